@@ -1,0 +1,182 @@
+"""Batches of N matrices, known by what they do to vectors.
+
+A root B of a metric tensor (Bᵀ B = G) is rarely worth storing: it is diagonal, or
+one small block for each coordinate, or a product with a Jacobian. All of these answer
+the same four questions. `gram` is A Aᵀ, on the side of the rows: the nonzero
+eigenvalues of AᵀA are those of A Aᵀ, and rows (parameters) are fewer than columns
+(input features) in almost every audit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LinearOperator(Protocol):
+    """N real matrices of the same shape."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, rows, columns)."""
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V: [N, columns, K] -> [N, rows, K]."""
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U: [N, rows, K] -> [N, columns, K]."""
+
+    def dense(self) -> Tensor:
+        """Return A [N, rows, columns]."""
+
+    def gram(self) -> Tensor:
+        """Return A Aᵀ [N, rows, rows]."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Stored entries [N, rows, columns]."""
+
+    entries: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, rows, columns)."""
+        n, rows, columns = self.entries.shape
+        return n, rows, columns
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V."""
+        return self.entries @ vectors
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U."""
+        return self.entries.mT @ vectors
+
+    def dense(self) -> Tensor:
+        """Return the entries."""
+        return self.entries
+
+    @cached_property
+    def _gram(self) -> Tensor:
+        return self.entries @ self.entries.mT
+
+    def gram(self) -> Tensor:
+        """Return A Aᵀ, computed once."""
+        return self._gram
+
+
+@dataclass(frozen=True)
+class Sampled(Matrix):
+    """A root made of draws: row s is s_s / √S for an independent draw s_s.
+
+    AᵀA is then the sample mean of s_s s_sᵀ, and what is computed from it carries a
+    standard error. Rows must be exchangeable, so that halves are independent.
+    """
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """Diagonal matrices, known by their entries [N, n]."""
+
+    entries: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, n, n)."""
+        n, rows = self.entries.shape
+        return n, rows, rows
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V."""
+        return self.entries.unsqueeze(-1) * vectors
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U, the same as A U."""
+        return self.matmat(vectors)
+
+    def dense(self) -> Tensor:
+        """Return A [N, n, n]."""
+        return torch.diag_embed(self.entries)
+
+    def gram(self) -> Tensor:
+        """Return A Aᵀ, the squared entries on the diagonal."""
+        return torch.diag_embed(self.entries.square())
+
+
+@dataclass(frozen=True)
+class CoordinateBlocks:
+    """One small matrix for each coordinate of a product of one-dimensional laws.
+
+    φ is laid out parameter by parameter, (loc₁ … loc_n, scale₁ … scale_n, …), and the
+    matrix couples only the q parameters of the same coordinate.
+
+    Shapes: blocks [N, n, r, q]; the matrices are [N, r·n, q·n].
+    """
+
+    blocks: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, r·n, q·n)."""
+        batch, n, rows, columns = self.blocks.shape
+        return batch, rows * n, columns * n
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V."""
+        return self._apply(self.blocks, vectors)
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U."""
+        return self._apply(self.blocks.mT, vectors)
+
+    def dense(self) -> Tensor:
+        """Return A [N, r·n, q·n]."""
+        batch, n, rows, columns = self.blocks.shape
+        spread = torch.diag_embed(self.blocks.permute(0, 2, 3, 1))  # [N, r, q, n, n]
+        return spread.transpose(2, 3).reshape(batch, rows * n, columns * n)
+
+    def gram(self) -> Tensor:
+        """Return A Aᵀ, again one block for each coordinate."""
+        return CoordinateBlocks(self.blocks @ self.blocks.mT).dense()
+
+    @staticmethod
+    def _apply(blocks: Tensor, vectors: Tensor) -> Tensor:
+        batch, n, rows, columns = blocks.shape
+        by_coordinate = vectors.reshape(batch, columns, n, -1).transpose(1, 2)
+        return (blocks @ by_coordinate).transpose(1, 2).reshape(batch, rows * n, -1)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The matrix product outer · inner, never formed unless asked for."""
+
+    outer: LinearOperator  # [N, r, p]
+    inner: LinearOperator  # [N, p, d]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, r, d)."""
+        n, rows, _ = self.outer.shape
+        return n, rows, self.inner.shape[2]
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return outer (inner V)."""
+        return self.outer.matmat(self.inner.matmat(vectors))
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return innerᵀ (outerᵀ U)."""
+        return self.inner.rmatmat(self.outer.rmatmat(vectors))
+
+    def dense(self) -> Tensor:
+        """Return the product's entries [N, r, d]."""
+        return self.outer.matmat(self.inner.dense())
+
+    def gram(self) -> Tensor:
+        """Return outer (inner innerᵀ) outerᵀ, on the small side only."""
+        half = self.outer.matmat(self.inner.gram())
+        return self.outer.matmat(half.mT)
