@@ -1,0 +1,28 @@
+"""The noun in the middle: a local quadratic form δ -> c · |A δ|².
+
+To second order every divergence with a minimum at δ = 0 is such a form, with
+G = AᵀA its metric tensor and c = f''(1)/2 the constant of the divergence. A form known
+by its root can never be negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from audit.linalg.operators import LinearOperator
+
+
+@dataclass(frozen=True)
+class QuadraticForm:
+    """δ -> scale · |root δ|² for a batch of N inputs."""
+
+    scale: float  # c
+    root: LinearOperator  # A [N, r, d]
+
+    def __call__(self, delta: Tensor) -> Tensor:
+        """Return the form at δ: [N, d] -> [N], or [N, d, K] -> [N, K]."""
+        columns = delta if delta.dim() == 3 else delta.unsqueeze(-1)
+        values = self.scale * self.root.matmat(columns).square().sum(dim=1)
+        return values if delta.dim() == 3 else values.squeeze(-1)

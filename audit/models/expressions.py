@@ -1,0 +1,228 @@
+"""From a network's outputs to a family's parameters: a small, safe expression.
+
+    loc=mean        scale=exp(log_std)        loc=out[:, :3]        df=4
+    scale=softplus(out[:, 3:6])  scale_tril=tril(out[:, 6:12])  probs=softmax("out:0")
+
+Grammar: an output's name (in quotes if it is no Python name; `@name` for a tensor
+inside the graph), slices of it with the batch axis first, numbers, + − * / and unary
+minus, and the functions in `LINKS`. The text is parsed, never evaluated by Python.
+Links run in float64, whatever the network's own type.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import isqrt
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audit.errors import ConfigError
+
+
+def tril(values: Tensor) -> Tensor:
+    """Return lower triangles: of matrices [N, n, n], or filled from [N, n(n+1)/2].
+
+    A flat vector fills row by row: (0,0), (1,0), (1,1), (2,0), …
+
+    Raises:
+        ConfigError: the length of a flat vector is no triangular number.
+    """
+    if values.dim() > 2:
+        return torch.tril(values)
+    length = values.shape[-1]
+    side = (isqrt(8 * length + 1) - 1) // 2
+    if side * (side + 1) // 2 != length:
+        raise ConfigError(
+            f"tril() was given {length} numbers for each input",
+            "A triangle with side n has n(n+1)/2: 1, 3, 6, 10, …",
+            "Check the slice in --param",
+        )
+    rows, columns = torch.tril_indices(side, side, device=values.device)
+    matrix = values.new_zeros(*values.shape[:-1], side, side)
+    return matrix.index_put((torch.arange(len(values))[:, None], rows, columns), values)
+
+
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp": torch.exp,
+    "softplus": functional.softplus,
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda values: torch.softmax(values, dim=-1),
+    "sqrt": torch.sqrt,
+    "square": torch.square,
+    "tril": tril,
+    "identity": lambda values: values,
+}
+_OPERATORS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A parsed expression over named outputs; `str()` is its source text.
+
+    Raises:
+        ConfigError: at construction, if the text is outside the grammar.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        self._check(self._tree)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def _tree(self) -> ast.expr:
+        quoted = re.sub(r"(?<![\w\"'])@([\w./:\-]+)", r'"@\1"', self.text)
+        try:
+            return ast.parse(quoted.strip(), mode="eval").body
+        except SyntaxError as error:
+            raise self._refused(f"is not an expression ({error.msg})") from None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The outputs it reads."""
+        functions = {
+            id(node.func) for node in ast.walk(self._tree) if isinstance(node, ast.Call)
+        }
+        return frozenset(
+            name
+            for node in ast.walk(self._tree)
+            if (name := _output_name(node)) is not None and id(node) not in functions
+        )
+
+    def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Return its value: outputs [N, …] in float64 -> [N, …]."""
+        rows = next(iter(outputs.values()))
+        return self._value(self._tree, outputs, rows)
+
+    def _value(
+        self, node: ast.expr, outputs: Mapping[str, Tensor], rows: Tensor
+    ) -> Tensor:
+        name = _output_name(node)
+        if name is not None:
+            return self._output(name, outputs)
+        if isinstance(node, ast.Constant):
+            return rows.new_full((len(rows),), float(node.value))  # type: ignore[arg-type]
+        if isinstance(node, ast.Call):
+            link = LINKS[node.func.id]  # type: ignore[attr-defined]
+            return link(self._value(node.args[0], outputs, rows))
+        if isinstance(node, ast.UnaryOp):
+            return -self._value(node.operand, outputs, rows)
+        if isinstance(node, ast.BinOp):
+            left = self._value(node.left, outputs, rows)
+            right = self._value(node.right, outputs, rows)
+            return _OPERATORS[type(node.op)](*_same_rank(left, right))
+        assert isinstance(node, ast.Subscript)
+        whole = self._value(node.value, outputs, rows)
+        return self._slice(whole, _slices(node.slice))
+
+    def _output(self, name: str, outputs: Mapping[str, Tensor]) -> Tensor:
+        if name in outputs:
+            return outputs[name]
+        raise ConfigError(
+            f"The expression '{self.text}' reads '{name}'",
+            f"The file's outputs are {', '.join(outputs)}",
+            "Use one of these names in --param",
+        )
+
+    def _slice(self, whole: Tensor, index: tuple[int | slice, ...]) -> Tensor:
+        try:
+            part = whole[index]
+        except IndexError as error:
+            raise self._refused(f"does not fit {list(whole.shape)} ({error})") from None
+        if part.numel() == 0:
+            raise self._refused(f"selects nothing of {list(whole.shape)}")
+        return part
+
+    def _check(self, node: ast.expr) -> None:
+        """Walk the tree and refuse everything outside the grammar."""
+        if isinstance(node, ast.Subscript) and _slices(node.slice)[:1] != (
+            slice(None),
+        ):
+            raise self._refused("slices the batch axis; begin with ':'")
+        operands = _operands(node)
+        if operands is None:
+            raise self._refused("uses what the grammar does not have")
+        for operand in operands:
+            self._check(operand)
+
+    def _refused(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"The expression '{self.text}' {why}",
+            "Expected output names, slices such as out[:, :3], numbers, + − * / and "
+            + ", ".join(LINKS),
+            "Correct the --param",
+        )
+
+
+def _output_name(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return None
+
+
+def _operands(node: ast.expr) -> list[ast.expr] | None:
+    """Return the parts of an expression; None if it is outside the grammar."""
+    match node:
+        case ast.Name() | ast.Constant(value=str()):
+            return []
+        case ast.Constant(value=int() | float() as value):
+            return None if isinstance(value, bool) else []
+        case ast.Call(func=ast.Name(id=link), args=[operand], keywords=[]):
+            return [operand] if link in LINKS else None
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return [operand]
+        case ast.BinOp(left=left, op=op, right=right):
+            return [left, right] if type(op) in _OPERATORS else None
+        case ast.Subscript(value=value):
+            return [value]
+    return None
+
+
+def _slices(node: ast.expr) -> tuple[int | slice, ...]:
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    return tuple(_index(part) for part in parts)
+
+
+def _index(node: ast.expr) -> int | slice:
+    try:
+        if isinstance(node, ast.Slice):
+            ends = (node.lower, node.upper, node.step)
+            return slice(*(None if e is None else ast.literal_eval(e) for e in ends))
+        return operator.index(ast.literal_eval(node))
+    except (ValueError, TypeError):
+        raise ConfigError(
+            f"The index '{ast.unparse(node)}' is not a number or a slice",
+            "Expected something like out[:, :3]",
+            "Correct the --param",
+        ) from None
+
+
+def _same_rank(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Give both the same number of axes by adding axes after the batch axis.
+
+    Torch aligns shapes from the right; a number for each input [N] must not be
+    aligned with the events of [N, n].
+    """
+    rank = max(left.dim(), right.dim())
+
+    def lift(values: Tensor) -> Tensor:
+        shape = (len(values), *[1] * (rank - values.dim()), *values.shape[1:])
+        return values.reshape(shape)
+
+    return lift(left), lift(right)

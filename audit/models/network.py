@@ -1,0 +1,89 @@
+"""A saved file, opened: named tensors in, named tensors out.
+
+What a network computes is not yet a distribution; the contract says that. All formats
+look alike from here on. A network runs in its own dtype and device, and nothing in it
+requires a gradient but what is put in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Values = Mapping[str, Tensor]
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the file declares it.
+
+    Args:
+        name: the tensor's name.
+        dtype: torch's name for its type ("float32"), "" where undeclared.
+        shape: its axes, numbers where fixed, names or None where not; None where the
+            file does not say.
+    """
+
+    name: str
+    dtype: str = ""
+    shape: tuple[int | str | None, ...] | None = None
+
+    def __str__(self) -> str:
+        axes = (
+            "…" if self.shape is None else ", ".join(str(a or "?") for a in self.shape)
+        )
+        return f"{self.name} {self.dtype or '?'}[{axes}]"
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The leading axis where it is a number, else None."""
+        first = self.shape[0] if self.shape else None
+        return first if isinstance(first, int) else None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is declared as integers or booleans: no gradient passes."""
+        return self.dtype.startswith(("int", "uint", "bool"))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A differentiable function of named tensors, and what its file says about it.
+
+    Args:
+        format: "onnx", "torchscript" or "pt2".
+        files: the model file and what belongs to it (external data).
+        inputs: the required inputs in order. outputs: as declared; they may be empty
+            where only a run can tell (TorchScript).
+        call: inputs by name -> outputs by name.
+        weights_sha256: hash of the parameters, which survives a new export.
+        dtype: the floating type the file computes in.
+        device: where it computes.
+        metadata: the contract found in the file, {} if none.
+        reference: the same file run by onnxruntime on arrays; None for other formats.
+        double: opens the same network in float64; None where it already is.
+    """
+
+    format: str
+    files: tuple[Path, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    call: Callable[[Values], dict[str, Tensor]]
+    weights_sha256: str
+    dtype: torch.dtype
+    device: torch.device
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
+    reference: Callable[[Arrays], dict[str, NDArray[np.generic]]] | None = None
+    double: Callable[[], Network] | None = None
+
+    def input(self, name: str) -> Port:
+        """Return the input called `name`."""
+        return next(port for port in self.inputs if port.name == name)
