@@ -1,0 +1,19 @@
+"""What a scan is asked to do, and who asked for it.
+
+Four layers, the first that speaks wins: command line, environment (`ROBAUDIT_*`),
+file (`robaudit.yaml` or `[tool.robaudit]`), default. `ScanConfig.origins` remembers
+which layer set each option; the report prints it.
+"""
+
+from audit.config.layers import from_environment, override, read_config
+from audit.config.settings import AttackConfig, ModelConfig, ScanConfig, Threshold
+
+__all__ = [
+    "AttackConfig",
+    "ModelConfig",
+    "ScanConfig",
+    "Threshold",
+    "from_environment",
+    "override",
+    "read_config",
+]

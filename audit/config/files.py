@@ -1,0 +1,100 @@
+"""Configuration files, read with the line of each key."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from audit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Document:
+    """The settings of one file, and where each was written."""
+
+    path: str
+    values: dict[str, Any]
+    lines: dict[tuple[str, ...], int]
+    """(option,) or (option, key) -> line, counted from 1; empty for TOML."""
+
+    def where(self, option: str, key: str = "") -> str:
+        """Return "robaudit.yaml:12" for an option, or for one key under it."""
+        line = self.lines.get((option, key)) or self.lines.get((option,))
+        return f"{self.path}:{line}" if line else self.path
+
+
+def option_name(key: object) -> str:
+    """Return the option a key means: `max-skipped` is `max_skipped`."""
+    return str(key).replace("-", "_")
+
+
+def read_document(path: str) -> Document:
+    """Read a YAML file, or the table [tool.robaudit] of a TOML file.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, malformed or not a mapping.
+    """
+    try:
+        content = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration file '{path}'",
+            next_step="Check --config, or leave it out",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration file '{path}' cannot be read: {error}",
+            next_step="Give a readable text file in UTF-8",
+        ) from None
+    return _toml(path, content) if path.endswith(".toml") else _yaml(path, content)
+
+
+def _toml(path: str, content: str) -> Document:
+    try:
+        values = tomllib.loads(content).get("tool", {}).get("robaudit", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"'{path}' is not TOML: {error}") from None
+    return Document(path, {option_name(key): values[key] for key in values}, {})
+
+
+def _yaml(path: str, content: str) -> Document:
+    try:
+        root = yaml.compose(content, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else path
+        problem = getattr(error, "problem", None) or error
+        raise ConfigError(f"{place}: not YAML: {problem}") from None
+    if values is None:
+        return Document(path, {}, {})
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"'{path}' holds {type(values).__name__}, not settings",
+            "Expected lines such as 'family: normal'",
+        )
+    lines = _lines(path, root)
+    return Document(path, {option_name(key): values[key] for key in values}, lines)
+
+
+def _lines(
+    path: str, node: yaml.Node | None, above: tuple[str, ...] = ()
+) -> dict[tuple[str, ...], int]:
+    """Return the line of every key; refuse a key written twice."""
+    found: dict[tuple[str, ...], int] = {}
+    if not isinstance(node, yaml.MappingNode):
+        return found
+    for key, value in node.value:
+        name = str(key.value) if above else option_name(key.value)
+        keys, line = (*above, name), key.start_mark.line + 1
+        if keys in found:
+            raise ConfigError(
+                f"{path}:{line}: '{key.value}' is set twice",
+                next_step=f"Keep this line or line {found[keys]}",
+            )
+        found |= {keys: line} | _lines(path, value, keys)
+    return found

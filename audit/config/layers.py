@@ -1,0 +1,116 @@
+"""Layers of settings: each overrides the one below and says who it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from audit.config.files import read_document
+from audit.config.options import OPTIONS, store
+from audit.config.settings import ScanConfig
+from audit.errors import ConfigError
+from audit.registry import unknown
+
+PREFIX = "ROBAUDIT_"
+COMMAND_LINE, ENVIRONMENT = "command line", "environment"
+NOT_OPTIONS = ("CONFIG", "DEBUG")
+FLAGS = {
+    "model": "MODEL",
+    "data": "DATA",
+    "parameters": "--param",
+    "options": "--option",
+    "divergences": "--divergence",
+    "attacks": "--attack",
+}
+"""Command-line names that are not the option's own."""
+Where = Callable[[str, str], str]
+"""(option, key of a threshold or "") -> where it was written."""
+
+
+def read_config(path: str | Path, base: ScanConfig | None = None) -> ScanConfig:
+    """Return the settings of a file on top of `base` (default: the defaults).
+
+    Raises:
+        ConfigError: the file, a key or a value makes no sense; names file and line.
+    """
+    document = read_document(str(path))
+    config = base or ScanConfig()
+    for name, value in document.values.items():
+        config = _set(config, name, value, Path(path).name, document.where)
+    return config
+
+
+def from_environment(
+    config: ScanConfig, environment: Mapping[str, str] | None = None
+) -> ScanConfig:
+    """Return `config` with every `ROBAUDIT_<OPTION>` of the environment applied.
+
+    A list is written with semicolons: `ROBAUDIT_DIVERGENCES="kl;hellinger"`.
+    """
+    found = os.environ if environment is None else environment
+    for variable in sorted(found):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in NOT_OPTIONS:
+            config = _set(
+                config,
+                name.lower(),
+                found[variable],
+                ENVIRONMENT,
+                lambda option, _: PREFIX + option.upper(),
+            )
+    return config
+
+
+def override(config: ScanConfig, origin: str, **flags: object) -> ScanConfig:
+    """Return `config` with `flags` set; None and empty lists change nothing.
+
+    Args:
+        config: the layer below.
+        origin: who speaks, e.g. "command line".
+        flags: option -> its value, as text or already typed.
+
+    Raises:
+        ConfigError: an option is unknown or its value makes no sense.
+    """
+    for name, value in flags.items():
+        if value is not None and value != [] and value != ():
+            config = _set(config, name, value, origin, _flag)
+    return config
+
+
+def _flag(option: str, _: str) -> str:
+    return FLAGS.get(option, "--" + option.replace("_", "-"))
+
+
+def _set(
+    config: ScanConfig, name: str, value: object, origin: str, where: Where
+) -> ScanConfig:
+    place = where(name, "")
+    if name not in OPTIONS:
+        given, expected, hint = unknown("options", name, OPTIONS)
+        raise ConfigError(f"{place}: {given}", expected, hint)
+    try:
+        read = OPTIONS[name].read(value)
+    except ValueError as error:
+        from_file = origin not in (COMMAND_LINE, ENVIRONMENT)
+        subject = f"{place}: {name}" if from_file else place
+        clause = str(error)
+        shown = value if isinstance(value, str) else f"{value!r}"
+        raise ConfigError(
+            f"{subject} is {shown}", clause[0].upper() + clause[1:]
+        ) from None
+    if name in ("max", "min"):
+        read = tuple(
+            replace(
+                limit, source=_source(where(name, limit.key), limit.key, limit.limit)
+            )
+            for limit in read
+        )
+    origins = {**config.origins, name: origin}
+    return replace(store(config, name, read), origins=origins)
+
+
+def _source(where: str, key: str, limit: float) -> str:
+    return f"{where} {key}={limit:g}" if where.startswith("--") else where

@@ -1,0 +1,225 @@
+"""Readers: from what was written (text, or a YAML value) to a typed setting.
+
+A reader raises `ValueError` with a clause that says what was expected; the caller
+knows the option and where it was written, and makes the error of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from audit.config.settings import AttackConfig, Threshold
+
+Reader = Callable[[Any], Any]
+
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def text(value: object) -> str:
+    """Read one piece of text; a number is taken as it is written."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("expected text")  # noqa: TRY004
+    return str(value)
+
+
+def flag(value: object) -> bool:
+    """Read true or false."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False}
+    known = {**words, "on": True, "off": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    raise ValueError("expected true or false")
+
+
+def choice(*names: str) -> Reader:
+    """Return a reader of one of `names`."""
+
+    def read(value: object) -> str:
+        if value in names:
+            return str(value)
+        raise ValueError("expected one of: " + ", ".join(names))
+
+    return read
+
+
+def integer(minimum: int, auto: bool = False) -> Reader:
+    """Return a reader of a whole number; with `auto`, "auto" reads as None."""
+    words = f"expected a whole number, at least {minimum}"
+    words += ", or auto" if auto else ""
+
+    def read(value: object) -> int | None:
+        if auto and value == "auto":
+            return None
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if not isinstance(number, int) or isinstance(number, bool) or number < minimum:
+            raise ValueError(words)
+        return number
+
+    return read
+
+
+def finite(value: object) -> float:
+    """Read a finite number; YAML reads 1e-3 as text, so text is taken too."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("expected a finite number")
+    return number
+
+
+def positive(value: object) -> float:
+    """Read a finite number above zero."""
+    number = finite(value)
+    if number <= 0:
+        raise ValueError("expected a number above zero")
+    return number
+
+
+def memory(value: object) -> int:
+    """Read bytes: 1073741824, "512MB" (powers of 1000) or "2GiB" (of 1024)."""
+    words = 'expected bytes above zero, such as "512MB" or "2GiB"'
+    match = _MEMORY.fullmatch(str(value).strip())
+    if match is None or isinstance(value, bool):
+        raise ValueError(words)
+    base = 1024 if match[3] else 1000
+    size = int(float(match[1]) * base ** _POWERS[match[2].lower()])
+    if size <= 0:
+        raise ValueError(words)
+    return size
+
+
+def pieces(value: object) -> list[Any]:
+    """Read a list; one text is a list of the parts between its semicolons."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(";") if part.strip()]
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
+        return list(value)
+    raise ValueError("expected a list")
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Read a list of texts."""
+    return tuple(text(piece) for piece in pieces(value))
+
+
+def integers(value: object) -> tuple[int, ...]:
+    """Read a list of whole numbers, "1,5,9" or [1, 5, 9]."""
+    numbers: list[int] = []
+    for piece in pieces([value] if isinstance(value, int) else value):
+        parts = piece.split(",") if isinstance(piece, str) else [piece]
+        numbers += [integer(0)(part) for part in parts]
+    return tuple(numbers)
+
+
+def pairs(value: object) -> dict[str, str]:
+    """Read NAME -> text: a mapping, or a list of NAME=TEXT."""
+    return {name: text(item) for name, item in _items(value, "NAME=TEXT")}
+
+
+def literals(value: object) -> dict[str, object]:
+    """Read NAME -> any value: a mapping, or a list of NAME=YAML."""
+    return {name: _literal(item) for name, item in _items(value, "NAME=VALUE")}
+
+
+def condition(value: object) -> tuple[str, str | None]:
+    """Read NAME or NAME=KEY, the perturbed input and its key in the data."""
+    name, equals, key = text(value).partition("=")
+    if not name or (equals and not key):
+        raise ValueError("expected NAME or NAME=KEY")
+    return name, key or None
+
+
+def attacks(value: object) -> tuple[AttackConfig, ...]:
+    """Read a list of [LABEL=]KIND:ARG=VALUE,...; labels have to differ."""
+    found = tuple(attack(piece) for piece in pieces(value))
+    labels = [one.label for one in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(
+                f"two attacks are labelled '{label}'; expected a label for each, "
+                f"such as weak={found[labels.index(label)]}"
+            )
+    return found
+
+
+def attack(value: object) -> AttackConfig:
+    """Read one attack."""
+    if isinstance(value, AttackConfig):
+        return value
+    head, colon, tail = text(value).partition(":")
+    label, equals, kind = head.partition("=")
+    kind = kind if equals else label
+    parts = [part.partition("=") for part in tail.split(",")] if colon else []
+    good = all(name.strip() and given.strip() for name, _, given in parts)
+    if not (_LABEL.fullmatch(label) and kind and good):
+        raise ValueError("expected [LABEL=]KIND:ARG=VALUE,..., as gaussian:sigma=0.1")
+    return AttackConfig(
+        label, kind, {name.strip(): given.strip() for name, _, given in parts}
+    )
+
+
+def thresholds(op: str) -> Reader:
+    """Return a reader of KEY -> limit, for limits of one side (`<=` or `>=`)."""
+
+    def read(value: object) -> tuple[Threshold, ...]:
+        return tuple(_threshold(op, key, item) for key, item in _items(value, "KEY=V"))
+
+    return read
+
+
+def _threshold(op: str, key: str, item: object) -> Threshold:
+    if not isinstance(item, Mapping):
+        return Threshold(key, op, finite(item))
+    surplus = set(item) - {"limit", "level"}
+    if surplus or "limit" not in item:
+        raise ValueError(f"expected 'limit' and perhaps 'level' under {key}")
+    level = choice("error", "warn")(item.get("level", "error"))
+    return Threshold(key, op, finite(item["limit"]), level=level)
+
+
+def _items(value: object, form: str) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(str(name), item) for name, item in value.items()]
+    items: list[tuple[str, Any]] = []
+    for piece in pieces(value):
+        # A key may hold an equals sign (renyi:alpha=0.5.trace.mean), a limit may not.
+        name, equals, item = (
+            str(piece).rpartition("=")
+            if form.startswith("KEY")
+            else str(piece).partition("=")
+        )
+        if not (name.strip() and equals and item.strip()):
+            raise ValueError(f"expected {form}")
+        items.append((name.strip(), item.strip()))
+    return items
+
+
+def _literal(item: object) -> object:
+    try:
+        return _numbers(yaml.safe_load(item) if isinstance(item, str) else item)
+    except yaml.YAMLError:
+        raise ValueError(f"expected a YAML value, not {item!r}") from None
+
+
+def _numbers(value: object) -> object:
+    """Turn texts that are numbers into numbers: YAML 1.1 reads 1e-3 as text."""
+    if isinstance(value, list):
+        return [_numbers(part) for part in value]
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,0 +1,117 @@
+"""The settings of a scan: frozen, plain, picklable records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which file is audited and how its outputs become a distribution.
+
+    Whatever is None is inferred from the file, or refused with the option to give.
+    """
+
+    path: str = ""
+    contract: str | None = None
+    """`parameters`, `density` or `transport`."""
+    family: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Parameter of the family -> expression over the file's outputs."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options of the family that are not outputs, e.g. `levels`."""
+    condition: str | None = None
+    """Name of the model's perturbed input."""
+    condition_key: str | None = None
+    """Key of that input in the data file."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Model input that is not perturbed -> key in the data file, or a value."""
+    target: str | None = None
+    noise: str | None = None
+    sampler: str | None = None
+    draws: str | None = None
+    input_layout: str | None = None
+    space: str = "input"
+    """What is perturbed: the `input`, or the distribution's own `parameters`."""
+    trust_model: bool = False
+    dtype: str = "auto"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class AttackConfig:
+    """A law of perturbations, `[LABEL=]KIND:ARG=VALUE,...`, not yet built."""
+
+    label: str
+    kind: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        arguments = ",".join(f"{name}={text}" for name, text in self.arguments.items())
+        spec = f"{self.kind}:{arguments}" if arguments else self.kind
+        return spec if self.label == self.kind else f"{self.label}={spec}"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit on one number of the report, `divergence.quantity.statistic`."""
+
+    key: str
+    op: str
+    """`<=` (from `max`) or `>=` (from `min`): what has to hold."""
+    limit: float
+    source: str = ""
+    """Where it was written: `--max KEY=V`, `ROBAUDIT_MAX` or `robaudit.yaml:12`."""
+    level: str = "error"
+    """`error` decides the verdict; `warn` only speaks."""
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.op} {self.limit:g}"
+
+
+DEFAULT_ATTACKS = (
+    AttackConfig("gaussian", "gaussian", {"sigma": "0.1"}),
+    AttackConfig("uniform_norm", "uniform_norm", {"max_norm": "0.1"}),
+)
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """Everything one scan needs to know."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: str = ""
+    divergences: tuple[str, ...] = ()
+    """Empty: `kl`, and `quantile` where it exists."""
+    attacks: tuple[AttackConfig, ...] = DEFAULT_ATTACKS
+    units: str = "input"
+    mask: str | None = None
+    top: int = 3
+    """Directions kept for each input."""
+    tau: float = 1.0
+    """The move, in the divergence's unit, that `radius` asks for."""
+    draws_per_input: int = 1024
+    seed: int = 0
+    method: str = "auto"
+    verify: int | None = None
+    """Inputs whose prediction is checked; None: 32 worst and 32 random, 0: none."""
+    limit: int | None = None
+    sample: int | None = None
+    index: tuple[int, ...] = ()
+    batch_size: int | None = None
+    """None: chosen from `memory`."""
+    memory: int = GIBIBYTE
+    """Bytes the numbers of one chunk may take."""
+    workers: int = 1
+    thresholds: tuple[Threshold, ...] = ()
+    max_skipped: int = 0
+    exit_zero: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Option -> the layer that set it; an option that is absent has its default."""
+
+    def origin(self, option: str) -> str:
+        """Return who set `option`: a layer's name, or "default"."""
+        return self.origins.get(option, "default")

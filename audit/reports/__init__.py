@@ -1,0 +1,1 @@
+"""What a scan found: the record, its statistics, the gate and the formats."""

@@ -1,0 +1,128 @@
+"""What a scan hands over: plain numpy data, one number for each audited input.
+
+The scan fills a `Measured`; `build.build_report` makes the report of it. Nothing here
+knows torch, and NaN means "not measured" (null, with a reason, in the report).
+
+Shapes: N audited inputs, K directions kept, *event the shape of one input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy import float64, int64
+from numpy.typing import NDArray
+
+Floats = NDArray[float64]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of the model, as its bytes were."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """An input or output of the model; a symbolic length is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model that was audited and how its outputs were read."""
+
+    format: str
+    files: list[FileRecord]
+    weights_sha256: str | None
+    contract: str
+    family: str
+    parameters: dict[str, str]
+    """Parameter of the family -> expression over the outputs."""
+    inputs: list[TensorRecord]
+    outputs: list[TensorRecord]
+    derivative: str = "reverse mode"
+    forward_error: float | None = None
+    """Largest difference from the file's own runtime, relative."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Item of the contract -> where it was read."""
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The data that were audited."""
+
+    source: str
+    sha256: str
+    n_total: int
+    event_shape: tuple[int, ...]
+    units: str = "input"
+    sampling: str = "all"
+    """Which rows were audited: "all", "first 100", "random 100, seed 0", "index"."""
+
+
+@dataclass(frozen=True)
+class DivergenceInfo:
+    """How one divergence was measured: c, its unit and the estimator of G."""
+
+    scale: float
+    unit: str
+    estimator: str = "closed_form"
+    """`closed_form`, `monte_carlo` or `finite_difference`."""
+    draws: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """One of the inputs where the first divergence is most sensitive."""
+
+    index: int
+    values: dict[str, dict[str, float]]
+    """Divergence -> quantity -> value."""
+    directions: dict[str, Floats] = field(default_factory=dict)
+    """Divergence -> [K, *event], unit norm in the units of the perturbation."""
+    eigenvalues: dict[str, Floats] = field(default_factory=dict)
+    """Divergence -> [K], of G without c, descending."""
+
+
+@dataclass(frozen=True)
+class VerificationInfo:
+    """Realised over predicted degradation for one attack, on `n` inputs."""
+
+    n: int
+    parted: int
+    """Inputs where the two differ by more than the tolerance."""
+    ratio_p05: float
+    ratio_p50: float
+    ratio_p95: float
+
+
+@dataclass
+class Measured:
+    """Everything a scan measured."""
+
+    index: NDArray[int64]
+    """[N] input indices, ascending."""
+    columns: dict[str, dict[str, Floats]]
+    """Divergence -> quantity -> [N]; NaN where it was not measured."""
+    divergences: dict[str, DivergenceInfo]
+    model: ModelRecord
+    data: DataRecord
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Divergence -> quantity -> why some values are missing."""
+    worst: list[Worst] = field(default_factory=list)
+    verification: dict[str, dict[str, VerificationInfo]] = field(default_factory=dict)
+    """Divergence -> attack label -> realised over predicted."""
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """(code, message)."""
+    run: dict[str, Any] = field(default_factory=dict)
+    """All that changes from run to run: times, versions, device, batch size."""
