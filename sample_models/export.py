@@ -9,12 +9,14 @@ key `robaudit`, and whatever the exporters note about the machine they ran on
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +30,15 @@ KEY = "robaudit"
 OPSET = 20
 BATCHES = (1, 3, 200)
 TOLERANCE = 2e-5
+Results = dict[str, float | np.ndarray]
 FORBIDDEN = tuple(
     text.encode() for text in ("/work", "/root", "/opt/", "/home", "/tmp", "site-pack")
 )
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", message=".*were assigned during export.*")
+warnings.filterwarnings("ignore", message=".*with a batch_size other than 1.*")
 warnings.filterwarnings("ignore", message=".*legacy TorchScript-based ONNX export.*")
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
@@ -46,6 +51,33 @@ def prepare(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def start(main: Callable[[Path], dict[str, Results]]) -> None:
+    """Run a script for the folder on its command line and keep what it measured.
+
+    Numbers go to measured.json, arrays (one value per test input) to reference.npz.
+    """
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "measured.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    store = folder / "reference.npz"
+    arrays = dict(np.load(store)) if store.exists() else {}
+    for name, results in main(folder).items():
+        known[name] = {
+            key: float(f"{value:.6g}")
+            for key, value in results.items()
+            if not isinstance(value, np.ndarray)
+        }
+        arrays |= {
+            f"{name}.{key}": value
+            for key, value in results.items()
+            if isinstance(value, np.ndarray)
+        }
+        print(name, known[name])
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    save_data(folder, "reference", **{key: arrays[key] for key in sorted(arrays)})
+
+
 def save(
     model: nn.Module,
     name: str,
@@ -53,8 +85,7 @@ def save(
     contract: dict[str, object],
     folder: Path,
     *,
-    script: bool = False,
-    eager: nn.Module | None = None,
+    scripted: nn.Module | None = None,
 ) -> None:
     """Write NAME.onnx, NAME.pt and NAME.pt2 and check that they agree.
 
@@ -64,16 +95,20 @@ def save(
         x: some real inputs; they choose the ranks and serve the comparison.
         contract: the YAML document for the key `robaudit`.
         folder: where the files go.
-        script: compile TorchScript from the source instead of a trace.
-        eager: the module to script, if it is not `model` itself.
+        scripted: a module to compile from its source for TorchScript, where the
+            default is a trace of `model`.
     """
     model = model.eval()
+    x = x.clone()  # a view would bring its whole storage into the archive
     with torch.no_grad():
         outputs = list(model(x[:3]))
     document = yaml.safe_dump(contract, sort_keys=False)
-    save_onnx(model, folder / f"{name}.onnx", x, outputs, document)
-    source = model if eager is None else eager.eval()
-    save_torchscript(source, folder / f"{name}.pt", x, document, script=script)
+    save_onnx(model, folder / f"{name}.onnx", x, outputs, contract)
+    if scripted is None:
+        module = torch.jit.trace(model, (x[:3],), strict=False)
+    else:
+        module = torch.jit.script(scripted.eval())
+    save_torchscript(module, folder / f"{name}.pt", document)
     save_exported(model, folder / f"{name}.pt2", x, document)
     worst = max(
         compare(model, run(folder / f"{name}{suffix}"), x, f"{name}{suffix}")
@@ -91,7 +126,7 @@ def save_onnx(
     path: Path,
     x: Tensor,
     outputs: Sequence[str],
-    document: str | None,
+    contract: dict[str, object] | None,
     *,
     dynamo: bool = True,
     batch: int | None = None,
@@ -126,8 +161,10 @@ def save_onnx(
             )
             proto = onnx.load(file)
     strip_onnx(proto)
-    if document is not None:
-        proto.metadata_props.add(key=KEY, value=document)
+    if contract is not None:
+        proto.metadata_props.add(
+            key=KEY, value=yaml.safe_dump(contract, sort_keys=False)
+        )
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
     assert_clean(path)
@@ -168,14 +205,8 @@ def strip_onnx(proto: onnx.ModelProto) -> None:
         del value.metadata_props[:]
 
 
-def save_torchscript(
-    model: nn.Module, path: Path, x: Tensor, document: str, *, script: bool
-) -> None:
+def save_torchscript(module: torch.jit.ScriptModule, path: Path, document: str) -> None:
     """Write a TorchScript archive without the members that hold source positions."""
-    if script:
-        module = torch.jit.script(model)
-    else:
-        module = torch.jit.trace(model, (x[:3],), strict=False)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / path.name
         torch.jit.save(module, raw, _extra_files={KEY: document})
@@ -186,7 +217,7 @@ def save_torchscript(
 def save_exported(model: nn.Module, path: Path, x: Tensor, document: str) -> None:
     """Write a torch.export archive whose nodes carry no stack traces."""
     program = torch.export.export(
-        model, (x[:3],), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        model, (x[:3].clone(),), dynamic_shapes=({0: torch.export.Dim("batch")},)
     )
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
@@ -219,7 +250,7 @@ def assert_clean(path: Path) -> None:
             raise ValueError(f"{path.name} holds the machine path {text.decode()}")
 
 
-def run(path: Path):
+def run(path: Path) -> Callable[[Tensor], dict[str, np.ndarray]]:
     """Return the saved file as a function from x to named arrays, read from disk."""
     if path.suffix == ".onnx":
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -245,7 +276,11 @@ def run(path: Path):
 
 
 def compare(
-    model: nn.Module, forward, x: Tensor, label: str, batches: Sequence[int] = BATCHES
+    model: nn.Module,
+    forward: Callable[[Tensor], dict[str, np.ndarray]],
+    x: Tensor,
+    label: str,
+    batches: Sequence[int] = BATCHES,
 ) -> float:
     """Compare a saved file with the module at several batch sizes; return the worst."""
     worst = 0.0

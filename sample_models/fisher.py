@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +60,27 @@ def multivariate_normal(outputs: Outputs) -> tuple[Tensor, Tensor]:
     return phi, torch.block_diag(precision, torch.kron(precision, precision) / 2)
 
 
+def mixture(outputs: Outputs, points: int = 4001) -> tuple[Tensor, Tensor]:
+    """(logits, loc, scale) of a 1-d normal mixture and its Fisher information.
+
+    There is no closed form: the scores' second moment by the trapezoidal rule over
+    eight widths on either side of the outermost centres.
+    """
+    phi = torch.cat([outputs[key][0] for key in ("logits", "loc", "scale")])
+    _, loc, scale = phi.detach().chunk(3)
+    low, high = (loc - 8 * scale).min(), (loc + 8 * scale).max()
+    theta = low + (high - low) * torch.linspace(0, 1, points, dtype=phi.dtype)
+
+    def log_density(phi: Tensor) -> Tensor:
+        logits, loc, scale = phi.chunk(3)
+        components = torch.distributions.Normal(loc, scale).log_prob(theta[:, None])
+        return torch.logsumexp(logits.log_softmax(-1) + components, -1)
+
+    score = torch.func.jacfwd(log_density)(phi.detach())
+    mass = log_density(phi.detach()).exp() * (high - low) / (points - 1)
+    return phi, score.T @ (score * mass[:, None])
+
+
 def input_information(
     model: nn.Module, x: Tensor, head: Callable[[Outputs], tuple[Tensor, Tensor]]
 ) -> Tensor:
@@ -76,9 +98,13 @@ def input_information(
     return torch.stack(rows)
 
 
-def summary(information: Tensor) -> dict[str, float]:
-    """Means over the rows: tr F_x and the largest eigenvalue of F_x."""
+def summary(information: Tensor) -> dict[str, float | np.ndarray]:
+    """Tr F_x and the largest eigenvalue of F_x: means, and one value per row."""
+    trace = information.diagonal(dim1=-2, dim2=-1).sum(-1)
+    eigenvalue = torch.linalg.eigvalsh(information)[:, -1]
     return {
-        "mean_trace": information.diagonal(dim1=-2, dim2=-1).sum(-1).mean().item(),
-        "mean_eigenvalue": torch.linalg.eigvalsh(information)[:, -1].mean().item(),
+        "mean_trace": trace.mean().item(),
+        "mean_eigenvalue": eigenvalue.mean().item(),
+        "trace": trace.numpy(),
+        "eigenvalue": eigenvalue.numpy(),
     }

@@ -11,12 +11,11 @@ They differ in what is added to the mean negative log-likelihood:
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from export import compare, prepare, run, save, save_data, save_onnx
+from export import Results, compare, prepare, run, save, save_data, save_onnx, start
 from fisher import input_information, normal, summary
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
@@ -114,7 +113,7 @@ def load() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x[train_rows], theta[train_rows], x[test_rows], theta[test_rows]
 
 
-def main(folder: Path) -> dict[str, dict[str, float]]:
+def main(folder: Path) -> dict[str, Results]:
     x, theta, x_test, theta_test = load()
     measured = {}
     for name, (kind, weight) in PENALTIES.items():
@@ -135,5 +134,4 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    for row in main(Path(sys.argv[1] if len(sys.argv) > 1 else ".")).items():
-        print(*row)
+    start(main)

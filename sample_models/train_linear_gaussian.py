@@ -7,12 +7,11 @@ trained, and the Fisher information in x is F_x = Wᵀ Sigma⁻¹ W at every x.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from export import prepare, save, save_data
+from export import Results, prepare, save, save_data, start
 from fisher import input_information, multivariate_normal, summary
 from torch import Tensor, nn
 
@@ -43,7 +42,7 @@ class LinearGaussian(nn.Module):
         }
 
 
-def main(folder: Path) -> dict[str, dict[str, float]]:
+def main(folder: Path) -> dict[str, Results]:
     prepare(0)
     random = np.random.default_rng(2024)
     n, d, rows = 3, 6, 200
@@ -92,8 +91,9 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
         prior_mean=prior_mean,
     )
 
-    found = input_information(model, torch.from_numpy(x[:20]), multivariate_normal)
-    np.testing.assert_allclose(found, np.tile(information, (20, 1, 1)), rtol=1e-9)
+    found = input_information(model, torch.from_numpy(x), multivariate_normal)
+    truth = np.broadcast_to(information, found.shape)
+    np.testing.assert_allclose(found, truth, rtol=1e-9)
     with torch.no_grad():
         q = torch.distributions.MultivariateNormal(**model(torch.from_numpy(x)))
         nll = -q.log_prob(torch.from_numpy(theta).float()).mean().item()
@@ -101,4 +101,4 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    print(main(Path(sys.argv[1] if len(sys.argv) > 1 else ".")))
+    start(main)
