@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.config.files import read_document
-from audit.config.options import OPTIONS, store
+from audit.config.options import OPTIONS, flag_names, store
 from audit.config.settings import ScanConfig
 from audit.errors import ConfigError
 from audit.registry import unknown
@@ -16,15 +16,6 @@ from audit.registry import unknown
 PREFIX = "ROBAUDIT_"
 COMMAND_LINE, ENVIRONMENT = "command line", "environment"
 NOT_OPTIONS = ("CONFIG", "DEBUG")
-FLAGS = {
-    "model": "MODEL",
-    "data": "DATA",
-    "parameters": "--param",
-    "options": "--option",
-    "divergences": "--divergence",
-    "attacks": "--attack",
-}
-"""Command-line names that are not the option's own."""
 Where = Callable[[str, str], str]
 """(option, key of a threshold or "") -> where it was written."""
 
@@ -81,7 +72,7 @@ def override(config: ScanConfig, origin: str, **flags: object) -> ScanConfig:
 
 
 def _flag(option: str, _: str) -> str:
-    return FLAGS.get(option, "--" + option.replace("_", "-"))
+    return flag_names(option)[-1]
 
 
 def _set(

@@ -6,86 +6,181 @@ and the keyword of `override`. A new option is a field in `settings` and a row h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from audit.config import readers
 from audit.config.readers import Reader
-from audit.config.settings import ScanConfig, Threshold
+from audit.config.settings import ModelConfig, ScanConfig, Threshold
 
 
 @dataclass(frozen=True)
 class Option:
-    """How one option is read and what it is for."""
+    """How one option is read, shown on the command line and explained."""
 
     read: Reader
     meaning: str
-    group: str = "scan"
-    """`model`: a field of `ModelConfig`; `scan`: of `ScanConfig`."""
+    metavar: str = ""
+    """What its value looks like; "" for a flag without a value."""
+    panel: str = "Model and contract"
+    """The heading under which `--help` shows it."""
+    flag: str = ""
+    """Its names on the command line where they are not `--its-name`."""
+    many: bool = False
+    """Whether it may be given more than once."""
 
 
-def _model(read: Reader, meaning: str) -> Option:
-    return Option(read, meaning, "model")
-
+MODEL, MEASURE, ESTIMATOR = "Model and contract", "What is measured", "Estimation"
+SUBSET, RUN, GATE = "Which inputs", "Resources", "Gate"
+POSITIONAL = ("model", "data")
 
 OPTIONS: dict[str, Option] = {
-    "model": _model(readers.text, "the model file"),
-    "contract": _model(
-        readers.choice("parameters", "density", "transport"), "what the file computes"
+    "model": Option(readers.text, "The saved model: .onnx, .pt or .pt2.", "MODEL"),
+    "data": Option(
+        readers.text, "The inputs: FILE.npz, FILE.npz::KEY or FILE.npy.", "DATA"
     ),
-    "family": _model(readers.text, "the distribution the outputs parameterise"),
-    "parameters": _model(readers.pairs, "parameter -> expression over the outputs"),
-    "options": _model(readers.literals, "options of the family, such as levels"),
-    "condition": _model(readers.condition, "the perturbed input, NAME or NAME=KEY"),
-    "held": _model(readers.pairs, "other inputs -> key in the data, or a value"),
-    "target": _model(readers.text, "the input that holds θ"),
-    "noise": _model(readers.text, "the input that holds base noise, NAME:LAW"),
-    "sampler": _model(readers.text, "a second file that draws θ"),
-    "draws": _model(readers.text, "key of ready draws of θ in the data"),
-    "input_layout": _model(readers.text, "how one input splits, theta:0:4,x:4:6"),
-    "space": _model(readers.choice("input", "parameters"), "what is perturbed"),
-    "trust_model": _model(readers.flag, "load files that can run code"),
-    "dtype": _model(
-        readers.choice("auto", "float32", "float64"), "precision of the network"
+    "family": Option(
+        readers.text, "Distribution that the outputs parameterise.", "NAME", MODEL
     ),
-    "device": _model(readers.text, "where the network runs"),
-    "data": Option(readers.text, "the inputs, FILE or FILE::KEY"),
-    "divergences": Option(readers.texts, "what is measured"),
-    "attacks": Option(readers.attacks, "laws of the perturbation"),
-    "units": Option(readers.text, "units of a perturbation: input, std or a file"),
-    "mask": Option(readers.text, "features that may be perturbed"),
-    "top": Option(readers.integer(1), "directions kept for each input"),
-    "tau": Option(readers.positive, "the move that radius asks for"),
-    "draws_per_input": Option(readers.integer(2), "Monte-Carlo draws"),
-    "seed": Option(readers.integer(0), "seed of every random number"),
-    "method": Option(readers.choice("auto", "exact", "lanczos"), "eigen-solver"),
+    "parameters": Option(
+        readers.pairs,
+        "Parameter of the family from the outputs, e.g. scale=exp(log_std).",
+        "NAME=EXPR",
+        flag="--param",
+        many=True,
+    ),
+    "options": Option(
+        readers.literals,
+        "Option of the family, e.g. levels=[0.1,0.5,0.9].",
+        "NAME=VALUE",
+        flag="--option",
+        many=True,
+    ),
+    "contract": Option(
+        readers.choice("parameters", "density", "transport"),
+        "What the file computes: parameters, density or transport.",
+        "KIND",
+    ),
+    "condition": Option(
+        readers.condition, "The perturbed input and its key in DATA.", "NAME[=KEY]"
+    ),
+    "held": Option(
+        readers.pairs, "An input that is held fixed.", "NAME=KEY|VALUE", many=True
+    ),
+    "target": Option(readers.text, "The input that holds θ (density files).", "NAME"),
+    "noise": Option(readers.text, "The input that holds base noise.", "NAME:LAW"),
+    "sampler": Option(readers.text, "A second file that draws θ.", "FILE"),
+    "draws": Option(readers.text, "Key of ready draws of θ in DATA.", "KEY"),
+    "input_layout": Option(
+        readers.text, "How one input splits, e.g. theta:0:4,x:4:6.", "LAYOUT"
+    ),
+    "space": Option(
+        readers.choice("input", "parameters"),
+        "What is perturbed: the input, or the distribution's parameters.",
+        "SPACE",
+    ),
+    "trust_model": Option(readers.flag, "Load files that can run code."),
+    "divergences": Option(
+        readers.texts,
+        "What is measured, e.g. kl, quantile, renyi:alpha=0.5.",
+        "NAME",
+        MEASURE,
+        "-d/--divergence",
+        many=True,
+    ),
+    "attacks": Option(
+        readers.attacks,
+        "A law of the perturbation, e.g. gaussian:sigma=0.1.",
+        "[LABEL=]KIND:ARG=VALUE",
+        MEASURE,
+        "-a/--attack",
+        many=True,
+    ),
+    "units": Option(
+        readers.text, "Units of a perturbation: input, std or a file.", "UNITS", MEASURE
+    ),
+    "mask": Option(
+        readers.text, "Features that may move: a file or slice.", "MASK", MEASURE
+    ),
+    "top": Option(readers.integer(1), "Directions kept for each input.", "K", MEASURE),
+    "tau": Option(
+        readers.positive, "The move that radius asks for (1 nat).", "TAU", MEASURE
+    ),
+    "draws_per_input": Option(
+        readers.integer(2), "Monte-Carlo draws where needed.", "M", ESTIMATOR
+    ),
+    "seed": Option(readers.integer(0), "Seed of every random number.", "N", ESTIMATOR),
+    "dtype": Option(
+        readers.choice("auto", "float32", "float64"),
+        "Precision of the network: auto, float32 or float64.",
+        "DTYPE",
+        ESTIMATOR,
+    ),
+    "method": Option(
+        readers.choice("auto", "exact", "lanczos"),
+        "Eigen-solver: auto, exact or lanczos.",
+        "METHOD",
+        ESTIMATOR,
+    ),
     "verify": Option(
-        readers.integer(0, auto=True), "inputs whose prediction is checked"
+        readers.integer(0, auto=True),
+        "Inputs whose prediction is checked (32 worst and 32 random; 0: none).",
+        "N",
+        ESTIMATOR,
     ),
-    "limit": Option(readers.integer(1), "audit the first inputs only"),
-    "sample": Option(readers.integer(1), "audit a random subset"),
-    "index": Option(readers.integers, "audit these inputs"),
-    "batch_size": Option(readers.integer(1, auto=True), "inputs in one chunk"),
-    "memory": Option(readers.memory, "bytes one chunk may take"),
-    "workers": Option(readers.integer(1), "processes"),
-    "max": Option(readers.thresholds("<="), "upper limits, KEY -> limit"),
-    "min": Option(readers.thresholds(">="), "lower limits, KEY -> limit"),
-    "max_skipped": Option(readers.integer(0), "inputs that may be skipped"),
-    "exit_zero": Option(readers.flag, "exit 0 even when a threshold fails"),
+    "limit": Option(readers.integer(1), "Audit the first N inputs.", "N", SUBSET),
+    "sample": Option(readers.integer(1), "Audit N random inputs.", "N", SUBSET),
+    "index": Option(
+        readers.integers, "Audit these inputs.", "I,J,...", SUBSET, many=True
+    ),
+    "max_skipped": Option(
+        readers.integer(0), "Inputs that may be skipped (0).", "N", SUBSET
+    ),
+    "device": Option(readers.text, "Where the network runs (cpu).", "DEVICE", RUN),
+    "batch_size": Option(
+        readers.integer(1, auto=True), "Inputs in one chunk (auto).", "N", RUN
+    ),
+    "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
+    "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
+    "max": Option(
+        readers.thresholds("<="),
+        "Fail when a number is above V, e.g. kl.gaussian.p95=0.05.",
+        "KEY=V",
+        GATE,
+        many=True,
+    ),
+    "min": Option(
+        readers.thresholds(">="),
+        "Fail when a number is below V, e.g. kl.radius.p05=0.2.",
+        "KEY=V",
+        GATE,
+        many=True,
+    ),
+    "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", "", GATE),
 }
+_MODEL_FIELDS = frozenset(field.name for field in fields(ModelConfig))
+
+
+def flag_names(name: str) -> list[str]:
+    """Return an option's names on the command line, e.g. ["-a", "--attack"]."""
+    if name in POSITIONAL:
+        return [name.upper()]
+    option = OPTIONS.get(name)
+    given = option.flag if option else ""
+    return given.split("/") if given else ["--" + name.replace("_", "-")]
 
 
 def store(config: ScanConfig, name: str, value: Any) -> ScanConfig:  # noqa: ANN401
     """Return `config` with the option `name` set to the value its reader gave."""
     if name in ("max", "min"):
         return replace(config, thresholds=_merge(config.thresholds, value))
-    if OPTIONS[name].group == "scan":
-        return replace(config, **{name: value})
     if name == "condition":
-        fields = {"condition": value[0], "condition_key": value[1]}
+        changes = {"condition": value[0], "condition_key": value[1]}
     else:
-        fields = {"path" if name == "model" else name: value}
-    return replace(config, model=replace(config.model, **fields))
+        changes = {"path" if name == "model" else name: value}
+    if set(changes) <= _MODEL_FIELDS:
+        return replace(config, model=replace(config.model, **changes))
+    return replace(config, **changes)
 
 
 def _merge(

@@ -1,0 +1,81 @@
+"""JSON: the report itself, and its schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from audit.errors import ConfigError
+from audit.reports.report import SCHEMA_VERSION, Report
+
+ONE_LINE = 72
+"""Objects shorter than this are not broken into lines."""
+
+
+def to_json(report: Report) -> str:
+    """Return the report as JSON: sorted keys, null instead of NaN, a final newline."""
+    return _layout(report.model_dump(mode="json"), "\n") + "\n"
+
+
+def _layout(value: object, margin: str) -> str:
+    """Indent objects and lists of objects; a list of numbers stays on one line.
+
+    A report may hold a million numbers: `json.dumps(indent=...)` would give each its
+    line, and be slow.
+    """
+    deeper = margin + "  "
+    if isinstance(value, dict) and not _short(value):
+        items = [
+            f"{json.dumps(key)}: {_layout(value[key], deeper)}" for key in sorted(value)
+        ]
+        return "{" + deeper + ("," + deeper).join(items) + margin + "}"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        items = [_layout(item, deeper) for item in value]
+        return "[" + deeper + ("," + deeper).join(items) + margin + "]"
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _short(value: dict[str, object]) -> bool:
+    """Tell whether an object of plain values fits on one line."""
+    plain = not any(isinstance(item, dict | list) for item in value.values())
+    return plain and len(json.dumps(value)) < ONE_LINE
+
+
+def read_report(path: str) -> Report:
+    """Read a report.
+
+    Raises:
+        ConfigError: the file is missing, is no report, or has another schema.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"The report '{path}' cannot be read: {error.strerror}",
+            next_step="Give a report written with robaudit scan -o report.json",
+        ) from None
+    try:
+        report = Report.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"'{path}' is not a robaudit report: {place or 'content'}: {first['msg']}",
+            next_step="Give a report written with robaudit scan -o report.json",
+        ) from None
+    if report.schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise ConfigError(
+            f"'{path}' has report schema {report.schema_version}",
+            f"This robaudit reads {SCHEMA_VERSION}",
+            f"Read it with robaudit {report.tool.version}",
+        )
+    return report
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a report."""
+    schema = Report.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,96 @@
+"""Keys of a gate, `divergence.quantity.statistic`, split and checked.
+
+A divergence may hold dots (`renyi:alpha=0.5`), so a key is split from the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from audit.config import ScanConfig, Threshold
+from audit.errors import ConfigError
+from audit.registry import unknown
+from audit.reports.quantities import ATTACK_KINDS, QUANTITIES, describe
+from audit.reports.statistics import STATISTICS
+
+DEFAULT_DIVERGENCES = ("kl", "quantile")
+_SYNONYMS = {
+    "median": "p50",
+    "average": "mean",
+    "p5": "p05",
+    "p1": "p01",
+    "minimum": "min",
+    "maximum": "max",
+    "sd": "std",
+}
+
+
+def split_key(key: str) -> tuple[str, str, str]:
+    """Return the divergence, the quantity and the statistic of a key.
+
+    Raises:
+        ConfigError: it does not have three parts, or the statistic is unknown.
+    """
+    parts = key.rsplit(".", 2)
+    if len(parts) != 3 or not all(parts):
+        raise ConfigError(
+            f"The threshold key '{key}' does not have three parts",
+            "Expected divergence.quantity.statistic",
+            "Write it as kl.gaussian.p95",
+        )
+    divergence, quantity, statistic = parts
+    if statistic not in STATISTICS:
+        nearest = _SYNONYMS.get(statistic, statistic)
+        _refuse(key, "statistics", nearest, STATISTICS, statistic)
+    return divergence, quantity, statistic
+
+
+def check_config(config: ScanConfig) -> None:
+    """Refuse, before anything is measured, keys and labels that cannot mean anything.
+
+    Raises:
+        ConfigError: a threshold names a divergence that is not measured, an unknown
+            quantity or statistic; or an attack's label is a quantity's name.
+    """
+    labels = [attack.label for attack in config.attacks]
+    for label in labels:
+        if label not in ATTACK_KINDS and describe(label) is not None:
+            raise ConfigError(
+                f"The attack label '{label}' is the name of a quantity",
+                next_step="Give the attack another label",
+            )
+    check_keys(config.thresholds, config.divergences or DEFAULT_DIVERGENCES, labels)
+
+
+def check_keys(
+    thresholds: Iterable[Threshold],
+    divergences: Collection[str],
+    labels: Collection[str],
+) -> None:
+    """Check the keys of `thresholds` against what will be measured.
+
+    Args:
+        thresholds: the limits.
+        divergences: names of those that are measured.
+        labels: labels of the attacks.
+
+    Raises:
+        ConfigError: a part of a key is unknown.
+    """
+    names = {*(row.name for row in QUANTITIES), *labels}
+    for threshold in thresholds:
+        divergence, quantity, _ = split_key(threshold.key)
+        if divergence not in divergences:
+            _refuse(threshold.key, "divergences", divergence, divergences)
+        base = quantity.removesuffix("_se").removesuffix("_realised")
+        absent = base in ATTACK_KINDS and base not in labels
+        if absent or describe(quantity, labels) is None:
+            _refuse(threshold.key, "quantities", quantity, names)
+
+
+def _refuse(
+    key: str, kind: str, near: str, names: Collection[str], shown: str | None = None
+) -> None:
+    _, expected, hint = unknown(kind, near, dict.fromkeys(names))
+    given = f"In the threshold key '{key}', '{shown or near}' is not among the {kind}"
+    raise ConfigError(given, expected, hint)
