@@ -1,0 +1,50 @@
+"""ONNX graphs as differentiable torch functions.
+
+    from audit.models.onnx import load_graph
+    graph = load_graph("model.onnx")
+    (phi,) = graph(x)
+
+Reverse mode, double backward and torch.func work on the result wherever the operators
+permit. Nothing here knows of densities. Where to find things: `loading` reads files,
+`registry` and `ops/` hold the operators, `build` makes the plan that `graph` runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from onnx import ModelProto
+
+from audit.models.onnx.functions import expand
+from audit.models.onnx.graph import Graph, ValueInfo
+from audit.models.onnx.loading import read_model
+from audit.models.onnx.paths import PathOp
+from audit.models.onnx.values import Policy
+
+__all__ = ["Graph", "PathOp", "ValueInfo", "load_graph"]
+
+
+def load_graph(
+    source: str | Path | ModelProto,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    simplify: bool = True,
+) -> Graph:
+    """Read an ONNX model as a torch function.
+
+    Args:
+        source: path of the file (with its external data beside it), or a ModelProto.
+        dtype: evaluate every floating tensor in this type; None: as the file says.
+        device: where to keep constants and run; None: the CPU.
+        simplify: fold constants, drop dead and duplicate nodes first.
+
+    Raises:
+        ModelError: the file is missing, damaged or asks for too much.
+        UnsupportedOperator: it uses an operator that is not implemented.
+    """
+    model = read_model(source)
+    place = torch.device(device) if device is not None else None
+    opset = model.opsets.get("", 0)
+    program = expand(model)
+    return Graph(program, Policy(dtype, place), opset, model.metadata, simplify)

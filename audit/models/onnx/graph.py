@@ -1,0 +1,160 @@
+"""The loaded graph: a function on tensors, with what can be asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from audit.errors import InputError, ModelError
+from audit.models.onnx.build import Builder
+from audit.models.onnx.paths import PathOp, path_ops, reaches
+from audit.models.onnx.plan import Plan
+from audit.models.onnx.program import Program
+from audit.models.onnx.program import ValueInfo as Declared
+from audit.models.onnx.values import Policy, Value
+
+
+@dataclass(frozen=True)
+class ValueInfo:
+    """Name, torch type and shape of a graph input or output.
+
+    `shape` has an int for a fixed size, a name or None for one that may change, and is
+    None when the file does not say. `dtype` is None for strings and sequences.
+    """
+
+    name: str
+    dtype: torch.dtype | None
+    shape: tuple[int | str | None, ...] | None
+    kind: str = "tensor"
+
+
+class Graph:
+    """A differentiable ONNX graph. Call it with its inputs in order.
+
+    Args:
+        program: the graph, with function calls expanded.
+        policy: floating type and device to evaluate in.
+        opset: version of the default domain.
+        metadata: the file's `metadata_props`.
+        simplify: clean up before running (the numbers stay the same).
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        policy: Policy,
+        opset: int,
+        metadata: dict[str, str],
+        simplify: bool = True,
+    ) -> None:
+        self._program = program
+        self._policy = policy
+        self._simplify = simplify
+        self.opset = opset
+        self.metadata = metadata
+        self.inputs = tuple(_info(info, policy) for info in program.inputs)
+        self.outputs = tuple(_info(info, policy) for info in program.outputs)
+        self.input_names = tuple(info.name for info in self.inputs)
+        self.output_names = tuple(info.name for info in self.outputs)
+        self._plan  # noqa: B018  (build now: unsupported operators show at load)
+
+    def __repr__(self) -> str:
+        sides = f"{list(self.input_names)} -> {list(self.output_names)}"
+        return f"Graph({sides}, {len(self._plan.steps)} steps, opset {self.opset})"
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return Builder(self._program, self._policy, self._simplify).build()
+
+    def __call__(self, *inputs: Value) -> tuple[Value, ...]:
+        """Evaluate the graph.
+
+        Args:
+            inputs: a tensor for each input (None for an optional one that is absent).
+                Floating tensors are cast to the type the graph is evaluated in.
+
+        Raises:
+            InputError: too many or too few inputs, or one of the wrong kind.
+            ModelError: an operator rejects its values.
+        """
+        if len(inputs) != len(self.inputs):
+            raise InputError(
+                f"The graph was called with {len(inputs)} inputs",
+                f"Expected {len(self.inputs)}: {', '.join(self.input_names)}",
+                "Pass None for an optional input that is absent",
+            )
+        values = [
+            _fitted(value, info)
+            for value, info in zip(inputs, self.inputs, strict=True)
+        ]
+        return self._plan(*values)
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Every value computed by a node of the graph, in order."""
+        return tuple(
+            name for node in self._program.nodes for name in node.outputs if name
+        )
+
+    @property
+    def op_types(self) -> tuple[str, ...]:
+        """The operator of every node, in order."""
+        return tuple(node.op for node in self._program.nodes)
+
+    def with_outputs(self, names: Sequence[str]) -> Graph:
+        """Return the graph cut at internal tensors: they become the outputs."""
+        known = {info.name: info for info in self._program.outputs}
+        there = {*self.tensor_names, *self.input_names, *self._program.constants}
+        for name in names:
+            if name not in there:
+                raise ModelError(
+                    f"The graph has no tensor '{name}'",
+                    "Expected a name of `graph.tensor_names`",
+                    "Names are those of the file; open it in a viewer such as Netron",
+                )
+        outputs = tuple(known.get(name, Declared(name)) for name in names)
+        program = replace(self._program, outputs=outputs)
+        return Graph(program, self._policy, self.opset, self.metadata, self._simplify)
+
+    def to(
+        self,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Graph:
+        """Return the graph evaluated in another floating type or place."""
+        policy = Policy(
+            dtype or self._policy.dtype,
+            torch.device(device) if device is not None else self._policy.device,
+        )
+        return Graph(self._program, policy, self.opset, self.metadata, self._simplify)
+
+    def path_ops(self, source: str, output: str) -> tuple[PathOp, ...]:
+        """Return the operators between an input and an output, in order."""
+        return path_ops(self._program, source, output)
+
+    def reaches(self, source: str, output: str) -> bool:
+        """Return whether a derivative can flow from an input to an output."""
+        return reaches(self._program, source, output)
+
+
+def _info(declared: Declared, policy: Policy) -> ValueInfo:
+    dtype = None
+    if declared.kind == "tensor" and declared.onnx_type not in (None, 8):
+        dtype = policy.dtype_of(int(declared.onnx_type or 0))
+    return ValueInfo(declared.name, dtype, declared.shape, declared.kind)
+
+
+def _fitted(value: Value, info: ValueInfo) -> Value:
+    if not isinstance(value, Tensor) or info.dtype in (None, value.dtype):
+        return value
+    if value.is_floating_point() and info.dtype.is_floating_point:
+        return value.to(info.dtype)
+    raise InputError(
+        f"Input '{info.name}' was given as {value.dtype}",
+        f"Expected {info.dtype}",
+        "Convert it first",
+    )

@@ -1,0 +1,36 @@
+"""Bounds on what a file from a stranger may ask for, checked before allocation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from audit.errors import ModelError
+
+MAX_ELEMENTS = 1 << 27  # 0.5 GiB of float32, in one tensor made by one operator
+MAX_TRIPS = 100_000  # of one Loop
+MAX_FOLDED = 1 << 24  # elements kept when a constant is computed ahead
+MAX_EXPANSION = 100_000  # nodes after the expansion of functions
+
+
+def check_elements(shape: Iterable[int], what: str) -> None:
+    """Refuse a tensor of more than `MAX_ELEMENTS` elements or of negative size."""
+    sizes = [int(size) for size in shape]
+    if any(size < 0 for size in sizes):
+        raise ModelError(f"{what} would have the shape {sizes}", "Expected sizes >= 0")
+    if prod(sizes) > MAX_ELEMENTS:
+        raise ModelError(
+            f"{what} would have the shape {sizes}",
+            f"Expected at most {MAX_ELEMENTS} elements in a tensor made by one node",
+            "Lower the batch size, or do not use this file if you do not know it",
+        )
+
+
+def check_trips(trips: int, what: str) -> None:
+    """Refuse a loop of more than `MAX_TRIPS` rounds."""
+    if trips > MAX_TRIPS:
+        raise ModelError(
+            f"{what} would run {trips} times",
+            f"Expected at most {MAX_TRIPS} rounds",
+            "Do not use this file if you do not know it",
+        )

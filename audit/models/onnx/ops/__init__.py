@@ -1,0 +1,1 @@
+"""The operators, one file per group; each file registers what it defines."""
