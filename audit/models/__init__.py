@@ -1,1 +1,28 @@
-"""From a saved file to a conditional density."""
+"""From a saved file to a conditional density.
+
+A loader takes (path, device, trusted, cuts) and returns a `Network`; it is chosen by
+the file's suffix. Third parties add one by the entry point group `robaudit.loaders`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audit.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from audit.models.network import Network
+
+Loader = Callable[["Path", "torch.device", bool, frozenset[str]], "Network"]
+
+LOADERS: Registry[Loader] = Registry(
+    "loaders",
+    {
+        ".onnx": "audit.models.onnx_file:load",
+        ".pt": "audit.models.torchscript:load",
+        ".ts": "audit.models.torchscript:load",
+        ".pt2": "audit.models.exported:load",
+    },
+)

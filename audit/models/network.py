@@ -18,6 +18,7 @@ from torch import Tensor
 
 Values = Mapping[str, Tensor]
 Arrays = Mapping[str, NDArray[np.generic]]
+Reference = Callable[[Arrays], dict[str, NDArray[np.generic]]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Network:
         device: where it computes.
         metadata: the contract found in the file, {} if none.
         reference: the same file run by onnxruntime on arrays; None for other formats.
-        double: opens the same network in float64; None where it already is.
+        double: opens the same network in float64.
     """
 
     format: str
@@ -79,10 +80,10 @@ class Network:
     weights_sha256: str
     dtype: torch.dtype
     device: torch.device
+    double: Callable[[], Network]
     metadata: Mapping[str, object] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
-    reference: Callable[[Arrays], dict[str, NDArray[np.generic]]] | None = None
-    double: Callable[[], Network] | None = None
+    reference: Reference | None = None
 
     def input(self, name: str) -> Port:
         """Return the input called `name`."""

@@ -1,0 +1,120 @@
+"""torch.export archives (`.pt2`).
+
+The archive's graph is turned into a module. For float64 the exporter's guards (they
+insist on its own types) are left out, and casts between floating types that it wrote
+down are widened, so that the whole graph runs in one precision.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+from torch.fx.node import Argument, map_aggregate
+
+from audit.errors import ModelError
+from audit.models.archives import exported_findings, refuse_untrusted
+from audit.models.metadata import KEY, hash_tensors, read_metadata
+from audit.models.network import Network, Port, Values
+from audit.models.outputs import name_outputs
+from audit.models.torchscript import own_dtype, refuse_cuts
+
+
+def load(
+    path: Path, device: torch.device, trusted: bool, cuts: frozenset[str]
+) -> Network:
+    """Open a torch.export archive.
+
+    Raises:
+        ModelError: it is no such archive, could run code, or is damaged.
+    """
+    refuse_cuts(path, cuts)
+    refuse_untrusted(path, exported_findings(path), trusted)
+    extra = {KEY: ""}
+    try:
+        program = torch.export.load(path, extra_files=extra)
+    except Exception as error:  # the loader raises whatever its parts raise
+        raise ModelError(
+            f"'{path.name}' does not load ({type(error).__name__}: {error})",
+            f"Expected what torch.export.save of torch {torch.__version__} or older "
+            "writes",
+            "Export it again with the torch installed here, or to ONNX",
+        ) from None
+    return _network(program, path, device, read_metadata(extra[KEY], path), None)
+
+
+def _network(
+    program: ExportedProgram,
+    path: Path,
+    device: torch.device,
+    metadata: dict[str, object],
+    dtype: torch.dtype | None,
+) -> Network:
+    module = program.module(check_guards=dtype is None)
+    assert isinstance(module, GraphModule)
+    if dtype is not None:
+        _retype(module, dtype)
+    module.to(device)
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    ports = _ports(program)
+    state = [*program.named_parameters(), *program.named_buffers()]
+    own = dtype or own_dtype([tensor for _, tensor in state])
+
+    def call(values: Values) -> dict[str, Tensor]:
+        return name_outputs(module(*(values[port.name] for port in ports)))
+
+    def double() -> Network:
+        return _network(program, path, device, metadata, torch.float64)
+
+    return Network(
+        "pt2",
+        (path,),
+        ports,
+        (),
+        call,
+        hash_tensors(state),
+        own,
+        device,
+        double,
+        metadata,
+    )
+
+
+def _ports(program: ExportedProgram) -> tuple[Port, ...]:
+    wanted = set(program.graph_signature.user_inputs)
+    ports = []
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in wanted:
+            value = node.meta.get("val")
+            if isinstance(value, Tensor):
+                dtype = str(value.dtype).removeprefix("torch.")
+                shape = tuple(a if isinstance(a, int) else str(a) for a in value.shape)
+                ports.append(Port(node.name, dtype, shape))
+            else:
+                ports.append(Port(node.name))
+    return tuple(ports)
+
+
+def _retype(module: GraphModule, dtype: torch.dtype) -> None:
+    """Convert weights and constants, and the casts between floating types."""
+    module.to(dtype)
+    for name, value in list(vars(module).items()):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            setattr(module, name, value.to(dtype))
+    for node in list(module.graph.nodes):
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            module.graph.erase_node(node)
+            continue
+        node.args = map_aggregate(node.args, lambda a: _wider(a, dtype))
+        node.kwargs = map_aggregate(node.kwargs, lambda a: _wider(a, dtype))
+    module.recompile()
+
+
+def _wider(argument: Argument, dtype: torch.dtype) -> Argument:
+    if isinstance(argument, torch.dtype) and argument.is_floating_point:
+        return dtype
+    return argument

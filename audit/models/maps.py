@@ -1,0 +1,115 @@
+"""Differentiable maps x -> φ, and their Jacobians by batched reverse mode.
+
+Rows of a batch do not interact, so the gradient of Σ_i φ_j(x_i) with respect to the
+batch holds ∂φ_j/∂x_i in its row i: p backward passes give the Jacobians of all rows.
+Forward mode is not used: through a loaded TorchScript module it is silently wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from audit.density import Values
+from audit.errors import NotDifferentiable
+from audit.linalg.operators import Diagonal, LinearOperator, Matrix
+
+
+@dataclass(frozen=True)
+class ReverseJacobian:
+    """The Jacobian of φ at x, from the graph that autograd recorded.
+
+    Shapes: phi [N, p], x [N, d] with `requires_grad`.
+    """
+
+    phi: Tensor
+    x: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, p, d)."""
+        n, p = self.phi.shape
+        return n, p, self.x.shape[1]
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return J V, by the stored Jacobian."""
+        return self.dense() @ vectors
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Jᵀ U, by the stored Jacobian."""
+        return self.dense().mT @ vectors
+
+    def dense(self) -> Tensor:
+        """Return J [N, p, d] in float64, by p backward passes done once."""
+        return self._matrix.entries
+
+    def gram(self) -> Tensor:
+        """Return J Jᵀ [N, p, p]."""
+        return self._matrix.gram()
+
+    @cached_property
+    def _matrix(self) -> Matrix:
+        rows = [self._row(j) for j in range(self.phi.shape[1])]
+        return Matrix(torch.stack(rows, dim=1).double())
+
+    def _row(self, j: int) -> Tensor:
+        (gradient,) = torch.autograd.grad(
+            self.phi[:, j].sum(), self.x, retain_graph=True, allow_unused=True
+        )
+        return torch.zeros_like(self.x) if gradient is None else gradient
+
+
+@dataclass(frozen=True)
+class AutogradMap:
+    """A torch function of the flattened condition.
+
+    Args:
+        function: (x [N, *event], held) -> φ [N, p] in float64.
+        event: the shape of one condition.
+        dtype: the type the network takes.
+    """
+
+    function: Callable[[Tensor, Values], Tensor]
+    event: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __call__(self, x: Tensor, held: Values) -> Tensor:
+        """Return φ without recording a graph."""
+        with torch.no_grad():
+            return self._run(x.to(self.dtype), held)
+
+    def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, LinearOperator]:
+        """Return φ and J.
+
+        Raises:
+            NotDifferentiable: the network's outputs carry no gradient.
+        """
+        leaf = x.detach().to(self.dtype).requires_grad_()
+        phi = self._run(leaf, held)
+        if not phi.requires_grad:
+            raise NotDifferentiable(
+                "No gradient connects the condition with the distribution's parameters",
+                "Expected a path of differentiable operators from one to the other",
+                "robaudit inspect names the first operator that stops it",
+            )
+        return phi.detach(), ReverseJacobian(phi, leaf)
+
+    def _run(self, x: Tensor, held: Values) -> Tensor:
+        return self.function(x.reshape(-1, *self.event), held)
+
+
+@dataclass(frozen=True)
+class IdentityMap:
+    """φ itself is perturbed (`--space parameters`)."""
+
+    def __call__(self, x: Tensor, held: Values) -> Tensor:
+        """Return φ."""
+        return x
+
+    def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, LinearOperator]:
+        """Return φ and the identity."""
+        return x, Diagonal(torch.ones_like(x))
