@@ -68,18 +68,19 @@ def summarise(column: Floats) -> Statistics:
         **dict(zip(PERCENTILES, map(float, quantiles), strict=True)),
         "max": float(values[-1]),
     }
-    intervals = {"mean": mean_interval(mean, std, n)} | {
+    intervals = {"mean": mean_interval(values, mean, std)} | {
         name: percentile_interval(values, p) for name, p in PERCENTILES.items()
     }
     return Statistics(n, numbers, intervals, histogram(values))
 
 
-def mean_interval(mean: float, std: float | None, n: int) -> Interval | None:
-    """Return the 95 % t interval of a mean."""
+def mean_interval(values: Floats, mean: float, std: float | None) -> Interval | None:
+    """Return the 95 % t interval of a mean; not below 0 when no value is."""
     if std is None:
         return None
-    half = student_quantile(n - 1) * std / math.sqrt(n)
-    return (mean - half, mean + half)
+    half = student_quantile(len(values) - 1) * std / math.sqrt(len(values))
+    low = mean - half
+    return (max(low, 0.0) if values[0] >= 0 else low, mean + half)
 
 
 def student_quantile(freedom: int) -> float:

@@ -1,0 +1,185 @@
+"""What a report says, in plain sentences."""
+
+from __future__ import annotations
+
+from audit.reports.quantities import is_attack
+from audit.reports.report import Check, Divergence, Report
+from audit.reports.text import count, interval, number, percent
+
+
+def attack_labels(report: Report) -> dict[str, str]:
+    """Return label -> specification of the attacks of a report."""
+    setting = report.config.get("attacks")
+    specs = [str(spec) for spec in setting.value] if setting else []
+    found: dict[str, str] = {}
+    for spec in specs:
+        label, equals, kind = spec.partition(":")[0].partition("=")
+        found[label] = spec[len(label) + 1 :] if equals and kind else spec
+    return found
+
+
+def tau(report: Report) -> float:
+    """Return the move that `radius` asks for."""
+    setting = report.config.get("tau")
+    return float(setting.value) if setting else 1.0
+
+
+def headline(report: Report) -> str:
+    """Say how sensitive the model is, by its first divergence."""
+    if not report.data.n_audited:
+        return "No input was audited."
+    name, divergence = next(iter(report.divergences.items()))
+    parts = [_radius(report, divergence), _attack(report, divergence)]
+    text = "; ".join(part for part in parts if part)
+    return f"{text[0].upper()}{text[1:]}." if text else f"{name} was measured."
+
+
+def _radius(report: Report, divergence: Divergence) -> str:
+    radius = divergence.summary.get("radius")
+    if radius is None or radius.p50 is None:
+        return ""
+    units = " standard deviations" if report.data.units == "std" else ""
+    return (
+        f"a perturbation of norm {number(radius.p50)}{units} (median) moves the "
+        f"prediction by {number(tau(report))} {divergence.unit} along its worst "
+        f"direction, {number(radius.min)} on the most sensitive input"
+    )
+
+
+def _attack(report: Report, divergence: Divergence) -> str:
+    for label, spec in attack_labels(report).items():
+        found = divergence.summary.get(label)
+        if found and found.mean is not None:
+            return (
+                f"{spec} costs {number(found.mean)} {divergence.unit} on average, "
+                f"{number(found.p95)} at the 95th percentile"
+            )
+    return ""
+
+
+def decomposition(report: Report, name: str) -> str:
+    """Return the chain of bounds on the trace at the worst input; "" without its parts.
+
+    tr G ≤ von Neumann ≤ ‖F‖ ‖J Jᵀ‖ ≤ ‖F‖ ‖J‖²: each step is slack that the spectra, or
+    the norms, cannot see. (At one input: medians of factors need not keep the order.)
+    """
+    if not report.worst:
+        return ""
+    values = report.worst[0].values.get(name, {})
+    names = ("trace", "von_neumann", "model_norm", "map_norm", "jacobian_norm")
+    trace, bound, model, mapping, jacobian = map(values.get, names)
+    if None in (trace, bound) or model is None or mapping is None or jacobian is None:
+        return ""
+    return (
+        f"tr G {number(trace)} ≤ von Neumann {number(bound)} ≤ ‖F‖·‖JJᵀ‖ "
+        f"{number(model * mapping)} ≤ ‖F‖·‖J‖² {number(model * jacobian)} "
+        f"at input {report.worst[0].index}"
+    ) + _alignment(report.divergences[name])
+
+
+def _alignment(divergence: Divergence) -> str:
+    found = divergence.summary.get("alignment")
+    if found is None or found.p50 is None:
+        return ""
+    return f"; alignment {number(found.p50)} (median)"
+
+
+def comparison(report: Report) -> str:
+    """Say how the worst directions of the divergences compare; "" if unmeasured."""
+    for name, divergence in report.divergences.items():
+        angle, attained = (divergence.summary.get(q) for q in ("angle", "attained"))
+        if angle is None or angle.p50 is None:
+            continue
+        other = next(
+            (other for other in report.divergences if other != name), "the other"
+        )
+        text = (
+            f"The worst directions of {name} and {other} are {number(angle.p50)}° apart "
+            f"(median)"
+        )
+        if attained and attained.p50 is not None:
+            text += (
+                f"; that of {other} reaches {percent(attained.p50)} of the worst case "
+                f"of {name}"
+            )
+        return text + "."
+    return ""
+
+
+def verification(report: Report) -> list[str]:
+    """Return one line for each attack that was checked against the exact divergence."""
+    lines = []
+    for name, divergence in report.divergences.items():
+        for label, found in divergence.verification.items():
+            ratio, ends = found.ratio_p50, (found.ratio_p05, found.ratio_p95)
+            parted = f"{found.parted} of {count(found.n, 'checked input')}"
+            low, high = ends
+            span = interval((low, high)) if low is not None and high is not None else ""
+            lines.append(
+                f"{name} {label}: realised / predicted {number(ratio)} {span}; more "
+                f"than 10 % apart on {parted}"
+            )
+    return lines
+
+
+def estimation(report: Report) -> list[str]:
+    """Return how each divergence was estimated, with the Monte-Carlo error."""
+    lines = []
+    for name, divergence in report.divergences.items():
+        how = divergence.estimator.replace("_", " ")
+        if divergence.draws:
+            how += f", {divergence.draws} draws an input"
+        error = divergence.summary.get("trace_se")
+        trace = divergence.summary.get("trace")
+        if error and trace and error.p50 and trace.p50:
+            how += f", standard error of the trace {percent(error.p50 / trace.p50)}"
+        lines += [f"{name}: {how}", *(f"{name}: {note}" for note in divergence.notes)]
+    return lines
+
+
+def check_line(check: Check) -> str:
+    """Say what became of one limit: "kl.gaussian.p95 = 0.24 > 0.05, beyond it: ..."."""
+    if check.value is None:
+        return f"{check.key} was not measured, limit {check.op} {number(check.limit)}"
+    opposite = {"<=": ">", ">=": "<"}[check.op]
+    relation = check.op if check.holds else opposite
+    digits = 3 if f"{check.value:.3g}" != f"{check.limit:.3g}" else 6
+    text = (
+        f"{check.key} = {number(check.value, digits)} {relation} "
+        f"{number(check.limit, digits)}"
+    )
+    if check.ci95:
+        text += f", 95 % interval {interval(check.ci95)}"
+    if not check.holds and check.offenders:
+        shown = ", ".join(map(str, check.offenders[:5]))
+        total = "" if check.n_offending is None else f"{check.n_offending} "
+        more = ", …" if len(check.offenders) > 5 else ""
+        text += f"; {total}beyond it: {shown}{more}"
+    return text
+
+
+def verdict_line(report: Report) -> str:
+    """Say the verdict and why the exit code is what it is."""
+    reasons = {4: "incomplete", 5: "nothing audited"}
+    failed = sum(
+        check.holds is False and check.level == "error" for check in report.checks
+    )
+    said = {
+        "pass": f"PASS: {count(len(report.checks), 'limit')} held",
+        "fail": f"FAIL: {failed} of {count(len(report.checks), 'limit')} broken",
+        "none": "No limit was set, e.g. --max kl.gaussian.p95=0.05",
+    }[report.verdict]
+    if report.verdict == "none" and report.checks:
+        said = "No limit decided"
+    why = reasons.get(report.exit_code, "")
+    return f"{said} · exit {report.exit_code}" + (f" ({why})" if why else "")
+
+
+def quantity_order(report: Report, divergence: Divergence) -> list[str]:
+    """Return the quantities worth a line: the main ones, then the attacks, the rest."""
+    labels = attack_labels(report)
+    main = ["eigenvalue", "trace", "radius"]
+    attacks = [name for name in divergence.summary if is_attack(name, labels)]
+    attacks.sort(key=lambda name: list(labels).index(name) if name in labels else 99)
+    rest = [name for name in divergence.summary if name not in (*main, *attacks)]
+    return [n for n in (*main, *attacks) if n in divergence.summary] + sorted(rest)

@@ -1,0 +1,206 @@
+"""The report on a terminal: 80 to 100 columns, plain text when it is not one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from audit.reports import reading
+from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
+from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
+
+NARROW, WIDE = 60, 100
+SHOWN_WORST = 5
+DETAILS = ("_se", "_realised", "_upper", "_lower")
+CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
+COMPARED = ("angle", "attained")
+STATUS = {
+    "pass": ("✓", "green"),
+    "fail": ("✗", "red"),
+    "borderline": ("≈", "yellow"),
+    "unmeasured": ("?", "yellow"),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a terminal wants its text."""
+
+    width: int = 80
+    colour: bool = False
+    verbose: bool = False
+    """Every quantity, not only the main ones."""
+
+
+def render(report: Report, style: Style | None = None) -> str:
+    """Return the report as text."""
+    style = style or Style()
+    return print_all(_parts(report, style), style)
+
+
+def print_all(parts: Iterator[RenderableType], style: Style) -> str:
+    """Return renderables as text; names are never read as console markup."""
+    console = Console(
+        file=StringIO(),
+        width=max(NARROW, min(style.width, WIDE)),
+        force_terminal=style.colour,
+        color_system="standard" if style.colour else None,
+        no_color=not style.colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
+    yield from _head(report)
+    for name, divergence in report.divergences.items():
+        yield Text()
+        yield _quantities(report, name, divergence, style)
+    yield from _section("Why", _why(report))
+    if report.worst:
+        yield Text()
+        yield _worst(report)
+    yield from _section("Predicted and realised", reading.verification(report))
+    yield from _section("Estimated", reading.estimation(report))
+    yield from _section("Skipped", _skipped(report))
+    yield from _section("Warnings", [w.message for w in report.warnings])
+    yield Text()
+    for check in report.checks:
+        yield _check(check)
+    colour = {"pass": "bold green", "fail": "bold red"}.get(report.verdict, "bold")
+    yield Text(reading.verdict_line(report), colour)
+
+
+def _head(report: Report) -> Iterator[RenderableType]:
+    model, data = report.model, report.data
+    path = printable(model.files[0].path) if model.files else "model"
+    outputs = ", ".join(f"{name}={text}" for name, text in model.parameters.items())
+    yield Text.assemble(
+        (shorten(path, 60), "bold"),
+        f" · {printable(model.family)}({printable(outputs)})",
+    )
+    shape = "×".join(map(str, data.event_shape)) or "one number"
+    skipped = f", {data.n_skipped} skipped" if data.n_skipped else ""
+    yield Text(
+        f"{printable(shorten(data.source, 40))} · {data.n_audited} of "
+        f"{count(data.n_total, 'input')} audited{skipped} · each {shape}",
+        "dim",
+    )
+    yield Text()
+    yield Text(reading.headline(report))
+
+
+def _quantities(
+    report: Report, name: str, divergence: Divergence, style: Style
+) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column(Text(printable(name)), no_wrap=True)
+    table.add_column("distribution", no_wrap=True, width=12)
+    for statistic in ("p05", "p50", "mean", "p95", "max"):
+        table.add_column(statistic, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True, style="dim")
+    for quantity in reading.quantity_order(report, divergence):
+        if style.verbose or not _is_detail(quantity):
+            summary = divergence.summary[quantity]
+            table.add_row(*_row(quantity, summary, _short_unit(summary.unit)))
+    return table
+
+
+def _is_detail(quantity: str) -> bool:
+    return quantity.endswith(DETAILS) or quantity in (*CHAIN, *COMPARED)
+
+
+def _short_unit(unit: str) -> str:
+    return "" if unit == "directions" else unit
+
+
+def _row(quantity: str, summary: Summary, unit: str) -> list[Text]:
+    values = (summary.p05, summary.p50, summary.mean, summary.p95, summary.max)
+    cells = [quantity, sparkline(summary.histogram), *map(number, values), unit]
+    return [Text(printable(cell)) for cell in cells]
+
+
+def _why(report: Report) -> list[str]:
+    chains = (
+        (name, reading.decomposition(report, name)) for name in report.divergences
+    )
+    lines = [f"{name}: {chain}" for name, chain in chains if chain]
+    compared = reading.comparison(report)
+    return [*lines, compared] if compared else lines
+
+
+def _worst(report: Report) -> RenderableType:
+    name = next(iter(report.divergences))
+    label = next(iter(reading.attack_labels(report)), "gaussian")
+    quantities = ("eigenvalue", "radius", label, "gap")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("worst inputs", justify="right", no_wrap=True)
+    for quantity in quantities:
+        table.add_column(Text(quantity), justify="right", no_wrap=True)
+    table.add_column(Text(f"worst direction of {printable(name)}"), no_wrap=True)
+    for worst in report.worst[:SHOWN_WORST]:
+        values = worst.values.get(name, {})
+        cells = [f"{worst.index}", *(number(values.get(q)) for q in quantities)]
+        table.add_row(*map(Text, cells), Text(direction(worst, name)))
+    return table
+
+
+def direction(worst: WorstInput, divergence: str, features: int = 3) -> str:
+    """Return the largest entries of the worst direction, as "[2] −0.91  [0] +0.3"."""
+    found = worst.directions.get(divergence)
+    if not found:
+        return NOTHING
+    entries = sorted(_entries(found[0]), key=lambda entry: -abs(entry[1]))
+    large = [entry for entry in entries[:features] if abs(entry[1]) >= 0.005]
+    return "  ".join(f"[{place}] {value:+.2f}" for place, value in large)
+
+
+def _entries(
+    values: object, place: tuple[int, ...] = ()
+) -> Iterator[tuple[str, float]]:
+    if isinstance(values, list):
+        for position, part in enumerate(values):
+            yield from _entries(part, (*place, position))
+    elif isinstance(values, int | float):
+        yield ",".join(map(str, place)), float(values)
+
+
+def _skipped(report: Report) -> list[str]:
+    by_reason: dict[str, list[int]] = {}
+    for skipped in report.skipped:
+        by_reason.setdefault(skipped.reason, []).append(skipped.index)
+    lines = [
+        f"{count(len(indices), 'input')} ({', '.join(map(str, indices[:5]))}"
+        f"{', …' if len(indices) > 5 else ''}): {reason}"
+        for reason, indices in by_reason.items()
+    ]
+    more = [f"and {len(lines) - 5} more reasons"] if len(lines) > 5 else []
+    return [*lines[:5], *more]
+
+
+def _section(title: str, lines: list[str]) -> Iterator[RenderableType]:
+    if lines:
+        yield Text()
+        yield Text(title, "bold")
+        for line in lines:
+            yield Padding(Text(printable(line)), (0, 0, 0, 2))
+
+
+def _check(check: Check) -> RenderableType:
+    sign, colour = STATUS[check.status]
+    if check.holds is False and check.level == "warn":
+        sign, colour = "!", "yellow"
+    words = f" {check.status}" if check.status in ("borderline", "unmeasured") else ""
+    return Text(f"{sign}{words} {printable(reading.check_line(check))}", colour)
