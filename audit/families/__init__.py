@@ -1,5 +1,64 @@
-"""The families, by the name users give them: torch.distributions' own, snake case."""
+"""The parametric families an audit knows, and how one is built from a name.
+
+normal               one family of FAMILIES
+mixture:normal       a mixture of it: weights `logits` or `probs` [K], and the
+component's own parameters [K, ...]
+normal,gamma         independent families side by side; parameters are named by
+position, `0.loc`, `0.scale`, `1.concentration`, `1.rate`, and
+so are options, `1.levels`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from audit.registry import Registry
 
-FAMILIES: "Registry[type]" = Registry("families", {})
+if TYPE_CHECKING:
+    from audit.families.interface import Family
+
+FAMILIES: Registry[type[Family]] = Registry(
+    "families",
+    {
+        "bernoulli": "audit.families.discrete:Bernoulli",
+        "binomial": "audit.families.discrete:Binomial",
+        "categorical": "audit.families.simplex:Categorical",
+        "cauchy": "audit.families.location_scale:Cauchy",
+        "dirichlet": "audit.families.simplex:Dirichlet",
+        "gamma": "audit.families.positive:Gamma",
+        "geometric": "audit.families.discrete:Geometric",
+        "gumbel": "audit.families.location_scale:Gumbel",
+        "laplace": "audit.families.location_scale:Laplace",
+        "logistic": "audit.families.location_scale:Logistic",
+        "low_rank_multivariate_normal": (
+            "audit.families.multivariate_normal:LowRankMultivariateNormal"
+        ),
+        "multivariate_normal": "audit.families.multivariate_normal:MultivariateNormal",
+        "normal": "audit.families.location_scale:Normal",
+        "one_hot_categorical": "audit.families.simplex:OneHotCategorical",
+        "poisson": "audit.families.discrete:Poisson",
+        "quantile": "audit.families.quantile:Quantile",
+        "student_t": "audit.families.student:StudentT",
+    },
+)
+
+
+def build_family(
+    name: str, shapes: Mapping[str, tuple[int, ...]], **options: object
+) -> Family:
+    """Return the family called `name`, with its parameters' shapes fixed.
+
+    Raises:
+        UnknownName: no family has that name.
+        ConfigError: parameters, shapes or options do not fit it.
+    """
+    if "," in name:
+        from audit.families.product import Product
+
+        return Product(name.split(","), shapes, **options)
+    if name.startswith("mixture:"):
+        from audit.families.mixture import Mixture
+
+        return Mixture(name.removeprefix("mixture:"), shapes, **options)
+    return FAMILIES[name](shapes, **options)

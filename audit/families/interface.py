@@ -33,13 +33,14 @@ class Family(ABC):
 
     Raises:
         ConfigError: the names are not one of `parameterizations`, an option is not
-            one of `options`, or the shapes do not fit each other.
+            one of `options` or is missing, or the shapes do not fit each other.
     """
 
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]]
     options: ClassVar[tuple[str, ...]] = ()
-    discrete: ClassVar[bool] = False
-    transport_name: ClassVar[str] = "increasing map of each coordinate"
+    optional: ClassVar[tuple[str, ...]] = ()  # those of `options` with a default
+    discrete: bool = False
+    transport_name: str = "increasing map of each coordinate"
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
@@ -53,6 +54,14 @@ class Family(ABC):
                 f"It takes {', '.join(self.options) or 'none'}",
                 "Remove the option",
             )
+        missing = set(self.options) - set(options) - set(self.optional)
+        if missing:
+            raise ConfigError(
+                f"The family {self.name} was not given its {sorted(missing)[0]}",
+                f"It takes the options {', '.join(self.options)}",
+                "Give it a value",
+            )
+        self.settings: dict[str, object] = dict(options)
 
     @property
     def name(self) -> str:
@@ -139,6 +148,20 @@ class Family(ABC):
         """
         return None
 
+    def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return reason -> bool [N], true where `transport_root` is not finite."""
+        return {}
+
+    # the complete-data bound of a mixture
+
+    def complete_fisher_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return B with F(φ) ⪯ Bᵀ B, known exactly; None where F itself is."""
+        return None
+
+    def complete_kl_bound(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return an upper bound [N] on `kl`; None where there is no need of one."""
+        return None
+
     # exact values, to check every approximation
 
     @abstractmethod
@@ -150,6 +173,10 @@ class Family(ABC):
 
         D_α = log ∫ q_φ^α q_other^{1−α} / (α − 1), which may be infinite for α > 1.
         """
+        return None
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return ½ KL(q_φ ‖ m) + ½ KL(q_other ‖ m) [N], m = ½ (q_φ + q_other)."""
         return None
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:

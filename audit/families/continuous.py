@@ -1,0 +1,113 @@
+"""Continuous one-dimensional laws: what the quadrature gives where no formula does.
+
+A family is a chart of its support, the place of its bulk and, where it has one, a
+closed form for each tensor and divergence. Whatever it does not state is integrated.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from audit.families import quadrature
+from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.inversion import quantile_distance
+from audit.families.quadrature import REAL, Chart
+from audit.families.univariate import Parameters, Univariate
+
+
+class Continuous(Univariate):
+    """Independent coordinates with densities: a `Line`, and its closed forms."""
+
+    chart: ClassVar[Chart] = REAL
+    limit: ClassVar[float] = math.inf
+
+    # a line, for the quadrature
+
+    @abstractmethod
+    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return the centre and the width [...] of the density in the chart."""
+
+    def bulk(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the one centre and width [M, 1] of each law."""
+        center, width = self.bulk_of(rows.unbind(-1))
+        return center.unsqueeze(-1), width.unsqueeze(-1)
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return the log density [M, K] in the chart at y [M, K]."""
+        log_prob = self.law(rows.unbind(-1)).log_prob(self.chart.point(y))
+        return log_prob + self.chart.log_slope(y)
+
+    def score(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ∂ log density / ∂φ [M, K, q] at y [M, K]."""
+        return quadrature.automatic_score(self, y, rows)
+
+    # one coordinate
+
+    def fisher(self, parameters: Parameters) -> Tensor:
+        """Return the Fisher information [..., q, q] by quadrature."""
+        rows, shape = _rows(parameters)
+        return quadrature.fisher_information(self, rows).unflatten(0, shape)
+
+    def transport(self, parameters: Parameters) -> Tensor:
+        """Return E[∂T ∂Tᵀ] [..., q, q] by quadrature; infinite without variance."""
+        rows, shape = _rows(parameters)
+        tensor = quadrature.transport_tensor(self, rows).unflatten(0, shape)
+        return self.unless_infinite(parameters, tensor)
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return KL(left ‖ right) [...] by quadrature."""
+        return self._divergence(left, right, RELATIVE_ENTROPY)
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the Rényi divergence of order α [...] by quadrature."""
+        return self._divergence(left, right, Renyi(alpha))
+
+    def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return E(T − T')² [...] by quadrature over one law's levels."""
+        (rows, shape), (others, _) = _rows(left), _rows(right)
+        return quantile_distance(self, rows, others).unflatten(0, shape)
+
+    # the whole product
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
+        if self.coordinates != 1:
+            return None
+        pair = self.split(phi), self.split(other)
+        return self._divergence(*pair, JENSEN_SHANNON).squeeze(-1)
+
+    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return E‖T − T'‖² [N]; infinite where a law has no variance."""
+        left, right = self.split(phi), self.split(other)
+        distance = self.squared_distance(left, right)
+        for parameters in (left, right):
+            infinite = self.infinite_variance(parameters)
+            if infinite is not None:
+                distance = torch.where(infinite, torch.inf, distance)
+        return distance.sum(-1)
+
+    def unless_infinite(self, parameters: Parameters, tensor: Tensor) -> Tensor:
+        """Return the tensor [..., q, q], infinite where the variance is."""
+        infinite = self.infinite_variance(parameters)
+        if infinite is None:
+            return tensor
+        return torch.where(infinite[..., None, None], torch.inf, tensor)
+
+    def _divergence(
+        self, left: Parameters, right: Parameters, integrand: Integrand
+    ) -> Tensor:
+        (rows, shape), (others, _) = _rows(left), _rows(right)
+        return quadrature.divergence(self, rows, others, integrand).unflatten(0, shape)
+
+
+def _rows(parameters: Parameters) -> tuple[Tensor, tuple[int, ...]]:
+    """Return the parameters as rows [M, q], and the shape that M had."""
+    stacked = torch.stack(torch.broadcast_tensors(*parameters), dim=-1)
+    return stacked.reshape(-1, stacked.shape[-1]), tuple(stacked.shape[:-1])

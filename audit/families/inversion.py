@@ -1,0 +1,97 @@
+"""Quantile functions of laws on panels, and the distance between two of them.
+
+E(T − T')² is an integral over the levels u of the first law, whose nodes already know
+their levels; the second law's quantile there solves C'(y) = u. The panel is found by
+bisection over the edges, the place in it by Newton's method on the Legendre expansion
+of C', kept inside a bracket. Levels above the median are counted from the top, so that
+1 − u never loses its digits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.families.panels import Panels
+from audit.families.quadrature import Line, panels_of
+
+NEWTON_STEPS = 40
+
+
+def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
+    """Return E(T − T')² [M] of the increasing maps of two laws on the line."""
+    panels = panels_of(line, left, moment=2)
+    density = line.log_density(panels.nodes, left.unsqueeze(1)).exp()
+    below, above = (part[..., 0] for part in panels.cumulative(density.unsqueeze(-1)))
+    y = quantiles(line, right, below, above)
+    gap = line.chart.point(panels.nodes) - line.chart.point(y)
+    return (panels.weights * density * gap.square()).sum(-1)
+
+
+def quantiles(line: Line, rows: Tensor, below: Tensor, above: Tensor) -> Tensor:
+    """Return y [M, K] with mass `below` under it and `above` over it (each [M, K])."""
+    panels = panels_of(line, rows, moment=2)
+    density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
+    return invert(panels, density, below, above)
+
+
+def invert(panels: Panels, density: Tensor, below: Tensor, above: Tensor) -> Tensor:
+    """Return y [M, K] where the integral of `density` [M, E k] has those values."""
+    expansion = panels.expansion(density)  # [M, E, k], of the density in each panel
+    mass = expansion[..., 0] * panels.half_widths.squeeze(-1) * 2
+    under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))  # at the edges
+    over = torch.nn.functional.pad(mass.flip(-1).cumsum(-1).flip(-1), (0, 1))
+    from_below = torch.searchsorted(under, below.contiguous(), right=True) - 1
+    from_above = (
+        over.shape[-1]
+        - 1
+        - torch.searchsorted(
+            over.flip(-1).contiguous(), above.contiguous(), right=False
+        )
+    )
+    low = below < above
+    index = torch.where(low, from_below, from_above).clamp(0, mass.shape[-1] - 1)
+    target = torch.where(
+        low, below - under.gather(-1, index), over.gather(-1, index) - above
+    )
+    return _inside(panels, expansion, index, target)
+
+
+def _inside(panels: Panels, expansion: Tensor, index: Tensor, target: Tensor) -> Tensor:
+    """Solve ∫ density = target from the left edge of panel `index` [M, K]."""
+    order = expansion.shape[-1]
+    coefficients = expansion.gather(1, index.unsqueeze(-1).expand(-1, -1, order))
+    half = panels.half_widths.squeeze(-1).gather(-1, index)
+    target = target / half
+    low, high = -torch.ones_like(target), torch.ones_like(target)
+    place = torch.zeros_like(target)
+    for _ in range(NEWTON_STEPS):
+        density, integral = _legendre(coefficients, place)
+        error = integral - target
+        low, high = (
+            torch.where(error < 0, place, low),
+            torch.where(error < 0, high, place),
+        )
+        step = place - error / density
+        inside = (step > low) & (step < high)
+        place = torch.where(inside, step, (low + high) / 2)
+    left = panels.edges[:, :-1].gather(-1, index)
+    return left + half * (1 + place)
+
+
+def _legendre(coefficients: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Σ c_l P_l and its integral from −1, by the three-term recurrence.
+
+    The integral of P_l from −1 is (P_{l+1} − P_{l−1}) / (2l + 1).
+    """
+    before, now = torch.ones_like(place), place
+    value = coefficients[..., 0]
+    integral = value * (1 + place)
+    for degree in range(1, coefficients.shape[-1]):
+        after = ((2 * degree + 1) * place * now - degree * before) / (degree + 1)
+        value = value + coefficients[..., degree] * now
+        integral = integral + coefficients[..., degree] * (after - before) / (
+            2 * degree + 1
+        )
+        before, now = now, after
+    return value, integral

@@ -1,0 +1,100 @@
+"""Laws on the positive half line.
+
+Gamma with shape α and rate β is an exponential family in (α, β) itself:
+
+    log-partition  A = ln Γ(α) − α ln β
+    Fisher         [[ψ'(α), −1/β], [·, α/β²]] = ∇² A up to sign conventions
+    transport      E[∂_βT²] = α(α+1)/β⁴,   E[∂_αT ∂_βT] = −(2α+1)/2β³
+
+The latter two because T = R/β scales: ∂_β T = −T/β and E[T ∂_αT] = ½ ∂_α E[T²]. Only
+E[∂_αT²] needs quadrature, and it is g(α)/β².
+
+Sources: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions 1 (1994),
+chapter 17; Gil, Alajaji & Linder, Information Sciences 249 (2013), for the divergences.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from audit.families.continuous import Continuous
+from audit.families.quadrature import POSITIVE
+from audit.families.roots import symmetric
+from audit.families.special import trigamma
+from audit.families.univariate import Parameters
+
+
+class Gamma(Continuous):
+    """Gamma coordinates; `rate` in units of 1/θ."""
+
+    parameterizations = (("concentration", "rate"),)
+    positive = ("concentration", "rate")
+    chart = POSITIVE
+
+    def law(self, parameters: Parameters) -> td.Distribution:
+        """Return the gamma law."""
+        return td.Gamma(*parameters, validate_args=False)
+
+    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return ln(α/β), the mode of ln θ, and its curvature's width."""
+        concentration, rate = parameters
+        return (concentration / rate).log(), concentration.clamp_min(1).rsqrt()
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return α(t − eᵗ) + α ln α − ln Γ(α) with t = y − ln(α/β)."""
+        concentration, rate = rows.unbind(-1)
+        t = y - (concentration / rate).log()
+        constant = concentration * concentration.log() - torch.lgamma(concentration)
+        return constant + concentration * (t - t.exp())
+
+    def fisher(self, parameters: Parameters) -> Tensor:
+        """Return [[ψ'(α), −1/β], [·, α/β²]]."""
+        concentration, rate = parameters
+        return symmetric(
+            {
+                (0, 0): trigamma(concentration),
+                (0, 1): -1 / rate,
+                (1, 1): concentration / rate.square(),
+            }
+        )
+
+    def transport(self, parameters: Parameters) -> Tensor:
+        """Return closed forms, and g(α)/β² by quadrature."""
+        concentration, rate = parameters
+        unit = torch.ones_like(rate)
+        shape = super().transport((concentration, unit))[..., 0, 0]
+        return symmetric(
+            {
+                (0, 0): shape / rate.square(),
+                (0, 1): -(2 * concentration + 1) / (2 * rate**3),
+                (1, 1): concentration * (concentration + 1) / rate**4,
+            }
+        )
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return the Bregman divergence of ln Γ plus α₁ (r − 1 − ln r) − Δα ln r."""
+        (shape, rate), (other_shape, other_rate) = left, right
+        step, stretch = other_shape - shape, (other_rate - rate) / rate
+        bregman = torch.lgamma(other_shape) - torch.lgamma(shape)
+        bregman = bregman - step * torch.digamma(shape)
+        log_ratio = torch.log1p(stretch)
+        return bregman + shape * (stretch - log_ratio) - step * log_ratio
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return [A(αη₁ + (1−α)η₂) − αA(η₁) − (1−α)A(η₂)] / (α−1)."""
+        mixed = tuple(
+            alpha * a + (1 - alpha) * b for a, b in zip(left, right, strict=True)
+        )
+        inside = (mixed[0] > 0) & (mixed[1] > 0)
+        gap = _gamma_partition(mixed) - alpha * _gamma_partition(left)
+        gap = gap - (1 - alpha) * _gamma_partition(right)
+        return torch.where(inside, gap / (alpha - 1), torch.inf)
+
+
+def _gamma_partition(parameters: Parameters) -> Tensor:
+    concentration, rate = parameters
+    return torch.lgamma(concentration) - concentration * rate.log()

@@ -1,0 +1,173 @@
+"""Quantile heads: a network that outputs quantiles q_j at fixed levels τ_j.
+
+T(u) interpolates them, so it is linear in q and the quantile distance is exactly
+quadratic: E(T − T')² = Δqᵀ M Δq, where M is the mass matrix of the basis functions.
+
+    interpolation="linear"  hat functions between the levels: h/6 [[2, 1], [1, 2]] for
+                            each interval; below τ_1 and above τ_Q the quantile is taken
+                            to be constant, which adds τ_1 and 1 − τ_Q to the corners
+    interpolation="step"    atoms (quantile regression DQN): diag of the lengths of the
+                            levels nearer to τ_j than to another, ends included
+
+The constant tail is a choice: nothing is known beyond the outer levels, and any
+extrapolation would be invented. Such a law has atoms and so no Fisher information.
+
+Sources: Strang & Fix, An Analysis of the Finite Element Method (1973), chapter 1;
+Dabney et al., AAAI 2018, for the atoms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from audit.errors import ConfigError, NoFisher
+from audit.families.interface import Family, check_finite
+from audit.families.options import read_numbers
+from audit.linalg.operators import CoordinateBlocks, LinearOperator
+
+
+class Quantile(Family):
+    """Quantiles [*event, Q] at `levels` [Q]; coordinates are independent.
+
+    φ is laid out level by level: (q₁ of every coordinate, q₂ of every coordinate, …).
+    """
+
+    parameterizations = (("quantiles",),)
+    options = ("levels", "interpolation")
+    optional = ("interpolation",)
+
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], **options: object
+    ) -> None:
+        super().__init__(shapes, **options)
+        levels = read_numbers("levels", self.settings["levels"])
+        given = (0.0, *levels, 1.0)
+        if any(a >= b for a, b in zip(given, given[1:], strict=False)):
+            raise ConfigError(
+                f"The levels {', '.join(map(str, levels))} are not increasing",
+                "They must increase strictly, between 0 and 1",
+                "Give the levels in the order of the model's outputs",
+            )
+        if self.shapes["quantiles"][-1:] != (len(levels),):
+            raise ConfigError(
+                f"quantiles has the shape {self.shapes['quantiles']}",
+                f"Its last axis must match the {len(levels)} levels",
+                "Give one level for each quantile",
+            )
+        self.levels = torch.tensor(levels, dtype=torch.float64)
+        self.interpolation = str(self.settings.get("interpolation", "linear"))
+        if self.interpolation not in {"linear", "step"}:
+            raise ConfigError(
+                f"The option interpolation is {self.interpolation!r}",
+                "It takes linear or step",
+            )
+
+    @property
+    def size(self) -> int:
+        """Q n."""
+        return math.prod(self.shapes["quantiles"])
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of quantiles without its last axis."""
+        return self.shapes["quantiles"][:-1]
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return quantiles [N, *event, Q] as φ [N, Q n], level by level."""
+        quantiles = values["quantiles"].to(torch.float64)
+        return quantiles.movedim(-1, 1).flatten(1)
+
+    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return quantiles [..., *event, Q]."""
+        levels = phi.unflatten(-1, (len(self.levels), *self.event_shape))
+        return {"quantiles": levels.movedim(-1 - len(self.event_shape), -1)}
+
+    def distribution(self, phi: Tensor) -> td.Distribution:
+        """Return a law that can be sampled; it has no density."""
+        quantiles = self.unpack(phi)["quantiles"]
+        return QuantileLaw(quantiles, self.levels.to(phi), self.interpolation)
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return reason -> bool [N]: not finite, or quantiles that cross."""
+        falls = self.unpack(phi)["quantiles"].diff(dim=-1) < 0
+        crossing = falls.flatten(phi.dim() - 1).any(-1)
+        return check_finite(phi) | {"quantiles cross": crossing}
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator:
+        """Refuse: quantiles alone have no density."""
+        raise NoFisher(
+            "A quantile head has no Fisher information",
+            "It knows quantiles at a few levels, not a density",
+            "Audit it with -d quantile",
+        )
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Return the Cholesky root of M, the same for every coordinate."""
+        root = torch.linalg.cholesky(self.mass().to(phi)).mT
+        n = math.prod(self.event_shape)
+        return CoordinateBlocks(root.expand(*phi.shape[:-1], n, -1, -1))
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return None: there is no density."""
+        return None
+
+    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return Δqᵀ M Δq [N], exactly."""
+        step = self.unpack(phi - other)["quantiles"].flatten(1, -2)
+        if not self.event_shape:
+            step = self.unpack(phi - other)["quantiles"].unsqueeze(1)
+        return torch.einsum("nci,ij,ncj->n", step, self.mass().to(phi), step)
+
+    def mass(self) -> Tensor:
+        """Return the mass matrix M [Q, Q]."""
+        low, high = self.levels[:1], 1 - self.levels[-1:]
+        gaps = self.levels.diff()
+        if self.interpolation == "step":
+            halves = torch.cat([low, gaps / 2]) + torch.cat([gaps / 2, high])
+            return torch.diag(halves)
+        thirds = torch.cat([low, gaps / 3]) + torch.cat([gaps / 3, high])
+        sides = gaps / 6
+        return torch.diag(thirds) + torch.diag(sides, 1) + torch.diag(sides, -1)
+
+
+class QuantileLaw(td.Distribution):
+    """Draws T(u) of an interpolated quantile function, u uniform.
+
+    Shapes: quantiles [*batch, *event, Q]; everything but Q is the batch here.
+    """
+
+    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
+    has_rsample = True
+
+    def __init__(self, quantiles: Tensor, levels: Tensor, interpolation: str) -> None:
+        self.quantiles, self.levels = quantiles, levels
+        self.interpolation = interpolation
+        super().__init__(
+            quantiles.shape[:1], quantiles.shape[1:-1], validate_args=False
+        )
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Return draws [*sample, *batch, *event]."""
+        shape = self._extended_shape(sample_shape)
+        level = torch.rand(shape, dtype=self.levels.dtype, device=self.levels.device)
+        return self.icdf(level)
+
+    def icdf(self, level: Tensor) -> Tensor:
+        """Return T [..., *batch, *event] at levels of that shape."""
+        quantiles = self.quantiles.expand(*level.shape, -1)
+        if self.interpolation == "step":
+            middles = (self.levels[1:] + self.levels[:-1]) / 2
+            index = torch.searchsorted(middles, level.contiguous()).unsqueeze(-1)
+            return quantiles.gather(-1, index).squeeze(-1)
+        index = torch.searchsorted(self.levels, level.contiguous()) - 1
+        index = index.clamp(0, max(len(self.levels) - 2, 0))
+        after = (index + 1).clamp_max(len(self.levels) - 1)
+        gap = (self.levels[after] - self.levels[index]).clamp_min(1e-300)
+        share = ((level - self.levels[index]) / gap).clamp(0, 1)
+        low, high = (quantiles.gather(-1, i.unsqueeze(-1)) for i in (index, after))
+        return torch.lerp(low.squeeze(-1), high.squeeze(-1), share)

@@ -1,0 +1,204 @@
+"""Laws on K classes and on the simplex.
+
+Categorical with logits l, p = softmax l: F = diag p − p pᵀ = Bᵀ B for the explicit root
+
+    B = diag(√p) (I − 1 pᵀ)
+
+It has the null vector 1 and λ_max(F) ≤ ½ (the variance of δ under p is at most a
+quarter of its range squared, and the range of a unit vector is at most √2). With a
+head of probabilities that sum to one, a step that leaves their sum alone costs
+Σ δ²/p; the law reads p / Σp, so F = diag 1/p − 1 1ᵀ = Bᵀ B, B = diag(1/√p)(I − p 1ᵀ).
+
+Dirichlet: F = diag ψ'(α) − ψ'(α₀) 1 1ᵀ, A = Σ ln Γ(α_k) − ln Γ(α₀).
+
+Source: Amari, Information Geometry and Its Applications (2016), sections 2.2 and 2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from audit.errors import ConfigError, NoTransport
+from audit.families.integrands import (
+    JENSEN_SHANNON,
+    RELATIVE_ENTROPY,
+    Integrand,
+    Renyi,
+)
+from audit.families.interface import Family, check_finite
+from audit.families.roots import dense_root
+from audit.families.special import trigamma
+from audit.linalg.operators import LinearOperator, Matrix
+
+SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
+
+
+class Classes(Family):
+    """One vector of K numbers: shape (K,)."""
+
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], **options: object
+    ) -> None:
+        super().__init__(shapes, **options)
+        (shape,) = self.shapes.values()
+        if len(shape) != 1 or shape[0] < 2:
+            raise ConfigError(
+                f"The family {self.name} was given {self.parameters[0]} {shape}",
+                "It takes one vector of at least two numbers for each input",
+                "Slice the outputs, or audit one position at a time",
+            )
+
+    @property
+    def size(self) -> int:
+        """The number of classes K."""
+        return self.shapes[self.parameters[0]][0]
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the vector [N, K]."""
+        return values[self.parameters[0]].to(torch.float64)
+
+    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the vector [N, K]."""
+        return {self.parameters[0]: phi}
+
+
+class Categorical(Classes):
+    """One of K classes, by `logits` or `probs`; θ is the class's index."""
+
+    parameterizations = (("probs",), ("logits",))
+    discrete = True
+    transport_name = "none: the classes have no order"
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """()."""
+        return ()
+
+    def log_probs(self, phi: Tensor) -> Tensor:
+        """Return log p [..., K], normalised."""
+        if self.parameters == ("logits",):
+            return torch.log_softmax(phi, dim=-1)
+        return phi.log() - phi.sum(-1, keepdim=True).log()
+
+    def distribution(self, phi: Tensor) -> td.Distribution:
+        """Return q_φ: batch shape [N], event shape []."""
+        return td.Categorical(logits=self.log_probs(phi), validate_args=False)
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return reason -> bool [N]; probabilities are not negative and sum to 1."""
+        found = check_finite(phi)
+        if self.parameters == ("probs",):
+            found["probs has a negative entry"] = (phi < 0).any(-1)
+            found["probs has a zero: Fisher information is infinite"] = (phi == 0).any(
+                -1
+            )
+            gap = (phi.sum(-1) - 1).abs()
+            found["probs does not sum to one"] = gap > SUM_TOLERANCE
+        return found
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator:
+        """Return B [N, K, K], of the given parameter."""
+        root = self.log_probs(phi).exp()
+        eye = torch.eye(self.size, dtype=phi.dtype, device=phi.device)
+        if self.parameters == ("logits",):
+            return Matrix(root.sqrt().unsqueeze(-1) * (eye - root.unsqueeze(-2)))
+        centred = (eye - root.unsqueeze(-1)) / phi.sum(-1)[..., None, None]
+        return Matrix(root.rsqrt().unsqueeze(-1) * centred)
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Refuse: classes have no order, so no distance."""
+        raise NoTransport(
+            "The family categorical has no quantile distance",
+            "Its classes have neither an order nor a cost of mistaking one for another",
+            "Audit it with -d kl",
+        )
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return Σ p ln(p/q) [N]."""
+        return self._sum(phi, other, RELATIVE_ENTROPY)
+
+    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
+        """Return ln Σ p^α q^{1−α} / (α−1) [N]."""
+        return self._sum(phi, other, Renyi(alpha))
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return the Jensen-Shannon divergence [N]."""
+        return self._sum(phi, other, JENSEN_SHANNON)
+
+    def _sum(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
+        log_f, log_g = self.log_probs(phi), self.log_probs(other)
+        return integrand(log_f, log_g, torch.ones_like(log_f))
+
+
+class OneHotCategorical(Categorical):
+    """One of K classes, θ as a one-hot vector."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """(K,)."""
+        return (self.size,)
+
+    def distribution(self, phi: Tensor) -> td.Distribution:
+        """Return q_φ: batch shape [N], event shape [K]."""
+        return td.OneHotCategorical(logits=self.log_probs(phi), validate_args=False)
+
+
+class Dirichlet(Classes):
+    """Vectors on the simplex, by `concentration` [K]."""
+
+    parameterizations = (("concentration",),)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """(K,)."""
+        return (self.size,)
+
+    def distribution(self, phi: Tensor) -> td.Distribution:
+        """Return q_φ: batch shape [N], event shape [K]."""
+        return td.Dirichlet(phi, validate_args=False)
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return reason -> bool [N]: not finite, or not positive."""
+        negative = (phi <= 0).any(-1)
+        return check_finite(phi) | {"concentration is not positive": negative}
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator:
+        """Return the root of diag ψ'(α) − ψ'(α₀) 1 1ᵀ, [N, K, K]."""
+        own = trigamma(phi)
+        whole = trigamma(phi.sum(-1))
+        return dense_root(torch.diag_embed(own) - whole[..., None, None])
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return A(α₂) − A(α₁) − ∇A(α₁) · (α₂ − α₁) [N]."""
+        step = other - phi
+        parts = _bregman_lgamma(phi, step).sum(-1)
+        return parts - _bregman_lgamma(phi.sum(-1), step.sum(-1))
+
+    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
+        """Return [A(αα₁ + (1−α)α₂) − αA(α₁) − (1−α)A(α₂)] / (α−1) [N]."""
+        mixed = alpha * phi + (1 - alpha) * other
+        gap = _partition(mixed) - alpha * _partition(phi)
+        gap = gap - (1 - alpha) * _partition(other)
+        return torch.where((mixed > 0).all(-1), gap / (alpha - 1), torch.inf)
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Refuse: which map from noise to the simplex is a choice nobody made."""
+        raise NoTransport(
+            "The family dirichlet has no transport tensor of its own",
+            "On the simplex the map from noise to draws is not unique",
+            "Audit it with -d kl",
+        )
+
+
+def _partition(concentration: Tensor) -> Tensor:
+    total = concentration.sum(-1)
+    return torch.lgamma(concentration).sum(-1) - torch.lgamma(total)
+
+
+def _bregman_lgamma(at: Tensor, step: Tensor) -> Tensor:
+    rise = torch.lgamma(at + step) - torch.lgamma(at)
+    return rise - torch.digamma(at) * step

@@ -1,0 +1,156 @@
+"""Products of n independent one-dimensional laws.
+
+Everything adds up over coordinates: divergences are sums, metric tensors are block
+diagonal. A family states its formulas for one coordinate and never sees the product.
+
+φ [N, q·n] is laid out parameter by parameter: (loc₁ … loc_n, scale₁ … scale_n). What a
+formula receives is the tuple of its q parameters, each [..., n], and what it returns
+is [..., n] (a number) or [..., n, q, q] (a tensor).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from audit.errors import ConfigError
+from audit.families.interface import Family, check_finite
+from audit.families.roots import coordinate_root
+from audit.linalg.operators import LinearOperator
+
+Parameters = tuple[Tensor, ...]
+
+
+class Univariate(Family):
+    """Independent coordinates; the parameters' shapes broadcast to the event's."""
+
+    positive: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], **options: object
+    ) -> None:
+        super().__init__(shapes, **options)
+        try:
+            event = torch.broadcast_shapes(*self.shapes.values())
+        except RuntimeError as error:
+            given = ", ".join(f"{k} {v}" for k, v in self.shapes.items())
+            raise ConfigError(
+                f"The parameters of {self.name} have the shapes {given}",
+                "They must broadcast to one event shape",
+                "Slice the outputs so that all have the same last axis, or size 1",
+            ) from error
+        self._event_shape = tuple(event)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape all parameters broadcast to."""
+        return self._event_shape
+
+    @property
+    def coordinates(self) -> int:
+        """The number of one-dimensional laws n."""
+        return math.prod(self.event_shape)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters p = q n."""
+        return len(self.parameters) * self.coordinates
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Flatten parameters [N, *shape] into φ [N, q n], parameter by parameter."""
+        return torch.cat([self._flat(values[name]) for name in self.parameters], -1)
+
+    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the parameters [..., *event_shape] of φ."""
+        columns = (
+            value.unflatten(-1, self.event_shape or (1,)) for value in self.split(phi)
+        )
+        if not self.event_shape:
+            columns = (value.squeeze(-1) for value in columns)
+        return dict(zip(self.parameters, columns, strict=True))
+
+    def split(self, phi: Tensor) -> Parameters:
+        """Return the parameters [..., n] of φ [..., q n]."""
+        return phi.unflatten(-1, (len(self.parameters), -1)).unbind(-2)
+
+    def rows(self, phi: Tensor) -> Tensor:
+        """Return the parameters [N n, q] of every coordinate of every input."""
+        return torch.stack(self.split(phi), dim=-1).reshape(-1, len(self.parameters))
+
+    def distribution(self, phi: Tensor) -> Distribution:
+        """Return q_φ: batch shape [N], event shape `event_shape`."""
+        law = self.law(tuple(self.unpack(phi).values()))
+        return Independent(law, len(self.event_shape), validate_args=False)
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return reason -> bool [N]: not finite, or not positive where it must be."""
+        found = check_finite(phi)
+        for name, value in zip(self.parameters, self.split(phi), strict=True):
+            if name in self.positive:
+                found[f"{name} is not positive"] = (value <= 0).any(-1)
+        return found
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return the root of one block for each coordinate."""
+        return coordinate_root(self.fisher(self.split(phi)))
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Return the root of one block for each coordinate."""
+        return coordinate_root(self.transport(self.split(phi)))
+
+    def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return reason -> bool [N], true where a second moment is infinite."""
+        infinite = self.infinite_variance(self.split(phi))
+        if infinite is None:
+            return {}
+        return {f"the variance of {self.name} is infinite": infinite.any(-1)}
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return the sum of the coordinates' divergences [N], in nats."""
+        return self.relative_entropy(self.split(phi), self.split(other)).sum(-1)
+
+    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
+        """Return the sum of the coordinates' Rényi divergences [N]."""
+        return self.renyi_divergence(self.split(phi), self.split(other), alpha).sum(-1)
+
+    # one coordinate
+
+    @abstractmethod
+    def law(self, parameters: Parameters) -> Distribution:
+        """Return the one-dimensional law, batched like its parameters."""
+
+    @abstractmethod
+    def fisher(self, parameters: Parameters) -> Tensor:
+        """Return the Fisher information [..., q, q]."""
+
+    @abstractmethod
+    def transport(self, parameters: Parameters) -> Tensor:
+        """Return E[∂T ∂Tᵀ] [..., q, q] of the increasing map T."""
+
+    @abstractmethod
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return KL(left ‖ right) [...], in nats."""
+
+    @abstractmethod
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the Rényi divergence of order α [...]."""
+
+    def infinite_variance(self, parameters: Parameters) -> Tensor | None:
+        """Return where the law has no second moment [...]; None for nowhere."""
+        return None
+
+    def _flat(self, value: Tensor) -> Tensor:
+        """Broadcast [N, *shape] to [N, n]."""
+        missing = len(self.event_shape) + 1 - value.dim()
+        aligned = value.to(torch.float64).reshape(
+            value.shape[0], *(1,) * missing, *value.shape[1:]
+        )
+        return aligned.expand(-1, *self.event_shape).reshape(value.shape[0], -1)
