@@ -94,8 +94,8 @@ def comparison(report: Report) -> str:
             (other for other in report.divergences if other != name), "the other"
         )
         text = (
-            f"The worst directions of {name} and {other} are {number(angle.p50)}° apart "
-            f"(median)"
+            f"The worst directions of {name} and {other} are {number(angle.p50)}° "
+            "apart (median)"
         )
         if attained and attained.p50 is not None:
             text += (

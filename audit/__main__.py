@@ -1,0 +1,5 @@
+"""`python -m audit` is `robaudit`."""
+
+from audit.cli import main
+
+main()

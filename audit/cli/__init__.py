@@ -1,0 +1,28 @@
+"""The command line: `robaudit scan`, `inspect`, `check`, ...
+
+Every command is a few lines and imports what is heavy when it runs: `robaudit --help`
+loads neither torch nor numpy, and nothing but `scan` and `inspect` ever loads torch.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from audit.cli import reporting, scanning
+from audit.cli.door import Door
+
+app = typer.Typer(
+    name="robaudit",
+    cls=Door,
+    help="Audit the local robustness of saved conditional density models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (*scanning.COMMANDS, *reporting.COMMANDS):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    app()

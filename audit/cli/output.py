@@ -1,0 +1,66 @@
+"""Where the results of a scan go: stdout and any number of files."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit.cli.terminal import emit, style
+from audit.errors import ConfigError
+from audit.reports import FORMATS, ROWS, format_of
+from audit.reports.files import check_writable, write_text
+from audit.reports.table import render as render_table
+
+if TYPE_CHECKING:
+    from audit.reports.report import Report
+    from audit.reports.rows import RowsWriter
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """What to print and which files to write, checked before anything is measured."""
+
+    format: str
+    files: list[str]
+    quiet: bool = False
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        FORMATS[self.format]
+        if len(set(self.files)) < len(self.files):
+            raise ConfigError("One output file is given twice")
+        for path in self.files:
+            if not path.lower().endswith(ROWS):
+                format_of(path)
+            check_writable(path)
+
+    def open_rows(self, stack: ExitStack) -> RowsWriter | None:
+        """Open the writer of rows, if a rows file is wanted, until `stack` closes."""
+        paths = [path for path in self.files if path.lower().endswith(ROWS)]
+        if not paths:
+            return None
+        from audit.reports.rows import RowsWriter
+
+        return stack.enter_context(RowsWriter(*paths))
+
+    def deliver(self, report: Report) -> None:
+        """Write the files that are made of the report, then print it."""
+        for path in self.files:
+            if not path.lower().endswith(ROWS):
+                write_text(path, FORMATS[format_of(path)](report))
+        if not self.quiet:
+            emit(render_as(report, self.format, self.verbose))
+
+
+def render_as(report: Report, name: str, verbose: bool = False) -> str:
+    """Return the report in a format, for this terminal if it is the table.
+
+    Raises:
+        UnknownName: there is no such format.
+    """
+    return (
+        render_table(report, style(verbose))
+        if name == "table"
+        else FORMATS[name](report)
+    )

@@ -1,0 +1,53 @@
+"""What is printed where: results on stdout, progress on stderr and only for eyes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from audit.cli.door import detach_stdout
+from audit.reports.table import Style
+
+Tick = Callable[[int, int], None]
+"""(inputs done, inputs in all)."""
+PIPED_WIDTH = 100
+
+
+def emit(text: str) -> None:
+    """Print a result; a reader that has gone does not change the exit code."""
+    try:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        detach_stdout()
+
+
+def style(verbose: bool = False) -> Style:
+    """Return the width of the terminal and whether it wants colour (NO_COLOR)."""
+    width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
+    dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Style(width, sys.stdout.isatty() and not dumb, verbose)
+
+
+@contextmanager
+def progress(wanted: bool = True) -> Iterator[Tick]:
+    """Show a bar with rate and time left on stderr, if it is a terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, Remaining(), console=console, transient=True) as bar:
+        task = bar.add_task("opening the model", total=None)
+
+        def tick(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description="auditing")
+
+        yield tick

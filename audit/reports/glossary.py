@@ -1,0 +1,120 @@
+"""What `robaudit explain` says about each name that is not a quantity."""
+
+from __future__ import annotations
+
+from audit.errors import UnknownName
+from audit.registry import unknown
+from audit.reports.quantities import (
+    ATTACK_QUANTITIES,
+    QUANTITIES,
+    Quantity,
+    describe,
+)
+from audit.reports.statistics import STATISTICS
+
+DIVERGENCES: dict[str, tuple[str, str]] = {
+    "kl": (
+        "KL(q_x ‖ q_{x+δ}) ≈ ½ δᵀ F δ, both ways, in nats",
+        "Keeps density ratios near one: small scales are expensive.",
+    ),
+    "renyi": (
+        "D_α ≈ (α/2) δᵀ F δ, in nats; written renyi:alpha=0.5",
+        "KL with the weight α on the tails. Above 1 the exact value may be infinite.",
+    ),
+    "hellinger": (
+        "1 − ∫√(pq) ≈ ⅛ δᵀ F δ, in [0, 1]",
+        "Bounded: 1 means that the two distributions have nothing in common.",
+    ),
+    "jensen_shannon": (
+        "½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2, ≈ ⅛ δᵀ F δ, in nats",
+        "Bounded by log 2, and symmetric.",
+    ),
+    "chi_squared": (
+        "∫ (p − q)² / q ≈ δᵀ F δ",
+        "The variance of the density ratio: what importance weights would suffer.",
+    ),
+    "quantile": (
+        "E_z ‖T_φ(z) − T_φ'(z)‖² ≈ δᵀ E[J_Tᵀ J_T] δ, in θ²",
+        "Keeps samples near each other, in the units of θ. Depends on the transport T; "
+        "discrete distributions have none.",
+    ),
+    "wasserstein": (
+        "W₂²(q_x, q_{x+δ}), where its local form is known, in θ²",
+        "The cheapest transport; never above the quantile distance.",
+    ),
+}
+STATISTIC_MEANINGS = {
+    "mean": "average over the audited inputs, with a 95 % t interval",
+    "std": "standard deviation over the audited inputs",
+    "min": "smallest value",
+    "max": "largest value",
+}
+EXIT_CODES = {
+    0: "audit done, every limit held (or none was set)",
+    1: "verdict only: a limit failed",
+    2: "usage or configuration error",
+    3: "could not audit: unreadable file, unsupported operator, internal error",
+    4: "incomplete or untrusted: too many inputs skipped, or a limit not measured",
+    5: "nothing audited",
+    130: "interrupted",
+}
+
+
+def explain(name: str) -> list[tuple[str, str]]:
+    """Return (title, text) paragraphs about a name, or a key and each of its parts.
+
+    Raises:
+        UnknownName: nothing has that name; the message names the nearest.
+    """
+    found = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
+    if found:
+        return [found]
+    parts = name.rsplit(".", 2)
+    if len(parts) == 3:
+        return [paragraph for part in parts for paragraph in explain(part)]
+    raise UnknownName(*unknown("names that can be explained", name, names()))
+
+
+def names() -> dict[str, str]:
+    """Return every name that can be explained, and its kind."""
+    kinds = (
+        ("divergence", DIVERGENCES),
+        ("quantity", [row.name for row in QUANTITIES]),
+        ("attack", [row.name for row in ATTACK_QUANTITIES]),
+        ("statistic", STATISTICS),
+    )
+    return {name: kind for kind, members in kinds for name in members}
+
+
+def _divergence(name: str) -> tuple[str, str] | None:
+    known = DIVERGENCES.get(name.partition(":")[0])
+    return (f"{name} (divergence)", f"{known[0]}\n{known[1]}") if known else None
+
+
+def _quantity(name: str) -> tuple[str, str] | None:
+    row = describe(name)
+    return (f"{name} ({_kind(row)})", _text(row)) if row else None
+
+
+def _kind(row: Quantity) -> str:
+    return "attack" if row in ATTACK_QUANTITIES else "quantity"
+
+
+def _text(row: Quantity) -> str:
+    unit = row.unit.format(unit="[divergence]")
+    return f"{row.formula}" + (f", in {unit}" if unit else "") + f"\n{row.reading}"
+
+
+def _statistic(name: str) -> tuple[str, str] | None:
+    if name not in STATISTICS:
+        return None
+    percentile = f"{name[1:].lstrip('0')} % of the audited inputs lie below it"
+    interval = ", with a 95 % interval between two order statistics"
+    meaning = STATISTIC_MEANINGS.get(name, percentile + interval)
+    return (f"{name} (statistic)", meaning)
+
+
+def _exit(name: str) -> tuple[str, str] | None:
+    if not name.isdigit() or int(name) not in EXIT_CODES:
+        return None
+    return (f"exit code {name}", EXIT_CODES[int(name)])

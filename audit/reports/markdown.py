@@ -1,0 +1,112 @@
+"""Markdown: the report as a step summary of a CI run (GitHub takes 1 MiB, we 64 KB)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from audit.reports import reading
+from audit.reports.report import Check, Report
+from audit.reports.table import CHAIN, COMPARED, DETAILS, direction
+from audit.reports.text import NOTHING, count, interval, number, printable
+
+LIMIT = 64_000
+"""Bytes; what is longer is cut at a line and says so."""
+SIGNS = {"pass": "✅", "fail": "❌", "borderline": "⚠️", "unmeasured": "❔"}
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
+
+
+def render(report: Report) -> str:
+    """Return the report as GitHub-flavoured Markdown, below 64 KB."""
+    text = "\n".join(_lines(report)) + "\n"
+    raw = text.encode()
+    if len(raw) <= LIMIT:
+        return text
+    cut = raw[: LIMIT - 100].decode(errors="ignore").rpartition("\n")[0]
+    return cut + "\n\n*Cut at 64 KB; the JSON report has it all.*\n"
+
+
+def escape(text: object) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    return printable(text).translate(_SPECIAL)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    model = report.model
+    path = model.files[0].path if model.files else "model"
+    yield f"## robaudit: {escape(path)}"
+    yield from ("", f"**{escape(reading.verdict_line(report))}**", "")
+    yield from (escape(reading.headline(report)), "")
+    if report.checks:
+        yield from _table(
+            ("", "limit", "measured", "95 % interval", "beyond it", "set by"),
+            [_check(check) for check in report.checks],
+        )
+    for name, divergence in report.divergences.items():
+        yield from ("", f"### {escape(name)}", "")
+        yield from _table(
+            ("quantity", "p05", "median", "mean", "p95", "max", "unit"),
+            [
+                (f"`{quantity}`", *map(number, values), escape(summary.unit))
+                for quantity in reading.quantity_order(report, divergence)
+                if not quantity.endswith(DETAILS)
+                and quantity not in (*CHAIN, *COMPARED)
+                and (summary := divergence.summary[quantity])
+                and (values := _five(summary))
+            ],
+        )
+    yield from _details(report)
+
+
+def _five(summary: object) -> list[float | None]:
+    return [getattr(summary, name) for name in ("p05", "p50", "mean", "p95", "max")]
+
+
+def _check(check: Check) -> tuple[str, ...]:
+    beyond = NOTHING if check.n_offending is None else count(check.n_offending, "input")
+    if check.offenders:
+        beyond += f" ({', '.join(map(str, check.offenders[:5]))})"
+    return (
+        SIGNS[check.status],
+        f"`{printable(check.key)}` {check.op} {number(check.limit)}",
+        number(check.value),
+        escape(interval(check.ci95)) or NOTHING,
+        beyond,
+        escape(check.source),
+    )
+
+
+def _details(report: Report) -> Iterator[str]:
+    name = next(iter(report.divergences), "")
+    if report.worst:
+        yield from ("", f"### Worst inputs by {escape(name)}", "")
+        yield from _table(
+            ("input", "eigenvalue", "radius", "worst direction"),
+            [
+                (
+                    str(worst.index),
+                    number(worst.values.get(name, {}).get("eigenvalue")),
+                    number(worst.values.get(name, {}).get("radius")),
+                    escape(direction(worst, name)),
+                )
+                for worst in report.worst
+            ],
+        )
+    chains = [reading.decomposition(report, name) for name in report.divergences]
+    for title, lines in (
+        ("Why", [*filter(None, [*chains, reading.comparison(report)])]),
+        ("Predicted and realised", reading.verification(report)),
+        ("Estimated", reading.estimation(report)),
+        ("Skipped", [f"{s.index}: {s.reason}" for s in report.skipped[:20]]),
+        ("Warnings", [warning.message for warning in report.warnings]),
+    ):
+        if lines:
+            yield from ("", f"### {title}", "")
+            yield from (f"- {escape(line)}" for line in lines)
+    yield from ("", f"Fingerprint `{report.fingerprint[:16]}`")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
