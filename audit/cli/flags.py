@@ -40,7 +40,10 @@ def with_options(names: Iterable[str]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True).parameters.values()
         kept = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        command.__signature__ = inspect.Signature([*parameters, *kept])  # type: ignore[attr-defined]
+        required_first = sorted(
+            [*parameters, *kept], key=lambda one: one.default is not one.empty
+        )
+        command.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]
         return command
 
     return decorate

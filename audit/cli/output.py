@@ -25,19 +25,22 @@ class Destinations:
     files: list[str]
     quiet: bool = False
     verbose: bool = False
+    rows: bool = True
+    """Whether rows can be written: while scanning, not from a saved report."""
 
     def __post_init__(self) -> None:
-        FORMATS[self.format]
+        if self.format:
+            FORMATS[self.format]
         if len(set(self.files)) < len(self.files):
             raise ConfigError("One output file is given twice")
         for path in self.files:
-            if not path.lower().endswith(ROWS):
+            if not self._is_rows(path):
                 format_of(path)
             check_writable(path)
 
     def open_rows(self, stack: ExitStack) -> RowsWriter | None:
         """Open the writer of rows, if a rows file is wanted, until `stack` closes."""
-        paths = [path for path in self.files if path.lower().endswith(ROWS)]
+        paths = [path for path in self.files if self._is_rows(path)]
         if not paths:
             return None
         from audit.reports.rows import RowsWriter
@@ -47,10 +50,13 @@ class Destinations:
     def deliver(self, report: Report) -> None:
         """Write the files that are made of the report, then print it."""
         for path in self.files:
-            if not path.lower().endswith(ROWS):
+            if not self._is_rows(path):
                 write_text(path, FORMATS[format_of(path)](report))
-        if not self.quiet:
+        if self.format and not self.quiet:
             emit(render_as(report, self.format, self.verbose))
+
+    def _is_rows(self, path: str) -> bool:
+        return self.rows and path.lower().endswith(ROWS)
 
 
 def render_as(report: Report, name: str, verbose: bool = False) -> str:

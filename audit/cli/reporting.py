@@ -1,5 +1,112 @@
-"""The commands that only read reports."""
+"""The commands that need no model: they read reports, or speak of robaudit itself."""
 
 from __future__ import annotations
 
-COMMANDS = ()
+import json
+from typing import Annotated, Any
+
+import typer
+
+from audit.cli.flags import ConfigFile, configured, with_options
+from audit.cli.scanning import Format, Outputs, Verbose
+
+ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+
+
+@with_options(["max", "min", "max_skipped", "exit_zero"])
+def check(
+    reports: Annotated[
+        list[str], typer.Argument(metavar="REPORT...", show_default=False)
+    ],
+    config: ConfigFile = None,
+    json_: AsJson = False,
+    **flags: Any,  # noqa: ANN401
+) -> None:
+    """Hold saved reports against limits: those given, else those of the scan."""
+    from audit.cli.terminal import emit, style
+    from audit.reports.checks import recheck, to_json, worst_code
+    from audit.reports.json import read_report
+    from audit.reports.table import render_checks
+
+    settings = configured(config, flags)
+    judged = {path: recheck(read_report(path), settings) for path in reports}
+    emit(to_json(judged) if json_ else render_checks(judged, style()))
+    raise typer.Exit(worst_code(report.exit_code for report in judged.values()))
+
+
+def render(
+    report: ReportFile,
+    output: Outputs = None,
+    format_: Format = "",
+    verbose: Verbose = False,
+) -> None:
+    """Turn a saved report into other formats: -o x.md -o x.csv, or -f to stdout."""
+    from audit.cli.output import Destinations
+    from audit.reports.json import read_report
+
+    format_ = format_ or ("" if output else "table")
+    destinations = Destinations(format_, output or [], verbose=verbose, rows=False)
+    destinations.deliver(read_report(report))
+
+
+def show(
+    report: ReportFile,
+    index: Annotated[int, typer.Option(help="Which input.", show_default=False)],
+    json_: AsJson = False,
+) -> None:
+    """Show one input of a report beside all the others."""
+    from audit.cli.terminal import emit, style
+    from audit.reports import single
+    from audit.reports.json import read_report
+
+    found = read_report(report)
+    if json_:
+        emit(json.dumps(single.values_of(found, index), sort_keys=True, indent=2))
+    else:
+        emit(single.render(found, index, style()))
+
+
+def explain(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", show_default=False)
+    ] = None,
+) -> None:
+    """Explain a quantity, divergence, attack, statistic or key: formula, unit, use."""
+    from audit.cli.terminal import emit, style
+    from audit.reports import glossary
+
+    emit(glossary.render(name, style()))
+
+
+def schema(
+    what: Annotated[
+        str, typer.Argument(metavar="report|config", show_default=False)
+    ] = "report",
+) -> None:
+    """Print the JSON Schema of a report or of robaudit.yaml."""
+    from audit.cli.terminal import emit
+    from audit.config.readers import choice
+    from audit.config.schema import config_schema
+    from audit.errors import ConfigError
+    from audit.reports.json import report_schema
+
+    try:
+        choice("report", "config")(what)
+    except ValueError as error:
+        raise ConfigError(f"There is no schema of '{what}'", str(error)) from None
+    found = report_schema() if what == "report" else config_schema()
+    emit(json.dumps(found, sort_keys=True, indent=2))
+
+
+def version(json_: AsJson = False) -> None:
+    """Print the version of robaudit, with --json those of all it stands on."""
+    from audit.cli.terminal import emit
+    from audit.cli.versions import versions
+
+    found = versions()
+    text = json.dumps(found, sort_keys=True, indent=2)
+    emit(text if json_ else f"robaudit {found['robaudit']}")
+
+
+COMMANDS = (check, render, show, explain, schema, version)

@@ -9,19 +9,58 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from audit.config.settings import AttackConfig, Threshold
 
-Reader = Callable[[Any], Any]
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader and the JSON Schema of what it takes, for editors."""
+
+    read: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+
+    def __call__(self, value: object) -> Any:  # noqa: ANN401
+        """Return the typed setting.
+
+        Raises:
+            ValueError: `value` makes no sense; a clause says what was expected.
+        """
+        return self.read(value)
+
+
+def reader(**schema: object) -> Callable[[Callable[[Any], Any]], Reader]:
+    """Return a decorator that makes a function a reader with this JSON Schema."""
+    return lambda read: Reader(read, schema)
+
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_LIMITS: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "number"},
+            {
+                "type": "object",
+                "required": ["limit"],
+                "additionalProperties": False,
+                "properties": {
+                    "limit": {"type": "number"},
+                    "level": {"enum": ["error", "warn"]},
+                },
+            },
+        ]
+    },
+}
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
+@reader(type="string")
 def text(value: object) -> str:
     """Read one piece of text; a number is taken as it is written."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -29,6 +68,7 @@ def text(value: object) -> str:
     return str(value)
 
 
+@reader(type="boolean")
 def flag(value: object) -> bool:
     """Read true or false."""
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False}
@@ -43,6 +83,7 @@ def flag(value: object) -> bool:
 def choice(*names: str) -> Reader:
     """Return a reader of one of `names`."""
 
+    @reader(enum=names)
     def read(value: object) -> str:
         if value in names:
             return str(value)
@@ -54,8 +95,11 @@ def choice(*names: str) -> Reader:
 def integer(minimum: int, auto: bool = False) -> Reader:
     """Return a reader of a whole number; with `auto`, "auto" reads as None."""
     words = f"expected a whole number, at least {minimum}"
-    words += ", or auto" if auto else ""
+    schema: dict[str, Any] = {"type": "integer", "minimum": minimum}
+    if auto:
+        words, schema = f"{words}, or auto", {"anyOf": [schema, {"const": "auto"}]}
 
+    @reader(**schema)
     def read(value: object) -> int | None:
         if auto and value == "auto":
             return None
@@ -81,6 +125,7 @@ def finite(value: object) -> float:
     return number
 
 
+@reader(type="number", exclusiveMinimum=0)
 def positive(value: object) -> float:
     """Read a finite number above zero."""
     number = finite(value)
@@ -89,6 +134,7 @@ def positive(value: object) -> float:
     return number
 
 
+@reader(type=["integer", "string"])
 def memory(value: object) -> int:
     """Read bytes: 1073741824, "512MB" (powers of 1000) or "2GiB" (of 1024)."""
     words = 'expected bytes above zero, such as "512MB" or "2GiB"'
@@ -111,11 +157,13 @@ def pieces(value: object) -> list[Any]:
     raise ValueError("expected a list")
 
 
+@reader(type="array", items={"type": "string"})
 def texts(value: object) -> tuple[str, ...]:
     """Read a list of texts."""
     return tuple(text(piece) for piece in pieces(value))
 
 
+@reader(type="array", items={"type": "integer", "minimum": 0})
 def integers(value: object) -> tuple[int, ...]:
     """Read a list of whole numbers, "1,5,9" or [1, 5, 9]."""
     numbers: list[int] = []
@@ -125,16 +173,19 @@ def integers(value: object) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+@reader(type="object", additionalProperties={"type": ["string", "number"]})
 def pairs(value: object) -> dict[str, str]:
     """Read NAME -> text: a mapping, or a list of NAME=TEXT."""
     return {name: text(item) for name, item in _items(value, "NAME=TEXT")}
 
 
+@reader(type="object")
 def literals(value: object) -> dict[str, object]:
     """Read NAME -> any value: a mapping, or a list of NAME=YAML."""
     return {name: _literal(item) for name, item in _items(value, "NAME=VALUE")}
 
 
+@reader(type="string")
 def condition(value: object) -> tuple[str, str | None]:
     """Read NAME or NAME=KEY, the perturbed input and its key in the data."""
     name, equals, key = text(value).partition("=")
@@ -143,6 +194,7 @@ def condition(value: object) -> tuple[str, str | None]:
     return name, key or None
 
 
+@reader(type="array", items={"type": "string"})
 def attacks(value: object) -> tuple[AttackConfig, ...]:
     """Read a list of [LABEL=]KIND:ARG=VALUE,...; labels have to differ."""
     found = tuple(attack(piece) for piece in pieces(value))
@@ -175,6 +227,7 @@ def attack(value: object) -> AttackConfig:
 def thresholds(op: str) -> Reader:
     """Return a reader of KEY -> limit, for limits of one side (`<=` or `>=`)."""
 
+    @reader(**_LIMITS)
     def read(value: object) -> tuple[Threshold, ...]:
         return tuple(_threshold(op, key, item) for key, item in _items(value, "KEY=V"))
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
 from audit.errors import UnknownName
 from audit.registry import unknown
 from audit.reports.quantities import (
@@ -11,6 +16,7 @@ from audit.reports.quantities import (
     describe,
 )
 from audit.reports.statistics import STATISTICS
+from audit.reports.table import Style, print_all
 
 DIVERGENCES: dict[str, tuple[str, str]] = {
     "kl": (
@@ -73,6 +79,27 @@ def explain(name: str) -> list[tuple[str, str]]:
     if len(parts) == 3:
         return [paragraph for part in parts for paragraph in explain(part)]
     raise UnknownName(*unknown("names that can be explained", name, names()))
+
+
+def render(name: str | None, style: Style) -> str:
+    """Return the explanation of `name`, or the list of all names."""
+    if name is None:
+        return print_all(iter([_list()]), style)
+    parts: list[RenderableType] = []
+    for title, text in explain(name):
+        parts += [Text(title, "bold"), Padding(Text(text), (0, 0, 0, 2))]
+    return print_all(iter(parts), style)
+
+
+def _list() -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("name", "kind", "what it is"):
+        table.add_column(column)
+    for name, kind in names().items():
+        table.add_row(
+            Text(name), Text(kind, "dim"), Text(explain(name)[0][1].split("\n")[0])
+        )
+    return table
 
 
 def names() -> dict[str, str]:

@@ -231,3 +231,11 @@ class Report(Record):
     skipped: list[Skipped]
     warnings: list[Warned]
     run: dict[str, Any]
+
+    @property
+    def ranked(self) -> list[str]:
+        """The divergences in the order they were asked for (JSON sorts its keys)."""
+        setting = self.config.get("divergences")
+        asked = [str(name) for name in setting.value or ()] if setting else []
+        order = {name: rank for rank, name in enumerate(asked or ("kl", "quantile"))}
+        return sorted(self.divergences, key=lambda name: (order.get(name, 99), name))

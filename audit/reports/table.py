@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 
@@ -44,6 +44,15 @@ def render(report: Report, style: Style | None = None) -> str:
     return print_all(_parts(report, style), style)
 
 
+def render_checks(reports: Mapping[str, Report], style: Style) -> str:
+    """Return the checks and the verdict of each report, under its path."""
+    parts: list[RenderableType] = []
+    for path, report in reports.items():
+        parts += [Text(printable(path), "bold")] if len(reports) > 1 else []
+        parts += _verdict(report)
+    return print_all(iter(parts), style)
+
+
 def print_all(parts: Iterator[RenderableType], style: Style) -> str:
     """Return renderables as text; names are never read as console markup."""
     console = Console(
@@ -77,8 +86,11 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _section("Skipped", _skipped(report))
     yield from _section("Warnings", [w.message for w in report.warnings])
     yield Text()
-    for check in report.checks:
-        yield _check(check)
+    yield from _verdict(report)
+
+
+def _verdict(report: Report) -> Iterator[RenderableType]:
+    yield from map(_check, report.checks)
     colour = {"pass": "bold green", "fail": "bold red"}.get(report.verdict, "bold")
     yield Text(reading.verdict_line(report), colour)
 

@@ -1,0 +1,23 @@
+"""Versions, read from metadata: nothing is imported to learn them."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+from audit import __version__
+
+LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pydantic", "rich", "typer")
+
+
+def versions() -> dict[str, str | None]:
+    """Return package -> version; None where a package is not installed."""
+    found: dict[str, str | None] = {"robaudit": __version__}
+    found |= {"python": platform.python_version(), "platform": platform.platform()}
+    for name in LIBRARIES:
+        try:
+            found[name] = installed(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

@@ -1,0 +1,21 @@
+"""The JSON Schema of `robaudit.yaml`, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audit.config.options import OPTIONS
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the schema: one property for each row of the table of options."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "robaudit.yaml",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            name: {**option.read.schema, "description": option.meaning}
+            for name, option in OPTIONS.items()
+        },
+    }
