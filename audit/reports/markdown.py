@@ -41,7 +41,8 @@ def _lines(report: Report) -> Iterator[str]:
             ("", "limit", "measured", "95 % interval", "beyond it", "set by"),
             [_check(check) for check in report.checks],
         )
-    for name, divergence in report.divergences.items():
+    for name in report.ranked:
+        divergence = report.divergences[name]
         yield from ("", f"### {escape(name)}", "")
         yield from _table(
             ("quantity", "p05", "median", "mean", "p95", "max", "unit"),
@@ -76,7 +77,7 @@ def _check(check: Check) -> tuple[str, ...]:
 
 
 def _details(report: Report) -> Iterator[str]:
-    name = next(iter(report.divergences), "")
+    name = report.ranked[0] if report.ranked else ""
     if report.worst:
         yield from ("", f"### Worst inputs by {escape(name)}", "")
         yield from _table(
@@ -91,7 +92,7 @@ def _details(report: Report) -> Iterator[str]:
                 for worst in report.worst
             ],
         )
-    chains = [reading.decomposition(report, name) for name in report.divergences]
+    chains = [reading.decomposition(report, name) for name in report.ranked]
     for title, lines in (
         ("Why", [*filter(None, [*chains, reading.comparison(report)])]),
         ("Predicted and realised", reading.verification(report)),

@@ -28,7 +28,8 @@ def headline(report: Report) -> str:
     """Say how sensitive the model is, by its first divergence."""
     if not report.data.n_audited:
         return "No input was audited."
-    name, divergence = next(iter(report.divergences.items()))
+    name = report.ranked[0]
+    divergence = report.divergences[name]
     parts = [_radius(report, divergence), _attack(report, divergence)]
     text = "; ".join(part for part in parts if part)
     return f"{text[0].upper()}{text[1:]}." if text else f"{name} was measured."
@@ -86,31 +87,27 @@ def _alignment(divergence: Divergence) -> str:
 
 def comparison(report: Report) -> str:
     """Say how the worst directions of the divergences compare; "" if unmeasured."""
-    for name, divergence in report.divergences.items():
-        angle, attained = (divergence.summary.get(q) for q in ("angle", "attained"))
-        if angle is None or angle.p50 is None:
-            continue
-        other = next(
-            (other for other in report.divergences if other != name), "the other"
-        )
-        text = (
-            f"The worst directions of {name} and {other} are {number(angle.p50)}° "
-            "apart (median)"
-        )
-        if attained and attained.p50 is not None:
-            text += (
-                f"; that of {other} reaches {percent(attained.p50)} of the worst case "
-                f"of {name}"
-            )
-        return text + "."
-    return ""
+    compared = [n for n in report.ranked if "angle" in report.divergences[n].summary]
+    others = [name for name in report.ranked if name not in compared[:1]]
+    if not compared or not others:
+        return ""
+    name, other = compared[0], (compared[1:] or others)[0]
+    summary = report.divergences[name].summary
+    angle, attained = summary["angle"].p50, summary.get("attained")
+    if angle is None:
+        return ""
+    text = f"The worst directions of {name} and {other} are {number(angle)}° apart"
+    if attained is None or attained.p50 is None:
+        return f"{text} (median)."
+    share = f"{percent(attained.p50)} of the worst case of {name}"
+    return f"{text} (median); that of {other} reaches {share}."
 
 
 def verification(report: Report) -> list[str]:
     """Return one line for each attack that was checked against the exact divergence."""
     lines = []
-    for name, divergence in report.divergences.items():
-        for label, found in divergence.verification.items():
+    for name in report.ranked:
+        for label, found in report.divergences[name].verification.items():
             ratio, ends = found.ratio_p50, (found.ratio_p05, found.ratio_p95)
             parted = f"{found.parted} of {count(found.n, 'checked input')}"
             low, high = ends
@@ -125,7 +122,8 @@ def verification(report: Report) -> list[str]:
 def estimation(report: Report) -> list[str]:
     """Return how each divergence was estimated, with the Monte-Carlo error."""
     lines = []
-    for name, divergence in report.divergences.items():
+    for name in report.ranked:
+        divergence = report.divergences[name]
         how = divergence.estimator.replace("_", " ")
         if divergence.draws:
             how += f", {divergence.draws} draws an input"

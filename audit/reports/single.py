@@ -50,7 +50,8 @@ def _parts(report: Report, index: int) -> Iterator[RenderableType]:
     path = report.model.files[0].path if report.model.files else "model"
     yield Text(f"Input {index} of {printable(report.data.source)}", "bold")
     yield Text(printable(path), "dim")
-    for name, found in values.items():
+    for name in (name for name in report.ranked if name in values):
+        found = values[name]
         yield Text()
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
         table.add_column(Text(printable(name)), no_wrap=True)

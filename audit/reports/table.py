@@ -74,9 +74,9 @@ def print_all(parts: Iterator[RenderableType], style: Style) -> str:
 
 def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _head(report)
-    for name, divergence in report.divergences.items():
+    for name in report.ranked:
         yield Text()
-        yield _quantities(report, name, divergence, style)
+        yield _quantities(report, name, report.divergences[name], style)
     yield from _section("Why", _why(report))
     if report.worst:
         yield Text()
@@ -145,16 +145,14 @@ def _row(quantity: str, summary: Summary, unit: str) -> list[Text]:
 
 
 def _why(report: Report) -> list[str]:
-    chains = (
-        (name, reading.decomposition(report, name)) for name in report.divergences
-    )
+    chains = ((name, reading.decomposition(report, name)) for name in report.ranked)
     lines = [f"{name}: {chain}" for name, chain in chains if chain]
     compared = reading.comparison(report)
     return [*lines, compared] if compared else lines
 
 
 def _worst(report: Report) -> RenderableType:
-    name = next(iter(report.divergences))
+    name = report.ranked[0]
     label = next(iter(reading.attack_labels(report)), "gaussian")
     quantities = ("eigenvalue", "radius", label, "gap")
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
