@@ -16,6 +16,7 @@ it to be normal.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +57,14 @@ class Attack(ABC):
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return E[c |A δ|²] [N], in the divergence's unit."""
 
+    @abstractmethod
+    def mean_size(self, d: int) -> float | None:
+        """Return E|vᵀδ| for a unit v: along the attack's direction, or any.
+
+        None where the law leaves it open. It is what a linear law of degradation
+        (discrete families) needs, as the second moment is what a quadratic one does.
+        """
+
 
 class DirectedAttack(Attack):
     """δ = ε v along the worst direction v; only ε may be random."""
@@ -64,6 +73,11 @@ class DirectedAttack(Attack):
     def sizes(self) -> tuple[Tensor, Tensor]:
         """Return norms ε [M] and their weights [M], an exact rule for the law of ε."""
 
+    def mean_size(self, d: int) -> float | None:
+        """Return E[ε]."""
+        norms, weights = self.sizes()
+        return float(norms @ weights)
+
 
 class RandomAttack(Attack):
     """δ with a law that does not depend on the model."""
@@ -71,6 +85,10 @@ class RandomAttack(Attack):
     @abstractmethod
     def draw(self, rng: np.random.Generator, count: int, d: int) -> NDArray[np.float64]:
         """Return `count` independent δ [count, d]."""
+
+    def center(self, d: int) -> NDArray[np.float64]:
+        """Return the mean of δ [d], at which the law may be mirrored."""
+        return np.zeros(d)
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,10 @@ class Gaussian(RandomAttack):
     def draw(self, rng: np.random.Generator, count: int, d: int) -> NDArray[np.float64]:
         """Return normal draws [count, d]."""
         return self.sigma * rng.standard_normal((count, d))
+
+    def mean_size(self, d: int) -> float | None:
+        """Return E|N(0, σ²)| = σ √(2/π)."""
+        return self.sigma * math.sqrt(2 / math.pi)
 
 
 @dataclass(frozen=True)
@@ -107,6 +129,11 @@ class RandomDirection(RandomAttack):
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         norm: NDArray[np.float64] = self.max_norm * rng.random((count, 1))
         return norm * direction
+
+    def mean_size(self, d: int) -> float | None:
+        """Return E[ε] E|u₁| = ε_max/2 · Γ(d/2) / (√π Γ((d+1)/2))."""
+        coordinate = math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2))
+        return self.max_norm / 2 * coordinate / math.sqrt(math.pi)
 
 
 @dataclass(frozen=True)
@@ -172,6 +199,14 @@ class Moments(RandomAttack):
         """Return normal draws [count, d] with these moments."""
         noise = rng.standard_normal((count, self.factor.shape[1]))
         return self.mean + noise @ self.factor.T
+
+    def center(self, d: int) -> NDArray[np.float64]:
+        """Return μ."""
+        return self.mean
+
+    def mean_size(self, d: int) -> float | None:
+        """Return None: two moments do not give E|vᵀδ|, and it depends on v."""
+        return None
 
 
 def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:

@@ -60,7 +60,7 @@ def _network(
     module.to(device)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    ports = _ports(program)
+    ports = _ports(program, dtype)
     state = [*program.named_parameters(), *program.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
 
@@ -84,16 +84,17 @@ def _network(
     )
 
 
-def _ports(program: ExportedProgram) -> tuple[Port, ...]:
+def _ports(program: ExportedProgram, dtype: torch.dtype | None) -> tuple[Port, ...]:
     wanted = set(program.graph_signature.user_inputs)
     ports = []
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in wanted:
             value = node.meta.get("val")
             if isinstance(value, Tensor):
-                dtype = str(value.dtype).removeprefix("torch.")
+                floating = value.dtype.is_floating_point
+                kind = dtype if dtype and floating else value.dtype
                 shape = tuple(a if isinstance(a, int) else str(a) for a in value.shape)
-                ports.append(Port(node.name, dtype, shape))
+                ports.append(Port(node.name, str(kind).removeprefix("torch."), shape))
             else:
                 ports.append(Port(node.name))
     return tuple(ports)

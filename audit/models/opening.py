@@ -34,7 +34,7 @@ from audit.models.contract import (
     resolve_roles,
 )
 from audit.models.expressions import Expression
-from audit.models.maps import AutogradMap
+from audit.models.maps import AutogradMap, IdentityMap
 from audit.models.network import Network, Port
 
 PROBE_ROWS = 32
@@ -51,8 +51,10 @@ class OpenModel:
         roles: which input is perturbed.
         head: how outputs become parameters.
         constants: held inputs that are one value for all rows.
-        density: q(θ|x) on the flattened condition.
-        event: the shape of one condition.
+        density: q(θ|x) on what is perturbed: the flattened condition, or φ.
+        event: the shape of one of them.
+        parameters_of: the network's own map, condition -> φ.
+        space: what is perturbed, "input" or "parameters".
         outputs: the file's outputs as they came out of the probe.
         forward_error: largest relative difference from onnxruntime; None if the
             format has no referee.
@@ -65,6 +67,8 @@ class OpenModel:
     constants: Mapping[str, NDArray[np.generic]]
     density: ConditionalDensity
     event: tuple[int, ...]
+    parameters_of: AutogradMap
+    space: str
     outputs: tuple[Port, ...]
     forward_error: float | None
 
@@ -74,7 +78,7 @@ class OpenModel:
         return (*self.head.items, *self.roles.items)
 
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the flattened conditions [n, d] and the held inputs of some rows.
+        """Return what is perturbed [n, d] and the held inputs of some rows.
 
         Not-finite numbers become zero: those rows are skipped, and must not disturb
         the others.
@@ -84,14 +88,28 @@ class OpenModel:
             arrays[name] = np.broadcast_to(constant, (len(index), *constant.shape))
         values = to_tensors(arrays, self.network)
         x = torch.nan_to_num(values.pop(self.roles.condition), posinf=0.0, neginf=0.0)
-        return x.reshape(len(index), -1), values
+        x = x.reshape(len(index), -1)
+        return (self.parameters_of(x, values) if self._in_parameters else x), values
+
+    def probe_index(self) -> NDArray[np.int64]:
+        """Return the first rows without NaN or infinity."""
+        return finite_rows(self.inputs)
+
+    @property
+    def _in_parameters(self) -> bool:
+        return self.space == "parameters"
 
     def in_float64(self) -> OpenModel:
         """Return the same model run in float64, where the file allows it."""
         if self.network.dtype == torch.float64:
             return self
         return _assemble(
-            self.network.double(), self.inputs, self.roles, self.head, self.constants
+            self.network.double(),
+            self.inputs,
+            self.roles,
+            self.head,
+            self.constants,
+            self.space,
         )
 
 
@@ -107,7 +125,7 @@ def open_model(settings: Settings, data: str) -> OpenModel:
     inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
     probe = _Probe(network, inputs, roles, constants)
     head = resolve_head(settings, network, list(probe.outputs))
-    opened = _assemble(network, inputs, roles, head, constants)
+    opened = _assemble(network, inputs, roles, head, constants, settings.model.space)
     if settings.model.dtype == "float64" and network.dtype != torch.float64:
         return replace(opened.in_float64(), forward_error=opened.forward_error)
     return opened
@@ -201,7 +219,7 @@ class _Probe:
         roles: Roles,
         constants: Mapping[str, NDArray[np.generic]],
     ) -> None:
-        rows = _finite_rows(inputs)
+        rows = finite_rows(inputs)
         arrays = {name: inputs.take(name, rows) for name in inputs.arrays}
         for name, constant in constants.items():
             arrays[name] = np.broadcast_to(constant, (len(rows), *constant.shape))
@@ -224,7 +242,7 @@ class _Probe:
             ) from None
 
 
-def _finite_rows(inputs: Inputs) -> NDArray[np.int64]:
+def finite_rows(inputs: Inputs) -> NDArray[np.int64]:
     """Return the first rows that hold neither NaN nor infinity."""
     for first in range(0, inputs.n, 1024):
         rows = slice(first, min(first + 1024, inputs.n))
@@ -244,6 +262,7 @@ def _assemble(
     roles: Roles,
     head: Head,
     constants: Mapping[str, NDArray[np.generic]],
+    space: str,
 ) -> OpenModel:
     probe = _Probe(network, inputs, roles, constants)
     row_independence(probe.call, probe.values, probe.outputs, network.dtype)
@@ -252,20 +271,26 @@ def _assemble(
     )
     family = _family(head, probe.outputs)
     function = _function(probe.call, roles.condition, head, family)
-    d = int(np.prod(probe.event, dtype=int))
+    outer = AutogradMap(function, probe.event, network.dtype)
     return OpenModel(
         network,
         inputs,
         roles,
         head,
         constants,
-        ConditionalDensity(
-            AutogradMap(function, probe.event, network.dtype), family, d
-        ),
-        probe.event,
+        _density(outer, family, space),
+        (family.size,) if space == "parameters" else probe.event,
+        outer,
+        space,
         tuple(_port(name, value) for name, value in probe.outputs.items()),
         error,
     )
+
+
+def _density(outer: AutogradMap, family: Family, space: str) -> ConditionalDensity:
+    if space == "parameters":
+        return ConditionalDensity(IdentityMap(), family, family.size)
+    return ConditionalDensity(outer, family, int(np.prod(outer.event, dtype=int)))
 
 
 def _family(head: Head, outputs: Mapping[str, Tensor]) -> Family:

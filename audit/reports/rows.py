@@ -120,6 +120,19 @@ class RowsWriter:
         except OSError as error:
             raise unwritable(self._folder.parent, error) from None
 
+    def extend(self, columns: Mapping[str, Array]) -> None:
+        """Add columns that are known only when all rows are in, each [N, ...].
+
+        Raises:
+            ValueError: a column is there already, or has another number of rows.
+        """
+        n = next(iter(self._columns.values())).n if self._columns else 0
+        for name, rows in columns.items():
+            if name in self._columns or len(rows) != n:
+                raise ValueError(f"{name} has {len(rows)} rows, expected {n} new ones")
+            self._columns[name] = self._column(name, rows)
+            self._columns[name].append(rows)
+
     def close(self) -> None:
         """Write the files; a second call does nothing."""
         if self._closed:

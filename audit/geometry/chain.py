@@ -1,0 +1,53 @@
+"""What the map contributes and what the family contributes.
+
+For white noise E[D] ≈ c σ² tr(F JJᵀ), and with eigenvalues in descending order
+
+    tr(F JJᵀ) ≤ Σ λ_i(F) λ_i(JJᵀ) ≤ ‖F‖_F ‖JJᵀ‖_F ≤ ‖F‖_F ‖J‖_F².
+
+The first bound is von Neumann's trace inequality, the tightest that the two spectra
+allow; alignment = tr(F JJᵀ) / Σ λ_i(F) λ_i(JJᵀ) ∈ [0, 1] says how far the map's
+strong directions are those that the family is vulnerable in. ‖J‖_F² is the Jacobian
+regulariser (Hoffman et al., Robust learning with Jacobian regularization, 2019).
+Each factor depends on how φ is written (σ or log σ); their product's left side does
+not.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.sampled import compact_root
+
+
+def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
+    """Return every factor of the chain [N] for a form with root B J and trace tr G."""
+    model = _eigenvalues(root.outer)
+    mapped = _descending(root.inner.gram())
+    count = min(model.shape[1], mapped.shape[1])
+    von_neumann = (model[:, :count] * mapped[:, :count]).sum(dim=1)
+    jacobian_norm = mapped.sum(dim=1)
+    map_norm = mapped.norm(dim=1)
+    return {
+        "model_norm": model.norm(dim=1),
+        "map_norm": map_norm,
+        "jacobian_norm": jacobian_norm,
+        "map_effective_rank": jacobian_norm.square() / map_norm.square(),
+        "von_neumann": von_neumann,
+        "alignment": trace / von_neumann,
+    }
+
+
+def _eigenvalues(root: LinearOperator) -> Tensor:
+    """Return the eigenvalues of F = BᵀB, which are those of BBᵀ and zeros."""
+    if isinstance(root, Sampled):
+        root = compact_root(root.entries)
+    return _descending(root.gram())
+
+
+def _descending(matrix: Tensor) -> Tensor:
+    finite = torch.isfinite(matrix).all(dim=-1).all(dim=-1)[:, None]
+    safe = torch.where(finite.unsqueeze(-1), matrix, 0.0)
+    values = torch.linalg.eigvalsh(safe).flip(-1).clamp_min(0)
+    return torch.where(finite, values, torch.nan)

@@ -1,0 +1,204 @@
+"""The table of divergences: a constant c, a metric tensor, an exact value.
+
+Every f-divergence has the Fisher information as its metric tensor, with c = f''(1)/2;
+Rényi's has α/2. The quantile distance and W₂² have a transport tensor and c = 1.
+
+    kl                c = 1/2    f = t log t, and −log t for the other direction
+    renyi:alpha=a     c = a/2    log ∫ p^a q^(1−a) / (a − 1)
+    hellinger         c = 1/8    1 − ∫√(pq)
+    jensen_shannon    c = 1/8    half of each KL to the mean of both, in nats
+    chi_squared       c = 1      ∫ (p − q)²/q
+    quantile          c = 1      E‖T_φ(z) − T_φ'(z)‖² for the family's map T
+    wasserstein       c = 1      W₂²
+
+The exact values of the last columns follow from Rényi's: 1 − ∫√(pq) =
+1 − exp(−D_{1/2}/2), and χ²(p‖q) = exp(D₂(p‖q)) − 1.
+
+References:
+    Amari, Information Geometry and its Applications (2016), section 3.5.
+    van Erven & Harremoës, Rényi divergence and KL divergence (2014), section III.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from audit.errors import ConfigError
+from audit.families.interface import Family
+from audit.registry import Registry
+
+Exact = Callable[[Family, Tensor, Tensor], Tensor | None]
+Pointwise = Callable[[Tensor], Tensor]
+
+
+class Tensors(Enum):
+    """Which metric tensor a divergence has."""
+
+    FISHER = "fisher"
+    TRANSPORT = "transport"
+    WASSERSTEIN = "wasserstein"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """One row of the table.
+
+    Args:
+        name: as the user wrote it. unit: of the divergence itself.
+        scale: c. tensor: which metric tensor.
+        exact: (family, φ, φ') -> D(q_φ ‖ q_φ') [N], None where it is not known.
+        pointwise: log t -> g(t) ≥ 0 with D = E_q[g(q'/q)], to estimate D from draws;
+            None where D is no such mean. g has no linear term (E_q[q'/q − 1] = 0 is
+            subtracted), so that its variance vanishes with D.
+    """
+
+    name: str
+    unit: str
+    scale: float
+    tensor: Tensors
+    exact: Exact
+    pointwise: Pointwise | None = None
+
+
+def kl() -> Divergence:
+    """Return the Kullback-Leibler divergence."""
+    return Divergence(
+        "kl",
+        "nat",
+        1 / 2,
+        Tensors.FISHER,
+        lambda q, a, b: q.kl(a, b),
+        lambda log_t: torch.expm1(log_t) - log_t,
+    )
+
+
+def renyi(alpha: float) -> Divergence:
+    """Return the Rényi divergence of order alpha.
+
+    Raises:
+        ConfigError: alpha is not positive, or is 1 (the limit, which is KL).
+    """
+    if not 0 < alpha < float("inf") or alpha == 1:
+        raise ConfigError(
+            f"The Rényi divergence was given alpha={alpha:g}",
+            "Expected a positive order other than 1",
+            "Use -d kl for the limit at 1",
+        )
+    return Divergence(
+        f"renyi:alpha={alpha:g}",
+        "nat",
+        alpha / 2,
+        Tensors.FISHER,
+        lambda q, a, b: q.renyi(a, b, alpha),
+    )
+
+
+def hellinger() -> Divergence:
+    """Return the squared Hellinger distance 1 − ∫√(pq)."""
+
+    def exact(family: Family, phi: Tensor, other: Tensor) -> Tensor | None:
+        half = family.renyi(phi, other, 0.5)
+        return None if half is None else -torch.expm1(-half / 2)
+
+    def pointwise(log_t: Tensor) -> Tensor:
+        return torch.expm1(log_t / 2).square() / 2
+
+    return Divergence("hellinger", "1", 1 / 8, Tensors.FISHER, exact, pointwise)
+
+
+def jensen_shannon() -> Divergence:
+    """Return the Jensen-Shannon divergence, in nats."""
+    return Divergence(
+        "jensen_shannon",
+        "nat",
+        1 / 8,
+        Tensors.FISHER,
+        lambda q, a, b: q.jensen_shannon(a, b),
+        _jensen_shannon_of_ratio,
+    )
+
+
+def _jensen_shannon_of_ratio(log_t: Tensor) -> Tensor:
+    """Return ½[log 2/(1+t) + t log 2t/(1+t)] with the mean m = (q + q')/2."""
+    log_mean = torch.nn.functional.softplus(log_t) - math.log(2)
+    t = log_t.exp()
+    return (t * (log_t - log_mean) - log_mean) / 2
+
+
+def chi_squared() -> Divergence:
+    """Return Pearson's χ² divergence ∫ (p − q)²/q."""
+
+    def exact(family: Family, phi: Tensor, other: Tensor) -> Tensor | None:
+        second = family.renyi(phi, other, 2.0)
+        return None if second is None else torch.expm1(second)
+
+    def pointwise(log_t: Tensor) -> Tensor:
+        return torch.expm1(log_t).square() * torch.exp(-log_t)
+
+    return Divergence("chi_squared", "1", 1.0, Tensors.FISHER, exact, pointwise)
+
+
+def quantile() -> Divergence:
+    """Return the quantile distance E‖T_φ(z) − T_φ'(z)‖²."""
+    return Divergence(
+        "quantile",
+        "θ²",
+        1.0,
+        Tensors.TRANSPORT,
+        lambda q, a, b: q.transport_distance(a, b),
+    )
+
+
+def wasserstein() -> Divergence:
+    """Return the squared 2-Wasserstein distance."""
+    return Divergence(
+        "wasserstein",
+        "θ²",
+        1.0,
+        Tensors.WASSERSTEIN,
+        lambda q, a, b: q.wasserstein_distance(a, b),
+    )
+
+
+DIVERGENCES: Registry[Callable[..., Divergence]] = Registry(
+    "divergences",
+    {
+        name: f"audit.geometry.divergences:{name}"
+        for name in (
+            "kl",
+            "renyi",
+            "hellinger",
+            "jensen_shannon",
+            "chi_squared",
+            "quantile",
+            "wasserstein",
+        )
+    },
+)
+
+
+def build_divergence(text: str) -> Divergence:
+    """Return the divergence a text names: "kl", "renyi:alpha=0.5".
+
+    Raises:
+        UnknownName: there is no such divergence.
+        ConfigError: its arguments are wrong.
+    """
+    name, _, arguments = text.partition(":")
+    make = DIVERGENCES[name]
+    try:
+        pairs = [pair.split("=") for pair in arguments.split(",") if pair]
+        divergence = make(**{key.strip(): float(value) for key, value in pairs})
+        return replace(divergence, name=text)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"The divergence '{text}' has the wrong arguments",
+            "Expected none, or renyi:alpha=0.5",
+            f"See robaudit explain {name}",
+        ) from None

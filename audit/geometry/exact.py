@@ -1,0 +1,55 @@
+"""Exact divergences between q(θ|x) and q(θ|x + δ), to hold predictions against.
+
+Closed forms and quadrature come from the family. Where it has none, draws θ ~ q_φ,
+the same for every δ, give D = E_q[g(q'/q)] with a standard error.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence
+from audit.geometry.draws import Noise, draw_targets
+
+
+def exact_values(
+    divergence: Divergence, family: Family, phi: Tensor, others: Tensor, noise: Noise
+) -> tuple[Tensor, Tensor] | None:
+    """Return D(q_φ ‖ q_φ') and its standard error, both [N, M].
+
+    Args:
+        divergence: which one.
+        family: of both laws.
+        phi: φ [N, p].
+        others: φ' [N, M, p].
+        noise: of the draws, where they are needed.
+
+    Returns:
+        None where the divergence cannot be computed or estimated.
+    """
+    n, m, p = others.shape
+    flat = phi.unsqueeze(1).expand(n, m, p).reshape(n * m, p)
+    values = divergence.exact(family, flat, others.reshape(n * m, p))
+    if values is not None:
+        return values.reshape(n, m), torch.zeros(n, m, dtype=phi.dtype)
+    if divergence.pointwise is None:
+        return None
+    return _by_draws(divergence, family, phi, others, noise)
+
+
+def _by_draws(
+    divergence: Divergence, family: Family, phi: Tensor, others: Tensor, noise: Noise
+) -> tuple[Tensor, Tensor]:
+    assert divergence.pointwise is not None
+    targets = draw_targets(family, phi, noise)  # [S, N, *event]
+    here = family.distribution(phi).log_prob(targets)  # [S, N]
+    columns = []
+    for other in others.unbind(dim=1):
+        log_ratio = family.distribution(other).log_prob(targets) - here
+        columns.append(divergence.pointwise(log_ratio))
+    samples = torch.stack(columns, dim=2)  # [S, N, M]
+    return samples.mean(dim=0), samples.std(dim=0) / math.sqrt(len(samples))

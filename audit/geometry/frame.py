@@ -1,0 +1,180 @@
+"""The perturbation's own coordinates: which features move, and in which units.
+
+δ = S u, where u has one entry for each free feature and S puts it in its place, times
+the feature's unit. The pulled-back root becomes A S, the metric tensor Sᵀ G S (a
+congruence), and every direction and norm of the report is one of u. With
+`--units std` a norm of 0.1 is a tenth of a standard deviation; a masked feature does
+not move at all, and d counts the free ones.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.errors import ConfigError
+from audit.linalg.operators import LinearOperator, Matrix
+
+Event = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """S: u [N, m] -> δ [N, d].
+
+    Args:
+        unit: size of one unit of each free feature [m], in units of the input.
+        free: indices of the free features [m] among the d flattened ones.
+        d: the number of features.
+    """
+
+    unit: Tensor
+    free: Tensor
+    d: int
+
+    def pull(self, jacobian: LinearOperator) -> LinearOperator:
+        """Return J S [N, p, m]."""
+        if self.is_identity:
+            return jacobian
+        return Matrix(jacobian.dense()[:, :, self.free] * self.unit)
+
+    def push(self, u: Tensor) -> Tensor:
+        """Return δ = S u: [..., m] -> [..., d]."""
+        delta = u.new_zeros(*u.shape[:-1], self.d)
+        delta[..., self.free] = u * self.unit
+        return delta
+
+    def place(self, directions: Tensor) -> Tensor:
+        """Put columns u [N, m, k] back at their features, in their units: [N, k, d]."""
+        placed = directions.new_zeros(directions.shape[0], directions.shape[2], self.d)
+        placed[:, :, self.free] = directions.mT
+        return placed
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every feature is free and has unit size."""
+        return len(self.free) == self.d and bool((self.unit == 1).all())
+
+
+def build_frame(
+    units: NDArray[np.float64], mask: NDArray[np.bool_], device: torch.device
+) -> Frame:
+    """Return the frame of per-feature units [*event] and a mask of free features."""
+    free = torch.from_numpy(np.flatnonzero(mask))
+    unit = torch.from_numpy(units.ravel())[free]
+    return Frame(unit.to(device), free.to(device), units.size)
+
+
+def read_units(
+    text: str, event: Event, std: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the unit of each feature: `input` (1), `std`, or a file's numbers.
+
+    Args:
+        text: the option.
+        event: the shape of one input.
+        std: its features' standard deviations [*event].
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else than positive
+            numbers that broadcast to the event.
+    """
+    if text == "input":
+        return np.ones(event)
+    if text == "std":
+        return std
+    units = _read_array(text, "units", "input, std or")
+    try:
+        spread = np.broadcast_to(np.asarray(units, np.float64), event)
+    except ValueError:
+        raise _wrong_shape("units", text, units.shape, event) from None
+    if not (np.isfinite(spread).all() and (spread > 0).all()):
+        raise ConfigError(
+            f"The units in '{text}' are not all positive numbers",
+            "A unit is the size of a perturbation that counts as 1 in its feature",
+            "Use --mask for features that must not move",
+        )
+    return np.array(spread)
+
+
+def read_mask(text: str | None, event: Event) -> NDArray[np.bool_]:
+    """Return which features are free: all, those of a slice, or those of a file.
+
+    Args:
+        text: None, a slice of one input such as "0:3" or ":, 2:5", or a file of
+            booleans in the event's shape.
+        event: the shape of one input.
+
+    Raises:
+        ConfigError: the slice or file does not fit the event, or frees nothing.
+    """
+    if text is None:
+        return np.ones(event, dtype=bool)
+    mask = np.zeros(event, dtype=bool)
+    index = _parse_slice(text)
+    if index is not None:
+        try:
+            mask[index] = True
+        except IndexError:
+            raise _wrong_shape("mask", text, (), event) from None
+    else:
+        stored = _read_array(text, "mask", "a slice such as 0:3, or")
+        if stored.shape != event:
+            raise _wrong_shape("mask", text, stored.shape, event)
+        mask = stored.astype(bool)
+    if not mask.any():
+        raise ConfigError(
+            f"The mask '{text}' frees no feature of an input of shape {list(event)}",
+            "True (or the slice) marks the features that are perturbed",
+            "Correct --mask",
+        )
+    return mask
+
+
+def _parse_slice(text: str) -> tuple[int | slice, ...] | None:
+    """Return the index that a text such as "0:3, 5" spells, None if it is none."""
+    try:
+        node = ast.parse(f"_[{text}]", mode="eval").body
+        assert isinstance(node, ast.Subscript)
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return tuple(_part(part) for part in parts)
+    except (SyntaxError, ValueError, TypeError):
+        return None
+
+
+def _part(node: ast.expr) -> int | slice:
+    if isinstance(node, ast.Slice):
+        ends = (node.lower, node.upper, node.step)
+        return slice(*(None if e is None else int(ast.literal_eval(e)) for e in ends))
+    return int(ast.literal_eval(node))
+
+
+def _read_array(text: str, option: str, also: str) -> NDArray[np.generic]:
+    try:
+        loaded = np.load(Path(text), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            (key,) = loaded.files
+            return np.asarray(loaded[key])
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(
+            f"--{option} {text} cannot be read ({error})",
+            f"Expected {also} an .npy file (or an .npz with one key)",
+            f"Correct --{option}",
+        ) from None
+
+
+def _wrong_shape(option: str, text: str, shape: Event, event: Event) -> ConfigError:
+    has = f" has the shape {list(shape)}, which" if shape else ""
+    return ConfigError(
+        f"--{option} {text}{has} does not fit",
+        f"One input has the shape {list(event)}",
+        f"Correct --{option}",
+    )

@@ -1,0 +1,33 @@
+"""The root B of a family's metric tensor at φ, in closed form or by draws."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.draws import Noise, score_draws
+from audit.linalg.operators import LinearOperator, Sampled
+
+
+def metric_root(
+    divergence: Divergence, family: Family, phi: Tensor, noise: Noise
+) -> LinearOperator:
+    """Return B [N, r, p] with BᵀB the divergence's metric tensor at φ.
+
+    Raises:
+        NoFisher, NoTransport: the family has no such tensor.
+    """
+    if divergence.tensor is Tensors.TRANSPORT:
+        return family.transport_root(phi)
+    if divergence.tensor is Tensors.WASSERSTEIN:
+        return family.wasserstein_root(phi)
+    closed = family.fisher_root(phi)
+    return sampled_fisher_root(family, phi, noise) if closed is None else closed
+
+
+def sampled_fisher_root(family: Family, phi: Tensor, noise: Noise) -> Sampled:
+    """Return scores / √S at draws from q_φ: BᵀB estimates F(φ) without bias."""
+    return Sampled(score_draws(family, phi, noise) / math.sqrt(noise.draws))

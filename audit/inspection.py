@@ -1,0 +1,146 @@
+"""`robaudit inspect`: what a file is, how it would be read, and why.
+
+With data the model is opened as a scan would open it, and every gate runs. Without, the
+declared inputs and outputs and the metadata have to do.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+
+from audit.config import ModelConfig, ScanConfig
+from audit.errors import AuditError, ConfigError
+from audit.models.contract import Item, Settings, resolve_head, resolve_roles
+from audit.models.network import Network, Port
+from audit.models.opening import OpenModel, open_model, open_network
+from audit.preparation import probe_parameters
+from audit.records import file_record
+from audit.reports.measured import FileRecord
+
+Shape = tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found, as plain data."""
+
+    format: str
+    files: list[FileRecord]
+    weights_sha256: str
+    opset: int | None
+    inputs: list[tuple[str, str, Shape]]
+    outputs: list[tuple[str, str, Shape]]
+    contract: str
+    items: list[tuple[str, str, str]]
+    differentiable: str
+    scan_command: str
+    forward_error: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def inspect(config: ScanConfig) -> Inspection:
+    """Look into a model file, and into the data if there are any.
+
+    Raises:
+        AuditError: the file cannot be read at all, or it does not fit the data.
+    """
+    settings = Settings(config.model, config.origins)
+    if config.data:
+        return _with_data(open_model(settings, config.data), config)
+    network = open_network(settings)
+    items, warnings = _declared(settings, network)
+    notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
+    return _describe(network, network.outputs, items, config, "not tried", notes)
+
+
+def _with_data(model: OpenModel, config: ScanConfig) -> Inspection:
+    found = _describe(
+        model.network,
+        model.outputs,
+        list(model.items),
+        config,
+        _differentiable(model),
+        _outside(model),
+    )
+    return replace(found, forward_error=model.forward_error)
+
+
+def _describe(
+    network: Network,
+    outputs: tuple[Port, ...],
+    items: list[Item],
+    config: ScanConfig,
+    differentiable: str,
+    warnings: list[str],
+) -> Inspection:
+    opset = network.details.get("opset")
+    return Inspection(
+        network.format,
+        [file_record(path) for path in network.files],
+        network.weights_sha256,
+        opset if isinstance(opset, int) else None,
+        [(p.name, p.dtype, p.shape or ()) for p in network.inputs],
+        [(p.name, p.dtype, p.shape or ()) for p in outputs],
+        "parameters",
+        [(item.name, item.value, item.origin) for item in items],
+        differentiable,
+        scan_command(config),
+        warnings=warnings,
+    )
+
+
+def _declared(settings: Settings, network: Network) -> tuple[list[Item], list[str]]:
+    """Resolve what the declarations alone tell, and what they leave open."""
+    items: list[Item] = []
+    warnings = []
+    try:
+        items += resolve_roles(settings, network, ()).items
+        items += resolve_head(settings, network, _names(network)).items
+    except ConfigError as error:
+        warnings.append(str(error))
+    return items, warnings
+
+
+def _names(network: Network) -> list[str]:
+    return [port.name for port in network.outputs]
+
+
+def _differentiable(model: OpenModel) -> str:
+    """Say whether a gradient arrives at the condition on a few rows."""
+    x, held = model.rows(model.probe_index())
+    try:
+        _, jacobian = model.density.parameter_map.linearize(x, held)
+        norms = jacobian.dense().square().sum(dim=(1, 2))
+    except (AuditError, RuntimeError) as error:
+        return f"no: {error}"
+    if not bool((norms > 0).any()):
+        return "no: the gradient is zero on every row tried"
+    return "yes"
+
+
+def _outside(model: OpenModel) -> list[str]:
+    phi = probe_parameters(model)
+    broken = model.density.family.violations(phi)
+    return [f"on the rows tried, {why}" for why, rows in broken.items() if rows.any()]
+
+
+def scan_command(config: ScanConfig) -> str:
+    """Return the scan command to paste."""
+    parts = ["robaudit", "scan", config.model.path, config.data or "DATA.npz"]
+    parts += _flags(config.model)
+    return shlex.join(parts)
+
+
+def _flags(model: ModelConfig) -> list[str]:
+    flags = ["--family", model.family] if model.family else []
+    for name, text in model.parameters.items():
+        flags += ["--param", f"{name}={text}"]
+    for name, value in model.options.items():
+        flags += ["--option", f"{name}={value}"]
+    if model.condition:
+        key = f"={model.condition_key}" if model.condition_key else ""
+        flags += ["--condition", model.condition + key]
+    for name, value in model.held.items():
+        flags += ["--held", f"{name}={value}"]
+    return flags

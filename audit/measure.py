@@ -1,0 +1,234 @@
+"""One block of inputs: model -> quadratic form -> spectrum -> attacks -> columns.
+
+A block always has the same number of rows, the last one filled up with copies. The
+rounding of a matrix product depends on its shape, so this, and noise keyed by the
+input's index, make a number independent of `--batch-size`, workers and engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.attacks import Attack
+from audit.families.interface import Family
+from audit.geometry.chain import factor
+from audit.geometry.comparison import angle, attained
+from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.draws import Noise
+from audit.geometry.frame import Frame
+from audit.geometry.linear_law import expected_linear, linear_coefficients
+from audit.geometry.pullback import pull_back
+from audit.linalg.decompose import decompose
+from audit.linalg.operators import LinearOperator, Matrix, Product
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.spectrum import Estimate, Spectrum
+from audit.models.opening import OpenModel
+
+Floats = NDArray[np.float64]
+LINEAR = "the distance is linear in the perturbation: see 'linear'"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked at every input."""
+
+    divergences: tuple[Divergence, ...]
+    attacks: Mapping[str, Attack]
+    frame: Frame
+    top: int
+    tau: float
+    draws: int
+    seed: int
+    keep_directions: bool
+
+
+@dataclass
+class Chunk:
+    """Plain answers for n inputs: what a worker hands back.
+
+    Shapes: index [n]; columns [n]; directions [n, K, d]; eigenvalues [n, K].
+    """
+
+    index: NDArray[np.int64]
+    columns: dict[str, dict[str, Floats]] = field(default_factory=dict)
+    directions: dict[str, Floats] = field(default_factory=dict)
+    eigenvalues: dict[str, Floats] = field(default_factory=dict)
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the questions are asked: φ and its Jacobian in the frame, rows kept."""
+
+    index: NDArray[np.int64]
+    family: Family
+    phi: Tensor  # [n, p]
+    jacobian: LinearOperator  # [n, p, m]
+
+
+def measure(
+    model: OpenModel, questions: Questions, index: NDArray[np.int64], block: int
+) -> Chunk:
+    """Answer the questions at some inputs, in one block.
+
+    Args:
+        model: the open model.
+        questions: what is asked.
+        index: at most `block` input indices.
+        block: the rows that are computed; the last one is repeated to fill it.
+    """
+    padded = np.resize(index, block)
+    padded[len(index) :] = index[-1]
+    x, held = model.rows(padded)
+    phi, jacobian = model.density.parameter_map.linearize(x, held)
+    phi, entries = phi[: len(index)], jacobian.dense()[: len(index)]
+    skipped = skip_reasons(model, index, phi, entries)
+    keep = np.array([i not in skipped for i in index.tolist()], dtype=bool)
+    chunk = Chunk(index[keep], skipped=sorted(skipped.items()))
+    if keep.any():
+        rows = torch.from_numpy(np.flatnonzero(keep)).to(phi.device)
+        framed = questions.frame.pull(Matrix(entries[rows]))
+        answer(
+            Point(chunk.index, model.density.family, phi[rows], framed),
+            questions,
+            chunk,
+        )
+    return chunk
+
+
+def skip_reasons(
+    model: OpenModel, index: NDArray[np.int64], phi: Tensor, jacobian: Tensor
+) -> dict[int, str]:
+    """Return input index -> why it cannot be measured."""
+    reasons: dict[int, str] = {}
+    gradient = {
+        "the gradient is not finite": ~torch.isfinite(jacobian).flatten(1).all(dim=1)
+    }
+    for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
+        for i in index[rows.cpu().numpy()].tolist():
+            reasons.setdefault(i, reason)
+    for i in index[~model.inputs.finite(index)].tolist():
+        reasons[i] = model.inputs.blemish(i)
+    return reasons
+
+
+def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
+    """Ask everything at a point and write the answers into the chunk."""
+    noise = Noise(questions.seed, point.index, questions.draws)
+    known: dict[str, tuple[QuadraticForm, Spectrum]] = {}
+    for divergence in questions.divergences:
+        linear = linear_rows(divergence, point)
+        if linear is not None:
+            columns = linear_columns(linear, questions)
+            chunk.reasons[divergence.name] = {"trace": LINEAR, "eigenvalue": LINEAR}
+        else:
+            form = pull_back(divergence, point.family, point.phi, point.jacobian, noise)
+            spectrum = decompose(form, questions.top)
+            known[divergence.name] = form, spectrum
+            columns = quadratic_columns(form, spectrum, questions)
+            if divergence.tensor is Tensors.FISHER:
+                columns |= complete_data_bound(point)
+            _keep_directions(divergence.name, spectrum, questions, chunk)
+        chunk.columns[divergence.name] = {n: _plain(v) for n, v in columns.items()}
+        _note_infinite(divergence, point, chunk)
+    if {"kl", "quantile"} <= set(known):
+        for one, other in (("kl", "quantile"), ("quantile", "kl")):
+            columns = compare(known[one], known[other][1])
+            chunk.columns[one] |= {n: _plain(v) for n, v in columns.items()}
+
+
+def quadratic_columns(
+    form: QuadraticForm, spectrum: Spectrum, questions: Questions
+) -> dict[str, Tensor]:
+    """Return the quantities of a quadratic form, each [n]."""
+    columns = _with_error("trace", spectrum.trace) | _with_error(
+        "eigenvalue", spectrum.top
+    )
+    if spectrum.bracket is not None:
+        columns["eigenvalue_lower"], columns["eigenvalue_upper"] = spectrum.bracket
+    columns |= {
+        "gap": spectrum.gap,
+        "rank": spectrum.rank.double(),
+        "effective_rank": spectrum.effective_rank,
+        "radius": (questions.tau / (form.scale * spectrum.top.value)).sqrt(),
+    }
+    assert isinstance(form.root, Product)
+    columns |= factor(form.root, spectrum.trace.value)
+    for label, attack in questions.attacks.items():
+        columns |= _with_error(label, attack.expected(form, spectrum))
+    return columns
+
+
+def compare(one: tuple[QuadraticForm, Spectrum], other: Spectrum) -> dict[str, Tensor]:
+    """Return how one divergence's worst direction stands to the other's, each [n]."""
+    form, spectrum = one
+    return {
+        "angle": angle(spectrum, other),
+        "attained": attained(form, spectrum, other),
+    }
+
+
+def complete_data_bound(point: Point) -> dict[str, Tensor]:
+    """Return the certified bounds of a mixture: its labels known, F can only grow."""
+    root = point.family.complete_fisher_root(point.phi)
+    if root is None:
+        return {}
+    bound = decompose(QuadraticForm(1.0, Product(root, point.jacobian)), 1)
+    return {"trace_bound": bound.trace.value, "eigenvalue_bound": bound.top.value}
+
+
+def linear_rows(divergence: Divergence, point: Point) -> Tensor | None:
+    """Return the rows [n, r, m] of the linear law of a discrete family, or None."""
+    if divergence.tensor is Tensors.FISHER:
+        return None
+    root = point.family.linear_root(point.phi)
+    return None if root is None else Product(root, point.jacobian).dense()
+
+
+def linear_columns(rows: Tensor, questions: Questions) -> dict[str, Tensor]:
+    """Return the quantities of a linear law, each [n]."""
+    worst, lengths = linear_coefficients(rows)
+    columns = {"linear": worst, "radius": questions.tau / worst}
+    for label, attack in questions.attacks.items():
+        expected = expected_linear(attack, worst, lengths, rows.shape[2])
+        if expected is not None:
+            columns[label] = expected
+    return columns
+
+
+def _keep_directions(
+    name: str, spectrum: Spectrum, questions: Questions, chunk: Chunk
+) -> None:
+    if not questions.keep_directions:
+        return
+    chunk.directions[name] = _plain(questions.frame.place(spectrum.directions))
+    chunk.eigenvalues[name] = _plain(spectrum.eigenvalues[:, : questions.top])
+
+
+def _note_infinite(divergence: Divergence, point: Point, chunk: Chunk) -> None:
+    """Say why a transport tensor is infinite on some rows: no second moment."""
+    if divergence.tensor is Tensors.FISHER:
+        return
+    for reason, rows in point.family.transport_caveat(point.phi).items():
+        if bool(rows.any()):
+            names = chunk.columns[divergence.name]
+            chunk.reasons.setdefault(divergence.name, dict.fromkeys(names, reason))
+
+
+def _with_error(name: str, estimate: Estimate) -> dict[str, Tensor]:
+    if estimate.standard_error is None:
+        return {name: estimate.value}
+    return {name: estimate.value, f"{name}_se": estimate.standard_error}
+
+
+def _plain(values: Tensor) -> Floats:
+    """Return numbers as float64, NaN where they are not finite."""
+    array: Floats = values.detach().double().cpu().numpy()
+    return np.where(np.isfinite(array), array, np.nan)

@@ -1,0 +1,180 @@
+"""From a configuration to an open model and the questions asked of it.
+
+Every worker prepares for itself: what crosses an engine is the configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audit.attacks import build_attack
+from audit.config import ScanConfig
+from audit.errors import ConfigError, NoFisher, NoTransport
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence, Tensors, build_divergence
+from audit.geometry.draws import Noise
+from audit.geometry.frame import Frame, build_frame, read_mask, read_units
+from audit.geometry.roots import metric_root
+from audit.inputs import Inputs
+from audit.measure import Questions
+from audit.models.contract import Settings
+from audit.models.opening import OpenModel, open_model
+
+_BLOCK_BYTES = 2**20  # of Jacobians in one block: about a second-level cache
+_BLOCK_ROWS = 256
+_DEFAULTS = ("kl", "quantile")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a block needs. `block` is its number of rows."""
+
+    model: OpenModel
+    questions: Questions
+    block: int
+    notes: tuple[tuple[str, str], ...]
+
+
+def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
+    """Open the model, resolve every option that needs it, and size the blocks.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is wrong with model, data or options.
+    """
+    attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
+    for text in config.divergences:
+        build_divergence(text)
+    model = open_model(Settings(config.model, config.origins), config.data)
+    frame, notes = _frame(config, model)
+    questions = Questions(
+        _divergences(config, model),
+        attacks,
+        frame,
+        min(config.top, len(frame.free), model.density.family.size),
+        config.tau,
+        config.draws_per_input,
+        config.seed,
+        keep_directions,
+    )
+    return Prepared(model, questions, _block_rows(model), notes)
+
+
+def _block_rows(model: OpenModel) -> int:
+    """Return a power of two that keeps a block's Jacobians within the cache."""
+    floats = model.density.family.size * model.density.d
+    rows = max(1, _BLOCK_BYTES // (8 * floats))
+    return int(min(_BLOCK_ROWS, 2 ** (rows.bit_length() - 1)))
+
+
+def _divergences(config: ScanConfig, model: OpenModel) -> tuple[Divergence, ...]:
+    """Return the divergences asked for; by default those of two that exist."""
+    family, phi = model.density.family, probe_parameters(model)
+    asked = [build_divergence(text) for text in config.divergences]
+    for divergence in asked:
+        _check(divergence, family, phi)
+    if asked:
+        return tuple(asked)
+    found, refusals = [], []
+    for divergence in map(build_divergence, _DEFAULTS):
+        try:
+            _check(divergence, family, phi)
+            found.append(divergence)
+        except (NoFisher, NoTransport) as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    return tuple(found)
+
+
+def _check(divergence: Divergence, family: Family, phi: torch.Tensor) -> None:
+    """Raise where the family has no such tensor, or it is infinite everywhere."""
+    is_transport = divergence.tensor is not Tensors.FISHER
+    if is_transport and family.linear_root(phi) is not None:
+        return
+    noise = Noise(0, np.arange(len(phi)), 2)
+    root = metric_root(divergence, family, phi, noise)
+    caveats = family.transport_caveat(phi) if is_transport else {}
+    infinite = [reason for reason, rows in caveats.items() if bool(rows.all())]
+    if infinite and not bool(torch.isfinite(root.gram()).all()):
+        raise NoTransport(
+            f"The divergence {divergence.name} is infinite for this model: "
+            f"{infinite[0]}",
+            "The quantile distance needs a finite second moment",
+            "Audit it with -d kl",
+        )
+
+
+def probe_parameters(model: OpenModel) -> torch.Tensor:
+    """Return φ [n, p] of a few rows that belong to the family."""
+    phi = model.density.parameter_map(*model.rows(model.probe_index()))
+    valid = torch.ones(len(phi), dtype=torch.bool, device=phi.device)
+    for bad in model.density.family.violations(phi).values():
+        valid &= ~bad
+    return phi[valid] if bool(valid.any()) else phi
+
+
+def _frame(
+    config: ScanConfig, model: OpenModel
+) -> tuple[Frame, tuple[tuple[str, str], ...]]:
+    std = np.ones(model.event)
+    notes: tuple[tuple[str, str], ...] = ()
+    if config.units == "std":
+        if model.space == "parameters":
+            raise ConfigError(
+                "--units std was given with --space parameters",
+                "Standard deviations are those of the data's features",
+                "Give the units of the parameters in a file: --units FILE",
+            )
+        std = standard_deviations(model.inputs, model.roles.condition)
+        constant = int((std == 0).sum())
+        if constant:
+            notes = (("constant_features", _constant_note(constant, std.size)),)
+    units = read_units(config.units, model.event, std)
+    mask = read_mask(config.mask, model.event) & (units > 0)
+    if not mask.any():
+        raise ConfigError(
+            "No feature is free: all those of the mask are constant in the data",
+            "A standard deviation of zero is no unit",
+            "Choose --units input, or other data",
+        )
+    return build_frame(units, mask, model.network.device), notes
+
+
+def _constant_note(constant: int, size: int) -> str:
+    return (
+        f"{constant} of {size} features are constant in the data; with --units std "
+        "they have no unit and are not perturbed"
+    )
+
+
+def standard_deviations(inputs: Inputs, name: str) -> NDArray[np.float64]:
+    """Return each feature's standard deviation over the finite rows [*event].
+
+    Chunks are merged by their means and squared deviations (Chan, Golub & LeVeque,
+    1983), so the data are read once and never held.
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for first in range(0, inputs.n, 4096):
+        rows = slice(first, min(first + 4096, inputs.n))
+        part = inputs.take(name, rows)[inputs.finite(rows)].astype(np.float64)
+        if not len(part):
+            continue
+        center = part.mean(axis=0)
+        shift, total = center - mean, count + len(part)
+        squares = (
+            squares
+            + np.square(part - center).sum(axis=0)
+            + np.square(shift) * count * len(part) / total
+        )
+        mean, count = mean + shift * len(part) / total, total
+    if count < 2:
+        raise ConfigError(
+            f"--units std was given with {count} finite rows of data",
+            "A standard deviation needs two",
+            "Use --units input or --units FILE",
+        )
+    return np.asarray(np.sqrt(squares / (count - 1)), dtype=np.float64)

@@ -1,0 +1,114 @@
+"""The records of a report that say what was audited, with what, and how."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audit.config import ScanConfig
+from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.draws import Noise
+from audit.geometry.roots import metric_root
+from audit.linalg.operators import Sampled
+from audit.measure import LINEAR
+from audit.models.network import Port
+from audit.models.opening import OpenModel
+from audit.preparation import Prepared, probe_parameters
+from audit.reports.measured import (
+    DataRecord,
+    DivergenceInfo,
+    FileRecord,
+    ModelRecord,
+    TensorRecord,
+)
+
+
+def model_record(model: OpenModel) -> ModelRecord:
+    """Return the model's files, hashes, contract and where each item came from."""
+    return ModelRecord(
+        model.network.format,
+        [file_record(path) for path in model.network.files],
+        model.network.weights_sha256,
+        "parameters",
+        model.head.family,
+        {name: str(text) for name, text in model.head.parameters.items()},
+        [_tensor(port) for port in model.network.inputs],
+        [_tensor(port) for port in model.outputs],
+        "batched reverse mode",
+        model.forward_error,
+        {item.name: item.origin for item in model.items},
+    )
+
+
+def file_record(path: Path) -> FileRecord:
+    """Return a file's name, size and digest."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(str(path), path.stat().st_size, digest)
+
+
+def _tensor(port: Port) -> TensorRecord:
+    axes = (a if isinstance(a, int) else None for a in port.shape or ())
+    return TensorRecord(port.name, port.dtype, tuple(axes))
+
+
+def data_record(model: OpenModel, config: ScanConfig, sampling: str) -> DataRecord:
+    """Return the data's source, digest and shape."""
+    inputs = model.inputs
+    event = tuple(inputs.arrays[model.roles.condition].shape[1:])
+    source = config.data
+    return DataRecord(source, inputs.sha256, inputs.n, event, config.units, sampling)
+
+
+def divergence_infos(prepared: Prepared) -> dict[str, DivergenceInfo]:
+    """Return how each divergence was measured."""
+    return {
+        divergence.name: _info(divergence, prepared)
+        for divergence in prepared.questions.divergences
+    }
+
+
+def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
+    family, d = prepared.model.density.family, prepared.model.density.d
+    phi = probe_parameters(prepared.model)[:1]
+    notes = []
+    if divergence.tensor is not Tensors.FISHER:
+        if family.linear_root(phi) is not None:
+            return DivergenceInfo(divergence.scale, divergence.unit, notes=[LINEAR])
+        notes.append(f"transport map: {family.transport_name}")
+    root = metric_root(divergence, family, phi, Noise(0, np.zeros(1, np.int64), 2))
+    if family.size < d:
+        notes.append(
+            f"rank at most {family.size} of {d}: a perturbation orthogonal to the "
+            "Jacobian's rows costs nothing to second order"
+        )
+    sampled = isinstance(root, Sampled)
+    return DivergenceInfo(
+        divergence.scale,
+        divergence.unit,
+        "monte_carlo" if sampled else "closed_form",
+        prepared.questions.draws if sampled else None,
+        notes,
+    )
+
+
+def run_record(
+    config: ScanConfig, prepared: Prepared, started: float
+) -> dict[str, Any]:
+    """Return all that may change from run to run."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 3),
+        "device": str(prepared.model.network.device),
+        "block": prepared.block,
+        "batch_size": config.batch_size,
+        "workers": config.workers,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,114 @@
+"""The whole run on one screen.
+
+Data go down and come back once: rows are cut into jobs, an engine maps `measure` over
+them, the columns that come back become one report, and the gate judges it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from audit.collection import Collection
+from audit.config import ScanConfig
+from audit.engines.local import run
+from audit.measure import Chunk, measure
+from audit.preparation import Prepared, prepare
+from audit.records import data_record, divergence_infos, model_record, run_record
+from audit.reports.build import build_report
+from audit.reports.measured import Measured
+from audit.reports.report import Report
+from audit.reports.rows import RowsWriter
+from audit.selection import select_rows
+from audit.verification import verify
+
+Tick = Callable[[int, int], None]
+_JOB_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """A range of the selected rows: plain data, for any worker."""
+
+    start: int
+    stop: int
+
+
+def scan(
+    config: ScanConfig,
+    progress: Tick = lambda done, total: None,
+    rows: RowsWriter | None = None,
+) -> Report:
+    """Audit a model on data and judge the result.
+
+    Args:
+        config: everything there is to know.
+        progress: is told (inputs done, inputs in all).
+        rows: gets every column of every input, as they come.
+
+    Raises:
+        AuditError: one of its kinds.
+    """
+    started = time.time()
+    prepared = prepare(config, rows is not None)
+    index, sampling = select_rows(config, prepared.model.inputs.n)
+    found = Collection(prepared.model.event, rows)
+    progress(0, len(index))
+    for chunks in _measured(config, prepared, len(index), rows is not None):
+        for chunk in chunks:
+            found.add(chunk)
+        progress(found.done, len(index))
+    found.close()
+    verified = verify(prepared.model, prepared.questions, found.to_verify(config))
+    found.note(verified)
+    measured = Measured(
+        found.index,
+        found.columns,
+        divergence_infos(prepared),
+        model_record(prepared.model),
+        data_record(prepared.model, config, sampling),
+        found.reasons,
+        found.worst(prepared),
+        verified.summary(),
+        found.skipped,
+        found.warnings(prepared),
+        run_record(config, prepared, started),
+    )
+    return build_report(measured, config)
+
+
+def _measured(
+    config: ScanConfig, prepared: Prepared, total: int, keep_directions: bool
+) -> Iterator[list[Chunk]]:
+    size = _job_rows(config, prepared)
+    jobs = [Job(first, min(first + size, total)) for first in range(0, total, size)]
+    if config.workers > 1 and len(jobs) > 1:
+        make = partial(make_worker, config, keep_directions)
+        return run(make, jobs, min(config.workers, len(jobs)))
+    return run(lambda: partial(work, config, prepared), jobs, 1)
+
+
+def _job_rows(config: ScanConfig, prepared: Prepared) -> int:
+    """Return the rows of a job: --batch-size, in whole blocks."""
+    wanted = config.batch_size or _JOB_ROWS
+    return -(-wanted // prepared.block) * prepared.block
+
+
+def make_worker(
+    config: ScanConfig, keep_directions: bool
+) -> Callable[[Job], list[Chunk]]:
+    """Open the model in a worker's own process and return what does a job."""
+    return partial(work, config, prepare(config, keep_directions))
+
+
+def work(config: ScanConfig, prepared: Prepared, job: Job) -> list[Chunk]:
+    """Measure a job's rows, block by block."""
+    index, _ = select_rows(config, prepared.model.inputs.n)
+    cuts = np.arange(job.start + prepared.block, job.stop, prepared.block)
+    blocks = np.split(index[job.start : job.stop], cuts - job.start)
+    model, questions = prepared.model, prepared.questions
+    return [measure(model, questions, rows, prepared.block) for rows in blocks]

@@ -1,0 +1,221 @@
+"""May the quadratic number be believed? Predictions held against exact values.
+
+For an attack along the worst direction the exact divergence is taken at both signs,
++εv and −εv: to second order they are equal, to third they are not, and the attacker
+takes the worse. For a random attack the expectation over δ is sampled with the form
+itself as control variate,
+
+    E[D(δ)] ≈ E[Q(δ)] + mean_m (D(δ_m) − Q(δ_m)),       Q(δ) = c |A δ|²,
+
+whose first term is known. The error of the estimate vanishes where the form is exact.
+Everything runs in float64 where the file allows, since D is a difference of nearly
+equal numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.attacks import Attack, DirectedAttack, RandomAttack
+from audit.errors import AuditError
+from audit.geometry.divergences import Divergence
+from audit.geometry.draws import Noise
+from audit.geometry.exact import exact_values
+from audit.geometry.pullback import pull_back
+from audit.linalg.decompose import decompose
+from audit.linalg.operators import Matrix
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.spectrum import Estimate, Spectrum
+from audit.measure import Point, Questions, linear_rows
+from audit.models.opening import OpenModel
+from audit.reports.measured import VerificationInfo
+
+TOLERANCE = 0.1  # predicted and realised part where they differ by more
+DRAWS = 128  # of a random attack, in pairs ±δ
+_ATTACK_STREAM = 1  # of the noise; stream 0 draws θ
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Verified:
+    """Exact values at some inputs.
+
+    Shapes: index [n]; each column [n], NaN where no exact value is known.
+    """
+
+    index: NDArray[np.int64]
+    columns: dict[str, dict[str, Floats]]
+    reasons: dict[str, dict[str, str]]
+
+    def summary(self) -> dict[str, dict[str, VerificationInfo]]:
+        """Return, for each divergence and attack, realised over predicted."""
+        return {
+            name: {
+                quantity.removesuffix("_ratio"): _summary(
+                    values, columns[quantity.removesuffix("_ratio") + "_parted"]
+                )
+                for quantity, values in columns.items()
+                if quantity.endswith("_ratio") and np.isfinite(values).any()
+            }
+            for name, columns in self.columns.items()
+        }
+
+
+@dataclass(frozen=True)
+class _Site:
+    """The inputs under verification, with everything needed to move them."""
+
+    model: OpenModel
+    point: Point
+    x: Tensor  # [n, d]
+    held: Mapping[str, Tensor]
+    noise: Noise
+
+    def moved(self, delta: Tensor) -> Tensor:
+        """Return φ(x + δ) [n, M, p] for δ [n, M, d]."""
+        n, m, d = delta.shape
+        x = (self.x.double().unsqueeze(1) + delta).reshape(n * m, d)
+        held = {name: v.repeat_interleave(m, dim=0) for name, v in self.held.items()}
+        parts = [
+            self.model.density.parameter_map(
+                x[i : i + 1024], {name: v[i : i + 1024] for name, v in held.items()}
+            )
+            for i in range(0, n * m, 1024)
+        ]
+        return torch.cat(parts).reshape(n, m, -1)
+
+
+def verify(
+    model: OpenModel, questions: Questions, index: NDArray[np.int64]
+) -> Verified:
+    """Return realised degradations of every attack at the inputs `index`."""
+    verified = Verified(index, {}, {})
+    if not len(index):
+        return verified
+    model = _precise(model)
+    x, held = model.rows(index)
+    phi, jacobian = model.density.parameter_map.linearize(x, held)
+    framed = questions.frame.pull(Matrix(jacobian.dense()))
+    point = Point(index, model.density.family, phi, framed)
+    noise = Noise(questions.seed, index, questions.draws)
+    site = _Site(model, point, x, held, noise)
+    for divergence in questions.divergences:
+        if linear_rows(divergence, point) is None:
+            _verify_divergence(divergence, site, questions, verified)
+    return verified
+
+
+def _precise(model: OpenModel) -> OpenModel:
+    """Return the model in float64; as it is where the file cannot run so."""
+    try:
+        return model.in_float64()
+    except (AuditError, RuntimeError):
+        return model
+
+
+def _verify_divergence(
+    divergence: Divergence, site: _Site, questions: Questions, verified: Verified
+) -> None:
+    point = site.point
+    form = pull_back(divergence, point.family, point.phi, point.jacobian, site.noise)
+    spectrum = decompose(form, 1)
+    columns: dict[str, Floats] = {}
+    for label, attack in questions.attacks.items():
+        predicted = attack.expected(form, spectrum)
+        realised = _realised(attack, divergence, form, spectrum, site, questions)
+        if realised is None:
+            verified.reasons.setdefault(divergence.name, {})[f"{label}_realised"] = (
+                f"no exact value of {divergence.name} is known for this family"
+            )
+            continue
+        columns |= _compare(label, predicted, realised)
+    verified.columns[divergence.name] = columns
+
+
+def _realised(
+    attack: Attack,
+    divergence: Divergence,
+    form: QuadraticForm,
+    spectrum: Spectrum,
+    site: _Site,
+    questions: Questions,
+) -> Estimate | None:
+    frame = questions.frame
+    if isinstance(attack, DirectedAttack):
+        sizes, weights = (t.to(site.x.device) for t in attack.sizes())
+        steps = torch.cat([sizes, -sizes])
+        u = spectrum.directions[:, :, 0].unsqueeze(1) * steps[:, None]
+        found = _exact(divergence, site, frame.push(u))
+        return None if found is None else _worse_sign(*found, weights)
+    assert isinstance(attack, RandomAttack)
+    u = _attack_draws(attack, site.noise, form.root.shape[2]).to(site.x.device)
+    found = _exact(divergence, site, frame.push(u))
+    if found is None:
+        return None
+    return _controlled(found[0], form(u.mT), attack.expected(form, spectrum))
+
+
+def _exact(
+    divergence: Divergence, site: _Site, delta: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    others, phi = site.moved(delta), site.point.phi
+    return exact_values(divergence, site.point.family, phi, others, site.noise)
+
+
+def _worse_sign(values: Tensor, errors: Tensor, weights: Tensor) -> Estimate:
+    """Return the expectation over ε along the worse of +v and −v."""
+    plus, minus = (values.reshape(len(values), 2, -1) @ weights).unbind(dim=1)
+    noise = errors.reshape(len(values), 2, -1) @ weights
+    worse = torch.where(plus >= minus, noise[:, 0], noise[:, 1])
+    return Estimate(torch.maximum(plus, minus), worse)
+
+
+def _attack_draws(attack: RandomAttack, noise: Noise, d: int) -> Tensor:
+    """Return δ [n, M, d], in pairs mirrored at the law's mean."""
+    rows = []
+    for row in range(len(noise.index)):
+        rng = noise.generator(row, _ATTACK_STREAM)
+        half = attack.draw(rng, DRAWS // 2, d)
+        rows.append(np.concatenate([half, 2 * attack.center(d) - half]))
+    return torch.from_numpy(np.stack(rows))
+
+
+def _controlled(values: Tensor, forms: Tensor, expected: Estimate) -> Estimate:
+    """Return E[D] with the form as control variate; pairs are the sampling unit."""
+    pairs = (values - forms).reshape(len(values), 2, -1).mean(dim=1)
+    error = pairs.std(dim=1) / math.sqrt(pairs.shape[1])
+    return Estimate(expected.value + pairs.mean(dim=1), error)
+
+
+def _compare(label: str, predicted: Estimate, realised: Estimate) -> dict[str, Floats]:
+    assert realised.standard_error is not None
+    slack = realised.standard_error
+    if predicted.standard_error is not None:
+        slack = slack + predicted.standard_error
+    distance = (realised.value - predicted.value).abs()
+    parted = distance > TOLERANCE * predicted.value.abs() + 2 * slack
+    known = torch.isfinite(realised.value) & torch.isfinite(predicted.value)
+    return {
+        f"{label}_realised": _plain(realised.value, known),
+        f"{label}_realised_se": _plain(realised.standard_error, known),
+        f"{label}_ratio": _plain(realised.value / predicted.value, known),
+        f"{label}_parted": _plain(parted.double(), known),
+    }
+
+
+def _summary(ratios: Floats, parted: Floats) -> VerificationInfo:
+    known = ratios[np.isfinite(ratios)]
+    low, middle, high = np.quantile(known, [0.05, 0.5, 0.95]).tolist()
+    return VerificationInfo(len(known), int(np.nansum(parted)), low, middle, high)
+
+
+def _plain(values: Tensor, known: Tensor) -> Floats:
+    array: Floats = torch.where(known, values, torch.nan).cpu().numpy()
+    return array
