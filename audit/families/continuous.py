@@ -51,12 +51,12 @@ class Continuous(Univariate):
     def fisher(self, parameters: Parameters) -> Tensor:
         """Return the Fisher information [..., q, q] by quadrature."""
         rows, shape = _rows(parameters)
-        return quadrature.fisher_information(self, rows).unflatten(0, shape)
+        return _shaped(quadrature.fisher_information(self, rows), shape)
 
     def transport(self, parameters: Parameters) -> Tensor:
         """Return E[∂T ∂Tᵀ] [..., q, q] by quadrature; infinite without variance."""
         rows, shape = _rows(parameters)
-        tensor = quadrature.transport_tensor(self, rows).unflatten(0, shape)
+        tensor = _shaped(quadrature.transport_tensor(self, rows), shape)
         return self.unless_infinite(parameters, tensor)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
@@ -72,7 +72,7 @@ class Continuous(Univariate):
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
         """Return E(T − T')² [...] by quadrature over one law's levels."""
         (rows, shape), (others, _) = _rows(left), _rows(right)
-        return quantile_distance(self, rows, others).unflatten(0, shape)
+        return _shaped(quantile_distance(self, rows, others), shape)
 
     # the whole product
 
@@ -104,10 +104,15 @@ class Continuous(Univariate):
         self, left: Parameters, right: Parameters, integrand: Integrand
     ) -> Tensor:
         (rows, shape), (others, _) = _rows(left), _rows(right)
-        return quadrature.divergence(self, rows, others, integrand).unflatten(0, shape)
+        return _shaped(quadrature.divergence(self, rows, others, integrand), shape)
 
 
 def _rows(parameters: Parameters) -> tuple[Tensor, tuple[int, ...]]:
     """Return the parameters as rows [M, q], and the shape that M had."""
-    stacked = torch.stack(torch.broadcast_tensors(*parameters), dim=-1)
+    stacked = torch.stack(parameters, dim=-1)
     return stacked.reshape(-1, stacked.shape[-1]), tuple(stacked.shape[:-1])
+
+
+def _shaped(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return values [M, ...] with M unfolded to `shape`."""
+    return values.reshape(*shape, *values.shape[1:])

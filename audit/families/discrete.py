@@ -115,7 +115,7 @@ class Geometric(Trials):
     """Failures before the first success."""
 
     def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the geometric law on 0, 1, 2, …"""
+        """Return the geometric law on 0, 1, 2 and so on."""
         return td.Geometric(logits=self.logits(parameters), validate_args=False)
 
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
@@ -164,7 +164,8 @@ class Poisson(Lattice):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Poisson law."""
-        return td.Poisson(*parameters, validate_args=False)
+        (rate,) = parameters
+        return td.Poisson(rate, validate_args=False)
 
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return λ ± 10 √λ and some, by Bernstein's inequality."""

@@ -88,9 +88,9 @@ class Lattice(Univariate):
         total: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         """Apply `total` to both log masses [M, K] on a window that holds both."""
-        shape = torch.broadcast_shapes(*(value.shape for value in (*left, *right)))
+        shape = left[0].shape
         left, right = (
-            tuple(value.expand(shape).reshape(-1, 1) for value in parameters)
+            tuple(value.reshape(-1, 1) for value in parameters)
             for parameters in (left, right)
         )
         (first, last), (other_first, other_last) = self.window(left), self.window(right)

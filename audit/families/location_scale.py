@@ -90,7 +90,8 @@ class Normal(Symmetric):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return N(loc, scale²)."""
-        return td.Normal(*parameters, validate_args=False)
+        loc, scale = parameters
+        return td.Normal(loc, scale, validate_args=False)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(σ₂/σ₁) + (σ₁² + Δ²) / 2σ₂² − ½."""
@@ -118,7 +119,8 @@ class Laplace(Symmetric):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Laplace law."""
-        return td.Laplace(*parameters, validate_args=False)
+        loc, scale = parameters
+        return td.Laplace(loc, scale, validate_args=False)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(b₂/b₁) + |Δ|/b₂ + (b₁/b₂) e^{−|Δ|/b₁} − 1, a cubic in |Δ|."""
@@ -136,7 +138,8 @@ class Logistic(Symmetric):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the logistic law."""
-        return LogisticLaw(*parameters)
+        loc, scale = parameters
+        return LogisticLaw(loc, scale)
 
 
 class Gumbel(LocationScale):
@@ -147,7 +150,8 @@ class Gumbel(LocationScale):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Gumbel law."""
-        return td.Gumbel(*parameters, validate_args=False)
+        loc, scale = parameters
+        return td.Gumbel(loc, scale, validate_args=False)
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return −z − e^{−z} − ln β."""
@@ -171,7 +175,8 @@ class Cauchy(Symmetric):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Cauchy law."""
-        return td.Cauchy(*parameters, validate_args=False)
+        loc, scale = parameters
+        return td.Cauchy(loc, scale, validate_args=False)
 
     def infinite_variance(self, parameters: Parameters) -> Tensor:
         """Return true everywhere."""
@@ -184,6 +189,9 @@ class Cauchy(Symmetric):
         return torch.log1p(squares / (4 * scale * other))
 
 
+Shape = torch.Size | list[int] | tuple[int, ...]
+
+
 class LogisticLaw(td.Distribution):
     """The logistic distribution, which `torch.distributions` does not have."""
 
@@ -192,17 +200,17 @@ class LogisticLaw(td.Distribution):
     has_rsample = True
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        self.loc, self.scale = loc, scale
         super().__init__(self.loc.shape, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return −|z| − 2 ln(1 + e^{−|z|}) − ln s."""
-        z = ((value - self.loc) / self.scale).abs()
+        z: Tensor = ((value - self.loc) / self.scale).abs()
         return -z + 2 * logsigmoid(z) - self.scale.log()
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Return loc + scale · logit u."""
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + self.scale * torch.logit(uniform, eps=1e-300)
 

@@ -35,6 +35,7 @@ from torch import distributions as td
 
 from audit.errors import ConfigError
 from audit.families.interface import Family, check_finite
+from audit.families.roots import lower_cholesky, solve_lower
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix
 
 ASYMMETRY = 1e-5  # of a matrix made in float32, relative to its largest entry
@@ -67,7 +68,7 @@ class Gaussian(Family):
         """Return B [N, n + n(n+1)/2, p]: rows L⁻¹ dμ and X/√2."""
         tril = self.scale_tril(phi)
         eye = torch.eye(self.n, dtype=phi.dtype, device=phi.device).expand_as(tril)
-        inverse = torch.linalg.solve_triangular(tril, eye, upper=False)
+        inverse = solve_lower(tril, eye)
         return self._root(inverse, _symmetric_norm(self.whitened(phi)) / math.sqrt(2))
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
@@ -136,7 +137,7 @@ class Gaussian(Family):
         ours, theirs = self.scale_tril(phi), self.scale_tril(other)
         shift = (phi - other)[..., : self.n].unsqueeze(-1)
         both = torch.cat([shift, ours - theirs], dim=-1)
-        solved = torch.linalg.solve_triangular(theirs, both, upper=False)
+        solved = solve_lower(theirs, both)
         return solved[..., 0], solved[..., 1:]
 
     def _identity(self, phi: Tensor) -> Tensor:
@@ -223,7 +224,7 @@ class MultivariateNormal(Gaussian):
         """Return L [..., n, n]."""
         matrix = self.unpack(phi)[self.matrix]
         if self.matrix == "covariance_matrix":
-            return torch.linalg.cholesky_ex(matrix).L
+            return lower_cholesky(matrix)
         if self.matrix == "precision_matrix":
             return _inverse_tril(matrix)
         return matrix
@@ -235,13 +236,13 @@ class MultivariateNormal(Gaussian):
         units = phi.new_zeros(len(i), self.n, self.n)
         units[torch.arange(len(i)), i, j] = 1.0
         if self.triangular:
-            step = torch.linalg.solve_triangular(tril, units, upper=False)
+            step = solve_lower(tril, units)
             return step + step.mT
         units = (units + units.mT) / 2
         if self.matrix == "precision_matrix":
             return -tril.mT @ units @ tril
-        half = torch.linalg.solve_triangular(tril, units, upper=False)
-        return torch.linalg.solve_triangular(tril, half.mT, upper=False)
+        half = solve_lower(tril, units)
+        return solve_lower(tril, half.mT)
 
     def _stored(self, phi: Tensor) -> Tensor:
         i, j = self._indices()
@@ -294,9 +295,8 @@ class LowRankMultivariateNormal(Gaussian):
     def unpack(self, phi: Tensor) -> dict[str, Tensor]:
         """Return loc [N, n], cov_factor [N, n, k], cov_diag [N, n]."""
         n = self.n
-        loc, factor, diagonal = phi.split([n, n * self.rank, n], dim=-1)
-        factor = factor.unflatten(-1, (n, self.rank))
-        return {"loc": loc, "cov_factor": factor, "cov_diag": diagonal}
+        factor = phi[..., n:-n].reshape(*phi.shape[:-1], n, self.rank)
+        return {"loc": phi[..., :n], "cov_factor": factor, "cov_diag": phi[..., -n:]}
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]: not finite, or D not positive."""
@@ -307,22 +307,20 @@ class LowRankMultivariateNormal(Gaussian):
         """Return the Cholesky factor of W Wᵀ + D."""
         _, factor, diagonal = self.unpack(phi).values()
         covariance = factor @ factor.mT + torch.diag_embed(diagonal)
-        return torch.linalg.cholesky_ex(covariance).L
+        return lower_cholesky(covariance)
 
     def whitened(self, phi: Tensor) -> Tensor:
         """Return X [..., n k + n, n, n]: a bᵀ + b aᵀ for W, a aᵀ for D."""
         _, factor, _ = self.unpack(phi).values()
-        inverse = torch.linalg.solve_triangular(
-            self.scale_tril(phi), self._identity(phi), upper=False
-        )
+        inverse = solve_lower(self.scale_tril(phi), self._identity(phi))
         mixed = torch.einsum("...ai,...bj->...ijab", inverse, inverse @ factor)
         spread = torch.einsum("...ai,...bi->...iab", inverse, inverse)
         return torch.cat([(mixed + mixed.mT).flatten(-4, -3), spread], dim=-3)
 
     def distribution(self, phi: Tensor) -> td.Distribution:
         """Return q_φ: batch shape [N], event shape [n]."""
-        values = self.unpack(phi).values()
-        return td.LowRankMultivariateNormal(*values, validate_args=False)
+        loc, factor, diagonal = self.unpack(phi).values()
+        return td.LowRankMultivariateNormal(loc, factor, diagonal, validate_args=False)
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Return the diagonal root (1, 1, 1/2√D), of the map μ + W z + √D z'."""
@@ -348,7 +346,7 @@ def _symmetric_norm(x: Tensor) -> Tensor:
 
 def _inverse_tril(precision: Tensor) -> Tensor:
     """Return lower L with L Lᵀ = P⁻¹, by the Cholesky factor of P read backwards."""
-    flipped = torch.linalg.cholesky_ex(precision.flip((-2, -1))).L
+    flipped = lower_cholesky(precision.flip((-2, -1)))
     lower = flipped.flip((-2, -1)).mT
     eye = torch.eye(precision.shape[-1], dtype=lower.dtype, device=lower.device)
-    return torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
+    return solve_lower(lower, eye.expand_as(lower))

@@ -82,17 +82,15 @@ class Panels:
 
     def expansion(self, values: Tensor) -> Tensor:
         """Return Legendre coefficients [M, E, k] of values [M, E k] in each panel."""
-        return (
-            values.unflatten(-1, (-1, ORDER)) @ self._rule.expansion.mT
-        )
+        by_panel = values.reshape(len(values), -1, ORDER)
+        return torch.matmul(by_panel, self._rule.expansion.mT)
 
     def cumulative(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the integrals of values [M, E k, q] below and above each node."""
-        inside = values.unflatten(1, (-1, ORDER)) * self.half_widths.unsqueeze(-1)
+        by_panel = values.reshape(len(values), -1, ORDER, values.shape[-1])
+        inside = by_panel * self.half_widths.unsqueeze(-1)
         total = torch.einsum("mekq,k->meq", inside, self._rule.weights)
-        within = torch.einsum(
-            "mekq,jk->mejq", inside, self._rule.cumulative
-        )
+        within = torch.einsum("mekq,jk->mejq", inside, self._rule.cumulative)
         below = total.cumsum(1) - total
         above = total.flip(1).cumsum(1).flip(1) - total
         return (

@@ -35,7 +35,8 @@ class Gamma(Continuous):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the gamma law."""
-        return td.Gamma(*parameters, validate_args=False)
+        concentration, rate = parameters
+        return td.Gamma(concentration, rate, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln(α/β), the mode of ln θ, and its curvature's width."""

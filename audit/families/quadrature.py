@@ -207,4 +207,4 @@ def _by_chunks(tensor: Callable[[Tensor], Tensor], line: Line, rows: Tensor) -> 
     """Apply `tensor` to a few laws at a time, so that memory stays bounded."""
     nodes = 32 * ORDER * line.bulk(rows[:1])[0].shape[1]
     size = max(1, CHUNK // (nodes * (1 + rows.shape[1])))
-    return torch.cat([tensor(part) for part in rows.split(size)])
+    return torch.cat([tensor(rows[i : i + size]) for i in range(0, len(rows), size)])

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class Quantile(Family):
         super().__init__(shapes, **options)
         levels = read_numbers("levels", self.settings["levels"])
         given = (0.0, *levels, 1.0)
-        if any(a >= b for a, b in zip(given, given[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(given)):
             raise ConfigError(
                 f"The levels {', '.join(map(str, levels))} are not increasing",
                 "They must increase strictly, between 0 and 1",
@@ -84,7 +85,8 @@ class Quantile(Family):
 
     def unpack(self, phi: Tensor) -> dict[str, Tensor]:
         """Return quantiles [..., *event, Q]."""
-        levels = phi.unflatten(-1, (len(self.levels), *self.event_shape))
+        shape = (*phi.shape[:-1], len(self.levels), *self.event_shape)
+        levels = phi.reshape(shape)
         return {"quantiles": levels.movedim(-1 - len(self.event_shape), -1)}
 
     def distribution(self, phi: Tensor) -> td.Distribution:
@@ -151,9 +153,11 @@ class QuantileLaw(td.Distribution):
             quantiles.shape[:1], quantiles.shape[1:-1], validate_args=False
         )
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(
+        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
+    ) -> Tensor:
         """Return draws [*sample, *batch, *event]."""
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         level = torch.rand(shape, dtype=self.levels.dtype, device=self.levels.device)
         return self.icdf(level)
 

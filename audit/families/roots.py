@@ -38,12 +38,11 @@ def dense_root(matrix: Tensor) -> Matrix:
 def symmetric(entries: dict[tuple[int, int], Tensor]) -> Tensor:
     """Return the symmetric matrix [..., q, q] of entries on and above the diagonal."""
     size = 1 + max(column for _, column in entries)
-    shape = torch.broadcast_shapes(*(entry.shape for entry in entries.values()))
+    zero = torch.zeros_like(next(iter(entries.values())))
     rows = []
     for i in range(size):
         row = [entries.get((min(i, j), max(i, j))) for j in range(size)]
-        zero = next(iter(entries.values())).new_zeros(shape)
-        filled = [zero if entry is None else entry.expand(shape) for entry in row]
+        filled = [zero if entry is None else entry for entry in row]
         rows.append(torch.stack(filled, dim=-1))
     return torch.stack(rows, dim=-2)
 
@@ -62,4 +61,17 @@ def _cholesky(unit: Tensor) -> Tensor:
 
 def _spectral(unit: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(unit)
-    return values.clamp_min(0).sqrt().unsqueeze(-1) * vectors.mT
+    root: Tensor = values.clamp_min(0).sqrt().unsqueeze(-1) * vectors.mT
+    return root
+
+
+def lower_cholesky(matrix: Tensor) -> Tensor:
+    """Return lower L with L Lᵀ = matrix [..., n, n]; nonsense where there is none."""
+    factor: Tensor = torch.linalg.cholesky_ex(matrix).L
+    return factor
+
+
+def solve_lower(lower: Tensor, right: Tensor) -> Tensor:
+    """Return L⁻¹ right [..., n, k] for lower triangular L [..., n, n]."""
+    solution: Tensor = torch.linalg.solve_triangular(lower, right, upper=False)
+    return solution

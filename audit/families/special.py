@@ -11,4 +11,5 @@ def trigamma(x: Tensor) -> Tensor:
 
     `torch.polygamma(1, x)` is a short asymptotic series, wrong by up to 1e-9.
     """
-    return torch.special.zeta(torch.full_like(x, 2.0), x)
+    value: Tensor = torch.special.zeta(torch.full_like(x, 2.0), x)
+    return value

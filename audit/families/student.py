@@ -32,7 +32,8 @@ class StudentT(Continuous):
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Student-t law."""
-        return td.StudentT(*parameters, validate_args=False)
+        df, loc, scale = parameters
+        return td.StudentT(df, loc, scale, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return location and scale."""

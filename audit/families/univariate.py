@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
@@ -37,8 +38,8 @@ class Univariate(Family):
     ) -> None:
         super().__init__(shapes, **options)
         try:
-            event = torch.broadcast_shapes(*self.shapes.values())
-        except RuntimeError as error:
+            event = np.broadcast_shapes(*self.shapes.values())
+        except ValueError as error:
             given = ", ".join(f"{k} {v}" for k, v in self.shapes.items())
             raise ConfigError(
                 f"The parameters of {self.name} have the shapes {given}",
@@ -68,16 +69,13 @@ class Univariate(Family):
 
     def unpack(self, phi: Tensor) -> dict[str, Tensor]:
         """Return the parameters [..., *event_shape] of φ."""
-        columns = (
-            value.unflatten(-1, self.event_shape or (1,)) for value in self.split(phi)
-        )
-        if not self.event_shape:
-            columns = (value.squeeze(-1) for value in columns)
-        return dict(zip(self.parameters, columns, strict=True))
+        shape = (*phi.shape[:-1], *self.event_shape)
+        values = (value.reshape(shape) for value in self.split(phi))
+        return dict(zip(self.parameters, values, strict=True))
 
     def split(self, phi: Tensor) -> Parameters:
         """Return the parameters [..., n] of φ [..., q n]."""
-        return phi.unflatten(-1, (len(self.parameters), -1)).unbind(-2)
+        return phi.chunk(len(self.parameters), dim=-1)
 
     def rows(self, phi: Tensor) -> Tensor:
         """Return the parameters [N n, q] of every coordinate of every input."""
