@@ -19,6 +19,7 @@ from audit.reports.report import Check, Interval, Report, Status, Summary
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5
 SHOWN_OFFENDERS = 10
+EMPTY = Summary(unit="", n=0)
 Verdict = Literal["pass", "fail", "none"]
 
 
@@ -57,12 +58,17 @@ def judge(
 def check(report: Report, threshold: Threshold) -> Check:
     """Hold one limit against the report."""
     divergence, quantity, statistic = split_key(threshold.key)
-    summary = _find(report, threshold.key, divergence, quantity)
+    nothing = report.data.n_audited == 0
+    summary = EMPTY if nothing else _find(report, threshold.key, divergence, quantity)
     value: float | None = getattr(summary, statistic)
     interval: Interval = getattr(summary.ci95, statistic, None)
     upper = threshold.op == "<="
     holds = None if value is None else _keeps(value, threshold.limit, upper)
-    offenders = _offenders(report, divergence, quantity, threshold.limit, upper)
+    offenders = (
+        []
+        if value is None
+        else _offenders(report, divergence, quantity, threshold.limit, upper)
+    )
     return Check.model_validate(
         {
             "key": threshold.key,
@@ -74,7 +80,7 @@ def check(report: Report, threshold: Threshold) -> Check:
             "status": _status(holds, interval, threshold.limit, upper),
             "level": threshold.level,
             "source": threshold.source,
-            "offenders": offenders and offenders[:SHOWN_OFFENDERS],
+            "offenders": offenders[:SHOWN_OFFENDERS],
             "n_offending": _count(report, offenders),
         }
     )

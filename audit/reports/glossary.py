@@ -72,17 +72,18 @@ def explain(name: str) -> list[tuple[str, str]]:
     Raises:
         UnknownName: nothing has that name; the message names the nearest.
     """
+    parts = name.rsplit(".", 2)
+    if len(parts) == 3 and parts[2] in STATISTICS:
+        return [paragraph for part in parts for paragraph in explain(part)]
     found = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     if found:
         return [found]
-    parts = name.rsplit(".", 2)
-    if len(parts) == 3:
-        return [paragraph for part in parts for paragraph in explain(part)]
     raise UnknownName(*unknown("names that can be explained", name, names()))
 
 
-def render(name: str | None, style: Style) -> str:
+def render(name: str | None, style: Style | None = None) -> str:
     """Return the explanation of `name`, or the list of all names."""
+    style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
     parts: list[RenderableType] = []

@@ -197,14 +197,14 @@ def _npy_header(column: Column) -> bytes:
 def _write_csv(file: IO[bytes], columns: Mapping[str, Column]) -> None:
     """Write the scalar columns; a cell that was not measured is empty."""
     scalars = {name: column for name, column in columns.items() if not column.shape}
-    with io.TextIOWrapper(file, "utf-8", newline="", write_through=True) as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(scalars)
-        for start, stop in _spans(scalars):
-            parts = [column.read(start, stop).tolist() for column in scalars.values()]
-            for row in zip(*parts, strict=True):
-                writer.writerow("" if cell != cell else cell for cell in row)
-        text.detach()
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(scalars)
+    for start, stop in _spans(scalars):
+        parts = [column.read(start, stop).tolist() for column in scalars.values()]
+        for row in zip(*parts, strict=True):
+            writer.writerow("" if cell != cell else cell for cell in row)
+    text.detach()  # flushes, and leaves the file to its owner
 
 
 def _spans(columns: Mapping[str, Column]) -> Iterator[tuple[int, int]]:

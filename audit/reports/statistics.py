@@ -84,7 +84,7 @@ def mean_interval(values: Floats, mean: float, std: float | None) -> Interval | 
 
 
 def student_quantile(freedom: int) -> float:
-    """Return the 97.5 % point of Student's t, to 4 digits (Cornish-Fisher above 4)."""
+    """Return the 97.5 % point of Student's t, to 0.2 % (Cornish-Fisher from 5 on)."""
     if freedom in _SMALL_T:
         return _SMALL_T[freedom]
     z, v = _NORMAL, freedom

@@ -15,7 +15,9 @@ from audit.reports import reading
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
 
-NARROW, WIDE = 60, 100
+NARROW, ROOMY, WIDE = 60, 80, 100
+SHOWN = ("p05", "p50", "mean", "p95", "max")
+SHOWN_NARROW = ("p50", "p95", "max")
 SHOWN_WORST = 5
 DETAILS = ("_se", "_realised", "_upper", "_lower")
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
@@ -119,14 +121,15 @@ def _quantities(
 ) -> RenderableType:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column(Text(printable(name)), no_wrap=True)
-    table.add_column("distribution", no_wrap=True, width=12)
-    for statistic in ("p05", "p50", "mean", "p95", "max"):
+    roomy = style.width >= ROOMY
+    if roomy:
+        table.add_column("distribution", no_wrap=True, width=12)
+    for statistic in SHOWN if roomy else SHOWN_NARROW:
         table.add_column(statistic, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True, style="dim")
     for quantity in reading.quantity_order(report, divergence):
         if style.verbose or not _is_detail(quantity):
-            summary = divergence.summary[quantity]
-            table.add_row(*_row(quantity, summary, _short_unit(summary.unit)))
+            table.add_row(*_row(quantity, divergence.summary[quantity], roomy))
     return table
 
 
@@ -134,13 +137,11 @@ def _is_detail(quantity: str) -> bool:
     return quantity.endswith(DETAILS) or quantity in (*CHAIN, *COMPARED)
 
 
-def _short_unit(unit: str) -> str:
-    return "" if unit == "directions" else unit
-
-
-def _row(quantity: str, summary: Summary, unit: str) -> list[Text]:
-    values = (summary.p05, summary.p50, summary.mean, summary.p95, summary.max)
-    cells = [quantity, sparkline(summary.histogram), *map(number, values), unit]
+def _row(quantity: str, summary: Summary, roomy: bool) -> list[Text]:
+    drawn = [sparkline(summary.histogram)] if roomy else []
+    values = (getattr(summary, name) for name in (SHOWN if roomy else SHOWN_NARROW))
+    unit = "" if summary.unit == "directions" else summary.unit
+    cells = [quantity, *drawn, *map(number, values), unit]
     return [Text(printable(cell)) for cell in cells]
 
 

@@ -1,127 +1,25 @@
-"""One small scan, written by hand: six inputs of four features, two divergences."""
-
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from audit.config import ModelConfig, ScanConfig, Threshold
-from audit.reports.build import build_report
-from audit.reports.measured import (
-    DataRecord,
-    DivergenceInfo,
-    FileRecord,
-    Measured,
-    ModelRecord,
-    TensorRecord,
-    VerificationInfo,
-    Worst,
-)
-
-
-def limit(key, op, value, level="error"):
-    return Threshold(key, op, value, source=f"--{key}", level=level)
+from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
 
 @pytest.fixture
 def config():
-    return ScanConfig(
-        model=ModelConfig(path="models/[old]/net.onnx", family="normal"),
-        data="data.npz",
-        divergences=("kl", "quantile"),
-        origins={"family": "command line", "model": "command line"},
-    )
-
-
-def column(scale, *values):
-    return scale * np.array(values)
-
-
-def measured_of(kl_eigenvalue):
-    """Build a scan whose KL eigenvalues are given; all else follows from them."""
-    n = len(kl_eigenvalue)
-    directions = np.eye(4)[:2]
-    kl = {
-        "trace": 1.5 * kl_eigenvalue,
-        "eigenvalue": kl_eigenvalue,
-        "gap": np.full(n, 0.5),
-        "radius": np.sqrt(2 / kl_eigenvalue),
-        "effective_rank": np.full(n, 1.8),
-        "rank": np.full(n, 2.0),
-        "gaussian": 0.005 * 1.5 * kl_eigenvalue,
-        "gaussian_realised": np.where(np.arange(n) % 2, np.nan, 0.008 * kl_eigenvalue),
-        "uniform_norm": 0.01 * kl_eigenvalue / 6,
-        "model_norm": np.full(n, 2.0),
-        "map_norm": kl_eigenvalue,
-        "jacobian_norm": 1.2 * kl_eigenvalue,
-        "von_neumann": 1.6 * kl_eigenvalue,
-        "alignment": np.full(n, 1.5 / 1.6),
-        "angle": np.linspace(10, 80, n),
-        "attained": np.linspace(0.9, 0.2, n),
-    }
-    quantile = {
-        "trace": 0.3 * kl_eigenvalue,
-        "eigenvalue": 0.2 * kl_eigenvalue,
-        "radius": np.sqrt(5 / kl_eigenvalue),
-        "gaussian": 0.003 * kl_eigenvalue,
-    }
-    top = np.argsort(-kl_eigenvalue, kind="stable")[:3]
-    return Measured(
-        index=np.arange(n) + 1,
-        columns={"kl": kl, "quantile": quantile},
-        reasons={"kl": {"gaussian_realised": "checked on a sample only"}},
-        divergences={
-            "kl": DivergenceInfo(0.5, "nat"),
-            "quantile": DivergenceInfo(1.0, "θ²", notes=["transport: location-scale"]),
-        },
-        worst=[
-            Worst(
-                int(row + 1),
-                {
-                    "kl": {name: float(values[row]) for name, values in kl.items()},
-                    "quantile": {"eigenvalue": float(quantile["eigenvalue"][row])},
-                },
-                {"kl": directions, "quantile": directions},
-                {"kl": kl_eigenvalue[row] * np.array([1.0, 0.5])},
-            )
-            for row in top
-        ],
-        verification={"kl": {"gaussian": VerificationInfo(3, 1, 0.98, 1.066, 1.2)}},
-        skipped=[(0, "input 'x' holds nan at [2]")],
-        warnings=[("parted", "1 of 3 checked inputs part by more than 10 %")],
-        model=ModelRecord(
-            format="onnx",
-            files=[FileRecord("models/[old]/net.onnx", 918, "ab" * 32)],
-            weights_sha256="cd" * 32,
-            contract="parameters",
-            family="normal",
-            parameters={"loc": "mean", "scale": "exp(log_std)"},
-            inputs=[TensorRecord("x", "float32", (None, 4))],
-            outputs=[TensorRecord("mean", "float32", (None, 2))],
-            forward_error=1.2e-7,
-            origins={"family": "command line"},
-        ),
-        data=DataRecord("data.npz", "ef" * 32, n + 1, (4,)),
-        run={"seconds": 0.1, "started": "2026-11-22T15:00:00Z"},
-    )
+    return CONFIG
 
 
 @pytest.fixture
 def measured():
-    return measured_of(np.array([0.5, 1.0, 2.0, 4.0, 8.0, 40.0]))
+    return measured_of(EIGENVALUES)
 
 
 @pytest.fixture
-def report(measured, config):
-    return build_report(measured, config)
+def report():
+    """One skipped input, no limits."""
+    return report_of(EIGENVALUES)
 
 
 @pytest.fixture
-def gated(measured, config):
-    """A report with one check of each kind."""
-    limits = (
-        limit("kl.gaussian.p95", "<=", 0.05),
-        limit("kl.radius.min", ">=", 0.1),
-        limit("quantile.trace.mean", "<=", 2.5, level="warn"),
-    )
-    return build_report(measured, replace(config, thresholds=limits, max_skipped=1))
+def gated():
+    """One limit that fails, one that holds, one that warns and is borderline."""
+    return report_of(EIGENVALUES, *LIMITS)

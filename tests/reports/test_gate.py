@@ -1,0 +1,192 @@
+"""The gate: both sides of a limit, the interval, and which exit code wins."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from audit.config import AttackConfig, Threshold
+from audit.errors import ConfigError
+from audit.reports.build import build_report
+from audit.reports.checks import recheck, worst_code
+from audit.reports.gate import judge
+from audit.reports.keys import check_config, split_key
+from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
+
+P95 = 0.24  # of kl.gaussian in the synthetic scan
+MANY = np.random.default_rng(0).lognormal(size=500)
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "code"),
+    [("<=", 0.2401, 0), ("<=", 0.2399, 1), (">=", 0.2399, 0), (">=", 0.2401, 1)],
+)
+def test_a_limit_decides_on_both_sides_of_the_value(op, value, code):
+    report = report_of(EIGENVALUES, limit("kl.gaussian.p95", op, value))
+    assert report.exit_code == code
+    assert report.verdict == ("fail" if code else "pass")
+    assert report.checks[0].value == pytest.approx(P95)
+    assert report.checks[0].holds is (code == 0)
+
+
+@pytest.mark.parametrize("op", ["<=", ">="])
+def test_a_limit_equal_to_the_value_holds(op):
+    value = report_of(EIGENVALUES).divergences["kl"].summary["trace"].max
+    assert report_of(EIGENVALUES, limit("kl.trace.max", op, value)).exit_code == 0
+
+
+def test_no_limit_gives_no_verdict(report):
+    assert (report.verdict, report.exit_code, report.checks) == ("none", 0, [])
+
+
+def test_a_value_whose_interval_straddles_the_limit_is_borderline():
+    low, high = report_of(MANY).divergences["kl"].summary["trace"].ci95.p95
+    value = report_of(MANY).divergences["kl"].summary["trace"].p95
+    cases = [
+        (low * 0.9, "fail", False),
+        ((low + value) / 2, "borderline", False),
+        ((value + high) / 2, "borderline", True),
+        (high * 1.1, "pass", True),
+    ]
+    for position, status, holds in cases:
+        report = report_of(MANY, limit("kl.trace.p95", "<=", position))
+        check = report.checks[0]
+        assert (check.status, check.holds) == (status, holds)
+        assert report.exit_code == (0 if holds else 1)
+
+
+def test_offenders_are_named_farthest_first():
+    upper = report_of(EIGENVALUES, limit("kl.gaussian.p95", "<=", 0.02)).checks[0]
+    assert (upper.offenders, upper.n_offending) == ([6, 5, 4], 3)
+    lower = report_of(EIGENVALUES, limit("kl.radius.min", ">=", 0.8)).checks[0]
+    assert (lower.offenders, lower.n_offending) == ([6, 5, 4], 3)
+
+
+def test_offenders_of_a_large_report_come_from_the_worst():
+    values = np.random.default_rng(0).lognormal(size=10_001)
+    report = report_of(values, limit("kl.eigenvalue.max", "<=", 0.01))
+    check = report.checks[0]
+    assert check.n_offending is None
+    assert check.offenders == [worst.index for worst in report.worst]
+
+
+def test_a_warning_never_decides():
+    report = report_of(EIGENVALUES, limit("kl.gaussian.p95", "<=", 0.01, "warn"))
+    assert (report.verdict, report.exit_code) == ("none", 0)
+    assert report.checks[0].holds is False
+
+
+def test_exit_zero_keeps_the_verdict():
+    bad = limit("kl.gaussian.p95", "<=", 0.01)
+    report = report_of(EIGENVALUES, bad, exit_zero=True)
+    assert (report.verdict, report.exit_code) == ("fail", 0)
+
+
+def test_too_many_skipped_inputs_exit_4_even_beside_a_failure():
+    bad = limit("kl.gaussian.p95", "<=", 0.01)
+    report = report_of(EIGENVALUES, bad, max_skipped=0, exit_zero=True)
+    assert (report.verdict, report.exit_code) == ("fail", 4)
+    assert report_of(EIGENVALUES, max_skipped=0).exit_code == 4
+    assert report_of(EIGENVALUES, max_skipped=1).exit_code == 0
+
+
+def test_a_limit_on_what_was_not_measured_exits_4():
+    measured = measured_of(EIGENVALUES)
+    measured.columns["kl"]["linear"] = np.full(6, np.nan)
+    config = replace(
+        CONFIG, max_skipped=1, thresholds=(limit("kl.linear.max", "<=", 1.0),)
+    )
+    report = build_report(measured, config)
+    assert report.checks[0].status == "unmeasured"
+    assert (report.verdict, report.exit_code) == ("none", 4)
+
+
+def test_nothing_audited_exits_5():
+    report = report_of(np.array([]), limit("kl.linear.max", "<=", 1.0))
+    assert report.exit_code == 5
+    assert report.checks[0].status == "unmeasured"
+
+
+def test_several_reports_exit_with_the_worst_code():
+    assert worst_code([0, 1, 0]) == 1
+    assert worst_code([1, 4]) == 4
+    assert worst_code([5, 4, 1]) == 5
+    assert worst_code([]) == 0
+
+
+def test_recheck_takes_the_reports_own_limits_unless_others_are_given(gated):
+    assert recheck(gated, CONFIG).checks == gated.checks
+    looser = replace(CONFIG, thresholds=(limit("kl.gaussian.p95", "<=", 9.0),))
+    again = recheck(gated, looser)
+    assert ([c.limit for c in again.checks], again.exit_code) == ([9.0], 0)
+
+
+def test_recheck_keeps_the_reports_own_max_skipped():
+    report = report_of(EIGENVALUES, max_skipped=1)
+    assert recheck(report, CONFIG).exit_code == 0
+    strict = replace(CONFIG, max_skipped=0, origins={"max_skipped": "command line"})
+    assert recheck(report, strict).exit_code == 4
+
+
+def test_keys_are_split_from_the_right():
+    assert split_key("kl.trace.p95") == ("kl", "trace", "p95")
+    assert split_key("renyi:alpha=0.5.trace.mean") == (
+        "renyi:alpha=0.5",
+        "trace",
+        "mean",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("kl", "does not have three parts"),
+        ("kl..p95", "does not have three parts"),
+        ("kl.trace.p96", "'p96' is not among the statistics.*Did you mean 'p99'"),
+        ("kl.trace.median", "'median' is not among the statistics.*Did you mean 'p50'"),
+        ("kl.trce.p95", "'trce' is not among the quantities.*Did you mean 'trace'"),
+        ("k1.trace.p95", "'k1' is not among the divergences.*Did you mean 'kl'"),
+        ("hellinger.trace.p95", "'hellinger' is not among the divergences"),
+        ("kl.moments.p95", "'moments' is not among the quantities"),
+        ("kl.moments_se.p95", "'moments_se' is not among the quantities"),
+    ],
+)
+def test_unknown_keys_are_refused_before_anything_is_measured(key, words):
+    config = replace(CONFIG, thresholds=(Threshold(key, "<=", 1.0),))
+    with pytest.raises(ConfigError, match=words):
+        check_config(config)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "kl.trace.p95",
+        "quantile.weak.mean",
+        "kl.weak_realised.max",
+        "kl.weak_se.p50",
+        "renyi:alpha=0.5.radius.min",
+    ],
+)
+def test_keys_of_what_will_be_measured_pass(key):
+    config = replace(
+        CONFIG,
+        divergences=("kl", "quantile", "renyi:alpha=0.5"),
+        attacks=(AttackConfig("weak", "gaussian", {"sigma": "0.1"}),),
+        thresholds=(Threshold(key, "<=", 1.0),),
+    )
+    check_config(config)
+
+
+def test_an_attack_cannot_be_called_like_a_quantity():
+    for label in ("trace", "radius", "gaussian_se"):
+        config = replace(CONFIG, attacks=(AttackConfig(label, "gaussian"),))
+        with pytest.raises(ConfigError, match=f"label '{label}' is the name of a quan"):
+            check_config(config)
+
+
+def test_a_key_the_report_lacks_is_refused_with_a_neighbour(report):
+    words = "has no 'kl.gausian.p95'.*Did you mean 'gaussian'"
+    with pytest.raises(ConfigError, match=words):
+        judge(report, [Threshold("kl.gausian.p95", "<=", 1.0)])
+    with pytest.raises(ConfigError, match=r"not among the divergences.*'quantile'"):
+        judge(report, [Threshold("quantiles.trace.p95", "<=", 1.0)])
