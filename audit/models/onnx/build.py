@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from onnx import helper
 from torch import Tensor
 
 from audit.errors import ModelError, UnsupportedOperator
 from audit.models.onnx import cleanup
 from audit.models.onnx.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
 from audit.models.onnx.program import Node, Program, Reference, ValueInfo
+from audit.models.onnx.refused import refusal
 from audit.models.onnx.registry import Operator, Site, attributes_of, find, find_host
 from audit.models.onnx.values import Host, Policy, Value, to_host
 
@@ -31,7 +33,8 @@ class Constant:
         """Return the constant as an array."""
         if self.array is None and isinstance(self.tensor, Tensor):
             self.array = to_host(self.tensor)
-        return self.policy.host(np.asarray(self.array))
+        array = np.asarray(self.array)
+        return array.astype(self.policy.host_type(array.dtype), copy=False)
 
     def as_tensor(self) -> Value:
         """Return the constant as a tensor (strings stay arrays)."""
@@ -39,6 +42,13 @@ class Constant:
             strings = self.array.dtype.kind in "OUS"
             self.tensor = self.array if strings else self.policy.tensor(self.array)
         return self.tensor
+
+    @property
+    def onnx_type(self) -> int | None:
+        """The element type in the file, None for a folded constant."""
+        if self.array is None or self.array.dtype.kind in "OUS":
+            return None
+        return int(helper.np_dtype_to_tensor_dtype(self.array.dtype))
 
     def is_small(self) -> bool:
         """Return whether the constant can take part in shape arithmetic."""
@@ -138,7 +148,9 @@ class Builder:
             _argument(place, position in entry.host)
             for position, place in enumerate(constants)
         ]
-        results = cleanup.fold(node, bind(node, entry, self.policy), arguments)
+        results = cleanup.fold(
+            node, bind(node, entry, self.policy, types=self._types(node)), arguments
+        )
         if results is None:
             return False
         for name, value in zip(node.outputs, results, strict=False):
@@ -146,6 +158,16 @@ class Builder:
             tensor = None if isinstance(value, np.ndarray) else value
             self.places[name] = Constant(self.policy, array, tensor)
         return True
+
+    def _types(self, node: Node) -> tuple[int | None, ...]:
+        """Return the declared element types of a node's inputs, where known."""
+        declared = {info.name: info.onnx_type for info in self.program.inputs}
+        return tuple(
+            place.onnx_type
+            if isinstance(place := self.places.get(name), Constant)
+            else declared.get(name)
+            for name in node.inputs
+        )
 
     def _is_host(self, node: Node, known: list[Place | Constant]) -> bool:
         if find_host(node.domain, node.op) is None:
@@ -180,7 +202,11 @@ class Builder:
                 if place is not None:
                     self.places[name] = place
             return
-        self._emit(node, bind(node, entry, self.policy, bodies), tuple(inputs))
+        self._emit(
+            node,
+            bind(node, entry, self.policy, bodies, self._types(node)),
+            tuple(inputs),
+        )
         if call is not None:
             self.calls[call] = tuple(self.places.get(name) for name in node.outputs)
 
@@ -276,7 +302,7 @@ def operator_of(node: Node) -> Operator:
     """
     entry = find(node.domain, node.op, node.opset)
     if entry is None:
-        raise UnsupportedOperator(
+        raise refusal(node) or UnsupportedOperator(
             f"{node.label} is not implemented",
             "Expected an operator of the table in audit/models/onnx/ops",
             "Register it (see audit/models/onnx/registry.py), cut the graph before it, "
@@ -297,9 +323,10 @@ def bind(
     entry: Operator,
     policy: Policy,
     bodies: Mapping[str, Body] | None = None,
+    types: tuple[int | None, ...] = (),
 ) -> Callable[..., Value]:
     """Return the operator's function with a node's attributes filled in."""
-    return bind_function(node, entry.run, policy, bodies)
+    return bind_function(node, entry.run, policy, bodies, types)
 
 
 def bind_function(
@@ -307,6 +334,7 @@ def bind_function(
     run: Callable[..., Value],
     policy: Policy,
     bodies: Mapping[str, Body] | None = None,
+    types: tuple[int | None, ...] = (),
 ) -> Callable[..., Value]:
     """Fill in a function's keyword-only parameters; refuse what it does not know."""
     parameters = attributes_of(run)
@@ -331,7 +359,7 @@ def bind_function(
             "Export the file again",
         )
     if "site" in parameters:
-        given["site"] = Site(node, policy)
+        given["site"] = Site(node, policy, types)
     return partial(run, **given) if given else run
 
 

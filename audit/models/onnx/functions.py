@@ -24,6 +24,7 @@ from audit.models.onnx.program import (
     Program,
     Reference,
 )
+from audit.models.onnx.refused import refusal
 from audit.models.onnx.registry import find
 
 MAX_DEPTH = 50
@@ -68,7 +69,7 @@ class _Expander:
         local = self.model.functions.get((domain, node.op, overload))
         if local is not None:
             return local
-        if find(node.domain, node.op, node.opset) is not None:
+        if find(node.domain, node.op, node.opset) or refusal(node):
             return None
         key = (node.domain, node.op, node.opset)
         if key not in self.bodies:

@@ -36,6 +36,12 @@ class Site:
 
     node: Node
     policy: Policy
+    input_types: tuple[int | None, ...] = ()
+
+    def input_type(self, position: int) -> int | None:
+        """Return the declared element type of an input, where it is known."""
+        known = self.input_types
+        return known[position] if position < len(known) else None
 
     def wants(self, output: int) -> bool:
         """Return whether anybody named the output at this position."""

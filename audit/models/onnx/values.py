@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
 from audit.errors import UnsupportedOperator
@@ -27,6 +27,12 @@ Value: TypeAlias = (
 )
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOAT8 = (
+    torch.float8_e4m3fn,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2,
+    torch.float8_e5m2fnuz,
+)
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 TORCH_TYPES: dict[int, torch.dtype] = {
@@ -50,12 +56,13 @@ TORCH_TYPES: dict[int, torch.dtype] = {
     TensorProto.FLOAT8E5M2: torch.float8_e5m2,
     TensorProto.FLOAT8E5M2FNUZ: torch.float8_e5m2fnuz,
 }
+E8M0 = 24  # an 8-bit power of two
 # Types torch lacks travel in a wider one: (carrier, NumPy type that rounds to it).
 CARRIED: dict[int, tuple[torch.dtype, type]] = {
     TensorProto.UINT4: (torch.uint8, ml_dtypes.uint4),
     TensorProto.INT4: (torch.int8, ml_dtypes.int4),
     TensorProto.FLOAT4E2M1: (torch.float32, ml_dtypes.float4_e2m1fn),
-    24: (torch.float32, ml_dtypes.float8_e8m0fnu),
+    E8M0: (torch.float32, ml_dtypes.float8_e8m0fnu),
     25: (torch.uint8, ml_dtypes.uint2),
     26: (torch.int8, ml_dtypes.int2),
 }
@@ -96,11 +103,13 @@ class Policy:
         tensor = from_numpy(array)
         return tensor.to(device=self.device, dtype=self.cast(tensor.dtype))
 
-    def host(self, array: Host) -> Host:
-        """Give a floating host value the type in use (bfloat16 stays float32)."""
-        if array.dtype.kind != "f" or self.dtype in (None, torch.bfloat16):
-            return array
-        return array.astype(str(self.dtype).removeprefix("torch."), copy=False)
+    def host_type(self, kind: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the NumPy type of a host value (bfloat16 travels as float32)."""
+        if kind.kind != "f" and kind.name != "bfloat16":
+            return kind
+        if self.dtype is torch.bfloat16:
+            return np.dtype(np.float32)
+        return np.dtype(str(self.dtype).removeprefix("torch.")) if self.dtype else kind
 
 
 def from_numpy(array: Host) -> Tensor:
@@ -126,6 +135,21 @@ def from_numpy(array: Host) -> Tensor:
     if not array.flags.writeable or any(step < 0 for step in array.strides):
         array = array.copy()
     return torch.from_numpy(array)
+
+
+def round_to(value: Tensor, onnx_type: int, how: str = "up") -> Tensor:
+    """Round to a type that torch lacks and return the numbers in its carrier."""
+    carrier, kind = CARRIED[onnx_type]
+    array = to_host(value)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    if onnx_type == E8M0:
+        rounded = numpy_helper.to_float8e8m0(array, True, how).astype(np.float32)
+    elif carrier is torch.float32:
+        rounded = numpy_helper.saturate_cast(array, np.dtype(kind)).astype(np.float32)
+    else:  # integers wrap around, as elsewhere
+        rounded = array.astype(kind).astype(np.float32)
+    return torch.as_tensor(rounded, device=value.device).to(carrier)
 
 
 def to_host(value: Tensor) -> Host:

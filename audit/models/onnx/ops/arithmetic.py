@@ -16,6 +16,8 @@ from torch import Tensor
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, plain
 
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+
 
 def _legacy(
     function: Callable[[Tensor, Tensor], Tensor],
@@ -41,14 +43,18 @@ def divide(a: Tensor, b: Tensor) -> Tensor:
 
 def power(a: Tensor, b: Tensor) -> Tensor:
     """A ** b in the type of a."""
+    if b.dtype in UNSIGNED:
+        b = b.to(torch.int64)
     result = torch.pow(a, b)
     return result if result.dtype == a.dtype else result.to(a.dtype)
 
 
-def _strict(
-    function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor
-) -> Tensor:
-    return function(a, b)
+def _wide(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Apply; unsigned types that torch cannot compute with go through int64."""
+    if a.dtype not in UNSIGNED:
+        return function(a, b)
+    result = function(a.to(torch.int64), b.to(torch.int64))
+    return result.to(a.dtype) if result.dtype is torch.int64 else result
 
 
 SMOOTH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -74,10 +80,10 @@ STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 for _name, _function in SMOOTH.items():
     operator(_name)(partial(_legacy, _function))
     if _name != "Pow":
-        operator(_name, since=7)(_function)
+        operator(_name, since=7)(partial(_wide, _function))
 for _name, _function in STEPS.items():
     operator(_name, zero_derivative=True)(partial(_legacy, _function))
-    operator(_name, since=7, zero_derivative=True)(_function)
+    operator(_name, since=7, zero_derivative=True)(partial(_wide, _function))
 
 
 @operator("Pow", since=7, host=(1,))
@@ -95,7 +101,7 @@ def pow_(a: Tensor, b: Tensor | Host) -> Tensor:
 @operator("Mod", zero_inputs=())
 def mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
     """Remainder with the sign of b, or with fmod=1 of a."""
-    return torch.fmod(a, b) if fmod else torch.remainder(a, b)
+    return _wide(torch.fmod if fmod else torch.remainder, a, b)
 
 
 @operator("BitShift", zero_derivative=True)
@@ -124,13 +130,13 @@ def mean(*tensors: Tensor) -> Tensor:
 @operator("Max")
 def max_(*tensors: Tensor) -> Tensor:
     """Largest of any number of tensors; a tie shares the derivative, as in torch."""
-    return reduce(torch.maximum, tensors)
+    return reduce(partial(_wide, torch.maximum), tensors)
 
 
 @operator("Min")
 def min_(*tensors: Tensor) -> Tensor:
     """Smallest of any number of tensors."""
-    return reduce(torch.minimum, tensors)
+    return reduce(partial(_wide, torch.minimum), tensors)
 
 
 @operator("Where", zero_inputs=(0,))

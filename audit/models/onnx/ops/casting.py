@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import torch
 from onnx import TensorProto
@@ -9,7 +10,15 @@ from torch import Tensor
 
 from audit.models.onnx.limits import check_elements
 from audit.models.onnx.registry import Site, operator
-from audit.models.onnx.values import CARRIED, Host, ints, plain
+from audit.models.onnx.values import (
+    CARRIED,
+    FLOAT8,
+    Host,
+    ints,
+    plain,
+    round_to,
+    to_host,
+)
 
 
 @operator("Cast")
@@ -20,18 +29,37 @@ def cast(
     if to == TensorProto.STRING:
         raise site.refuse("casting to strings is not implemented")
     if to in CARRIED:
-        kind = CARRIED[to][1]
-        rounded = x.detach().cpu().numpy().astype(kind).astype(np.float32)
-        return torch.as_tensor(rounded, device=x.device).to(CARRIED[to][0])
-    return x.to(site.dtype(to))
+        return round_to(x, to, round_mode)
+    return as_type(x, site.dtype(to), bool(saturate))
+
+
+def as_type(x: Tensor, dtype: torch.dtype, saturate: bool = True) -> Tensor:
+    """Convert; beyond the range of an 8-bit float stop at its end, or overflow."""
+    if dtype not in FLOAT8:
+        return x.to(dtype)
+    last = torch.finfo(dtype).max
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if saturate:
+        return wide.clamp(-last, last).to(dtype)
+    kind = str(dtype).removeprefix("torch.")
+    bits = to_host(wide).astype(getattr(ml_dtypes, kind)).view(np.uint8)
+    return torch.from_numpy(bits).to(x.device).view(dtype)
 
 
 @operator("CastLike", zero_inputs=(1,))
 def cast_like(
-    x: Tensor, like: Tensor, *, saturate: int = 1, round_mode: str = "up"
+    x: Tensor,
+    like: Tensor,
+    *,
+    saturate: int = 1,
+    round_mode: str = "up",
+    site: Site,
 ) -> Tensor:
     """Convert to the element type of the second input."""
-    return x.to(like.dtype)
+    declared = site.input_type(1)
+    if declared in CARRIED:
+        return round_to(x, declared, round_mode)
+    return as_type(x, like.dtype, bool(saturate))
 
 
 @operator("BitCast", zero_derivative=True)

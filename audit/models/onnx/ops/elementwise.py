@@ -39,7 +39,7 @@ SMOOTH: dict[str, Callable[[Tensor], Tensor]] = {
     "HardSwish": functional.hardswish,
 }
 STEPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "BitwiseNot": torch.bitwise_not,
+    "BitwiseNot": lambda x: torch.bitwise_not(x.to(torch.int64)).to(x.dtype),
     "Ceil": torch.ceil,
     "Floor": torch.floor,
     "IsNaN": torch.isnan,
@@ -94,7 +94,7 @@ def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
     return functional.leaky_relu(x, alpha)
 
 
-@operator("PRelu")
+@operator("PRelu", since=7)
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
     """LeakyRelu with a learned slope, broadcast to x."""
     return torch.where(x < 0, slope * x, x)
@@ -106,9 +106,6 @@ def prelu_per_channel(x: Tensor, slope: Tensor) -> Tensor:
     if slope.dim() == 1 and slope.shape[0] > 1 and x.dim() > 2:
         slope = slope.reshape(-1, *(1,) * (x.dim() - 2))
     return prelu(x, slope)
-
-
-operator("PRelu", since=7)(prelu)
 
 
 @operator("ThresholdedRelu")

@@ -105,7 +105,7 @@ def cast(
     x: Host, *, to: int, saturate: int = 1, round_mode: str = "up", site: Site
 ) -> Host:
     """Convert, in the floating type the graph is evaluated in."""
-    return site.policy.host(x.astype(helper.tensor_dtype_to_np_dtype(to)))
+    return x.astype(site.policy.host_type(helper.tensor_dtype_to_np_dtype(to)))
 
 
 @host_operator("Gather")
@@ -189,7 +189,7 @@ def constant_of_shape(shape: Host, *, value: Host | None = None, site: Site) -> 
     sizes = ints(shape)
     check_elements(sizes, "The result of ConstantOfShape")
     one = np.zeros(1, np.float32) if value is None else value
-    return np.full(sizes, site.policy.host(one).reshape(-1)[0])
+    return np.full(sizes, one.reshape(-1)[0], site.policy.host_type(one.dtype))
 
 
 @host_operator("Expand")

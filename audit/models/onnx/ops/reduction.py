@@ -231,4 +231,4 @@ def _top_k(x: Tensor, k: int, axis: int, largest: bool) -> tuple[Tensor, Tensor]
     """Ties go to the lower index, so sort stably."""
     order = torch.sort(x.detach(), dim=axis, descending=largest, stable=True).indices
     order = order.narrow(axis, 0, k)
-    return x.gather(axis_of(axis, x.dim()), order), order
+    return torch.take_along_dim(x, order, axis), order

@@ -1,0 +1,143 @@
+"""Quantisation: QuantizeLinear, DequantizeLinear and the operators on integers.
+
+Rounding has derivative zero; `path_ops` shows it. DequantizeLinear passes a derivative
+to its scale only.
+"""
+
+from __future__ import annotations
+
+import torch
+from onnx import TensorProto
+from torch import Tensor
+
+from audit.models.onnx.registry import Site, operator
+from audit.models.onnx.values import CARRIED, axis_of, round_to
+
+BOUNDS: dict[int, tuple[int, int]] = {
+    TensorProto.UINT8: (0, 255),
+    TensorProto.INT8: (-128, 127),
+    TensorProto.UINT16: (0, 65535),
+    TensorProto.INT16: (-32768, 32767),
+    TensorProto.UINT4: (0, 15),
+    TensorProto.INT4: (-8, 7),
+    25: (0, 3),  # UINT2
+    26: (-2, 1),  # INT2
+}
+TYPES = {
+    torch.uint8: TensorProto.UINT8,
+    torch.int8: TensorProto.INT8,
+    torch.uint16: TensorProto.UINT16,
+    torch.int16: TensorProto.INT16,
+    torch.float8_e4m3fn: TensorProto.FLOAT8E4M3FN,
+    torch.float8_e4m3fnuz: TensorProto.FLOAT8E4M3FNUZ,
+    torch.float8_e5m2: TensorProto.FLOAT8E5M2,
+    torch.float8_e5m2fnuz: TensorProto.FLOAT8E5M2FNUZ,
+}
+
+
+def spread(parameter: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
+    """Give a scale or zero point the shape of x: per tensor, per axis, per block."""
+    if parameter.numel() == 1:
+        return parameter.reshape((1,) * x.dim())
+    axis = axis_of(axis, x.dim())
+    if parameter.dim() == 1 and not block:
+        shape = [1] * x.dim()
+        shape[axis] = -1
+        return parameter.reshape(shape)
+    size = block or -(-x.shape[axis] // parameter.shape[axis])
+    return parameter.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])
+
+
+@operator("DequantizeLinear", zero_inputs=(0, 2))
+def dequantize_linear(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    site: Site,
+) -> Tensor:
+    """(x - zero_point) scale."""
+    dtype = site.dtype(output_dtype) if output_dtype else scale.dtype
+    wide = torch.promote_types(scale.dtype, torch.float32)
+    y = x.to(wide)
+    if zero_point is not None:
+        y = y - spread(zero_point.to(wide), x, axis, block_size)
+    return (y * spread(scale, x, axis, block_size)).to(dtype)
+
+
+@operator("QuantizeLinear", zero_derivative=True)
+def quantize_linear(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    precision: int = 0,
+    saturate: int = 1,
+    site: Site,
+) -> Tensor:
+    """Round x / scale to even, add the zero point, saturate."""
+    target = output_dtype or TensorProto.UINT8
+    if zero_point is not None and not output_dtype:
+        target = site.input_type(2) or TYPES[zero_point.dtype]
+    wide = site.dtype(precision) if precision else scale.dtype
+    y = x.to(wide) / spread(scale.to(wide), x, axis, block_size)
+    if target not in BOUNDS:
+        return round_to(y, target) if target in CARRIED else y.to(site.dtype(target))
+    y = torch.round(y)
+    if zero_point is not None:
+        y = y + spread(zero_point.to(y.dtype), x, axis, block_size)
+    return y.clamp(*BOUNDS[target]).to(site.dtype(target))
+
+
+@operator("DynamicQuantizeLinear", zero_derivative=True)
+def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Quantise to uint8 with the scale and zero point that fit x."""
+    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+    scale = (high - low) / 255
+    zero = torch.round((-low / scale).clamp(0, 255))
+    y = (torch.round(x / scale) + zero).clamp(0, 255)
+    return y.to(torch.uint8), scale, zero.to(torch.uint8)
+
+
+@operator("MatMulInteger", zero_derivative=True)
+def mat_mul_integer(
+    a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
+) -> Tensor:
+    """Integer matrix product, less the zero points, in int32."""
+    left, right = a.to(torch.int32), b.to(torch.int32)
+    if a_zero is not None:
+        rows = a_zero.to(torch.int32)
+        left = left - (rows.unsqueeze(-1) if rows.dim() else rows)
+    if b_zero is not None:
+        right = right - b_zero.to(torch.int32)
+    return torch.matmul(left, right)
+
+
+@operator("QLinearMatMul", zero_derivative=True)
+def q_linear_mat_mul(
+    a: Tensor,
+    a_scale: Tensor,
+    a_zero: Tensor,
+    b: Tensor,
+    b_scale: Tensor,
+    b_zero: Tensor,
+    y_scale: Tensor,
+    y_zero: Tensor,
+    *,
+    site: Site,
+) -> Tensor:
+    """Matrix product of quantised tensors, quantised again."""
+    product = mat_mul_integer(a, b, a_zero, b_zero)
+    return requantized(product, a_scale * b_scale / y_scale, y_zero)
+
+
+def requantized(product: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
+    """Scale an integer result, round, shift and saturate."""
+    y = torch.round(product * factor) + zero
+    return y.clamp(*BOUNDS[TYPES[zero.dtype]]).to(zero.dtype)
