@@ -21,6 +21,10 @@ from audit.errors import AuditError
 USAGE, CRASH, INTERRUPTED = 2, 3, 130
 
 
+class Interrupted(Exception):
+    """Ctrl-C, under a name that the parser does not take for its own."""
+
+
 class Door(TyperGroup):
     """The group of commands, with every way out handled."""
 
@@ -38,28 +42,37 @@ class Door(TyperGroup):
         _flush()
         sys.exit(code)
 
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Run the command that was parsed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
 
 def guarded(run: Callable[[], object], debug: bool = False) -> int:
     """Run a command and return its exit code; say on stderr what went wrong."""
     try:
         result = run()
-    except AuditError as error:
-        code = _say(f"robaudit: {error}", error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _say("robaudit: interrupted, nothing was written", INTERRUPTED)
-    except SystemExit as exit_:
+    except BaseException as error:
+        if debug:
+            traceback.print_exc()
+        return _exit_code(error)
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, AuditError):
+        return _say(f"robaudit: {error}", error.exit_code)
+    if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
+        return _say("robaudit: interrupted, nothing was written.", INTERRUPTED)
+    if isinstance(error, SystemExit):
         # Only a closed pipe comes here with 1: the reader left, no verdict was given.
-        code = exit_.code if isinstance(exit_.code, int) and exit_.code != 1 else 0
-    except Exception as error:
-        code = _usage(error) or _crash(error)
-    else:
-        return result if isinstance(result, int) else 0
-    if debug:
-        traceback.print_exc()
-    return code
+        return error.code if isinstance(error.code, int) and error.code != 1 else 0
+    return _usage(error) or _crash(error)
 
 
-def _usage(error: Exception) -> int:
+def _usage(error: BaseException) -> int:
     """Say a usage error of the parser; 0 when `error` is not one."""
     if not hasattr(error, "format_message"):
         return 0
@@ -71,7 +84,7 @@ def _usage(error: Exception) -> int:
     return _say(f"robaudit: {message}\nTry '{command} --help'.", USAGE)
 
 
-def _crash(error: Exception) -> int:
+def _crash(error: BaseException) -> int:
     words = str(error).strip().splitlines() or [""]
     return _say(
         f"robaudit: internal error, {type(error).__name__}: {words[0]}\n"

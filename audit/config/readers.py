@@ -217,7 +217,7 @@ def attack(value: object) -> AttackConfig:
     kind = kind if equals else label
     parts = [part.partition("=") for part in tail.split(",")] if colon else []
     good = all(name.strip() and given.strip() for name, _, given in parts)
-    if not (_LABEL.fullmatch(label) and kind and good):
+    if not (_LABEL.fullmatch(label) and _LABEL.fullmatch(kind) and good):
         raise ValueError("expected [LABEL=]KIND:ARG=VALUE,..., as gaussian:sigma=0.1")
     return AttackConfig(
         label, kind, {name.strip(): given.strip() for name, _, given in parts}

@@ -67,7 +67,8 @@ def to_json(found: Inspection) -> str:
 
 def render(found: Inspection, style: Style | None = None) -> str:
     """Return an inspection as text."""
-    return print_all(_parts(found), style or Style())
+    text = print_all(_parts(found), style or Style())
+    return f"{text}  {printable(found.scan_command)}\n"  # unwrapped, to be pasted
 
 
 def _parts(found: Inspection) -> Iterator[RenderableType]:
@@ -92,9 +93,6 @@ def _parts(found: Inspection) -> Iterator[RenderableType]:
         yield Text(f"Warning: {printable(warning)}", "yellow")
     yield Text()
     yield Text("To audit it:")
-    yield Text(
-        f"  {printable(found.scan_command)}", "bold", overflow="ignore", no_wrap=True
-    )
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> RenderableType:
