@@ -155,7 +155,7 @@ def quadratic_columns(
         columns["eigenvalue_lower"], columns["eigenvalue_upper"] = spectrum.bracket
     columns |= {
         "gap": spectrum.gap,
-        "rank": spectrum.rank.double(),
+        "rank": spectrum.rank,
         "effective_rank": spectrum.effective_rank,
         "radius": (questions.tau / (form.scale * spectrum.top.value)).sqrt(),
     }

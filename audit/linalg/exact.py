@@ -22,11 +22,11 @@ def decompose_exact(root: LinearOperator, top: int) -> Spectrum:
     """Return all eigenvalues of AᵀA and the `top` leading directions."""
     _, rows, columns = root.shape
     if rows <= columns:
-        eigenvalues, vectors = _descending(root.gram())
+        eigenvalues, vectors = descending(root.gram())
         directions = root.rmatmat(vectors[:, :, :top])
     else:
         dense = root.dense()
-        eigenvalues, vectors = _descending(dense.mT @ dense)
+        eigenvalues, vectors = descending(dense.mT @ dense)
         directions = vectors[:, :, :top]
     trace = eigenvalues.sum(dim=1)
     eigenvalues = _clean(eigenvalues)
@@ -50,7 +50,11 @@ def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
     return torch.where(keep, vectors * sign / length, torch.zeros_like(vectors))
 
 
-def _descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues [N, m], the largest first, and vectors [N, m, m].
+
+    A matrix that is not finite gets NaN: LAPACK would refuse the whole batch.
+    """
     finite = torch.isfinite(matrix).all(dim=-1).all(dim=-1)
     safe = torch.where(finite[:, None, None], matrix, 0.0)
     eigenvalues, vectors = torch.linalg.eigh(safe)

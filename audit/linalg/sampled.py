@@ -22,7 +22,7 @@ import math
 import torch
 from torch import Tensor
 
-from audit.linalg.exact import decompose_exact
+from audit.linalg.exact import decompose_exact, descending
 from audit.linalg.operators import LinearOperator, Matrix, Product, Sampled
 from audit.linalg.spectrum import Estimate, Spectrum
 
@@ -41,17 +41,23 @@ def decompose_sampled(draws: Sampled, inner: LinearOperator, top: int) -> Spectr
 
 
 def compact_root(entries: Tensor) -> Matrix:
-    """Return R [N, p, p] with RᵀR = BᵀB, for B [N, S, p]; B itself if S ≤ p."""
+    """Return R [N, p, p] with RᵀR = BᵀB, for B [N, S, p]; B itself if S ≤ p.
+
+    R is NaN where B is not finite.
+    """
     if entries.shape[1] <= entries.shape[2]:
         return Matrix(entries)
-    values, vectors = torch.linalg.eigh(entries.mT @ entries)
+    values, vectors = descending(entries.mT @ entries)
     return Matrix(values.clamp_min(0).sqrt().unsqueeze(-1) * vectors.mT)
 
 
 def _cross_fitted(entries: Tensor, inner: LinearOperator) -> Estimate:
-    halves = entries[:, 0::2] * math.sqrt(2), entries[:, 1::2] * math.sqrt(2)
-    first = _rayleigh(halves[0], halves[1], inner)
-    second = _rayleigh(halves[1], halves[0], inner)
+    even, odd = (
+        half * math.sqrt(entries.shape[1] / half.shape[1])
+        for half in (entries[:, 0::2], entries[:, 1::2])
+    )
+    first = _rayleigh(even, odd, inner)
+    second = _rayleigh(odd, even, inner)
     value = (first.value + second.value) / 2
     errors = torch.stack([_error(first), _error(second)])
     return Estimate(value, errors.square().sum(dim=0).sqrt() / 2)

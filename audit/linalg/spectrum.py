@@ -47,8 +47,9 @@ class Spectrum:
 
     @property
     def rank(self) -> Tensor:
-        """The number of eigenvalues above rounding [N]."""
-        return (self.eigenvalues > 0).sum(dim=1)
+        """The number of eigenvalues above rounding [N]; NaN where G is not finite."""
+        count = (self.eigenvalues > 0).sum(dim=1).to(self.eigenvalues)
+        return torch.where(self.eigenvalues[:, 0].isnan(), torch.nan, count)
 
     @property
     def effective_rank(self) -> Tensor:

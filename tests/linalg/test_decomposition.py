@@ -1,0 +1,238 @@
+"""Decompositions against numpy's eigh of the dense d×d matrix, and sampled ones."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import subspace_angles
+
+from audit.linalg.decompose import decompose
+from audit.linalg.exact import decompose_exact
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.sampled import compact_root, decompose_sampled
+
+sizes = st.integers(1, 7)
+given_sizes = given(n=st.integers(1, 3), r=sizes, d=sizes, seed=st.integers(0, 999))
+quick = settings(max_examples=40, deadline=None)
+FLAT, DRAWS = 100, 20
+
+
+def random_root(n, r, d, seed):
+    return np.random.default_rng(seed).normal(size=(n, r, d))
+
+
+def of(array, top):
+    return decompose(QuadraticForm(1.0, Matrix(torch.from_numpy(array))), top)
+
+
+def dense_eigh(a):
+    values, vectors = np.linalg.eigh(a.transpose(0, 2, 1) @ a)
+    return values[:, ::-1], vectors[:, :, ::-1]
+
+
+@quick
+@given_sizes
+def test_eigenvalues_and_trace_are_those_of_the_dense_matrix(n, r, d, seed):
+    a, m = random_root(n, r, d, seed), min(r, d)
+    spectrum, (values, _) = of(a, m), dense_eigh(a)
+    assert spectrum.eigenvalues.shape == (n, m)
+    np.testing.assert_allclose(
+        spectrum.eigenvalues, values[:, :m], rtol=1e-9, atol=1e-11 * values.max()
+    )
+    np.testing.assert_allclose(spectrum.trace.value, values.sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(spectrum.top.value, values[:, 0], rtol=1e-12)
+    assert spectrum.trace.standard_error is None
+    assert spectrum.bracket is None
+
+
+@quick
+@given_sizes
+def test_directions_are_unit_eigenvectors_with_their_largest_entry_positive(
+    n, r, d, seed
+):
+    a, m = random_root(n, r, d, seed), min(r, d)
+    spectrum, g = of(a, m), a.transpose(0, 2, 1) @ a
+    v, values = spectrum.directions.numpy(), spectrum.eigenvalues.numpy()
+    scale = np.abs(g).max()
+    np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(g @ v, v * values[:, None, :], atol=1e-7 * scale)
+    peaks = np.take_along_axis(v, np.abs(v).argmax(axis=1)[:, None], axis=1)
+    assert (peaks > 0).all()
+
+
+@pytest.mark.parametrize(("r", "d"), [(3, 8), (8, 3)], ids=["wide", "tall"])
+def test_the_leading_directions_span_what_numpy_finds(r, d):
+    a = random_root(4, r, d, 5)
+    found, (_, expected) = of(a, 2).directions.numpy(), dense_eigh(a)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert subspace_angles(ours, theirs[:, :2]).max() < 1e-7
+
+
+@pytest.mark.parametrize("r", [3, 9], ids=["wide", "tall"])
+def test_equal_eigenvalues_have_no_gap_and_orthonormal_directions(r):
+    u, _, vt = np.linalg.svd(random_root(1, r, 6, 0)[0], full_matrices=False)
+    spectrum = of(2.0 * (u[:, :3] @ vt[:3])[None], 3)
+    np.testing.assert_allclose(spectrum.eigenvalues[0, :3], 4.0, rtol=1e-12)
+    assert spectrum.rank.tolist() == [3]
+    assert spectrum.gap.item() < 1e-12
+    assert spectrum.effective_rank.item() == pytest.approx(3.0, rel=1e-12)
+    v = spectrum.directions[0].numpy()
+    np.testing.assert_allclose(v.T @ v, np.eye(3), atol=1e-10)
+
+
+@pytest.mark.parametrize(("r", "d"), [(2, 5), (5, 2), (1, 1)])
+def test_a_zero_matrix_has_zeros_and_no_directions(r, d):
+    spectrum = of(np.zeros((2, r, d)), 1)
+    assert not spectrum.eigenvalues.any()
+    assert not spectrum.directions.any()
+    assert spectrum.trace.value.tolist() == [0.0, 0.0]
+    assert spectrum.rank.tolist() == [0, 0]
+    assert spectrum.gap.isnan().all()
+    assert spectrum.effective_rank.isnan().all()
+
+
+def test_one_row_is_its_own_direction_with_the_whole_gap():
+    a = np.array([[[3.0, -4.0]]])
+    spectrum = of(a, 1)
+    assert spectrum.top.value.item() == pytest.approx(25.0, rel=1e-15)
+    np.testing.assert_allclose(spectrum.directions[0, :, 0], [-0.6, 0.8], rtol=1e-15)
+    assert spectrum.gap.tolist() == [1.0]
+
+
+def test_eigenvalues_below_rounding_are_zero_and_their_directions_too():
+    a = np.diag([1.0, 1e-3, 1e-9])[None]
+    spectrum = of(a, 3)
+    np.testing.assert_allclose(spectrum.eigenvalues[0], [1.0, 1e-6, 0.0], rtol=1e-9)
+    assert spectrum.rank.tolist() == [2]
+    assert not spectrum.directions[0, :, 2].any()
+
+
+@pytest.mark.parametrize(("r", "d"), [(2, 5), (5, 2)], ids=["wide", "tall"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_is_nan_and_leaves_its_neighbours_alone(r, d, bad):
+    a = random_root(3, r, d, 1)
+    clean = of(a, 2)
+    a[1, 0, 0] = bad
+    spectrum = of(a, 2)
+    for found, expected in [
+        (spectrum.eigenvalues, clean.eigenvalues),
+        (spectrum.directions, clean.directions),
+        (spectrum.trace.value, clean.trace.value),
+        (spectrum.top.value, clean.top.value),
+        (spectrum.gap, clean.gap),
+        (spectrum.rank, clean.rank),
+    ]:
+        assert torch.equal(found[[0, 2]], expected[[0, 2]])
+    assert spectrum.eigenvalues[1].isnan().all()
+    assert spectrum.trace.value[1].isnan()
+    assert spectrum.top.value[1].isnan()
+    assert spectrum.rank[1].isnan()
+
+
+@given(n=st.integers(1, 3), p=st.integers(1, 4), d=sizes, seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_a_product_is_decomposed_as_its_dense_matrix(n, p, d, seed):
+    rng = np.random.default_rng(seed)
+    blocks, inner = rng.normal(size=(n, 2, p, p)), rng.normal(size=(n, 2 * p, d))
+    outer = CoordinateBlocks(torch.from_numpy(blocks))
+    root = Product(outer, Matrix(torch.from_numpy(inner)))
+    spectrum = decompose_exact(root, 1)
+    values, _ = dense_eigh(outer.dense().numpy() @ inner)
+    np.testing.assert_allclose(spectrum.top.value, values[:, 0], rtol=1e-10)
+    np.testing.assert_allclose(spectrum.trace.value, values.sum(axis=1), rtol=1e-10)
+
+
+@given(s=st.integers(1, 12), p=st.integers(1, 6), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_a_compact_root_has_the_same_square_in_few_rows(s, p, seed):
+    b = np.random.default_rng(seed).normal(size=(2, s, p))
+    root = compact_root(torch.from_numpy(b))
+    assert root.shape[1] == min(s, p)
+    found = (root.entries.mT @ root.entries).numpy()
+    np.testing.assert_allclose(found, b.transpose(0, 2, 1) @ b, atol=1e-10)
+
+
+def test_draws_that_are_not_finite_leave_their_neighbours_alone():
+    draws = random_root(3, 16, 4, 4) / 4
+    inner = Matrix(torch.from_numpy(random_root(3, 4, 5, 5)))
+    clean = decompose_sampled(Sampled(torch.from_numpy(draws)), inner, 1)
+    draws[1, 3, 0] = np.nan
+    spectrum = decompose_sampled(Sampled(torch.from_numpy(draws)), inner, 1)
+    for field in ("trace", "top"):
+        found, expected = getattr(spectrum, field), getattr(clean, field)
+        assert torch.equal(found.value[[0, 2]], expected.value[[0, 2]])
+        assert found.value[1].isnan()
+
+
+def flat_draws(rng, repeats, draws=DRAWS, p=FLAT):
+    scores = rng.standard_normal((repeats, draws, p))
+    return Sampled(torch.from_numpy(scores / math.sqrt(draws)))
+
+
+def identity(repeats, p=FLAT):
+    return Diagonal(torch.ones(repeats, p, dtype=torch.float64))
+
+
+def within_four_errors(samples, truth):
+    error = samples.std(ddof=1) / math.sqrt(len(samples))
+    return abs(samples.mean() - truth) < 4 * error
+
+
+@pytest.mark.parametrize("draws", [4, 7, 100])
+def test_the_sampled_trace_is_unbiased_and_its_interval_covers(draws):
+    rng = np.random.default_rng(0)
+    weights = np.linspace(0.5, 2.0, 6)
+    inner = Diagonal(torch.from_numpy(np.tile(weights, (2000, 1))))
+    spectrum = decompose_sampled(flat_draws(rng, 2000, draws, 6), inner, 1)
+    values, errors = spectrum.trace.value.numpy(), spectrum.trace.standard_error.numpy()
+    truth, variance = (weights**2).sum(), 2 * (weights**4).sum() / draws
+    assert within_four_errors(values, truth)
+    assert within_four_errors(errors**2, variance)
+    covered = (np.abs(values - truth) < 1.96 * errors).mean()
+    assert draws < 100 or 0.93 < covered < 0.97
+
+
+def test_the_naive_eigenvalue_is_ten_times_too_large_and_the_bracket_holds_it():
+    rng = np.random.default_rng(1)
+    spectrum = decompose_sampled(flat_draws(rng, 60), identity(60), 1)
+    lower, upper = (side.numpy() for side in spectrum.bracket)
+    factor = (1 + math.sqrt(FLAT / DRAWS)) ** 2
+    assert upper.mean() == pytest.approx(factor, rel=0.08)
+    assert 9 < upper.mean() < 10.6
+    error = lower.std(ddof=1) / math.sqrt(len(lower))
+    assert lower.mean() < 1.0 + 4 * error
+    assert (lower < upper).all()
+    np.testing.assert_array_equal(lower, spectrum.top.value.numpy())
+
+
+@pytest.mark.parametrize("draws", [400, 25, 9])
+def test_the_cross_fitted_eigenvalue_is_a_rayleigh_quotient_without_bias(draws):
+    rng = np.random.default_rng(2)
+    spectrum = decompose_sampled(flat_draws(rng, 1500, draws, 3), identity(1500, 3), 1)
+    assert within_four_errors(spectrum.top.value.numpy(), 1.0)
+
+
+def test_the_cross_fitted_eigenvalue_finds_a_dominant_direction():
+    rng = np.random.default_rng(3)
+    root = torch.tensor([3.0, 1.0, 1.0, 0.5]).double()
+    inner = Diagonal(root.expand(300, -1))
+    spectrum = decompose_sampled(flat_draws(rng, 300, 512, 4), inner, 1)
+    values, errors = spectrum.top.value.numpy(), spectrum.top.standard_error.numpy()
+    assert values.mean() == pytest.approx(9.0, rel=0.01)
+    assert (np.abs(values - 9.0) < 4 * errors).all()
+    assert spectrum.bracket[1].mean() > values.mean()
+    np.testing.assert_allclose(spectrum.directions[:, 0, 0], 1.0, atol=0.02)
+
+
+def test_only_a_root_made_of_draws_is_decomposed_with_errors():
+    draws, inner = torch.from_numpy(random_root(1, 8, 2, 0)), identity(1, 2)
+    drawn = decompose(QuadraticForm(1.0, Product(Sampled(draws), inner)), 1)
+    stored = decompose(QuadraticForm(1.0, Product(Matrix(draws), inner)), 1)
+    assert drawn.bracket is not None
+    assert drawn.trace.standard_error is not None
+    assert stored.bracket is None
+    np.testing.assert_allclose(drawn.trace.value, stored.trace.value, rtol=1e-12)
