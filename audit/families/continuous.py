@@ -16,7 +16,7 @@ from torch import Tensor
 from audit.families import quadrature
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.inversion import quantile_distance
-from audit.families.quadrature import REAL, Chart
+from audit.families.lines import REAL, Chart
 from audit.families.univariate import Parameters, Univariate
 
 

@@ -15,6 +15,7 @@ Source: Johnson, Kemp & Kotz, Univariate Discrete Distributions (2005), chapters
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,27 +33,31 @@ TAIL = 46.0  # nats, as in `panels`
 class Trials(Lattice):
     """Coordinates known by a success probability, `probs` or `logits`."""
 
-    parameterizations = (("probs",), ("logits",))
+    parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("probs",),
+        ("logits",),
+    )
 
     def logits(self, parameters: Parameters) -> Tensor:
         """Return l [...] whichever way the probability is given."""
-        (value,) = parameters
-        if self.parameters == ("logits",):
+        value = parameters[-1]
+        if self.parameters[-1] == "logits":
             return value
         return value.log() - torch.log1p(-value)
 
     def slope(self, parameters: Parameters) -> Tensor:
         """Return dl / d parameter [...]."""
-        (value,) = parameters
-        if self.parameters == ("logits",):
+        value = parameters[-1]
+        if self.parameters[-1] == "logits":
             return torch.ones_like(value)
         return 1 / (value * (1 - value))
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]; probabilities lie strictly between 0 and 1."""
         found = super().violations(phi)
-        if self.parameters == ("probs",):
-            outside = ((phi <= 0) | (phi >= 1)).any(-1)
+        if self.parameters[-1] == "probs":
+            probs = self.split(phi)[-1]
+            outside = ((probs <= 0) | (probs >= 1)).any(-1)
             found["probs is not strictly between 0 and 1"] = outside
         return found
 
@@ -83,14 +88,14 @@ class Bernoulli(Trials):
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return n times the divergence of one trial."""
-        log_f, log_g = (_one_trial(self.logits(p)) for p in (left, right))
+        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
         return self.trials * RELATIVE_ENTROPY(log_f, log_g, torch.ones_like(log_f))
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return n times the divergence of one trial."""
-        log_f, log_g = (_one_trial(self.logits(p)) for p in (left, right))
+        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
         return self.trials * Renyi(alpha)(log_f, log_g, torch.ones_like(log_f))
 
 
@@ -141,7 +146,7 @@ class Geometric(Trials):
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return the divergence of one trial times the mean number of them, 1/p."""
         logits = self.logits(left)
-        log_f, log_g = (_one_trial(value) for value in (logits, self.logits(right)))
+        log_f, log_g = (one_trial(value) for value in (logits, self.logits(right)))
         one = RELATIVE_ENTROPY(log_f, log_g, torch.ones_like(log_f))
         return one * torch.exp(-logsigmoid(logits))
 
@@ -149,7 +154,7 @@ class Geometric(Trials):
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return ln[a / (1−b)] / (α−1), a and b the tilted success and failure."""
-        log_f, log_g = (_one_trial(self.logits(p)) for p in (left, right))
+        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
         tilted = alpha * log_f + (1 - alpha) * log_g
         log_b, log_a = tilted.unbind(-1)
         value = (log_a - torch.log(-torch.expm1(log_b))) / (alpha - 1)
@@ -198,7 +203,7 @@ class Poisson(Lattice):
         return rate * excess / (alpha - 1)
 
 
-def _one_trial(logits: Tensor) -> Tensor:
+def one_trial(logits: Tensor) -> Tensor:
     """Return the log probabilities [..., 2] of failure and success."""
     return torch.stack([logsigmoid(-logits), logsigmoid(logits)], dim=-1)
 

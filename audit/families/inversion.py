@@ -12,20 +12,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.families.lines import Line, by_chunks, panels_of
 from audit.families.panels import Panels
-from audit.families.quadrature import Line, panels_of
 
 NEWTON_STEPS = 40
 
 
 def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
     """Return E(T − T')² [M] of the increasing maps of two laws on the line."""
-    panels = panels_of(line, left, moment=2)
-    density = line.log_density(panels.nodes, left.unsqueeze(1)).exp()
-    below, above = (part[..., 0] for part in panels.cumulative(density.unsqueeze(-1)))
-    y = quantiles(line, right, below, above)
-    gap = line.chart.point(panels.nodes) - line.chart.point(y)
-    return (panels.weights * density * gap.square()).sum(-1)
+
+    def distance(left: Tensor, right: Tensor) -> Tensor:
+        panels = panels_of(line, left, moment=2)
+        density = line.log_density(panels.nodes, left.unsqueeze(1)).exp()
+        masses = panels.cumulative(density.unsqueeze(-1))
+        below, above = (part[..., 0] for part in masses)
+        y = quantiles(line, right, below, above)
+        gap = line.chart.point(panels.nodes) - line.chart.point(y)
+        return (panels.weights * density * gap.square()).sum(-1)
+
+    return by_chunks(distance, line, left, right, copies=20)
 
 
 def quantiles(line: Line, rows: Tensor, below: Tensor, above: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ Divergences without a closed form are sums over a window that holds all the mass
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from audit.families.univariate import Parameters, Univariate
 from audit.linalg.operators import Diagonal, LinearOperator
 
 CHUNK = 4_000_000  # numbers at once
+LONGEST = 2_000_000  # terms of a sum
 
 
 class Lattice(Univariate):
@@ -55,69 +56,87 @@ class Lattice(Univariate):
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return KL(left ‖ right) [...] as a sum."""
-        return self._sum(left, right, RELATIVE_ENTROPY)
+        return self.sum_of(left, right, RELATIVE_ENTROPY)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return the Rényi divergence of order α [...] as a sum."""
-        return self._sum(left, right, Renyi(alpha))
+        return self.sum_of(left, right, Renyi(alpha))
 
     def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
         if self.coordinates != 1:
             return None
         pair = self.split(phi), self.split(other)
-        return self._sum(*pair, JENSEN_SHANNON).squeeze(-1)
+        return self.sum_of(*pair, JENSEN_SHANNON).squeeze(-1)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return E‖T − T'‖² [N] of the step functions."""
-        distance = self._on_window(self.split(phi), self.split(other), _step_distance)
-        return distance.sum(-1)
+        laws = self.split(phi), self.split(other)
+        return self.on_window(laws, self._step_distance).sum(-1)
 
-    def _sum(self, left: Parameters, right: Parameters, integrand: Integrand) -> Tensor:
-        def total(log_f: Tensor, log_g: Tensor) -> Tensor:
-            return integrand(log_f, log_g, torch.ones_like(log_f))
+    def on_window(
+        self,
+        laws: Sequence[Parameters],
+        total: Callable[[Tensor, Sequence[Parameters]], Tensor],
+        also: Sequence[Parameters] = (),
+    ) -> Tensor:
+        """Apply `total` to integers k [M, K] that carry all the laws.
 
-        return self._on_window(left, right, total)
+        Args:
+            laws: parameters, each [...].
+            total: k [M, K] and the laws' parameters [M, 1] -> what to return [M, ...].
+            also: laws that the window has to carry too.
 
-    def _on_window(
+        Returns:
+            [..., ...]; NaN where more than LONGEST terms would be needed.
+        """
+        shape = laws[0][0].shape
+        flat = [tuple(v.reshape(-1, 1) for v in p) for p in (*laws, *also)]
+        windows = [self.window(parameters) for parameters in flat]
+        first = torch.cat([low for low, _ in windows], -1).amin(-1, keepdim=True)
+        last = torch.cat([high for _, high in windows], -1).amax(-1, keepdim=True)
+        length = last - first + 1
+        longest = int(length.clamp(1, LONGEST).max())
+        offsets = torch.arange(longest, dtype=first.dtype, device=first.device)
+        parts, size = [], max(1, CHUNK // longest)
+        for start in range(0, len(first), size):
+            some = slice(start, start + size)
+            chosen = [tuple(v[some] for v in p) for p in flat[: len(laws)]]
+            parts.append(total(first[some] + offsets, chosen))
+        result = torch.cat(parts)
+        too_long = (length > LONGEST).reshape(-1, *(1,) * (result.dim() - 1))
+        result = result.masked_fill(too_long, torch.nan)
+        return result.reshape(*shape, *result.shape[1:])
+
+    def sum_of(
         self,
         left: Parameters,
         right: Parameters,
-        total: Callable[[Tensor, Tensor], Tensor],
+        integrand: Integrand,
+        also: Sequence[Parameters] = (),
     ) -> Tensor:
-        """Apply `total` to both log masses [M, K] on a window that holds both."""
-        shape = left[0].shape
-        left, right = (
-            tuple(value.reshape(-1, 1) for value in parameters)
-            for parameters in (left, right)
-        )
-        (first, last), (other_first, other_last) = self.window(left), self.window(right)
-        first = torch.minimum(first, other_first)
-        length = 1 + int((torch.maximum(last, other_last) - first).max())
-        offsets = torch.arange(length, dtype=first.dtype, device=first.device)
-        size = max(1, CHUNK // length)
-        parts = []
-        for start in range(0, len(first), size):
-            some = slice(start, start + size)
-            k = first[some] + offsets
-            masses = (
-                self.log_mass(k, tuple(v[some] for v in p)) for p in (left, right)
-            )
-            parts.append(total(*masses))
-        return torch.cat(parts).reshape(shape)
+        """Return the divergence [...] as a sum over a window."""
+
+        def total(k: Tensor, laws: Sequence[Parameters]) -> Tensor:
+            log_f, log_g = (self.log_mass(k, parameters) for parameters in laws)
+            return integrand(log_f, log_g, torch.ones_like(log_f))
+
+        return self.on_window((left, right), total, also)
 
     def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
         """Return the log probability [M, K] of the integers k [M, K]."""
         return self.law(parameters).log_prob(k)
 
-
-def _step_distance(log_f: Tensor, log_g: Tensor) -> Tensor:
-    """Return E(T − T')² [M] by the levels at which either function steps."""
-    ours, theirs = (log.exp().cumsum(-1).clamp_max(1) for log in (log_f, log_g))
-    levels = torch.cat([ours, theirs], dim=-1).sort(dim=-1).values
-    levels = torch.nn.functional.pad(levels, (1, 0))
-    middle = (levels[:, 1:] + levels[:, :-1]) / 2
-    gap = torch.searchsorted(ours, middle) - torch.searchsorted(theirs, middle)
-    return (levels.diff(dim=-1) * gap.square()).sum(-1)
+    def _step_distance(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
+        """Return E(T − T')² [M], by the levels at which either function steps."""
+        ours, theirs = (
+            self.log_mass(k, parameters).exp().cumsum(-1).clamp_max(1)
+            for parameters in laws
+        )
+        levels = torch.cat([ours, theirs], dim=-1).sort(dim=-1).values
+        levels = torch.nn.functional.pad(levels, (1, 0))
+        middle = (levels[:, 1:] + levels[:, :-1]) / 2
+        gap = torch.searchsorted(ours, middle) - torch.searchsorted(theirs, middle)
+        return (levels.diff(dim=-1) * gap.square()).sum(-1)

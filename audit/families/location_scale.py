@@ -95,21 +95,13 @@ class Normal(Symmetric):
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(σ₂/σ₁) + (σ₁² + Δ²) / 2σ₂² − ½."""
-        (loc, scale), (other_loc, other) = left, right
-        stretch, shift = (scale - other) / other, (loc - other_loc) / other
-        return (shift.square() + stretch.square()) / 2 + stretch - torch.log1p(stretch)
+        return normal_relative_entropy(left, right)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return ln(σ₂/σ₁) + ln(σ₂²/v) / 2(α−1) + αΔ²/2v, v = (1−α)σ₁² + ασ₂²."""
-        (loc, scale), (other_loc, other) = left, right
-        ratio = (scale - other) / other * (scale + other) / other  # σ₁²/σ₂² − 1
-        inside = 1 + (1 - alpha) * ratio
-        log_v = torch.log1p((1 - alpha) * ratio)
-        stretch = -torch.log1p(ratio) / 2 - log_v / (2 * (alpha - 1))
-        shift = alpha * ((loc - other_loc) / other).square() / (2 * inside)
-        return torch.where(inside > 0, stretch + shift, torch.inf)
+        return normal_renyi(left, right, alpha)
 
 
 class Laplace(Symmetric):
@@ -187,6 +179,23 @@ class Cauchy(Symmetric):
         (loc, scale), (other_loc, other) = left, right
         squares = (scale - other).square() + (loc - other_loc).square()
         return torch.log1p(squares / (4 * scale * other))
+
+
+def normal_relative_entropy(left: Parameters, right: Parameters) -> Tensor:
+    """Return KL [...] between normal laws (loc, scale)."""
+    (loc, scale), (other_loc, other) = left, right
+    stretch, shift = (scale - other) / other, (loc - other_loc) / other
+    return (shift.square() + stretch.square()) / 2 + stretch - torch.log1p(stretch)
+
+
+def normal_renyi(left: Parameters, right: Parameters, alpha: float) -> Tensor:
+    """Return the Rényi divergence [...] between normal laws (loc, scale)."""
+    (loc, scale), (other_loc, other) = left, right
+    ratio = (scale - other) / other * (scale + other) / other  # σ₁²/σ₂² − 1
+    excess = (1 - alpha) * ratio  # v/σ₂² − 1
+    stretch = -torch.log1p(ratio) / 2 - torch.log1p(excess) / (2 * (alpha - 1))
+    shift = alpha * ((loc - other_loc) / other).square() / (2 * (1 + excess))
+    return torch.where(excess > -1, stretch + shift, torch.inf)
 
 
 Shape = torch.Size | list[int] | tuple[int, ...]

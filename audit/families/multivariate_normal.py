@@ -123,7 +123,7 @@ class Gaussian(Family):
         root = (vectors * values.sqrt().unsqueeze(-2)) @ vectors.mT
         inner, frame = torch.linalg.eigh(root @ second @ root)
         middle = (frame * inner.clamp_min(0).sqrt().unsqueeze(-2)) @ frame.mT
-        gap = vectors.mT @ (middle - first) / values.sqrt().unsqueeze(-1)
+        gap: Tensor = vectors.mT @ (middle - first) / values.sqrt().unsqueeze(-1)
         shift = (phi - other)[..., : self.n]
         return shift.square().sum(-1) + gap.square().sum((-2, -1))
 

@@ -1,101 +1,245 @@
-"""Laws on the positive half line.
+"""Laws on the positive half line whose logarithm or power is a known law.
 
-Gamma with shape α and rate β is an exponential family in (α, β) itself:
+    half-normal   |σ z|: the normal's formulas with μ = 0
+    log-normal    exp(μ + σ z): the normal's divergences; with w = Δμ + Δσ z,
+                  G = e^{2μ+2σ²} [[1, 2σ], [·, 1+4σ²]]
+    exponential   R/λ: F = 1/λ², G = 2/λ⁴
+    Weibull       λ R^{1/k}, ln θ is a Gumbel law of minima with scale 1/k
 
-    log-partition  A = ln Γ(α) − α ln β
-    Fisher         [[ψ'(α), −1/β], [·, α/β²]] = ∇² A up to sign conventions
-    transport      E[∂_βT²] = α(α+1)/β⁴,   E[∂_αT ∂_βT] = −(2α+1)/2β³
+where R is a standard exponential draw. The transport tensors are moments of the form
+E[R^a (ln R)^b] =
+Γ^{(b)}(1 + a).
 
-The latter two because T = R/β scales: ∂_β T = −T/β and E[T ∂_αT] = ½ ∂_α E[T²]. Only
-E[∂_αT²] needs quadrature, and it is g(α)/β².
-
-Sources: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions 1 (1994),
-chapter 17; Gil, Alajaji & Linder, Information Sciences 249 (2013), for the divergences.
+Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions 1 (1994),
+chapters 14 and 19-21.
 """
 
 from __future__ import annotations
+
+import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.quadrature import POSITIVE
+from audit.families.lines import POSITIVE
+from audit.families.location_scale import EULER, normal_relative_entropy, normal_renyi
 from audit.families.roots import symmetric
 from audit.families.special import trigamma
 from audit.families.univariate import Parameters
 
 
-class Gamma(Continuous):
-    """Gamma coordinates; `rate` in units of 1/θ."""
+class HalfNormal(Continuous):
+    """Half-normal coordinates; `scale` in units of θ."""
 
-    parameterizations = (("concentration", "rate"),)
-    positive = ("concentration", "rate")
+    parameterizations = (("scale",),)
+    positive = ("scale",)
     chart = POSITIVE
 
     def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the gamma law."""
-        concentration, rate = parameters
-        return td.Gamma(concentration, rate, validate_args=False)
+        """Return the half-normal law."""
+        (scale,) = parameters
+        return td.HalfNormal(scale, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """Return ln(α/β), the mode of ln θ, and its curvature's width."""
-        concentration, rate = parameters
-        return (concentration / rate).log(), concentration.clamp_min(1).rsqrt()
-
-    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return α(t − eᵗ) + α ln α − ln Γ(α) with t = y − ln(α/β)."""
-        concentration, rate = rows.unbind(-1)
-        t = y - (concentration / rate).log()
-        constant = concentration * concentration.log() - torch.lgamma(concentration)
-        return constant + concentration * (t - t.exp())
+        """Return ln σ and 1."""
+        (scale,) = parameters
+        return scale.log(), torch.ones_like(scale)
 
     def fisher(self, parameters: Parameters) -> Tensor:
-        """Return [[ψ'(α), −1/β], [·, α/β²]]."""
-        concentration, rate = parameters
-        return symmetric(
-            {
-                (0, 0): trigamma(concentration),
-                (0, 1): -1 / rate,
-                (1, 1): concentration / rate.square(),
-            }
-        )
+        """Return 2/σ²."""
+        (scale,) = parameters
+        return (2 / scale.square())[..., None, None]
 
     def transport(self, parameters: Parameters) -> Tensor:
-        """Return closed forms, and g(α)/β² by quadrature."""
-        concentration, rate = parameters
-        unit = torch.ones_like(rate)
-        shape = super().transport((concentration, unit))[..., 0, 0]
-        return symmetric(
-            {
-                (0, 0): shape / rate.square(),
-                (0, 1): -(2 * concentration + 1) / (2 * rate**3),
-                (1, 1): concentration * (concentration + 1) / rate**4,
-            }
-        )
+        """Return 1."""
+        return torch.ones_like(parameters[0])[..., None, None]
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return the Bregman divergence of ln Γ plus α₁ (r − 1 − ln r) − Δα ln r."""
-        (shape, rate), (other_shape, other_rate) = left, right
-        step, stretch = other_shape - shape, (other_rate - rate) / rate
-        bregman = torch.lgamma(other_shape) - torch.lgamma(shape)
-        bregman = bregman - step * torch.digamma(shape)
-        log_ratio = torch.log1p(stretch)
-        return bregman + shape * (stretch - log_ratio) - step * log_ratio
+        """Return the normal's with μ = 0."""
+        return normal_relative_entropy(_centred(left), _centred(right))
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
-        """Return [A(αη₁ + (1−α)η₂) − αA(η₁) − (1−α)A(η₂)] / (α−1)."""
-        mixed = tuple(
-            alpha * a + (1 - alpha) * b for a, b in zip(left, right, strict=True)
+        """Return the normal's with μ = 0."""
+        return normal_renyi(_centred(left), _centred(right), alpha)
+
+    def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return Δσ²."""
+        return (right[0] - left[0]).square()
+
+
+class LogNormal(Continuous):
+    """Log-normal coordinates; `loc` and `scale` are those of ln θ."""
+
+    parameterizations = (("loc", "scale"),)
+    positive = ("scale",)
+    chart = POSITIVE
+
+    def law(self, parameters: Parameters) -> td.Distribution:
+        """Return the log-normal law."""
+        loc, scale = parameters
+        return td.LogNormal(loc, scale, validate_args=False)
+
+    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return location and scale of ln θ."""
+        loc, scale = parameters
+        return loc, scale
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return the normal log density of ln θ."""
+        loc, scale = rows.unbind(-1)
+        z = (y - loc) / scale
+        return -z.square() / 2 - scale.log() - math.log(2 * math.pi) / 2
+
+    def fisher(self, parameters: Parameters) -> Tensor:
+        """Return diag(1, 2) / σ²."""
+        _, scale = parameters
+        precision = 1 / scale.square()
+        return symmetric({(0, 0): precision, (1, 1): 2 * precision})
+
+    def transport(self, parameters: Parameters) -> Tensor:
+        """Return e^{2μ+2σ²} [[1, 2σ], [·, 1 + 4σ²]]."""
+        loc, scale = parameters
+        square = torch.exp(2 * loc + 2 * scale.square())
+        last = (1 + 4 * scale.square()) * square
+        return symmetric({(0, 0): square, (0, 1): 2 * scale * square, (1, 1): last})
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return the normal's."""
+        return normal_relative_entropy(left, right)
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the normal's."""
+        return normal_renyi(left, right, alpha)
+
+    def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return e^{2μ+2σ²} E(eʷ − 1)², w = Δμ + Δσ z under the tilt z ~ N(2σ, 1)."""
+        loc, scale = left
+        shift, stretch = (b - a for a, b in zip(left, right, strict=True))
+        mean, variance = shift + 2 * scale * stretch, stretch.square()
+        bias = torch.expm1(mean + variance / 2).square()
+        spread = torch.exp(2 * mean + variance) * torch.expm1(variance)
+        return torch.exp(2 * loc + 2 * scale.square()) * (bias + spread)
+
+
+class Exponential(Continuous):
+    """Exponential coordinates; `rate` in units of 1/θ."""
+
+    parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("rate",),)
+    positive: ClassVar[tuple[str, ...]] = ("rate",)
+    chart = POSITIVE
+
+    def law(self, parameters: Parameters) -> td.Distribution:
+        """Return the exponential law."""
+        (rate,) = parameters
+        return td.Exponential(rate, validate_args=False)
+
+    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return −ln λ, the mode of ln θ, and 1."""
+        (rate,) = parameters
+        return -rate.log(), torch.ones_like(rate)
+
+    def fisher(self, parameters: Parameters) -> Tensor:
+        """Return 1/λ²."""
+        (rate,) = parameters
+        return (1 / rate.square())[..., None, None]
+
+    def transport(self, parameters: Parameters) -> Tensor:
+        """Return 2/λ⁴."""
+        (rate,) = parameters
+        return (2 / rate**4)[..., None, None]
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return s − ln(1+s), s = λ₂/λ₁ − 1."""
+        return exponential_relative_entropy(left[-1], right[-1])
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return [(1−α) ln(1+s) − ln(1 + (1−α)s)] / (α−1), s = λ₂/λ₁ − 1."""
+        return exponential_renyi(left[-1], right[-1], alpha)
+
+    def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return 2 (1/λ₁ − 1/λ₂)²."""
+        (rate,), (other,) = left, right
+        return 2 * ((other - rate) / (rate * other)).square()
+
+
+class Weibull(Continuous):
+    """Weibull coordinates; `scale` in units of θ, `concentration` without."""
+
+    parameterizations = (("scale", "concentration"),)
+    positive = ("scale", "concentration")
+    chart = POSITIVE
+
+    def law(self, parameters: Parameters) -> td.Distribution:
+        """Return the Weibull law."""
+        scale, concentration = parameters
+        return td.Weibull(scale, concentration, validate_args=False)
+
+    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return ln λ, the mode of ln θ, and 1/k."""
+        scale, concentration = parameters
+        return scale.log(), 1 / concentration
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ln k + t − eᵗ with t = k (y − ln λ)."""
+        scale, concentration = rows.unbind(-1)
+        t = concentration * (y - scale.log())
+        return concentration.log() + t - t.exp()
+
+    def fisher(self, parameters: Parameters) -> Tensor:
+        """Return [[k²/λ², −(1−γ)/λ], [·, ((1−γ)² + π²/6)/k²]]."""
+        scale, concentration = parameters
+        last = (1 - EULER) ** 2 + math.pi**2 / 6
+        return symmetric(
+            {
+                (0, 0): (concentration / scale).square(),
+                (0, 1): (EULER - 1) / scale,
+                (1, 1): last / concentration.square(),
+            }
         )
-        inside = (mixed[0] > 0) & (mixed[1] > 0)
-        gap = _gamma_partition(mixed) - alpha * _gamma_partition(left)
-        gap = gap - (1 - alpha) * _gamma_partition(right)
-        return torch.where(inside, gap / (alpha - 1), torch.inf)
+
+    def transport(self, parameters: Parameters) -> Tensor:
+        """Return Γ(a) [[1, −λψ(a)/k²], [·, λ²(ψ² + ψ')(a)/k⁴]], a = 1 + 2/k."""
+        scale, concentration = parameters
+        a = 1 + 2 / concentration
+        square, mean = torch.lgamma(a).exp(), torch.digamma(a)
+        factor = scale / concentration.square()
+        last = factor.square() * square * (mean.square() + trigamma(a))
+        return symmetric(
+            {(0, 0): square, (0, 1): -factor * square * mean, (1, 1): last}
+        )
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return γs − ln(1+s) − g + e^g Γ(2+s) − 1, s = k₂/k₁ − 1, g = k₂ ln λ₁/λ₂."""
+        (scale, shape), (other_scale, other) = left, right
+        stretch = (other - shape) / shape
+        shift = other * torch.log1p((scale - other_scale) / other_scale)
+        growth = shift + torch.lgamma(2 + stretch)
+        linear = EULER * stretch - torch.log1p(stretch) - shift
+        return linear + torch.expm1(growth)
 
 
-def _gamma_partition(parameters: Parameters) -> Tensor:
-    concentration, rate = parameters
-    return torch.lgamma(concentration) - concentration * rate.log()
+def exponential_relative_entropy(rate: Tensor, other: Tensor) -> Tensor:
+    """Return KL [...] between exponential laws."""
+    stretch = (other - rate) / rate
+    return stretch - torch.log1p(stretch)
+
+
+def exponential_renyi(rate: Tensor, other: Tensor, alpha: float) -> Tensor:
+    """Return the Rényi divergence [...] between exponential laws."""
+    stretch, beta = (other - rate) / rate, 1 - alpha
+    gap = beta * torch.log1p(stretch) - torch.log1p(beta * stretch)
+    return torch.where(beta * stretch > -1, gap / (alpha - 1), torch.inf)
+
+
+def _centred(parameters: Parameters) -> Parameters:
+    (scale,) = parameters
+    return torch.zeros_like(scale), scale

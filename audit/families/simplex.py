@@ -31,7 +31,7 @@ from audit.families.integrands import (
 )
 from audit.families.interface import Family, check_finite
 from audit.families.roots import dense_root
-from audit.families.special import trigamma
+from audit.families.special import lgamma_excess, trigamma
 from audit.linalg.operators import LinearOperator, Matrix
 
 SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
@@ -175,8 +175,8 @@ class Dirichlet(Classes):
     def kl(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return A(α₂) − A(α₁) − ∇A(α₁) · (α₂ − α₁) [N]."""
         step = other - phi
-        parts = _bregman_lgamma(phi, step).sum(-1)
-        return parts - _bregman_lgamma(phi.sum(-1), step.sum(-1))
+        parts = lgamma_excess(phi, step).sum(-1)
+        return parts - lgamma_excess(phi.sum(-1), step.sum(-1))
 
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
         """Return [A(αα₁ + (1−α)α₂) − αA(α₁) − (1−α)A(α₂)] / (α−1) [N]."""
@@ -197,8 +197,3 @@ class Dirichlet(Classes):
 def _partition(concentration: Tensor) -> Tensor:
     total = concentration.sum(-1)
     return torch.lgamma(concentration).sum(-1) - torch.lgamma(total)
-
-
-def _bregman_lgamma(at: Tensor, step: Tensor) -> Tensor:
-    rise = torch.lgamma(at + step) - torch.lgamma(at)
-    return rise - torch.digamma(at) * step

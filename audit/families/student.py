@@ -6,13 +6,20 @@
         νν ¼[ψ'(ν/2) − ψ'((ν+1)/2)] − (ν+5)/(2ν(ν+1)(ν+3))
     G   μμ 1,  σσ ν/(ν−2),  νσ −σ/(ν−2)²,  νν σ² g(ν) by quadrature          (ν > 2)
 
-νν is of order ν⁻⁴ and a difference of terms of order ν⁻²: for large ν its asymptotic
-series is used. It comes from ψ'(x) ~ 1/x + 1/2x² + Σ B_2k / x^{2k+1}.
+νν is of order ν⁻⁴, a difference of terms of order ν⁻². The leading ones are subtracted
+by hand: (ν+1)/2ν³ − (ν+5)/(2ν(ν+1)(ν+3)) = (7ν+3)/(2ν³(ν+1)(ν+3)). For the same reason
+log density and score are written in w = z²/ν.
 
-Sources: Lange, Little & Taylor, JASA 84 (1989), appendix B, for F.
+Close above ν = 2 the draws' second moment hangs on tails beyond any floating-point
+number, so νν is refused (infinite) below ν = 2 + TAIL.
+
+Source: Lange, Little & Taylor, Journal of the American Statistical Association 84
+(1989), appendix B, for F.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -20,7 +27,7 @@ from torch import distributions as td
 
 from audit.families.continuous import Continuous
 from audit.families.roots import symmetric
-from audit.families.special import trigamma
+from audit.families.special import digamma_step, lgamma_step, trigamma_step
 from audit.families.univariate import Parameters
 
 
@@ -40,12 +47,30 @@ class StudentT(Continuous):
         _, loc, scale = parameters
         return loc, scale
 
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return −½(ν+1) ln(1+w) − ln σ and the constant, without cancellation."""
+        df, loc, scale = rows.unbind(-1)
+        w = ((y - loc) / scale).square() / df
+        constant = lgamma_step(df) - math.log(2 * math.pi) / 2 - scale.log()
+        return constant - (df + 1) / 2 * torch.log1p(w)
+
+    def score(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return the score of (df, loc, scale) in closed form."""
+        df, loc, scale = rows.unsqueeze(1).unbind(-1)
+        z = (y - loc) / scale
+        w = z.square() / df
+        share = w / (1 + w)
+        shape = digamma_step(df) - torch.log1p(w) + share + share / df
+        pull = (df + 1) / df * z / (1 + w)
+        return torch.stack([shape / 2, pull / scale, (z * pull - 1) / scale], dim=-1)
+
     def fisher(self, parameters: Parameters) -> Tensor:
         """Return the Fisher information of (df, loc, scale)."""
         df, _, scale = parameters
+        polynomial = (7 * df + 3) / (2 * df**3 * (df + 1) * (df + 3))
         return symmetric(
             {
-                (0, 0): _shape_information(df),
+                (0, 0): polynomial + trigamma_step(df),
                 (0, 2): -2 / (scale * (df + 1) * (df + 3)),
                 (1, 1): (df + 1) / (df + 3) / scale.square(),
                 (2, 2): 2 * df / (df + 3) / scale.square(),
@@ -69,9 +94,3 @@ class StudentT(Continuous):
     def infinite_variance(self, parameters: Parameters) -> Tensor:
         """Return where df ≤ 2."""
         return parameters[0] <= 2
-
-
-def _shape_information(df: Tensor) -> Tensor:
-    """Return the information [...] about df alone."""
-    gap = trigamma(df / 2) - trigamma((df + 1) / 2)
-    return gap / 4 - (df + 5) / (2 * df * (df + 1) * (df + 3))

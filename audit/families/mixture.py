@@ -1,0 +1,281 @@
+"""Mixtures Σ_k π_k q_{ψ_k} of K members of one family.
+
+φ = (weights [K], ψ_1, …, ψ_K): the weights as `logits` or `probs`, then each
+component's own φ. If a component has a parameter called `logits` or `probs` too, its
+name begins with `component.`; every component parameter may.
+
+There is no closed form, but there is a certified bound. Observing which component made
+a draw can only add information, so
+
+    F(φ) ⪯ blkdiag(F_weights, π_1 F(ψ_1), …, π_K F(ψ_K))          complete data
+    KL   ≤ KL(π ‖ π') + Σ_k π_k KL(ψ_k ‖ ψ'_k)
+
+For one-dimensional continuous θ everything is a quadrature over panels that resolve
+every component, exact to rounding. Otherwise scores have to be sampled, and a map from
+noise to draws would be an arbitrary choice. Between components that hardly overlap the
+transport tensor is huge, and it is right: mass that moves there crosses the gap.
+
+Sources: Dempster, Laird & Rubin, Journal of the Royal Statistical Society B 39 (1977),
+and Orchard & Woodbury (1972), for the missing information; Cover & Thomas, Elements of
+Information Theory (2006), theorem 2.5.3, for the chain rule of KL.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from audit.errors import ConfigError, NoTransport
+from audit.families import FAMILIES, quadrature
+from audit.families.continuous import Continuous
+from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.interface import Family
+from audit.families.inversion import quantile_distance
+from audit.families.lines import Chart
+from audit.families.roots import dense_root
+from audit.families.simplex import Categorical
+from audit.linalg.operators import LinearOperator, Matrix
+
+PREFIX = "component."
+
+
+class Mixture(Family):
+    """K components of the registered family `component`."""
+
+    parameterizations = ()
+
+    def __init__(
+        self, component: str, shapes: Mapping[str, tuple[int, ...]], **options: object
+    ) -> None:
+        weights = [name for name in shapes if name in {"logits", "probs"}]
+        if len(weights) != 1 or len(shapes[weights[0]]) != 1:
+            raise ConfigError(
+                f"The mixture was given the parameters {', '.join(shapes)}",
+                "Its weights are logits or probs of shape (K,), one of the two",
+                "Name a component's own logits or probs component.logits",
+            )
+        self.weights_name = weights[0]
+        self.weights = Categorical({self.weights_name: shapes[self.weights_name]})
+        own = {
+            name.removeprefix(PREFIX): shape
+            for name, shape in shapes.items()
+            if name != self.weights_name
+        }
+        for name, shape in own.items():
+            if shape[:1] != (self.count,):
+                raise ConfigError(
+                    f"The component parameter {name} has the shape {shape}",
+                    f"Its first axis must be the {self.count} components",
+                    "Reshape the output to (K, ...)",
+                )
+        self.component = FAMILIES[component](
+            {name: shape[1:] for name, shape in own.items()}, **options
+        )
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        self.parameters = tuple(shapes)
+        self.settings = dict(options)
+        self.discrete = self.component.discrete
+
+    @property
+    def name(self) -> str:
+        """`mixture:` and the component's name."""
+        return f"mixture:{self.component.name}"
+
+    @property
+    def count(self) -> int:
+        """The number of components K."""
+        return self.weights.size
+
+    @property
+    def size(self) -> int:
+        """K + K times the component's size."""
+        return self.count * (1 + self.component.size)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The component's."""
+        return self.component.event_shape
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return (weights, φ of component 1, …, φ of component K)."""
+        weights = values[self.weights_name].to(torch.float64)
+        own = {
+            name.removeprefix(PREFIX): value.flatten(0, 1)
+            for name, value in values.items()
+            if name in self.parameters and name != self.weights_name
+        }
+        packed = self.component.pack(own).reshape(len(weights), -1)
+        return torch.cat([weights, packed], dim=-1)
+
+    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the weights [N, K] and the components' parameters [N, K, ...]."""
+        weights, parts = self.split(phi)
+        own = self.component.unpack(parts)
+        values = {self.weights_name: weights}
+        for name in self.parameters:
+            if name != self.weights_name:
+                values[name] = own[name.removeprefix(PREFIX)]
+        return values
+
+    def split(self, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights [..., K] and the components' φ [..., K, p]."""
+        weights, rest = phi[..., : self.count], phi[..., self.count :]
+        return weights, rest.reshape(*phi.shape[:-1], self.count, self.component.size)
+
+    def distribution(self, phi: Tensor) -> td.Distribution:
+        """Return q_φ: batch shape [N], event shape `event_shape`."""
+        weights, parts = self.split(phi)
+        chosen = td.Categorical(
+            logits=self.weights.log_probs(weights), validate_args=False
+        )
+        component = self.component.distribution(parts)
+        return td.MixtureSameFamily(chosen, component, validate_args=False)
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the weights' violations, and those of any component."""
+        weights, parts = self.split(phi)
+        found = self.weights.violations(weights)
+        own = self.component.violations(parts.flatten(0, 1))
+        for reason, wrong in own.items():
+            any_of = wrong.reshape(-1, self.count).any(-1)
+            found[reason] = found[reason] | any_of if reason in found else any_of
+        return found
+
+    # the complete-data bound
+
+    def complete_fisher_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return blkdiag(B_weights, √π_k B_k) [N, r, p]; None if B_k is unknown."""
+        weights, parts = self.split(phi)
+        own = self.component.fisher_root(parts.flatten(0, 1))
+        of_weights = self.weights.fisher_root(weights)
+        if own is None:
+            return None
+        shares = self.weights.log_probs(weights).exp().sqrt()
+        blocks = own.dense().reshape(*shares.shape, *own.shape[1:])
+        blocks = blocks * shares[..., None, None]
+        rows, columns = own.shape[1:]
+        whole = phi.new_zeros(len(phi), self.count * (1 + rows), self.size)
+        whole[:, : self.count, : self.count] = of_weights.dense()
+        for k in range(self.count):
+            row, column = self.count + k * rows, self.count + k * columns
+            whole[:, row : row + rows, column : column + columns] = blocks[:, k]
+        return Matrix(whole)
+
+    def complete_kl_bound(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return KL(π ‖ π') + Σ π_k KL_k [N]; None if KL_k is unknown."""
+        (weights, parts), (others, other_parts) = self.split(phi), self.split(other)
+        own = self.component.kl(parts.flatten(0, 1), other_parts.flatten(0, 1))
+        if own is None:
+            return None
+        shares = self.weights.log_probs(weights).exp()
+        inside = (shares * own.reshape(shares.shape)).sum(-1)
+        return self.weights.kl(weights, others) + inside
+
+    # one-dimensional θ: a line, for the quadrature
+
+    @cached_property
+    def line(self) -> Continuous | None:
+        """The component, if it is one continuous number."""
+        one = math.prod(self.event_shape) == 1
+        return (
+            self.component if one and isinstance(self.component, Continuous) else None
+        )
+
+    @property
+    def chart(self) -> Chart:
+        """The component's chart."""
+        return self._component_line().chart
+
+    @property
+    def limit(self) -> float:
+        """The component's limit."""
+        return self._component_line().limit
+
+    def bulk(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the components' centres and widths [M, K]."""
+        line = self._component_line()
+        center, width = line.bulk_of(self.split(rows)[1].unbind(-1))
+        if math.isfinite(line.limit):
+            first, turn = center[:, :1], 2 * line.limit
+            gap = torch.remainder(center - first + line.limit, turn) - line.limit
+            center = first + gap
+        return center, width
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ln Σ π_k q_k [M, nodes] in the chart."""
+        weights, parts = self.split(rows)
+        parts_at = self._component_line().log_density(y.unsqueeze(-1), parts)
+        return torch.logsumexp(self.weights.log_probs(weights) + parts_at, dim=-1)
+
+    def score(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ∂ ln Σ π_k q_k / ∂φ [M, nodes, p]."""
+        return quadrature.automatic_score(self, y, rows)
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return the root by quadrature; None for more than one number."""
+        if self.line is None:
+            return None
+        return dense_root(quadrature.fisher_information(self, phi))
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Return the root by quadrature; refuse for more than one number, or a turn."""
+        if math.isfinite(self.limit):
+            raise NoTransport(
+                f"The family {self.name} has no transport tensor",
+                "An increasing map on a circle begins at a cut, and a mixture has no "
+                "place that asks for it",
+                "Audit it with -d kl",
+            )
+        tensor = quadrature.transport_tensor(self, phi)
+        for infinite in self.transport_caveat(phi).values():
+            tensor = tensor.masked_fill(infinite[:, None, None], torch.inf)
+        return dense_root(tensor)
+
+    def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the component's caveats, for any component."""
+        own = self.component.transport_caveat(self.split(phi)[1].flatten(0, 1))
+        return {
+            reason: infinite.reshape(-1, self.count).any(-1)
+            for reason, infinite in own.items()
+        }
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return KL [N] by quadrature; None for more than one number."""
+        return self._divergence(phi, other, RELATIVE_ENTROPY)
+
+    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
+        """Return the Rényi divergence [N] by quadrature, or None."""
+        return self._divergence(phi, other, Renyi(alpha))
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return the Jensen-Shannon divergence [N] by quadrature, or None."""
+        return self._divergence(phi, other, JENSEN_SHANNON)
+
+    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return E(T − T')² [N] by quadrature; None where there is no map."""
+        if self.line is None or math.isfinite(self.limit):
+            return None
+        return quantile_distance(self, phi, other)
+
+    def _divergence(
+        self, phi: Tensor, other: Tensor, integrand: Integrand
+    ) -> Tensor | None:
+        if self.line is None:
+            return None
+        return quadrature.divergence(self, phi, other, integrand)
+
+    def _component_line(self) -> Continuous:
+        if self.line is None:
+            raise NoTransport(
+                f"The family {self.name} has no transport tensor here",
+                "Only a mixture of one continuous number has one map from noise to "
+                "draws, the increasing one; in more dimensions it is a choice, and on "
+                "the integers it is a step function",
+                "Audit it with -d kl",
+            )
+        return self.line
