@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -193,7 +194,7 @@ class Moments(RandomAttack):
         columns = np.column_stack([self.mean, self.factor])
         stacked = torch.from_numpy(columns).expand(n, -1, -1)
         device = spectrum.trace.value.device
-        return Estimate(form(stacked.to(device)).sum(dim=1))
+        return form.total(stacked.to(device))
 
     def draw(self, rng: np.random.Generator, count: int, d: int) -> NDArray[np.float64]:
         """Return normal draws [count, d] with these moments."""
@@ -234,28 +235,46 @@ def read_moments(path: Path) -> Moments:
 
     Raises:
         ConfigError: the file is missing or has no covariance, or it is not a
-            covariance (symmetric, no negative eigenvalue).
+            covariance (symmetric, no negative eigenvalue), or the mean does not fit.
     """
-    keys = "It needs 'covariance' [d, d] or 'factor' [d, k], and perhaps 'mean' [d]"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {name: np.asarray(file[name], np.float64) for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"The moments in '{path}' cannot be read ({error})", keys
-        ) from None
+    stored = _stored_moments(path)
     if "factor" in stored:
         factor = stored["factor"]
     elif "covariance" in stored:
         factor = _covariance_factor(stored["covariance"], path)
     else:
-        raise ConfigError(f"'{path}' holds {', '.join(stored) or 'nothing'}", keys)
-    return Moments(stored.get("mean", np.zeros(len(factor))).ravel(), factor)
+        raise ConfigError(f"'{path}' holds {', '.join(stored) or 'nothing'}", _KEYS)
+    mean = stored.get("mean", np.zeros(len(factor))).ravel()
+    if factor.ndim != 2 or len(factor) != mean.size:
+        raise ConfigError(
+            f"In '{path}' the mean has {mean.size} features and the covariance or its "
+            f"factor has the shape {list(factor.shape)}",
+            _KEYS,
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(factor).all()):
+        raise ConfigError(f"The moments in '{path}' hold NaN or infinity", _KEYS)
+    return Moments(mean, factor)
+
+
+_KEYS = "It needs 'covariance' [d, d] or 'factor' [d, k], and perhaps 'mean' [d]"
+
+
+def _stored_moments(path: Path) -> dict[str, NDArray[np.float64]]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ConfigError(f"'{path}' holds one array without a key", _KEYS)
+        with loaded:
+            return {name: np.asarray(loaded[name], np.float64) for name in loaded.files}
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ConfigError(
+            f"The moments in '{path}' cannot be read ({error})", _KEYS
+        ) from None
 
 
 def _covariance_factor(covariance: NDArray[np.float64], path: Path) -> Factor:
     square = covariance.ndim == 2 and covariance.shape[0] == covariance.shape[1]
-    if square and np.allclose(covariance, covariance.T):
+    if square and covariance.size and np.allclose(covariance, covariance.T):
         values, vectors = np.linalg.eigh(covariance)
         if values[0] >= -1e-10 * max(values[-1], 0.0):
             return np.asarray(vectors * np.sqrt(values.clip(min=0)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ def read_mask(text: str | None, event: Event) -> NDArray[np.bool_]:
     if index is not None:
         try:
             mask[index] = True
-        except IndexError:
+        except (IndexError, ValueError):
             raise _wrong_shape("mask", text, (), event) from None
     else:
         stored = _read_array(text, "mask", "a slice such as 0:3, or")
@@ -141,7 +142,8 @@ def _parse_slice(text: str) -> tuple[int | slice, ...] | None:
     """Return the index that a text such as "0:3, 5" spells, None if it is none."""
     try:
         node = ast.parse(f"_[{text}]", mode="eval").body
-        assert isinstance(node, ast.Subscript)
+        if not (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)):
+            return None
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return tuple(_part(part) for part in parts)
     except (SyntaxError, ValueError, TypeError):
@@ -151,8 +153,15 @@ def _parse_slice(text: str) -> tuple[int | slice, ...] | None:
 def _part(node: ast.expr) -> int | slice:
     if isinstance(node, ast.Slice):
         ends = (node.lower, node.upper, node.step)
-        return slice(*(None if e is None else int(ast.literal_eval(e)) for e in ends))
-    return int(ast.literal_eval(node))
+        return slice(*(None if end is None else _integer(end) for end in ends))
+    return _integer(node)
+
+
+def _integer(node: ast.expr) -> int:
+    value = ast.literal_eval(node)
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no index")
+    return value
 
 
 def _read_array(text: str, option: str, also: str) -> NDArray[np.generic]:
@@ -163,7 +172,7 @@ def _read_array(text: str, option: str, also: str) -> NDArray[np.generic]:
         with loaded:
             (key,) = loaded.files
             return np.asarray(loaded[key])
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ConfigError(
             f"--{option} {text} cannot be read ({error})",
             f"Expected {also} an .npy file (or an .npz with one key)",

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator
+from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.sampled import mean_over_draws
+from audit.linalg.spectrum import Estimate
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,10 @@ class QuadraticForm:
         columns = delta if delta.dim() == 3 else delta.unsqueeze(-1)
         values = self.scale * self.root.matmat(columns).square().sum(dim=1)
         return values if delta.dim() == 3 else values.squeeze(-1)
+
+    def total(self, columns: Tensor) -> Estimate:
+        """Return the sum [N] of the form over columns [N, d, K]."""
+        images = self.scale * self.root.matmat(columns).square().sum(dim=2)
+        if isinstance(self.root, Product) and isinstance(self.root.outer, Sampled):
+            return mean_over_draws(images * images.shape[1])
+        return Estimate(images.sum(dim=1))

@@ -34,7 +34,7 @@ def decompose_sampled(draws: Sampled, inner: LinearOperator, top: int) -> Spectr
     return Spectrum(
         naive.eigenvalues,
         naive.directions,
-        _mean(_squared_lengths(draws.entries, inner.gram())),
+        mean_over_draws(_squared_lengths(draws.entries, inner.gram())),
         cross,
         (cross.value, naive.eigenvalues[:, 0]),
     )
@@ -67,14 +67,14 @@ def _rayleigh(fit: Tensor, test: Tensor, inner: LinearOperator) -> Estimate:
     """Estimate vᵀGv from `test` for the worst direction v of `fit`."""
     direction = decompose_exact(Product(compact_root(fit), inner), 1).directions
     along = (test @ inner.matmat(direction)).squeeze(-1)
-    return _mean(along.square() * test.shape[1])
+    return mean_over_draws(along.square() * test.shape[1])
 
 
 def _squared_lengths(entries: Tensor, gram: Tensor) -> Tensor:
     return ((entries @ gram) * entries).sum(dim=-1) * entries.shape[1]
 
 
-def _mean(samples: Tensor) -> Estimate:
+def mean_over_draws(samples: Tensor) -> Estimate:
     """Return the mean over the draws [N, S] and its standard error."""
     error = samples.std(dim=1) / math.sqrt(samples.shape[1])
     return Estimate(samples.mean(dim=1), error)
