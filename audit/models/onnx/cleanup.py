@@ -19,6 +19,7 @@ from audit.models.onnx.plan import ABSENT, Step, failure
 from audit.models.onnx.program import Node, Program
 from audit.models.onnx.values import Value
 
+OWN = "robaudit"  # the domain of operators that only cleaning up writes
 SMALL = 4096  # elements of a constant that may take part in shape arithmetic
 IGNORED = ("consumed_inputs",)  # a hint of opset 1 about memory
 
@@ -38,6 +39,34 @@ def live(nodes: Sequence[Node], wanted: Iterable[str]) -> list[Node]:
         for _, body in node.bodies():
             needed.update(body.free_names())
     return kept[::-1]
+
+
+def guarded(nodes: Sequence[Node]) -> list[Node]:
+    """Mark each softmax whose result is picked away by a Where afterwards.
+
+    Exporters guard a fully masked row that way. Its softmax is NaN, rightly so, but the
+    NaN must not come back through the derivative of a value that was not taken.
+    """
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+
+    def is_picked(name: str) -> bool:
+        return any(
+            (node.op == "Where" and name in node.inputs[1:])
+            or (node.op in ("Cast", "Identity") and is_picked(node.outputs[0]))
+            for node in readers.get(name, ())
+        )
+
+    def is_open(node: Node) -> bool:
+        softmax = (node.op, node.domain) == ("Softmax", "")
+        return softmax and node.opset >= 13 and is_picked(node.outputs[0])
+
+    return [
+        replace(node, op="GuardedSoftmax", domain=OWN) if is_open(node) else node
+        for node in nodes
+    ]
 
 
 def passed_through(node: Node) -> str | None:

@@ -51,6 +51,8 @@ def power(a: Tensor, b: Tensor) -> Tensor:
 
 def _wide(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """Apply; unsigned types that torch cannot compute with go through int64."""
+    if not isinstance(a, Tensor):  # strings: only Equal takes them
+        return torch.from_numpy(np.asarray(np.equal(a, b), bool))
     if a.dtype not in UNSIGNED:
         return function(a, b)
     result = function(a.to(torch.int64), b.to(torch.int64))

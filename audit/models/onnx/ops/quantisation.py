@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
+from audit.models.onnx.ops.convolution import conv
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import CARRIED, axis_of, round_to
 
@@ -141,3 +142,72 @@ def requantized(product: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
     """Scale an integer result, round, shift and saturate."""
     y = torch.round(product * factor) + zero
     return y.clamp(*BOUNDS[TYPES[zero.dtype]]).to(zero.dtype)
+
+
+@operator("ConvInteger", zero_derivative=True)
+def conv_integer(
+    x: Tensor,
+    w: Tensor,
+    x_zero: Tensor | None = None,
+    w_zero: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Tensor:
+    """Integer convolution, less the zero points, in int32 (float64 is exact here)."""
+    image = x.to(torch.float64) - (0 if x_zero is None else x_zero.to(torch.float64))
+    kernel = w.to(torch.float64)
+    if w_zero is not None:
+        kernel = kernel - w_zero.to(torch.float64).reshape(-1, *(1,) * (w.dim() - 1))
+    y = conv(
+        image,
+        kernel,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        pads=pads,
+        strides=strides,
+    )
+    return y.to(torch.int32)
+
+
+@operator("QLinearConv", zero_derivative=True)
+def q_linear_conv(
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor,
+    w: Tensor,
+    w_scale: Tensor,
+    w_zero: Tensor,
+    y_scale: Tensor,
+    y_zero: Tensor,
+    bias: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Tensor:
+    """Convolution of quantised tensors, quantised again."""
+    total = conv_integer(
+        x,
+        w,
+        x_zero,
+        w_zero,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        pads=pads,
+        strides=strides,
+    )
+    shape = (-1, *(1,) * (x.dim() - 2))
+    if bias is not None:
+        total = total + bias.reshape(shape)
+    factor = (x_scale * w_scale / y_scale).reshape(shape)
+    return requantized(total, factor, y_zero)

@@ -208,6 +208,14 @@ for _name, _along, _zero in (
     operator(_name, since=13, zero_derivative=_zero)(partial(_over_axis, _along))
 
 
+@operator("GuardedSoftmax", domain="robaudit")
+def guarded_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
+    """Softmax that is NaN on a row of -inf, with a derivative of zero there."""
+    dead = torch.isneginf(x).all(axis, keepdim=True)
+    y = functional.softmax(torch.where(dead, torch.zeros_like(x), x), axis)
+    return torch.where(dead, torch.full_like(y, torch.nan), y)
+
+
 @operator("TopK", host=(), zero_outputs=(1,))
 def top_k_attribute(x: Tensor, *, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
     """Largest k elements along an axis, and where they are (opset 1)."""
