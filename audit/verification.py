@@ -38,7 +38,7 @@ from audit.models.opening import OpenModel
 from audit.reports.measured import VerificationInfo
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
-DRAWS = 128  # of a random attack, in pairs ±δ
+DRAWS = 32  # of a random attack, in pairs ±δ
 _ATTACK_STREAM = 1  # of the noise; stream 0 draws θ
 Floats = NDArray[np.float64]
 

@@ -28,9 +28,8 @@ def linear_coefficients(root: Tensor) -> tuple[Tensor, Tensor]:
     lengths = root.norm(dim=2).sum(dim=1)
     rows = root.shape[1]
     if rows <= _ENUMERATE:
-        signs = torch.tensor(list(product((1.0, -1.0), repeat=rows - 1)))
-        signs = torch.cat([torch.ones(len(signs), 1), signs.reshape(-1, rows - 1)], 1)
-        combined = signs.to(root) @ root  # [N, 2^(m-1), d]
+        signs = [(1.0, *rest) for rest in product((1.0, -1.0), repeat=rows - 1)]
+        combined = torch.tensor(signs).to(root) @ root  # [N, 2^(m-1), d]
         return combined.norm(dim=2).amax(dim=1), lengths
     return _alternate(root), lengths
 

@@ -33,9 +33,14 @@ def load(
     """
     refuse_cuts(path, cuts)
     refuse_untrusted(path, exported_findings(path), trusted)
+    return _network(path, device, None)
+
+
+def _open(path: Path) -> tuple[ExportedProgram, str]:
+    """Load an archive that has been looked into, and the metadata's text."""
     extra = {KEY: ""}
     try:
-        program = torch.export.load(path, extra_files=extra)
+        return torch.export.load(path, extra_files=extra), extra[KEY]
     except Exception as error:  # the loader raises whatever its parts raise
         raise ModelError(
             f"'{path.name}' does not load ({type(error).__name__}: {error})",
@@ -43,16 +48,13 @@ def load(
             "writes",
             "Export it again with the torch installed here, or to ONNX",
         ) from None
-    return _network(program, path, device, read_metadata(extra[KEY], path), None)
 
 
-def _network(
-    program: ExportedProgram,
-    path: Path,
-    device: torch.device,
-    metadata: dict[str, object],
-    dtype: torch.dtype | None,
-) -> Network:
+def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Network:
+    program, text = _open(path)
+    state = [*program.named_parameters(), *program.named_buffers()]
+    own = dtype or own_dtype([tensor for _, tensor in state])
+    digest = hash_tensors(state)
     module = program.module(check_guards=dtype is None)
     assert isinstance(module, GraphModule)
     if dtype is not None:
@@ -61,14 +63,9 @@ def _network(
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     ports = _ports(program, dtype)
-    state = [*program.named_parameters(), *program.named_buffers()]
-    own = dtype or own_dtype([tensor for _, tensor in state])
 
     def call(values: Values) -> dict[str, Tensor]:
         return name_outputs(module(*(values[port.name] for port in ports)))
-
-    def double() -> Network:
-        return _network(program, path, device, metadata, torch.float64)
 
     return Network(
         "pt2",
@@ -76,11 +73,11 @@ def _network(
         ports,
         (),
         call,
-        hash_tensors(state),
+        digest,
         own,
         device,
-        double,
-        metadata,
+        lambda: _network(path, device, torch.float64),
+        read_metadata(text, path),
     )
 
 
