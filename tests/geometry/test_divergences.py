@@ -1,0 +1,238 @@
+"""The table of divergences: constants, exact values, estimators, words."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from audit.errors import ConfigError, UnknownName
+from audit.families import build_family
+from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
+from audit.geometry.draws import Noise
+from audit.geometry.exact import exact_values
+from audit.geometry.pullback import pull_back
+from audit.linalg.operators import Diagonal
+
+NORMAL = build_family("normal", {"loc": (1,), "scale": (1,)})
+PHI = torch.tensor([[0.7, 1.3]], dtype=torch.float64)
+FAR = torch.tensor([[1.1, 1.0]], dtype=torch.float64)
+NOISE = Noise(0, np.arange(1), 4)
+
+RENYI = ("renyi:alpha=0.5", "renyi:alpha=0.9", "renyi:alpha=2", "renyi:alpha=0.2")
+WRITTEN = (*(name for name in DIVERGENCES if name != "renyi"), *RENYI)
+each_divergence = pytest.mark.parametrize("name", WRITTEN)
+
+
+def jensen_shannon(t):
+    return (t * mpmath.log(t) - (1 + t) * mpmath.log((1 + t) / 2)) / 2
+
+
+GENERATORS = {
+    "kl": lambda t: t * mpmath.log(t),
+    "hellinger": lambda t: 1 - mpmath.sqrt(t),
+    "jensen_shannon": jensen_shannon,
+    "chi_squared": lambda t: (t - 1) ** 2,
+} | {
+    f"renyi:alpha={a:g}": lambda t, a=a: (mpmath.power(t, a) - 1) / (a - 1)
+    for a in (0.5, 0.9, 2, 0.2)
+}
+
+
+def densities(phi, other):
+    p, q = (stats.norm(*row) for row in (phi[0].tolist(), other[0].tolist()))
+    return lambda x: p.logpdf(x), lambda x: q.logpdf(x)
+
+
+def integral(f):
+    return integrate.quad(f, -15, 15, epsabs=1e-13, epsrel=1e-11, limit=500)[0]
+
+
+def by_quadrature(name, phi, other):
+    log_p, log_q = densities(phi, other)
+    if name in ("quantile", "wasserstein"):
+        (a, s), (b, t) = phi[0].tolist(), other[0].tolist()
+        return (a - b) ** 2 + (s - t) ** 2
+    if name.startswith("renyi"):
+        alpha = float(name.partition("=")[2])
+        mass = integral(lambda x: math.exp(alpha * log_p(x) + (1 - alpha) * log_q(x)))
+        return math.log(mass) / (alpha - 1)
+
+    def summand(x):
+        p, q = math.exp(log_p(x)), math.exp(log_q(x))
+        return {
+            "kl": lambda: p * (log_p(x) - log_q(x)),
+            "hellinger": lambda: (math.sqrt(p) - math.sqrt(q)) ** 2 / 2,
+            "jensen_shannon": lambda: (
+                (p * math.log(2 * p / (p + q)) + q * math.log(2 * q / (p + q))) / 2
+            ),
+            "chi_squared": lambda: (p - q) ** 2 / q,
+        }[name]()
+
+    return integral(summand)
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_the_constant_is_half_the_generators_second_derivative_at_one(name):
+    second = mpmath.diff(GENERATORS[name], 1, 2)
+    assert build_divergence(name).scale == pytest.approx(float(second) / 2, rel=1e-9)
+
+
+def test_the_other_direction_of_kl_has_the_same_constant():
+    second = mpmath.diff(lambda t: -mpmath.log(t), 1, 2)
+    assert build_divergence("kl").scale == pytest.approx(float(second) / 2, rel=1e-9)
+
+
+@each_divergence
+def test_the_exact_value_far_away_is_the_integral(name):
+    found = build_divergence(name).exact(NORMAL, PHI, FAR).item()
+    assert found == pytest.approx(by_quadrature(name, PHI, FAR), rel=1e-8)
+
+
+@each_divergence
+def test_the_exact_value_of_a_law_and_itself_is_zero(name):
+    assert abs(build_divergence(name).exact(NORMAL, PHI, PHI).item()) < 1e-14
+
+
+@each_divergence
+@pytest.mark.parametrize("angle", [0.0, 0.6, math.pi / 2, 2.5])
+def test_the_form_predicts_the_exact_value_of_small_steps(name, angle):
+    divergence, size = build_divergence(name), 1e-3
+    step = size * torch.tensor([[math.cos(angle), math.sin(angle)]]).double()
+    plus, minus = (divergence.exact(NORMAL, PHI, PHI + s) for s in (step, -step))
+    form = pull_back(divergence, NORMAL, PHI, Diagonal(torch.ones_like(PHI)), NOISE)
+    assert form(step).item() == pytest.approx((plus + minus).item() / 2, rel=1e-5)
+
+
+@each_divergence
+def test_the_metric_tensor_of_a_normal_is_the_textbooks(name):
+    divergence, sigma = build_divergence(name), PHI[0, 1].item()
+    form = pull_back(divergence, NORMAL, PHI, Diagonal(torch.ones_like(PHI)), NOISE)
+    found = form.root.dense().mT @ form.root.dense()
+    fisher = np.diag([1 / sigma**2, 2 / sigma**2])
+    expected = fisher if divergence.tensor is Tensors.FISHER else np.eye(2)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+    assert form.scale == divergence.scale
+
+
+def test_renyi_tends_to_kl_as_its_order_tends_to_one():
+    kl = build_divergence("kl").exact(NORMAL, PHI, FAR).item()
+    near = [
+        build_divergence(f"renyi:alpha={1 + e}").exact(NORMAL, PHI, FAR).item()
+        for e in (1e-4, -1e-4)
+    ]
+    assert sum(near) / 2 == pytest.approx(kl, rel=1e-6)
+    assert near[1] < kl < near[0]
+
+
+def test_renyi_above_one_may_be_infinite():
+    wide, narrow = torch.tensor([[0.0, 2.0]]).double(), torch.tensor([[0.0, 1.0]])
+    found = build_divergence("renyi:alpha=2").exact(NORMAL, wide, narrow.double())
+    assert found.isinf().all()
+
+
+ESTIMATED = [name for name in WRITTEN if build_divergence(name).pointwise]
+each_estimator = pytest.mark.parametrize("name", ESTIMATED)
+
+
+@each_estimator
+def test_the_mean_of_the_pointwise_values_is_the_divergence(name):
+    pointwise = build_divergence(name).pointwise
+    log_p, log_q = densities(PHI, FAR)
+
+    def weighted(x):
+        log_t = torch.tensor(log_q(x) - log_p(x), dtype=torch.float64)
+        return math.exp(log_p(x)) * pointwise(log_t).item()
+
+    expected = by_quadrature(name, PHI, FAR)
+    assert integral(weighted) == pytest.approx(expected, rel=1e-7)
+
+
+@each_estimator
+def test_a_pointwise_value_is_never_negative_and_has_no_linear_term(name):
+    divergence = build_divergence(name)
+    log_t = torch.linspace(-8, 8, 401, dtype=torch.float64)
+    assert (divergence.pointwise(log_t) >= -1e-15).all()
+    small = torch.tensor([-1e-4, 1e-4]).double()
+    near = divergence.pointwise(small) / small.square()
+    np.testing.assert_allclose(near, divergence.scale, rtol=1e-3)
+
+
+@each_estimator
+def test_the_exact_value_by_draws_lies_within_four_errors(name):
+    divergence = build_divergence(name)
+    pair = build_family("normal", {"loc": (2,), "scale": (2,)})
+    phi = torch.tensor([[0.0, 1.0, 1.0, 0.5]], dtype=torch.float64)
+    other = torch.tensor([[0.2, 1.0, 1.1, 0.45]], dtype=torch.float64)
+    noise = Noise(1, np.arange(1), 20_000)
+    sampled = type(divergence)(
+        **(vars(divergence) | {"exact": lambda family, a, b: None})
+    )
+    value, error = exact_values(sampled, pair, phi, other.unsqueeze(1), noise)
+    expected = integrated_over_a_plane(name, phi[0], other[0])
+    assert error.item() > 0
+    assert abs(value.item() - expected) < 4 * error.item()
+
+
+def integrated_over_a_plane(name, phi, other):
+    axis = np.linspace(-8, 8, 1601)
+    logs = []
+    for a, b, s, t in (phi.tolist(), other.tolist()):
+        first, second = stats.norm(a, s).logpdf(axis), stats.norm(b, t).logpdf(axis)
+        logs.append(first[:, None] + second[None, :])
+    p, q = (np.exp(v) for v in logs)
+    middle = np.log((p + q) / 2 + 1e-300)
+    integrand = {
+        "kl": lambda: p * (logs[0] - logs[1]),
+        "hellinger": lambda: (np.sqrt(p) - np.sqrt(q)) ** 2 / 2,
+        "jensen_shannon": lambda: (p * (logs[0] - middle) + q * (logs[1] - middle)) / 2,
+        "chi_squared": lambda: (p - q) ** 2 / np.maximum(q, 1e-300),
+    }[name]()
+    return integrand.sum() * (axis[1] - axis[0]) ** 2
+
+
+def test_draws_make_an_exact_value_only_where_the_divergence_is_a_mean():
+    divergence = build_divergence("renyi:alpha=0.5")
+    unknown = type(divergence)(
+        **(vars(divergence) | {"exact": lambda family, a, b: None})
+    )
+    assert exact_values(unknown, NORMAL, PHI, FAR.unsqueeze(1), NOISE) is None
+
+
+def test_a_closed_form_has_no_error_and_one_value_for_each_step():
+    steps = torch.stack([PHI, FAR, FAR + 0.1], dim=1)
+    value, error = exact_values(build_divergence("kl"), NORMAL, PHI, steps, NOISE)
+    assert value.shape == error.shape == (1, 3)
+    assert not error.any()
+    assert value[0, 1].item() == pytest.approx(by_quadrature("kl", PHI, FAR))
+
+
+def test_a_divergence_is_called_what_the_user_wrote():
+    assert build_divergence("renyi:alpha=0.50").name == "renyi:alpha=0.50"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("renyi", "'renyi' has the wrong arguments"),
+        ("renyi:alpha", "wrong arguments.*robaudit explain renyi"),
+        ("renyi:alpha=x", "wrong arguments"),
+        ("renyi:order=2", "wrong arguments"),
+        ("kl:alpha=1", "'kl:alpha=1' has the wrong arguments"),
+        ("renyi:alpha=1", "Expected a positive order other than 1"),
+        ("renyi:alpha=0", "alpha=0"),
+        ("renyi:alpha=-1", "Use -d kl for the limit at 1"),
+        ("renyi:alpha=nan", "Expected a positive order"),
+        ("renyi:alpha=inf", "Expected a positive order"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_the_right_form(text, words):
+    with pytest.raises(ConfigError, match=words):
+        build_divergence(text)
+
+
+def test_an_unknown_divergence_is_answered_with_the_nearest_name():
+    with pytest.raises(UnknownName, match="Did you mean 'wasserstein'"):
+        build_divergence("waserstein")
