@@ -1,7 +1,7 @@
 """The table of quantities: what each number of a report is and how to read it.
 
 A name is looked up in the table, then as an attack's label, then by its suffix (`_se`,
-`_realised`), so a new quantity is one row and a new attack is none.
+`_realised`, …), so a new quantity is one row and a new attack is none.
 
 G = AᵀA is the local metric tensor, c the divergence's constant: D ≈ c δᵀ G δ.
 """
@@ -55,6 +55,20 @@ QUANTITIES: tuple[Quantity, ...] = (
         "its Rayleigh quotient from the other.",
     ),
     Quantity(
+        "trace_bound",
+        PER_DELTA,
+        "tr of the complete-data G ⪰ G",
+        "A certified upper bound on the trace of a mixture, as if the component of "
+        "each draw were known.",
+    ),
+    Quantity(
+        "eigenvalue_bound",
+        PER_DELTA,
+        "λ_max of the complete-data G ⪰ G",
+        "A certified upper bound on the worst direction of a mixture, as if the "
+        "component of each draw were known.",
+    ),
+    Quantity(
         "gap",
         "",
         "(λ₁ − λ₂) / λ₁",
@@ -102,6 +116,12 @@ QUANTITIES: tuple[Quantity, ...] = (
         "‖J‖_F²",
         "The classic Jacobian regularizer (Hoffman et al. 2019): the last and loosest "
         "factor of the chain.",
+    ),
+    Quantity(
+        "map_effective_rank",
+        "directions",
+        "‖J‖_F⁴ / ‖J Jᵀ‖_F²",
+        "How many directions of φ the map moves: 1 when one carries everything.",
     ),
     Quantity(
         "von_neumann",
@@ -181,6 +201,32 @@ _LABELLED = Quantity(
 )
 
 
+_CHECKS: tuple[tuple[str, str | None, str, str], ...] = (
+    (
+        "_realised",
+        None,
+        "{} with the exact divergence in place of c δᵀ G δ",
+        "What really happens at the attack's own size; {} is the second-order "
+        "prediction of it. Null where it was not checked.",
+    ),
+    (
+        "_ratio",
+        "",
+        "{0}_realised / {0}",
+        "Near 1 the prediction holds at the attack's own size. Null where it was not "
+        "checked.",
+    ),
+    (
+        "_parted",
+        "",
+        "1 where {0}_realised is more than 10 % (and 2 standard errors) from {0}",
+        "The mean is the share of checked inputs whose prediction of {} is not to be "
+        "believed at the attack's own size. Null where it was not checked.",
+    ),
+)
+"""Suffix of a verified attack, its unit (None: the attack's), formula, reading."""
+
+
 def describe(name: str, labels: Collection[str] = ()) -> Quantity | None:
     """Return what the quantity `name` is, or None when no rule knows it.
 
@@ -203,16 +249,16 @@ def _suffixed(name: str, labels: Collection[str]) -> Quantity | None:
             f"Monte-Carlo standard error of {base.name}",
             f"How far {base.name} may be off because it was sampled.",
         )
-    if name.endswith("_realised") and (
-        base := describe(name.removesuffix("_realised"), labels)
-    ):
-        return Quantity(
-            name,
-            base.unit,
-            f"{base.name} with the exact divergence in place of c δᵀ G δ",
-            f"What really happens at the attack's own size; {base.name} is the "
-            "second-order prediction of it. NaN where it was not checked.",
-        )
+    for suffix, unit, formula, reading in _CHECKS:
+        if name.endswith(suffix) and (
+            base := describe(name.removesuffix(suffix), labels)
+        ):
+            return Quantity(
+                name,
+                base.unit if unit is None else unit,
+                formula.format(base.name),
+                reading.format(base.name),
+            )
     return None
 
 

@@ -128,7 +128,7 @@ def order_ranks(n: int, p: float) -> tuple[int, int] | None:
 def histogram(values: Floats) -> Histogram | None:
     """Return counts of ascending `values`, on a log scale when they span 20 times."""
     low, high = float(values[0]), float(values[-1])
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         return Histogram("linear", low, high, [len(values)])
     log = low > 0 and high / low > 20
     spread = np.log(values) if log else values
