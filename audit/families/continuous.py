@@ -19,6 +19,8 @@ from audit.families.inversion import quantile_distance
 from audit.families.lines import REAL, Chart
 from audit.families.univariate import Parameters, Univariate
 
+HEAVY = 0.1  # a tail x^-(2 + this) holds 1e-20 of the variance beyond 1e200
+
 
 class Continuous(Univariate):
     """Independent coordinates with densities: a `Line`, and its closed forms."""
@@ -70,9 +72,16 @@ class Continuous(Univariate):
         return self._divergence(left, right, Renyi(alpha))
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return E(T − T')² [...] by quadrature over one law's levels."""
+        """Return E(T − T')² [...] by quadrature over one law's levels.
+
+        NaN where it hangs on a tail that is too heavy for that.
+        """
         (rows, shape), (others, _) = _rows(left), _rows(right)
-        return _shaped(quantile_distance(self, rows, others), shape)
+        distance = _shaped(quantile_distance(self, rows, others), shape)
+        for index in (self.tail_index(left), self.tail_index(right)):
+            if index is not None:
+                distance = distance.masked_fill(index < 2 + HEAVY, torch.nan)
+        return distance
 
     # the whole product
 
@@ -88,17 +97,17 @@ class Continuous(Univariate):
         left, right = self.split(phi), self.split(other)
         distance = self.squared_distance(left, right)
         for parameters in (left, right):
-            infinite = self.infinite_variance(parameters)
-            if infinite is not None:
-                distance = torch.where(infinite, torch.inf, distance)
+            index = self.tail_index(parameters)
+            if index is not None:
+                distance = distance.masked_fill(index <= 2, torch.inf)
         return distance.sum(-1)
 
     def unless_infinite(self, parameters: Parameters, tensor: Tensor) -> Tensor:
         """Return the tensor [..., q, q], infinite where the variance is."""
-        infinite = self.infinite_variance(parameters)
-        if infinite is None:
+        index = self.tail_index(parameters)
+        if index is None:
             return tensor
-        return torch.where(infinite[..., None, None], torch.inf, tensor)
+        return tensor.masked_fill((index <= 2)[..., None, None], torch.inf)
 
     def _divergence(
         self, left: Parameters, right: Parameters, integrand: Integrand

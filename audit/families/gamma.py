@@ -138,9 +138,9 @@ class InverseGamma(Gamma):
         )
         return self.unless_infinite(parameters, tensor)
 
-    def infinite_variance(self, parameters: Parameters) -> Tensor:
-        """Return where the concentration is at most 2."""
-        return parameters[0] <= 2
+    def tail_index(self, parameters: Parameters) -> Tensor:
+        """Return the concentration."""
+        return parameters[0]
 
 
 def _gamma_partition(parameters: Parameters) -> Tensor:

@@ -170,9 +170,9 @@ class Cauchy(Symmetric):
         loc, scale = parameters
         return td.Cauchy(loc, scale, validate_args=False)
 
-    def infinite_variance(self, parameters: Parameters) -> Tensor:
-        """Return true everywhere."""
-        return torch.ones_like(parameters[0], dtype=torch.bool)
+    def tail_index(self, parameters: Parameters) -> Tensor:
+        """Return 1."""
+        return torch.ones_like(parameters[0])
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln[((γ₁+γ₂)² + Δ²) / (4 γ₁ γ₂)]."""

@@ -27,6 +27,7 @@ ORDER = 16
 DROP = 46.0  # nats: e^-46 = 1e-20, what a tail may hold of the whole
 GROWTH = 0.6  # at most, in t, the log of the distance
 FALL = 6.0  # nats, at most
+DEEPEST = 1e5  # nats below the peak, stands for no density at all
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
 EXPONENTS = (*range(-4, 60), *range(60, 1000, 10))
@@ -87,16 +88,39 @@ class Panels:
 
     def cumulative(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the integrals of values [M, E k, q] below and above each node."""
+        one = torch.zeros_like(self.half_widths).squeeze(-1)
+        return self.scaled_cumulative(values, one)
+
+    def scaled_cumulative(
+        self, values: Tensor, log_scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the integrals of values · e^scale below and above each node.
+
+        Args:
+            values: integrand over e^scale [M, E k, q].
+            log_scale: one number for each panel [M, E]; results are over e^scale of
+                the panel they are in, so that no tail is too thin to have digits.
+        """
         by_panel = values.reshape(len(values), -1, ORDER, values.shape[-1])
         inside = by_panel * self.half_widths.unsqueeze(-1)
         total = torch.einsum("mekq,k->meq", inside, self._rule.weights)
         within = torch.einsum("mekq,jk->mejq", inside, self._rule.cumulative)
-        below = total.cumsum(1) - total
-        above = total.flip(1).cumsum(1).flip(1) - total
+        below = _running(total, log_scale)
+        above = _running(total.flip(1), log_scale.flip(1)).flip(1)
         return (
             (below.unsqueeze(2) + within).flatten(1, 2),
             (above.unsqueeze(2) + (total.unsqueeze(2) - within)).flatten(1, 2),
         )
+
+
+def _running(totals: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the sums [M, E, q] of all earlier totals, each in its panel's scale."""
+    change = (-log_scale.diff(dim=-1)).clamp_max(600).exp()
+    sums = [torch.zeros_like(totals[:, 0])]
+    for panel in range(change.shape[-1]):
+        sum_ = sums[-1] + totals[:, panel]
+        sums.append(sum_ * change[:, panel].unsqueeze(-1))
+    return torch.stack(sums, dim=1)
 
 
 def graded_edges(
@@ -112,7 +136,7 @@ def graded_edges(
     unit = torch.linspace(0, 1, SURVEY, dtype=width.dtype, device=width.device)
     t = torch.asinh(reach / width).unsqueeze(-1) * unit
     fall = log_density(width.unsqueeze(-1) * torch.sinh(t))
-    fall = torch.maximum(fall, fall.amax(-1, keepdim=True) - 2 * DROP).diff(dim=-1)
+    fall = torch.maximum(fall, fall.amax(-1, keepdim=True) - DEEPEST).diff(dim=-1)
     cost = (t.diff(dim=-1) / GROWTH + fall.abs() / FALL).cumsum(-1)
     cost = torch.nn.functional.pad(cost, (1, 0))
     count = int(cost[:, -1].max().ceil())

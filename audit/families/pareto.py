@@ -89,9 +89,9 @@ class Pareto(Exponential):
         tensor = symmetric({(0, 0): 1 / rest, (0, 1): cross, (1, 1): last})
         return self.unless_infinite(parameters, tensor)
 
-    def infinite_variance(self, parameters: Parameters) -> Tensor:
-        """Return where α ≤ 2."""
-        return parameters[-1] <= 2
+    def tail_index(self, parameters: Parameters) -> Tensor:
+        """Return α."""
+        return parameters[-1]
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return s − ln(1+s) + α₂ ln(m₁/m₂); infinite if m₁ < m₂."""

@@ -6,7 +6,8 @@ derivative at a fixed level is −∂C / density,
     Fisher      F = ∫ f s sᵀ dy
     transport   G = ∫ (∂C)(∂C)ᵀ (dx/dy)² / f dy,       ∂C(y) = ∫ f s up to y
 
-∂C is integrated from the nearer end (∫ f s = 0), so that tails keep their digits.
+∂C is integrated from the nearer end (∫ f s = 0) and in units of the density around, so
+that the thinnest tail keeps its digits.
 Divergences are integrals of `integrands` over panels that resolve both laws.
 
 Sources: Amari & Nagaoka, Methods of Information Geometry (2000), section 2.2 (score and
@@ -21,9 +22,7 @@ from torch import Tensor
 
 from audit.families.integrands import Integrand
 from audit.families.lines import Line, by_chunks, edges_of, panels_of, sides_of
-
-LOG_TINY = -690.0  # below it a density has lost its digits
-GAP = 1e-9  # mass on both sides of such a place: a gap, not a tail
+from audit.families.panels import ORDER
 
 
 def automatic_score(line: Line, y: Tensor, rows: Tensor) -> Tensor:
@@ -52,20 +51,18 @@ def transport_tensor(line: Line, rows: Tensor) -> Tensor:
 
     def tensor(rows: Tensor) -> Tensor:
         panels = panels_of(line, rows, moment=2)
-        log_density = line.log_density(panels.nodes, rows.unsqueeze(1))
-        density = log_density.exp().unsqueeze(-1)
-        flow = density * line.score(panels.nodes, rows)
-        below, above = panels.cumulative(torch.cat([density, flow], dim=-1))
+        y = panels.nodes
+        log_density = line.log_density(y, rows.unsqueeze(1))
+        peaks = log_density.reshape(len(y), -1, ORDER).amax(-1)  # of each panel
+        density = (log_density - peaks.repeat_interleave(ORDER, -1)).exp().unsqueeze(-1)
+        flow = torch.cat([density, density * line.score(y, rows)], dim=-1)
+        below, above = panels.scaled_cumulative(flow, peaks)
         lower = below[..., :1] < above[..., :1]
-        step = torch.where(lower, below, -above)
-        faint = log_density < LOG_TINY
-        slope = (line.chart.log_slope(panels.nodes) - log_density).exp()
-        speed = step[..., 1:] * slope.masked_fill(faint, 0).unsqueeze(-1)
-        weights = panels.weights * density.squeeze(-1)
-        gap = (faint & (step[..., 0].abs() > GAP)).any(-1)
-        return _outer(weights, speed).masked_fill(gap[:, None, None], torch.inf)
+        speed = torch.where(lower, below, -above)[..., 1:] / density
+        weights = panels.weights * (log_density + 2 * line.chart.log_slope(y)).exp()
+        return _outer(weights, speed)
 
-    return by_chunks(tensor, line, rows, copies=1 + rows.shape[1])
+    return by_chunks(tensor, line, rows, copies=2 + 2 * rows.shape[1])
 
 
 def divergence(line: Line, left: Tensor, right: Tensor, integrand: Integrand) -> Tensor:

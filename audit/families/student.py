@@ -10,8 +10,8 @@
 by hand: (ν+1)/2ν³ − (ν+5)/(2ν(ν+1)(ν+3)) = (7ν+3)/(2ν³(ν+1)(ν+3)). For the same reason
 log density and score are written in w = z²/ν.
 
-Close above ν = 2 the draws' second moment hangs on tails beyond any floating-point
-number, so νν is refused (infinite) below ν = 2 + TAIL.
+Close above ν = 2 the second moment hangs on tails beyond any floating-point number, so
+g(ν) is integrated in y = arsinh z, of which only logarithms are needed.
 
 Source: Lange, Little & Taylor, Journal of the American Statistical Association 84
 (1989), appendix B, for F.
@@ -25,7 +25,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families import quadrature
 from audit.families.continuous import Continuous
+from audit.families.lines import Chart
 from audit.families.roots import symmetric
 from audit.families.special import digamma_step, lgamma_step, trigamma_step
 from audit.families.univariate import Parameters
@@ -80,17 +82,57 @@ class StudentT(Continuous):
     def transport(self, parameters: Parameters) -> Tensor:
         """Return the transport tensor; infinite for df ≤ 2."""
         df, _, scale = parameters
-        zero, one = torch.zeros_like(df), torch.ones_like(df)
         tensor = symmetric(
             {
-                (0, 0): super().transport((df, zero, one))[..., 0, 0] * scale.square(),
+                (0, 0): _shape_transport(df) * scale.square(),
                 (0, 2): -scale / (df - 2).square(),
-                (1, 1): one,
+                (1, 1): torch.ones_like(df),
                 (2, 2): df / (df - 2),
             }
         )
         return self.unless_infinite(parameters, tensor)
 
-    def infinite_variance(self, parameters: Parameters) -> Tensor:
-        """Return where df ≤ 2."""
-        return parameters[0] <= 2
+    def tail_index(self, parameters: Parameters) -> Tensor:
+        """Return df."""
+        return parameters[0]
+
+
+class StandardShape:
+    """The line of the standard law (loc 0, scale 1) in y = arsinh z, by df alone."""
+
+    chart = Chart(torch.sinh, lambda y: _log_cosh(y), lambda step, width: step.abs())
+    limit = math.inf
+
+    def bulk(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 0 and 1."""
+        return torch.zeros_like(rows), torch.ones_like(rows)
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return the log density of y; sinh y itself is never formed."""
+        df = rows[..., 0]
+        constant = lgamma_step(df) - math.log(2 * math.pi) / 2
+        return constant - (df + 1) / 2 * _log1p_w(y, df) + _log_cosh(y)
+
+    def score(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return the score of df, as of `StudentT`."""
+        df = rows
+        log_growth = _log1p_w(y, df)
+        share = -torch.expm1(-log_growth)
+        return ((digamma_step(df) - log_growth + share + share / df) / 2).unsqueeze(-1)
+
+
+def _shape_transport(df: Tensor) -> Tensor:
+    """Return g(ν) [...] = E[(∂_ν Q_ν)²]."""
+    tensor = quadrature.transport_tensor(StandardShape(), df.reshape(-1, 1))
+    return tensor.reshape(df.shape)
+
+
+def _log_cosh(y: Tensor) -> Tensor:
+    return y.abs() + torch.log1p(torch.exp(-2 * y.abs())) - math.log(2.0)
+
+
+def _log1p_w(y: Tensor, df: Tensor) -> Tensor:
+    """Return ln(1 + sinh² y / ν), by logarithms where sinh² y would overflow."""
+    near = torch.log1p(torch.sinh(y.clamp(-300, 300)).square() / df)
+    far = 2 * _log_cosh(y) - df.log()
+    return torch.where(y.abs() < 300, near, far)

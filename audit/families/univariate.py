@@ -104,10 +104,10 @@ class Univariate(Family):
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N], true where a second moment is infinite."""
-        infinite = self.infinite_variance(self.split(phi))
-        if infinite is None:
+        index = self.tail_index(self.split(phi))
+        if index is None:
             return {}
-        return {f"the variance of {self.name} is infinite": infinite.any(-1)}
+        return {f"the variance of {self.name} is infinite": (index <= 2).any(-1)}
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return the sum of the coordinates' divergences [N], in nats."""
@@ -141,8 +141,8 @@ class Univariate(Family):
     ) -> Tensor:
         """Return the Rényi divergence of order α [...]."""
 
-    def infinite_variance(self, parameters: Parameters) -> Tensor | None:
-        """Return where the law has no second moment [...]; None for nowhere."""
+    def tail_index(self, parameters: Parameters) -> Tensor | None:
+        """Return the order [...] from which moments are infinite; None for never."""
         return None
 
     def _flat(self, value: Tensor) -> Tensor:
