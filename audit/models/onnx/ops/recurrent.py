@@ -68,28 +68,41 @@ def _activations(
 
 @dataclass(frozen=True)
 class Weights:
-    """What one direction needs: W, R, the two biases, peepholes."""
+    """What one direction needs: W, R, the two biases, peepholes.
+
+    `b` is what the gates start from; `rb` is what of the recurrent bias is not in it.
+    """
 
     w: Tensor
     r: Tensor
-    wb: Tensor
+    b: Tensor
     rb: Tensor
     p: Tensor | None = None
 
 
 def _weights(
-    w: Tensor, r: Tensor, b: Tensor | None, p: Tensor | None, direction: int
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None,
+    p: Tensor | None,
+    direction: int,
+    last_apart: int | None,
 ) -> Weights:
+    """Pick one direction; the last gate of a GRU keeps its recurrent bias apart."""
     rows = w.shape[1]
     bias = b[direction] if b is not None else w.new_zeros(2 * rows)
     peep = p[direction] if p is not None else None
-    return Weights(w[direction], r[direction], bias[:rows], bias[rows:], peep)
+    wb, rb = bias[:rows], bias[rows:]
+    joined = rows if last_apart is None else rows - last_apart
+    start = torch.cat([wb[:joined] + rb[:joined], wb[joined:]])
+    return Weights(w[direction], r[direction], start, rb, peep)
 
 
 def _rnn_cell(weights: Weights, act: list[Activation], clip: Activation) -> Cell:
+    r = weights.r.T
+
     def step(gates: Tensor, state: State) -> State:
-        hidden = functional.linear(state[0], weights.r, weights.rb)
-        return (act[0](clip(gates + hidden)),)
+        return (act[0](clip(torch.addmm(gates, state[0], r))),)
 
     return step
 
@@ -99,36 +112,47 @@ def _gru_cell(
 ) -> Cell:
     size = weights.r.shape[-1]
     r_zr, r_h = weights.r[: 2 * size], weights.r[2 * size :]
-    b_zr, b_h = weights.rb[: 2 * size], weights.rb[2 * size :]
+    b_h = weights.rb[2 * size :]
 
-    def step(gates: Tensor, state: State) -> State:
+    def after(gates: Tensor, state: State) -> State:
+        """Reset the state, then multiply."""
         (h,) = state
-        if linear_before:
-            inner = functional.linear(h, weights.r, weights.rb)
-            inner_zr, inner_h = inner[..., : 2 * size], inner[..., 2 * size :]
-        else:
-            inner_zr = functional.linear(h, r_zr, b_zr)
-        update, reset = act[0](clip(gates[..., : 2 * size] + inner_zr)).chunk(2, -1)
-        if not linear_before:
-            inner_h = functional.linear(reset * h, r_h, b_h)
-        else:
-            inner_h = reset * inner_h
-        new = act[1](clip(gates[..., 2 * size :] + inner_h))
-        return (new + update * (h - new),)
+        inner = torch.addmm(gates[..., : 2 * size], h, r_zr.T)
+        update, reset = act[0](clip(inner)).chunk(2, -1)
+        inner = functional.linear(reset * h, r_h, b_h)
+        new = act[1](clip(gates[..., 2 * size :] + inner))
+        return (torch.lerp(new, h, update),)
 
-    return step
+    def before(gates: Tensor, state: State) -> State:
+        """Multiply the state, then reset."""
+        (h,) = state
+        inner = functional.linear(h, weights.r)
+        both = act[0](clip(gates[..., : 2 * size] + inner[..., : 2 * size]))
+        update, reset = both.chunk(2, -1)
+        new = torch.addcmul(gates[..., 2 * size :], reset, inner[..., 2 * size :] + b_h)
+        return (torch.lerp(act[1](clip(new)), h, update),)
+
+    return before if linear_before else after
 
 
 def _lstm_cell(
     weights: Weights, act: list[Activation], clip: Activation, coupled: bool
 ) -> Cell:
     f, g, h_act = act
+    size, r = weights.r.shape[-1], weights.r.T
     peep = weights.p.chunk(3) if weights.p is not None else None
 
-    def step(gates: Tensor, state: State) -> State:
+    def plain(gates: Tensor, state: State) -> State:
         h, c = state
-        total = gates + functional.linear(h, weights.r, weights.rb)
-        i, o, forget, cell = total.chunk(4, -1)
+        total = clip(torch.addmm(gates, h, r))
+        i, o, forget = f(total[..., : 3 * size]).chunk(3, -1)
+        c = torch.addcmul(forget * c, i, g(total[..., 3 * size :]))
+        return (o * h_act(c), c)
+
+    def full(gates: Tensor, state: State) -> State:
+        """Peepholes look at the state; a coupled forget gate is 1 - i."""
+        h, c = state
+        i, o, forget, cell = torch.addmm(gates, h, r).chunk(4, -1)
         if peep is not None:
             i, forget = i + peep[0] * c, forget + peep[2] * c
         i = f(clip(i))
@@ -138,14 +162,14 @@ def _lstm_cell(
             o = o + peep[1] * c
         return (f(clip(o)) * h_act(c), c)
 
-    return step
+    return full if coupled or peep is not None else plain
 
 
 def _run(
     x: Tensor, weights: Weights, cell: Cell, state: State, lengths: Tensor | None
 ) -> tuple[Tensor, State]:
     """Run one direction over [steps, batch, features]; finished rows stay put."""
-    gates = functional.linear(x, weights.w, weights.wb)
+    gates = functional.linear(x, weights.w, weights.b)
     outputs = []
     for t, now in enumerate(gates.unbind(0)):
         new = cell(now, state)
@@ -193,7 +217,8 @@ def _recurrent(
     each = len(activations) // count
     outputs, finals = [], []
     for d in range(count):
-        weights = _weights(*parameters, d)
+        apart = parameters[1].shape[-1] if site.node.op == "GRU" else None
+        weights = _weights(*parameters, d, apart)
         backward = direction == "reverse" or d == 1
         zero = x.new_zeros(x.shape[1], weights.r.shape[-1])
         state = tuple(zero if s is None else s[d] for s in initial)
