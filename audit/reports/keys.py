@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from audit.config import ScanConfig, Threshold
 from audit.errors import ConfigError
 from audit.registry import unknown
-from audit.reports.quantities import ATTACK_KINDS, QUANTITIES, describe
+from audit.reports.quantities import ATTACK_KINDS, QUANTITIES, base_name, describe
 from audit.reports.statistics import STATISTICS
 
 DEFAULT_DIVERGENCES = ("kl", "quantile")
@@ -77,15 +77,26 @@ def check_keys(
     Raises:
         ConfigError: a part of a key is unknown.
     """
-    names = {*(row.name for row in QUANTITIES), *labels}
     for threshold in thresholds:
-        divergence, quantity, _ = split_key(threshold.key)
-        if divergence not in divergences:
-            _refuse(threshold.key, "divergences", divergence, divergences)
-        base = quantity.removesuffix("_se").removesuffix("_realised")
-        absent = base in ATTACK_KINDS and base not in labels
-        if absent or describe(quantity, labels) is None:
-            _refuse(threshold.key, "quantities", quantity, names)
+        try:
+            _check_key(threshold.key, divergences, labels)
+        except ConfigError as error:
+            in_file = threshold.source and not threshold.source.startswith("--")
+            place = f"{threshold.source}: " if in_file else ""
+            raise ConfigError(
+                place + error.given, error.expected, error.next_step
+            ) from None
+
+
+def _check_key(key: str, divergences: Collection[str], labels: Collection[str]) -> None:
+    divergence, quantity, _ = split_key(key)
+    if divergence not in divergences:
+        _refuse(key, "divergences", divergence, divergences)
+    base = base_name(quantity)
+    absent = base in ATTACK_KINDS and base not in labels
+    if absent or describe(quantity, labels) is None:
+        names = {*(row.name for row in QUANTITIES), *labels}
+        _refuse(key, "quantities", quantity, names)
 
 
 def _refuse(

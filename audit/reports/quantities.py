@@ -227,6 +227,13 @@ _CHECKS: tuple[tuple[str, str | None, str, str], ...] = (
 """Suffix of a verified attack, its unit (None: the attack's), formula, reading."""
 
 
+def base_name(name: str) -> str:
+    """Return a quantity's name without its suffixes: "weak" of "weak_realised_se"."""
+    for suffix in ("_se", *(suffix for suffix, *_ in _CHECKS)):
+        name = name.removesuffix(suffix)
+    return name
+
+
 def describe(name: str, labels: Collection[str] = ()) -> Quantity | None:
     """Return what the quantity `name` is, or None when no rule knows it.
 

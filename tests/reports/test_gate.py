@@ -149,6 +149,7 @@ def test_keys_are_split_from_the_right():
         ("hellinger.trace.p95", "'hellinger' is not among the divergences"),
         ("kl.moments.p95", "'moments' is not among the quantities"),
         ("kl.moments_se.p95", "'moments_se' is not among the quantities"),
+        ("kl.moments_ratio.p95", "'moments_ratio' is not among the quantities"),
     ],
 )
 def test_unknown_keys_are_refused_before_anything_is_measured(key, words):
@@ -175,6 +176,12 @@ def test_keys_of_what_will_be_measured_pass(key):
         thresholds=(Threshold(key, "<=", 1.0),),
     )
     check_config(config)
+
+
+def test_a_key_in_a_file_is_found_by_its_line():
+    limit = Threshold("kl.trce.p95", "<=", 1.0, "robaudit.yaml:4")
+    with pytest.raises(ConfigError, match=r"^robaudit.yaml:4: In the threshold key"):
+        check_config(replace(CONFIG, thresholds=(limit,)))
 
 
 def test_an_attack_cannot_be_called_like_a_quantity():
