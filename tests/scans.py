@@ -1,0 +1,96 @@
+"""Configurations of scans, for tests: of the sample models, and of small new ones."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from audit.config import AttackConfig, ModelConfig, ScanConfig
+from audit.measure import measure
+from audit.preparation import prepare
+from audit.scan import scan
+from audit.selection import select_rows
+
+SAMPLES = Path(__file__).parents[1] / "sample_models"
+FORMATS = (".onnx", ".pt", ".pt2")
+DATA = {
+    "linear_gaussian": "linear_gaussian",
+    "heteroscedastic": "heteroscedastic",
+    "heteroscedastic_jacobian": "heteroscedastic",
+    "heteroscedastic_fisher": "heteroscedastic",
+    "digits_cnn": "digits_cnn",
+    "sunspots_gru": "sunspots",
+    "sunspots_quantiles": "sunspots",
+    "posterior_forward_kl": "posterior",
+    "posterior_reverse_kl": "posterior",
+    "mixture": "mixture",
+    "counts": "counts",
+}
+
+
+def attacks(**written):
+    """Return attacks by label: gaussian={"sigma": "0.1"} or a=("gaussian", {...})."""
+    return tuple(
+        AttackConfig(label, *(value if isinstance(value, tuple) else (label, value)))
+        for label, value in written.items()
+    )
+
+
+def sample(name, suffix=".onnx", **options):
+    """Return the scan of a sample model."""
+    model = ModelConfig(str(SAMPLES / f"{name}{suffix}"), **options.pop("model", {}))
+    data = str(SAMPLES / f"{DATA[name]}.npz")
+    return replace(ScanConfig(model=model, data=data, verify=0), **options)
+
+
+def written(folder, function, x, model, **options):
+    """Save a function of x as TorchScript and x as data, and return their scan.
+
+    The network computes in the type of x: a buffer of that type says so.
+    """
+    x = np.asarray(x)
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("unit", torch.ones(1, dtype=torch.from_numpy(x).dtype))
+
+        def forward(self, x):
+            return function(x * self.unit)
+
+    path, data = folder / "head.pt", folder / "head.npz"
+    example = torch.from_numpy(np.nan_to_num(x[:3])).clone()
+    torch.jit.trace(Head(), (example,), strict=False, check_trace=False).save(str(path))
+    np.savez(data, x=x)
+    config = ScanConfig(model=ModelConfig(str(path), **model), data=str(data))
+    return replace(config, **options)
+
+
+def columns(report, divergence="kl"):
+    """Return every input's numbers of a report as arrays."""
+    found = report.inputs.columns[divergence]
+    return {name: np.array(values, float) for name, values in found.items()}
+
+
+def chunk(config, keep_directions=True, rows=None):
+    """Measure rows in one process, and return the blocks' answers joined."""
+    prepared = prepare(config, keep_directions)
+    index, _ = select_rows(config, prepared.model.inputs.n)
+    index = index if rows is None else np.array(rows)
+    return measure(
+        prepared.model, prepared.questions, index, max(len(index), prepared.block)
+    )
+
+
+__all__ = [
+    "FORMATS",
+    "SAMPLES",
+    "attacks",
+    "chunk",
+    "columns",
+    "sample",
+    "scan",
+    "written",
+]
