@@ -34,7 +34,7 @@ from audit.families.roots import symmetric
 from audit.families.univariate import Parameters
 from audit.linalg.operators import CoordinateBlocks, LinearOperator
 
-GROUPS = 128  # rows of the linear root, at most
+GROUPS = 512  # rows of the linear root, at most
 PANELS = 64
 
 

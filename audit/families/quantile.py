@@ -120,10 +120,8 @@ class Quantile(Family):
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return Δqᵀ M Δq [N], exactly."""
-        step = self.unpack(phi - other)["quantiles"].flatten(1, -2)
-        if not self.event_shape:
-            step = self.unpack(phi - other)["quantiles"].unsqueeze(1)
-        return torch.einsum("nci,ij,ncj->n", step, self.mass().to(phi), step)
+        step = (phi - other).reshape(len(phi), len(self.levels), -1)
+        return torch.einsum("nic,ij,njc->n", step, self.mass().to(phi), step)
 
     def mass(self) -> Tensor:
         """Return the mass matrix M [Q, Q]."""

@@ -1,0 +1,181 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit.errors import ConfigError, UnknownName
+from audit.families import FAMILIES, build_family
+
+from .examples import EXAMPLES, LABELS
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=LABELS)
+
+
+def test_every_registered_family_has_an_example():
+    listed = {example.family_name for example in EXAMPLES}
+    assert set(FAMILIES) <= listed
+
+
+@each_example
+def test_unpack_inverts_pack(example):
+    family = example.family
+    values = family.unpack(family.pack(example.tensors))
+    assert set(values) == set(example.tensors)
+    for name, value in example.tensors.items():
+        torch.testing.assert_close(values[name], value, rtol=1e-15, atol=1e-15)
+
+
+@each_example
+def test_shapes_agree_with_the_contract(example):
+    family, phi = example.family, example.phi
+    law = family.distribution(phi)
+    draws = law.sample((5,))
+    assert phi.shape == (2, family.size)
+    assert phi.dtype == torch.float64
+    assert law.batch_shape == (2,)
+    assert tuple(law.event_shape) == family.event_shape
+    assert draws.shape == (5, 2, *family.event_shape)
+
+
+@each_example
+def test_the_name_builds_the_same_family_again(example):
+    family = example.family
+    again = build_family(family.name, family.shapes, **example.options)
+    assert again.name == family.name
+    assert again.size == family.size
+
+
+@each_example
+def test_an_example_violates_nothing(example):
+    found = example.family.violations(example.phi)
+    assert found
+    for wrong in found.values():
+        assert wrong.shape == (2,)
+        assert not wrong.any()
+
+
+@each_example
+def test_a_parameter_that_is_not_finite_is_a_violation_of_its_row_only(example):
+    phi = example.phi.clone()
+    phi[1, 0] = torch.nan
+    wrong = torch.stack(list(example.family.violations(phi).values())).any(0)
+    assert wrong.tolist() == [False, True]
+
+
+@each_example
+def test_log_prob_is_batched_over_draws_and_differentiable_in_phi(example):
+    if example.family_name == "quantile":
+        pytest.skip("a quantile head has no density")
+    phi = example.phi.requires_grad_()
+    law = example.family.distribution(phi)
+    draws = law.sample((3,)).detach()
+    log_prob = law.log_prob(draws)
+    assert log_prob.shape == (3, 2)
+    (gradient,) = torch.autograd.grad(log_prob[:, 0].sum(), phi)
+    assert torch.isfinite(gradient).all()
+    assert (gradient[1] == 0).all()
+
+
+@each_example
+def test_pack_is_differentiable(example):
+    family = example.family
+    values = {k: v.requires_grad_() for k, v in example.tensors.items()}
+    phi = family.pack(values)
+    gradients = torch.autograd.grad(phi.square().sum(), list(values.values()))
+    assert all(torch.isfinite(g).all() for g in gradients)
+
+
+def test_parameters_broadcast_to_the_event():
+    family = build_family("normal", {"loc": (3,), "scale": ()})
+    loc = torch.tensor([[1.0, 2.0, 3.0]])
+    phi = family.pack({"loc": loc, "scale": torch.tensor([0.5])})
+    assert phi.tolist() == [[1.0, 2.0, 3.0, 0.5, 0.5, 0.5]]
+    assert family.event_shape == (3,)
+
+
+def test_a_scalar_head_has_a_scalar_event():
+    family = build_family("normal", {"loc": (), "scale": ()})
+    phi = family.pack({"loc": torch.zeros(4), "scale": torch.ones(4)})
+    assert family.event_shape == ()
+    assert family.distribution(phi).sample((2,)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "options", "words"),
+    [
+        ("normal", {"loc": (2,), "scale": (3,)}, {}, "broadcast"),
+        ("normal", {"loc": (2,), "sigma": (2,)}, {}, "loc, scale"),
+        ("normal", {"loc": (2,), "scale": (2,)}, {"df": 3}, "option"),
+        ("binomial", {"probs": (2,)}, {}, "total_count"),
+        ("binomial", {"probs": (2,)}, {"total_count": "many"}, "numbers"),
+        ("categorical", {"probs": ()}, {}, "vector"),
+        ("multivariate_normal", {"loc": (2,), "scale_tril": (3, 3)}, {}, "square"),
+        ("quantile", {"quantiles": (3,)}, {"levels": (0.5, 0.1, 0.9)}, "increas"),
+        ("quantile", {"quantiles": (3,)}, {"levels": (0.1, 0.9)}, "levels"),
+        ("quantile", {"quantiles": (3,)}, {}, "levels"),
+        ("normal,gamma", {"loc": (2,), "scale": (2,)}, {}, "place"),
+        ("mixture:normal", {"loc": (2,), "scale": (2,)}, {}, "weights"),
+        ("mixture:normal", {"logits": (3,), "loc": (2,), "scale": (3,)}, {}, "first"),
+    ],
+)
+def test_what_does_not_fit_is_a_configuration_error(name, shapes, options, words):
+    with pytest.raises(ConfigError, match=words):
+        build_family(name, shapes, **options)
+
+
+def test_an_unknown_family_names_its_neighbour():
+    with pytest.raises(UnknownName, match="normal"):
+        build_family("norml", {"loc": (), "scale": ()})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("normal", {"loc": 0.0, "scale": -1.0}, "scale is not positive"),
+        ("bernoulli", {"probs": 1.2}, "between 0 and 1"),
+        ("negative_binomial", {"total_count": 0.0, "probs": 0.5}, "total_count"),
+        ("uniform", {"low": 1.0, "high": 1.0}, "above"),
+        ("categorical", {"probs": [0.5, 0.6]}, "sum to one"),
+        ("categorical", {"probs": [-0.5, 1.5]}, "negative"),
+        ("dirichlet", {"concentration": [-0.5, 1.5]}, "positive"),
+    ],
+)
+def test_no_member_of_the_family_is_a_violation(name, values, reason):
+    tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in values.items()}
+    family = build_family(name, {k: tuple(v.shape[1:]) for k, v in tensors.items()})
+    found = family.violations(family.pack(tensors))
+    assert [key for key, wrong in found.items() if wrong.all() and reason in key]
+
+
+@pytest.mark.parametrize("matrix", ["covariance_matrix", "precision_matrix"])
+def test_a_matrix_that_is_not_symmetric_or_not_positive_is_a_violation(matrix):
+    family = build_family("multivariate_normal", {"loc": (2,), matrix: (2, 2)})
+    lopsided, indefinite = [[1.0, 0.5], [0.1, 1.0]], [[1.0, 2.0], [2.0, 1.0]]
+    values = {"loc": torch.zeros(2, 2), matrix: torch.tensor([lopsided, indefinite])}
+    found = family.violations(family.pack(values))
+    assert found[f"{matrix} is not symmetric"].tolist() == [True, False]
+    assert found[f"{matrix} is not positive definite"].tolist() == [False, True]
+
+
+def test_crossing_quantiles_are_a_violation():
+    family = build_family("quantile", {"quantiles": (3,)}, levels=(0.1, 0.5, 0.9))
+    phi = torch.tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 1.0]], dtype=torch.float64)
+    assert family.violations(phi)["quantiles cross"].tolist() == [False, True]
+
+
+positive = st.floats(1e-3, 1e3)
+
+
+@given(
+    name=st.sampled_from(["gamma", "weibull", "beta", "inverse_gamma"]),
+    pairs=st.lists(st.tuples(positive, positive), min_size=2, max_size=4),
+)
+@settings(max_examples=25, deadline=None)
+def test_tensors_are_symmetric_finite_and_do_not_depend_on_the_batch(name, pairs):
+    names = next(iter(FAMILIES[name].parameterizations))
+    family = build_family(name, dict.fromkeys(names, ()))
+    phi = torch.tensor(pairs, dtype=torch.float64)
+    together = family.fisher_root(phi).dense()
+    alone = torch.cat([family.fisher_root(row[None]).dense() for row in phi])
+    assert torch.isfinite(together).all()
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=0.0)
