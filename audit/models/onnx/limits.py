@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
+
+import numpy as np
 
 from audit.errors import ModelError
 
@@ -24,6 +26,12 @@ def check_elements(shape: Iterable[int], what: str) -> None:
             f"Expected at most {MAX_ELEMENTS} elements in a tensor made by one node",
             "Lower the batch size, or do not use this file if you do not know it",
         )
+
+
+def check_broadcast(a: Sequence[int], b: Sequence[int], what: str) -> None:
+    """Refuse two operands that would broadcast to more than `MAX_ELEMENTS`."""
+    if prod(a) * prod(b) > MAX_ELEMENTS and a != b:
+        check_elements(np.broadcast_shapes(tuple(a), tuple(b)), what)
 
 
 def check_trips(trips: int, what: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 
 import onnx
@@ -61,11 +62,22 @@ def _parse(path: Path) -> ModelProto:
     return proto
 
 
+def text(name: str | bytes) -> str:
+    """Return a name as text; protobuf hands on bytes that are not UTF-8."""
+    return name if isinstance(name, str) else name.decode("utf-8", "replace")
+
+
+def domain_of(name: str | bytes) -> str:
+    """Return the domain that a name means."""
+    domain = text(name)
+    return DOMAIN_ALIASES.get(domain, domain)
+
+
 def opsets_of(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
     """Return domain -> version; a domain that is listed twice counts once."""
     opsets: dict[str, int] = {}
     for entry in imports:
-        domain = DOMAIN_ALIASES.get(entry.domain, entry.domain)
+        domain = domain_of(entry.domain)
         opsets[domain] = max(entry.version, opsets.get(domain, 0))
     return opsets
 
@@ -80,22 +92,28 @@ class _Reader:
         self.opsets = opsets
         functions = {}
         for function in proto.functions:
-            key = (function.domain, function.name, getattr(function, "overload", ""))
+            key = (
+                domain_of(function.domain),
+                text(function.name),
+                text(getattr(function, "overload", "")),
+            )
             functions[key] = read_function(function, opsets, self.tensors)
-        metadata = {entry.key: entry.value for entry in proto.metadata_props}
+        metadata = {
+            text(entry.key): text(entry.value) for entry in proto.metadata_props
+        }
         return Model(self.program(proto.graph), opsets, metadata, functions)
 
     def program(self, proto: GraphProto, outer: Iterable[str] = ()) -> Program:
         """Read a graph; `outer` are the names it may take from around it."""
         constants = self.constants(proto)
         inputs = tuple(
-            value_info(info) for info in proto.input if info.name not in constants
+            value_info(info) for info in proto.input if text(info.name) not in constants
         )
         known = {info.name for info in inputs} | set(constants) | set(outer)
-        made = {name for node in proto.node for name in node.output if name}
+        made = {text(name) for node in proto.node for name in node.output if name}
+        visible = known | made
         nodes = [
-            self.node(node, index, known | made)
-            for index, node in enumerate(proto.node)
+            self.node(node, index, visible) for index, node in enumerate(proto.node)
         ]
         return Program(
             proto.name,
@@ -106,38 +124,41 @@ class _Reader:
         )
 
     def constants(self, proto: GraphProto) -> dict[str, Host]:
-        found = {tensor.name: self.tensors(tensor) for tensor in proto.initializer}
+        found = {
+            text(tensor.name): self.tensors(tensor) for tensor in proto.initializer
+        }
         for sparse in proto.sparse_initializer:
-            found[sparse.values.name] = self.tensors.sparse(sparse)
+            found[text(sparse.values.name)] = self.tensors.sparse(sparse)
         return found
 
     def node(self, proto: NodeProto, index: int, known: set[str]) -> Node:
-        domain = DOMAIN_ALIASES.get(proto.domain, proto.domain)
+        domain = domain_of(proto.domain)
+        op = text(proto.op_type)
         return Node(
-            proto.op_type,
-            tuple(proto.input),
-            tuple(proto.output),
-            {item.name: self.attribute(item, known) for item in proto.attribute},
-            proto.name or f"{proto.op_type}_{index}",
-            f"{domain}:{proto.overload}" if proto.overload else domain,
+            op,
+            tuple(text(name) for name in proto.input),
+            tuple(text(name) for name in proto.output),
+            {text(item.name): self.attribute(item, known) for item in proto.attribute},
+            text(proto.name) or f"{op}_{index}",
+            f"{domain}:{text(proto.overload)}" if proto.overload else domain,
             self.opsets.get(domain, 0),
         )
 
     def attribute(self, proto: AttributeProto, known: set[str]) -> Attribute:
         kind = AttributeProto
         if proto.ref_attr_name:
-            return Reference(proto.ref_attr_name)
+            return Reference(text(proto.ref_attr_name))
         readers: dict[int, Callable[[], Attribute]] = {
             kind.FLOAT: lambda: proto.f,
             kind.INT: lambda: proto.i,
-            kind.STRING: lambda: proto.s.decode("utf-8", "replace"),
+            kind.STRING: lambda: text(proto.s),
             kind.TENSOR: lambda: self.tensors(proto.t),
             kind.GRAPH: lambda: self.program(proto.g, known),
             kind.SPARSE_TENSOR: lambda: self.tensors.sparse(proto.sparse_tensor),
             kind.TYPE_PROTO: lambda: proto.tp,
             kind.FLOATS: lambda: list(proto.floats),
             kind.INTS: lambda: list(proto.ints),
-            kind.STRINGS: lambda: [s.decode("utf-8", "replace") for s in proto.strings],
+            kind.STRINGS: lambda: [text(item) for item in proto.strings],
             kind.TENSORS: lambda: [self.tensors(tensor) for tensor in proto.tensors],
         }
         if proto.type not in readers:
@@ -157,16 +178,18 @@ def read_function(
     """Read a function body; its own opset imports win over the model's."""
     own: MutableMapping[str, int] = opsets_of(proto.opset_import)
     reader = _Reader(tensors or TensorReader(None), ChainMap(own, dict(opsets)))
-    known = set(proto.input)
-    made = {name for node in proto.node for name in node.output if name}
-    nodes = [
-        reader.node(node, index, known | made) for index, node in enumerate(proto.node)
-    ]
+    known = {text(name) for name in proto.input}
+    made = {text(name) for node in proto.node for name in node.output if name}
+    visible = known | made
+    nodes = [reader.node(node, index, visible) for index, node in enumerate(proto.node)]
     defaults = {
-        item.name: reader.attribute(item, known) for item in proto.attribute_proto
+        text(item.name): reader.attribute(item, known) for item in proto.attribute_proto
     }
     return Function(
-        tuple(proto.input), tuple(proto.output), tuple(in_order(nodes, known)), defaults
+        tuple(text(name) for name in proto.input),
+        tuple(text(name) for name in proto.output),
+        tuple(in_order(nodes, known)),
+        defaults,
     )
 
 
@@ -174,48 +197,57 @@ def value_info(proto: onnx.ValueInfoProto) -> ValueInfo:
     """Read a declared type; what the file leaves open stays None."""
     kind = proto.type.WhichOneof("value") or "tensor_type"
     if kind not in ("tensor_type", "sparse_tensor_type"):
-        return ValueInfo(proto.name, kind.removesuffix("_type"))
+        return ValueInfo(text(proto.name), kind.removesuffix("_type"))
     tensor = getattr(proto.type, kind)
     shape = None
     if tensor.HasField("shape"):
         shape = tuple(_dimension(dim) for dim in tensor.shape.dim)
-    return ValueInfo(proto.name, "tensor", tensor.elem_type or None, shape)
+    return ValueInfo(text(proto.name), "tensor", tensor.elem_type or None, shape)
 
 
 def _dimension(proto: onnx.TensorShapeProto.Dimension) -> int | str | None:
     if proto.HasField("dim_value") and proto.dim_value >= 0:
         return int(proto.dim_value)
-    return proto.dim_param or None
+    return text(proto.dim_param) or None
 
 
 def in_order(nodes: list[Node], known: set[str]) -> list[Node]:
-    """Return the nodes with every value made before it is read (a stable sort)."""
+    """Return the nodes with every value made before it is read.
+
+    The order of the file is kept wherever it can be.
+    """
     makers = _makers(nodes, known)
-    done: set[str] = set(known)
-    ordered: list[Node] = []
-    waiting = nodes
-    while waiting:
-        late = []
-        for node in waiting:
-            needs = [name for name in _reads(node) if name in makers]
-            if all(name in done for name in needs):
-                ordered.append(node)
-                done.update(node.outputs)
-            else:
-                late.append(node)
-        if len(late) == len(waiting):
-            raise ModelError(
-                f"The graph has a cycle through {late[0].label}",
-                "Expected nodes that can run in some order",
-                "Export the file again",
-            )
-        waiting = late
+    needs = [
+        {makers[name] for name in _reads(node) if name in makers} for node in nodes
+    ]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for place, wanted in enumerate(needs):
+        for maker in wanted:
+            readers[maker].append(place)
+    waiting = [len(wanted) for wanted in needs]
+    ready = [place for place, count in enumerate(waiting) if not count]
+    ordered = []
+    while ready:
+        place = heappop(ready)
+        ordered.append(nodes[place])
+        for reader in readers[place]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heappush(ready, reader)
+    if len(ordered) < len(nodes):
+        stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
+        raise ModelError(
+            f"The graph has a cycle through {stuck.label}",
+            "Expected nodes that can run in some order",
+            "Export the file again",
+        )
     return ordered
 
 
-def _makers(nodes: list[Node], known: set[str]) -> set[str]:
-    makers: set[str] = set()
-    for node in nodes:
+def _makers(nodes: list[Node], known: set[str]) -> dict[str, int]:
+    """Return which node makes each value."""
+    makers: dict[str, int] = {}
+    for place, node in enumerate(nodes):
         for name in filter(None, node.outputs):
             if name in makers or name in known:
                 raise ModelError(
@@ -223,7 +255,7 @@ def _makers(nodes: list[Node], known: set[str]) -> set[str]:
                     "Expected one maker for each value",
                     "Export the file again",
                 )
-            makers.add(name)
+            makers[name] = place
     return makers
 
 

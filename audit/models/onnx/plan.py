@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from audit.errors import AuditError, ModelError
+from audit.models.onnx.limits import MAX_ELEMENTS
 from audit.models.onnx.program import Node
 from audit.models.onnx.values import Host, Policy, Value
 
@@ -59,6 +60,8 @@ class Plan:
             except Exception as error:
                 raise failure(step.node, error, arguments) from error
             if len(step.outputs) == 1 and not isinstance(result, tuple):
+                if isinstance(result, Tensor) and result.numel() > MAX_ELEMENTS:
+                    raise too_large(step.node, result)
                 slots[step.outputs[0]] = result
             else:
                 _scatter(slots, step, result)
@@ -80,7 +83,19 @@ def _scatter(slots: list[Value], step: Step, result: Value) -> None:
                 f"{step.node.label} has no output number {position + 1}",
                 f"Expected at most {len(results)} in this form of the operator",
             )
-        slots[slot] = results[position]
+        value = results[position]
+        if isinstance(value, Tensor) and value.numel() > MAX_ELEMENTS:
+            raise too_large(step.node, value)
+        slots[slot] = value
+
+
+def too_large(node: Node, value: Tensor) -> ModelError:
+    """Return the error for a result that the next node could only make larger."""
+    return ModelError(
+        f"{node.label} made a tensor of the shape {list(value.shape)}",
+        f"Expected at most {MAX_ELEMENTS} elements",
+        "Lower the batch size, or do not use this file if you do not know it",
+    )
 
 
 def _own(value: Value) -> Value:
@@ -93,7 +108,8 @@ def failure(node: Node, error: Exception, arguments: Sequence[Value]) -> AuditEr
     if isinstance(error, AuditError):
         if node.label in str(error):
             return error
-        return type(error)(f"{node.label}: {error.given}", *error.args[1:])
+        given = f"{node.label}: {error.given}"
+        return type(error)(given, error.expected, error.next_step)
     seen = ", ".join(_describe(value) for value in arguments)
     return ModelError(
         f"{node.label} failed on inputs ({seen}): {error}",

@@ -160,6 +160,7 @@ def _load_operators() -> None:
         import_module(f"{package.__name__}.{module.name}")
 
 
+@cache
 def attributes_of(function: Callable[..., Value]) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a function: its attributes."""
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.models.onnx.limits import MAX_ELEMENTS, check_broadcast
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, plain
 
@@ -53,6 +54,8 @@ def _wide(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) ->
     """Apply; unsigned types that torch cannot compute with go through int64."""
     if not isinstance(a, Tensor):  # strings: only Equal takes them
         return torch.from_numpy(np.asarray(np.equal(a, b), bool))
+    if a.numel() * b.numel() > MAX_ELEMENTS:
+        check_broadcast(a.shape, b.shape, "The result of broadcasting")
     if a.dtype not in UNSIGNED:
         return function(a, b)
     result = function(a.to(torch.int64), b.to(torch.int64))
@@ -92,7 +95,7 @@ for _name, _function in STEPS.items():
 def pow_(a: Tensor, b: Tensor | Host) -> Tensor:
     """A ** b, elementwise, in the type of a."""
     if isinstance(b, Tensor):
-        return power(a, b)
+        return _wide(power, a, b)
     if b.size > 1:
         return power(a, torch.as_tensor(b, device=a.device))
     result: Tensor = a ** plain(b)
@@ -120,13 +123,13 @@ def bit_shift(a: Tensor, b: Tensor, *, direction: str) -> Tensor:
 @operator("Sum")
 def sum_(*tensors: Tensor) -> Tensor:
     """Sum of any number of tensors."""
-    return reduce(torch.add, tensors)
+    return reduce(partial(_wide, torch.add), tensors)
 
 
 @operator("Mean")
 def mean(*tensors: Tensor) -> Tensor:
     """Mean of any number of tensors."""
-    return reduce(torch.add, tensors) / len(tensors)
+    return reduce(partial(_wide, torch.add), tensors) / len(tensors)
 
 
 @operator("Max")
@@ -144,6 +147,8 @@ def min_(*tensors: Tensor) -> Tensor:
 @operator("Where", zero_inputs=(0,))
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """A where the condition holds, else b."""
+    check_broadcast(a.shape, b.shape, "The result of Where")
+    check_broadcast(condition.shape, a.shape, "The result of Where")
     return torch.where(condition, a, b)
 
 

@@ -52,6 +52,7 @@ def conv(
     kernel = tuple(weight.shape[2:])
     place = windows(tuple(x.shape[2:]), kernel, strides, dilations, pads, auto_pad)
     run = _by_rank(_CONV, len(kernel))
+    check_elements((x.shape[0], weight.shape[0], *place.counts(x.shape[2:])), "Conv")
     if place.symmetric:
         padding = place.padding
     else:

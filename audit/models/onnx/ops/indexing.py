@@ -22,6 +22,7 @@ def gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
     axis = axis_of(axis, x.dim())
     flat = wrapped(index, x.shape[axis]).reshape(-1)
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    check_elements(shape, "The result of Gather")
     return x.index_select(axis, flat).reshape(shape)
 
 

@@ -36,6 +36,21 @@ class Windows:
         """The padding argument of torch, when symmetric."""
         return tuple(before for before, _ in self.pads)
 
+    def counts(self, size: tuple[int, ...]) -> list[int]:
+        """Return how many windows fit along each axis."""
+        return [
+            (n + sum(ends) + extra - (k - 1) * d - 1) // s + 1
+            for n, ends, extra, k, d, s in zip(
+                size,
+                self.pads,
+                self.extra,
+                self.kernel,
+                self.dilations,
+                self.strides,
+                strict=True,
+            )
+        ]
+
     def pad(self, x: Tensor, value: float) -> Tensor:
         """Pad the spatial axes, with the extra cells."""
         flat: list[int] = []
