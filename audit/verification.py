@@ -10,6 +10,9 @@ itself as control variate,
 whose first term is known. The error of the estimate vanishes where the form is exact.
 Everything runs in float64 where the file allows, since D is a difference of nearly
 equal numbers.
+
+Where D is infinite, or φ(x + δ) belongs to no member of the family (a scale below
+zero), there is no realised number, and the prediction, which is finite, has parted.
 """
 
 from __future__ import annotations
@@ -40,6 +43,10 @@ from audit.reports.measured import VerificationInfo
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
 DRAWS = 32  # of a random attack, in pairs ±δ
 _ATTACK_STREAM = 1  # of the noise; stream 0 draws θ
+_BROKEN = (
+    "measured on the verified inputs only; infinite or outside the family on {} of {} "
+    "of them, which count as parted"
+)
 Floats = NDArray[np.float64]
 
 
@@ -58,11 +65,8 @@ class Verified:
         """Return, for each divergence and attack, realised over predicted."""
         return {
             name: {
-                quantity.removesuffix("_ratio"): _summary(
-                    values, columns[quantity.removesuffix("_ratio") + "_parted"]
-                )
-                for quantity, values in columns.items()
-                if quantity.endswith("_ratio") and np.isfinite(values).any()
+                label: _summary(columns[f"{label}_ratio"], columns[f"{label}_parted"])
+                for label in _checked(columns)
             }
             for name, columns in self.columns.items()
         }
@@ -135,7 +139,13 @@ def _verify_divergence(
                 f"no exact value of {divergence.name} is known for this family"
             )
             continue
-        columns |= _compare(label, predicted, realised)
+        found = _compare(label, predicted, realised)
+        columns |= found
+        broken = np.isnan(found[f"{label}_realised"]) & (found[f"{label}_parted"] == 1)
+        if broken.any():
+            verified.reasons.setdefault(divergence.name, {})[f"{label}_realised"] = (
+                _BROKEN.format(int(broken.sum()), len(broken))
+            )
     verified.columns[divergence.name] = columns
 
 
@@ -165,8 +175,18 @@ def _realised(
 def _exact(
     divergence: Divergence, site: _Site, delta: Tensor
 ) -> tuple[Tensor, Tensor] | None:
-    others, phi = site.moved(delta), site.point.phi
-    return exact_values(divergence, site.point.family, phi, others, site.noise)
+    """Return D at x + δ [n, M] and its error, infinite where φ leaves the family."""
+    others, point = site.moved(delta), site.point
+    found = exact_values(divergence, point.family, point.phi, others, site.noise)
+    if found is None:
+        return None
+    outside = torch.zeros(others.shape[:2], dtype=torch.bool, device=others.device)
+    if site.model.space == "input":
+        for bad in point.family.violations(others.flatten(0, 1)).values():
+            outside |= bad.reshape(outside.shape)
+    values, errors = found
+    outside |= values.isnan()
+    return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
 
 
 def _worse_sign(values: Tensor, errors: Tensor, weights: Tensor) -> Estimate:
@@ -200,20 +220,34 @@ def _compare(label: str, predicted: Estimate, realised: Estimate) -> dict[str, F
     if predicted.standard_error is not None:
         slack = slack + predicted.standard_error
     distance = (realised.value - predicted.value).abs()
+    foreseen = torch.isfinite(predicted.value)
+    known = torch.isfinite(realised.value) & foreseen
     parted = distance > TOLERANCE * predicted.value.abs() + 2 * slack
-    known = torch.isfinite(realised.value) & torch.isfinite(predicted.value)
+    parted |= ~known
     return {
         f"{label}_realised": _plain(realised.value, known),
         f"{label}_realised_se": _plain(realised.standard_error, known),
         f"{label}_ratio": _plain(realised.value / predicted.value, known),
-        f"{label}_parted": _plain(parted.double(), known),
+        f"{label}_parted": _plain(parted.double(), foreseen),
     }
 
 
+def _checked(columns: Mapping[str, Floats]) -> list[str]:
+    """Return the attacks whose prediction was held against an exact value."""
+    return [
+        quantity.removesuffix("_parted")
+        for quantity, values in columns.items()
+        if quantity.endswith("_parted") and np.isfinite(values).any()
+    ]
+
+
 def _summary(ratios: Floats, parted: Floats) -> VerificationInfo:
-    known = ratios[np.isfinite(ratios)]
-    low, middle, high = np.quantile(known, [0.05, 0.5, 0.95]).tolist()
-    return VerificationInfo(len(known), int(np.nansum(parted)), low, middle, high)
+    finite = ratios[np.isfinite(ratios)]
+    low, middle, high = (
+        np.quantile(finite, [0.05, 0.5, 0.95]).tolist() if len(finite) else [np.nan] * 3
+    )
+    checked = int(np.isfinite(parted).sum())
+    return VerificationInfo(checked, int(np.nansum(parted)), low, middle, high)
 
 
 def _plain(values: Tensor, known: Tensor) -> Floats:
