@@ -72,7 +72,9 @@ def python(*words, **settings):
 # Scan: options
 
 
-def test_every_option_of_the_table_reaches_the_scan(run, scans):
+def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
+    baseline = report_of(EIGENVALUES)
+    baseline.divergences["hellinger"] = baseline.divergences["kl"]
     values = {
         "family": "normal",
         "parameters": "loc=mean",
@@ -107,10 +109,14 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans):
         "workers": "3",
         "max": "hellinger.trace.max=1",
         "min": "hellinger.radius.min=1",
+        "baseline": "old.json",
+        "max_increase": "hellinger.trace.max=5%",
+        "max_decrease": "hellinger.radius.min=1",
         "trust_model": None,
         "exit_zero": None,
     }
     assert {*values, "model", "data"} == set(OPTIONS)
+    (tmp_path / "old.json").write_text(to_json(baseline))
     words = []
     for name, value in values.items():
         words += [flag_names(name)[-1], *([value] if value else [])]
@@ -121,7 +127,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans):
     assert scans.config.model.options == {"levels": [0.5]}
     assert scans.config.index == (1, 2)
     assert scans.config.exit_zero
-    assert [limit.op for limit in scans.config.thresholds] == ["<=", ">="]
+    assert [limit.op for limit in scans.config.thresholds] == ["<=", ">="] * 2
 
 
 def test_file_environment_and_command_line_are_layers(run, scans, tmp_path):
@@ -467,3 +473,25 @@ def test_columns_are_respected(saved):
     for columns in (60, 80, 100):
         done = python("render", saved, env={"COLUMNS": str(columns)})
         assert max(map(len, done.stdout.splitlines())) <= columns
+
+
+def test_diff_exits_1_only_for_a_limit(run, tmp_path):
+    for name, factor in (("old", 1.0), ("new", 1.1)):
+        report = report_of(factor * EIGENVALUES)
+        (tmp_path / f"{name}.json").write_text(to_json(report))
+    words = ("diff", "old.json", "new.json")
+    assert run(*words).exit_code == 0
+    result = run(*words, "--max-increase", "kl.trace.p95=5%")
+    assert result.exit_code == 1
+    assert "✗ kl.trace.p95 = 52.8 > 50.4" in result.stdout
+    assert json.loads(run(*words, "--json").stdout)["n"] == 6
+    assert run(*words, "--max-increase", "kl.trce.p95=5%").exit_code == 2
+    assert run("diff", "old.json", "no.json").exit_code == 2
+
+
+def test_check_writes_what_ci_servers_read(run, saved, tmp_path):
+    result = run("check", saved, "-o", "r.junit.xml", "-o", "r.sarif")
+    assert result.exit_code == 1
+    assert "<testsuites" in (tmp_path / "r.junit.xml").read_text()
+    assert json.loads((tmp_path / "r.sarif").read_text())["version"] == "2.1.0"
+    assert "cannot hold 2 reports" in run("check", saved, saved, "-o", "r.xml").stderr

@@ -198,6 +198,8 @@ BAD = [
     ("min", {"kl.trace.max": {"level": "warn"}}, "Expected 'limit' and"),
     ("min", {"kl.trace.max": {"limit": 1, "level": "x"}}, "error, warn"),
     ("index", ["1,b"], "whole number"),
+    ("max_increase", ["kl.trace.p95=-5%"], "--max-increase .*not negative"),
+    ("max_decrease", ["kl.trace.p95=much"], "finite number"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,6 +58,20 @@ class Destinations:
 
     def _is_rows(self, path: str) -> bool:
         return self.rows and path.lower().endswith(ROWS)
+
+
+def single_report(reports: Sequence[str], files: Sequence[str] | None) -> list[str]:
+    """Return the files to write, which hold one report.
+
+    Raises:
+        ConfigError: there are files to write and several reports.
+    """
+    if files and len(reports) > 1:
+        raise ConfigError(
+            f"'{files[0]}' cannot hold {len(reports)} reports",
+            next_step="Check one report at a time, or leave out -o",
+        )
+    return list(files or [])
 
 
 def render_as(report: Report, name: str, verbose: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,25 +15,64 @@ ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 
 
-@with_options(["max", "min", "max_skipped", "exit_zero"])
+GATE = ["max", "min", "baseline", "max_increase", "max_decrease"]
+
+
+@with_options([*GATE, "max_skipped", "exit_zero"])
 def check(
     reports: Annotated[
         list[str], typer.Argument(metavar="REPORT...", show_default=False)
     ],
     config: ConfigFile = None,
     json_: AsJson = False,
+    output: Outputs = None,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Hold saved reports against limits: those given, else those of the scan."""
+    from audit.cli.output import Destinations, single_report
     from audit.cli.terminal import emit, style
+    from audit.reports.baseline import with_baseline
     from audit.reports.checks import recheck, to_json, worst_code
     from audit.reports.json import read_report
     from audit.reports.table import render_checks
 
-    settings = configured(config, flags)
+    settings = with_baseline(configured(config, flags))
+    files = Destinations("", single_report(reports, output), rows=False)
     judged = {path: recheck(read_report(path), settings) for path in reports}
+    for report in judged.values():
+        files.deliver(report)
     emit(to_json(judged) if json_ else render_checks(judged, style()))
     raise typer.Exit(worst_code(report.exit_code for report in judged.values()))
+
+
+@with_options(["max_increase", "max_decrease", "exit_zero"])
+def diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
+    json_: AsJson = False,
+    verbose: Verbose = False,
+    **flags: Any,  # noqa: ANN401
+) -> None:
+    """Compare two reports on the same data, input by input.
+
+    Exits 1 only when a limit on a change fails (--max-increase, --max-decrease).
+    """
+    from audit.cli.terminal import emit, style
+    from audit.config import ScanConfig, override
+    from audit.reports import diff as shown
+    from audit.reports.baseline import change_limits
+    from audit.reports.compare import compare
+    from audit.reports.gate import judge
+    from audit.reports.json import read_report
+
+    before, after = read_report(old), read_report(new)
+    config = override(ScanConfig(), "command line", **flags)
+    limits = change_limits(config, before)
+    judged = judge(after, limits, after.data.n_skipped, config.exit_zero)
+    found = compare(before, after, (old, new))
+    text = shown.to_json if json_ else partial(shown.render, style=style(verbose))
+    emit(text(found, judged))
+    raise typer.Exit(judged.exit_code)
 
 
 def render(
@@ -109,4 +149,4 @@ def version(json_: AsJson = False) -> None:
     emit(text if json_ else f"robaudit {found['robaudit']}")
 
 
-COMMANDS = (check, render, show, explain, schema, version)
+COMMANDS = (check, diff, render, show, explain, schema, version)

@@ -21,7 +21,7 @@ Format = Annotated[
         "-f",
         "--format",
         metavar="FORMAT",
-        help="What stdout carries: table, json, md or github.",
+        help="What stdout carries: table, json, md, github, junit or sarif.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -31,7 +31,7 @@ Outputs = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write .json, .md, .csv, .npz or .parquet; may be given more than once.",
+        help="Write .json .md .xml (JUnit) .sarif .csv .npz .parquet; repeatable.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -84,9 +84,10 @@ def scan(
     """
     from audit.cli.output import Destinations
     from audit.cli.terminal import progress
+    from audit.reports.baseline import with_baseline
     from audit.reports.keys import check_config
 
-    settings = configured(config, flags)
+    settings = with_baseline(configured(config, flags))
     require(settings, "model", "data")
     check_config(settings)
     destinations = Destinations(format_, output or [], quiet, verbose)

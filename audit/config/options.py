@@ -156,6 +156,23 @@ OPTIONS: dict[str, Option] = {
         GATE,
         many=True,
     ),
+    "baseline": Option(
+        readers.text, "An older report, for limits on a change.", "REPORT", GATE
+    ),
+    "max_increase": Option(
+        readers.steps,
+        "Fail when a number grew by more, e.g. kl.gaussian.p95=5%.",
+        "KEY=STEP",
+        GATE,
+        many=True,
+    ),
+    "max_decrease": Option(
+        readers.steps,
+        "Fail when a number shrank by more, e.g. kl.radius.p05=5%.",
+        "KEY=STEP",
+        GATE,
+        many=True,
+    ),
     "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", "", GATE),
 }
 _MODEL_FIELDS = frozenset(field.name for field in fields(ModelConfig))

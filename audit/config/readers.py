@@ -234,6 +234,16 @@ def thresholds(op: str) -> Reader:
     return read
 
 
+@reader(type="object", additionalProperties={"type": ["string", "number"]})
+def steps(value: object) -> dict[str, str]:
+    """Read KEY -> how much a number may change: a share such as "5%", or an amount."""
+    found = {key: text(item).strip() for key, item in _items(value, "KEY=STEP")}
+    for step in found.values():
+        if finite(step.removesuffix("%")) < 0:
+            raise ValueError("expected a step that is not negative")
+    return found
+
+
 def _threshold(op: str, key: str, item: object) -> Threshold:
     if not isinstance(item, Mapping):
         return Threshold(key, op, finite(item))

@@ -107,6 +107,11 @@ class ScanConfig:
     """Bytes the numbers of one chunk may take."""
     workers: int = 1
     thresholds: tuple[Threshold, ...] = ()
+    baseline: str | None = None
+    """An older report, for limits on a change."""
+    max_increase: Mapping[str, str] = field(default_factory=dict)
+    """Key -> how much it may grow over the baseline, "5%" or an amount."""
+    max_decrease: Mapping[str, str] = field(default_factory=dict)
     max_skipped: int = 0
     exit_zero: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -20,9 +20,19 @@ FORMATS: Registry[Callable[[Report], str]] = Registry(
         "md": "audit.reports.markdown:render",
         "github": "audit.reports.markdown:render",
         "csv": "audit.reports.csv:render",
+        "junit": "audit.reports.junit:render",
+        "sarif": "audit.reports.sarif:render",
     },
 )
-SUFFIXES = {".json": "json", ".md": "md", ".csv": "csv", ".txt": "table"}
+SUFFIXES = {
+    ".sarif.json": "sarif",
+    ".sarif": "sarif",
+    ".json": "json",
+    ".md": "md",
+    ".csv": "csv",
+    ".xml": "junit",
+    ".txt": "table",
+}
 ROWS = (".npz", ".parquet", ".csv")
 """Files that hold every column of every input, written while a scan runs."""
 

@@ -85,7 +85,8 @@ def fingerprint(measured: Measured, config: ScanConfig) -> str:
 
     Reports with equal fingerprints measured the same thing; limits do not count.
     """
-    ignored = ("model", "data", "max", "min", "max_skipped", "exit_zero")
+    gate = ("max", "min", "baseline", "max_increase", "max_decrease")
+    ignored = ("model", "data", "max_skipped", "exit_zero", *gate)
     options = {name: s.value for name, s in settings(config).items()}
     parts = {
         "model": [file.sha256 for file in measured.model.files],

@@ -59,7 +59,7 @@ def check(report: Report, threshold: Threshold) -> Check:
     """Hold one limit against the report."""
     divergence, quantity, statistic = split_key(threshold.key)
     nothing = report.data.n_audited == 0
-    summary = EMPTY if nothing else _find(report, threshold.key, divergence, quantity)
+    summary = EMPTY if nothing else find(report, threshold.key, divergence, quantity)
     value: float | None = getattr(summary, statistic)
     interval: Interval = getattr(summary.ci95, statistic, None)
     upper = threshold.op == "<="
@@ -107,7 +107,12 @@ def _verdict(checks: Iterable[Check]) -> Verdict:
     return "pass" if deciding and all(one.holds for one in deciding) else "none"
 
 
-def _find(report: Report, key: str, divergence: str, quantity: str) -> Summary:
+def find(report: Report, key: str, divergence: str, quantity: str) -> Summary:
+    """Return the summary a key speaks of.
+
+    Raises:
+        ConfigError: the report has none; the message names the nearest.
+    """
     if divergence not in report.divergences:
         _refuse(key, "divergences", divergence, report.divergences)
     summary = report.divergences[divergence].summary

@@ -51,7 +51,7 @@ def render_checks(reports: Mapping[str, Report], style: Style) -> str:
     parts: list[RenderableType] = []
     for path, report in reports.items():
         parts += [Text(printable(path), "bold")] if len(reports) > 1 else []
-        parts += _verdict(report)
+        parts += verdict_lines(report)
     return print_all(iter(parts), style)
 
 
@@ -88,10 +88,11 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _section("Skipped", _skipped(report))
     yield from _section("Warnings", [w.message for w in report.warnings])
     yield Text()
-    yield from _verdict(report)
+    yield from verdict_lines(report)
 
 
-def _verdict(report: Report) -> Iterator[RenderableType]:
+def verdict_lines(report: Report) -> Iterator[RenderableType]:
+    """Yield a line for each check, and the verdict."""
     yield from map(_check, report.checks)
     colour = {"pass": "bold green", "fail": "bold red"}.get(report.verdict, "bold")
     yield Text(reading.verdict_line(report), colour)

@@ -1,0 +1,85 @@
+"""What CI servers read: JUnit for the test view, SARIF for the code view."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+
+from audit.reports import junit, sarif
+from reports.synthetic import EIGENVALUES, LIMITS, limit, report_of
+
+IN_FILE = replace(LIMITS[0], source="ci/my robaudit.yaml:12")
+
+
+def cases(report):
+    suite = ElementTree.fromstring(junit.render(report))[0]
+    return suite, {case.get("name"): case for case in suite}
+
+
+def test_junit_has_a_case_for_each_limit(gated):
+    suite, found = cases(gated)
+    assert suite.get("name") == "models/[old]/net.onnx"
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == (
+        "4",
+        "1",
+        "0",
+    )
+    failure = found["kl.gaussian.p95 <= 0.05"].find("failure")
+    assert failure.get("message") == "kl.gaussian.p95 = 0.24 > 0.05; 2 beyond it: 6, 5"
+    assert "(set by --kl.gaussian.p95)" in failure.text
+    assert found["kl.radius.min >= 0.1"].find("failure") is None
+    warned = found["quantile.trace.mean <= 2.5"].find("system-out").text
+    assert warned.startswith("warning: quantile.trace.mean = 2.77 > 2.5")
+
+
+def test_junit_of_an_incomplete_audit_is_red():
+    suite, found = cases(report_of(EIGENVALUES, max_skipped=0))
+    error = found["audit is complete"].find("error")
+    assert error.get("message") == "6 inputs audited, 1 skipped"
+    assert error.text == "input 'x' holds nan at [2]"
+    assert suite.get("errors") == "1"
+    _, found = cases(report_of(np.array([]), limit("kl.trace.max", "<=", 1.0)))
+    assert found["audit is complete"].find("error") is not None
+    assert found["kl.trace.max <= 1"].find("error").get("type") == "unmeasured"
+
+
+def test_junit_without_limits_still_has_a_case(report):
+    suite, found = cases(report)
+    assert list(found) == ["audit is complete"]
+    assert suite.get("failures") == "0"
+
+
+def test_junit_stays_xml_whatever_the_names():
+    hostile = limit("kl.gaussian.p95", "<=", 0.05)
+    report = report_of(EIGENVALUES, replace(hostile, source='<&"\x00>.yaml:1'))
+    assert '<&"�>.yaml:1' in "".join(cases(report)[0].itertext())
+
+
+def test_sarif_points_at_the_line_of_the_limit():
+    run = json.loads(sarif.render(report_of(EIGENVALUES, IN_FILE, *LIMITS[1:])))[
+        "runs"
+    ][0]
+    failed, warned = run["results"]
+    where = failed["locations"][0]["physicalLocation"]
+    assert where["artifactLocation"]["uri"] == "ci/my%20robaudit.yaml"
+    assert where["region"]["startLine"] == 12
+    assert failed["level"] == "error"
+    assert failed["message"]["text"].startswith("fail: kl.gaussian.p95 = 0.24 > 0.05")
+    assert warned["level"] == "warning"
+    assert warned["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == (
+        "models/%5Bold%5D/net.onnx"
+    )
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == [
+        "kl.gaussian.p95",
+        "quantile.trace.mean",
+    ]
+
+
+def test_sarif_tells_skipped_inputs_and_the_exit_code(report):
+    run = json.loads(sarif.render(report))["runs"][0]
+    (invocation,) = run["invocations"]
+    assert invocation["exitCode"] == 0
+    note = invocation["toolExecutionNotifications"][0]["message"]["text"]
+    assert note == "input 0: input 'x' holds nan at [2]"
+    assert run["results"] == []
