@@ -88,29 +88,26 @@ def measure(
     padded[len(index) :] = index[-1]
     x, held = model.rows(padded)
     phi, jacobian = model.density.parameter_map.linearize(x, held)
-    phi, entries = phi[: len(index)], jacobian.dense()[: len(index)]
-    skipped = skip_reasons(model, index, phi, entries)
-    keep = np.array([i not in skipped for i in index.tolist()], dtype=bool)
-    chunk = Chunk(index[keep], skipped=sorted(skipped.items()))
-    if keep.any():
-        rows = torch.from_numpy(np.flatnonzero(keep)).to(phi.device)
-        framed = questions.frame.pull(Matrix(entries[rows]))
-        answer(
-            Point(chunk.index, model.density.family, phi[rows], framed),
-            questions,
-            chunk,
-        )
+    phi, rows = phi[: len(index)], Matrix(jacobian.dense()[: len(index)])
+    skipped = skip_reasons(model, index, phi, rows)
+    if skipped:
+        keep = np.array([i not in skipped for i in index.tolist()], dtype=bool)
+        kept = torch.from_numpy(np.flatnonzero(keep)).to(phi.device)
+        index, phi, rows = index[keep], phi[kept], Matrix(rows.entries[kept])
+    chunk = Chunk(index, skipped=sorted(skipped.items()))
+    if len(index):
+        framed = questions.frame.pull(rows)
+        answer(Point(index, model.density.family, phi, framed), questions, chunk)
     return chunk
 
 
 def skip_reasons(
-    model: OpenModel, index: NDArray[np.int64], phi: Tensor, jacobian: Tensor
+    model: OpenModel, index: NDArray[np.int64], phi: Tensor, jacobian: Matrix
 ) -> dict[int, str]:
     """Return input index -> why it cannot be measured."""
     reasons: dict[int, str] = {}
-    gradient = {
-        "the gradient is not finite": ~torch.isfinite(jacobian).flatten(1).all(dim=1)
-    }
+    squares = jacobian.gram().diagonal(dim1=1, dim2=2)
+    gradient = {"the gradient is not finite": ~torch.isfinite(squares).all(dim=1)}
     for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
         for i in index[rows.cpu().numpy()].tolist():
             reasons.setdefault(i, reason)

@@ -24,8 +24,8 @@ from audit.measure import Questions
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel, open_model
 
-_BLOCK_BYTES = 2**20  # of Jacobians in one block: about a second-level cache
-_BLOCK_ROWS = 256
+_BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
+_BLOCK_ROWS = 512
 _DEFAULTS = ("kl", "quantile")
 
 

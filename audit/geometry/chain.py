@@ -14,17 +14,19 @@ not.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.exact import gram_eigenvalues
+from audit.linalg.operators import Product, Sampled
 from audit.linalg.sampled import compact_root
 
 
 def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
     """Return every factor of the chain [N] for a form with root B J and trace tr G."""
-    model = _eigenvalues(root.outer)
-    mapped = _descending(root.inner.gram())
+    outer = root.outer
+    if isinstance(outer, Sampled):
+        outer = compact_root(outer.entries)
+    model, mapped = gram_eigenvalues(outer), gram_eigenvalues(root.inner)
     count = min(model.shape[1], mapped.shape[1])
     von_neumann = (model[:, :count] * mapped[:, :count]).sum(dim=1)
     jacobian_norm = mapped.sum(dim=1)
@@ -37,17 +39,3 @@ def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
         "von_neumann": von_neumann,
         "alignment": trace / von_neumann,
     }
-
-
-def _eigenvalues(root: LinearOperator) -> Tensor:
-    """Return the eigenvalues of F = BᵀB, which are those of BBᵀ and zeros."""
-    if isinstance(root, Sampled):
-        root = compact_root(root.entries)
-    return _descending(root.gram())
-
-
-def _descending(matrix: Tensor) -> Tensor:
-    finite = torch.isfinite(matrix).all(dim=-1).all(dim=-1)[:, None]
-    safe = torch.where(finite.unsqueeze(-1), matrix, 0.0)
-    values = torch.linalg.eigvalsh(safe).flip(-1).clamp_min(0)
-    return torch.where(finite, values, torch.nan)

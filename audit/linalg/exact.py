@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator
+from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
 from audit.linalg.spectrum import Estimate, Spectrum
 
 _ROUNDING = 1e-13  # of λ_max and of each unit of the matrix side
@@ -45,21 +45,55 @@ def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
     """
     length = vectors.norm(dim=1, keepdim=True)
     peak = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
-    sign = torch.where(peak < 0, -1.0, 1.0).to(vectors.dtype)
     keep = meaningful.unsqueeze(1) & (length > 0)
-    return torch.where(keep, vectors * sign / length, torch.zeros_like(vectors))
+    factor = torch.where(keep, torch.where(peak < 0, -1.0, 1.0) / length, 0.0)
+    return vectors * factor
 
 
-def descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues [N, m], the largest first, and vectors [N, m, m].
+def descending(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues [N, m] of A Aᵀ or AᵀA, the largest first, and vectors.
 
     A matrix that is not finite gets NaN: LAPACK would refuse the whole batch.
     """
-    finite = torch.isfinite(matrix).all(dim=-1).all(dim=-1)
-    safe = torch.where(finite[:, None, None], matrix, 0.0)
+    finite, safe = _finite(gram)
     eigenvalues, vectors = torch.linalg.eigh(safe)
-    eigenvalues = torch.where(finite[:, None], eigenvalues, torch.nan)
-    return eigenvalues.flip(-1), vectors.flip(-1)
+    return _masked(eigenvalues, finite).flip(-1), vectors.flip(-1)
+
+
+def _finite(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which matrices are finite [N, 1], and all with the others set to zero.
+
+    |g_ij|² ≤ g_ii g_jj, so the diagonal tells.
+    """
+    finite = torch.isfinite(gram.diagonal(dim1=1, dim2=2)).all(dim=1, keepdim=True)
+    if bool(finite.all()):
+        return finite, gram
+    return finite, torch.where(finite.unsqueeze(-1), gram, 0.0)
+
+
+def _masked(values: Tensor, finite: Tensor) -> Tensor:
+    return values if bool(finite.all()) else torch.where(finite, values, torch.nan)
+
+
+def gram_eigenvalues(root: LinearOperator) -> Tensor:
+    """Return the eigenvalues of A Aᵀ alone [N, r], the largest first.
+
+    Those of AᵀA are the same and zeros. Structure is used where there is one.
+    """
+    match root:
+        case Diagonal(entries):
+            return entries.square().sort(dim=1, descending=True).values
+        case CoordinateBlocks(blocks):
+            values = _eigenvalues(blocks @ blocks.mT).flatten(1)
+            return values.sort(dim=1, descending=True).values
+        case _:
+            return _eigenvalues(root.gram()).flip(-1)
+
+
+def _eigenvalues(gram: Tensor) -> Tensor:
+    finite, safe = _finite(gram.reshape(-1, *gram.shape[-2:]))
+    values = torch.linalg.eigvalsh(safe).clamp_min(0)
+    return _masked(values, finite).reshape(gram.shape[:-1])
 
 
 def _clean(eigenvalues: Tensor) -> Tensor:

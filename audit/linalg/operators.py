@@ -54,8 +54,8 @@ class Matrix:
         return self.entries @ vectors
 
     def rmatmat(self, vectors: Tensor) -> Tensor:
-        """Return Aᵀ U."""
-        return self.entries.mT @ vectors
+        """Return Aᵀ U, as (Uᵀ A)ᵀ: A is read along its rows."""
+        return (vectors.mT @ self.entries).mT
 
     def dense(self) -> Tensor:
         """Return the entries."""

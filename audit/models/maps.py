@@ -37,11 +37,11 @@ class ReverseJacobian:
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """Return J V, by the stored Jacobian."""
-        return self.dense() @ vectors
+        return self._matrix.matmat(vectors)
 
     def rmatmat(self, vectors: Tensor) -> Tensor:
         """Return Jᵀ U, by the stored Jacobian."""
-        return self.dense().mT @ vectors
+        return self._matrix.rmatmat(vectors)
 
     def dense(self) -> Tensor:
         """Return J [N, p, d] in float64, by p backward passes done once."""
@@ -53,14 +53,18 @@ class ReverseJacobian:
 
     @cached_property
     def _matrix(self) -> Matrix:
-        rows = [self._row(j) for j in range(self.phi.shape[1])]
-        return Matrix(torch.stack(rows, dim=1).double())
-
-    def _row(self, j: int) -> Tensor:
-        (gradient,) = torch.autograd.grad(
-            self.phi[:, j].sum(), self.x, retain_graph=True, allow_unused=True
-        )
-        return torch.zeros_like(self.x) if gradient is None else gradient
+        entries = self.x.new_empty(self.shape, dtype=torch.float64)
+        axes = torch.eye(self.phi.shape[1], device=self.x.device, dtype=self.phi.dtype)
+        for j, axis in enumerate(axes):
+            (gradient,) = torch.autograd.grad(
+                self.phi,
+                self.x,
+                axis.expand_as(self.phi),
+                retain_graph=True,
+                allow_unused=True,
+            )
+            entries[:, j] = 0.0 if gradient is None else gradient
+        return Matrix(entries)
 
 
 @dataclass(frozen=True)
