@@ -1,0 +1,157 @@
+"""Imports fall, no circles, and the paper side is light: read from the source."""
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import audit
+
+ROOT = Path(audit.__file__).parent
+FLOORS = (
+    ("errors", "audit"),
+    ("registry", "linalg"),
+    ("config", "inputs", "families", "attacks"),
+    ("density", "geometry", "reports"),
+    ("models",),
+    ("measure",),
+    ("verification", "preparation", "selection"),
+    ("collection", "records", "engines", "inspection"),
+    ("scan",),
+    ("cli",),
+    ("__main__",),
+)
+PAPER = ("cli", "config", "registry", "reports", "errors", "inputs")
+HEAVY = {"torch", "onnx", "onnxruntime"}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module):
+    return module.split(".")[1] if "." in module else module
+
+
+class Imports(ast.NodeVisitor):
+    """Everything a module imports: when it is loaded, and at all."""
+
+    def __init__(self, path):
+        self.loaded, self.all, self._depth = set(), set(), 0
+        self.visit(ast.parse(path.read_text(encoding="utf-8")))
+
+    def visit_If(self, node):
+        typed = "TYPE_CHECKING" in ast.dump(node.test)
+        self._depth += typed
+        self.generic_visit(node)
+        self._depth -= typed
+
+    def visit_FunctionDef(self, node):
+        self._depth += 1
+        self.generic_visit(node)
+        self._depth -= 1
+
+    def visit_Import(self, node):
+        for alias in node.names:
+            self._add(alias.name)
+
+    def visit_ImportFrom(self, node):
+        assert node.level == 0, "relative imports hide the floor"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            self._add(inner if inner in MODULES else node.module)
+
+    def _add(self, name):
+        self.all.add(name)
+        if not self._depth:
+            self.loaded.add(name)
+
+
+FOUND = {name: Imports(path) for name, path in MODULES.items()}
+each_module = pytest.mark.parametrize("name", sorted(MODULES))
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(name) for name in MODULES} <= set(FLOOR)
+
+
+@each_module
+def test_imports_fall(name):
+    room = room_of(name)
+    for imported in FOUND[name].all & set(MODULES):
+        other = room_of(imported)
+        if other == room or imported == "audit":
+            continue
+        assert FLOOR[other] < FLOOR[room], f"{name} imports {imported} from above"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {name: found.loaded & set(MODULES) for name, found in FOUND.items()}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+    assert set(order) == set(MODULES)
+
+
+def test_no_two_rooms_import_each_other():
+    rooms = {room_of(name): set() for name in MODULES}
+    for name, found in FOUND.items():
+        below = {room_of(other) for other in found.all & set(MODULES)}
+        rooms[room_of(name)] |= below - {room_of(name)}
+    assert list(TopologicalSorter(rooms).static_order())
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if room_of(n) in PAPER])
+def test_the_paper_side_never_imports_a_heavy_library(name):
+    found = {module.partition(".")[0] for module in FOUND[name].loaded}
+    assert not found & HEAVY
+
+
+def modules_after(statement):
+    script = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import audit.cli",
+        "import audit.config",
+        "import audit.reports, audit.reports.json, audit.reports.gate",
+        "import audit.inputs",
+    ],
+)
+def test_the_paper_side_leaves_torch_out_of_a_process(statement):
+    loaded = modules_after(statement)
+    assert statement.split()[1].rstrip(",") in loaded
+    assert not {module.partition(".")[0] for module in loaded} & HEAVY
+
+
+def test_help_of_the_command_line_needs_no_numpy():
+    assert "numpy" not in modules_after("import audit.cli")
+
+
+def test_linear_algebra_knows_no_statistics():
+    for name, found in FOUND.items():
+        if room_of(name) == "linalg":
+            rooms = {room_of(other) for other in found.all & set(MODULES)}
+            assert rooms <= {"linalg"}
+
+
+def test_the_onnx_importer_is_usable_alone():
+    for name, found in FOUND.items():
+        if name.startswith("audit.models.onnx."):
+            for other in found.all & set(MODULES):
+                assert other.startswith(("audit.models.onnx", "audit.errors"))
