@@ -23,9 +23,11 @@ from audit.inputs import Inputs
 from audit.measure import Questions
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel, open_model
+from audit.selection import select_rows
 
 _BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
 _BLOCK_ROWS = 512
+_COPIES = 4  # of a block's Jacobians that live at the same time
 _DEFAULTS = ("kl", "quantile")
 
 
@@ -45,6 +47,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     Raises:
         AuditError: one of its kinds, for whatever is wrong with model, data or options.
     """
+    _refuse_unbuilt(config)
     attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
     for text in config.divergences:
         build_divergence(text)
@@ -60,14 +63,45 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
         config.seed,
         keep_directions,
     )
-    return Prepared(model, questions, _block_rows(model), notes)
+    rows, _ = select_rows(config, model.inputs.n)
+    return Prepared(model, questions, _block_rows(config, model, len(rows)), notes)
 
 
-def _block_rows(model: OpenModel) -> int:
-    """Return a power of two that keeps a block's Jacobians within the cache."""
-    floats = model.density.family.size * model.density.d
-    rows = max(1, _BLOCK_BYTES // (8 * floats))
-    return int(min(_BLOCK_ROWS, 2 ** (rows.bit_length() - 1)))
+def _block_rows(config: ScanConfig, model: OpenModel, total: int) -> int:
+    """Return a power of two that keeps a block's Jacobians within the cache.
+
+    It depends on the model, the selection and --memory alone: not on the batch size.
+
+    Raises:
+        ConfigError: the Jacobian of a single input is larger than --memory.
+    """
+    row = 8 * model.density.family.size * model.density.d
+    most = config.memory // (_COPIES * row)
+    if most < 1:
+        raise ConfigError(
+            f"One input's Jacobian is {model.density.family.size} × {model.density.d} "
+            f"numbers; with its copies {_COPIES * row / 2**30:.1f} GiB",
+            f"--memory allows {config.memory / 2**30:.1f} GiB",
+            "Raise --memory, or audit fewer features with --mask",
+        )
+    rows = min(max(1, _BLOCK_BYTES // row), most, _BLOCK_ROWS, total)
+    return int(2 ** (rows.bit_length() - 1))
+
+
+def _refuse_unbuilt(config: ScanConfig) -> None:
+    """Refuse options of contracts and methods that this version does not have.
+
+    Raises:
+        ConfigError: one of them was given; it must not be ignored in silence.
+    """
+    for name in ("target", "noise", "sampler", "draws", "input_layout"):
+        if getattr(config.model, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} was given",
+                "It belongs to the contracts density and transport; this version "
+                "audits files whose outputs are the parameters of a family",
+                "Leave it out, and pass --family and --param",
+            )
 
 
 def _divergences(config: ScanConfig, model: OpenModel) -> tuple[Divergence, ...]:

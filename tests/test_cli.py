@@ -97,7 +97,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "draws_per_input": "99",
         "seed": "5",
         "dtype": "float64",
-        "method": "lanczos",
+        "method": "exact",
         "verify": "0",
         "limit": "11",
         "sample": "12",
@@ -495,3 +495,15 @@ def test_check_writes_what_ci_servers_read(run, saved, tmp_path):
     assert "<testsuites" in (tmp_path / "r.junit.xml").read_text()
     assert json.loads((tmp_path / "r.sarif").read_text())["version"] == "2.1.0"
     assert "cannot hold 2 reports" in run("check", saved, saved, "-o", "r.xml").stderr
+
+
+def test_init_writes_a_file_that_check_obeys(run, saved, tmp_path):
+    result = run("init", "--from", saved, "--margin", "10%")
+    assert (result.exit_code, result.stdout) == (0, "Wrote robaudit.yaml\n")
+    checked = run("check", saved)
+    assert checked.exit_code == 0
+    assert "✓ kl.gaussian.p95 = 0.24 <= 0.264" in checked.stdout
+    again = run("init")
+    assert again.exit_code == 2
+    assert "Add --force" in again.stderr
+    assert run("init", "--force").exit_code == 0

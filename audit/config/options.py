@@ -117,8 +117,8 @@ OPTIONS: dict[str, Option] = {
         ESTIMATOR,
     ),
     "method": Option(
-        readers.choice("auto", "exact", "lanczos"),
-        "Eigen-solver: auto, exact or lanczos.",
+        readers.choice("auto", "exact", "finite-difference"),
+        "Derivatives: auto or exact (reverse mode), or finite-difference.",
         "METHOD",
         ESTIMATOR,
     ),
