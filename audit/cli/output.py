@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.cli.terminal import emit, style
@@ -58,6 +59,18 @@ class Destinations:
 
     def _is_rows(self, path: str) -> bool:
         return self.rows and path.lower().endswith(ROWS)
+
+
+def write_new(path: str, text: str, force: bool) -> None:
+    """Write a file that does not exist yet, or any with `force`.
+
+    Raises:
+        ConfigError: it exists.
+    """
+    if Path(path).exists() and not force:
+        raise ConfigError(f"'{path}' exists", next_step="Add --force to overwrite it")
+    check_writable(path)
+    write_text(path, text)
 
 
 def single_report(reports: Sequence[str], files: Sequence[str] | None) -> list[str]:

@@ -107,6 +107,37 @@ def show(
         emit(single.render(found, index, style()))
 
 
+def init(
+    report: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="REPORT",
+            help="Take settings and limits from a report.",
+            show_default=False,
+        ),
+    ] = None,
+    margin: Annotated[
+        str, typer.Option(metavar="SHARE", help="How much worse a number may get.")
+    ] = "25%",
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write.")
+    ] = "robaudit.yaml",
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite.", show_default=False)
+    ] = False,
+) -> None:
+    """Write a commented robaudit.yaml, with limits if a report is given."""
+    from audit.cli.output import write_new
+    from audit.cli.terminal import emit
+    from audit.reports.json import read_report
+    from audit.reports.starter import read_margin, starter
+
+    found = read_report(report) if report else None
+    write_new(output, starter(found, read_margin(margin)), force)
+    emit(f"Wrote {output}")
+
+
 def explain(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", show_default=False)
@@ -149,4 +180,4 @@ def version(json_: AsJson = False) -> None:
     emit(text if json_ else f"robaudit {found['robaudit']}")
 
 
-COMMANDS = (check, diff, render, show, explain, schema, version)
+COMMANDS = (check, diff, render, show, init, explain, schema, version)

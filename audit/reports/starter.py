@@ -1,0 +1,127 @@
+"""A first `robaudit.yaml`: every option with its meaning, and limits from a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from audit.config import ScanConfig
+from audit.config.options import OPTIONS
+from audit.errors import ConfigError
+from audit.reports import reading
+from audit.reports.build import settings
+from audit.reports.report import Report
+
+_HEAD = """\
+# Settings of robaudit. The command line and ROBAUDIT_* variables win over this file.
+# `robaudit explain NAME` explains every quantity; `robaudit schema config` is the
+# JSON Schema of this file.
+"""
+
+
+def starter(report: Report | None = None, margin: float = 0.25) -> str:
+    """Return a commented configuration file.
+
+    Args:
+        report: the scan to repeat; its settings are set, and its numbers give limits.
+        margin: how much worse than the report a number may be, as a share.
+    """
+    given = _given(report, margin) if report else {}
+    return _HEAD + "\n".join(_lines(given)) + "\n"
+
+
+def read_margin(text: str) -> float:
+    """Read "25%" or "0.25" as a share.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    try:
+        share = float(text.rstrip("% ")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share < 1:
+        raise ConfigError(f"--margin is {text}", "Expected a share, 0% to 99%")
+    return share
+
+
+def _given(report: Report, margin: float) -> dict[str, Any]:
+    """Return the options a report sets, and limits on its numbers."""
+    kept = {
+        name: setting.value
+        for name, setting in report.config.items()
+        if setting.origin != "default" and name in OPTIONS and setting.value is not None
+    }
+    key = report.config.get("condition_key")
+    if key and key.value and "condition" in kept:
+        kept["condition"] = f"{kept['condition']}={key.value}"
+    for name in ("baseline", "max_increase", "max_decrease", "exit_zero"):
+        kept.pop(name, None)
+    return kept | {
+        "model": report.config["model"].value,
+        "data": report.config["data"].value,
+        "max_skipped": report.data.n_skipped,
+        "max": dict(_ceilings(report, margin)),
+        "min": dict(_floors(report, margin)),
+    }
+
+
+def _ceilings(report: Report, margin: float) -> Iterator[tuple[str, float]]:
+    for name in report.ranked:
+        for label in reading.attack_labels(report):
+            summary = report.divergences[name].summary.get(label)
+            if summary and summary.p95 is not None:
+                yield f"{name}.{label}.p95", _round_up(summary.p95 * (1 + margin))
+
+
+def _floors(report: Report, margin: float) -> Iterator[tuple[str, float]]:
+    for name in report.ranked:
+        summary = report.divergences[name].summary.get("radius")
+        if summary and summary.p05 is not None:
+            yield f"{name}.radius.p05", -_round_up(-summary.p05 * (1 - margin))
+
+
+def _round_up(value: float) -> float:
+    """Return the next number with three significant digits: 0.2341 -> 0.235."""
+    if value == 0:
+        return 0.0
+    places = 2 - math.floor(math.log10(abs(value)))
+    return round(math.ceil(round(value * 10**places, 6)) / 10**places, max(places, 0))
+
+
+def _lines(given: dict[str, Any]) -> Iterator[str]:
+    for panel in dict.fromkeys(option.panel for option in OPTIONS.values()):
+        yield from ("", f"# {panel}", "")
+        for name, option in OPTIONS.items():
+            if option.panel == panel:
+                yield f"# {option.meaning}"
+                yield from _setting(name, given)
+
+
+def _setting(name: str, given: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of one option; a default is a comment."""
+    if name not in given:
+        yield f"# {name}: {_flow(_default(name))}".rstrip()
+    elif isinstance(given[name], dict) and given[name]:
+        yield f"{name}:"
+        yield from (f"  {_flow(key)}: {_flow(v)}" for key, v in given[name].items())
+    else:
+        yield f"{name}: {_flow(given[name])}"
+
+
+def _default(name: str) -> object:
+    config = ScanConfig()
+    found = settings(config).get(name)
+    part = config.model if hasattr(config.model, name) else config
+    return found.value if found else getattr(part, name, None)
+
+
+def _flow(value: object) -> str:
+    """Return a value as YAML on one line; nothing for None."""
+    if value is None:
+        return ""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    return text.removesuffix("\n").removesuffix("...").removesuffix("\n")
