@@ -19,6 +19,7 @@ from audit.families.inversion import quantile_distance
 from audit.families.lines import REAL, Chart
 from audit.families.univariate import Parameters, Univariate
 
+STAND_IN = 4.0  # a value that every parameter may have
 HEAVY = 0.1  # a tail x^-(2 + this) holds 1e-20 of the variance beyond 1e200
 
 
@@ -57,7 +58,7 @@ class Continuous(Univariate):
 
     def transport(self, parameters: Parameters) -> Tensor:
         """Return E[∂T ∂Tᵀ] [..., q, q] by quadrature; infinite without variance."""
-        rows, shape = _rows(parameters)
+        rows, shape = _rows(self.resolvable(parameters))
         tensor = _shaped(quadrature.transport_tensor(self, rows), shape)
         return self.unless_infinite(parameters, tensor)
 
@@ -76,7 +77,8 @@ class Continuous(Univariate):
 
         NaN where it hangs on a tail that is too heavy for that.
         """
-        (rows, shape), (others, _) = _rows(left), _rows(right)
+        pair = self.resolvable(left), self.resolvable(right)
+        (rows, shape), (others, _) = map(_rows, pair)
         distance = _shaped(quantile_distance(self, rows, others), shape)
         for index in (self.tail_index(left), self.tail_index(right)):
             if index is not None:
@@ -107,7 +109,19 @@ class Continuous(Univariate):
         index = self.tail_index(parameters)
         if index is None:
             return tensor
-        return tensor.masked_fill((index <= 2)[..., None, None], torch.inf)
+        unknown = index <= self.least_index
+        return tensor.masked_fill(unknown[..., None, None], torch.inf)
+
+    def resolvable(self, parameters: Parameters) -> Parameters:
+        """Return the parameters, with some other law where the variance is unknown.
+
+        Its tails would cost thousands of panels, for an answer that is not used.
+        """
+        index = self.tail_index(parameters)
+        if index is None:
+            return parameters
+        unknown = index <= self.least_index
+        return tuple(value.masked_fill(unknown, STAND_IN) for value in parameters)
 
     def _divergence(
         self, left: Parameters, right: Parameters, integrand: Integrand

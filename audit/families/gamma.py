@@ -106,6 +106,8 @@ class Gamma(Continuous):
 class InverseGamma(Gamma):
     """Inverse gamma coordinates, 1/θ ~ Gamma; `rate` in units of θ."""
 
+    least_index = 2.04
+
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the inverse gamma law."""
         concentration, rate = parameters
@@ -125,7 +127,7 @@ class InverseGamma(Gamma):
         return super().score(-y, rows)
 
     def transport(self, parameters: Parameters) -> Tensor:
-        """Return closed forms, and β² g(α) by quadrature; infinite for α ≤ 2."""
+        """Return closed forms and β² g(α); infinite for α ≤ `least_index`."""
         concentration, rate = parameters
         shape = Continuous.transport(self, (concentration, torch.ones_like(rate)))
         poles = (concentration - 1) * (concentration - 2)

@@ -9,13 +9,16 @@ of C', kept inside a bracket. Levels above the median are counted from the top, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from audit.families.lines import Line, by_chunks, panels_of
 from audit.families.panels import Panels
 
-NEWTON_STEPS = 40
+NEWTON_STEPS = 40  # at most
+CONVERGED = 4e-15  # of a panel's half width
 
 
 def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
@@ -56,32 +59,61 @@ def invert(panels: Panels, density: Tensor, below: Tensor, above: Tensor) -> Ten
     )
     low = below < above
     index = torch.where(low, from_below, from_above).clamp(0, mass.shape[-1] - 1)
-    target = torch.where(
-        low, below - under.gather(-1, index), over.gather(-1, index) - above
+    place = Place(
+        torch.where(low, below, above) / half_of(panels, index),
+        torch.where(low, under.gather(-1, index), over.gather(-1, index))
+        / half_of(panels, index),
+        torch.where(low, 1.0, -1.0).to(below),
     )
-    return _inside(panels, expansion, index, target)
+    return _inside(panels, expansion, index, place)
 
 
-def _inside(panels: Panels, expansion: Tensor, index: Tensor, target: Tensor) -> Tensor:
-    """Solve ∫ density = target from the left edge of panel `index` [M, K]."""
+@dataclass(frozen=True)
+class Place:
+    """What is looked for in a panel, in units of its half width, each [M, K].
+
+    Args:
+        goal: the mass in the tail beyond the place, on the side it is counted from.
+        base: that mass at the panel's left edge.
+        sign: 1 where it is counted from below, and grows with the place; −1 else.
+    """
+
+    goal: Tensor
+    base: Tensor
+    sign: Tensor
+
+
+def half_of(panels: Panels, index: Tensor) -> Tensor:
+    """Return the half widths [M, K] of the panels `index`."""
+    return panels.half_widths.squeeze(-1).gather(-1, index)
+
+
+def _inside(panels: Panels, expansion: Tensor, index: Tensor, at: Place) -> Tensor:
+    """Solve for the place in panel `index` [M, K] by Newton's method on the logarithm.
+
+    A tail is close to exponential within a panel, so the logarithm of its mass is
+    close to linear.
+    """
     order = expansion.shape[-1]
     coefficients = expansion.gather(1, index.unsqueeze(-1).expand(-1, -1, order))
-    half = panels.half_widths.squeeze(-1).gather(-1, index)
-    target = target / half
-    low, high = -torch.ones_like(target), torch.ones_like(target)
-    place = torch.zeros_like(target)
+    one = torch.ones_like(at.goal)
+    before_panel = at.sign * (at.base - at.goal) >= 0
+    whole = at.base + at.sign * _legendre(coefficients, one)[1]
+    after_panel = at.sign * (whole - at.goal) <= 0
+    low, high = torch.where(after_panel, one, -one), torch.where(before_panel, -one, one)
+    place = (low + high) / 2
     for _ in range(NEWTON_STEPS):
         density, integral = _legendre(coefficients, place)
-        error = integral - target
-        low, high = (
-            torch.where(error < 0, place, low),
-            torch.where(error < 0, high, place),
-        )
-        step = place - error / density
+        mass = at.base + at.sign * integral
+        short = at.sign * (mass - at.goal) < 0
+        low, high = torch.where(short, place, low), torch.where(short, high, place)
+        step = place - at.sign * (mass / at.goal).log() * mass / density
         inside = (step > low) & (step < high)
-        place = torch.where(inside, step, (low + high) / 2)
+        before, place = place, torch.where(inside, step, (low + high) / 2)
+        if bool(((place - before).abs() <= CONVERGED).all()):
+            break
     left = panels.edges[:, :-1].gather(-1, index)
-    return left + half * (1 + place)
+    return left + half_of(panels, index) * (1 + place)
 
 
 def _legendre(coefficients: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch.nn.functional import logsigmoid
 
 from audit.families.panels import ORDER, Panels, graded_edges, tail_reach
 
-CHUNK = 3_000_000  # numbers [laws, nodes, parameters] at once
+CHUNK = 1_500_000  # numbers [laws, nodes, parameters] at once
 PANELS = 36  # around one bulk, about
 LONGEST = 1e150  # of a tail, in y
 

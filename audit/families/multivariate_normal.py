@@ -340,8 +340,11 @@ def _symmetric_norm(x: Tensor) -> Tensor:
     """Return entries [..., n(n+1)/2] of a symmetric matrix, keeping ‖x‖_F."""
     n = x.shape[-1]
     i, j = torch.tril_indices(n, n)
-    weight = torch.where(i == j, 1.0, math.sqrt(2)).to(x)
-    return x[..., i, j] * weight
+    entries = x[..., i, j]
+    weight = torch.full_like(entries, math.sqrt(2)).masked_fill(
+        (i == j).to(x.device), 1.0
+    )
+    return entries * weight
 
 
 def _inverse_tril(precision: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ by hand: (ν+1)/2ν³ − (ν+5)/(2ν(ν+1)(ν+3)) = (7ν+3)/(2ν³(ν+1)(ν+3))
 log density and score are written in w = z²/ν.
 
 Close above ν = 2 the second moment hangs on tails beyond any floating-point number, so
-g(ν) is integrated in y = arsinh z, of which only logarithms are needed.
+g(ν) is integrated in y = arsinh z, of which only logarithms are needed; nearer than
+`least_index` even that would take thousands of panels, and the tensor is given up.
 
 Source: Lange, Little & Taylor, Journal of the American Statistical Association 84
 (1989), appendix B, for F.
@@ -38,6 +39,7 @@ class StudentT(Continuous):
 
     parameterizations = (("df", "loc", "scale"),)
     positive = ("df", "scale")
+    least_index = 2.04
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Student-t law."""
@@ -80,11 +82,12 @@ class StudentT(Continuous):
         )
 
     def transport(self, parameters: Parameters) -> Tensor:
-        """Return the transport tensor; infinite for df ≤ 2."""
+        """Return the transport tensor; infinite for df ≤ `least_index`."""
         df, _, scale = parameters
         tensor = symmetric(
             {
-                (0, 0): _shape_transport(df) * scale.square(),
+                (0, 0): _shape_transport(self.resolvable(parameters)[0])
+                * scale.square(),
                 (0, 2): -scale / (df - 2).square(),
                 (1, 1): torch.ones_like(df),
                 (2, 2): df / (df - 2),

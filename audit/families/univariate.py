@@ -32,6 +32,7 @@ class Univariate(Family):
     """Independent coordinates; the parameters' shapes broadcast to the event's."""
 
     positive: ClassVar[tuple[str, ...]] = ()
+    least_index: ClassVar[float] = 2.0  # no second moment is known up to this index
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
@@ -107,7 +108,10 @@ class Univariate(Family):
         index = self.tail_index(self.split(phi))
         if index is None:
             return {}
-        return {f"the variance of {self.name} is infinite": (index <= 2).any(-1)}
+        reason = f"the variance of {self.name} is infinite"
+        if self.least_index > 2:
+            reason += f", or its tail index is below {self.least_index}"
+        return {reason: (index <= self.least_index).any(-1)}
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return the sum of the coordinates' divergences [N], in nats."""

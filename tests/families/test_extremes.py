@@ -1,0 +1,178 @@
+"""Parameters far from one, against mpmath with fifty digits."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+import torch
+
+from audit.families import FAMILIES, build_family
+from audit.families.special import lgamma_excess, trigamma
+
+mp.mp.dps = 50
+
+
+def family_of(name):
+    return build_family(name, dict.fromkeys(FAMILIES[name].parameterizations[0], ()))
+
+
+def row(*phi):
+    return torch.tensor([phi], dtype=torch.float64)
+
+
+def gram(name, tensor, phi):
+    root = getattr(family_of(name), tensor)(row(*phi)).dense()[0]
+    return (root.mT @ root).numpy()
+
+
+def assert_close(ours, exact, rel):
+    assert float(ours) == pytest.approx(float(exact), rel=rel)
+
+
+@pytest.mark.parametrize("x", [1e-3, 0.3, 5.5, 40.0, 1e4])
+def test_trigamma_has_the_digits_that_torch_lacks(x):
+    assert_close(trigamma(torch.tensor(x, dtype=torch.float64)), mp.psi(1, x), 1e-14)
+
+
+@pytest.mark.parametrize("at", [1e-2, 1.0, 1e4])
+@pytest.mark.parametrize("step", [1e-6, 1e-2, 0.5])
+def test_the_excess_of_log_gamma_is_relatively_accurate(at, step):
+    start, move = mp.mpf(at), mp.mpf(step * at)
+    exact = mp.loggamma(start + move) - mp.loggamma(start) - mp.psi(0, start) * move
+    tensors = (torch.tensor(float(v), dtype=torch.float64) for v in (start, move))
+    assert_close(lgamma_excess(*tensors), exact, 1e-9)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1.0, 1e4])
+def test_gamma_fisher_and_kl(alpha):
+    ours = gram("gamma", "fisher_root", (alpha, 2.0))
+    exact = [[mp.psi(1, alpha), -0.5], [-0.5, alpha / 4]]
+    np.testing.assert_allclose(ours, np.array(exact, dtype=float), rtol=1e-12)
+    a, b, r, s = mp.mpf(alpha), mp.mpf(alpha) * mp.mpf("1.001"), 2, mp.mpf("2.001")
+    kl = (
+        (a - b) * mp.psi(0, a)
+        - mp.loggamma(a)
+        + mp.loggamma(b)
+        + b * mp.log(r / s)
+        + a * (s - r) / r
+    )
+    ours = family_of("gamma").kl(row(alpha, 2.0), row(float(b), 2.001))
+    assert_close(ours, kl, 1e-7)
+
+
+def gamma_shape_transport(alpha):
+    """∫ (∂_α C)² / p dx, in ln x, ∂_α C by differences of the regularised function."""
+    a = mp.mpf(alpha)
+    h = a * mp.mpf(10) ** -12
+
+    def integrand(y):
+        x = mp.exp(y)
+        tail = [mp.gammainc(b, x, regularized=True) for b in (a + h, a - h)]
+        slope = (tail[0] - tail[1]) / (2 * h)
+        density = mp.exp(a * y - x - mp.loggamma(a))  # of ln x
+        return (slope * x) ** 2 / density
+
+    center, width = mp.log(a), 1 / mp.sqrt(a)
+    if alpha < 1:
+        return mp.quad(integrand, [-25, -12, -6, -3, 0, 2, 4], maxdegree=4)
+    points = [center + k * width for k in (-9, -5, -2, 0, 2, 5, 8)]
+    return mp.quad(integrand, points, maxdegree=4)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 50.0])
+def test_gamma_shape_transport(alpha):
+    mp.mp.dps = 30
+    ours = gram("gamma", "transport_root", (alpha, 2.0))[0, 0]
+    assert_close(ours, gamma_shape_transport(alpha) / 4, 1e-8)
+    mp.mp.dps = 50
+
+
+@pytest.mark.parametrize("nu", [0.5, 3.0, 29.0, 31.0, 1e3, 1e6])
+def test_student_information_about_nu(nu):
+    n = mp.mpf(nu)
+    exact = (mp.psi(1, n / 2) - mp.psi(1, (n + 1) / 2)) / 4
+    exact -= (n + 5) / (2 * n * (n + 1) * (n + 3))
+    assert_close(gram("student_t", "fisher_root", (nu, 0.0, 1.0))[0, 0], exact, 1e-10)
+
+
+# E[(∂_ν Q_ν)²] = ∫ (∂_ν C)² / p dz with ∂_ν C from mpmath's betainc, z = sinh s,
+# integrated by mp.quad with 40 digits (a minute, so the results are kept here)
+STUDENT_SHAPE = {
+    2.05: 7801.91151884,
+    2.2: 113.052304772,
+    2.5: 6.24846812238,
+    4.0: 0.0547505579907,
+    50.0: 2.52873342423e-7,
+    1e4: 1.37593791723e-16,
+    1e6: 1.37500937504e-24,
+}
+
+
+@pytest.mark.parametrize("nu", STUDENT_SHAPE)
+def test_student_shape_transport(nu):
+    ours = gram("student_t", "transport_root", (nu, 0.0, 1.0))[0, 0]
+    assert_close(ours, STUDENT_SHAPE[nu], 1e-10)
+
+
+def test_student_shape_transport_tends_to_its_cornish_fisher_limit():
+    nu = 1e5
+    ours = gram("student_t", "transport_root", (nu, 0.0, 1.0))[0, 0]
+    assert_close(ours * nu**4, (15 + 6 + 1) / 16, 1e-3)
+
+
+# the same for the inverse gamma law, θ = 1/x, with mpmath's gammainc
+INVERSE_GAMMA_SHAPE = {
+    2.1: 476.916068195,
+    2.5: 3.25152889204,
+    4.0: 0.0323446579248,
+}
+
+
+@pytest.mark.parametrize("alpha", INVERSE_GAMMA_SHAPE)
+def test_inverse_gamma_shape_transport(alpha):
+    ours = gram("inverse_gamma", "transport_root", (alpha, 1.0))[0, 0]
+    assert_close(ours, INVERSE_GAMMA_SHAPE[alpha], 1e-10)
+
+
+@pytest.mark.parametrize("kappa", [1e-3, 0.5, 20.0, 1e3, 1e4])
+def test_von_mises_fisher_and_kl(kappa):
+    def mean_cosine(k):
+        return mp.besseli(1, k) / mp.besseli(0, k)
+
+    k = mp.mpf(kappa)
+    mean = mean_cosine(k)
+    ours = gram("von_mises", "fisher_root", (0.3, kappa))
+    assert_close(ours[0, 0], k * mean, 1e-9)
+    assert_close(ours[1, 1], 1 - mean**2 - mean / k, 1e-9)
+    other, turn = k * mp.mpf("1.1"), mp.mpf("0.01")
+    kl = mp.log(mp.besseli(0, other) / mp.besseli(0, k))
+    kl += mean * (k - other * mp.cos(turn))
+    ours = family_of("von_mises").kl(row(0.3, kappa), row(0.31, float(other)))
+    assert_close(ours, kl, 1e-7)
+
+
+def test_von_mises_concentrates_to_a_normal():
+    kappa = 1e4
+    ours = gram("von_mises", "transport_root", (0.0, kappa))[1, 1]
+    assert_close(ours, 1 / (4 * kappa**3), 1e-3)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1e-2, 3.0), (1e3, 2e3), (0.05, 0.05)])
+def test_beta_fisher(a, b):
+    whole = mp.psi(1, mp.mpf(a) + mp.mpf(b))
+    exact = [[mp.psi(1, a) - whole, -whole], [-whole, mp.psi(1, b) - whole]]
+    ours = gram("beta", "fisher_root", (a, b))
+    np.testing.assert_allclose(ours, np.array(exact, dtype=float), rtol=1e-9)
+
+
+def test_units_do_not_matter():
+    for scale in (1e-8, 1e8):
+        for name in ("gamma", "weibull", "student_t"):
+            size = (3.0, scale) if name != "weibull" else (scale, 3.0)
+            size = (5.0, 0.0, scale) if name == "student_t" else size
+            if name == "gamma":
+                size = (3.0, 1 / scale)
+            ours = gram(name, "transport_root", size)
+            base = tuple(1.0 if v in (scale, 1 / scale) else v for v in size)
+            shape = 0 if name != "weibull" else 1
+            theirs = gram(name, "transport_root", base)[shape, shape]
+            assert_close(ours[shape, shape], theirs * scale**2, 1e-9)

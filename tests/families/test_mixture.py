@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from audit.errors import NoTransport
+from audit.families import build_family
+
+from .examples import EXAMPLES
+
+MIXTURES = [e for e in EXAMPLES if e.family_name.startswith("mixture")]
+each_mixture = pytest.mark.parametrize("example", MIXTURES, ids=lambda e: e.label)
+
+WEIGHTS, LOC, SCALE = (0.3, 0.7), (-1.0, 1.5), (0.6, 1.1)
+H = 1e-3
+
+
+def family_of():
+    shapes = {"probs": (2,), "loc": (2,), "scale": (2,)}
+    return build_family("mixture:normal", shapes)
+
+
+def row(*numbers):
+    return torch.tensor([numbers], dtype=torch.float64)
+
+
+PHI = (*WEIGHTS, LOC[0], SCALE[0], LOC[1], SCALE[1])
+OTHER = (0.35, 0.65, -0.9, 0.65, 1.4, 1.2)
+
+
+def density(phi, x):
+    weights = np.array(phi[:2]) / sum(phi[:2])
+    parts = (stats.norm(phi[2], phi[3]).pdf(x), stats.norm(phi[4], phi[5]).pdf(x))
+    return weights @ np.array(parts)
+
+
+def cdf(phi, x):
+    weights = np.array(phi[:2]) / sum(phi[:2])
+    return weights @ np.array(
+        (stats.norm(phi[2], phi[3]).cdf(x), stats.norm(phi[4], phi[5]).cdf(x))
+    )
+
+
+def slopes(function, x):
+    """Central differences of fourth order in every parameter."""
+    found = []
+    for i in range(len(PHI)):
+
+        def moved(k, i=i):
+            return function([v + k * H * (j == i) for j, v in enumerate(PHI)], x)
+
+        found.append((8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / (12 * H))
+    return np.array(found)
+
+
+def integral(function):
+    return integrate.quad_vec(function, -9, 10, epsabs=1e-11, epsrel=1e-10)[0]
+
+
+def test_fisher_is_its_integral():
+    def products(x):
+        slope = slopes(density, x)
+        return np.outer(slope, slope) / density(PHI, x)
+
+    root = family_of().fisher_root(row(*PHI)).dense()[0]
+    ours = (root.mT @ root).numpy()
+    np.testing.assert_allclose(ours, integral(products), rtol=1e-6, atol=1e-8)
+
+
+def test_transport_is_its_integral():
+    def products(x):
+        slope = slopes(cdf, x)
+        return np.outer(slope, slope) / density(PHI, x)
+
+    root = family_of().transport_root(row(*PHI)).dense()[0]
+    ours = (root.mT @ root).numpy()
+    exact = integrate.quad_vec(products, -6, 8.7, epsabs=1e-11, epsrel=1e-10)[0]
+    np.testing.assert_allclose(ours, exact, rtol=1e-6, atol=1e-6)
+
+
+def test_divergences_are_their_integrals():
+    family, phi, other = family_of(), row(*PHI), row(*OTHER)
+
+    def values(x):
+        p, q = density(PHI, x), density(OTHER, x)
+        mean = (p + q) / 2
+        kl = p * np.log(p / q)
+        shannon = (p * np.log(p / mean) + q * np.log(q / mean)) / 2
+        return np.array([kl, p**1.3 * q**-0.3, shannon])
+
+    kl, tilted, shannon = integral(values)
+    assert family.kl(phi, other).item() == pytest.approx(kl, rel=1e-8)
+    assert family.jensen_shannon(phi, other).item() == pytest.approx(shannon, rel=1e-7)
+    renyi = np.log(tilted) / 0.3
+    assert family.renyi(phi, other, 1.3).item() == pytest.approx(renyi, rel=1e-7)
+
+
+@each_mixture
+def test_observing_the_component_can_only_add_information(example):
+    family, phi = example.family, example.phi
+    bound = family.complete_fisher_root(phi).dense()
+    exact = family.fisher_root(phi)
+    if exact is None:
+        torch.manual_seed(0)
+        copies = phi[:1].repeat(20_000, 1).requires_grad_()
+        law = family.distribution(copies)
+        (score,) = torch.autograd.grad(law.log_prob(law.sample()).sum(), copies)
+        information, bound, slack = score.mT @ score / len(score), bound[:1], 0.05
+    else:
+        root = exact.dense()
+        information, slack = root.mT @ root, 1e-10
+    gap = torch.linalg.eigvalsh(bound.mT @ bound - information)
+    assert (gap[..., 0] > -slack * gap[..., -1]).all()
+
+
+@each_mixture
+def test_the_chain_rule_bounds_kl(example):
+    family, phi = example.family, example.phi
+    torch.manual_seed(0)
+    other = phi + 0.05 * phi.abs() * torch.rand_like(phi)
+    bound = family.complete_kl_bound(phi, other)
+    exact = family.kl(phi, other)
+    if exact is None:
+        law, moved = family.distribution(phi), family.distribution(other)
+        draws = law.sample((20_000,))
+        gains = law.log_prob(draws) - moved.log_prob(draws)
+        exact = gains.mean(0) - 4 * gains.std(0) / len(gains) ** 0.5
+    assert (exact <= bound).all()
+
+
+def test_equal_components_are_one_normal():
+    family = family_of()
+    phi = row(0.4, 0.6, 0.3, 1.2, 0.3, 1.2)
+    step = row(0.0, 0.0, 0.01, 0.02, 0.01, 0.02)
+    normal = build_family("normal", {"loc": (), "scale": ()})
+    one, other = row(0.3, 1.2), row(0.31, 1.22)
+    for name in ("kl", "jensen_shannon", "transport_distance"):
+        ours = getattr(family, name)(phi, phi + step)
+        torch.testing.assert_close(ours, getattr(normal, name)(one, other))
+    for name in ("fisher_root", "transport_root"):
+        ours = getattr(family, name)(phi).matmat(step.unsqueeze(-1)).square().sum()
+        theirs = getattr(normal, name)(one).matmat((other - one).unsqueeze(-1))
+        torch.testing.assert_close(ours, theirs.square().sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("mixture:normal", {"loc": (2, 3), "scale": (2, 3)}),
+        ("mixture:multivariate_normal", {"loc": (2, 3), "scale_tril": (2, 3, 3)}),
+        ("mixture:poisson", {"rate": (2,)}),
+        ("mixture:von_mises", {"loc": (2,), "concentration": (2,)}),
+    ],
+)
+def test_a_mixture_without_one_increasing_map_refuses_transport(name, values):
+    family = build_family(name, {"logits": (2,), **values})
+    with pytest.raises(NoTransport):
+        family.transport_root(torch.ones(1, family.size, dtype=torch.float64))
+
+
+def test_a_mixture_of_circles_does_not_care_where_the_circle_begins():
+    shapes = {"probs": (2,), "loc": (2,), "concentration": (2,)}
+    family = build_family("mixture:von_mises", shapes)
+    here = row(0.3, 0.7, 0.2, 3.0, 2.9, 1.5)
+    turned = row(0.3, 0.7, 0.2 + 2.0, 3.0, 2.9 + 2.0 - 2 * np.pi, 1.5)
+    first, second = (family.fisher_root(phi).dense()[0] for phi in (here, turned))
+    torch.testing.assert_close(first.mT @ first, second.mT @ second)
+
+
+def test_components_far_apart_have_an_infinite_transport_tensor():
+    family = family_of()
+    root = family.transport_root(row(0.5, 0.5, -200.0, 1.0, 200.0, 1.0)).dense()
+    assert torch.isinf(root).any()

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from torch.distributions import MultivariateNormal, kl_divergence
+
+from audit.families import build_family
+
+from .examples import EXAMPLES
+
+GAUSSIANS = [e for e in EXAMPLES if "multivariate_normal" in e.family_name][:4]
+each_gaussian = pytest.mark.parametrize("example", GAUSSIANS, ids=lambda e: e.label)
+
+
+def neighbour(example, size=0.1):
+    torch.manual_seed(2)
+    return example.phi + size * torch.rand_like(example.phi)
+
+
+def dense(law):
+    return MultivariateNormal(law.mean, law.covariance_matrix)
+
+
+@each_gaussian
+def test_kl_is_that_of_torch(example):
+    family, phi, other = example.family, example.phi, neighbour(example)
+    laws = [dense(family.distribution(value)) for value in (phi, other)]
+    exact = kl_divergence(*laws)
+    torch.testing.assert_close(family.kl(phi, other), exact, rtol=1e-10, atol=0)
+
+
+@each_gaussian
+@pytest.mark.parametrize("alpha", [0.5, 1.2])
+def test_renyi_is_the_log_partition_formula(example, alpha):
+    family, phi, other = example.family, example.phi, neighbour(example)
+    p, q = (dense(family.distribution(value)) for value in (phi, other))
+    mixed = (1 - alpha) * p.covariance_matrix + alpha * q.covariance_matrix
+    shift = (p.mean - q.mean).unsqueeze(-1)
+    move = (shift.mT @ torch.linalg.inv(mixed) @ shift).flatten()
+    logdets = (
+        torch.logdet(mixed)
+        - (1 - alpha) * torch.logdet(p.covariance_matrix)
+        - alpha * torch.logdet(q.covariance_matrix)
+    )
+    exact = alpha * move / 2 - logdets / (2 * (alpha - 1))
+    torch.testing.assert_close(family.renyi(phi, other, alpha), exact)
+
+
+def test_renyi_is_infinite_if_the_tilted_covariance_is_not_positive():
+    family = build_family("multivariate_normal", {"loc": (1,), "scale_tril": (1, 1)})
+    wide, narrow = (torch.tensor([[0.0, s]], dtype=torch.float64) for s in (2.0, 1.0))
+    assert family.renyi(wide, narrow, 2.0).item() == np.inf
+
+
+@each_gaussian
+def test_the_wasserstein_distance_is_that_of_bures(example):
+    family, phi, other = example.family, example.phi, neighbour(example, 0.3)
+    p, q = (dense(family.distribution(value)) for value in (phi, other))
+    for i, ours in enumerate(family.wasserstein_distance(phi, other)):
+        first, second = (law.covariance_matrix[i].numpy() for law in (p, q))
+        root = sqrtm(first)
+        cross = sqrtm(root @ second @ root).real
+        shift = (p.mean[i] - q.mean[i]).square().sum().item()
+        exact = shift + np.trace(first + second - 2 * cross)
+        assert ours.item() == pytest.approx(exact, rel=1e-9)
+
+
+@each_gaussian
+def test_the_transport_distance_is_never_below_the_wasserstein_distance(example):
+    family, phi, other = example.family, example.phi, neighbour(example, 0.3)
+    gauge = family.transport_distance(phi, other)
+    assert (gauge >= family.wasserstein_distance(phi, other) * (1 - 1e-12)).all()
+
+
+@each_gaussian
+def test_the_bures_tensor_is_never_above_the_transport_tensor(example):
+    transport, bures = (
+        getattr(example.family, name)(example.phi).dense()
+        for name in ("transport_root", "wasserstein_root")
+    )
+    excess = transport.mT @ transport - bures.mT @ bures
+    assert torch.linalg.eigvalsh(excess).min() > -1e-10
+
+
+def test_a_rotation_of_the_factor_moves_no_law_and_costs_no_wasserstein_distance():
+    (example,) = (e for e in GAUSSIANS if e.family_name.startswith("low_rank"))
+    family = build_family(
+        "low_rank_multivariate_normal",
+        {"loc": (3,), "cov_factor": (3, 2), "cov_diag": (3,)},
+    )
+    factor = torch.tensor([[[1.0, 0.3], [0.2, -1.0], [0.5, 0.5]]])
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    phi, step = (
+        family.pack(
+            {
+                "loc": torch.zeros(1, 3),
+                "cov_factor": w,
+                "cov_diag": torch.ones(1, 3) * d,
+            }
+        )
+        for w, d in ((factor, 1.0), (factor @ turn, 0.0))
+    )
+    forms = {
+        name: getattr(family, name)(phi)
+        .matmat(step.unsqueeze(-1))
+        .square()
+        .sum()
+        .item()
+        for name in ("fisher_root", "transport_root", "wasserstein_root")
+    }
+    assert forms["fisher_root"] == pytest.approx(0.0, abs=1e-20)
+    assert forms["wasserstein_root"] == pytest.approx(0.0, abs=1e-20)
+    assert forms["transport_root"] == pytest.approx(factor.square().sum().item())
+    assert example.family.transport_name.startswith("loc + W z")
+
+
+def test_fisher_of_scale_tril_is_the_hessian_of_kl():
+    example = GAUSSIANS[1]
+    family, phi = example.family, example.phi[:1]
+
+    def kl(other):
+        p, q = (family.distribution(value[None]) for value in (phi[0], other))
+        return kl_divergence(p, q)[0]
+
+    hessian = torch.autograd.functional.hessian(kl, phi[0].clone())
+    root = family.fisher_root(phi).dense()[0]
+    torch.testing.assert_close(root.mT @ root, hessian, rtol=1e-10, atol=1e-10)

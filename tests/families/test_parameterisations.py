@@ -1,0 +1,133 @@
+"""One law, several parameterisations: what is pulled back to the input is the same.
+
+A smooth map of an input x in R³ makes the law's parameters in each way the family
+knows; Jᵀ F J and Jᵀ G J must agree, whatever the link in between.
+"""
+
+import pytest
+import torch
+from torch.func import jacrev
+from torch.nn.functional import softplus
+
+from audit.families import build_family
+
+X = torch.tensor([[0.3, -0.7, 0.5]], dtype=torch.float64)
+
+
+def pulled_back(name, head, tensor, options):
+    def phi_of(x):
+        values = head(x)
+        shapes = {key: tuple(v.shape[1:]) for key, v in values.items()}
+        return build_family(name, shapes, **options).pack(values)
+
+    values = head(X)
+    shapes = {key: tuple(v.shape[1:]) for key, v in values.items()}
+    family = build_family(name, shapes, **options)
+    jacobian = jacrev(lambda x: phi_of(x[None])[0])(X[0])
+    root = getattr(family, tensor)(phi_of(X)).dense()[0] @ jacobian
+    return root.mT @ root
+
+
+def loc_of(x):
+    return torch.stack([x[:, 0] * x[:, 1], x[:, 2].sin()], dim=-1)
+
+
+def tril_of(x):
+    zero = torch.zeros_like(x[:, 0])
+    rows = [x[:, 0].exp(), zero, x[:, 1] * x[:, 2], softplus(x[:, 1])]
+    return torch.stack(rows, dim=-1).reshape(-1, 2, 2)
+
+
+def covariance_of(x):
+    return tril_of(x) @ tril_of(x).mT
+
+
+GAUSSIAN_HEADS = [
+    lambda x: {"loc": loc_of(x), "scale_tril": tril_of(x)},
+    lambda x: {"loc": loc_of(x), "covariance_matrix": covariance_of(x)},
+    lambda x: {
+        "loc": loc_of(x),
+        "precision_matrix": torch.linalg.inv(covariance_of(x)),
+    },
+]
+
+
+@pytest.mark.parametrize(
+    "tensor", ["fisher_root", "transport_root", "wasserstein_root"]
+)
+def test_gaussian_tensors_agree_for_every_matrix_parameter(tensor):
+    first, *rest = (
+        pulled_back("multivariate_normal", head, tensor, {}) for head in GAUSSIAN_HEADS
+    )
+    for other in rest:
+        torch.testing.assert_close(other, first, rtol=1e-10, atol=1e-12)
+
+
+def logits_of(x):
+    return torch.stack([x[:, 0] - x[:, 1], x[:, 2] * x[:, 0], x[:, 1].exp()], dim=-1)
+
+
+def count_of(x):
+    return softplus(x) + 0.5
+
+
+HEADS = {
+    "bernoulli": ({}, logits_of, torch.sigmoid, None),
+    "binomial": ({"total_count": 5}, logits_of, torch.sigmoid, None),
+    "geometric": ({}, logits_of, torch.sigmoid, None),
+    "categorical": ({}, logits_of, lambda logits: logits.softmax(-1), None),
+    "negative_binomial": ({}, logits_of, torch.sigmoid, count_of),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_probs_and_logits_give_the_same_fisher_of_the_input(name):
+    options, logits, link, count = HEADS[name]
+    extra = (lambda x: {"total_count": count(x)}) if count else (lambda x: {})
+    by_logits = pulled_back(
+        name, lambda x: extra(x) | {"logits": logits(x)}, "fisher_root", options
+    )
+    by_probs = pulled_back(
+        name, lambda x: extra(x) | {"probs": link(logits(x))}, "fisher_root", options
+    )
+    torch.testing.assert_close(by_probs, by_logits, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("tensor", ["fisher_root", "transport_root"])
+def test_a_diagonal_gaussian_is_a_product_of_normals(tensor):
+    def scale(x):
+        return torch.stack([x[:, 0].exp(), softplus(x[:, 1])], dim=-1)
+
+    def diagonal(x):
+        return {"loc": loc_of(x), "scale_tril": torch.diag_embed(scale(x))}
+
+    def product(x):
+        return {"loc": loc_of(x), "scale": scale(x)}
+
+    matrix = pulled_back("multivariate_normal", diagonal, tensor, {})
+    normals = pulled_back("normal", product, tensor, {})
+    torch.testing.assert_close(matrix, normals, rtol=1e-12, atol=1e-12)
+
+
+def test_log_normal_and_normal_have_the_same_fisher():
+    def head(x):
+        return {"loc": loc_of(x), "scale": x[:, :2].exp()}
+
+    ours = pulled_back("log_normal", head, "fisher_root", {})
+    normals = pulled_back("normal", head, "fisher_root", {})
+    torch.testing.assert_close(ours, normals, rtol=1e-12, atol=1e-12)
+
+
+def test_a_beta_is_a_dirichlet_of_two():
+    def beta(x):
+        return {
+            "concentration1": x[:, :1].exp(),
+            "concentration0": x[:, 1:2].exp() + 1,
+        }
+
+    def dirichlet(x):
+        return {"concentration": torch.cat([x[:, :1].exp(), x[:, 1:2].exp() + 1], -1)}
+
+    ours = pulled_back("beta", beta, "fisher_root", {})
+    theirs = pulled_back("dirichlet", dirichlet, "fisher_root", {})
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from audit.errors import NoFisher
+from audit.families import build_family
+
+LEVELS = (0.1, 0.3, 0.35, 0.8)
+
+
+def family_of(interpolation):
+    return build_family(
+        "quantile", {"quantiles": (4,)}, levels=LEVELS, interpolation=interpolation
+    )
+
+
+def linear(u, quantiles):
+    return np.interp(u, LEVELS, quantiles)
+
+
+def step(u, quantiles):
+    return np.array(quantiles)[np.abs(u[:, None] - np.array(LEVELS)).argmin(-1)]
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "curve"), [("linear", linear), ("step", step)]
+)
+def test_the_distance_is_that_of_the_interpolated_quantile_functions(
+    interpolation, curve
+):
+    first, second = (0.0, 1.0, 1.5, 4.0), (0.3, 0.6, 1.6, 2.0)
+    u = (np.arange(1_000_000) + 0.5) / 1_000_000
+    exact = ((curve(u, first) - curve(u, second)) ** 2).mean()
+    family = family_of(interpolation)
+    phi, other = (torch.tensor([q], dtype=torch.float64) for q in (first, second))
+    assert family.transport_distance(phi, other).item() == pytest.approx(
+        exact, rel=1e-5
+    )
+    form = family.transport_root(phi).matmat((other - phi).unsqueeze(-1))
+    assert form.square().sum().item() == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "step"])
+def test_a_common_shift_costs_its_square(interpolation):
+    family = family_of(interpolation)
+    phi = torch.zeros(1, 4, dtype=torch.float64)
+    assert family.transport_distance(phi, phi + 0.5).item() == pytest.approx(0.25)
+
+
+def test_fisher_is_refused():
+    with pytest.raises(NoFisher):
+        family_of("linear").fisher_root(torch.zeros(1, 4, dtype=torch.float64))
+
+
+def test_a_single_quantile_is_a_shift():
+    family = build_family("quantile", {"quantiles": (1,)}, levels=0.5)
+    phi = torch.zeros(1, 1, dtype=torch.float64)
+    assert family.transport_root(phi).dense().item() == pytest.approx(1.0)
+    assert family.distribution(phi).sample((3,)).shape == (3, 1)
