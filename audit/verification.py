@@ -28,6 +28,7 @@ from torch import Tensor
 
 from audit.attacks import Attack, DirectedAttack, RandomAttack
 from audit.errors import AuditError
+from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.draws import Noise
 from audit.geometry.exact import exact_values
@@ -177,16 +178,22 @@ def _exact(
 ) -> tuple[Tensor, Tensor] | None:
     """Return D at x + δ [n, M] and its error, infinite where φ leaves the family."""
     others, point = site.moved(delta), site.point
+    outside = _outside(point.family, others)
+    others = torch.where(outside.unsqueeze(-1), point.phi.unsqueeze(1), others)
     found = exact_values(divergence, point.family, point.phi, others, site.noise)
     if found is None:
         return None
-    outside = torch.zeros(others.shape[:2], dtype=torch.bool, device=others.device)
-    if site.model.space == "input":
-        for bad in point.family.violations(others.flatten(0, 1)).values():
-            outside |= bad.reshape(outside.shape)
     values, errors = found
     outside |= values.isnan()
     return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
+
+
+def _outside(family: Family, others: Tensor) -> Tensor:
+    """Return where φ [n, M, p] is no member; of a matrix, its symmetric part counts."""
+    phi = others.flatten(0, 1)
+    found = [~torch.isfinite(phi).all(dim=1)]
+    found += family.violations(family.pack(family.unpack(phi))).values()
+    return torch.stack(found).any(dim=0).reshape(others.shape[:2])
 
 
 def _worse_sign(values: Tensor, errors: Tensor, weights: Tensor) -> Estimate:

@@ -141,6 +141,43 @@ def test_no_number_is_made_of_a_negative_scale(verified):
         assert (check.n, check.parted, check.ratio_p50) == (1, 1, None)
 
 
+def test_a_head_that_overflows_has_parted_and_breaks_nothing(verified):
+    def head(x):
+        columns = {"df": 3 + x[:, 1:2].exp(), "loc": x[:, :1], "scale": x[:, 1:2].exp()}
+        return {name: value * 1.0 for name, value in columns.items()}
+
+    names = ("df", "loc", "scale")
+    model = {"family": "student_t", "parameters": {name: name for name in names}}
+    for divergence in ("kl", "quantile"):
+        _, found = verified(
+            np.array([[0.0, 0.1], [0.0, -0.2]]),
+            head=head,
+            model=model,
+            divergences=(divergence,),
+            mask="1",
+            attacks=attacks(fixed_norm={"norm": "1e4"}),
+        )
+        assert np.isnan(found["fixed_norm_realised"]).all()
+        assert found["fixed_norm_parted"].tolist() == [1.0, 1.0]
+
+
+def test_a_step_of_a_covariance_counts_by_its_symmetric_part(verified):
+    def head(x):
+        covariance = torch.diag_embed(torch.exp(x))
+        return {"loc": x, "covariance": covariance}
+
+    parameters = {"loc": "loc", "covariance_matrix": "covariance"}
+    model = {"family": "multivariate_normal", "parameters": parameters}
+    _, found = verified(
+        np.zeros((1, 2)),
+        head=head,
+        model=model | {"space": "parameters"},
+        attacks=attacks(random_direction={"max_norm": "0.1"}),
+    )
+    assert found["random_direction_ratio"][0] == pytest.approx(1.0, abs=0.05)
+    assert found["random_direction_parted"].tolist() == [0.0]
+
+
 def test_an_infinite_divergence_has_parted_from_a_finite_prediction(verified):
     _, found = verified(
         np.array([[0.0, 1.0]]),

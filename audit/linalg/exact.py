@@ -46,8 +46,8 @@ def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
     length = vectors.norm(dim=1, keepdim=True)
     peak = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
     keep = meaningful.unsqueeze(1) & (length > 0)
-    factor = torch.where(keep, torch.where(peak < 0, -1.0, 1.0) / length, 0.0)
-    return vectors * factor
+    factor = torch.where(peak < 0, -1.0, 1.0) / length
+    return torch.where(keep, vectors * factor, 0.0)
 
 
 def descending(gram: Tensor) -> tuple[Tensor, Tensor]:

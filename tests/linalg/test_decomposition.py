@@ -131,6 +131,7 @@ def test_a_row_that_is_not_finite_is_nan_and_leaves_its_neighbours_alone(r, d, b
     assert spectrum.trace.value[1].isnan()
     assert spectrum.top.value[1].isnan()
     assert spectrum.rank[1].isnan()
+    assert not spectrum.directions[1].any()
 
 
 @given(n=st.integers(1, 3), p=st.integers(1, 4), d=sizes, seed=st.integers(0, 99))
