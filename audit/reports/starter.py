@@ -89,7 +89,8 @@ def _round_up(value: float) -> float:
     if value == 0:
         return 0.0
     places = 2 - math.floor(math.log10(abs(value)))
-    return round(math.ceil(round(value * 10**places, 6)) / 10**places, max(places, 0))
+    steps = math.ceil(round(value * 10.0**places, 6))
+    return round(float(steps / 10.0**places), max(places, 0))
 
 
 def _lines(given: dict[str, Any]) -> Iterator[str]:
