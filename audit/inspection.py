@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from audit.config import ModelConfig, ScanConfig
 from audit.errors import AuditError, ConfigError
-from audit.models.contract import Item, Settings, resolve_head, resolve_roles
+from audit.models.contract import Item, Settings
+from audit.models.head import resolve_head
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel, open_model, open_network
-from audit.preparation import probe_parameters
+from audit.models.roles import resolve_roles
+from audit.preparation import probe_parameters, settings_of
 from audit.records import file_record
 from audit.reports.measured import FileRecord
 
@@ -45,7 +47,7 @@ def inspect(config: ScanConfig) -> Inspection:
     Raises:
         AuditError: the file cannot be read at all, or it does not fit the data.
     """
-    settings = Settings(config.model, config.origins)
+    settings = settings_of(config)
     if config.data:
         return _with_data(open_model(settings, config.data), config)
     network = open_network(settings)

@@ -51,7 +51,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
     for text in config.divergences:
         build_divergence(text)
-    model = open_model(Settings(config.model, config.origins), config.data)
+    model = open_model(settings_of(config), config.data)
     frame, notes = _frame(config, model)
     questions = Questions(
         _divergences(config, model),
@@ -65,6 +65,11 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     )
     rows, _ = select_rows(config, model.inputs.n)
     return Prepared(model, questions, _block_rows(config, model, len(rows)), notes)
+
+
+def settings_of(config: ScanConfig) -> Settings:
+    """Return what the user said about the model."""
+    return Settings(config.model, config.origins, config.method)
 
 
 def _block_rows(config: ScanConfig, model: OpenModel, total: int) -> int:

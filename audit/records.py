@@ -40,9 +40,10 @@ def model_record(model: OpenModel) -> ModelRecord:
         {name: str(text) for name, text in model.head.parameters.items()},
         [_tensor(port) for port in model.network.inputs],
         [_tensor(port) for port in model.outputs],
-        "batched reverse mode",
+        model.derivative,
         model.forward_error,
         {item.name: item.origin for item in model.items},
+        model.gates.record(),
     )
 
 

@@ -8,24 +8,24 @@ by repeating its last row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from audit.errors import InputError
-from audit.models.network import Network, Port, Values
-
-Call = Callable[[Values], dict[str, Tensor]]
+from audit.models.network import Call, Network, Port, Values
 
 
-def any_batch(network: Network, condition: str, event: tuple[int, ...]) -> Call:
+def any_batch(
+    network: Network, condition: str, event: tuple[int, ...], vectorise: bool = True
+) -> Call:
     """Return the network as a function of any number of rows.
 
     Args:
         network: the opened file.
         condition: its perturbed input.
         event: the shape of one row of the data.
+        vectorise: whether vmap can run through the network (not through another
+            runtime).
 
     Raises:
         InputError: the data's rows do not have the shape the file declares.
@@ -38,11 +38,13 @@ def any_batch(network: Network, condition: str, event: tuple[int, ...]) -> Call:
     if not _fits(declared, event):
         raise _wrong_shape(port, event)
     if unbatched:
-        return _Rows(network.call, batch_axis=False)
+        return _Rows(network.call, False, vectorise)
     size = port.fixed_batch
     if size is None:
         return network.call
-    return _Rows(network.call, True) if size == 1 else _Filled(network.call, size)
+    if size == 1:
+        return _Rows(network.call, True, vectorise)
+    return _Filled(network.call, size)
 
 
 def legal_batches(network: Network, condition: str, values: Values) -> list[Values]:
@@ -53,7 +55,7 @@ def legal_batches(network: Network, condition: str, values: Values) -> list[Valu
         return [{n: v[i] for n, v in values.items()} for i in range(min(rows, 4))]
     size = port.fixed_batch
     if size is None:
-        return [values, {n: v[:1] for n, v in values.items()}]
+        return [{n: v[:b] for n, v in values.items()} for b in sorted({1, 3, rows})]
     index = torch.arange(min(-(-rows // size), 4) * size).clamp_max(rows - 1)
     return [{n: v[take] for n, v in values.items()} for take in index.reshape(-1, size)]
 
@@ -61,9 +63,9 @@ def legal_batches(network: Network, condition: str, values: Values) -> list[Valu
 class _Rows:
     """One row a call; vectorised by vmap until an operator refuses it."""
 
-    def __init__(self, call: Call, batch_axis: bool) -> None:
+    def __init__(self, call: Call, batch_axis: bool, vectorise: bool) -> None:
         self._call, self._batch_axis = call, batch_axis
-        self._vectorise = True
+        self._vectorise = vectorise
 
     def __call__(self, values: Values) -> dict[str, Tensor]:
         if self._vectorise:

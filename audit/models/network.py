@@ -7,7 +7,7 @@ requires a gradient but what is put in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 Values = Mapping[str, Tensor]
 Arrays = Mapping[str, NDArray[np.generic]]
-Reference = Callable[[Arrays], dict[str, NDArray[np.generic]]]
+Call = Callable[[Values], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,19 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Census:
+    """Whether a derivative can pass from the condition to the outputs.
+
+    Args:
+        connected: some path consists of differentiable operators alone.
+        stops: operators on the way that let no derivative through, in order.
+    """
+
+    connected: bool
+    stops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Network:
     """A differentiable function of named tensors, and what its file says about it.
 
@@ -68,23 +81,43 @@ class Network:
         dtype: the floating type the file computes in.
         device: where it computes.
         metadata: the contract found in the file, {} if none.
-        reference: the same file run by onnxruntime on arrays; None for other formats.
-        double: opens the same network in float64.
+        double: opens the same network in float64, from the file.
+        reference: the same file run by onnxruntime; None for other formats.
+        census: (condition, outputs) -> what lies between them.
+        locate: (inputs, condition) -> the first operator whose derivative with respect
+            to the condition (None: whose value) is not onnxruntime's; "" if unknown.
     """
 
     format: str
     files: tuple[Path, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    call: Callable[[Values], dict[str, Tensor]]
+    call: Call
     weights_sha256: str
     dtype: torch.dtype
     device: torch.device
     double: Callable[[], Network]
     metadata: Mapping[str, object] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
-    reference: Reference | None = None
+    reference: Call | None = None
+    census: Callable[[str, Sequence[str]], Census] | None = None
+    locate: Callable[[Values, str | None], str] | None = None
 
     def input(self, name: str) -> Port:
         """Return the input called `name`."""
         return next(port for port in self.inputs if port.name == name)
+
+
+def to_tensors(
+    arrays: Mapping[str, NDArray[np.generic]], network: Network
+) -> dict[str, Tensor]:
+    """Return arrays as tensors in the types the file declares, on its device."""
+    tensors = {}
+    for name, array in arrays.items():
+        declared = network.input(name).dtype
+        dtype = getattr(torch, declared) if declared else None
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if dtype is None and tensor.is_floating_point():
+            dtype = network.dtype
+        tensors[name] = tensor.to(device=network.device, dtype=dtype)
+    return tensors

@@ -1,27 +1,28 @@
 """ONNX files (`.onnx`): our importer computes, onnxruntime is its referee.
 
 An ONNX file holds no code. `reference` runs the very file in onnxruntime, so that
-every forward pass of the importer can be compared with an independent one.
+every forward pass of the importer can be compared with an independent one. Where
+derivatives are taken by finite differences, onnxruntime computes alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx.numpy_helper
-import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.errors import ModelError
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Arrays, Network, Port, Reference, Values
+from audit.models.network import Network, Port, Values
 from audit.models.onnx import Graph, ValueInfo, load_graph
+from audit.models.onnx_inside import Inside
+from audit.models.onnxruntime_file import Runtime
 
 
 def load(
@@ -35,11 +36,45 @@ def load(
     graph = load_graph(path, device=device)
     if cuts:
         graph = graph.with_outputs([*graph.output_names, *sorted(cuts)])
-    return _network(graph, path, device, None)
+    return _network(graph, path, device, cuts)
+
+
+def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Network:
+    """Open an ONNX file in onnxruntime alone: values, no gradients.
+
+    Raises:
+        ModelError: it is damaged, or onnxruntime does not know its operators.
+    """
+    runtime = Runtime(path, tuple(sorted(cuts)))
+    inputs, outputs = runtime.ports
+    weights, external = _weights(path)
+    proto = onnx.load(path, load_external_data=False)
+    texts = {entry.key: entry.value for entry in proto.metadata_props}
+    return Network(
+        "onnx",
+        (path, *external),
+        inputs,
+        outputs,
+        runtime,
+        weights,
+        _own_dtype(inputs),
+        device,
+        lambda: _no_double(path),
+        read_metadata(texts.get(KEY), path),
+        {"operators": sorted({node.op_type for node in proto.graph.node})},
+    )
+
+
+def _no_double(path: Path) -> Network:
+    raise ModelError(
+        f"'{path.name}' is run by onnxruntime, in the types it was written in",
+        "Finite differences have no float64",
+        "Leave --dtype out, or --method finite-difference",
+    )
 
 
 def _network(
-    graph: Graph, path: Path, device: torch.device, dtype: torch.dtype | None
+    graph: Graph, path: Path, device: torch.device, cuts: frozenset[str]
 ) -> Network:
     def call(values: Values) -> dict[str, Tensor]:
         results = graph(*(values[name] for name in graph.input_names))
@@ -48,6 +83,7 @@ def _network(
 
     weights, external = _weights(path)
     inputs = tuple(map(_port, graph.inputs))
+    inside = Inside(graph, path)
     return Network(
         "onnx",
         (path, *external),
@@ -55,13 +91,20 @@ def _network(
         tuple(map(_port, graph.outputs)),
         call,
         weights,
-        dtype or _own_dtype(inputs),
+        _own_dtype(inputs),
         device,
-        lambda: _network(graph.to(torch.float64), path, device, torch.float64),
+        cache(lambda: _double(_network(graph.to(torch.float64), path, device, cuts))),
         read_metadata(graph.metadata.get(KEY), path),
         {"opset": graph.opset, "operators": sorted(set(graph.op_types))},
-        _reference(path),
+        Runtime(path, tuple(sorted(cuts))),
+        inside.census,
+        inside.locate,
     )
+
+
+def _double(network: Network) -> Network:
+    """Return a network of float64 without its referee, which runs the file's types."""
+    return replace(network, dtype=torch.float64, reference=None, locate=None)
 
 
 def _port(info: ValueInfo) -> Port:
@@ -77,32 +120,6 @@ def _own_dtype(inputs: tuple[Port, ...]) -> torch.dtype:
             assert isinstance(dtype, torch.dtype)
             return dtype
     return torch.float32
-
-
-def _reference(path: Path) -> Reference:
-    """Return the file as onnxruntime runs it; the session opens at the first call."""
-
-    @cache
-    def session() -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-
-    def run(values: Arrays) -> dict[str, NDArray[np.generic]]:
-        try:
-            names = [output.name for output in session().get_outputs()]
-            return dict(zip(names, session().run(names, dict(values)), strict=True))
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            raise ModelError(
-                f"onnxruntime cannot run '{path.name}' ({_first_line(error)})",
-                "Every ONNX file is compared with onnxruntime before it is audited",
-                "Check the file with onnx.checker and export it again",
-            ) from None
-
-    return run
 
 
 def _weights(path: Path) -> tuple[str, tuple[Path, ...]]:
@@ -122,7 +139,3 @@ def _weights(path: Path) -> tuple[str, tuple[Path, ...]]:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest(), files
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

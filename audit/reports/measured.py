@@ -53,6 +53,8 @@ class ModelRecord:
     """Largest difference from the file's own runtime, relative."""
     origins: dict[str, str] = field(default_factory=dict)
     """Item of the contract -> where it was read."""
+    gates: dict[str, float | str] = field(default_factory=dict)
+    """What the gates measured, e.g. "derivative_error"; see `audit.models.gates`."""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ class Model(Record):
     outputs: list[Tensor]
     derivative: Derivative
     origins: dict[str, str] = Field(default_factory=dict)
+    gates: dict[str, float | str] = Field(default_factory=dict)
+    """What was checked before a number was measured, and how well it agreed."""
 
 
 class Data(Record):

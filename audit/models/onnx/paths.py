@@ -53,9 +53,9 @@ def reads(node: Node) -> list[str]:
     return [*node.inputs, *(n for _, body in node.bodies() for n in body.free_names())]
 
 
-def any_edge(_node: Node, _source: int, _output: int) -> bool:
-    """Follow every dependency."""
-    return True
+def any_edge(node: Node, _source: int, _output: int) -> bool:
+    """Follow every dependency on numbers; a shape holds none of them."""
+    return node.op not in ("Shape", "Size")
 
 
 def passes(node: Node, source: int, output: int) -> bool:

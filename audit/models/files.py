@@ -1,0 +1,87 @@
+"""Open a model file by its suffix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from audit.errors import AuditError, ConfigError, ModelError
+from audit.models import LOADERS
+from audit.models.contract import Settings
+from audit.models.expressions import Expression
+from audit.models.network import Network
+from audit.models.onnx_file import load_values
+
+
+def open_network(settings: Settings) -> Network:
+    """Open the model file alone.
+
+    Raises:
+        ConfigError: no loader knows the suffix, or the device does not exist.
+        ModelError: the file is missing, empty, damaged or not trusted.
+    """
+    path = Path(settings.model.path)
+    _look_at(path)
+    device = _device(settings.model.device)
+    cuts = _cuts(settings)
+    if settings.finite_differences and path.suffix == ".onnx":
+        return load_values(path, device, cuts)
+    load = LOADERS[path.suffix]
+    network = load(path, device, settings.model.trust_model, cuts)
+    return _precise(network) if settings.finite_differences else network
+
+
+def _precise(network: Network) -> Network:
+    """Return the file in float64, where differences are sharp; else as it is."""
+    try:
+        return network.double()
+    except (AuditError, RuntimeError):
+        return network
+
+
+def _look_at(path: Path) -> None:
+    if not path.exists():
+        raise ModelError(
+            f"There is no model file '{path}'",
+            "Expected " + ", ".join(LOADERS),
+            "Check the path of MODEL",
+        )
+    if not path.is_file():
+        raise ModelError(
+            f"'{path}' is a folder", "Expected one file", "Give the file in it"
+        )
+    if path.stat().st_size == 0:
+        raise ModelError(
+            f"The model file '{path}' is empty (0 bytes)",
+            "Expected a saved model",
+            "Save or copy it again",
+        )
+    if path.suffix not in LOADERS:
+        raise ConfigError(
+            f"'{path.name}' ends in '{path.suffix}'",
+            "The formats are told by the suffix: " + ", ".join(LOADERS),
+            "Rename the file to what it is, or export it to ONNX",
+        )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"The device '{name}' cannot be used ({reason})",
+            "Expected cpu, cuda or cuda:0",
+            "Leave --device out to run on the CPU",
+        ) from None
+    return device
+
+
+def _cuts(settings: Settings) -> frozenset[str]:
+    """Return the internal tensors that --param expressions read as @name."""
+    texts = map(Expression, settings.model.parameters.values())
+    return frozenset(
+        name[1:] for text in texts for name in text.names if name.startswith("@")
+    )

@@ -1,0 +1,95 @@
+"""Gate (d): a gradient arrives, is finite, and nothing on the way swallows it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.errors import ModelError, NotDifferentiable
+from audit.models.gates.subject import Subject
+from audit.models.network import Census
+
+_ROUNDS = ("Round", "Floor", "Ceil", "Sign", "Cast", "ArgMax", "ArgMin", "Quantize")
+
+
+def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:
+    """Return x [n, d] and dφ/dx [n, p, d] on the first rows.
+
+    Raises:
+        NotDifferentiable: no gradient arrives; names the first operator in its way.
+        ModelError: the gradient is not finite although the outputs are.
+    """
+    x = subject.values[subject.condition][:rows].reshape(rows, -1)
+    held = {n: v[:rows] for n, v in subject.values.items() if n != subject.condition}
+    try:
+        function = subject.map_of(subject.call, subject.network.dtype)
+        phi, operator = function.linearize(x, held)
+        jacobian = operator.dense()
+    except NotDifferentiable:
+        raise _stopped(census_of(subject)) from None
+    except RuntimeError as error:
+        raise _no_rule(error) from None
+    _refuse_nan(phi, jacobian)
+    if not bool(jacobian.any()):
+        found = census_of(subject)
+        if not found.connected:
+            raise _stopped(found)
+    return x, jacobian
+
+
+def census_of(subject: Subject) -> Census:
+    """Return what lies between the condition and the outputs that are used."""
+    if subject.network.census is None:
+        return Census(True, ())
+    return subject.network.census(subject.condition, subject.used)
+
+
+def census_warnings(found: Census) -> tuple[tuple[str, str], ...]:
+    """Return a warning if a number is rounded on the way, besides other paths."""
+    rounding = [stop for stop in found.stops if stop.startswith(_ROUNDS)]
+    if not rounding:
+        return ()
+    more = f" and {len(rounding) - 1} more" if len(rounding) > 1 else ""
+    return (
+        (
+            "zero_derivative",
+            f"{rounding[0]}{more} on the way from the condition to the outputs lets no "
+            "derivative through: what passes there is not in these numbers",
+        ),
+    )
+
+
+def _stopped(found: Census) -> NotDifferentiable:
+    where = f": it stops at {found.stops[0]}" if found.stops else ""
+    return NotDifferentiable(
+        "No gradient connects the condition with the distribution's parameters" + where,
+        "Expected a path of differentiable operators from one to the other",
+        "Audit the part of the model after it, or use --method finite-difference if "
+        "the outputs do move",
+    )
+
+
+def _no_rule(error: RuntimeError) -> NotDifferentiable:
+    reason = str(error).strip().partition("\n")[0]
+    return NotDifferentiable(
+        f"The backward pass fails ({reason})",
+        "Expected operators with a derivative; a traced transformer in evaluation mode "
+        "holds a fused layer that has none",
+        "Save it after torch.backends.mha.set_fastpath_enabled(False), export it to "
+        "ONNX, or use --method finite-difference",
+    )
+
+
+def _refuse_nan(phi: Tensor, jacobian: Tensor) -> None:
+    """Raise if every row with finite outputs has a gradient that is not."""
+    sound = torch.isfinite(phi).all(dim=1)
+    broken = ~torch.isfinite(jacobian).flatten(1).all(dim=1)
+    if bool(sound.any()) and bool(broken[sound].all()):
+        raise ModelError(
+            "The gradient is NaN or infinite at every row tried, although the outputs "
+            "are finite",
+            "A fully masked attention row (softmax over -inf alone), a square root or "
+            "a logarithm at zero behind torch.where do that",
+            "Mask with a large negative number instead of -inf, or keep the operand "
+            "inside torch.where away from zero, and export again",
+        )

@@ -1,0 +1,111 @@
+"""Gate (c): a row of the outputs depends on its own row of the inputs alone.
+
+Reverse mode sums over the batch, so a row that reads its neighbours would get their
+derivatives too. Three looks: the row run alone, the row among other neighbours, and
+the gradient of one row with respect to the others, which must be exactly zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.errors import ModelError
+from audit.models.gates.subject import Subject, relative_error
+
+_ALONE = 4  # rows that are run by themselves
+
+
+def row_independence(subject: Subject) -> float:
+    """Return the largest change of a row by the rest of its batch.
+
+    Raises:
+        ModelError: rows interact, or the first axis of an output is not the batch.
+    """
+    _refuse_other_axes(subject)
+    if subject.rows == 1:
+        return 0.0
+    found = [_alone(subject), _among_others(subject), _gradient_of_others(subject)]
+    return max(found)
+
+
+def _refuse_other_axes(subject: Subject) -> None:
+    for name in subject.used:
+        output = subject.outputs[name]
+        if output.dim() and len(output) == subject.rows:
+            continue
+        raise ModelError(
+            f"The output '{name}' has the shape {list(output.shape)} for "
+            f"{subject.rows} rows of input",
+            "Expected one row of output for each row of input, on the first axis",
+            "Export the model with the batch as the first axis (a size that the "
+            "exporter wrote into a Reshape is one it saw as fixed), or " + _ONE_BY_ONE,
+        )
+
+
+def _alone(subject: Subject) -> float:
+    errors = [0.0]
+    for i in range(min(subject.rows, _ALONE)):
+        with torch.no_grad():
+            alone = subject.call({n: v[i : i + 1] for n, v in subject.values.items()})
+        for name in subject.used:
+            error = _row_error(subject, name, i, alone[name][:1])
+            if not error <= subject.tolerance:
+                raise _interaction(name, error, "the other rows of it are left out")
+            errors.append(error)
+    return max(errors)
+
+
+def _among_others(subject: Subject) -> float:
+    """Keep the first row and replace the others by it."""
+    same = {n: v[:1].expand_as(v).contiguous() for n, v in subject.values.items()}
+    with torch.no_grad():
+        outputs = subject.call(same)
+    errors = [0.0]
+    for name in subject.used:
+        error = _row_error(subject, name, 0, outputs[name][:1])
+        if not error <= subject.tolerance:
+            raise _interaction(name, error, "the other rows of it are replaced")
+        errors.append(error)
+    return max(errors)
+
+
+def _row_error(subject: Subject, name: str, i: int, row: Tensor) -> float:
+    output = subject.outputs[name]
+    scale = output.double()[output.isfinite()].square().mean().sqrt()
+    return relative_error(output[i : i + 1], row, scale)
+
+
+def _gradient_of_others(subject: Subject) -> float:
+    """Return the gradient of row 0 on the others, relative to that on itself."""
+    x = subject.values[subject.condition].detach().clone().requires_grad_()
+    outputs = subject.call({**subject.values, subject.condition: x})
+    rows = [outputs[name][0].double().sum() for name in subject.used]
+    total = torch.stack(rows).sum()
+    if not total.requires_grad:
+        return 0.0
+    (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
+    if gradient is None:
+        return 0.0
+    own, others = gradient[0].abs().max(), gradient[1:].abs().max()
+    error = float(others / own) if bool(others > 0) else 0.0
+    if error > subject.tolerance:
+        raise _interaction(subject.used[0], error, "another row moves (its gradient)")
+    return error
+
+
+_ONE_BY_ONE = (
+    "audit whole batches of one: save the data with an axis of one after the first "
+    "(x[:, None]), then the file gets each input by itself"
+)
+
+
+def _interaction(name: str, error: float, when: str) -> ModelError:
+    return ModelError(
+        f"The rows of a batch interact: a row of '{name}' changes by {error:.1e} of "
+        f"its size when {when}",
+        "Expected f(x)[i] = f(x[i]); batch normalisation in training mode and "
+        "attention over the batch break it",
+        "Export the model in evaluation mode (model.eval()); if rows interact by "
+        "design, " + _ONE_BY_ONE,
+    )

@@ -1,0 +1,136 @@
+"""What the gates look at, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from audit.models.batching import any_batch
+from audit.models.maps import AutogradMap
+from audit.models.network import Call, Network, Values
+
+Parameters = Callable[[Values], Tensor]
+
+# Of the output's root mean square, by the file's own type.
+_TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 5e-2, torch.float64: 1e-8}
+_DEFAULT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file on a few real rows.
+
+    Args:
+        network: the file, in its own type.
+        condition: the perturbed input.
+        values: inputs of n rows, in the types the file declares.
+        outputs: what the file made of them.
+        call: the network on any number of rows.
+        parameters: the file's outputs -> φ [n, p].
+        used: the outputs that φ is made of.
+    """
+
+    network: Network
+    condition: str
+    values: Values
+    outputs: Mapping[str, Tensor]
+    call: Call
+    parameters: Parameters
+    used: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, n."""
+        return len(self.values[self.condition])
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """The shape of one condition."""
+        return tuple(self.values[self.condition].shape[1:])
+
+    @property
+    def tolerance(self) -> float:
+        """How far equal values may differ, of their size, in the file's own type."""
+        return _TOLERANCE.get(self.network.dtype, _DEFAULT_TOLERANCE)
+
+    def map_of(self, call: Call, dtype: torch.dtype) -> AutogradMap:
+        """Return condition -> φ through another run of the same file."""
+
+        def function(x: Tensor, held: Values) -> Tensor:
+            return self.parameters(call({self.condition: x, **held}))
+
+        return AutogradMap(function, self.event, dtype)
+
+    def referee(self) -> Call | None:
+        """Return the file as onnxruntime runs it, on any number of rows."""
+        if self.network.reference is None:
+            return None
+        other = replace(self.network, call=self.network.reference)
+        return any_batch(other, self.condition, self.event, vectorise=False)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the gates measured; None where a gate does not apply.
+
+    Args:
+        forward_error: largest difference of the outputs from an independent run.
+        derivative_error: median difference of J v from central differences of that run.
+        derivative_floor: how far central differences of two steps part: their noise.
+        derivative_error_float64: the same through the file's own float64 run.
+        row_interaction: largest change of a row by the other rows of the batch.
+        stops: operators between condition and outputs that let no derivative through.
+        warnings: (code, message) of what a reader has to know.
+    """
+
+    forward_error: float | None = None
+    derivative_error: float | None = None
+    derivative_floor: float | None = None
+    derivative_error_float64: float | None = None
+    row_interaction: float | None = None
+    stops: tuple[str, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def record(self) -> dict[str, float | str]:
+        """Return the findings by name, without those that do not apply."""
+        numbers = {
+            "forward_error": self.forward_error,
+            "derivative_error": self.derivative_error,
+            "derivative_floor": self.derivative_floor,
+            "derivative_error_float64": self.derivative_error_float64,
+            "row_interaction": self.row_interaction,
+        }
+        found: dict[str, float | str] = {
+            name: value for name, value in numbers.items() if value is not None
+        }
+        if self.stops:
+            found["zero_derivative_operators"] = ", ".join(self.stops)
+        return found
+
+
+def relative_error(ours: Tensor, theirs: Tensor, scale: Tensor | None = None) -> float:
+    """Return max |ours − theirs| over the RMS of theirs; NaN matches NaN."""
+    a, b = ours.detach().double().cpu(), theirs.detach().double().cpu()
+    if a.shape != b.shape:
+        return float("inf")
+    if a.numel() == 0:
+        return 0.0
+    difference = torch.where(a.isnan() & b.isnan() | (a == b), 0.0, (a - b).abs())
+    difference = difference.nan_to_num(nan=float("inf"))
+    finite = b[b.isfinite()]
+    own = finite.square().mean().sqrt() if finite.numel() else torch.ones(())
+    size = max(float(own if scale is None else scale), 1e-30)
+    return float(difference.max()) / size
+
+
+def worst_error(
+    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], names: Sequence[str] = ()
+) -> tuple[str, float]:
+    """Return the output that differs most, and by how much of its size."""
+    shared = [name for name in (names or theirs) if name in ours and name in theirs]
+    errors = {name: relative_error(ours[name], theirs[name]) for name in shared}
+    worst = max(errors, key=lambda name: errors[name])
+    return worst, errors[worst]

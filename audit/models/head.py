@@ -1,0 +1,103 @@
+"""Which family the outputs belong to, and how its parameters are read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from audit.errors import ConfigError
+from audit.models.contract import Head, Item, Settings
+from audit.models.expressions import Expression
+from audit.models.names import (
+    NAMES,
+    NORMAL_SCALES,
+    families_with,
+    parameters_by_name,
+    stem_of,
+)
+from audit.models.network import Network
+
+
+def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -> Head:
+    """Decide the family and its parameters.
+
+    Raises:
+        ConfigError: something is missing or ambiguous; the message lists what was
+            seen and the option to give.
+    """
+    if settings.model.contract not in (None, "parameters"):
+        raise ConfigError(
+            f"The contract '{settings.model.contract}' was asked for",
+            "This version audits files whose outputs are a family's parameters",
+            "Pass --contract parameters with --family and --param",
+        )
+    parameters, origin = _stated_parameters(settings, network)
+    family = _family(settings, network, parameters, outputs)
+    if not parameters:
+        parameters, origin = parameters_by_name(family.value, outputs), "names"
+    options = _options(settings, network)
+    items = (
+        family,
+        *(Item(f"param {name}", text, origin) for name, text in parameters.items()),
+        *(
+            Item(f"option {name}", str(value), source)
+            for name, (value, source) in options.items()
+        ),
+    )
+    expressions = {name: Expression(text) for name, text in parameters.items()}
+    values = {name: value for name, (value, _) in options.items()}
+    return Head(family.value, expressions, values, items)
+
+
+def _stated_parameters(
+    settings: Settings, network: Network
+) -> tuple[dict[str, str], str]:
+    if settings.model.parameters:
+        return dict(settings.model.parameters), settings.origin("parameters")
+    stated = network.metadata.get("parameters")
+    if settings.model.family is None and isinstance(stated, Mapping):
+        return {str(n): str(text) for n, text in stated.items()}, "metadata"
+    if (
+        isinstance(stated, Mapping)
+        and network.metadata.get("family") == settings.model.family
+    ):
+        return {str(n): str(text) for n, text in stated.items()}, "metadata"
+    return {}, ""
+
+
+def _options(settings: Settings, network: Network) -> dict[str, tuple[object, str]]:
+    """Return the family's options and who stated each."""
+    reserved = {"family", "parameters", "condition", "held", "contract", "space"}
+    stated = {
+        name: (value, "metadata")
+        for name, value in network.metadata.items()
+        if name not in reserved
+    }
+    origin = settings.origin("options")
+    return stated | {n: (value, origin) for n, value in settings.model.options.items()}
+
+
+def _family(
+    settings: Settings,
+    network: Network,
+    parameters: Mapping[str, str],
+    outputs: Sequence[str],
+) -> Item:
+    if settings.model.family is not None:
+        return Item("family", settings.model.family, settings.origin("family"))
+    if "family" in network.metadata:
+        return Item("family", str(network.metadata["family"]), "metadata")
+    stems = [name for name in map(stem_of, outputs) if name in NAMES]
+    named = set(parameters) or {NAMES[stem][0] for stem in stems}
+    fits = families_with(named)
+    if "normal" in fits and any(stem in NORMAL_SCALES for stem in stems):
+        fits = ["normal"]
+    if len(fits) == 1:
+        return Item("family", fits[0], "names")
+    could = f"they could be those of {', '.join(fits)}" if fits else "no family fits"
+    raise ConfigError(
+        f"The file does not say its family. Its outputs are {', '.join(outputs)}; "
+        + could,
+        "A family is needed to read the outputs as a distribution",
+        f"Pass --family {fits[0] if fits else 'normal'} (or another), and --param "
+        "NAME=EXPRESSION for each of its parameters",
+    )

@@ -1,0 +1,117 @@
+"""Names that say what a number is, and what a family takes.
+
+Names are taken only where they leave no doubt: `mean` with `log_std` is a normal head,
+since a standard deviation is what a normal law is written in; `loc` with `scale` could
+be six families, and is an error that lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audit.errors import ConfigError
+from audit.families import FAMILIES
+
+# Output name (lower case) -> (parameter, link). The name says what the number is.
+NAMES: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("loc", "mean", "mu"), ("loc", "")),
+    **dict.fromkeys(("scale", "std", "sigma", "stddev"), ("scale", "")),
+    **dict.fromkeys(("log_scale", "log_std", "log_sigma", "logstd"), ("scale", "exp")),
+    **dict.fromkeys(("log_var", "logvar", "log_variance"), ("scale", "half_exp")),
+    **dict.fromkeys(("var", "variance"), ("scale", "sqrt")),
+    **dict.fromkeys(("df", "nu", "degrees_of_freedom"), ("df", "")),
+    **dict.fromkeys(("probs", "probabilities", "probability"), ("probs", "")),
+    **{
+        name: (name, "")
+        for name in (
+            "logits",
+            "rate",
+            "concentration",
+            "concentration0",
+            "concentration1",
+            "total_count",
+            "scale_tril",
+            "covariance_matrix",
+            "precision_matrix",
+            "cov_factor",
+            "cov_diag",
+            "quantiles",
+            "low",
+            "high",
+        )
+    },
+}
+_LINKED = {"": "{}", "exp": "exp({})", "half_exp": "exp(0.5 * {})", "sqrt": "sqrt({})"}
+NORMAL_SCALES = {"std", "stddev", "log_std", "logstd", "var", "variance", "log_var"}
+NORMAL_SCALES |= {"logvar", "log_variance"}
+
+
+def families_with(named: set[str]) -> list[str]:
+    """Return the families that take exactly these parameters."""
+    return [
+        name
+        for name in FAMILIES
+        if named
+        and name != "mixture"
+        and any(set(known) == named for known in parameterizations(name))
+    ]
+
+
+def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
+    """Match the family's parameters with outputs whose names say what they are."""
+    for known in parameterizations(family):
+        found = {name: _expressions_for(name, outputs) for name in known}
+        if all(found.values()):
+            return {name: _only(name, texts) for name, texts in found.items()}
+    wanted = " or ".join(", ".join(known) for known in parameterizations(family))
+    if len(outputs) == 1 and all(len(k) == 1 for k in parameterizations(family)):
+        hint = f"--param {parameterizations(family)[0][0]}={outputs[0]}"
+    else:
+        hint = "--param NAME=EXPRESSION for each of them"
+    raise ConfigError(
+        f"The outputs {', '.join(outputs)} do not name the parameters of {family}",
+        f"The family {family} takes {wanted}",
+        f"Pass {hint}",
+    )
+
+
+def _expressions_for(parameter: str, outputs: Sequence[str]) -> list[str]:
+    texts = []
+    for output in outputs:
+        known, link = NAMES.get(stem_of(output), ("", ""))
+        if known == parameter:
+            quoted = output if output.isidentifier() else f'"{output}"'
+            texts.append(_LINKED[link].format(quoted))
+    return texts
+
+
+def _only(parameter: str, texts: list[str]) -> str:
+    if len(texts) > 1:
+        raise ConfigError(
+            f"Two outputs could be '{parameter}': {' and '.join(texts)}",
+            "Expected one",
+            f"Choose with --param {parameter}=EXPRESSION",
+        )
+    return texts[0]
+
+
+def stem_of(output: str) -> str:
+    """Return the name without scopes and indices: 'head/mean:0' -> 'mean'."""
+    return output.rpartition("/")[2].partition(":")[0].lower()
+
+
+def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of parameters a family can be given by.
+
+    A mixture adds its weights to those of the component; a product of families has
+    none that names could tell.
+    """
+    if "," in family:
+        return ()
+    kind, _, component = family.partition(":")
+    if not component:
+        return FAMILIES[kind].parameterizations
+    inner = FAMILIES[component].parameterizations
+    return tuple(
+        (weights, *known) for weights in ("logits", "probs") for known in inner
+    )

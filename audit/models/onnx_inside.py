@@ -1,0 +1,138 @@
+"""Questions about the inside of an ONNX graph: what lies on a path, what goes wrong.
+
+`locate` runs our importer and onnxruntime side by side with every tensor of the graph
+as an output, and names the first operator where they part: in its value, or in its
+derivative along one direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from audit.errors import AuditError
+from audit.models.gates.subject import relative_error
+from audit.models.network import Census, Values
+from audit.models.onnx import Graph, PathOp
+from audit.models.onnxruntime_file import Runtime
+
+_SHAPES = ("Shape", "Size")  # they read no numbers
+_VALUE, _DERIVATIVE = 1e-3, 3e-2
+_MAX_TENSORS = 4000
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A graph and its file.
+
+    Args:
+        graph: the importer's view.
+        path: where the file is.
+    """
+
+    graph: Graph
+    path: Path
+
+    def census(self, condition: str, outputs: Sequence[str]) -> Census:
+        """Return whether a derivative can pass, and what stops it on the way."""
+        names = [name for name in outputs if name in self.graph.output_names]
+        paths = [self.graph.path_ops(condition, name) for name in names]
+        connected = any(self.graph.reaches(condition, name) for name in names)
+        return Census(connected, tuple(dict.fromkeys(_stops(paths))))
+
+    def locate(self, values: Values, condition: str | None) -> str:
+        """Return the first operator that differs from onnxruntime; "" if unknown."""
+        names = [name for name in self._makers if name in set(self.graph.tensor_names)]
+        if not names or len(names) > _MAX_TENSORS:
+            return ""
+        try:
+            return self._search(names, values, condition)
+        except (AuditError, RuntimeError, ValueError):
+            return ""  # to name the operator is a courtesy; the refusal stands
+
+    def _search(self, names: list[str], values: Values, condition: str | None) -> str:
+        graph = self.graph.with_outputs(names)
+        runtime = Runtime(self.path, tuple(names))
+        differs = (
+            _values_differ(graph, runtime, values)
+            if condition is None
+            else _derivatives_differ(graph, runtime, values, condition)
+        )
+        return next((self._makers[name] for name in differs), "")
+
+    @cached_property
+    def _makers(self) -> dict[str, str]:
+        """Tensor -> the operator that makes it, in the order of the file."""
+        nodes = onnx.load(self.path, load_external_data=False).graph.node
+        return {
+            name: f"{node.op_type} (node '{node.name or f'{node.op_type}_{i}'}')"
+            for i, node in enumerate(nodes)
+            for name in node.output
+            if name
+        }
+
+
+def _stops(paths: Iterable[Sequence[PathOp]]) -> list[str]:
+    return [
+        f"{each.op} (node '{each.name}')"
+        for path in paths
+        for each in path
+        if each.zero_derivative and each.op not in _SHAPES
+    ]
+
+
+def _values_differ(graph: Graph, runtime: Runtime, values: Values) -> Iterable[str]:
+    theirs = runtime(values)
+    with torch.no_grad():
+        ours = _named(graph, values)
+    for name, value in ours.items():
+        if name in theirs and relative_error(value, theirs[name]) > _VALUE:
+            yield name
+
+
+def _derivatives_differ(
+    graph: Graph, runtime: Runtime, values: Values, condition: str
+) -> Iterable[str]:
+    """Yield tensors whose directional derivative is not that of onnxruntime.
+
+    Each tensor is weighted by fixed random numbers, so one backward pass tells.
+    """
+    x = values[condition].detach().clone().requires_grad_()
+    ours = _named(graph, {**values, condition: x})
+    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x)
+    h = 1e-2 * x.detach().double().square().mean().sqrt().clamp_min(1e-6).to(x)
+    v = v / v.square().mean().sqrt()
+    above = runtime({**values, condition: x.detach() + h * v})
+    below = runtime({**values, condition: x.detach() - h * v})
+    for name, value in ours.items():
+        if name in above and value.is_floating_point() and value.numel():
+            weights = torch.randn(
+                value.shape, generator=torch.Generator().manual_seed(2)
+            )
+            change = (above[name].double() - below[name].double()) * weights
+            theirs = float(change.sum() / (2 * h))
+            size = float(change.abs().sum() / (2 * h))
+            mine = _along(value, weights, x, v)
+            if abs(mine - theirs) > _DERIVATIVE * size:
+                yield name
+
+
+def _along(value: Tensor, weights: Tensor, x: Tensor, v: Tensor) -> float:
+    if not value.requires_grad:
+        return 0.0
+    (gradient,) = torch.autograd.grad(
+        value, x, weights.to(value), retain_graph=True, allow_unused=True
+    )
+    return 0.0 if gradient is None else float((gradient.double() * v).sum())
+
+
+def _named(graph: Graph, values: Values) -> dict[str, Tensor]:
+    results = graph(*(values[name] for name in graph.input_names))
+    named = zip(graph.output_names, results, strict=True)
+    return {name: value for name, value in named if isinstance(value, Tensor)}

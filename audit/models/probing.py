@@ -1,0 +1,140 @@
+"""A few real rows through the file, before anything is decided.
+
+What an output means can depend on its name and shape, which some formats tell only
+when they run. Every later decision and every gate looks at what came out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.errors import AuditError, InputError, ModelError, NothingAudited
+from audit.inputs import Inputs, list_keys, split_spec
+from audit.models.batching import any_batch
+from audit.models.contract import Roles, hold
+from audit.models.network import Call, Network, Port, to_tensors
+
+PROBE_ROWS = 32
+Constants = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The file on the first finite rows of the data.
+
+    Args:
+        network: the file.
+        inputs: the data.
+        roles: what its inputs are.
+        constants: held inputs that are one value for all rows.
+    """
+
+    network: Network
+    inputs: Inputs
+    roles: Roles
+    constants: Constants
+
+    @cached_property
+    def values(self) -> dict[str, Tensor]:
+        """The inputs of up to `PROBE_ROWS` rows, in the file's own types."""
+        index = finite_rows(self.inputs)
+        return take(self.network, self.inputs, self.constants, index)
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """The shape of one condition."""
+        return tuple(self.inputs.arrays[self.roles.condition].shape[1:])
+
+    @cached_property
+    def call(self) -> Call:
+        """The file on any number of rows."""
+        return any_batch(self.network, self.roles.condition, self.event)
+
+    @cached_property
+    def outputs(self) -> dict[str, Tensor]:
+        """What the file makes of the rows.
+
+        Raises:
+            ModelError: it cannot be run on them.
+        """
+        try:
+            with torch.no_grad():
+                return self.call(self.values)
+        except AuditError:
+            raise
+        except Exception as error:  # a saved program raises whatever it likes
+            raise self._cannot_run(error) from None
+
+    def _cannot_run(self, error: Exception) -> ModelError:
+        shapes = ", ".join(f"{n} {list(v.shape)}" for n, v in self.values.items())
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return ModelError(
+            f"The model cannot be run on the data ({lines[-1].strip()})",
+            f"It was given {shapes}, the first axis the rows; a Reshape or view whose "
+            "size the exporter saw as fixed takes that size only",
+            "Check the data's shape and type, --condition and --held; export the "
+            "model with a dynamic batch axis",
+        )
+
+
+def take(
+    network: Network, inputs: Inputs, constants: Constants, index: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """Return the inputs of some rows, in the types the file declares."""
+    arrays = {name: inputs.take(name, index) for name in inputs.arrays}
+    for name, constant in constants.items():
+        arrays[name] = np.broadcast_to(constant, (len(index), *constant.shape))
+    return to_tensors(arrays, network)
+
+
+def finite_rows(inputs: Inputs) -> NDArray[np.int64]:
+    """Return the first rows that hold neither NaN nor infinity.
+
+    Raises:
+        NothingAudited: there is none.
+    """
+    for first in range(0, inputs.n, 1024):
+        rows = slice(first, min(first + 1024, inputs.n))
+        found = np.flatnonzero(inputs.finite(rows))[:PROBE_ROWS] + first
+        if len(found):
+            return found.astype(np.int64)
+    raise NothingAudited(
+        f"Every row of '{inputs.path}' holds NaN or infinity ({inputs.blemish(0)})",
+        "Expected finite inputs",
+        "Clean the data first",
+    )
+
+
+def held_values(
+    network: Network, roles: Roles, data: str
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, str | None]]:
+    """Split held inputs into constants and keys of the data file."""
+    known = list_keys(split_spec(data)[0])
+    keys: dict[str, str | None] = {n: v for n, v in roles.held.items() if v in known}
+    constants = {
+        name: _constant(network.input(name), value)
+        for name, value in roles.held.items()
+        if name not in keys
+    }
+    return constants, keys
+
+
+def _constant(port: Port, value: str) -> NDArray[np.generic]:
+    """Return a held value for one row, in the shape the file declares."""
+    array = np.asarray(hold(value, port))
+    shape = [axis if isinstance(axis, int) else 1 for axis in (port.shape or ())[1:]]
+    try:
+        return np.array(np.broadcast_to(array, shape) if shape else array)
+    except ValueError:
+        raise InputError(
+            f"The held input '{port.name}' was given a value of shape {array.shape}",
+            f"The model declares {port}",
+            f"Pass --held {port.name}=NUMBER, or a key of the data",
+        ) from None

@@ -1,0 +1,105 @@
+"""Which input of the file is perturbed, and what the others are held at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from audit.errors import ConfigError, ModelError
+from audit.models.contract import Item, Roles, Settings
+from audit.models.network import Network, Port
+
+CONDITION_NAMES = ("x", "condition", "input", "inputs", "observation", "features")
+
+
+def resolve_roles(settings: Settings, network: Network, keys: Sequence[str]) -> Roles:
+    """Decide which input is the condition and what the others are held at.
+
+    Args:
+        settings: what the user said.
+        network: the opened file.
+        keys: the keys of the data file, which may name inputs.
+
+    Raises:
+        ConfigError: a named input does not exist, or no single one can be chosen.
+        ModelError: the condition is an integer input, so no gradient passes.
+    """
+    names = [port.name for port in network.inputs]
+    held, items = _held(settings, network, keys)
+    free = [name for name in names if name not in held]
+    item = _condition(settings, network, free)
+    for name in free:
+        if name != item.value and name in keys:
+            held[name] = name
+            items.append(Item(f"held {name}", name, "key of the data"))
+    missing = [name for name in free if name != item.value and name not in held]
+    if missing:
+        raise ConfigError(
+            f"The model input '{missing[0]}' has no value",
+            f"The perturbed input is '{item.value}'; every other one is held",
+            f"Pass --held {missing[0]}=KEY with a key of the data, or "
+            f"--held {missing[0]}=0",
+        )
+    _refuse_integers(network.input(item.value))
+    return Roles(item.value, held, (item, *items))
+
+
+def _held(
+    settings: Settings, network: Network, keys: Sequence[str]
+) -> tuple[dict[str, str], list[Item]]:
+    stated = network.metadata.get("held", {})
+    in_file = dict(stated) if isinstance(stated, Mapping) else {}
+    held, items = {}, []
+    for origin, source in (
+        (network.format + " metadata", in_file),
+        (settings.origin("held"), settings.model.held),
+    ):
+        for name, value in source.items():
+            if name not in [port.name for port in network.inputs]:
+                raise _no_such_input(name, network, "held")
+            held[name] = str(value)
+            items.append(Item(f"held {name}", str(value), origin))
+    return held, items
+
+
+def _condition(settings: Settings, network: Network, free: list[str]) -> Item:
+    names = [port.name for port in network.inputs]
+    stated = network.metadata.get("condition")
+    for value, origin in (
+        (settings.model.condition, settings.origin("condition")),
+        (stated, "metadata"),
+    ):
+        if value is None:
+            continue
+        if value not in names and len(free) == 1 and value == "x":
+            return Item("condition", free[0], origin)
+        if value not in names:
+            raise _no_such_input(str(value), network, "condition")
+        return Item("condition", str(value), origin)
+    if len(free) == 1:
+        return Item("condition", free[0], "only input")
+    known = [name for name in free if name.lower() in CONDITION_NAMES]
+    if len(known) == 1:
+        return Item("condition", known[0], "names")
+    raise ConfigError(
+        f"The model has {len(names)} inputs: {', '.join(names) or 'none'}",
+        "One of them is the condition, the input that is perturbed",
+        "Say which with --condition NAME, and the others with --held NAME=VALUE",
+    )
+
+
+def _no_such_input(name: str, network: Network, role: str) -> ConfigError:
+    return ConfigError(
+        f"The model has no input '{name}'",
+        f"Its inputs are {', '.join(port.name for port in network.inputs)}",
+        f"Name one of them with --{role}",
+    )
+
+
+def _refuse_integers(port: Port) -> None:
+    if port.is_integer:
+        raise ModelError(
+            f"The condition '{port.name}' has type {port.dtype}",
+            "A perturbation needs a floating-point input: no gradient passes integers",
+            "Audit the part of the model after the embedding (cut the graph there), "
+            "or choose another --condition",
+        )
