@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 FAMILIES: Registry[type[Family]] = Registry(
     "families",
     {
-        "bernoulli": "audit.families.discrete:Bernoulli",
+        "bernoulli": "audit.families.trials:Bernoulli",
         "beta": "audit.families.unit_interval:Beta",
-        "binomial": "audit.families.discrete:Binomial",
+        "binomial": "audit.families.trials:Binomial",
         "categorical": "audit.families.simplex:Categorical",
         "cauchy": "audit.families.location_scale:Cauchy",
         "dirichlet": "audit.families.simplex:Dirichlet",
-        "exponential": "audit.families.positive:Exponential",
+        "exponential": "audit.families.lifetimes:Exponential",
         "gamma": "audit.families.gamma:Gamma",
-        "geometric": "audit.families.discrete:Geometric",
+        "geometric": "audit.families.trials:Geometric",
         "gumbel": "audit.families.location_scale:Gumbel",
         "half_normal": "audit.families.positive:HalfNormal",
         "inverse_gamma": "audit.families.gamma:InverseGamma",
@@ -37,19 +37,19 @@ FAMILIES: Registry[type[Family]] = Registry(
         "log_normal": "audit.families.positive:LogNormal",
         "logistic": "audit.families.location_scale:Logistic",
         "low_rank_multivariate_normal": (
-            "audit.families.multivariate_normal:LowRankMultivariateNormal"
+            "audit.families.low_rank_multivariate_normal:LowRankMultivariateNormal"
         ),
         "multivariate_normal": "audit.families.multivariate_normal:MultivariateNormal",
         "negative_binomial": "audit.families.negative_binomial:NegativeBinomial",
         "normal": "audit.families.location_scale:Normal",
         "one_hot_categorical": "audit.families.simplex:OneHotCategorical",
         "pareto": "audit.families.pareto:Pareto",
-        "poisson": "audit.families.discrete:Poisson",
+        "poisson": "audit.families.poisson:Poisson",
         "quantile": "audit.families.quantile:Quantile",
         "student_t": "audit.families.student:StudentT",
         "uniform": "audit.families.bounded:Uniform",
         "von_mises": "audit.families.circular:VonMises",
-        "weibull": "audit.families.positive:Weibull",
+        "weibull": "audit.families.lifetimes:Weibull",
     },
 )
 
@@ -68,7 +68,12 @@ def build_family(
 
         return Product(name.split(","), shapes, **options)
     if name.startswith("mixture:"):
+        from audit.families.line_mixture import LineMixture
         from audit.families.mixture import Mixture
 
-        return Mixture(name.removeprefix("mixture:"), shapes, **options)
+        component = name.removeprefix("mixture:")
+        mixture = Mixture(component, shapes, **options)
+        if LineMixture.fits(mixture):
+            return LineMixture(component, shapes, **options)
+        return mixture
     return FAMILIES[name](shapes, **options)

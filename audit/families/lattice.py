@@ -25,6 +25,7 @@ from audit.linalg.operators import Diagonal, LinearOperator
 
 CHUNK = 4_000_000  # numbers at once
 LONGEST = 2_000_000  # terms of a sum
+TAIL = 46.0  # nats that a window may leave out: e^-46 = 1e-20
 
 
 class Lattice(Univariate):

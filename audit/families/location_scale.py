@@ -23,10 +23,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch import distributions as td
-from torch.distributions import constraints
-from torch.nn.functional import logsigmoid
 
 from audit.families.continuous import Continuous
+from audit.families.logistic import LogisticLaw
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 
@@ -196,32 +195,6 @@ def normal_renyi(left: Parameters, right: Parameters, alpha: float) -> Tensor:
     stretch = -torch.log1p(ratio) / 2 - torch.log1p(excess) / (2 * (alpha - 1))
     shift = alpha * ((loc - other_loc) / other).square() / (2 * (1 + excess))
     return torch.where(excess > -1, stretch + shift, torch.inf)
-
-
-Shape = torch.Size | list[int] | tuple[int, ...]
-
-
-class LogisticLaw(td.Distribution):
-    """The logistic distribution, which `torch.distributions` does not have."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-    support = constraints.real
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        self.loc, self.scale = loc, scale
-        super().__init__(self.loc.shape, validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return −|z| − 2 ln(1 + e^{−|z|}) − ln s."""
-        z: Tensor = ((value - self.loc) / self.scale).abs()
-        return -z + 2 * logsigmoid(z) - self.scale.log()
-
-    def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        """Return loc + scale · logit u."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
-        return self.loc + self.scale * torch.logit(uniform, eps=1e-300)
 
 
 def _square(a: float, b: float, c: float) -> list[list[float]]:

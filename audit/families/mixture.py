@@ -10,10 +10,8 @@ a draw can only add information, so
     F(φ) ⪯ blkdiag(F_weights, π_1 F(ψ_1), …, π_K F(ψ_K))          complete data
     KL   ≤ KL(π ‖ π') + Σ_k π_k KL(ψ_k ‖ ψ'_k)
 
-For one-dimensional continuous θ everything is a quadrature over panels that resolve
-every component, exact to rounding. Otherwise scores have to be sampled, and a map from
-noise to draws would be an arbitrary choice. Between components that hardly overlap the
-transport tensor is huge, and it is right: mass that moves there crosses the gap.
+For one continuous number everything else is a quadrature, see `line_mixture`. Otherwise
+scores have to be sampled, and a map from noise to draws would be an arbitrary choice.
 
 Sources: Dempster, Laird & Rubin, Journal of the Royal Statistical Society B 39 (1977),
 and Orchard & Woodbury (1972), for the missing information; Cover & Thomas, Elements of
@@ -22,22 +20,15 @@ Information Theory (2006), theorem 2.5.3, for the chain rule of KL.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
 from audit.errors import ConfigError, NoTransport
-from audit.families import FAMILIES, quadrature
-from audit.families.continuous import Continuous
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families import FAMILIES
 from audit.families.interface import Family
-from audit.families.inversion import quantile_distance
-from audit.families.lines import Chart
-from audit.families.roots import dense_root
 from audit.families.simplex import Categorical
 from audit.linalg.operators import LinearOperator, Matrix
 
@@ -176,106 +167,18 @@ class Mixture(Family):
         inside = (shares * own.reshape(shares.shape)).sum(-1)
         return self.weights.kl(weights, others) + inside
 
-    # one-dimensional θ: a line, for the quadrature
-
-    @cached_property
-    def line(self) -> Continuous | None:
-        """The component, if it is one continuous number."""
-        one = math.prod(self.event_shape) == 1
-        return (
-            self.component if one and isinstance(self.component, Continuous) else None
-        )
-
-    @property
-    def chart(self) -> Chart:
-        """The component's chart."""
-        return self._component_line().chart
-
-    @property
-    def limit(self) -> float:
-        """The component's limit."""
-        return self._component_line().limit
-
-    def bulk(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the components' centres and widths [M, K]."""
-        line = self._component_line()
-        center, width = line.bulk_of(self.split(rows)[1].unbind(-1))
-        if math.isfinite(line.limit):
-            first, turn = center[:, :1], 2 * line.limit
-            gap = torch.remainder(center - first + line.limit, turn) - line.limit
-            center = first + gap
-        return center, width
-
-    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return ln Σ π_k q_k [M, nodes] in the chart."""
-        weights, parts = self.split(rows)
-        parts_at = self._component_line().log_density(y.unsqueeze(-1), parts)
-        return torch.logsumexp(self.weights.log_probs(weights) + parts_at, dim=-1)
-
-    def score(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return ∂ ln Σ π_k q_k / ∂φ [M, nodes, p]."""
-        return quadrature.automatic_score(self, y, rows)
-
-    def fisher_root(self, phi: Tensor) -> LinearOperator | None:
-        """Return the root by quadrature; None for more than one number."""
-        if self.line is None:
-            return None
-        return dense_root(quadrature.fisher_information(self, phi))
+    # without a formula
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
-        """Return the root by quadrature; refuse for more than one number, or a turn."""
-        if math.isfinite(self.limit):
-            raise NoTransport(
-                f"The family {self.name} has no transport tensor",
-                "An increasing map on a circle begins at a cut, and a mixture has no "
-                "place that asks for it",
-                "Audit it with -d kl",
-            )
-        tensor = quadrature.transport_tensor(self, phi)
-        for infinite in self.transport_caveat(phi).values():
-            tensor = tensor.masked_fill(infinite[:, None, None], torch.inf)
-        return dense_root(tensor)
-
-    def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
-        """Return the component's caveats, for any component."""
-        own = self.component.transport_caveat(self.split(phi)[1].flatten(0, 1))
-        return {
-            reason: infinite.reshape(-1, self.count).any(-1)
-            for reason, infinite in own.items()
-        }
+        """Refuse: which map from noise to draws is a choice nobody made."""
+        raise NoTransport(
+            f"The family {self.name} has no transport tensor here",
+            "Only a mixture of one continuous number has one map from noise to draws, "
+            "the increasing one; in more dimensions it is a choice, on the integers it "
+            "is a step function, and on a circle it needs a cut",
+            "Audit it with -d kl",
+        )
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return KL [N] by quadrature; None for more than one number."""
-        return self._divergence(phi, other, RELATIVE_ENTROPY)
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
-        """Return the Rényi divergence [N] by quadrature, or None."""
-        return self._divergence(phi, other, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the Jensen-Shannon divergence [N] by quadrature, or None."""
-        return self._divergence(phi, other, JENSEN_SHANNON)
-
-    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return E(T − T')² [N] by quadrature; None where there is no map."""
-        if self.line is None or math.isfinite(self.limit):
-            return None
-        return quantile_distance(self, phi, other)
-
-    def _divergence(
-        self, phi: Tensor, other: Tensor, integrand: Integrand
-    ) -> Tensor | None:
-        if self.line is None:
-            return None
-        return quadrature.divergence(self, phi, other, integrand)
-
-    def _component_line(self) -> Continuous:
-        if self.line is None:
-            raise NoTransport(
-                f"The family {self.name} has no transport tensor here",
-                "Only a mixture of one continuous number has one map from noise to "
-                "draws, the increasing one; in more dimensions it is a choice, and on "
-                "the integers it is a step function",
-                "Audit it with -d kl",
-            )
-        return self.line
+        """Return None: only draws can tell."""
+        return None

@@ -27,10 +27,11 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
-from audit.families.discrete import TAIL, Trials, one_trial
 from audit.families.integrands import RELATIVE_ENTROPY, Renyi
+from audit.families.lattice import TAIL
 from audit.families.panels import Panels
 from audit.families.roots import symmetric
+from audit.families.trials import Trials, one_trial
 from audit.families.univariate import Parameters
 from audit.linalg.operators import CoordinateBlocks, LinearOperator
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.errors import NoFisher
+from audit.families.lifetimes import Exponential
 from audit.families.options import read_numbers
-from audit.families.positive import Exponential
 from audit.families.roots import symmetric
 from audit.families.univariate import Parameters
 from audit.linalg.operators import LinearOperator

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -17,6 +16,8 @@ from torch import distributions as td
 
 from audit.errors import ConfigError
 from audit.families import build_family
+from audit.families.block_diagonal import Blocks, blocks_of
+from audit.families.concatenated import Concatenated
 from audit.families.interface import Family
 from audit.linalg.operators import LinearOperator
 
@@ -91,14 +92,14 @@ class Product(Family):
 
     def fisher_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the block diagonal root; None if a part has to be sampled."""
-        return _blocks([part.fisher_root(own) for part, own in self._split(phi)])
+        return blocks_of([part.fisher_root(own) for part, own in self._split(phi)])
 
     def complete_fisher_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the parts' bounds, or their exact roots where there is no bound."""
         bounds = [part.complete_fisher_root(own) for part, own in self._split(phi)]
         if all(bound is None for bound in bounds):
             return None
-        return _blocks(
+        return blocks_of(
             [
                 part.fisher_root(own) if bound is None else bound
                 for bound, (part, own) in zip(bounds, self._split(phi), strict=True)
@@ -115,7 +116,7 @@ class Product(Family):
 
     def linear_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the block diagonal root; None unless every part is discrete."""
-        return _blocks([part.linear_root(own) for part, own in self._split(phi)])
+        return blocks_of([part.linear_root(own) for part, own in self._split(phi)])
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return the sum [N], in nats."""
@@ -177,93 +178,6 @@ class Product(Family):
         return total
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Block diagonal matrices, known by their blocks."""
-
-    parts: Sequence[LinearOperator]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, sum of rows, sum of columns)."""
-        shapes = [part.shape for part in self.parts]
-        return shapes[0][0], sum(s[1] for s in shapes), sum(s[2] for s in shapes)
-
-    def matmat(self, vectors: Tensor) -> Tensor:
-        """Return A V."""
-        widths = [part.shape[2] for part in self.parts]
-        return torch.cat(
-            [
-                part.matmat(piece)
-                for part, piece in zip(self.parts, _cut(vectors, widths), strict=True)
-            ],
-            dim=1,
-        )
-
-    def rmatmat(self, vectors: Tensor) -> Tensor:
-        """Return Aᵀ U."""
-        heights = [part.shape[1] for part in self.parts]
-        return torch.cat(
-            [
-                part.rmatmat(piece)
-                for part, piece in zip(self.parts, _cut(vectors, heights), strict=True)
-            ],
-            dim=1,
-        )
-
-    def dense(self) -> Tensor:
-        """Return A."""
-        return _diagonal([part.dense() for part in self.parts])
-
-    def gram(self) -> Tensor:
-        """Return A Aᵀ, again block diagonal."""
-        return _diagonal([part.gram() for part in self.parts])
-
-
-class Concatenated(td.Distribution):
-    """Independent draws side by side: batch shape [*batch], event shape [n]."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-
-    def __init__(self, laws: Sequence[td.Distribution]) -> None:
-        self.laws = laws
-        self.widths = [math.prod(law.event_shape) for law in laws]
-        super().__init__(
-            laws[0].batch_shape, torch.Size([sum(self.widths)]), validate_args=False
-        )
-        self.has_rsample = all(law.has_rsample for law in laws)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the sum of the parts' log densities."""
-        total, start = torch.zeros_like(value[..., 0]), 0
-        for law, width in zip(self.laws, self.widths, strict=True):
-            piece = value[..., start : start + width]
-            shape = (*piece.shape[:-1], *law.event_shape)
-            total = total + law.log_prob(piece.reshape(shape))
-            start += width
-        return total
-
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch, n]."""
-        return self._joined([law.sample(torch.Size(sample_shape)) for law in self.laws])
-
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return differentiable draws [*sample, *batch, n]."""
-        draws = [law.rsample(torch.Size(sample_shape)) for law in self.laws]
-        return self._joined(draws)
-
-    def _joined(self, draws: list[Tensor]) -> Tensor:
-        flat = [
-            draw.reshape(*draw.shape[: draw.dim() - len(law.event_shape)], -1)
-            for draw, law in zip(draws, self.laws, strict=True)
-        ]
-        return torch.cat([part.to(torch.float64) for part in flat], dim=-1)
-
-
 def _by_part(given: Mapping[str, T], count: int, what: str) -> list[dict[str, T]]:
     """Return what is meant for each part, without its prefix."""
     parts: list[dict[str, T]] = [{} for _ in range(count)]
@@ -277,24 +191,3 @@ def _by_part(given: Mapping[str, T], count: int, what: str) -> list[dict[str, T]
             )
         parts[int(prefix)][name] = value
     return parts
-
-
-def _blocks(roots: Sequence[LinearOperator | None]) -> Blocks | None:
-    known = [root for root in roots if root is not None]
-    return Blocks(known) if len(known) == len(roots) else None
-
-
-def _cut(vectors: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return [vectors[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
-
-
-def _diagonal(blocks: Sequence[Tensor]) -> Tensor:
-    rows, columns = (sum(b.shape[i] for b in blocks) for i in (1, 2))
-    whole = blocks[0].new_zeros(len(blocks[0]), rows, columns)
-    row = column = 0
-    for block in blocks:
-        height, width = block.shape[1:]
-        whole[:, row : row + height, column : column + width] = block
-        row, column = row + height, column + width
-    return whole

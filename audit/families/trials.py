@@ -1,4 +1,4 @@
-"""Counts and yes/no laws.
+"""Laws of repeated trials.
 
 Trials with success probability p are written in the logit l = ln p/(1−p), where nothing
 is lost when p is near 0 or 1; a head of probabilities adds dl/dp = 1/(p(1−p)).
@@ -7,7 +7,6 @@ is lost when p is near 0 or 1; a head of probabilities adds dl/dp = 1/(p(1−p))
     Bernoulli    p(1−p)         1/(p(1−p))        p(1−p)            1
     Binomial     n p(1−p)       n/(p(1−p))        n p(1−p)          n
     Geometric    1−p            1/(p²(1−p))       (1−p)/p           1/p²
-    Poisson      1/λ in λ                         1 in λ
 
 Source: Johnson, Kemp & Kotz, Univariate Discrete Distributions (2005), chapters 3-5.
 """
@@ -23,11 +22,9 @@ from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
 from audit.families.integrands import RELATIVE_ENTROPY, Renyi
-from audit.families.lattice import Lattice
+from audit.families.lattice import TAIL, Lattice
 from audit.families.options import read_numbers
 from audit.families.univariate import Parameters
-
-TAIL = 46.0  # nats, as in `panels`
 
 
 class Trials(Lattice):
@@ -159,48 +156,6 @@ class Geometric(Trials):
         log_b, log_a = tilted.unbind(-1)
         value = (log_a - torch.log(-torch.expm1(log_b))) / (alpha - 1)
         return torch.where(log_b < 0, value, torch.inf)
-
-
-class Poisson(Lattice):
-    """Poisson counts."""
-
-    parameterizations = (("rate",),)
-    positive = ("rate",)
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Poisson law."""
-        (rate,) = parameters
-        return td.Poisson(rate, validate_args=False)
-
-    def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """Return λ ± 10 √λ and some, by Bernstein's inequality."""
-        (rate,) = parameters
-        reach = (2 * TAIL * rate).sqrt() + TAIL
-        return (rate - reach).floor().clamp_min(0), (rate + reach).ceil()
-
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return 1/λ."""
-        (rate,) = parameters
-        return (1 / rate)[..., None, None]
-
-    def mean_slope(self, parameters: Parameters) -> Tensor:
-        """Return 1."""
-        return torch.ones_like(parameters[0])
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return λ₁ (s − ln(1+s)), s = λ₂/λ₁ − 1."""
-        (rate,), (other,) = left, right
-        stretch = (other - rate) / rate
-        return rate * (stretch - torch.log1p(stretch))
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return λ₁ [(1+s)^{1−α} − 1 − (1−α)s] / (α−1), s = λ₂/λ₁ − 1."""
-        (rate,), (other,) = left, right
-        stretch, beta = (other - rate) / rate, 1 - alpha
-        excess = torch.expm1(beta * torch.log1p(stretch)) - beta * stretch
-        return rate * excess / (alpha - 1)
 
 
 def one_trial(logits: Tensor) -> Tensor:

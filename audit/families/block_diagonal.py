@@ -1,0 +1,76 @@
+"""Block diagonal matrices, for families side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.linalg.operators import LinearOperator
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Block diagonal matrices, known by their blocks."""
+
+    parts: Sequence[LinearOperator]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, sum of rows, sum of columns)."""
+        shapes = [part.shape for part in self.parts]
+        return shapes[0][0], sum(s[1] for s in shapes), sum(s[2] for s in shapes)
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V."""
+        widths = [part.shape[2] for part in self.parts]
+        return torch.cat(
+            [
+                part.matmat(piece)
+                for part, piece in zip(self.parts, _cut(vectors, widths), strict=True)
+            ],
+            dim=1,
+        )
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U."""
+        heights = [part.shape[1] for part in self.parts]
+        return torch.cat(
+            [
+                part.rmatmat(piece)
+                for part, piece in zip(self.parts, _cut(vectors, heights), strict=True)
+            ],
+            dim=1,
+        )
+
+    def dense(self) -> Tensor:
+        """Return A."""
+        return _diagonal([part.dense() for part in self.parts])
+
+    def gram(self) -> Tensor:
+        """Return A Aᵀ, again block diagonal."""
+        return _diagonal([part.gram() for part in self.parts])
+
+
+def blocks_of(roots: Sequence[LinearOperator | None]) -> Blocks | None:
+    """Return the block diagonal of the roots; None if one is unknown."""
+    known = [root for root in roots if root is not None]
+    return Blocks(known) if len(known) == len(roots) else None
+
+
+def _cut(vectors: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    return [vectors[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
+def _diagonal(blocks: Sequence[Tensor]) -> Tensor:
+    rows, columns = (sum(b.shape[i] for b in blocks) for i in (1, 2))
+    whole = blocks[0].new_zeros(len(blocks[0]), rows, columns)
+    row = column = 0
+    for block in blocks:
+        height, width = block.shape[1:]
+        whole[:, row : row + height, column : column + width] = block
+        row, column = row + height, column + width
+    return whole

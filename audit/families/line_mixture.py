@@ -1,0 +1,122 @@
+"""Mixtures of one continuous number, by quadrature.
+
+The mixture is a `Line` like any other: its density is a sum, its bulks are those of the
+components, and panels that resolve all of them give every tensor and divergence to
+rounding. Between components that hardly overlap the transport tensor is huge, and it is
+right: mass that moves from one to the other crosses the gap.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from audit.families import quadrature
+from audit.families.continuous import Continuous
+from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Renyi
+from audit.families.inversion import quantile_distance
+from audit.families.lines import Chart
+from audit.families.mixture import Mixture
+from audit.families.roots import dense_root
+from audit.linalg.operators import LinearOperator
+
+
+class LineMixture(Mixture):
+    """K components of a continuous family with one coordinate."""
+
+    @classmethod
+    def fits(cls, mixture: Mixture) -> bool:
+        """Return whether the mixture is one of this kind."""
+        one = math.prod(mixture.event_shape) == 1
+        return one and isinstance(mixture.component, Continuous)
+
+    @cached_property
+    def line(self) -> Continuous:
+        """The component."""
+        assert isinstance(self.component, Continuous)
+        return self.component
+
+    @property
+    def chart(self) -> Chart:
+        """The component's chart."""
+        return self.line.chart
+
+    @property
+    def limit(self) -> float:
+        """The component's limit."""
+        return self.line.limit
+
+    def bulk(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the components' centres and widths [M, K]."""
+        center, width = self.line.bulk_of(self.split(rows)[1].unbind(-1))
+        if math.isfinite(self.limit):
+            first, turn = center[:, :1], 2 * self.limit
+            gap = torch.remainder(center - first + self.limit, turn) - self.limit
+            center = first + gap
+        return center, width
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ln Σ π_k q_k [M, nodes] in the chart."""
+        weights, parts = self.split(rows)
+        parts_at = self.line.log_density(y.unsqueeze(-1), parts)
+        return torch.logsumexp(self.weights.log_probs(weights) + parts_at, dim=-1)
+
+    def score(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ∂ ln Σ π_k q_k / ∂φ [M, nodes, p]."""
+        return quadrature.automatic_score(self, y, rows)
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return the root by quadrature."""
+        return dense_root(quadrature.fisher_information(self, phi))
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Return the root by quadrature; refuse on a circle."""
+        if math.isfinite(self.limit):
+            return super().transport_root(phi)
+        unknown = self._without_variance(phi)
+        tensor = quadrature.transport_tensor(self, self._resolvable(phi))
+        return dense_root(tensor.masked_fill(unknown[:, None, None], torch.inf))
+
+    def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the component's caveats, for any component."""
+        own = self.component.transport_caveat(self.split(phi)[1].flatten(0, 1))
+        return {
+            reason: infinite.reshape(-1, self.count).any(-1)
+            for reason, infinite in own.items()
+        }
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return KL [N] by quadrature."""
+        return quadrature.divergence(self, phi, other, RELATIVE_ENTROPY)
+
+    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
+        """Return the Rényi divergence [N] by quadrature."""
+        return quadrature.divergence(self, phi, other, Renyi(alpha))
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return the Jensen-Shannon divergence [N] by quadrature."""
+        return quadrature.divergence(self, phi, other, JENSEN_SHANNON)
+
+    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return E(T − T')² [N] by quadrature; None on a circle."""
+        if math.isfinite(self.limit):
+            return None
+        unknown = self._without_variance(phi) | self._without_variance(other)
+        pair = self._resolvable(phi), self._resolvable(other)
+        return quantile_distance(self, *pair).masked_fill(unknown, torch.inf)
+
+    def _without_variance(self, phi: Tensor) -> Tensor:
+        """Return where a component has no variance that is known [N]."""
+        found = torch.zeros_like(phi[:, 0], dtype=torch.bool)
+        for infinite in self.transport_caveat(phi).values():
+            found = found | infinite
+        return found
+
+    def _resolvable(self, phi: Tensor) -> Tensor:
+        """Return φ with some other law for components without a known variance."""
+        weights, parts = self.split(phi)
+        parts = torch.stack(self.line.resolvable(parts.unbind(-1)), dim=-1)
+        return torch.cat([weights, parts.flatten(1)], dim=-1)
