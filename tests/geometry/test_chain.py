@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from audit.geometry.chain import factor
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Diagonal, Matrix, Product, Sampled
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 
 sizes = st.integers(1, 5)
@@ -16,6 +16,9 @@ OUTER = {
     "matrix": lambda rng, n, r, p: Matrix(torch.from_numpy(rng.normal(size=(n, r, p)))),
     "diagonal": lambda rng, n, r, p: Diagonal(
         torch.from_numpy(rng.normal(size=(n, p)))
+    ),
+    "blocks": lambda rng, n, r, p: CoordinateBlocks(
+        torch.from_numpy(rng.normal(size=(n, p, r, 1)))
     ),
     "sampled": lambda rng, n, r, p: Sampled(
         torch.from_numpy(rng.normal(size=(n, r + 4, p)))
