@@ -15,7 +15,14 @@ from audit.models.onnx import cleanup
 from audit.models.onnx.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
 from audit.models.onnx.program import Node, Program, Reference, ValueInfo
 from audit.models.onnx.refused import refusal
-from audit.models.onnx.registry import Operator, Site, attributes_of, find, find_host
+from audit.models.onnx.registry import (
+    Operator,
+    Site,
+    attributes_of,
+    find,
+    find_host,
+    required_inputs,
+)
 from audit.models.onnx.values import Host, Policy, Value, to_host
 
 SHAPES = ("Shape", "Size")
@@ -121,6 +128,7 @@ class Builder:
             self.places[node.outputs[0]] = self._place(node, source)
             return
         entry = operator_of(node)
+        check_inputs(node, entry)
         known = [self._place(node, name) for name in node.inputs if name]
         if all(isinstance(place, Constant) for place in known) and self._fold(
             node, entry
@@ -317,6 +325,20 @@ def operator_of(node: Node) -> Operator:
                 "Export the model in inference mode",
             )
     return entry
+
+
+def check_inputs(node: Node, entry: Operator) -> None:
+    """Refuse a node that leaves out an input its operator cannot do without."""
+    required = required_inputs(entry.run)
+    given = [*node.inputs, *[""] * (len(required) - len(node.inputs))]
+    for position, name in enumerate(required):
+        if name and not given[position]:
+            raise ModelError(
+                f"{node.label} lacks its input number {position + 1} ('{name}')",
+                "Expected it, the standard requires it",
+                "The file is not valid ONNX (torch's legacy exporter writes some "
+                "such files): export it again, with dynamo=True",
+            )
 
 
 def bind(

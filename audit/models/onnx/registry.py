@@ -161,6 +161,24 @@ def _load_operators() -> None:
 
 
 @cache
+def required_inputs(function: Callable[..., Value]) -> tuple[str, ...]:
+    """Return the positional parameters, "" for those that may be absent."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return ()
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    return tuple(
+        "" if p.default is not p.empty or "None" in str(p.annotation) else p.name
+        for p in parameters
+        if p.kind in positional
+    )
+
+
+@cache
 def attributes_of(function: Callable[..., Value]) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a function: its attributes."""
     try:

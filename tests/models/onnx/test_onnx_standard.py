@@ -34,7 +34,6 @@ LEFT_FORWARD = {
     "test_*momentum*": TRAINING,
     "test_gradient_of_*": TRAINING,
     "test_flexattention*": PREVIEW,
-    "test_ai_onnx_ml*": "to come",
     "test_image_decoder*": "refused: it decodes files",
     "test_top_k_uint64": "torch cannot gather uint64",
 }

@@ -1,0 +1,179 @@
+"""com.microsoft QLinear operators: dequantise, compute, quantise again.
+
+Their outputs are integers: the derivative is zero, and `path_ops` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audit.models.onnx.ops.microsoft import MICROSOFT
+from audit.models.onnx.ops.pooling import average_pool
+from audit.models.onnx.ops.quantisation import (
+    BOUNDS,
+    TYPES,
+    dequantize_linear,
+    mat_mul_integer,
+    quantize_linear,
+)
+from audit.models.onnx.registry import operator
+
+operator("QuantizeLinear", domain=MICROSOFT, zero_derivative=True)(quantize_linear)
+operator("DequantizeLinear", domain=MICROSOFT, zero_inputs=(0, 2))(dequantize_linear)
+
+
+def _real(x: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
+    shifted = x.to(scale.dtype)
+    return (shifted if zero is None else shifted - zero.to(scale.dtype)) * scale
+
+
+def _whole(y: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
+    if zero is None:
+        zero = torch.zeros((), dtype=torch.uint8, device=y.device)
+    shifted = torch.round(y / scale) + zero
+    return shifted.clamp(*BOUNDS[TYPES[zero.dtype]]).to(zero.dtype)
+
+
+def _binary(
+    function: Callable[[Tensor, Tensor], Tensor],
+    a: Tensor,
+    a_scale: Tensor,
+    a_zero: Tensor | None,
+    b: Tensor,
+    b_scale: Tensor,
+    b_zero: Tensor | None,
+    y_scale: Tensor,
+    y_zero: Tensor | None = None,
+) -> Tensor:
+    y = function(_real(a, a_scale, a_zero), _real(b, b_scale, b_zero))
+    return _whole(y, y_scale, y_zero)
+
+
+def _unary(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor | None,
+    y_scale: Tensor,
+    y_zero: Tensor | None = None,
+) -> Tensor:
+    return _whole(function(_real(x, x_scale, x_zero)), y_scale, y_zero)
+
+
+for _name, _two in (("QLinearAdd", torch.add), ("QLinearMul", torch.mul)):
+    operator(_name, domain=MICROSOFT, zero_derivative=True)(partial(_binary, _two))
+operator("QLinearSigmoid", domain=MICROSOFT, zero_derivative=True)(
+    partial(_unary, torch.sigmoid)
+)
+
+
+@operator("QLinearLeakyRelu", domain=MICROSOFT, zero_derivative=True)
+def q_leaky_relu(
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor | None,
+    y_scale: Tensor,
+    y_zero: Tensor | None = None,
+    *,
+    alpha: float = 0.01,
+) -> Tensor:
+    """LeakyRelu of quantised numbers."""
+    slope = partial(functional.leaky_relu, negative_slope=alpha)
+    return _unary(slope, x, x_scale, x_zero, y_scale, y_zero)
+
+
+@operator("QLinearConcat", domain=MICROSOFT, zero_derivative=True)
+def q_concat(y_scale: Tensor, y_zero: Tensor, *triples: Tensor, axis: int) -> Tensor:
+    """Join quantised tensors, each with its scale and zero point."""
+    parts = [_real(*triples[i : i + 3]) for i in range(0, len(triples), 3)]
+    return _whole(torch.cat(parts, axis), y_scale, y_zero)
+
+
+def _channels_first(x: Tensor, channels_last: int) -> Tensor:
+    return x.movedim(-1, 1) if channels_last else x
+
+
+@operator("QLinearGlobalAveragePool", domain=MICROSOFT, zero_derivative=True)
+def q_global_average_pool(
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor,
+    y_scale: Tensor,
+    y_zero: Tensor,
+    *,
+    channels_last: int = 0,
+) -> Tensor:
+    """GlobalAveragePool of quantised numbers."""
+    image = _channels_first(_real(x, x_scale, x_zero), channels_last)
+    y = _whole(image.mean(list(range(2, x.dim())), keepdim=True), y_scale, y_zero)
+    return y.movedim(1, -1) if channels_last else y
+
+
+@operator("QLinearAveragePool", domain=MICROSOFT, zero_derivative=True)
+def q_average_pool(
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor | None,
+    y_scale: Tensor,
+    y_zero: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    channels_last: int = 0,
+    count_include_pad: int = 0,
+    kernel_shape: list[int],
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Tensor:
+    """AveragePool of quantised numbers."""
+    image = _channels_first(_real(x, x_scale, x_zero), channels_last)
+    mean = average_pool(
+        image,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+    )
+    y = _whole(mean, y_scale, y_zero)
+    return y.movedim(1, -1) if channels_last else y
+
+
+@operator("QLinearSoftmax", domain=MICROSOFT, zero_derivative=True)
+def q_softmax(
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor | None,
+    y_scale: Tensor,
+    y_zero: Tensor,
+    *,
+    axis: int = -1,
+    opset: int,
+) -> Tensor:
+    """Softmax of quantised numbers; before opset 13 over all axes from `axis` on."""
+    real = _real(x, x_scale, x_zero)
+    if opset >= 13:
+        return _whole(functional.softmax(real, axis), y_scale, y_zero)
+    flat = functional.softmax(real.flatten(axis % x.dim()), -1)
+    return _whole(flat.reshape(x.shape), y_scale, y_zero)
+
+
+@operator("MatMulIntegerToFloat", domain=MICROSOFT, zero_inputs=(0, 1, 4, 5))
+def mat_mul_integer_to_float(
+    a: Tensor,
+    b: Tensor,
+    a_scale: Tensor,
+    b_scale: Tensor,
+    a_zero: Tensor | None = None,
+    b_zero: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Integer product, scaled back to real numbers."""
+    y = mat_mul_integer(a, b, a_zero, b_zero).to(a_scale.dtype) * a_scale * b_scale
+    return y if bias is None else y + bias
