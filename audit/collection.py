@@ -11,6 +11,7 @@ from audit.config import ScanConfig
 from audit.errors import NotDifferentiable, NothingAudited
 from audit.geometry.comparison import ISOTROPIC
 from audit.measure import Chunk, Floats, measure
+from audit.models.differences import TOLERANCE
 from audit.preparation import Prepared
 from audit.reports.measured import Worst
 from audit.reports.rows import RowsWriter
@@ -152,6 +153,8 @@ class Collection:
         for name, columns in self.columns.items():
             if "gap" in columns:
                 found += _isotropy(name, columns["gap"], columns["rank"])
+            if "derivative_error" in columns:
+                found += _blur(name, columns["derivative_error"])
         return found
 
     def _refuse_zero_gradient(self) -> None:
@@ -190,6 +193,20 @@ def _isotropy(name: str, gap: Floats, rank: Floats) -> list[tuple[str, str]]:
             f"isotropic_{name}",
             f"{name}: on {where} no direction is worse than another (the two largest "
             "eigenvalues are equal); the worst direction shown is one of many",
+        )
+    ]
+
+
+def _blur(name: str, error: Floats) -> list[tuple[str, str]]:
+    """Warn where finite differences are estimated to be off by too much."""
+    typical = float(np.nanmedian(error))
+    if typical <= TOLERANCE:
+        return []
+    return [
+        (
+            "finite_difference_error",
+            f"{name}: the eigenvalues are estimated to be off by {typical:.1%} on half "
+            f"the inputs (finite differences; {TOLERANCE:.0%} is accepted)",
         )
     ]
 

@@ -10,11 +10,12 @@ import shlex
 from dataclasses import dataclass, field, replace
 
 from audit.config import ModelConfig, ScanConfig
-from audit.errors import AuditError, ConfigError
+from audit.errors import ConfigError, ModelError
 from audit.models.contract import Item, Settings
+from audit.models.files import open_network
 from audit.models.head import resolve_head
 from audit.models.network import Network, Port
-from audit.models.opening import OpenModel, open_model, open_network
+from audit.models.opening import OpenModel, open_unchecked, pass_gates
 from audit.models.roles import resolve_roles
 from audit.preparation import probe_parameters, settings_of
 from audit.records import file_record
@@ -39,6 +40,7 @@ class Inspection:
     scan_command: str
     forward_error: float | None = None
     warnings: list[str] = field(default_factory=list)
+    gates: dict[str, float | str] = field(default_factory=dict)
 
 
 def inspect(config: ScanConfig) -> Inspection:
@@ -49,23 +51,29 @@ def inspect(config: ScanConfig) -> Inspection:
     """
     settings = settings_of(config)
     if config.data:
-        return _with_data(open_model(settings, config.data), config)
+        return _with_data(*_gated(settings, config.data), config)
     network = open_network(settings)
     items, warnings = _declared(settings, network)
     notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
     return _describe(network, network.outputs, items, config, "not tried", notes)
 
 
-def _with_data(model: OpenModel, config: ScanConfig) -> Inspection:
+def _gated(settings: Settings, data: str) -> tuple[OpenModel, str]:
+    """Open a model, and say whether it passes the gates or why not."""
+    model = open_unchecked(settings, data)
+    try:
+        return pass_gates(model), "yes"
+    except ModelError as error:
+        return model, f"no: {error}"
+
+
+def _with_data(model: OpenModel, verdict: str, config: ScanConfig) -> Inspection:
+    notes = [*_outside(model), *(message for _, message in model.gates.warnings)]
     found = _describe(
-        model.network,
-        model.outputs,
-        list(model.items),
-        config,
-        _differentiable(model),
-        _outside(model),
+        model.network, model.outputs, list(model.items), config, verdict, notes
     )
-    return replace(found, forward_error=model.forward_error)
+    gates = model.gates.record()
+    return replace(found, forward_error=model.forward_error, gates=gates)
 
 
 def _describe(
@@ -106,19 +114,6 @@ def _declared(settings: Settings, network: Network) -> tuple[list[Item], list[st
 
 def _names(network: Network) -> list[str]:
     return [port.name for port in network.outputs]
-
-
-def _differentiable(model: OpenModel) -> str:
-    """Say whether a gradient arrives at the condition on a few rows."""
-    x, held = model.rows(model.probe_index())
-    try:
-        _, jacobian = model.density.parameter_map.linearize(x, held)
-        norms = jacobian.dense().square().sum(dim=(1, 2))
-    except (AuditError, RuntimeError) as error:
-        return f"no: {error}"
-    if not bool((norms > 0).any()):
-        return "no: the gradient is zero on every row tried"
-    return "yes"
 
 
 def _outside(model: OpenModel) -> list[str]:

@@ -28,6 +28,7 @@ from audit.linalg.decompose import decompose
 from audit.linalg.operators import LinearOperator, Matrix, Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.models.differences import EstimatedJacobian
 from audit.models.opening import OpenModel
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,7 @@ class Point:
     family: Family
     phi: Tensor  # [n, p]
     jacobian: LinearOperator  # [n, p, m]
+    error: LinearOperator | None = None  # of its entries, where it is an estimate
 
 
 def measure(
@@ -89,16 +91,26 @@ def measure(
     x, held = model.rows(padded)
     phi, jacobian = model.density.parameter_map.linearize(x, held)
     phi, rows = phi[: len(index)], Matrix(jacobian.dense()[: len(index)])
+    errors = errors_of(jacobian, len(index))
     skipped = skip_reasons(model, index, phi, rows)
     if skipped:
         keep = np.array([i not in skipped for i in index.tolist()], dtype=bool)
         kept = torch.from_numpy(np.flatnonzero(keep)).to(phi.device)
         index, phi, rows = index[keep], phi[kept], Matrix(rows.entries[kept])
+        errors = None if errors is None else Matrix(errors.entries[kept])
     chunk = Chunk(index, skipped=sorted(skipped.items()))
     if len(index):
         framed = questions.frame.pull(rows)
-        answer(Point(index, model.density.family, phi, framed), questions, chunk)
+        blur = None if errors is None else questions.frame.pull(errors)
+        answer(Point(index, model.density.family, phi, framed, blur), questions, chunk)
     return chunk
+
+
+def errors_of(jacobian: LinearOperator, rows: int) -> Matrix | None:
+    """Return the estimated errors of a Jacobian's first rows; None if it is exact."""
+    if not isinstance(jacobian, EstimatedJacobian):
+        return None
+    return Matrix(jacobian.error[:rows])
 
 
 def skip_reasons(
@@ -132,6 +144,11 @@ def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
             columns = quadratic_columns(form, spectrum, questions)
             if divergence.tensor is Tensors.FISHER:
                 columns |= complete_data_bound(point)
+            if point.error is not None:
+                blurred = pull_back(
+                    divergence, point.family, point.phi, point.error, noise
+                )
+                columns["derivative_error"] = relative_blur(blurred, spectrum)
             _keep_directions(divergence.name, spectrum, questions, chunk)
         chunk.columns[divergence.name] = {n: _plain(v) for n, v in columns.items()}
         _note_infinite(divergence, point, chunk)
@@ -161,6 +178,16 @@ def quadratic_columns(
     for label, attack in questions.attacks.items():
         columns |= _with_error(label, attack.expected(form, spectrum))
     return columns
+
+
+def relative_blur(blurred: QuadraticForm, spectrum: Spectrum) -> Tensor:
+    """Return the relative error [n] of the top eigenvalue, from that of the Jacobian.
+
+    A root A known up to E has σ_max within ‖E‖ of the truth, so λ = σ² within
+    2‖E‖ / σ of itself; the trace within no more.
+    """
+    squared = blurred.root.gram().diagonal(dim1=1, dim2=2).sum(dim=1)
+    return 2 * (squared / spectrum.top.value).sqrt()
 
 
 def compare(one: tuple[QuadraticForm, Spectrum], other: Spectrum) -> dict[str, Tensor]:

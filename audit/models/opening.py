@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audit.density import ConditionalDensity, DifferentiableMap, Values
 from audit.families import build_family
+from audit.families.interface import Family
 from audit.inputs import Inputs, list_keys, open_inputs, split_spec
 from audit.models.contract import Head, Item, Roles, Settings
 from audit.models.differences import FiniteDifferenceMap
@@ -21,9 +22,10 @@ from audit.models.gates import Findings, Subject, examine
 from audit.models.head import resolve_head
 from audit.models.maps import AutogradMap, IdentityMap
 from audit.models.network import Network, Port
-from audit.models.probing import Constants, Probe, finite_rows, held_values, take
+from audit.models.probing import Probe, finite_rows, held_values
 from audit.models.roles import resolve_roles
 
+Function = Callable[[Tensor, Values], Tensor]
 __all__ = ["OpenModel", "open_model", "open_network"]
 
 
@@ -32,30 +34,42 @@ class OpenModel:
     """A file, its data and its contract, ready to be measured.
 
     Args:
-        network: the file, in the precision of the audit.
-        inputs: the data, by the model's input names.
-        roles: which input is perturbed.
+        probe: the file, in the precision of the audit, on the data.
         head: how outputs become parameters.
-        constants: held inputs that are one value for all rows.
         density: q(θ|x) on what is perturbed: the flattened condition, or φ.
         event: the shape of one of them.
         parameters_of: the network's own map, condition -> φ.
         space: what is perturbed, "input" or "parameters".
-        outputs: the file's outputs as they came out of the probe.
         gates: what the gates measured.
     """
 
-    network: Network
-    inputs: Inputs
-    roles: Roles
+    probe: Probe
     head: Head
-    constants: Constants
     density: ConditionalDensity
     event: tuple[int, ...]
-    parameters_of: DifferentiableMap
+    parameters_of: AutogradMap | FiniteDifferenceMap
     space: str
-    outputs: tuple[Port, ...]
     gates: Findings = field(default_factory=Findings)
+
+    @property
+    def network(self) -> Network:
+        """The file."""
+        return self.probe.network
+
+    @property
+    def inputs(self) -> Inputs:
+        """The data, by the model's input names."""
+        return self.probe.inputs
+
+    @property
+    def roles(self) -> Roles:
+        """Which input is perturbed."""
+        return self.probe.roles
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The file's outputs as they came out of the probe."""
+        return tuple(_port(name, value) for name, value in self.probe.outputs.items())
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -68,10 +82,9 @@ class OpenModel:
         return self.gates.forward_error
 
     @property
-    def derivative(self) -> str:
-        """How derivatives are taken."""
-        by_differences = isinstance(self.parameters_of, FiniteDifferenceMap)
-        return "finite_difference" if by_differences else "batched reverse mode"
+    def by_differences(self) -> bool:
+        """Whether derivatives are taken by finite differences."""
+        return isinstance(self.parameters_of, FiniteDifferenceMap)
 
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is perturbed [n, d] and the held inputs of some rows.
@@ -79,7 +92,7 @@ class OpenModel:
         Not-finite numbers become zero: those rows are skipped, and must not disturb
         the others.
         """
-        values = take(self.network, self.inputs, self.constants, index)
+        values = self.probe.take(index)
         x = torch.nan_to_num(values.pop(self.roles.condition), posinf=0.0, neginf=0.0)
         x = x.reshape(len(index), -1)
         in_parameters = self.space == "parameters"
@@ -99,10 +112,8 @@ class OpenModel:
 
     @cached_property
     def _double(self) -> OpenModel:
-        by_differences = isinstance(self.parameters_of, FiniteDifferenceMap)
-        network = self.network.double()
-        probe = Probe(network, self.inputs, self.roles, self.constants)
-        opened = _assemble(probe, self.head, self.space, by_differences)
+        probe = replace(self.probe, network=self.network.double())
+        opened = _assemble(probe, self.head, self.space, self.by_differences)
         return replace(opened, gates=self.gates)
 
 
@@ -112,75 +123,77 @@ def open_model(settings: Settings, data: str) -> OpenModel:
     Raises:
         AuditError: one of its kinds, for whatever is missing, ambiguous or broken.
     """
+    opened = pass_gates(open_unchecked(settings, data))
+    return opened.in_float64() if settings.model.dtype == "float64" else opened
+
+
+def open_unchecked(settings: Settings, data: str) -> OpenModel:
+    """Open a model and its data and resolve the contract; no gate is passed.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is missing or ambiguous.
+    """
     network = open_network(settings)
     roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
     constants, keys = held_values(network, roles, data)
     inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
     probe = Probe(network, inputs, roles, constants)
     head = resolve_head(settings, network, list(probe.outputs))
-    space, differences = settings.model.space, settings.finite_differences
-    opened = _assemble(probe, head, space, differences)
-    by_gradient = space == "input" and not differences
-    opened = replace(opened, gates=examine(_subject(probe, head), by_gradient))
-    return opened.in_float64() if settings.model.dtype == "float64" else opened
+    return _assemble(probe, head, settings.model.space, settings.finite_differences)
+
+
+def pass_gates(model: OpenModel) -> OpenModel:
+    """Return the model with what the gates measured.
+
+    Raises:
+        ModelError: a gate is closed.
+    """
+    by_gradient = model.space == "input" and not model.by_differences
+    found = examine(
+        _subject(model.probe, model.head, model.density.family), by_gradient
+    )
+    return replace(model, gates=found)
 
 
 def _assemble(probe: Probe, head: Head, space: str, differences: bool) -> OpenModel:
-    """Put a density together, without passing a gate."""
-    outer = _map(_subject(probe, head), differences)
-    family = build_family(head.family, _shapes(head, probe.outputs), **head.options)
-    inner: DifferentiableMap = outer
+    """Put a density together."""
+    values = _parameters(head, probe.outputs)
+    shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
+    family = build_family(head.family, shapes, **head.options)
+    subject = _subject(probe, head, family)
+    outer = subject.map_of(subject.call, probe.network.dtype)
+    own = FiniteDifferenceMap(*_fields(outer)) if differences else outer
+    inner: DifferentiableMap = own
     event = probe.event
     if space == "parameters":
         inner, event = IdentityMap(), (family.size,)
-    return OpenModel(
-        probe.network,
-        probe.inputs,
-        probe.roles,
-        head,
-        probe.constants,
-        ConditionalDensity(inner, family, int(np.prod(event, dtype=int))),
-        event,
-        outer,
-        space,
-        tuple(_port(name, value) for name, value in probe.outputs.items()),
-    )
+    density = ConditionalDensity(inner, family, int(np.prod(event, dtype=int)))
+    return OpenModel(probe, head, density, event, own, space)
 
 
-def _map(subject: Subject, differences: bool) -> AutogradMap | FiniteDifferenceMap:
-    outer = subject.map_of(subject.call, subject.network.dtype)
-    if differences:
-        return FiniteDifferenceMap(outer.function, outer.event, outer.dtype)
-    return outer
+def _fields(outer: AutogradMap) -> tuple[Function, tuple[int, ...], torch.dtype]:
+    return outer.function, outer.event, outer.dtype
 
 
-def _subject(probe: Probe, head: Head) -> Subject:
+def _subject(probe: Probe, head: Head, family: Family) -> Subject:
     """Return what the gates look at; the family packs its parameters into φ."""
-    family = build_family(head.family, _shapes(head, probe.outputs), **head.options)
 
     def parameters(outputs: Values) -> Tensor:
         return family.pack(_parameters(head, outputs))
 
     read = {name for text in head.parameters.values() for name in text.names}
-    used = tuple(name for name in probe.outputs if name in read)
-    condition = probe.roles.condition
     return Subject(
         probe.network,
-        condition,
+        probe.roles.condition,
         probe.values,
         probe.outputs,
         probe.call,
         parameters,
-        used,
+        tuple(name for name in probe.outputs if name in read),
     )
 
 
-def _shapes(head: Head, outputs: Values) -> dict[str, tuple[int, ...]]:
-    values = _parameters(head, outputs)
-    return {name: tuple(value.shape[1:]) for name, value in values.items()}
-
-
-def _parameters(head: Head, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _parameters(head: Head, outputs: Values) -> dict[str, Tensor]:
     wide = {name: value.double() for name, value in outputs.items()}
     return {name: expression(wide) for name, expression in head.parameters.items()}
 

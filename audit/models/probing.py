@@ -44,8 +44,14 @@ class Probe:
     @cached_property
     def values(self) -> dict[str, Tensor]:
         """The inputs of up to `PROBE_ROWS` rows, in the file's own types."""
-        index = finite_rows(self.inputs)
-        return take(self.network, self.inputs, self.constants, index)
+        return self.take(finite_rows(self.inputs))
+
+    def take(self, index: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Return the inputs of some rows, in the types the file declares."""
+        arrays = {name: self.inputs.take(name, index) for name in self.inputs.arrays}
+        for name, constant in self.constants.items():
+            arrays[name] = np.broadcast_to(constant, (len(index), *constant.shape))
+        return to_tensors(arrays, self.network)
 
     @property
     def event(self) -> tuple[int, ...]:
@@ -82,16 +88,6 @@ class Probe:
             "Check the data's shape and type, --condition and --held; export the "
             "model with a dynamic batch axis",
         )
-
-
-def take(
-    network: Network, inputs: Inputs, constants: Constants, index: NDArray[np.int64]
-) -> dict[str, Tensor]:
-    """Return the inputs of some rows, in the types the file declares."""
-    arrays = {name: inputs.take(name, index) for name in inputs.arrays}
-    for name, constant in constants.items():
-        arrays[name] = np.broadcast_to(constant, (len(index), *constant.shape))
-    return to_tensors(arrays, network)
 
 
 def finite_rows(inputs: Inputs) -> NDArray[np.int64]:

@@ -69,6 +69,12 @@ QUANTITIES: tuple[Quantity, ...] = (
         "component of each draw were known.",
     ),
     Quantity(
+        "derivative_error",
+        "",
+        "2 ‖E‖ / σ_max, E the estimated error of A",
+        "With finite differences: by what fraction trace and eigenvalue may be off.",
+    ),
+    Quantity(
         "gap",
         "",
         "(λ₁ − λ₂) / λ₁",

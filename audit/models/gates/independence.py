@@ -72,7 +72,8 @@ def _among_others(subject: Subject) -> float:
 
 def _row_error(subject: Subject, name: str, i: int, row: Tensor) -> float:
     output = subject.outputs[name]
-    scale = output.double()[output.isfinite()].square().mean().sqrt()
+    finite = output.double()[output.isfinite()]
+    scale = finite.square().mean().sqrt() if finite.numel() else None
     return relative_error(output[i : i + 1], row, scale)
 
 

@@ -16,7 +16,7 @@ from audit.models.gates.subject import Subject, worst_error
 from audit.models.network import Call, Network, Values
 
 
-def forward_parity(subject: Subject, reopened: Network | None) -> float:
+def forward_parity(subject: Subject, reopened: Network | None) -> float | None:
     """Return the largest relative difference from the other runs of the file.
 
     Args:
@@ -31,7 +31,7 @@ def forward_parity(subject: Subject, reopened: Network | None) -> float:
     if network.reference is not None:
         batches = legal_batches(network, subject.condition, subject.values)
         return max(_parity(subject, network.reference, values) for values in batches)
-    return 0.0 if reopened is None else _afresh(subject, reopened)
+    return None if reopened is None else _afresh(subject, reopened)
 
 
 def _parity(subject: Subject, reference: Call, values: Values) -> float:
@@ -75,7 +75,7 @@ def _twice(subject: Subject) -> None:
         )
 
 
-def _afresh(subject: Subject, reopened: Network) -> float:
+def _afresh(subject: Subject, reopened: Network) -> float | None:
     """Compare with the file loaded again, which has not seen any other input.
 
     The rows come in reverse, so that a file which remembers its first input differs.
@@ -86,7 +86,7 @@ def _afresh(subject: Subject, reopened: Network) -> float:
         with torch.no_grad():
             fresh = {name: value.flip(0) for name, value in call(turned).items()}
     except (AuditError, RuntimeError):
-        return 0.0  # the file does not run in float64: there is no second opinion
+        return None  # the file does not run in float64: there is no second opinion
     worst, error = worst_error(subject.outputs, fresh)
     if not error <= 10 * subject.tolerance:
         raise ModelError(
