@@ -28,7 +28,7 @@ def decompose_exact(root: LinearOperator, top: int) -> Spectrum:
         dense = root.dense()
         eigenvalues, vectors = descending(dense.mT @ dense)
         directions = vectors[:, :, :top]
-    trace = eigenvalues.sum(dim=1)
+    trace = eigenvalues.sum(dim=1).clamp_min(0)
     eigenvalues = _clean(eigenvalues)
     return Spectrum(
         eigenvalues,

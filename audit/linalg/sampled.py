@@ -71,7 +71,8 @@ def _rayleigh(fit: Tensor, test: Tensor, inner: LinearOperator) -> Estimate:
 
 
 def _squared_lengths(entries: Tensor, gram: Tensor) -> Tensor:
-    return ((entries @ gram) * entries).sum(dim=-1) * entries.shape[1]
+    lengths = ((entries @ gram) * entries).sum(dim=-1).clamp_min(0)
+    return lengths * entries.shape[1]
 
 
 def mean_over_draws(samples: Tensor) -> Estimate:

@@ -169,6 +169,21 @@ def test_draws_that_are_not_finite_leave_their_neighbours_alone():
         assert found.value[1].isnan()
 
 
+def test_a_product_that_cancels_is_never_negative():
+    rng = np.random.default_rng(8)
+    n, p = 200, 4
+    weights = rng.dirichlet(np.ones(p), n)
+    projector = np.eye(p) - weights[:, None, :]
+    outer = torch.from_numpy(np.sqrt(weights)[:, :, None] * projector)
+    equal_rows = np.repeat(rng.normal(size=(n, 1, 6)), p, axis=1)
+    inner = Matrix(torch.from_numpy(1e3 * equal_rows))
+    for root in (Matrix(outer), Sampled(outer)):
+        spectrum = decompose(QuadraticForm(1.0, Product(root, inner)), 1)
+        for values in (spectrum.trace.value, spectrum.eigenvalues, spectrum.top.value):
+            assert (values >= 0).all()
+            assert (values < 1e-6).all()
+
+
 def flat_draws(rng, repeats, draws=DRAWS, p=FLAT):
     scores = rng.standard_normal((repeats, draws, p))
     return Sampled(torch.from_numpy(scores / math.sqrt(draws)))
