@@ -29,21 +29,28 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
         density = line.log_density(panels.nodes, left.unsqueeze(1)).exp()
         masses = panels.cumulative(density.unsqueeze(-1))
         below, above = (part[..., 0] for part in masses)
-        y = quantiles(line, right, below, above)
+        y = quantiles(line, right, below, above, panels.nodes)
         gap = line.chart.point(panels.nodes) - line.chart.point(y)
         return (panels.weights * density * gap.square()).sum(-1)
 
     return by_chunks(distance, line, left, right, copies=20)
 
 
-def quantiles(line: Line, rows: Tensor, below: Tensor, above: Tensor) -> Tensor:
-    """Return y [M, K] with mass `below` under it and `above` over it (each [M, K])."""
+def quantiles(
+    line: Line, rows: Tensor, below: Tensor, above: Tensor, near: Tensor
+) -> Tensor:
+    """Return y [M, K] with mass `below` under it and `above` over it (each [M, K]).
+
+    `near` [M, K] is a guess: the search begins there where it can.
+    """
     panels = panels_of(line, rows, moment=2)
     density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
-    return invert(panels, density, below, above)
+    return invert(panels, density, below, above, near)
 
 
-def invert(panels: Panels, density: Tensor, below: Tensor, above: Tensor) -> Tensor:
+def invert(
+    panels: Panels, density: Tensor, below: Tensor, above: Tensor, near: Tensor
+) -> Tensor:
     """Return y [M, K] where the integral of `density` [M, E k] has those values."""
     expansion = panels.expansion(density)  # [M, E, k], of the density in each panel
     mass = expansion[..., 0] * panels.half_widths.squeeze(-1) * 2
@@ -64,6 +71,7 @@ def invert(panels: Panels, density: Tensor, below: Tensor, above: Tensor) -> Ten
         torch.where(low, under.gather(-1, index), over.gather(-1, index))
         / half_of(panels, index),
         torch.where(low, 1.0, -1.0).to(below),
+        near,
     )
     return _inside(panels, expansion, index, place)
 
@@ -76,11 +84,13 @@ class Place:
         goal: the mass in the tail beyond the place, on the side it is counted from.
         base: that mass at the panel's left edge.
         sign: 1 where it is counted from below, and grows with the place; −1 else.
+        near: a guess of y.
     """
 
     goal: Tensor
     base: Tensor
     sign: Tensor
+    near: Tensor
 
 
 def half_of(panels: Panels, index: Tensor) -> Tensor:
@@ -95,13 +105,17 @@ def _inside(panels: Panels, expansion: Tensor, index: Tensor, at: Place) -> Tens
     close to linear.
     """
     order = expansion.shape[-1]
-    coefficients = expansion.gather(1, index.unsqueeze(-1).expand(-1, -1, order))
+    by_degree = expansion.movedim(-1, 0).contiguous()  # [k, M, E]
+    coefficients = by_degree.gather(2, index.expand(order, -1, -1))
     one = torch.ones_like(at.goal)
     before_panel = at.sign * (at.base - at.goal) >= 0
     whole = at.base + at.sign * _legendre(coefficients, one)[1]
     after_panel = at.sign * (whole - at.goal) <= 0
-    low, high = torch.where(after_panel, one, -one), torch.where(before_panel, -one, one)
-    place = (low + high) / 2
+    low = torch.where(after_panel, one, -one)
+    high = torch.where(before_panel, -one, one)
+    left = panels.edges[:, :-1].gather(-1, index)
+    half = half_of(panels, index)
+    place = ((at.near - left) / half - 1).clamp(low, high)
     for _ in range(NEWTON_STEPS):
         density, integral = _legendre(coefficients, place)
         mass = at.base + at.sign * integral
@@ -112,8 +126,7 @@ def _inside(panels: Panels, expansion: Tensor, index: Tensor, at: Place) -> Tens
         before, place = place, torch.where(inside, step, (low + high) / 2)
         if bool(((place - before).abs() <= CONVERGED).all()):
             break
-    left = panels.edges[:, :-1].gather(-1, index)
-    return left + half_of(panels, index) * (1 + place)
+    return left + half * (1 + place)
 
 
 def _legendre(coefficients: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,13 +135,11 @@ def _legendre(coefficients: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     The integral of P_l from −1 is (P_{l+1} − P_{l−1}) / (2l + 1).
     """
     before, now = torch.ones_like(place), place
-    value = coefficients[..., 0]
+    value = coefficients[0]
     integral = value * (1 + place)
-    for degree in range(1, coefficients.shape[-1]):
+    for degree in range(1, len(coefficients)):
         after = ((2 * degree + 1) * place * now - degree * before) / (degree + 1)
-        value = value + coefficients[..., degree] * now
-        integral = integral + coefficients[..., degree] * (after - before) / (
-            2 * degree + 1
-        )
+        value = value + coefficients[degree] * now
+        integral = integral + coefficients[degree] * (after - before) / (2 * degree + 1)
         before, now = now, after
     return value, integral
