@@ -31,7 +31,7 @@ Outputs = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write .json .md .xml (JUnit) .sarif .csv .npz .parquet; repeatable.",
+        help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),

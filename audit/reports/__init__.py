@@ -20,6 +20,7 @@ FORMATS: Registry[Callable[[Report], str]] = Registry(
         "md": "audit.reports.markdown:render",
         "github": "audit.reports.markdown:render",
         "csv": "audit.reports.csv:render",
+        "html": "audit.reports.html:render",
         "junit": "audit.reports.junit:render",
         "sarif": "audit.reports.sarif:render",
     },
@@ -30,6 +31,7 @@ SUFFIXES = {
     ".json": "json",
     ".md": "md",
     ".csv": "csv",
+    ".html": "html",
     ".xml": "junit",
     ".txt": "table",
 }

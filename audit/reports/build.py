@@ -142,7 +142,7 @@ def _summary(column: Floats, unit: str, reason: str | None) -> dict[str, Any]:
         **found.values,
         "ci95": found.intervals,
         "histogram": found.histogram and asdict(found.histogram),
-        "reason": reason or (f"not measured on {missing} inputs" if missing else None),
+        "reason": (reason or f"not measured on {missing} inputs") if missing else None,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audit.reports.quantities import is_attack
 from audit.reports.report import Check, Divergence, Report
 from audit.reports.text import count, interval, number, percent
@@ -66,16 +68,28 @@ def decomposition(report: Report, name: str) -> str:
     """
     if not report.worst:
         return ""
-    values = report.worst[0].values.get(name, {})
+    bounds = chain_values(report.worst[0].values.get(name, {}))
+    if not bounds:
+        return ""
+    chain = " ≤ ".join(f"{label} {number(value)}" for label, value in bounds)
+    alignment = _alignment(report.divergences[name])
+    return f"{chain} at input {report.worst[0].index}{alignment}"
+
+
+def chain_values(values: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """Return the chain as (label, value), tightest first; empty without its parts."""
     names = ("trace", "von_neumann", "model_norm", "map_norm", "jacobian_norm")
     trace, bound, model, mapping, jacobian = map(values.get, names)
-    if None in (trace, bound) or model is None or mapping is None or jacobian is None:
-        return ""
-    return (
-        f"tr G {number(trace)} ≤ von Neumann {number(bound)} ≤ ‖F‖·‖JJᵀ‖ "
-        f"{number(model * mapping)} ≤ ‖F‖·‖J‖² {number(model * jacobian)} "
-        f"at input {report.worst[0].index}"
-    ) + _alignment(report.divergences[name])
+    if trace is None or bound is None or model is None:
+        return []
+    if mapping is None or jacobian is None:
+        return []
+    return [
+        ("tr G", trace),
+        ("von Neumann", bound),
+        ("‖F‖·‖JJᵀ‖", model * mapping),
+        ("‖F‖·‖J‖²", model * jacobian),
+    ]
 
 
 def _alignment(divergence: Divergence) -> str:

@@ -1,0 +1,149 @@
+"""Worst directions as the reader thinks of them: a picture, a series or named bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy import float64
+from numpy.typing import NDArray
+
+from audit.reports.html.svg import Axis, Drawing, axis
+from audit.reports.report import Report, WorstInput
+from audit.reports.text import number
+
+Floats = NDArray[float64]
+SIDE = 240
+MOST_CELLS = 32
+MOST_BARS = 24
+LEVELS = 8
+
+
+def draw(worst: WorstInput, name: str) -> Drawing | None:
+    """Draw the worst direction of one input; None when the report does not have it."""
+    found: Any = worst.directions.get(name)
+    if not found:
+        return None
+    title = f"Worst direction of {name} at input {worst.index}"
+    return _draw(np.asarray(found[0], dtype=float), title)
+
+
+def share_of_features(report: Report, name: str) -> Drawing | None:
+    """Draw the mean |v| of each feature over the worst inputs."""
+    found: list[Any] = [worst.directions.get(name) for worst in report.worst]
+    kept = [np.abs(np.asarray(one[0], dtype=float)) for one in found if one]
+    if not kept or kept[0].size < 2:
+        return None
+    return _draw(np.mean(kept, axis=0), f"Mean |v| over the worst inputs, {name}")
+
+
+def _draw(values: Floats, title: str) -> Drawing:
+    picture = as_picture(values)
+    if picture is not None:
+        return _picture(picture, title)
+    flat = values.reshape(-1)
+    return _series(flat, title) if len(flat) > MOST_BARS else _bars(flat, title)
+
+
+def as_picture(values: Floats) -> Floats | None:
+    """Return values as [rows, columns] if their shape is that of a picture.
+
+    Of several channels the entry with the largest size is kept, and a picture above 32
+    pixels a side is reduced to blocks, by the same rule.
+    """
+    if values.ndim == 3:
+        axis_ = 2 if values.shape[2] <= 4 < values.shape[0] else 0
+        values = _largest(values, axis_)
+    if values.ndim != 2 or min(values.shape) < 4:
+        return None
+    for axis_ in (0, 1):
+        size = -(-values.shape[axis_] // MOST_CELLS)
+        if size > 1:
+            values = _blocks(values, axis_, size)
+    return values
+
+
+def _largest(values: Floats, axis_: int) -> Floats:
+    place = np.expand_dims(np.abs(values).argmax(axis=axis_), axis_)
+    found: Floats = np.take_along_axis(values, place, axis_).squeeze(axis_)
+    return found
+
+
+def _blocks(values: Floats, axis_: int, size: int) -> Floats:
+    missing = -values.shape[axis_] % size
+    widths = [(0, missing if k == axis_ else 0) for k in range(2)]
+    padded = np.pad(values, widths)
+    shape = list(padded.shape)
+    shape[axis_ : axis_ + 1] = [shape[axis_] // size, size]
+    return _largest(padded.reshape(shape), axis_ + 1)
+
+
+def _picture(values: Floats, title: str) -> Drawing:
+    """Draw cells in two colours, one path for each of a few strengths."""
+    top = float(np.abs(values).max()) or 1.0
+    row, column = np.unravel_index(int(np.abs(values).argmax()), values.shape)
+    rows, columns = values.shape
+    cell = SIDE / max(rows, columns)
+    drawing = Drawing(
+        title,
+        f"A picture of {rows} by {columns}; strongest at row {row}, column {column}: "
+        f"{number(float(values[row, column]))}",
+        width=SIDE,
+        height=round(cell * rows),
+    )
+    drawing.add("rect", x=0, y=0, width=SIDE, height=round(cell * rows), class_="frame")
+    strength = np.ceil(LEVELS * np.abs(values) / top - 0.5).astype(int)
+    for sign, class_ in ((1, "plus"), (-1, "minus")):
+        for level in range(1, LEVELS + 1):
+            places = np.argwhere((np.sign(values) == sign) & (strength == level))
+            steps = "".join(
+                f"M{cell * c:.1f} {cell * r:.1f}h{cell:.1f}v{cell:.1f}h-{cell:.1f}z"
+                for r, c in places.tolist()
+            )
+            if steps:
+                drawing.add(
+                    "path", d=steps, class_=class_, fill_opacity=f"{level / LEVELS:.2f}"
+                )
+    return drawing
+
+
+def _series(values: Floats, title: str) -> Drawing:
+    place = int(np.abs(values).argmax())
+    strongest = f"[{place}]: {number(float(values[place]))}"
+    drawing = Drawing(
+        title,
+        f"{len(values)} entries; strongest at {strongest}",
+        width=SIDE,
+        height=SIDE // 2,
+    )
+    step = max(1, len(values) // 480)
+    shown = values[::step].tolist()
+    x = Axis(0, len(shown) - 1, 4, SIDE - 4)
+    y = axis([*shown, 0.0], SIDE / 2 - 6, 6)
+    drawing.line((4, y(0)), (SIDE - 4, y(0)), "axis")
+    drawing.curve([(x(k), y(value)) for k, value in enumerate(shown)], "thread")
+    return drawing
+
+
+def _bars(values: Floats, title: str) -> Drawing:
+    order = np.argsort(-np.abs(values), kind="stable")[:8].tolist()
+    drawing = Drawing(
+        title,
+        "; ".join(f"[{place}] {values[place]:+.2f}" for place in order),
+        width=SIDE,
+        height=12 + 20 * len(order),
+    )
+    top = float(np.abs(values).max()) or 1.0
+    for k, place in enumerate(order):
+        value, y = float(values[place]), 8 + 20 * k
+        drawing.label((34, y + 12), f"[{place}]", "tick end")
+        drawing.add(
+            "rect",
+            x=40,
+            y=y,
+            width=round(140 * abs(value) / top, 1),
+            height=15,
+            class_="plus" if value > 0 else "minus",
+        )
+        drawing.label((46 + 140 * abs(value) / top, y + 12), f"{value:+.2f}")
+    return drawing

@@ -1,0 +1,166 @@
+"""The plots of the page, each drawn from the report alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audit.reports import reading
+from audit.reports.html.svg import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    Drawing,
+    axis,
+)
+from audit.reports.report import Check, Report, Summary
+from audit.reports.text import count, number
+
+MOST_DOTS = 2000
+ACROSS = (LEFT, WIDTH - RIGHT)
+UPRIGHT = (HEIGHT - BOTTOM, TOP)
+Pairs = list[tuple[float, float]]
+
+
+def histogram(
+    name: str, quantity: str, summary: Summary, checks: Sequence[Check]
+) -> Drawing | None:
+    """Draw how a quantity is spread over the inputs, with percentiles and limits."""
+    bins = summary.histogram
+    if bins is None or len(bins.counts) < 2 or summary.p50 is None:
+        return None
+    drawing = Drawing(
+        f"{name} {quantity}",
+        f"{count(summary.n, 'input')}: half of them below {number(summary.p50)}, 95 % "
+        f"below {number(summary.p95)}, at most {number(summary.max)} {summary.unit}",
+    )
+    limits = [check for check in checks if check.key.startswith(f"{name}.{quantity}.")]
+    log = bins.scale == "log"
+    shown = [check.limit for check in limits if not log or check.limit > 0]
+    x = axis([bins.low, bins.high, *shown], *ACROSS, log=log)
+    y = Axis(0, max(bins.counts), *UPRIGHT)
+    drawing.upright(y, "inputs")
+    edges = _edges(bins.low, bins.high, len(bins.counts), log)
+    for left, right, height in zip(edges, edges[1:], bins.counts, strict=False):
+        if height:
+            drawing.add(
+                "rect",
+                x=x(left) + 0.5,
+                y=y(height),
+                width=max(x(right) - x(left) - 1, 0.5),
+                height=y(0) - y(height),
+                class_="bar",
+            )
+    for mark, value in (("median", summary.p50), ("p95", summary.p95)):
+        if value is not None:
+            drawing.rule(x(value), mark, "mark")
+    for check, limit in zip(limits, shown, strict=False):
+        kind = "limit broken" if check.holds is False else "limit"
+        drawing.rule(x(limit), f"limit {check.op} {number(limit)}", kind, drop=13)
+    unit = f" ({summary.unit})" if summary.unit else ""
+    drawing.across(x, f"{quantity}{unit}")
+    return drawing
+
+
+def _edges(low: float, high: float, bins: int, log: bool) -> list[float]:
+    if log:
+        return [low * (high / low) ** (k / bins) for k in range(bins + 1)]
+    return [low + (high - low) * k / bins for k in range(bins + 1)]
+
+
+def validity(report: Report, name: str, label: str) -> Drawing | None:
+    """Draw predicted against realised degradation, input by input."""
+    pairs = _pairs(report, (name, label), (name, f"{label}_realised"))
+    if len(pairs) < 2:
+        return None
+    drawing = Drawing(
+        f"{name} {label}: predicted and realised",
+        f"{count(len(pairs), 'checked input')}; on the diagonal the second-order "
+        "prediction is exact",
+    )
+    both = [value for pair in pairs for value in pair]
+    x, y = axis(both, *ACROSS, log=True), axis(both, *UPRIGHT, log=True)
+    unit = report.divergences[name].unit
+    drawing.upright(y, f"realised ({unit})")
+    drawing.line((x(x.low), y(y.low)), (x(x.high), y(y.high)), "mark")
+    drawing.dots([(x(a), y(b)) for a, b in pairs], "dot")
+    drawing.across(x, f"predicted ({unit})")
+    return drawing
+
+
+def against(report: Report, first: str, second: str) -> Drawing | None:
+    """Draw the top eigenvalues of two divergences against each other."""
+    pairs = _pairs(report, (first, "eigenvalue"), (second, "eigenvalue"))
+    if len(pairs) < 2:
+        return None
+    drawing = Drawing(
+        f"{first} against {second}",
+        f"Top eigenvalue of each on {count(len(pairs), 'input')}: inputs far from a "
+        "line are sensitive for one and not for the other",
+    )
+    x = axis([a for a, _ in pairs], *ACROSS, log=True)
+    y = axis([b for _, b in pairs], *UPRIGHT, log=True)
+    drawing.upright(y, f"{second} ({report.divergences[second].unit}/δ²)")
+    drawing.dots([(x(a), y(b)) for a, b in pairs], "dot")
+    drawing.across(x, f"{first} ({report.divergences[first].unit}/δ²)")
+    return drawing
+
+
+def _pairs(report: Report, first: tuple[str, str], second: tuple[str, str]) -> Pairs:
+    """Return positive pairs of two columns, thinned to what can be seen."""
+    if report.inputs is None:
+        return []
+    columns = report.inputs.columns
+    found = [columns.get(name, {}).get(quantity) for name, quantity in (first, second)]
+    if found[0] is None or found[1] is None:
+        return []
+    pairs = [(a, b) for a, b in zip(*found, strict=True) if a and b and min(a, b) > 0]
+    return pairs[:: max(1, -(-len(pairs) // MOST_DOTS))]
+
+
+def spectrum(report: Report, name: str) -> Drawing | None:
+    """Draw the leading eigenvalues of the worst inputs."""
+    found = [
+        [value for value in worst.eigenvalues.get(name, []) if value is not None]
+        for worst in report.worst
+    ]
+    lists = [[v for v in values if v > 0] for values in found]
+    longest = max(map(len, lists), default=0)
+    if longest < 3:
+        return None
+    drawing = Drawing(
+        f"{name} spectrum",
+        f"Leading {longest} eigenvalues of the {len(lists)} worst inputs: a steep line "
+        "is one direction that carries the damage",
+    )
+    x = Axis(1, longest, *ACROSS)
+    y = axis([v for values in lists for v in values], *UPRIGHT, log=True)
+    drawing.upright(y, f"eigenvalue ({report.divergences[name].unit}/δ²)")
+    for values in lists:
+        drawing.curve([(x(k + 1), y(v)) for k, v in enumerate(values)], "thread")
+    drawing.across(x, "rank of the direction")
+    return drawing
+
+
+def chain(report: Report, name: str) -> Drawing | None:
+    """Draw the bounds on the trace at the worst input, tightest first."""
+    values = report.worst[0].values.get(name, {}) if report.worst else {}
+    bounds = reading.chain_values(values)
+    if not bounds:
+        return None
+    index = report.worst[0].index
+    drawing = Drawing(
+        f"{name} at input {index}: what the bounds lose",
+        "; ".join(f"{label} {number(value)}" for label, value in bounds),
+        height=40 + 34 * len(bounds),
+    )
+    x = Axis(0, max(value for _, value in bounds), 190, WIDTH - 90)
+    for k, (label, value) in enumerate(bounds):
+        y = 14 + 34 * k
+        drawing.add("rect", x=x(0), y=y, width=x(value) - x(0), height=20, class_="bar")
+        drawing.label((x(0) - 8, y + 15), label, "tick end")
+        drawing.label((x(value) + 6, y + 15), number(value), "tick")
+    return drawing
