@@ -4,7 +4,7 @@ A density on a line has a bulk of some width h around a centre and tails that re
 R ≫ h away. Edges at centre ± h sinh(t) are equal near the centre and geometric far
 away; t steps so that within a panel neither the distance grows by more than a factor
 e^GROWTH nor the log density falls by more than FALL. A panel [a, 2a] integrates x^-s,
-and a fall of 6 nats, to machine precision with 16 nodes (Trefethen, Approximation
+and a fall of 10 nats, to machine precision with 16 nodes (Trefethen, Approximation
 Theory and Approximation Practice, 2013, chapter 19). Sorting the edges of several laws
 together resolves all of them.
 
@@ -25,8 +25,8 @@ from torch import Tensor
 
 ORDER = 16
 DROP = 46.0  # nats: e^-46 = 1e-20, what a tail may hold of the whole
-GROWTH = 0.6  # at most, in t, the log of the distance
-FALL = 6.0  # nats, at most
+GROWTH = 1.2  # at most, in t, the log of the distance
+FALL = 10.0  # nats, at most
 DEEPEST = 1e5  # nats below the peak, stands for no density at all
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
