@@ -4,73 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
-from onnx import helper
-from torch import Tensor
 
-from audit.errors import ModelError, UnsupportedOperator
+from audit.errors import ModelError
 from audit.models.onnx import cleanup
-from audit.models.onnx.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
-from audit.models.onnx.program import Node, Program, Reference, ValueInfo
-from audit.models.onnx.refused import refusal
-from audit.models.onnx.registry import (
-    Operator,
-    Site,
-    attributes_of,
-    find,
-    find_host,
-    required_inputs,
+from audit.models.onnx.binding import (
+    bind,
+    bind_function,
+    check_inputs,
+    constant_of,
+    operator_of,
 )
-from audit.models.onnx.values import Host, Policy, Value, to_host
+from audit.models.onnx.places import Body, Constant, Place
+from audit.models.onnx.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
+from audit.models.onnx.program import Node, Program
+from audit.models.onnx.registry import Operator, find_host
+from audit.models.onnx.values import Policy, Value
 
 SHAPES = ("Shape", "Size")
-
-
-@dataclass
-class Constant:
-    """A value known before the run, as an array and as a tensor, made when asked."""
-
-    policy: Policy
-    array: Host | None = None
-    tensor: Value = None
-
-    def as_host(self) -> Host:
-        """Return the constant as an array."""
-        if self.array is None and isinstance(self.tensor, Tensor):
-            self.array = to_host(self.tensor)
-        array = np.asarray(self.array)
-        return array.astype(self.policy.host_type(array.dtype), copy=False)
-
-    def as_tensor(self) -> Value:
-        """Return the constant as a tensor (strings stay arrays)."""
-        if self.tensor is None and self.array is not None:
-            strings = self.array.dtype.kind in "OUS"
-            self.tensor = self.array if strings else self.policy.tensor(self.array)
-        return self.tensor
-
-    @property
-    def onnx_type(self) -> int | None:
-        """The element type in the file, None for a folded constant."""
-        if self.array is None or self.array.dtype.kind in "OUS":
-            return None
-        return int(helper.np_dtype_to_tensor_dtype(self.array.dtype))
-
-    def is_small(self) -> bool:
-        """Return whether the constant can take part in shape arithmetic."""
-        value = self.array if self.array is not None else self.tensor
-        if isinstance(value, Tensor):
-            return value.numel() <= cleanup.SMALL
-        return isinstance(value, np.ndarray) and value.size <= cleanup.SMALL
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a computed value is; `host` tells an array from a tensor."""
-
-    slot: int
-    host: bool = False
 
 
 @dataclass
@@ -284,121 +236,7 @@ class Builder:
         return len(self.slots) - 1
 
 
-@dataclass(frozen=True)
-class Body:
-    """A subgraph as a function; the node hands it what it takes from outside."""
-
-    plan: Plan
-    outputs: tuple[ValueInfo, ...]
-    captured: slice
-
-    def __call__(self, *values: Value) -> tuple[Value, ...]:
-        """Run the subgraph on its declared inputs followed by the captured ones."""
-        return self.plan(*values)
-
-
 def _argument(place: Place | Constant | None, host: bool) -> Value:
     if not isinstance(place, Constant):
         return None
     return place.as_host() if host else place.as_tensor()
-
-
-def operator_of(node: Node) -> Operator:
-    """Return the operator that a node means.
-
-    Raises:
-        UnsupportedOperator: there is none, or not with this attribute.
-    """
-    entry = find(node.domain, node.op, node.opset)
-    if entry is None:
-        raise refusal(node) or UnsupportedOperator(
-            f"{node.label} is not implemented",
-            "Expected an operator of the table in audit/models/onnx/ops",
-            "Register it (see audit/models/onnx/registry.py), cut the graph before it, "
-            "or use --method finite-difference",
-        )
-    for name, values in entry.only.items():
-        if (given := node.attributes.get(name, values[0])) not in values:
-            raise UnsupportedOperator(
-                f"{node.label}: {name}={given!r} is not implemented",
-                f"Expected {name} in {list(values)}",
-                "Export the model in inference mode",
-            )
-    return entry
-
-
-def check_inputs(node: Node, entry: Operator) -> None:
-    """Refuse a node that leaves out an input its operator cannot do without."""
-    required = required_inputs(entry.run)
-    given = [*node.inputs, *[""] * (len(required) - len(node.inputs))]
-    for position, name in enumerate(required):
-        if name and not given[position]:
-            raise ModelError(
-                f"{node.label} lacks its input number {position + 1} ('{name}')",
-                "Expected it, the standard requires it",
-                "The file is not valid ONNX (torch's legacy exporter writes some "
-                "such files): export it again, with dynamo=True",
-            )
-
-
-def bind(
-    node: Node,
-    entry: Operator,
-    policy: Policy,
-    bodies: Mapping[str, Body] | None = None,
-    types: tuple[int | None, ...] = (),
-) -> Callable[..., Value]:
-    """Return the operator's function with a node's attributes filled in."""
-    return bind_function(node, entry.run, policy, bodies, types)
-
-
-def bind_function(
-    node: Node,
-    run: Callable[..., Value],
-    policy: Policy,
-    bodies: Mapping[str, Body] | None = None,
-    types: tuple[int | None, ...] = (),
-) -> Callable[..., Value]:
-    """Fill in a function's keyword-only parameters; refuse what it does not know."""
-    parameters = attributes_of(run)
-    given = {k: v for k, v in node.attributes.items() if k not in cleanup.IGNORED}
-    given |= bodies or {}
-    for name, value in given.items():
-        if name not in parameters or isinstance(value, Reference):
-            raise UnsupportedOperator(
-                f"{node.label}: the attribute '{name}' is unknown",
-                f"Expected one of {sorted(parameters)}",
-                "Export with a newer opset",
-            )
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty and name not in {*given, "site"}
-    ]
-    if missing:
-        raise ModelError(
-            f"{node.label} lacks the attribute '{missing[0]}'",
-            "Expected it, the standard requires it",
-            "Export the file again",
-        )
-    if "site" in parameters:
-        given["site"] = Site(node, policy, types)
-    return partial(run, **given) if given else run
-
-
-def constant_of(node: Node) -> Host:
-    """Return the value of a Constant node, whichever attribute holds it."""
-    kinds = {
-        "value_float": np.float32,
-        "value_floats": np.float32,
-        "value_int": np.int64,
-        "value_ints": np.int64,
-        "value_string": object,
-        "value_strings": object,
-    }
-    for key, value in node.attributes.items():
-        if key in ("value", "sparse_value") and isinstance(value, np.ndarray):
-            return value
-        if key in kinds:
-            return np.array(value, kinds[key])
-    raise ModelError(f"{node.label} has no value", "Expected the attribute 'value'")

@@ -17,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
-from audit.errors import ModelError
+from audit.errors import ModelError, UnsupportedOperator
 from audit.models.onnx.program import (
     Attribute,
     Function,
@@ -90,6 +90,7 @@ class _Reader:
     def model(self, proto: ModelProto) -> Model:
         opsets = opsets_of(proto.opset_import) or {"": 1}
         self.opsets = opsets
+        check_known(opsets)
         functions = {}
         for function in proto.functions:
             key = (
@@ -168,6 +169,17 @@ class _Reader:
                 "Export the file again",
             )
         return readers[proto.type]()
+
+
+def check_known(opsets: Mapping[str, int]) -> None:
+    """Refuse a version of the standard that is newer than the installed onnx."""
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", 0) > newest:
+        raise UnsupportedOperator(
+            f"The file uses opset {opsets['']} of ONNX",
+            f"Expected at most {newest}, the newest that onnx {onnx.__version__} knows",
+            "Upgrade onnx, or export with an older opset",
+        )
 
 
 def read_function(

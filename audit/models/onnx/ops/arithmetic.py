@@ -76,6 +76,8 @@ STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Equal": torch.eq,
     "Greater": torch.gt,
     "Less": torch.lt,
+}
+LATER_STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # opset 12 or 18
     "GreaterOrEqual": torch.ge,
     "LessOrEqual": torch.le,
     "BitwiseAnd": torch.bitwise_and,
@@ -89,6 +91,8 @@ for _name, _function in SMOOTH.items():
 for _name, _function in STEPS.items():
     operator(_name, zero_derivative=True)(partial(_legacy, _function))
     operator(_name, since=7, zero_derivative=True)(partial(_wide, _function))
+for _name, _function in LATER_STEPS.items():
+    operator(_name, zero_derivative=True)(partial(_wide, _function))
 
 
 @operator("Pow", since=7, host=(1,))

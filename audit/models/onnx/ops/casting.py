@@ -88,7 +88,7 @@ def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0, site: Site) -> 
     return (rows + k == columns).to(kind)
 
 
-@operator("Range", host=(0, 1, 2))
+@operator("Range", host=(0, 1, 2), zero_inputs=(1,))
 def range_(
     start: Host | Tensor,
     limit: Host | Tensor,

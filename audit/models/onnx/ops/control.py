@@ -16,7 +16,7 @@ from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Value, axis_of, integer
 
 if TYPE_CHECKING:
-    from audit.models.onnx.build import Body
+    from audit.models.onnx.places import Body
 
 
 @operator("If")

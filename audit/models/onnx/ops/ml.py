@@ -209,6 +209,34 @@ def one_hot_encoder(
     return result.reshape(*x.shape, len(table))
 
 
+@operator("LabelEncoder", domain=ML, zero_derivative=True)
+def label_encoder_classes(
+    x: Tensor | Host,
+    *,
+    classes_strings: list[str],
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+    site: Site,
+) -> Tensor | Host:
+    """Strings to their numbers, or numbers to their strings (opset 1)."""
+    numbers = list(range(len(classes_strings)))
+    if isinstance(x, Tensor):
+        return label_encoder(
+            x,
+            keys_int64s=numbers,
+            values_strings=classes_strings,
+            default_string=default_string,
+            site=site,
+        )
+    return label_encoder(
+        x,
+        keys_strings=classes_strings,
+        values_int64s=numbers,
+        default_int64=default_int64,
+        site=site,
+    )
+
+
 @operator("LabelEncoder", domain=ML, since=2, zero_derivative=True)
 def label_encoder(
     x: Tensor | Host,

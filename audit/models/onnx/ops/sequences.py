@@ -11,7 +11,7 @@ from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, Value, axis_of, integer, ints
 
 if TYPE_CHECKING:
-    from audit.models.onnx.build import Body
+    from audit.models.onnx.places import Body
 
 
 @operator("SequenceConstruct")

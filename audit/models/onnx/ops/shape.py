@@ -83,8 +83,14 @@ def unsqueeze(x: Tensor, axes: Host | Tensor) -> Tensor:
 
 
 @operator("Concat")
-def concat(*tensors: Tensor, axis: int = 1) -> Tensor:
+def concat_default(*tensors: Tensor, axis: int = 1) -> Tensor:
     """Join along an axis (it has a default up to opset 3)."""
+    return torch.cat(tensors, axis)
+
+
+@operator("Concat", since=4)
+def concat(*tensors: Tensor, axis: int) -> Tensor:
+    """Join along an axis."""
     return torch.cat(tensors, axis)
 
 

@@ -1,0 +1,123 @@
+"""From a node to a function: its operator with the attributes filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from audit.errors import ModelError, UnsupportedOperator
+from audit.models.onnx import cleanup
+from audit.models.onnx.places import Body
+from audit.models.onnx.program import Node, Reference
+from audit.models.onnx.refused import refusal
+from audit.models.onnx.registry import (
+    Operator,
+    Site,
+    attributes_of,
+    find,
+    required_inputs,
+)
+from audit.models.onnx.values import Host, Policy, Value
+
+
+def operator_of(node: Node) -> Operator:
+    """Return the operator that a node means.
+
+    Raises:
+        UnsupportedOperator: there is none, or not with this attribute.
+    """
+    entry = find(node.domain, node.op, node.opset)
+    if entry is None:
+        raise refusal(node) or UnsupportedOperator(
+            f"{node.label} is not implemented",
+            "Expected an operator of the table in audit/models/onnx/ops",
+            "Register it (see audit/models/onnx/registry.py), cut the graph before it, "
+            "or use --method finite-difference",
+        )
+    for name, values in entry.only.items():
+        if (given := node.attributes.get(name, values[0])) not in values:
+            raise UnsupportedOperator(
+                f"{node.label}: {name}={given!r} is not implemented",
+                f"Expected {name} in {list(values)}",
+                "Export the model in inference mode",
+            )
+    return entry
+
+
+def check_inputs(node: Node, entry: Operator) -> None:
+    """Refuse a node that leaves out an input its operator cannot do without."""
+    required = required_inputs(entry.run)
+    given = [*node.inputs, *[""] * (len(required) - len(node.inputs))]
+    for position, name in enumerate(required):
+        if name and not given[position]:
+            raise ModelError(
+                f"{node.label} lacks its input number {position + 1} ('{name}')",
+                "Expected it, the standard requires it",
+                "The file is not valid ONNX (torch's legacy exporter writes some "
+                "such files): export it again, with dynamo=True",
+            )
+
+
+def bind(
+    node: Node,
+    entry: Operator,
+    policy: Policy,
+    bodies: Mapping[str, Body] | None = None,
+    types: tuple[int | None, ...] = (),
+) -> Callable[..., Value]:
+    """Return the operator's function with a node's attributes filled in."""
+    return bind_function(node, entry.run, policy, bodies, types)
+
+
+def bind_function(
+    node: Node,
+    run: Callable[..., Value],
+    policy: Policy,
+    bodies: Mapping[str, Body] | None = None,
+    types: tuple[int | None, ...] = (),
+) -> Callable[..., Value]:
+    """Fill in a function's keyword-only parameters; refuse what it does not know."""
+    parameters = attributes_of(run)
+    given = {k: v for k, v in node.attributes.items() if k not in cleanup.IGNORED}
+    given |= bodies or {}
+    for name, value in given.items():
+        if name not in parameters or isinstance(value, Reference):
+            raise UnsupportedOperator(
+                f"{node.label}: the attribute '{name}' is unknown",
+                f"Expected one of {sorted(parameters)}",
+                "Export with a newer opset",
+            )
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in {*given, "site"}
+    ]
+    if missing:
+        raise ModelError(
+            f"{node.label} lacks the attribute '{missing[0]}'",
+            "Expected it, the standard requires it",
+            "Export the file again",
+        )
+    if "site" in parameters:
+        given["site"] = Site(node, policy, types)
+    return partial(run, **given) if given else run
+
+
+def constant_of(node: Node) -> Host:
+    """Return the value of a Constant node, whichever attribute holds it."""
+    kinds = {
+        "value_float": np.float32,
+        "value_floats": np.float32,
+        "value_int": np.int64,
+        "value_ints": np.int64,
+        "value_string": object,
+        "value_strings": object,
+    }
+    for key, value in node.attributes.items():
+        if key in ("value", "sparse_value") and isinstance(value, np.ndarray):
+            return value
+        if key in kinds:
+            return np.array(value, kinds[key])
+    raise ModelError(f"{node.label} has no value", "Expected the attribute 'value'")
