@@ -7,162 +7,23 @@ update, reset, hidden). The input part of all gates is one product for all steps
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.ops.cells import (
+    Activation,
+    Cell,
+    State,
+    Weights,
+    activations_of,
+    gru_cell,
+    lstm_cell,
+    rnn_cell,
+    weights_of,
+)
 from audit.models.onnx.registry import Site, operator
-
-Activation = Callable[[Tensor], Tensor]
-Cell = Callable[[Tensor, "State"], "State"]
-State = tuple[Tensor, ...]
-
-
-def _activation(name: str, alpha: float | None, beta: float | None) -> Activation:
-    def given(value: float | None, default: float) -> float:
-        return default if value is None else value
-
-    table: dict[str, Activation] = {
-        "relu": torch.relu,
-        "tanh": torch.tanh,
-        "sigmoid": torch.sigmoid,
-        "softsign": functional.softsign,
-        "softplus": lambda x: functional.softplus(x, 1.0, 40.0),
-        "affine": lambda x: given(alpha, 1.0) * x + given(beta, 0.0),
-        "leakyrelu": lambda x: functional.leaky_relu(x, given(alpha, 0.01)),
-        "thresholdedrelu": lambda x: functional.threshold(x, given(alpha, 1.0), 0.0),
-        "scaledtanh": lambda x: given(alpha, 1.0) * torch.tanh(given(beta, 1.0) * x),
-        "hardsigmoid": lambda x: torch.clamp(
-            given(alpha, 0.2) * x + given(beta, 0.5), 0, 1
-        ),
-        "elu": lambda x: functional.elu(x, given(alpha, 1.0)),
-    }
-    if name.lower() not in table:
-        msg = f"activation '{name}' is unknown; expected one of {sorted(table)}"
-        raise ValueError(msg)
-    return table[name.lower()]
-
-
-_TAKES_ALPHA = {
-    "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu",
-}  # fmt: skip
-_TAKES_BETA = {"affine", "scaledtanh", "hardsigmoid"}
-
-
-def _activations(
-    names: list[str], alphas: list[float] | None, betas: list[float] | None
-) -> list[Activation]:
-    """Hand the optional parameters to the activations that take them, in order."""
-    alpha, beta = iter(alphas or ()), iter(betas or ())
-    return [
-        _activation(
-            name,
-            next(alpha, None) if name.lower() in _TAKES_ALPHA else None,
-            next(beta, None) if name.lower() in _TAKES_BETA else None,
-        )
-        for name in names
-    ]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What one direction needs: W, R, the two biases, peepholes.
-
-    `b` is what the gates start from; `rb` is what of the recurrent bias is not in it.
-    """
-
-    w: Tensor
-    r: Tensor
-    b: Tensor
-    rb: Tensor
-    p: Tensor | None = None
-
-
-def _weights(
-    w: Tensor,
-    r: Tensor,
-    b: Tensor | None,
-    p: Tensor | None,
-    direction: int,
-    last_apart: int | None,
-) -> Weights:
-    """Pick one direction; the last gate of a GRU keeps its recurrent bias apart."""
-    rows = w.shape[1]
-    bias = b[direction] if b is not None else w.new_zeros(2 * rows)
-    peep = p[direction] if p is not None else None
-    wb, rb = bias[:rows], bias[rows:]
-    joined = rows if last_apart is None else rows - last_apart
-    start = torch.cat([wb[:joined] + rb[:joined], wb[joined:]])
-    return Weights(w[direction], r[direction], start, rb, peep)
-
-
-def _rnn_cell(weights: Weights, act: list[Activation], clip: Activation) -> Cell:
-    r = weights.r.T
-
-    def step(gates: Tensor, state: State) -> State:
-        return (act[0](clip(torch.addmm(gates, state[0], r))),)
-
-    return step
-
-
-def _gru_cell(
-    weights: Weights, act: list[Activation], clip: Activation, linear_before: bool
-) -> Cell:
-    size = weights.r.shape[-1]
-    r_zr, r_h = weights.r[: 2 * size], weights.r[2 * size :]
-    b_h = weights.rb[2 * size :]
-
-    def after(gates: Tensor, state: State) -> State:
-        """Reset the state, then multiply."""
-        (h,) = state
-        inner = torch.addmm(gates[..., : 2 * size], h, r_zr.T)
-        update, reset = act[0](clip(inner)).chunk(2, -1)
-        inner = functional.linear(reset * h, r_h, b_h)
-        new = act[1](clip(gates[..., 2 * size :] + inner))
-        return (torch.lerp(new, h, update),)
-
-    def before(gates: Tensor, state: State) -> State:
-        """Multiply the state, then reset."""
-        (h,) = state
-        inner = functional.linear(h, weights.r)
-        both = act[0](clip(gates[..., : 2 * size] + inner[..., : 2 * size]))
-        update, reset = both.chunk(2, -1)
-        new = torch.addcmul(gates[..., 2 * size :], reset, inner[..., 2 * size :] + b_h)
-        return (torch.lerp(act[1](clip(new)), h, update),)
-
-    return before if linear_before else after
-
-
-def _lstm_cell(
-    weights: Weights, act: list[Activation], clip: Activation, coupled: bool
-) -> Cell:
-    f, g, h_act = act
-    size, r = weights.r.shape[-1], weights.r.T
-    peep = weights.p.chunk(3) if weights.p is not None else None
-
-    def plain(gates: Tensor, state: State) -> State:
-        h, c = state
-        total = clip(torch.addmm(gates, h, r))
-        i, o, forget = f(total[..., : 3 * size]).chunk(3, -1)
-        c = torch.addcmul(forget * c, i, g(total[..., 3 * size :]))
-        return (o * h_act(c), c)
-
-    def full(gates: Tensor, state: State) -> State:
-        """Peepholes look at the state; a coupled forget gate is 1 - i."""
-        h, c = state
-        i, o, forget, cell = torch.addmm(gates, h, r).chunk(4, -1)
-        if peep is not None:
-            i, forget = i + peep[0] * c, forget + peep[2] * c
-        i = f(clip(i))
-        forget = 1 - i if coupled else f(clip(forget))
-        c = forget * c + i * g(clip(cell))
-        if peep is not None:
-            o = o + peep[1] * c
-        return (f(clip(o)) * h_act(c), c)
-
-    return full if coupled or peep is not None else plain
 
 
 def _run(
@@ -218,7 +79,7 @@ def _recurrent(
     outputs, finals = [], []
     for d in range(count):
         apart = parameters[1].shape[-1] if site.node.op == "GRU" else None
-        weights = _weights(*parameters, d, apart)
+        weights = weights_of(*parameters, d, apart)
         backward = direction == "reverse" or d == 1
         zero = x.new_zeros(x.shape[1], weights.r.shape[-1])
         state = tuple(zero if s is None else s[d] for s in initial)
@@ -260,13 +121,13 @@ def rnn(
     site: Site,
 ) -> tuple[Tensor, ...]:
     """H' = f(W x + R h + b)."""
-    acts = _activations(
+    acts = activations_of(
         activations or ["Tanh", "Tanh"], activation_alpha, activation_beta
     )
     acts = acts if direction == "bidirectional" else acts[:1]
     return _recurrent(
         site, x, (w, r, b, None), lengths, (initial_h,),
-        lambda weights, act: _rnn_cell(weights, act, _clipper(clip)),
+        lambda weights, act: rnn_cell(weights, act, _clipper(clip)),
         acts, direction, layout,
     )  # fmt: skip
 
@@ -295,11 +156,11 @@ def gru(
     names = activations or ["Sigmoid", "Tanh"] * (
         2 if direction == "bidirectional" else 1
     )
-    acts = _activations(names, activation_alpha, activation_beta)
+    acts = activations_of(names, activation_alpha, activation_beta)
     linear = bool(linear_before_reset)
     return _recurrent(
         site, x, (w, r, b, None), lengths, (initial_h,),
-        lambda weights, act: _gru_cell(weights, act, _clipper(clip), linear),
+        lambda weights, act: gru_cell(weights, act, _clipper(clip), linear),
         acts, direction, layout,
     )  # fmt: skip
 
@@ -329,10 +190,10 @@ def lstm(
     """C' = f c + i g, h' = o tanh(c'), with peepholes and coupled gates on request."""
     both = 2 if direction == "bidirectional" else 1
     names = activations or ["Sigmoid", "Tanh", "Tanh"] * both
-    acts = _activations(names, activation_alpha, activation_beta)
+    acts = activations_of(names, activation_alpha, activation_beta)
     coupled = bool(input_forget)
     return _recurrent(
         site, x, (w, r, b, peepholes), lengths, (initial_h, initial_c),
-        lambda weights, act: _lstm_cell(weights, act, _clipper(clip), coupled),
+        lambda weights, act: lstm_cell(weights, act, _clipper(clip), coupled),
         acts, direction, layout,
     )  # fmt: skip
