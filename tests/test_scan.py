@@ -209,6 +209,25 @@ def test_batch_size_does_not_change_a_byte(name):
     assert len(bodies) == 1
 
 
+def test_a_rows_file_has_the_same_bytes_whatever_the_batch_size(many_rows, tmp_path):
+    contents = set()
+    for size in (None, 100):
+        path = tmp_path / f"{size}.npz"
+        with RowsWriter(str(path)) as rows:
+            scan(replace(many_rows, batch_size=size), rows=rows)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+    assert len(np.load(path)["index"]) == 699
+
+
+def test_what_goes_wrong_in_a_worker_keeps_its_words(many_rows, tmp_path):
+    np.savez(tmp_path / "m.npz", covariance=np.eye(4))
+    law = attacks(moments={"file": str(tmp_path / "m.npz")})
+    with pytest.raises(ConfigError, match=r"mean of 4 features.*has 10 free") as found:
+        scan(replace(many_rows, attacks=law, workers=2, batch_size=10))
+    assert found.value.next_step.startswith("Write the moments")
+
+
 def mixture_of_planes(x):
     loc = torch.stack([x, x.flip(1) * 2], dim=1)
     scale = torch.stack([torch.exp(x / 3), torch.exp(-x / 3)], dim=1)
