@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import yaml
 
 from audit.config import ModelConfig
@@ -70,7 +71,11 @@ def hold(value: str, port: Port) -> object:
     Raises:
         InputError: it is no number or list of numbers.
     """
-    constant = yaml.safe_load(value)
+    try:
+        constant = yaml.safe_load(value)
+        np.asarray(constant, dtype=np.float64)
+    except (yaml.YAMLError, ValueError, TypeError):
+        constant = None
     if isinstance(constant, (int, float, list)):
         return constant
     raise InputError(

@@ -90,6 +90,8 @@ class Expression:
             return ast.parse(quoted.strip(), mode="eval").body
         except SyntaxError as error:
             raise self._refused(f"is not an expression ({error.msg})") from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise self._refused(f"is not an expression ({error})") from None
 
     @property
     def names(self) -> frozenset[str]:
@@ -130,8 +132,9 @@ class Expression:
         return self._slice(whole, _slices(node.slice))
 
     def _output(self, name: str, outputs: Mapping[str, Tensor]) -> Tensor:
-        if name in outputs:
-            return outputs[name]
+        for known in (name, name.removeprefix("@")):
+            if known in outputs:
+                return outputs[known]
         raise ConfigError(
             f"The expression '{self.text}' reads '{name}'",
             f"The file's outputs are {', '.join(outputs)}",

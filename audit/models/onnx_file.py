@@ -35,7 +35,8 @@ def load(
     """
     graph = load_graph(path, device=device)
     if cuts:
-        graph = graph.with_outputs([*graph.output_names, *sorted(cuts)])
+        inside = sorted(cuts - set(graph.output_names))
+        graph = graph.with_outputs([*graph.output_names, *inside])
     return _network(graph, path, device, cuts)
 
 

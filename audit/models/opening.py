@@ -181,7 +181,8 @@ def _subject(probe: Probe, head: Head, family: Family) -> Subject:
     def parameters(outputs: Values) -> Tensor:
         return family.pack(_parameters(head, outputs))
 
-    read = {name for text in head.parameters.values() for name in text.names}
+    names = {name for text in head.parameters.values() for name in text.names}
+    read = names | {name.removeprefix("@") for name in names}
     return Subject(
         probe.network,
         probe.roles.condition,

@@ -1,0 +1,281 @@
+"""The contract: each source, its precedence, and what it says when it is in doubt."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from audit.config import ModelConfig
+from audit.errors import AuditError, ConfigError, InputError, ModelError
+from audit.models.contract import Settings, hold
+from audit.models.head import resolve_head
+from audit.models.metadata import read_metadata
+from audit.models.names import NAMES, parameterizations
+from audit.models.network import Network, Port
+from audit.models.roles import resolve_roles
+
+
+def network(inputs=("x",), metadata=None):
+    ports = [
+        p if isinstance(p, Port) else Port(p, "float32", (None, 3)) for p in inputs
+    ]
+    return Network(
+        "onnx",
+        (),
+        tuple(ports),
+        (),
+        dict,
+        "",
+        torch.float32,
+        torch.device("cpu"),
+        lambda: None,
+        metadata or {},
+    )
+
+
+def settings(**options):
+    return Settings(ModelConfig(**options), dict.fromkeys(options, "command line"))
+
+
+def head(outputs, metadata=None, **options):
+    found = resolve_head(settings(**options), network(metadata=metadata), outputs)
+    return found.family, {n: str(text) for n, text in found.parameters.items()}
+
+
+def origins(found):
+    return {item.name: item.origin for item in found.items}
+
+
+# Roles
+
+
+def test_the_only_input_is_the_condition():
+    found = resolve_roles(settings(), network(("features_0",)), ())
+    assert (found.condition, origins(found)) == (
+        "features_0",
+        {"condition": "only input"},
+    )
+
+
+def test_one_usual_name_among_several_is_the_condition_and_keys_hold_the_others():
+    found = resolve_roles(settings(), network(("h", "x")), ("x", "h"))
+    assert (found.condition, found.held) == ("x", {"h": "h"})
+    assert origins(found) == {"condition": "names", "held h": "key of the data"}
+
+
+def test_flags_come_before_metadata_and_both_before_names():
+    stated = {"condition": "h", "held": {"x": 0}}
+    by_file = resolve_roles(settings(), network(("h", "x"), stated), ())
+    assert (by_file.condition, by_file.held) == ("h", {"x": "0"})
+    assert origins(by_file) == {"condition": "metadata", "held x": "onnx metadata"}
+    said = settings(condition="x", held={"h": "1"})
+    by_user = resolve_roles(said, network(("h", "x"), {"condition": "h"}), ())
+    assert (by_user.condition, by_user.held) == ("x", {"h": "1"})
+    assert set(origins(by_user).values()) == {"command line"}
+
+
+def test_x_is_an_alias_of_the_only_free_input():
+    found = resolve_roles(settings(condition="x"), network(("input.1",)), ())
+    assert found.condition == "input.1"
+
+
+def test_two_candidates_for_the_condition_are_listed():
+    with pytest.raises(ConfigError) as error:
+        resolve_roles(settings(), network(("x", "input")), ())
+    assert str(error.value) == (
+        "The model has 2 inputs: x, input. One of them is the condition, the input that "
+        "is perturbed. Say which with --condition NAME, and the others with --held "
+        "NAME=VALUE."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"condition": "y"}, r"The model has no input 'y'\. Its inputs are x, h"),
+        (
+            {"condition": "x", "held": {"y": "0"}},
+            "no input 'y'.*Name one of them with --held",
+        ),
+        (
+            {"condition": "x"},
+            r"The model input 'h' has no value.*--held h=KEY.*--held h=0",
+        ),
+    ],
+)
+def test_roles_that_are_missing_or_unknown_are_named(options, words):
+    with pytest.raises(ConfigError, match=words):
+        resolve_roles(settings(**options), network(("x", "h")), ())
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+def test_an_integer_condition_is_refused(kind):
+    with pytest.raises(
+        ModelError, match=f"'tokens' has type {kind}.*no gradient passes"
+    ):
+        resolve_roles(settings(), network((Port("tokens", kind, (None, 3)),)), ())
+
+
+@pytest.mark.parametrize("value", ["16000", "0.5", "[1, 2]", "-1", "true"])
+def test_a_held_value_is_a_number_or_a_list(value):
+    assert hold(value, Port("sr")) is not None
+
+
+@pytest.mark.parametrize("value", ["high", "{a: 1}", "[a, b]", "", "[", "2020-01-01"])
+def test_a_held_value_of_another_kind_is_refused(value):
+    with pytest.raises(InputError, match="Expected a key of the data file or a number"):
+        hold(value, Port("sr"))
+
+
+# The head
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_name_of_the_table_is_a_parameter_of_a_family(name):
+    from audit.families import FAMILIES
+
+    known = {
+        p for f in FAMILIES if f != "mixture" for k in parameterizations(f) for p in k
+    }
+    assert NAMES[name][0] in known
+
+
+@pytest.mark.parametrize(
+    ("outputs", "family", "parameters"),
+    [
+        (["mean", "std"], "normal", {"loc": "mean", "scale": "std"}),
+        (["mu", "log_std"], "normal", {"loc": "mu", "scale": "exp(log_std)"}),
+        (["mean", "logvar"], "normal", {"loc": "mean", "scale": "exp(0.5 * logvar)"}),
+        (["loc", "variance"], "normal", {"loc": "loc", "scale": "sqrt(variance)"}),
+        (
+            ["df", "loc", "scale"],
+            "student_t",
+            {"df": "df", "loc": "loc", "scale": "scale"},
+        ),
+        (
+            ["Head/Mean:0", "head/log_std:0"],
+            "normal",
+            {"loc": '"Head/Mean:0"', "scale": 'exp("head/log_std:0")'},
+        ),
+        (["features", "mean", "std"], "normal", {"loc": "mean", "scale": "std"}),
+    ],
+)
+def test_names_tell_the_family_where_they_leave_no_doubt(outputs, family, parameters):
+    assert head(outputs) == (family, parameters)
+
+
+def test_names_that_fit_several_families_list_them():
+    with pytest.raises(ConfigError) as error:
+        head(["loc", "scale"])
+    assert "The file does not say its family. Its outputs are loc, scale; " in str(
+        error.value
+    )
+    assert "they could be those of " in str(error.value)
+    assert "normal" in str(error.value)
+    assert "laplace" in str(error.value)
+    assert "Pass --family" in error.value.next_step
+
+
+def test_names_that_fit_nothing_say_so():
+    with pytest.raises(ConfigError, match="outputs are out; no family fits"):
+        head(["out"])
+
+
+def test_two_outputs_for_one_parameter_are_listed():
+    with pytest.raises(ConfigError) as error:
+        head(["mean", "mu", "std"], family="normal")
+    assert str(error.value) == (
+        "Two outputs could be 'loc': mean and mu. Expected one. Choose with --param "
+        "loc=EXPRESSION."
+    )
+
+
+def test_parameters_without_names_are_asked_for():
+    with pytest.raises(ConfigError) as error:
+        head(["a", "b"], family="normal")
+    assert str(error.value) == (
+        "The outputs a, b do not name the parameters of normal. The family normal takes "
+        "loc, scale. Pass --param NAME=EXPRESSION for each of them."
+    )
+    with pytest.raises(ConfigError, match=r"Pass --param rate=out\."):
+        head(["out"], family="poisson")
+
+
+STATED = {"family": "laplace", "parameters": {"loc": "a", "scale": "exp(b)"}}
+
+
+def test_metadata_come_before_names():
+    found = resolve_head(settings(), network(metadata=STATED), ["mean", "std"])
+    assert found.family == "laplace"
+    assert origins(found) == dict.fromkeys(
+        ("family", "param loc", "param scale"), "metadata"
+    )
+
+
+def test_the_command_line_comes_before_metadata():
+    said = {"family": "normal", "parameters": {"loc": "a", "scale": "2"}}
+    found = resolve_head(settings(**said), network(metadata=STATED), ["a", "b"])
+    assert found.family == "normal"
+    assert set(origins(found).values()) == {"command line"}
+
+
+def test_another_family_does_not_take_the_parameters_of_the_metadata():
+    with pytest.raises(ConfigError, match="do not name the parameters of normal"):
+        head(["a", "b"], STATED, family="normal")
+    assert head(["a", "b"], STATED, family="laplace")[1] == STATED["parameters"]
+
+
+def test_parameters_on_the_command_line_keep_the_family_of_the_metadata():
+    said = {"loc": "b", "scale": "1"}
+    assert head(["a", "b"], STATED, parameters=said) == ("laplace", said)
+
+
+def test_options_come_from_metadata_and_from_flags():
+    metadata = {"family": "quantile", "levels": [0.1, 0.9], "other": 1}
+    said = settings(options={"other": 2}, parameters={"quantiles": "out"})
+    found = resolve_head(said, network(metadata=metadata), ["out"])
+    assert found.options == {"levels": [0.1, 0.9], "other": 2}
+    assert origins(found)["option levels"] == "metadata"
+    assert origins(found)["option other"] == "command line"
+
+
+def test_a_mixture_takes_its_weights_and_its_components_parameters():
+    assert head(["logits", "mean", "std"], family="mixture:normal") == (
+        "mixture:normal",
+        {"logits": "logits", "loc": "mean", "scale": "std"},
+    )
+    assert ("probs", "loc", "scale") in parameterizations("mixture:normal")
+
+
+def test_a_product_of_families_wants_its_expressions():
+    with pytest.raises(AuditError, match=r"--param NAME=EXPRESSION"):
+        head(["a", "b"], family="normal,poisson")
+    said = {"loc": "a[:, :1]", "scale": "1", "rate": "exp(b)"}
+    assert head(["a", "b"], family="normal,poisson", parameters=said)[1] == said
+
+
+def test_an_unknown_family_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match="normal") as error:
+        head(["mean", "std"], family="norml")
+    assert error.value.exit_code == 2
+
+
+def test_other_contracts_are_of_another_version():
+    with pytest.raises(ConfigError, match="The contract 'density' was asked for"):
+        head(["mean", "std"], contract="density")
+
+
+# Metadata
+
+
+@pytest.mark.parametrize("text", ["", None, b""])
+def test_no_metadata_are_no_contract(text):
+    assert read_metadata(text, Path("m.onnx")) == {}
+
+
+@pytest.mark.parametrize("text", ["normal", "[1, 2]", "a: [", "a: b: c", "\x00"])
+def test_metadata_that_are_no_mapping_are_refused(text):
+    with pytest.raises(
+        ModelError, match="The metadata 'robaudit' in 'm.onnx' is no YAML"
+    ):
+        read_metadata(text, Path("m.onnx"))
