@@ -43,6 +43,7 @@ from audit.reports.measured import VerificationInfo
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
 DRAWS = 32  # of a random attack, in pairs ±δ
+_MOVED_BYTES = 2**27  # of perturbed inputs at the same time
 _ATTACK_STREAM = 1  # of the noise; stream 0 draws θ
 _BROKEN = (
     "measured on the verified inputs only; infinite or outside the family on {} of {} "
@@ -105,16 +106,30 @@ def verify(
     if not len(index):
         return verified
     model = _precise(model)
+    size = max(1, _MOVED_BYTES // (8 * DRAWS * model.density.d))
+    sites = [
+        _site(model, questions, part)
+        for part in np.split(index, range(size, len(index), size))
+    ]
+    for divergence in questions.divergences:
+        if linear_rows(divergence, sites[0].point) is None:
+            parts = [_check(divergence, site, questions) for site in sites]
+            verified.columns[divergence.name] = {
+                name: np.concatenate([part[name] for part in parts])
+                for name in parts[0]
+            }
+            verified.reasons[divergence.name] = _reasons(
+                divergence, verified.columns[divergence.name], questions
+            )
+    return verified
+
+
+def _site(model: OpenModel, questions: Questions, index: NDArray[np.int64]) -> _Site:
     x, held = model.rows(index)
     phi, jacobian = model.density.parameter_map.linearize(x, held)
     framed = questions.frame.pull(Matrix(jacobian.dense()))
     point = Point(index, model.density.family, phi, framed)
-    noise = Noise(questions.seed, index, questions.draws)
-    site = _Site(model, point, x, held, noise)
-    for divergence in questions.divergences:
-        if linear_rows(divergence, point) is None:
-            _verify_divergence(divergence, site, questions, verified)
-    return verified
+    return _Site(model, point, x, held, Noise(questions.seed, index, questions.draws))
 
 
 def _precise(model: OpenModel) -> OpenModel:
@@ -125,9 +140,10 @@ def _precise(model: OpenModel) -> OpenModel:
         return model
 
 
-def _verify_divergence(
-    divergence: Divergence, site: _Site, questions: Questions, verified: Verified
-) -> None:
+def _check(
+    divergence: Divergence, site: _Site, questions: Questions
+) -> dict[str, Floats]:
+    """Return realised columns of every attack whose exact value is known."""
     point = site.point
     form = pull_back(divergence, point.family, point.phi, point.jacobian, site.noise)
     spectrum = decompose(form, 1)
@@ -135,19 +151,27 @@ def _verify_divergence(
     for label, attack in questions.attacks.items():
         predicted = attack.expected(form, spectrum)
         realised = _realised(attack, divergence, form, spectrum, site, questions)
-        if realised is None:
-            verified.reasons.setdefault(divergence.name, {})[f"{label}_realised"] = (
+        if realised is not None:
+            columns |= _compare(label, predicted, realised)
+    return columns
+
+
+def _reasons(
+    divergence: Divergence, columns: Mapping[str, Floats], questions: Questions
+) -> dict[str, str]:
+    """Return why realised values are missing, by quantity."""
+    reasons = {}
+    for label in questions.attacks:
+        name = f"{label}_realised"
+        if name not in columns:
+            reasons[name] = (
                 f"no exact value of {divergence.name} is known for this family"
             )
             continue
-        found = _compare(label, predicted, realised)
-        columns |= found
-        broken = np.isnan(found[f"{label}_realised"]) & (found[f"{label}_parted"] == 1)
+        broken = np.isnan(columns[name]) & (columns[f"{label}_parted"] == 1)
         if broken.any():
-            verified.reasons.setdefault(divergence.name, {})[f"{label}_realised"] = (
-                _BROKEN.format(int(broken.sum()), len(broken))
-            )
-    verified.columns[divergence.name] = columns
+            reasons[name] = _BROKEN.format(int(broken.sum()), len(broken))
+    return reasons
 
 
 def _realised(
