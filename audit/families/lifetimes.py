@@ -20,7 +20,7 @@ from torch import distributions as td
 
 from audit.families.continuous import Continuous
 from audit.families.lines import POSITIVE
-from audit.families.location_scale import EULER
+from audit.families.location_scale import EULER, gumbel_diverges
 from audit.families.roots import symmetric
 from audit.families.special import trigamma
 from audit.families.univariate import Parameters
@@ -123,6 +123,14 @@ class Weibull(Continuous):
         growth = shift + torch.lgamma(2 + stretch)
         linear = EULER * stretch - torch.log1p(stretch) - shift
         return linear + torch.expm1(growth)
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the quadrature; infinite where the right law's tail is lighter."""
+        ours, theirs = ((-scale.log(), 1 / shape) for scale, shape in (left, right))
+        value = super().renyi_divergence(left, right, alpha)
+        return value.masked_fill(gumbel_diverges(ours, theirs, alpha), torch.inf)
 
 
 def exponential_relative_entropy(rate: Tensor, other: Tensor) -> Tensor:

@@ -158,6 +158,13 @@ class Gumbel(LocationScale):
         linear = EULER * stretch - shift - torch.log1p(stretch)
         return linear + torch.expm1(growth)
 
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the quadrature; infinite where the right law's tail is lighter."""
+        value = super().renyi_divergence(left, right, alpha)
+        return value.masked_fill(gumbel_diverges(left, right, alpha), torch.inf)
+
 
 class Cauchy(Symmetric):
     """Cauchy coordinates: u = 2z / (1 + z²). There is no second moment."""
@@ -178,6 +185,20 @@ class Cauchy(Symmetric):
         (loc, scale), (other_loc, other) = left, right
         squares = (scale - other).square() + (loc - other_loc).square()
         return torch.log1p(squares / (4 * scale * other))
+
+
+def gumbel_diverges(left: Parameters, right: Parameters, alpha: float) -> Tensor:
+    """Return where the Rényi divergence of Gumbel laws is infinite [...].
+
+    The integrand's left tail is exp(−α e^{(μ₁−x)/β₁} + (α−1) e^{(μ₂−x)/β₂}), far
+    beyond what a grid of numbers would see if β₂ is only a little smaller than β₁.
+    """
+    (loc, scale), (other_loc, other) = left, right
+    if alpha <= 1:
+        return torch.zeros_like(scale, dtype=torch.bool)
+    lead = (other_loc - loc) / scale
+    tie = (other == scale) & (lead >= math.log(alpha / (alpha - 1)))
+    return (other < scale) | tie
 
 
 def normal_relative_entropy(left: Parameters, right: Parameters) -> Tensor:

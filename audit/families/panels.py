@@ -30,7 +30,7 @@ FALL = 10.0  # nats, at most
 DEEPEST = 1e5  # nats below the peak, stands for no density at all
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
-EXPONENTS = (*range(-4, 60), *range(60, 1000, 10))
+EXPONENTS = (*range(-4, 60, 2), *range(60, 1000, 40))
 
 
 class Rule(NamedTuple):
@@ -171,8 +171,8 @@ def tail_reach(
     first = ended.to(torch.uint8).argmax(-1, keepdim=True)
     reach, before = (steps.gather(-1, i) for i in (first, (first - 1).clamp_min(0)))
     shares = torch.linspace(0, 1, REFINE, dtype=width.dtype, device=width.device)
-    finer = torch.lerp(before, reach, shares)
-    late = log_mass(finer.clamp_min(1e-300)) < peak.gather(-1, first) - DROP
+    finer = before * (reach / before) ** shares
+    late = log_mass(finer) < peak.gather(-1, first) - DROP
     late[..., -1] = True
     tight = finer.gather(-1, late.to(torch.uint8).argmax(-1, keepdim=True))
     return torch.where(ended.any(-1), tight.squeeze(-1), torch.inf)

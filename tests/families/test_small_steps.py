@@ -37,7 +37,10 @@ def assert_predicts(form, exact, example):
         value = exact(phi, phi + step)
         if value is None:
             pytest.skip("there is no exact value")
-        errors.append((form(step) / value - 1).abs().max().item())
+        known = torch.isfinite(value)
+        if not known.any():
+            pytest.skip("the divergence is infinite at any distance")
+        errors.append((form(step) / value - 1)[known].abs().max().item())
     assert errors[1] < 5e-2
     assert errors[1] < errors[0] / 4 or errors[1] < 1e-5
 
