@@ -15,7 +15,7 @@ ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 
 
-GATE = ["max", "min", "baseline", "max_increase", "max_decrease"]
+GATE = ["max", "min", "baseline", "max_increase", "max_decrease", "gate"]
 
 
 @with_options([*GATE, "max_skipped", "exit_zero"])

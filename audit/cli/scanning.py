@@ -9,7 +9,7 @@ import typer
 
 from audit.cli.flags import ConfigFile, configured, with_options
 from audit.config import ScanConfig
-from audit.config.options import MODEL, OPTIONS
+from audit.config.options import MODEL, OPTIONS, command_line_options
 from audit.errors import ConfigError
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
@@ -67,7 +67,7 @@ NoProgress = Annotated[
 ]
 
 
-@with_options(OPTIONS)
+@with_options(command_line_options())
 def scan(
     config: ConfigFile = None,
     format_: Format = "table",
@@ -84,10 +84,11 @@ def scan(
     """
     from audit.cli.output import Destinations
     from audit.cli.terminal import progress
+    from audit.config import with_waivers
     from audit.reports.baseline import with_baseline
     from audit.reports.keys import check_config
 
-    settings = with_baseline(configured(config, flags))
+    settings = with_waivers(with_baseline(configured(config, flags)))
     require(settings, "model", "data")
     check_config(settings)
     destinations = Destinations(format_, output or [], quiet, verbose)

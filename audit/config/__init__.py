@@ -6,14 +6,23 @@ which layer set each option; the report prints it.
 """
 
 from audit.config.layers import from_environment, override, read_config
-from audit.config.settings import AttackConfig, ModelConfig, ScanConfig, Threshold
+from audit.config.settings import (
+    AttackConfig,
+    ModelConfig,
+    ScanConfig,
+    Threshold,
+    Waiver,
+)
+from audit.config.waivers import with_waivers
 
 __all__ = [
     "AttackConfig",
     "ModelConfig",
     "ScanConfig",
     "Threshold",
+    "Waiver",
     "from_environment",
     "override",
     "read_config",
+    "with_waivers",
 ]

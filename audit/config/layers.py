@@ -99,6 +99,8 @@ def _set(
             )
             for limit in read
         )
+    if name == "waivers":
+        read = tuple(replace(waiver, source=place) for waiver in read)
     origins = {**config.origins, name: origin}
     return replace(store(config, name, read), origins=origins)
 

@@ -28,6 +28,8 @@ class Option:
     """Its names on the command line where they are not `--its-name`."""
     many: bool = False
     """Whether it may be given more than once."""
+    file_only: bool = False
+    """Whether it is written in a file, where changes are reviewed, and nowhere else."""
 
 
 MODEL, MEASURE, ESTIMATOR = "Model and contract", "What is measured", "Estimation"
@@ -173,9 +175,27 @@ OPTIONS: dict[str, Option] = {
         GATE,
         many=True,
     ),
+    "waivers": Option(
+        readers.waivers,
+        "Limits that may be broken until a day: [{key, until, reason}].",
+        "LIST",
+        GATE,
+        file_only=True,
+    ),
+    "gate": Option(
+        readers.choice("point", "upper"),
+        "Judge the value (point) or the far end of its interval (upper).",
+        "KIND",
+        GATE,
+    ),
     "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", "", GATE),
 }
 _MODEL_FIELDS = frozenset(field.name for field in fields(ModelConfig))
+
+
+def command_line_options() -> list[str]:
+    """Return the options that have a place on the command line."""
+    return [name for name, option in OPTIONS.items() if not option.file_only]
 
 
 def flag_names(name: str) -> list[str]:

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import yaml
 
-from audit.config.settings import AttackConfig, Threshold
+from audit.config.settings import AttackConfig, Threshold, Waiver
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,35 @@ def thresholds(op: str) -> Reader:
         return tuple(_threshold(op, key, item) for key, item in _items(value, "KEY=V"))
 
     return read
+
+
+@reader(
+    type="array",
+    items={
+        "type": "object",
+        "required": ["key", "until", "reason"],
+        "additionalProperties": False,
+        "properties": {
+            "key": {"type": "string"},
+            "until": {"type": "string", "format": "date"},
+            "reason": {"type": "string", "minLength": 1},
+        },
+    },
+)
+def waivers(value: object) -> tuple[Waiver, ...]:
+    """Read a list of {key, until, reason}; `until` is a day such as 2026-12-31."""
+    found = []
+    for item in pieces(value):
+        if not isinstance(item, Mapping) or set(item) != {"key", "until", "reason"}:
+            raise ValueError("expected a list of key, until and reason")
+        try:
+            until = date.fromisoformat(str(item["until"]))
+        except ValueError:
+            raise ValueError("expected until as a day, 2026-12-31") from None
+        if not str(item["reason"] or "").strip():
+            raise ValueError("expected a reason")
+        found.append(Waiver(str(item["key"]), until.isoformat(), str(item["reason"])))
+    return tuple(found)
 
 
 @reader(type="object", additionalProperties={"type": ["string", "number"]})

@@ -67,9 +67,22 @@ class Threshold:
     """Where it was written: `--max KEY=V`, `ROBAUDIT_MAX` or `robaudit.yaml:12`."""
     level: str = "error"
     """`error` decides the verdict; `warn` only speaks."""
+    waiver: str = ""
+    """Why it may be broken and until when, or that this has expired."""
 
     def __str__(self) -> str:
         return f"{self.key} {self.op} {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A limit that may be broken for a while."""
+
+    key: str
+    until: str
+    """The last day it holds, as 2026-12-31."""
+    reason: str
+    source: str = ""
 
 
 DEFAULT_ATTACKS = (
@@ -112,6 +125,10 @@ class ScanConfig:
     max_increase: Mapping[str, str] = field(default_factory=dict)
     """Key -> how much it may grow over the baseline, "5%" or an amount."""
     max_decrease: Mapping[str, str] = field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
+    gate: str = "point"
+    """What a limit is held against: the value (`point`), or the end of its 95 %
+    interval that lies on the limit's side (`upper`)."""
     max_skipped: int = 0
     exit_zero: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -55,7 +55,9 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         ],
         run=measured.run,
     )
-    return judge(report, config.thresholds, config.max_skipped, config.exit_zero)
+    return judge(
+        report, config.thresholds, config.max_skipped, config.exit_zero, config.gate
+    )
 
 
 def settings(config: ScanConfig) -> dict[str, schema.Setting]:
@@ -67,6 +69,7 @@ def settings(config: ScanConfig) -> dict[str, schema.Setting]:
         del values[name]
     origin = {"condition_key": config.origin("condition")}
     values["model"] = config.model.path
+    values["waivers"] = [asdict(waiver) for waiver in config.waivers]
     values["attacks"] = [str(attack) for attack in config.attacks]
     for option, op in (("max", "<="), ("min", ">=")):
         limits = [limit for limit in config.thresholds if limit.op == op]
@@ -85,7 +88,7 @@ def fingerprint(measured: Measured, config: ScanConfig) -> str:
 
     Reports with equal fingerprints measured the same thing; limits do not count.
     """
-    gate = ("max", "min", "baseline", "max_increase", "max_decrease")
+    gate = ("max", "min", "baseline", "max_increase", "max_decrease", "waivers", "gate")
     ignored = ("model", "data", "max_skipped", "exit_zero", *gate)
     options = {name: s.value for name, s in settings(config).items()}
     parts = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from audit.config import ScanConfig, Threshold
+from audit.config import ScanConfig, Threshold, Waiver, with_waivers
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, judge
 from audit.reports.report import Report
 
@@ -18,14 +19,28 @@ def recheck(report: Report, config: ScanConfig) -> Report:
     Raises:
         ConfigError: a key names a number the report does not have.
     """
-    limits = config.thresholds or tuple(
-        Threshold(check.key, check.op, check.limit, check.source, check.level)
-        for check in report.checks
-    )
+    if not config.thresholds:
+        config = replace(
+            config, thresholds=_own_limits(report), waivers=_waivers(report)
+        )
+    limits = with_waivers(config).thresholds
     skipped = config.max_skipped
     if config.origin("max_skipped") == "default" and "max_skipped" in report.config:
         skipped = int(report.config["max_skipped"].value)
-    return judge(report, limits, skipped, config.exit_zero)
+    return judge(report, limits, skipped, config.exit_zero, config.gate)
+
+
+def _own_limits(report: Report) -> tuple[Threshold, ...]:
+    return tuple(
+        Threshold(c.key, c.op, c.limit, c.source, "error" if c.waiver else c.level)
+        for c in report.checks
+    )
+
+
+def _waivers(report: Report) -> tuple[Waiver, ...]:
+    """Return the waivers of the scan, which may have expired since."""
+    setting = report.config.get("waivers")
+    return tuple(Waiver(**waiver) for waiver in setting.value) if setting else ()
 
 
 def worst_code(codes: Iterable[int]) -> int:

@@ -1,9 +1,10 @@
 """The gate: limits on numbers of a report, the verdict and the exit code.
 
-The measured value decides; when its 95 % interval straddles the limit the check is
-`borderline`, so that the reader knows that another sample of inputs may decide
-otherwise. Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped
-or a limit on a number that is null, 1 a limit failed, 0.
+The measured value decides, unless `gate` is `upper`. When its 95 % interval straddles
+the limit the check is `borderline`: another sample of inputs may decide otherwise.
+
+Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped or a limit
+on a number that is null, 1 a limit failed, 0.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def judge(
     thresholds: Sequence[Threshold],
     max_skipped: int = 0,
     exit_zero: bool = False,
+    gate: str = "point",
 ) -> Report:
     """Return the report with its checks, verdict and exit code set.
 
@@ -36,11 +38,13 @@ def judge(
         thresholds: the limits; none gives the verdict "none".
         max_skipped: how many inputs may be skipped before the audit is incomplete.
         exit_zero: a failed limit exits 0 (the verdict stays "fail").
+        gate: `point` holds the value against a limit; `upper` the end of its 95 %
+            interval nearest to breaking it, where there is an interval.
 
     Raises:
         ConfigError: a key names a number the report does not have.
     """
-    checks = [check(report, threshold) for threshold in thresholds]
+    checks = [check(report, threshold, gate) for threshold in thresholds]
     verdict = _verdict(checks)
     complete = report.data.n_skipped <= max_skipped
     measured = all(one.holds is not None for one in checks if one.level == "error")
@@ -55,7 +59,7 @@ def judge(
     )
 
 
-def check(report: Report, threshold: Threshold) -> Check:
+def check(report: Report, threshold: Threshold, gate: str = "point") -> Check:
     """Hold one limit against the report."""
     divergence, quantity, statistic = split_key(threshold.key)
     nothing = report.data.n_audited == 0
@@ -63,7 +67,10 @@ def check(report: Report, threshold: Threshold) -> Check:
     value: float | None = getattr(summary, statistic)
     interval: Interval = getattr(summary.ci95, statistic, None)
     upper = threshold.op == "<="
-    holds = None if value is None else _keeps(value, threshold.limit, upper)
+    judged = value
+    if interval and gate == "upper":
+        judged = interval[1] if upper else interval[0]
+    holds = None if judged is None else _keeps(judged, threshold.limit, upper)
     offenders = (
         []
         if value is None
@@ -80,6 +87,7 @@ def check(report: Report, threshold: Threshold) -> Check:
             "status": _status(holds, interval, threshold.limit, upper),
             "level": threshold.level,
             "source": threshold.source,
+            "waiver": threshold.waiver,
             "offenders": offenders[:SHOWN_OFFENDERS],
             "n_offending": _count(report, offenders),
         }

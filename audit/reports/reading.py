@@ -153,8 +153,9 @@ def check_line(check: Check) -> str:
     """Say what became of one limit: "kl.gaussian.p95 = 0.24 > 0.05, beyond it: ..."."""
     if check.value is None:
         return f"{check.key} was not measured, limit {check.op} {number(check.limit)}"
-    opposite = {"<=": ">", ">=": "<"}[check.op]
-    relation = check.op if check.holds else opposite
+    upper = check.op == "<="
+    keeps = check.value <= check.limit if upper else check.value >= check.limit
+    relation = check.op if keeps else ">" if upper else "<"
     digits = 3 if f"{check.value:.3g}" != f"{check.limit:.3g}" else 6
     text = (
         f"{check.key} = {number(check.value, digits)} {relation} "
@@ -162,11 +163,15 @@ def check_line(check: Check) -> str:
     )
     if check.ci95:
         text += f", 95 % interval {interval(check.ci95)}"
+    if keeps and check.holds is False:
+        text += " does not"
     if not check.holds and check.offenders:
         shown = ", ".join(map(str, check.offenders[:5]))
         total = "" if check.n_offending is None else f"{check.n_offending} "
         more = ", …" if len(check.offenders) > 5 else ""
         text += f"; {total}beyond it: {shown}{more}"
+    if check.waiver and not check.holds:
+        text += f"; {check.waiver}"
     return text
 
 

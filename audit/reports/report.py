@@ -195,6 +195,8 @@ class Check(Record):
     """`borderline`: the 95 % interval of the value straddles the limit."""
     level: Literal["error", "warn"] = "error"
     source: str = ""
+    waiver: str = ""
+    """Why it may be broken and until when, or that this has expired."""
     offenders: list[int] = Field(default_factory=list)
     """Up to ten inputs beyond the limit, the farthest first."""
     n_offending: int | None = None

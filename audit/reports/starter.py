@@ -58,7 +58,7 @@ def _given(report: Report, margin: float) -> dict[str, Any]:
     key = report.config.get("condition_key")
     if key and key.value and "condition" in kept:
         kept["condition"] = f"{kept['condition']}={key.value}"
-    for name in ("baseline", "max_increase", "max_decrease", "exit_zero"):
+    for name in ("baseline", "max_increase", "max_decrease", "waivers", "exit_zero"):
         kept.pop(name, None)
     return kept | {
         "model": report.config["model"].value,

@@ -11,6 +11,7 @@ from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
 from audit.reports.gate import judge
 from audit.reports.keys import check_config, split_key
+from audit.reports.reading import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 
 P95 = 0.24  # of kl.gaussian in the synthetic scan
@@ -53,6 +54,24 @@ def test_a_value_whose_interval_straddles_the_limit_is_borderline():
         check = report.checks[0]
         assert (check.status, check.holds) == (status, holds)
         assert report.exit_code == (0 if holds else 1)
+
+
+def test_the_upper_gate_asks_for_the_end_of_the_interval():
+    value = report_of(MANY).divergences["kl"].summary
+    ends = value["trace"].ci95.p95
+    inside = limit("kl.trace.p95", "<=", (value["trace"].p95 + ends[1]) / 2)
+    assert report_of(MANY, inside).exit_code == 0
+    judged = report_of(MANY, inside, gate="upper")
+    assert judged.exit_code == 1
+    assert check_line(judged.checks[0]).endswith(" does not")
+    assert " <= " in check_line(judged.checks[0])
+    beyond = limit("kl.trace.p95", "<=", 1.01 * ends[1])
+    assert report_of(MANY, beyond, gate="upper").exit_code == 0
+    low = limit("kl.radius.p05", ">=", 1.01 * value["radius"].ci95.p05[0])
+    assert report_of(MANY, low).exit_code == 0
+    assert report_of(MANY, low, gate="upper").exit_code == 1
+    few = limit("kl.gaussian.p95", "<=", 0.2401)
+    assert report_of(EIGENVALUES, few, gate="upper").exit_code == 0
 
 
 def test_offenders_are_named_farthest_first():

@@ -1,0 +1,47 @@
+"""Waivers: a broken limit that is known, for a reason, until a day.
+
+While a waiver holds, its limit warns instead of failing. When it has expired the limit
+fails again and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from audit.config.settings import ScanConfig, Threshold, Waiver
+from audit.errors import ConfigError
+
+
+def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
+    """Return `config` with its waivers applied to its limits.
+
+    Args:
+        config: limits and waivers.
+        today: the day to judge by; default: this one.
+
+    Raises:
+        ConfigError: a waiver names no limit, so that it hides nothing any more.
+    """
+    if not config.thresholds:
+        return config
+    day = (today or date.today()).isoformat()
+    limits = list(config.thresholds)
+    for waiver in config.waivers:
+        places = [k for k, limit in enumerate(limits) if limit.key == waiver.key]
+        if not places:
+            raise ConfigError(
+                f"{waiver.source}: '{waiver.key}' is waived, and no limit has that key",
+                next_step="Remove the waiver",
+            )
+        for k in places:
+            limits[k] = _waived(limits[k], waiver, day)
+    return replace(config, thresholds=tuple(limits))
+
+
+def _waived(limit: Threshold, waiver: Waiver, day: str) -> Threshold:
+    if waiver.until < day:
+        said = f"waiver expired on {waiver.until}: {waiver.reason}"
+        return replace(limit, waiver=said)
+    said = f"waived until {waiver.until}: {waiver.reason}"
+    return replace(limit, level="warn", waiver=said)

@@ -1,0 +1,88 @@
+"""Waivers hide a broken limit until their day, and never longer."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from audit.config import ScanConfig, Waiver, read_config, with_waivers
+from audit.errors import ConfigError
+from audit.reports.build import build_report
+from audit.reports.checks import recheck
+from audit.reports.reading import check_line
+from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of
+
+WAIVER = Waiver("kl.gaussian.p95", "2030-06-30", "retraining", "robaudit.yaml:9")
+
+
+def report_on(day, limits=LIMITS[:1]):
+    config = replace(CONFIG, thresholds=limits, max_skipped=1, waivers=(WAIVER,))
+    waived = with_waivers(config, date.fromisoformat(day))
+    return build_report(measured_of(EIGENVALUES), waived)
+
+
+@pytest.mark.parametrize(
+    ("day", "code", "said"),
+    [
+        ("2030-06-29", 0, "; waived until 2030-06-30: retraining"),
+        ("2030-06-30", 0, "; waived until 2030-06-30: retraining"),
+        ("2030-07-01", 1, "; waiver expired on 2030-06-30: retraining"),
+    ],
+)
+def test_the_day_decides(day, code, said):
+    report = report_on(day)
+    assert report.exit_code == code
+    assert check_line(report.checks[0]).endswith(said)
+    assert report.checks[0].source == LIMITS[0].source
+
+
+def test_a_waived_limit_does_not_speak_for_the_others():
+    assert report_on("2030-06-01", LIMITS[:2]).verdict == "pass"
+
+
+def test_a_saved_report_fails_once_its_waiver_has_expired():
+    expired = replace(WAIVER, until="2001-01-01")
+    config = replace(CONFIG, thresholds=LIMITS[:1], max_skipped=1, waivers=(expired,))
+    then = with_waivers(config, date(2000, 1, 1))
+    report = build_report(measured_of(EIGENVALUES), then)
+    assert report.exit_code == 0
+    assert recheck(report, ScanConfig()).exit_code == 1
+
+
+def test_a_waiver_of_nothing_is_refused():
+    config = replace(CONFIG, thresholds=LIMITS[1:], waivers=(WAIVER,))
+    words = r"robaudit.yaml:9: 'kl.gaussian.p95' is waived, and no limit has that key"
+    with pytest.raises(ConfigError, match=words):
+        with_waivers(config)
+    assert with_waivers(replace(config, thresholds=())).waivers == (WAIVER,)
+
+
+def read(tmp_path, text):
+    path = tmp_path / "robaudit.yaml"
+    path.write_text(text)
+    return read_config(path).waivers
+
+
+def test_waivers_are_read_from_a_file(tmp_path):
+    text = "waivers:\n  - {key: kl.trace.max, until: 2030-01-31, reason: known}\n"
+    (found,) = read(tmp_path, text)
+    assert (found.key, found.until, found.reason) == (
+        "kl.trace.max",
+        "2030-01-31",
+        "known",
+    )
+    assert found.source.endswith("robaudit.yaml:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("waivers: kl.trace.max", "Expected a list of key, until and reason"),
+        ("waivers: [{key: a.b.max}]", "Expected a list of key, until and reason"),
+        ("waivers: [{key: k, until: soon, reason: r}]", "Expected until as a day"),
+        ("waivers: [{key: k, until: 2030-01-01, reason: }]", "Expected a reason"),
+    ],
+)
+def test_bad_waivers(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, text)
