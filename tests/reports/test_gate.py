@@ -63,7 +63,7 @@ def test_the_upper_gate_asks_for_the_end_of_the_interval():
     assert report_of(MANY, inside).exit_code == 0
     judged = report_of(MANY, inside, gate="upper")
     assert judged.exit_code == 1
-    assert check_line(judged.checks[0]).endswith(" does not")
+    assert "] does not; " in check_line(judged.checks[0])
     assert " <= " in check_line(judged.checks[0])
     beyond = limit("kl.trace.p95", "<=", 1.01 * ends[1])
     assert report_of(MANY, beyond, gate="upper").exit_code == 0
