@@ -28,6 +28,7 @@ class Continuous(Univariate):
 
     chart: ClassVar[Chart] = REAL
     limit: ClassVar[float] = math.inf
+    mixes: ClassVar[bool] = True  # whether x(y) is the same for all members
 
     # a line, for the quadrature
 

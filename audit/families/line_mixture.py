@@ -30,8 +30,8 @@ class LineMixture(Mixture):
     @classmethod
     def fits(cls, mixture: Mixture) -> bool:
         """Return whether the mixture is one of this kind."""
-        one = math.prod(mixture.event_shape) == 1
-        return one and isinstance(mixture.component, Continuous)
+        one, component = math.prod(mixture.event_shape) == 1, mixture.component
+        return one and isinstance(component, Continuous) and component.mixes
 
     @cached_property
     def line(self) -> Continuous:

@@ -169,13 +169,19 @@ class Mixture(Family):
 
     # without a formula
 
+    def fisher_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return None: scores have to be sampled; refuse if a component does."""
+        self.component.fisher_root(self.split(phi)[1].flatten(0, 1))
+        return None
+
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: which map from noise to draws is a choice nobody made."""
         raise NoTransport(
             f"The family {self.name} has no transport tensor here",
             "Only a mixture of one continuous number has one map from noise to draws, "
             "the increasing one; in more dimensions it is a choice, on the integers it "
-            "is a step function, and on a circle it needs a cut",
+            "is a step function, on a circle it needs a cut, and a support that "
+            "moves has no common coordinate",
             "Audit it with -d kl",
         )
 

@@ -28,6 +28,7 @@ DROP = 46.0  # nats: e^-46 = 1e-20, what a tail may hold of the whole
 GROWTH = 1.2  # at most, in t, the log of the distance
 FALL = 10.0  # nats, at most
 DEEPEST = 1e5  # nats below the peak, stands for no density at all
+MOST = 4000  # panels on a side
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
 EXPONENTS = (*range(-4, 60, 2), *range(60, 1000, 40))
@@ -139,7 +140,7 @@ def graded_edges(
     fall = torch.maximum(fall, fall.amax(-1, keepdim=True) - DEEPEST).diff(dim=-1)
     cost = (t.diff(dim=-1) / GROWTH + fall.abs() / FALL).cumsum(-1)
     cost = torch.nn.functional.pad(cost, (1, 0))
-    count = int(cost[:, -1].max().ceil())
+    count = int(torch.nan_to_num(cost[:, -1]).clamp(1, MOST).max().ceil())
     shares = torch.linspace(0, 1, count + 1, dtype=t.dtype, device=t.device)
     edges = _interpolate(shares * cost[:, -1:], cost, t)
     return width.unsqueeze(-1) * torch.sinh(edges)

@@ -34,6 +34,7 @@ class Pareto(Exponential):
     positive = ("scale", "alpha")
     options = ("scale",)
     optional = ("scale",)
+    mixes = False
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object

@@ -27,9 +27,9 @@ from audit.families.panels import ORDER
 
 def automatic_score(line: Line, y: Tensor, rows: Tensor) -> Tensor:
     """Return the score [M, K, q] by reverse mode, with one copy of φ at each node."""
-    with torch.enable_grad():
+    with torch.inference_mode(mode=False), torch.enable_grad():
         copies = rows.detach().unsqueeze(1).repeat(1, y.shape[1], 1).requires_grad_()
-        total = line.log_density(y.detach(), copies).sum()
+        total = line.log_density(y.detach().clone(), copies).sum()
         (score,) = torch.autograd.grad(total, copies)
     return score
 

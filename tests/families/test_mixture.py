@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from audit.errors import NoTransport
+from audit.errors import NoFisher, NoTransport
 from audit.families import build_family
 
 from .examples import EXAMPLES
@@ -149,6 +149,7 @@ def test_equal_components_are_one_normal():
         ("mixture:normal", {"loc": (2, 3), "scale": (2, 3)}),
         ("mixture:multivariate_normal", {"loc": (2, 3), "scale_tril": (2, 3, 3)}),
         ("mixture:poisson", {"rate": (2,)}),
+        ("mixture:pareto", {"alpha": (2,)}),
         ("mixture:von_mises", {"loc": (2,), "concentration": (2,)}),
     ],
 )
@@ -156,6 +157,37 @@ def test_a_mixture_without_one_increasing_map_refuses_transport(name, values):
     family = build_family(name, {"logits": (2,), **values})
     with pytest.raises(NoTransport):
         family.transport_root(torch.ones(1, family.size, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("mixture:uniform", {"low": (2,), "high": (2,)}),
+        ("mixture:pareto", {"scale": (2,), "alpha": (2,)}),
+    ],
+)
+def test_a_mixture_of_moving_supports_has_no_fisher_information(name, values):
+    family = build_family(name, {"logits": (2,), **values})
+    with pytest.raises(NoFisher):
+        family.fisher_root(torch.ones(1, family.size, dtype=torch.float64))
+
+
+def test_the_score_can_be_asked_for_where_gradients_are_switched_off():
+    with torch.inference_mode():
+        root = family_of().fisher_root(row(*PHI)).dense()
+    torch.testing.assert_close(root.clone(), family_of().fisher_root(row(*PHI)).dense())
+
+
+def test_a_component_without_variance_leaves_its_row_infinite():
+    shapes = {"logits": (2,), "df": (2,), "loc": (2,), "scale": (2,)}
+    family = build_family("mixture:student_t", shapes)
+    heavy = (0.0, 0.0, 1.0, 0.0, 1.0, 3.0, 0.0, 1.0)
+    light = (0.0, 0.0, 4.0, 0.0, 1.0, 3.0, 0.0, 1.0)
+    phi = torch.tensor([heavy, light], dtype=torch.float64)
+    known = torch.isfinite(family.transport_root(phi).dense()).flatten(1).all(-1)
+    (caveat,) = family.transport_caveat(phi).values()
+    assert known.tolist() == [False, True]
+    assert caveat.tolist() == [True, False]
 
 
 def test_a_mixture_of_circles_does_not_care_where_the_circle_begins():

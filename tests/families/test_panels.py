@@ -37,6 +37,13 @@ def test_a_scaled_cumulative_integral_reaches_where_doubles_do_not():
     torch.testing.assert_close(tail, torch.ones_like(tail), rtol=1e-9, atol=0.0)
 
 
+def test_a_row_that_is_no_number_leaves_its_neighbours_alone():
+    rows = torch.tensor([[0.0, 2.0], [torch.nan, 1.0]], dtype=torch.float64)
+    tensor = fisher_information(Normal(), rows)
+    assert tensor[0].diagonal().tolist() == pytest.approx([0.25, 0.5])
+    assert torch.isnan(tensor[1]).any()
+
+
 def test_the_rule_is_made_once():
     assert gauss_legendre() is gauss_legendre()
 
