@@ -300,6 +300,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
         "contract": "parameters",
         "items": [("family", "normal", "metadata"), ("loc", "mean", "name")],
         "differentiable": "yes",
+        "forward_error": 1.5e-7,
         "scan_command": "robaudit scan 'a[b].onnx' DATA --param 'loc=mean' " + "x" * 70,
         "warnings": ["the batch is fixed"],
     }
@@ -309,6 +310,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
     text = run("inspect", "a[b].onnx", "--family", "normal").stdout
     assert "a[b].onnx · onnx, opset 17" in text
     assert "[?, 4]" in text
+    assert "Forward pass: 1.5e-07 from the file's runtime" in text
     assert data["scan_command"] in text
     assert json.loads(run("inspect", "m", "--json").stdout)["opset"] == 17
 
@@ -459,6 +461,30 @@ def test_a_full_disk_behind_stdout_is_no_verdict(saved):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT)
     assert done.returncode == 3
     assert b"No space left" in done.stderr
+
+
+def test_a_short_write_is_followed_by_the_rest():
+    code = (
+        "import sys\n"
+        "from audit.cli.terminal import emit\n"
+        "class Short:\n"
+        "    def write(self, data):\n"
+        "        taken.append(bytes(data[:7]))\n"
+        "        return len(taken[-1])\n"
+        "    def flush(self): pass\n"
+        "class Out:\n"
+        "    encoding, buffer = 'ascii', Short()\n"
+        "    def flush(self): pass\n"
+        "taken, real = [], sys.stdout\n"
+        "sys.stdout = Out()\n"
+        "emit('abcdefghijklmnopqrstuvwxyz \u03c3')\n"
+        "sys.stdout = real\n"
+        "print(b''.join(taken).decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout == "abcdefghijklmnopqrstuvwxyz ?\n\n"
 
 
 def test_a_terminal_that_cannot_print_greek_still_gets_the_table(saved):

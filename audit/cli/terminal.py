@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from audit.cli.door import detach_stdout
+from audit.reports.files import unwritable
 from audit.reports.table import Style
 
 Tick = Callable[[int, int], None]
@@ -17,12 +18,22 @@ PIPED_WIDTH = 100
 
 
 def emit(text: str) -> None:
-    """Print a result; a reader that has gone does not change the exit code."""
+    """Print a result; a reader that has gone does not change the exit code.
+
+    Bytes are written in a loop: with PYTHONUNBUFFERED a single write to a full disk
+    would drop the rest of the text and report success.
+    """
+    line = text if text.endswith("\n") else text + "\n"
+    rest = memoryview(line.encode(sys.stdout.encoding or "utf-8", errors="replace"))
     try:
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
+        while rest:
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         detach_stdout()
+    except OSError as error:
+        raise unwritable("standard output", error) from None
 
 
 def style(verbose: bool = False) -> Style:

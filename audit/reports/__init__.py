@@ -48,6 +48,8 @@ def format_of(path: str) -> str:
     for suffix, name in SUFFIXES.items():
         if path.lower().endswith(suffix):
             return name
-    given = Path(path).suffix
+    given = Path(path).suffix.lower()
+    if given.removeprefix(".") in FORMATS:
+        return given.removeprefix(".")
     _, expected, hint = unknown("output formats", given, dict.fromkeys(SUFFIXES))
     raise ConfigError(f"The output '{path}' has an unknown extension", expected, hint)

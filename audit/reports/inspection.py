@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.reports.table import Style, print_all
-from audit.reports.text import printable
+from audit.reports.text import number, printable
 
 
 class Inspection(Protocol):
@@ -49,6 +49,10 @@ class Inspection(Protocol):
     @property
     def differentiable(self) -> str:
         """Either "yes", or the first operator that stops gradients."""
+
+    @property
+    def forward_error(self) -> float | None:
+        """The largest difference from the file's own runtime; None: not tried."""
 
     @property
     def scan_command(self) -> str:
@@ -89,6 +93,10 @@ def _parts(found: Inspection) -> Iterator[RenderableType]:
     yield _table(("contract", "value", "because of"), rows)
     yield Text()
     yield Text(f"Differentiable: {printable(found.differentiable)}")
+    if found.forward_error is not None:
+        yield Text(
+            f"Forward pass: {number(found.forward_error)} from the file's runtime"
+        )
     for warning in found.warnings:
         yield Text(f"Warning: {printable(warning)}", "yellow")
     yield Text()

@@ -8,6 +8,7 @@ means "not measured".
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -142,13 +143,16 @@ class RowsWriter:
             for path, write in self._writers.items():
                 with atomic_file(path) as file:
                     write(file, self._columns)
+        except OSError as error:
+            raise unwritable(self._folder.parent, error) from None
         finally:
             self.discard()
 
     def discard(self) -> None:
         """Drop what was appended and write nothing."""
         self._closed = True
-        self._open_files.close()
+        with contextlib.suppress(OSError):
+            self._open_files.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _column(self, name: str, rows: Array) -> Column:

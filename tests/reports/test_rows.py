@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from audit.errors import ConfigError
+from audit.errors import ConfigError, InputError
 from audit.inputs import open_inputs
 from audit.reports.rows import RowsWriter
 
@@ -126,3 +126,17 @@ def test_parquet_holds_numbers_and_flat_lists(tmp_path):
 def test_other_extensions_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"ends with .npz, .parquet or .csv"):
         RowsWriter(str(tmp_path / "r.h5"))
+
+
+def test_a_full_disk_is_an_error_with_words(tmp_path, monkeypatch):
+    from audit.reports import rows as module
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    rows = RowsWriter(str(tmp_path / "r.npz"))
+    rows.append(ROWS)
+    monkeypatch.setattr(module.shutil, "copyfileobj", full)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        rows.close()
+    assert list(tmp_path.iterdir()) == []
