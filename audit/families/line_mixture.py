@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.families import quadrature
-from audit.families.continuous import Continuous
+from audit.families.continuous import HEAVY, STAND_IN, Continuous
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Renyi
 from audit.families.inversion import quantile_distance
 from audit.families.lines import Chart
@@ -76,17 +76,17 @@ class LineMixture(Mixture):
         """Return the root by quadrature; refuse on a circle."""
         if math.isfinite(self.limit):
             return super().transport_root(phi)
-        unknown = self._without_variance(phi)
+        unknown = self._heavy(phi).any(-1)
         tensor = quadrature.transport_tensor(self, self._resolvable(phi))
         return dense_root(tensor.masked_fill(unknown[:, None, None], torch.inf))
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
-        """Return the component's caveats, for any component."""
-        own = self.component.transport_caveat(self.split(phi)[1].flatten(0, 1))
-        return {
-            reason: infinite.reshape(-1, self.count).any(-1)
-            for reason, infinite in own.items()
-        }
+        """Return where a component has no variance that panels could resolve."""
+        unknown = self._heavy(phi).any(-1)
+        if self.line.tail_index(self.split(phi)[1].unbind(-1)) is None:
+            return {}
+        reason = "the variance of a component is infinite, or its tail index is below"
+        return {f"{reason} {2 + HEAVY}": unknown}
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return KL [N] by quadrature."""
@@ -104,19 +104,20 @@ class LineMixture(Mixture):
         """Return E(T − T')² [N] by quadrature; None on a circle."""
         if math.isfinite(self.limit):
             return None
-        unknown = self._without_variance(phi) | self._without_variance(other)
+        unknown = (self._heavy(phi) | self._heavy(other)).any(-1)
         pair = self._resolvable(phi), self._resolvable(other)
         return quantile_distance(self, *pair).masked_fill(unknown, torch.inf)
 
-    def _without_variance(self, phi: Tensor) -> Tensor:
-        """Return where a component has no variance that is known [N]."""
-        found = torch.zeros_like(phi[:, 0], dtype=torch.bool)
-        for infinite in self.transport_caveat(phi).values():
-            found = found | infinite
-        return found
+    def _heavy(self, phi: Tensor) -> Tensor:
+        """Return which components have too heavy a tail [N, K]."""
+        parts = self.split(phi)[1].unbind(-1)
+        index = self.line.tail_index(parts)
+        if index is None:
+            return torch.zeros_like(parts[0], dtype=torch.bool)
+        return index <= 2 + HEAVY
 
     def _resolvable(self, phi: Tensor) -> Tensor:
-        """Return φ with some other law for components without a known variance."""
+        """Return φ with some other law for components with too heavy a tail."""
         weights, parts = self.split(phi)
-        parts = torch.stack(self.line.resolvable(parts.unbind(-1)), dim=-1)
+        parts = parts.masked_fill(self._heavy(phi).unsqueeze(-1), STAND_IN)
         return torch.cat([weights, parts.flatten(1)], dim=-1)
