@@ -134,7 +134,7 @@ def gru_cell(
 def lstm_cell(
     weights: Weights, act: list[Activation], clip: Activation, coupled: bool
 ) -> Cell:
-    """Return the step of an LSTM."""
+    """Return the step of an LSTM (gates in the order input, output, forget, cell)."""
     f, g, h_act = act
     size, r = weights.r.shape[-1], weights.r.T
     peep = weights.p.chunk(3) if weights.p is not None else None

@@ -100,7 +100,7 @@ def quantize_linear(
 def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Quantise to uint8 with the scale and zero point that fit x."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
-    scale = (high - low) / 255
+    scale = torch.where(high == low, torch.ones_like(high), (high - low) / 255)
     zero = torch.round((-low / scale).clamp(0, 255))
     y = (torch.round(x / scale) + zero).clamp(0, 255)
     return y.to(torch.uint8), scale, zero.to(torch.uint8)

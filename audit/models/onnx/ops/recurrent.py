@@ -56,7 +56,7 @@ def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(0, index.unsqueeze(-1).expand(x.shape))
 
 
-def _recurrent(
+def recurrent(
     site: Site,
     x: Tensor,
     parameters: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
@@ -95,7 +95,8 @@ def _recurrent(
     return y, *last
 
 
-def _clipper(clip: float | None) -> Activation:
+def clipper(clip: float | None) -> Activation:
+    """Return the clamp that `clip` asks for."""
     if not clip:
         return lambda x: x
     return lambda x: torch.clamp(x, -clip, clip)
@@ -120,14 +121,14 @@ def rnn(
     output_sequence: int = 0,
     site: Site,
 ) -> tuple[Tensor, ...]:
-    """H' = f(W x + R h + b)."""
+    """Run h' = f(W x + R h + b)."""
     acts = activations_of(
         activations or ["Tanh", "Tanh"], activation_alpha, activation_beta
     )
     acts = acts if direction == "bidirectional" else acts[:1]
-    return _recurrent(
+    return recurrent(
         site, x, (w, r, b, None), lengths, (initial_h,),
-        lambda weights, act: rnn_cell(weights, act, _clipper(clip)),
+        lambda weights, act: rnn_cell(weights, act, clipper(clip)),
         acts, direction, layout,
     )  # fmt: skip
 
@@ -152,15 +153,15 @@ def gru(
     output_sequence: int = 0,
     site: Site,
 ) -> tuple[Tensor, ...]:
-    """z, r gates and h' = (1 - z) n + z h."""
+    """Run h' = (1 - z) n + z h with the gates z and r."""
     names = activations or ["Sigmoid", "Tanh"] * (
         2 if direction == "bidirectional" else 1
     )
     acts = activations_of(names, activation_alpha, activation_beta)
     linear = bool(linear_before_reset)
-    return _recurrent(
+    return recurrent(
         site, x, (w, r, b, None), lengths, (initial_h,),
-        lambda weights, act: gru_cell(weights, act, _clipper(clip), linear),
+        lambda weights, act: gru_cell(weights, act, clipper(clip), linear),
         acts, direction, layout,
     )  # fmt: skip
 
@@ -187,13 +188,13 @@ def lstm(
     output_sequence: int = 0,
     site: Site,
 ) -> tuple[Tensor, ...]:
-    """C' = f c + i g, h' = o tanh(c'), with peepholes and coupled gates on request."""
+    """Run c' = f c + i g, h' = o tanh(c'); peepholes and coupled gates on request."""
     both = 2 if direction == "bidirectional" else 1
     names = activations or ["Sigmoid", "Tanh", "Tanh"] * both
     acts = activations_of(names, activation_alpha, activation_beta)
     coupled = bool(input_forget)
-    return _recurrent(
+    return recurrent(
         site, x, (w, r, b, peepholes), lengths, (initial_h, initial_c),
-        lambda weights, act: lstm_cell(weights, act, _clipper(clip), coupled),
+        lambda weights, act: lstm_cell(weights, act, clipper(clip), coupled),
         acts, direction, layout,
     )  # fmt: skip
