@@ -16,11 +16,11 @@ from torch.fx import GraphModule
 from torch.fx.node import Argument, map_aggregate
 
 from audit.errors import ModelError
-from audit.models.archives import exported_findings, refuse_untrusted
 from audit.models.metadata import KEY, hash_tensors, read_metadata
 from audit.models.network import Network, Port, Values
 from audit.models.outputs import name_outputs
 from audit.models.torchscript import own_dtype, refuse_cuts
+from audit.models.untrusted import exported_findings, refuse_untrusted
 
 
 def load(

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.jit._fuser import optimized_execution
 
 from audit.errors import ModelError
-from audit.models.archives import refuse_untrusted, torchscript_findings
 from audit.models.metadata import KEY, hash_tensors, read_metadata
 from audit.models.network import Network, Port, Values
 from audit.models.outputs import name_outputs
+from audit.models.untrusted import refuse_untrusted, torchscript_findings
 
 
 def load(

@@ -83,8 +83,8 @@ def test_two_candidates_for_the_condition_are_listed():
     with pytest.raises(ConfigError) as error:
         resolve_roles(settings(), network(("x", "input")), ())
     assert str(error.value) == (
-        "The model has 2 inputs: x, input. One of them is the condition, the input that "
-        "is perturbed. Say which with --condition NAME, and the others with --held "
+        "The model has 2 inputs: x, input. One of them is the condition, the input "
+        "that is perturbed. Say which with --condition NAME, and the others with --held "
         "NAME=VALUE."
     )
 
@@ -194,8 +194,8 @@ def test_parameters_without_names_are_asked_for():
     with pytest.raises(ConfigError) as error:
         head(["a", "b"], family="normal")
     assert str(error.value) == (
-        "The outputs a, b do not name the parameters of normal. The family normal takes "
-        "loc, scale. Pass --param NAME=EXPRESSION for each of them."
+        "The outputs a, b do not name the parameters of normal. The family normal "
+        "takes loc, scale. Pass --param NAME=EXPRESSION for each of them."
     )
     with pytest.raises(ConfigError, match=r"Pass --param rate=out\."):
         head(["out"], family="poisson")
@@ -275,7 +275,5 @@ def test_no_metadata_are_no_contract(text):
 
 @pytest.mark.parametrize("text", ["normal", "[1, 2]", "a: [", "a: b: c", "\x00"])
 def test_metadata_that_are_no_mapping_are_refused(text):
-    with pytest.raises(
-        ModelError, match="The metadata 'robaudit' in 'm.onnx' is no YAML"
-    ):
+    with pytest.raises(ModelError, match=r"The metadata 'robaudit' in .* is no YAML"):
         read_metadata(text, Path("m.onnx"))

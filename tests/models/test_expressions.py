@@ -165,4 +165,4 @@ def test_any_text_parses_or_is_refused_in_words(text):
     try:
         Expression(text)
     except ConfigError as error:
-        assert error.next_step
+        assert error.next_step  # noqa: PT017

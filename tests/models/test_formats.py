@@ -6,6 +6,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from scans import DATA, FORMATS, SAMPLES
+
+from audit.errors import AuditError, ConfigError, InputError, ModelError
 from models.saved import (
     Function,
     Head,
@@ -17,9 +20,6 @@ from models.saved import (
     script_file,
     trace_file,
 )
-from scans import DATA, FORMATS, SAMPLES
-
-from audit.errors import AuditError, ConfigError, InputError, ModelError
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "exp(log_scale)"}}
 LINEAR = "g (float[{n},3] x) => (float[{n},2] mean, float[{n},2] std) "
@@ -139,7 +139,7 @@ def test_a_shape_the_exporter_saw_as_fixed_is_explained(tmp_path):
         return {"mean": x.reshape(4, 3), "std": x.reshape(4, 3).exp()}
 
     path = trace_file(tmp_path, baked, torch.ones(4, 3))
-    with pytest.raises(ModelError, match="a size|saw as fixed"):
+    with pytest.raises(ModelError, match=r"saw as fixed"):
         opened(path, data_file(tmp_path), family="normal")
 
 
@@ -153,7 +153,8 @@ def test_outputs_with_the_batch_elsewhere_are_refused(tmp_path):
 
 # Held inputs
 
-HELD = "g (float[n,3] x, float[n,2] h, int64[1] rate) => (float[n,2] mean, float[n,2] std) "
+HELD = "g (float[n,3] x, float[n,2] h, int64[1] rate) "
+HELD += "=> (float[n,2] mean, float[n,2] std) "
 HELD += (
     "{ r = Cast<to: int = 1>(rate)  m = MatMul(x, a)  s = Add(m, h)  mean = Mul(s, r) "
 )

@@ -1,0 +1,326 @@
+"""Files that could run code: every known route, with a payload that shows if it ran.
+
+Each payload would create a file. The routes are proven to be real by loading the file
+with torch itself (in another folder), then shown not to run through `open_model`.
+"""
+
+import json
+import pickle
+import zipfile
+
+import pytest
+import torch
+from torch import nn
+
+from audit.errors import ModelError
+from audit.models.untrusted import exported_findings, torchscript_findings
+from audit.models.untrusted.formulas import is_formula, is_guard
+from models.saved import Head, data_file, opened, pt2_file, script_file
+
+NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "exp(log_scale)"}}
+
+
+class Opens:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def edit(path, change, add=None):
+    """Rewrite a zip, its members changed by `change(name, bytes)`."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(i.filename, archive.read(i)) for i in archive.infolist()]
+    top = members[0][0].partition("/")[0]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members:
+            archive.writestr(name, change(name, content))
+        for name, content in (add or {}).items():
+            archive.writestr(f"{top}/{name}", content)
+
+
+def refused(path, data, mark, found):
+    with pytest.raises(ModelError) as error:
+        opened(path, data, **NORMAL)
+    assert f"'{path.name}' can run code when it is loaded: " in str(error.value)
+    assert found in str(error.value)
+    assert "pass --trust-model; else ask for ONNX" in str(error.value)
+    assert not mark.exists()
+
+
+# TorchScript
+
+
+class Saves(Head):
+    def __init__(self, path):
+        super().__init__()
+        self.path = str(path)
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.a, self.b, self.path, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, torch.Tensor, str, bool]):
+        self.a, self.b, self.path, self.training = (
+            state[0],
+            state[1],
+            state[2],
+            state[3],
+        )
+        torch.save(self.a, self.path)
+
+
+def test_a_scripted_setstate_does_not_run(tmp_path):
+    mark, data = tmp_path / "ran", data_file(tmp_path)
+    path = script_file(tmp_path, Saves(mark))
+    mark.unlink(missing_ok=True)
+    refused(path, data, mark, "in code/")
+    torch.jit.load(str(path))
+    assert mark.exists()  # the route is real
+
+
+def scripted(tmp_path, line):
+    """A module whose forward holds a further line of TorchScript."""
+    path = script_file(tmp_path, Head())
+
+    def change(name, content):
+        if not name.endswith(".py"):
+            return content
+        return content.replace(b"    return ", f"    {line}\n    return ".encode(), 1)
+
+    edit(path, change)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("torch.save(x, '{mark}')", "save in code/"),
+        ("torch . save(x, '{mark}')", "save in code/"),
+        ("ops.aten.save(x, '{mark}')", "save in code/"),
+        ("y = torch.from_file('{mark}')", "from_file in code/"),
+        ("y = ops.mylib.act(x)", "torch.ops.mylib"),
+        ("y = ops . mylib.act(x)", "torch.ops.mylib"),
+        ("y = getattr(torch, 'whatever')(x)", "looked up by name"),
+    ],
+)
+def test_code_that_touches_the_world_is_found(tmp_path, line, found):
+    mark, data = tmp_path / "ran", data_file(tmp_path)
+    path = scripted(tmp_path, line.format(mark=mark))
+    refused(path, data, mark, found)
+
+
+def test_names_differ_by_case_alone_to_us_but_not_to_torch(tmp_path):
+    """Torch finds members whatever their case, so ours must be read as well."""
+    path = scripted(tmp_path, "torch.save(x, 'ran')")
+    with zipfile.ZipFile(path) as archive:
+        members = [(i.filename, archive.read(i)) for i in archive.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members:
+            archive.writestr(name.upper() if name.endswith(".py") else name, content)
+    assert torchscript_findings(path)
+
+
+def test_two_members_of_one_name_are_refused(tmp_path):
+    path = script_file(tmp_path, Head())
+    code = next(n for n in zipfile.ZipFile(path).namelist() if n.endswith(".py"))
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
+        archive.writestr(code, b"")
+    with pytest.raises(ModelError, match="two members of the same name"):
+        opened(path, data_file(tmp_path), **NORMAL)
+
+
+def test_what_a_user_trusts_is_loaded(tmp_path):
+    path = script_file(tmp_path, Saves(tmp_path / "ran"))
+    model = opened(path, data_file(tmp_path), trust_model=True, **NORMAL)
+    assert model.head.family == "normal"
+
+
+# torch.export
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return pt2_file(tmp_path, Head(), torch.ones(4, 3))
+
+
+def program(archive, change):
+    """Change the program's JSON document."""
+
+    def edited(name, content):
+        if "/models/" not in name:
+            return content
+        document = json.loads(content)
+        change(document)
+        return json.dumps(document).encode()
+
+    edit(archive, edited)
+
+
+def first_size(document):
+    values = document["graph_module"]["graph"]["tensor_values"]
+    return next(s for v in values.values() for s in v["sizes"] if "as_expr" in s)
+
+
+def test_a_pickled_sample_input_is_not_read(tmp_path, archive):
+    mark = tmp_path / "ran"
+
+    def change(name, content):
+        return pickle.dumps(Opens(mark)) if "sample_inputs" in name else content
+
+    edit(archive, change)
+    refused(archive, data_file(tmp_path), mark, "a pickle in data/sample_inputs/")
+
+
+def test_a_saved_object_in_the_sample_inputs_is_not_read(tmp_path, archive):
+    mark, part = tmp_path / "ran", tmp_path / "part"
+    torch.save(Opens(mark), part)
+    content = part.read_bytes()
+    edit(archive, lambda name, old: content if "sample_inputs" in name else old)
+    refused(archive, data_file(tmp_path), mark, "a pickle in data/sample_inputs/")
+    with pytest.raises(Exception, match=".*"):
+        torch.export.load(archive)
+    assert mark.exists()  # the route is real
+
+
+def test_a_shape_expression_is_not_evaluated(tmp_path, archive):
+    mark = tmp_path / "ran"
+
+    def change(document):
+        first_size(document)["as_expr"]["expr_str"] = f"open('{mark}', 'w') and 3"
+
+    program(archive, change)
+    refused(archive, data_file(tmp_path), mark, "expr_str 'open(")
+    with pytest.raises(Exception, match=".*"):
+        torch.export.load(archive)
+    assert mark.exists()  # the route is real
+
+
+def test_a_guard_is_not_executed(tmp_path, archive):
+    mark = tmp_path / "ran"
+    program(archive, lambda d: d.update(guards_code=[f"open('{mark}', 'w')"]))
+    refused(archive, data_file(tmp_path), mark, "guards_code 'open(")
+    torch.export.load(archive).module()(torch.ones(2, 3))
+    assert mark.exists()  # the route is real
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["graph_module"]["graph"]["nodes"][0].update(
+            target="torch.os.system"
+        ),
+        lambda d: d["graph_module"]["graph"]["nodes"][0].update(
+            target="_operator.call"
+        ),
+        lambda d: d["graph_module"]["graph"]["nodes"][0].update(
+            target="torch.ops.aten.save.default"
+        ),
+        lambda d: d["graph_module"]["graph"]["nodes"][0].update(name="a=print(1)"),
+        lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(
+            forward_arg_names=["x=print(1)"]
+        ),
+        lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(
+            in_spec='[1, {"type": "antigravity.x", "context": "null"}]'
+        ),
+        lambda d: d["graph_module"]["graph"]["tensor_values"].update({"a)(": {}}),
+    ],
+)
+def test_texts_that_become_python_keep_their_form(tmp_path, archive, change):
+    program(archive, change)
+    refused(archive, data_file(tmp_path), tmp_path / "ran", "in models/model.json")
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "found"),
+    [
+        ("data/aotinductor/model/x.so", b"\x7fELF", "the member data/aotinductor"),
+        ("data/weights/model.pt", pickle.dumps(print), "a pickle in data/weights"),
+        ("data/constants/x.pt", pickle.dumps(print), "a pickle in data/constants"),
+        ("MODELS/OTHER.JSON", b'{"guards_code": ["print(1)"]}', "guards_code"),
+        ("serialized_state_dict.pt", b"", "the member serialized_state_dict.pt"),
+        (
+            "data/constants/other_constants_config.json",
+            b'{"config": {"c": {"path_name": "opaque_obj_0"}}}',
+            "an object in data/constants",
+        ),
+        (
+            "data/weights/other_weights_config.json",
+            b'{"config": {"c": {"path_name": "weight_0", "use_pickle" : true}}}',
+            "a pickle for weight_0",
+        ),
+    ],
+)
+def test_members_that_act_are_found(tmp_path, archive, member, content, found):
+    edit(archive, lambda name, old: old, {member: content})
+    refused(archive, data_file(tmp_path), tmp_path / "ran", found)
+
+
+def test_trust_loads_what_was_found(tmp_path, archive):
+    edit(archive, lambda name, old: old, {"notes/hello": b""})
+    assert exported_findings(archive) == ["the member notes/hello"]
+    assert opened(archive, data_file(tmp_path), trust_model=True, **NORMAL)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Sequential(
+            nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(24, 2)
+        ),
+        nn.Sequential(nn.Flatten(), nn.Linear(24, 8), nn.GELU(), nn.Softmax(1)),
+    ],
+)
+def test_ordinary_files_are_not_suspected(tmp_path, module):
+    module, x = module.eval(), torch.ones(4, 3, 8)
+    path = tmp_path / "m.pt2"
+    shapes = ({0: torch.export.Dim("n")},)
+    torch.export.save(torch.export.export(module, (x,), dynamic_shapes=shapes), path)
+    assert exported_findings(path) == []
+    torch.jit.script(module).save(str(tmp_path / "m.pt"))
+    assert torchscript_findings(tmp_path / "m.pt") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Symbol('s77', positive=True, integer=True)",
+        "Mul(Integer(2), Symbol('s0', integer=True))",
+        "Max(1, s0) + 2*s1",
+        "FloorDiv(s0, 2)",
+    ],
+)
+def test_formulas_are_numbers(text):
+    assert is_formula(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os')",
+        "open('x')",
+        "s0.__class__",
+        "Symbol('__class__()')",
+        "[s for s in ()]",
+        "lambda: 0",
+        "lambdify('x', 'y')",
+        "s0[0]",
+        "f'{s0}'",
+        "(" * 500,
+        "\x00",
+        "Symbol(exec('x'))",
+    ],
+)
+def test_anything_else_is_no_formula(text):
+    assert not is_formula(text)
+    assert not is_guard(text) or text == "s0[0]"
+
+
+def test_guards_compare_sizes():
+    assert is_guard("L['x'].size()[0] >= 2 and L['x'].size()[1] == 3")
+    assert not is_guard("L['x'].__class__")
+    assert not is_guard("L['x'].numpy()")
