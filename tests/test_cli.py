@@ -189,6 +189,59 @@ def test_no_rows_are_kept_when_none_are_wanted(run, scans):
     assert scans.rows is None
 
 
+# Several scans
+
+
+@pytest.fixture
+def two(tmp_path, scans):
+    (tmp_path / "robaudit.yaml").write_text(
+        "data: d.npz\nscans:\n  plain: {model: a.onnx}\n  other: {model: b.onnx}\n"
+    )
+    return scans
+
+
+def test_all_scans_of_a_file_run_in_turn(run, two, tmp_path):
+    result = run("scan", "-o", "{scan}.json", "--seed", "4")
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in tmp_path.glob("*.json")) == [
+        "other.json",
+        "plain.json",
+    ]
+    last = result.stdout.splitlines()[-3:]
+    assert [line.split()[0] for line in last] == ["kl", "plain", "other"]
+    assert "none, exit 0" in last[2]
+    assert (two.config.model.path, two.config.seed) == ("b.onnx", 4)
+
+
+def test_one_of_them_can_be_chosen(run, two):
+    assert run("scan", "--scan", "plain", "-f", "json").exit_code == 0
+    assert two.config.model.path == "a.onnx"
+
+
+def test_a_model_on_the_command_line_is_a_scan_of_its_own(run, two):
+    run("scan", "c.onnx")
+    assert (two.config.model.path, two.config.data) == ("c.onnx", "d.npz")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--scan", "plane"], "'plane' is not among the scans of the configuration"),
+        (
+            ["-o", "r.json"],
+            "2 scans would all write 'r.json'. Put {scan} into the path",
+        ),
+        (["-f", "json"], "Stdout cannot carry 2 scans as json"),
+        (["-o", "no/{scan}.json"], "there is no folder 'no'"),
+    ],
+)
+def test_bad_ways_to_run_several(run, two, words, said):
+    result = run("scan", *words)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert two.config is None
+
+
 # Scan: exit codes
 
 

@@ -12,6 +12,7 @@ from audit.config import (
     from_environment,
     override,
     read_config,
+    read_scans,
 )
 from audit.config.options import OPTIONS, flag_names
 from audit.config.schema import config_schema
@@ -257,6 +258,51 @@ def test_a_binary_file(tmp_path):
 def test_malformed_toml(write):
     with pytest.raises(ConfigError, match="is not TOML"):
         read_config(write("[tool", "pyproject.toml"))
+
+
+SCANS = """\
+data: d.npz
+max: {kl.trace.max: 5}
+scans:
+  plain:
+    model: a.onnx
+  penalised:
+    model: b.onnx
+    max:
+      kl.trace.max: 4
+      kl.trace.mean: 1
+"""
+
+
+def test_scans_add_to_what_they_share(write):
+    found = read_scans(write(SCANS))
+    assert {name: c.model.path for name, c in found.items()} == {
+        "plain": "a.onnx",
+        "penalised": "b.onnx",
+    }
+    assert {c.data for c in found.values()} == {"d.npz"}
+    limits = {t.key: (t.limit, t.source) for t in found["penalised"].thresholds}
+    assert limits == {
+        "kl.trace.max": (4.0, "robaudit.yaml:9"),
+        "kl.trace.mean": (1.0, "robaudit.yaml:10"),
+    }
+    assert read_config("robaudit.yaml").model.path == ""
+    assert read_scans(write("seed: 1")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("scans: [a]", "robaudit.yaml:1: scans holds no settings"),
+        ("scans:\n  a:", "robaudit.yaml:2: scans.a holds no settings"),
+        ("scans:\n  a/b: {seed: 1}", "robaudit.yaml:2: 'a/b' cannot name a scan"),
+        ("scans:\n  a:\n    sed: 1", "robaudit.yaml:3: 'sed' is not among"),
+        ("scans:\n  a: {scans: {b: {seed: 1}}}", "'scans' is not among the options"),
+    ],
+)
+def test_bad_scans(write, text, words):
+    with pytest.raises(ConfigError, match=words):
+        read_scans(write(text))
 
 
 def test_every_option_is_explained_and_has_a_schema():

@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from audit.config import ScanConfig, from_environment, override, read_config
+from audit.config import (
+    ScanConfig,
+    from_environment,
+    override,
+    read_config,
+    read_scans,
+)
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
+from audit.errors import UnknownName
+from audit.registry import unknown
 
 Command = TypeVar("Command", bound=Callable[..., None])
 DEFAULT_FILES = ("robaudit.yaml", "pyproject.toml")
@@ -55,9 +63,43 @@ def configured(config: str | None, flags: dict[str, Any]) -> ScanConfig:
     Raises:
         ConfigError: one of them makes no sense.
     """
+    found = config_file(config)
+    return _upper_layers(read_config(found) if found else ScanConfig(), flags)
+
+
+def configured_scans(
+    config: str | None, flags: dict[str, Any], chosen: Collection[str]
+) -> dict[str, ScanConfig]:
+    """Return the scans to run by name; a single one without a name is called "".
+
+    Args:
+        config: the configuration file, None to look for one.
+        flags: what the command line says; it holds for every scan.
+        chosen: names of scans; none: all of the file.
+
+    Raises:
+        UnknownName: a chosen scan is not in the file.
+        ConfigError: some setting makes no sense.
+    """
+    found = config_file(config)
+    named = read_scans(found) if found else {}
+    for name in chosen:
+        if name not in named:
+            raise UnknownName(*unknown("scans of the configuration", name, named))
+    # A model on the command line is one scan of its own, with what the scans share.
+    if not named or (flags.get("model") and not chosen):
+        return {"": configured(config, flags)}
+    kept = {name: named[name] for name in chosen or named}
+    return {name: _upper_layers(scan, flags) for name, scan in kept.items()}
+
+
+def config_file(config: str | None) -> str | None:
+    """Return the configuration file that was named or lies in this folder."""
     path = config or os.environ.get("ROBAUDIT_CONFIG")
-    found = path or next((name for name in DEFAULT_FILES if Path(name).is_file()), None)
-    settings = read_config(found) if found else ScanConfig()
+    return path or next((name for name in DEFAULT_FILES if Path(name).is_file()), None)
+
+
+def _upper_layers(settings: ScanConfig, flags: dict[str, Any]) -> ScanConfig:
     return override(from_environment(settings), "command line", **flags)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from audit.reports.table import render as render_table
 if TYPE_CHECKING:
     from audit.reports.report import Report
     from audit.reports.rows import RowsWriter
+
+SCAN = "{scan}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Destinations:
         for path in self.files:
             if not self._is_rows(path):
                 format_of(path)
-            check_writable(path)
+            if SCAN not in path:
+                check_writable(path)
 
     def open_rows(self, stack: ExitStack) -> RowsWriter | None:
         """Open the writer of rows, if a rows file is wanted, until `stack` closes."""
@@ -59,6 +62,27 @@ class Destinations:
 
     def _is_rows(self, path: str) -> bool:
         return self.rows and path.lower().endswith(ROWS)
+
+
+def in_turn(destinations: Destinations, scan: str, scans: int) -> Destinations:
+    """Return where one of several scans goes: `{scan}` in a path is its name.
+
+    Raises:
+        ConfigError: several scans would write one file, or print one document.
+    """
+    if scans > 1 and destinations.format not in ("table", ""):
+        raise ConfigError(
+            f"Stdout cannot carry {scans} scans as {destinations.format}",
+            next_step="Write files, -o '{scan}.json'",
+        )
+    for path in destinations.files:
+        if scans > 1 and SCAN not in path:
+            raise ConfigError(
+                f"{scans} scans would all write '{path}'",
+                next_step="Put {scan} into the path, as -o 'reports/{scan}.json'",
+            )
+    files = [path.replace(SCAN, scan or "scan") for path in destinations.files]
+    return replace(destinations, files=files)
 
 
 def write_new(path: str, text: str, force: bool) -> None:

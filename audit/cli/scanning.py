@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
 
-from audit.cli.flags import ConfigFile, configured, with_options
-from audit.config import ScanConfig
+from audit.cli.flags import ConfigFile, configured, configured_scans, with_options
 from audit.config.options import MODEL, OPTIONS, command_line_options
-from audit.errors import ConfigError
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
 OUTPUT = "Output"
 
+Scans = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scan",
+        metavar="NAME",
+        help="Only this scan of the configuration's `scans`; may be repeated.",
+        show_default=False,
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(
@@ -70,6 +76,7 @@ NoProgress = Annotated[
 @with_options(command_line_options())
 def scan(
     config: ConfigFile = None,
+    scans: Scans = None,
     format_: Format = "table",
     output: Outputs = None,
     quiet: Quiet = False,
@@ -82,24 +89,18 @@ def scan(
     Exit codes: 0 every limit held; 1 a limit failed; 2 usage error;
     3 could not audit; 4 incomplete; 5 nothing audited.
     """
-    from audit.cli.output import Destinations
-    from audit.cli.terminal import progress
-    from audit.config import with_waivers
-    from audit.reports.baseline import with_baseline
-    from audit.reports.keys import check_config
+    from audit.cli.output import Destinations, in_turn
+    from audit.cli.running import ready, run, summarise
 
-    settings = with_waivers(with_baseline(configured(config, flags)))
-    require(settings, "model", "data")
-    check_config(settings)
     destinations = Destinations(format_, output or [], quiet, verbose)
-    with ExitStack() as stack:
-        rows = destinations.open_rows(stack)
-        tick = stack.enter_context(progress(not (quiet or no_progress)))
-        from audit.scan import scan as run
-
-        report = run(settings, progress=tick, rows=rows)
-    destinations.deliver(report)
-    raise typer.Exit(report.exit_code)
+    wanted = configured_scans(config, flags, scans or [])
+    plans = {
+        name: (ready(settings), in_turn(destinations, name, len(wanted)))
+        for name, settings in wanted.items()
+    }
+    show = not (quiet or no_progress)
+    reports = {name: run(*plan, show) for name, plan in plans.items()}
+    raise typer.Exit(summarise(reports, quiet))
 
 
 @with_options([*CONTRACT])
@@ -109,6 +110,7 @@ def inspect(
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Show what a model file is, how it would be read and why, without auditing it."""
+    from audit.cli.running import require
     from audit.cli.terminal import emit, style
     from audit.reports.inspection import render, to_json
 
@@ -118,23 +120,6 @@ def inspect(
 
     found = run(settings)
     emit(to_json(found) if json else render(found, style()))
-
-
-def require(config: ScanConfig, *names: str) -> None:
-    """Refuse settings without a model or without data.
-
-    Raises:
-        ConfigError: one of `names` is missing.
-    """
-    given = {"model": config.model.path, "data": config.data}
-    for name in names:
-        if not given[name]:
-            raise ConfigError(
-                f"No {name} is given",
-                f"Expected {name.upper()} on the command line or '{name}:' in "
-                "robaudit.yaml",
-                "See robaudit scan --help",
-            )
 
 
 COMMANDS = (scan, inspect)

@@ -5,7 +5,7 @@ file (`robaudit.yaml` or `[tool.robaudit]`), default. `ScanConfig.origins` remem
 which layer set each option; the report prints it.
 """
 
-from audit.config.layers import from_environment, override, read_config
+from audit.config.layers import from_environment, override, read_config, read_scans
 from audit.config.settings import (
     AttackConfig,
     ModelConfig,
@@ -24,5 +24,6 @@ __all__ = [
     "from_environment",
     "override",
     "read_config",
+    "read_scans",
     "with_waivers",
 ]

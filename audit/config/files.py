@@ -21,6 +21,28 @@ class Document:
     lines: dict[tuple[str, ...], int]
     """(option,) or (option, key) -> line, counted from 1; empty for TOML."""
 
+    def part(self, *keys: str) -> Document:
+        """Return the settings under some keys as a document of their own.
+
+        Raises:
+            ConfigError: there is no mapping of settings.
+        """
+        values: Any = self.values
+        for key in keys:
+            values = values[key]
+        if not isinstance(values, dict) or not values:
+            line = self.lines.get(keys)
+            place = f"{self.path}:{line}" if line else self.path
+            raise ConfigError(f"{place}: {'.'.join(keys)} holds no settings")
+        depth = len(keys)
+        lines = {
+            (option_name(path[depth]), *path[depth + 1 :]): line
+            for path, line in self.lines.items()
+            if path[:depth] == keys and len(path) > depth
+        }
+        named = {option_name(key): values[key] for key in values}
+        return Document(self.path, named, lines)
+
     def where(self, option: str, key: str = "") -> str:
         """Return "robaudit.yaml:12" for an option, or for one key under it."""
         line = self.lines.get((option, key)) or self.lines.get((option,))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from audit.config.files import read_document
+from audit.config.files import Document, read_document
 from audit.config.options import OPTIONS, flag_names, store
 from audit.config.settings import ScanConfig
 from audit.errors import ConfigError
@@ -16,6 +17,8 @@ from audit.registry import unknown
 PREFIX = "ROBAUDIT_"
 COMMAND_LINE, ENVIRONMENT = "command line", "environment"
 NOT_OPTIONS = ("CONFIG", "DEBUG")
+SCANS = "scans"
+_SCAN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 Where = Callable[[str, str], str]
 """(option, key of a threshold or "") -> where it was written."""
 
@@ -23,13 +26,43 @@ Where = Callable[[str, str], str]
 def read_config(path: str | Path, base: ScanConfig | None = None) -> ScanConfig:
     """Return the settings of a file on top of `base` (default: the defaults).
 
+    Of a file with several scans these are the settings they share.
+
     Raises:
         ConfigError: the file, a key or a value makes no sense; names file and line.
     """
+    return _shared(read_document(str(path)), base or ScanConfig())
+
+
+def read_scans(path: str | Path) -> dict[str, ScanConfig]:
+    """Return the scans that a file names under `scans`, on top of what they share.
+
+    Raises:
+        ConfigError: the file, a name, a key or a value makes no sense.
+    """
     document = read_document(str(path))
-    config = base or ScanConfig()
+    if SCANS not in document.values:
+        return {}
+    shared = _shared(document, ScanConfig())
+    found = {}
+    for name in map(str, document.part(SCANS).values):
+        if not _SCAN_NAME.fullmatch(name):
+            raise ConfigError(
+                f"{document.where(SCANS, name)}: '{name}' cannot name a scan",
+                "Expected letters, digits, '_', '-' and '.'",
+            )
+        found[name] = _apply(document.part(SCANS, name), shared)
+    return found
+
+
+def _shared(document: Document, base: ScanConfig) -> ScanConfig:
+    values = {name: v for name, v in document.values.items() if name != SCANS}
+    return _apply(replace(document, values=values), base)
+
+
+def _apply(document: Document, config: ScanConfig) -> ScanConfig:
     for name, value in document.values.items():
-        config = _set(config, name, value, Path(path).name, document.where)
+        config = _set(config, name, value, Path(document.path).name, document.where)
     return config
 
 

@@ -109,7 +109,7 @@ OPTIONS: dict[str, Option] = {
         readers.positive, "The move that radius asks for (1 nat).", "TAU", MEASURE
     ),
     "draws_per_input": Option(
-        readers.integer(2), "Monte-Carlo draws where needed.", "M", ESTIMATOR
+        readers.integer(8), "Monte-Carlo draws where needed.", "M", ESTIMATOR
     ),
     "seed": Option(readers.integer(0), "Seed of every random number.", "N", ESTIMATOR),
     "dtype": Option(

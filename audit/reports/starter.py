@@ -18,7 +18,7 @@ from audit.reports.report import Report
 _HEAD = """\
 # Settings of robaudit. The command line and ROBAUDIT_* variables win over this file.
 # `robaudit explain NAME` explains every quantity; `robaudit schema config` is the
-# JSON Schema of this file.
+# JSON Schema of this file. Several scans: what differs goes under `scans:`, by name.
 """
 
 
