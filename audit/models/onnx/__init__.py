@@ -12,6 +12,7 @@ permit. Nothing here knows of densities. Where to find things: `loading` reads f
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from onnx import ModelProto
@@ -20,6 +21,7 @@ from audit.models.onnx.functions import expand
 from audit.models.onnx.graph import Graph, ValueInfo
 from audit.models.onnx.loading import read_model
 from audit.models.onnx.paths import PathOp
+from audit.models.onnx.straight_through import straight_through
 from audit.models.onnx.values import Policy
 
 __all__ = ["Graph", "PathOp", "ValueInfo", "load_graph"]
@@ -30,6 +32,7 @@ def load_graph(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     simplify: bool = True,
+    quantised: Literal["exact", "straight_through"] = "exact",
 ) -> Graph:
     """Read an ONNX model as a torch function.
 
@@ -38,6 +41,8 @@ def load_graph(
         dtype: evaluate every floating tensor in this type; None: as the file says.
         device: where to keep constants and run; None: the CPU.
         simplify: fold constants, drop dead and duplicate nodes first.
+        quantised: derivative of QuantizeLinear / DequantizeLinear pairs: "exact" is
+            zero and `path_ops` says so; "straight_through" is one inside their range.
 
     Raises:
         ModelError: the file is missing, damaged or asks for too much.
@@ -47,4 +52,6 @@ def load_graph(
     place = torch.device(device) if device is not None else None
     opset = model.opsets.get("", 0)
     program = expand(model)
+    if quantised == "straight_through":
+        program = straight_through(program)
     return Graph(program, Policy(dtype, place), opset, model.metadata, simplify)

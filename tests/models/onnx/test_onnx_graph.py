@@ -124,6 +124,12 @@ def test_initializers_among_the_inputs_are_not_asked_for():
     assert torch.equal(graph(X)[0], X * torch.tensor([1.0, 2.0, 3.0]))
 
 
+def test_an_opset_newer_than_the_installed_onnx_is_refused():
+    newest = onnx.defs.onnx_opset_version()
+    with pytest.raises(UnsupportedOperator, match=f"opset {newest + 1}"):
+        load_graph(model([node("Exp", ["x"], ["y"])], opset=newest + 1))
+
+
 def test_default_domain_listed_twice_and_names_with_marks():
     imports = [helper.make_opsetid("", 12), helper.make_opsetid("ai.onnx", 13)]
     nodes = [node("Relu", ["x"], ["a/b:0"]), node("Neg", ["a/b:0"], ["y"])]
@@ -402,6 +408,41 @@ def test_a_failing_operator_names_itself_and_its_shapes():
     proto = model([node("MatMul", ["x", "w"], ["y"])], constants={"w": np.eye(5)})
     with pytest.raises(ModelError, match=r"node 'MatMul_0'.*float32\[4, 3\]"):
         load_graph(proto)(X)
+
+
+# --- quantised graphs -----------------------------------------------------------------
+
+
+def quantised_model():
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("MatMul", ["d", "w"], ["y"]),
+    ]
+    weights = np.arange(6, dtype=np.float32).reshape(3, 2)
+    constants = {"s": np.float32(0.02), "z": np.uint8(128), "w": weights}
+    return model(nodes, constants=constants), torch.from_numpy(weights)
+
+
+def test_exact_derivative_of_a_quantised_graph_is_marked_zero():
+    graph = load_graph(quantised_model()[0])
+    assert not graph.reaches("x", "y")
+    first = graph.path_ops("x", "y")[0]
+    assert (first.op, first.zero_derivative) == ("QuantizeLinear", True)
+
+
+def test_straight_through_keeps_the_numbers_and_passes_inside_the_range():
+    proto, weights = quantised_model()
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    x = X.clone()
+    x[0] = 100.0  # saturates
+    graph = load_graph(proto, quantised="straight_through")
+    (expected,) = session.run(None, {"x": x.numpy()})
+    np.testing.assert_allclose(graph(x)[0].numpy(), expected, rtol=1e-5)
+    assert graph.reaches("x", "y")
+    slope = jacrev(lambda x: graph(x)[0].sum())(x)
+    assert not slope[0].any()
+    assert torch.allclose(slope[1:], weights.sum(1).expand(3, 3))
 
 
 # --- NaN-safe derivatives -------------------------------------------------------------

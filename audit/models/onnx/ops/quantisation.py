@@ -96,6 +96,46 @@ def quantize_linear(
     return y.clamp(*BOUNDS[target]).to(site.dtype(target))
 
 
+@operator("FakeQuantize", domain="robaudit", zero_inputs=(1, 2))
+def fake_quantize(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    precision: int = 0,
+    real_dtype: int = 0,
+    saturate: int = 1,
+    site: Site,
+) -> Tensor:
+    """Quantise and dequantise; the derivative is one where nothing saturates."""
+    whole = quantize_linear(
+        x,
+        scale,
+        zero_point,
+        axis=axis,
+        block_size=block_size,
+        output_dtype=output_dtype,
+        precision=precision,
+        saturate=saturate,
+        site=site,
+    )
+    y = dequantize_linear(
+        whole,
+        scale,
+        zero_point,
+        axis=axis,
+        block_size=block_size,
+        output_dtype=real_dtype,
+        site=site,
+    ).detach()
+    half = spread(scale, x, axis, block_size).abs() / 2
+    inside = ((x - y).abs() <= half * 1.0001).to(x.dtype).detach()
+    return y + (inside * (x - x.detach())).to(y.dtype)
+
+
 @operator("DynamicQuantizeLinear", zero_derivative=True)
 def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Quantise to uint8 with the scale and zero point that fit x."""
