@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from audit.config import readers
+from audit.config import gate_readers, readers
 from audit.config.readers import Reader
 from audit.config.settings import ModelConfig, ScanConfig, Threshold
 
@@ -145,14 +145,14 @@ OPTIONS: dict[str, Option] = {
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
     "max": Option(
-        readers.thresholds("<="),
+        gate_readers.thresholds("<="),
         "Fail when a number is above V, e.g. kl.gaussian.p95=0.05.",
         "KEY=V",
         GATE,
         many=True,
     ),
     "min": Option(
-        readers.thresholds(">="),
+        gate_readers.thresholds(">="),
         "Fail when a number is below V, e.g. kl.radius.p05=0.2.",
         "KEY=V",
         GATE,
@@ -162,21 +162,21 @@ OPTIONS: dict[str, Option] = {
         readers.text, "An older report, for limits on a change.", "REPORT", GATE
     ),
     "max_increase": Option(
-        readers.steps,
+        gate_readers.steps,
         "Fail when a number grew by more, e.g. kl.gaussian.p95=5%.",
         "KEY=STEP",
         GATE,
         many=True,
     ),
     "max_decrease": Option(
-        readers.steps,
+        gate_readers.steps,
         "Fail when a number shrank by more, e.g. kl.radius.p05=5%.",
         "KEY=STEP",
         GATE,
         many=True,
     ),
     "waivers": Option(
-        readers.waivers,
+        gate_readers.waivers,
         "Limits that may be broken until a day: [{key, until, reason}].",
         "LIST",
         GATE,

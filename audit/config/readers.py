@@ -10,12 +10,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import yaml
 
-from audit.config.settings import AttackConfig, Threshold, Waiver
+from audit.config.settings import AttackConfig
 
 
 @dataclass(frozen=True)
@@ -41,23 +40,6 @@ def reader(**schema: object) -> Callable[[Callable[[Any], Any]], Reader]:
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_LIMITS: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": {
-        "anyOf": [
-            {"type": "number"},
-            {
-                "type": "object",
-                "required": ["limit"],
-                "additionalProperties": False,
-                "properties": {
-                    "limit": {"type": "number"},
-                    "level": {"enum": ["error", "warn"]},
-                },
-            },
-        ]
-    },
-}
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -177,13 +159,13 @@ def integers(value: object) -> tuple[int, ...]:
 @reader(type="object", additionalProperties={"type": ["string", "number"]})
 def pairs(value: object) -> dict[str, str]:
     """Read NAME -> text: a mapping, or a list of NAME=TEXT."""
-    return {name: text(item) for name, item in _items(value, "NAME=TEXT")}
+    return {name: text(item) for name, item in items(value, "NAME=TEXT")}
 
 
 @reader(type="object")
 def literals(value: object) -> dict[str, object]:
     """Read NAME -> any value: a mapping, or a list of NAME=YAML."""
-    return {name: _literal(item) for name, item in _items(value, "NAME=VALUE")}
+    return {name: _literal(item) for name, item in items(value, "NAME=VALUE")}
 
 
 @reader(type="string")
@@ -225,69 +207,11 @@ def attack(value: object) -> AttackConfig:
     )
 
 
-def thresholds(op: str) -> Reader:
-    """Return a reader of KEY -> limit, for limits of one side (`<=` or `>=`)."""
-
-    @reader(**_LIMITS)
-    def read(value: object) -> tuple[Threshold, ...]:
-        return tuple(_threshold(op, key, item) for key, item in _items(value, "KEY=V"))
-
-    return read
-
-
-@reader(
-    type="array",
-    items={
-        "type": "object",
-        "required": ["key", "until", "reason"],
-        "additionalProperties": False,
-        "properties": {
-            "key": {"type": "string"},
-            "until": {"type": "string", "format": "date"},
-            "reason": {"type": "string", "minLength": 1},
-        },
-    },
-)
-def waivers(value: object) -> tuple[Waiver, ...]:
-    """Read a list of {key, until, reason}; `until` is a day such as 2026-12-31."""
-    found = []
-    for item in pieces(value):
-        if not isinstance(item, Mapping) or set(item) != {"key", "until", "reason"}:
-            raise ValueError("expected a list of key, until and reason")
-        try:
-            until = date.fromisoformat(str(item["until"]))
-        except ValueError:
-            raise ValueError("expected until as a day, 2026-12-31") from None
-        if not str(item["reason"] or "").strip():
-            raise ValueError("expected a reason")
-        found.append(Waiver(str(item["key"]), until.isoformat(), str(item["reason"])))
-    return tuple(found)
-
-
-@reader(type="object", additionalProperties={"type": ["string", "number"]})
-def steps(value: object) -> dict[str, str]:
-    """Read KEY -> how much a number may change: a share such as "5%", or an amount."""
-    found = {key: text(item).strip() for key, item in _items(value, "KEY=STEP")}
-    for step in found.values():
-        if finite(step.removesuffix("%")) < 0:
-            raise ValueError("expected a step that is not negative")
-    return found
-
-
-def _threshold(op: str, key: str, item: object) -> Threshold:
-    if not isinstance(item, Mapping):
-        return Threshold(key, op, finite(item))
-    surplus = set(item) - {"limit", "level"}
-    if surplus or "limit" not in item:
-        raise ValueError(f"expected 'limit' and perhaps 'level' under {key}")
-    level = choice("error", "warn")(item.get("level", "error"))
-    return Threshold(key, op, finite(item["limit"]), level=level)
-
-
-def _items(value: object, form: str) -> list[tuple[str, Any]]:
+def items(value: object, form: str) -> list[tuple[str, Any]]:
+    """Read NAME -> something, not yet typed: a mapping, or a list of NAME=TEXT."""
     if isinstance(value, Mapping):
         return [(str(name), item) for name, item in value.items()]
-    items: list[tuple[str, Any]] = []
+    found: list[tuple[str, Any]] = []
     for piece in pieces(value):
         # A key may hold an equals sign (renyi:alpha=0.5.trace.mean), a limit may not.
         name, equals, item = (
@@ -297,8 +221,8 @@ def _items(value: object, form: str) -> list[tuple[str, Any]]:
         )
         if not (name.strip() and equals and item.strip()):
             raise ValueError(f"expected {form}")
-        items.append((name.strip(), item.strip()))
-    return items
+        found.append((name.strip(), item.strip()))
+    return found
 
 
 def _literal(item: object) -> object:

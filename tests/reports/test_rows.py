@@ -129,14 +129,14 @@ def test_other_extensions_are_refused(tmp_path):
 
 
 def test_a_full_disk_is_an_error_with_words(tmp_path, monkeypatch):
-    from audit.reports import rows as module
+    from audit.reports import row_formats
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     rows = RowsWriter(str(tmp_path / "r.npz"))
     rows.append(ROWS)
-    monkeypatch.setattr(module.shutil, "copyfileobj", full)
+    monkeypatch.setattr(row_formats.shutil, "copyfileobj", full)
     with pytest.raises(InputError, match="cannot be written: No space left"):
         rows.close()
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,6 @@
 """The data: arrays with one row for each input to audit.
 
-A file is `.npy` (one array) or `.npz` (several, by key). An `.npz` is a zip of `.npy`
-members; one that is stored without compression lies in the file byte for byte, so it
-is memory-mapped at its offset. (`np.load(mmap_mode=...)` ignores the mode for npz.)
-Compressed members are read whole.
+A file is `.npy` (one array) or `.npz` (several, by key); `archive` opens them.
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.
@@ -18,20 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from audit.errors import ConfigError, InputError, NothingAudited
+from audit.inputs.archive import Array, look_at, mapped, member, members
 
-Array = NDArray[Any]
 Rows = slice | NDArray[np.int64]
 
 USUAL_KEYS = ("x", "X", "inputs", "input", "data", "features", "condition")
-_LOCAL_HEADER = 30
-"""Bytes of a zip member's own header, before its name and extra field."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ def open_inputs(spec: str, keys: Mapping[str, str | None]) -> Inputs:
             next_step="Keep one of DATA::KEY and --condition NAME=KEY",
         )
     wanted[first] = key or wanted[first]
-    _look_at(path)
+    look_at(path)
     if zipfile.is_zipfile(path):
         found, arrays = _from_npz(path, wanted)
     else:
@@ -127,37 +120,11 @@ def list_keys(path: str) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read.
     """
-    _look_at(path)
+    look_at(path)
     if not zipfile.is_zipfile(path):
         return ()
     with zipfile.ZipFile(path) as archive:
-        return tuple(_members(archive))
-
-
-def _look_at(path: str) -> None:
-    """Refuse what is not an npz or npy file, by its first bytes."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(8)
-    except FileNotFoundError:
-        raise InputError(
-            f"There is no data file '{path}'", next_step="Check the path of DATA"
-        ) from None
-    except OSError as error:
-        raise InputError(f"The data file '{path}' cannot be read: {error}") from None
-    if not head:
-        raise InputError(f"The data file '{path}' is empty (0 bytes)")
-    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise InputError(
-            f"The data file '{path}' is a truncated or damaged zip",
-            next_step="Write or copy it again",
-        )
-    if not head.startswith((b"PK", b"\x93NUMPY")):
-        raise InputError(
-            f"The data file '{path}' is neither npz nor npy",
-            "Expected arrays saved by numpy",
-            f"Save it with np.savez('{Path(path).stem}.npz', x=...)",
-        )
+        return tuple(members(archive))
 
 
 def _from_npy(
@@ -171,7 +138,7 @@ def _from_npy(
             next_step="Save an .npz with a key for each input",
         )
     with Path(path).open("rb") as file:
-        return {name: ""}, {name: _mapped(path, "its array", file, 0)}
+        return {name: ""}, {name: mapped(path, "its array", file, 0)}
 
 
 def _from_npz(
@@ -179,14 +146,14 @@ def _from_npz(
 ) -> tuple[dict[str, str], dict[str, Array]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive)
+            inside = members(archive)
             first = next(iter(wanted))
             found = {
-                name: _find(path, name, key, list(members), name == first)
+                name: _find(path, name, key, list(inside), name == first)
                 for name, key in wanted.items()
             }
             arrays = {
-                name: _member(path, archive, members[key], key)
+                name: member(path, archive, inside[key], key)
                 for name, key in found.items()
             }
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
@@ -195,15 +162,6 @@ def _from_npz(
             next_step="Write it again with np.savez",
         ) from None
     return found, arrays
-
-
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    members = {info.filename: info for info in archive.infolist()}
-    return {
-        name.removesuffix(".npy"): info
-        for name, info in members.items()
-        if name.endswith(".npy")
-    }
 
 
 def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -> str:
@@ -220,65 +178,6 @@ def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -
         "Its keys are " + (", ".join(sorted(keys)) or "none"),
         f"Name the one that holds the model's input: --{option} {name}=KEY",
     )
-
-
-def _member(
-    path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str
-) -> Array:
-    """Map a stored member at its place in the file; read a compressed one."""
-    what = f"key '{key}'"
-    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
-        with Path(path).open("rb") as file:
-            file.seek(info.header_offset)
-            header = file.read(_LOCAL_HEADER)
-            name, extra = header[26:28], header[28:30]
-            lengths = int.from_bytes(name, "little") + int.from_bytes(extra, "little")
-            return _mapped(
-                path, what, file, info.header_offset + _LOCAL_HEADER + lengths
-            )
-    with archive.open(info) as member:
-        shape, fortran, dtype = _header(path, what, member)
-        flat = np.frombuffer(member.read(), dtype=dtype)
-    if flat.size != np.prod(shape, dtype=int):
-        raise InputError(f"In '{path}', {what} is cut short")
-    array: Array = flat.reshape(shape, order="F" if fortran else "C")
-    return array
-
-
-def _mapped(path: str, what: str, file: IO[bytes], start: int) -> Array:
-    """Return the array whose npy header begins at `start`, as a memory map."""
-    file.seek(start)
-    shape, fortran, dtype = _header(path, what, file)
-    order: Literal["F", "C"] = "F" if fortran else "C"
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    try:
-        return np.memmap(path, dtype, "r", file.tell(), shape, order)
-    except (ValueError, OSError):
-        raise InputError(
-            f"In '{path}', {what} is cut short", next_step="Write the file again"
-        ) from None
-
-
-def _header(path: str, what: str, file: IO[bytes]) -> tuple[Any, bool, np.dtype[Any]]:
-    """Read an npy header: shape, whether columns come first, dtype."""
-    try:
-        version = npy.read_magic(file)
-        read = (
-            npy.read_array_header_1_0
-            if version == (1, 0)
-            else npy.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(file)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"In '{path}', {what} is not an npy array: {error}") from None
-    if dtype.hasobject:
-        raise InputError(
-            f"In '{path}', {what} holds Python objects (a pickle), which can run code",
-            "Expected an array of numbers",
-            "Save it again with a numeric dtype, such as array.astype('float32')",
-        )
-    return shape, fortran, dtype
 
 
 def _check(path: str, name: str, key: str, array: Array) -> None:

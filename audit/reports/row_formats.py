@@ -1,0 +1,126 @@
+"""The formats of a rows file: npz, CSV of the scalars, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from numpy.lib import format as npy
+
+from audit.errors import ConfigError
+from audit.reports.columns import Column
+
+ROWS_AT_ONCE = 4096
+Writer = Callable[[IO[bytes], Mapping[str, Column]], None]
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The date of every zip member: equal rows give equal bytes."""
+
+
+def writer_of(path: str) -> Writer:
+    """Return what writes the file that a name asks for.
+
+    Raises:
+        ConfigError: the extension is unknown, or needs a package that is missing.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".parquet":
+        return _parquet_writer()
+    if suffix in (".npz", ".csv"):
+        return {".npz": _write_npz, ".csv": _write_csv}[suffix]
+    raise ConfigError(
+        f"Rows cannot be written to '{path}'",
+        "Expected a file that ends with .npz, .parquet or .csv",
+    )
+
+
+def _write_npz(file: IO[bytes], columns: Mapping[str, Column]) -> None:
+    """Write stored members, so that numpy and `audit.inputs` can map them."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, column in columns.items():
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            with archive.open(info, "w", force_zip64=True) as member:
+                member.write(_npy_header(column))
+                with column.path.open("rb") as rows:
+                    shutil.copyfileobj(rows, member, 1 << 20)
+
+
+def _npy_header(column: Column) -> bytes:
+    buffer = io.BytesIO()
+    header = {
+        "descr": npy.dtype_to_descr(column.dtype),
+        "fortran_order": False,
+        "shape": (column.n, *column.shape),
+    }
+    npy.write_array_header_1_0(buffer, header)
+    return buffer.getvalue()
+
+
+def _write_csv(file: IO[bytes], columns: Mapping[str, Column]) -> None:
+    """Write the scalar columns; a cell that was not measured is empty."""
+    scalars = {name: column for name, column in columns.items() if not column.shape}
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(scalars)
+    for start, stop in _spans(scalars):
+        parts = [column.read(start, stop).tolist() for column in scalars.values()]
+        for row in zip(*parts, strict=True):
+            writer.writerow("" if cell != cell else cell for cell in row)
+    text.detach()  # flushes, and leaves the file to its owner
+
+
+def _spans(columns: Mapping[str, Column]) -> Iterator[tuple[int, int]]:
+    n = next(iter(columns.values())).n if columns else 0
+    for start in range(0, n, ROWS_AT_ONCE):
+        yield start, min(start + ROWS_AT_ONCE, n)
+
+
+def _parquet_writer() -> Writer:
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError(
+            "Parquet needs pyarrow, which is not installed",
+            next_step="pip install 'robaudit[parquet]', or write .npz",
+        ) from None
+
+    def write(file: IO[bytes], columns: Mapping[str, Column]) -> None:
+        schema = arrow.schema(
+            [
+                arrow.field(name, _arrow_type(arrow, column), metadata=_shape(column))
+                for name, column in columns.items()
+            ]
+        )
+        with parquet.ParquetWriter(file, schema) as writer:
+            for start, stop in _spans(columns):
+                arrays = [
+                    _arrow_array(arrow, column, start, stop)
+                    for column in columns.values()
+                ]
+                writer.write_batch(arrow.record_batch(arrays, schema=schema))
+
+    return write
+
+
+def _arrow_type(arrow: Any, column: Column) -> Any:  # noqa: ANN401
+    """Return a number, or for an array of each row a list of its entries, row-major."""
+    kind = arrow.from_numpy_dtype(column.dtype)
+    return arrow.list_(kind, math.prod(column.shape)) if column.shape else kind
+
+
+def _arrow_array(arrow: Any, column: Column, start: int, stop: int) -> Any:  # noqa: ANN401
+    values = column.read(start, stop)
+    if not column.shape:
+        return arrow.array(values)
+    flat = arrow.array(values.reshape(-1))
+    return arrow.FixedSizeListArray.from_arrays(flat, math.prod(column.shape))
+
+
+def _shape(column: Column) -> dict[str, str]:
+    return {"shape": "x".join(map(str, column.shape))}
