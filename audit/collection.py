@@ -147,9 +147,9 @@ class Collection:
             for place, row in zip(places, rows, strict=True)
         ]
 
-    def warnings(self, prepared: Prepared) -> list[tuple[str, str]]:
+    def warnings(self, prepared: Prepared, verified: Verified) -> list[tuple[str, str]]:
         """Return (code, message) of what a reader has to know."""
-        found = list(prepared.notes)
+        found = [*prepared.notes, *verified.notes]
         for name, columns in self.columns.items():
             if "gap" in columns:
                 found += _isotropy(name, columns["gap"], columns["rank"])
@@ -218,6 +218,6 @@ def _flat(chunk: Chunk, event: tuple[int, ...]) -> dict[str, NDArray[np.generic]
         flat |= {f"{name}.{quantity}": values for quantity, values in columns.items()}
     for name, values in chunk.eigenvalues.items():
         flat[f"{name}.eigenvalues"] = values
-        placed = chunk.directions[name]
+    for name, placed in chunk.directions.items():
         flat[f"{name}.directions"] = placed.reshape(*placed.shape[:2], *event)
     return flat

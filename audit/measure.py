@@ -1,14 +1,15 @@
 """One block of inputs: model -> quadratic form -> spectrum -> attacks -> columns.
 
-A block always has the same number of rows, the last one filled up with copies. The
-rounding of a matrix product depends on its shape, so this, and noise keyed by the
-input's index, make a number independent of `--batch-size`, workers and engine.
+A block always has the same number of rows, filled up with copies. The rounding of a
+matrix product or an exponential depends on the shape it is computed in, so this, and
+noise keyed by the input's index, make a number independent of `--batch-size`, workers,
+engine and of which neighbours were skipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.draws import Noise
 from audit.geometry.frame import Frame
-from audit.geometry.linear_law import expected_linear, linear_coefficients
+from audit.geometry.linear_law import LinearLaw
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import LinearOperator, Matrix, Product
@@ -63,6 +64,23 @@ class Chunk:
     skipped: list[tuple[int, str]] = field(default_factory=list)
     reasons: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    def take(self, rows: NDArray[np.intp]) -> Chunk:
+        """Return the answers of some rows."""
+        columns = {
+            name: {quantity: values[rows] for quantity, values in found.items()}
+            for name, found in self.columns.items()
+        }
+        directions = {name: values[rows] for name, values in self.directions.items()}
+        eigenvalues = {name: values[rows] for name, values in self.eigenvalues.items()}
+        index = self.index[rows]
+        return replace(
+            self,
+            index=index,
+            columns=columns,
+            directions=directions,
+            eigenvalues=eigenvalues,
+        )
+
 
 @dataclass(frozen=True)
 class Point:
@@ -84,33 +102,31 @@ def measure(
         model: the open model.
         questions: what is asked.
         index: at most `block` input indices.
-        block: the rows that are computed; the last one is repeated to fill it.
+        block: the rows that are computed. What is missing, or cannot be measured, is
+            filled with copies of other rows, and left out of the answers.
     """
     padded = np.resize(index, block)
     padded[len(index) :] = index[-1]
-    x, held = model.rows(padded)
-    phi, jacobian = model.density.parameter_map.linearize(x, held)
-    phi, rows = phi[: len(index)], Matrix(jacobian.dense()[: len(index)])
-    errors = errors_of(jacobian, len(index))
-    skipped = skip_reasons(model, index, phi, rows)
+    phi, jacobian = model.density.parameter_map.linearize(*model.rows(padded))
+    rows, errors = Matrix(jacobian.dense()), errors_of(jacobian)
+    skipped = skip_reasons(model, padded, phi, rows)
+    kept = np.array([i not in skipped for i in index.tolist()], dtype=bool).nonzero()[0]
+    chunk = Chunk(padded, skipped=sorted(skipped.items()))
+    if not len(kept):
+        return chunk.take(kept)
     if skipped:
-        keep = np.array([i not in skipped for i in index.tolist()], dtype=bool)
-        kept = torch.from_numpy(np.flatnonzero(keep)).to(phi.device)
-        index, phi, rows = index[keep], phi[kept], Matrix(rows.entries[kept])
-        errors = None if errors is None else Matrix(errors.entries[kept])
-    chunk = Chunk(index, skipped=sorted(skipped.items()))
-    if len(index):
-        framed = questions.frame.pull(rows)
-        blur = None if errors is None else questions.frame.pull(errors)
-        answer(Point(index, model.density.family, phi, framed, blur), questions, chunk)
-    return chunk
+        valid = [row if i not in skipped else kept[0] for row, i in enumerate(padded)]
+        phi, rows = phi[valid], Matrix(rows.entries[valid])
+        padded, errors = padded[valid], errors and Matrix(errors.entries[valid])
+    framed = questions.frame.pull(rows)
+    blur = errors and questions.frame.pull(errors)
+    answer(Point(padded, model.density.family, phi, framed, blur), questions, chunk)
+    return chunk.take(kept)
 
 
-def errors_of(jacobian: LinearOperator, rows: int) -> Matrix | None:
-    """Return the estimated errors of a Jacobian's first rows; None if it is exact."""
-    if not isinstance(jacobian, EstimatedJacobian):
-        return None
-    return Matrix(jacobian.error[:rows])
+def errors_of(jacobian: LinearOperator) -> Matrix | None:
+    """Return the estimated errors of a Jacobian's entries; None if it is exact."""
+    return Matrix(jacobian.error) if isinstance(jacobian, EstimatedJacobian) else None
 
 
 def skip_reasons(
@@ -133,10 +149,13 @@ def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
     noise = Noise(questions.seed, point.index, questions.draws)
     known: dict[str, tuple[QuadraticForm, Spectrum]] = {}
     for divergence in questions.divergences:
-        linear = linear_rows(divergence, point)
-        if linear is not None:
-            columns = linear_columns(linear, questions)
-            chunk.reasons[divergence.name] = {"trace": LINEAR, "eigenvalue": LINEAR}
+        law = linear_law(divergence, point)
+        if law is not None:
+            columns = linear_columns(law, questions)
+            chunk.reasons[divergence.name] = _missing(columns, questions)
+            _keep_directions(
+                divergence.name, law.direction[..., None], questions, chunk
+            )
         else:
             form = pull_back(divergence, point.family, point.phi, point.jacobian, noise)
             spectrum = decompose(form, questions.top)
@@ -149,7 +168,10 @@ def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
                     divergence, point.family, point.phi, point.error, noise
                 )
                 columns["derivative_error"] = relative_blur(blurred, spectrum)
-            _keep_directions(divergence.name, spectrum, questions, chunk)
+            _keep_directions(divergence.name, spectrum.directions, questions, chunk)
+            if questions.keep_directions:
+                leading = spectrum.eigenvalues[:, : questions.top]
+                chunk.eigenvalues[divergence.name] = _plain(leading)
         chunk.columns[divergence.name] = {n: _plain(v) for n, v in columns.items()}
         _note_infinite(divergence, point, chunk)
     if {"kl", "quantile"} <= set(known):
@@ -208,32 +230,40 @@ def complete_data_bound(point: Point) -> dict[str, Tensor]:
     return {"trace_bound": bound.trace.value, "eigenvalue_bound": bound.top.value}
 
 
-def linear_rows(divergence: Divergence, point: Point) -> Tensor | None:
-    """Return the rows [n, r, m] of the linear law of a discrete family, or None."""
+def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
+    """Return the linear law of a discrete family; None where the form is quadratic."""
     if divergence.tensor is Tensors.FISHER:
         return None
     root = point.family.linear_root(point.phi)
-    return None if root is None else Product(root, point.jacobian).dense()
+    if root is None:
+        return None
+    return LinearLaw(Product(root, point.jacobian).dense())
 
 
-def linear_columns(rows: Tensor, questions: Questions) -> dict[str, Tensor]:
+def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Tensor]:
     """Return the quantities of a linear law, each [n]."""
-    worst, lengths = linear_coefficients(rows)
-    columns = {"linear": worst, "radius": questions.tau / worst}
+    columns = {"linear": law.coefficient, "radius": questions.tau / law.coefficient}
     for label, attack in questions.attacks.items():
-        expected = expected_linear(attack, worst, lengths, rows.shape[2])
-        if expected is not None:
-            columns[label] = expected
+        expected = law.expected(attack)
+        value = torch.full_like(law.coefficient, torch.nan)
+        columns[label] = value if expected is None else expected.value
     return columns
 
 
+def _missing(columns: dict[str, Tensor], questions: Questions) -> dict[str, str]:
+    """Say what a linear law leaves open."""
+    reasons = {"trace": LINEAR, "eigenvalue": LINEAR}
+    for label in questions.attacks:
+        if bool(columns[label].isnan().all()):
+            reasons[label] = "two moments of δ do not give the mean of |aᵀδ|"
+    return reasons
+
+
 def _keep_directions(
-    name: str, spectrum: Spectrum, questions: Questions, chunk: Chunk
+    name: str, directions: Tensor, questions: Questions, chunk: Chunk
 ) -> None:
-    if not questions.keep_directions:
-        return
-    chunk.directions[name] = _plain(questions.frame.place(spectrum.directions))
-    chunk.eigenvalues[name] = _plain(spectrum.eigenvalues[:, : questions.top])
+    if questions.keep_directions:
+        chunk.directions[name] = _plain(questions.frame.place(directions))
 
 
 def _note_infinite(divergence: Divergence, point: Point, chunk: Chunk) -> None:

@@ -194,14 +194,18 @@ def standard_deviations(inputs: Inputs, name: str) -> NDArray[np.float64]:
     """Return each feature's standard deviation over the finite rows [*event].
 
     Chunks are merged by their means and squared deviations (Chan, Golub & LeVeque,
-    1983), so the data are read once and never held.
+    1983), so the data are read once and never held. They are centred at the first row,
+    so that a constant feature has a deviation of exactly zero.
     """
     count, mean, squares = 0, 0.0, 0.0
+    origin: NDArray[np.float64] | None = None
     for first in range(0, inputs.n, 4096):
         rows = slice(first, min(first + 4096, inputs.n))
         part = inputs.take(name, rows)[inputs.finite(rows)].astype(np.float64)
         if not len(part):
             continue
+        origin = part[0].copy() if origin is None else origin
+        part -= origin
         center = part.mean(axis=0)
         shift, total = center - mean, count + len(part)
         squares = (

@@ -20,6 +20,7 @@ from audit.measure import Chunk, measure
 from audit.preparation import Prepared, prepare
 from audit.records import data_record, divergence_infos, model_record, run_record
 from audit.reports.build import build_report
+from audit.reports.keys import check_config
 from audit.reports.measured import Measured
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
@@ -54,6 +55,7 @@ def scan(
         AuditError: one of its kinds.
     """
     started = time.time()
+    check_config(config)
     prepared = prepare(config, rows is not None)
     index, sampling = select_rows(config, prepared.model.inputs.n)
     found = Collection(prepared.model.event, rows)
@@ -75,7 +77,7 @@ def scan(
         found.worst(prepared),
         verified.summary(),
         found.skipped,
-        found.warnings(prepared),
+        found.warnings(prepared, verified),
         run_record(config, prepared, started),
     )
     return build_report(measured, config)

@@ -4,7 +4,8 @@ KL keeps density ratios near one, the quantile distance keeps samples near each 
 and the two can disagree completely: with mean Σ^{1/4} φ and covariance Σ the metric
 tensors are Σ^{-1/2} and Σ^{1/2}. For two forms with worst directions v and w:
 
-    angle      arccos |vᵀw|, in degrees (a direction has no sign)
+    angle      arccos |vᵀw|, in degrees (a direction has no sign), computed as
+               2 atan(‖v − w‖ / ‖v + w‖), which keeps its digits near zero
     attained   wᵀ G w / λ_max(G), the share of the first's worst case that the second's
                worst direction attains
 """
@@ -22,9 +23,11 @@ ISOTROPIC = 1e-6  # a relative gap below this leaves the worst direction open
 
 def angle(one: Spectrum, other: Spectrum) -> Tensor:
     """Return the angle between the worst directions [N]; NaN where one is open."""
-    cosine = (one.directions[:, :, 0] * other.directions[:, :, 0]).sum(dim=1).abs()
+    v, w = one.directions[:, :, 0], other.directions[:, :, 0]
+    w = torch.where((v * w).sum(dim=1, keepdim=True) < 0, -w, w)
     known = _has_worst(one) & _has_worst(other)
-    degrees = torch.rad2deg(torch.arccos(cosine.clamp_max(1.0)))
+    apart, along = ((v + sign * w).square().sum(dim=1).sqrt() for sign in (-1, 1))
+    degrees = torch.rad2deg(2 * torch.atan2(apart, along))
     return torch.where(known, degrees, torch.nan)
 
 

@@ -13,47 +13,85 @@ starts, which gives a lower bound.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from audit.attacks import Attack, DirectedAttack
+from audit.linalg.spectrum import Estimate
 
 _ENUMERATE = 8  # rows; 2^7 sign patterns
+_STARTS, _STEPS = 8, 20  # of the alternation
+_TINY = 1e-300
 
 
-def linear_coefficients(root: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (max over unit v of ‖A v‖₁, Σ_i ‖a_i‖), each [N], for A [N, m, d]."""
-    lengths = root.norm(dim=2).sum(dim=1)
-    rows = root.shape[1]
-    if rows <= _ENUMERATE:
-        signs = [(1.0, *rest) for rest in product((1.0, -1.0), repeat=rows - 1)]
-        combined = torch.tensor(signs).to(root) @ root  # [N, 2^(m-1), d]
-        return combined.norm(dim=2).amax(dim=1), lengths
-    return _alternate(root), lengths
+@dataclass(frozen=True)
+class LinearLaw:
+    """δ -> Σ_i |a_iᵀ δ| for N inputs, known by its rows a_i [N, m, d]."""
 
+    rows: Tensor
 
-def expected_linear(
-    attack: Attack, worst: Tensor, lengths: Tensor, d: int
-) -> Tensor | None:
-    """Return the attack's expected degradation [N]; None where its law is too general.
+    def __call__(self, delta: Tensor) -> Tensor:
+        """Return the law at δ [N, d, K]: [N, K]."""
+        costs: Tensor = (self.rows @ delta).abs().sum(dim=1)
+        return costs
 
-    For an isotropic law E|aᵀδ| = ‖a‖ E|u₁|, so random attacks cost Σ‖a_i‖ times the
-    mean size of one coordinate; a directed one costs the worst coefficient times E[ε].
-    """
-    size = attack.mean_size(d)
-    if size is None:
-        return None
-    return size * (worst if isinstance(attack, DirectedAttack) else lengths)
+    @property
+    def coefficient(self) -> Tensor:
+        """The slope along the worst direction [N], max over unit v of ‖A v‖₁."""
+        slope: Tensor = self._combined.norm(dim=1)
+        return slope
 
+    @property
+    def lengths(self) -> Tensor:
+        """Σ_i ‖a_i‖ [N]: what isotropic noise feels, and a bound on the slope."""
+        total: Tensor = self.rows.norm(dim=2).sum(dim=1)
+        return total
 
-def _alternate(root: Tensor, steps: int = 20) -> Tensor:
-    starts = root / root.norm(dim=2, keepdim=True).clamp_min(1e-300)
-    order = root.norm(dim=2).argsort(dim=1, descending=True)[:, :8]
-    v = starts.gather(1, order.unsqueeze(-1).expand(-1, -1, root.shape[2])).mT
-    for _ in range(steps):
-        v = root.mT @ torch.where(root @ v < 0, -1.0, 1.0).to(root)
-        v = v / v.norm(dim=1, keepdim=True).clamp_min(1e-300)
-    best: Tensor = (root @ v).abs().sum(dim=1).amax(dim=1)
-    return best
+    @property
+    def direction(self) -> Tensor:
+        """The worst direction [N, d], a unit vector; zero where nothing moves."""
+        unit: Tensor = self._combined / self.coefficient.clamp_min(_TINY).unsqueeze(1)
+        return unit
+
+    def expected(self, attack: Attack) -> Estimate | None:
+        """Return the attack's expected degradation [N]; None if its law is too general.
+
+        For an isotropic law E|aᵀδ| = ‖a‖ E|u₁|, so random attacks cost Σ‖a_i‖ times
+        the mean size of one coordinate; a directed one costs the worst coefficient
+        times E[ε].
+        """
+        size = attack.mean_size(self.rows.shape[2])
+        if size is None:
+            return None
+        if isinstance(attack, DirectedAttack):
+            return Estimate(size * self.coefficient)
+        return Estimate(size * self.lengths)
+
+    @cached_property
+    def _combined(self) -> Tensor:
+        """Return Aᵀ s [N, d] for the signs s that make it longest."""
+        candidates = self._all_signs() if self.rows.shape[1] <= _ENUMERATE else None
+        if candidates is None:
+            candidates = self._alternated_signs()
+        combined = candidates.to(self.rows) @ self.rows  # [N, S, d]
+        longest = combined.norm(dim=2).argmax(dim=1)
+        return combined[torch.arange(len(combined)), longest]
+
+    def _all_signs(self) -> Tensor:
+        """Return every pattern of signs [2^(m−1), m], the first one positive."""
+        rest = product((1.0, -1.0), repeat=self.rows.shape[1] - 1)
+        return torch.tensor([(1.0, *signs) for signs in rest])
+
+    def _alternated_signs(self) -> Tensor:
+        """Return signs [N, S, m] that are fixed points of s -> sign A Aᵀ s."""
+        order = self.rows.norm(dim=2).argsort(dim=1, descending=True)[:, :_STARTS]
+        index = order.unsqueeze(-1).expand(-1, -1, self.rows.shape[2])
+        v = self.rows.gather(1, index).mT  # [N, d, S]
+        for _ in range(_STEPS):
+            signs = torch.where(self.rows @ v < 0, -1.0, 1.0).to(self.rows)
+            v = self.rows.mT @ signs
+        return signs.mT

@@ -12,7 +12,7 @@ from scipy import stats
 
 from audit.attacks import FixedNorm, Gaussian, Moments, RandomDirection, UniformNorm
 from audit.families import build_family
-from audit.geometry.linear_law import expected_linear, linear_coefficients
+from audit.geometry.linear_law import LinearLaw
 
 sizes = st.integers(1, 6)
 
@@ -23,8 +23,8 @@ def by_signs(root):
 
 
 def coefficients(root):
-    worst, lengths = linear_coefficients(torch.from_numpy(root))
-    return worst.numpy(), lengths.numpy()
+    law = LinearLaw(torch.from_numpy(root))
+    return law.coefficient.numpy(), law.lengths.numpy()
 
 
 @given(n=st.integers(1, 3), rows=sizes, d=sizes, seed=st.integers(0, 999))
@@ -102,12 +102,12 @@ def test_the_distance_of_bernoulli_coordinates_adds_up_along_a_direction():
 
 
 ROOT = np.random.default_rng(2).normal(size=(1, 3, 4))
+LAW = LinearLaw(torch.from_numpy(ROOT))
 
 
 @pytest.mark.parametrize("attack", [Gaussian(0.2), RandomDirection(0.2)], ids=repr)
 def test_a_random_attack_costs_the_sampled_mean(attack):
-    worst, lengths = linear_coefficients(torch.from_numpy(ROOT))
-    expected = expected_linear(attack, worst, lengths, 4).item()
+    expected = LAW.expected(attack).value.item()
     draws = attack.draw(np.random.default_rng(3), 100_000, 4)
     samples = np.abs(draws @ ROOT[0].T).sum(axis=1)
     error = samples.std() / math.sqrt(len(samples))
@@ -115,14 +115,20 @@ def test_a_random_attack_costs_the_sampled_mean(attack):
 
 
 def test_a_directed_attack_costs_the_worst_coefficient_times_the_mean_norm():
-    worst, lengths = linear_coefficients(torch.from_numpy(ROOT))
     truth = by_signs(ROOT)[0]
-    fixed = expected_linear(FixedNorm(0.3), worst, lengths, 4).item()
-    uniform = expected_linear(UniformNorm(0.3), worst, lengths, 4).item()
+    fixed = LAW.expected(FixedNorm(0.3)).value.item()
+    uniform = LAW.expected(UniformNorm(0.3)).value.item()
     assert fixed == pytest.approx(0.3 * truth, rel=1e-12)
     assert uniform == pytest.approx(0.15 * truth, rel=1e-12)
 
 
 def test_two_moments_do_not_tell_a_linear_cost():
-    worst, lengths = linear_coefficients(torch.from_numpy(ROOT))
-    assert expected_linear(Moments(np.zeros(4), np.eye(4)), worst, lengths, 4) is None
+    assert LAW.expected(Moments(np.zeros(4), np.eye(4))) is None
+
+
+@pytest.mark.parametrize("rows", [3, 12])
+def test_the_worst_direction_is_a_unit_vector_that_costs_the_coefficient(rows):
+    law = LinearLaw(torch.randn(5, rows, 4, generator=torch.manual_seed(0)).double())
+    cost = law(law.direction.unsqueeze(-1)).squeeze(-1)
+    np.testing.assert_allclose(law.direction.norm(dim=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(cost, law.coefficient, rtol=1e-12)
