@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +154,8 @@ class Collection:
         for name, columns in self.columns.items():
             if "gap" in columns:
                 found += _isotropy(name, columns["gap"], columns["rank"])
+            if "eigenvalue_upper" in columns:
+                found += _unresolved(name, columns)
             if "derivative_error" in columns:
                 found += _blur(name, columns["derivative_error"])
         return found
@@ -193,6 +196,22 @@ def _isotropy(name: str, gap: Floats, rank: Floats) -> list[tuple[str, str]]:
             f"isotropic_{name}",
             f"{name}: on {where} no direction is worse than another (the two largest "
             "eigenvalues are equal); the worst direction shown is one of many",
+        )
+    ]
+
+
+def _unresolved(name: str, columns: Mapping[str, Floats]) -> list[tuple[str, str]]:
+    """Warn where draws cannot tell the worst direction from the second one."""
+    upper, lower = columns["eigenvalue_upper"], columns["eigenvalue_lower"]
+    rows = int((upper * columns["gap"] < upper - lower).sum())
+    if not rows:
+        return []
+    return [
+        (
+            f"unresolved_{name}",
+            f"{name}: on {rows} of {len(upper)} inputs the two largest eigenvalues are "
+            "closer than the sampling error, so the worst direction is uncertain; "
+            "raise --draws-per-input",
         )
     ]
 
