@@ -33,8 +33,8 @@ def operator_of(node: Node) -> Operator:
         raise refusal(node) or UnsupportedOperator(
             f"{node.label} is not implemented",
             "Expected an operator of the table in audit/models/onnx/ops",
-            "Register it (see audit/models/onnx/registry.py), cut the graph before it, "
-            "or use --method finite-difference",
+            "Register it (audit/models/onnx/registry.py says how), cut the graph "
+            "before it, or use --method finite-difference",
         )
     for name, values in entry.only.items():
         if (given := node.attributes.get(name, values[0])) not in values:

@@ -21,6 +21,7 @@ from audit.models.onnx.values import Value
 
 OWN = "robaudit"  # the domain of operators that only cleaning up writes
 SMALL = 4096  # elements of a constant that may take part in shape arithmetic
+HANDS_ON = ("Cast", "Identity")
 IGNORED = ("consumed_inputs",)  # a hint of opset 1 about memory
 
 
@@ -52,10 +53,10 @@ def guarded(nodes: Sequence[Node]) -> list[Node]:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
 
-    def is_picked(name: str) -> bool:
+    def is_picked(name: str, hops: int = 4) -> bool:
         return any(
             (node.op == "Where" and name in node.inputs[1:])
-            or (node.op in ("Cast", "Identity") and is_picked(node.outputs[0]))
+            or (node.op in HANDS_ON and hops and is_picked(node.outputs[0], hops - 1))
             for node in readers.get(name, ())
         )
 

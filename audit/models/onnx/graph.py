@@ -11,6 +11,7 @@ from torch import Tensor
 
 from audit.errors import InputError, ModelError
 from audit.models.onnx.build import Builder
+from audit.models.onnx.limits import one_call
 from audit.models.onnx.paths import PathOp, path_ops, reaches
 from audit.models.onnx.plan import Plan
 from audit.models.onnx.program import Program
@@ -60,6 +61,7 @@ class Graph:
         self.outputs = tuple(_info(info, policy) for info in program.outputs)
         self.input_names = tuple(info.name for info in self.inputs)
         self.output_names = tuple(info.name for info in self.outputs)
+        self._loops = any(any(node.bodies()) for node in program.nodes)
         self._plan  # noqa: B018  (build now: unsupported operators show at load)
 
     def __repr__(self) -> str:
@@ -91,7 +93,10 @@ class Graph:
             _fitted(value, info)
             for value, info in zip(inputs, self.inputs, strict=True)
         ]
-        return self._plan(*values)
+        if not self._loops:
+            return self._plan(*values)
+        with one_call():
+            return self._plan(*values)
 
     @property
     def tensor_names(self) -> tuple[str, ...]:

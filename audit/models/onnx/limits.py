@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import prod
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from audit.errors import ModelError
 
 MAX_ELEMENTS = 1 << 27  # 0.5 GiB of float32, in one tensor made by one operator
-MAX_TRIPS = 100_000  # of one Loop
+MAX_TRIPS = 100_000  # rounds of all loops in one call, or steps of one sequence
 MAX_FOLDED = 1 << 24  # elements kept when a constant is computed ahead
 MAX_EXPANSION = 100_000  # nodes after the expansion of functions
 
@@ -35,10 +37,31 @@ def check_broadcast(a: Sequence[int], b: Sequence[int], what: str) -> None:
 
 
 def check_trips(trips: int, what: str) -> None:
-    """Refuse a loop of more than `MAX_TRIPS` rounds."""
+    """Refuse a sequence of more than `MAX_TRIPS` steps."""
     if trips > MAX_TRIPS:
         raise ModelError(
             f"{what} would run {trips} times",
             f"Expected at most {MAX_TRIPS} rounds",
             "Do not use this file if you do not know it",
         )
+
+
+_rounds: ContextVar[list[int] | None] = ContextVar("rounds", default=None)
+
+
+@contextmanager
+def one_call() -> Iterator[None]:
+    """Count the rounds of all loops within one call of a graph together."""
+    token = _rounds.set([0])
+    try:
+        yield
+    finally:
+        _rounds.reset(token)
+
+
+def count_round(what: str) -> None:
+    """Refuse more than `MAX_TRIPS` rounds of loops, nested ones included."""
+    rounds = _rounds.get()
+    if rounds is not None:
+        rounds[0] += 1
+        check_trips(rounds[0], what)

@@ -6,6 +6,12 @@ attribute that the function does not name is refused when the graph is loaded. A
 parameter called `site` receives the `Site` of the call. Where versions differ, several
 functions carry the same name with different `since`; the newest one that is not newer
 than the graph's opset is used.
+
+    @operator("MyOp", domain="com.example", zero_inputs=(1,))
+    def my_op(x: Tensor, index: Tensor, *, alpha: float = 1.0) -> Tensor: ...
+
+A package adds operators by an entry point of the group `robaudit.onnx_operators` that
+names a module with such functions. A model file can add none.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, TypeVar
 
@@ -158,6 +165,8 @@ def _load_operators() -> None:
     package = import_module("audit.models.onnx.ops")
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
+    for point in entry_points(group="robaudit.onnx_operators"):
+        point.load()
 
 
 @cache

@@ -319,6 +319,39 @@ def test_a_huge_loop_is_stopped():
         graph(torch.zeros(0, 3))
 
 
+def test_nested_loops_share_one_budget():
+    def body(tag, nodes):
+        kinds = ((INT64, ()), (TensorProto.BOOL, ()), (FLOAT, ("n", 3)))
+        names = [f"{part}_{tag}" for part in ("i", "c", "h")]
+        inputs = [value(a, *kind) for a, kind in zip(names, kinds, strict=True)]
+        outputs = [value(f"cc_{tag}", TensorProto.BOOL, ()), value(f"hh_{tag}")]
+        keep = node("Identity", [f"c_{tag}"], [f"cc_{tag}"])
+        return helper.make_graph([keep, *nodes], tag, inputs, outputs)
+
+    inner = body("in", [node("Neg", ["h_in"], ["hh_in"])])
+    again = node("Loop", ["n", "", "h_out"], ["hh_out"], body=inner)
+    nodes = [node("Loop", ["n", "", "x"], ["y"], body=body("out", [again]))]
+    graph = load_graph(model(nodes, constants={"n": np.array(60_000)}))
+    with pytest.raises(ModelError, match="would run 100001 times"):
+        graph(torch.zeros(0, 3))
+
+
+def test_a_registered_operator_of_another_domain_is_used():
+    from audit.models.onnx.registry import _OPERATORS, operator
+
+    @operator("Cube", domain="com.example")
+    def cube(x, *, scale=1.0):
+        return scale * x**3
+
+    try:
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
+        nodes = [node("Cube", ["x"], ["y"], domain="com.example", scale=2.0)]
+        graph = load_graph(model(nodes, imports=imports))
+        assert torch.equal(graph(X)[0], 2 * X**3)
+    finally:
+        del _OPERATORS["com.example", "Cube"]
+
+
 def test_local_functions_nest_and_take_attributes():
     domain = "local"
     inner = helper.make_function(

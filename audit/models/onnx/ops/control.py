@@ -6,12 +6,13 @@ inputs, and `Body.captured` says where.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import MAX_TRIPS, check_trips
+from audit.models.onnx.limits import count_round
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Value, axis_of, integer
 
@@ -35,12 +36,12 @@ def loop(*values: Value, body: Body, site: Site) -> tuple[Value, ...]:
     limit, keep_going = values[0], values[1]
     state = list(values[2 : len(site.node.inputs)])
     captured = values[body.captured]
-    trips = MAX_TRIPS + 1 if limit is None else integer(limit)
+    trips = inf if limit is None else integer(limit)
     rounds: list[tuple[Value, ...]] = []
     running = keep_going is None or bool(integer(keep_going))
     count = 0
     while running and count < trips:
-        check_trips(count + 1, site.node.label)
+        count_round(site.node.label)
         results = body(torch.tensor(count), torch.tensor(True), *state, *captured)
         running = bool(integer(results[0]))
         state = list(results[1 : 1 + len(state)])
@@ -91,6 +92,7 @@ def scan(
     ]
     rounds = []
     for parts in zip(*slices, strict=True):
+        count_round(site.node.label)
         results = body(*state, *parts, *captured)
         state = list(results[:states])
         rounds.append(results[states:])

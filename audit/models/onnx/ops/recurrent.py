@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.limits import check_trips
 from audit.models.onnx.ops.cells import (
     Activation,
     Cell,
@@ -73,6 +74,7 @@ def recurrent(
     if layout:
         x = x.transpose(0, 1)
         initial = tuple(s if s is None else s.transpose(0, 1) for s in initial)
+    check_trips(x.shape[0], site.node.label)
     lengths = None if lengths is None else lengths.to(torch.int64)
     count = 2 if direction == "bidirectional" else 1
     each = len(activations) // count
