@@ -53,7 +53,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
             schema.Warned(code=code, message=message)
             for code, message in measured.warnings
         ],
-        run=measured.run,
+        run={key: _plain(value) for key, value in measured.run.items()},
     )
     return judge(
         report, config.thresholds, config.max_skipped, config.exit_zero, config.gate
@@ -100,7 +100,8 @@ def fingerprint(measured: Measured, config: ScanConfig) -> str:
 
 
 def _model(model: ModelRecord) -> schema.Model:
-    derivative = {"method": model.derivative, "forward_error": model.forward_error}
+    error = _plain(model.forward_error)
+    derivative = {"method": model.derivative, "forward_error": error}
     return schema.Model.model_validate({**asdict(model), "derivative": derivative})
 
 
@@ -191,6 +192,13 @@ def _number(value: float) -> float | None:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)
-    return dict(value) if isinstance(value, dict) else value
+    """Return a value as JSON has it: lists, no numpy, null for what is not finite."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

@@ -104,22 +104,13 @@ def compare(old: Report, new: Report, names: tuple[str, str]) -> Comparison:
     before, after = (
         _matrix(report, pairs, rows[k]) for k, report in enumerate((old, new))
     )
-    weights = _resamples(len(rows[0]))
-    changes = [
-        _change(new, pair, before[:, k], after[:, k], weights)
-        for k, pair in enumerate(pairs)
-    ]
     measure = (shared[0], "eigenvalue")
-    moved = []
-    if measure in pairs:
-        k = pairs.index(measure)
-        moved = _moved(new, rows[1], before[:, k], after[:, k])
     return Comparison(
         *names,
         n=len(rows[0]),
         notes=_notes(old, new),
-        changes=[change for change in changes if change is not None],
-        moved=moved,
+        changes=_changes(new, pairs, before, after),
+        moved=_moved(new, rows[1], pairs, measure, before, after),
         measure=".".join(measure),
     )
 
@@ -182,6 +173,17 @@ def _resamples(n: int) -> NDArray[np.uint16]:
     return weights
 
 
+def _changes(
+    report: Report, pairs: Sequence[tuple[str, str]], before: Floats, after: Floats
+) -> list[Change]:
+    weights = _resamples(len(before))
+    found = [
+        _change(report, pair, before[:, k], after[:, k], weights)
+        for k, pair in enumerate(pairs)
+    ]
+    return [change for change in found if change is not None]
+
+
 def _change(
     report: Report,
     pair: tuple[str, str],
@@ -212,9 +214,18 @@ def _change(
 
 
 def _moved(
-    report: Report, rows: list[int], before: Floats, after: Floats
+    report: Report,
+    rows: list[int],
+    pairs: Sequence[tuple[str, str]],
+    measure: tuple[str, str],
+    before: Floats,
+    after: Floats,
 ) -> list[Moved]:
     """Return the inputs whose value changed by the largest factor."""
+    if measure not in pairs:
+        return []
+    column = pairs.index(measure)
+    before, after = before[:, column], after[:, column]
     usable = np.flatnonzero((before > 0) & (after > 0) & (before != after))
     size = np.abs(np.log(after[usable] / before[usable]))
     order = usable[np.argsort(-size, kind="stable")][:MOVED]

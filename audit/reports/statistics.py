@@ -26,6 +26,8 @@ Interval = tuple[float, float]
 PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 BINS = 24
+SMALLEST_SPAN, LARGEST_SPAN = 1e-300, 1e300
+"""Below the one values count as equal, above the other bins would overflow."""
 _TAIL = 0.025
 _NORMAL = 1.959963984540054
 _SMALL_T = {1: 12.7062047362, 2: 4.3026527300, 3: 3.1824463053, 4: 2.7764451052}
@@ -58,14 +60,15 @@ def summarise(column: Floats) -> Statistics:
     if n == 0:
         nothing: dict[str, float | None] = dict.fromkeys(STATISTICS)
         return Statistics(0, nothing, dict.fromkeys(("mean", *PERCENTILES)), None)
-    std = float(values.std(ddof=1)) if n > 1 else None
-    mean = float(values.mean())
-    quantiles = np.quantile(values, list(PERCENTILES.values()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        std = _finite(values.std(ddof=1)) if n > 1 else None
+        mean = _finite(values.mean())
+        quantiles = np.quantile(values, list(PERCENTILES.values()))
     numbers = {
         "mean": mean,
         "std": std,
         "min": float(values[0]),
-        **dict(zip(PERCENTILES, map(float, quantiles), strict=True)),
+        **dict(zip(PERCENTILES, map(_finite, quantiles), strict=True)),
         "max": float(values[-1]),
     }
     intervals = {"mean": mean_interval(values, mean, std)} | {
@@ -74,13 +77,22 @@ def summarise(column: Floats) -> Statistics:
     return Statistics(n, numbers, intervals, histogram(values))
 
 
-def mean_interval(values: Floats, mean: float, std: float | None) -> Interval | None:
+def _finite(value: float) -> float | None:
+    """Return a number, None where the sum of huge ones overflowed."""
+    return float(value) if math.isfinite(value) else None
+
+
+def mean_interval(
+    values: Floats, mean: float | None, std: float | None
+) -> Interval | None:
     """Return the 95 % t interval of a mean; not below 0 when no value is."""
-    if std is None:
+    if mean is None or std is None:
         return None
     half = student_quantile(len(values) - 1) * std / math.sqrt(len(values))
-    low = mean - half
-    return (max(low, 0.0) if values[0] >= 0 else low, mean + half)
+    low, high = mean - half, mean + half
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return (max(low, 0.0) if values[0] >= 0 else low, high)
 
 
 def student_quantile(freedom: int) -> float:
@@ -128,7 +140,9 @@ def order_ranks(n: int, p: float) -> tuple[int, int] | None:
 def histogram(values: Floats) -> Histogram | None:
     """Return counts of ascending `values`, on a log scale when they span 20 times."""
     low, high = float(values[0]), float(values[-1])
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
+    if not high - low < LARGEST_SPAN:
+        return None
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), SMALLEST_SPAN):
         return Histogram("linear", low, high, [len(values)])
     log = low > 0 and high / low > 20
     spread = np.log(values) if log else values

@@ -70,6 +70,15 @@ def test_infinite_values_are_null_too():
     assert report.divergences["kl"].summary["trace"].n == 5
 
 
+def test_what_the_scan_adds_may_be_numpy_and_not_finite():
+    measured = measured_of(EIGENVALUES)
+    measured.run = {"seconds": np.float32(2), "rate": np.nan, "sizes": (np.int64(1),)}
+    measured.model = replace(measured.model, forward_error=np.inf)
+    data = json.loads(to_json(build_report(measured, CONFIG)))
+    assert data["run"] == {"seconds": 2.0, "rate": None, "sizes": [1]}
+    assert data["model"]["derivative"]["forward_error"] is None
+
+
 def test_units_follow_the_divergence(report):
     units = {
         name: {q: s.unit for q, s in divergence.summary.items()}

@@ -46,6 +46,18 @@ def test_a_histogram_counts_every_value(column):
     assert (found.low, found.high) == (column.min(), column.max())
 
 
+@settings(max_examples=100, deadline=None)
+@given(arrays(float, st.integers(1, 30), elements=st.floats()))
+def test_no_column_gives_anything_but_finite_numbers(column):
+    found = summarise(column)
+    numbers = [value for value in found.values.values() if value is not None]
+    for interval in found.intervals.values():
+        numbers += interval or ()
+    assert all(map(math.isfinite, numbers))
+    if found.histogram:
+        assert math.isfinite(found.histogram.low + 0 * found.histogram.high)
+
+
 def test_a_histogram_is_logarithmic_when_values_span_decades():
     assert summarise(np.array([1.0, 5.0])).histogram.scale == "linear"
     assert summarise(np.array([1.0, 50.0])).histogram.scale == "log"

@@ -16,7 +16,7 @@ from audit.reports.html.svg import (
     Drawing,
     axis,
 )
-from audit.reports.report import Check, Report, Summary
+from audit.reports.report import Bins, Check, Report, Summary
 from audit.reports.text import count, number
 
 MOST_DOTS = 2000
@@ -37,10 +37,28 @@ def histogram(
         f"{count(summary.n, 'input')}: half of them below {number(summary.p50)}, 95 % "
         f"below {number(summary.p95)}, at most {number(summary.max)} {summary.unit}",
     )
-    limits = [check for check in checks if check.key.startswith(f"{name}.{quantity}.")]
     log = bins.scale == "log"
-    shown = [check.limit for check in limits if not log or check.limit > 0]
-    x = axis([bins.low, bins.high, *shown], *ACROSS, log=log)
+    limits = [
+        check
+        for check in checks
+        if check.key.startswith(f"{name}.{quantity}.") and (check.limit > 0 or not log)
+    ]
+    values = [bins.low, bins.high, *(check.limit for check in limits)]
+    x = axis(values, *ACROSS, log=log)
+    _bars(drawing, x, bins, log)
+    for mark, value in (("median", summary.p50), ("p95", summary.p95)):
+        if value is not None:
+            drawing.rule(x(value), mark, "mark")
+    for check in limits:
+        kind = "limit broken" if check.holds is False else "limit"
+        text = f"limit {check.op} {number(check.limit)}"
+        drawing.rule(x(check.limit), text, kind, drop=13)
+    unit = f" ({summary.unit})" if summary.unit else ""
+    drawing.across(x, f"{quantity}{unit}")
+    return drawing
+
+
+def _bars(drawing: Drawing, x: Axis, bins: Bins, log: bool) -> None:
     y = Axis(0, max(bins.counts), *UPRIGHT)
     drawing.upright(y, "inputs")
     edges = _edges(bins.low, bins.high, len(bins.counts), log)
@@ -54,15 +72,6 @@ def histogram(
                 height=y(0) - y(height),
                 class_="bar",
             )
-    for mark, value in (("median", summary.p50), ("p95", summary.p95)):
-        if value is not None:
-            drawing.rule(x(value), mark, "mark")
-    for check, limit in zip(limits, shown, strict=False):
-        kind = "limit broken" if check.holds is False else "limit"
-        drawing.rule(x(limit), f"limit {check.op} {number(limit)}", kind, drop=13)
-    unit = f" ({summary.unit})" if summary.unit else ""
-    drawing.across(x, f"{quantity}{unit}")
-    return drawing
 
 
 def _edges(low: float, high: float, bins: int, log: bool) -> list[float]:
