@@ -12,10 +12,10 @@ from audit.registry import unknown
 from audit.reports.quantities import (
     ATTACK_QUANTITIES,
     QUANTITIES,
+    STATISTICS,
     Quantity,
     describe,
 )
-from audit.reports.statistics import STATISTICS
 from audit.reports.table import Style, print_all
 
 DIVERGENCES: dict[str, tuple[str, str]] = {

@@ -10,8 +10,13 @@ from collections.abc import Collection, Iterable
 from audit.config import ScanConfig, Threshold
 from audit.errors import ConfigError
 from audit.registry import unknown
-from audit.reports.quantities import ATTACK_KINDS, QUANTITIES, base_name, describe
-from audit.reports.statistics import STATISTICS
+from audit.reports.quantities import (
+    ATTACK_KINDS,
+    QUANTITIES,
+    STATISTICS,
+    base_name,
+    describe,
+)
 
 DEFAULT_DIVERGENCES = ("kl", "quantile")
 _SYNONYMS = {

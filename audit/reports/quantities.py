@@ -23,6 +23,9 @@ class Quantity:
     reading: str
 
 
+PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
+STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
+"""What a summary says of each quantity, and the last part of a gate's key."""
 PER_DELTA = "{unit}/δ²"
 
 QUANTITIES: tuple[Quantity, ...] = (

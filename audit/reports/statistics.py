@@ -20,11 +20,11 @@ import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 
+from audit.reports.quantities import PERCENTILES, STATISTICS
+
 Floats = NDArray[float64]
 Interval = tuple[float, float]
 
-PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
-STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 BINS = 24
 SMALLEST_SPAN, LARGEST_SPAN = 1e-300, 1e300
 """Below the one values count as equal, above the other bins would overflow."""

@@ -3,6 +3,7 @@
 import os
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -41,6 +42,15 @@ def test_a_failure_at_any_point_leaves_the_old_file(chunks, stop):
         assert os.listdir(folder) == ["r.bin"]
         with open(path) as file:
             assert file.read() == "old"
+
+
+def test_writers_of_one_file_never_mix(tmp_path):
+    path = tmp_path / "r.json"
+    contents = [letter * 200_000 for letter in "abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda text: write_text(path, text), contents * 5):
+            assert path.read_text() in contents
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path):

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.statistics import (
-    PERCENTILES,
-    STATISTICS,
     order_ranks,
     student_quantile,
     summarise,
