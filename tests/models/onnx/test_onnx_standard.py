@@ -21,6 +21,10 @@ from audit.errors import ModelError, UnsupportedOperator
 HALF = "half precision: our sums round once, the suite's at every step (1 ulp)"
 RANDOM = "refused: it draws random numbers"
 TRAINING = "refused: training mode or a training step"
+RESIZED = (
+    "the case divides by scale * size - 1, the text of the standard, onnxruntime and "
+    "torch by the resized length - 1; they differ where that product is no integer"
+)
 PREVIEW = "ai.onnx.preview is not part of the standard yet"
 
 LEFT_FORWARD = {
@@ -35,6 +39,7 @@ LEFT_FORWARD = {
     "test_gradient_of_*": TRAINING,
     "test_flexattention*": PREVIEW,
     "test_image_decoder*": "refused: it decodes files",
+    "test_resize_downsample_scales_*_align_corners": RESIZED,
     "test_top_k_uint64": "torch cannot gather uint64",
 }
 
@@ -50,6 +55,7 @@ LEFT_GRADIENT = {
     "test_range_bfloat16_*_expanded": "the shift changes the length of the range",
     "test_unique_*": "ties: the shift changes the number of distinct values",
     "test_mod_float_edge_cases_*": "infinite operands",
+    "test_resize_downsample_scales_*_align_corners": RESIZED,
     "test_operator_pow": "negative base: the output is NaN",
     "test_operator_sqrt": "negative argument: the output is NaN",
     "test_basic_deform_conv_with_padding": "its points lie on whole pixels: kinks",
@@ -132,7 +138,7 @@ def test_forward(every_case, request):
         and onnx_cases.is_float(case.inputs)
         and onnx_cases.is_float(case.outputs)
     ]
-    assert sum(floats) >= 1437
+    assert sum(floats) >= 1435
 
 
 def test_gradient(request):

@@ -47,7 +47,7 @@ class Axis:
         wide = scale * size  # the output size before it was rounded
         start, end = self.roi
         if how == "align_corners":
-            return x * 0 if wide == 1 else x * ((size - 1) / (wide - 1))
+            return x * 0 if self.out == 1 else x * ((size - 1) / (self.out - 1))
         if how == "asymmetric":
             return np.asarray(x / scale)
         if how == "tf_half_pixel_for_nn":
