@@ -498,7 +498,7 @@ def test_same_numbers_as_onnxruntime(name):
         drawn = DRAWS[name](rng)
         proto, fed = build(drawn, dynamic=rng.random() < 0.5)
         expected = judged(proto, fed)
-        if expected is None or not all(e.size for e in expected):
+        if expected is None:
             continue
         judged_calls += 1
         try:
