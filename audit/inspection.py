@@ -17,7 +17,7 @@ from audit.models.head import resolve_head
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel, open_unchecked, pass_gates
 from audit.models.roles import resolve_roles
-from audit.preparation import probe_parameters, settings_of
+from audit.preparation import settings_of
 from audit.records import file_record
 from audit.reports.measured import FileRecord
 
@@ -117,7 +117,7 @@ def _names(network: Network) -> list[str]:
 
 
 def _outside(model: OpenModel) -> list[str]:
-    phi = probe_parameters(model)
+    phi = model.density.parameter_map(*model.rows(model.probe_index()))
     broken = model.density.family.violations(phi)
     return [f"on the rows tried, {why}" for why, rows in broken.items() if rows.any()]
 

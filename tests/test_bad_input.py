@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 
-TEXT = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) { mean = Tanh(x) std = Exp(x) }"
+TEXT = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) "
+TEXT += "{ mean = Tanh(x) std = Exp(x) }"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ down are widened, so that the whole graph runs in one precision.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -76,7 +77,8 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         digest,
         own,
         device,
-        lambda: _network(path, device, torch.float64),
+        lambda: _network(path, device, None),
+        cache(lambda: _network(path, device, torch.float64)),
         read_metadata(text, path),
     )
 

@@ -81,7 +81,8 @@ class Network:
         dtype: the floating type the file computes in.
         device: where it computes.
         metadata: the contract found in the file, {} if none.
-        double: opens the same network in float64, from the file.
+        again: loads the file once more, as it is.
+        double: loads it once more, in float64.
         reference: the same file run by onnxruntime; None for other formats.
         census: (condition, outputs) -> what lies between them.
         locate: (inputs, condition) -> the first operator whose derivative with respect
@@ -96,6 +97,7 @@ class Network:
     weights_sha256: str
     dtype: torch.dtype
     device: torch.device
+    again: Callable[[], Network]
     double: Callable[[], Network]
     metadata: Mapping[str, object] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)

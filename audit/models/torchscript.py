@@ -8,6 +8,7 @@ before, and forward tangents turn to silent zeros after a backward pass (pytorch
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -68,7 +69,8 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         digest,
         own,
         device,
-        lambda: _network(path, device, torch.float64),
+        lambda: _network(path, device, None),
+        cache(lambda: _network(path, device, torch.float64)),
         read_metadata(text, path),
     )
 

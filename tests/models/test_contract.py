@@ -29,6 +29,7 @@ def network(inputs=("x",), metadata=None):
         torch.float32,
         torch.device("cpu"),
         lambda: None,
+        lambda: None,
         metadata or {},
     )
 
@@ -84,8 +85,8 @@ def test_two_candidates_for_the_condition_are_listed():
         resolve_roles(settings(), network(("x", "input")), ())
     assert str(error.value) == (
         "The model has 2 inputs: x, input. One of them is the condition, the input "
-        "that is perturbed. Say which with --condition NAME, and the others with --held "
-        "NAME=VALUE."
+        "that is perturbed. Say which with --condition NAME, and the others with "
+        "--held NAME=VALUE."
     )
 
 

@@ -7,6 +7,7 @@ with torch itself (in another folder), then shown not to run through `open_model
 import json
 import pickle
 import zipfile
+from contextlib import suppress
 
 import pytest
 import torch
@@ -128,7 +129,10 @@ def test_names_differ_by_case_alone_to_us_but_not_to_torch(tmp_path):
 def test_two_members_of_one_name_are_refused(tmp_path):
     path = script_file(tmp_path, Head())
     code = next(n for n in zipfile.ZipFile(path).namelist() if n.endswith(".py"))
-    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
+    with (
+        zipfile.ZipFile(path, "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate"),
+    ):
         archive.writestr(code, b"")
     with pytest.raises(ModelError, match="two members of the same name"):
         opened(path, data_file(tmp_path), **NORMAL)
@@ -182,7 +186,7 @@ def test_a_saved_object_in_the_sample_inputs_is_not_read(tmp_path, archive):
     content = part.read_bytes()
     edit(archive, lambda name, old: content if "sample_inputs" in name else old)
     refused(archive, data_file(tmp_path), mark, "a pickle in data/sample_inputs/")
-    with pytest.raises(Exception, match=".*"):
+    with suppress(Exception):
         torch.export.load(archive)
     assert mark.exists()  # the route is real
 
@@ -195,7 +199,7 @@ def test_a_shape_expression_is_not_evaluated(tmp_path, archive):
 
     program(archive, change)
     refused(archive, data_file(tmp_path), mark, "expr_str 'open(")
-    with pytest.raises(Exception, match=".*"):
+    with suppress(Exception):
         torch.export.load(archive)
     assert mark.exists()  # the route is real
 

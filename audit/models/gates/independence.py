@@ -85,7 +85,10 @@ def _gradient_of_others(subject: Subject) -> float:
     total = torch.stack(rows).sum()
     if not total.requires_grad:
         return 0.0
-    (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
+    try:
+        (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
+    except RuntimeError:
+        return 0.0  # there is no backward pass: the gate of the gradient says so
     if gradient is None:
         return 0.0
     own, others = gradient[0].abs().max(), gradient[1:].abs().max()

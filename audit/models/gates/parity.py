@@ -26,12 +26,12 @@ def forward_parity(subject: Subject, reopened: Network | None) -> float | None:
     Raises:
         ModelError: the difference is above the tolerance, or onnxruntime fails.
     """
-    _twice(subject)
     network = subject.network
     if network.reference is not None:
         batches = legal_batches(network, subject.condition, subject.values)
         return max(_parity(subject, network.reference, values) for values in batches)
-    return None if reopened is None else _afresh(subject, reopened)
+    error = None if reopened is None else _afresh(subject, reopened)
+    return _afresh(subject, network.again()) if error is None else error
 
 
 def _parity(subject: Subject, reference: Call, values: Values) -> float:
@@ -59,8 +59,12 @@ def _locate(subject: Subject, values: Values) -> str:
     return f", first at {found}" if found else ""
 
 
-def _twice(subject: Subject) -> None:
-    """Raise if a second call with the same inputs gives other outputs."""
+def refuse_whims(subject: Subject) -> None:
+    """Call the file again with the same inputs.
+
+    Raises:
+        ModelError: other outputs come out.
+    """
     with torch.no_grad():
         again = subject.call(subject.values)
     worst, error = worst_error(again, subject.outputs)
@@ -91,7 +95,7 @@ def _afresh(subject: Subject, reopened: Network) -> float | None:
     if not error <= 10 * subject.tolerance:
         raise ModelError(
             f"The output '{worst}' differs by {error:.1e} of its size when the file "
-            "is loaded again and run in float64",
+            f"is loaded again and run in {str(reopened.dtype).removeprefix('torch.')}",
             "Expected a function of its inputs that does not depend on earlier calls "
             "or on rounding",
             "Export the model in evaluation mode (model.eval()), without state that "

@@ -11,7 +11,7 @@ from audit.errors import AuditError
 from audit.models.gates.derivative import derivative_parity, tried_rows
 from audit.models.gates.gradient import census_of, census_warnings, jacobian_of
 from audit.models.gates.independence import row_independence
-from audit.models.gates.parity import forward_parity
+from audit.models.gates.parity import forward_parity, refuse_whims
 from audit.models.gates.subject import Findings, Subject
 from audit.models.network import Network
 
@@ -27,6 +27,7 @@ def examine(subject: Subject, by_gradient: bool) -> Findings:
     Raises:
         ModelError: a gate is closed; the message says which, and where.
     """
+    refuse_whims(subject)
     interaction = row_independence(subject)
     reopened = _reopened(subject.network)
     found = Findings(

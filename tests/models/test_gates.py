@@ -1,0 +1,387 @@
+"""The four gates: what each refuses, in its own words, and what all record."""
+
+import time
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from scans import DATA, FORMATS, SAMPLES, sample, scan
+from torch import nn
+
+from audit.errors import ModelError, NotDifferentiable
+from audit.models.onnx import registry
+from models.saved import (
+    data_file,
+    jacobian,
+    onnx_file,
+    opened,
+    pt2_file,
+    script_file,
+    trace_file,
+)
+from models.test_planted import wrong
+
+NORMAL = {"family": "normal"}
+TEXT = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) "
+
+
+def refused(kind, path, data, *words, **options):
+    with pytest.raises(kind) as error:
+        opened(path, data, **({"family": "normal"} | options))
+    for each in words:
+        assert each in str(error.value), str(error.value)
+    return error.value
+
+
+@pytest.mark.parametrize("name", sorted(DATA))
+def test_every_sample_model_passes_and_is_far_from_the_limits(name):
+    for suffix in FORMATS:
+        model = opened(SAMPLES / f"{name}{suffix}", str(SAMPLES / f"{DATA[name]}.npz"))
+        found = model.gates
+        assert found.forward_error < 1e-5
+        assert found.row_interaction < 1e-5
+        assert found.warnings == ()
+        if (name, suffix) == ("sunspots_quantiles", ".pt"):  # cannot run in float64
+            assert found.derivative_error < 5e-3
+        else:
+            assert found.derivative_error_float64 < 1e-7
+        if suffix == ".onnx":
+            assert found.derivative_error < 3e-2 or found.derivative_floor > 1e-2
+
+
+def test_gates_are_cheap():
+    sample_of = {"data": str(SAMPLES / "digits_cnn.npz")}
+    opened(SAMPLES / "digits_cnn.onnx", **sample_of)
+    for suffix in FORMATS:
+        start = time.process_time()
+        opened(SAMPLES / f"digits_cnn{suffix}", **sample_of)
+        assert time.process_time() - start < 0.5
+
+
+def test_the_report_records_every_gate():
+    model = scan(sample("heteroscedastic")).model
+    assert set(model.gates) == {
+        "forward_error",
+        "derivative_error",
+        "derivative_floor",
+        "derivative_error_float64",
+        "row_interaction",
+    }
+    assert model.derivative.method == "batched reverse mode"
+
+
+# (a) parity
+
+
+def test_a_wrong_operator_is_named(tmp_path, monkeypatch):
+    text = TEXT + "{ a = Tanh(x)  b = Softplus(a)  mean = Add(b, x)  std = Exp(b) }"
+    path, data = onnx_file(tmp_path, text), data_file(tmp_path)
+    opened(path, data)
+    for entry in registry._OPERATORS[("", "Softplus")]:
+        monkeypatch.setitem(entry.__dict__, "run", lambda x: torch.relu(x))
+    error = refused(ModelError, path, data, "differs from onnxruntime's by")
+    assert "first at Softplus (node" in str(error)
+    assert "--method finite-difference needs onnxruntime alone" in str(error)
+
+
+def test_random_files_are_refused(tmp_path):
+    path = trace_file(
+        tmp_path,
+        lambda x: {"mean": x + torch.randn_like(x), "std": x.exp()},
+        torch.ones(4, 3),
+    )
+    refused(ModelError, path, data_file(tmp_path), "'mean' changes by", "model.eval()")
+
+
+def test_dropout_left_on_is_refused(tmp_path):
+    class Net(nn.Module):
+        def forward(self, x):
+            return {"mean": torch.dropout(x, 0.5, True), "std": x.exp()}
+
+    path = pt2_file(tmp_path, Net(), torch.ones(4, 3))
+    refused(ModelError, path, data_file(tmp_path), "no random numbers")
+
+
+class Remembers(nn.Module):
+    """Keeps the first rows it sees and adds their mean to all later ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forward(self, x):
+        if float(self.seen.abs().sum()) == 0.0:
+            self.seen.copy_(x[0])
+        return {"mean": x + self.seen, "std": x.exp()}
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        return {"mean": x * self.calls, "std": x.exp()}
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(Counts(), ("is called again",)), (Remembers(), ("is loaded again",))],
+)
+def test_files_with_a_memory_are_refused(tmp_path, module, words):
+    path = script_file(tmp_path, module)
+    refused(ModelError, path, data_file(tmp_path), "model.eval()", *words)
+
+
+def test_random_operators_of_onnx_are_refused(tmp_path):
+    text = TEXT + "{ r = RandomNormalLike(x)  mean = Add(r, x)  std = Exp(x) }"
+    path = onnx_file(tmp_path, text)
+    refused(ModelError, path, data_file(tmp_path), "RandomNormalLike", "random numbers")
+
+
+# (b) the derivative
+
+
+def bisected(x):
+    """Solve t + t³ = x by bisection: right values, no gradient."""
+    low, high = torch.full_like(x, -9), torch.full_like(x, 9)
+    for _ in range(25):
+        middle = (low + high) / 2
+        above = middle + middle**3 > x
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return {"loc": (low + high) / 2, "scale": torch.ones_like(x)}
+
+
+class Bisected(nn.Module):
+    def forward(self, x):
+        return bisected(x)
+
+
+def sampler(tmp_path, suffix):
+    x = torch.ones(4, 3)
+    if suffix == ".pt":
+        return trace_file(tmp_path, bisected, x)
+    if suffix == ".pt2":
+        return pt2_file(tmp_path, Bisected(), x)
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(
+        Bisected(),
+        (x,),
+        str(path),
+        dynamo=False,
+        opset_version=17,
+        input_names=["x"],
+        output_names=["loc", "scale"],
+        dynamic_axes={"x": {0: "n"}},
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_bisection_sampler_has_no_gradient_and_does_have_differences(
+    tmp_path, suffix
+):
+    path, data = sampler(tmp_path, suffix), data_file(tmp_path)
+    error = refused(NotDifferentiable, path, data, "--method finite-difference")
+    assert "No gradient connects" in str(error)
+    if suffix == ".onnx":
+        assert "it stops at Greater (node" in str(error)
+    model = opened(path, data, "finite-difference", family="normal")
+    phi, found = jacobian(model)
+    slope = torch.diag_embed(1 / (1 + 3 * phi[:, :3] ** 2))
+    torch.testing.assert_close(found[:, :3], slope, rtol=2e-3, atol=2e-3)
+
+
+def test_a_gradient_of_zero_where_the_function_moves_is_refused(tmp_path):
+    def hidden(x):  # a gradient arrives, and is zero
+        return {"loc": (x - x.detach()) * 0 + torch.exp(x.detach()), "scale": x * 0 + 1}
+
+    path = trace_file(tmp_path, hidden, torch.ones(4, 3))
+    error = refused(
+        NotDifferentiable, path, data_file(tmp_path), "The gradient is zero"
+    )
+    assert "the outputs move" in str(error)
+
+
+def test_a_wrong_derivative_is_refused_without_float64_too(tmp_path, monkeypatch):
+    text = TEXT + "{ a = Tanh(x)  b = Softplus(a)  mean = Add(b, x)  std = Exp(b) }"
+    path, data = onnx_file(tmp_path, text), data_file(tmp_path)
+    for entry in registry._OPERATORS[("", "Softplus")]:
+        run = entry.run
+        monkeypatch.setitem(entry.__dict__, "run", lambda x, run=run: wrong(run(x)))
+    refused(ModelError, path, data, "The derivative differs", "first at Softplus (node")
+    monkeypatch.setattr("audit.models.gates.referee._reopened", lambda network: None)
+    error = refused(ModelError, path, data, "first at Softplus (node")
+    assert "through onnxruntime" in str(error)
+
+
+def test_kinks_are_no_error(tmp_path):
+    text = TEXT + "{ a = Relu(x)  mean = Abs(x)  std = Exp(a) }"
+    assert (
+        opened(onnx_file(tmp_path, text), data_file(tmp_path, n=32)).gates.warnings
+        == ()
+    )
+
+
+# (c) rows
+
+
+class Norm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        h = self.norm(x)
+        return {"mean": h, "std": h.exp()}
+
+
+class Mixing(nn.Module):
+    """Attention over the batch."""
+
+    def forward(self, x):
+        h = torch.softmax(x @ x.T, dim=1) @ x
+        return {"mean": h, "std": h.exp()}
+
+
+@pytest.mark.parametrize("module", [Norm().train(), Mixing()])
+def test_rows_that_interact_are_refused(tmp_path, module):
+    path = trace_file(tmp_path, module, torch.randn(4, 3))
+    error = refused(ModelError, path, data_file(tmp_path), "rows of a batch interact")
+    assert "Export the model in evaluation mode" in str(error)
+    assert "save the data with an axis of one" in str(error)
+
+
+def test_rows_that_interact_a_little_show_in_the_gradient(tmp_path):
+    def faint(x):  # the values agree to the tolerance, the gradients do not
+        other = torch.sin(1e6 * x.roll(1, 0)) * 2e-6
+        return {"mean": x + other, "std": x.exp()}
+
+    path = trace_file(tmp_path, faint, torch.randn(4, 3))
+    refused(ModelError, path, data_file(tmp_path), "another row moves (its gradient)")
+
+
+def test_rows_that_interact_by_design_are_audited_one_at_a_time(tmp_path):
+    text = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) "
+    text += (
+        "{ t = Transpose<perm = [1, 0]>(x)  s = MatMul(x, t)  w = Softmax<axis = 1>(s) "
+    )
+    text += " m = MatMul(w, x)  mean = Sin(m)  std = Exp(m) }"
+    path, data = onnx_file(tmp_path, text), data_file(tmp_path)
+    refused(ModelError, path, data, "interact", "x[:, None]")
+    x = np.load(data)["x"]
+    said = {
+        "family": "normal",
+        "parameters": {"loc": "mean[:, 0]", "scale": "std[:, 0]"},
+    }
+    alone = opened(path, data_file(tmp_path, x=x[:, None]), **said)
+    phi, found = jacobian(alone)
+    np.testing.assert_allclose(phi[:, :3], np.sin(x), rtol=1e-5, atol=1e-6)
+    slope = torch.diag_embed(torch.cos(torch.from_numpy(x).double()))
+    torch.testing.assert_close(found[:, :3], slope, rtol=1e-4, atol=1e-5)
+
+
+def test_time_major_sequences_are_inputs_of_their_own(tmp_path):
+    text = "g (float[t,2] x) => (float[1,2] mean, float[1,2] std) "
+    text += "{ mean = ReduceMean<axes = [0]>(x)  std = Exp(mean) }"
+    path = onnx_file(tmp_path, text)
+    data = data_file(tmp_path, x=np.ones((6, 5, 2), np.float32))
+    said = {
+        "family": "normal",
+        "parameters": {"loc": "mean[:, 0]", "scale": "std[:, 0]"},
+    }
+    _, found = jacobian(opened(path, data, **said))
+    assert found.shape == (6, 4, 10)
+    torch.testing.assert_close(found[:, 0, ::2], torch.full((6, 5), 0.2).double())
+
+
+# (d) the gradient and what stops it
+
+
+@pytest.mark.parametrize(
+    ("body", "op"),
+    [
+        ("r = Round(x)  mean = Add(r, r)  std = Exp(r)", "Round"),
+        ("i = Cast<to: int = 7>(x)  mean = Cast<to: int = 1>(i)  std = Exp(mean)", "Cast"),
+        ("mean = Sign(x)  std = Exp(mean)", "Sign"),
+        ("a = ArgMax<axis: int = 1>(x)  f = Cast<to: int = 1>(a)  mean = Add(f, z)"
+         "  std = Exp(mean)", "ArgMax"),
+    ],
+)  # fmt: skip
+def test_a_path_that_is_rounded_is_refused_and_the_operator_named(tmp_path, body, op):
+    path = onnx_file(tmp_path, f"{TEXT} {{ {body} }}", z=np.zeros((1, 3), np.float32))
+    error = refused(
+        NotDifferentiable, path, data_file(tmp_path), "No gradient connects"
+    )
+    assert f"it stops at {op} (node" in str(error)
+
+
+def test_rounding_beside_a_differentiable_path_is_a_warning(tmp_path):
+    text = TEXT + "{ r = Round(x)  mean = Add(x, r)  std = Exp(x) }"
+    found = opened(onnx_file(tmp_path, text), data_file(tmp_path)).gates
+    assert [code for code, _ in found.warnings] == ["zero_derivative"]
+    assert "Round (node" in found.warnings[0][1]
+    assert "Round" in found.record()["zero_derivative_operators"]
+
+
+def test_masks_and_shapes_are_no_warning(tmp_path):
+    text = TEXT + "{ s = Shape(x)  z = ConstantOfShape(s)  m = Greater(x, z) "
+    text += " mean = Where(m, x, z)  std = Exp(x) }"
+    found = opened(onnx_file(tmp_path, text), data_file(tmp_path)).gates
+    assert found.warnings == ()
+    assert [stop.partition(" ")[0] for stop in found.stops] == ["Greater"]
+
+
+def attention(x):
+    """The last key is masked for all, and one row has every key masked."""
+    mask = torch.ones(3, 3, dtype=torch.bool).tril(-1)
+    scores = x[:, :, None] * x[:, None, :] + torch.where(mask, 0.0, float("-inf"))
+    weights = torch.softmax(scores, dim=-1)
+    safe = torch.where(mask.any(-1)[:, None], weights, 0.0)
+    return {"mean": (safe @ x[:, :, None])[..., 0], "std": x.exp()}
+
+
+def test_a_gradient_of_nan_is_refused(tmp_path):
+    path = trace_file(tmp_path, attention, torch.ones(4, 3))
+    error = refused(ModelError, path, data_file(tmp_path), "The gradient is NaN")
+    assert "although the outputs are finite" in str(error)
+    assert "A fully masked attention row" in str(error)
+
+
+def test_a_fused_transformer_layer_has_no_backward_pass(tmp_path):
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, dropout=0.0)
+    body = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval()
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = body
+
+        def forward(self, x):
+            h = self.body(x).mean(1)
+            return {"mean": h, "std": h.exp()}
+
+    for parameter in body.parameters():
+        parameter.requires_grad_(False)
+    path = trace_file(tmp_path, Net().eval(), torch.ones(4, 5, 4))
+    data = data_file(tmp_path, x=np.ones((9, 5, 4), np.float32))
+    refused(NotDifferentiable, path, data, "set_fastpath_enabled(False)")
+
+
+def test_parameters_are_audited_without_a_gradient(tmp_path):
+    text = TEXT + "{ r = Round(x)  mean = Add(r, r)  std = Exp(r) }"
+    path = onnx_file(tmp_path, text)
+    model = opened(path, data_file(tmp_path), space="parameters", **NORMAL)
+    assert model.gates.forward_error < 1e-6
+    assert model.gates.derivative_error is None
+
+
+def test_the_census_is_that_of_the_outputs_in_use(tmp_path):
+    text = TEXT.replace(") {", ", float[n,3] hard) {").rstrip() + "{ hard = Round(x) "
+    text = text.replace("float[n,3] std)", "float[n,3] std, float[n,3] hard)")
+    path = onnx_file(tmp_path, text + " mean = Tanh(x)  std = Exp(x) }")
+    assert opened(path, data_file(tmp_path)).gates.stops == ()
+    assert onnx.load(path).graph.output[2].name == "hard"
