@@ -13,8 +13,6 @@ from audit.cli.scanning import Format, Outputs, Verbose
 
 ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
-
-
 GATE = ["max", "min", "baseline", "max_increase", "max_decrease", "gate"]
 
 

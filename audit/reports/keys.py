@@ -96,7 +96,8 @@ def check_keys(
 def _check_key(key: str, divergences: Collection[str], labels: Collection[str]) -> None:
     divergence, quantity, _ = split_key(key)
     if divergence not in divergences:
-        _refuse(key, "divergences", divergence, divergences)
+        instead = f"Measure it too, -d {divergence}"
+        _refuse(key, "divergences measured", divergence, divergences, instead=instead)
     base = base_name(quantity)
     absent = base in ATTACK_KINDS and base not in labels
     if absent or describe(quantity, labels) is None:
@@ -105,8 +106,15 @@ def _check_key(key: str, divergences: Collection[str], labels: Collection[str]) 
 
 
 def _refuse(
-    key: str, kind: str, near: str, names: Collection[str], shown: str | None = None
+    key: str,
+    kind: str,
+    near: str,
+    names: Collection[str],
+    shown: str = "",
+    instead: str = "",
 ) -> None:
+    """Refuse a part of a key; `instead` is the advice when no name is near."""
     _, expected, hint = unknown(kind, near, dict.fromkeys(names))
     given = f"In the threshold key '{key}', '{shown or near}' is not among the {kind}"
-    raise ConfigError(given, expected, hint)
+    close = hint.startswith("Did you mean")
+    raise ConfigError(given, expected, hint if close or not instead else instead)

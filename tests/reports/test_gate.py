@@ -165,7 +165,7 @@ def test_keys_are_split_from_the_right():
         ("kl.trace.median", "'median' is not among the statistics.*Did you mean 'p50'"),
         ("kl.trce.p95", "'trce' is not among the quantities.*Did you mean 'trace'"),
         ("k1.trace.p95", "'k1' is not among the divergences.*Did you mean 'kl'"),
-        ("hellinger.trace.p95", "'hellinger' is not among the divergences"),
+        ("hellinger.trace.p95", "'hellinger' is not among .* Measure it too, -d helli"),
         ("kl.moments.p95", "'moments' is not among the quantities"),
         ("kl.moments_se.p95", "'moments_se' is not among the quantities"),
         ("kl.moments_ratio.p95", "'moments_ratio' is not among the quantities"),
