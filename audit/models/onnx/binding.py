@@ -17,6 +17,7 @@ from audit.models.onnx.registry import (
     Site,
     attributes_of,
     find,
+    is_variadic,
     required_inputs,
 )
 from audit.models.onnx.values import Host, Policy, Value
@@ -47,8 +48,14 @@ def operator_of(node: Node) -> Operator:
 
 
 def check_inputs(node: Node, entry: Operator) -> None:
-    """Refuse a node that leaves out an input its operator cannot do without."""
+    """Refuse a node with an input too many, or without one it cannot do without."""
     required = required_inputs(entry.run)
+    if len(node.inputs) > len(required) and not is_variadic(entry.run):
+        raise ModelError(
+            f"{node.label} has {len(node.inputs)} inputs",
+            f"Expected at most {len(required)}",
+            "Export the file again",
+        )
     given = [*node.inputs, *[""] * (len(required) - len(node.inputs))]
     for position, name in enumerate(required):
         if name and not given[position]:

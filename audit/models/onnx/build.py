@@ -212,7 +212,7 @@ class Builder:
         return place.slot
 
     def _any_slot(self, name: str) -> int:
-        place = self.places[name]
+        place = self.places.get(name)
         return place.slot if isinstance(place, Place) else self.operand(name, False)
 
     def _constant_slot(self, constant: Constant, host: bool) -> int:

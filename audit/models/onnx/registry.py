@@ -188,6 +188,16 @@ def required_inputs(function: Callable[..., Value]) -> tuple[str, ...]:
 
 
 @cache
+def is_variadic(function: Callable[..., Value]) -> bool:
+    """Return whether a function takes any number of inputs (or does not say)."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return True
+    return any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+
+
+@cache
 def attributes_of(function: Callable[..., Value]) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a function: its attributes."""
     try:

@@ -132,3 +132,23 @@ def test_path_reaches_the_outputs(saved):
         path = graph.path_ops(graph.input_names[0], output)
         assert path
         assert graph.reaches(graph.input_names[0], output)
+
+
+OLD = [(name, opset) for name in ("cnn", "mdn", "deep_set") for opset in (7, 9, 11, 15)]
+OLD += [("gru", 11), ("bi_lstm", 14), ("residual", 9), ("arithmetic", 13)]
+
+
+@pytest.mark.parametrize(("name", "opset"), OLD)
+def test_older_opsets_equal_onnxruntime(name, opset, tmp_path):
+    module, shape = onnx_zoo.build(name)
+    path = str(tmp_path / "model.onnx")
+    onnx_zoo.export(module, shape, path, dynamo=False, opset=opset)
+    graph = load_graph(path)
+    assert graph.opset == opset
+    x = onnx_zoo.Saved(name, module, shape, path).inputs(3)
+    expected = onnxruntime.InferenceSession(path).run(None, {"x": x.numpy()})
+    for ours, theirs in zip(graph(x), expected, strict=True):
+        assert float((ours - torch.from_numpy(theirs)).abs().max()) <= 1e-5
+    ours = jacrev(flat(graph))(x)
+    theirs = torch.autograd.functional.jacobian(flat(module), x)
+    assert apart(ours, theirs) <= 1e-5

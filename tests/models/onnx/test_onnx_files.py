@@ -293,7 +293,7 @@ def test_mutated_bytes_never_crash(seeds):
 
 
 @settings(
-    max_examples=60,
+    max_examples=int(os.environ.get("ROBAUDIT_STRUCTURES", "60")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,

@@ -26,8 +26,8 @@ def gemm(
     transB: int = 0,
 ) -> Tensor:
     """Alpha A B + beta C, with A and B transposed on request."""
-    a = a.T if transA else a
-    b = b if transB else b.T
+    a = a.t() if transA else a
+    b = b if transB else b.t()
     check_elements((a.shape[0], b.shape[0]), "The result of Gemm")
     if c is not None and beta == 1.0 and alpha == 1.0 and c.dim() == 1:
         return functional.linear(a, b, c)
