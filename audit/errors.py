@@ -25,8 +25,8 @@ class AuditError(Exception):
 
     def __init__(self, given: str, expected: str = "", next_step: str = "") -> None:
         self.given, self.expected, self.next_step = given, expected, next_step
-        parts = (part.rstrip(".") for part in (given, expected, next_step) if part)
-        super().__init__(". ".join(parts) + ".")
+        parts = (given, expected, next_step)
+        super().__init__(" ".join(_sentence(part) for part in parts if part))
 
 
 class ConfigError(AuditError):
@@ -67,3 +67,7 @@ class NothingAudited(AuditError):
     """No input was left to audit (exit 5)."""
 
     exit_code = 5
+
+
+def _sentence(part: str) -> str:
+    return part if part.endswith((".", "?", "!")) else f"{part}."

@@ -23,6 +23,7 @@ from audit.inputs import Inputs
 from audit.measure import Questions
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel, open_model
+from audit.reports.keys import check_keys
 from audit.selection import select_rows
 
 _BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
@@ -52,9 +53,12 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     for text in config.divergences:
         build_divergence(text)
     model = open_model(settings_of(config), config.data)
+    divergences = _divergences(config, model)
+    names = [divergence.name for divergence in divergences]
+    check_keys(config.thresholds, names, list(attacks))
     frame, notes = _frame(config, model)
     questions = Questions(
-        _divergences(config, model),
+        divergences,
         attacks,
         frame,
         min(config.top, len(frame.free), model.density.family.size),
