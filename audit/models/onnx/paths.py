@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-import torch
 
 from audit.errors import ModelError
 from audit.models.onnx.program import Node, Program
 from audit.models.onnx.registry import find
 from audit.models.onnx.values import FLOATS, TORCH_TYPES
+
+Edge = Callable[[Node, int, int], bool]  # does it lead from an input to an output?
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PathOp:
 def path_ops(program: Program, source: str, output: str) -> tuple[PathOp, ...]:
     """Return the operators that depend on `source` and that `output` depends on."""
     _check(program, source, output)
-    after = _after(program, source, any_edge)
+    after = _after(program, [source], any_edge)
     before = _before(program, output)
     found = []
     for node in program.nodes:
@@ -45,7 +45,7 @@ def path_ops(program: Program, source: str, output: str) -> tuple[PathOp, ...]:
 def reaches(program: Program, source: str, output: str) -> bool:
     """Return whether some path lets a derivative through at every operator."""
     _check(program, source, output)
-    return output in _after(program, source, passes)
+    return output in _after(program, [source], passes)
 
 
 def reads(node: Node) -> list[str]:
@@ -60,42 +60,87 @@ def any_edge(node: Node, _source: int, _output: int) -> bool:
 
 def passes(node: Node, source: int, output: int) -> bool:
     """Return whether a derivative can pass from an input to an output of a node."""
-    if any(True for _ in node.bodies()):
-        return _body_passes(node)
+    bodies = [body for _, body in node.bodies()]
+    if bodies:
+        return any(_passes_body(node, body, source, output) for body in bodies)
     if node.op in ("Cast", "CastLike") and not node.domain:
-        dtype = TORCH_TYPES.get(node.attributes.get("to", 1), torch.int64)
+        dtype = TORCH_TYPES.get(node.attributes.get("to", 1))
         return source == 0 and dtype in FLOATS
     entry = find(node.domain, node.op, node.opset)
     return entry is not None and entry.passes(source, output)
 
 
-def _body_passes(node: Node) -> bool:
-    """Return whether some operator inside the subgraphs lets a derivative through."""
-    inner = [each for _, body in node.bodies() for each in body.nodes]
-    return not inner or any(_lets_some_through(each) for each in inner)
+@dataclass(frozen=True)
+class Ports:
+    """How a control-flow node hands its inputs to its subgraph and takes its outputs.
+
+    Args:
+        inputs: input of the node -> input of the subgraph.
+        first_output: output of the subgraph that is the node's first one.
+        carried: pairs of (output, input) of the subgraph: the state of a loop.
+    """
+
+    inputs: dict[int, int]
+    first_output: int = 0
+    carried: tuple[tuple[int, int], ...] = ()
 
 
-def _lets_some_through(node: Node) -> bool:
-    return any(
-        passes(node, source, output)
-        for source in range(max(len(reads(node)), 1))
-        for output in range(len(node.outputs))
-    )
+def _ports(node: Node, body: Program) -> Ports:
+    count = len(node.inputs)
+    if node.op == "Loop":  # trip count and condition come first
+        states = range(count - 2)
+        carried = tuple((1 + i, 2 + i) for i in states)
+        return Ports({2 + i: 2 + i for i in states}, 1, carried)
+    if node.op == "Scan":
+        skip = 1 if node.opset < 9 else 0  # sequence_lens
+        states = range(count - skip - int(node.attributes.get("num_scan_inputs", 0)))
+        inputs = {i: i - skip for i in range(skip, count)}
+        return Ports(inputs, 0, tuple((i, i) for i in states))
+    if node.op == "SequenceMap":
+        return Ports({i: i for i in range(count)})
+    return Ports({})  # If: it only captures
 
 
-def _after(program: Program, source: str, follow: object) -> set[str]:
-    found = {source}
+def _passes_body(node: Node, body: Program, source: int, output: int) -> bool:
+    """Follow a derivative through a subgraph, round after round."""
+    ports = _ports(node, body)
+    names = reads(node)
+    if source < len(node.inputs):
+        if source not in ports.inputs:
+            return False
+        sources = {body.inputs[ports.inputs[source]].name}
+        if node.op in ("Loop", "Scan") and (
+            (ports.first_output + output, ports.inputs[source]) in ports.carried
+        ):
+            return True  # no round at all: the state is handed on
+    else:
+        sources = {names[source]}
+    while True:
+        found = _after(body, sources, passes)
+        again = {
+            body.inputs[into].name
+            for out, into in ports.carried
+            if body.outputs[out].name in found
+        }
+        if again <= sources:
+            break
+        sources |= again
+    place = ports.first_output + output
+    return place < len(body.outputs) and body.outputs[place].name in found
+
+
+def _after(program: Program, sources: Iterable[str], follow: Edge) -> set[str]:
+    """Return the names that some edges lead to from the sources."""
+    found = set(sources)
     for node in program.nodes:
         for position, name in enumerate(reads(node)):
             if name in found:
-                found.update(_followed(node, position, follow))
+                found.update(
+                    out
+                    for place, out in enumerate(node.outputs)
+                    if out and follow(node, position, place)
+                )
     return found
-
-
-def _followed(node: Node, position: int, follow: object) -> Iterator[str]:
-    for place, out in enumerate(node.outputs):
-        if out and callable(follow) and follow(node, position, place):
-            yield out
 
 
 def _before(program: Program, output: str) -> set[str]:
@@ -109,8 +154,8 @@ def _before(program: Program, output: str) -> set[str]:
 def _check(program: Program, source: str, output: str) -> None:
     made = {name for node in program.nodes for name in node.outputs}
     inputs = {info.name for info in program.inputs}
-    for name, known in ((source, inputs | made), (output, inputs | made)):
-        if not name or name not in known:
+    for name in (source, output):
+        if not name or name not in inputs | made:
             raise ModelError(
                 f"The graph has no tensor '{name}'",
                 f"Its inputs are {sorted(inputs)}",

@@ -166,6 +166,24 @@ CASES = {
         axis=-1,
         opset=13,
     ),
+    "dynamic quantize matmul": case(
+        "DynamicQuantizeMatMul",
+        [real(3, 4), whole(4, 5), scalar(0.05), scalar(120, np.uint8), real(5)],
+    ),
+    "qlinear gemm": case(
+        "QGemm",
+        [
+            whole(3, 4),
+            *Q,
+            whole(4, 5),
+            *Q,
+            whole(5, low=-500, high=500, kind=np.int32),
+            *QY,
+        ],
+    ),
+    "qlinear gemm real": case(
+        "QGemm", [whole(3, 4), *Q, whole(5, 4), *Q], transB=1, alpha=0.5
+    ),
     "matmul integer to float": case(
         "MatMulIntegerToFloat",
         [

@@ -1,6 +1,7 @@
 """What both of torch's exporters write gives the eager module's numbers and slopes."""
 
 import copy
+import time
 
 import onnx_zoo
 import onnxruntime
@@ -124,6 +125,13 @@ def test_every_internal_tensor_can_be_an_output(saved):
     for name in graph.tensor_names:
         (value,) = graph.with_outputs([name])(x)
         assert isinstance(value, torch.Tensor)
+
+
+def test_loading_is_quick(saved):
+    load_graph(saved.path)
+    start = time.perf_counter()
+    load_graph(saved.path)
+    assert time.perf_counter() - start < 0.3
 
 
 def test_path_reaches_the_outputs(saved):

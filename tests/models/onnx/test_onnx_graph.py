@@ -303,6 +303,29 @@ def loop_model(trips):
     return model(nodes, outputs=outputs, constants={"n": np.array(trips)})
 
 
+@pytest.mark.parametrize(
+    ("inside", "open_"), [("Sin", True), ("Round", False), ("Sign", False)]
+)
+def test_path_looks_into_branches(inside, open_):
+    then = branch("then", [node(inside, ["x"], ["t"])], ["t"])
+    other = branch("else", [node("Shape", ["x"], ["e"])], ["e"])
+    nodes = [node("If", ["c"], ["y"], then_branch=then, else_branch=other)]
+    graph = load_graph(model(nodes, constants={"c": np.array(True)}), simplify=False)
+    assert graph.reaches("x", "y") == open_
+    assert graph.path_ops("x", "y")[0].zero_derivative != open_
+
+
+def test_path_looks_into_loops():
+    graph = load_graph(loop_model(3))
+    assert graph.reaches("x", "y")
+    assert graph.reaches("x", "scan")
+    proto = loop_model(3)
+    proto.graph.node[0].attribute[0].g.node[2].op_type = "Sign"
+    graph = load_graph(proto)
+    assert graph.reaches("x", "y")
+    assert not graph.reaches("x", "scan")
+
+
 def test_loop_is_differentiable_and_stacks():
     graph = load_graph(loop_model(3), torch.float64)
     x = X.double()

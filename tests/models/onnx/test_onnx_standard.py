@@ -141,6 +141,42 @@ def test_forward(every_case, request):
     assert sum(floats) >= 1435
 
 
+def test_marks_agree_with_derivatives():
+    """No derivative comes where the path says none; an open one is not always zero."""
+    seen = {}
+    for case in onnx_cases.smooth_cases():
+        if case.name in SLOW or reason(case.name, LEFT_FORWARD):
+            continue
+        graph = onnx_harness.load_graph(case.model, dtype=torch.float64)
+        values = [onnx_harness.to_torch(v) for v in onnx_harness._widened(case.inputs)]
+        values += [None] * (len(graph.input_names) - len(values))
+        for place, (name, value) in enumerate(
+            zip(graph.input_names, values, strict=True)
+        ):
+            if not isinstance(value, torch.Tensor) or value.dtype != torch.float64:
+                continue
+            leaf = value.clone().requires_grad_()
+            outputs = graph(*values[:place], leaf, *values[place + 1 :])
+            for output, y in zip(graph.output_names, outputs, strict=True):
+                if not isinstance(y, torch.Tensor) or not y.is_floating_point():
+                    continue
+                moves = y.requires_grad and _moves(y, leaf)
+                if graph.reaches(name, output):
+                    seen[case.op, place] = seen.get((case.op, place), False) or moves
+                else:
+                    assert not moves, f"{case.name}: {name} moves {output}"
+    assert len(seen) > 200
+    assert not [key for key, moves in seen.items() if not moves]
+
+
+def _moves(y, leaf):
+    weights = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator())
+    (slope,) = torch.autograd.grad(
+        (y * weights).sum(), leaf, allow_unused=True, retain_graph=True
+    )
+    return slope is not None and bool((slope != 0).any())
+
+
 def test_gradient(request):
     outcomes, wrong, beside = [], [], 0
     for case in onnx_cases.smooth_cases():

@@ -244,3 +244,65 @@ def rounded(x: Tensor) -> Tensor:
     """Round to the 8-bit numbers that fit the range of x."""
     y, scale, zero = dynamic_quantize_linear(x)
     return _real(y, scale, zero)
+
+
+@operator("DynamicQuantizeMatMul", domain=MICROSOFT, zero_derivative=True)
+def dynamic_quantize_mat_mul(
+    a: Tensor,
+    b: Tensor,
+    b_scale: Tensor,
+    b_zero: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Round A to 8 bits, then multiply."""
+    y = torch.matmul(rounded(a), _real(b, b_scale, b_zero))
+    return y if bias is None else y + bias
+
+
+@operator("QGemm", domain=MICROSOFT, zero_derivative=True)
+def q_gemm(
+    a: Tensor,
+    a_scale: Tensor,
+    a_zero: Tensor,
+    b: Tensor,
+    b_scale: Tensor,
+    b_zero: Tensor,
+    c: Tensor | None = None,
+    y_scale: Tensor | None = None,
+    y_zero: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+) -> Tensor:
+    """Gemm of quantised numbers; without an output scale the result is real."""
+    left, right = _real(a, a_scale, a_zero), _column_scaled(b, b_scale, b_zero, transB)
+    y = torch.matmul(left.t() if transA else left, right)
+    if c is not None:  # int32, in units of both scales
+        y = y + c.to(y.dtype) * a_scale * b_scale
+    y = alpha * y
+    return y if y_scale is None else _whole(y, y_scale, y_zero)
+
+
+def _column_scaled(b: Tensor, scale: Tensor, zero: Tensor, transposed: int) -> Tensor:
+    """Dequantise B, per tensor or per column of the product."""
+    return _real(b.t() if transposed else b, scale, zero)
+
+
+@operator("QLinearWhere", domain=MICROSOFT, zero_derivative=True)
+def q_where(
+    condition: Tensor,
+    x: Tensor,
+    x_scale: Tensor,
+    x_zero: Tensor,
+    y: Tensor,
+    y_scale: Tensor,
+    y_zero: Tensor,
+    z_scale: Tensor,
+    z_zero: Tensor,
+) -> Tensor:
+    """Where on quantised numbers."""
+    chosen = torch.where(
+        condition, _real(x, x_scale, x_zero), _real(y, y_scale, y_zero)
+    )
+    return _whole(chosen, z_scale, z_zero)
