@@ -100,7 +100,7 @@ class Collection:
         total = len(self.index)
         count = 2 * VERIFIED if config.verify is None else config.verify
         worst = self.ranked()[: -(-count // 2)]
-        rng = np.random.Generator(np.random.Philox(key=config.seed))
+        rng = np.random.Generator(np.random.Philox(key=config.seed % 2**64))
         rest = np.setdiff1d(np.arange(total), worst)
         random = rng.permutation(rest)[: count - len(worst)]
         return np.sort(self.index[np.concatenate([worst, random])])

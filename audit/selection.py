@@ -25,7 +25,7 @@ def select_rows(config: ScanConfig, total: int) -> tuple[NDArray[np.int64], str]
             )
         return np.unique(np.array(config.index, dtype=np.int64)), "index"
     if config.sample is not None and config.sample < total:
-        rng = np.random.Generator(np.random.Philox(key=config.seed))
+        rng = np.random.Generator(np.random.Philox(key=config.seed % 2**64))
         chosen = rng.choice(total, size=config.sample, replace=False)
         label = f"random {config.sample}, seed {config.seed}"
         return np.sort(chosen).astype(np.int64), label

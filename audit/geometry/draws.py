@@ -44,7 +44,7 @@ class Noise:
 
     def generator(self, row: int, stream: int) -> np.random.Generator:
         """Return the generator of one input; streams do not overlap."""
-        key = np.array([self.seed, self.index[row]], dtype=np.uint64)
+        key = np.array([self.seed % 2**64, self.index[row]], dtype=np.uint64)
         counter = np.array([0, 0, 0, stream], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
