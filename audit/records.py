@@ -76,7 +76,7 @@ def divergence_infos(prepared: Prepared) -> dict[str, DivergenceInfo]:
 
 
 def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
-    family, d = prepared.model.density.family, prepared.model.density.d
+    family, d = prepared.model.density.family, len(prepared.questions.frame.free)
     phi = probe_parameters(prepared.model)[:1]
     notes = []
     if divergence.tensor is not Tensors.FISHER:
