@@ -113,19 +113,22 @@ def gru_cell(
     def after(gates: Tensor, state: State) -> State:
         """Reset the state, then multiply."""
         (h,) = state
-        inner = torch.addmm(gates[..., : 2 * size], h, r_zr.T)
+        two, hidden = torch.split(gates, [2 * size, size], -1)
+        inner = torch.addmm(two, h, r_zr.T)
         update, reset = act[0](clip(inner)).chunk(2, -1)
         inner = functional.linear(reset * h, r_h, b_h)
-        new = act[1](clip(gates[..., 2 * size :] + inner))
+        new = act[1](clip(hidden + inner))
         return (torch.lerp(new, h, update),)
 
     def before(gates: Tensor, state: State) -> State:
         """Multiply the state, then reset."""
         (h,) = state
-        inner = functional.linear(h, weights.r)
-        both = act[0](clip(gates[..., : 2 * size] + inner[..., : 2 * size]))
-        update, reset = both.chunk(2, -1)
-        new = torch.addcmul(gates[..., 2 * size :], reset, inner[..., 2 * size :] + b_h)
+        two, hidden = torch.split(gates, [2 * size, size], -1)
+        inner_two, inner = torch.split(
+            functional.linear(h, weights.r), [2 * size, size], -1
+        )
+        update, reset = act[0](clip(two + inner_two)).chunk(2, -1)
+        new = torch.addcmul(hidden, reset, inner + b_h)
         return (torch.lerp(act[1](clip(new)), h, update),)
 
     return before if linear_before else after
@@ -142,8 +145,9 @@ def lstm_cell(
     def plain(gates: Tensor, state: State) -> State:
         h, c = state
         total = clip(torch.addmm(gates, h, r))
-        i, o, forget = f(total[..., : 3 * size]).chunk(3, -1)
-        c = torch.addcmul(forget * c, i, g(total[..., 3 * size :]))
+        three, cell = torch.split(total, [3 * size, size], -1)
+        i, o, forget = f(three).chunk(3, -1)
+        c = torch.addcmul(forget * c, i, g(cell))
         return (o * h_act(c), c)
 
     def full(gates: Tensor, state: State) -> State:
