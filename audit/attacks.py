@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from torch import Tensor
 from audit.errors import ConfigError
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.moments import read_moments
 from audit.registry import Registry
 
 ATTACKS: Registry[type[Attack]] = Registry(
@@ -53,6 +53,15 @@ class Attack(ABC):
     """A law for δ. Sizes are in the units of the perturbation (`--units`)."""
 
     arguments: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def parse(cls, kind: str, arguments: Mapping[str, str]) -> Attack:
+        """Return the attack with its arguments read from text; all are sizes.
+
+        Raises:
+            ConfigError: one is not a number, zero or larger.
+        """
+        return cls(**{name: _size(kind, name, arguments[name]) for name in arguments})
 
     @abstractmethod
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
@@ -182,6 +191,11 @@ class Moments(RandomAttack):
     factor: NDArray[np.float64]
     arguments = ("file",)
 
+    @classmethod
+    def parse(cls, kind: str, arguments: Mapping[str, str]) -> Moments:
+        """Return the attack with the moments of a file."""
+        return cls(*read_moments(Path(arguments["file"])))
+
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c (|A μ|² + ‖A L‖²_F)."""
         n, _, d = form.root.shape
@@ -215,7 +229,7 @@ def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:
 
     Raises:
         UnknownName: no attack has this name.
-        ConfigError: an argument is missing, unknown, or not a number >= 0.
+        ConfigError: an argument is missing, unknown, or makes no sense.
     """
     attack = ATTACKS[kind]
     if set(arguments) != set(attack.arguments):
@@ -225,67 +239,7 @@ def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:
             "Write it as "
             + f"{kind}:{','.join(f'{name}=…' for name in attack.arguments)}",
         )
-    if attack is Moments:
-        return read_moments(Path(arguments["file"]))
-    return attack(**{name: _size(kind, name, arguments[name]) for name in arguments})
-
-
-def read_moments(path: Path) -> Moments:
-    """Read the moments of a law of δ from an npz file.
-
-    Raises:
-        ConfigError: the file is missing or has no covariance, or it is not a
-            covariance (symmetric, no negative eigenvalue), or the mean does not fit.
-    """
-    stored = _stored_moments(path)
-    if "factor" in stored:
-        factor = stored["factor"]
-    elif "covariance" in stored:
-        factor = _covariance_factor(stored["covariance"], path)
-    else:
-        raise ConfigError(f"'{path}' holds {', '.join(stored) or 'nothing'}", _KEYS)
-    mean = stored.get("mean", np.zeros(len(factor))).ravel()
-    if factor.ndim != 2 or len(factor) != mean.size:
-        raise ConfigError(
-            f"In '{path}' the mean has {mean.size} features and the covariance or its "
-            f"factor has the shape {list(factor.shape)}",
-            _KEYS,
-        )
-    if not (np.isfinite(mean).all() and np.isfinite(factor).all()):
-        raise ConfigError(f"The moments in '{path}' hold NaN or infinity", _KEYS)
-    return Moments(mean, factor)
-
-
-_KEYS = "It needs 'covariance' [d, d] or 'factor' [d, k], and perhaps 'mean' [d]"
-
-
-def _stored_moments(path: Path) -> dict[str, NDArray[np.float64]]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ConfigError(f"'{path}' holds one array without a key", _KEYS)
-        with loaded:
-            return {name: np.asarray(loaded[name], np.float64) for name in loaded.files}
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise ConfigError(
-            f"The moments in '{path}' cannot be read ({error})", _KEYS
-        ) from None
-
-
-def _covariance_factor(covariance: NDArray[np.float64], path: Path) -> Factor:
-    square = covariance.ndim == 2 and covariance.shape[0] == covariance.shape[1]
-    if square and covariance.size and np.allclose(covariance, covariance.T):
-        values, vectors = np.linalg.eigh(covariance)
-        if values[0] >= -1e-10 * max(values[-1], 0.0):
-            return np.asarray(vectors * np.sqrt(values.clip(min=0)))
-    raise ConfigError(
-        f"The covariance in '{path}' has shape {covariance.shape} and is not one",
-        "Expected a symmetric positive semi-definite matrix",
-        "Store its factor L with Σ = L Lᵀ under the key 'factor' instead",
-    )
-
-
-Factor = NDArray[np.float64]
+    return attack.parse(kind, arguments)
 
 
 def _size(kind: str, name: str, text: str) -> float:
