@@ -43,7 +43,7 @@ def refused(found, code, *words):
     assert found[0] == code, found
     for each in words:
         assert re.search(each, found[1]), found[1]
-    assert found[1].strip().endswith("."), found[1]
+    assert found[1].strip().endswith((".", "?")), found[1]
 
 
 # Files

@@ -1,18 +1,76 @@
 """Run a file on many rows, whatever batch it was saved with.
 
-A file with a symbolic leading axis takes any number of rows. One saved with a batch of
-one, or with no batch axis at all, is run row by row: by `torch.func.vmap` where every
-operator has a batching rule, by a loop where not. A fixed batch of B > 1 is filled up
-by repeating its last row.
+Everything outside this module is row-major: each input is [rows, ...]. Here the rows
+are put where the file has them. A file with a symbolic batch axis takes any number;
+one saved with a batch of one, or with none, is run row by row: by `torch.func.vmap`
+where every operator has a batching rule, by a loop where not. A fixed batch of B > 1 is
+filled up by repeating its last row. A held input may have the batch elsewhere (the
+state of a recurrent layer: [layers, batch, size]) or nowhere (a sample rate).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from audit.errors import InputError
+from audit.errors import AuditError, InputError
 from audit.models.network import Call, Network, Port, Values
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows lie in a call of the file.
+
+    Args:
+        rows: of one call: a number, 0 for a file without a batch axis, None for any.
+        axes: input -> the axis of its rows; None where one value serves all of them.
+        ranks: input -> its number of axes, where declared.
+    """
+
+    rows: int | None
+    axes: Mapping[str, int | None]
+    ranks: Mapping[str, int]
+
+    def row_shape(self, port: Port) -> tuple[int, ...]:
+        """Return the shape of one row of an input; 1 for sizes that are left open."""
+        sizes = [axis if isinstance(axis, int) else 1 for axis in port.shape or ()]
+        axis = self.axes[port.name]
+        if sizes and axis is not None and not (self.rows == 1 and axis == 0):
+            del sizes[axis]
+        return tuple(sizes)
+
+    def place(self, values: Values) -> dict[str, Tensor]:
+        """Turn row-major inputs into those of one call of the file."""
+        return {n: _placed(n, value, self.axes[n]) for n, value in values.items()}
+
+
+def layout_of(network: Network, condition: str, event: tuple[int, ...]) -> Layout:
+    """Return how the rows lie in the file's inputs.
+
+    Args:
+        network: the opened file.
+        condition: its perturbed input.
+        event: the shape of one row of the data.
+
+    Raises:
+        InputError: the data's rows do not have the shape the file declares.
+    """
+    port = network.input(condition)
+    ranks = {p.name: len(p.shape) for p in network.inputs if p.shape is not None}
+    if port.shape is None:
+        return Layout(None, {p.name: 0 for p in network.inputs}, ranks)
+    unbatched = len(port.shape) == len(event)
+    if not _fits(port.shape if unbatched else port.shape[1:], event):
+        raise _wrong_shape(port, event)
+    rows = 0 if unbatched else port.fixed_batch
+    alone = rows in (0, 1)
+    axes = {
+        p.name: None if alone else _batch_axis(p, port.shape[0]) for p in network.inputs
+    }
+    return Layout(rows, axes | {condition: None if unbatched else 0}, ranks)
 
 
 def any_batch(
@@ -30,74 +88,127 @@ def any_batch(
     Raises:
         InputError: the data's rows do not have the shape the file declares.
     """
-    port = network.input(condition)
-    if port.shape is None:
-        return network.call
-    unbatched = len(port.shape) == len(event)
-    declared = port.shape if unbatched else port.shape[1:]
-    if not _fits(declared, event):
-        raise _wrong_shape(port, event)
-    if unbatched:
-        return _Rows(network.call, False, vectorise)
-    size = port.fixed_batch
-    if size is None:
-        return network.call
-    if size == 1:
-        return _Rows(network.call, True, vectorise)
-    return _Filled(network.call, size)
+    layout = layout_of(network, condition, event)
+    if layout.rows is None:
+        return lambda values: network.call(layout.place(values))
+    if layout.rows <= 1:
+        return _Rows(network.call, layout, condition, vectorise)
+    return _Filled(network.call, layout, layout.rows)
 
 
-def legal_batches(network: Network, condition: str, values: Values) -> list[Values]:
-    """Cut a few rows into calls that the file accepts as it is."""
-    port = network.input(condition)
-    rows = len(values[condition])
-    if port.shape is not None and len(port.shape) == values[condition].dim() - 1:
-        return [{n: v[i] for n, v in values.items()} for i in range(min(rows, 4))]
-    size = port.fixed_batch
-    if size is None:
-        return [{n: v[:b] for n, v in values.items()} for b in sorted({1, 3, rows})]
-    index = torch.arange(min(-(-rows // size), 4) * size).clamp_max(rows - 1)
-    return [{n: v[take] for n, v in values.items()} for take in index.reshape(-1, size)]
+def one_call(
+    network: Network, condition: str, event: tuple[int, ...], values: Values
+) -> Values:
+    """Return row-major inputs as the file takes them, as many rows as one call has."""
+    layout = layout_of(network, condition, event)
+    if layout.rows is None:
+        return layout.place(values)
+    if layout.rows <= 1:
+        row = {name: value[0] for name, value in values.items()}
+        return _one_row(row, layout, condition)
+    return layout.place(
+        {n: v[_filled(len(v), layout.rows)[0]] for n, v in values.items()}
+    )
 
 
 class _Rows:
     """One row a call; vectorised by vmap until an operator refuses it."""
 
-    def __init__(self, call: Call, batch_axis: bool, vectorise: bool) -> None:
-        self._call, self._batch_axis = call, batch_axis
+    def __init__(
+        self, call: Call, layout: Layout, condition: str, vectorise: bool
+    ) -> None:
+        self._call, self._layout, self._condition = call, layout, condition
         self._vectorise = vectorise
 
     def __call__(self, values: Values) -> dict[str, Tensor]:
         if self._vectorise:
             try:
-                return dict(torch.func.vmap(self._one)(dict(values)))
-            except (RuntimeError, ValueError, NotImplementedError):
+                return self._all_at_once(values)
+            except (RuntimeError, ValueError, NotImplementedError, AuditError):
                 self._vectorise = False
-        rows = len(next(iter(values.values())))
+        rows = len(values[self._condition])
         results = [self._one({n: v[i] for n, v in values.items()}) for i in range(rows)]
         return {name: torch.stack([r[name] for r in results]) for name in results[0]}
 
+    def _all_at_once(self, values: Values) -> dict[str, Tensor]:
+        """Map over what differs between rows; what is equal stays a plain number."""
+        shared = {
+            name: value[0]
+            for name, value in values.items()
+            if name != self._condition and _is_constant(value)
+        }
+        moving = {name: value for name, value in values.items() if name not in shared}
+        return dict(torch.func.vmap(lambda row: self._one({**row, **shared}))(moving))
+
     def _one(self, row: Values) -> dict[str, Tensor]:
-        if not self._batch_axis:
-            return self._call(row)
-        batch = self._call({name: value.unsqueeze(0) for name, value in row.items()})
-        return {name: value.squeeze(0) for name, value in batch.items()}
+        outputs = self._call(_one_row(row, self._layout, self._condition))
+        if self._layout.rows == 0:
+            return outputs
+        return {name: value.squeeze(0) for name, value in outputs.items()}
 
 
 class _Filled:
     """Batches of a fixed size, the last one filled up with copies of its last row."""
 
-    def __init__(self, call: Call, size: int) -> None:
-        self._call, self._size = call, size
+    def __init__(self, call: Call, layout: Layout, size: int) -> None:
+        self._call, self._layout, self._size = call, layout, size
 
     def __call__(self, values: Values) -> dict[str, Tensor]:
         rows = len(next(iter(values.values())))
-        index = torch.arange(-(-rows // self._size) * self._size).clamp_max(rows - 1)
         parts = [
-            self._call({name: value[take] for name, value in values.items()})
-            for take in index.reshape(-1, self._size)
+            self._call(self._layout.place({n: v[index] for n, v in values.items()}))
+            for index in _filled(rows, self._size)
         ]
         return {name: torch.cat([p[name] for p in parts])[:rows] for name in parts[0]}
+
+
+def _filled(rows: int, size: int) -> Tensor:
+    """Return the rows of each call [calls, size]."""
+    return torch.arange(-(-rows // size) * size).clamp_max(rows - 1).reshape(-1, size)
+
+
+def _one_row(row: Values, layout: Layout, condition: str) -> dict[str, Tensor]:
+    """Return one row as the file takes it: with the axes it declares."""
+    return {
+        name: value.unsqueeze(0)
+        if _lacks_axis(name, value, layout, condition)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _lacks_axis(name: str, value: Tensor, layout: Layout, condition: str) -> bool:
+    if name == condition:
+        return layout.rows == 1
+    return value.dim() < layout.ranks.get(name, value.dim())
+
+
+def _batch_axis(port: Port, batch: int | str | None) -> int | None:
+    """Return which axis of an input has the batch of the condition's first axis."""
+    if port.shape is None:
+        return 0
+    if isinstance(batch, str) and batch in port.shape:
+        return port.shape.index(batch)
+    if isinstance(batch, int):
+        return port.shape.index(batch) if batch in port.shape else None
+    free = [i for i, axis in enumerate(port.shape) if not isinstance(axis, int)]
+    return free[0] if free else None
+
+
+def _placed(name: str, value: Tensor, axis: int | None) -> Tensor:
+    if axis is not None:
+        return value.movedim(0, axis)
+    if not _is_constant(value):
+        raise InputError(
+            f"The held input '{name}' differs between the rows of the data",
+            "The model takes one value of it for a whole batch",
+            f"Pass --held {name}=VALUE, or export the model with a batch of one",
+        )
+    return value[0]
+
+
+def _is_constant(value: Tensor) -> bool:
+    return bool((value == value[:1]).all())
 
 
 def _fits(declared: tuple[int | str | None, ...], event: tuple[int, ...]) -> bool:

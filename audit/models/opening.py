@@ -22,7 +22,7 @@ from audit.models.gates import Findings, Subject, examine
 from audit.models.head import resolve_head
 from audit.models.maps import AutogradMap, IdentityMap
 from audit.models.network import Network, Port
-from audit.models.probing import Probe, finite_rows, held_values
+from audit.models.probing import Probe, finite_rows, split_held
 from audit.models.roles import resolve_roles
 
 Function = Callable[[Tensor, Values], Tensor]
@@ -135,7 +135,7 @@ def open_unchecked(settings: Settings, data: str) -> OpenModel:
     """
     network = open_network(settings)
     roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
-    constants, keys = held_values(network, roles, data)
+    constants, keys = split_held(roles, data)
     inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
     probe = Probe(network, inputs, roles, constants)
     head = resolve_head(settings, network, list(probe.outputs))

@@ -17,12 +17,11 @@ from torch import Tensor
 
 from audit.errors import AuditError, InputError, ModelError, NothingAudited
 from audit.inputs import Inputs, list_keys, split_spec
-from audit.models.batching import any_batch
+from audit.models.batching import any_batch, layout_of
 from audit.models.contract import Roles, hold
 from audit.models.network import Call, Network, Port, to_tensors
 
 PROBE_ROWS = 32
-Constants = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class Probe:
         network: the file.
         inputs: the data.
         roles: what its inputs are.
-        constants: held inputs that are one value for all rows.
+        held: held inputs that are one value for all rows, as text.
     """
 
     network: Network
     inputs: Inputs
     roles: Roles
-    constants: Constants
+    held: Mapping[str, str]
 
     @cached_property
     def values(self) -> dict[str, Tensor]:
@@ -57,6 +56,16 @@ class Probe:
     def event(self) -> tuple[int, ...]:
         """The shape of one condition."""
         return tuple(self.inputs.arrays[self.roles.condition].shape[1:])
+
+    @cached_property
+    def constants(self) -> dict[str, NDArray[np.generic]]:
+        """The held values of one row."""
+        layout = layout_of(self.network, self.roles.condition, self.event)
+        ports = {name: self.network.input(name) for name in self.held}
+        return {
+            name: _constant(port, self.held[name], layout.row_shape(port))
+            for name, port in ports.items()
+        }
 
     @cached_property
     def call(self) -> Call:
@@ -108,24 +117,16 @@ def finite_rows(inputs: Inputs) -> NDArray[np.int64]:
     )
 
 
-def held_values(
-    network: Network, roles: Roles, data: str
-) -> tuple[dict[str, NDArray[np.generic]], dict[str, str | None]]:
-    """Split held inputs into constants and keys of the data file."""
+def split_held(roles: Roles, data: str) -> tuple[dict[str, str], dict[str, str | None]]:
+    """Split held inputs into constants, as text, and keys of the data file."""
     known = list_keys(split_spec(data)[0])
     keys: dict[str, str | None] = {n: v for n, v in roles.held.items() if v in known}
-    constants = {
-        name: _constant(network.input(name), value)
-        for name, value in roles.held.items()
-        if name not in keys
-    }
-    return constants, keys
+    return {n: v for n, v in roles.held.items() if n not in keys}, keys
 
 
-def _constant(port: Port, value: str) -> NDArray[np.generic]:
+def _constant(port: Port, value: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     """Return a held value for one row, in the shape the file declares."""
     array = np.asarray(hold(value, port))
-    shape = [axis if isinstance(axis, int) else 1 for axis in (port.shape or ())[1:]]
     try:
         return np.array(np.broadcast_to(array, shape) if shape else array)
     except ValueError:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scans import DATA, FORMATS, SAMPLES
 
-from audit.errors import AuditError, ConfigError, InputError, ModelError
+from audit.errors import AuditError, InputError, ModelError
 from models.saved import (
     Function,
     Head,
@@ -161,12 +161,61 @@ HELD += (
 HELD += " std = Exp(h) }"
 
 
-def test_inputs_are_held_at_constants_and_at_keys(tmp_path):
-    state = np.random.default_rng(1).normal(size=(12, 2)).astype(np.float32)
-    data = data_file(tmp_path, state=state)
+def test_a_value_for_the_whole_batch_is_not_repeated(tmp_path):
+    data = data_file(tmp_path, h=np.zeros((12, 2), np.float32))
     path = onnx_file(tmp_path, HELD, a=WEIGHTS["a"])
-    with pytest.raises(ConfigError, match="The model input 'h' has no value"):
-        opened(path, data, condition="x", held={"rate": "3"})
+    model = opened(path, data, condition="x", held={"rate": "3"})
+    x = np.load(data)["x"]
+    phi, _ = jacobian(model)
+    np.testing.assert_allclose(phi[:, :2], 3 * x @ WEIGHTS["a"], rtol=1e-5, atol=1e-6)
+    rates = data_file(tmp_path, h=np.zeros((12, 2), np.float32), rate=np.arange(12))
+    with pytest.raises(InputError, match="'rate' differs between the rows"):
+        opened(path, rates, condition="x")
+
+
+def refuse(function):
+    raise NotImplementedError("no batching rule")
+
+
+STATE = "g (float[{n},4,3] x, float[2,{n},5] state, int64 sr) => (float[{n},5] mean, "
+STATE += "float[{n},5] std) {{ seq = Transpose<perm = [1, 0, 2]>(x) "
+STATE += (
+    " zero = Constant<value_ints = [0]>()  high = Constant<value = int64 {{8000}}>() "
+)
+STATE += " first = Gather<axis: int = 0>(state, zero) "
+STATE += " y, last = GRU<hidden_size: int = 5>(seq, w, r, , , first) "
+STATE += " h = Squeeze(last, zero)  fast = Greater(sr, high) "
+STATE += " mean = Where(fast, h, zero_f)  std = Exp(h) }}"
+
+
+@pytest.mark.parametrize("vectorised", [True, False])
+def test_a_recurrent_state_and_a_sample_rate(tmp_path, vectorised, monkeypatch):
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(1, 15, 3)).astype(np.float32),
+        "r": rng.normal(size=(1, 15, 5)).astype(np.float32),
+        "zero_f": np.zeros((1, 5), np.float32),
+    }
+    if not vectorised:
+        monkeypatch.setattr("torch.func.vmap", refuse)
+    x = rng.normal(size=(20, 4, 3)).astype(np.float32)
+    state = rng.normal(size=(20, 2, 5)).astype(np.float32)
+    one_row = state[:, :, None]
+    free = onnx_file(tmp_path, STATE.format(n="n"), **weights)
+    data = data_file(tmp_path, x=x, state=state)
+    expected = jacobian(opened(free, data, condition="x", held={"sr": "16000"}))
+    fixed = onnx_file(tmp_path, STATE.format(n=1), **weights)
+    data = data_file(tmp_path, x=x, state=one_row)
+    found = jacobian(opened(fixed, data, condition="x", held={"sr": "16000"}))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    still = opened(fixed, data, condition="x", held={"sr": "16000", "state": "0"})
+    free = onnx_file(tmp_path, STATE.format(n="n"), **weights)
+    whole = opened(free, data, condition="x", held={"sr": "16000", "state": "0"})
+    for one, other in zip(jacobian(still), jacobian(whole), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    slow = opened(fixed, data, condition="x", held={"sr": "8000", "state": "0"})
+    assert not jacobian(slow)[1][:, :5].any()
 
 
 def test_a_held_state_from_the_data_enters_its_row(tmp_path):

@@ -305,7 +305,8 @@ def test_time_major_sequences_are_inputs_of_their_own(tmp_path):
     ("body", "op"),
     [
         ("r = Round(x)  mean = Add(r, r)  std = Exp(r)", "Round"),
-        ("i = Cast<to: int = 7>(x)  mean = Cast<to: int = 1>(i)  std = Exp(mean)", "Cast"),
+        ("i = Cast<to: int = 7>(x)  mean = Cast<to: int = 1>(i)  std = Exp(mean)",
+         "Cast"),
         ("mean = Sign(x)  std = Exp(mean)", "Sign"),
         ("a = ArgMax<axis: int = 1>(x)  f = Cast<to: int = 1>(a)  mean = Add(f, z)"
          "  std = Exp(mean)", "ArgMax"),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from audit.errors import AuditError, ModelError, NotDifferentiable
 from audit.models.batching import any_batch
-from audit.models.gates.subject import Findings, Subject
+from audit.models.gates.subject import Findings, Subject, first_wrong
 from audit.models.maps import AutogradMap
 from audit.models.network import Network, Values
 
@@ -204,7 +204,7 @@ def _judge(
     raise ModelError(
         f"The derivative differs from central differences through {other} by "
         f"{found.error:.1e} (median; their noise is {found.floor:.0e})"
-        + _first_wrong(subject),
+        + first_wrong(subject, subject.condition),
         f"Expected at most {precision.refuse:.0e}",
         "Use --method finite-difference, and please report the operators (robaudit "
         "inspect lists them)",
@@ -216,13 +216,6 @@ def _first_stop(subject: Subject) -> str:
         return ""
     stops = subject.network.census(subject.condition, subject.used).stops
     return f" (here {stops[0]})" if stops else ""
-
-
-def _first_wrong(subject: Subject) -> str:
-    if subject.network.locate is None:
-        return ""
-    found = subject.network.locate(subject.values, subject.condition)
-    return f", first at {found}" if found else ""
 
 
 def _warnings(*found: Agreement | None) -> tuple[tuple[str, str], ...]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 
 from audit.errors import AuditError, ModelError
-from audit.models.batching import any_batch, legal_batches
-from audit.models.gates.subject import Subject, worst_error
+from audit.models.batching import any_batch
+from audit.models.gates.subject import Subject, first_wrong, worst_error
 from audit.models.network import Call, Network, Values
 
 
@@ -26,21 +26,21 @@ def forward_parity(subject: Subject, reopened: Network | None) -> float | None:
     Raises:
         ModelError: the difference is above the tolerance, or onnxruntime fails.
     """
-    network = subject.network
-    if network.reference is not None:
-        batches = legal_batches(network, subject.condition, subject.values)
-        return max(_parity(subject, network.reference, values) for values in batches)
+    referee = subject.referee()
+    if referee is not None:
+        sizes = sorted({1, min(3, subject.rows), subject.rows})
+        return max(_parity(subject, referee, subject.first(rows)) for rows in sizes)
     error = None if reopened is None else _afresh(subject, reopened)
-    return _afresh(subject, network.again()) if error is None else error
+    return _afresh(subject, subject.network.again()) if error is None else error
 
 
 def _parity(subject: Subject, reference: Call, values: Values) -> float:
     theirs = reference(values)
     with torch.no_grad():
-        ours = subject.network.call(values)
+        ours = subject.call(values)
     worst, error = worst_error(ours, theirs)
     if not error <= subject.tolerance:
-        where = _locate(subject, values)
+        where = first_wrong(subject, None)
         raise ModelError(
             f"Our forward pass of '{worst}' differs from onnxruntime's by {error:.1e} "
             f"of its size{where}",
@@ -50,13 +50,6 @@ def _parity(subject: Subject, reference: Call, values: Values) -> float:
             "finite-difference needs onnxruntime alone",
         )
     return error
-
-
-def _locate(subject: Subject, values: Values) -> str:
-    if subject.network.locate is None:
-        return ""
-    found = subject.network.locate(values, None)
-    return f", first at {found}" if found else ""
 
 
 def refuse_whims(subject: Subject) -> None:

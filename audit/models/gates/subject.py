@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.models.batching import any_batch
+from audit.models.batching import any_batch, one_call
 from audit.models.maps import AutogradMap
 from audit.models.network import Call, Network, Values
 
@@ -45,6 +45,10 @@ class Subject:
     def rows(self) -> int:
         """The number of rows, n."""
         return len(self.values[self.condition])
+
+    def first(self, rows: int) -> dict[str, Tensor]:
+        """Return the inputs of the first rows."""
+        return {name: value[:rows] for name, value in self.values.items()}
 
     @property
     def event(self) -> tuple[int, ...]:
@@ -124,6 +128,21 @@ def relative_error(ours: Tensor, theirs: Tensor, scale: Tensor | None = None) ->
     own = finite.square().mean().sqrt() if finite.numel() else torch.ones(())
     size = max(float(own if scale is None else scale), 1e-30)
     return float(difference.max()) / size
+
+
+def first_wrong(subject: Subject, condition: str | None) -> str:
+    """Return ", first at OPERATOR" for the first that differs from onnxruntime.
+
+    Args:
+        subject: the file on real rows.
+        condition: compare derivatives with respect to it; None: compare values.
+    """
+    network = subject.network
+    if network.locate is None:
+        return ""
+    values = one_call(network, subject.condition, subject.event, subject.values)
+    found = network.locate(values, condition)
+    return f", first at {found}" if found else ""
 
 
 def worst_error(
