@@ -112,7 +112,7 @@ class Categorical(Classes):
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: classes have no order, so no distance."""
         raise NoTransport(
-            "The family categorical has no quantile distance",
+            f"The family {self.name} has no quantile distance",
             "Its classes have neither an order nor a cost of mistaking one for another",
             "Audit it with -d kl",
         )

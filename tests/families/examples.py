@@ -1,17 +1,22 @@
 """One or more members of every registered family, N = 2 inputs each.
 
-A family that is registered and not listed here fails `test_registry`.
+What each of them can do is in the table of `expected`; a family that is registered and
+not listed in both fails `test_table`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from torch import Tensor
 
 from audit.families import build_family
 from audit.families.interface import Family
+
+from .expected import EXPECTED, Expected
 
 
 @dataclass(frozen=True)
@@ -19,10 +24,15 @@ class Example:
     family_name: str
     values: dict[str, list]
     options: dict[str, object] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def label(self) -> str:
-        return f"{self.family_name}({','.join(self.values)})"
+        return f"{self.family_name}({','.join(self.values)}){self.note}"
+
+    @property
+    def expected(self) -> Expected:
+        return EXPECTED[self.label]
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -39,6 +49,12 @@ class Example:
     @property
     def phi(self) -> Tensor:
         return self.family.pack(self.tensors)
+
+    @property
+    def first_coordinate(self) -> Example:
+        """The law of the first coordinate alone, for independent coordinates."""
+        values = {name: [row[0] for row in rows] for name, rows in self.values.items()}
+        return Example(self.family_name, values, self.options, self.note)
 
 
 LOC = [[0.3, -1.2], [2.0, 0.1]]
@@ -85,6 +101,7 @@ EXAMPLES = [
     Example("negative_binomial", {"total_count": SHAPE, "probs": PROBS}),
     Example("negative_binomial", {"total_count": SHAPE, "logits": LOGITS}),
     Example("normal", {"loc": LOC, "scale": SCALE}),
+    Example("one_hot_categorical", {"probs": [[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]]}),
     Example("one_hot_categorical", {"logits": [[0.2, 1.5, -0.3], [0.7, 0.2, 3.0]]}),
     Example("pareto", {"alpha": [[6.5, 9.0], [5.0, 12.0]]}, {"scale": 1.5}),
     Example("pareto", {"scale": SCALE, "alpha": [[6.5, 9.0], [5.0, 12.0]]}),
@@ -93,11 +110,13 @@ EXAMPLES = [
         "quantile",
         {"quantiles": [[-1.0, 0.2, 0.9, 3.0], [0.0, 0.1, 0.2, 0.3]]},
         {"levels": (0.1, 0.4, 0.5, 0.9)},
+        " linear",
     ),
     Example(
         "quantile",
         {"quantiles": [[[-1.0, 0.2, 0.9]] * 2, [[0.0, 0.1, 0.3]] * 2]},
         {"levels": "0.25, 0.5, 0.75", "interpolation": "step"},
+        " step",
     ),
     Example("student_t", {"df": [[3.0, 5.0], [9.0, 30.0]], "loc": LOC, "scale": SCALE}),
     Example("uniform", {"low": LOC, "high": [[1.5, 0.2], [3.0, 0.7]]}),
@@ -122,6 +141,7 @@ EXAMPLES = [
             "loc": [[[0.1, 0.2], [1.0, 2.0]], [[0.0, 0.0], [0.3, -2.0]]],
             "scale": [[[1.0, 0.5], [1.0, 2.0]], [[0.4, 0.7], [1.3, 2.0]]],
         },
+        note=" in two dimensions",
     ),
     Example(
         "mixture:bernoulli",
@@ -141,4 +161,17 @@ EXAMPLES = [
     ),
 ]
 
-LABELS = [example.label for example in EXAMPLES]
+
+def each(examples: Sequence[Example]) -> pytest.MarkDecorator:
+    """Run a test for each of them; no examples are an error, not a skipped test."""
+    assert examples
+    labels = [example.label for example in examples]
+    return pytest.mark.parametrize("example", examples, ids=labels)
+
+
+def each_where(applies: Callable[[Expected], bool]) -> pytest.MarkDecorator:
+    """Run a test for each example for which the table says that it applies."""
+    return each([example for example in EXAMPLES if applies(example.expected)])
+
+
+each_example = each(EXAMPLES)

@@ -3,12 +3,8 @@ import pytest
 import torch
 from scipy import stats
 
-from audit.errors import NoTransport
 from audit.families import build_family
 
-from .examples import EXAMPLES
-
-DISCRETE = [e for e in EXAMPLES if e.family.discrete and ":" not in e.family_name]
 K = np.arange(3000)
 
 LAWS = {
@@ -65,12 +61,6 @@ def test_the_distance_of_step_functions_is_that_of_scipys_quantiles(name, phi, o
     gap = LAWS[name](*phi).ppf(levels) - LAWS[name](*other).ppf(levels)
     ours = family_of(name).transport_distance(row(phi), row(other)).item()
     assert ours == pytest.approx((gap**2).mean(), rel=2e-3)
-
-
-@pytest.mark.parametrize("example", DISCRETE, ids=lambda e: e.label)
-def test_a_discrete_family_refuses_the_quadratic_form(example):
-    with pytest.raises(NoTransport):
-        example.family.transport_root(example.phi)
 
 
 def test_geometric_renyi_is_infinite_outside_the_natural_domain():

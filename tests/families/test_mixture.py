@@ -6,10 +6,9 @@ from scipy import integrate, stats
 from audit.errors import NoFisher, NoTransport
 from audit.families import build_family
 
-from .examples import EXAMPLES
+from .examples import EXAMPLES, each
 
-MIXTURES = [e for e in EXAMPLES if e.family_name.startswith("mixture")]
-each_mixture = pytest.mark.parametrize("example", MIXTURES, ids=lambda e: e.label)
+each_mixture = each([e for e in EXAMPLES if e.family_name.startswith("mixture:")])
 
 WEIGHTS, LOC, SCALE = (0.3, 0.7), (-1.0, 1.5), (0.6, 1.1)
 H = 1e-3

@@ -6,10 +6,10 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from audit.families import build_family
 
-from .examples import EXAMPLES
+from .examples import EXAMPLES, each
 
-GAUSSIANS = [e for e in EXAMPLES if "multivariate_normal" in e.family_name][:4]
-each_gaussian = pytest.mark.parametrize("example", GAUSSIANS, ids=lambda e: e.label)
+GAUSSIANS = [e for e in EXAMPLES if "multivariate_normal" in e.family_name]
+each_gaussian = each(GAUSSIANS)
 
 
 def neighbour(example, size=0.1):
