@@ -3,16 +3,19 @@
 import pickle
 import re
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from models.saved import data_file, onnx_file, script_file, trace_file
+from models.saved import data_file, onnx_file, opened, script_file, trace_file
+from scans import FORMATS, SAMPLES
 from torch import nn
 from typer.testing import CliRunner
 
 from audit.cli import app
+from audit.errors import AuditError
 
 TEXT = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) "
 TEXT += "{ mean = Tanh(x) std = Exp(x) }"
@@ -172,6 +175,22 @@ def test_a_pickle_is_refused_without_being_read(run, files, tmp_path, suffix, ki
     found = run("scan", path, files[1], "--trust-model")
     refused(found, 3, "pickled")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_damaged_files_are_refused_in_words(tmp_path, suffix):
+    """Files with a few bytes changed, lost or added open, or are refused."""
+    whole = (SAMPLES / f"heteroscedastic{suffix}").read_bytes()
+    data, path = str(SAMPLES / "heteroscedastic.npz"), tmp_path / f"damaged{suffix}"
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        damaged = bytearray(whole)
+        for start in rng.integers(0, len(whole), 1 + seed % 4).tolist():
+            lost = start + int(rng.integers(0, 20)) * (seed % 2)
+            damaged[start : max(lost, start + 1)] = rng.bytes(1 + seed % 3)
+        path.write_bytes(damaged)
+        with suppress(AuditError):
+            opened(path, data)
 
 
 # Data

@@ -17,6 +17,7 @@ from torch.fx import GraphModule
 from torch.fx.node import Argument, map_aggregate
 
 from audit.errors import ModelError
+from audit.models.exported_census import ExportedInside
 from audit.models.metadata import KEY, hash_tensors, read_metadata
 from audit.models.network import Network, Port, Values
 from audit.models.outputs import name_outputs
@@ -80,6 +81,7 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         lambda: _network(path, device, None),
         cache(lambda: _network(path, device, torch.float64)),
         read_metadata(text, path),
+        census=ExportedInside(program.graph).census,
     )
 
 

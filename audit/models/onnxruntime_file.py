@@ -81,7 +81,10 @@ class Runtime:
             source = with_outputs(self.path, self.inside)
             options.add_session_config_entry(_FOLDER, str(self.path.resolve().parent))
         return onnxruntime.InferenceSession(
-            source, options, providers=["CPUExecutionProvider"]
+            source,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it would print
         )
 
 

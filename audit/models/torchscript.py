@@ -91,7 +91,7 @@ def _open(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, str
             module = torch.jit.load(  # type: ignore[no-untyped-call]
                 path, map_location=device, _extra_files=extra
             )
-    except RuntimeError as error:
+    except Exception as error:  # a broken archive raises whatever its parts raise
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"'{path.name}' does not load as TorchScript ({reason})",

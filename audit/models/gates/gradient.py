@@ -9,7 +9,7 @@ from audit.errors import ModelError, NotDifferentiable
 from audit.models.gates.subject import Subject
 from audit.models.network import Census
 
-_ROUNDS = ("Round", "Floor", "Ceil", "Sign", "Cast", "ArgMax", "ArgMin", "Quantize")
+_ROUNDS = ("round", "floor", "ceil", "sign", "trunc", "cast", "arg", "quantize")
 
 
 def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ def census_of(subject: Subject) -> Census:
 
 def census_warnings(found: Census) -> tuple[tuple[str, str], ...]:
     """Return a warning if a number is rounded on the way, besides other paths."""
-    rounding = [stop for stop in found.stops if stop.startswith(_ROUNDS)]
+    rounding = [stop for stop in found.stops if stop.lower().startswith(_ROUNDS)]
     if not rounding:
         return ()
     more = f" and {len(rounding) - 1} more" if len(rounding) > 1 else ""

@@ -13,6 +13,7 @@ import torch
 from audit.errors import ModelError
 
 _MAX_TEXT = 1 << 28  # bytes of code and descriptions that are read
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 class Archive:
@@ -33,7 +34,7 @@ class Archive:
         self.path, self._how = path, how
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError):
+        except _BROKEN:
             raise self._damaged("is no zip archive, so no torch program") from None
         names = [info.filename.lower() for info in self._zip.infolist()]
         if len(set(names)) < len(names):
@@ -59,7 +60,7 @@ class Archive:
             raise self._damaged(f"holds {info.file_size} bytes in '{name}'")
         try:
             return self._zip.read(info)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError):
+        except _BROKEN:
             raise self._damaged(f"has a damaged member '{name}'") from None
 
     def _damaged(self, what: str) -> ModelError:
