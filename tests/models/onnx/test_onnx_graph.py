@@ -445,6 +445,33 @@ def test_refused_with_the_name_of_the_node(what):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize(
+    ("op", "bad"),
+    [
+        ("Gather", [9]),
+        ("Gather", [-9]),
+        ("GatherElements", [[9, 0, 0]]),
+        ("GatherND", [[0, 3]]),
+        ("GatherND", [[0, -4]]),
+        ("ScatterND", [[0, 3]]),
+        ("ScatterElements", [[9, 0, 0]]),
+    ],
+)
+def test_an_index_outside_is_an_error_not_a_neighbour(op, bad, constant):
+    index = np.array(bad)
+    updates = np.ones((1, 3) if op == "ScatterElements" else 1, np.float32)
+    inputs = ["x", "i", "u"] if op.startswith("Scatter") else ["x", "i"]
+    constants = {"u": updates} | ({"i": index} if constant else {})
+    given = [value("x")] + ([] if constant else [value("i", INT64, index.shape)])
+    graph = load_graph(
+        model([node(op, inputs, ["y"])], given, constants=constants, opset=18)
+    )
+    fed = [X] if constant else [X, torch.from_numpy(index)]
+    with pytest.raises(ModelError, match=op):
+        graph(*fed)
+
+
 def test_training_dropout_is_refused():
     nodes = [node("Dropout", ["x", "r", "t"], ["y"])]
     constants = {"r": np.float32(0.5), "t": np.array(True)}

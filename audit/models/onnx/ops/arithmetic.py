@@ -172,6 +172,8 @@ def clip(
     x: Tensor, low: Tensor | Host | None = None, high: Tensor | Host | None = None
 ) -> Tensor:
     """Clamp between two inputs; max wins when they cross."""
+    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray):
+        return torch.clamp(x, low.item(), high.item())
     if low is not None:
         x = _bounded(x, low, torch.clamp_min)
     if high is not None:

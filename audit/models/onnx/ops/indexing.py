@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from audit.models.onnx.limits import check_elements
 from audit.models.onnx.registry import operator
-from audit.models.onnx.values import Host, axis_of, integer
+from audit.models.onnx.values import Host, axis_of, from_numpy, integer
 
 
-def wrapped(index: Tensor, size: int) -> Tensor:
-    """Return indices with the negative ones counted from the end."""
+def wrapped(index: Tensor | Host, size: int | Tensor, like: Tensor) -> Tensor:
+    """Return indices, beside `like`, with the negative ones counted from the end."""
+    if isinstance(index, np.ndarray):
+        whole = index.astype(np.int64, copy=False)
+        if (whole < 0).any():
+            whole = np.where(whole < 0, whole + size, whole)
+        return from_numpy(whole).to(like.device)
     index = index.to(torch.int64)
     return torch.where(index < 0, index + size, index)
 
 
-@operator("Gather", zero_inputs=(1,))
-def gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
+@operator("Gather", host=(1,), zero_inputs=(1,))
+def gather(x: Tensor, index: Tensor | Host, *, axis: int = 0) -> Tensor:
     """Pick slices along an axis; the axes of the index take its place."""
     axis = axis_of(axis, x.dim())
-    flat = wrapped(index, x.shape[axis]).reshape(-1)
+    if isinstance(index, np.ndarray) and not index.ndim:
+        return x.select(axis, int(index))
+    flat = wrapped(index, x.shape[axis], x).reshape(-1)
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
     check_elements(shape, "The result of Gather")
     return x.index_select(axis, flat).reshape(shape)
 
 
-@operator("GatherElements", zero_inputs=(1,))
-def gather_elements(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
+@operator("GatherElements", host=(1,), zero_inputs=(1,))
+def gather_elements(x: Tensor, index: Tensor | Host, *, axis: int = 0) -> Tensor:
     """Pick one element for each element of the index, along an axis."""
     axis = axis_of(axis, x.dim())
-    return x.gather(axis, wrapped(index, x.shape[axis]))
+    return x.gather(axis, wrapped(index, x.shape[axis], x))
 
 
-@operator("GatherND", zero_inputs=(1,))
-def gather_nd(x: Tensor, index: Tensor, *, batch_dims: int = 0) -> Tensor:
+@operator("GatherND", host=(1,), zero_inputs=(1,))
+def gather_nd(x: Tensor, index: Tensor | Host, *, batch_dims: int = 0) -> Tensor:
     """Pick the slices that the last axis of the index points at."""
     depth = index.shape[-1]
     batch = x.shape[:batch_dims]
     flat = x.reshape(*batch, -1, *x.shape[batch_dims + depth :])
-    place = _flat_index(index, x.shape[batch_dims : batch_dims + depth])
+    place = _flat_index(index, x.shape[batch_dims : batch_dims + depth], x)
     if not batch_dims:
         picked = flat.index_select(0, place.reshape(-1))
         return picked.reshape(*index.shape[:-1], *x.shape[depth:])
@@ -51,24 +59,40 @@ def gather_nd(x: Tensor, index: Tensor, *, batch_dims: int = 0) -> Tensor:
     return picked.reshape(*index.shape[:-1], *tail)
 
 
-def _flat_index(index: Tensor, sizes: torch.Size) -> Tensor:
-    """Return the row-major position that each last-axis tuple names."""
-    place = torch.zeros(index.shape[:-1], dtype=torch.int64, device=index.device)
-    for axis, size in enumerate(sizes):
-        place = place * size + wrapped(index[..., axis], size)
-    return place
+def _flat_index(index: Tensor | Host, sizes: torch.Size, like: Tensor) -> Tensor:
+    """Return the row-major position that each last-axis tuple names.
+
+    A tuple outside the sizes becomes a position that torch refuses.
+    """
+    strides = [sizes[axis + 1 :].numel() for axis in range(len(sizes))]
+    if isinstance(index, np.ndarray):
+        ends = np.array(sizes)
+        array = np.where(index < 0, index + ends, index)
+        inside = ((array >= 0) & (array < ends)).all(-1)
+        flat = np.where(inside, array @ np.array(strides, np.int64), sizes.numel())
+        return from_numpy(flat).to(like.device)
+    limits = torch.tensor(sizes, device=like.device)
+    whole = wrapped(index, limits, like)
+    outside = ((whole < 0) | (whole >= limits)).any(-1)
+    place = (whole * torch.tensor(strides, device=like.device)).sum(-1)
+    return torch.where(outside, sizes.numel(), place)
 
 
 REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
-@operator("Scatter", "ScatterElements", zero_inputs=(1,))
+@operator("Scatter", "ScatterElements", host=(1,), zero_inputs=(1,))
 def scatter_elements(
-    x: Tensor, index: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
+    x: Tensor,
+    index: Tensor | Host,
+    updates: Tensor,
+    *,
+    axis: int = 0,
+    reduction: str = "none",
 ) -> Tensor:
     """Place one update for each element of the index, along an axis."""
     axis = axis_of(axis, x.dim())
-    place = wrapped(index, x.shape[axis])
+    place = wrapped(index, x.shape[axis], x)
     if reduction == "none":
         return x.scatter(axis, place, updates)
     if reduction == "add":
@@ -76,15 +100,15 @@ def scatter_elements(
     return x.scatter_reduce(axis, place, updates, REDUCTIONS[reduction])
 
 
-@operator("ScatterND", zero_inputs=(1,))
+@operator("ScatterND", host=(1,), zero_inputs=(1,))
 def scatter_nd(
-    x: Tensor, index: Tensor, updates: Tensor, *, reduction: str = "none"
+    x: Tensor, index: Tensor | Host, updates: Tensor, *, reduction: str = "none"
 ) -> Tensor:
     """Place slices where the last axis of the index points."""
     depth = index.shape[-1]
     tail = x.shape[depth:]
     flat = x.reshape(-1, *tail)
-    place = _flat_index(index, x.shape[:depth]).reshape(-1)
+    place = _flat_index(index, x.shape[:depth], x).reshape(-1)
     rows = updates.reshape(-1, *tail)
     if reduction == "none":
         result = flat.index_copy(0, place, rows)
@@ -107,7 +131,7 @@ def one_hot(
     where = axis % (index.dim() + 1)
     shape = [1] * (index.dim() + 1)
     shape[where] = size
-    hot = wrapped(index, size).unsqueeze(where) == places.reshape(shape)
+    hot = wrapped(index, size, index).unsqueeze(where) == places.reshape(shape)
     return torch.where(hot, values[1], values[0])
 
 

@@ -21,7 +21,7 @@ from audit.models.onnx.values import Host, ints
 
 MICROSOFT = "com.microsoft"
 operator("Trilu", domain=MICROSOFT, host=(1,), zero_inputs=(1,))(trilu)
-operator("GatherND", domain=MICROSOFT, zero_inputs=(1,))(gather_nd)
+operator("GatherND", domain=MICROSOFT, host=(1,), zero_inputs=(1,))(gather_nd)
 operator("Inverse", domain=MICROSOFT)(torch.linalg.inv)
 
 
