@@ -55,7 +55,19 @@ def inspect(config: ScanConfig) -> Inspection:
     network = open_network(settings)
     items, warnings = _declared(settings, network)
     notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
-    return _describe(network, network.outputs, items, config, "not tried", notes)
+    verdict = _by_operators(network, items)
+    return _describe(network, network.outputs, items, config, verdict, notes)
+
+
+def _by_operators(network: Network, items: list[Item]) -> str:
+    """Say what the operators between condition and outputs let through."""
+    condition = next((item.value for item in items if item.name == "condition"), None)
+    if network.census is None or condition is None:
+        return "not tried"
+    found = network.census(condition, _names(network))
+    if found.connected:
+        return "yes, by its operators"
+    return f"no: it stops at {found.stops[0]}" if found.stops else "no"
 
 
 def _gated(settings: Settings, data: str) -> tuple[OpenModel, str]:
@@ -126,6 +138,8 @@ def scan_command(config: ScanConfig) -> str:
     """Return the scan command to paste."""
     parts = ["robaudit", "scan", config.model.path, config.data or "DATA.npz"]
     parts += _flags(config.model)
+    if settings_of(config).finite_differences:
+        parts += ["--method", config.method]
     return shlex.join(parts)
 
 
@@ -140,4 +154,6 @@ def _flags(model: ModelConfig) -> list[str]:
         flags += ["--condition", model.condition + key]
     for name, value in model.held.items():
         flags += ["--held", f"{name}={value}"]
-    return flags
+    if model.space != "input":
+        flags += ["--space", model.space]
+    return [*flags, "--trust-model"] if model.trust_model else flags

@@ -38,7 +38,8 @@ def test_a_sample_model_is_described(suffix):
 
 def test_without_data_only_declarations_speak():
     found = inspected(SAMPLES / "heteroscedastic_legacy.onnx")
-    assert found.differentiable == "not tried"
+    assert found.differentiable == "yes, by its operators"
+    assert inspected(SAMPLES / "heteroscedastic.pt").differentiable == "not tried"
     assert ("param scale", "exp(log_std)", "names") in found.items
     assert found.opset == 17
     assert "give some rows to be sure" in found.warnings[-1]
@@ -54,7 +55,9 @@ def test_what_is_open_is_told_without_data(tmp_path):
 
 def test_the_operator_that_stops_the_gradient_is_named(tmp_path):
     text = TEXT + "{ r = Round(x)  mean = Add(r, r)  std = Exp(r) }"
-    found = inspected(onnx_file(tmp_path, text), data_file(tmp_path))
+    path = onnx_file(tmp_path, text)
+    assert inspected(path).differentiable == "no: it stops at Round (node 'Round_0')"
+    found = inspected(path, data_file(tmp_path))
     assert found.differentiable.startswith("no: No gradient connects")
     assert "it stops at Round (node" in found.differentiable
 
@@ -85,10 +88,14 @@ def test_the_scan_command_repeats_what_was_said():
         condition="x",
         condition_key="features",
         held={"h": "0"},
+        space="parameters",
+        trust_model=True,
     )
-    assert scan_command(ScanConfig(model=model, data="d.npz")) == (
+    config = ScanConfig(model=model, data="d.npz", method="finite-difference")
+    assert scan_command(config) == (
         "robaudit scan 'my model.onnx' d.npz --family normal --param 'loc=out[:, :1]' "
-        "--option 'levels=[0.5]' --condition x=features --held h=0"
+        "--option 'levels=[0.5]' --condition x=features --held h=0 --space parameters "
+        "--trust-model --method finite-difference"
     )
 
 

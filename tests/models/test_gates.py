@@ -227,6 +227,36 @@ def test_kinks_are_no_error(tmp_path):
     )
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_rows_that_rest_and_features_without_effect_are_no_error(tmp_path, suffix):
+    """Most rows are saturated, most features do nothing."""
+    x = np.random.default_rng(0).normal(size=(32, 40)).astype(np.float32)
+    x[4:, 0] += 60
+    data = data_file(tmp_path, x=x)
+    if suffix == ".onnx":
+        text = "g (float[n,40] x) => (float[n,1] mean, float[n,1] std) "
+        text += (
+            "{ a = MatMul(x, w)  mean = Tanh(a)  b = Mul(mean, mean)  std = Exp(b) }"
+        )
+        w = np.full((40, 1), 1e-12, np.float32)
+        w[0] = 0.5
+        path = onnx_file(tmp_path, text, w=w)
+    else:
+        module = Resting()
+        path = (
+            script_file(tmp_path, module)
+            if suffix == ".pt"
+            else pt2_file(tmp_path, module, torch.ones(4, 40))
+        )
+    assert opened(path, data, family="normal").gates.warnings == ()
+
+
+class Resting(nn.Module):
+    def forward(self, x):
+        mean = torch.tanh(x[:, :1] / 2 + 1e-12 * x.sum(1, keepdim=True))
+        return {"mean": mean, "std": torch.exp(mean**2)}
+
+
 # (c) rows
 
 
