@@ -144,8 +144,9 @@ def _gallery(report: Report) -> Iterator[_Item]:
         drawing = directions.draw(worst, name)
         values = worst.values.get(name, {})
         caption = (
-            f"{name}: eigenvalue {number(values.get('eigenvalue'))}, radius "
-            f"{number(values.get('radius'))}"
+            f"{name}: eigenvalue {number(values.get('eigenvalue'))} "
+            f"{report.divergences[name].unit}/δ², radius "
+            f"{number(values.get('radius'))} δ; drawn in {directions.UNIT}"
         )
         yield _Item(worst.index, _markup(drawing) if drawing else Markup(""), caption)
 

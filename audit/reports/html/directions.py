@@ -16,7 +16,9 @@ Floats = NDArray[float64]
 SIDE = 240
 MOST_CELLS = 32
 MOST_BARS = 24
+MOST_POINTS = 480
 LEVELS = 8
+UNIT = "shares of a unit step"
 
 
 def draw(worst: WorstInput, name: str) -> Drawing | None:
@@ -34,15 +36,18 @@ def share_of_features(report: Report, name: str) -> Drawing | None:
     kept = [np.abs(np.asarray(one[0], dtype=float)) for one in found if one]
     if not kept or kept[0].size < 2:
         return None
-    return _draw(np.mean(kept, axis=0), f"Mean |v| over the worst inputs, {name}")
+    title = f"Mean |v| over the {len(kept)} worst inputs, {name}"
+    return _draw(np.mean(kept, axis=0), title, signed=False)
 
 
-def _draw(values: Floats, title: str) -> Drawing:
+def _draw(values: Floats, title: str, signed: bool = True) -> Drawing:
+    """Draw a picture, a series (two axes, or a long one) or the bars of a vector."""
     picture = as_picture(values)
     if picture is not None:
         return _picture(picture, title)
-    flat = values.reshape(-1)
-    return _series(flat, title) if len(flat) > MOST_BARS else _bars(flat, title)
+    if values.ndim == 2 or values.size > MOST_BARS:
+        return _series(as_series(values), title)
+    return _bars(values.reshape(-1), title, signed)
 
 
 def as_picture(values: Floats) -> Floats | None:
@@ -87,7 +92,8 @@ def _picture(values: Floats, title: str) -> Drawing:
     drawing = Drawing(
         title,
         f"A picture of {rows} by {columns}; strongest at row {row}, column {column}: "
-        f"{number(float(values[row, column]))}",
+        f"{number(float(values[row, column]))}, in {UNIT}",
+        UNIT,
         width=SIDE,
         height=round(cell * rows),
     )
@@ -107,43 +113,57 @@ def _picture(values: Floats, title: str) -> Drawing:
     return drawing
 
 
+def as_series(values: Floats) -> Floats:
+    """Return values as [channels, steps]: the longer of two axes is time."""
+    if values.ndim != 2:
+        return values.reshape(1, -1)
+    return values if values.shape[1] >= values.shape[0] else values.T
+
+
 def _series(values: Floats, title: str) -> Drawing:
-    place = int(np.abs(values).argmax())
-    strongest = f"[{place}]: {number(float(values[place]))}"
+    """Draw a line for each channel over its steps."""
+    channels, steps = values.shape
+    channel, place = np.unravel_index(int(np.abs(values).argmax()), values.shape)
+    several = f" of channel {channel}" if channels > 1 else ""
+    strongest = f"step {place}{several}: {number(float(values[channel, place]))}"
     drawing = Drawing(
         title,
-        f"{len(values)} entries; strongest at {strongest}",
+        f"{values.size} entries; strongest at {strongest}, in {UNIT}",
+        UNIT,
         width=SIDE,
-        height=SIDE // 2,
+        height=SIDE // 2 + 20,
     )
-    step = max(1, len(values) // 480)
-    shown = values[::step].tolist()
-    x = Axis(0, len(shown) - 1, 4, SIDE - 4)
-    y = axis([*shown, 0.0], SIDE / 2 - 6, 6)
-    drawing.line((4, y(0)), (SIDE - 4, y(0)), "axis")
-    drawing.curve([(x(k), y(value)) for k, value in enumerate(shown)], "thread")
+    every = max(1, steps // MOST_POINTS)
+    x = Axis(0, max(steps - 1, 1), 44, SIDE - 8)
+    y = axis([float(values.min()), float(values.max()), 0.0], SIDE / 2 - 8, 10)
+    drawing.line((x.start, y(0)), (x.stop, y(0)), "axis")
+    for value in (y.low, y.high):
+        drawing.label((38, y(value) + 4), f"{value:+.2f}", "tick end")
+    for line in values:
+        points = [(x(k), y(float(line[k]))) for k in range(0, steps, every)]
+        drawing.curve(points, "thread")
+    drawing.label((x.start, SIDE // 2 + 14), "step 0")
+    drawing.label((x.stop, SIDE // 2 + 14), f"{steps - 1}", "tick end")
     return drawing
 
 
-def _bars(values: Floats, title: str) -> Drawing:
+def _bars(values: Floats, title: str, signed: bool) -> Drawing:
+    """Draw the largest entries, named by their place."""
     order = np.argsort(-np.abs(values), kind="stable")[:8].tolist()
+    words = {k: f"{values[k]:+.2f}" if signed else f"{values[k]:.2f}" for k in order}
     drawing = Drawing(
         title,
-        "; ".join(f"[{place}] {values[place]:+.2f}" for place in order),
+        "; ".join(f"[{place}] {words[place]}" for place in order) + f", in {UNIT}",
+        UNIT,
         width=SIDE,
         height=12 + 20 * len(order),
     )
     top = float(np.abs(values).max()) or 1.0
     for k, place in enumerate(order):
-        value, y = float(values[place]), 8 + 20 * k
+        width, y = 140 * abs(float(values[place])) / top, 8 + 20 * k
         drawing.label((34, y + 12), f"[{place}]", "tick end")
-        drawing.add(
-            "rect",
-            x=40,
-            y=y,
-            width=round(140 * abs(value) / top, 1),
-            height=15,
-            class_="plus" if value > 0 else "minus",
-        )
-        drawing.label((46 + 140 * abs(value) / top, y + 12), f"{value:+.2f}")
+        sign = "plus" if values[place] > 0 else "minus"
+        class_ = sign if signed else "bar"
+        drawing.add("rect", x=40, y=y, width=round(width, 1), height=15, class_=class_)
+        drawing.label((46 + width, y + 12), words[place])
     return drawing

@@ -10,6 +10,7 @@ from audit.reports.html.svg import (
     HEIGHT,
     LEFT,
     RIGHT,
+    ROW,
     TOP,
     WIDTH,
     Axis,
@@ -22,6 +23,7 @@ from audit.reports.text import count, number
 MOST_DOTS = 2000
 ACROSS = (LEFT, WIDTH - RIGHT)
 UPRIGHT = (HEIGHT - BOTTOM, TOP)
+LIMITS_SHOWN = 4
 Pairs = list[tuple[float, float]]
 
 
@@ -36,32 +38,43 @@ def histogram(
         f"{name} {quantity}",
         f"{count(summary.n, 'input')}: half of them below {number(summary.p50)}, 95 % "
         f"below {number(summary.p95)}, at most {number(summary.max)} {summary.unit}",
+        f"inputs for each step of {summary.unit or quantity}",
     )
     log = bins.scale == "log"
     limits = [
         check
         for check in checks
         if check.key.startswith(f"{name}.{quantity}.") and (check.limit > 0 or not log)
-    ]
+    ][:LIMITS_SHOWN]
     values = [bins.low, bins.high, *(check.limit for check in limits)]
     x = axis(values, *ACROSS, log=log)
-    _bars(drawing, x, bins, log)
-    for mark, value in (("median", summary.p50), ("p95", summary.p95)):
-        if value is not None:
-            drawing.rule(x(value), mark, "mark")
-    for check in limits:
-        kind = "limit broken" if check.holds is False else "limit"
-        text = f"limit {check.op} {number(check.limit)}"
-        drawing.rule(x(check.limit), text, kind, drop=13)
+    rows = ROW * (1 + len(limits))
+    drawing.height += rows
+    _bars(drawing, x, bins, TOP + rows)
+    _rules(drawing, x, summary, limits)
     unit = f" ({summary.unit})" if summary.unit else ""
     drawing.across(x, f"{quantity}{unit}")
     return drawing
 
 
-def _bars(drawing: Drawing, x: Axis, bins: Bins, log: bool) -> None:
-    y = Axis(0, max(bins.counts), *UPRIGHT)
+def _rules(
+    drawing: Drawing, x: Axis, summary: Summary, limits: Sequence[Check]
+) -> None:
+    """Mark median, 95th percentile and limits, each limit in a row of its own."""
+    for mark, value in (("median", summary.p50), ("p95", summary.p95)):
+        if value is not None:
+            drawing.rule(x(value), mark, "mark", 0, right=mark == "p95")
+    for row, check in enumerate(limits, start=1):
+        kind = "limit broken" if check.holds is False else "limit"
+        text = f"limit {check.op} {number(check.limit)}"
+        place = x(check.limit)
+        drawing.rule(place, text, kind, row, right=place < WIDTH / 2)
+
+
+def _bars(drawing: Drawing, x: Axis, bins: Bins, top: float) -> None:
+    y = Axis(0, max(bins.counts), drawing.height - BOTTOM, top)
     drawing.upright(y, "inputs")
-    edges = _edges(bins.low, bins.high, len(bins.counts), log)
+    edges = _edges(bins.low, bins.high, len(bins.counts), bins.scale == "log")
     for left, right, height in zip(edges, edges[1:], bins.counts, strict=False):
         if height:
             drawing.add(
@@ -85,14 +98,15 @@ def validity(report: Report, name: str, label: str) -> Drawing | None:
     pairs = _pairs(report, (name, label), (name, f"{label}_realised"))
     if len(pairs) < 2:
         return None
+    unit = report.divergences[name].unit
     drawing = Drawing(
         f"{name} {label}: predicted and realised",
         f"{count(len(pairs), 'checked input')}; on the diagonal the second-order "
         "prediction is exact",
+        unit,
     )
     both = [value for pair in pairs for value in pair]
     x, y = axis(both, *ACROSS, log=True), axis(both, *UPRIGHT, log=True)
-    unit = report.divergences[name].unit
     drawing.upright(y, f"realised ({unit})")
     drawing.line((x(x.low), y(y.low)), (x(x.high), y(y.high)), "mark")
     drawing.dots([(x(a), y(b)) for a, b in pairs], "dot")
@@ -105,16 +119,18 @@ def against(report: Report, first: str, second: str) -> Drawing | None:
     pairs = _pairs(report, (first, "eigenvalue"), (second, "eigenvalue"))
     if len(pairs) < 2:
         return None
+    units = [f"{report.divergences[name].unit}/δ²" for name in (first, second)]
     drawing = Drawing(
         f"{first} against {second}",
         f"Top eigenvalue of each on {count(len(pairs), 'input')}: inputs far from a "
         "line are sensitive for one and not for the other",
+        " and ".join(units),
     )
     x = axis([a for a, _ in pairs], *ACROSS, log=True)
     y = axis([b for _, b in pairs], *UPRIGHT, log=True)
-    drawing.upright(y, f"{second} ({report.divergences[second].unit}/δ²)")
+    drawing.upright(y, f"{second} ({units[1]})")
     drawing.dots([(x(a), y(b)) for a, b in pairs], "dot")
-    drawing.across(x, f"{first} ({report.divergences[first].unit}/δ²)")
+    drawing.across(x, f"{first} ({units[0]})")
     return drawing
 
 
@@ -140,14 +156,16 @@ def spectrum(report: Report, name: str) -> Drawing | None:
     longest = max(map(len, lists), default=0)
     if longest < 3:
         return None
+    unit = f"{report.divergences[name].unit}/δ²"
     drawing = Drawing(
         f"{name} spectrum",
         f"Leading {longest} eigenvalues of the {len(lists)} worst inputs: a steep line "
         "is one direction that carries the damage",
+        unit,
     )
     x = Axis(1, longest, *ACROSS)
     y = axis([v for values in lists for v in values], *UPRIGHT, log=True)
-    drawing.upright(y, f"eigenvalue ({report.divergences[name].unit}/δ²)")
+    drawing.upright(y, f"eigenvalue ({unit})")
     for values in lists:
         drawing.curve([(x(k + 1), y(v)) for k, v in enumerate(values)], "thread")
     drawing.across(x, "rank of the direction")
@@ -160,15 +178,17 @@ def chain(report: Report, name: str) -> Drawing | None:
     bounds = reading.chain_values(values)
     if not bounds:
         return None
-    index = report.worst[0].index
+    index, unit = report.worst[0].index, f"{report.divergences[name].unit}/δ²"
     drawing = Drawing(
         f"{name} at input {index}: what the bounds lose",
-        "; ".join(f"{label} {number(value)}" for label, value in bounds),
-        height=40 + 34 * len(bounds),
+        "; ".join(f"{label} {number(value)}" for label, value in bounds)
+        + f", in {unit}",
+        unit,
+        height=8 + 34 * len(bounds),
     )
-    x = Axis(0, max(value for _, value in bounds), 190, WIDTH - 90)
+    x = Axis(0, max(value for _, value in bounds), 130, WIDTH - 80)
     for k, (label, value) in enumerate(bounds):
-        y = 14 + 34 * k
+        y = 8 + 34 * k
         drawing.add("rect", x=x(0), y=y, width=x(value) - x(0), height=20, class_="bar")
         drawing.label((x(0) - 8, y + 15), label, "tick end")
         drawing.label((x(value) + 6, y + 15), number(value), "tick")

@@ -7,14 +7,18 @@ Every figure has a title and a text alternative.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from audit.reports.text import number, printable
 
-WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 12, 40
+WIDTH, HEIGHT = 480, 230
+LEFT, RIGHT, TOP, BOTTOM = 84, 34, 10, 46
+ROW = 18
+"""The height of a line of text above a plot."""
+APART_ACROSS, APART_UPRIGHT = 62, 20
+"""Pixels that the names of two ticks need, on a phone too."""
 Point = tuple[float, float]
 
 
@@ -86,6 +90,8 @@ class Drawing:
 
     title: str
     description: str
+    unit: str = ""
+    """What the numbers in it are counted in."""
     width: int = WIDTH
     height: int = HEIGHT
     parts: list[ElementTree.Element] = field(default_factory=list)
@@ -114,12 +120,12 @@ class Drawing:
         if steps:
             self.add("path", d=steps, class_=class_)
 
-    def rule(self, x: float, text: str, class_: str, drop: float = 0) -> None:
-        """Add a named vertical line; its name stands on the side that has room."""
-        self.line((x, TOP), (x, self.height - BOTTOM), class_)
-        right = x < 0.7 * self.width
-        place = (x + 3 if right else x - 3, TOP + 9 + drop)
-        self.label(place, text, "tick" if right else "tick end")
+    def rule(self, x: float, text: str, class_: str, row: int, right: bool) -> None:
+        """Add a vertical line whose name stands above the plot, on one side of it."""
+        top = TOP + ROW * row
+        self.line((x, top), (x, self.height - BOTTOM), class_)
+        place = (x + 4 if right else x - 4, top + 11)
+        self.label(place, text, "rule" if right else "rule end")
 
     def label(self, place: Point, text: str, class_: str = "tick") -> None:
         """Add text; its anchor is set by its class."""
@@ -129,21 +135,20 @@ class Drawing:
         """Draw the horizontal axis, with ticks and its name."""
         base = self.height - BOTTOM
         self.line((scale.start, base), (scale.stop, base), "axis")
-        for value in scale.ticks():
-            self.line((scale(value), base), (scale(value), base + 4), "axis")
-            self.label((scale(value), base + 16), number(value), "tick middle")
+        for x, value in _apart(scale, scale.ticks(), APART_ACROSS):
+            self.line((x, base), (x, base + 4), "axis")
+            self.label((x, base + 19), number(value), "tick middle")
         middle = (scale.start + scale.stop) / 2
-        self.label((middle, self.height - 5), name, "name middle")
+        self.label((middle, self.height - 6), name, "name middle")
 
     def upright(self, scale: Axis, name: str) -> None:
         """Draw the vertical axis, with ticks and its name."""
-        for value in scale.ticks(4):
-            y = scale(value)
+        for y, value in _apart(scale, scale.ticks(4), APART_UPRIGHT):
             self.line((LEFT, y), (self.width - RIGHT, y), "grid")
             self.label((LEFT - 6, y + 4), number(value), "tick end")
         middle = (scale.start + scale.stop) / 2
-        turn = f"rotate(-90 12 {middle:.1f})"
-        self.add("text", name, x=12, y=middle, class_="name middle", transform=turn)
+        turn = f"rotate(-90 13 {middle:.1f})"
+        self.add("text", name, x=13, y=middle, class_="name middle", transform=turn)
 
     def markup(self) -> str:
         """Return the SVG element."""
@@ -153,13 +158,27 @@ class Drawing:
                 "viewBox": f"0 0 {self.width} {self.height}",
                 "class": "small" if self.width < WIDTH else "large",
                 "role": "img",
-                "aria-label": printable(f"{self.title}. {self.description}"),
+                "data-unit": printable(self.unit),
+                "aria-label": printable(
+                    f"{self.title}, in {self.unit}. {self.description}"
+                ),
             },
         )
         ElementTree.SubElement(root, "title").text = printable(self.title)
         ElementTree.SubElement(root, "desc").text = printable(self.description)
         root.extend(self.parts)
         return ElementTree.tostring(root, encoding="unicode")
+
+
+def _apart(
+    scale: Axis, values: Iterable[float], gap: float
+) -> Iterator[tuple[float, float]]:
+    """Return (pixel, value) of ticks whose names do not touch."""
+    last = -math.inf
+    for place, value in ((scale(value), value) for value in values):
+        if abs(place - last) >= gap:
+            yield place, value
+            last = place
 
 
 def _path(points: Sequence[Point]) -> str:

@@ -1,0 +1,136 @@
+"""The page in a real browser: what it shows, and that it asks for nothing.
+
+Nothing here looks at a picture; it measures what the browser has laid out. Pictures and
+the PDF go to pytest's temporary folder, for eyes.
+"""
+
+import pytest
+from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of
+from scans import sample, scan
+
+from audit.reports.build import build_report
+from audit.reports.html import render
+from browser import chromium
+
+pytestmark = pytest.mark.skipif(
+    chromium.PATH is None,
+    reason="the page was NOT looked at: no chromium (apt-get install chromium)",
+)
+SIZES = (1280, 390)
+SCHEMES = ("light", "dark")
+
+TOO_WIDE = """
+[...document.querySelectorAll('body *')]
+  .filter(e => !e.closest('svg *') && !e.closest('.wide *') && !e.closest('pre *'))
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(e => e.outerHTML.slice(0, 80))
+"""
+TOUCHING = """
+[...document.querySelectorAll('svg')].flatMap(svg => {
+  const boxes = [...svg.querySelectorAll('text')].map(
+    text => [text.textContent, text.getBoundingClientRect()]);
+  return boxes.flatMap(([a, p], k) => boxes.slice(k + 1)
+    .filter(([_, q]) => Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1
+      && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 3)
+    .map(([b]) => svg.getAttribute('aria-label').slice(0, 40) + ': ' + a + ' | ' + b));
+})
+"""
+CUT = """
+[...document.querySelectorAll('svg')].flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.left < frame.left - 1 || box.right > frame.right + 1
+      || box.top < frame.top - 2 || box.bottom > frame.bottom + 2;
+  }).map(text => svg.getAttribute('aria-label').slice(0, 40) + ': ' + text.textContent);
+})
+"""
+SMALLEST_TEXT = """
+Math.min(...[...document.querySelectorAll('svg.large')].map(svg => {
+  const style = getComputedStyle(svg.querySelector('text'));
+  return svg.getScreenCTM().a * parseFloat(style.fontSize);
+}))
+"""
+COLOURS = """
+[document.body, document.querySelector('h1')].map(e => {
+  const style = getComputedStyle(e);
+  return e === document.body ? style.backgroundColor : style.color;
+}).map(text => text.match(/[0-9]+/g).slice(0, 3).reduce((a, b) => a + +b, 0))
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium.opened(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The pages of scans of a vector, a picture and a series, and of a planted one."""
+    folder = tmp_path_factory.mktemp("pages")
+    options = {"thresholds": LIMITS[:2], "verify": 16}
+    reports = {
+        "vector": scan(sample("heteroscedastic", **options)),
+        "picture": scan(sample("digits_cnn", limit=60, **options)),
+        "series": scan(sample("sunspots_gru", limit=40, **options)),
+        "planted": build_report(measured_of(EIGENVALUES), CONFIG),
+    }
+    for name, report in reports.items():
+        (folder / f"{name} [1].html").write_text(render(report), encoding="utf-8")
+    return {name: folder / f"{name} [1].html" for name in reports}
+
+
+@pytest.mark.parametrize("name", ["vector", "picture", "series", "planted"])
+@pytest.mark.parametrize("width", SIZES)
+def test_nothing_overlaps_or_is_cut_off(browser, pages, tmp_path, name, width):
+    browser.emulate(width)
+    browser.load(pages[name].as_uri())
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(TOO_WIDE) == []
+    assert browser.evaluate(TOUCHING) == []
+    assert browser.evaluate(CUT) == []
+    assert browser.evaluate(SMALLEST_TEXT) >= 10
+    browser.picture(tmp_path / f"{name}-{width}.png")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_it_follows_the_taste_of_its_reader(browser, pages, tmp_path, scheme):
+    browser.emulate(1280, scheme)
+    browser.load(pages["vector"].as_uri())
+    paper, ink = browser.evaluate(COLOURS)
+    assert (paper > ink) == (scheme == "light")
+    assert abs(paper - ink) > 400
+    browser.picture(tmp_path / f"{scheme}.png")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_no_request_leaves_the_file(browser, pages, scripts):
+    browser.emulate(1280, scripts=scripts)
+    for page in pages.values():
+        assert browser.load(page.as_uri()) == [page.as_uri()]
+        assert browser.told("Log.entryAdded") == []
+        assert browser.told("Runtime.exceptionThrown") == []
+
+
+def test_without_scripts_it_looks_the_same(browser, pages, tmp_path):
+    seen = []
+    for scripts in (True, False):
+        browser.emulate(1280, scripts=scripts)
+        browser.load(pages["vector"].as_uri())
+        browser.picture(tmp_path / f"scripts-{scripts}.png")
+        seen.append((tmp_path / f"scripts-{scripts}.png").read_bytes())
+    assert seen[0] == seen[1]
+
+
+def test_it_prints_dark_on_white_and_in_full(browser, pages, tmp_path):
+    browser.emulate(720, "dark", media="print")
+    browser.load(pages["vector"].as_uri())
+    paper, ink = browser.evaluate(COLOURS)
+    assert paper > ink + 400
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 720
+    hidden = "[...document.querySelectorAll('.wide')].some(e => e.scrollWidth > 720)"
+    assert browser.evaluate(hidden) is False
+    browser.print(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    browser.emulate(1280)
