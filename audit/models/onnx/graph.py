@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,7 +91,7 @@ class Graph:
                 "Pass None for an optional input that is absent",
             )
         values = [
-            _fitted(value, info)
+            _fitted(value, info, self._policy)
             for value, info in zip(inputs, self.inputs, strict=True)
         ]
         if not self._loops:
@@ -153,9 +154,20 @@ def _info(declared: Declared, policy: Policy) -> ValueInfo:
     return ValueInfo(declared.name, dtype, declared.shape, declared.kind)
 
 
-def _fitted(value: Value, info: ValueInfo) -> Value:
-    if not isinstance(value, Tensor) or info.dtype in (None, value.dtype):
+def _fitted(value: Value, info: ValueInfo, policy: Policy) -> Value:
+    """Return an input in the type that the graph computes with."""
+    if isinstance(value, list):
+        return [_fitted(item, replace(info, dtype=None), policy) for item in value]
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
+        raise InputError(
+            f"Input '{info.name}' was given as a NumPy array",
+            "Expected a torch tensor",
+            "Pass torch.from_numpy(array)",
+        )
+    if not isinstance(value, Tensor) or value.dtype == info.dtype:
         return value
+    if info.dtype is None:
+        return value.to(policy.cast(value.dtype))
     if value.is_floating_point() and info.dtype.is_floating_point:
         return value.to(info.dtype)
     raise InputError(

@@ -73,6 +73,7 @@ class Operator:
         zero_inputs: positions of the inputs that no derivative passes through.
         zero_outputs: positions of the outputs that no derivative passes through.
         only: attribute -> the values that are implemented.
+        pure: equal inputs give equal outputs, so calls may be folded and merged.
     """
 
     domain: str

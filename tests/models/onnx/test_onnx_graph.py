@@ -94,6 +94,29 @@ def test_constants_live_where_the_graph_runs():
     assert y.shape == (4, 2)
 
 
+@pytest.mark.parametrize(
+    ("op", "arrays"),
+    [
+        ("HannWindow", [np.array(4)]),
+        ("ConstantOfShape", [np.array([2, 3])]),
+        ("Range", [np.float32(0), np.float32(3), np.float32(1)]),
+        ("Range", [np.array(0), np.array(3), np.array(1)]),
+        ("MelWeightMatrix", [np.array(v) for v in (4, 16, 8000, 20, 3000)]),
+    ],
+)
+def test_made_tensors_are_where_the_graph_runs(op, arrays):
+    names = [f"c{i}" for i in range(len(arrays))]
+    constants = dict(zip(names, arrays, strict=True))
+    for name in ("c3", "c4"):
+        if name in constants:
+            constants[name] = np.float32(constants[name])
+    proto = model([node(op, names, ["y"])], constants=constants)
+    for simplify in (True, False):
+        graph = load_graph(proto, device="meta", simplify=simplify)
+        (y,) = graph(X.to("meta"))
+        assert y.device.type == "meta"
+
+
 def test_no_global_state_changes():
     before = (torch.get_default_dtype(), torch.is_grad_enabled())
     graph = load_graph(model([node("Exp", ["x"], ["y"])]), torch.float64)
@@ -485,6 +508,8 @@ def test_wrong_calls():
         graph(X, X)
     with pytest.raises(InputError, match=r"Expected torch\.float32"):
         graph(torch.zeros(4, 3, dtype=torch.int64))
+    with pytest.raises(InputError, match="from_numpy"):
+        graph(X.numpy())
 
 
 def test_a_failing_operator_names_itself_and_its_shapes():

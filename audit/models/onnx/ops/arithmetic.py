@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audit.models.onnx.limits import MAX_ELEMENTS, check_broadcast
 from audit.models.onnx.registry import operator
-from audit.models.onnx.values import Host, plain
+from audit.models.onnx.values import Host, from_numpy, plain
 
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
@@ -101,7 +101,7 @@ def pow_(a: Tensor, b: Tensor | Host) -> Tensor:
     if isinstance(b, Tensor):
         return _wide(power, a, b)
     if b.size > 1:
-        return power(a, torch.as_tensor(b, device=a.device))
+        return power(a, from_numpy(b).to(a.device))
     result: Tensor = a ** plain(b)
     result = result.reshape(np.broadcast_shapes(tuple(a.shape), b.shape))
     return result if result.dtype == a.dtype else result.to(a.dtype)

@@ -14,6 +14,7 @@ from audit.models.onnx.values import (
     CARRIED,
     FLOAT8,
     Host,
+    from_numpy,
     ints,
     plain,
     round_to,
@@ -95,12 +96,15 @@ def range_(
     delta: Host | Tensor,
     *,
     stash_type: int = 1,
+    site: Site,
 ) -> Tensor:
     """start, start + delta, ... up to but without the limit."""
     first, last, step = (_scalar(value) for value in (start, limit, delta))
     count = max(int(np.ceil((float(last) - float(first)) / float(step))), 0)
     check_elements([count], "The result of Range")
-    dtype, device = _like(start)
+    like = start if isinstance(start, Tensor) else from_numpy(np.asarray(start))
+    dtype = like.dtype
+    device = like.device if isinstance(start, Tensor) else site.policy.device
     steps = torch.arange(count, device=device)
     if not dtype.is_floating_point:
         return (steps * int(step) + int(first)).to(dtype)
@@ -112,12 +116,6 @@ def range_(
 def _scalar(value: Host | Tensor) -> float | int:
     number = plain(value)
     return number.detach().item() if isinstance(number, Tensor) else number
-
-
-def _like(value: Host | Tensor) -> tuple[torch.dtype, torch.device | None]:
-    if isinstance(value, Tensor):
-        return value.dtype, value.device
-    return torch.from_numpy(np.zeros(1, value.dtype)).dtype, None
 
 
 @operator("Shape", zero_derivative=True)

@@ -90,14 +90,19 @@ def stft(
 
 
 def _cosine_window(
-    size: Host | Tensor, weights: tuple[float, ...], periodic: int, dtype: torch.dtype
+    size: Host | Tensor,
+    weights: tuple[float, ...],
+    periodic: int,
+    onnx_type: int,
+    site: Site,
 ) -> Tensor:
     count = integer(size)
     check_elements((count,), "A window")
     span = count if periodic else max(count - 1, 1)
     angle = torch.arange(count, dtype=torch.float64) * (2 * pi / span)
     terms = [w * torch.cos(k * angle) for k, w in enumerate(weights)]
-    return torch.stack(terms).sum(0).to(dtype)
+    window = torch.stack(terms).sum(0)
+    return window.to(device=site.policy.device, dtype=site.dtype(onnx_type))
 
 
 @operator("HannWindow", host=(0,), zero_derivative=True)
@@ -105,7 +110,7 @@ def hann(
     size: Host | Tensor, *, output_datatype: int = 1, periodic: int = 1, site: Site
 ) -> Tensor:
     """0.5 - 0.5 cos."""
-    return _cosine_window(size, (0.5, -0.5), periodic, site.dtype(output_datatype))
+    return _cosine_window(size, (0.5, -0.5), periodic, output_datatype, site)
 
 
 @operator("HammingWindow", host=(0,), zero_derivative=True)
@@ -114,7 +119,7 @@ def hamming(
 ) -> Tensor:
     """25/46 - 21/46 cos."""
     weights = (25 / 46, -21 / 46)
-    return _cosine_window(size, weights, periodic, site.dtype(output_datatype))
+    return _cosine_window(size, weights, periodic, output_datatype, site)
 
 
 @operator("BlackmanWindow", host=(0,), zero_derivative=True)
@@ -123,7 +128,7 @@ def blackman(
 ) -> Tensor:
     """0.42 - 0.5 cos + 0.08 cos of the double angle."""
     weights = (0.42, -0.5, 0.08)
-    return _cosine_window(size, weights, periodic, site.dtype(output_datatype))
+    return _cosine_window(size, weights, periodic, output_datatype, site)
 
 
 @operator("MelWeightMatrix", host=(0, 1, 2, 3, 4), zero_derivative=True)
@@ -154,4 +159,6 @@ def mel_weight_matrix(
             matrix[rising, i] = (rising - left) / (centre - left)
         if right > centre:
             matrix[falling, i] = (right - falling) / (right - centre)
-    return torch.as_tensor(matrix).to(site.dtype(output_datatype))
+    return torch.as_tensor(matrix).to(
+        device=site.policy.device, dtype=site.dtype(output_datatype)
+    )
