@@ -255,6 +255,45 @@ def test_a_binary_file(tmp_path):
         read_config(path)
 
 
+TOML = """\
+[project]
+seed = "x"
+
+[tool.robaudit] # settings
+data = "d.npz"
+top = 4
+"seed" = {seed}
+max-skipped = 3
+[tool.robaudit.max]
+"kl.trace.p95" = 1e-2
+[tool.robaudit.max_increase]
+kl."gaussian".p95 = "5%"
+[tool.other]
+seed = 3
+"""
+
+
+def test_toml_knows_its_lines_too(write):
+    with pytest.raises(ConfigError, match=r"pyproject\.toml:7: seed is x"):
+        read_config(write(TOML.format(seed='"x"'), "pyproject.toml"))
+    found = read_config(
+        write(TOML.format(seed=1).replace('kl."gaussian".p95', '"k.g.p95"'), "a.toml")
+    )
+    assert found.thresholds[0].source.endswith("a.toml:10")
+    assert found.places["max_increase k.g.p95"].endswith("a.toml:12")
+    with pytest.raises(ConfigError, match=r"a\.toml:8: 'max_skiped'"):
+        read_config(write(TOML.format(seed=1).replace("skipped", "skiped"), "a.toml"))
+
+
+def test_a_limit_on_a_change_knows_its_line_until_another_layer_speaks(write):
+    config = read_config(write("max_increase:\n  kl.trace.p95: 5%\n"))
+    (place,) = config.places.values()
+    assert place.endswith("robaudit.yaml:2")
+    assert (
+        override(config, "command line", max_increase=["kl.trace.p95=1"]).places == {}
+    )
+
+
 def test_malformed_toml(write):
     with pytest.raises(ConfigError, match="is not TOML"):
         read_config(write("[tool", "pyproject.toml"))

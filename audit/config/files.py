@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ import yaml
 
 from audit.errors import ConfigError
 
+_TOML_TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
+_TOML_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*'|\.|\s)+?)\s*=""")
+
 
 @dataclass(frozen=True)
 class Document:
@@ -19,7 +23,7 @@ class Document:
     path: str
     values: dict[str, Any]
     lines: dict[tuple[str, ...], int]
-    """(option,) or (option, key) -> line, counted from 1; empty for TOML."""
+    """(option,) or (option, key) -> line, counted from 1."""
 
     def part(self, *keys: str) -> Document:
         """Return the settings under some keys as a document of their own.
@@ -80,7 +84,38 @@ def _toml(path: str, content: str) -> Document:
         values = tomllib.loads(content).get("tool", {}).get("robaudit", {})
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"'{path}' is not TOML: {error}") from None
-    return Document(path, {option_name(key): values[key] for key in values}, {})
+    named = {option_name(key): values[key] for key in values}
+    return Document(path, named, _toml_lines(content))
+
+
+def _toml_lines(content: str) -> dict[tuple[str, ...], int]:
+    """Return the line of every key below [tool.robaudit], by table and key."""
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(content.splitlines(), start=1):
+        header, key = _TOML_TABLE.match(line), _TOML_KEY.match(line)
+        if header:
+            table = keys = _dotted(header[1])
+        elif key:
+            keys = (*table, *_dotted(key[1]))
+        else:
+            continue
+        if keys[:2] == ("tool", "robaudit") and len(keys) > 2:
+            found.setdefault((option_name(keys[2]), *keys[3:]), number)
+    return found
+
+
+def _dotted(text: str) -> tuple[str, ...]:
+    """Return the parts of a TOML key: a."b.c" is a and b.c; () for no key."""
+    try:
+        value: Any = tomllib.loads(f"{text} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    parts = []
+    while isinstance(value, dict):
+        ((part, value),) = value.items()
+        parts.append(part)
+    return tuple(parts)
 
 
 def _yaml(path: str, content: str) -> Document:

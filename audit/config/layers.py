@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,10 +132,22 @@ def _set(
             )
             for limit in read
         )
+    if name in ("max_increase", "max_decrease"):
+        config = replace(config, places=_places(config, name, read, origin, where))
     if name == "waivers":
         read = tuple(replace(waiver, source=place) for waiver in read)
     origins = {**config.origins, name: origin}
     return replace(store(config, name, read), origins=origins)
+
+
+def _places(
+    config: ScanConfig, name: str, keys: Iterable[str], origin: str, where: Where
+) -> dict[str, str]:
+    """Return where limits on a change are written; a flag speaks for itself."""
+    others = {k: v for k, v in config.places.items() if not k.startswith(f"{name} ")}
+    if origin in (COMMAND_LINE, ENVIRONMENT):
+        return others
+    return others | {f"{name} {key}": where(name, key) for key in keys}
 
 
 def _source(where: str, key: str, limit: float) -> str:

@@ -131,6 +131,8 @@ class ScanConfig:
     interval that lies on the limit's side (`upper`)."""
     max_skipped: int = 0
     exit_zero: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Option and key, "max_increase kl.trace.max", -> file:line of a limited change."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Option -> the layer that set it; an option that is absent has its default."""
 

@@ -42,13 +42,14 @@ def change_limits(config: ScanConfig, old: Report) -> list[Threshold]:
         ConfigError: `old` does not have one of the numbers.
     """
     return [
-        *_limits(old, config.max_increase, "--max-increase"),
-        *_limits(old, config.max_decrease, "--max-decrease"),
+        *_limits(old, config, "max_increase"),
+        *_limits(old, config, "max_decrease"),
     ]
 
 
-def _limits(old: Report, steps: Mapping[str, str], flag: str) -> list[Threshold]:
+def _limits(old: Report, config: ScanConfig, option: str) -> list[Threshold]:
     found = []
+    steps: Mapping[str, str] = getattr(config, option)
     for key, step in steps.items():
         divergence, quantity, statistic = split_key(key)
         value = getattr(find(old, key, divergence, quantity), statistic)
@@ -56,8 +57,10 @@ def _limits(old: Report, steps: Mapping[str, str], flag: str) -> list[Threshold]
             raise ConfigError(f"The baseline did not measure '{key}'")
         share = step.endswith("%")
         size = float(step.rstrip("% ")) * (abs(value) / 100 if share else 1.0)
-        grows = flag == "--max-increase"
-        source = f"{flag} {key}={step} from {number(value)}"
+        grows = option == "max_increase"
+        given = f"--{option.replace('_', '-')} {key}={step}"
+        place = config.places.get(f"{option} {key}")
+        source = f"{f'{place} {step}' if place else given} from {number(value)}"
         bound = value + size if grows else value - size
         found.append(Threshold(key, "<=" if grows else ">=", bound, source))
     return found

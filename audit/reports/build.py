@@ -65,7 +65,7 @@ def settings(config: ScanConfig) -> dict[str, schema.Setting]:
     values: dict[str, Any] = {}
     for part in (config.model, config):
         values |= {f.name: getattr(part, f.name) for f in fields(part)}
-    for name in ("path", "model", "thresholds", "origins", *RUN_OPTIONS):
+    for name in ("path", "model", "thresholds", "places", "origins", *RUN_OPTIONS):
         del values[name]
     origin = {"condition_key": config.origin("condition")}
     values["model"] = config.model.path

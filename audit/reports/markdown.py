@@ -72,7 +72,7 @@ def _check(check: Check) -> tuple[str, ...]:
         number(check.value),
         escape(interval(check.ci95)) or NOTHING,
         beyond,
-        escape(check.source),
+        escape(reading.set_by(check)),
     )
 
 

@@ -175,6 +175,11 @@ def check_line(check: Check) -> str:
     return text
 
 
+def set_by(check: Check) -> str:
+    """Say where a limit was written, and whether it is waived."""
+    return "; ".join(part for part in (check.source, check.waiver) if part)
+
+
 def verdict_line(report: Report) -> str:
     """Say the verdict and why the exit code is what it is."""
     reasons = {4: "incomplete", 5: "nothing audited"}

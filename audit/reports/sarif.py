@@ -20,7 +20,7 @@ from audit.reports.report import Check, Report
 from audit.reports.text import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_IN_FILE = re.compile(r"(.+):(\d+)")
+_IN_FILE = re.compile(r"(?!--)(.+?):(\d+)(?: \S+ from \S.*)?")
 
 
 def render(report: Report) -> str:

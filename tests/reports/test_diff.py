@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.config import ScanConfig, override
+from audit.config import ScanConfig, override, read_config
 from audit.errors import ConfigError
 from audit.reports import diff
 from audit.reports.baseline import change_limits, with_baseline
@@ -150,6 +150,10 @@ def test_a_baseline_joins_the_other_limits(tmp_path):
     assert first.limit == 9.0
     assert (second.op, second.limit) == ("<=", pytest.approx(0.252))
     assert second.source == "--max-increase kl.gaussian.p95=5% from 0.24"
+    (tmp_path / "r.yaml").write_text("max_increase:\n  kl.gaussian.p95: 5%\n")
+    from_file = read_config(tmp_path / "r.yaml")
+    (third,) = with_baseline(replace(from_file, baseline=str(path))).thresholds
+    assert third.source == f"{tmp_path / 'r.yaml'}:2 5% from 0.24"
     with pytest.raises(ConfigError, match=r"nothing to compare with.*Add --baseline"):
         with_baseline(limits(**flags))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
 from audit.reports import junit, sarif
 from reports.synthetic import EIGENVALUES, LIMITS, limit, report_of
@@ -74,6 +75,23 @@ def test_sarif_points_at_the_line_of_the_limit():
         "kl.gaussian.p95",
         "quantile.trace.mean",
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "uri", "line"),
+    [
+        ("robaudit.yaml:7 5% from 0.24", "robaudit.yaml", 7),
+        ("a: b/pyproject.toml:3", "a%3A%20b/pyproject.toml", 3),
+        ("--max kl.x=1:2", "models/%5Bold%5D/net.onnx", 1),
+        ("ROBAUDIT_MAX kl.x=1", "models/%5Bold%5D/net.onnx", 1),
+    ],
+)
+def test_sarif_reads_where_a_limit_was_written(source, uri, line):
+    report = report_of(EIGENVALUES, replace(LIMITS[0], source=source))
+    (found,) = json.loads(sarif.render(report))["runs"][0]["results"]
+    place = found["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == uri
+    assert place["region"]["startLine"] == line
 
 
 def test_sarif_tells_skipped_inputs_and_the_exit_code(report):

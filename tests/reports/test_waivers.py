@@ -7,6 +7,7 @@ import pytest
 
 from audit.config import ScanConfig, Waiver, read_config, with_waivers
 from audit.errors import ConfigError
+from audit.reports import FORMATS
 from audit.reports.build import build_report
 from audit.reports.checks import recheck
 from audit.reports.reading import check_line
@@ -86,3 +87,9 @@ def test_waivers_are_read_from_a_file(tmp_path):
 def test_bad_waivers(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("page", ["md", "html"])
+def test_a_waiver_is_shown_beside_its_limit(page):
+    text = FORMATS[page](report_on("2030-06-01"))
+    assert "waived until 2030-06-30: retraining" in text
