@@ -44,7 +44,15 @@ class Layout:
 
     def place(self, values: Values) -> dict[str, Tensor]:
         """Turn row-major inputs into those of one call of the file."""
-        return {n: _placed(n, value, self.axes[n]) for n, value in values.items()}
+        return {n: self._placed(n, value) for n, value in values.items()}
+
+    def _placed(self, name: str, value: Tensor) -> Tensor:
+        axis, rank = self.axes[name], self.ranks.get(name)
+        if axis is None:
+            return _one_for_all(name, value)
+        if value.dim() - 1 == rank and value.shape[axis + 1] == 1:
+            value = value.squeeze(axis + 1)  # each row came with its batch of one
+        return value.movedim(0, axis)
 
 
 def layout_of(network: Network, condition: str, event: tuple[int, ...]) -> Layout:
@@ -195,9 +203,7 @@ def _batch_axis(port: Port, batch: int | str | None) -> int | None:
     return free[0] if free else None
 
 
-def _placed(name: str, value: Tensor, axis: int | None) -> Tensor:
-    if axis is not None:
-        return value.movedim(0, axis)
+def _one_for_all(name: str, value: Tensor) -> Tensor:
     if not _is_constant(value):
         raise InputError(
             f"The held input '{name}' differs between the rows of the data",

@@ -214,7 +214,7 @@ def test_a_wrong_derivative_is_refused_without_float64_too(tmp_path, monkeypatch
         run = entry.run
         monkeypatch.setitem(entry.__dict__, "run", lambda x, run=run: wrong(run(x)))
     refused(ModelError, path, data, "The derivative differs", "first at Softplus (node")
-    monkeypatch.setattr("audit.models.gates.referee._reopened", lambda network: None)
+    monkeypatch.setattr("audit.models.gates.referee.precise_of", lambda subject: None)
     error = refused(ModelError, path, data, "first at Softplus (node")
     assert "through onnxruntime" in str(error)
 

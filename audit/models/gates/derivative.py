@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from audit.errors import AuditError, ModelError, NotDifferentiable
-from audit.models.batching import any_batch
 from audit.models.gates.agreement import Agreement, compare, compare_jacobians
 from audit.models.gates.subject import Findings, Subject, first_wrong
-from audit.models.network import Network
 
 ROWS = 8
 _ENTRIES = 2**22  # of the Jacobians held at once
@@ -41,7 +39,7 @@ DOUBLE = Precision(1e-4, 1e-5, 1e-4)
 
 
 def derivative_parity(
-    subject: Subject, x: Tensor, jacobian: Tensor, reopened: Network | None
+    subject: Subject, x: Tensor, jacobian: Tensor, precise: Subject | None
 ) -> Findings:
     """Compare the Jacobian at x [n, d] with central differences.
 
@@ -49,17 +47,17 @@ def derivative_parity(
         subject: the file on real rows.
         x: the first n of them, flattened.
         jacobian: dφ/dx [n, p, d] there, as a scan would use it.
-        reopened: the file in float64; None where it cannot be opened so.
+        precise: the file in float64; None where it cannot be opened so.
 
     Raises:
         NotDifferentiable: the gradient is zero and the function is not constant.
         ModelError: the two differ by more than the noise explains.
     """
-    double = None if reopened is None else _in_float64(subject, x, jacobian, reopened)
+    double = None if precise is None else _in_float64(subject, jacobian, precise)
     single, referee = None, subject.referee()
     if referee is not None or double is None:
         plain = subject.map_of(referee or subject.call, subject.network.dtype)
-        held = _held(subject, len(x), plain.dtype)
+        held = subject.held(len(x))
         single = compare(plain, x, held, jacobian, SINGLE.step)
         other = "onnxruntime" if referee else "the file's own forward pass"
         if double is None or double.floor > SINGLE.refuse:
@@ -73,15 +71,15 @@ def derivative_parity(
 
 
 def _in_float64(
-    subject: Subject, x: Tensor, jacobian: Tensor, reopened: Network
+    subject: Subject, jacobian: Tensor, precise: Subject
 ) -> Agreement | None:
     """Check the rules of differentiation, where rounding does not hide them."""
-    call = any_batch(reopened, subject.condition, subject.event)
-    precise = subject.map_of(call, torch.float64)
-    wide, held = x.double(), _held(subject, len(x), torch.float64)
+    rows = len(jacobian)
+    function = precise.map_of(precise.call, torch.float64)
+    x, held = precise.flat(rows), precise.held(rows)
     try:
-        exact = precise.linearize(wide, held)[1].dense()
-        found = compare(precise, wide, held, exact, DOUBLE.step)
+        exact = function.linearize(x, held)[1].dense()
+        found = compare(function, x, held, exact, DOUBLE.step)
     except (AuditError, RuntimeError):
         return None  # the file does not run in float64
     if found is not None:
@@ -143,11 +141,3 @@ def tried_rows(subject: Subject, parameters: int) -> int:
     """Return how many rows are compared: fewer where Jacobians are large."""
     entries = parameters * subject.values[subject.condition][0].numel()
     return max(1, min(ROWS, subject.rows, _ENTRIES // max(entries, 1)))
-
-
-def _held(subject: Subject, rows: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        name: (value.to(dtype) if value.is_floating_point() else value)[:rows]
-        for name, value in subject.values.items()
-        if name != subject.condition
-    }

@@ -19,8 +19,7 @@ def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:
         NotDifferentiable: no gradient arrives; names the first operator in its way.
         ModelError: the gradient is not finite although the outputs are.
     """
-    x = subject.values[subject.condition][:rows].reshape(rows, -1)
-    held = {n: v[:rows] for n, v in subject.values.items() if n != subject.condition}
+    x, held = subject.flat(rows), subject.held(rows)
     try:
         function = subject.map_of(subject.call, subject.network.dtype)
         phi, operator = function.linearize(x, held)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from audit.errors import AuditError
 from audit.models.gates.derivative import derivative_parity, tried_rows
 from audit.models.gates.gradient import census_of, census_warnings, jacobian_of
 from audit.models.gates.independence import row_independence
 from audit.models.gates.parity import forward_parity, refuse_whims
-from audit.models.gates.subject import Findings, Subject
-from audit.models.network import Network
+from audit.models.gates.subject import Findings, Subject, precise_of
 
 
 def examine(subject: Subject, by_gradient: bool) -> Findings:
@@ -28,31 +25,44 @@ def examine(subject: Subject, by_gradient: bool) -> Findings:
         ModelError: a gate is closed; the message says which, and where.
     """
     refuse_whims(subject)
-    interaction = row_independence(subject)
-    reopened = _reopened(subject.network)
+    precise = precise_of(subject)
+    interaction = row_independence(subject, precise)
+    forward = forward_parity(subject, precise)
     found = Findings(
-        forward_error=forward_parity(subject, reopened), row_interaction=interaction
+        forward_error=forward,
+        row_interaction=interaction,
+        warnings=_rounding(subject, max(forward or 0.0, interaction)),
     )
-    if not by_gradient:
-        return found
+    return _examine_gradient(subject, precise, found) if by_gradient else found
+
+
+def _examine_gradient(
+    subject: Subject, precise: Subject | None, found: Findings
+) -> Findings:
     with torch.no_grad():
         parameters = subject.parameters(subject.outputs).shape[1]
     x, jacobian = jacobian_of(subject, tried_rows(subject, parameters))
-    agreed = derivative_parity(subject, x, jacobian, reopened)
+    agreed = derivative_parity(subject, x, jacobian, precise)
     census = census_of(subject)
+    warnings = (*found.warnings, *agreed.warnings, *census_warnings(census))
     return replace(
         agreed,
         forward_error=found.forward_error,
-        row_interaction=interaction,
+        row_interaction=found.row_interaction,
         stops=census.stops,
-        warnings=(*agreed.warnings, *census_warnings(census)),
+        warnings=warnings,
     )
 
 
-def _reopened(network: Network) -> Network | None:
-    """Return the file loaded again, in float64; None where it cannot be."""
-    reopen: Callable[[], Network] = network.double
-    try:
-        return reopen()
-    except (AuditError, RuntimeError):
-        return None
+def _rounding(subject: Subject, error: float) -> tuple[tuple[str, str], ...]:
+    """Warn if rounding alone, as float64 has shown, moves the outputs much."""
+    if error <= subject.tolerance:
+        return ()
+    name = str(subject.network.dtype).removeprefix("torch.")
+    return (
+        (
+            "rounding",
+            f"in {name} the outputs are known to {error:.0e} of their size only, for "
+            "the model amplifies rounding; --dtype float64 is safer",
+        ),
+    )

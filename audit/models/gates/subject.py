@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from audit.errors import AuditError
 from audit.models.batching import any_batch, one_call
 from audit.models.maps import AutogradMap
 from audit.models.network import Call, Network, Values
@@ -50,6 +51,16 @@ class Subject:
         """Return the inputs of the first rows."""
         return {name: value[:rows] for name, value in self.values.items()}
 
+    def flat(self, rows: int) -> Tensor:
+        """Return the condition of the first rows [rows, d]."""
+        return self.values[self.condition][:rows].reshape(rows, -1)
+
+    def held(self, rows: int) -> dict[str, Tensor]:
+        """Return the other inputs of the first rows."""
+        found = self.first(rows)
+        del found[self.condition]
+        return found
+
     @property
     def event(self) -> tuple[int, ...]:
         """The shape of one condition."""
@@ -74,6 +85,35 @@ class Subject:
             return None
         other = replace(self.network, call=self.network.reference)
         return any_batch(other, self.condition, self.event, vectorise=False)
+
+
+def precise_of(subject: Subject) -> Subject | None:
+    """Return the file loaded again, in float64, on the same rows; None if it cannot be.
+
+    The rows go in in reverse, so that a file which remembers its first input differs.
+    """
+    try:
+        network = subject.network.double()
+        return _again(subject, network)
+    except (AuditError, RuntimeError):
+        return None
+
+
+def reloaded(subject: Subject) -> Subject:
+    """Return the file loaded again as it is, on the same rows in reverse."""
+    return _again(subject, subject.network.again())
+
+
+def _again(subject: Subject, network: Network) -> Subject:
+    call = any_batch(network, subject.condition, subject.event)
+    values = {
+        name: value.to(network.dtype) if value.is_floating_point() else value
+        for name, value in subject.values.items()
+    }
+    with torch.no_grad():
+        turned = call({name: value.flip(0) for name, value in values.items()})
+    outputs = {name: value.flip(0) for name, value in turned.items()}
+    return replace(subject, network=network, values=values, outputs=outputs, call=call)
 
 
 @dataclass(frozen=True)
