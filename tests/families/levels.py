@@ -29,9 +29,11 @@ LAWS: dict[str, Law] = {
     "laplace": lambda loc, scale: stats.laplace(loc, scale),
     "log_normal": lambda loc, scale: stats.lognorm(scale, scale=np.exp(loc)),
     "logistic": lambda loc, scale: stats.logistic(loc, scale),
+    "moving_pareto": lambda scale, alpha: stats.pareto(alpha, scale=scale),
     "normal": lambda loc, scale: stats.norm(loc, scale),
     "pareto": lambda alpha: stats.pareto(alpha, scale=1.5),
     "student_t": lambda df, loc, scale: stats.t(df, loc, scale),
+    "uniform": lambda low, high: stats.uniform(low, high - low),
     "weibull": lambda scale, k: stats.weibull_min(k, scale=scale),
 }
 

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 
-from audit.families import build_family
+from audit.families import FAMILIES, build_family
+from audit.families.lattice import Lattice
+
+from . import levels
 
 K = np.arange(3000)
 
@@ -24,17 +27,24 @@ PAIRS = [
     ("negative_binomial", (2.5, 0.4), (3.1, 0.5)),
     ("negative_binomial", (0.05, 0.9), (0.06, 0.9)),
 ]
+
+
+def test_every_law_of_counts_is_here():
+    counts = {name for name in FAMILIES if issubclass(FAMILIES[name], Lattice)}
+    assert counts == set(LAWS) == {name for name, *_ in PAIRS}
+
+
 each_pair = pytest.mark.parametrize(("name", "phi", "other"), PAIRS)
 
 
-def family_of(name):
-    names = {"poisson": ("rate",), "negative_binomial": ("total_count", "probs")}
+def family_of(name, last="probs"):
+    names = {"poisson": ("rate",), "negative_binomial": ("total_count", last)}
     options = {"total_count": 7} if name == "binomial" else {}
-    return build_family(name, dict.fromkeys(names.get(name, ("probs",)), ()), **options)
+    return build_family(name, dict.fromkeys(names.get(name, (last,)), ()), **options)
 
 
 def row(phi):
-    return torch.tensor([phi], dtype=torch.float64)
+    return torch.tensor(np.array([phi]), dtype=torch.float64)
 
 
 @each_pair
@@ -55,12 +65,47 @@ def test_divergences_are_sums_over_scipys_masses(name, phi, other):
         assert ours == pytest.approx(total, rel=1e-7)
 
 
+def masses(name, link):
+    def law(*phi):
+        return LAWS[name](*phi[:-1], link(phi[-1]))
+
+    return law
+
+
+LINKS = {"probs": (lambda p: p, lambda p: p), "logits": (special.expit, special.logit)}
+
+
+@pytest.mark.parametrize("last", LINKS)
 @each_pair
-def test_the_distance_of_step_functions_is_that_of_scipys_quantiles(name, phi, other):
-    levels = (np.arange(400_000) + 0.5) / 400_000
-    gap = LAWS[name](*phi).ppf(levels) - LAWS[name](*other).ppf(levels)
+def test_fisher_and_linear_law_are_sums_over_scipys_masses(name, phi, other, last):
+    """Each in the parameter that the head gives, a rate or a chance or its logit."""
+    link, back = LINKS["probs" if name == "poisson" else last]
+    law, at = masses(name, link), (*phi[:-1], back(phi[-1]))
+    mass = law(*at).pmf(K)
+    some = mass > 0
+    score = levels.steps_of(law, at, lambda moved: moved.logpmf(K[some]))
+    exact = np.einsum("ik,jk,k->ij", score, score, mass[some])
+    family = family_of(name, last)
+    root = family.fisher_root(row(at)).dense()[0]
+    torch.testing.assert_close(
+        root.mT @ root, torch.from_numpy(exact), rtol=1e-6, atol=1e-12
+    )
+    step = np.array(other) - np.array(phi)
+    slopes = levels.steps_of(law, at, lambda moved: moved.cdf(K))
+    exact = abs(step @ np.array(slopes)).sum()
+    ours = family.linear_root(row(at)).matmat(torch.from_numpy(step)[None, :, None])
+    assert ours.abs().sum().item() == pytest.approx(exact, rel=1e-6)
+
+
+@each_pair
+def test_the_distance_of_step_functions_is_that_of_scipys_tails(name, phi, other):
+    """E(X − Y)² with E XY = Σ_jk P(X > j, Y > k), the smaller of both tails."""
+    first, second = (LAWS[name](*value) for value in (phi, other))
+    tails, others = first.sf(K), second.sf(K)
+    together = sum(np.minimum(tail, others).sum() for tail in tails)
+    squares = sum(law.var() + law.mean() ** 2 for law in (first, second))
     ours = family_of(name).transport_distance(row(phi), row(other)).item()
-    assert ours == pytest.approx((gap**2).mean(), rel=2e-3)
+    assert ours == pytest.approx(squares - 2 * together, rel=1e-8)
 
 
 def test_geometric_renyi_is_infinite_outside_the_natural_domain():
@@ -78,14 +123,80 @@ def test_categorical_root_is_the_covariance_of_a_one_hot_draw():
     torch.testing.assert_close(root @ torch.ones(4, dtype=torch.float64), 0 * p)
 
 
-def test_categorical_fisher_is_at_most_one_half():
-    torch.manual_seed(0)
-    logits = 6 * torch.randn(500, 5, dtype=torch.float64)
-    logits[0] = torch.tensor([9.0, 9.0, -90.0, -90.0, -90.0])
-    root = build_family("categorical", {"logits": (5,)}).fisher_root(logits).dense()
-    top = torch.linalg.eigvalsh(root.mT @ root)[:, -1]
+@pytest.mark.parametrize("name", ["categorical", "one_hot_categorical"])
+@pytest.mark.parametrize("classes", [2, 3, 5, 40])
+def test_softmax_fisher_is_diag_p_less_p_p_and_at_most_one_half(name, classes):
+    rng = np.random.default_rng(classes)
+    logits = rng.choice([0.1, 1, 6], (500, 1)) * rng.normal(size=(500, classes))
+    logits[0] = -90.0
+    logits[0, :2] = 9.0
+    p = special.softmax(logits, axis=-1)
+    exact = p[:, :, None] * np.eye(classes) - p[:, :, None] * p[:, None, :]
+    family = build_family(name, {"logits": (classes,)})
+    root = family.fisher_root(torch.from_numpy(logits)).dense()
+    information = (root.mT @ root).numpy()
+    np.testing.assert_allclose(information, exact, rtol=1e-10, atol=1e-15)
+    top = np.linalg.eigvalsh(information)[:, -1]
     assert top.max() <= 0.5 + 1e-12
-    assert top[0].item() == pytest.approx(0.5)
+    assert top[0] == pytest.approx(0.5)  # two classes of one half each
+
+
+def test_fisher_of_probabilities_is_that_of_their_ratios():
+    """A step that leaves the sum alone costs Σ δ²/p; one along p costs nothing."""
+    p = np.array([0.2, 0.5, 0.3])
+    family = build_family("categorical", {"probs": (3,)})
+    root = family.fisher_root(row(p)).dense()[0].numpy()
+    np.testing.assert_allclose(root.T @ root, np.diag(1 / p) - 1, rtol=1e-12)
+    np.testing.assert_allclose(root @ p, 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("parameter", ["probs", "logits"])
+def test_divergences_of_classes_are_sums(parameter):
+    p, q = np.array([0.2, 0.5, 0.3]), np.array([0.25, 0.35, 0.4])
+    link = np.log if parameter == "logits" else lambda value: value
+    family = build_family("categorical", {parameter: (3,)})
+    pair = row(link(p)), row(link(q))
+    mean = (p + q) / 2
+    kl = (p * np.log(p / q)).sum()
+    shannon = (p * np.log(p / mean) + q * np.log(q / mean)).sum() / 2
+    assert family.kl(*pair).item() == pytest.approx(kl, rel=1e-12)
+    assert family.jensen_shannon(*pair).item() == pytest.approx(shannon, rel=1e-12)
+    for alpha in (0.4, 1.7):
+        exact = np.log((p**alpha * q ** (1 - alpha)).sum()) / (alpha - 1)
+        assert family.renyi(*pair, alpha).item() == pytest.approx(exact, rel=1e-12)
+
+
+def test_dirichlet_is_scipys():
+    first, second = np.array([2.5, 3.0, 4.0]), np.array([3.0, 2.8, 4.5])
+    family = build_family("dirichlet", {"concentration": (3,)})
+    root = family.fisher_root(row(first)).dense()[0].numpy()
+    exact = np.diag(special.polygamma(1, first)) - special.polygamma(1, first.sum())
+    np.testing.assert_allclose(root.T @ root, exact, rtol=1e-10)
+
+    def triangle(function):
+        """∫ over x + y < 1, by the nodes of a square folded onto it."""
+        u, weight = np.polynomial.legendre.leggauss(200)
+        u, weight = (u + 1) / 2, weight / 2
+        x, share = np.meshgrid(u, u)
+        y = (1 - x) * share
+        theta = np.stack([x, y, (1 - x) * (1 - share)]).reshape(3, -1)
+        theta = theta / theta.sum(0)
+        logs = [
+            (special.gammaln(a.sum()) - special.gammaln(a).sum())
+            + (a - 1) @ np.log(theta)
+            for a in (first, second)
+        ]
+        area = (np.outer(weight, weight) * (1 - x)).ravel()
+        return (area * function(*logs)).sum()
+
+    assert triangle(lambda p, q: np.exp(p)) == pytest.approx(1, rel=1e-9)
+    pair = row(first), row(second)
+    kl = triangle(lambda p, q: np.exp(p) * (p - q))
+    assert family.kl(*pair).item() == pytest.approx(kl, rel=1e-7)
+    for alpha in (0.4, 1.7):
+        total = triangle(lambda p, q, a=alpha: np.exp(a * p + (1 - a) * q))
+        exact = np.log(total) / (alpha - 1)
+        assert family.renyi(*pair, alpha).item() == pytest.approx(exact, rel=1e-6)
 
 
 def test_categorical_has_no_linear_law_without_a_cost():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import integrate, special
 
 from audit.errors import NoFisher, NoTransport
 from audit.families import build_family
@@ -27,17 +27,20 @@ PHI = (*WEIGHTS, LOC[0], SCALE[0], LOC[1], SCALE[1])
 OTHER = (0.35, 0.65, -0.9, 0.65, 1.4, 1.2)
 
 
-def density(phi, x):
+def parts_of(phi, x):
     weights = np.array(phi[:2]) / sum(phi[:2])
-    parts = (stats.norm(phi[2], phi[3]).pdf(x), stats.norm(phi[4], phi[5]).pdf(x))
-    return weights @ np.array(parts)
+    scale = np.array(phi[3::2])
+    return weights, scale, (x - np.array(phi[2::2])) / scale
+
+
+def density(phi, x):
+    weights, scale, z = parts_of(phi, x)
+    return weights @ (np.exp(-(z**2) / 2) / scale) / np.sqrt(2 * np.pi)
 
 
 def cdf(phi, x):
-    weights = np.array(phi[:2]) / sum(phi[:2])
-    return weights @ np.array(
-        (stats.norm(phi[2], phi[3]).cdf(x), stats.norm(phi[4], phi[5]).cdf(x))
-    )
+    weights, _, z = parts_of(phi, x)
+    return weights @ special.ndtr(z)
 
 
 def slopes(function, x):
@@ -127,6 +130,29 @@ def test_the_chain_rule_bounds_kl(example):
     assert (exact <= bound).all()
 
 
+def test_the_bounds_are_those_of_draws_that_show_their_component():
+    """F and KL of (component, draw): of the weights, and of components, weighted."""
+    shapes = {"logits": (2,), "loc": (2,), "scale": (2,)}
+    family = build_family("mixture:normal", shapes)
+    odds, other_odds = np.array([0.2, -0.4]), np.array([0.1, 0.3])
+    weights, others = special.softmax(odds), special.softmax(other_odds)
+    phi = row(*odds, LOC[0], SCALE[0], LOC[1], SCALE[1])
+    other = row(*other_odds, *OTHER[2:])
+    exact = np.zeros((6, 6))
+    exact[:2, :2] = np.diag(weights) - np.outer(weights, weights)
+    exact[range(2, 6), range(2, 6)] = [
+        weights[k] * many / SCALE[k] ** 2 for k in range(2) for many in (1, 2)
+    ]
+    root = family.complete_fisher_root(phi).dense()[0].numpy()
+    np.testing.assert_allclose(root.T @ root, exact, rtol=1e-12, atol=1e-15)
+    first = torch.distributions.Normal(*(row(*v)[0] for v in (LOC, SCALE)))
+    second = torch.distributions.Normal(*row(*OTHER[2:]).reshape(2, 2).T)
+    inside = torch.distributions.kl_divergence(first, second).numpy()
+    kl = weights @ (np.log(weights / others) + inside)
+    ours = family.complete_kl_bound(phi, other).item()
+    assert ours == pytest.approx(kl, rel=1e-12)
+
+
 def test_equal_components_are_one_normal():
     family = family_of()
     phi = row(0.4, 0.6, 0.3, 1.2, 0.3, 1.2)
@@ -154,7 +180,7 @@ def test_equal_components_are_one_normal():
 )
 def test_a_mixture_without_one_increasing_map_refuses_transport(name, values):
     family = build_family(name, {"logits": (2,), **values})
-    with pytest.raises(NoTransport):
+    with pytest.raises(NoTransport, match="Only a mixture of one continuous number"):
         family.transport_root(torch.ones(1, family.size, dtype=torch.float64))
 
 
@@ -167,7 +193,7 @@ def test_a_mixture_without_one_increasing_map_refuses_transport(name, values):
 )
 def test_a_mixture_of_moving_supports_has_no_fisher_information(name, values):
     family = build_family(name, {"logits": (2,), **values})
-    with pytest.raises(NoFisher):
+    with pytest.raises(NoFisher, match="the support"):
         family.fisher_root(torch.ones(1, family.size, dtype=torch.float64))
 
 

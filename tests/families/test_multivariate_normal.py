@@ -1,3 +1,4 @@
+import mpmath as mp
 import numpy as np
 import pytest
 import torch
@@ -63,6 +64,43 @@ def test_the_wasserstein_distance_is_that_of_bures(example):
         shift = (p.mean[i] - q.mean[i]).square().sum().item()
         exact = shift + np.trace(first + second - 2 * cross)
         assert ours.item() == pytest.approx(exact, rel=1e-9)
+
+
+def bures(first, second):
+    """tr(Σ₁ + Σ₂ − 2 (Σ₁^½ Σ₂ Σ₁^½)^½), of mpmath matrices."""
+    root = mp.sqrtm(first)
+    gap = first + second - 2 * mp.sqrtm(root * second * root)
+    return mp.fsum(mp.re(gap[i, i]) for i in range(gap.rows))
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-5, 1e-7])
+@each_gaussian
+def test_the_wasserstein_distance_of_close_gaussians_keeps_its_digits(example, size):
+    """1e-14 of the traces that a formula would subtract."""
+    family, phi, other = example.family, example.phi, neighbour(example, size)
+    form = family.wasserstein_root(phi).matmat((other - phi).unsqueeze(-1))
+    for i, ours in enumerate(family.wasserstein_distance(phi, other)):
+        with mp.workdps(50):
+            pair = [exact_law(example, value[i]) for value in (phi, other)]
+            shift = mp.norm(pair[0][0] - pair[1][0]) ** 2
+            exact = shift + bures(pair[0][1], pair[1][1])
+        assert ours.item() == pytest.approx(float(exact), rel=1e-7)
+        quadratic = form[i].square().sum().item()
+        assert quadratic == pytest.approx(float(exact), rel=30 * size + 1e-7)
+
+
+def exact_law(example, phi):
+    """Mean and covariance of φ, as mpmath sees the very same numbers."""
+    values = {k: v.numpy() for k, v in example.family.unpack(phi).items()}
+    loc, *matrices = (mp.matrix(v.tolist()) for v in values.values())
+    if "scale_tril" in values:
+        return loc, matrices[0] * matrices[0].T
+    if "covariance_matrix" in values:
+        return loc, matrices[0]
+    if "precision_matrix" in values:
+        return loc, matrices[0] ** -1
+    factor, diagonal = matrices
+    return loc, factor * factor.T + mp.diag(list(diagonal))
 
 
 @each_gaussian

@@ -111,3 +111,8 @@ def test_entries_are_placed_symmetrically():
     assert blocks[0].tolist() == [[4.0, 2.0], [2.0, 5.0]]
     root = coordinate_root(blocks[None])
     assert root.shape == (1, 6, 6)
+    square = torch.zeros(6, 6)
+    for i in range(3):  # parameter by parameter: the same coordinate is three apart
+        square[i, i], square[i + 3, i + 3] = 4.0, 5.0
+        square[i, i + 3] = square[i + 3, i] = 2.0
+    torch.testing.assert_close(root.dense()[0].mT @ root.dense()[0], square)

@@ -4,12 +4,16 @@ A smooth map of an input x in R³ makes the law's parameters in each way the fam
 knows; Jᵀ F J and Jᵀ G J must agree, whatever the link in between.
 """
 
+import numpy as np
 import pytest
 import torch
+from scipy import special
 from torch.func import jacrev
 from torch.nn.functional import softplus
 
 from audit.families import build_family
+
+from . import levels
 
 X = torch.tensor([[0.3, -0.7, 0.5]], dtype=torch.float64)
 
@@ -131,3 +135,95 @@ def test_a_beta_is_a_dirichlet_of_two():
     ours = pulled_back("beta", beta, "fisher_root", {})
     theirs = pulled_back("dirichlet", dirichlet, "fisher_root", {})
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+# σ, log σ and softplus: three raw outputs for one and the same σ(x)
+
+SIGMA = {  # link, raw output of a given σ, and the link as scipy sees it
+    "σ": (lambda raw: raw, lambda sigma: sigma, lambda raw: raw),
+    "log σ": (torch.exp, torch.log, np.exp),
+    "softplus": (softplus, lambda s: s + (-torch.expm1(-s)).log(), special.softplus),
+}
+SCALED = {  # parameters before the scale, at the point X
+    "cauchy": {"loc": lambda x: x[:, 0] * x[:, 1]},
+    "gumbel": {"loc": lambda x: x[:, 0] * x[:, 1]},
+    "half_normal": {},
+    "log_normal": {"loc": lambda x: x[:, 0] * x[:, 1]},
+    "logistic": {"loc": lambda x: x[:, 0] * x[:, 1]},
+    "normal": {"loc": lambda x: x[:, 0] * x[:, 1]},
+    "student_t": {
+        "df": lambda x: 4 + x[:, 2].exp(),
+        "loc": lambda x: x[:, 0] * x[:, 1],
+    },
+}
+
+
+def sigma_of(x):
+    return 0.4 + (x[:, 1] - 0.5 * x[:, 2]).square()
+
+
+def raw_of(name, link, x):
+    """What a network puts out at x [1, 3]: the law's own parameters, and a raw σ."""
+    others = [value(x) for value in SCALED[name].values()]
+    return torch.stack([*others, SIGMA[link][1](sigma_of(x))], dim=-1)[0]
+
+
+def by_the_audit(name, link, tensor):
+    def head(x):
+        *others, raw = raw_of(name, link, x)
+        values = dict(zip(SCALED[name], (v[None] for v in others), strict=True))
+        return values | {"scale": SIGMA[link][0](raw)[None]}
+
+    return pulled_back(name, head, tensor, {})
+
+
+def by_scipy(name, link, tensor):
+    """JᵀFJ with F of the raw outputs themselves, differentiated by levels."""
+
+    def law(*raw):
+        return levels.LAWS[name](*raw[:-1], SIGMA[link][2](raw[-1]))
+
+    jacobian = jacrev(lambda x: raw_of(name, link, x[None]))(X[0])
+    raw = raw_of(name, link, X).tolist()
+    return jacobian.mT @ torch.from_numpy(tensor(law, raw)) @ jacobian
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for name in SCALED
+        for kind in ("fisher_root", "transport_root")
+        if (name, kind) != ("cauchy", "transport_root")
+    ],
+)
+def test_the_link_of_a_scale_does_not_matter(name, kind):
+    reference = levels.fisher if kind == "fisher_root" else levels.transport
+    first = by_the_audit(name, "σ", kind)
+    assert torch.linalg.matrix_norm(first) > 0.1
+    for link in SIGMA:
+        ours = by_the_audit(name, link, kind)
+        torch.testing.assert_close(ours, first, rtol=1e-12, atol=1e-13)
+        theirs = by_scipy(name, link, reference)
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("df", [1.0, 3.0, 30.0])
+def test_a_student_head_with_log_scale_has_information_2_nu_over_nu_plus_3(df):
+    def head(x):
+        values = {"df": torch.full_like(x[:, 0], df), "loc": x[:, 0]}
+        return values | {"scale": x[:, 1].exp()}
+
+    information = pulled_back("student_t", head, "fisher_root", {})
+    assert information[1, 1].item() == pytest.approx(2 * df / (df + 3), rel=1e-12)
+    assert information[0, 1].item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_cauchy_head_with_log_scale_has_information_one_half():
+    def head(x):
+        return {"loc": x[:, 0], "scale": x[:, 1].exp()}
+
+    information = pulled_back("cauchy", head, "fisher_root", {})
+    assert information[1, 1].item() == pytest.approx(0.5, rel=1e-12)
+    scale = np.exp(X[0, 1].item())
+    assert information[0, 0].item() == pytest.approx(0.5 / scale**2, rel=1e-12)

@@ -48,7 +48,7 @@ def test_a_common_shift_costs_its_square(interpolation):
 
 
 def test_fisher_is_refused():
-    with pytest.raises(NoFisher):
+    with pytest.raises(NoFisher, match="a few levels, not a density"):
         family_of("linear").fisher_root(torch.zeros(1, 4, dtype=torch.float64))
 
 
