@@ -127,4 +127,8 @@ def constant_of(node: Node) -> Host:
             return value
         if key in kinds:
             return np.array(value, kinds[key])
-    raise ModelError(f"{node.label} has no value", "Expected the attribute 'value'")
+    raise ModelError(
+        f"{node.label} has no value",
+        "Expected the attribute 'value'",
+        "Export the file again",
+    )

@@ -59,6 +59,7 @@ class _Expander:
             raise ModelError(
                 f"{node.label} calls functions more than {MAX_DEPTH} deep",
                 "Expected functions that do not call themselves",
+                "Export the file again",
             )
         self.count += 1
         for inner_node in _inlined(node, function, f"{node.name}/{self.count}"):
@@ -83,6 +84,7 @@ class _Expander:
                 f"Expanding functions makes more than {MAX_EXPANSION} nodes "
                 f"(at {node.label})",
                 "Expected a graph of bounded size",
+                "Do not use this file if you do not know it",
             )
 
 

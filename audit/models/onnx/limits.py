@@ -21,8 +21,12 @@ def check_elements(shape: Iterable[int], what: str) -> None:
     """Refuse a tensor of more than `MAX_ELEMENTS` elements or of negative size."""
     sizes = [int(size) for size in shape]
     if any(size < 0 for size in sizes):
-        raise ModelError(f"{what} would have the shape {sizes}", "Expected sizes >= 0")
-    if prod(sizes) > MAX_ELEMENTS:
+        raise ModelError(
+            f"{what} would have the shape {sizes}",
+            "Expected sizes >= 0",
+            "Check the shapes of the inputs, or export the file again",
+        )
+    if prod(sizes) > MAX_ELEMENTS or max(sizes, default=0) > MAX_ELEMENTS:
         raise ModelError(
             f"{what} would have the shape {sizes}",
             f"Expected at most {MAX_ELEMENTS} elements in a tensor made by one node",

@@ -82,6 +82,7 @@ def _scatter(slots: list[Value], step: Step, result: Value) -> None:
             raise ModelError(
                 f"{step.node.label} has no output number {position + 1}",
                 f"Expected at most {len(results)} in this form of the operator",
+                "Export the file again",
             )
         value = results[position]
         if isinstance(value, Tensor) and value.numel() > MAX_ELEMENTS:
@@ -106,9 +107,8 @@ def _own(value: Value) -> Value:
 def failure(node: Node, error: Exception, arguments: Sequence[Value]) -> AuditError:
     """Return the error to raise when an operator failed."""
     if isinstance(error, AuditError):
-        if node.label in str(error):
-            return error
-        given = f"{node.label}: {error.given}"
+        named = node.label in str(error)
+        given = error.given if named else f"{node.label}: {error.given}"
         return type(error)(given, error.expected, error.next_step)
     seen = ", ".join(_describe(value) for value in arguments)
     return ModelError(

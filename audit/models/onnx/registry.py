@@ -60,7 +60,11 @@ class Site:
 
     def refuse(self, what: str, next_step: str = "") -> UnsupportedOperator:
         """Return the error for a form of this operator that is not implemented."""
-        return UnsupportedOperator(f"{self.node.label}: {what}", "", next_step)
+        return UnsupportedOperator(
+            f"{self.node.label}: {what}",
+            "Expected a form of the operator that is implemented",
+            next_step or "Export it otherwise, or use --method finite-difference",
+        )
 
 
 @dataclass(frozen=True)

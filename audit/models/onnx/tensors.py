@@ -49,8 +49,8 @@ class TensorReader:
         shape = tuple(proto.dims)
         check_elements(shape, f"The sparse tensor '{proto.values.name}'")
         values, indices = self(proto.values), self(proto.indices)
-        dense = np.zeros(shape, values.dtype)
         try:
+            dense = np.zeros(shape, values.dtype)
             if indices.ndim == 1:
                 dense.reshape(-1)[indices] = values
             else:
@@ -89,8 +89,8 @@ class TensorReader:
                 "A ModelProto has no folder to look in",
                 "Pass the path of the model file instead",
             )
-        path = (self.folder / location).resolve()
-        if not location or not path.is_relative_to(self.folder):
+        path = (self.folder / location.replace("\0", "")).resolve()
+        if not location or "\0" in location or not path.is_relative_to(self.folder):
             raise ModelError(
                 f"The tensor '{proto.name}' points to '{location}'",
                 "Expected a file inside the model's own folder",

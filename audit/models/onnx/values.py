@@ -91,6 +91,7 @@ class Policy:
             raise UnsupportedOperator(
                 f"Element type {onnx_type} ({_type_name(onnx_type)}) has no torch type",
                 "Expected a numeric or boolean tensor",
+                "Cut the graph before this node, or export the file again",
             )
         return self.cast(TORCH_TYPES[onnx_type])
 

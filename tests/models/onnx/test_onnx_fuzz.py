@@ -4,7 +4,9 @@
 
 runs as many as one likes; the suite runs some. Small seed models are changed in their
 bytes or in their meaning (sizes, types, names, attributes, cycles, trip counts), loaded
-and called once, in a child process whose address space may grow by 1 GiB and no more.
+and called once, in a child process whose address space may grow by 1 GiB and no more: a
+file that asks for less, again and again, is refused like any other; one that asks for
+more than that at once is a fault, and so are other exceptions and more than ten seconds.
 Every file has a number that makes it again: `--first 123 --files 1 --keep folder`.
 """
 
@@ -13,6 +15,7 @@ import collections
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -606,7 +609,9 @@ MUTATIONS = [
     add_attribute, remove, repeat, rename, declare, change_opset, call_itself, nest,
 ]  # fmt: skip
 OPERATORS = sorted({s.name for s in onnx.defs.get_all_schemas()})
-ATTRIBUTES = sorted({name for s in onnx.defs.get_all_schemas() for name in s.attributes})
+ATTRIBUTES = sorted(
+    {name for s in onnx.defs.get_all_schemas() for name in s.attributes}
+)
 
 
 def damage(content, rng):
@@ -682,7 +687,10 @@ def attempt(path, shape):
             return "memory", "".join(traceback.format_exception(error))
         parts = (error.given, error.expected, error.next_step)
         if not all(isinstance(part, str) and part for part in parts):
-            return "words", f"{error} at {traceback.extract_tb(error.__traceback__)[-1]}"
+            return (
+                "words",
+                f"{error} at {traceback.extract_tb(error.__traceback__)[-1]}",
+            )
         return "refused", type(error).__name__
     except Hang as error:
         return "hang", "".join(traceback.format_exception(error))
@@ -695,8 +703,17 @@ def attempt(path, shape):
 
 
 def out_of_memory(error):
-    while error is not None:
-        if isinstance(error, MemoryError) or "allocate" in str(error):
+    """Whether more than a GiB was asked for at once: the message says how much."""
+    for _ in range(10):
+        if error is None:
+            return False
+        asked = re.search(r"allocate (\d+) bytes|allocate ([\d.]+ .iB)", str(error))
+        if asked and asked[1]:
+            return int(asked[1]) > MEMORY
+        if asked:
+            number, unit = asked[2].split()
+            return float(number) * 1024 ** "KMGTPEZY".index(unit[0]) > 1024**2
+        if isinstance(error, MemoryError):
             return True
         error = error.__cause__
     return False

@@ -47,25 +47,18 @@ def attention(
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = (each.repeat_interleave(groups, 1) for each in (k, v))
-    offset = _offset(past, valid, q.shape[2])
     window = (left_window_size, 0 if is_causal else right_window_size)
-    if is_causal and right_window_size >= 0:
-        window = (left_window_size, min(0, right_window_size))
+    offset = _offset(past, valid, q.shape[2])
     allowed = allowed_keys(q, k.shape[2], offset, window, valid)
     allowed, bias = with_mask(allowed, mask, k.shape[2])
     factor = (scale if scale is not None else q.shape[-1] ** -0.5) ** 0.5
     raw = torch.matmul(q * factor, k.transpose(-1, -2) * factor)
     scores = softcap * torch.tanh(raw / softcap) if softcap else raw
     biased = scores if bias is None else scores + bias
-    wide = (
-        biased
-        if softmax_precision is None
-        else biased.to(site.dtype(softmax_precision))
-    )
-    weights = masked_softmax(wide, allowed).to(q.dtype)
+    wide = site.dtype(softmax_precision) if softmax_precision else biased.dtype
+    weights = masked_softmax(biased.to(wide), allowed).to(q.dtype)
     y = torch.matmul(weights, v)
-    if packed:
-        y = join_heads(y)
+    y = join_heads(y) if packed else y
     if not site.wants(3):
         return y, *present
     if qk_matmul_output_mode == 2 and allowed is not None:

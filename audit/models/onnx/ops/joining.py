@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.models.onnx.limits import check_elements
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, axis_of, ints
 
@@ -12,12 +13,13 @@ from audit.models.onnx.values import Host, axis_of, ints
 @operator("Concat")
 def concat_default(*tensors: Tensor, axis: int = 1) -> Tensor:
     """Join along an axis (it has a default up to opset 3)."""
-    return torch.cat(tensors, axis)
+    return concat(*tensors, axis=axis)
 
 
 @operator("Concat", since=4)
 def concat(*tensors: Tensor, axis: int) -> Tensor:
     """Join along an axis."""
+    check_elements([sum(part.numel() for part in tensors)], "The result of Concat")
     return torch.cat(tensors, axis)
 
 

@@ -78,42 +78,32 @@ def max_pool(
     site: Site,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Largest element of each window and, on request, its flat position in x."""
-    kernel = tuple(kernel_shape)
-    size = tuple(x.shape[2:])
+    kernel, size = tuple(kernel_shape), tuple(x.shape[2:])
     place = windows(size, kernel, strides, dilations, pads, auto_pad, ceil_mode)
-    if not x.is_floating_point():
-        y, index = (
-            max_pool(
-                x.to(torch.float64),
-                auto_pad=auto_pad,
-                ceil_mode=ceil_mode,
-                dilations=dilations,
-                kernel_shape=kernel_shape,
-                pads=pads,
-                storage_order=storage_order,
-                strides=strides,
-                site=site,
-            ),
-            None,
-        )
-        values = y[0] if isinstance(y, tuple) else y
-        return (
-            (values.to(x.dtype), y[1]) if isinstance(y, tuple) else values.to(x.dtype)
-        )
-    run = _MAX[len(kernel) - 1]
+    real = x if x.is_floating_point() else x.to(torch.float64)
+    y, index = _largest(real, place, positions=site.wants(1))
+    y = y.to(x.dtype)
+    if index is None:
+        return y
+    index = column_major(index, size) if storage_order else index
+    return y, index + _offsets(x)
+
+
+def _largest(
+    x: Tensor, place: Windows, positions: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Pool, padding beforehand where torch's own padding does not do."""
+    run = _MAX[len(place.kernel) - 1]
     inner = place.symmetric and all(
-        2 * pad <= k for pad, k in zip(place.padding, kernel, strict=True)
+        2 * pad <= k for pad, k in zip(place.padding, place.kernel, strict=True)
     )
     padded = x if inner else place.pad(x, -torch.inf)
-    padding = place.padding if inner else (0,) * len(kernel)
-    arguments = (padded, kernel, place.strides, padding, place.dilations)
-    if not site.wants(1):
-        return run(*arguments)
+    padding = place.padding if inner else (0,) * len(place.kernel)
+    arguments = (padded, place.kernel, place.strides, padding, place.dilations)
+    if not positions:
+        return run(*arguments), None
     y, index = run(*arguments, return_indices=True)
-    where = _positions(index, x, padded, place)
-    return y, column_major(where, size) + _offsets(x) if storage_order else (
-        where + _offsets(x)
-    )
+    return y, _positions(index, x, padded, place)
 
 
 def _positions(index: Tensor, x: Tensor, padded: Tensor, place: Windows) -> Tensor:
