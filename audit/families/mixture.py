@@ -57,6 +57,12 @@ class Mixture(Family):
             for name, shape in shapes.items()
             if name != self.weights_name
         }
+        if len(own) < len(shapes) - 1:
+            raise ConfigError(
+                f"The mixture was given the parameters {', '.join(shapes)}",
+                "One of them is there twice, with and without component.",
+                "Remove one of the two",
+            )
         for name, shape in own.items():
             if shape[:1] != (self.count,):
                 raise ConfigError(

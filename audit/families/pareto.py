@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import NoFisher
+from audit.errors import ConfigError, NoFisher
 from audit.families.lifetimes import Exponential
-from audit.families.options import read_numbers
+from audit.families.options import read_positive
 from audit.families.roots import symmetric
 from audit.families.univariate import Parameters
 from audit.linalg.operators import LinearOperator
@@ -40,7 +40,13 @@ class Pareto(Exponential):
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
     ) -> None:
         super().__init__(shapes, **options)
-        (self.fixed_scale,) = read_numbers("scale", self.settings.get("scale", 1.0))
+        if self.moves and "scale" in self.settings:
+            raise ConfigError(
+                "The family pareto was given its scale twice",
+                "It is a parameter, or a constant as an option",
+                "Remove one of the two",
+            )
+        self.fixed_scale = read_positive("scale", self.settings.get("scale", 1.0))
 
     @property
     def moves(self) -> bool:

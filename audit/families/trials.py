@@ -23,7 +23,7 @@ from torch.nn.functional import logsigmoid
 
 from audit.families.integrands import RELATIVE_ENTROPY, Renyi
 from audit.families.lattice import TAIL, Lattice
-from audit.families.options import read_numbers
+from audit.families.options import read_positive
 from audit.families.univariate import Parameters
 
 
@@ -105,7 +105,8 @@ class Binomial(Bernoulli):
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
     ) -> None:
         super().__init__(shapes, **options)
-        (self.trials,) = read_numbers("total_count", self.settings["total_count"])
+        count = self.settings["total_count"]
+        self.trials = read_positive("total_count", count, whole=True)
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the binomial law."""
