@@ -402,6 +402,23 @@ def test_check_of_several_reports(run, saved, tmp_path):
     assert str(good) in run("check", good, saved, COLUMNS="200").stdout
 
 
+def test_check_reads_configurations_too(run, saved, tmp_path):
+    good, bad = tmp_path / "a.yaml", tmp_path / "b.yml"
+    scans = "scans: {one: {model: m}, two: {model: n, min: {kl.radius.p05: 1}}}\n"
+    good.write_text("max: {kl.trace.max: 9}\n" + scans)
+    bad.write_text("seed: 1\nmax:\n  kl.trce.max: 9\n")
+    result = run("check", good)
+    assert (result.exit_code, result.stdout) == (0, f"{good}: 2 scans, 3 limits\n")
+    result = run("check", bad)
+    assert result.exit_code == 2
+    assert f"{bad}:3: In the threshold key 'kl.trce.max'" in result.stderr
+    both = run("check", good, saved, COLUMNS="200")
+    assert both.exit_code == 1
+    assert both.stdout.startswith(f"{good}: 2 scans, 3 limits\n✗ kl.gaussian.p95")
+    missing = tmp_path / "no.toml"
+    assert run("check", missing).exit_code == 2
+
+
 def test_render_gives_the_table_of_the_scan(run, saved, scans):
     scans.result = report_of(EIGENVALUES, *LIMITS)
     assert run("render", saved).stdout == run("scan", "m", "d").stdout

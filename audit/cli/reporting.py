@@ -18,7 +18,7 @@ GATE = ["max", "min", "baseline", "max_increase", "max_decrease", "gate"]
 
 @with_options([*GATE, "max_skipped", "exit_zero"])
 def check(
-    reports: Annotated[
+    paths: Annotated[
         list[str], typer.Argument(metavar="REPORT...", show_default=False)
     ],
     config: ConfigFile = None,
@@ -26,20 +26,30 @@ def check(
     output: Outputs = None,
     **flags: Any,  # noqa: ANN401
 ) -> None:
-    """Hold saved reports against limits: those given, else those of the scan."""
+    """Hold saved reports against limits: those given, else those of the scan.
+
+    A .yaml or .toml file among them is a configuration, which is read and validated.
+    """
     from audit.cli.output import Destinations, single_report
     from audit.cli.terminal import emit, style
+    from audit.cli.validating import sort_out, validate
     from audit.reports.baseline import with_baseline
     from audit.reports.checks import recheck, to_json, worst_code
     from audit.reports.json import read_report
     from audit.reports.table import render_checks
 
+    reports, settings_files = sort_out(paths)
+    said = [validate(path) for path in settings_files]
+    if not reports:
+        emit("\n".join(said))
+        return
     settings = with_baseline(configured(config, flags))
     files = Destinations("", single_report(reports, output), rows=False)
     judged = {path: recheck(read_report(path), settings) for path in reports}
     for report in judged.values():
         files.deliver(report)
-    emit(to_json(judged) if json_ else render_checks(judged, style()))
+    text = to_json(judged) if json_ else render_checks(judged, style())
+    emit(text if json_ else "\n".join([*said, text]))
     raise typer.Exit(worst_code(report.exit_code for report in judged.values()))
 
 

@@ -1,0 +1,36 @@
+"""Configuration files held against everything that can be known without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audit.config import ScanConfig, read_config, read_scans, with_waivers
+from audit.reports.baseline import with_baseline
+from audit.reports.keys import check_config
+from audit.reports.text import count
+
+SUFFIXES = (".yaml", ".yml", ".toml")
+
+
+def sort_out(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the reports and the configuration files among `paths`."""
+    settings = [path for path in paths if path.lower().endswith(SUFFIXES)]
+    return [path for path in paths if path not in settings], settings
+
+
+def validate(path: str) -> str:
+    """Return a line about a configuration file that could be used as it is.
+
+    Raises:
+        ConfigError: it could not; names file and line.
+    """
+    scans = read_scans(path) or {"": read_config(path)}
+    limits = sum(len(_complete(scan).thresholds) for scan in scans.values())
+    return f"{path}: {count(len(scans), 'scan')}, {count(limits, 'limit')}"
+
+
+def _complete(scan: ScanConfig) -> ScanConfig:
+    """Return settings with all their limits, every key of which means something."""
+    scan = with_waivers(with_baseline(scan))
+    check_config(scan)
+    return scan

@@ -1,0 +1,151 @@
+"""What CI systems read: the files parse, and the commands in them run as they stand."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from reports.synthetic import EIGENVALUES, LIMITS, report_of
+from scans import SAMPLES
+from typer.testing import CliRunner
+
+from audit.cli import app
+from audit.reports.json import to_json
+
+ROOT = Path(__file__).parents[1]
+ACTION = ROOT / ".github" / "action.yml"
+GITLAB = ROOT / ".github" / "ci" / "gitlab-ci.yml"
+JENKINS = ROOT / ".github" / "ci" / "Jenkinsfile"
+HOOKS = ROOT / ".pre-commit-hooks.yaml"
+CONFIG = """\
+data: inputs.npz
+verify: 0
+max: {kl.gaussian.p95: 0.01}
+scans:
+  plain: {model: plain.onnx}
+  penalised: {model: penalised.onnx}
+"""
+
+
+def read(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def action_step(name):
+    steps = read(ACTION)["runs"]["steps"]
+    return next(step for step in steps if step.get("name") == name)
+
+
+def commands_of(text):
+    """Return every robaudit command of a script, as words."""
+    joined = re.sub(r"\\+\n\s*", " ", text)
+    found = re.findall(r"(?:\.audit/bin/)?(robaudit (?:scan|check)[^\n|;&]*)", joined)
+    return [shlex.split(command, comments=True)[1:] for command in found]
+
+
+@pytest.fixture
+def robaudit(tmp_path):
+    """A folder with a `robaudit` that runs this checkout, for PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "robaudit"
+    python = shlex.quote(sys.executable)
+    script.write_text(f'#!/bin/sh\nexec {python} -m audit "$@"\n')
+    script.chmod(0o755)
+    return str(folder)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    folder = tmp_path / "work space"
+    folder.mkdir()
+    (folder / "robaudit.yaml").write_text(CONFIG)
+    shutil.copy(SAMPLES / "heteroscedastic.npz", folder / "inputs.npz")
+    shutil.copy(SAMPLES / "heteroscedastic.onnx", folder / "plain.onnx")
+    shutil.copy(SAMPLES / "heteroscedastic_fisher.onnx", folder / "penalised.onnx")
+    return folder
+
+
+def run(script, folder, path, **variables):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("ROBAUDIT_")}
+    environment = {**clean, "PYTHONPATH": str(ROOT), **variables}
+    environment["PATH"] = f"{path}:{environment['PATH']}"
+    words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_action_fails_with_the_verdict_and_writes_the_summary(
+    robaudit, workspace, tmp_path
+):
+    files = {"GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output"}
+    done = run(
+        action_step("Audit")["run"],
+        workspace,
+        robaudit,
+        CONFIG="robaudit.yaml",
+        ARGUMENTS="-d kl",
+        RUNNER_TEMP=str(tmp_path),
+        **{name: str(tmp_path / file) for name, file in files.items()},
+    )
+    assert done.returncode == 1, done.stderr
+    summary = (tmp_path / "summary.md").read_text()
+    assert "**FAIL: 1 of 1 limit broken · exit 1**" in summary
+    assert "**PASS: 1 limit held · exit 0**" in summary
+    reports = tmp_path / "robaudit"
+    assert (tmp_path / "output").read_text() == f"exit-code=1\nreports={reports}\n"
+    assert {path.suffix for path in reports.iterdir()} == {
+        *(".json", ".html", ".md", ".xml", ".sarif")
+    }
+
+
+def test_the_action_takes_no_input_as_code():
+    action = read(ACTION)
+    assert action["runs"]["using"] == "composite"
+    for step in action["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")
+        assert ("run" in step) == ("shell" in step)
+    used = set(re.findall(r"inputs\.([\w-]+)", ACTION.read_text()))
+    assert used == set(action["inputs"])
+    assert ACTION.with_name("..").joinpath("pyproject.toml").exists()
+
+
+@pytest.mark.parametrize("path", [GITLAB, JENKINS], ids=lambda path: path.name)
+def test_the_commands_of_the_snippets_exist(path, workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    (workspace / "reports").mkdir()
+    (words,) = commands_of(path.read_text())
+    # A name that is not in the file stops the scan after all options were read.
+    result = CliRunner().invoke(app, [*words, "--scan", "none"])
+    assert result.exit_code == 2
+    assert "'none' is not among the scans" in result.stderr
+
+
+def test_gitlab_and_jenkins_read_what_is_written():
+    job = read(GITLAB)["robaudit"]
+    assert job["artifacts"]["reports"]["junit"] == "reports/*.xml"
+    assert "-o 'reports/{scan}.xml'" in job["script"][-1]
+    text = JENKINS.read_text()
+    assert text.count("{") == text.count("}")
+    assert "junit testResults: 'reports/*.xml'" in text
+
+
+def test_the_hooks_check_what_they_are_given(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    (workspace / "report.json").write_text(to_json(report_of(EIGENVALUES, *LIMITS)))
+    files = ["robaudit.yaml", "report.json", "a/baseline-2.json", "package.json"]
+    for hook, taken in zip(read(HOOKS), (files[:1], files[1:3]), strict=True):
+        assert {"id", "name", "entry", "language", "files"} <= set(hook)
+        assert [f for f in files if re.search(hook["files"], f)] == taken
+        _, *words = shlex.split(hook["entry"])
+        (workspace / "other").mkdir(exist_ok=True)
+        monkeypatch.chdir(workspace / "other")
+        result = CliRunner().invoke(app, [*words, f"../{taken[0]}"])
+        assert result.exit_code == (0 if taken == files[:1] else 1), result.stderr
