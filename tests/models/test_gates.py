@@ -86,6 +86,26 @@ def test_a_wrong_operator_is_named(tmp_path, monkeypatch):
     assert "--method finite-difference needs onnxruntime alone" in str(error)
 
 
+def test_the_tail_of_a_sigmoid_is_a_warning(tmp_path):
+    text = (
+        "g (float[n,3] x) => (float[n,3] probs) { t = Sub(x, c)  probs = Sigmoid(t) }"
+    )
+    path = onnx_file(tmp_path, text, c=np.full((1, 3), 60, np.float32))
+    found = opened(path, data_file(tmp_path), family="bernoulli").gates
+    assert [code for code, _ in found.warnings][:1] == ["rounding"]
+
+
+def test_rounding_that_the_model_amplifies_is_a_warning(tmp_path):
+    text = "g (float[n,64] x) => (float[n,2] mean, float[n,2] std) "
+    text += "{ y = MatMul(x, w)  t = Mul(y, k)  mean = Sin(t)  std = Exp(mean) }"
+    w = np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32)
+    path = onnx_file(tmp_path, text, k=np.full((1, 2), 3000, np.float32), w=w)
+    found = opened(path, data_file(tmp_path, d=64, n=32)).gates
+    assert found.forward_error > 1e-4
+    assert found.warnings[0][0] == "rounding"
+    assert "--dtype float64 is safer" in found.warnings[0][1]
+
+
 def test_random_files_are_refused(tmp_path):
     path = trace_file(
         tmp_path,

@@ -35,7 +35,7 @@ class Precision:
 
 
 SINGLE = Precision(1e-2, 5e-3, 3e-2)
-DOUBLE = Precision(1e-4, 1e-5, 1e-4)
+DOUBLE = Precision(1e-6, 1e-5, 1e-4)
 
 
 def derivative_parity(

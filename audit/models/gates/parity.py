@@ -66,7 +66,14 @@ def _parity(
 def _is_rounding(
     ours: Tensor, theirs: Tensor, precise: Subject | None, name: str
 ) -> bool:
-    """Whether both are as far from the float64 run: the model amplifies rounding."""
+    """Whether both are as far from the float64 run: the model amplifies rounding.
+
+    So is a difference below that of the next number to one: runtimes approximate the
+    tails of a sigmoid to that.
+    """
+    apart = (ours.double() - theirs.double()).abs().max()
+    if float(apart) <= torch.finfo(torch.float32).eps:
+        return True
     if precise is None:
         return False
     exact = precise.outputs[name][: len(ours)]

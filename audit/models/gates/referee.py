@@ -55,14 +55,15 @@ def _examine_gradient(
 
 
 def _rounding(subject: Subject, error: float) -> tuple[tuple[str, str], ...]:
-    """Warn if rounding alone, as float64 has shown, moves the outputs much."""
+    """Warn if rounding moves the outputs by more than the tolerance."""
     if error <= subject.tolerance:
         return ()
     name = str(subject.network.dtype).removeprefix("torch.")
     return (
         (
             "rounding",
-            f"in {name} the outputs are known to {error:.0e} of their size only, for "
-            "the model amplifies rounding; --dtype float64 is safer",
+            f"in {name} the outputs are known to {error:.0e} of their size only "
+            "(the model amplifies rounding, or they are near zero); --dtype float64 is "
+            "safer",
         ),
     )
