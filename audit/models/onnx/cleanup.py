@@ -72,7 +72,8 @@ def guarded(nodes: Sequence[Node]) -> list[Node]:
 
 def passed_through(node: Node) -> str | None:
     """Return the input that a node hands on unchanged, or None."""
-    if node.domain or len([name for name in node.outputs if name]) != 1:
+    made = [name for name in node.outputs if name]
+    if node.domain or not node.inputs or len(made) != 1:
         return None
     if node.op == "Identity":
         return node.inputs[0]

@@ -55,7 +55,7 @@ class TensorReader:
                 dense.reshape(-1)[indices] = values
             else:
                 dense[tuple(indices.T)] = values
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, MemoryError) as error:
             raise _broken(proto.values, f"cannot be read ({error})") from error
         return dense
 

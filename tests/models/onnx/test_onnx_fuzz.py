@@ -6,7 +6,7 @@ runs as many as one likes; the suite runs some. Small seed models are changed in
 bytes or in their meaning (sizes, types, names, attributes, cycles, trip counts), loaded
 and called once, in a child process whose address space may grow by 1 GiB and no more: a
 file that asks for less, again and again, is refused like any other; one that asks for
-more than that at once is a fault, and so are other exceptions and more than ten seconds.
+more than that at once is a fault, and so are other exceptions and over ten seconds.
 Every file has a number that makes it again: `--first 123 --files 1 --keep folder`.
 """
 
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -582,7 +583,7 @@ def nest(proto, rng):
             proto.graph.node.append(item)
         proto.graph.output.append(value(f"d{step}"))
         return
-    inside = list(proto.graph.node)[:2]
+    inside = list(proto.graph.node)[: rng.choice([2, 2, 99])]
     for depth in range(rng.choice([1, 3, 30])):
         names = [f"{part}{depth}" for part in ("i", "on", "still")]
         body = helper.make_graph(
@@ -645,7 +646,7 @@ def mutated(number):
     for _ in range(rng.choice([1, 1, 1, 2, 3, 6])):
         try:
             rng.choice(MUTATIONS)(proto, rng)
-        except (TypeError, ValueError, UnicodeError, IndexError):
+        except (TypeError, ValueError, UnicodeError, IndexError, DecodeError):
             continue  # protobuf does not take it
     return name, proto.SerializeToString()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import count_round
+from audit.models.onnx.limits import check_elements, count_round
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Value, axis_of, integer
 
@@ -38,6 +38,7 @@ def loop(*values: Value, body: Body, site: Site) -> tuple[Value, ...]:
     captured = values[body.captured]
     trips = inf if limit is None else integer(limit)
     rounds: list[tuple[Value, ...]] = []
+    kept = 0
     running = keep_going is None or bool(integer(keep_going))
     count = 0
     while running and count < trips:
@@ -46,6 +47,7 @@ def loop(*values: Value, body: Body, site: Site) -> tuple[Value, ...]:
         running = bool(integer(results[0]))
         state = list(results[1 : 1 + len(state)])
         rounds.append(results[1 + len(state) :])
+        kept = _kept(kept, rounds[-1], site)
         count += 1
     return (
         *state,
@@ -91,11 +93,13 @@ def scan(
         for source, axis, reverse in zip(sources, axes, backward, strict=True)
     ]
     rounds = []
+    kept = 0
     for parts in zip(*slices, strict=True):
         count_round(site.node.label)
         results = body(*state, *parts, *captured)
         state = list(results[:states])
         rounds.append(results[states:])
+        kept = _kept(kept, rounds[-1], site)
     scanned = len(body.plan.outputs) - states
     out_axes = scan_output_axes or [0] * scanned
     out_back = scan_output_directions or [0] * scanned
@@ -104,6 +108,13 @@ def scan(
         for i, (axis, reverse) in enumerate(zip(out_axes, out_back, strict=True))
     ]
     return (*state, *outputs)
+
+
+def _kept(before: int, results: tuple[Value, ...], site: Site) -> int:
+    """Count what all rounds so far have scanned out; refuse too much of it."""
+    now = before + sum(part.numel() for part in results if isinstance(part, Tensor))
+    check_elements([now], f"What {site.node.label} stacks")
+    return now
 
 
 def _slices(source: Value, axis: int, reverse: bool) -> list[Tensor]:

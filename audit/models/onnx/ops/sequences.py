@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from audit.models.onnx.limits import check_elements
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, Value, axis_of, integer, ints
 
@@ -76,6 +77,7 @@ def concat_from_sequence(
     sequence: list[Tensor], *, axis: int, new_axis: int = 0
 ) -> Tensor:
     """Join the items along an axis, a new one on request."""
+    check_elements([sum(part.numel() for part in sequence)], "The joined sequence")
     if new_axis:
         return torch.stack(sequence, axis_of(axis, sequence[0].dim() + 1))
     return torch.cat(sequence, axis)
