@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from audit.reports import junit, sarif
+from reports.published import SARIF, junit_errors
 from reports.synthetic import EIGENVALUES, LIMITS, limit, report_of
 
 IN_FILE = replace(LIMITS[0], source="ci/my robaudit.yaml:12")
@@ -101,3 +102,41 @@ def test_sarif_tells_skipped_inputs_and_the_exit_code(report):
     note = invocation["toolExecutionNotifications"][0]["message"]["text"]
     assert note == "input 0: input 'x' holds nan at [2]"
     assert run["results"] == []
+
+
+REPORTS = {
+    "no limits": lambda: report_of(EIGENVALUES),
+    "every status": lambda: report_of(EIGENVALUES, IN_FILE, *LIMITS[1:]),
+    "incomplete": lambda: report_of(EIGENVALUES, *LIMITS, max_skipped=0),
+    "nothing": lambda: report_of(np.array([]), limit("kl.trace.max", "<=", 1.0)),
+    "hostile": lambda: report_of(
+        EIGENVALUES, replace(LIMITS[0], source='<&"\x00> [é] {|}.yaml:1')
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_sarif_keeps_the_published_schema(name):
+    jsonschema = pytest.importorskip("jsonschema")
+    checker = jsonschema.Draft202012Validator(SARIF)
+    found = json.loads(sarif.render(REPORTS[name]()))
+    assert [error.message for error in checker.iter_errors(found)] == []
+    ids = [rule["id"] for rule in found["runs"][0]["tool"]["driver"]["rules"]]
+    assert {result["ruleId"] for result in found["runs"][0]["results"]} <= set(ids)
+    assert len(ids) == len(set(ids))
+    found["runs"][0]["results"].append({"level": "bad"})
+    assert len(list(checker.iter_errors(found))) == 2
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_junit_keeps_the_schema_of_jenkins(name):
+    root = ElementTree.fromstring(junit.render(REPORTS[name]()))
+    assert root.tag == "testsuites"
+    assert junit_errors(root) == []
+    counted = {tag: len(root.findall(f".//{tag}")) for tag in ("testcase", "failure")}
+    assert [root[0].get(n) for n in ("tests", "failures")] == [
+        *map(str, counted.values())
+    ]
+    root[0][0].set("assertions", "1")
+    root[0].attrib.pop("name")
+    assert junit_errors(root) == ["testsuite: no name", "testcase: unknown assertions"]

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from audit.config import ScanConfig, read_config
 from audit.config.options import OPTIONS
+from audit.config.schema import config_schema
 from audit.errors import ConfigError
 from audit.reports.build import build_report
 from audit.reports.checks import recheck
@@ -83,3 +85,13 @@ def test_margins(text, share):
 def test_bad_margins(text):
     with pytest.raises(ConfigError, match="Expected a share"):
         read_margin(text)
+
+
+def test_an_editor_finds_nothing_wrong_with_it(report):
+    jsonschema = pytest.importorskip("jsonschema")
+    checker = jsonschema.Draft202012Validator(config_schema())
+    for text in (starter(), starter(report)):
+        found = yaml.safe_load(text) or {}
+        assert [error.message for error in checker.iter_errors(found)] == []
+    wrong = {"seeed": 1, "max": {"kl.trace.max": "x"}, "waivers": [{"key": "a"}]}
+    assert len(list(checker.iter_errors(wrong))) == 4
