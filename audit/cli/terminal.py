@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from audit.cli.door import detach_stdout
 from audit.reports.files import unwritable
 from audit.reports.table import Style
+from audit.reports.text import number
 
 Tick = Callable[[int, int], None]
 """(inputs done, inputs in all)."""
@@ -53,12 +55,18 @@ def progress(wanted: bool = True) -> Iterator[Tick]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, Remaining(), console=console, transient=True) as bar:
-        task = bar.add_task("opening the model", total=None)
+    words = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (*words, TextColumn("{task.fields[rate]}"), Remaining())
+    console, began = Console(stderr=True), time.monotonic()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("opening the model", total=None, rate="")
 
         def tick(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, description="auditing")
+            nonlocal began
+            began = began if done else time.monotonic()
+            speed = done / max(time.monotonic() - began, 1e-3)
+            stage = "auditing" if done < total else "checking predictions"
+            rate = f"{number(speed)} inputs/s" if done else ""
+            bar.update(task, completed=done, total=total, description=stage, rate=rate)
 
         yield tick
