@@ -93,10 +93,16 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
     return DivergenceInfo(
         divergence.scale,
         divergence.unit,
-        "monte_carlo" if sampled else "closed_form",
+        _estimator(sampled, prepared.model.by_differences),
         prepared.questions.draws if sampled else None,
         notes,
     )
+
+
+def _estimator(sampled: bool, differences: bool) -> str:
+    if differences:
+        return "finite_difference"
+    return "monte_carlo" if sampled else "closed_form"
 
 
 def run_record(

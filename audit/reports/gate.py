@@ -3,8 +3,8 @@
 The measured value decides, unless `gate` is `upper`. When its 95 % interval straddles
 the limit the check is `borderline`: another sample of inputs may decide otherwise.
 
-Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped or a limit
-on a number that is null, 1 a limit failed, 0.
+Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped, a limit
+on a number that is null or a derivative estimated too coarsely, 1 a limit failed, 0.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from audit.reports.keys import split_key
 from audit.reports.report import Check, Interval, Report, Status, Summary
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5
+UNTRUSTED = frozenset({"finite_difference_error"})
+"""Warnings that leave no verdict to trust."""
 SHOWN_OFFENDERS = 10
 EMPTY = Summary(unit="", n=0)
 Verdict = Literal["pass", "fail", "none"]
@@ -48,9 +50,10 @@ def judge(
     verdict = _verdict(checks)
     complete = report.data.n_skipped <= max_skipped
     measured = all(one.holds is not None for one in checks if one.level == "error")
+    trusted = UNTRUSTED.isdisjoint(warning.code for warning in report.warnings)
     if report.data.n_audited == 0:
         code = NOTHING
-    elif not complete or not measured:
+    elif not (complete and measured and trusted):
         code = INCOMPLETE
     else:
         code = FAIL if verdict == "fail" and not exit_zero else PASS

@@ -216,3 +216,12 @@ def test_a_key_the_report_lacks_is_refused_with_a_neighbour(report):
         judge(report, [Threshold("kl.gausian.p95", "<=", 1.0)])
     with pytest.raises(ConfigError, match=r"not among the divergences.*'quantile'"):
         judge(report, [Threshold("quantiles.trace.p95", "<=", 1.0)])
+
+
+def test_a_derivative_estimated_too_coarsely_exits_4_before_any_verdict():
+    measured = measured_of(EIGENVALUES)
+    measured.warnings.append(("finite_difference_error", "kl: off by 3 %"))
+    config = replace(
+        CONFIG, max_skipped=1, thresholds=(limit("kl.trace.mean", "<=", 0),)
+    )
+    assert build_report(measured, config).exit_code == 4
