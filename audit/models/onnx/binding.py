@@ -126,9 +126,12 @@ def constant_of(node: Node) -> Host:
         if key in ("value", "sparse_value") and isinstance(value, np.ndarray):
             return value
         if key in kinds:
-            return np.array(value, kinds[key])
+            try:
+                return np.array(value, kinds[key])
+            except (TypeError, ValueError, OverflowError):
+                break
     raise ModelError(
         f"{node.label} has no value",
-        "Expected the attribute 'value'",
+        "Expected the attribute 'value', or another of its kind",
         "Export the file again",
     )

@@ -13,6 +13,7 @@ from audit.errors import ModelError
 
 MAX_ELEMENTS = 1 << 27  # 0.5 GiB of float32, in one tensor made by one operator
 MAX_TRIPS = 100_000  # rounds of all loops in one call, or steps of one sequence
+MAX_STEPS = 500_000  # nodes run in the subgraphs of one call
 MAX_FOLDED = 1 << 24  # elements kept when a constant is computed ahead
 MAX_EXPANSION = 100_000  # nodes after the expansion of functions
 
@@ -50,22 +51,35 @@ def check_trips(trips: int, what: str) -> None:
         )
 
 
-_rounds: ContextVar[list[int] | None] = ContextVar("rounds", default=None)
+_spent: ContextVar[dict[str, int] | None] = ContextVar("spent", default=None)
 
 
 @contextmanager
 def one_call() -> Iterator[None]:
-    """Count the rounds of all loops within one call of a graph together."""
-    token = _rounds.set([0])
+    """Count what all loops do within one call of a graph together."""
+    token = _spent.set({"rounds": 0, "steps": 0})
     try:
         yield
     finally:
-        _rounds.reset(token)
+        _spent.reset(token)
 
 
 def count_round(what: str) -> None:
     """Refuse more than `MAX_TRIPS` rounds of loops, nested ones included."""
-    rounds = _rounds.get()
-    if rounds is not None:
-        rounds[0] += 1
-        check_trips(rounds[0], what)
+    spent = _spent.get()
+    if spent is not None:
+        spent["rounds"] += 1
+        check_trips(spent["rounds"], what)
+
+
+def count_steps(steps: int) -> None:
+    """Refuse more than `MAX_STEPS` nodes in subgraphs, however they are nested."""
+    spent = _spent.get()
+    if spent is not None:
+        spent["steps"] += steps
+        if spent["steps"] > MAX_STEPS:
+            raise ModelError(
+                f"Its subgraphs would run {spent['steps']} nodes in one call",
+                f"Expected at most {MAX_STEPS}",
+                "Do not use this file if you do not know it",
+            )

@@ -9,6 +9,7 @@ from onnx import helper
 from torch import Tensor
 
 from audit.models.onnx import cleanup
+from audit.models.onnx.limits import count_steps
 from audit.models.onnx.plan import Plan
 from audit.models.onnx.program import ValueInfo
 from audit.models.onnx.values import Host, Policy, Value, to_host
@@ -69,4 +70,5 @@ class Body:
 
     def __call__(self, *values: Value) -> tuple[Value, ...]:
         """Run the subgraph on its declared inputs followed by the captured ones."""
+        count_steps(len(self.plan.steps))
         return self.plan(*values)

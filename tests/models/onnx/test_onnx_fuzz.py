@@ -27,8 +27,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
+import torch
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+from audit.errors import AuditError, ModelError
+from audit.models.onnx import load_graph
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS, MEMORY = 10, 1 << 30
@@ -664,8 +669,6 @@ def ring(*_):
 
 def argument(info, shape):
     """Something small that fits what the graph declares."""
-    import torch
-
     if info.kind == "sequence":
         return [torch.ones(2, 3)]
     dtype = info.dtype or torch.float32
@@ -675,9 +678,6 @@ def argument(info, shape):
 
 def attempt(path, shape):
     """Load and call; return a verdict and, for a fault, its words."""
-    from audit.errors import AuditError
-    from audit.models.onnx import load_graph
-
     signal.signal(signal.SIGALRM, ring)
     signal.alarm(SECONDS)
     try:
@@ -726,10 +726,6 @@ def address_space():
 
 def work(first, files, keep=None):
     """Run files one after another and write a line for each."""
-    import torch
-
-    import audit.models.onnx  # noqa: F401  (before the limit is set)
-
     torch.set_num_threads(1)
     torch.ones(64, 64) @ torch.ones(64, 64)
     limit = address_space() + MEMORY
@@ -801,6 +797,76 @@ def test_a_mutated_file_runs_or_is_refused_in_three_parts():
     assert not [(r["number"], r["verdict"], r["words"][-2000:]) for r in faults(rows)]
     verdicts = collections.Counter(row["verdict"] for row in rows)
     assert min(verdicts["ran"], verdicts["refused"]) > len(rows) / 10
+
+
+def refused(proto, words):
+    with pytest.raises(ModelError, match=words) as caught:
+        load_graph(proto)(torch.ones(2, 3))
+    error = caught.value
+    assert all((error.given, error.expected, error.next_step))
+    assert error.__cause__ is not error  # who walks the causes comes to an end
+
+
+def test_joining_is_refused_before_it_allocates():
+    many = helper.make_node("Concat", ["part"] * 40, ["y"], axis=0)
+    nodes = [node("ConstantOfShape", "size", "part"), many]
+    refused(model(nodes, (2, 3), "y", size=np.array([2**23])), "result of Concat")
+    items = helper.make_node("SequenceConstruct", ["part"] * 40, ["all"])
+    nodes = [nodes[0], items, node("ConcatFromSequence", "all", "y", axis=0)]
+    refused(model(nodes, (2, 3), "y", size=np.array([2**23])), "joined sequence")
+
+
+def loop_of(nodes, output, trips, **constants):
+    body = helper.make_graph(
+        [node("Identity", "on", "still"), *nodes],
+        "body",
+        [value("i", INT64, ()), value("on", BOOL, ())],
+        [value("still", BOOL, ()), value(output)],
+    )
+    nodes = [node("Loop", "trips yes", "y", body=body)]
+    trips, yes = np.array(trips), np.array(True)
+    return model(nodes, (2, 3), "y", trips=trips, yes=yes, **constants)
+
+
+def test_what_a_loop_stacks_is_bounded():
+    """A thousand rounds, each with its own MiB, would be a GiB."""
+    nodes = [node("CastLike", "i part", "f"), node("Add", "part f", "out")]
+    proto = loop_of(nodes, "out", 10**9, part=np.zeros(2**17, np.float32))
+    refused(proto, "stacks would have the shape")
+
+
+def test_the_work_of_a_loop_is_bounded():
+    """Few rounds, but hundreds of nodes in each."""
+    nodes = [node("Neg", f"h{k}", f"h{k + 1}") for k in range(500)]
+    nodes[0].input[0] = "x"
+    start = time.perf_counter()
+    refused(loop_of(nodes, "h500", 99_000), "nodes in one call")
+    assert time.perf_counter() - start < 30
+
+
+def test_a_scan_of_more_inputs_than_it_has_is_refused():
+    proto = control()
+    (count,) = [a for n in proto.graph.node for a in n.attribute if a.name[0] == "n"]
+    for wrong in (2**62, 0, -1):
+        count.i = wrong
+        refused(proto, f"num_scan_inputs={wrong} of 2 inputs")
+
+
+@pytest.mark.parametrize("place", ["a\0b", "\0"])
+def test_an_external_path_with_a_zero_byte_is_refused(place, tmp_path):
+    proto = dense()
+    tensor = proto.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    refused(tmp_path / "model.onnx", "inside the model's own folder")
+
+
+def test_odd_nodes_are_refused():
+    refused(model([node("Identity", "", "y")], (2, 3), "y"), "input")
+    odd = helper.make_node("Constant", [], ["y"])
+    odd.attribute.add(name="value_float", type=AttributeProto.TYPE_PROTO)
+    refused(model([odd], (2, 3), "y"), "has no value")
 
 
 def test_every_seed_runs_and_a_file_is_made_again_from_its_number(tmp_path):

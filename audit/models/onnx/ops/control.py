@@ -82,7 +82,7 @@ def scan(
     site: Site,
 ) -> tuple[Value, ...]:
     """Run a subgraph over the slices of its last inputs, carrying a state."""
-    states = len(site.node.inputs) - num_scan_inputs
+    states = _states(len(site.node.inputs), num_scan_inputs)
     state = list(values[:states])
     sources = values[states : len(site.node.inputs)]
     captured = values[body.captured]
@@ -108,6 +108,14 @@ def scan(
         for i, (axis, reverse) in enumerate(zip(out_axes, out_back, strict=True))
     ]
     return (*state, *outputs)
+
+
+def _states(given: int, scanned: int) -> int:
+    """Return how many of the inputs carry the state."""
+    if not 0 < scanned <= given:
+        msg = f"num_scan_inputs={scanned} of {given} inputs"
+        raise ValueError(msg)
+    return given - scanned
 
 
 def _kept(before: int, results: tuple[Value, ...], site: Site) -> int:
@@ -159,7 +167,7 @@ def _scan_row(
     num_scan_inputs: int,
     directions: list[int] | None,
 ) -> tuple[Value, ...]:
-    states = len(values) - num_scan_inputs
+    states = _states(len(values), num_scan_inputs)
     backward = directions or [0] * num_scan_inputs
     state = values[:states]
     slices = [
