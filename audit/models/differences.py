@@ -8,7 +8,6 @@ so that the units of the data do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from audit.density import Values
 from audit.linalg.operators import LinearOperator, Matrix
+from audit.models.maps import AutogradMap
 
 TOLERANCE = 1e-2
 """Up to here an estimated relative error of a derivative is accepted."""
@@ -46,26 +46,26 @@ class FiniteDifferenceMap:
     """x -> φ with derivatives by extrapolated central differences.
 
     Args:
-        function: (x [N, *event], held) -> φ [N, p] in float64.
-        event: the shape of one condition.
-        dtype: the type the network takes.
+        forward: the map itself.
     """
 
-    function: Callable[[Tensor, Values], Tensor]
-    event: tuple[int, ...]
-    dtype: torch.dtype
+    forward: AutogradMap
 
     def __call__(self, x: Tensor, held: Values) -> Tensor:
         """Return φ [N, p]."""
-        with torch.no_grad():
-            parts = [
-                self.function(
-                    x[i : i + _ROWS].to(self.dtype).reshape(-1, *self.event),
-                    {name: value[i : i + _ROWS] for name, value in held.items()},
-                )
-                for i in range(0, len(x), _ROWS)
-            ]
+        parts = [
+            self.forward(
+                x[i : i + _ROWS],
+                {name: value[i : i + _ROWS] for name, value in held.items()},
+            )
+            for i in range(0, len(x), _ROWS)
+        ]
         return torch.cat(parts)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type the network takes."""
+        return self.forward.dtype
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, LinearOperator]:
         """Return φ [N, p] and its estimated Jacobian [N, p, d]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -25,7 +24,6 @@ from audit.models.network import Network, Port
 from audit.models.probing import Probe, finite_rows, split_held
 from audit.models.roles import resolve_roles
 
-Function = Callable[[Tensor, Values], Tensor]
 __all__ = ["OpenModel", "open_model", "open_network"]
 
 
@@ -162,17 +160,13 @@ def _assemble(probe: Probe, head: Head, space: str, differences: bool) -> OpenMo
     family = build_family(head.family, shapes, **head.options)
     subject = _subject(probe, head, family)
     outer = subject.map_of(subject.call, probe.network.dtype)
-    own = FiniteDifferenceMap(*_fields(outer)) if differences else outer
+    own = FiniteDifferenceMap(outer) if differences else outer
     inner: DifferentiableMap = own
     event = probe.event
     if space == "parameters":
         inner, event = IdentityMap(), (family.size,)
     density = ConditionalDensity(inner, family, int(np.prod(event, dtype=int)))
     return OpenModel(probe, head, density, event, own, space)
-
-
-def _fields(outer: AutogradMap) -> tuple[Function, tuple[int, ...], torch.dtype]:
-    return outer.function, outer.event, outer.dtype
 
 
 def _subject(probe: Probe, head: Head, family: Family) -> Subject:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from audit.cli import app
 from audit.errors import ModelError, UnsupportedOperator
 from audit.models.differences import EstimatedJacobian, FiniteDifferenceMap
+from audit.models.maps import AutogradMap
 from audit.models.onnx import registry
 from models.saved import data_file, jacobian, onnx_file, opened, trace_file
 
@@ -19,10 +20,10 @@ METHOD = "finite-difference"
 
 def of(function, x, dtype=torch.float64):
     x = torch.as_tensor(x)
-    found = FiniteDifferenceMap(
+    forward = AutogradMap(
         lambda z, held: function(z).double(), tuple(x.shape[1:]), dtype
     )
-    return found.linearize(x.reshape(len(x), -1), {})
+    return FiniteDifferenceMap(forward).linearize(x.reshape(len(x), -1), {})
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
