@@ -58,7 +58,7 @@ class Builder:
         }
         wanted = [info.name for info in self.program.outputs]
         nodes = self.program.nodes
-        live = cleanup.live(nodes, wanted) if self.simplify else nodes
+        live = cleanup.live(cleanup.fused(nodes), wanted) if self.simplify else nodes
         for node in cleanup.guarded(live):
             self._add(node)
         outputs = tuple(self.operand(name, host=False) for name in wanted)

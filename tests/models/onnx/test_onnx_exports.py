@@ -115,8 +115,11 @@ def test_vmap_of_jacrev_equals_row_by_row(saved):
 def test_cleaning_up_changes_no_number(saved):
     x = saved.inputs(3)
     plain, clean = load_graph(saved.path, simplify=False), load_graph(saved.path)
+    fuses = "Sigmoid" in plain.op_types  # x * Sigmoid(x): the last bit may move
     for a, b in zip(plain(x), clean(x), strict=True):
-        assert torch.equal(a, b)
+        assert (
+            torch.allclose(a, b, rtol=1e-6, atol=1e-6) if fuses else torch.equal(a, b)
+        )
 
 
 def test_every_internal_tensor_can_be_an_output(saved):
