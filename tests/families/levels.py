@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -36,6 +37,11 @@ LAWS: dict[str, Law] = {
     "uniform": lambda low, high: stats.uniform(low, high - low),
     "weibull": lambda scale, k: stats.weibull_min(k, scale=scale),
 }
+
+
+def nearly(value: float, rel: float):
+    """Equal up to a relative error alone: pytest would let 1e-12 pass for 1e-24."""
+    return pytest.approx(value, rel=rel, abs=0)
 
 
 def levels() -> tuple[Array, Array]:

@@ -2,12 +2,13 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import sqrtm
+from scipy.linalg import solve_continuous_lyapunov, sqrtm
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from audit.families import build_family
 
 from .examples import EXAMPLES, each
+from .levels import nearly
 
 GAUSSIANS = [e for e in EXAMPLES if "multivariate_normal" in e.family_name]
 each_gaussian = each(GAUSSIANS)
@@ -44,7 +45,9 @@ def test_renyi_is_the_log_partition_formula(example, alpha):
         - alpha * torch.logdet(q.covariance_matrix)
     )
     exact = alpha * move / 2 - logdets / (2 * (alpha - 1))
-    torch.testing.assert_close(family.renyi(phi, other, alpha), exact)
+    torch.testing.assert_close(
+        family.renyi(phi, other, alpha), exact, rtol=1e-9, atol=0
+    )
 
 
 def test_renyi_is_infinite_if_the_tilted_covariance_is_not_positive():
@@ -63,7 +66,7 @@ def test_the_wasserstein_distance_is_that_of_bures(example):
         cross = sqrtm(root @ second @ root).real
         shift = (p.mean[i] - q.mean[i]).square().sum().item()
         exact = shift + np.trace(first + second - 2 * cross)
-        assert ours.item() == pytest.approx(exact, rel=1e-9)
+        assert ours.item() == nearly(exact, 1e-9)
 
 
 def bures(first, second):
@@ -84,9 +87,9 @@ def test_the_wasserstein_distance_of_close_gaussians_keeps_its_digits(example, s
             pair = [exact_law(example, value[i]) for value in (phi, other)]
             shift = mp.norm(pair[0][0] - pair[1][0]) ** 2
             exact = shift + bures(pair[0][1], pair[1][1])
-        assert ours.item() == pytest.approx(float(exact), rel=1e-7)
+        assert ours.item() == nearly(float(exact), 1e-7)
         quadratic = form[i].square().sum().item()
-        assert quadratic == pytest.approx(float(exact), rel=30 * size + 1e-7)
+        assert quadratic == nearly(float(exact), 30 * size + 1e-7)
 
 
 def exact_law(example, phi):
@@ -101,6 +104,52 @@ def exact_law(example, phi):
         return loc, matrices[0] ** -1
     factor, diagonal = matrices
     return loc, factor * factor.T + mp.diag(list(diagonal))
+
+
+def factors_of(values):
+    """What the map multiplies its noise with: Cholesky's factor, or (W, √D)."""
+    if "scale_tril" in values:
+        return values["scale_tril"].tril()
+    if "covariance_matrix" in values:
+        return torch.linalg.cholesky(values["covariance_matrix"])
+    if "precision_matrix" in values:
+        return torch.linalg.cholesky(torch.linalg.inv(values["precision_matrix"]))
+    root = torch.diag_embed(values["cov_diag"].sqrt())
+    return torch.cat([values["cov_factor"], root], dim=-1)
+
+
+@each_gaussian
+def test_transport_is_the_square_of_the_derivatives_of_mean_and_factor(example):
+    """T = μ + A z with E z zᵀ = I has E‖dT‖² = ‖dμ‖² + ‖dA‖²."""
+    family = example.family
+
+    def moved(phi):
+        values = family.unpack(phi[None])
+        return torch.cat([values["loc"].flatten(), factors_of(values).flatten()])
+
+    root = family.transport_root(example.phi).dense()
+    for row, phi in zip(root, example.phi, strict=True):
+        slope = torch.autograd.functional.jacobian(moved, phi)
+        torch.testing.assert_close(row.mT @ row, slope.mT @ slope, rtol=1e-9, atol=1e-9)
+
+
+@each_gaussian
+def test_the_wasserstein_tensor_solves_lyapunovs_equation(example):
+    """‖dμ‖² + ½ tr(S dΣ) with Σ S + S Σ = dΣ, S the derivative of the best map."""
+    family = example.family
+    root = family.wasserstein_root(example.phi).dense()
+    for row, phi in zip(root, example.phi, strict=True):
+
+        def covariance(phi):
+            factor = factors_of(family.unpack(phi[None]))[0]
+            return factor @ factor.mT
+
+        steps = torch.autograd.functional.jacobian(covariance, phi).movedim(-1, 0)
+        at = covariance(phi).numpy()
+        maps = [solve_continuous_lyapunov(at, step) for step in steps.numpy()]
+        exact = torch.einsum("iab,jab->ij", torch.tensor(np.array(maps)), steps) / 2
+        exact[: family.n, : family.n] += torch.eye(family.n)
+        torch.testing.assert_close(row.mT @ row, exact, rtol=1e-9, atol=1e-9)
 
 
 @each_gaussian
