@@ -828,6 +828,20 @@ def loop_of(nodes, output, trips, **constants):
     return model(nodes, (2, 3), "y", trips=trips, yes=yes, **constants)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"output_padding": [2**24, 0]}, {"pads": [0, -(2**24), 0, 0]}]
+)
+def test_a_transposed_convolution_is_refused_before_it_is_widened(wrong):
+    proto = model(
+        [node("ConvTranspose", "i w", "y", **wrong)],
+        (2, 3),
+        "y",
+        i=numbers(1, 1, 4, 4),
+        w=numbers(1, 3, 2, 2),
+    )
+    refused(proto, "result of ConvTranspose")
+
+
 def test_what_a_loop_stacks_is_bounded():
     """A thousand rounds, each with its own MiB, would be a GiB."""
     nodes = [node("CastLike", "i part", "f"), node("Add", "part f", "out")]

@@ -84,12 +84,18 @@ def conv_transpose(
         for n, s, k, d in zip(x.shape[2:], steps, weight.shape[2:], spread, strict=True)
     ]
     ends = _crops(x, full, steps, more, pads, output_shape, auto_pad)
-    check_elements((*x.shape[:2], *full), "The result of ConvTranspose")
+    image = (x.shape[0], weight.shape[1] * group)
+    check_elements((*image, *full), "The result of ConvTranspose")
     run = _by_rank(_TRANSPOSED, rank)
     y = run(x, weight, bias, steps, 0, 0, group, spread)
     flat: list[int] = []
     for (before, after), size in zip(ends, more, strict=True):
         flat = [-before, size - after, *flat]
+    last = [
+        max(n - before - after + size, 0)
+        for n, (before, after), size in zip(full, ends, more, strict=True)
+    ]
+    check_elements((*image, *last), "The result of ConvTranspose")
     return _cropped(y, flat, bias)
 
 
