@@ -18,7 +18,7 @@ import torch
 
 from audit.errors import ModelError, UnsupportedOperator
 
-HALF = "half precision: our sums round once, the suite's at every step (1 ulp)"
+HALF = "bfloat16: the suite's sum of a softmax rounds at every term, ours once (1 ulp)"
 RANDOM = "refused: it draws random numbers"
 TRAINING = "refused: training mode or a training step"
 RESIZED = (
@@ -29,7 +29,6 @@ PREVIEW = "ai.onnx.preview is not part of the standard yet"
 
 LEFT_FORWARD = {
     "test_attention_*bf16*": HALF,
-    "test_attention_*fp16*": HALF,
     "test_bernoulli*": RANDOM,
     "test_training_dropout*": TRAINING,
     "test_batchnorm_*_training_mode": TRAINING,
@@ -138,7 +137,7 @@ def test_forward(every_case, request):
         and onnx_cases.is_float(case.inputs)
         and onnx_cases.is_float(case.outputs)
     ]
-    assert sum(floats) >= 1435
+    assert sum(floats) >= 1439
 
 
 def test_marks_agree_with_derivatives():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.ops.reduction import softmax
 from audit.models.onnx.registry import Site, operator
 
 
@@ -51,7 +52,7 @@ def attention(
     offset = _offset(past, valid, q.shape[2])
     allowed = allowed_keys(q, k.shape[2], offset, window, valid)
     allowed, bias = with_mask(allowed, mask, k.shape[2])
-    factor = (scale if scale is not None else q.shape[-1] ** -0.5) ** 0.5
+    factor = _rounded((scale or q.shape[-1] ** -0.5) ** 0.5, q.dtype)
     raw = torch.matmul(q * factor, k.transpose(-1, -2) * factor)
     scores = softcap * torch.tanh(raw / softcap) if softcap else raw
     biased = scores if bias is None else scores + bias
@@ -65,6 +66,11 @@ def attention(
         biased = biased.masked_fill(~allowed, -torch.inf)
     shown = (raw, scores, biased, weights)[qk_matmul_output_mode]
     return y, *present, shown
+
+
+def _rounded(number: float, dtype: torch.dtype) -> float:
+    """Return a number as the type holds it: the standard casts the scale first."""
+    return float(torch.tensor(number, dtype=torch.float64).to(dtype))
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -130,9 +136,9 @@ def with_mask(
 def masked_softmax(scores: Tensor, allowed: Tensor | None) -> Tensor:
     """Softmax over the allowed keys; zeros where a query has none."""
     if allowed is None:
-        return functional.softmax(scores, -1)
+        return softmax(scores, -1)
     some = allowed.any(-1, keepdim=True)
-    weights = functional.softmax(scores.masked_fill(~allowed & some, -torch.inf), -1)
+    weights = softmax(scores.masked_fill(~allowed & some, -torch.inf), -1)
     return torch.where(some, weights, torch.zeros_like(weights))
 
 

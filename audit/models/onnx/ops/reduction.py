@@ -194,13 +194,21 @@ def _over_axis(
     return function(x, axis)
 
 
+def softmax(x: Tensor, axis: int) -> Tensor:
+    """Softmax; halves are rounded at every step, as the standard's function does."""
+    if x.dtype not in (torch.float16, torch.bfloat16):
+        return functional.softmax(x, axis)
+    powers = (x - x.amax(axis, keepdim=True)).exp()
+    return powers / powers.sum(axis, keepdim=True)
+
+
 def _hardmax(x: Tensor, axis: int) -> Tensor:
     index = torch.argmax(x, axis, keepdim=True)
     return torch.zeros_like(x).scatter(axis, index, 1)
 
 
 for _name, _along, _zero in (
-    ("Softmax", functional.softmax, False),
+    ("Softmax", softmax, False),
     ("LogSoftmax", functional.log_softmax, False),
     ("Hardmax", _hardmax, True),
 ):
@@ -212,7 +220,7 @@ for _name, _along, _zero in (
 def guarded_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     """Softmax that is NaN on a row of -inf, with a derivative of zero there."""
     dead = torch.isneginf(x).all(axis, keepdim=True)
-    y = functional.softmax(torch.where(dead, torch.zeros_like(x), x), axis)
+    y = softmax(torch.where(dead, torch.zeros_like(x), x), axis)
     return torch.where(dead, torch.full_like(y, torch.nan), y)
 
 
