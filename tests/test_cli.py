@@ -376,10 +376,10 @@ def test_check_holds_a_report_against_its_own_limits(run, saved):
     result = run("check", saved, COLUMNS="100")
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        "✗ kl.gaussian.p95 = 0.24 > 0.05; 2 beyond it: 6, 5",
+        "✗ kl.gaussian.p95 = 0.24 > 0.05 by 380 %; 2 beyond it: 6, 5",
         "✓ kl.radius.min = 0.224 >= 0.1",
-        "! borderline quantile.trace.mean = 2.77 > 2.5, 95 % interval [0, 7.59]; 1 "
-        "beyond it: 6",
+        "! borderline quantile.trace.mean = 2.77 > 2.5 by 11 %, 95 % interval [0, "
+        "7.59]; 1 beyond it: 6",
         "FAIL: 1 of 3 limits broken · exit 1",
     ]
 

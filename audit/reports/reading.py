@@ -150,7 +150,7 @@ def estimation(report: Report) -> list[str]:
 
 
 def check_line(check: Check) -> str:
-    """Say what became of one limit: "kl.gaussian.p95 = 0.24 > 0.05, beyond it: ..."."""
+    """Say what became of one limit, as "kl.trace.p95 = 0.24 > 0.2 by 20 %; ..."."""
     if check.value is None:
         return f"{check.key} was not measured, limit {check.op} {number(check.limit)}"
     upper = check.op == "<="
@@ -161,6 +161,8 @@ def check_line(check: Check) -> str:
         f"{check.key} = {number(check.value, digits)} {relation} "
         f"{number(check.limit, digits)}"
     )
+    if not keeps:
+        text += f" by {_excess(check.value, check.limit)}"
     if check.ci95:
         text += f", 95 % interval {interval(check.ci95)}"
     if keeps and check.holds is False:
@@ -173,6 +175,12 @@ def check_line(check: Check) -> str:
     if check.waiver and not check.holds:
         text += f"; {check.waiver}"
     return text
+
+
+def _excess(value: float, limit: float) -> str:
+    """Return how far a value is beyond its limit: a share of it, or the difference."""
+    beyond = abs(value - limit)
+    return f"{number(100 * beyond / abs(limit), 2)} %" if limit else number(beyond)
 
 
 def set_by(check: Check) -> str:

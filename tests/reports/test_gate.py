@@ -74,6 +74,21 @@ def test_the_upper_gate_asks_for_the_end_of_the_interval():
     assert report_of(EIGENVALUES, few, gate="upper").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("op", "limit_", "said"),
+    [
+        ("<=", 20.0, "40 > 20 by 100 %"),
+        ("<=", 39.9, "40 > 39.9 by 0.25 %"),
+        ("<=", 0.0, "40 > 0 by 40"),
+        (">=", 50.0, "40 < 50 by 20 %"),
+        (">=", 40.0, "40 >= 40, "),
+    ],
+)
+def test_it_says_by_how_much_a_limit_is_broken(op, limit_, said):
+    report = report_of(EIGENVALUES, limit("kl.eigenvalue.max", op, limit_))
+    assert said in check_line(report.checks[0]) + ", "
+
+
 def test_offenders_are_named_farthest_first():
     upper = report_of(EIGENVALUES, limit("kl.gaussian.p95", "<=", 0.02)).checks[0]
     assert (upper.offenders, upper.n_offending) == ([6, 5, 4], 3)

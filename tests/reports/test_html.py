@@ -131,6 +131,13 @@ def test_a_million_inputs_stay_small():
     assert len(render(report_of(values)).encode()) < 500_000
 
 
+def test_a_million_inputs_keep_the_plots_of_the_worst():
+    values = np.random.default_rng(0).lognormal(size=20_000)
+    text = render(report_of(values))
+    assert "kl against quantile" in text
+    assert "Top eigenvalue of each on 3 inputs" in text
+
+
 def test_ten_thousand_inputs_with_pictures_stay_small():
     measured = measured_of(np.random.default_rng(0).lognormal(size=10_000))
     picture = np.random.default_rng(1).normal(size=(3, 3, 36, 36))

@@ -28,7 +28,10 @@ def test_junit_has_a_case_for_each_limit(gated):
         "0",
     )
     failure = found["kl.gaussian.p95 <= 0.05"].find("failure")
-    assert failure.get("message") == "kl.gaussian.p95 = 0.24 > 0.05; 2 beyond it: 6, 5"
+    assert (
+        failure.get("message")
+        == "kl.gaussian.p95 = 0.24 > 0.05 by 380 %; 2 beyond it: 6, 5"
+    )
     assert "(set by --kl.gaussian.p95)" in failure.text
     assert found["kl.radius.min >= 0.1"].find("failure") is None
     warned = found["quantile.trace.mean <= 2.5"].find("system-out").text

@@ -135,15 +135,20 @@ def against(report: Report, first: str, second: str) -> Drawing | None:
 
 
 def _pairs(report: Report, first: tuple[str, str], second: tuple[str, str]) -> Pairs:
-    """Return positive pairs of two columns, thinned to what can be seen."""
-    if report.inputs is None:
-        return []
-    columns = report.inputs.columns
-    found = [columns.get(name, {}).get(quantity) for name, quantity in (first, second)]
-    if found[0] is None or found[1] is None:
-        return []
+    """Return positive pairs of two columns, thinned to what can be seen.
+
+    A report of very many inputs lists the worst of them only.
+    """
+    found = [_column(report, *place) for place in (first, second)]
     pairs = [(a, b) for a, b in zip(*found, strict=True) if a and b and min(a, b) > 0]
     return pairs[:: max(1, -(-len(pairs) // MOST_DOTS))]
+
+
+def _column(report: Report, name: str, quantity: str) -> Sequence[float | None]:
+    if report.inputs is None:
+        return [worst.values.get(name, {}).get(quantity) for worst in report.worst]
+    missing: list[float | None] = [None] * len(report.inputs.index)
+    return report.inputs.columns.get(name, {}).get(quantity, missing)
 
 
 def spectrum(report: Report, name: str) -> Drawing | None:
