@@ -117,7 +117,7 @@ def from_numpy(array: Host) -> Tensor:
     """Return a tensor with an array's numbers, sharing memory where torch can.
 
     Raises:
-        UnsupportedOperator: the array holds strings or objects.
+        UnsupportedOperator: the array holds strings, objects or a type torch lacks.
     """
     name = array.dtype.name
     if array.dtype.kind in "OUS":
@@ -135,7 +135,14 @@ def from_numpy(array: Host) -> Tensor:
         array = array.astype(kind)
     if not array.flags.writeable or any(step < 0 for step in array.strides):
         array = array.copy()
-    return torch.from_numpy(array)
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise UnsupportedOperator(
+            f"A tensor of the type {name} is used, which torch does not have",
+            "Expected a numeric or boolean tensor",
+            "Cut the graph before this node, or export the file again",
+        ) from error
 
 
 def round_to(value: Tensor, onnx_type: int, how: str = "up") -> Tensor:

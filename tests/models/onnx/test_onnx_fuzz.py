@@ -25,6 +25,7 @@ import time
 import traceback
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -32,8 +33,9 @@ import torch
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from audit.errors import AuditError, ModelError
+from audit.errors import AuditError, ModelError, UnsupportedOperator
 from audit.models.onnx import load_graph
+from audit.models.onnx.values import from_numpy
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS, MEMORY = 10, 1 << 30
@@ -881,6 +883,14 @@ def test_odd_nodes_are_refused():
     odd = helper.make_node("Constant", [], ["y"])
     odd.attribute.add(name="value_float", type=AttributeProto.TYPE_PROTO)
     refused(model([odd], (2, 3), "y"), "has no value")
+
+
+@pytest.mark.parametrize("name", ["float6_e2m3fn", "float6_e3m2fn"])
+def test_a_constant_of_a_type_that_torch_lacks_is_refused(name):
+    array = np.ones(3, np.float32).astype(getattr(ml_dtypes, name))
+    with pytest.raises(UnsupportedOperator, match=name) as caught:
+        from_numpy(array)
+    assert caught.value.next_step
 
 
 def test_every_seed_runs_and_a_file_is_made_again_from_its_number(tmp_path):
