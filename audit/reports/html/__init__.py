@@ -85,6 +85,7 @@ class _Row:
 class _Item:
     index: int
     markup: Markup
+    unit: str
     caption: str
 
 
@@ -147,9 +148,10 @@ def _gallery(report: Report) -> Iterator[_Item]:
         caption = (
             f"{name}: eigenvalue {number(values.get('eigenvalue'))} "
             f"{report.divergences[name].unit}/δ², radius "
-            f"{number(values.get('radius'))} δ; drawn in {directions.UNIT}"
+            f"{number(values.get('radius'))} δ"
         )
-        yield _Item(worst.index, _markup(drawing) if drawing else Markup(""), caption)
+        markup = _markup(drawing) if drawing else Markup("")
+        yield _Item(worst.index, markup, drawing.unit if drawing else "", caption)
 
 
 def _plots(report: Report) -> Iterator[Drawing | None]:

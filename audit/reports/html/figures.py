@@ -173,7 +173,7 @@ def spectrum(report: Report, name: str) -> Drawing | None:
     drawing.upright(y, f"eigenvalue ({unit})")
     for values in lists:
         drawing.curve([(x(k + 1), y(v)) for k, v in enumerate(values)], "thread")
-    drawing.across(x, "rank of the direction")
+    drawing.across(x, "rank of the direction", whole=True)
     return drawing
 
 

@@ -131,13 +131,14 @@ class Drawing:
         """Add text; its anchor is set by its class."""
         self.add("text", text, x=place[0], y=place[1], class_=class_)
 
-    def across(self, scale: Axis, name: str) -> None:
-        """Draw the horizontal axis, with ticks and its name."""
+    def across(self, scale: Axis, name: str, whole: bool = False) -> None:
+        """Draw the horizontal axis, with ticks (at whole numbers) and its name."""
         base = self.height - BOTTOM
         self.line((scale.start, base), (scale.stop, base), "axis")
-        for x, value in _apart(scale, scale.ticks(), APART_ACROSS):
+        ticks = [tick for tick in scale.ticks() if not whole or tick == round(tick)]
+        for x, value in _apart(scale, ticks, APART_ACROSS):
             self.line((x, base), (x, base + 4), "axis")
-            self.label((x, base + 19), number(value), "tick middle")
+            self.label((x, base + 19), _short(value), "tick middle")
         middle = (scale.start + scale.stop) / 2
         self.label((middle, self.height - 6), name, "name middle")
 
@@ -145,7 +146,7 @@ class Drawing:
         """Draw the vertical axis, with ticks and its name."""
         for y, value in _apart(scale, scale.ticks(4), APART_UPRIGHT):
             self.line((LEFT, y), (self.width - RIGHT, y), "grid")
-            self.label((LEFT - 6, y + 4), number(value), "tick end")
+            self.label((LEFT - 6, y + 4), _short(value), "tick end")
         middle = (scale.start + scale.stop) / 2
         turn = f"rotate(-90 13 {middle:.1f})"
         self.add("text", name, x=13, y=middle, class_="name middle", transform=turn)
@@ -168,6 +169,11 @@ class Drawing:
         ElementTree.SubElement(root, "desc").text = printable(self.description)
         root.extend(self.parts)
         return ElementTree.tostring(root, encoding="unicode")
+
+
+def _short(value: float) -> str:
+    """Return the name of a tick: 150k has room where 150 000 has none."""
+    return f"{value / 1000:g}k" if 1e4 <= abs(value) < 1e6 else number(value)
 
 
 def _apart(
