@@ -11,7 +11,7 @@ from audit.reports.text import NOTHING, count, interval, number, printable
 
 LIMIT = 64_000
 """Bytes; what is longer is cut at a line and says so."""
-SIGNS = {"pass": "✅", "fail": "❌", "borderline": "⚠️", "unmeasured": "❔"}
+SIGNS = {"pass": "✅", "fail": "❌", "borderline": "⚠️", "warn": "⚠️", "unmeasured": "❔"}
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
 
 
@@ -67,7 +67,7 @@ def _check(check: Check) -> tuple[str, ...]:
     if check.offenders:
         beyond += f" ({', '.join(map(str, check.offenders[:5]))})"
     return (
-        SIGNS[check.status],
+        SIGNS[reading.outcome(check)],
         f"`{printable(check.key)}` {check.op} {number(check.limit)}",
         number(check.value),
         escape(interval(check.ci95)) or NOTHING,

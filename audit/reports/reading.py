@@ -177,6 +177,13 @@ def check_line(check: Check) -> str:
     return text
 
 
+def outcome(check: Check) -> str:
+    """Say what a check decided: pass, borderline (it held), warn, fail, unmeasured."""
+    if check.holds is False:
+        return "warn" if check.level == "warn" else "fail"
+    return check.status
+
+
 def _excess(value: float, limit: float) -> str:
     """Return how far a value is beyond its limit: a share of it, or the difference."""
     beyond = abs(value - limit)

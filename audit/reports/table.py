@@ -26,6 +26,7 @@ STATUS = {
     "pass": ("✓", "green"),
     "fail": ("✗", "red"),
     "borderline": ("≈", "yellow"),
+    "warn": ("!", "yellow"),
     "unmeasured": ("?", "yellow"),
 }
 
@@ -211,8 +212,6 @@ def _section(title: str, lines: list[str]) -> Iterator[RenderableType]:
 
 
 def _check(check: Check) -> RenderableType:
-    sign, colour = STATUS[check.status]
-    if check.holds is False and check.level == "warn":
-        sign, colour = "!", "yellow"
+    sign, colour = STATUS[reading.outcome(check)]
     words = f" {check.status}" if check.status in ("borderline", "unmeasured") else ""
     return Text(f"{sign}{words} {printable(reading.check_line(check))}", colour)

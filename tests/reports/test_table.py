@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audit.reports import single
+from audit.reports import FORMATS, single
 from audit.reports.build import build_report
+from audit.reports.gate import judge
 from audit.reports.measured import FileRecord, Worst
 from audit.reports.table import Style, render
 from audit.reports.text import count, number, printable, shorten, sparkline
-from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
+from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, limit, measured_of, report_of
 
 GOLDEN = Path(__file__).parent / "golden_table.txt"
 
@@ -106,6 +107,19 @@ def test_verdicts():
     assert "· exit 4 (incomplete)" in render(report_of(EIGENVALUES, max_skipped=0))
     warned = render(report_of(EIGENVALUES, LIMITS[2]))
     assert "! borderline quantile.trace.mean = 2.77 > 2.5" in warned
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_borderline_check_that_decided_says_which_way(upper):
+    value = limit("quantile.trace.mean", "<=", 3.0)
+    gate = "upper" if upper else "point"
+    report = judge(report_of(EIGENVALUES), [value], max_skipped=1, gate=gate)
+    assert report.verdict == ("fail" if upper else "pass")
+    sign = "✗" if upper else "≈"
+    assert f"{sign} borderline quantile.trace.mean" in render(report)
+    page = FORMATS["html"](report)
+    assert ("fail, borderline" in page) == upper
+    assert ("❌" in FORMATS["md"](report)) == upper
 
 
 def test_a_value_that_rounds_to_its_limit_is_printed_longer():

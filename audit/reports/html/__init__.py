@@ -30,7 +30,7 @@ def render(report: Report) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
     environment.filters |= {"number": number, "interval": interval, "beyond": _beyond}
-    environment.filters["set_by"] = reading.set_by
+    environment.filters |= {"set_by": reading.set_by, "outcome": reading.outcome}
     page = files("audit.reports.html").joinpath("page.html.jinja")
     template = environment.from_string(page.read_text(encoding="utf-8"))
     return (
