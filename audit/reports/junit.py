@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from audit.reports import reading
+from audit.reports import verdicts
 from audit.reports.gate import INCOMPLETE, NOTHING
 from audit.reports.report import Check, Report
 from audit.reports.text import count, printable
@@ -60,7 +60,7 @@ def _case(check: Check) -> Element:
         "testcase",
         {"classname": printable(f"robaudit.{owner}"), "name": printable(name)},
     )
-    said = printable(reading.check_line(check))
+    said = printable(verdicts.check_line(check))
     if check.holds is None:
         tag = "error"
     else:

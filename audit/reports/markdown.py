@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.reports import reading
+from audit.reports import reading, verdicts
 from audit.reports.report import Check, Report
 from audit.reports.table import CHAIN, COMPARED, DETAILS, direction
 from audit.reports.text import NOTHING, count, interval, number, printable
@@ -34,7 +34,7 @@ def _lines(report: Report) -> Iterator[str]:
     model = report.model
     path = model.files[0].path if model.files else "model"
     yield f"## robaudit: {escape(path)}"
-    yield from ("", f"**{escape(reading.verdict_line(report))}**", "")
+    yield from ("", f"**{escape(verdicts.verdict_line(report))}**", "")
     yield from (escape(reading.headline(report)), "")
     if report.checks:
         yield from _table(
@@ -67,12 +67,12 @@ def _check(check: Check) -> tuple[str, ...]:
     if check.offenders:
         beyond += f" ({', '.join(map(str, check.offenders[:5]))})"
     return (
-        SIGNS[reading.outcome(check)],
+        SIGNS[verdicts.outcome(check)],
         f"`{printable(check.key)}` {check.op} {number(check.limit)}",
         number(check.value),
         escape(interval(check.ci95)) or NOTHING,
         beyond,
-        escape(reading.set_by(check)),
+        escape(verdicts.set_by(check)),
     )
 
 

@@ -14,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from audit.reports import reading
+from audit.reports import reading, verdicts
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
 from audit.reports.text import printable
@@ -68,7 +68,7 @@ def _result(check: Check, report: Report) -> dict[str, Any]:
     return {
         "ruleId": check.key,
         "level": level,
-        "message": {"text": f"{check.status}: {reading.check_line(check)}"},
+        "message": {"text": f"{check.status}: {verdicts.check_line(check)}"},
         "locations": [{"physicalLocation": _location(check, report)}],
         "partialFingerprints": {"limit/v1": f"{check.key} {check.op}"},
     }

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.reports import reading
+from audit.reports import reading, verdicts
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
 
@@ -96,7 +96,7 @@ def verdict_lines(report: Report) -> Iterator[RenderableType]:
     """Yield a line for each check, and the verdict."""
     yield from map(_check, report.checks)
     colour = {"pass": "bold green", "fail": "bold red"}.get(report.verdict, "bold")
-    yield Text(reading.verdict_line(report), colour)
+    yield Text(verdicts.verdict_line(report), colour)
 
 
 def _head(report: Report) -> Iterator[RenderableType]:
@@ -212,6 +212,6 @@ def _section(title: str, lines: list[str]) -> Iterator[RenderableType]:
 
 
 def _check(check: Check) -> RenderableType:
-    sign, colour = STATUS[reading.outcome(check)]
+    sign, colour = STATUS[verdicts.outcome(check)]
     words = f" {check.status}" if check.status in ("borderline", "unmeasured") else ""
-    return Text(f"{sign}{words} {printable(reading.check_line(check))}", colour)
+    return Text(f"{sign}{words} {printable(verdicts.check_line(check))}", colour)

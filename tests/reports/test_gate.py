@@ -11,7 +11,7 @@ from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
 from audit.reports.gate import judge
 from audit.reports.keys import check_config, split_key
-from audit.reports.reading import check_line
+from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 
 P95 = 0.24  # of kl.gaussian in the synthetic scan

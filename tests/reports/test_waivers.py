@@ -10,7 +10,7 @@ from audit.errors import ConfigError
 from audit.reports import FORMATS
 from audit.reports.build import build_report
 from audit.reports.checks import recheck
-from audit.reports.reading import check_line
+from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of
 
 WAIVER = Waiver("kl.gaussian.p95", "2030-06-30", "retraining", "robaudit.yaml:9")

@@ -12,7 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
-from audit.reports import reading
+from audit.reports import reading, verdicts
 from audit.reports.html import directions, figures
 from audit.reports.html.svg import Drawing
 from audit.reports.quantities import describe
@@ -30,7 +30,7 @@ def render(report: Report) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
     environment.filters |= {"number": number, "interval": interval, "beyond": _beyond}
-    environment.filters |= {"set_by": reading.set_by, "outcome": reading.outcome}
+    environment.filters |= {"set_by": verdicts.set_by, "outcome": verdicts.outcome}
     page = files("audit.reports.html").joinpath("page.html.jinja")
     template = environment.from_string(page.read_text(encoding="utf-8"))
     return (
@@ -40,7 +40,7 @@ def render(report: Report) -> str:
             statistics=("p05", "median", "mean", "p95", "max"),
             model=report.model.files[0].path if report.model.files else "model",
             facts=_facts(report),
-            verdict=reading.verdict_line(report),
+            verdict=verdicts.verdict_line(report),
             headline=reading.headline(report),
             histograms=list(_histograms(report)),
             tables=[(name, list(_rows(report, name))) for name in report.ranked],
