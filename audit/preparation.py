@@ -68,6 +68,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
         keep_directions,
     )
     rows, _ = select_rows(config, model.inputs.n)
+    notes = (*model.gates.warnings, *notes)
     return Prepared(model, questions, _block_rows(config, model, len(rows)), notes)
 
 

@@ -40,7 +40,7 @@ def model_record(model: OpenModel) -> ModelRecord:
         {name: str(text) for name, text in model.head.parameters.items()},
         [_tensor(port) for port in model.network.inputs],
         [_tensor(port) for port in model.outputs],
-        "finite_difference" if model.by_differences else "batched reverse mode",
+        model.derivative,
         model.forward_error,
         {item.name: item.origin for item in model.items},
         model.gates.record(),

@@ -175,7 +175,11 @@ BAD = [
     ("memory", "lots", '--memory is lots. Expected bytes above zero, such as "512MB"'),
     ("memory", 0, "above zero"),
     ("memory", True, "above zero"),
-    ("method", "fast", "Expected one of: auto, exact, finite-difference"),
+    (
+        "method",
+        "fast",
+        "Expected one of: auto, exact, finite-difference, straight-through",
+    ),
     ("contract", "gan", "Expected one of: parameters, density, transport"),
     ("trust_model", "maybe", "--trust-model is maybe. Expected true or false"),
     ("family", ["normal"], "Expected text"),

@@ -119,8 +119,9 @@ OPTIONS: dict[str, Option] = {
         ESTIMATOR,
     ),
     "method": Option(
-        readers.choice("auto", "exact", "finite-difference"),
-        "Derivatives: auto or exact (reverse mode), or finite-difference.",
+        readers.choice("auto", "exact", "finite-difference", "straight-through"),
+        "Derivatives: auto or exact (reverse mode), finite-difference, or "
+        "straight-through (quantised ONNX).",
         "METHOD",
         ESTIMATOR,
     ),

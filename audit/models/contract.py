@@ -41,6 +41,11 @@ class Settings:
         """Whether derivatives are to be taken by finite differences."""
         return self.method == "finite-difference"
 
+    @property
+    def straight_through(self) -> bool:
+        """Whether quantisation is to pass gradients as if it did not round."""
+        return self.method == "straight-through"
+
     def origin(self, option: str) -> str:
         """Return who set the option."""
         return self.origins.get(option, "settings")

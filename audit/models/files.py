@@ -11,7 +11,7 @@ from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
 from audit.models.network import Network
-from audit.models.onnx_file import load_values
+from audit.models.onnx_file import load_straight_through, load_values
 
 
 def open_network(settings: Settings) -> Network:
@@ -27,9 +27,23 @@ def open_network(settings: Settings) -> Network:
     cuts = _cuts(settings)
     if settings.finite_differences and path.suffix == ".onnx":
         return load_values(path, device, cuts)
+    if settings.straight_through:
+        return _straight_through(path, device, cuts)
     load = LOADERS[path.suffix]
     network = load(path, device, settings.model.trust_model, cuts)
     return _precise(network) if settings.finite_differences else network
+
+
+def _straight_through(
+    path: Path, device: torch.device, cuts: frozenset[str]
+) -> Network:
+    if path.suffix == ".onnx":
+        return load_straight_through(path, device, cuts)
+    raise ConfigError(
+        f"--method straight-through was given for '{path.name}'",
+        "It is for quantised ONNX graphs (QuantizeLinear, DequantizeLinear)",
+        "Leave --method out, or export the model to ONNX",
+    )
 
 
 def _precise(network: Network) -> Network:

@@ -24,6 +24,8 @@ from audit.models.onnx import Graph, ValueInfo, load_graph
 from audit.models.onnx_inside import Inside
 from audit.models.onnxruntime_file import Runtime
 
+STRAIGHT_THROUGH = "straight_through"
+
 
 def load(
     path: Path, device: torch.device, trusted: bool, cuts: frozenset[str]
@@ -33,11 +35,34 @@ def load(
     Raises:
         ModelError: it is damaged, asks for too much, or uses unknown operators.
     """
-    graph = load_graph(path, device=device)
-    if cuts:
-        inside = sorted(cuts - set(graph.output_names))
-        graph = graph.with_outputs([*graph.output_names, *inside])
+    graph = _cut(load_graph(path, device=device), cuts)
     return _network(graph, path, device, cuts)
+
+
+def load_straight_through(
+    path: Path, device: torch.device, cuts: frozenset[str]
+) -> Network:
+    """Open a quantised ONNX file with the straight-through derivative.
+
+    Its QuantizeLinear / DequantizeLinear pairs pass gradients as if they did not
+    round. That is an estimate, not the derivative of the file, and `details` says so.
+
+    Raises:
+        ModelError: it is damaged, asks for too much, or uses unknown operators.
+    """
+    graph = load_graph(path, device=device, quantised="straight_through")
+    network = _network(_cut(graph, cuts), path, device, cuts)
+    details = {**network.details, "derivative": STRAIGHT_THROUGH}
+    double = cache(lambda: replace(network.double(), details=details))
+    return replace(network, details=details, double=double)
+
+
+def _cut(graph: Graph, cuts: frozenset[str]) -> Graph:
+    """Return the graph with tensors inside it as further outputs."""
+    if not cuts:
+        return graph
+    inside = sorted(cuts - set(graph.output_names))
+    return graph.with_outputs([*graph.output_names, *inside])
 
 
 def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Network:

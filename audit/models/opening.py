@@ -21,9 +21,16 @@ from audit.models.gates import Findings, Subject, examine
 from audit.models.head import resolve_head
 from audit.models.maps import AutogradMap, IdentityMap
 from audit.models.network import Network, Port
+from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.probing import Probe, finite_rows, split_held
 from audit.models.roles import resolve_roles
 
+REVERSE_MODE = "batched reverse mode"
+_AS_IF = (
+    STRAIGHT_THROUGH,
+    "derivatives are taken as if quantisation did not round: an estimate that no gate "
+    "can check; trust the realised values beside the predicted ones",
+)
 __all__ = ["OpenModel", "open_model", "open_network"]
 
 
@@ -83,6 +90,13 @@ class OpenModel:
     def by_differences(self) -> bool:
         """Whether derivatives are taken by finite differences."""
         return isinstance(self.parameters_of, FiniteDifferenceMap)
+
+    @property
+    def derivative(self) -> str:
+        """How derivatives are taken, as the report names it."""
+        if self.by_differences:
+            return "finite_difference"
+        return str(self.network.details.get("derivative", REVERSE_MODE))
 
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is perturbed [n, d] and the held inputs of some rows.
@@ -146,10 +160,12 @@ def pass_gates(model: OpenModel) -> OpenModel:
     Raises:
         ModelError: a gate is closed.
     """
-    by_gradient = model.space == "input" and not model.by_differences
+    by_gradient = model.space == "input" and model.derivative == REVERSE_MODE
     found = examine(
         _subject(model.probe, model.head, model.density.family), by_gradient
     )
+    if model.derivative == STRAIGHT_THROUGH:
+        found = replace(found, warnings=(*found.warnings, _AS_IF))
     return replace(model, gates=found)
 
 
