@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -138,7 +139,6 @@ def test_the_order_of_divergences_survives_json(tmp_path):
 
 
 def test_the_schema_describes_the_report(gated):
-    jsonschema = pytest.importorskip("jsonschema")
     schema = report_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(to_json(gated)), schema)

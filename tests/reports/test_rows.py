@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from audit.errors import ConfigError, InputError
 from audit.inputs import open_inputs
@@ -112,9 +113,6 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_parquet_holds_numbers_and_flat_lists(tmp_path):
-    pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
     write(tmp_path / "r.parquet", 3)
     table = parquet.read_table(tmp_path / "r.parquet")
     assert table.column_names == list(ROWS)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jsonschema
 import pytest
 import yaml
 
@@ -88,7 +89,6 @@ def test_bad_margins(text):
 
 
 def test_an_editor_finds_nothing_wrong_with_it(report):
-    jsonschema = pytest.importorskip("jsonschema")
     checker = jsonschema.Draft202012Validator(config_schema())
     for text in (starter(), starter(report)):
         found = yaml.safe_load(text) or {}
