@@ -21,7 +21,6 @@ from audit.families.interface import Family
 from audit.geometry.chain import factor
 from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.draws import Noise
 from audit.geometry.frame import Frame
 from audit.geometry.linear_law import LinearLaw
 from audit.geometry.pullback import pull_back
@@ -31,6 +30,7 @@ from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.models.differences import EstimatedJacobian
 from audit.models.opening import OpenModel
+from audit.noise import Noise
 
 Floats = NDArray[np.float64]
 LINEAR = "the distance is linear in the perturbation: see 'linear'"

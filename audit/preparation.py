@@ -16,13 +16,13 @@ from audit.config import ScanConfig
 from audit.errors import ConfigError, NoFisher, NoTransport
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors, build_divergence
-from audit.geometry.draws import Noise
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
 from audit.geometry.roots import metric_root
 from audit.inputs import Inputs
 from audit.measure import Questions
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel, open_model
+from audit.noise import Noise
 from audit.reports.keys import check_keys
 from audit.selection import select_rows
 
@@ -104,7 +104,7 @@ def _refuse_unbuilt(config: ScanConfig) -> None:
     Raises:
         ConfigError: one of them was given; it must not be ignored in silence.
     """
-    for name in ("target", "noise", "sampler", "draws", "input_layout"):
+    for name in ("target", "noise", "sampler", "draws", "input_layout", "target_space"):
         if getattr(config.model, name) is not None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} was given",

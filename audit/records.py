@@ -13,12 +13,12 @@ import torch
 
 from audit.config import ScanConfig
 from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.draws import Noise
 from audit.geometry.roots import metric_root
 from audit.linalg.operators import Sampled
 from audit.measure import LINEAR
 from audit.models.network import Port
 from audit.models.opening import OpenModel
+from audit.noise import Noise
 from audit.preparation import Prepared, probe_parameters
 from audit.reports.measured import (
     DataRecord,

@@ -30,7 +30,6 @@ from audit.attacks import Attack, DirectedAttack, RandomAttack
 from audit.errors import AuditError
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.geometry.draws import Noise
 from audit.geometry.exact import exact_values
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
@@ -38,6 +37,7 @@ from audit.linalg.operators import Matrix
 from audit.linalg.spectrum import Estimate
 from audit.measure import Point, Questions, linear_law
 from audit.models.opening import OpenModel
+from audit.noise import Noise
 from audit.reports.measured import VerificationInfo
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more

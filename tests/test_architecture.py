@@ -13,7 +13,7 @@ import audit
 ROOT = Path(audit.__file__).parent
 FLOORS = (
     ("errors", "audit"),
-    ("registry", "linalg", "moments"),
+    ("registry", "linalg", "moments", "noise"),
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
     ("models",),

@@ -76,6 +76,11 @@ OPTIONS: dict[str, Option] = {
     "input_layout": Option(
         readers.text, "How one input splits, e.g. theta:0:4,x:4:6.", "LAYOUT"
     ),
+    "target_space": Option(
+        readers.text,
+        "Coordinates of θ, e.g. rt:positive,choice:{-1,1}.",
+        "NAME:KIND,...",
+    ),
     "space": Option(
         readers.choice("input", "parameters"),
         "What is perturbed: the input, or the distribution's parameters.",
@@ -111,6 +116,27 @@ OPTIONS: dict[str, Option] = {
     "draws_per_input": Option(
         readers.integer(8), "Monte-Carlo draws where needed.", "M", ESTIMATOR
     ),
+    "sampling": Option(
+        readers.choice("auto", "random", "antithetic", "sobol"),
+        "Base noise: random, antithetic or scrambled Sobol points.",
+        "KIND",
+        ESTIMATOR,
+    ),
+    "rel_error": Option(
+        readers.positive,
+        "Draw until trace and eigenvalue are known to this fraction.",
+        "FRACTION",
+        ESTIMATOR,
+    ),
+    "max_draws": Option(
+        readers.integer(8), "The most draws for --rel-error (16384).", "M", ESTIMATOR
+    ),
+    "bottleneck": Option(
+        readers.choice("auto", "off"),
+        "Run what depends on x alone once per input (auto), or per draw (off).",
+        "KIND",
+        ESTIMATOR,
+    ),
     "seed": Option(readers.integer(0), "Seed of every random number.", "N", ESTIMATOR),
     "dtype": Option(
         readers.choice("auto", "float32", "float64"),
@@ -145,6 +171,11 @@ OPTIONS: dict[str, Option] = {
     ),
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
+    "run_dir": Option(
+        readers.text, "Keep finished parts here, to resume from.", "FOLDER", RUN
+    ),
+    "resume": Option(readers.flag, "Go on with the run in --run-dir.", "", RUN),
+    "shard": Option(readers.text, "Do part i of n only, into --run-dir.", "I/N", RUN),
     "max": Option(
         gate_readers.thresholds("<="),
         "Fail when a number is above V, e.g. kl.gaussian.p95=0.05.",

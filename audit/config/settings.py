@@ -34,6 +34,8 @@ class ModelConfig:
     sampler: str | None = None
     draws: str | None = None
     input_layout: str | None = None
+    target_space: str | None = None
+    """What the coordinates of θ are, e.g. "rt:positive,choice:{-1,1}"."""
     space: str = "input"
     """What is perturbed: the `input`, or the distribution's own `parameters`."""
     trust_model: bool = False
@@ -107,6 +109,14 @@ class ScanConfig:
     tau: float = 1.0
     """The move, in the divergence's unit, that `radius` asks for."""
     draws_per_input: int = 1024
+    sampling: str = "auto"
+    """How base noise is drawn: `random`, `antithetic`, `sobol`, or chosen."""
+    rel_error: float | None = None
+    """Draw until the relative standard error is at most this."""
+    max_draws: int = 16384
+    """The most draws an input may get for the sake of `rel_error`."""
+    bottleneck: str = "auto"
+    """`off`: run the whole network for every draw, even what depends on x alone."""
     seed: int = 0
     method: str = "auto"
     verify: int | None = None
@@ -119,6 +129,11 @@ class ScanConfig:
     memory: int = GIBIBYTE
     """Bytes the numbers of one chunk may take."""
     workers: int = 1
+    run_dir: str | None = None
+    """Where finished parts are kept, so that a run can be resumed."""
+    resume: bool = False
+    shard: str | None = None
+    """`i/n`: do only the i-th of n parts, into `run_dir`."""
     thresholds: tuple[Threshold, ...] = ()
     baseline: str | None = None
     """An older report, for limits on a change."""

@@ -12,11 +12,8 @@ Reference:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -26,36 +23,7 @@ from torch.distributions import (
 )
 
 from audit.families.interface import Family
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The randomness of some inputs.
-
-    Args:
-        seed: of the scan.
-        index: the inputs' own indices [N].
-        draws: S, how many draws each input gets.
-    """
-
-    seed: int
-    index: NDArray[np.int64]
-    draws: int
-
-    def generator(self, row: int, stream: int) -> np.random.Generator:
-        """Return the generator of one input; streams do not overlap."""
-        key = np.array([self.seed % 2**64, self.index[row]], dtype=np.uint64)
-        counter = np.array([0, 0, 0, stream], dtype=np.uint64)
-        return np.random.Generator(np.random.Philox(key=key, counter=counter))
-
-    def uniforms(self, count: int, stream: int = 0) -> Tensor:
-        """Return open-interval uniforms [S, N, count] in float64."""
-        rows = [
-            self.generator(row, stream).random((self.draws, count))
-            for row in range(len(self.index))
-        ]
-        values = torch.from_numpy(np.stack(rows, axis=1))
-        return values.clamp(2.0**-60, 1 - 2.0**-53)
+from audit.noise import Noise
 
 
 def draw_targets(family: Family, phi: Tensor, noise: Noise) -> Tensor:

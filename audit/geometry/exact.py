@@ -13,7 +13,8 @@ from torch import Tensor
 
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.geometry.draws import Noise, draw_targets
+from audit.geometry.draws import draw_targets
+from audit.noise import Noise
 
 
 def exact_values(

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.geometry.draws import Noise
 from audit.geometry.roots import metric_root
 from audit.linalg.operators import LinearOperator, Product
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.noise import Noise
 
 
 def pull_back(

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.draws import Noise, score_draws
+from audit.geometry.draws import score_draws
 from audit.linalg.operators import LinearOperator, Sampled
+from audit.noise import Noise
 
 
 def metric_root(

@@ -22,7 +22,15 @@ LISTED_INPUTS = 10_000
 """Up to here every input's numbers are in the report; beyond, in the rows file."""
 PRINTED_VALUES = 4096
 """Up to this size of an input its worst directions are in the report."""
-RUN_OPTIONS = ("batch_size", "memory", "workers", "device")
+RUN_OPTIONS = (
+    "batch_size",
+    "memory",
+    "workers",
+    "device",
+    "run_dir",
+    "resume",
+    "shard",
+)
 """Options that change how fast a scan is, not what it finds."""
 
 

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from audit.config import ModelConfig, ScanConfig
-from audit.geometry.draws import Noise
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.measure import measure
+from audit.noise import Noise
 from audit.preparation import Prepared, prepare
 from tests.benchmarks.workloads import GaussianHead, save_onnx
 

@@ -7,11 +7,11 @@ import torch
 from audit.families import build_family
 from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import build_divergence
-from audit.geometry.draws import Noise
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact
 from audit.linalg.operators import Matrix
+from audit.noise import Noise
 
 N = 3
 ROTATION, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(N, N)))

@@ -11,10 +11,10 @@ from scipy import integrate, stats
 from audit.errors import ConfigError, UnknownName
 from audit.families import build_family
 from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
-from audit.geometry.draws import Noise
 from audit.geometry.exact import exact_values
 from audit.geometry.pullback import pull_back
 from audit.linalg.operators import Diagonal
+from audit.noise import Noise
 
 NORMAL = build_family("normal", {"loc": (1,), "scale": (1,)})
 PHI = torch.tensor([[0.7, 1.3]], dtype=torch.float64)

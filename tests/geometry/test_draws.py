@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from audit.families import build_family
-from audit.geometry.draws import Noise, draw_targets, score_draws
+from audit.geometry.draws import draw_targets, score_draws
 from audit.geometry.roots import sampled_fisher_root
+from audit.noise import Noise
 
 EULER = 0.5772156649015329
 TRIL = np.array([[1.0, 0.0], [0.5, 0.7]])

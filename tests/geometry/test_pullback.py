@@ -9,11 +9,11 @@ from torch.nn.functional import softplus
 from audit.families import build_family
 from audit.families.location_scale import Normal
 from audit.geometry.divergences import DIVERGENCES, build_divergence
-from audit.geometry.draws import Noise
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Sampled
 from audit.models.maps import AutogradMap, IdentityMap
+from audit.noise import Noise
 
 N, D = 5, 4
 WEIGHT = torch.randn(2, D, generator=torch.Generator().manual_seed(0)).double()
