@@ -13,7 +13,7 @@ from rich.text import Text
 from audit.reports import reading
 from audit.reports.compare import Change, Comparison
 from audit.reports.report import Report
-from audit.reports.table import CHAIN, DETAILS, Style, print_all, verdict_lines
+from audit.reports.table import Style, is_detail, print_all, verdict_lines
 from audit.reports.text import NOTHING, count, interval, number, printable
 
 SHOWN_MOVED = 5
@@ -87,8 +87,7 @@ def _table(changes: list[Change], judged: Report, style: Style) -> RenderableTyp
     table.add_column("", no_wrap=True)
     order = reading.quantity_order(judged, judged.divergences[changes[0].divergence])
     for change in sorted(changes, key=lambda c: order.index(c.quantity)):
-        hidden = change.quantity.endswith(DETAILS) or change.quantity in CHAIN
-        if style.verbose or not hidden:
+        if style.verbose or not is_detail(change.quantity):
             table.add_row(*_row(change), style=_STYLES[change.sign])
     return table
 

@@ -9,13 +9,8 @@ from rich.text import Text
 
 from audit.errors import UnknownName
 from audit.registry import unknown
-from audit.reports.quantities import (
-    ATTACK_QUANTITIES,
-    QUANTITIES,
-    STATISTICS,
-    Quantity,
-    describe,
-)
+from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
+from audit.reports.quantities import QUANTITIES, STATISTICS, describe
 from audit.reports.table import Style, print_all
 
 DIVERGENCES: dict[str, tuple[str, str]] = {

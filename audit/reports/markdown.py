@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.reports import reading, verdicts
 from audit.reports.report import Check, Report
-from audit.reports.table import CHAIN, COMPARED, DETAILS, direction
+from audit.reports.table import direction, is_detail
 from audit.reports.text import NOTHING, count, interval, number, printable
 
 LIMIT = 64_000
@@ -49,8 +49,7 @@ def _lines(report: Report) -> Iterator[str]:
             [
                 (f"`{quantity}`", *map(number, values), escape(summary.unit))
                 for quantity in reading.quantity_order(report, divergence)
-                if not quantity.endswith(DETAILS)
-                and quantity not in (*CHAIN, *COMPARED)
+                if not is_detail(quantity)
                 and (summary := divergence.summary[quantity])
                 and (values := _five(summary))
             ],

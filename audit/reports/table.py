@@ -14,6 +14,7 @@ from rich.text import Text
 from audit.reports import reading, verdicts
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
+from audit.reports.trust import TRUST
 
 NARROW, ROOMY, WIDE = 60, 80, 100
 SHOWN = ("p05", "p50", "mean", "p95", "max")
@@ -22,6 +23,8 @@ SHOWN_WORST = 5
 DETAILS = ("_se", "_realised", "_ratio", "_parted", "_upper", "_lower", "_bound")
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 COMPARED = ("angle", "attained")
+SECONDARY = frozenset({*CHAIN, *COMPARED, *TRUST})
+"""Shown on request only; the sentences of a report tell what matters of them."""
 STATUS = {
     "pass": ("✓", "green"),
     "fail": ("✗", "red"),
@@ -130,13 +133,14 @@ def _quantities(
         table.add_column(statistic, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True, style="dim")
     for quantity in reading.quantity_order(report, divergence):
-        if style.verbose or not _is_detail(quantity):
+        if style.verbose or not is_detail(quantity):
             table.add_row(*_row(quantity, divergence.summary[quantity], roomy))
     return table
 
 
-def _is_detail(quantity: str) -> bool:
-    return quantity.endswith(DETAILS) or quantity in (*CHAIN, *COMPARED)
+def is_detail(quantity: str) -> bool:
+    """Tell whether a quantity is shown on request only."""
+    return quantity.endswith(DETAILS) or quantity in SECONDARY
 
 
 def _row(quantity: str, summary: Summary, roomy: bool) -> list[Text]:

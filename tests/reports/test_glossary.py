@@ -3,8 +3,9 @@
 import pytest
 
 from audit.errors import UnknownName
+from audit.reports.formulas import ATTACK_QUANTITIES
 from audit.reports.glossary import explain, names, render
-from audit.reports.quantities import ATTACK_QUANTITIES, QUANTITIES, describe
+from audit.reports.quantities import QUANTITIES, describe
 
 
 def test_every_name_has_a_formula_and_a_reading():
@@ -30,6 +31,13 @@ def test_suffixes_and_labels_need_no_rows():
     )
     assert describe("weak_realised_se", ["weak"]) is not None
     assert describe("nonsense_se") is None
+
+
+def test_a_row_of_its_own_goes_before_the_suffix():
+    assert describe("score_mean_se").formula.startswith("√(tr G / M)")
+    assert describe("trace_median_se").formula.startswith("Monte-Carlo standard error")
+    assert describe("trace_share").unit == ""
+    assert "3 standard errors" in describe("gaussian_parted").formula
 
 
 def test_every_quantity_of_a_report_is_explained(report):

@@ -1,0 +1,195 @@
+"""The rows of the table of quantities: unit, formula and reading of each number.
+
+G = AᵀA is the local metric tensor, c the divergence's constant: D ≈ c δᵀ G δ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One kind of number: its unit, its formula and what it tells."""
+
+    name: str
+    unit: str
+    """May hold {unit}, the divergence's own; δ is the perturbation's unit."""
+    formula: str
+    reading: str
+
+
+PER_DELTA = "{unit}/δ²"
+
+FORM_QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "trace",
+        PER_DELTA,
+        "tr G",
+        "Sensitivity to noise in all directions at once: white noise of standard "
+        "deviation σ costs c σ² tr G on average.",
+    ),
+    Quantity(
+        "eigenvalue",
+        PER_DELTA,
+        "λ_max(G), without c",
+        "Sensitivity along the worst direction: a step of norm ε along it costs "
+        "c ε² λ_max.",
+    ),
+    Quantity(
+        "eigenvalue_upper",
+        PER_DELTA,
+        "E[naive Monte-Carlo λ_max] ≥ λ_max",
+        "The upper end of the bracket: the top eigenvalue of a sampled G, which is "
+        "biased upwards.",
+    ),
+    Quantity(
+        "eigenvalue_lower",
+        PER_DELTA,
+        "E[cross-fitted λ_max] ≤ λ_max",
+        "The lower end of the bracket: the direction comes from one half of the draws, "
+        "its Rayleigh quotient from the other.",
+    ),
+    Quantity(
+        "trace_bound",
+        PER_DELTA,
+        "tr of the complete-data G ⪰ G",
+        "A certified upper bound on the trace of a mixture, as if the component of "
+        "each draw were known.",
+    ),
+    Quantity(
+        "eigenvalue_bound",
+        PER_DELTA,
+        "λ_max of the complete-data G ⪰ G",
+        "A certified upper bound on the worst direction of a mixture, as if the "
+        "component of each draw were known.",
+    ),
+    Quantity(
+        "derivative_error",
+        "",
+        "2 ‖E‖ / σ_max, E the estimated error of A",
+        "With finite differences: by what fraction trace and eigenvalue may be off.",
+    ),
+    Quantity(
+        "gap",
+        "",
+        "(λ₁ − λ₂) / λ₁",
+        "Near 0 the worst direction is not unique: compare subspaces, not vectors. "
+        "Near 1 a single direction carries the damage.",
+    ),
+    Quantity(
+        "radius",
+        "δ",
+        "√(τ / (c λ_max))",
+        "The smallest perturbation that moves the distribution by τ. Larger is more "
+        "robust.",
+    ),
+    Quantity(
+        "effective_rank",
+        "directions",
+        "(Σ λᵢ)² / Σ λᵢ²",
+        "How many directions matter: 1 when one carries everything, rank G when all "
+        "are alike.",
+    ),
+    Quantity(
+        "rank",
+        "directions",
+        "rank G",
+        "Directions that cost anything to second order; at most the number of "
+        "parameters of the distribution.",
+    ),
+    Quantity(
+        "model_norm",
+        "{unit}/φ²",
+        "‖F(φ)‖_F",
+        "How vulnerable the distribution itself is, at its parameters φ. Depends on "
+        "the parameterisation.",
+    ),
+    Quantity(
+        "map_norm",
+        "φ²/δ²",
+        "‖J Jᵀ‖_F",
+        "How much the learned map x → φ stretches a perturbation. Depends on the "
+        "parameterisation.",
+    ),
+    Quantity(
+        "jacobian_norm",
+        "φ²/δ²",
+        "‖J‖_F²",
+        "The classic Jacobian regularizer (Hoffman et al. 2019): the last and loosest "
+        "factor of the chain.",
+    ),
+    Quantity(
+        "map_effective_rank",
+        "directions",
+        "‖J‖_F⁴ / ‖J Jᵀ‖_F²",
+        "How many directions of φ the map moves: 1 when one carries everything.",
+    ),
+    Quantity(
+        "von_neumann",
+        PER_DELTA,
+        "Σᵢ λᵢ(F) λᵢ(J Jᵀ) ≥ tr G",
+        "The trace if the map stretched exactly where the distribution is weakest: the "
+        "tightest bound from the two spectra alone.",
+    ),
+    Quantity(
+        "alignment",
+        "",
+        "tr G / Σᵢ λᵢ(F) λᵢ(J Jᵀ), in [0, 1]",
+        "1: the map stretches where the distribution is weakest. Near 0: it stretches "
+        "where nothing is lost.",
+    ),
+    Quantity(
+        "angle",
+        "degrees",
+        "∠(v, w) of the two divergences' worst directions, 0 to 90",
+        "0: both divergences fear the same direction. 90: what is worst for one does "
+        "not touch the other.",
+    ),
+    Quantity(
+        "attained",
+        "",
+        "wᵀ G w / λ_max(G), w the other divergence's worst direction",
+        "The share of this divergence's worst case that the other's worst direction "
+        "reaches. 1: one attack serves both.",
+    ),
+    Quantity(
+        "linear",
+        "{unit}/δ",
+        "W₁ ≈ linear · ‖δ‖ along the worst direction",
+        "Discrete distributions have no smooth transport: the distance grows linearly "
+        "with the perturbation, with this slope.",
+    ),
+)
+ATTACK_QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "gaussian",
+        "{unit}",
+        "c σ² tr G,  δ ~ N(0, σ² I)",
+        "What white noise costs on average.",
+    ),
+    Quantity(
+        "moments",
+        "{unit}",
+        "c [tr(G Σ) + μᵀ G μ]",
+        "What noise of mean μ and covariance Σ costs on average.",
+    ),
+    Quantity(
+        "fixed_norm",
+        "{unit}",
+        "c ε² λ_max,  δ = ε v",
+        "What the worst perturbation of norm ε costs.",
+    ),
+    Quantity(
+        "uniform_norm",
+        "{unit}",
+        "c ε_max² λ_max / 3,  δ = ε v, ε ~ U[0, ε_max]",
+        "What a worst-direction perturbation of random norm costs on average.",
+    ),
+    Quantity(
+        "random_direction",
+        "{unit}",
+        "c ε_max² tr G / (3 d),  δ = ε u, u uniform on the sphere",
+        "What a perturbation in a random direction costs on average.",
+    ),
+)
