@@ -88,6 +88,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "sampler": "s.onnx",
         "draws": "theta",
         "input_layout": "theta:0:4,x:4:6",
+        "target_space": "rt:positive",
         "space": "parameters",
         "divergences": "hellinger",
         "attacks": "weak=gaussian:sigma=0.01",
@@ -96,6 +97,10 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "top": "7",
         "tau": "0.5",
         "draws_per_input": "99",
+        "sampling": "sobol",
+        "rel_error": "0.01",
+        "max_draws": "4096",
+        "bottleneck": "off",
         "seed": "5",
         "dtype": "float64",
         "method": "exact",
@@ -108,6 +113,8 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "batch_size": "13",
         "memory": "2MB",
         "workers": "3",
+        "run_dir": "run",
+        "resume": None,
         "max": "hellinger.trace.max=1",
         "min": "hellinger.radius.min=1",
         "gate": "upper",
@@ -118,8 +125,9 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "exit_zero": None,
     }
     names = {*values, "model", "data"}
-    assert names == set(command_line_options())
-    assert set(OPTIONS) - names == {"waivers"}
+    # A shard writes no report: tests/test_runs.py has --shard.
+    assert {*names, "shard"} == set(command_line_options())
+    assert set(OPTIONS) - names == {"waivers", "shard"}
     (tmp_path / "old.json").write_text(to_json(baseline))
     words = []
     for name, value in values.items():
