@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.attacks import Attack
+from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.chain import factor
 from audit.geometry.comparison import angle, attained
@@ -24,8 +25,16 @@ from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.frame import Frame
 from audit.geometry.linear_law import LinearLaw
 from audit.geometry.pullback import pull_back
-from audit.linalg.decompose import decompose
-from audit.linalg.operators import LinearOperator, Matrix, Product
+from audit.geometry.trust import averaging_checks
+from audit.linalg.decompose import decompose, split
+from audit.linalg.operators import (
+    Averaged,
+    Diagonal,
+    LinearOperator,
+    Matrix,
+    Product,
+    Selection,
+)
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.models.differences import EstimatedJacobian
@@ -48,6 +57,13 @@ class Questions:
     draws: int
     seed: int
     keep_directions: bool
+    sampling: str = "auto"
+    rel_error: float | None = None
+    max_draws: int = 0
+
+    def noise(self, index: NDArray[np.int64]) -> Noise:
+        """Return the randomness of some inputs."""
+        return Noise(self.seed, index, self.draws, self.sampling)
 
 
 @dataclass
@@ -81,16 +97,47 @@ class Chunk:
             eigenvalues=eigenvalues,
         )
 
+    def put(self, rows: NDArray[np.intp], newer: Chunk) -> None:
+        """Replace the answers of some rows by the first ones of another chunk."""
+        count = len(rows)
+        for name, columns in newer.columns.items():
+            for quantity, values in columns.items():
+                self.columns[name][quantity][rows] = values[:count]
+        for name, values in newer.directions.items():
+            self.directions[name][rows] = values[:count]
+        for name, values in newer.eigenvalues.items():
+            self.eigenvalues[name][rows] = values[:count]
+
+
+def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
+    """Return some matrices of a batch; those of a selection are all alike."""
+    if isinstance(operator, Matrix | Diagonal):
+        return replace(operator, entries=operator.entries[rows])
+    assert isinstance(operator, Selection)
+    return operator
+
 
 @dataclass(frozen=True)
 class Point:
-    """Where the questions are asked: φ and its Jacobian in the frame, rows kept."""
+    """Where the questions are asked: φ and its Jacobian in the frame."""
 
     index: NDArray[np.int64]
     family: Family
     phi: Tensor  # [n, p]
     jacobian: LinearOperator  # [n, p, m]
     error: LinearOperator | None = None  # of its entries, where it is an estimate
+
+    def refilled(self, rows: NDArray[np.intp]) -> Point:
+        """Return some rows, filled up with copies of the first to as many as before."""
+        places = np.full(len(self.index), rows[0])
+        places[: len(rows)] = rows
+        taken = torch.from_numpy(places).to(self.phi.device)
+        return replace(
+            self,
+            index=self.index[places],
+            phi=self.phi[taken],
+            jacobian=rows_of(self.jacobian, taken),
+        )
 
 
 def measure(
@@ -108,7 +155,7 @@ def measure(
     padded = np.resize(index, block)
     padded[len(index) :] = index[-1]
     phi, jacobian = model.density.parameter_map.linearize(*model.rows(padded))
-    rows, errors = Matrix(jacobian.dense()), errors_of(jacobian)
+    rows, errors = stored(jacobian), errors_of(jacobian)
     skipped = skip_reasons(model, padded, phi, rows)
     kept = np.array([i not in skipped for i in index.tolist()], dtype=bool).nonzero()[0]
     chunk = Chunk(padded, skipped=sorted(skipped.items()))
@@ -116,12 +163,21 @@ def measure(
         return chunk.take(kept)
     if skipped:
         valid = [row if i not in skipped else kept[0] for row, i in enumerate(padded)]
-        phi, rows = phi[valid], Matrix(rows.entries[valid])
+        phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
         padded, errors = padded[valid], errors and Matrix(errors.entries[valid])
     framed = questions.frame.pull(rows)
     blur = errors and questions.frame.pull(errors)
-    answer(Point(padded, model.density.family, phi, framed, blur), questions, chunk)
+    point = Point(padded, model.density.family, phi, framed, blur)
+    for row, reason in sorted(answer_all(point, questions, chunk).items()):
+        if row in kept:
+            chunk.skipped.append((int(padded[row]), reason))
+            kept = kept[kept != row]
     return chunk.take(kept)
+
+
+def stored(jacobian: LinearOperator) -> Matrix | Diagonal:
+    """Return a Jacobian that is computed: diagonal ones stay so."""
+    return jacobian if isinstance(jacobian, Diagonal) else Matrix(jacobian.dense())
 
 
 def errors_of(jacobian: LinearOperator) -> Matrix | None:
@@ -130,12 +186,15 @@ def errors_of(jacobian: LinearOperator) -> Matrix | None:
 
 
 def skip_reasons(
-    model: OpenModel, index: NDArray[np.int64], phi: Tensor, jacobian: Matrix
+    model: OpenModel,
+    index: NDArray[np.int64],
+    phi: Tensor,
+    jacobian: Matrix | Diagonal,
 ) -> dict[int, str]:
     """Return input index -> why it cannot be measured."""
     reasons: dict[int, str] = {}
-    squares = jacobian.gram().diagonal(dim1=1, dim2=2)
-    gradient = {"the gradient is not finite": ~torch.isfinite(squares).all(dim=1)}
+    finite = torch.isfinite(jacobian.entries).flatten(1).all(dim=1)
+    gradient = {"the gradient is not finite": ~finite}
     for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
         for i in index[rows.cpu().numpy()].tolist():
             reasons.setdefault(i, reason)
@@ -144,9 +203,45 @@ def skip_reasons(
     return reasons
 
 
-def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
-    """Ask everything at a point and write the answers into the chunk."""
-    noise = Noise(questions.seed, point.index, questions.draws)
+def answer_all(point: Point, questions: Questions, chunk: Chunk) -> dict[int, str]:
+    """Ask everything at a point; return row -> why it cannot be measured after all.
+
+    With `rel_error` the draws are doubled for the rows that are not known well enough,
+    until they are, or `max_draws` is reached. A row's numbers come from its last round
+    alone, so they do not depend on how its neighbours fare.
+    """
+    broken = answer(point, questions, chunk)
+    if questions.rel_error is None:
+        return broken
+    asked = questions
+    while asked.draws * 2 <= questions.max_draws:
+        rows = _unsettled(chunk, questions.rel_error)
+        if not len(rows):
+            break
+        asked = replace(asked, draws=asked.draws * 2)
+        again = Chunk(point.index)
+        answer(point.refilled(rows), asked, again)
+        chunk.put(rows, again)
+    return broken
+
+
+def _unsettled(chunk: Chunk, rel_error: float) -> NDArray[np.intp]:
+    """Return the rows with a standard error above the tolerance."""
+    over = np.zeros(len(chunk.index), dtype=bool)
+    for columns in chunk.columns.values():
+        for name in ("trace", "eigenvalue"):
+            if f"{name}_se" in columns:
+                over |= columns[f"{name}_se"] > rel_error * columns[name]
+    return over.nonzero()[0]
+
+
+def answer(point: Point, questions: Questions, chunk: Chunk) -> dict[int, str]:
+    """Ask everything at a point and write the answers into the chunk.
+
+    Returns:
+        Row -> why it has no answer.
+    """
+    roots = Roots(point, questions.noise(point.index))
     known: dict[str, tuple[QuadraticForm, Spectrum]] = {}
     for divergence in questions.divergences:
         law = linear_law(divergence, point)
@@ -157,17 +252,18 @@ def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
                 divergence.name, law.direction[..., None], questions, chunk
             )
         else:
-            form = pull_back(divergence, point.family, point.phi, point.jacobian, noise)
+            form = roots.form(divergence)
             spectrum = decompose(form, questions.top)
             known[divergence.name] = form, spectrum
             columns = quadratic_columns(form, spectrum, questions)
+            columns |= chain(point, form, spectrum)
             if divergence.tensor is Tensors.FISHER:
                 columns |= complete_data_bound(point)
             if point.error is not None:
-                blurred = pull_back(
-                    divergence, point.family, point.phi, point.error, noise
+                blurred = Roots(replace(point, jacobian=point.error), roots.noise)
+                columns["derivative_error"] = relative_blur(
+                    blurred.form(divergence), spectrum
                 )
-                columns["derivative_error"] = relative_blur(blurred, spectrum)
             _keep_directions(divergence.name, spectrum.directions, questions, chunk)
             if questions.keep_directions:
                 leading = spectrum.eigenvalues[:, : questions.top]
@@ -178,6 +274,37 @@ def answer(point: Point, questions: Questions, chunk: Chunk) -> None:
         for one, other in (("kl", "quantile"), ("quantile", "kl")):
             columns = compare(known[one], known[other][1])
             chunk.columns[one] |= {n: _plain(v) for n, v in columns.items()}
+    return roots.broken()
+
+
+@dataclass
+class Roots:
+    """The pulled-back roots at a point; divergences with one tensor share its draws."""
+
+    point: Point
+    noise: Noise
+    known: dict[Tensors, LinearOperator] = field(default_factory=dict)
+
+    def form(self, divergence: Divergence) -> QuadraticForm:
+        """Return a divergence's local form."""
+        if divergence.tensor not in self.known:
+            point = self.point
+            form = pull_back(
+                divergence, point.family, point.phi, point.jacobian, self.noise
+            )
+            self.known[divergence.tensor] = form.root
+        return QuadraticForm(divergence.scale, self.known[divergence.tensor])
+
+    def broken(self) -> dict[int, str]:
+        """Return the rows where an average over draws is not finite."""
+        found: dict[int, str] = {}
+        for root in self.known.values():
+            outer, _ = split(root)
+            if isinstance(outer, Averaged):
+                bad = ~torch.isfinite(outer.entries).flatten(1).all(dim=1)
+                rows = bad.nonzero()[:, 0].tolist()
+                found |= dict.fromkeys(rows, "a draw's derivative is not finite")
+        return found
 
 
 def quadratic_columns(
@@ -195,11 +322,20 @@ def quadratic_columns(
         "effective_rank": spectrum.effective_rank,
         "radius": (questions.tau / (form.scale * spectrum.top.value)).sqrt(),
     }
-    assert isinstance(form.root, Product)
-    columns |= factor(form.root, spectrum.trace.value)
+    outer, inner = split(form.root)
+    if isinstance(outer, Averaged):
+        columns |= averaging_checks(outer, inner, spectrum)
     for label, attack in questions.attacks.items():
         columns |= _with_error(label, attack.expected(form, spectrum))
     return columns
+
+
+def chain(point: Point, form: QuadraticForm, spectrum: Spectrum) -> dict[str, Tensor]:
+    """Return what map and family contribute; nothing where φ is not the model's own."""
+    if isinstance(point.family, ImplicitFamily):
+        return {}
+    assert isinstance(form.root, Product)
+    return factor(form.root, spectrum.trace.value)
 
 
 def relative_blur(blurred: QuadraticForm, spectrum: Spectrum) -> Tensor:

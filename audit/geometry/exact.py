@@ -11,9 +11,11 @@ import math
 import torch
 from torch import Tensor
 
+from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.draws import draw_targets
+from audit.geometry.implicit import implicit_values
 from audit.noise import Noise
 
 
@@ -32,6 +34,8 @@ def exact_values(
     Returns:
         None where the divergence cannot be computed or estimated.
     """
+    if isinstance(family, ImplicitFamily):
+        return implicit_values(divergence, family, phi, others, noise)
     n, m, p = others.shape
     flat = phi.unsqueeze(1).expand(n, m, p).reshape(n * m, p)
     values = divergence.exact(family, flat, others.reshape(n * m, p))

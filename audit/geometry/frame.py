@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.errors import ConfigError
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Selection
 
 Event = tuple[int, ...]
 
@@ -40,7 +40,9 @@ class Frame:
     d: int
 
     def pull(self, jacobian: LinearOperator) -> LinearOperator:
-        """Return J S [N, p, m]."""
+        """Return J S [N, p, m]; where J is the identity, S itself."""
+        if isinstance(jacobian, Diagonal) and bool((jacobian.entries == 1).all()):
+            return Selection(self.free, self.unit, jacobian.shape[0], self.d)
         if self.is_identity:
             return jacobian
         return Matrix(jacobian.dense()[:, :, self.free] * self.unit)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.roots import metric_root
-from audit.linalg.operators import LinearOperator, Product
+from audit.linalg.operators import LinearOperator, Product, compose
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.noise import Noise
 
@@ -21,4 +22,5 @@ def pull_back(
 ) -> QuadraticForm:
     """Return δ -> c |B(φ) J δ|², the divergence's local form at each input."""
     root = metric_root(divergence, family, phi, noise)
-    return QuadraticForm(divergence.scale, Product(root, jacobian))
+    join = compose if isinstance(family, ImplicitFamily) else Product
+    return QuadraticForm(divergence.scale, join(root, jacobian))

@@ -1,4 +1,4 @@
-"""The root B of a family's metric tensor at φ, in closed form or by draws."""
+"""The root B of a law's metric tensor at φ, in closed form or by draws."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 
 from torch import Tensor
 
+from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.draws import score_draws
+from audit.geometry.implicit import implicit_root
 from audit.linalg.operators import LinearOperator, Sampled
 from audit.noise import Noise
 
@@ -21,6 +23,8 @@ def metric_root(
     Raises:
         NoFisher, NoTransport: the family has no such tensor.
     """
+    if isinstance(family, ImplicitFamily):
+        return implicit_root(divergence, family, phi, noise)
     if divergence.tensor is Tensors.TRANSPORT:
         return family.transport_root(phi)
     if divergence.tensor is Tensors.WASSERSTEIN:

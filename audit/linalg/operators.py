@@ -9,9 +9,10 @@ eigenvalues of AᵀA are those of A Aᵀ, and rows (parameters) are fewer than c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -71,12 +72,49 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Sampled(Matrix):
-    """A root made of draws: row s is s_s / √S for an independent draw s_s.
+class Averaged(Matrix):
+    """A root that is an average: AᵀA = Σ_s w_s s_s s_sᵀ over nodes s with weights w_s.
 
-    AᵀA is then the sample mean of s_s s_sᵀ, and what is computed from it carries a
-    standard error. Rows must be exchangeable, so that halves are independent.
+    Args:
+        entries: rows √w_s s_s [N, S, columns].
+        center: what was subtracted from every s_s [N, columns]; None if nothing was.
+        checks: what was found while averaging, by name, each [N].
     """
+
+    center: Tensor | None = None
+    checks: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def select(self, columns: Tensor, unit: Tensor) -> Self:
+        """Return A S for the columns that S keeps, each times its unit."""
+        center = None if self.center is None else self.center[:, columns] * unit
+        return replace(self, entries=self.entries[:, :, columns] * unit, center=center)
+
+
+@dataclass(frozen=True)
+class Sampled(Averaged):
+    """An average over random draws: what is computed from it has a standard error.
+
+    Every draw has the weight one over their number. Draws come in units that are
+    independent of each other, and so can be split in halves: single draws, antithetic
+    pairs, the points of one randomised net, the batches of a chain.
+
+    Args:
+        draw: rows of one draw, e.g. the coordinates of θ.
+        unit: draws of one unit; they follow each other.
+    """
+
+    draw: int = 1
+    unit: int = 1
+
+    @property
+    def draws(self) -> int:
+        """The number of draws, S."""
+        return self.entries.shape[1] // self.draw
+
+    @property
+    def group(self) -> int:
+        """The number of rows of a unit."""
+        return self.draw * self.unit
 
 
 @dataclass(frozen=True)
@@ -180,3 +218,53 @@ class Product:
         """Return outer (inner innerᵀ) outerᵀ, on the small side only."""
         half = self.outer.matmat(self.inner.gram())
         return self.outer.matmat(half.mT)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Matrices S [d, m], all alike, that keep some columns: (A S)_j = unit_j A_{c_j}.
+
+    Args:
+        columns: c [m]. unit: [m]. count: N. d: the rows of S.
+    """
+
+    columns: Tensor
+    unit: Tensor
+    count: int
+    d: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, d, m)."""
+        return self.count, self.d, len(self.columns)
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return S V: each row at its place, times its unit."""
+        placed = vectors.new_zeros(self.count, self.d, vectors.shape[2])
+        placed[:, self.columns] = vectors * self.unit.unsqueeze(-1)
+        return placed
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Sᵀ U: the kept rows, times their units."""
+        return vectors[:, self.columns] * self.unit.unsqueeze(-1)
+
+    def dense(self) -> Tensor:
+        """Return S [N, d, m]."""
+        size = (self.count, len(self.columns), len(self.columns))
+        return self.matmat(torch.eye(size[1]).to(self.unit).expand(size))
+
+    def gram(self) -> Tensor:
+        """Return S Sᵀ, diagonal."""
+        squares = self.unit.new_zeros(self.d)
+        squares[self.columns] = self.unit.square()
+        return torch.diag_embed(squares).expand(self.count, -1, -1)
+
+
+def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
+    """Return outer · inner, with the columns picked at once where inner only selects.
+
+    An average stays one, with its centre and its units.
+    """
+    if isinstance(inner, Selection) and isinstance(outer, Averaged):
+        return outer.select(inner.columns, inner.unit)
+    return Product(outer, inner)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from audit.linalg.operators import LinearOperator, Product, Sampled
-from audit.linalg.sampled import mean_over_draws
+from audit.linalg.sampled import mean_over_units
 from audit.linalg.spectrum import Estimate
 
 
@@ -32,6 +32,7 @@ class QuadraticForm:
     def total(self, columns: Tensor) -> Estimate:
         """Return the sum [N] of the form over columns [N, d, K]."""
         images = self.scale * self.root.matmat(columns).square().sum(dim=2)
-        if isinstance(self.root, Product) and isinstance(self.root.outer, Sampled):
-            return mean_over_draws(images * images.shape[1])
+        outer = self.root.outer if isinstance(self.root, Product) else self.root
+        if isinstance(outer, Sampled):
+            return mean_over_units(images, outer.group)
         return Estimate(images.sum(dim=1))

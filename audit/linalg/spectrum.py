@@ -36,7 +36,9 @@ class Spectrum:
         directions [N, d, k], unit columns for the k largest; zero where the
             eigenvalue is zero to rounding, since any vector would do.
         trace: tr G.  top: λ_max, cross-fitted where the root is sampled.
-        bracket: (lower, upper) bounds of λ_max in expectation [N] each, None if exact.
+        bracket: a 95 % bracket (lower, upper) of λ_max [N] each, None if exact.
+        stability: angle between the worst directions of two halves of the draws [N],
+            in degrees; None if exact.
     """
 
     eigenvalues: Tensor
@@ -44,6 +46,7 @@ class Spectrum:
     trace: Estimate
     top: Estimate
     bracket: tuple[Tensor, Tensor] | None = None
+    stability: Tensor | None = None
 
     @property
     def rank(self) -> Tensor:

@@ -1,0 +1,142 @@
+"""Metric tensors and exact values of a law that is only a function.
+
+The Fisher information is the covariance of the score, not its second moment: for a
+normalised q and draws from q the mean score m is zero, and subtracting it changes
+nothing. Where the file's q is not normalised, log Z(x) moves with x, m = ∇ log Z, and
+the covariance is still that of the law q/Z. A mean far from zero says that the draws
+or the normalisation do not belong to the density.
+
+Subtracting the sample mean costs (1/S) of F for independent draws, and less for draws
+that come in balanced units: E|s − m̄|² = tr F − E|m̄|², where E|m̄|² is known from the
+spread of the units' means. The rows are scaled up by that much.
+
+A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q], which
+is estimated from the same draws.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audit.families.implicit import ImplicitFamily, Nodes
+from audit.geometry.divergences import Divergence, Tensors
+from audit.linalg.operators import Averaged, Sampled
+from audit.linalg.sampled import mean_over_units
+from audit.noise import Noise
+
+
+def implicit_root(
+    divergence: Divergence, family: ImplicitFamily, phi: Tensor, noise: Noise
+) -> Averaged:
+    """Return the root of a divergence's metric tensor, an average over nodes.
+
+    Raises:
+        NoFisher, NoTransport: the file does not compute what the tensor needs.
+    """
+    match divergence.tensor:
+        case Tensors.FISHER:
+            return _fisher_root(family, phi, noise)
+        case Tensors.TRANSPORT:
+            return _transport_root(family, phi, noise)
+        case Tensors.WASSERSTEIN:
+            family.wasserstein_root(phi)
+    raise AssertionError(divergence)
+
+
+def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
+    """Return centred scores [N, S, p] over √S, or times √w at weighted nodes."""
+    family.density()
+    nodes = family.nodes(phi, noise)
+    scores = family.scores(nodes.targets, phi)  # [S, N, p]
+    if nodes.weights is not None:
+        weights = nodes.weights.unsqueeze(-1)
+        scores = torch.where(weights > 0, scores, 0.0)
+        mean = (weights * scores).sum(dim=0)
+        rows = weights.sqrt() * (scores - mean)
+        return Averaged(rows.transpose(0, 1), mean, nodes.checks)
+    mean = scores.mean(dim=0)
+    rows = (
+        (scores - mean) * _restored(scores - mean, nodes.unit) / math.sqrt(len(scores))
+    )
+    return Sampled(rows.transpose(0, 1).contiguous(), mean, nodes.checks, 1, nodes.unit)
+
+
+def _restored(centred: Tensor, unit: int) -> Tensor:
+    """Return √κ [N, 1], κ = tr F / (tr F − E|m̄|²), for centred scores [S, N, p]."""
+    units = centred.reshape(-1, unit, *centred.shape[1:]).mean(dim=1)  # [U, N, p]
+    count = len(units)
+    lost = units.square().sum(dim=(0, 2)) / (count * (count - 1))
+    total = centred.square().sum(dim=2).mean(dim=0)
+    kappa = 1 + lost / total
+    return torch.where(total > 0, kappa, 1.0).sqrt().unsqueeze(-1)
+
+
+def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Sampled:
+    """Return Jacobians [N, S·n, p] over √S, n rows for each draw of z."""
+    _, base = family.map()
+    points = base.points(noise)
+    jacobians = family.jacobians(points.values, phi)  # [S, N, n, p]
+    draws = len(jacobians)
+    rows = jacobians.transpose(0, 1).flatten(1, 2) / math.sqrt(draws)
+    return Sampled(rows, draw=family.n, unit=points.unit)
+
+
+def implicit_values(
+    divergence: Divergence,
+    family: ImplicitFamily,
+    phi: Tensor,
+    others: Tensor,
+    noise: Noise,
+) -> tuple[Tensor, Tensor] | None:
+    """Return D(q_φ ‖ q_φ') and its standard error [N, M], for φ' [N, M, p + c]."""
+    if divergence.tensor is Tensors.TRANSPORT:
+        return _transport_values(family, phi, others, noise)
+    if divergence.pointwise is None:
+        return None
+    nodes = family.nodes(phi, noise)
+    here = family.log_prob(nodes.targets, phi)
+    columns = []
+    for other in others.unbind(dim=1):
+        log_ratio = family.log_prob(nodes.targets, other) - here
+        if nodes.weights is not None:
+            log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
+        log_ratio = log_ratio - _log_mean(log_ratio, nodes)
+        columns.append(_mean(divergence.pointwise(log_ratio), nodes))
+    values, errors = zip(*columns, strict=True)
+    return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+
+
+def _transport_values(
+    family: ImplicitFamily, phi: Tensor, others: Tensor, noise: Noise
+) -> tuple[Tensor, Tensor]:
+    """Return E‖T(φ, z) − T(φ', z)‖² over common z."""
+    _, base = family.map()
+    points = base.points(noise)
+    here = family.push(points.values, phi)
+    nodes = Nodes(here, unit=points.unit)
+    columns = []
+    for other in others.unbind(dim=1):
+        moved = family.push(points.values, other) - here
+        columns.append(_mean(moved.square().sum(dim=-1), nodes))
+    values, errors = zip(*columns, strict=True)
+    return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+
+
+def _log_mean(log_ratio: Tensor, nodes: Nodes) -> Tensor:
+    """Return log E_q[q'/q] [N]."""
+    if nodes.weights is None:
+        return torch.logsumexp(log_ratio, dim=0) - math.log(len(log_ratio))
+    return torch.logsumexp(log_ratio + nodes.weights.log(), dim=0)
+
+
+def _mean(samples: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
+    """Return the mean over nodes [S, N] and its standard error."""
+    if nodes.weights is not None:
+        weighted = torch.where(nodes.weights > 0, samples * nodes.weights, 0.0)
+        return weighted.sum(dim=0), torch.zeros_like(samples[0])
+    found = mean_over_units(samples.T / len(samples), nodes.unit)
+    assert found.standard_error is not None
+    return found.value, found.standard_error
