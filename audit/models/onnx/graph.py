@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from audit.errors import InputError, ModelError
+from audit.models.onnx import cleanup
 from audit.models.onnx.build import Builder
 from audit.models.onnx.limits import one_call
 from audit.models.onnx.paths import PathOp, path_ops, reaches
 from audit.models.onnx.plan import Plan
-from audit.models.onnx.program import Program
+from audit.models.onnx.program import Node, Program
 from audit.models.onnx.program import ValueInfo as Declared
 from audit.models.onnx.values import Policy, Value
 
@@ -123,8 +124,28 @@ class Graph:
                     "Names are those of the file; open it in a viewer such as Netron",
                 )
         outputs = tuple(known.get(name, Declared(name)) for name in names)
-        program = replace(self._program, outputs=outputs)
+        return self.with_program(replace(self._program, outputs=outputs))
+
+    @property
+    def program(self) -> Program:
+        """The graph as data, for who takes it apart (see `bottleneck`)."""
+        return self._program
+
+    def with_program(self, program: Program) -> Graph:
+        """Return another program, evaluated in the way of this one."""
         return Graph(program, self._policy, self.opset, self.metadata, self._simplify)
+
+    def pruned(self, names: Sequence[str]) -> Graph:
+        """Return the graph of these outputs, safe to be cut between any two nodes.
+
+        What cleaning up reads off several nodes at once (a gate, a softmax that is
+        picked from) is settled now, while both nodes are in the same graph.
+        """
+        program = self.with_outputs(names).program
+        nodes: Sequence[Node] = program.nodes
+        nodes = cleanup.fused(nodes) if self._simplify else nodes
+        nodes = cleanup.guarded(cleanup.live(nodes, names))
+        return self.with_program(replace(program, nodes=tuple(nodes)))
 
     def to(
         self,
