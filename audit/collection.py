@@ -16,6 +16,7 @@ from audit.models.differences import TOLERANCE
 from audit.preparation import Prepared
 from audit.reports.measured import Worst
 from audit.reports.rows import RowsWriter
+from audit.tally import Tally
 from audit.verification import Verified
 
 WORST = 10
@@ -36,6 +37,7 @@ class Collection:
     def __init__(self, event: tuple[int, ...], rows: RowsWriter | None) -> None:
         self._event, self._rows = event, rows
         self._chunks: list[Chunk] = []
+        self.tally = Tally(event)
         self.skipped: list[tuple[int, str]] = []
         self.reasons: dict[str, dict[str, str]] = {}
         self.index: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -43,13 +45,14 @@ class Collection:
         self.done = 0
 
     def add(self, chunk: Chunk) -> None:
-        """Take a chunk's answers; its directions go to the rows file alone."""
+        """Take a chunk's answers; its directions go to the tally and the rows file."""
         self.done += len(chunk.index) + len(chunk.skipped)
         self.skipped += chunk.skipped
         for name, reasons in chunk.reasons.items():
             self.reasons.setdefault(name, {}).update(reasons)
         if not len(chunk.index):
             return
+        self.tally.add(chunk)
         if self._rows is not None:
             self._rows.append(_flat(chunk, self._event))
         self._chunks.append(replace(chunk, directions={}, eigenvalues={}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from audit.collection import Collection
 from audit.config import ScanConfig
 from audit.engines.local import run
+from audit.inputs.names import read_feature_names
 from audit.measure import Chunk, measure
 from audit.preparation import Prepared, prepare
 from audit.records import data_record, divergence_infos, model_record, run_record
@@ -25,6 +26,7 @@ from audit.reports.measured import Measured
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
 from audit.selection import select_rows
+from audit.tally import lighter
 from audit.verification import verify
 
 Tick = Callable[[int, int], None]
@@ -56,7 +58,8 @@ def scan(
     """
     started = time.time()
     check_config(config)
-    prepared = prepare(config, rows is not None)
+    prepared = prepare(config, True)
+    names = _feature_names(prepared)
     index, sampling = select_rows(config, prepared.model.inputs.n)
     found = Collection(prepared.model.event, rows)
     progress(0, len(index))
@@ -72,26 +75,28 @@ def scan(
         found.columns,
         divergence_infos(prepared),
         model_record(prepared.model),
-        data_record(prepared.model, config, sampling),
+        replace(data_record(prepared.model, config, sampling), feature_names=names),
         found.reasons,
         found.worst(prepared),
         verified.summary(),
         found.skipped,
         found.warnings(prepared, verified),
         run_record(config, prepared, started),
+        found.tally.features([one.name for one in prepared.questions.divergences]),
+        found.tally.spectra(),
     )
     return build_report(measured, config)
 
 
 def _measured(
-    config: ScanConfig, prepared: Prepared, total: int, keep_directions: bool
+    config: ScanConfig, prepared: Prepared, total: int, whole: bool
 ) -> Iterator[list[Chunk]]:
     size = _job_rows(config, prepared)
     jobs = [Job(first, min(first + size, total)) for first in range(0, total, size)]
     if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_worker, config, keep_directions)
+        make = partial(make_worker, config, whole)
         return run(make, jobs, min(config.workers, len(jobs)))
-    return run(lambda: partial(work, config, prepared), jobs, 1)
+    return run(lambda: partial(work, config, prepared, whole), jobs, 1)
 
 
 def _job_rows(config: ScanConfig, prepared: Prepared) -> int:
@@ -100,17 +105,24 @@ def _job_rows(config: ScanConfig, prepared: Prepared) -> int:
     return -(-wanted // prepared.block) * prepared.block
 
 
-def make_worker(
-    config: ScanConfig, keep_directions: bool
-) -> Callable[[Job], list[Chunk]]:
+def make_worker(config: ScanConfig, whole: bool) -> Callable[[Job], list[Chunk]]:
     """Open the model in a worker's own process and return what does a job."""
-    return partial(work, config, prepare(config, keep_directions))
+    return partial(work, config, prepare(config, True), whole)
 
 
-def work(config: ScanConfig, prepared: Prepared, job: Job) -> list[Chunk]:
-    """Measure a job's rows, block by block."""
+def work(config: ScanConfig, prepared: Prepared, whole: bool, job: Job) -> list[Chunk]:
+    """Measure a job's rows, block by block; `whole` keeps every direction."""
     index, _ = select_rows(config, prepared.model.inputs.n)
     cuts = np.arange(job.start + prepared.block, job.stop, prepared.block)
     blocks = np.split(index[job.start : job.stop], cuts - job.start)
     model, questions = prepared.model, prepared.questions
-    return [measure(model, questions, rows, prepared.block) for rows in blocks]
+    chunks = (measure(model, questions, rows, prepared.block) for rows in blocks)
+    return [chunk if whole else lighter(chunk) for chunk in chunks]
+
+
+def _feature_names(prepared: Prepared) -> list[str] | None:
+    """Return the names of what is perturbed, where that is the data."""
+    model = prepared.model
+    if model.space != "input":
+        return None
+    return read_feature_names(model.inputs.path, model.event)

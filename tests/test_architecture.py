@@ -18,7 +18,7 @@ FLOORS = (
     ("density", "geometry", "reports"),
     ("models",),
     ("measure", "selection"),
-    ("verification", "preparation"),
+    ("verification", "preparation", "tally"),
     ("collection", "records", "engines"),
     ("scan", "inspection"),
     ("cli",),

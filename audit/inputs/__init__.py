@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from audit.errors import ConfigError, InputError, NothingAudited
 from audit.inputs.archive import Array, look_at, mapped, member, members
+from audit.inputs.names import NAMES
 
 Rows = slice | NDArray[np.int64]
 
@@ -170,8 +171,9 @@ def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -
     for candidate in candidates:
         if candidate in keys:
             return candidate
-    if first and not key and len(keys) == 1:
-        return keys[0]
+    arrays = [other for other in keys if other != NAMES]
+    if first and not key and len(arrays) == 1:
+        return arrays[0]
     option = "condition" if first else "held"
     raise InputError(
         f"'{path}' has no key '{key or name}'",

@@ -15,6 +15,7 @@ from audit.config import ScanConfig
 from audit.reports import report as schema
 from audit.reports.gate import judge
 from audit.reports.measured import DivergenceInfo, Floats, Measured, ModelRecord, Worst
+from audit.reports.overall import features_record, spectrum_record
 from audit.reports.quantities import describe
 from audit.reports.statistics import summarise
 
@@ -115,7 +116,10 @@ def _model(model: ModelRecord) -> schema.Model:
 
 def _data(measured: Measured) -> schema.Data:
     counts = {"n_audited": len(measured.index), "n_skipped": len(measured.skipped)}
-    return schema.Data.model_validate({**asdict(measured.data), **counts})
+    found = {**asdict(measured.data), **counts}
+    if len(measured.data.feature_names or ()) > PRINTED_VALUES:
+        found["feature_names"] = None
+    return schema.Data.model_validate(found)
 
 
 def _divergence(
@@ -135,6 +139,8 @@ def _divergence(
                 attack: {key: _number(value) for key, value in asdict(found).items()}
                 for attack, found in measured.verification.get(name, {}).items()
             },
+            "features": features_record(measured.features.get(name)),
+            "spectrum": spectrum_record(measured.spectra.get(name)),
         }
     )
 

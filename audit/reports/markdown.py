@@ -86,14 +86,15 @@ def _details(report: Report) -> Iterator[str]:
                     str(worst.index),
                     number(worst.values.get(name, {}).get("eigenvalue")),
                     number(worst.values.get(name, {}).get("radius")),
-                    escape(direction(worst, name)),
+                    escape(direction(report, worst, name)),
                 )
                 for worst in report.worst
             ],
         )
     chains = [reading.decomposition(report, name) for name in report.ranked]
+    moved = [reading.features(report, name) for name in report.ranked]
     for title, lines in (
-        ("Why", [*filter(None, [*chains, reading.comparison(report)])]),
+        ("Why", [*filter(None, [*moved, *chains, reading.comparison(report)])]),
         ("Predicted and realised", reading.verification(report)),
         ("Estimated", reading.estimation(report)),
         ("Skipped", [f"{s.index}: {s.reason}" for s in report.skipped[:20]]),

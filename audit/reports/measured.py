@@ -68,6 +68,8 @@ class DataRecord:
     units: str = "input"
     sampling: str = "all"
     """Which rows were audited: "all", "first 100", "random 100, seed 0", "index"."""
+    feature_names: list[str] | None = None
+    """One for each feature of an input, row-major; None: they have numbers only."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,16 @@ class Worst:
     """Divergence -> [K, *event], unit norm in the units of the perturbation."""
     eigenvalues: dict[str, Floats] = field(default_factory=dict)
     """Divergence -> [K], of G without c, descending."""
+
+
+@dataclass(frozen=True)
+class FeatureMeans:
+    """The mean |v| of each feature over `n` inputs, v the worst direction."""
+
+    n: int
+    mean: Floats | None
+    """[*event]; None with a reason."""
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,3 +140,7 @@ class Measured:
     """(code, message)."""
     run: dict[str, Any] = field(default_factory=dict)
     """All that changes from run to run: times, versions, device, batch size."""
+    features: dict[str, FeatureMeans] = field(default_factory=dict)
+    """Divergence -> what its worst directions move."""
+    spectra: dict[str, Floats] = field(default_factory=dict)
+    """Divergence -> leading eigenvalues [N, K], of G without c, descending."""

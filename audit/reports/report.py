@@ -81,6 +81,8 @@ class Data(Record):
     event_shape: list[int]
     units: str
     sampling: str
+    feature_names: list[str] | None = None
+    """One for each feature, row-major; null where the data do not name them."""
 
 
 class Setting(Record):
@@ -140,6 +142,24 @@ class Verification(Record):
     ratio_p95: Number = None
 
 
+class FeatureMeans(Record):
+    """Which features the worst direction v moves, over all `n` inputs that have one."""
+
+    n: int
+    mean_abs: Any = None
+    """The mean of |v|, in the shape of one input; null with a reason."""
+    reason: str | None = None
+
+
+class SpectrumBand(Record):
+    """Percentiles over `n` inputs of each of the K leading eigenvalues of G."""
+
+    n: int
+    p05: list[Number]
+    p50: list[Number]
+    p95: list[Number]
+
+
 class Divergence(Record):
     """One divergence: c, how G was estimated, and every quantity's summary."""
 
@@ -150,6 +170,8 @@ class Divergence(Record):
     notes: list[str] = Field(default_factory=list)
     summary: dict[str, Summary]
     verification: dict[str, Verification] = Field(default_factory=dict)
+    features: FeatureMeans | None = None
+    spectrum: SpectrumBand | None = None
 
 
 class Inputs(Record):

@@ -90,6 +90,6 @@ def _share_below(
 
 def _direction(report: Report, index: int, name: str) -> Iterator[RenderableType]:
     for worst in report.worst:
-        shown = direction(worst, name, 6)
+        shown = direction(report, worst, name, 6)
         if worst.index == index and shown != NOTHING:
             yield Text(f"worst direction  {shown}")

@@ -170,28 +170,17 @@ def _worst(report: Report) -> RenderableType:
     for worst in report.worst[:SHOWN_WORST]:
         values = worst.values.get(name, {})
         cells = [f"{worst.index}", *(number(values.get(q)) for q in quantities)]
-        table.add_row(*map(Text, cells), Text(direction(worst, name)))
+        table.add_row(*map(Text, cells), Text(direction(report, worst, name)))
     return table
 
 
-def direction(worst: WorstInput, divergence: str, features: int = 3) -> str:
-    """Return the largest entries of the worst direction, as "[2] −0.91  [0] +0.3"."""
-    found = worst.directions.get(divergence)
+def direction(report: Report, worst: WorstInput, name: str, features: int = 3) -> str:
+    """Return the largest entries of the worst direction, as "[2] -0.91  [0] +0.3"."""
+    found = worst.directions.get(name)
     if not found:
         return NOTHING
-    entries = sorted(_entries(found[0]), key=lambda entry: -abs(entry[1]))
-    large = [entry for entry in entries[:features] if abs(entry[1]) >= 0.005]
-    return "  ".join(f"[{place}] {value:+.2f}" for place, value in large)
-
-
-def _entries(
-    values: object, place: tuple[int, ...] = ()
-) -> Iterator[tuple[str, float]]:
-    if isinstance(values, list):
-        for position, part in enumerate(values):
-            yield from _entries(part, (*place, position))
-    elif isinstance(values, int | float):
-        yield ",".join(map(str, place)), float(values)
+    largest = reading.largest(report.data, found[0], features)
+    return "  ".join(f"{label} {value:+.2f}" for label, value in largest)
 
 
 def _skipped(report: Report) -> list[str]:

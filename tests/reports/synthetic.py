@@ -9,6 +9,7 @@ from audit.reports.build import build_report
 from audit.reports.measured import (
     DataRecord,
     DivergenceInfo,
+    FeatureMeans,
     FileRecord,
     Measured,
     ModelRecord,
@@ -108,4 +109,8 @@ def measured_of(kl_eigenvalue):
         ),
         data=DataRecord("data.npz", "ef" * 32, n + 1, (4,)),
         run={"seconds": 0.1, "started": "2026-11-22T15:00:00Z"},
+        features={
+            "kl": FeatureMeans(n, np.array([0.9, 0.3, 0.05, 0.0]) if n else None, None)
+        },
+        spectra={"kl": kl_eigenvalue[:, None] * np.array([1.0, 0.5, 0.1])},
     )

@@ -160,7 +160,8 @@ def test_ten_thousand_inputs_with_pictures_stay_small():
     ],
 )
 def test_directions_are_drawn_as_what_they_are(shape, words):
-    drawing = directions.draw(with_directions(*shape).worst[0], "kl")
+    report = with_directions(*shape)
+    drawing = directions.draw(report, report.worst[0], "kl")
     assert words in drawing.description
 
 

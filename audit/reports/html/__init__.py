@@ -143,7 +143,7 @@ def _rows(report: Report, name: str) -> Iterator[_Row]:
 def _gallery(report: Report) -> Iterator[_Item]:
     for worst in report.worst[:GALLERY]:
         name = report.ranked[0]
-        drawing = directions.draw(worst, name)
+        drawing = directions.draw(report, worst, name)
         values = worst.values.get(name, {})
         caption = (
             f"{name}: eigenvalue {number(values.get('eigenvalue'))} "
@@ -170,6 +170,9 @@ def _chains(report: Report) -> Iterator[str]:
         chain = reading.decomposition(report, name)
         if chain:
             yield f"{name}: {chain}."
+        moved = reading.features(report, name)
+        if moved:
+            yield f"{moved}."
 
 
 def _notes(report: Report) -> Iterator[tuple[str, list[Any]]]:

@@ -8,46 +8,54 @@ import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 
+from audit.reports import reading
 from audit.reports.html.svg import Axis, Drawing, axis
 from audit.reports.report import Report, WorstInput
-from audit.reports.text import number
+from audit.reports.text import count, feature, number, shorten
 
 Floats = NDArray[float64]
 SIDE = 240
 MOST_CELLS = 32
 MOST_BARS = 24
+MOST_NAMED = 8
+NAME_WIDTH = 14
+"""Characters beside a bar: capitals of twelve pixels still fit."""
 MOST_POINTS = 480
 LEVELS = 8
 UNIT = "shares of a unit step"
 
 
-def draw(worst: WorstInput, name: str) -> Drawing | None:
+def draw(report: Report, worst: WorstInput, name: str) -> Drawing | None:
     """Draw the worst direction of one input; None when the report does not have it."""
     found: Any = worst.directions.get(name)
     if not found:
         return None
     title = f"Worst direction of {name} at input {worst.index}"
-    return _draw(np.asarray(found[0], dtype=float), title)
+    return _draw(report, np.asarray(found[0], dtype=float), title)
 
 
 def share_of_features(report: Report, name: str) -> Drawing | None:
-    """Draw the mean |v| of each feature over the worst inputs."""
-    found: list[Any] = [worst.directions.get(name) for worst in report.worst]
-    kept = [np.abs(np.asarray(one[0], dtype=float)) for one in found if one]
-    if not kept or kept[0].size < 2:
+    """Draw the mean |v| of each feature over all audited inputs."""
+    found = report.divergences[name].features
+    if found is None or found.mean_abs is None:
         return None
-    title = f"Mean |v| over the {len(kept)} worst inputs, {name}"
-    return _draw(np.mean(kept, axis=0), title, signed=False)
+    values = np.asarray(found.mean_abs, dtype=float)
+    if values.size < 2:
+        return None
+    title = f"Mean |v| of each feature over {count(found.n, 'input')}, {name}"
+    return _draw(report, values, title, signed=False)
 
 
-def _draw(values: Floats, title: str, signed: bool = True) -> Drawing:
+def _draw(report: Report, values: Floats, title: str, signed: bool = True) -> Drawing:
     """Draw a picture, a series (two axes, or a long one) or the bars of a vector."""
+    names = reading.names_of(report.data, values.size)
+    strongest = feature(names, int(np.abs(values).argmax()), values.shape)
     picture = as_picture(values)
     if picture is not None:
-        return _picture(picture, title)
+        return _picture(picture, title, strongest)
     if values.ndim == 2 or values.size > MOST_BARS:
-        return _series(as_series(values), title)
-    return _bars(values.reshape(-1), title, signed)
+        return _series(as_series(values), title, strongest)
+    return _bars(values.reshape(-1), title, signed, names)
 
 
 def as_picture(values: Floats) -> Floats | None:
@@ -83,16 +91,15 @@ def _blocks(values: Floats, axis_: int, size: int) -> Floats:
     return _largest(padded.reshape(shape), axis_ + 1)
 
 
-def _picture(values: Floats, title: str) -> Drawing:
+def _picture(values: Floats, title: str, strongest: str) -> Drawing:
     """Draw cells in two colours, one path for each of a few strengths."""
     top = float(np.abs(values).max()) or 1.0
-    row, column = np.unravel_index(int(np.abs(values).argmax()), values.shape)
     rows, columns = values.shape
     cell = SIDE / max(rows, columns)
     drawing = Drawing(
         title,
-        f"A picture of {rows} by {columns}; strongest at row {row}, column {column}: "
-        f"{number(float(values[row, column]))}, in {UNIT}",
+        f"A picture of {rows} by {columns}; strongest at {strongest}: "
+        f"{number(float(values.flat[np.abs(values).argmax()]))}, in {UNIT}",
         UNIT,
         width=SIDE,
         height=round(cell * rows),
@@ -120,15 +127,13 @@ def as_series(values: Floats) -> Floats:
     return values if values.shape[1] >= values.shape[0] else values.T
 
 
-def _series(values: Floats, title: str) -> Drawing:
+def _series(values: Floats, title: str, strongest: str) -> Drawing:
     """Draw a line for each channel over its steps."""
-    channels, steps = values.shape
-    channel, place = np.unravel_index(int(np.abs(values).argmax()), values.shape)
-    several = f" of channel {channel}" if channels > 1 else ""
-    strongest = f"step {place}{several}: {number(float(values[channel, place]))}"
+    steps = values.shape[1]
     drawing = Drawing(
         title,
-        f"{values.size} entries; strongest at {strongest}, in {UNIT}",
+        f"{values.size} entries; strongest at {strongest}: "
+        f"{number(float(values.flat[np.abs(values).argmax()]))}, in {UNIT}",
         UNIT,
         width=SIDE,
         height=SIDE // 2 + 20,
@@ -147,23 +152,25 @@ def _series(values: Floats, title: str) -> Drawing:
     return drawing
 
 
-def _bars(values: Floats, title: str, signed: bool) -> Drawing:
-    """Draw the largest entries, named by their place."""
-    order = np.argsort(-np.abs(values), kind="stable")[:8].tolist()
+def _bars(values: Floats, title: str, signed: bool, names: list[str] | None) -> Drawing:
+    """Draw the largest entries, by name or by place."""
+    order = np.argsort(-np.abs(values), kind="stable")[:MOST_NAMED].tolist()
     words = {k: f"{values[k]:+.2f}" if signed else f"{values[k]:.2f}" for k in order}
+    called = {k: feature(names, k, values.shape) for k in order}
     drawing = Drawing(
         title,
-        "; ".join(f"[{place}] {words[place]}" for place in order) + f", in {UNIT}",
+        "; ".join(f"{called[k]} {words[k]}" for k in order) + f", in {UNIT}",
         UNIT,
         width=SIDE,
         height=12 + 20 * len(order),
     )
     top = float(np.abs(values).max()) or 1.0
-    for k, place in enumerate(order):
-        width, y = 140 * abs(float(values[place])) / top, 8 + 20 * k
-        drawing.label((34, y + 12), f"[{place}]", "tick end")
-        sign = "plus" if values[place] > 0 else "minus"
-        class_ = sign if signed else "bar"
-        drawing.add("rect", x=40, y=y, width=round(width, 1), height=15, class_=class_)
-        drawing.label((46 + width, y + 12), words[place])
+    left = 106 if names else 40
+    for row, k in enumerate(order):
+        width = (SIDE - left - 60) * abs(float(values[k])) / top
+        y, sign = 8 + 20 * row, "plus" if values[k] > 0 else "minus"
+        drawing.label((left - 6, y + 12), shorten(called[k], NAME_WIDTH), "tick end")
+        fill, width = sign if signed else "bar", round(width, 1)
+        drawing.add("rect", x=left, y=y, width=width, height=15, class_=fill)
+        drawing.label((left + 6 + width, y + 12), words[k])
     return drawing

@@ -114,6 +114,10 @@ class Drawing:
         """Add a line through points."""
         self.add("path", d=_path(points), class_=class_)
 
+    def area(self, points: Sequence[Point], class_: str) -> None:
+        """Fill the polygon through points."""
+        self.add("path", d=f"{_path(points)}Z", class_=class_)
+
     def dots(self, points: Iterable[Point], class_: str) -> None:
         """Add dots as one path: a few bytes each."""
         steps = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points)

@@ -1,0 +1,55 @@
+"""Names of the features: the key `feature_names` of the data file, if it has one."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Sequence
+
+from audit.errors import InputError
+from audit.inputs.archive import Array, member, members
+
+NAMES = "feature_names"
+_LONGEST = 80
+_EXPECTED = "Expected an array of strings"
+_HINT = f"Save it with np.savez(..., {NAMES}=np.array(names, dtype=str))"
+
+
+def read_feature_names(path: str, event: Sequence[int]) -> list[str] | None:
+    """Return the names of an input's features, row-major; None where there are none.
+
+    Args:
+        path: the data file.
+        event: the shape of one input.
+
+    Raises:
+        InputError: `feature_names` is no array of strings, or does not fit the input.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        inside = members(archive)
+        if NAMES not in inside:
+            return None
+        try:
+            found = member(path, archive, inside[NAMES], NAMES)
+        except InputError as error:
+            raise InputError(error.given, _EXPECTED, _HINT) from None
+    _check(path, found, tuple(event))
+    return [str(name)[:_LONGEST] for name in found.reshape(-1).tolist()]
+
+
+def _check(path: str, found: Array, event: tuple[int, ...]) -> None:
+    size = math.prod(event)
+    if found.dtype.kind != "U":
+        raise InputError(
+            f"In '{path}', key '{NAMES}' has dtype {found.dtype}",
+            _EXPECTED,
+            _HINT,
+        )
+    if found.shape not in (event, (size,)):
+        raise InputError(
+            f"In '{path}', key '{NAMES}' has the shape {list(found.shape)}",
+            f"Expected a name for each feature: {list(event)} or [{size}]",
+            "Give as many names as features, or leave the key out",
+        )

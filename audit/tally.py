@@ -1,0 +1,79 @@
+"""What is summed over every input: the features its worst direction moves.
+
+Directions are large, so they are added up as they come and never held. |v| is counted
+in whole steps of 2⁻³⁶: integers add up to the same sum in any order, so blocks, workers
+and shards do not show in it, and 10⁸ inputs do not overflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.measure import Chunk, Floats
+from audit.reports.build import PRINTED_VALUES
+from audit.reports.measured import FeatureMeans
+
+STEPS = 2.0**36
+
+
+def lighter(chunk: Chunk) -> Chunk:
+    """Return a chunk with what the tally takes: v₁ of small inputs, no directions else.
+
+    A worker hands back a thousand inputs at a time; their full directions are only for
+    a rows file.
+    """
+    kept = {
+        name: values[:, :1].copy()
+        for name, values in chunk.directions.items()
+        if values.shape[2] <= PRINTED_VALUES
+    }
+    return replace(chunk, directions=kept)
+
+
+@dataclass
+class Tally:
+    """Grows by chunks, in any order."""
+
+    event: tuple[int, ...]
+    """The shape of one input."""
+    _sums: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+    _eigenvalues: dict[str, list[Floats]] = field(default_factory=dict)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the directions and eigenvalues of a chunk."""
+        for name, values in chunk.eigenvalues.items():
+            self._eigenvalues.setdefault(name, []).append(values)
+        for name, directions in chunk.directions.items():
+            if directions.shape[2] > PRINTED_VALUES:
+                continue
+            size = np.abs(directions[:, 0])
+            moved = size.sum(axis=1) > 0  # false for NaN and for no direction at all
+            steps = np.rint(size[moved] * STEPS).astype(np.int64).sum(axis=0)
+            self._sums[name] = self._sums.get(name, 0) + steps
+            self._counts[name] = self._counts.get(name, 0) + int(moved.sum())
+
+    def features(self, names: list[str]) -> dict[str, FeatureMeans]:
+        """Return, for each divergence, the mean |v₁| of each feature [*event]."""
+        d = int(np.prod(self.event, dtype=int))
+        if d > PRINTED_VALUES:
+            reason = (
+                f"an input has {d} features, and the mean is kept up to "
+                f"{PRINTED_VALUES}; -o rows.npz holds the directions of every input"
+            )
+            return {name: FeatureMeans(0, None, reason) for name in names}
+        return {name: self._means(name) for name in names}
+
+    def _means(self, name: str) -> FeatureMeans:
+        n = self._counts.get(name, 0)
+        if not n:
+            return FeatureMeans(0, None, "no input has a worst direction")
+        means = self._sums[name] / (STEPS * n)
+        return FeatureMeans(n, means.reshape(self.event))
+
+    def spectra(self) -> dict[str, Floats]:
+        """Return each divergence's leading eigenvalues [N, K]."""
+        return {name: np.concatenate(v) for name, v in self._eigenvalues.items()}
