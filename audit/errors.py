@@ -63,6 +63,12 @@ class NoTransport(AuditError):
     """A family has no differentiable transport map, e.g. a discrete one (exit 3)."""
 
 
+class Incomplete(AuditError):
+    """A run lacks parts, so that there is no report of all of it (exit 4)."""
+
+    exit_code = 4
+
+
 class NothingAudited(AuditError):
     """No input was left to audit (exit 5)."""
 

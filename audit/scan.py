@@ -1,50 +1,49 @@
 """The whole run on one screen.
 
 Data go down and come back once: rows are cut into jobs, an engine maps `measure` over
-them, the columns that come back become one report, and the gate judges it.
+them, the columns that come back become one report, and the gate judges it. With a run
+folder the answers rest on the disk in between, so that a scan can be interrupted,
+shared among machines (`scan_shard`) and put together by another process (`merge`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-
-import numpy as np
 
 from audit.collection import Collection
 from audit.config import ScanConfig
-from audit.engines.local import run
 from audit.inputs.names import read_feature_names
-from audit.measure import Chunk, measure
+from audit.jobs import filled, job_rows, kept, measured
+from audit.keeping import Asked, begin, check_run, identity_of, in_blocks_of
+from audit.measure import Chunk
 from audit.preparation import Prepared, prepare
 from audit.records import data_record, divergence_infos, model_record, run_record
 from audit.reports.build import build_report
+from audit.reports.gate import PARTIAL
 from audit.reports.keys import check_config
 from audit.reports.measured import Measured
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
+from audit.runs.commands import refuse_missing
+from audit.runs.folder import Run, check_options, open_folder
+from audit.runs.plan import Job, cut, read_shard, spans
 from audit.selection import select_rows
-from audit.tally import lighter
 from audit.verification import verify
 
 Tick = Callable[[int, int], None]
-_JOB_ROWS = 1024
 
 
-@dataclass(frozen=True)
-class Job:
-    """A range of the selected rows: plain data, for any worker."""
-
-    start: int
-    stop: int
+def silent(done: int, total: int) -> None:
+    """Show no progress."""
 
 
 def scan(
     config: ScanConfig,
-    progress: Tick = lambda done, total: None,
+    progress: Tick = silent,
     rows: RowsWriter | None = None,
+    asked: Asked | None = None,
 ) -> Report:
     """Audit a model on data and judge the result.
 
@@ -52,72 +51,148 @@ def scan(
         config: everything there is to know.
         progress: is told (inputs done, inputs in all).
         rows: gets every column of every input, as they come.
+        asked: what a run folder remembers of the command, if there is one.
 
     Raises:
         AuditError: one of its kinds.
     """
+    opened = _open(config)
+    if config.run_dir is None:
+        whole = rows is not None
+        jobs = cut(opened.total, job_rows(config, opened.prepared, whole))
+        chunks = measured(config, opened.prepared, jobs, whole)
+        return _report(opened, chunks, rows, progress)
+    opened, run = _join_run(opened, rows, asked)
+    _fill(opened, run, run.jobs, progress)
+    return _report(opened, kept(run, run.jobs), rows)
+
+
+def scan_shard(
+    config: ScanConfig, progress: Tick = silent, asked: Asked | None = None
+) -> tuple[Run, list[Job]]:
+    """Measure one share of a run into its folder; return what was measured now.
+
+    Raises:
+        AuditError: one of its kinds.
+    """
+    opened, run = _join_run(_open(config), None, asked)
+    return run, _fill(
+        opened, run, read_shard(config.shard or "1/1").take(run.jobs), progress
+    )
+
+
+def merge(
+    config: ScanConfig,
+    progress: Tick = silent,
+    rows: RowsWriter | None = None,
+    partial: bool = False,
+) -> Report:
+    """Make the report of a run from its parts.
+
+    Args:
+        config: the settings of the run, with the limits to judge by.
+        progress: is told (inputs done, inputs in all).
+        rows: gets every column of every input, as they come.
+        partial: whether parts may be missing; the report says so.
+
+    Raises:
+        Incomplete: parts are missing.
+        ConfigError: the model, the data or the tool changed since the run.
+    """
+    run = open_folder(str(config.run_dir))
+    missing = run.missing()
+    refuse_missing(run, missing, partial)
+    opened = _open(config)
+    check_run(run, identity_of(config, opened.prepared), rows)
+    opened = replace(opened, prepared=in_blocks_of(run, opened.prepared))
+    jobs = [job for job in run.jobs if job not in set(missing)]
+    return _report(opened, kept(run, jobs), rows, progress, missing)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The model, and which rows are audited."""
+
+    config: ScanConfig
+    prepared: Prepared
+    total: int
+    sampling: str
+    started: float
+
+
+def _open(config: ScanConfig) -> _Opened:
     started = time.time()
     check_config(config)
+    check_options(config)
     prepared = prepare(config, True)
-    names = _feature_names(prepared)
     index, sampling = select_rows(config, prepared.model.inputs.n)
+    return _Opened(config, prepared, len(index), sampling, started)
+
+
+def _join_run(
+    opened: _Opened, rows: RowsWriter | None, asked: Asked | None
+) -> tuple[_Opened, Run]:
+    """Begin or join the run in --run-dir, and compute as it does."""
+    config, prepared = opened.config, opened.prepared
+    run = begin(config, prepared, opened.total, rows, asked or Asked(config))
+    return replace(opened, prepared=in_blocks_of(run, prepared)), run
+
+
+def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> list[Job]:
+    """Measure those of some jobs that are not done, and return them."""
+    missing = run.missing(jobs)
+    total = sum(job.rows for job in jobs)
+    done = total - sum(job.rows for job in missing)
+    progress(0, total)
+    for rows in filled(opened.config, opened.prepared, missing, run):
+        done += rows
+        progress(done, total)
+    return missing
+
+
+def _report(
+    opened: _Opened,
+    chunks: Iterable[Chunk],
+    rows: RowsWriter | None,
+    progress: Tick = silent,
+    missing: Sequence[Job] = (),
+) -> Report:
+    """Join the answers, check predictions, and build and judge the report."""
+    config, prepared = opened.config, opened.prepared
     found = Collection(prepared.model.event, rows)
-    progress(0, len(index))
-    for chunks in _measured(config, prepared, len(index), rows is not None):
-        for chunk in chunks:
-            found.add(chunk)
-        progress(found.done, len(index))
+    progress(0, opened.total)
+    for chunk in chunks:
+        found.add(chunk)
+        progress(found.done, opened.total)
     found.close()
     verified = verify(prepared.model, prepared.questions, found.to_verify(config))
     found.note(verified)
+    data = data_record(prepared.model, config, opened.sampling)
     measured = Measured(
         found.index,
         found.columns,
         divergence_infos(prepared),
         model_record(prepared.model),
-        replace(data_record(prepared.model, config, sampling), feature_names=names),
+        replace(data, feature_names=_feature_names(prepared)),
         found.reasons,
         found.worst(prepared),
         verified.summary(),
         found.skipped,
-        found.warnings(prepared, verified),
-        run_record(config, prepared, started),
+        [*found.warnings(prepared, verified), *_lacking(missing, opened.total)],
+        run_record(config, prepared, opened.started),
         found.tally.features([one.name for one in prepared.questions.divergences]),
         found.tally.spectra(),
     )
     return build_report(measured, config)
 
 
-def _measured(
-    config: ScanConfig, prepared: Prepared, total: int, whole: bool
-) -> Iterator[list[Chunk]]:
-    size = _job_rows(config, prepared)
-    jobs = [Job(first, min(first + size, total)) for first in range(0, total, size)]
-    if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_worker, config, whole)
-        return run(make, jobs, min(config.workers, len(jobs)))
-    return run(lambda: partial(work, config, prepared, whole), jobs, 1)
-
-
-def _job_rows(config: ScanConfig, prepared: Prepared) -> int:
-    """Return the rows of a job: --batch-size, in whole blocks."""
-    wanted = config.batch_size or _JOB_ROWS
-    return -(-wanted // prepared.block) * prepared.block
-
-
-def make_worker(config: ScanConfig, whole: bool) -> Callable[[Job], list[Chunk]]:
-    """Open the model in a worker's own process and return what does a job."""
-    return partial(work, config, prepare(config, True), whole)
-
-
-def work(config: ScanConfig, prepared: Prepared, whole: bool, job: Job) -> list[Chunk]:
-    """Measure a job's rows, block by block; `whole` keeps every direction."""
-    index, _ = select_rows(config, prepared.model.inputs.n)
-    cuts = np.arange(job.start + prepared.block, job.stop, prepared.block)
-    blocks = np.split(index[job.start : job.stop], cuts - job.start)
-    model, questions = prepared.model, prepared.questions
-    chunks = (measure(model, questions, rows, prepared.block) for rows in blocks)
-    return [chunk if whole else lighter(chunk) for chunk in chunks]
+def _lacking(missing: Sequence[Job], total: int) -> list[tuple[str, str]]:
+    """Warn that a report is not of all rows; the gate then trusts no verdict."""
+    if not missing:
+        return []
+    rows = sum(job.rows for job in missing)
+    said = f"{rows} of {total} rows were not measured: {spans(missing)}"
+    return [(PARTIAL, f"partial report: {said}")]
 
 
 def _feature_names(prepared: Prepared) -> list[str] | None:

@@ -16,15 +16,17 @@ FLOORS = (
     ("registry", "linalg", "moments", "noise"),
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
-    ("models",),
+    ("models", "runs"),
     ("measure", "selection"),
     ("verification", "preparation", "tally"),
     ("collection", "records", "engines"),
+    ("jobs",),
+    ("keeping",),
     ("scan", "inspection"),
     ("cli",),
     ("__main__",),
 )
-PAPER = ("cli", "config", "registry", "reports", "errors", "inputs")
+PAPER = ("cli", "config", "registry", "reports", "errors", "inputs", "runs")
 HEAVY = {"torch", "onnx", "onnxruntime"}
 
 

@@ -49,7 +49,7 @@ def scans(monkeypatch):
     """Replace the scan by one that records its settings and gives `result`."""
     seen = SimpleNamespace(result=report_of(EIGENVALUES), config=None, rows=None)
 
-    def scan(config, progress, rows):
+    def scan(config, progress, rows, asked=None):
         seen.config, seen.rows = config, rows
         progress(1, 2)
         if rows is not None:
@@ -539,7 +539,10 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert said == "robaudit: interrupted, nothing was written.\n"
+    assert said == (
+        "robaudit: interrupted, nothing was written. With --run-dir FOLDER it could be "
+        "resumed.\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

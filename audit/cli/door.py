@@ -22,7 +22,10 @@ USAGE, CRASH, INTERRUPTED = 2, 3, 130
 
 
 class Interrupted(Exception):
-    """Ctrl-C, under a name that the parser does not take for its own."""
+    """Ctrl-C, under a name that the parser does not take for its own.
+
+    Its text, if it has one, says what is kept and how to go on.
+    """
 
 
 class Door(TyperGroup):
@@ -35,7 +38,7 @@ class Door(TyperGroup):
         debug = "--debug" in words or bool(os.environ.get("ROBAUDIT_DEBUG"))
         words = [word for word in words if word != "--debug"]
         _never_fail_to_encode()
-        settings |= {"args": words, "standalone_mode": False}
+        settings |= {"args": words, "obj": words, "standalone_mode": False}
         settings["prog_name"] = settings.get("prog_name") or "robaudit"
         run = super().main
         code = guarded(lambda: run(**settings), debug)
@@ -65,7 +68,8 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, AuditError):
         return _say(f"robaudit: {error}", error.exit_code)
     if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
-        return _say("robaudit: interrupted, nothing was written.", INTERRUPTED)
+        said = str(error) or "interrupted, nothing was written."
+        return _say(f"robaudit: {said}", INTERRUPTED)
     if isinstance(error, SystemExit):
         # Only a closed pipe comes here with 1: the reader left, no verdict was given.
         return error.code if isinstance(error.code, int) and error.code != 1 else 0

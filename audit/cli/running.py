@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
 
-from audit.cli.output import Destinations
+from audit.cli.interrupts import resumable
+from audit.cli.output import SCAN, Destinations, in_turn
 from audit.cli.terminal import emit, progress, style
 from audit.config import ScanConfig, with_waivers
 from audit.errors import ConfigError
@@ -14,6 +17,56 @@ from audit.reports.checks import worst_code
 from audit.reports.keys import check_config
 from audit.reports.report import Report
 from audit.reports.several import render
+from audit.runs.commands import without_run_options
+from audit.runs.folder import check_options
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One scan: what was asked for, with its limits worked out, and where it goes."""
+
+    asked: ScanConfig
+    settings: ScanConfig
+    destinations: Destinations
+    command: Sequence[str] = ()
+    """The words of the command line."""
+
+
+def plan(
+    asked: ScanConfig,
+    destinations: Destinations,
+    name: str,
+    scans: int,
+    command: Sequence[str],
+) -> Plan:
+    """Return the plan of one of several scans, found good before anything runs.
+
+    Raises:
+        ConfigError: something is missing or cannot mean anything.
+    """
+    asked = _own_folder(asked, name, scans)
+    settings = ready(asked)
+    check_options(settings)
+    if settings.shard and (destinations.files or destinations.format != "table"):
+        raise ConfigError(
+            f"An output was asked for with --shard {settings.shard}",
+            "A shard measures its share; the report is of all of them",
+            f"Leave out -o and -f here and pass them to robaudit merge "
+            f"{settings.run_dir}",
+        )
+    return Plan(asked, settings, in_turn(destinations, name, scans), command)
+
+
+def _own_folder(asked: ScanConfig, name: str, scans: int) -> ScanConfig:
+    """Give each of several scans its own run folder: `{scan}` in it is the name."""
+    if asked.run_dir is None:
+        return asked
+    if scans > 1 and SCAN not in asked.run_dir:
+        raise ConfigError(
+            f"{scans} scans would all run in '{asked.run_dir}'",
+            next_step="Put {scan} into the folder's name, as --run-dir 'runs-{scan}'",
+        )
+    return replace(asked, run_dir=asked.run_dir.replace(SCAN, name or "scan"))
 
 
 def ready(settings: ScanConfig) -> ScanConfig:
@@ -45,16 +98,47 @@ def require(config: ScanConfig, *names: str) -> None:
             )
 
 
-def run(settings: ScanConfig, destinations: Destinations, show: bool) -> Report:
-    """Run one scan, write its files and print it."""
-    with ExitStack() as stack:
-        rows = destinations.open_rows(stack)
-        tick = stack.enter_context(progress(show))
-        from audit.scan import scan
+def run(plan: Plan, show: bool) -> Report | None:
+    """Run one scan, write its files and print it; None for a shard of one."""
+    settings = plan.settings
+    with resumable(settings.run_dir, plan.command):
+        if settings.shard:
+            _run_shard(plan, show)
+            return None
+        with ExitStack() as stack:
+            rows = plan.destinations.open_rows(stack)
+            tick = stack.enter_context(progress(show))
+            from audit.scan import scan
 
-        report = scan(settings, progress=tick, rows=rows)
-    destinations.deliver(report)
+            report = scan(settings, progress=tick, rows=rows, **_remembered(plan))
+    plan.destinations.deliver(report)
     return report
+
+
+def _run_shard(plan: Plan, show: bool) -> None:
+    """Measure a shard and say what became of the run."""
+    with progress(show) as tick:
+        from audit.scan import scan_shard
+
+        found, done = scan_shard(plan.settings, progress=tick, **_remembered(plan))
+    missing = sum(not found.path(job).exists() for job in found.jobs)
+    parts = len(found.jobs)
+    said = (
+        f"Shard {plan.settings.shard}: {len(done)} parts measured; "
+        f"'{found.folder}' holds {parts - missing} of {parts}."
+    )
+    rest = "" if missing else f" All are there: robaudit merge {found.folder}"
+    if not plan.destinations.quiet:
+        emit(said + rest)
+
+
+def _remembered(plan: Plan) -> dict[str, Any]:
+    """Return what a run folder has to remember; nothing where there is none."""
+    if plan.settings.run_dir is None:
+        return {}
+    from audit.keeping import Asked
+
+    return {"asked": Asked(plan.asked, tuple(without_run_options(plan.command)))}
 
 
 def summarise(reports: Mapping[str, Report], quiet: bool) -> int:

@@ -75,6 +75,7 @@ NoProgress = Annotated[
 
 @with_options(command_line_options())
 def scan(
+    context: typer.Context,
     config: ConfigFile = None,
     scans: Scans = None,
     format_: Format = "table",
@@ -87,19 +88,24 @@ def scan(
     """Audit a model on data: how far can its predictions be moved?
 
     Exit codes: 0 every limit held; 1 a limit failed; 2 usage error;
-    3 could not audit; 4 incomplete; 5 nothing audited.
+    3 could not audit; 4 incomplete; 5 nothing audited; 130 interrupted.
+
+    With --run-dir a scan can be interrupted and resumed (--resume), or shared among
+    processes (--shard 1/8, ..., 8/8) and put together (robaudit merge).
     """
-    from audit.cli.output import Destinations, in_turn
-    from audit.cli.running import ready, run, summarise
+    from audit.cli.output import Destinations
+    from audit.cli.running import plan, run, summarise
 
     destinations = Destinations(format_, output or [], quiet, verbose)
     wanted = configured_scans(config, flags, scans or [])
+    command = context.find_root().obj or []
     plans = {
-        name: (ready(settings), in_turn(destinations, name, len(wanted)))
+        name: plan(settings, destinations, name, len(wanted), command)
         for name, settings in wanted.items()
     }
     show = not (quiet or no_progress)
-    reports = {name: run(*plan, show) for name, plan in plans.items()}
+    found = {name: run(one, show) for name, one in plans.items()}
+    reports = {name: report for name, report in found.items() if report}
     raise typer.Exit(summarise(reports, quiet))
 
 

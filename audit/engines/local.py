@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+from audit.errors import AuditError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -22,18 +28,49 @@ def run(
         make: returns the function that does a job; picklable where workers > 1.
         jobs: plain data.
         workers: processes. More than one are spawned, so that no state leaks in.
+
+    Raises:
+        AuditError: a worker died; or one of a job's own errors.
     """
     if workers <= 1:
         yield from map(make(), jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (make,)) as pool:
+    pool = ProcessPoolExecutor(workers, context, _begin, (make,))
+    try:
         yield from pool.map(_do, jobs)
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise AuditError(
+            f"One of {workers} worker processes died",
+            "Expected all to live; one that takes too much memory is killed",
+            "Try fewer --workers, or a smaller --batch-size",
+        ) from None
+    finally:
+        _stop(pool)
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the workers now: a job nobody waits for is not finished."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that began us
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     _work = make()
+
+
+def _die_with_parent() -> None:
+    """Leave when the parent has gone, even by kill -9: nobody takes our results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(job: Any) -> Any:  # noqa: ANN401

@@ -4,7 +4,8 @@ The measured value decides, unless `gate` is `upper`. When its 95 % interval str
 the limit the check is `borderline`: another sample of inputs may decide otherwise.
 
 Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped, a limit
-on a number that is null or a derivative estimated too coarsely, 1 a limit failed, 0.
+on a number that is null, a derivative estimated too coarsely or a run that lacks parts,
+1 a limit failed, 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from audit.reports.keys import split_key
 from audit.reports.report import Check, Interval, Report, Status, Summary
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5
-UNTRUSTED = frozenset({"finite_difference_error"})
+PARTIAL = "partial"
+UNTRUSTED = frozenset({"finite_difference_error", PARTIAL})
 """Warnings that leave no verdict to trust."""
 SHOWN_OFFENDERS = 10
 EMPTY = Summary(unit="", n=0)

@@ -36,6 +36,7 @@ class RowsWriter:
     """
 
     def __init__(self, *paths: str) -> None:
+        self.paths = paths
         self._writers = {path: writer_of(path) for path in paths}
         self._columns: dict[str, Column] = {}
         self._closed = False
@@ -45,6 +46,11 @@ class RowsWriter:
             self._folder = Path(tempfile.mkdtemp(prefix=".robaudit-rows-", dir=parent))
         except OSError as error:
             raise unwritable(paths[0], error) from None
+
+    @property
+    def needs_directions(self) -> bool:
+        """Whether a file holds more than scalars; CSV does not."""
+        return any(not path.lower().endswith(".csv") for path in self._writers)
 
     def __enter__(self) -> RowsWriter:
         return self

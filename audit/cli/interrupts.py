@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM during a scan: what is kept, and the command to go on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from audit.cli.door import CRASH, Interrupted
+from audit.errors import AuditError
+from audit.runs.commands import resume_command
+from audit.runs.manifest import exists
+
+LOST = "interrupted, nothing was written. With --run-dir FOLDER it could be resumed."
+
+
+@contextmanager
+def resumable(folder: str | None, command: Sequence[str]) -> Iterator[None]:
+    """Say how to go on when the block is interrupted or breaks.
+
+    Args:
+        folder: the run folder, if there is one.
+        command: the words of the command line.
+
+    Raises:
+        Interrupted: by Ctrl-C or SIGTERM.
+        AuditError: that of the block.
+    """
+    go_on = f"go on with\n  {resume_command(command)}"
+    try:
+        with _terminated_as_interrupted():
+            yield
+    except KeyboardInterrupt:
+        kept = f"interrupted. Finished parts are kept in '{folder}'; {go_on}"
+        raise Interrupted(kept if folder else LOST) from None
+    except AuditError as error:
+        if error.exit_code != CRASH or not folder or not exists(folder):
+            raise
+        hint = f"Finished parts are kept in '{folder}'; {go_on}"
+        step = f"{error.next_step}. {hint}" if error.next_step else hint
+        raise type(error)(error.given, error.expected, step) from error
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end a job, do what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,141 @@
+"""The jobs of a scan: how large they are, what one of them does, who does them.
+
+A job's rows are measured block by block. Its answers go back to the scan, or into a
+part file of a run, whose numbers are the same: they depend on the block alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from audit.config import ScanConfig
+from audit.engines.local import run as run_jobs
+from audit.measure import Chunk, measure
+from audit.preparation import Prepared, prepare
+from audit.runs.folder import Run
+from audit.runs.plan import Job, Shard
+from audit.selection import select_rows
+from audit.tally import lighter
+
+_ROWS = 1024  # of a job
+_PARTS = 64  # of a run, at least: what an interruption loses is a small share
+
+
+def job_rows(config: ScanConfig, prepared: Prepared, whole: bool) -> int:
+    """Return the rows of a job: --batch-size, in whole blocks.
+
+    By default as many as --memory holds of their directions, where these are kept.
+    """
+    questions = prepared.questions
+    wide = prepared.model.density.d * questions.top * len(questions.divergences)
+    held = max(1, config.memory // (16 * wide)) if whole else _ROWS
+    return _in_blocks(config.batch_size or min(_ROWS, held), prepared)
+
+
+def part_rows(
+    config: ScanConfig, prepared: Prepared, whole: bool, total: int, shard: Shard | None
+) -> int:
+    """Return the rows of a part of a run: small enough to lose one, or to share."""
+    rows = job_rows(config, prepared, whole)
+    if config.batch_size:
+        return rows
+    parts = max(_PARTS, shard.of if shard else 1)
+    return _in_blocks(min(rows, -(-total // parts)), prepared)
+
+
+def _in_blocks(rows: int, prepared: Prepared) -> int:
+    return -(-rows // prepared.block) * prepared.block
+
+
+def measured(
+    config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], whole: bool
+) -> Iterator[Chunk]:
+    """Yield the answers to the jobs, in their order.
+
+    Args:
+        config: everything there is to know.
+        prepared: the open model, for this process.
+        jobs: row ranges.
+        whole: whether every direction is kept, for a rows file.
+    """
+    if config.workers > 1 and len(jobs) > 1:
+        make = partial(make_worker, config, prepared.block, whole)
+        return run_jobs(make, jobs, min(config.workers, len(jobs)))
+    return run_jobs(lambda: partial(work, config, prepared, whole), jobs, 1)
+
+
+def filled(
+    config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], run: Run
+) -> Iterator[int]:
+    """Measure jobs into the part files of a run; yield the rows of each as it is done.
+
+    Whoever measures a part writes it: parts outlive the process that asked for them.
+    """
+    whole = run.manifest.directions
+    if config.workers > 1 and len(jobs) > 1:
+        make = partial(make_keeper, config, run)
+        return run_jobs(make, jobs, min(config.workers, len(jobs)))
+    do = partial(work, config, prepared, whole)
+    return run_jobs(lambda: partial(keep, run, do), jobs, 1)
+
+
+def make_worker(config: ScanConfig, block: int, whole: bool) -> Callable[[Job], Chunk]:
+    """Open the model in a worker's own process and return what does a job."""
+    prepared = replace(prepare(config, True), block=block)
+    return partial(work, config, prepared, whole)
+
+
+def make_keeper(config: ScanConfig, run: Run) -> Callable[[Job], int]:
+    """Open the model in a worker's own process and return what does and keeps a job."""
+    do = make_worker(config, run.manifest.block, run.manifest.directions)
+    return partial(keep, run, do)
+
+
+def work(config: ScanConfig, prepared: Prepared, whole: bool, job: Job) -> Chunk:
+    """Measure a job's rows, block by block; `whole` keeps every direction."""
+    index, _ = select_rows(config, prepared.model.inputs.n)
+    cuts = np.arange(job.start + prepared.block, job.stop, prepared.block)
+    blocks = np.split(index[job.start : job.stop], cuts - job.start)
+    model, questions = prepared.model, prepared.questions
+    chunks = (measure(model, questions, rows, prepared.block) for rows in blocks)
+    return joined([chunk if whole else lighter(chunk) for chunk in chunks])
+
+
+def keep(run: Run, do: Callable[[Job], Chunk], job: Job) -> int:
+    """Do a job, write its part file and return the number of its rows."""
+    run.write(job, vars(do(job)))
+    return job.rows
+
+
+def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Chunk]:
+    """Yield the answers in the part files of a run, one at a time."""
+    for job in jobs:
+        yield Chunk(**run.taken(job))
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Return the answers of several blocks as one; empty blocks have no columns."""
+    return Chunk(
+        **{
+            field.name: _join([getattr(chunk, field.name) for chunk in chunks])
+            for field in fields(Chunk)
+        }
+    )
+
+
+def _join(values: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Join arrays, lists and mappings of them along rows; of anything else the last."""
+    last = values[-1]
+    if isinstance(last, np.ndarray):
+        return np.concatenate(values)
+    if isinstance(last, list):
+        return [item for value in values for item in value]
+    if isinstance(last, Mapping):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {n: _join([value[n] for value in values if n in value]) for n in names}
+    return last

@@ -1,0 +1,95 @@
+"""Part files: nested dictionaries of arrays and plain values as an npz, no pickles.
+
+Member "layout" is JSON in bytes: the dictionaries with their order, plain values, and
+the number of the member that holds each array.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from audit.reports.files import atomic_file
+
+Tree = Mapping[str, Any]
+Array = NDArray[Any]
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: equal parts are equal bytes
+_LAYOUT = "layout"
+
+
+class Damaged(Exception):
+    """A part file is not what was written."""
+
+
+def write_part(path: Path, tree: Tree) -> None:
+    """Write a tree of arrays and plain values, whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
+    arrays: list[Array] = []
+    layout = json.dumps(_pack(tree, arrays)).encode()
+    with (
+        atomic_file(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
+        _write(archive, _LAYOUT, np.frombuffer(layout, np.uint8))
+        for place, array in enumerate(arrays):
+            _write(archive, str(place), array)
+
+
+def read_part(path: Path) -> dict[str, Any]:
+    """Return what was written; every byte is held against its checksum.
+
+    Raises:
+        FileNotFoundError: there is no such part.
+        Damaged: it is truncated, altered or no part at all.
+    """
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                layout = json.loads(_read(archive, _LAYOUT).tobytes())
+                tree = _unpack(layout, archive)
+        except Exception as error:  # whatever a damaged archive makes of its readers
+            raise Damaged(f"{type(error).__name__}: {error}") from None
+    if not isinstance(tree, dict):
+        raise Damaged("not a part of a run")
+    return tree
+
+
+def _pack(value: object, arrays: list[Array]) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {"map": {str(key): _pack(item, arrays) for key, item in value.items()}}
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+    return {"plain": value}
+
+
+def _unpack(layout: dict[str, Any], archive: zipfile.ZipFile) -> Any:  # noqa: ANN401
+    if "map" in layout:
+        return {key: _unpack(item, archive) for key, item in layout["map"].items()}
+    if "array" in layout:
+        return _read(archive, str(layout["array"]))
+    return layout["plain"]
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: Array) -> None:
+    info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+    with archive.open(info, "w", force_zip64=True) as member:
+        npy.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> Array:
+    with archive.open(f"{name}.npy") as member:
+        array: Array = npy.read_array(member, allow_pickle=False)
+        if member.read():  # to the end, where the checksum is compared
+            raise Damaged(f"{name} is longer than its header says")
+    return array
