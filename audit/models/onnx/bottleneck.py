@@ -18,9 +18,9 @@ gradients, whichever are fewer; the p S is for carrying S gradients. Since
 its trouble when it saves a tenth. The counts are static (`flops`): a file is cut at the
 same place always.
 
-**Candidates** (`candidates`). The frontier: the last tensors that depend on x alone. The
-narrowest cut there is other than x itself (`mincut`). And the cheapest of the sets of
-tensors that are alive between two nodes, in the file's order, which include every
+**Candidates** (`candidates`). The frontier: the last tensors that depend on x alone.
+The narrowest cut there is other than x itself (`mincut`). And the cheapest of the sets
+of tensors that are alive between two nodes, in the file's order, which include every
 single tensor that all ways go through.
 
 **What may be cut.** A floating tensor with the rows along axis 0 and the other axes
