@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from audit.attacks import build_attack
 from audit.config import ScanConfig
 from audit.errors import ConfigError, NoFisher, NoTransport
+from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors, build_divergence
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
@@ -48,7 +49,6 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     Raises:
         AuditError: one of its kinds, for whatever is wrong with model, data or options.
     """
-    _refuse_unbuilt(config)
     attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
     for text in config.divergences:
         build_divergence(text)
@@ -66,6 +66,9 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
         config.draws_per_input,
         config.seed,
         keep_directions,
+        config.sampling,
+        config.rel_error,
+        config.max_draws,
     )
     rows, _ = select_rows(config, model.inputs.n)
     notes = (*model.gates.warnings, *notes)
@@ -74,7 +77,13 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
 
 def settings_of(config: ScanConfig) -> Settings:
     """Return what the user said about the model."""
-    return Settings(config.model, config.origins, config.method)
+    return Settings(
+        config.model,
+        config.origins,
+        config.method,
+        config.bottleneck == "auto",
+        config.draws_per_input,
+    )
 
 
 def _block_rows(config: ScanConfig, model: OpenModel, total: int) -> int:
@@ -85,33 +94,30 @@ def _block_rows(config: ScanConfig, model: OpenModel, total: int) -> int:
     Raises:
         ConfigError: the Jacobian of a single input is larger than --memory.
     """
-    row = 8 * model.density.family.size * model.density.d
-    most = config.memory // (_COPIES * row)
+    row = _row_bytes(model, config.draws_per_input)
+    largest = config.max_draws if config.rel_error else config.draws_per_input
+    largest_row = max(row, _row_bytes(model, largest))
+    most = config.memory // (_COPIES * largest_row)
     if most < 1:
         raise ConfigError(
-            f"One input's Jacobian is {model.density.family.size} × {model.density.d} "
-            f"numbers; with its copies {_COPIES * row / 2**30:.1f} GiB",
+            f"One input's derivatives, with their copies, take "
+            f"{_COPIES * largest_row / 2**30:.1f} GiB",
             f"--memory allows {config.memory / 2**30:.1f} GiB",
-            "Raise --memory, or audit fewer features with --mask",
+            "Raise --memory, lower --draws-per-input where there are draws, or audit "
+            "fewer features with --mask",
         )
     rows = min(max(1, _BLOCK_BYTES // row), most, _BLOCK_ROWS, total)
     return int(2 ** (rows.bit_length() - 1))
 
 
-def _refuse_unbuilt(config: ScanConfig) -> None:
-    """Refuse options of contracts and methods that this version does not have.
-
-    Raises:
-        ConfigError: one of them was given; it must not be ignored in silence.
-    """
-    for name in ("target", "noise", "sampler", "draws", "input_layout", "target_space"):
-        if getattr(config.model, name) is not None:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} was given",
-                "It belongs to the contracts density and transport; this version "
-                "audits files whose outputs are the parameters of a family",
-                "Leave it out, and pass --family and --param",
-            )
+def _row_bytes(model: OpenModel, draws: int) -> int:
+    """Return the bytes of one input's Jacobian, or of its derivatives at all draws."""
+    family = model.density.family
+    if not isinstance(family, ImplicitFamily):
+        return 8 * family.size * model.density.d
+    rows = draws * (family.n if family.transport else 1)
+    embedding = 0 if family.size == model.density.d else family.size * model.density.d
+    return 8 * (rows * family.size + embedding)
 
 
 def _divergences(config: ScanConfig, model: OpenModel) -> tuple[Divergence, ...]:

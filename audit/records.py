@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from audit.config import ScanConfig
+from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.roots import metric_root
 from audit.linalg.operators import Sampled
@@ -35,7 +36,7 @@ def model_record(model: OpenModel) -> ModelRecord:
         model.network.format,
         [file_record(path) for path in model.network.files],
         model.network.weights_sha256,
-        "parameters",
+        model.head.contract,
         model.head.family,
         {name: str(text) for name, text in model.head.parameters.items()},
         [_tensor(port) for port in model.network.inputs],
@@ -83,6 +84,8 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
         if family.linear_root(phi) is not None:
             return DivergenceInfo(divergence.scale, divergence.unit, notes=[LINEAR])
         notes.append(f"transport map: {family.transport_name}")
+    if isinstance(family, ImplicitFamily):
+        return _implicit_info(divergence, family, prepared)
     root = metric_root(divergence, family, phi, Noise(0, np.zeros(1, np.int64), 2))
     if family.size < d:
         notes.append(
@@ -97,6 +100,38 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
         prepared.questions.draws if sampled else None,
         notes,
     )
+
+
+def _implicit_info(
+    divergence: Divergence, family: ImplicitFamily, prepared: Prepared
+) -> DivergenceInfo:
+    """Return how an average over draws or nodes was taken."""
+    phi, notes = probe_parameters(prepared.model)[:1], []
+    noise = prepared.questions.noise(prepared.model.probe_index()[:1])
+    if divergence.tensor is Tensors.FISHER:
+        assert family.source is not None
+        notes.append(f"θ from {family.source.name}")
+        exact = family.source.nodes(phi, noise).weights is not None
+    else:
+        notes += transport_notes(family)
+        exact = False
+    notes.append(prepared.model.bottleneck)
+    estimator = "quadrature" if exact else "monte_carlo"
+    draws = None if exact else prepared.questions.draws
+    return DivergenceInfo(divergence.scale, divergence.unit, estimator, draws, notes)
+
+
+def transport_notes(family: ImplicitFamily) -> list[str]:
+    """Return the map's name, and what depends on its choice."""
+    _, base = family.map()
+    notes = [f"transport map: {family.transport_name}, {base.name}"]
+    if family.n > 1:
+        notes.append(
+            "in more than one dimension the quantile distance depends on this map: "
+            "another one to the same distribution (permuted axes, rotated noise) gives "
+            "another distance, never below W₂²"
+        )
+    return notes
 
 
 def _estimator(sampled: bool, differences: bool) -> str:

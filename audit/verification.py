@@ -28,19 +28,20 @@ from torch import Tensor
 
 from audit.attacks import Attack, DirectedAttack, RandomAttack
 from audit.errors import AuditError
+from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.exact import exact_values
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Matrix
 from audit.linalg.spectrum import Estimate
-from audit.measure import Point, Questions, linear_law
+from audit.measure import Point, Questions, linear_law, stored
 from audit.models.opening import OpenModel
 from audit.noise import Noise
 from audit.reports.measured import VerificationInfo
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
+THETA_DRAWS = 256  # of θ, where each costs a pass of the network
 DRAWS = 32  # of a random attack, in pairs ±δ
 _MOVED_BYTES = 2**27  # of perturbed inputs at the same time
 _ATTACK_STREAM = 1  # of the noise; stream 0 draws θ
@@ -125,9 +126,12 @@ def verify(
 def _site(model: OpenModel, questions: Questions, index: NDArray[np.int64]) -> _Site:
     x, held = model.rows(index)
     phi, jacobian = model.density.parameter_map.linearize(x, held)
-    framed = questions.frame.pull(Matrix(jacobian.dense()))
+    framed = questions.frame.pull(stored(jacobian))
     point = Point(index, model.density.family, phi, framed)
-    return _Site(model, point, x, held, Noise(questions.seed, index, questions.draws))
+    noise = questions.noise(index)
+    if isinstance(model.density.family, ImplicitFamily):
+        noise = noise.with_draws(min(noise.draws, THETA_DRAWS))
+    return _Site(model, point, x, held, noise)
 
 
 def _precise(model: OpenModel) -> tuple[OpenModel, Notes]:

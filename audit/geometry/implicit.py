@@ -6,9 +6,9 @@ nothing. Where the file's q is not normalised, log Z(x) moves with x, m = ∇ lo
 the covariance is still that of the law q/Z. A mean far from zero says that the draws
 or the normalisation do not belong to the density.
 
-Subtracting the sample mean costs (1/S) of F for independent draws, and less for draws
-that come in balanced units: E|s − m̄|² = tr F − E|m̄|², where E|m̄|² is known from the
-spread of the units' means. The rows are scaled up by that much.
+Subtracting the mean of S independent draws takes 1/S of F away, E|s − m̄|² =
+tr F − E|m̄|²; they are divided by S − 1 for that. Draws that come in balanced units
+have a mean far closer to zero, and are divided by S.
 
 A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q], which
 is estimated from the same draws.
@@ -58,20 +58,9 @@ def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
         rows = weights.sqrt() * (scores - mean)
         return Averaged(rows.transpose(0, 1), mean, nodes.checks)
     mean = scores.mean(dim=0)
-    rows = (
-        (scores - mean) * _restored(scores - mean, nodes.unit) / math.sqrt(len(scores))
-    )
+    count = len(scores) - 1 if nodes.unit == 1 else len(scores)
+    rows = (scores - mean) / math.sqrt(count)
     return Sampled(rows.transpose(0, 1).contiguous(), mean, nodes.checks, 1, nodes.unit)
-
-
-def _restored(centred: Tensor, unit: int) -> Tensor:
-    """Return √κ [N, 1], κ = tr F / (tr F − E|m̄|²), for centred scores [S, N, p]."""
-    units = centred.reshape(-1, unit, *centred.shape[1:]).mean(dim=1)  # [U, N, p]
-    count = len(units)
-    lost = units.square().sum(dim=(0, 2)) / (count * (count - 1))
-    total = centred.square().sum(dim=2).mean(dim=0)
-    kappa = 1 + lost / total
-    return torch.where(total > 0, kappa, 1.0).sqrt().unsqueeze(-1)
 
 
 def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Sampled:

@@ -1,4 +1,4 @@
-"""The contract `parameters`: what the file's outputs mean, and who said so.
+"""The contract: what the file's inputs and outputs mean, and who said so.
 
 Each item comes from the first source that speaks: command line, environment and
 configuration (one `ModelConfig`, whose origins are known), metadata in the model file,
@@ -35,6 +35,8 @@ class Settings:
     model: ModelConfig
     origins: Mapping[str, str]
     method: str = "auto"
+    bottleneck: bool = True
+    draws: int = 1024
 
     @property
     def finite_differences(self) -> bool:
@@ -53,21 +55,37 @@ class Settings:
 
 @dataclass(frozen=True)
 class Roles:
-    """What each input of the file is: perturbed, or held at a value."""
+    """What each input of the file is.
+
+    Args:
+        condition: what is perturbed.
+        held: input -> key of the data, or a value.
+        items: who said so.
+        target: θ, in a density.
+        noise: z, in a sampler. base: its law, or a key of the data.
+    """
 
     condition: str
     held: Mapping[str, str]
     items: tuple[Item, ...]
+    target: str | None = None
+    noise: str | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True)
 class Head:
-    """The family and how its parameters are read from the outputs."""
+    """The family and how its parameters are read from the outputs.
+
+    In the contracts density and transport the family is `implicit`, and its parameters
+    are `log_prob` and `sample`.
+    """
 
     family: str
     parameters: Mapping[str, Expression]
     options: Mapping[str, object]
     items: tuple[Item, ...]
+    contract: str = "parameters"
 
 
 def hold(value: str, port: Port) -> object:

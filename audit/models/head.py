@@ -24,12 +24,6 @@ def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -
         ConfigError: something is missing or ambiguous; the message lists what was
             seen and the option to give.
     """
-    if settings.model.contract not in (None, "parameters"):
-        raise ConfigError(
-            f"The contract '{settings.model.contract}' was asked for",
-            "This version audits files whose outputs are a family's parameters",
-            "Pass --contract parameters with --family and --param",
-        )
     parameters, origin = _stated_parameters(settings, network)
     family = _family(settings, network, parameters, outputs)
     if not parameters:

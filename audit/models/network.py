@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.models.onnx import Graph
+
 Values = Mapping[str, Tensor]
 Arrays = Mapping[str, NDArray[np.generic]]
 Call = Callable[[Values], dict[str, Tensor]]
@@ -87,6 +89,8 @@ class Network:
         census: (condition, outputs) -> what lies between them.
         locate: (inputs, condition) -> the first operator whose derivative with respect
             to the condition (None: whose value) is not onnxruntime's; "" if unknown.
+        part: outputs -> the file computing these alone, where that is cheaper.
+        graph: the imported graph, where there is one.
     """
 
     format: str
@@ -104,6 +108,17 @@ class Network:
     reference: Call | None = None
     census: Callable[[str, Sequence[str]], Census] | None = None
     locate: Callable[[Values, str | None], str] | None = None
+    part: Callable[[tuple[str, ...]], Call] | None = None
+    graph: Graph | None = None
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """Return the type an input takes: as declared, else the file's own."""
+        declared = self.input(name).dtype
+        return getattr(torch, declared) if declared else self.dtype
+
+    def only(self, outputs: Sequence[str]) -> Call:
+        """Return the file as a call that gives these outputs, perhaps among others."""
+        return self.call if self.part is None else self.part(tuple(outputs))
 
     def input(self, name: str) -> Port:
         """Return the input called `name`."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from audit.errors import ModelError
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Network, Port, Values
+from audit.models.network import Call, Network, Port, Values
 from audit.models.onnx import Graph, ValueInfo, load_graph
 from audit.models.onnx_inside import Inside
 from audit.models.onnxruntime_file import Runtime
@@ -103,11 +103,6 @@ def _no_double(path: Path) -> Network:
 def _network(
     graph: Graph, path: Path, device: torch.device, cuts: frozenset[str]
 ) -> Network:
-    def call(values: Values) -> dict[str, Tensor]:
-        results = graph(*(values[name] for name in graph.input_names))
-        named = dict(zip(graph.output_names, results, strict=True))
-        return {name: v for name, v in named.items() if isinstance(v, Tensor)}
-
     weights, external = _weights(path)
     inputs = tuple(map(_port, graph.inputs))
     inside = Inside(graph, path)
@@ -116,7 +111,7 @@ def _network(
         (path, *external),
         inputs,
         tuple(map(_port, graph.outputs)),
-        call,
+        calling(graph),
         weights,
         _own_dtype(inputs),
         device,
@@ -127,7 +122,20 @@ def _network(
         Runtime(path, tuple(sorted(cuts))),
         inside.census,
         inside.locate,
+        cache(lambda outputs: calling(graph.with_outputs(outputs))),
+        graph,
     )
+
+
+def calling(graph: Graph) -> Call:
+    """Return a graph as a function of named tensors; other values are left out."""
+
+    def call(values: Values) -> dict[str, Tensor]:
+        results = graph(*(values[name] for name in graph.input_names))
+        named = dict(zip(graph.output_names, results, strict=True))
+        return {name: v for name, v in named.items() if isinstance(v, Tensor)}
+
+    return call
 
 
 def _double(network: Network) -> Network:

@@ -7,7 +7,7 @@ when they run. Every later decision and every gate looks at what came out here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -33,17 +33,25 @@ class Probe:
         inputs: the data.
         roles: what its inputs are.
         held: held inputs that are one value for all rows, as text.
+        drawn: inputs that belong to a draw (θ, z), one value for each probed row.
     """
 
     network: Network
     inputs: Inputs
     roles: Roles
     held: Mapping[str, str]
+    drawn: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> dict[str, Tensor]:
         """The inputs of up to `PROBE_ROWS` rows, in the file's own types."""
-        return self.take(finite_rows(self.inputs))
+        taken = self.take(finite_rows(self.inputs))
+        network = self.network
+        drawn = {
+            name: value.to(network.device, network.dtype_of(name))
+            for name, value in self.drawn.items()
+        }
+        return taken | drawn
 
     def take(self, index: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return the inputs of some rows, in the types the file declares."""

@@ -1,0 +1,109 @@
+"""Opening the file, and the one that draws for it, as one network with roles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from audit.errors import ConfigError
+from audit.inputs import list_keys, split_spec
+from audit.models.contract import Roles, Settings
+from audit.models.files import open_network
+from audit.models.implicit.joint import Sampler, join
+from audit.models.implicit.layout import split_input
+from audit.models.implicit.roles import (
+    resolve_implicit_head,
+    resolve_implicit_roles,
+)
+from audit.models.network import Network
+
+
+def open_files(
+    settings: Settings, data: str, network: Network, contract: str
+) -> tuple[Network, Roles]:
+    """Return the network with all its parts, and what its inputs are.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is missing or ambiguous.
+    """
+    _refuse(settings)
+    keys = list_keys(split_spec(data)[0])
+    layout = settings.model.input_layout or network.metadata.get("input_layout")
+    if layout is not None:
+        network = split_input(network, str(layout))
+    if settings.model.sampler is None:
+        return network, resolve_implicit_roles(settings, network, keys, contract)
+    if contract != "density":
+        raise ConfigError(
+            "--sampler was given for a file that is a sampler itself",
+            "It belongs to a file that computes log q(θ|x)",
+            "Leave it out, or pass --contract density",
+        )
+    return _with_sampler(settings, network, keys)
+
+
+def _refuse(settings: Settings) -> None:
+    """Refuse what only a file of parameters can do.
+
+    Raises:
+        ConfigError: it was asked for.
+    """
+    if settings.model.space == "parameters":
+        raise ConfigError(
+            "--space parameters was given",
+            "A density or a sampler names no parameters that could be perturbed",
+            "Leave it out",
+        )
+    if settings.finite_differences:
+        raise ConfigError(
+            "--method finite-difference was given",
+            "Scores are needed at every draw, by backward passes",
+            "Leave it out, or export the model with differentiable operators",
+        )
+
+
+def _with_sampler(
+    settings: Settings, network: Network, keys: tuple[str, ...]
+) -> tuple[Network, Roles]:
+    model = settings.model
+    own = replace(settings, model=replace(model, noise=None))
+    density = resolve_implicit_roles(own, network, keys, "density")
+    if density.noise is not None:
+        raise ConfigError(
+            f"--sampler was given, and the model has a sampler of its own (its input "
+            f"'{density.noise}' is base noise)",
+            "θ is drawn by one of them",
+            "Leave --sampler out",
+        )
+    other = _sampler(settings, keys, density.condition)
+    joined = join(network, density.condition, other)
+    roles = other.roles
+    held = {**roles.held, **density.held}
+    items = tuple(i for i in roles.items if i.name in ("noise", "base law"))
+    return joined, replace(
+        density,
+        held=held,
+        noise=roles.noise,
+        base=roles.base,
+        items=(*density.items, *items),
+    )
+
+
+def _sampler(settings: Settings, keys: tuple[str, ...], condition: str) -> Sampler:
+    """Open the sampler file; what was said of the model's outputs is not of its."""
+    assert settings.model.sampler is not None
+    model = replace(
+        settings.model,
+        path=settings.model.sampler,
+        parameters={},
+        target=None,
+        held={},
+        condition=None,
+    )
+    network = open_network(replace(settings, model=model))
+    names = [port.name for port in network.inputs]
+    if condition in names and "condition" not in network.metadata:
+        model = replace(model, condition=condition)
+    own = replace(settings, model=model)
+    roles = resolve_implicit_roles(own, network, keys, "transport")
+    outputs = [port.name for port in network.outputs] or ["output"]
+    return Sampler(network, roles, resolve_implicit_head(own, network, outputs, roles))

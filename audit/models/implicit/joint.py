@@ -1,0 +1,104 @@
+"""A density file and the file that draws from it, as one network.
+
+The sampler's condition is the density's; its other inputs keep their names. What it
+draws comes out as `sampler_output`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from torch import Tensor
+
+from audit.errors import ConfigError
+from audit.models.contract import Head, Roles
+from audit.models.network import Call, Network, Port, Values
+
+SAMPLER_OUTPUT = "sampler_output"
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A file that draws θ = T(x, z), with its own names."""
+
+    network: Network
+    roles: Roles
+    head: Head
+
+
+def join(density: Network, condition: str, sampler: Sampler) -> Network:
+    """Return both files as one network: x, θ, z -> what the first gives, and draws.
+
+    Raises:
+        ConfigError: an input of the sampler has the name of another of the density.
+    """
+    rename = {sampler.roles.condition: condition}
+    taken = {port.name for port in density.inputs}
+    others = tuple(p for p in sampler.network.inputs if p.name not in rename)
+    for port in others:
+        if port.name in taken:
+            raise ConfigError(
+                f"Both the model and its sampler have an input '{port.name}'",
+                "Inputs other than the condition need names of their own",
+                "Export one of them with another name",
+            )
+    return _joined(density, sampler, others, condition)
+
+
+def _joined(
+    density: Network, sampler: Sampler, others: tuple[Port, ...], condition: str
+) -> Network:
+    def merged(first: Call, second: Call) -> Call:
+        draws = _drawing(sampler, second, condition)
+        return lambda values: {**first(_own(density, values)), **draws(values)}
+
+    def part(outputs: tuple[str, ...]) -> Call:
+        if outputs == (SAMPLER_OUTPUT,):
+            return _drawing(sampler, sampler.network.call, condition)
+        own = density.only(tuple(n for n in outputs if n != SAMPLER_OUTPUT))
+        if SAMPLER_OUTPUT in outputs:
+            return merged(own, sampler.network.call)
+        return lambda values: own(_own(density, values))
+
+    def again(double: bool) -> Network:
+        both = [density, sampler.network]
+        first, second = ((n.double() if double else n.again()) for n in both)
+        return _joined(first, replace(sampler, network=second), others, condition)
+
+    references = density.reference, sampler.network.reference
+    known = None not in references
+    return replace(
+        density,
+        files=(*density.files, *sampler.network.files),
+        inputs=(*density.inputs, *others),
+        outputs=(*density.outputs, Port(SAMPLER_OUTPUT)),
+        call=merged(density.call, sampler.network.call),
+        again=lambda: again(False),
+        double=cache(lambda: again(True)),
+        reference=merged(*references) if known else None,  # type: ignore[arg-type]
+        part=part,
+        census=None,
+        locate=None,
+        graph=None,
+    )
+
+
+def _own(network: Network, values: Values) -> dict[str, Tensor]:
+    return {port.name: values[port.name] for port in network.inputs}
+
+
+def _drawing(sampler: Sampler, call: Call, condition: str) -> Call:
+    """Return the sampler under the joint names."""
+    expression = sampler.head.parameters["sample"]
+
+    def draw(values: Values) -> dict[str, Tensor]:
+        own = {
+            port.name: values[
+                condition if port.name == sampler.roles.condition else port.name
+            ]
+            for port in sampler.network.inputs
+        }
+        return {SAMPLER_OUTPUT: expression(call(own))}
+
+    return draw

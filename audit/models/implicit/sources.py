@@ -1,0 +1,160 @@
+"""Where draws come from: base noise and θ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.families.grid import LogDensity, grid_nodes
+from audit.families.implicit import Base, Nodes, Transport
+from audit.families.space import TargetSpace
+from audit.inputs import Inputs
+from audit.noise import Noise, Points
+
+_BATCHES = 32  # of consecutive draws: their means are nearly independent
+_INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
+    "normal": torch.special.ndtri,
+    "uniform": lambda u: u,
+    "logistic": torch.logit,
+}
+
+
+@dataclass(frozen=True)
+class NamedBase:
+    """z of m independent numbers from a standard law: normal, uniform or logistic."""
+
+    law: str
+    size: int
+    device: torch.device
+    fixed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The law and its dimension."""
+        return f"z ~ {self.law}, {self.size} numbers"
+
+    def points(self, noise: Noise) -> Points:
+        """Return z [S, N, m]."""
+        found = noise.points(self.size)
+        values = _INVERSE[self.law](found.values).to(self.device)
+        return Points(values, found.unit)
+
+
+@dataclass(frozen=True)
+class GivenDraws:
+    """Draws that lie in the data, [S, …] for each input: of z, or of θ."""
+
+    inputs: Inputs
+    key: str
+    device: torch.device
+    fixed: bool = True
+
+    @property
+    def name(self) -> str:
+        """The key, and that nobody here drew them."""
+        return f"'{self.key}' of the data (given, not drawn)"
+
+    @property
+    def size(self) -> int:
+        """The numbers of one draw."""
+        return math.prod(self.inputs.arrays[self.key].shape[2:])
+
+    @property
+    def count(self) -> int:
+        """The number of draws each input has."""
+        return int(self.inputs.arrays[self.key].shape[1])
+
+    def points(self, noise: Noise) -> Points:
+        """Return the first S of them [S, N, m], or all if there are fewer."""
+        rows = self.inputs.take(self.key, noise.index).astype(np.float64)
+        few = rows[:, : noise.draws].reshape(len(rows), -1, self.size)
+        return Points(torch.from_numpy(few).transpose(0, 1).to(self.device), 1)
+
+    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return the draws as θ."""
+        return Nodes(self.points(noise).values)
+
+
+@dataclass(frozen=True)
+class FromSampler:
+    """θ = T(φ, z), from the file's own sampler."""
+
+    transport: Transport
+    base: Base
+    label: str
+
+    @property
+    def name(self) -> str:
+        """The sampler, and its noise."""
+        return f"{self.label}, {self.base.name}"
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the noise is given."""
+        return self.base.fixed
+
+    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return draws [S, N, n]."""
+        points = self.base.points(noise)
+        inputs = len(phi)
+        owner = torch.arange(inputs, device=phi.device).repeat(len(points.values))
+        z = points.values.flatten(0, 1)
+        with torch.no_grad():
+            parts = [
+                self.transport(z[i : i + 4096], phi[owner[i : i + 4096]])
+                for i in range(0, len(z), 4096)
+            ]
+        theta = torch.cat(parts).reshape(*points.values.shape[:2], -1)
+        return Nodes(theta.detach(), unit=points.unit)
+
+
+@dataclass(frozen=True)
+class FromGrid:
+    """Nodes of a quadrature rule over all θ."""
+
+    log_density: LogDensity
+    space: TargetSpace
+    fixed: bool = True
+
+    @property
+    def name(self) -> str:
+        """What is integrated."""
+        return f"quadrature over θ ({self.space})"
+
+    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return nodes [Q, N, n] with their weights, Z and the rule's own error."""
+        found = grid_nodes(self.log_density, phi, self.space)
+        checks = {"normalisation": found.normalisation, "quadrature_error": found.error}
+        return Nodes(found.targets, found.weights, checks=checks)
+
+
+@dataclass(frozen=True)
+class FromChains:
+    """Chains of a gradient-based sampler, where nothing else draws θ."""
+
+    log_density: LogDensity
+    space: TargetSpace
+    fixed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The method."""
+        return "NUTS chains"
+
+    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return draws [S, N, n] with the chains' own diagnostics.
+
+        Raises:
+            AuditError: the library is not installed.
+        """
+        from audit.families.chains import nuts_draws
+
+        found = nuts_draws(self.log_density, phi, self.space, noise)
+        unit = max(1, len(found.targets) // _BATCHES)
+        kept = found.targets[: unit * _BATCHES]
+        return Nodes(kept, unit=unit, checks={"rhat": found.rhat, "ess": found.ess})

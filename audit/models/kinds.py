@@ -1,0 +1,88 @@
+"""Which of the three contracts a file keeps, and who said so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from audit.errors import ConfigError
+from audit.models.contract import Item, Settings
+from audit.models.names import stem_of
+from audit.models.network import Network
+
+CONTRACTS = ("parameters", "density", "transport")
+TARGETS = ("theta", "target", "params", "value", "y")
+NOISES = ("z", "noise", "eps", "epsilon", "latent")
+LOG_PROBS = (
+    *("log_prob", "log_probs", "logprob", "logp", "log_q"),
+    *("log_density", "log_likelihood", "ll"),
+)
+SAMPLES = ("sample", "samples", "theta", "draw", "draws", "theta_sample")
+
+
+def resolve_contract(settings: Settings, network: Network) -> Item:
+    """Return the contract: stated, in the metadata, or told by options and names.
+
+    Raises:
+        ConfigError: the metadata name a contract that does not exist.
+    """
+    model = settings.model
+    if model.contract is not None:
+        return Item("contract", model.contract, settings.origin("contract"))
+    stated = network.metadata.get("contract")
+    if stated is not None:
+        if stated not in CONTRACTS:
+            raise ConfigError(
+                f"The file's metadata name the contract '{stated}'",
+                f"Expected one of {', '.join(CONTRACTS)}",
+                "Correct the metadata, or pass --contract",
+            )
+        return Item("contract", str(stated), "metadata")
+    if model.family is not None or "family" in network.metadata:
+        return Item("contract", "parameters", "family")
+    for option in ("target", "sampler", "draws", "input_layout", "target_space"):
+        if getattr(model, option) is not None:
+            return Item("contract", "density", f"--{option.replace('_', '-')}")
+    return _by_names(settings, network)
+
+
+def _by_names(settings: Settings, network: Network) -> Item:
+    inputs = [port.name for port in network.inputs]
+    outputs = [port.name for port in network.outputs]
+    if named(outputs, LOG_PROBS) and named(inputs, TARGETS):
+        return Item("contract", "density", "names")
+    if settings.model.noise is not None:
+        return Item("contract", "transport", "--noise")
+    if named(inputs, NOISES) and named(outputs, SAMPLES):
+        return Item("contract", "transport", "names")
+    return Item("contract", "parameters", "default")
+
+
+def named(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the names that are among the known ones, scopes and case aside."""
+    return [name for name in names if stem_of(name) in known]
+
+
+def role_of(
+    role: str,
+    stated: str | None,
+    settings: Settings,
+    network: Network,
+    known: Sequence[str],
+) -> Item | None:
+    """Return which input plays a role (target, noise); None if nothing tells."""
+    inputs = [port.name for port in network.inputs]
+    told = network.metadata.get(role)
+    if isinstance(told, Mapping):
+        told = next(iter(told), None)
+    for value, origin in ((stated, settings.origin(role)), (told, "metadata")):
+        if value is None:
+            continue
+        if value not in inputs:
+            raise ConfigError(
+                f"The model has no input '{value}'",
+                f"Its inputs are {', '.join(inputs)}",
+                f"Name one of them with --{role}",
+            )
+        return Item(role, str(value), origin)
+    found = named(inputs, known)
+    return Item(role, found[0], "names") if len(found) == 1 else None

@@ -1,0 +1,119 @@
+"""A file, its data and its contract, ready to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.density import ConditionalDensity, DifferentiableMap
+from audit.inputs import Inputs
+from audit.models.contract import Head, Item, Roles
+from audit.models.gates import Findings, Subject
+from audit.models.network import Network, Port
+from audit.models.probing import Probe, finite_rows
+
+REVERSE_MODE = "batched reverse mode"
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A file, its data and its contract, ready to be measured.
+
+    Args:
+        probe: the file, in the precision of the audit, on the data.
+        head: how outputs become parameters.
+        density: q(θ|x) on what is perturbed: the flattened condition, or φ.
+        event: the shape of one of them.
+        parameters_of: the network's own map, condition -> φ.
+        subject: what the gates look at.
+        assemble: puts the same density together on another probe.
+        space: what is perturbed, "input" or "parameters".
+        by_differences: whether derivatives are taken by finite differences.
+        gates: what the gates measured.
+        bottleneck: what is run once for each input, and not for each draw.
+        items: every decision of the contract, with who made it.
+    """
+
+    probe: Probe
+    head: Head
+    density: ConditionalDensity
+    event: tuple[int, ...]
+    parameters_of: DifferentiableMap
+    subject: Subject
+    assemble: Callable[[Probe], OpenModel]
+    space: str = "input"
+    by_differences: bool = False
+    gates: Findings = field(default_factory=Findings)
+    bottleneck: str = ""
+    items: tuple[Item, ...] = ()
+
+    @property
+    def network(self) -> Network:
+        """The file."""
+        return self.probe.network
+
+    @property
+    def inputs(self) -> Inputs:
+        """The data, by the model's input names."""
+        return self.probe.inputs
+
+    @property
+    def roles(self) -> Roles:
+        """Which input is perturbed."""
+        return self.probe.roles
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The file's outputs as they came out of the probe."""
+        return tuple(_port(name, value) for name, value in self.probe.outputs.items())
+
+    @property
+    def forward_error(self) -> float | None:
+        """The largest relative difference from another run of the file."""
+        return self.gates.forward_error
+
+    @property
+    def derivative(self) -> str:
+        """How derivatives are taken, as the report names it."""
+        if self.by_differences:
+            return "finite_difference"
+        return str(self.network.details.get("derivative", REVERSE_MODE))
+
+    def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what is perturbed [n, d] and the held inputs of some rows.
+
+        Not-finite numbers become zero: those rows are skipped, and must not disturb
+        the others.
+        """
+        values = self.probe.take(index)
+        x = torch.nan_to_num(values.pop(self.roles.condition), posinf=0.0, neginf=0.0)
+        x = x.reshape(len(index), -1)
+        in_parameters = self.space == "parameters"
+        return (self.parameters_of(x, values) if in_parameters else x), values
+
+    def probe_index(self) -> NDArray[np.int64]:
+        """Return the first rows without NaN or infinity."""
+        return finite_rows(self.inputs)
+
+    def in_float64(self) -> OpenModel:
+        """Return the same model run in float64, where the file allows it.
+
+        Raises:
+            ModelError: it does not.
+        """
+        return self if self.network.dtype == torch.float64 else self._double
+
+    @cached_property
+    def _double(self) -> OpenModel:
+        opened = self.assemble(replace(self.probe, network=self.network.double()))
+        return replace(opened, gates=self.gates)
+
+
+def _port(name: str, value: Tensor) -> Port:
+    return Port(name, str(value.dtype).removeprefix("torch."), (None, *value.shape[1:]))
