@@ -63,6 +63,9 @@ def diff(
 ) -> None:
     """Compare two reports on the same data, input by input.
 
+    A report of more than 10,000 inputs needs its rows file (scan -o rows.npz): the one
+    its scan wrote, or one of its own name beside it; else write REPORT::ROWS.
+
     Exits 1 only when a limit on a change fails (--max-increase, --max-decrease).
     """
     from audit.cli.terminal import emit, style
@@ -72,12 +75,14 @@ def diff(
     from audit.reports.compare import compare
     from audit.reports.gate import judge
     from audit.reports.json import read_report
+    from audit.reports.stored import split_rows, stored
 
+    (old, old_rows), (new, new_rows) = split_rows(old), split_rows(new)
     before, after = read_report(old), read_report(new)
     config = override(ScanConfig(), "command line", **flags)
     limits = change_limits(config, before)
     judged = judge(after, limits, after.data.n_skipped, config.exit_zero)
-    found = compare(before, after, (old, new))
+    found = compare(stored(old, before, old_rows), stored(new, after, new_rows))
     text = shown.to_json if json_ else partial(shown.render, style=style(verbose))
     emit(text(found, judged))
     raise typer.Exit(judged.exit_code)

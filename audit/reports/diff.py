@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.reports import reading
-from audit.reports.compare import Change, Comparison
+from audit.reports.changes import Change
+from audit.reports.compare import Comparison
 from audit.reports.report import Report
 from audit.reports.table import Style, is_detail, print_all, verdict_lines
 from audit.reports.text import NOTHING, count, interval, number, printable
@@ -46,6 +47,8 @@ def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[Renderab
     yield Text.assemble("new  ", (printable(found.new), "bold"))
     yield Text()
     yield Text(headline(found))
+    if found.intervals == "normal":
+        yield Text("Intervals are normal ones: more than 10,000 inputs.", "dim")
     for note in found.notes:
         yield Text(f"Note: {printable(note)}", "yellow")
     for name in dict.fromkeys(change.divergence for change in found.changes):

@@ -11,13 +11,18 @@ from audit.errors import ConfigError
 from audit.reports import diff
 from audit.reports.baseline import change_limits, with_baseline
 from audit.reports.build import build_report
-from audit.reports.compare import compare
+from audit.reports.compare import compare as compare_stored
 from audit.reports.gate import judge
 from audit.reports.json import to_json
+from audit.reports.stored import stored
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of, report_of
 
 NAMES = ("old.json", "new.json")
 MANY = np.random.default_rng(0).lognormal(size=300)
+
+
+def compare(old, new, names):
+    return compare_stored(*map(stored, names, (old, new)))
 
 
 def change(found, divergence, quantity):
@@ -101,7 +106,7 @@ def test_values_measured_once_only_do_not_count():
         (lambda: report_with(data=_data(event_shape=(2, 2))), "event shape differ"),
         (lambda: report_with(replace(CONFIG, tau=2.0)), "--tau differs: 1.0 and 2.0"),
         (lambda: report_with(index=np.arange(6) + 50), "no input in common"),
-        (lambda: report_of(np.ones(10_001)), "one lists no inputs"),
+        (lambda: report_of(np.ones(10_001)), "lists none of its 10001 inputs"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_with_the_reason(other, why):

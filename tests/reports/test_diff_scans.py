@@ -8,9 +8,14 @@ import torch
 from scans import sample, scan, written
 
 from audit.reports import diff
-from audit.reports.compare import compare
+from audit.reports.compare import compare as compare_stored
+from audit.reports.stored import stored
 
 NAMES = ("old.json", "new.json")
+
+
+def compare(old, new, names):
+    return compare_stored(*map(stored, names, (old, new)))
 
 
 def planes(x):
@@ -59,6 +64,33 @@ def test_swapped_seeds_mirror_the_change_and_its_interval(seeds):
             [-b.difference, -b.high, -b.low], rel=1e-4, abs=1e-12
         )
     assert "--seed was 0, is 1" in there.notes
+    assert any("sampled with other random numbers" in note for note in there.notes)
+
+
+def test_a_common_seed_sharpens_a_change_and_is_noted(seeds, tmp_path):
+    """The same model but for a scale of 2 %: the noise is common, or it is not."""
+    x = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
+
+    def wider(x):
+        return {**planes(x), "scale": 1.02 * planes(x)["scale"]}
+
+    config = written(
+        tmp_path,
+        wider,
+        x,
+        {"family": "mixture:normal"},
+        divergences=("kl",),
+        draws_per_input=128,
+        verify=0,
+    )
+    other = scan(config)
+    widths = []
+    for old, words in ((seeds[0], "the same seed and draws"), (seeds[1], "other")):
+        found = compare(old, other, NAMES)
+        assert any(words in note for note in found.notes)
+        trace = next(c for c in found.changes if c.quantity == "trace")
+        widths.append(trace.high - trace.low)
+    assert 3 * widths[0] < widths[1]
 
 
 def test_a_scan_and_its_repetition_show_all_tildes(seeds):

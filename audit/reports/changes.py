@@ -1,0 +1,139 @@
+"""The change of one quantity over paired inputs, and how sure it is.
+
+The change is the mean of the differences, new minus old, over the inputs that both
+reports measured. Pairing takes the spread between inputs out of it. Up to 10,000 inputs
+its 95 % interval is a percentile bootstrap over inputs (999 resamples, fixed seed).
+
+Beyond, it is the normal one, d̄ ± 1.96 s/√n, which costs one pass over two columns and
+no weights in memory. By Edgeworth's expansion the skewness γ of the differences moves
+0.085 γ/√n of probability from one tail to the other, and the coverage of both together
+only by a multiple of 1/n: with γ = 6, a lognormal law's, tails of 2.0 and 3.0 % at
+10,000 inputs.
+
+Reference:
+    Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Hall, The Bootstrap and Edgeworth Expansion (1992), section 2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import float64
+from numpy.typing import NDArray
+
+Floats = NDArray[float64]
+Pair = tuple[str, str]
+RESAMPLES = 999
+MOST_RESAMPLED = 10_000
+MOVED = 10
+_SEED = 20_011
+_NORMAL = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one quantity changed."""
+
+    divergence: str
+    quantity: str
+    unit: str
+    n: int
+    """Inputs that both reports measured."""
+    old: float
+    new: float
+    """Means over those inputs."""
+    low: float
+    high: float
+    """95 % interval of `new - old`."""
+
+    @property
+    def difference(self) -> float:
+        """Return new minus old."""
+        return self.new - self.old
+
+    @property
+    def sign(self) -> str:
+        """Return "+" or "-" where the interval excludes zero, else "~"."""
+        if self.low > 0:
+            return "+"
+        return "-" if self.high < 0 else "~"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An input whose sensitivity changed a lot."""
+
+    index: int
+    old: float
+    new: float
+
+
+class Intervals:
+    """95 % intervals of mean differences over n paired inputs.
+
+    The same resamples serve every quantity, so that they are comparable. A quantity
+    that few of very many inputs have (a checked one) is resampled by itself.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.method = "bootstrap" if n <= MOST_RESAMPLED else "normal"
+        self._weights = resamples(n) if n <= MOST_RESAMPLED else None
+
+    def of(self, difference: Floats, both: NDArray[np.bool_]) -> tuple[float, float]:
+        """Return the interval of the mean of `difference` [n] over the rows `both`."""
+        kept = difference[both]
+        if len(kept) > MOST_RESAMPLED:
+            return normal_interval(kept)
+        if self._weights is None:
+            return bootstrap_interval(kept, resamples(len(kept)))
+        return bootstrap_interval(kept, self._weights[:, both])
+
+
+def bootstrap_interval(
+    values: Floats, weights: NDArray[np.uint16]
+) -> tuple[float, float]:
+    """Return percentiles of the resampled means, for weights [RESAMPLES, n]."""
+    drawn = weights.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        means = (drawn @ values) / drawn.sum(axis=1)
+    low, high = np.nanquantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def resamples(n: int) -> NDArray[np.uint16]:
+    """Return how often each input is drawn in each resample [RESAMPLES, n]."""
+    generator = np.random.default_rng(_SEED)
+    weights = np.empty((RESAMPLES, n), np.uint16)
+    for row in weights:
+        row[:] = np.bincount(generator.integers(0, n, n), minlength=n)
+    return weights
+
+
+def normal_interval(values: Floats) -> tuple[float, float]:
+    """Return mean ± 1.96 standard errors."""
+    mean = float(values.mean())
+    half = _NORMAL * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def change_of(
+    pair: Pair, unit: str, before: Floats, after: Floats, intervals: Intervals
+) -> Change | None:
+    """Return the change of one quantity, None where no input measured it twice."""
+    both = np.isfinite(before) & np.isfinite(after)
+    if not both.any():
+        return None
+    low, high = intervals.of(after - before, both)
+    means = float(before[both].mean()), float(after[both].mean())
+    return Change(*pair, unit, int(both.sum()), *means, low, high)
+
+
+def most_moved(index: NDArray[np.int64], before: Floats, after: Floats) -> list[Moved]:
+    """Return the inputs whose value changed by the largest factor."""
+    usable = np.flatnonzero((before > 0) & (after > 0) & (before != after))
+    size = np.abs(np.log(after[usable] / before[usable]))
+    order = usable[np.argsort(-size, kind="stable")][:MOVED]
+    return [Moved(int(index[k]), float(before[k]), float(after[k])) for k in order]

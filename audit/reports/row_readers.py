@@ -1,0 +1,132 @@
+"""Rows files read back, one scalar column at a time: npz, Parquet and CSV."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy import float64
+from numpy.typing import NDArray
+
+from audit.errors import ConfigError, InputError
+from audit.inputs.archive import look_at, member, members
+from audit.reports.columns import Column
+
+Floats = NDArray[float64]
+Read = Callable[[str], Floats]
+"""Column -> [N]; NaN where it was not measured."""
+ROWS_AT_ONCE = 4096
+
+
+def reader_of(path: str) -> Read:
+    """Return what reads the columns of a rows file.
+
+    Raises:
+        ConfigError: the extension is unknown, or needs a package that is missing.
+        InputError: the file cannot be read.
+    """
+    suffix = Path(path).suffix.lower()
+    readers = {".npz": _npz, ".parquet": _parquet, ".csv": _csv}
+    if suffix not in readers:
+        raise ConfigError(
+            f"'{path}' is no rows file",
+            "Expected a file that ends with .npz, .parquet or .csv",
+        )
+    if not Path(path).is_file():
+        raise InputError(f"There is no rows file '{path}'")
+    return readers[suffix](path)
+
+
+def _npz(path: str) -> Read:
+    look_at(path)
+
+    def read(name: str) -> Floats:
+        with zipfile.ZipFile(path) as archive:
+            inside = members(archive)
+            if name not in inside:
+                raise _missing(path, name)
+            return np.array(member(path, archive, inside[name], name), dtype=float64)
+
+    return read
+
+
+def _parquet(path: str) -> Read:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError(
+            "Parquet needs pyarrow, which is not installed",
+            next_step="pip install 'robaudit[parquet]', or write .npz",
+        ) from None
+    try:
+        file = parquet.ParquetFile(path)
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise _unreadable(path, error) from None
+
+    def read(name: str) -> Floats:
+        if name not in file.schema_arrow.names:
+            raise _missing(path, name)
+        column = file.read(columns=[name]).column(0)
+        return np.array(column.to_numpy(), dtype=float64)
+
+    return read
+
+
+def _csv(path: str) -> Read:
+    """Spill the columns to plain files in one pass: a text has no other order."""
+    folder = tempfile.TemporaryDirectory(prefix="robaudit-rows-")
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(Path(path).open(encoding="utf-8", newline=""))
+            columns = _spill(file, Path(folder.name), stack)
+    except (OSError, ValueError) as error:
+        folder.cleanup()
+        raise _unreadable(path, error) from None
+
+    def read(name: str) -> Floats:
+        if name not in columns or not folder.name:
+            raise _missing(path, name)
+        return columns[name].read(0, columns[name].n)
+
+    return read
+
+
+def _spill(file: IO[str], folder: Path, stack: ExitStack) -> dict[str, Column]:
+    """Write each column of a CSV to a file of its own; an empty cell is NaN.
+
+    Raises:
+        ValueError: a cell is no number, or a row has too few or too many.
+    """
+    lines = csv.reader(file)
+    header = next(lines, [])
+    columns = []
+    for place in range(len(header)):
+        target = folder / f"{place}.bin"
+        opened = stack.enter_context(target.open("wb"))
+        columns.append(Column(target, opened, np.dtype(float64), ()))
+    while rows := list(islice(lines, ROWS_AT_ONCE)):
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+            column.append(np.array([float(cell or "nan") for cell in cells]))
+    return dict(zip(header, columns, strict=True))
+
+
+def _missing(path: str, name: str) -> InputError:
+    return InputError(
+        f"The rows file '{path}' has no column '{name}'",
+        next_step="Scan again with -o rows.npz",
+    )
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    return InputError(
+        f"The rows file '{path}' cannot be read: {error}",
+        next_step="Scan again with -o rows.npz",
+    )

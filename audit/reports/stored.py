@@ -1,0 +1,112 @@
+"""The numbers of every input of a saved report: listed in it, or in its rows file.
+
+A report of more than 10,000 inputs lists none; they are in the rows file of the same
+scan (`-o rows.npz`), which is read one column at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy import float64, int64
+from numpy.typing import NDArray
+
+from audit.errors import ConfigError
+from audit.reports import ROWS
+from audit.reports.report import Report
+from audit.reports.row_readers import reader_of
+
+Floats = NDArray[float64]
+_CLOSE = 1e-6
+"""Relative difference of a mean that rounding can make."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A report and a way to the numbers of its inputs."""
+
+    name: str
+    """What to call it: its path."""
+    report: Report
+    index: NDArray[int64]
+    """[N] input indices."""
+    column: Callable[[str, str], Floats]
+    """(divergence, quantity) -> [N], NaN where it was not measured."""
+
+
+def split_rows(text: str) -> tuple[str, str | None]:
+    """Split "report.json::rows.npz" into the report and the rows file, if given."""
+    path, colons, rows = text.rpartition("::")
+    return (path, rows) if colons and path and rows else (text, None)
+
+
+def stored(name: str, report: Report, rows: str | None = None) -> Stored:
+    """Find the numbers of a report's inputs.
+
+    Args:
+        name: the report's path.
+        report: what it holds.
+        rows: the rows file; None to take the numbers in the report, else the file
+            that its `run` names, or one with the report's own name beside it.
+
+    Raises:
+        ConfigError: there are none, or the rows are those of another scan.
+        InputError: the rows file cannot be read.
+    """
+    if report.inputs is not None and rows is None:
+        return Stored(name, report, np.array(report.inputs.index, int64), _of(report))
+    path = rows or _beside(name, report)
+    read = reader_of(path)
+    index = read("index").astype(int64)
+    if len(index) != report.data.n_audited:
+        why = f"it has {len(index)} rows, the report {report.data.n_audited} inputs"
+        raise _of_another_scan(path, name, why)
+
+    def column(divergence: str, quantity: str) -> Floats:
+        values = read(f"{divergence}.{quantity}")
+        said = report.divergences[divergence].summary[quantity].mean
+        found = float(np.nanmean(values)) if np.isfinite(values).any() else None
+        if (said is None) != (found is None) or not _close(said, found):
+            why = f"its mean {divergence}.{quantity} is {found}, the report's {said}"
+            raise _of_another_scan(path, name, why)
+        return values
+
+    return Stored(name, report, index, column)
+
+
+def _of(report: Report) -> Callable[[str, str], Floats]:
+    columns = report.inputs.columns if report.inputs else {}
+    return lambda divergence, quantity: np.array(columns[divergence][quantity], float64)
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return True
+    return bool(np.isclose(one, other, rtol=_CLOSE, atol=0.0))
+
+
+def _beside(name: str, report: Report) -> str:
+    """Return the rows file of a report, which is where the scan or the user left it."""
+    said = [str(path) for path in report.run.get("rows") or ()]
+    folder, stem = Path(name).parent, Path(name).with_suffix("")
+    tried = [str(folder / Path(path).name) for path in said] + said
+    tried += [f"{stem}{suffix}" for suffix in ROWS]
+    for path in tried:
+        if Path(path).is_file():
+            return path
+    raise ConfigError(
+        f"'{name}' lists none of its {report.data.n_audited} inputs (more than 10,000 "
+        "audited), and there is no rows file beside it",
+        f"Expected one of {', '.join(tried)}",
+        f"Name it as '{name}::ROWS', or scan again with -o rows.npz",
+    )
+
+
+def _of_another_scan(path: str, name: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"The rows file '{path}' is not of the scan of '{name}': {why}",
+        next_step=f"Name the one written with it, '{name}::ROWS'",
+    )
