@@ -2,12 +2,8 @@
 
 log q(θ; φ) has no sampler, so each input gets its own nodes θ_k and weights w_k with
 Σ_k w_k g(θ_k) ≈ E_q[g] for any g that is as smooth as q. The density need not be
-normalised: Z = ∫ q is measured, and so is its error. `zoom` finds where each density
-lives, `cells` cuts that box until the integral stands. Discrete coordinates are
-enumerated: every combination of them is a law of its own.
-
-Values of log q that are NaN or infinite count as no density: they come from outside a
-support, or from a θ that doubles cannot hold.
+normalised: Z = ∫ q is measured, and so is its error. `sights` finds where each density
+lives, `halving` cuts that box until the integral stands.
 
 Shapes: N inputs, D combinations of discrete values, M = N D laws, Q nodes, n columns
 of θ of which c are continuous.
@@ -15,22 +11,20 @@ of θ of which c are continuous.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from audit.errors import ConfigError
-from audit.families.cells import Cells, first_cells, log_sum, refine
+from audit.families.cells import Cells, log_sum
+from audit.families.charts import Chart
+from audit.families.halving import refine
+from audit.families.sights import Laws, LogDensity, Sight, look
 from audit.families.space import TargetSpace
-from audit.families.zoom import Chart, find_box, find_noise, locate
 
-LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p] -> log q [R]
+__all__ = ["LogDensity", "Nodes", "grid_nodes"]
 
-CHUNK = 8192  # rows that log q sees at once
-PIECES = {1: 16, 2: 6}  # of the first box, on each axis
 ROUNDS = {1: 72, 2: 64}
 TOLERANCE = {1: 1e-10, 2: 1e-7}
 LEFT_OUT = {1: 1e-12, 2: 1e-9}  # the mass of nodes that are not worth a score
@@ -82,11 +76,11 @@ def grid_nodes(
             "Give a sampler with --sampler, draws with --draws, or install the "
             "Markov chains: pip install 'robaudit[mcmc]'",
         )
-    laws = _Laws(log_density, phi, space)
+    laws = Laws(log_density, phi, space)
     if axes == 0:
         return _enumerate(laws)
     with torch.no_grad():
-        sight = _look(laws)
+        sight = look(laws)
         cells = refine(
             sight.density,
             sight.cells,
@@ -97,99 +91,7 @@ def grid_nodes(
         return _collect(laws, sight, cells)
 
 
-@dataclass(frozen=True)
-class _Sight:
-    """Where the laws live: charts, first cells, their noise, and what is outside."""
-
-    laws: _Laws
-    chart: Chart
-    cells: Cells
-    noise: Tensor  # [M]
-    outside: Tensor  # [M, 2 c]
-
-    def density(self, t: Tensor) -> Tensor:
-        """Return the log density [M, K] of points t [M, K, c] of the chart."""
-        return _charted(self.laws, self.chart, t)
-
-
-def _charted(laws: _Laws, chart: Chart, t: Tensor) -> Tensor:
-    u, slope = chart.place(t)
-    return laws.field(u) + slope
-
-
-def _look(laws: _Laws) -> _Sight:
-    """Return the sight of each law with the smaller error at first."""
-    limits = laws.space.limits()
-    sights = []
-    for chart in locate(laws.field, limits, laws.count):
-        density = partial(_charted, laws, chart)
-        low, high = find_box(laws.field, chart, limits)
-        cells = first_cells(density, low, high, PIECES[limits.shape[1]])
-        noise, outside = find_noise(density, low), _outside(density, low, high)
-        sights.append(_Sight(laws, chart, cells, noise, outside))
-    if len(sights) == 1:
-        return sights[0]
-    one, two = sights
-    fault = [log_sum(s.cells.log_error) for s in sights]
-    return _mix(fault[1] < fault[0], two, one)
-
-
-def _mix(first: Tensor, one: _Sight, two: _Sight) -> _Sight:
-    """Return the sights of one where `first` [M], of the other elsewhere."""
-
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(first.reshape(-1, *[1] * (a.dim() - 1)), a, b)
-
-    pairs = zip(one.cells.parts(), two.cells.parts(), strict=True)
-    return _Sight(
-        one.laws,
-        Chart(one.chart.center, pick(one.chart.root, two.chart.root)),
-        Cells(*(pick(a, b) for a, b in pairs)),
-        pick(one.noise, two.noise),
-        pick(one.outside, two.outside),
-    )
-
-
-@dataclass(frozen=True)
-class _Laws:
-    """The densities of the continuous coordinates, one for each input and choice."""
-
-    log_density: LogDensity
-    phi: Tensor
-    space: TargetSpace
-
-    @property
-    def count(self) -> int:
-        return len(self.phi) * len(self.space.choices())
-
-    def targets(self, continuous: Tensor) -> Tensor:
-        """Return θ [M, K, n] of continuous coordinates [M, K, c]."""
-        choices = self.space.choices().repeat(len(self.phi), 1).unsqueeze(1)
-        many = choices.expand(-1, continuous.shape[1], -1)
-        return self.space.assemble(continuous, many)
-
-    def log_q(self, targets: Tensor) -> Tensor:
-        """Return log q [M, K] at θ [M, K, n], -inf where it is not finite."""
-        laws, count, _ = targets.shape
-        repeats = count * (laws // max(1, len(self.phi)))
-        flat = targets.flatten(0, 1)
-        parts = []
-        for start in range(0, len(flat), CHUNK):
-            rows = torch.arange(start, min(start + CHUNK, len(flat))) // repeats
-            theta = flat[start : start + CHUNK]
-            parts.append(self.log_density(theta, self.phi[rows]).detach().double())
-        values = torch.cat(parts).reshape(laws, count)
-        usable = values.isfinite() & targets.isfinite().all(-1)
-        return values.masked_fill(~usable, -torch.inf)
-
-    def field(self, u: Tensor) -> Tensor:
-        """Return the log density [M, K] of unconstrained u [M, K, c]."""
-        continuous, slope = self.space.to_target(u)
-        values = self.log_q(self.targets(continuous)) + slope
-        return values.masked_fill(~values.isfinite(), -torch.inf)
-
-
-def _enumerate(laws: _Laws) -> Nodes:
+def _enumerate(laws: Laws) -> Nodes:
     """Return the sum over all combinations of discrete values."""
     inputs, combinations = len(laws.phi), len(laws.space.choices())
     with torch.no_grad():
@@ -205,7 +107,7 @@ def _enumerate(laws: _Laws) -> Nodes:
     )
 
 
-def _collect(laws: _Laws, sight: _Sight, cells: Cells) -> Nodes:
+def _collect(laws: Laws, sight: Sight, cells: Cells) -> Nodes:
     """Gather the nodes of all of an input's laws, the heaviest first."""
     inputs, axes = len(laws.phi), len(laws.space.continuous)
     masses = cells.log_masses.reshape(inputs, -1)
@@ -228,7 +130,7 @@ def _collect(laws: _Laws, sight: _Sight, cells: Cells) -> Nodes:
     )
 
 
-def _unfold(laws: _Laws, chart: Chart, cells: Cells) -> tuple[Tensor, Tensor]:
+def _unfold(laws: Laws, chart: Chart, cells: Cells) -> tuple[Tensor, Tensor]:
     """Return θ [N, D P k, n] and log q(θ) there."""
     inputs = len(laws.phi)
     u, slope = chart.place(cells.points)
@@ -242,19 +144,3 @@ def _shares(log_masses: Tensor, total: Tensor) -> Tensor:
     """Return masses over their total [N, Q], zero where there is none."""
     safe = torch.where(total.isfinite(), total, 0.0)
     return (log_masses - safe.unsqueeze(-1)).exp()
-
-
-def _outside(density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Return the log of what may lie beyond each face of the box [M, 2 c].
-
-    Tails fall by a factor e or more in a unit of t where the integral exists at all,
-    so the highest density on the face stands for what is behind it.
-    """
-    unit = torch.linspace(0, 1, 65, dtype=torch.float64)[:, None]
-    found = []
-    for axis in range(low.shape[-1]):
-        for end in (low, high):
-            face = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit
-            face[..., axis] = end[:, axis, None]
-            found.append(density(face).amax(-1))
-    return torch.stack(found, dim=-1)

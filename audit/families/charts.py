@@ -1,0 +1,94 @@
+"""Charts of a plane or a line, lattices in them, and what hides between the points.
+
+A chart u = center + root sinh(t) is linear over its scale and geometric beyond it. The
+root is triangular: on a plane it undoes a correlation.
+
+A law may hide between the points of a lattice, beside a point that is higher than its
+neighbours. For a concave log q the chords tell how much higher (`hidden`); for others
+that is a guess, and it is doubled.
+
+Shapes: M laws, K points, c ∈ {1, 2} coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Field = Callable[[Tensor], Tensor]  # u [M, K, c] -> its log density [M, K]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """u = center + root sinh(t), with centers [M, c] and triangular roots [M, c, c]."""
+
+    center: Tensor
+    root: Tensor
+
+    @property
+    def scale(self) -> Tensor:
+        """The diagonal of the root [M, c]."""
+        return self.root.diagonal(dim1=-2, dim2=-1)
+
+    def place(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u [M, K, c] and log |du/dt| [M, K] of t [M, K, c]."""
+        sinh, size = t.sinh(), t.abs()
+        cosh = size + torch.log1p((-2 * size).exp()) - math.log(2)
+        columns = [
+            sinh[..., i, None] * self.root[:, None, :, i] for i in range(t.shape[-1])
+        ]
+        u = self.center.unsqueeze(1) + torch.stack(columns).sum(0)
+        return u, (self.scale.log().unsqueeze(1) + cosh).sum(-1)
+
+
+def lattice(axes: Tensor) -> Tensor:
+    """Return all combinations [M, L^c, c] of the axes' points [M, L, c]."""
+    if axes.shape[-1] == 1:
+        return axes
+    laws, points, _ = axes.shape
+    rows = axes[:, :, None, 0].expand(laws, points, points)
+    columns = axes[:, None, :, 1].expand(laws, points, points)
+    return torch.stack([rows, columns], dim=-1).flatten(1, 2)
+
+
+def hidden(values: Tensor, nodes: Tensor) -> Tensor:
+    """Return how much higher than each point a peak beside it may be, 0 if it is none.
+
+    Args:
+        values: log density on a lattice [M, k] or [M, k, k]; may be -inf.
+        nodes: where the points are, ascending [k], the same on both axes.
+    """
+    total, peak = torch.zeros_like(values), torch.ones_like(values, dtype=torch.bool)
+    for axis in range(1, values.dim()):
+        along = values.movedim(axis, -1)
+        hull = _hull(along, nodes.diff())
+        beside = torch.maximum(_pad(hull, (1, 0)), _pad(hull, (0, 1)))
+        rise = along.diff(dim=-1).nan_to_num(0.0, 0.0, 0.0)
+        top = (_pad(rise, (1, 0), 0.0) >= 0) & (_pad(rise, (0, 1), 0.0) <= 0)
+        peak = peak & top.movedim(-1, axis)
+        total = total + (beside - along).nan_to_num(0.0, 0.0, 0.0).movedim(-1, axis)
+    if values.dim() == 3:  # on a ridge that runs aslant a neighbour is higher
+        around = torch.nn.functional.max_pool2d(values, 3, stride=1, padding=1)
+        peak = peak & (values >= around)
+    return torch.where(peak, 2 * total.clamp_min(0), 0.0)
+
+
+def _hull(values: Tensor, gaps: Tensor) -> Tensor:
+    """Return the height [..., k - 1] under which a concave curve stays in each gap.
+
+    The chords on both sides of a gap, drawn on into it, lie above the curve (Gilks and
+    Wild, Adaptive rejection sampling, 1992); at the ends there is one.
+    """
+    slopes = (values.diff(dim=-1) / gaps).nan_to_num(0.0, 0.0, 0.0)
+    up, down = slopes.clamp_min(0), (-slopes).clamp_min(0)
+    left = values[..., 1:-1] + up[..., :-1] * gaps[1:]
+    right = values[..., 1:-1] + down[..., 1:] * gaps[:-1]
+    return torch.minimum(_pad(left, (1, 0), torch.inf), _pad(right, (0, 1), torch.inf))
+
+
+def _pad(values: Tensor, sides: tuple[int, int], filler: float = -torch.inf) -> Tensor:
+    return torch.nn.functional.pad(values, sides, value=filler)
