@@ -1,0 +1,106 @@
+"""Write a module by the first exporter whose file passes every check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from audit.errors import AuditError, ConfigError, ModelError
+from audit.export.checking import open_file, require_equal, require_slopes
+from audit.export.splines import branch_free
+from audit.export.writing import WRITERS, Writer, quietly
+
+TOLERANCE = 1e-4
+ROWS = 32  # at which a file is compared
+EXAMPLE = 3  # rows an exporter sees; the file is compared at others too
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to write where, and what it must say.
+
+    Args:
+        module: inputs by name -> outputs by name.
+        path: the file.
+        inputs: rows to compare at.
+        expected: the estimator's own values there.
+        document: the contract.
+    """
+
+    module: nn.Module
+    path: Path
+    inputs: Mapping[str, Tensor]
+    expected: Mapping[str, Tensor]
+    document: Mapping[str, object]
+
+
+def known_format(path: str | Path) -> Path:
+    """Return the path if its suffix names a format.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    path = Path(path)
+    if path.suffix in WRITERS:
+        return path
+    raise ConfigError(
+        f"The file '{path.name}' has the suffix '{path.suffix}'",
+        f"Expected one of {', '.join(WRITERS)}",
+        "Name it for example posterior.onnx",
+    )
+
+
+def write(task: Task) -> Path:
+    """Write the file and return its path.
+
+    Raises:
+        ModelError: no exporter can, or none of the files says what it must.
+    """
+    failures = []
+    for writer in WRITERS[task.path.suffix]:
+        partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
+        try:
+            _attempt(task, writer, partial)
+            os.replace(partial, task.path)
+        except Exception as error:  # exporters raise whatever their parts raise
+            failures.append(_reason(error))
+        else:
+            return task.path
+        finally:
+            partial.unlink(missing_ok=True)
+    raise ModelError(
+        f"No exporter wrote {' and '.join(task.expected)} to '{task.path.name}' "
+        f"({'; '.join(dict.fromkeys(failures))})",
+        "Expected a network that torch.export or a trace can follow, with derivatives",
+        "Try the suffix .pt2 or .onnx, or another kind of flow (MAF, NSF)",
+    )
+
+
+def _attempt(task: Task, writer: Writer, partial: Path) -> None:
+    text = yaml.safe_dump(dict(task.document), sort_keys=False)
+    with quietly(), branch_free():
+        writer(task.module, partial, _first(task.inputs, EXAMPLE), text)
+    with quietly():
+        run, slope = open_file(partial, list(task.expected))
+        with torch.no_grad():
+            for rows in (1, 7, len(task.inputs["x"])):
+                found = run(_first(task.inputs, rows))
+                require_equal(found, _first(task.expected, rows), TOLERANCE)
+        require_slopes(run, slope, dict(task.inputs), list(task.expected))
+
+
+def _first(values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+    return {name: value[:rows].clone() for name, value in values.items()}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, AuditError):
+        return error.given
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:160]}"

@@ -1,0 +1,127 @@
+"""A written file read back: does it say what the estimator says, slopes included?
+
+The file is run by onnxruntime or by torch.export.load, and differentiated the way a
+scan does it. A bisection is exported as comparisons, whose derivative is zero or
+missing while the values are right: only differences of the values tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audit.errors import ModelError
+
+STEP = 1e-2  # of a condition's own size
+SLOPE_LIMIT = 5e-2
+Values = dict[str, Tensor]
+Run = Callable[[Mapping[str, Tensor]], Values]
+
+
+def open_file(path: Path, outputs: list[str]) -> tuple[Run, Run]:
+    """Return the file as it is run, and as it is differentiated."""
+    if path.suffix == ".onnx":
+        return _onnxruntime(path, outputs), _importer(path)
+    if path.suffix == ".pt2":
+        module = torch.export.load(path).module()
+    else:
+        module = torch.jit.load(path)  # type: ignore[no-untyped-call]
+
+    def run(inputs: Mapping[str, Tensor]) -> Values:
+        return dict(module(*inputs.values()))
+
+    return run, run
+
+
+def _onnxruntime(path: Path, outputs: list[str]) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Mapping[str, Tensor]) -> Values:
+        feeds = {name: value.numpy() for name, value in inputs.items()}
+        found = session.run(outputs, feeds)
+        return {n: torch.as_tensor(v) for n, v in zip(outputs, found, strict=True)}
+
+    return run
+
+
+def _importer(path: Path) -> Run:
+    from audit.models.onnx import load_graph
+
+    graph = load_graph(path)
+
+    def run(inputs: Mapping[str, Tensor]) -> Values:
+        values = graph(*(inputs[name] for name in graph.input_names))
+        named = zip(graph.output_names, values, strict=True)
+        return {name: value for name, value in named if isinstance(value, Tensor)}
+
+    return run
+
+
+def require_equal(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float
+) -> None:
+    """Raise unless every expected output was found, within a relative tolerance.
+
+    Raises:
+        ModelError: one is not there, not finite or not equal.
+    """
+    for name, value in expected.items():
+        other = found[name].reshape(value.shape).to(value)
+        gap = float(((other - value).abs() / (1 + value.abs())).max())
+        if not gap <= tolerance:
+            raise ModelError(
+                f"The file's {name} differs from the estimator's by {gap:.1e}",
+                f"They should agree within {tolerance:.0e} on {len(value)} rows",
+                "Pass typical conditions as x=, or export in another format",
+            )
+
+
+def require_slopes(run: Run, slope: Run, inputs: Values, names: list[str]) -> None:
+    """Raise unless derivatives in x are those that differences of the values show.
+
+    Raises:
+        ModelError: one is missing or wrong.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = inputs["x"]
+    step = _steps(x, generator)
+    with torch.no_grad():
+        ahead, behind = run(inputs | {"x": x + step}), run(inputs | {"x": x - step})
+    for name in names:
+        weight = torch.randn(ahead[name].shape, generator=generator).to(x)
+        moving = x.clone().requires_grad_()
+        value = slope(inputs | {"x": moving})[name].reshape(weight.shape)
+        seen = _per_row((ahead[name] - behind[name]) * weight / 2)
+        told = _per_row(_gradient((value * weight).sum(), moving) * step)
+        gap = float(((told - seen).abs() / (seen.abs() + 1e-6)).median())
+        if not gap <= SLOPE_LIMIT:
+            raise ModelError(
+                f"In the file the derivative of {name} in x is off by {gap:.0%}",
+                "Finite differences of its own values show it: a root found by "
+                "bisection, or rounding, loses its derivative",
+                "Choose a flow whose inverse is in closed form (MAF, NSF)",
+            )
+
+
+def _gradient(total: Tensor, x: Tensor) -> Tensor:
+    """Return d total / d x, zero where nothing connects them."""
+    if not total.requires_grad:
+        return torch.zeros_like(x)
+    (found,) = torch.autograd.grad(total, x, allow_unused=True)
+    return found if isinstance(found, Tensor) else torch.zeros_like(x)
+
+
+def _steps(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a random direction for each row, STEP times the row's own size long."""
+    v = torch.randn(x.shape, generator=generator).to(x).flatten(1)
+    size = x.flatten(1).square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
+    return (STEP * size * v / v.norm(dim=1, keepdim=True)).reshape(x.shape)
+
+
+def _per_row(values: Tensor) -> Tensor:
+    return values.reshape(len(values), -1).sum(1)

@@ -1,0 +1,143 @@
+"""`export_posterior`: a density, its sampler if it can be had, or a mixture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audit.errors import ConfigError, ModelError
+from audit.export.attempts import ROWS, Task, known_format, write
+from audit.export.densities import Density, Foreign, base_noise
+from audit.export.estimators import LogProb, take_apart, unwrap
+from audit.export.mixtures import Components
+
+
+def export_posterior(
+    estimator: Foreign,
+    path: str | Path,
+    *,
+    condition_shape: Sequence[int] | None = None,
+    x: Tensor | None = None,
+    target_space: str | None = None,
+    seed: int = 0,
+) -> Path:
+    """Save log q(θ|x), and θ = T(x, z) where it can be, with the contract inside.
+
+    `robaudit scan FILE DATA` then needs no flags. Mixtures are written as the
+    parameters of their components. The file is read back and compared with the
+    estimator before it takes its name. sbi's standardising steps and embedding nets
+    are part of the file; its correction for mass outside a bounded prior (leakage) is
+    not: the file holds the density that was trained.
+
+    Args:
+        estimator: a zuko flow or GMM, an nflows Flow, what sbi's NPE train() returns
+            or its DirectPosterior, or a module whose forward(x) returns a distribution.
+        path: the file; `.onnx`, `.pt2` or `.pt` says which format.
+        condition_shape: the shape of one condition; sbi's estimators know theirs.
+        x: typical conditions [N, ...] to compare at; by default standard normal ones.
+        target_space: for example "rt:positive,choice:{-1,1}".
+        seed: of the rows that are compared.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: the suffix or the shape of a condition is not known.
+        ModelError: the estimator is of no known kind, no exporter can write it, or the
+            file differs from it.
+    """
+    path = known_format(path)
+    rows = _conditions(estimator, condition_shape, x, seed)
+    with torch.no_grad():
+        inside, own = take_apart(estimator, rows)
+    inside.eval().requires_grad_(False)
+    if isinstance(inside, Density):
+        generator = torch.Generator().manual_seed(seed)
+        extra = {"target_space": target_space} if target_space else {}
+        return _density(inside, own, path, rows, extra, generator)
+    return _mixture(inside, own, path, rows)
+
+
+def _conditions(
+    estimator: Foreign, shape: Sequence[int] | None, x: Tensor | None, seed: int
+) -> Tensor:
+    """Return a few conditions to compare at."""
+    if x is not None:
+        return x[:ROWS].detach().clone().to(torch.get_default_dtype())
+    known = shape or getattr(unwrap(estimator), "condition_shape", None)
+    if known is None:
+        raise ConfigError(
+            f"A {type(estimator).__name__} does not say what its conditions look like",
+            "Expected condition_shape=(d,), the shape of one condition",
+            "Pass it, or better x=, a tensor of typical conditions [N, ...]",
+        )
+    return torch.randn(ROWS, *known, generator=torch.Generator().manual_seed(seed))
+
+
+def _density(
+    module: Density,
+    own: LogProb,
+    path: Path,
+    x: Tensor,
+    extra: Mapping[str, str],
+    generator: torch.Generator,
+) -> Path:
+    """Write both outputs, else log_prob alone and say what follows."""
+    document: dict[str, object] = {
+        "contract": "density",
+        "condition": "x",
+        "target": "theta",
+        **extra,
+    }
+    z = base_noise(module.law, len(x), module.size, generator)
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        torch.manual_seed(generator.initial_seed())
+        theta = module.sample(x, z) if module.law else module.draw(x)
+        inputs, expected = {"x": x, "theta": theta}, {"log_prob": own(x, theta)}
+    reason = module.obstacle
+    if module.law:
+        both = {
+            "noise": {"z": module.law},
+            "outputs": {"log_prob": "log_prob", "sample": "sample"},
+            "transport": module.title,
+        }
+        values = expected | {"sample": theta}
+        task = Task(module, path, inputs | {"z": z}, values, document | both)
+        try:
+            return write(task)
+        except ModelError as error:
+            reason = error.given
+    document |= {"outputs": {"log_prob": "log_prob"}}
+    written = write(Task(module, path, inputs, expected, document))
+    warnings.warn(
+        f"'{path.name}' holds log_prob and no sampler: {reason}. A scan integrates "
+        "over a grid where there are one or two parameters; for more it needs draws of "
+        "the model in the data (--draws KEY) or takes them by NUTS",
+        stacklevel=3,
+    )
+    return written
+
+
+def _mixture(module: Components, own: LogProb, path: Path, x: Tensor) -> Path:
+    """Write the components' parameters, whose density must be the estimator's own."""
+    with torch.no_grad():
+        expected = module(x)
+        law = module.law_of(expected)
+        theta = law.sample()
+        gap = float((law.log_prob(theta) - own(x, theta)).abs().max())
+    if not gap <= module.tolerance:
+        raise ModelError(
+            f"The mixture's log_prob differs from the estimator's by {gap:.1e}",
+            f"They should agree within {module.tolerance:.0e} on {len(x)} rows",
+            "Pass typical conditions as x=",
+        )
+    document = {
+        "family": module.family,
+        "parameters": {name: name for name in expected},
+        "condition": "x",
+    }
+    return write(Task(module, path, {"x": x}, expected, document))
