@@ -1,6 +1,7 @@
 """What CI servers read: JUnit for the test view, SARIF for the code view."""
 
 import json
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -12,6 +13,8 @@ from audit.reports import junit, sarif
 from reports.published import SARIF, junit_errors
 from reports.synthetic import EIGENVALUES, LIMITS, limit, report_of
 
+URI = r"""[^\s\\\[\]<>"{}|^`]+"""
+"""Characters of a URI reference; the schema's `format` is not checked without help."""
 IN_FILE = replace(LIMITS[0], source="ci/my robaudit.yaml:12")
 
 
@@ -121,14 +124,19 @@ REPORTS = {
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_sarif_keeps_the_published_schema(name):
-    checker = jsonschema.Draft202012Validator(SARIF)
     found = json.loads(sarif.render(REPORTS[name]()))
+    assert found["$schema"] == SARIF["id"]
+    checker = jsonschema.validators.validator_for(SARIF)(SARIF)
     assert [error.message for error in checker.iter_errors(found)] == []
-    ids = [rule["id"] for rule in found["runs"][0]["tool"]["driver"]["rules"]]
-    assert {result["ruleId"] for result in found["runs"][0]["results"]} <= set(ids)
+    (run,) = found["runs"]
+    ids = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert {result["ruleId"] for result in run["results"]} <= set(ids)
     assert len(ids) == len(set(ids))
-    found["runs"][0]["results"].append({"level": "bad"})
-    assert len(list(checker.iter_errors(found))) == 2
+    for result in run["results"]:
+        place = result["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert re.fullmatch(URI, place["uri"])
+    run["results"].append({"level": "bad", "novelty": 1})
+    assert len(list(checker.iter_errors(found))) == 3
 
 
 @pytest.mark.parametrize("name", REPORTS)
