@@ -118,6 +118,8 @@ class _Opened:
     total: int
     sampling: str
     started: float
+    names: list[str] | None
+    """Of the features, if the data name them."""
 
 
 def _open(config: ScanConfig) -> _Opened:
@@ -125,8 +127,9 @@ def _open(config: ScanConfig) -> _Opened:
     check_config(config)
     check_options(config)
     prepared = prepare(config, True)
+    names = _feature_names(prepared)
     index, sampling = select_rows(config, prepared.model.inputs.n)
-    return _Opened(config, prepared, len(index), sampling, started)
+    return _Opened(config, prepared, len(index), sampling, started, names)
 
 
 def _join_run(
@@ -173,13 +176,14 @@ def _report(
         found.columns,
         divergence_infos(prepared),
         model_record(prepared.model),
-        replace(data, feature_names=_feature_names(prepared)),
+        replace(data, feature_names=opened.names),
         found.reasons,
         found.worst(prepared),
         verified.summary(),
         found.skipped,
         [*found.warnings(prepared, verified), *_lacking(missing, opened.total)],
-        run_record(config, prepared, opened.started),
+        run_record(config, prepared, opened.started)
+        | ({"rows": rows.paths} if rows else {}),
         found.tally.features([one.name for one in prepared.questions.divergences]),
         found.tally.spectra(),
     )

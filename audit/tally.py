@@ -52,8 +52,9 @@ class Tally:
                 continue
             size = np.abs(directions[:, 0])
             moved = size.sum(axis=1) > 0  # false for NaN and for no direction at all
-            steps = np.rint(size[moved] * STEPS).astype(np.int64).sum(axis=0)
-            self._sums[name] = self._sums.get(name, 0) + steps
+            steps = size * STEPS if moved.all() else size[moved] * STEPS
+            sums = np.rint(steps, out=steps).sum(axis=0)  # exact below 2¹⁷ rows
+            self._sums[name] = self._sums.get(name, 0) + sums.astype(np.int64)
             self._counts[name] = self._counts.get(name, 0) + int(moved.sum())
 
     def features(self, names: list[str]) -> dict[str, FeatureMeans]:
