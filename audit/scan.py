@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from audit.collection import Collection
 from audit.config import ScanConfig
+from audit.errors import ConfigError
 from audit.inputs.names import read_feature_names
 from audit.jobs import filled, job_rows, kept, measured
 from audit.keeping import Asked, begin, check_run, identity_of, in_blocks_of
@@ -56,6 +57,12 @@ def scan(
     Raises:
         AuditError: one of its kinds.
     """
+    if config.shard is not None:
+        raise ConfigError(
+            f"A report was asked for with --shard {config.shard}",
+            "A shard measures its share; the report is of all of them",
+            "Use scan_shard, and merge when all are done",
+        )
     opened = _open(config)
     if config.run_dir is None:
         whole = rows is not None
@@ -99,6 +106,7 @@ def merge(
         Incomplete: parts are missing.
         ConfigError: the model, the data or the tool changed since the run.
     """
+    config = replace(config, resume=True, shard=None)
     run = open_folder(str(config.run_dir))
     missing = run.missing()
     refuse_missing(run, missing, partial)
@@ -144,9 +152,8 @@ def _join_run(
 def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> list[Job]:
     """Measure those of some jobs that are not done, and return them."""
     missing = run.missing(jobs)
-    total = sum(job.rows for job in jobs)
-    done = total - sum(job.rows for job in missing)
-    progress(0, total)
+    done, total = 0, sum(job.rows for job in missing)
+    progress(done, total)
     for rows in filled(opened.config, opened.prepared, missing, run):
         done += rows
         progress(done, total)

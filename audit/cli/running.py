@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from audit.cli.interrupts import resumable
@@ -51,8 +52,8 @@ def plan(
         raise ConfigError(
             f"An output was asked for with --shard {settings.shard}",
             "A shard measures its share; the report is of all of them",
-            f"Leave out -o and -f here and pass them to robaudit merge "
-            f"{settings.run_dir}",
+            "Leave out -o and -f here and pass them to robaudit merge "
+            f"{quote(str(settings.run_dir))}",
         )
     return Plan(asked, settings, in_turn(destinations, name, scans), command)
 
@@ -127,7 +128,7 @@ def _run_shard(plan: Plan, show: bool) -> None:
         f"Shard {plan.settings.shard}: {len(done)} parts measured; "
         f"'{found.folder}' holds {parts - missing} of {parts}."
     )
-    rest = "" if missing else f" All are there: robaudit merge {found.folder}"
+    rest = "" if missing else f" All are there: robaudit merge {quote(found.folder)}"
     if not plan.destinations.quiet:
         emit(said + rest)
 

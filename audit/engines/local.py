@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -38,7 +40,9 @@ def run(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (make,))
     try:
-        yield from pool.map(_do, jobs)
+        results = deque(pool.submit(_do, job) for job in jobs)
+        while results:
+            yield results.popleft().result()
         pool.shutdown()
     except BrokenProcessPool:
         raise AuditError(
@@ -51,11 +55,16 @@ def run(
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
-    """End the workers now: a job nobody waits for is not finished."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
+    """End the workers now: a job nobody waits for is not finished.
+
+    A worker may leave half a result in the pipe. Its reader sees the end of it when
+    nobody can write any more, we ourselves included.
+    """
+    for process in list((pool._processes or {}).values()):
         process.terminate()
+    with contextlib.suppress(AttributeError, OSError):
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
+    pool.shutdown()
 
 
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:

@@ -6,9 +6,9 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from audit.config import ScanConfig
 from audit.errors import ConfigError
@@ -18,7 +18,6 @@ from audit.runs.plan import Job, cut
 from audit.runs.stored import stored_config
 
 NAME = "manifest.json"
-FORMAT = 1
 
 
 class Manifest(BaseModel):
@@ -26,16 +25,16 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: int = FORMAT
+    format: Literal[1] = 1
     identity: Identity
-    total: int
+    total: PositiveInt
     """Rows of the selection."""
-    job_rows: int
-    block: int
+    job_rows: PositiveInt
+    block: PositiveInt
     """Rows that are computed together: numbers depend on it by rounding."""
     directions: bool
     """Whether parts hold every input's directions, for a rows file."""
-    shards: int | None = None
+    shards: PositiveInt | None = None
     config: dict[str, Any]
     """Every setting as it was asked for, before limits are worked out."""
     command: list[str] = []
@@ -89,7 +88,7 @@ def read_manifest(folder: str) -> Manifest:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise ConfigError(
             f"'{path}' is no manifest of this robaudit: {said}",
-            f"Expected format {FORMAT}",
+            "Expected the one that a scan with --run-dir wrote",
             "Start the run again in another folder",
         ) from None
     return manifest
