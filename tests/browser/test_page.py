@@ -4,6 +4,8 @@ Nothing here looks at a picture; it measures what the browser has laid out. Pict
 the PDF go to pytest's temporary folder, for eyes.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
@@ -68,6 +70,14 @@ def browser(tmp_path_factory):
         yield found
 
 
+def named():
+    """A scan whose features have names, wide ones and one that wants to be a script."""
+    measured = measured_of(EIGENVALUES)
+    names = ["WIDE_CAPITALS_" * 5, "<script>document.title='hit'</script>", "é", "m²"]
+    measured.data = replace(measured.data, feature_names=names)
+    return measured
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The pages of scans of a vector, a picture and a series, and of planted ones."""
@@ -78,6 +88,7 @@ def pages(tmp_path_factory):
         "picture": scan(sample("digits_cnn", limit=60, **options)),
         "series": scan(sample("sunspots_gru", limit=40, **options)),
         "planted": build_report(measured_of(EIGENVALUES), CONFIG),
+        "named": build_report(named(), CONFIG),
         "many": report_of(np.random.default_rng(0).lognormal(size=1_000_000)),
     }
     for name, report in reports.items():
@@ -85,7 +96,9 @@ def pages(tmp_path_factory):
     return {name: folder / f"{name} [1].html" for name in reports}
 
 
-@pytest.mark.parametrize("name", ["vector", "picture", "series", "planted", "many"])
+@pytest.mark.parametrize(
+    "name", ["vector", "picture", "series", "planted", "named", "many"]
+)
 @pytest.mark.parametrize("width", SIZES)
 def test_nothing_overlaps_or_is_cut_off(browser, pages, tmp_path, name, width):
     browser.emulate(width)
@@ -94,6 +107,7 @@ def test_nothing_overlaps_or_is_cut_off(browser, pages, tmp_path, name, width):
     assert browser.evaluate(TOO_WIDE) == []
     assert browser.evaluate(TOUCHING) == []
     assert browser.evaluate(CUT) == []
+    assert browser.evaluate("document.title").startswith("robaudit: ")
     assert browser.evaluate(SMALLEST_TEXT) >= 10
     assert pages[name].stat().st_size < 500_000
     browser.picture(tmp_path / f"{name}-{width}.png")

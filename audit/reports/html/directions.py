@@ -18,7 +18,7 @@ SIDE = 240
 MOST_CELLS = 32
 MOST_BARS = 24
 MOST_NAMED = 8
-NAME_WIDTH = 14
+NAME_WIDTH = 12
 """Characters beside a bar: capitals of twelve pixels still fit."""
 MOST_POINTS = 480
 LEVELS = 8
@@ -165,7 +165,7 @@ def _bars(values: Floats, title: str, signed: bool, names: list[str] | None) -> 
         height=12 + 20 * len(order),
     )
     top = float(np.abs(values).max()) or 1.0
-    left = 106 if names else 40
+    left = 118 if names else 40
     for row, k in enumerate(order):
         width = (SIDE - left - 60) * abs(float(values[k])) / top
         y, sign = 8 + 20 * row, "plus" if values[k] > 0 else "minus"
