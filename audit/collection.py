@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from audit.preparation import Prepared
 from audit.reports.measured import Worst
 from audit.reports.rows import RowsWriter
 from audit.tally import Tally
+from audit.trust import trust_warnings
 from audit.verification import Verified
 
 WORST = 10
@@ -157,15 +157,14 @@ class Collection:
         for name, columns in self.columns.items():
             if "gap" in columns:
                 found += _isotropy(name, columns["gap"], columns["rank"])
-            if "eigenvalue_upper" in columns:
-                found += _unresolved(name, columns)
+            found += trust_warnings(name, columns, prepared.questions.rel_error)
             if "derivative_error" in columns:
                 found += _blur(name, columns["derivative_error"])
         return found
 
     def _refuse_zero_gradient(self) -> None:
         for columns in self.columns.values():
-            norms = columns.get("jacobian_norm")
+            norms = columns.get("jacobian_norm", columns.get("trace"))
             if norms is not None and not np.any(norms > 0):
                 raise NotDifferentiable(
                     "The gradient of the distribution's parameters is zero at every "
@@ -199,22 +198,6 @@ def _isotropy(name: str, gap: Floats, rank: Floats) -> list[tuple[str, str]]:
             f"isotropic_{name}",
             f"{name}: on {where} no direction is worse than another (the two largest "
             "eigenvalues are equal); the worst direction shown is one of many",
-        )
-    ]
-
-
-def _unresolved(name: str, columns: Mapping[str, Floats]) -> list[tuple[str, str]]:
-    """Warn where draws cannot tell the worst direction from the second one."""
-    upper, lower = columns["eigenvalue_upper"], columns["eigenvalue_lower"]
-    rows = int((upper * columns["gap"] < upper - lower).sum())
-    if not rows:
-        return []
-    return [
-        (
-            f"unresolved_{name}",
-            f"{name}: on {rows} of {len(upper)} inputs the two largest eigenvalues are "
-            "closer than the sampling error, so the worst direction is uncertain; "
-            "raise --draws-per-input",
         )
     ]
 

@@ -30,12 +30,14 @@ from audit.attacks import Attack, DirectedAttack, RandomAttack
 from audit.errors import AuditError
 from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.exact import exact_values
+from audit.geometry.normalisation import normalisation
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.spectrum import Estimate
 from audit.measure import Point, Questions, linear_law, stored
+from audit.models.implicit.sources import FromGrid
 from audit.models.opening import OpenModel
 from audit.noise import Noise
 from audit.reports.measured import VerificationInfo
@@ -118,9 +120,23 @@ def verify(
         columns = {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
+        if divergence.tensor is Tensors.FISHER:
+            columns |= _mass(sites)
         verified.columns[divergence.name] = columns
         verified.reasons[divergence.name] = _reasons(divergence, columns, questions)
     return verified
+
+
+def _mass(sites: list[_Site]) -> dict[str, Floats]:
+    """Return Z of a density that is only a function, where no grid has measured it."""
+    family = sites[0].point.family
+    if not isinstance(family, ImplicitFamily) or isinstance(family.source, FromGrid):
+        return {}
+    found = [normalisation(family, site.point.phi, site.noise) for site in sites]
+    columns = {"normalisation": [z.value for z in found]}
+    errors = [z.standard_error for z in found if z.standard_error is not None]
+    columns["normalisation_se"] = errors
+    return {name: torch.cat(parts).cpu().numpy() for name, parts in columns.items()}
 
 
 def _site(model: OpenModel, questions: Questions, index: NDArray[np.int64]) -> _Site:

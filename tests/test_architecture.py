@@ -17,7 +17,7 @@ FLOORS = (
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
     ("models", "runs"),
-    ("measure", "selection", "export"),
+    ("measure", "selection", "trust", "export"),
     ("verification", "preparation", "tally"),
     ("collection", "records", "engines"),
     ("jobs",),

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.errors import AuditError, NoFisher, NotDifferentiable, NoTransport
+from audit.errors import NoFisher, NotDifferentiable, NoTransport
 from audit.families.interface import Family
+from audit.families.space import TargetSpace
 from audit.linalg.operators import LinearOperator
 from audit.noise import Noise, Points
 
@@ -84,7 +85,7 @@ class ImplicitFamily(Family):
 
     Args:
         size: p, without the context.
-        n: the number of coordinates of θ.
+        space: where θ lives.
         log_density: log q(θ; φ) in nats, None where the file has none.
         transport: T(φ, z), None where the file has none.
         base: the law of z, where there is a T.
@@ -97,7 +98,7 @@ class ImplicitFamily(Family):
     def __init__(
         self,
         size: int,
-        n: int,
+        space: TargetSpace,
         log_density: LogDensity | None,
         transport: Transport | None,
         base: Base | None,
@@ -105,7 +106,8 @@ class ImplicitFamily(Family):
         transport_name: str = "the file's own map",
     ) -> None:
         super().__init__({"phi": (size,)})
-        self.n, self.log_density, self.transport = n, log_density, transport
+        self.space, self.n = space, space.n
+        self.log_density, self.transport = log_density, transport
         self.base, self.source = base, source
         self.transport_name = transport_name
 
@@ -263,13 +265,4 @@ def _gradient(total: Tensor, leaf: Tensor, what: str, keep: bool = False) -> Ten
         "Expected a path of differentiable operators from one to the other",
         "robaudit inspect names the first operator that stops it; a root-finding "
         "inverse (bisection) lets none through",
-    )
-
-
-def no_source(n: int) -> AuditError:
-    """Return the error of a density whose draws nobody gives."""
-    return AuditError(
-        f"The file gives log q(θ|x) for θ of {n} dimensions and no sampler",
-        "KL is an average over θ ~ q(·|x)",
-        "Pass --sampler FILE, or --draws KEY with draws in the data",
     )

@@ -4,7 +4,8 @@ The measured value decides, unless `gate` is `upper`. When its 95 % interval str
 the limit the check is `borderline`: another sample of inputs may decide otherwise.
 
 Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped, a limit
-on a number that is null, a derivative estimated too coarsely or a run that lacks parts,
+on a number that is null, a derivative or a mean over draws estimated too coarsely, a
+run that lacks parts,
 1 a limit failed, 0.
 """
 
@@ -21,7 +22,7 @@ from audit.reports.report import Check, Interval, Report, Status, Summary
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5
 PARTIAL = "partial"
-UNTRUSTED = frozenset({"finite_difference_error", PARTIAL})
+UNTRUSTED = frozenset({"finite_difference_error", "monte_carlo_error", PARTIAL})
 """Warnings that leave no verdict to trust."""
 SHOWN_OFFENDERS = 10
 EMPTY = Summary(unit="", n=0)

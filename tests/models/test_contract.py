@@ -261,11 +261,6 @@ def test_an_unknown_family_is_named_with_the_nearest():
     assert error.value.exit_code == 2
 
 
-def test_other_contracts_are_of_another_version():
-    with pytest.raises(ConfigError, match="The contract 'density' was asked for"):
-        head(["mean", "std"], contract="density")
-
-
 # Metadata
 
 

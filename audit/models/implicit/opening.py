@@ -245,7 +245,7 @@ def _family(plan: Plan, law: FileLaw, probe: Probe) -> ImplicitFamily:
         base = NamedBase(law_name(probe.roles), plan.noise.size, device)
     return ImplicitFamily(
         law.size,
-        plan.space.n,
+        plan.space,
         law.log_density if plan.target else None,
         law.transport if plan.noise else None,
         base,
