@@ -105,17 +105,23 @@ def _spill(file: IO[str], folder: Path, stack: ExitStack) -> dict[str, Column]:
     Raises:
         ValueError: a cell is no number, or a row has too few or too many.
     """
-    lines = csv.reader(file)
-    header = next(lines, [])
+    header = next(csv.reader(file), [])
     columns = []
     for place in range(len(header)):
         target = folder / f"{place}.bin"
         opened = stack.enter_context(target.open("wb"))
         columns.append(Column(target, opened, np.dtype(float64), ()))
-    while rows := list(islice(lines, ROWS_AT_ONCE)):
-        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
-            column.append(np.array([float(cell or "nan") for cell in cells]))
+    while lines := list(islice(file, ROWS_AT_ONCE)):
+        numbers = np.loadtxt(map(_filled, lines), delimiter=",", ndmin=2)
+        for column, values in zip(columns, numbers.T, strict=True):
+            column.append(values)
     return dict(zip(header, columns, strict=True))
+
+
+def _filled(line: str) -> str:
+    """Return a line of numbers with NaN in its empty cells."""
+    cells = line.rstrip("\r\n").split(",")
+    return line if all(cells) else ",".join(cell or "nan" for cell in cells)
 
 
 def _missing(path: str, name: str) -> InputError:
