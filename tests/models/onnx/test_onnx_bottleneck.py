@@ -267,6 +267,44 @@ def test_a_cut_in_the_middle_is_found():
     check_parts(graph, cut)
 
 
+def test_two_embeddings_one_after_the_other_in_the_file():
+    """Both are 2 wide and then 100; the first is 100 wide when the second begins."""
+    nodes = []
+    for i in "12":
+        nodes += [
+            node("MatMul", f"x v{i}", f"a{i}"),
+            node("Tanh", f"a{i}", f"b{i}"),
+            node("MatMul", f"b{i} w{i}", f"h{i}"),
+            node("MatMul", f"h{i} wide", f"f{i}"),
+        ]
+    nodes += [node("Concat", "f1 f2 theta", "c", axis=1)]
+    nodes += [node("ReduceSumSquare", "c", "y", axes=[1], keepdims=0)]
+    constants = {f"v{i}": weight(4, 600) for i in "12"}
+    constants |= {f"w{i}": weight(600, 2) for i in "12"} | {"wide": weight(2, 100)}
+    graph, cut = cut_of(model(nodes, constants))
+    assert cut.tensors == ("h1", "h2")
+    assert cut.flops_before == 2 * (4 * 600 + 600 + 600 * 2)
+    check_parts(graph, cut)
+
+
+def test_work_behind_an_integer_is_not_left_to_the_draws():
+    """h chooses among the numbers of θ, and goes on through a wide layer to 40."""
+    nodes = [
+        *EMBEDDING,
+        node("ArgMax", "h", "i", axis=1, keepdims=1),
+        node("GatherElements", "theta i", "picked", axis=1),
+        node("MatMul", "h v1", "e"),
+        node("Tanh", "e", "f"),
+        node("MatMul", "f v2", "k"),
+        node("Add", "k picked", "y"),
+    ]
+    constants = WEIGHTS | {"v1": weight(2, 500), "v2": weight(500, 40)}
+    graph, cut = cut_of(model(nodes, constants))
+    assert cut.tensors == ("h", "k")
+    assert cut.flops_after == 2 + 1 + 40
+    check_parts(graph, cut)
+
+
 def test_two_streams_of_x_are_cut_together():
     nodes = [
         *EMBEDDING[:2],
