@@ -20,7 +20,9 @@ from audit.errors import ModelError
 from audit.models.exported_census import ExportedInside
 from audit.models.metadata import KEY, hash_tensors, read_metadata
 from audit.models.network import Network, Port, Values
+from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
+from audit.models.torch_to_graph import graph_of_module
 from audit.models.torchscript import own_dtype, refuse_cuts
 from audit.models.untrusted import exported_findings, refuse_untrusted
 
@@ -69,6 +71,16 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
     def call(values: Values) -> dict[str, Tensor]:
         return name_outputs(module(*(values[port.name] for port in ports)))
 
+    def graph(example: Values) -> Graph | None:
+        if dtype is not None:
+            found = graph_of_program(example)
+            return found and found.to(dtype)
+        return graph_of_program(example)
+
+    def graph_of_program(example: Values) -> Graph | None:
+        names = [port.name for port in ports]
+        return graph_of_module(program, names, list(call(example)), example, device)
+
     return Network(
         "pt2",
         (path,),
@@ -82,6 +94,7 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         cache(lambda: _network(path, device, torch.float64)),
         read_metadata(text, path),
         census=ExportedInside(program.graph).census,
+        graph=graph,
     )
 
 

@@ -90,7 +90,7 @@ class Network:
         locate: (inputs, condition) -> the first operator whose derivative with respect
             to the condition (None: whose value) is not onnxruntime's; "" if unknown.
         part: outputs -> the file computing these alone, where that is cheaper.
-        graph: the imported graph, where there is one.
+        graph: a few rows of every input -> the imported graph, None if there is none.
     """
 
     format: str
@@ -109,7 +109,7 @@ class Network:
     census: Callable[[str, Sequence[str]], Census] | None = None
     locate: Callable[[Values, str | None], str] | None = None
     part: Callable[[tuple[str, ...]], Call] | None = None
-    graph: Graph | None = None
+    graph: Callable[[Values], Graph | None] | None = None
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Return the type an input takes: as declared, else the file's own."""

@@ -123,7 +123,7 @@ def _network(
         inside.census,
         inside.locate,
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
-        graph,
+        lambda _example: graph,
     )
 
 

@@ -3,12 +3,16 @@
 The optimising executor is off: with it results depend on how often a module ran
 before, and forward tangents turn to silent zeros after a backward pass (pytorch issues
 73972, 84681). TorchScript is deprecated upstream; `.pt2` and ONNX are its successors.
+
+A module with the methods `log_prob` or `sample` is called through them; each is an
+output under its own name. Any other is called through `forward`.
 """
 
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -17,9 +21,13 @@ from torch.jit._fuser import optimized_execution
 
 from audit.errors import ModelError
 from audit.models.metadata import KEY, hash_tensors, read_metadata
-from audit.models.network import Network, Port, Values
+from audit.models.network import Call, Network, Port, Values
+from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
+from audit.models.torch_to_graph import graph_of_module
 from audit.models.untrusted import refuse_untrusted, torchscript_findings
+
+METHODS = ("log_prob", "sample")  # of a module that is a density with its sampler
 
 
 def load(
@@ -54,29 +62,57 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         module = module.to(dtype)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    names = _argument_names(module)
+    methods = _methods(module)
+    names = list(dict.fromkeys(n for m in methods for n in _argument_names(module, m)))
 
-    def call(values: Values) -> dict[str, Tensor]:
-        with optimized_execution(False):
-            return name_outputs(module(*(values[name] for name in names)))
+    def part(outputs: tuple[str, ...]) -> Call:
+        wanted = [m for m in methods if m in outputs] or methods
+        return partial(_run, module, wanted)
+
+    def graph(example: Values) -> Graph | None:
+        if methods != ["forward"]:
+            return None  # exporters know of no other method
+        outputs = list(_run(module, methods, example))
+        return graph_of_module(module, names, outputs, example, device)
 
     return Network(
         "torchscript",
         (path,),
         tuple(Port(name) for name in names),
-        (),
-        call,
+        tuple(Port(name) for name in methods if name != "forward"),
+        partial(_run, module, methods),
         digest,
         own,
         device,
         lambda: _network(path, device, None),
         cache(lambda: _network(path, device, torch.float64)),
         read_metadata(text, path),
+        part=part if len(methods) > 1 else None,
+        graph=graph,
     )
 
 
-def _argument_names(module: torch.jit.ScriptModule) -> list[str]:
-    schema = module._c._get_method("forward").schema
+def _methods(module: torch.jit.ScriptModule) -> list[str]:
+    """Return what is called: the methods of a density by their names, else forward."""
+    known = set(module._c._method_names())
+    return [name for name in METHODS if name in known] or ["forward"]
+
+
+def _run(
+    module: torch.jit.ScriptModule, methods: Sequence[str], values: Values
+) -> dict[str, Tensor]:
+    """Return what the methods give: forward's outputs, or one for each method."""
+    found: dict[str, Tensor] = {}
+    with optimized_execution(False):
+        for method in methods:
+            arguments = (values[name] for name in _argument_names(module, method))
+            result = getattr(module, method)(*arguments)
+            found |= name_outputs(result if method == "forward" else {method: result})
+    return found
+
+
+def _argument_names(module: torch.jit.ScriptModule, method: str) -> list[str]:
+    schema = module._c._get_method(method).schema
     return [argument.name for argument in schema.arguments[1:]]
 
 

@@ -45,15 +45,16 @@ def cut(
         example: a few rows of every input.
         draws: S, for the cost model.
     """
-    graph, network = law.network.graph, law.network
+    network = law.network
+    rows = {name: value[:4] for name, value in example.items()}
+    graph = network.graph and network.graph(rows)
     if graph is None:
-        return f"{WHOLE}: its graph is not known in this format"
+        return f"{WHOLE}: it could not be turned into a graph"
     if example[law.main[0].name].dim() != 1 + len(event):
         return f"{WHOLE}: the file has no batch axis"
     condition = law.main[0].name
     drawn = [slot.name for slot in (law.target, law.noise) if slot is not None]
     outputs = read_by(law.head, *law.head.parameters)
-    rows = {name: value[:4] for name, value in example.items()}
     found = find_bottleneck(graph, condition, drawn, outputs, rows, draws)
     if found is None or condition in found.tensors:
         return f"{WHOLE}: no part of it that depends on x alone is worth a cut"

@@ -1,0 +1,92 @@
+"""A torch module as an imported graph, by way of an ONNX export in memory.
+
+Only a graph can be cut. Whoever uses one compares its numbers with the module's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor
+
+from audit.models.network import Values
+from audit.models.onnx import Graph, load_graph
+
+
+def graph_of_module(
+    module: object,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    example: Values,
+    device: torch.device,
+) -> Graph | None:
+    """Return a ScriptModule or ExportedProgram as a graph; None if it does not export.
+
+    Args:
+        module: what is exported.
+        inputs: names of its arguments, in order.
+        outputs: names of its results.
+        example: a few rows of every input.
+        device: where the graph runs.
+    """
+    arguments = tuple(example[name] for name in inputs)
+    dtype = next((a.dtype for a in arguments if a.is_floating_point()), None)
+    try:
+        with _silence():
+            text = _exported(module, inputs, outputs, arguments)
+        proto = onnx.load_model_from_string(text)
+        wide = dtype if dtype == torch.float64 else None
+        return load_graph(proto, dtype=wide, device=device)
+    except Exception:  # exporters raise whatever their parts raise
+        return None
+
+
+def _exported(
+    module: Any,  # noqa: ANN401
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    arguments: tuple[Tensor, ...],
+) -> bytes:
+    if isinstance(module, torch.export.ExportedProgram):
+        program = torch.onnx.export(
+            module, input_names=list(inputs), output_names=list(outputs), dynamo=True
+        )
+        assert program is not None
+        return bytes(program.model_proto.SerializeToString())
+    file = io.BytesIO()
+    torch.onnx.export(
+        module,
+        arguments,
+        file,  # type: ignore[arg-type]
+        input_names=list(inputs),
+        output_names=list(outputs),
+        dynamic_axes={name: {0: "rows"} for name in (*inputs, *outputs)},
+        opset_version=18,
+        dynamo=False,
+    )
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _silence() -> Any:  # noqa: ANN401
+    """Keep what an exporter prints and warns of to itself."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
