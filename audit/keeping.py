@@ -57,6 +57,7 @@ def begin(
         manifest = create(folder, _manifest(config, prepared, total, rows, asked, ours))
     run = Run(folder, manifest)
     check_run(run, ours, rows)
+    run.sweep()
     return run
 
 

@@ -109,11 +109,12 @@ def merge(
     config = replace(config, resume=True, shard=None)
     run = open_folder(str(config.run_dir))
     missing = run.missing()
+    lost = frozenset(missing)
     refuse_missing(run, missing, partial)
     opened = _open(config)
     check_run(run, identity_of(config, opened.prepared), rows)
     opened = replace(opened, prepared=in_blocks_of(run, opened.prepared))
-    jobs = [job for job in run.jobs if job not in set(missing)]
+    jobs = [job for job in run.jobs if job not in lost]
     return _report(opened, kept(run, jobs), rows, progress, missing)
 
 

@@ -168,7 +168,7 @@ def test_a_part_holds_no_pickle_and_comes_back(tmp_path):
     tree = {
         "index": np.arange(3),
         "columns": {"kl": {"trace": np.array([1.0, np.nan, 2.0])}, "a/b:c=1": {}},
-        "skipped": [[4, "scale is not positive"]],
+        "skipped": [[np.int64(4), "scale is not positive"]],
         "empty": np.zeros((0, 2, 3)),
     }
     path = tmp_path / "part.npz"
@@ -237,6 +237,17 @@ def test_a_part_of_another_run_is_not_taken(tmp_path):
         interrupted(config, 2)
     shutil.copy(parts_of(runs[1].run_dir)[0], parts_of(runs[0].run_dir)[0])
     assert open_folder(runs[0].run_dir).missing()[0] == Job(0, 8)
+
+
+def test_what_a_killed_process_left_is_swept_when_it_is_old(tmp_path):
+    config = small(run_dir=str(tmp_path / "run"))
+    interrupted(config, 2)
+    old, new = (tmp_path / "run" / f".part-0.npz.{name}" for name in ("a", "b"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    scan(replace(config, resume=True))
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 # Partial reports

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from audit.reports.files import check_writable
 from audit.runs.manifest import NAME, Manifest, exists, read_manifest
 from audit.runs.parts import Damaged, Tree, read_part, write_part
 from audit.runs.plan import Job, read_shard
+
+_ABANDONED = 3600  # seconds since a half-written part grew
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,13 @@ class Run:
                 "Check who may read the folder",
             ) from None
         return True
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written, and nobody writes now."""
+        for path in Path(self.folder).glob(".part-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
 
     def missing(self, jobs: Iterable[Job] | None = None) -> list[Job]:
         """Return the jobs that are not done; damaged parts are not."""

@@ -35,7 +35,7 @@ def write_part(path: Path, tree: Tree) -> None:
         InputError: the folder cannot be written or the disk is full.
     """
     arrays: list[Array] = []
-    layout = json.dumps(_pack(tree, arrays)).encode()
+    layout = json.dumps(_pack(tree, arrays), default=_plain).encode()
     with (
         atomic_file(path) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
@@ -71,6 +71,13 @@ def _pack(value: object, arrays: list[Array]) -> dict[str, Any]:
         arrays.append(value)
         return {"array": len(arrays) - 1}
     return {"plain": value}
+
+
+def _plain(value: object) -> object:
+    """Return a number of numpy as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a part cannot hold {type(value).__name__}")
 
 
 def _unpack(layout: dict[str, Any], archive: zipfile.ZipFile) -> Any:  # noqa: ANN401
