@@ -31,6 +31,7 @@ class Task:
         inputs: rows to compare at.
         expected: the estimator's own values there.
         document: the contract.
+        condition: the input that a scan will perturb.
     """
 
     module: nn.Module
@@ -38,6 +39,7 @@ class Task:
     inputs: Mapping[str, Tensor]
     expected: Mapping[str, Tensor]
     document: Mapping[str, object]
+    condition: str = "x"
 
 
 def known_format(path: str | Path) -> Path:
@@ -89,10 +91,11 @@ def _attempt(task: Task, writer: Writer, partial: Path) -> None:
     with quietly():
         run, slope = open_file(partial, list(task.expected))
         with torch.no_grad():
-            for rows in (1, 7, len(task.inputs["x"])):
+            for rows in (1, 7, len(task.inputs[task.condition])):
                 found = run(_first(task.inputs, rows))
                 require_equal(found, _first(task.expected, rows), TOLERANCE)
-        require_slopes(run, slope, dict(task.inputs), list(task.expected))
+        names = list(task.expected)
+        require_slopes(run, slope, dict(task.inputs), names, task.condition)
 
 
 def _first(values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from audit.errors import ModelError
@@ -81,27 +82,30 @@ def require_equal(
             )
 
 
-def require_slopes(run: Run, slope: Run, inputs: Values, names: list[str]) -> None:
+def require_slopes(
+    run: Run, slope: Run, inputs: Values, names: list[str], condition: str
+) -> None:
     """Raise unless derivatives in x are those that differences of the values show.
 
     Raises:
         ModelError: one is missing or wrong.
     """
     generator = torch.Generator().manual_seed(0)
-    x = inputs["x"]
+    x = inputs[condition]
     step = _steps(x, generator)
     with torch.no_grad():
-        ahead, behind = run(inputs | {"x": x + step}), run(inputs | {"x": x - step})
+        ahead = run(inputs | {condition: x + step})
+        behind = run(inputs | {condition: x - step})
     for name in names:
         weight = torch.randn(ahead[name].shape, generator=generator).to(x)
         moving = x.clone().requires_grad_()
-        value = slope(inputs | {"x": moving})[name].reshape(weight.shape)
+        value = slope(inputs | {condition: moving})[name].reshape(weight.shape)
         seen = _per_row((ahead[name] - behind[name]) * weight / 2)
         told = _per_row(_gradient((value * weight).sum(), moving) * step)
         gap = float(((told - seen).abs() / (seen.abs() + 1e-6)).median())
         if not gap <= SLOPE_LIMIT:
             raise ModelError(
-                f"In the file the derivative of {name} in x is off by {gap:.0%}",
+                f"In the file d {name} / d {condition} is off by {gap:.0%}",
                 "Finite differences of its own values show it: a root found by "
                 "bisection, or rounding, loses its derivative",
                 "Choose a flow whose inverse is in closed form (MAF, NSF)",
@@ -112,7 +116,7 @@ def _gradient(total: Tensor, x: Tensor) -> Tensor:
     """Return d total / d x, zero where nothing connects them."""
     if not total.requires_grad:
         return torch.zeros_like(x)
-    (found,) = torch.autograd.grad(total, x, allow_unused=True)
+    found: object = torch.autograd.grad(total, x, allow_unused=True)[0]
     return found if isinstance(found, Tensor) else torch.zeros_like(x)
 
 
@@ -120,7 +124,7 @@ def _steps(x: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random direction for each row, STEP times the row's own size long."""
     v = torch.randn(x.shape, generator=generator).to(x).flatten(1)
     size = x.flatten(1).square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
-    return (STEP * size * v / v.norm(dim=1, keepdim=True)).reshape(x.shape)
+    return (STEP * size * F.normalize(v, dim=1)).reshape(x.shape)
 
 
 def _per_row(values: Tensor) -> Tensor:

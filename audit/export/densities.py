@@ -136,7 +136,7 @@ def innermost(base: Foreign) -> Foreign:
 def _base(distribution: Foreign) -> tuple[str, str]:
     """Return the law of z, or why there is no map from it."""
     if not hasattr(distribution, "transform"):
-        return "", f"a {type(distribution).__name__} brings no map from noise"
+        return "", f"{type(distribution).__name__} brings no map from noise"
     base = innermost(distribution.base)
     if isinstance(base, td.Normal):
         return "normal", ""
