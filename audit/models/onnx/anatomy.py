@@ -95,7 +95,8 @@ def look(
     influence = Influence(graph.program, rigid)
     touched = frozenset(influence.of([condition]))
     theirs = frozenset(influence.of(others))
-    likely = [n for n in names if n in touched - theirs and seen.is_batch(n)]
+    ours = touched - theirs
+    likely = [n for n in names if n in ours and seen.is_batch(n)]
     if condition not in likely or touched.isdisjoint(graph.output_names):
         return None
     cuttable = observed.by_row(graph, rows, condition, likely) | {condition}
