@@ -787,7 +787,7 @@ def test_ten_thousand_nodes_in_a_chain():
     graph = load_graph(model(nodes, {"w": weight(4, 3)}))
     start = time.perf_counter()
     cut = find_bottleneck(graph, "x", ["theta"], ["y"], rows_of(graph, 3), 100)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
     assert cut.tensors == ("h",)
 
 
@@ -806,7 +806,7 @@ def test_ten_thousand_nodes_side_by_side():
     graph = load_graph(model(nodes, constants, theta=("n", 4)))
     start = time.perf_counter()
     find_bottleneck(graph, "x", ["theta"], ["y"], rows_of(graph, 3), 100)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
 
 
 # --- random graphs --------------------------------------------------------------------
