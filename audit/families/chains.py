@@ -13,8 +13,7 @@ Reference:
     Hoffman and Gelman, The No-U-Turn sampler, JMLR 15 (2014).
     Gelman et al., Bayesian Data Analysis, 3rd edition (2013), section 11.4 (R-hat).
 
-Shapes: N inputs, S draws, C chains, n columns of θ of which c are continuous, D
-combinations of discrete values.
+Shapes: N inputs, S draws, C chains, n columns of θ (c continuous), D combinations.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ root is triangular: on a plane it undoes a correlation.
 
 A law may hide between the points of a lattice, beside a point that is higher than its
 neighbours. For a concave log q the chords tell how much higher (`hidden`); for others
-that is a guess, and it is doubled.
+that is a guess: on a line it is doubled, on a plane it is that of the better axis, for
+a ridge that runs aslant looks like a peak from both.
 
 Shapes: M laws, K points, c ∈ {1, 2} coordinates.
 """
@@ -70,10 +71,12 @@ def hidden(values: Tensor, nodes: Tensor) -> Tensor:
         rise = along.diff(dim=-1).nan_to_num(0.0, 0.0, 0.0)
         top = (_pad(rise, (1, 0), 0.0) >= 0) & (_pad(rise, (0, 1), 0.0) <= 0)
         peak = peak & top.movedim(-1, axis)
-        total = total + (beside - along).nan_to_num(0.0, 0.0, 0.0).movedim(-1, axis)
+        higher = (beside - along).nan_to_num(0.0, 0.0, 0.0).movedim(-1, axis)
+        total = torch.maximum(total, higher)
     if values.dim() == 3:  # on a ridge that runs aslant a neighbour is higher
         around = torch.nn.functional.max_pool2d(values, 3, stride=1, padding=1)
         peak = peak & (values >= around)
+        return torch.where(peak, total.clamp_min(0), 0.0)
     return torch.where(peak, 2 * total.clamp_min(0), 0.0)
 
 

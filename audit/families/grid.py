@@ -25,8 +25,8 @@ from audit.families.space import TargetSpace
 
 __all__ = ["LogDensity", "Nodes", "grid_nodes"]
 
-ROUNDS = {1: 72, 2: 64}
-TOLERANCE = {1: 1e-10, 2: 1e-7}
+ROUNDS = {1: 72, 2: 40}
+TOLERANCE = {1: 1e-10, 2: 1e-6}
 LEFT_OUT = {1: 1e-12, 2: 1e-9}  # the mass of nodes that are not worth a score
 
 
@@ -63,7 +63,7 @@ def grid_nodes(
         phi: parameters [N, p], float64.
         space: what θ may be.
         tolerance: relative error of Z at which refinement ends; by default 1e-10 for
-            one continuous coordinate and 1e-7 for two.
+            one continuous coordinate and 1e-6 for two.
 
     Raises:
         ConfigError: more than two coordinates are continuous.

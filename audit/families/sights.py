@@ -20,7 +20,7 @@ from torch import Tensor
 from audit.families.cells import Cells, first_cells, log_sum
 from audit.families.charts import Chart
 from audit.families.space import TargetSpace
-from audit.families.zoom import find_box, find_noise, locate
+from audit.families.zoom import faces, find_box, find_noise, locate
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p] -> log q [R]
 
@@ -70,7 +70,11 @@ class Laws:
 
 @dataclass(frozen=True)
 class Sight:
-    """Where the laws live: charts, first cells, their noise, and what is outside."""
+    """Where the laws live: charts, first cells, their noise, and what is outside.
+
+    Tails fall by a factor e or more in a unit of t where the integral exists at all,
+    so the highest density on a face of the box stands for what is behind it.
+    """
 
     laws: Laws
     chart: Chart
@@ -96,7 +100,7 @@ def look(laws: Laws) -> Sight:
         density = partial(_charted, laws, chart)
         low, high = find_box(laws.field, chart, limits)
         cells = first_cells(density, low, high, PIECES[limits.shape[1]])
-        noise, outside = find_noise(density, low), _outside(density, low, high)
+        noise, outside = find_noise(density, low), faces(density, low, high)
         sights.append(Sight(laws, chart, cells, noise, outside))
     if len(sights) == 1:
         return sights[0]
@@ -119,19 +123,3 @@ def _mix(first: Tensor, one: Sight, two: Sight) -> Sight:
         pick(one.noise, two.noise),
         pick(one.outside, two.outside),
     )
-
-
-def _outside(density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Return the log of what may lie beyond each face of the box [M, 2 c].
-
-    Tails fall by a factor e or more in a unit of t where the integral exists at all,
-    so the highest density on the face stands for what is behind it.
-    """
-    unit = torch.linspace(0, 1, 65, dtype=torch.float64)[:, None]
-    found = []
-    for axis in range(low.shape[-1]):
-        for end in (low, high):
-            face = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit
-            face[..., axis] = end[:, axis, None]
-            found.append(density(face).amax(-1))
-    return torch.stack(found, dim=-1)

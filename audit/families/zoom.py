@@ -28,6 +28,8 @@ DROP = 46.0  # nats: e^-46 = 1e-20, what is left out of a tail
 SURVEY = {1: 1025, 2: 61}  # points of the first lattice, on each axis
 WINDOW = {1: (33, 0.125, 17), 2: (9, 0.5, 50)}  # points, shrink, rounds
 BOX = {1: 257, 2: 65}
+FACE = {1: 3, 2: 129}  # points on a face
+STRETCH = 10  # steps by which a face may move
 STEEPEST = 1 - 1e-8  # the correlation that a chart undoes
 
 
@@ -141,15 +143,51 @@ def find_box(field: Field, chart: Chart, limits: Tensor) -> tuple[Tensor, Tensor
     ends = torch.asinh((limits.unsqueeze(1) - chart.center) / chart.scale)
     straight = chart.root.tril(-1).abs().sum(-1) == 0  # else an end is no line of t
     ends = torch.where(straight, ends, ends.sign() * torch.inf)
-    low, high = torch.cat(lows, dim=1), torch.cat(highs, dim=1)
+    top, far = top.squeeze(-1), t[:, -1]
+    low, high = _widen(field, chart, top, far, torch.cat(lows, 1), torch.cat(highs, 1))
     return torch.maximum(low, ends[0]), torch.minimum(high, ends[1])
+
+
+def _widen(
+    field: Field, chart: Chart, top: Tensor, far: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Move those faces of the box outwards that cut through a law, at most to `far`."""
+
+    def density(t: Tensor) -> Tensor:
+        u, slope = chart.place(t)
+        return field(u) + slope
+
+    for _ in range(STRETCH):
+        cuts = faces(density, low, high) > top.unsqueeze(-1) - DROP
+        low = torch.where(cuts[:, ::2], (low - 1).maximum(-far), low)
+        high = torch.where(cuts[:, 1::2], (high + 1).minimum(far), high)
+    return low, high
+
+
+def faces(density: Field, low: Tensor, high: Tensor) -> Tensor:
+    """Return the highest log density on each face of a box [M, 2 c].
+
+    Args:
+        density: log density of t.
+        low: the lower ends of the box [M, c].
+        high: the upper ends; the faces are low and high of each axis in turn.
+    """
+    unit = torch.linspace(0, 1, FACE[low.shape[-1]], dtype=torch.float64)
+    found = []
+    for axis in range(low.shape[-1]):
+        for end in (low, high):
+            face = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit[:, None]
+            face[..., axis] = end[:, axis, None]
+            values = density(face)
+            found.append(values.amax(-1))
+    return torch.stack(found, dim=-1)
 
 
 def find_noise(density: Field, like: Tensor) -> Tensor:
     """Return the noise [M] of a log density of t, from its third differences.
 
-    Differences over 1e-4 of the scale leave nothing of a smooth curve, and the median
-    nothing of a kink. Those of white noise have the standard deviation √20.
+    Differences over 1e-4 of the scale leave nothing of a smooth curve, their upper
+    quantile nothing of a kink. Those of white noise have the standard deviation √20.
     """
     steps = 0.7 + 1e-3 * torch.linspace(-1, 1, 65, dtype=torch.float64)
     points = [
@@ -157,4 +195,4 @@ def find_noise(density: Field, like: Tensor) -> Tensor:
     ]
     sides = [density(t) for t in points]
     jumps = [side.diff(n=3, dim=-1).abs().nan_to_num(0.0) for side in sides]
-    return torch.stack([j.median(-1).values for j in jumps]).amax(0) / 20**0.5
+    return torch.stack([j.quantile(0.8, -1) for j in jumps]).amax(0) / 20**0.5
