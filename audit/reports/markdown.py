@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.reports import reading, verdicts
+from audit.reports import features, reading, verdicts
 from audit.reports.report import Check, Report
 from audit.reports.table import direction, is_detail
 from audit.reports.text import NOTHING, count, interval, number, printable
@@ -92,7 +92,7 @@ def _details(report: Report) -> Iterator[str]:
             ],
         )
     chains = [reading.decomposition(report, name) for name in report.ranked]
-    moved = [reading.features(report, name) for name in report.ranked]
+    moved = [features.sentence(report, name) for name in report.ranked]
     for title, lines in (
         ("Why", [*filter(None, [*moved, *chains, reading.comparison(report)])]),
         ("Predicted and realised", reading.verification(report)),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from audit.reports.quantities import is_attack
-from audit.reports.report import Data, Divergence, Report
-from audit.reports.text import count, feature, interval, number, percent, shorten
-
-NAME_WIDTH = 20
-"""Characters of a feature's name where several share a line."""
+from audit.reports.report import Divergence, Report
+from audit.reports.text import count, interval, number, percent
 
 
 def attack_labels(report: Report) -> dict[str, str]:
@@ -118,53 +115,6 @@ def comparison(report: Report) -> str:
         return f"{text} (median)."
     share = f"{percent(attained.p50)} of the worst case of {name}"
     return f"{text} (median); that of {other} reaches {share}."
-
-
-def largest(data: Data, values: object, wanted: int) -> list[tuple[str, float]]:
-    """Return (feature, value) of the largest entries of an array in lists."""
-    entries, shape = list(_entries(values)), _shape(values)
-    order = sorted(range(len(entries)), key=lambda place: -abs(entries[place]))
-    names = names_of(data, len(entries))
-    return [
-        (shorten(feature(names, k, shape), NAME_WIDTH), entries[k])
-        for k in order[:wanted]
-        if abs(entries[k]) >= 0.005
-    ]
-
-
-def names_of(data: Data, size: int) -> list[str] | None:
-    """Return the names of `size` features; None if the data name others or none."""
-    names = data.feature_names
-    return names if names and len(names) == size else None
-
-
-def _shape(values: object) -> tuple[int, ...]:
-    if not isinstance(values, list):
-        return ()
-    return (len(values), *(_shape(values[0]) if values else ()))
-
-
-def _entries(values: object) -> Iterator[float]:
-    if isinstance(values, list):
-        for part in values:
-            yield from _entries(part)
-    elif isinstance(values, int | float):
-        yield float(values)
-
-
-def features(report: Report, name: str) -> str:
-    """Say which features the worst directions of all inputs move; "" if unknown."""
-    found = report.divergences[name].features
-    if found is None:
-        return ""
-    if found.mean_abs is None:
-        return f"{name}: no mean |v| of each feature: {found.reason}"
-    entries = largest(report.data, found.mean_abs, 5)
-    top = ", ".join(f"{label} {value:.2f}" for label, value in entries)
-    return (
-        f"{name}: on average over {count(found.n, 'input')} the worst direction moves "
-        f"most {top} (mean |v|)"
-    )
 
 
 def verification(report: Report) -> list[str]:

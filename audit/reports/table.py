@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.reports import reading, verdicts
+from audit.reports import features, reading, verdicts
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
 from audit.reports.trust import TRUST
@@ -174,12 +174,12 @@ def _worst(report: Report) -> RenderableType:
     return table
 
 
-def direction(report: Report, worst: WorstInput, name: str, features: int = 3) -> str:
+def direction(report: Report, worst: WorstInput, name: str, wanted: int = 3) -> str:
     """Return the largest entries of the worst direction, as "[2] -0.91  [0] +0.3"."""
     found = worst.directions.get(name)
     if not found:
         return NOTHING
-    largest = reading.largest(report.data, found[0], features)
+    largest = features.largest(report.data, found[0], wanted)
     return "  ".join(f"{label} {value:+.2f}" for label, value in largest)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from audit.reports.report import Bins, Interval
 
 NOTHING = "–"
@@ -51,17 +49,6 @@ def shorten(text: str, width: int) -> str:
         return text
     tail = (width - 1) // 2
     return text[: width - 1 - tail] + "…" + text[len(text) - tail :]
-
-
-def feature(names: Sequence[str] | None, place: int, shape: Sequence[int]) -> str:
-    """Return what to call the feature at `place`, row-major: its name, or "[0,2]"."""
-    if names and place < len(names):
-        return printable(names[place])
-    parts = []
-    for size in reversed(shape):
-        parts.append(str(place % size))
-        place //= size
-    return f"[{','.join(reversed(parts))}]"
 
 
 def sparkline(bins: Bins | None, width: int = 12) -> str:

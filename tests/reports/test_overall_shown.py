@@ -9,7 +9,7 @@ import pytest
 
 from audit.reports import markdown, single, table
 from audit.reports.build import PRINTED_VALUES, build_report
-from audit.reports.html import directions, figures, render
+from audit.reports.html import directions, render, spectrum
 from audit.reports.json import read_report, report_schema, to_json
 from audit.reports.measured import FeatureMeans
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of
@@ -49,7 +49,7 @@ def test_a_report_without_them_is_read(tmp_path):
     path.write_text(to_json(report))
     read = read_report(str(path))
     assert directions.share_of_features(read, "kl") is None
-    assert figures.spectrum(read, "kl") is None
+    assert spectrum.band(read, "kl") is None
     assert "Mean |v|" not in render(read)
 
 
@@ -69,7 +69,7 @@ def test_the_band_holds_percentiles_of_inputs_that_have_a_spectrum():
 
 
 def test_the_band_is_drawn_between_its_percentiles():
-    drawing = figures.spectrum(report_with(), "kl")
+    drawing = spectrum.band(report_with(), "kl")
     assert drawing.description.startswith("Leading 3 eigenvalues of 6 inputs: ")
     band = next(p for p in drawing.parts if p.get("class") == "band")
     points = np.array(re.findall(r"([\d.]+) ([\d.]+)", band.get("d")), float)
@@ -84,18 +84,18 @@ def test_the_band_is_drawn_between_its_percentiles():
 def test_eigenvalues_that_vanish_have_no_place_on_a_log_scale():
     values = EIGENVALUES[:, None] * np.array([1.0, 0.5, 0.0])
     values[0, 1] = 0.0
-    drawing = figures.spectrum(report_with(spectra={"kl": values}), "kl")
+    drawing = spectrum.band(report_with(spectra={"kl": values}), "kl")
     assert "Leading 2 eigenvalues" in drawing.description
     ElementTree.fromstring(drawing.markup())
     alone = {"kl": EIGENVALUES[:, None]}
-    assert figures.spectrum(report_with(spectra=alone), "kl") is None
+    assert spectrum.band(report_with(spectra=alone), "kl") is None
 
 
 def test_a_sampled_spectrum_says_that_it_is_biased():
     measured = measured_of(EIGENVALUES)
     info = replace(measured.divergences["kl"], estimator="monte_carlo", draws=64)
     report = report_with(divergences={**measured.divergences, "kl": info})
-    assert "sampled" in figures.spectrum(report, "kl").description
+    assert "sampled" in spectrum.band(report, "kl").description
 
 
 def test_the_mean_is_over_all_inputs_and_not_the_worst():

@@ -12,8 +12,8 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
-from audit.reports import reading, verdicts
-from audit.reports.html import directions, figures
+from audit.reports import features, reading, verdicts
+from audit.reports.html import directions, figures, spectrum
 from audit.reports.html.svg import Drawing
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
@@ -159,7 +159,7 @@ def _plots(report: Report) -> Iterator[Drawing | None]:
         yield figures.chain(report, name)
         for label in reading.attack_labels(report):
             yield figures.validity(report, name, label)
-        yield figures.spectrum(report, name)
+        yield spectrum.band(report, name)
         yield directions.share_of_features(report, name)
     if len(report.ranked) > 1:
         yield figures.against(report, *report.ranked[:2])
@@ -170,7 +170,7 @@ def _chains(report: Report) -> Iterator[str]:
         chain = reading.decomposition(report, name)
         if chain:
             yield f"{name}: {chain}."
-        moved = reading.features(report, name)
+        moved = features.sentence(report, name)
         if moved:
             yield f"{moved}."
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 
-from audit.reports import reading
+from audit.reports import features
 from audit.reports.html.svg import Axis, Drawing, axis
 from audit.reports.report import Report, WorstInput
-from audit.reports.text import count, feature, number, shorten
+from audit.reports.text import count, number, shorten
 
 Floats = NDArray[float64]
 SIDE = 240
@@ -48,8 +48,8 @@ def share_of_features(report: Report, name: str) -> Drawing | None:
 
 def _draw(report: Report, values: Floats, title: str, signed: bool = True) -> Drawing:
     """Draw a picture, a series (two axes, or a long one) or the bars of a vector."""
-    names = reading.names_of(report.data, values.size)
-    strongest = feature(names, int(np.abs(values).argmax()), values.shape)
+    names = features.names_of(report.data, values.size)
+    strongest = features.label(names, int(np.abs(values).argmax()), values.shape)
     picture = as_picture(values)
     if picture is not None:
         return _picture(picture, title, strongest)
@@ -156,7 +156,7 @@ def _bars(values: Floats, title: str, signed: bool, names: list[str] | None) -> 
     """Draw the largest entries, by name or by place."""
     order = np.argsort(-np.abs(values), kind="stable")[:MOST_NAMED].tolist()
     words = {k: f"{values[k]:+.2f}" if signed else f"{values[k]:.2f}" for k in order}
-    called = {k: feature(names, k, values.shape) for k in order}
+    called = {k: features.label(names, k, values.shape) for k in order}
     drawing = Drawing(
         title,
         "; ".join(f"{called[k]} {words[k]}" for k in order) + f", in {UNIT}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 
 from audit.reports import reading
 from audit.reports.html.svg import (
@@ -150,45 +149,6 @@ def _column(report: Report, name: str, quantity: str) -> Sequence[float | None]:
         return [worst.values.get(name, {}).get(quantity) for worst in report.worst]
     missing: list[float | None] = [None] * len(report.inputs.index)
     return report.inputs.columns.get(name, {}).get(quantity, missing)
-
-
-def spectrum(report: Report, name: str) -> Drawing | None:
-    """Draw the band of the leading eigenvalues over all inputs: p05, median, p95."""
-    divergence = report.divergences[name]
-    band = divergence.spectrum
-    ends = [_positive(side) for side in (band.p05, band.p50, band.p95)] if band else []
-    if band is None or len(ends[2]) < 2:
-        return None
-    unit = f"{divergence.unit}/δ²"
-    sampled = ", of a sampled G and so biased apart" * (
-        divergence.estimator == "monte_carlo"
-    )
-    drawing = Drawing(
-        f"{name} spectrum",
-        f"Leading {len(ends[2])} eigenvalues of {count(band.n, 'input')}{sampled}: the "
-        "median in the band of the middle 90 %. A steep line is one direction that "
-        "carries the damage",
-        unit,
-    )
-    x = Axis(1, len(ends[2]), *ACROSS)
-    y = axis(_decades([v for side in ends for v in side]), *UPRIGHT, log=True)
-    low, middle, high = ([(x(k + 1), y(v)) for k, v in enumerate(e)] for e in ends)
-    floor = [(x(k + 1), y(y.low)) for k in range(len(low), len(high))]
-    drawing.area([*high, *reversed([*low, *floor])], "band")
-    drawing.upright(y, f"eigenvalue ({unit})")
-    drawing.curve(middle, "thread")
-    drawing.across(x, "rank of the direction", whole=True)
-    return drawing
-
-
-def _positive(values: Sequence[float | None]) -> list[float]:
-    """Return the leading positive values: a log scale has no place for the rest."""
-    return list(takewhile(lambda v: v > 0, (v or 0.0 for v in values)))
-
-
-def _decades(values: list[float]) -> list[float]:
-    """Drop what lies more than twelve decades below the largest: rounding."""
-    return [v for v in values if v >= 1e-12 * max(values)]
 
 
 def chain(report: Report, name: str) -> Drawing | None:
