@@ -63,8 +63,9 @@ def diff(
 ) -> None:
     """Compare two reports on the same data, input by input.
 
-    A report of more than 10,000 inputs needs its rows file (scan -o rows.npz): the one
-    its scan wrote, or one of its own name beside it; else write REPORT::ROWS.
+    A report of more than 10,000 inputs needs its rows file (-o rows.npz):
+    the one its scan wrote, or one of the report's name beside it. Another
+    is named as OLD.json::ROWS.npz.
 
     Exits 1 only when a limit on a change fails (--max-increase, --max-decrease).
     """
