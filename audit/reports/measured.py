@@ -79,7 +79,7 @@ class DivergenceInfo:
     scale: float
     unit: str
     estimator: str = "closed_form"
-    """`closed_form`, `monte_carlo` or `finite_difference`."""
+    """`closed_form`, `monte_carlo`, `quadrature` or `finite_difference`."""
     draws: int | None = None
     notes: list[str] = field(default_factory=list)
 

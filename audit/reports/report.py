@@ -165,7 +165,7 @@ class Divergence(Record):
 
     scale: float
     unit: str
-    estimator: Literal["closed_form", "monte_carlo", "finite_difference"]
+    estimator: Literal["closed_form", "monte_carlo", "quadrature", "finite_difference"]
     draws: int | None = None
     notes: list[str] = Field(default_factory=list)
     summary: dict[str, Summary]

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from audit.errors import ConfigError
 from audit.models.network import Call, Census, Network, Port, Values
+from audit.models.onnx import Graph
+from audit.models.onnx.split_inputs import split_graph_input
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def split_input(network: Network, text: str) -> Network:
 
 def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
     around = _Joined(port.name, parts)
-    part, census, locate = network.part, network.census, network.locate
+    part, graph = network.part, network.graph
+    census, locate = network.census, network.locate
 
     def split_census(condition: str, outputs: object) -> Census:
         assert census is not None
@@ -91,6 +94,12 @@ def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
     def split_locate(values: Values, condition: str | None) -> str:
         assert locate is not None
         return locate(around.join(values), condition and port.name)
+
+    def split_graph(example: Values) -> Graph | None:
+        assert graph is not None
+        found = graph(around.join(example))
+        columns = {part.name: (part.first, part.stop) for part in parts}
+        return found and split_graph_input(found, port.name, columns)
 
     return replace(
         network,
@@ -102,7 +111,7 @@ def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
         part=part and (lambda outputs: around(part(outputs))),
         census=census and split_census,
         locate=locate and split_locate,
-        graph=None,
+        graph=graph and split_graph,
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from audit.density import ConditionalDensity, DifferentiableMap, Values
 from audit.errors import ConfigError
+from audit.families.chains import Chains
 from audit.families.implicit import Base, ImplicitFamily, Nodes, Source
 from audit.families.space import TargetSpace
 from audit.inputs import Inputs, list_keys, open_inputs, split_spec
@@ -31,6 +32,7 @@ from audit.models.implicit.shapes import (
     zeros,
 )
 from audit.models.implicit.sources import (
+    ChainKey,
     FromChains,
     FromGrid,
     FromSampler,
@@ -55,6 +57,7 @@ class Plan:
     Args:
         head: how outputs are read. target, noise: what is drawn.
         space: where θ lives. draws, base: of θ and z, where the data give them.
+        chains: those that have run, for either precision.
         label: what the map T is called. bottleneck: whether to look for a cut.
         draws_per_input: S, for the cut's cost model. seed: of the probe's draws.
     """
@@ -68,7 +71,8 @@ class Plan:
     label: str
     bottleneck: bool
     draws_per_input: int
-    items: tuple[Item, ...] = field(default=())
+    items: tuple[Item, ...] = ()
+    chains: dict[ChainKey, Chains] = field(default_factory=dict)
 
 
 def open_implicit(
@@ -264,7 +268,7 @@ def _source(
         return FromSampler(law.transport, base, plan.label)
     if len(plan.space.continuous) <= 2:
         return FromGrid(law.log_density, plan.space)
-    return FromChains(law.log_density, plan.space)
+    return FromChains(law.log_density, plan.space, plan.chains)
 
 
 def _drawn(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audit.families.chains import Chains, nuts_draws
 from audit.families.grid import LogDensity, grid_nodes
 from audit.families.implicit import Base, Nodes, Transport
 from audit.families.space import TargetSpace
 from audit.inputs import Inputs
 from audit.noise import Noise, Points
 
+_REMEMBERED = 512  # inputs whose chains are kept
+_LONG = 64  # draws: fewer are only to try the file on
+_WARMUP, _SHORT_WARMUP = 300, 20
 _BATCHES = 32  # of consecutive draws: their means are nearly independent
+ChainKey = tuple[int, int, int]  # seed, input index, draws
 _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": torch.special.ndtri,
     "uniform": lambda u: u,
@@ -124,7 +129,8 @@ class FromGrid:
     @property
     def name(self) -> str:
         """What is integrated."""
-        return f"quadrature over θ ({self.space})"
+        kinds = ", ".join(f"{c.name} {c.kind}" for c in self.space.coordinates)
+        return f"quadrature on a grid ({kinds})"
 
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return nodes [Q, N, n] with their weights, Z and the rule's own error."""
@@ -139,6 +145,7 @@ class FromChains:
 
     log_density: LogDensity
     space: TargetSpace
+    known: dict[ChainKey, Chains]
     fixed: bool = False
 
     @property
@@ -152,9 +159,23 @@ class FromChains:
         Raises:
             AuditError: the library is not installed.
         """
-        from audit.families.chains import nuts_draws
+        rows = [self._chain(row, phi, noise) for row in range(len(phi))]
+        targets = torch.cat([row.targets for row in rows], dim=1)
+        unit = max(1, len(targets) // _BATCHES)
+        checks = {
+            name: torch.cat([getattr(row, name) for row in rows]).double()
+            for name in ("rhat", "ess")
+        }
+        return Nodes(targets[: unit * _BATCHES], unit=unit, checks=checks)
 
-        found = nuts_draws(self.log_density, phi, self.space, noise)
-        unit = max(1, len(found.targets) // _BATCHES)
-        kept = found.targets[: unit * _BATCHES]
-        return Nodes(kept, unit=unit, checks={"rhat": found.rhat, "ess": found.ess})
+    def _chain(self, row: int, phi: Tensor, noise: Noise) -> Chains:
+        """Return one input's chains, run once."""
+        key = noise.seed, int(noise.index[row]), noise.draws
+        if key not in self.known:
+            if len(self.known) >= _REMEMBERED:
+                self.known.clear()
+            one = replace(noise, index=noise.index[row : row + 1])
+            law = phi[row : row + 1]
+            warmup = _WARMUP if noise.draws >= _LONG else _SHORT_WARMUP
+            self.known[key] = nuts_draws(self.log_density, law, self.space, one, warmup)
+        return self.known[key]
