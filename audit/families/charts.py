@@ -4,9 +4,9 @@ A chart u = center + root sinh(t) is linear over its scale and geometric beyond 
 root is triangular: on a plane it undoes a correlation.
 
 A law may hide between the points of a lattice, beside a point that is higher than its
-neighbours. For a concave log q the chords tell how much higher (`hidden`); for others
-that is a guess: on a line it is doubled, on a plane it is that of the better axis, for
-a ridge that runs aslant looks like a peak from both.
+neighbours. On a line the chords of a concave log q tell how much higher; for others
+that is a guess, and it is doubled. On a plane a ridge that runs aslant looks like a
+peak along both axes: there the parabola along the better axis tells.
 
 Shapes: M laws, K points, c ∈ {1, 2} coordinates.
 """
@@ -66,18 +66,35 @@ def hidden(values: Tensor, nodes: Tensor) -> Tensor:
     total, peak = torch.zeros_like(values), torch.ones_like(values, dtype=torch.bool)
     for axis in range(1, values.dim()):
         along = values.movedim(axis, -1)
-        hull = _hull(along, nodes.diff())
-        beside = torch.maximum(_pad(hull, (1, 0)), _pad(hull, (0, 1)))
+        higher = (_doubled_hull if values.dim() == 2 else _vertex)(along, nodes)
         rise = along.diff(dim=-1).nan_to_num(0.0, 0.0, 0.0)
         top = (_pad(rise, (1, 0), 0.0) >= 0) & (_pad(rise, (0, 1), 0.0) <= 0)
         peak = peak & top.movedim(-1, axis)
-        higher = (beside - along).nan_to_num(0.0, 0.0, 0.0).movedim(-1, axis)
-        total = torch.maximum(total, higher)
+        total = torch.maximum(total, higher.nan_to_num(0.0, 0.0, 0.0).movedim(-1, axis))
     if values.dim() == 3:  # on a ridge that runs aslant a neighbour is higher
         around = torch.nn.functional.max_pool2d(values, 3, stride=1, padding=1)
         peak = peak & (values >= around)
-        return torch.where(peak, total.clamp_min(0), 0.0)
-    return torch.where(peak, 2 * total.clamp_min(0), 0.0)
+    return torch.where(peak, total, 0.0)
+
+
+def _vertex(values: Tensor, nodes: Tensor) -> Tensor:
+    """Return how much higher the parabola through three points is [..., k]."""
+    gaps, spans = nodes.diff(), nodes[2:] - nodes[:-2]
+    slopes = values.diff(dim=-1) / gaps
+    bend = slopes.diff(dim=-1) / spans
+    inner = slopes[..., :-1] + bend * gaps[:-1]
+    first = (slopes[..., :1] - bend[..., :1] * gaps[0]).clamp_min(0)
+    last = (slopes[..., -1:] + bend[..., -1:] * gaps[-1]).clamp_max(0)
+    bend = torch.cat([bend[..., :1], bend, bend[..., -1:]], dim=-1)
+    higher = torch.cat([first, inner, last], dim=-1).square() / (-4 * bend)
+    return torch.where(bend < 0, higher, 0.0)
+
+
+def _doubled_hull(values: Tensor, nodes: Tensor) -> Tensor:
+    """Return twice how much higher than each point the hull beside it is [..., k]."""
+    hull = _hull(values, nodes.diff())
+    beside = torch.maximum(_pad(hull, (1, 0)), _pad(hull, (0, 1)))
+    return 2 * (beside - values).clamp_min(0)
 
 
 def _hull(values: Tensor, gaps: Tensor) -> Tensor:
