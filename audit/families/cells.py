@@ -69,7 +69,9 @@ def evaluate(density: Density, low: Tensor, high: Tensor, used: Tensor) -> Cells
     scale = torch.where(top.isfinite(), top, 0.0)
     mass, error, axis = _integrate((values - scale.unsqueeze(-1)).exp(), axes)
     volume = ((high - low) / 2).log().sum(-1) + scale
-    error = torch.maximum(error.log() + volume, _hope(values, axes, volume))
+    error, hope = error.log() + volume, _hope(values, axes, volume)
+    axis = torch.where(hope > error, (high - low).argmax(-1), axis)
+    error = torch.maximum(error, hope)
     error = error.masked_fill(~used, -torch.inf)
     mass = torch.where(used, mass.log() + volume, -torch.inf)
     return Cells(low, high, values, error, mass, axis)
