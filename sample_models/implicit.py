@@ -1,8 +1,8 @@
 """Fitting and checking models that are a density or a sampler, not a known family.
 
-The reference Fisher information is taken from the saved file by onnxruntime alone:
-draws are a Gauss-Hermite grid in the noise, pushed through the file's own sampler, and
-scores are central differences of its own log_prob. No code is shared with robaudit.
+The reference numbers are taken from the saved file by onnxruntime alone: derivatives
+are central differences of its outputs, and expectations are quadratures, over a
+Gauss-Hermite grid in the noise or a grid in theta. No code is shared with robaudit.
 """
 
 from __future__ import annotations
@@ -46,24 +46,49 @@ def grid(size: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([axis.ravel() for axis in axes], 1).astype(np.float32), product
 
 
-def fisher_by_differences(path: Path, x: Tensor, points: int = 20) -> np.ndarray:
+def fisher_by_differences(path: Path, x: Tensor, points: int = 20) -> Tensor:
     """F_x [N, d, d] of a file with inputs x, theta, z and a flat condition."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    size = next(i.shape[1] for i in session.get_inputs() if i.name == "z")
+    run, size = open_session(path)
     z, weights = grid(size, points)
-
-    def run(output: str, row: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        feeds = {"x": np.repeat(row[None], len(z), 0), "theta": theta, "z": z}
-        return session.run([output], feeds)[0].astype(np.float64)
-
     rows = []
     for row in x.numpy():
-        theta = run("sample", row, z).astype(np.float32)
-        steps = STEP * np.eye(len(row), dtype=np.float32)
-        slopes = [
-            run("log_prob", row + step, theta) - run("log_prob", row - step, theta)
-            for step in steps
-        ]
-        score = np.stack(slopes, 1) / (2 * STEP)
+        theta = run("sample", x=row, theta=z, z=z)
+        score = slopes(lambda x: run("log_prob", x=x, theta=theta, z=z), row)  # noqa: B023
         rows.append(score.T @ (score * weights[:, None]))
-    return np.stack(rows)
+    return torch.from_numpy(np.stack(rows))
+
+
+def transport_by_differences(path: Path, x: Tensor, points: int = 40) -> Tensor:
+    """E_z[J_Tᵀ J_T] [N, d, d] of a file with inputs x and z."""
+    run, size = open_session(path)
+    z, weights = grid(size, points)
+    rows = []
+    for row in x.numpy():
+        jacobian = slopes(lambda x: run("sample", x=x, z=z), row)
+        rows.append(np.einsum("snd,sne,s->de", jacobian, jacobian, weights))
+    return torch.from_numpy(np.stack(rows))
+
+
+def open_session(path: Path) -> tuple[Callable[..., np.ndarray], int]:
+    """Return the file as a function of named inputs, and the size of z.
+
+    The condition is one row, repeated for all draws.
+    """
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    size = next(i.shape[1] for i in session.get_inputs() if i.name == "z")
+
+    def run(output: str, *, x: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        draws = len(inputs["z"])
+        feeds = {"x": np.repeat(x[None], draws, 0), **inputs}
+        return session.run([output], feeds)[0]
+
+    return run, size
+
+
+def slopes(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Central differences in each coordinate of x, stacked on the last axis."""
+    found = []
+    for step in STEP * np.eye(len(x), dtype=x.dtype):
+        ahead, behind = function(x + step), function(x - step)
+        found.append((ahead.astype(float) - behind.astype(float)) / (2 * STEP))
+    return np.stack(found, -1)

@@ -11,10 +11,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import torch
 import torch.nn.functional as F
 from export import Results, prepare, save_data, start
-from implicit import fit
+from fisher import summary
+from implicit import fit, slopes
 from torch import Tensor, nn
 
 from audit.export.attempts import Task, write
@@ -98,6 +101,27 @@ def true_choice(x: Tensor) -> Tensor:
     return torch.expm1(-2 * v * w * a) / torch.expm1(-2 * v * a)
 
 
+def quadrature(path: Path, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Total mass [N] and F_x [N, d, d] of the file, over a grid of log rt."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    log_rt = np.linspace(math.log(0.01), math.log(100), 4001)
+    theta = np.stack([np.tile(np.exp(log_rt), 2), np.repeat([-1.0, 1.0], 4001)], 1)
+    theta = theta.astype(np.float32)
+    cell = theta[:, 0] * (log_rt[1] - log_rt[0])
+
+    def log_prob(x: np.ndarray) -> np.ndarray:
+        rows = np.concatenate([np.repeat(x[None], len(theta), 0), theta], 1)
+        return session.run(["log_prob"], {"input": rows})[0].astype(float)
+
+    masses, tensors = [], []
+    for row in x.numpy():
+        weights = np.exp(log_prob(row)) * cell
+        score = slopes(log_prob, row)
+        masses.append(weights.sum())
+        tensors.append(score.T @ (score * weights[:, None]))
+    return torch.tensor(masses), torch.from_numpy(np.stack(tensors))
+
+
 def main(folder: Path) -> dict[str, Results]:
     generator = prepare(31)
     x = parameters(TRIALS, generator)
@@ -124,8 +148,10 @@ def main(folder: Path) -> dict[str, Results]:
     for suffix in (".onnx", ".pt2"):
         path = folder / f"choice_likelihood{suffix}"
         write(Task(model, path, {"input": test}, model(test), CONTRACT, "input"))
+    mass, information = quadrature(folder / "choice_likelihood.onnx", x)
+    measured["largest_mass_error"] = (mass - 1).abs().max().item()
     save_data(folder, "choice_likelihood", x=x, theta=theta)
-    return {"choice_likelihood": measured}
+    return {"choice_likelihood": measured | summary(information)}
 
 
 if __name__ == "__main__":

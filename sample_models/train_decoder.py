@@ -15,7 +15,8 @@ from pathlib import Path
 import onnx
 import torch
 from export import Results, prepare, save_data, start
-from implicit import fit
+from fisher import summary
+from implicit import fit, transport_by_differences
 from onnx.tools.update_model_dims import update_inputs_outputs_dims
 from torch import Tensor, nn
 
@@ -92,7 +93,9 @@ def main(folder: Path) -> dict[str, Results]:
         export_sampler(decoder, path, x=x, noise=2, transport=TITLE)
     save_fixed(folder / "decoder.onnx", folder / "decoder_batch8.onnx")
     save_data(folder, "decoder", x=x, theta=theta)
-    return {"decoder": {"half_error": error.item(), "latent_kl": kl.item()}}
+    tensor = transport_by_differences(folder / "decoder.onnx", x)
+    measured = {"half_error": error.item(), "latent_kl": kl.item()} | summary(tensor)
+    return {"decoder": measured}
 
 
 def save_fixed(source: Path, target: Path, batch: int = 8) -> None:
