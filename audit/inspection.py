@@ -7,6 +7,7 @@ declared inputs and outputs and the metadata have to do.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from audit.config import ModelConfig, ScanConfig
@@ -14,6 +15,12 @@ from audit.errors import ConfigError, ModelError
 from audit.models.contract import Item, Settings
 from audit.models.files import open_network
 from audit.models.head import resolve_head
+from audit.models.implicit.layout import split_input
+from audit.models.implicit.roles import (
+    resolve_implicit_head,
+    resolve_implicit_roles,
+)
+from audit.models.kinds import resolve_contract
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel, open_unchecked, pass_gates
 from audit.models.roles import resolve_roles
@@ -21,6 +28,10 @@ from audit.preparation import settings_of
 from audit.records import file_record
 from audit.reports.measured import FileRecord
 
+_PLAIN = (
+    *("contract", "target", "noise", "sampler", "draws"),
+    *("input_layout", "target_space", "space"),
+)
 Shape = tuple[int | str | None, ...]
 
 
@@ -104,7 +115,7 @@ def _describe(
         opset if isinstance(opset, int) else None,
         [(p.name, p.dtype, p.shape or ()) for p in network.inputs],
         [(p.name, p.dtype, p.shape or ()) for p in outputs],
-        "parameters",
+        next((i.value for i in items if i.name == "contract"), "parameters"),
         [(item.name, item.value, item.origin) for item in items],
         differentiable,
         scan_command(config),
@@ -117,11 +128,27 @@ def _declared(settings: Settings, network: Network) -> tuple[list[Item], list[st
     items: list[Item] = []
     warnings = []
     try:
-        items += resolve_roles(settings, network, ()).items
-        items += resolve_head(settings, network, _names(network)).items
+        items += _resolved(settings, network)
     except ConfigError as error:
         warnings.append(str(error))
     return items, warnings
+
+
+def _resolved(settings: Settings, network: Network) -> Iterator[Item]:
+    """Yield the items of the contract in order, until one cannot be told."""
+    contract = resolve_contract(settings, network)
+    if contract.value == "parameters":
+        yield from resolve_roles(settings, network, ()).items
+        yield from resolve_head(settings, network, _names(network)).items
+        return
+    yield contract
+    layout = settings.model.input_layout or network.metadata.get("input_layout")
+    if layout is not None:
+        network = split_input(network, str(layout))
+    roles = resolve_implicit_roles(settings, network, (), contract.value)
+    yield from roles.items
+    names = _names(network)
+    yield from resolve_implicit_head(settings, network, names, roles).items
 
 
 def _names(network: Network) -> list[str]:
@@ -154,6 +181,8 @@ def _flags(model: ModelConfig) -> list[str]:
         flags += ["--condition", model.condition + key]
     for name, value in model.held.items():
         flags += ["--held", f"{name}={value}"]
-    if model.space != "input":
-        flags += ["--space", model.space]
+    for name in _PLAIN:
+        value = getattr(model, name)
+        if value is not None and value != "input":
+            flags += ["--" + name.replace("_", "-"), value]
     return [*flags, "--trust-model"] if model.trust_model else flags
