@@ -264,6 +264,9 @@ def test_a_file_that_differs_is_refused_and_the_old_one_kept(tmp_path):
     [
         (Own(), "q.h5", {"x": conditions()}, ConfigError, r"'\.h5'.*\.onnx, \.pt2"),
         (Own(), "q.onnx", {}, ConfigError, r"condition_shape=.*Pass it, or better x="),
+        (Own(), "no/q.onnx", {"x": conditions()}, ConfigError, "no folder.*Make it"),
+        (Own(), "q.pt", {"x": torch.zeros(3, 7)}, ConfigError, r"not run.*\(7,\)"),
+        (Own(), "q.pt", {"x": conditions() / 0}, ModelError, "not finite on 32 of 32"),
         (object(), "q.pt", {"x": conditions()}, ModelError, r"builtins\.object.*zuko"),
         (nn.Linear(3, 2), "q.pt", {"x": conditions()}, ModelError, "returns a Tensor"),
     ],

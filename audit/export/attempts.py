@@ -43,12 +43,18 @@ class Task:
 
 
 def known_format(path: str | Path) -> Path:
-    """Return the path if its suffix names a format.
+    """Return the path if its folder is there and its suffix names a format.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: one of the two is not so.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"There is no folder '{path.parent}'",
+            "Expected one to write the file to",
+            "Make it first",
+        )
     if path.suffix in WRITERS:
         return path
     raise ConfigError(

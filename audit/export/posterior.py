@@ -52,8 +52,11 @@ def export_posterior(
     """
     path = known_format(path)
     rows = _conditions(estimator, condition_shape, x, seed)
-    with torch.no_grad():
-        inside, own = take_apart(estimator, rows)
+    try:
+        with torch.no_grad():
+            inside, own = take_apart(estimator, rows)
+    except RuntimeError as error:
+        raise _misfit(rows, error) from None
     inside.eval().requires_grad_(False)
     if isinstance(inside, Density):
         generator = torch.Generator().manual_seed(seed)
@@ -67,7 +70,7 @@ def _conditions(
 ) -> Tensor:
     """Return a few conditions to compare at."""
     if x is not None:
-        return x[:ROWS].detach().clone().to(torch.get_default_dtype())
+        return x[torch.arange(ROWS) % len(x)].detach().clone()
     known = shape or getattr(unwrap(estimator), "condition_shape", None)
     if known is None:
         raise ConfigError(
@@ -76,6 +79,26 @@ def _conditions(
             "Pass it, or better x=, a tensor of typical conditions [N, ...]",
         )
     return torch.randn(ROWS, *known, generator=torch.Generator().manual_seed(seed))
+
+
+def _misfit(x: Tensor, error: RuntimeError) -> ConfigError:
+    return ConfigError(
+        f"The estimator does not run on conditions of shape {tuple(x.shape[1:])} and "
+        f"type {x.dtype} ({error})",
+        "Expected the shape and the type it was trained on",
+        "Correct condition_shape= or x=",
+    )
+
+
+def _require_finite(values: Tensor, x: Tensor) -> None:
+    """Raise if the estimator itself gives no finite numbers."""
+    wrong = int((~values.isfinite()).sum())
+    if wrong:
+        raise ModelError(
+            f"The estimator's own log_prob is not finite on {wrong} of {len(x)} rows",
+            "A file can only be compared with finite numbers",
+            "Pass typical conditions as x=",
+        )
 
 
 def _density(
@@ -93,11 +116,12 @@ def _density(
         "target": "theta",
         **extra,
     }
-    z = base_noise(module.law, len(x), module.size, generator)
+    z = base_noise(module.law, len(x), module.size, generator).to(x)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(generator.initial_seed())
         theta = module.sample(x, z) if module.law else module.draw(x)
         inputs, expected = {"x": x, "theta": theta}, {"log_prob": own(x, theta)}
+    _require_finite(expected["log_prob"], x)
     reason = module.obstacle
     if module.law:
         both = {
@@ -128,7 +152,9 @@ def _mixture(module: Components, own: LogProb, path: Path, x: Tensor) -> Path:
         expected = module(x)
         law = module.law_of(expected)
         theta = law.sample()
-        gap = float((law.log_prob(theta) - own(x, theta)).abs().max())
+        values = own(x, theta)
+        gap = float((law.log_prob(theta) - values).abs().max())
+    _require_finite(values, x)
     if not gap <= module.tolerance:
         raise ModelError(
             f"The mixture's log_prob differs from the estimator's by {gap:.1e}",

@@ -41,7 +41,7 @@ def export_sampler(
     path = known_format(path)
     module = _Named(copy.deepcopy(sampler)).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
-    x = x[:ROWS].detach().clone()
+    x = x[torch.arange(ROWS) % len(x)].detach().clone()
     inputs = {"x": x, "z": base_noise(law, len(x), noise, generator).to(x)}
     document = {
         "contract": "transport",
