@@ -42,6 +42,8 @@ from audit.models.opening import OpenModel
 from audit.noise import Noise
 
 Floats = NDArray[np.float64]
+UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
+_NO_GRID = "no grid resolves the density (its quadrature is off by more than 10 %)"
 LINEAR = "the distance is linear in the perturbation: see 'linear'"
 
 
@@ -302,9 +304,15 @@ class Roots:
             outer, _ = split(root)
             if isinstance(outer, Averaged):
                 bad = ~torch.isfinite(outer.entries).flatten(1).all(dim=1)
-                rows = bad.nonzero()[:, 0].tolist()
-                found |= dict.fromkeys(rows, "a draw's derivative is not finite")
+                found |= _each(bad, "a draw's derivative is not finite")
+                error = outer.checks.get("quadrature_error")
+                if error is not None:
+                    found |= _each(~(error <= UNRESOLVED), _NO_GRID)
         return found
+
+
+def _each(rows: Tensor, reason: str) -> dict[int, str]:
+    return dict.fromkeys(rows.nonzero()[:, 0].tolist(), reason)
 
 
 def quadratic_columns(

@@ -115,7 +115,8 @@ def _row_bytes(model: OpenModel, draws: int) -> int:
     family = model.density.family
     if not isinstance(family, ImplicitFamily):
         return 8 * family.size * model.density.d
-    rows = draws * (family.n if family.transport else 1)
+    nodes = family.source.count(draws) if family.source else 0
+    rows = max(nodes, draws * family.n if family.transport else 0)
     embedding = 0 if family.size == model.density.d else family.size * model.density.d
     return 8 * (rows * family.size + embedding)
 

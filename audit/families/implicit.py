@@ -61,6 +61,9 @@ class Source(Protocol):
     def fixed(self) -> bool:
         """Whether it gives the same number of nodes however many are asked for."""
 
+    def count(self, draws: int) -> int:
+        """Return about how many nodes there are for one input."""
+
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return nodes for φ [N, p + c]."""
 

@@ -1,6 +1,6 @@
 """Does the density integrate to one? Z = ∫ q(θ|x) dθ, whoever draws θ.
 
-With one or two continuous coordinates the integral is taken on a grid. With more it
+With one continuous coordinate, or none, the integral is taken on a grid. With more it
 is estimated by importance sampling, Z = E_r[q/r], in unconstrained coordinates. r is a
 kernel estimate around some of the model's own draws, mixed with one wide normal law,
 so that q/r stays bounded where q has its mass. Discrete coordinates are drawn
@@ -24,7 +24,7 @@ from audit.families.implicit import ImplicitFamily
 from audit.linalg.spectrum import Estimate
 from audit.noise import Noise
 
-_GRID = 2  # continuous coordinates that a grid can take
+_GRID = 1  # continuous coordinates that a grid can take
 _KERNELS, _POINTS = 64, 1024
 _WIDE = 8  # every so many points one comes from the wide law
 _STRETCH = 2.0  # of the wide law's standard deviations

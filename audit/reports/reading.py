@@ -145,8 +145,21 @@ def estimation(report: Report) -> list[str]:
         trace = divergence.summary.get("trace")
         if error and trace and error.p50 and trace.p50:
             how += f", standard error of the trace {percent(error.p50 / trace.p50)}"
+        how += _bracket(divergence)
         lines += [f"{name}: {how}", *(f"{name}: {note}" for note in divergence.notes)]
     return lines
+
+
+def _bracket(divergence: Divergence) -> str:
+    """Return the medians of a sampled eigenvalue and of the bracket it lies in."""
+    found = [
+        divergence.summary.get(name)
+        for name in ("eigenvalue", "eigenvalue_lower", "eigenvalue_upper")
+    ]
+    value, lower, upper = (None if s is None else s.p50 for s in found)
+    if value is None or lower is None or upper is None:
+        return ""
+    return f"; λ_max {number(value)} in {interval((lower, upper))} (medians)"
 
 
 def quantity_order(report: Report, divergence: Divergence) -> list[str]:

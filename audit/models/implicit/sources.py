@@ -21,6 +21,7 @@ _REMEMBERED = 512  # inputs whose chains are kept
 _LONG = 64  # draws: fewer are only to try the file on
 _WARMUP, _SHORT_WARMUP = 300, 20
 _BATCHES = 32  # of consecutive draws: their means are nearly independent
+_GRID_NODES = (64, 4096, 150_000)
 ChainKey = tuple[int, int, int]  # seed, input index, draws
 _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": torch.special.ndtri,
@@ -69,9 +70,8 @@ class GivenDraws:
         """The numbers of one draw."""
         return math.prod(self.inputs.arrays[self.key].shape[2:])
 
-    @property
-    def count(self) -> int:
-        """The number of draws each input has."""
+    def count(self, draws: int) -> int:
+        """Return the number of draws each input has."""
         return int(self.inputs.arrays[self.key].shape[1])
 
     def points(self, noise: Noise) -> Points:
@@ -103,6 +103,10 @@ class FromSampler:
         """Whether the noise is given."""
         return self.base.fixed
 
+    def count(self, draws: int) -> int:
+        """Return the number of draws."""
+        return draws
+
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return draws [S, N, n]."""
         points = self.base.points(noise)
@@ -132,6 +136,10 @@ class FromGrid:
         kinds = ", ".join(f"{c.name} {c.kind}" for c in self.space.coordinates)
         return f"quadrature on a grid ({kinds})"
 
+    def count(self, draws: int) -> int:
+        """Return about the number of nodes, by the continuous dimensions."""
+        return _GRID_NODES[len(self.space.continuous)]
+
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return nodes [Q, N, n] with their weights, Z and the rule's own error."""
         found = grid_nodes(self.log_density, phi, self.space)
@@ -152,6 +160,10 @@ class FromChains:
     def name(self) -> str:
         """The method."""
         return "NUTS chains"
+
+    def count(self, draws: int) -> int:
+        """Return the number of draws."""
+        return draws
 
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return draws [S, N, n] with the chains' own diagnostics.
