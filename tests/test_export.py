@@ -20,6 +20,7 @@ from torch.distributions import Independent, Normal, Transform, constraints
 
 from audit.errors import ConfigError, ModelError
 from audit.export import export_posterior, export_sampler
+from audit.export.splines import spline
 
 N, CONTEXT = 2, 3
 SBI = pytest.mark.skipif(importlib.util.find_spec("sbi") is None, reason="needs sbi")
@@ -305,6 +306,34 @@ def test_a_sampler_without_a_density(law, tmp_path):
     }
 
 
+def test_the_spline_is_the_one_of_the_paper():
+    """Through its knots with the slopes given there; straight outside; invertible."""
+    generator = torch.Generator().manual_seed(0)
+    raw = [torch.randn(1, k, generator=generator).double() for k in (5, 5, 4)]
+    options = {"tail_bound": 3.0, "min_bin_width": 1e-3, "min_bin_height": 1e-3}
+
+    def at(points, inverse=False):
+        wide = [values.expand(len(points), -1) for values in raw]
+        return spline(points, *wide, inverse=inverse, **options)
+
+    knots = [
+        -3 + 6 * np.cumsum(1e-3 + (1 - 5e-3) * values.softmax(-1).numpy()[0])[:-1]
+        for values in raw[:2]
+    ]
+    values, log_slopes = at(torch.from_numpy(knots[0]))
+    close(values, knots[1], 1e-9)
+    close(log_slopes.exp(), 1e-3 + np.log1p(np.exp(raw[2].numpy()[0])), 1e-9)
+    points = torch.linspace(-4, 4, 50).double().requires_grad_()
+    values, log_slopes = at(points)
+    (slopes,) = torch.autograd.grad(values.sum(), points)
+    close(log_slopes.detach().exp(), slopes, 1e-9)
+    outside = points.detach().abs() > 3
+    close(values.detach()[outside], points.detach()[outside], 0)
+    back, inverse_log_slopes = at(values.detach(), inverse=True)
+    close(back, points.detach(), 1e-9)
+    close(inverse_log_slopes, -log_slopes.detach(), 1e-8)
+
+
 def sbi_estimator(kind):
     """What sbi trains, with its standardising steps, for data off the origin."""
     from sbi.neural_nets import posterior_nn
@@ -350,6 +379,16 @@ def test_the_posterior_of_sbi_is_unwrapped(tmp_path):
     found = torch.export.load(path).module()(x[:4], theta[:4], theta[:4])
     with torch.no_grad():
         close(found["log_prob"], estimator.log_prob(theta[None, :4], x[:4])[0])
+
+
+@SBI
+def test_an_estimator_that_solves_an_equation_is_refused(tmp_path):
+    from sbi.neural_nets import posterior_flow_nn
+
+    theta, x = torch.randn(50, N), torch.randn(50, CONTEXT)
+    estimator = posterior_flow_nn()(theta, x)
+    with pytest.raises(ModelError, match=r"FlowMatching.*train a flow \(NPE\)"):
+        export_posterior(estimator, tmp_path / "q.onnx", x=x)
 
 
 @SBI

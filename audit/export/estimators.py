@@ -38,7 +38,7 @@ def take_apart(estimator: Foreign, x: Tensor) -> tuple[Density | Components, Log
         raise _unknown(estimator)
     model: Foreign = copy.deepcopy(estimator).eval()
     kinds = {kind.__name__ for kind in type(model).__mro__}
-    if "ConditionalDensityEstimator" in kinds:
+    if any(kind.__module__.startswith("sbi.") for kind in type(model).__mro__):
         return _of_sbi(model, x), lambda x, theta: model.log_prob(theta[None], x)[0]
     if "Flow" in kinds and hasattr(model, "_distribution"):
         inside = Nflows(model, transform_title(model))
@@ -77,7 +77,8 @@ def _unknown(estimator: object) -> ModelError:
     return ModelError(
         f"The estimator is a {type(estimator).__module__}.{type(estimator).__name__}",
         NOT_HERE,
-        "Pass the density estimator inside it, or a module of those kinds",
+        "Pass the density estimator inside it; flow matching and score estimators "
+        "solve an equation for each density: train a flow (NPE) instead",
     )
 
 

@@ -55,7 +55,7 @@ def export_posterior(
     try:
         with torch.no_grad():
             inside, own = take_apart(estimator, rows)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise _misfit(rows, error) from None
     inside.eval().requires_grad_(False)
     if isinstance(inside, Density):
@@ -81,7 +81,7 @@ def _conditions(
     return torch.randn(ROWS, *known, generator=torch.Generator().manual_seed(seed))
 
 
-def _misfit(x: Tensor, error: RuntimeError) -> ConfigError:
+def _misfit(x: Tensor, error: Exception) -> ConfigError:
     return ConfigError(
         f"The estimator does not run on conditions of shape {tuple(x.shape[1:])} and "
         f"type {x.dtype} ({error})",
