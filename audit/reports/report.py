@@ -69,6 +69,11 @@ class Model(Record):
     gates: dict[str, float | str] = Field(default_factory=dict)
     """What was checked before a number was measured, and how well it agreed."""
 
+    @property
+    def law(self) -> str:
+        """The family, or the contract of a file whose law has no name."""
+        return self.family if self.contract == "parameters" else self.contract
+
 
 class Data(Record):
     """The audited data."""

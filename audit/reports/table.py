@@ -108,7 +108,7 @@ def _head(report: Report) -> Iterator[RenderableType]:
     outputs = ", ".join(f"{name}={text}" for name, text in model.parameters.items())
     yield Text.assemble(
         (shorten(path, 60), "bold"),
-        f" · {printable(model.family)}({printable(outputs)})",
+        f" · {printable(model.law)}({printable(outputs)})",
     )
     shape = "×".join(map(str, data.event_shape)) or "one number"
     skipped = f", {data.n_skipped} skipped" if data.n_skipped else ""

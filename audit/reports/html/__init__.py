@@ -104,7 +104,7 @@ def _markup(drawing: Drawing) -> Markup:
 def _facts(report: Report) -> str:
     outputs = ", ".join(f"{n}={text}" for n, text in report.model.parameters.items())
     return (
-        f"{report.model.family}({outputs}) on {report.data.source}: "
+        f"{report.model.law}({outputs}) on {report.data.source}: "
         f"{report.data.n_audited} of {count(report.data.n_total, 'input')} audited, "
         f"{report.data.n_skipped} skipped"
     )
