@@ -23,17 +23,26 @@ from torch.distributions import (
 )
 
 from audit.families.interface import Family
-from audit.noise import Noise
+from audit.noise import Noise, Points
 
 
 def draw_targets(family: Family, phi: Tensor, noise: Noise) -> Tensor:
     """Return θ [S, N, *event] drawn from q_φ."""
+    return draws_of(family, phi, noise).values
+
+
+def draws_of(family: Family, phi: Tensor, noise: Noise) -> Points:
+    """Return θ [S, N, *event] drawn from q_φ, and how many of them make a unit.
+
+    A law that only its own sampler can draw from ignores how the noise fills the cube.
+    """
     law = family.distribution(phi)
     size = max(1, int(np.prod(family.event_shape, dtype=int)))
+    points = noise.points(size + 1)
     try:
-        return _transform(law, noise.uniforms(size + 1).to(phi.device))
+        return Points(_transform(law, points.values.to(phi.device)), points.unit)
     except NotImplementedError:
-        return _by_own_sampler(family, phi, noise)
+        return Points(_by_own_sampler(family, phi, noise), 1)
 
 
 def _transform(law: Distribution, u: Tensor) -> Tensor:
@@ -86,16 +95,16 @@ def _by_own_sampler(family: Family, phi: Tensor, noise: Noise) -> Tensor:
     return torch.cat(parts, dim=1).to(phi.device)
 
 
-def score_draws(family: Family, phi: Tensor, noise: Noise) -> Tensor:
-    """Return scores ∇_φ log q_φ(θ_s) [N, S, p] at draws θ_s ~ q_φ.
+def scores_at(family: Family, phi: Tensor, targets: Tensor) -> Tensor:
+    """Return scores ∇_φ log q_φ(θ_s) [N, S, p] at θ [S, N, *event].
 
     No network is involved: the score is taken in parameter space and pulled back
     later, so a draw costs no pass through the model.
     """
-    targets = draw_targets(family, phi, noise).detach()
-    many = phi.detach().expand(noise.draws, *phi.shape).reshape(-1, phi.shape[1])
+    draws = len(targets)
+    many = phi.detach().expand(draws, *phi.shape).reshape(-1, phi.shape[1])
     leaf = many.clone().requires_grad_()
     flat = targets.reshape(-1, *family.event_shape)
     total = family.distribution(leaf).log_prob(flat).sum()
     (scores,) = torch.autograd.grad(total, leaf)
-    return scores.reshape(noise.draws, *phi.shape).transpose(0, 1)
+    return scores.reshape(draws, *phi.shape).transpose(0, 1)

@@ -6,16 +6,15 @@ the same for every δ, give D = E_q[g(q'/q)] with a standard error.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.geometry.draws import draw_targets
+from audit.geometry.draws import draws_of
 from audit.geometry.implicit import implicit_values
+from audit.linalg.sampled import mean_over_units
 from audit.noise import Noise
 
 
@@ -50,11 +49,16 @@ def _by_draws(
     divergence: Divergence, family: Family, phi: Tensor, others: Tensor, noise: Noise
 ) -> tuple[Tensor, Tensor]:
     assert divergence.pointwise is not None
-    targets = draw_targets(family, phi, noise)  # [S, N, *event]
+    drawn = draws_of(family, phi, noise)
+    targets = drawn.values  # [S, N, *event]
     here = family.distribution(phi).log_prob(targets)  # [S, N]
     columns = []
     for other in others.unbind(dim=1):
         log_ratio = family.distribution(other).log_prob(targets) - here
-        columns.append(divergence.pointwise(log_ratio))
-    samples = torch.stack(columns, dim=2)  # [S, N, M]
-    return samples.mean(dim=0), samples.std(dim=0) / math.sqrt(len(samples))
+        samples = divergence.pointwise(log_ratio).T / len(targets)
+        columns.append(mean_over_units(samples, drawn.unit))
+    errors = [found.standard_error for found in columns]
+    return (
+        torch.stack([found.value for found in columns], dim=1),
+        torch.stack([error for error in errors if error is not None], dim=1),
+    )

@@ -9,7 +9,7 @@ from torch import Tensor
 from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.draws import score_draws
+from audit.geometry.draws import draws_of, scores_at
 from audit.geometry.implicit import implicit_root
 from audit.linalg.operators import LinearOperator, Sampled
 from audit.noise import Noise
@@ -35,4 +35,6 @@ def metric_root(
 
 def sampled_fisher_root(family: Family, phi: Tensor, noise: Noise) -> Sampled:
     """Return scores / √S at draws from q_φ: BᵀB estimates F(φ) without bias."""
-    return Sampled(score_draws(family, phi, noise) / math.sqrt(noise.draws))
+    found = draws_of(family, phi, noise)
+    scores = scores_at(family, phi, found.values.detach())
+    return Sampled(scores / math.sqrt(scores.shape[1]), unit=found.unit)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from audit.families import build_family
-from audit.geometry.draws import draw_targets, score_draws
+from audit.geometry.draws import draw_targets, scores_at
 from audit.geometry.roots import sampled_fisher_root
 from audit.noise import Noise
 
@@ -73,6 +73,10 @@ def made(name, copies=1):
     shapes = {key: tuple(value.shape[1:]) for key, value in values.items()}
     family = build_family(name, shapes)
     return family, family.pack(values)
+
+
+def scored(family, phi, noise):
+    return scores_at(family, phi, draw_targets(family, phi, noise))
 
 
 def agrees(samples, truth):
@@ -237,7 +241,7 @@ INFORMATION = {
 @pytest.mark.parametrize("name", sorted(INFORMATION))
 def test_scores_have_mean_zero_and_the_fisher_information_as_covariance(name):
     family, phi = made(name)
-    scores = score_draws(family, phi, Noise(3, np.array([8]), 40_000))[0].numpy()
+    scores = scored(family, phi, Noise(3, np.array([8]), 40_000))[0].numpy()
     squares = scores[:, :, None] * scores[:, None, :]
     assert agrees(scores, 0.0)
     assert agrees(squares, INFORMATION[name]())
@@ -246,7 +250,7 @@ def test_scores_have_mean_zero_and_the_fisher_information_as_covariance(name):
 @pytest.mark.parametrize("part", ["loc", "scale"])
 def test_the_scores_of_a_mixture_have_its_integrated_information(part):
     family, phi = made("mixture:normal")
-    scores = score_draws(family, phi, Noise(3, np.array([8]), 40_000))[0]
+    scores = scored(family, phi, Noise(3, np.array([8]), 40_000))[0]
 
     def integrand(x, k):
         components = WEIGHTS * stats.norm(LOCS, SCALES).pdf(x)
@@ -265,7 +269,7 @@ def test_a_sampled_root_squares_to_the_mean_of_score_products():
     family, phi = made("gamma", 2)
     noise = Noise(0, np.array([1, 2]), 64)
     root = sampled_fisher_root(family, phi, noise)
-    scores = score_draws(family, phi, noise).numpy()
+    scores = scored(family, phi, noise).numpy()
     found = (root.entries.mT @ root.entries).numpy()
     expected = np.einsum("nsi,nsj->nij", scores, scores) / 64
     np.testing.assert_allclose(found, expected, rtol=1e-12)
