@@ -110,33 +110,21 @@ def _density(
     generator: torch.Generator,
 ) -> Path:
     """Write both outputs, else log_prob alone and say what follows."""
-    document: dict[str, object] = {
-        "contract": "density",
-        "condition": "x",
-        "target": "theta",
-        **extra,
-    }
     z = base_noise(module.law, len(x), module.size, generator).to(x)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(generator.initial_seed())
         theta = module.sample(x, z) if module.law else module.draw(x)
-        inputs, expected = {"x": x, "theta": theta}, {"log_prob": own(x, theta)}
-    _require_finite(expected["log_prob"], x)
+        log_prob = own(x, theta)
+    _require_finite(log_prob, x)
+    inputs, expected = {"x": x, "theta": theta}, {"log_prob": log_prob}
     reason = module.obstacle
     if module.law:
-        both = {
-            "noise": {"z": module.law},
-            "outputs": {"log_prob": "log_prob", "sample": "sample"},
-            "transport": module.title,
-        }
-        values = expected | {"sample": theta}
-        task = Task(module, path, inputs | {"z": z}, values, document | both)
+        full, values = inputs | {"z": z}, expected | {"sample": theta}
         try:
-            return write(task)
+            return write(Task(module, path, full, values, _contract(module, extra)))
         except ModelError as error:
             reason = error.given
-    document |= {"outputs": {"log_prob": "log_prob"}}
-    written = write(Task(module, path, inputs, expected, document))
+    written = write(Task(module, path, inputs, expected, _contract(None, extra)))
     warnings.warn(
         f"'{path.name}' holds log_prob and no sampler: {reason}. A scan integrates "
         "over a grid where there are one or two parameters; for more it needs draws of "
@@ -144,6 +132,18 @@ def _density(
         stacklevel=3,
     )
     return written
+
+
+def _contract(sampler: Density | None, extra: Mapping[str, str]) -> dict[str, object]:
+    """Return the document of a density, with its sampler or without one."""
+    document = {"contract": "density", "condition": "x", "target": "theta", **extra}
+    if sampler is None:
+        return document | {"outputs": {"log_prob": "log_prob"}}
+    return document | {
+        "noise": {"z": sampler.law},
+        "outputs": {"log_prob": "log_prob", "sample": "sample"},
+        "transport": sampler.title,
+    }
 
 
 def _mixture(module: Components, own: LogProb, path: Path, x: Tensor) -> Path:
