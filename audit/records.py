@@ -115,7 +115,8 @@ def _implicit_info(
     else:
         notes += transport_notes(family)
         exact = False
-    notes.append(prepared.model.bottleneck)
+    if divergence is prepared.questions.divergences[0]:
+        notes.append(prepared.model.bottleneck)
     estimator = "quadrature" if exact else "monte_carlo"
     draws = None if exact else prepared.questions.draws
     return DivergenceInfo(divergence.scale, divergence.unit, estimator, draws, notes)

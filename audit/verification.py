@@ -223,6 +223,19 @@ def _reasons(
     return reasons
 
 
+@dataclass(frozen=True)
+class Realised:
+    """A realised degradation [N], its error, and the error beside the prediction's.
+
+    Prediction and realised value come from the same draws of θ. What those are off by,
+    both are off by, and only the rest can part them.
+    """
+
+    value: Tensor
+    error: Tensor
+    apart: Tensor
+
+
 def _realised(
     attack: Attack,
     predicted: Estimate,
@@ -230,7 +243,7 @@ def _realised(
     local: _Local,
     site: _Site,
     questions: Questions,
-) -> Estimate | None:
+) -> Realised | None:
     frame = questions.frame
     if isinstance(attack, DirectedAttack):
         sizes, weights = (t.to(site.x.device) for t in attack.sizes())
@@ -241,7 +254,10 @@ def _realised(
     assert isinstance(attack, RandomAttack)
     u = _attack_draws(attack, site.noise, local.free).to(site.x.device)
     found = _exact(divergence, site, frame.push(u))
-    return None if found is None else _controlled(found[0], local.law(u.mT), predicted)
+    if found is None:
+        return None
+    values, errors = found
+    return _controlled(values, errors, local.law(u.mT), predicted)
 
 
 def _exact(
@@ -267,12 +283,12 @@ def _outside(family: Family, others: Tensor) -> Tensor:
     return torch.stack(found).any(dim=0).reshape(others.shape[:2])
 
 
-def _worse_sign(values: Tensor, errors: Tensor, weights: Tensor) -> Estimate:
+def _worse_sign(values: Tensor, errors: Tensor, weights: Tensor) -> Realised:
     """Return the expectation over ε along the worse of +v and −v."""
     plus, minus = (values.reshape(len(values), 2, -1) @ weights).unbind(dim=1)
     noise = errors.reshape(len(values), 2, -1) @ weights
     worse = torch.where(plus >= minus, noise[:, 0], noise[:, 1])
-    return Estimate(torch.maximum(plus, minus), worse)
+    return Realised(torch.maximum(plus, minus), worse, worse)
 
 
 def _attack_draws(attack: RandomAttack, noise: Noise, d: int) -> Tensor:
@@ -285,8 +301,13 @@ def _attack_draws(attack: RandomAttack, noise: Noise, d: int) -> Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def _controlled(values: Tensor, forms: Tensor, expected: Estimate) -> Estimate:
+def _controlled(
+    values: Tensor, errors: Tensor, forms: Tensor, expected: Estimate
+) -> Realised:
     """Return E[D] with the form as control variate; pairs are the sampling unit.
+
+    The draws of θ, where there are any, are the same for every δ, so their error does
+    not average out over the pairs.
 
     The weight β = Cov(D, Q) / Var(Q), kept in [0, 1], is 1 where the form is exact and
     0 where it says nothing about D.
@@ -298,12 +319,12 @@ def _controlled(values: Tensor, forms: Tensor, expected: Estimate) -> Estimate:
     weight = torch.where(variance > 0, weight, 1.0).clamp(0, 1)
     rest = exact - weight * (form - expected.value.unsqueeze(1))
     error = rest.std(dim=1) / math.sqrt(rest.shape[1])
-    return Estimate(rest.mean(dim=1).clamp_min(0), error)
+    own = errors.mean(dim=1)
+    return Realised(rest.mean(dim=1).clamp_min(0), torch.hypot(error, own), error)
 
 
-def _compare(label: str, predicted: Estimate, realised: Estimate) -> dict[str, Floats]:
-    assert realised.standard_error is not None
-    slack = realised.standard_error
+def _compare(label: str, predicted: Estimate, realised: Realised) -> dict[str, Floats]:
+    slack = realised.apart
     if predicted.standard_error is not None:
         slack = slack + predicted.standard_error
     distance = (realised.value - predicted.value).abs()
@@ -313,7 +334,7 @@ def _compare(label: str, predicted: Estimate, realised: Estimate) -> dict[str, F
     parted |= ~known
     return {
         f"{label}_realised": _plain(realised.value, known),
-        f"{label}_realised_se": _plain(realised.standard_error, known),
+        f"{label}_realised_se": _plain(realised.error, known),
         f"{label}_ratio": _plain(realised.value / predicted.value, known),
         f"{label}_parted": _plain(parted.double(), foreseen),
     }
