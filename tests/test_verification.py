@@ -211,14 +211,16 @@ def test_the_worse_sign_is_chosen_after_weighting_with_its_own_error():
     errors = torch.tensor([[0.1, 0.1, 0.2, 0.4]]).double()
     found = _worse_sign(values, errors, torch.tensor([0.5, 0.5]).double())
     assert found.value.item() == pytest.approx(1.75)
-    assert found.standard_error.item() == pytest.approx(0.3)
+    assert found.error.item() == pytest.approx(0.3)
 
 
 def test_the_control_variate_leaves_no_error_where_the_form_is_exact():
     forms = torch.rand(3, 8, generator=torch.Generator().manual_seed(0)).double()
     expected = Estimate(torch.full((3,), 0.5).double())
-    found = _controlled(forms, forms, expected)
-    assert found.standard_error.tolist() == [0.0] * 3
+    own = torch.full_like(forms, 0.2)
+    found = _controlled(forms, own, forms, expected)
+    assert found.apart.tolist() == [0.0] * 3
+    assert found.error.tolist() == [0.2] * 3  # that of the draws does not cancel
     assert torch.equal(found.value, expected.value)
 
 
