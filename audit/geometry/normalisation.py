@@ -66,7 +66,8 @@ class _Proposal:
         u = noise.uniforms(self.mean.shape[1], _STREAM).to(self.mean)
         z = torch.special.ndtri(u)
         order = torch.arange(len(z), device=z.device)
-        kernels = self.centers[order % len(self.centers)] + self.width * self._turn(z)
+        turn = order - order // _WIDE - 1  # of the others: each kernel as often
+        kernels = self.centers[turn % len(self.centers)] + self.width * self._turn(z)
         wide = self.mean + _STRETCH * self._turn(z)
         is_wide = (order % _WIDE == 0)[:, None, None]
         points = torch.where(is_wide, wide, kernels)

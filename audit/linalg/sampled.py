@@ -44,6 +44,7 @@ def decompose_sampled(
     units = draws.entries.shape[1] // draws.group
     lower = cross.estimate.value - _margin(cross.estimate, units // 2)
     upper = naive.eigenvalues[:, 0] + _margin(own, units)
+    upper = torch.maximum(upper, cross.estimate.value)  # equal ones round apart
     return Spectrum(
         naive.eigenvalues,
         naive.directions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -87,11 +88,13 @@ def open_implicit(
     known = list_keys(split_spec(data)[0])
     constants, keys = split_held(roles, data)
     inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
-    draws = _given(data, settings.model.draws)
-    base = _given(data, base_key(roles, known))
+    draws = _given(data, settings.model.draws, inputs.n)
+    base = _given(data, base_key(roles, known), inputs.n)
     event, space = event_of(inputs, roles), stated_space(settings, network)
     target = target_slot(network, roles, event, space, draws)
     noise = noise_slot(network, roles, event, target, base)
+    for slot, given in ((target, draws), (noise, base)):
+        _check_size(slot, given)
     probe = Probe(network, inputs, roles, constants)
     rows = len(finite_rows(inputs))
     slots = [slot for slot in (target, noise) if slot is not None]
@@ -113,16 +116,22 @@ def open_implicit(
     return _assemble(plan, probe)
 
 
-def _given(data: str, key: str | None) -> Inputs | None:
+def _given(data: str, key: str | None, rows: int) -> Inputs | None:
     """Return draws that lie in the data under a key, [N, S, ...].
 
     Raises:
-        ConfigError: the array has no axis of draws.
+        ConfigError: the array has no axis of draws, or not one row for each input.
     """
     if key is None:
         return None
-    found = open_inputs(data, {key: key})
+    found = open_inputs(split_spec(data)[0], {key: key})
     shape = found.arrays[key].shape
+    if shape[0] != rows:
+        raise ConfigError(
+            f"The draws '{key}' of the data have {shape[0]} rows",
+            f"The condition has {rows}; each of its rows has draws of its own",
+            "Reshape them, or name another key",
+        )
     if len(shape) < 3 or shape[1] < 8:
         raise ConfigError(
             f"The draws '{key}' of the data have the shape {list(shape)}",
@@ -130,6 +139,24 @@ def _given(data: str, key: str | None) -> Inputs | None:
             "Reshape them, or name another key",
         )
     return found
+
+
+def _check_size(slot: Slot | None, given: Inputs | None) -> None:
+    """Refuse draws that are no values of what they are given for.
+
+    Raises:
+        ConfigError: they have another number of coordinates.
+    """
+    if slot is None or given is None:
+        return
+    ((key, array),) = given.arrays.items()
+    if math.prod(array.shape[2:]) != slot.size:
+        raise ConfigError(
+            f"The draws '{key}' of the data have the shape {list(array.shape)}",
+            f"'{slot.name}' has {slot.size} coordinates: expected [inputs, draws, "
+            f"{slot.size}]",
+            "Reshape them, or name another key",
+        )
 
 
 def _columns(head: Head, probe: Probe) -> int:
