@@ -111,15 +111,16 @@ def _implicit_info(
     if divergence.tensor is Tensors.FISHER:
         assert family.source is not None
         notes.append(f"θ from {family.source.name}")
-        exact = family.source.nodes(phi, noise).weights is not None
+        nodes = family.source.nodes(phi, noise)
+        exact, draws = nodes.weights is not None, len(nodes.targets)
     else:
         notes += transport_notes(family)
-        exact = False
+        exact, draws = False, len(family.map()[1].points(noise).values)
     if divergence is prepared.questions.divergences[0]:
         notes.append(prepared.model.bottleneck)
     estimator = "quadrature" if exact else "monte_carlo"
-    draws = None if exact else prepared.questions.draws
-    return DivergenceInfo(divergence.scale, divergence.unit, estimator, draws, notes)
+    scale, unit = divergence.scale, divergence.unit
+    return DivergenceInfo(scale, unit, estimator, None if exact else draws, notes)
 
 
 def transport_notes(family: ImplicitFamily) -> list[str]:
