@@ -57,7 +57,8 @@ class Probe:
         """Return the inputs of some rows, in the types the file declares."""
         arrays = {name: self.inputs.take(name, index) for name in self.inputs.arrays}
         for name, constant in self.constants.items():
-            arrays[name] = np.broadcast_to(constant, (len(index), *constant.shape))
+            rows = np.broadcast_to(constant, (len(index), *constant.shape))
+            arrays[name] = rows.copy()
         return to_tensors(arrays, self.network)
 
     @property

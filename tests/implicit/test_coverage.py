@@ -58,6 +58,16 @@ def test_intervals_cover_the_truth_as_often_as_they_say(flow, sampling, draws):
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_bracket_contains_the_truth_as_often_as_it_says(flow, sampling):
+    """To a percent, with 1500 repetitions: squares have long upper tails."""
+    rows, options = np.repeat(X[1:2], 1500, axis=0), {"draws_per_input": 256}
+    report = report_of(flow, rows, NORMAL, sampling=sampling, **options)
+    for name, tensor in (("kl", fisher), ("quantile", transport)):
+        _, inside = shares(columns(report, name), tensor(X[1]).numpy())
+        assert 0.94 <= inside <= 0.98, name
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_they_do_so_when_draws_are_doubled_until_they_suffice(flow, sampling):
     options = {"sampling": sampling, "draws_per_input": 256, "max_draws": 2048}
     report = report_of(flow, REPEATED, NORMAL, rel_error=0.04, **options)

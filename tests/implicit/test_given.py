@@ -63,6 +63,10 @@ def test_no_more_are_used_than_asked_for_or_given(density):
         assert (columns(report, "kl")["draws"] == used).all()
 
 
+def test_the_report_says_how_many_were_used(density):
+    assert given(density, drawn(200)).divergences["kl"].draws == 200
+
+
 def test_draws_from_another_law_are_flagged(density):
     report = given(density, drawn(shift=0.3))
     assert "score_mean_kl" in codes(report)
