@@ -222,7 +222,8 @@ def answer_all(point: Point, questions: Questions, chunk: Chunk) -> dict[int, st
             break
         asked = replace(asked, draws=asked.draws * 2)
         again = Chunk(point.index)
-        answer(point.refilled(rows), asked, again)
+        found = answer(point.refilled(rows), asked, again)
+        broken |= {int(rows[i]): why for i, why in found.items() if i < len(rows)}
         chunk.put(rows, again)
     return broken
 
