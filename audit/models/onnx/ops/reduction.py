@@ -16,6 +16,7 @@ from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, axis_of, integer, ints
 
 Reduce = Callable[[Tensor, list[int], bool], Tensor]
+REGISTER = 16  # float32 in a vector register of 512 bits
 
 
 def _prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
@@ -194,10 +195,25 @@ def _over_axis(
     return function(x, axis)
 
 
+def _by_columns(
+    function: Callable[[Tensor, int], Tensor], x: Tensor, axis: int
+) -> Tensor:
+    """Run along an axis; a last axis that is shorter than a register is put first.
+
+    torch takes rows along the last axis one by one, and what does not fill a vector
+    register falls out of its fast code: rows of 8 take 40 times as long as columns
+    of 8, rows of 16 less. The bins of a spline and the components of a mixture are
+    such rows.
+    """
+    if x.dim() < 2 or axis % x.dim() != x.dim() - 1 or x.shape[-1] >= REGISTER:
+        return function(x, axis)
+    return function(x.movedim(-1, 0), 0).movedim(0, -1)
+
+
 def softmax(x: Tensor, axis: int) -> Tensor:
     """Softmax; halves are rounded at every step, as the standard's function does."""
     if x.dtype not in (torch.float16, torch.bfloat16):
-        return functional.softmax(x, axis)
+        return _by_columns(functional.softmax, x, axis)
     powers = (x - x.amax(axis, keepdim=True)).exp()
     return powers / powers.sum(axis, keepdim=True)
 
@@ -209,7 +225,7 @@ def _hardmax(x: Tensor, axis: int) -> Tensor:
 
 for _name, _along, _zero in (
     ("Softmax", softmax, False),
-    ("LogSoftmax", functional.log_softmax, False),
+    ("LogSoftmax", partial(_by_columns, functional.log_softmax), False),
     ("Hardmax", _hardmax, True),
 ):
     operator(_name, zero_derivative=_zero)(partial(_over_rest, _along))
