@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scans import FORMATS, SAMPLES, attacks, columns, sample, scan, written
+from scans import DATA, FORMATS, SAMPLES, attacks, columns, sample, scan, written
 
 from audit.errors import ConfigError, NotDifferentiable, NothingAudited
 from audit.reports.json import to_json
 from audit.reports.rows import RowsWriter
 
 REFERENCE = np.load(SAMPLES / "reference.npz")
-MEASURED = sorted({key.partition(".")[0] for key in REFERENCE.files})
+MEASURED = sorted({key.partition(".")[0] for key in REFERENCE.files} & set(DATA))
 TRUTH = np.load(SAMPLES / "linear_gaussian_truth.npz")
 W, SIGMA, F_X = TRUTH["W"], TRUTH["Sigma"], TRUTH["F_x"]
 D = 6
