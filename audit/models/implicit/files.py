@@ -89,12 +89,14 @@ def _with_sampler(
 
 
 def _sampler(settings: Settings, keys: tuple[str, ...], condition: str) -> Sampler:
-    """Open the sampler file; what was said of the model's outputs is not of its."""
+    """Open the sampler file; of what was said of outputs, `sample` is of its."""
     assert settings.model.sampler is not None
     model = replace(
         settings.model,
         path=settings.model.sampler,
-        parameters={},
+        parameters={
+            n: t for n, t in settings.model.parameters.items() if n == "sample"
+        },
         target=None,
         held={},
         condition=None,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from audit.errors import ConfigError
 from audit.models.contract import Head, Item, Roles, Settings
 from audit.models.expressions import Expression
+from audit.models.implicit.joint import SAMPLER_OUTPUT
 from audit.models.kinds import LOG_PROBS, NOISES, SAMPLES, TARGETS, named, role_of
 from audit.models.network import Network
 from audit.models.roles import resolve_roles
@@ -108,9 +109,13 @@ def resolve_implicit_head(
         wanted["sample"] = SAMPLES
     told = network.metadata.get("outputs")
     in_file = dict(told) if isinstance(told, Mapping) else {}
+    own = [name for name in outputs if name != SAMPLER_OUTPUT]
     items, texts = [], {}
     for role, known in wanted.items():
-        item = _output(role, known, settings, in_file, outputs)
+        if role == "sample" and SAMPLER_OUTPUT in outputs:
+            item = Item("param sample", SAMPLER_OUTPUT, "--sampler")
+        else:
+            item = _output(role, known, settings, in_file, own)
         items.append(item)
         texts[role] = Expression(item.value)
     return Head("implicit", texts, {}, tuple(items), contract)
