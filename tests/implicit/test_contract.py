@@ -164,7 +164,7 @@ def test_an_output_of_the_second_file_may_be_named(folder, tmp_path):
     model = NORMAL | {"sampler": str(path), "parameters": {"sample": "v"}}
     report = report_of(folder / "density.onnx", X, model)
     assert_within(columns(report, "kl"), FISHER)
-    with pytest.raises(AuditError, match="outputs u, v[.] One of them is θ"):
+    with pytest.raises(AuditError, match="One of them is θ"):
         report_of(folder / "density.onnx", X, NORMAL | {"sampler": str(path)})
 
 
