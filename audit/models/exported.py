@@ -54,8 +54,29 @@ def _open(path: Path) -> tuple[ExportedProgram, str]:
         ) from None
 
 
-def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Network:
+class _Export:
+    """The program as a graph, made when it is first asked for: that takes seconds."""
+
+    def __init__(self, program: ExportedProgram, device: torch.device) -> None:
+        self._program, self._device = program, device
+        self._made: list[Graph | None] = []
+
+    def __call__(self, inputs: list[str], outputs: list[str]) -> Graph | None:
+        """Return the graph, None if the program does not export."""
+        if not self._made:
+            made = graph_of_module(self._program, inputs, outputs, {}, self._device)
+            self._made.append(made)
+        return self._made[0]
+
+
+def _network(
+    path: Path,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    export: _Export | None = None,
+) -> Network:
     program, text = _open(path)
+    export = export or _Export(program, device)
     state = [*program.named_parameters(), *program.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
     digest = hash_tensors(state)
@@ -72,14 +93,9 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         return name_outputs(module(*(values[port.name] for port in ports)))
 
     def graph(example: Values) -> Graph | None:
-        if dtype is not None:
-            found = graph_of_program(example)
-            return found and found.to(dtype)
-        return graph_of_program(example)
-
-    def graph_of_program(example: Values) -> Graph | None:
         names = [port.name for port in ports]
-        return graph_of_module(program, names, list(call(example)), example, device)
+        found = export(names, list(call(example)))
+        return found if dtype is None or found is None else found.to(dtype)
 
     return Network(
         "pt2",
@@ -91,7 +107,7 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
         own,
         device,
         lambda: _network(path, device, None),
-        cache(lambda: _network(path, device, torch.float64)),
+        cache(lambda: _network(path, device, torch.float64, export)),
         read_metadata(text, path),
         census=ExportedInside(program.graph).census,
         graph=graph,

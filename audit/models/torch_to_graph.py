@@ -34,10 +34,10 @@ def graph_of_module(
         module: what is exported.
         inputs: names of its arguments, in order.
         outputs: names of its results.
-        example: a few rows of every input.
+        example: a few rows of every input, for a ScriptModule.
         device: where the graph runs.
     """
-    arguments = tuple(example[name] for name in inputs)
+    arguments = tuple(example[name] for name in inputs if name in example)
     dtype = next((a.dtype for a in arguments if a.is_floating_point()), None)
     try:
         with _silence():

@@ -4,6 +4,7 @@ References are in reference.npz, by quadrature and central differences through
 onnxruntime (sample_models/implicit.py): no code of the audit takes part.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ FILES = {
     "two_moons": ("two_moons.onnx",),
     "zuko_nsf": ("zuko_nsf.onnx", "zuko_nsf.pt2"),
 }
+FEW = {"index": (0, 3), "draws_per_input": 64}
 ALL = [(name, file) for name, files in FILES.items() for file in files]
 KNOWN = [(name, file) for name, file in ALL if f"{name}.trace" in REFERENCE.files]
 
 
+@cache
 def audited(name, file, **settings):
     config = ScanConfig(
         model=ModelConfig(path=str(FOLDER / file)),
@@ -57,7 +60,7 @@ def test_every_file_has_the_reference_numbers_within_its_errors(name, file):
 
 @pytest.mark.parametrize(("name", "file"), ALL)
 def test_every_file_says_its_contract_and_needs_no_flag(name, file):
-    report = audited(name, file, index=(0, 1), draws_per_input=64)
+    report = audited(name, file, **FEW)
     assert report.model.contract in ("density", "transport")
     assert report.exit_code == 0
     assert report.data.n_skipped == 0
@@ -66,8 +69,7 @@ def test_every_file_says_its_contract_and_needs_no_flag(name, file):
 
 def test_two_formats_of_one_flow_say_the_same():
     one, other = (
-        numbers(audited("zuko_nsf", file, index=(0, 3), draws_per_input=256))
-        for file in FILES["zuko_nsf"]
+        numbers(audited("zuko_nsf", file, **FEW)) for file in FILES["zuko_nsf"]
     )
     for quantity in ("trace", "eigenvalue", "score_mean"):
         np.testing.assert_allclose(one[quantity], other[quantity], rtol=2e-3)
