@@ -22,6 +22,7 @@ from audit.verification import Verified
 WORST = 10
 VERIFIED = 32  # of the worst, and as many at random
 _STILL = "infinite where the distribution does not move to second order"
+_AT_REST = ("radius", "gap", "effective_rank", "alignment", "trace_share")
 _OPEN = "no single worst direction where the two largest eigenvalues are equal"
 _SAMPLE = "measured on the verified inputs only"
 
@@ -178,7 +179,7 @@ class Collection:
     def _explain(self) -> None:
         for name, columns in self.columns.items():
             reasons = self.reasons.setdefault(name, {})
-            for quantity in ("radius", "gap", "effective_rank", "alignment"):
+            for quantity in _AT_REST:
                 if quantity in columns:
                     reasons.setdefault(quantity, _STILL)
             for quantity in ("angle", "attained"):

@@ -76,7 +76,8 @@ def test_a_cut_changes_no_number(files, kind, dtype, tolerance):
     assert "the whole network runs for every draw, as --bottleneck off" in notes_of(
         plain
     )
-    assert_equal(cut, plain, tolerance)
+    single = kind == "pt2"  # its graph holds Python's numbers in single precision
+    assert_equal(cut, plain, max(tolerance, 1e-6) if single else tolerance)
 
 
 def test_the_formats_are_one_law(files):

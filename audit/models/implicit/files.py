@@ -25,7 +25,7 @@ def open_files(
     Raises:
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
-    _refuse(settings)
+    _refuse(settings, contract)
     keys = list_keys(split_spec(data)[0])
     layout = settings.model.input_layout or network.metadata.get("input_layout")
     if layout is not None:
@@ -41,12 +41,19 @@ def open_files(
     return _with_sampler(settings, network, keys)
 
 
-def _refuse(settings: Settings) -> None:
-    """Refuse what only a file of parameters can do.
+def _refuse(settings: Settings, contract: str) -> None:
+    """Refuse what only a file of another contract can do.
 
     Raises:
         ConfigError: it was asked for.
     """
+    for name in ("target", "draws") if contract == "transport" else ():
+        if getattr(settings.model, name) is not None:
+            raise ConfigError(
+                f"--{name} was given for a sampler θ = T(x, z)",
+                "It belongs to a file that computes log q(θ|x)",
+                "Leave it out, or pass --contract density",
+            )
     if settings.model.space == "parameters":
         raise ConfigError(
             "--space parameters was given",

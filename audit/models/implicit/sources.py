@@ -25,7 +25,7 @@ _GRID_NODES = (64, 4096, 150_000)
 ChainKey = tuple[int, int, int]  # seed, input index, draws
 _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": torch.special.ndtri,
-    "uniform": lambda u: u,
+    "uniform": lambda u: u.clamp_max(1 - 2.0**-24),  # below one as a float32 too
     "logistic": torch.logit,
 }
 
