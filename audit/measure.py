@@ -8,6 +8,7 @@ engine and of which neighbours were skipped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -34,10 +35,12 @@ from audit.linalg.operators import (
     Matrix,
     Product,
     Selection,
+    Unstored,
 )
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.models.differences import EstimatedJacobian
+from audit.models.maps import ReverseJacobian, RowByRow
 from audit.models.opening import OpenModel
 from audit.noise import Noise
 
@@ -156,8 +159,7 @@ def measure(
     """
     padded = np.resize(index, block)
     padded[len(index) :] = index[-1]
-    phi, jacobian = model.density.parameter_map.linearize(*model.rows(padded))
-    rows, errors = stored(jacobian), errors_of(jacobian)
+    phi, rows, errors = linearized(model, questions, padded)
     skipped = skip_reasons(model, padded, phi, rows)
     kept = np.array([i not in skipped for i in index.tolist()], dtype=bool).nonzero()[0]
     chunk = Chunk(padded, skipped=sorted(skipped.items()))
@@ -165,9 +167,13 @@ def measure(
         return chunk.take(kept)
     if skipped:
         valid = [row if i not in skipped else kept[0] for row, i in enumerate(padded)]
-        phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
-        padded, errors = padded[valid], errors and Matrix(errors.entries[valid])
-    framed = questions.frame.pull(rows)
+        padded = padded[valid]
+        if isinstance(rows, RowByRow):
+            phi, rows, _ = linearized(model, questions, padded)
+        else:
+            phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
+            errors = errors and Matrix(errors.entries[valid])
+    framed = in_frame(rows, questions.frame)
     blur = errors and questions.frame.pull(errors)
     point = Point(padded, model.density.family, phi, framed, blur)
     for row, reason in sorted(answer_all(point, questions, chunk).items()):
@@ -175,6 +181,45 @@ def measure(
             chunk.skipped.append((int(padded[row]), reason))
             kept = kept[kept != row]
     return chunk.take(kept)
+
+
+def linearized(
+    model: OpenModel, questions: Questions, index: NDArray[np.int64]
+) -> tuple[Tensor, Matrix | Diagonal | RowByRow, Matrix | None]:
+    """Return φ, the Jacobian, and the errors of its entries where it is an estimate.
+
+    It is stored, by a backward pass for each of its p rows, unless fewer rows of roots
+    will meet it: then each of them is pulled back by a pass of its own.
+    """
+    phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
+    few = meeting(model.density.family, questions) < jacobian.shape[1]
+    if few and isinstance(jacobian, ReverseJacobian):
+        return phi, RowByRow(jacobian.phi, jacobian.x), None
+    return phi, stored(jacobian), errors_of(jacobian)
+
+
+def meeting(family: Family, questions: Questions) -> float:
+    """Return how many rows will be pulled back, ∞ where none is on its own.
+
+    A closed-form root is not, and with `rel_error` the draws have no fixed number. The
+    mean score is a row too, and one is spent on looking for a NaN.
+    """
+    if not isinstance(family, ImplicitFamily) or questions.rel_error is not None:
+        return math.inf
+    rows, tensors = 1, {divergence.tensor for divergence in questions.divergences}
+    if Tensors.FISHER in tensors and family.source is not None:
+        rows += family.source.count(questions.draws) + 1
+    if Tensors.TRANSPORT in tensors:
+        rows += questions.draws * family.n
+    return rows
+
+
+def in_frame(jacobian: Matrix | Diagonal | RowByRow, frame: Frame) -> LinearOperator:
+    """Return J S."""
+    if isinstance(jacobian, RowByRow):
+        count, _, d = jacobian.shape
+        return Unstored(jacobian, Selection(frame.free, frame.unit, count, d))
+    return frame.pull(jacobian)
 
 
 def stored(jacobian: LinearOperator) -> Matrix | Diagonal:
@@ -191,11 +236,19 @@ def skip_reasons(
     model: OpenModel,
     index: NDArray[np.int64],
     phi: Tensor,
-    jacobian: Matrix | Diagonal,
+    jacobian: Matrix | Diagonal | RowByRow,
 ) -> dict[int, str]:
-    """Return input index -> why it cannot be measured."""
+    """Return input index -> why it cannot be measured.
+
+    A Jacobian that is not stored is asked for Jᵀ 1: any NaN or infinity in J is there.
+    """
     reasons: dict[int, str] = {}
-    finite = torch.isfinite(jacobian.entries).flatten(1).all(dim=1)
+    entries = (
+        jacobian.rmatmat(torch.ones_like(jacobian.phi).unsqueeze(-1))
+        if isinstance(jacobian, RowByRow)
+        else jacobian.entries
+    )
+    finite = torch.isfinite(entries).flatten(1).all(dim=1)
     gradient = {"the gradient is not finite": ~finite}
     for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
         for i in index[rows.cpu().numpy()].tolist():

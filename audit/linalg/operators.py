@@ -89,6 +89,13 @@ class Averaged(Matrix):
         center = None if self.center is None else self.center[:, columns] * unit
         return replace(self, entries=self.entries[:, :, columns] * unit, center=center)
 
+    def pulled(self, inner: LinearOperator) -> Self:
+        """Return A times another operator, row by row, with the rows stored."""
+        center = self.center
+        if center is not None:
+            center = inner.rmatmat(center.unsqueeze(-1)).squeeze(-1)
+        return replace(self, entries=inner.rmatmat(self.entries.mT).mT, center=center)
+
 
 @dataclass(frozen=True)
 class Sampled(Averaged):
@@ -260,11 +267,21 @@ class Selection:
         return torch.diag_embed(squares).expand(self.count, -1, -1)
 
 
+class Unstored(Product):
+    """A Jacobian J (outer) in a frame S (inner) that nobody stores.
+
+    Fewer rows will meet it than it has, so each row is pulled back by itself.
+    """
+
+
 def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
     """Return outer · inner, with the columns picked at once where inner only selects.
 
-    An average stays one, with its centre and its units.
+    An average stays one, with its centre and its units; so it does where inner is not
+    stored, and each of its rows is pulled back by itself.
     """
     if isinstance(inner, Selection) and isinstance(outer, Averaged):
         return outer.select(inner.columns, inner.unit)
+    if isinstance(inner, Unstored) and isinstance(outer, Averaged):
+        return outer.pulled(inner)
     return Product(outer, inner)

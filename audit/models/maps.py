@@ -53,18 +53,30 @@ class ReverseJacobian:
 
     @cached_property
     def _matrix(self) -> Matrix:
-        entries = self.x.new_empty(self.shape, dtype=torch.float64)
-        axes = torch.eye(self.phi.shape[1], device=self.x.device, dtype=self.phi.dtype)
-        for j, axis in enumerate(axes):
+        n, p = self.phi.shape
+        axes = torch.eye(p, device=self.x.device, dtype=self.phi.dtype)
+        return Matrix(self.pulled(axes.expand(n, p, p)).mT)
+
+    def pulled(self, vectors: Tensor) -> Tensor:
+        """Return Jᵀ U [N, d, K] in float64, by a backward pass for each column of U."""
+        rows = self.x.new_empty(
+            len(self.x), vectors.shape[2], self.x.shape[1], dtype=torch.float64
+        )
+        for k, column in enumerate(vectors.to(self.phi.dtype).unbind(dim=2)):
             (gradient,) = torch.autograd.grad(
-                self.phi,
-                self.x,
-                axis.expand_as(self.phi),
-                retain_graph=True,
-                allow_unused=True,
+                self.phi, self.x, column, retain_graph=True, allow_unused=True
             )
-            entries[:, j] = 0.0 if gradient is None else gradient
-        return Matrix(entries)
+            rows[:, k] = 0.0 if gradient is None else gradient
+        return rows.mT
+
+
+@dataclass(frozen=True)
+class RowByRow(ReverseJacobian):
+    """The same Jacobian, where so few rows meet it that storing it costs more."""
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Jᵀ U, by a backward pass for each column of U."""
+        return self.pulled(vectors)
 
 
 @dataclass(frozen=True)
