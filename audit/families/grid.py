@@ -27,6 +27,7 @@ __all__ = ["LogDensity", "Nodes", "grid_nodes"]
 
 ROUNDS = {1: 72, 2: 40}
 TOLERANCE = {1: 1e-10, 2: 1e-6}
+_LARGEST = 300.0  # of log Z: the square of its exponential is still a number
 LEFT_OUT = {1: 1e-12, 2: 1e-9}  # the mass of nodes that are not worth a score
 
 
@@ -102,7 +103,7 @@ def _enumerate(laws: Laws) -> Nodes:
         targets.reshape(inputs, combinations, -1).transpose(0, 1).contiguous(),
         values.mT.contiguous(),
         _shares(values, total).mT.contiguous(),
-        total.exp(),
+        total.clamp_max(_LARGEST).exp(),
         torch.where(total.isfinite(), 0.0, torch.inf),
     )
 
@@ -125,7 +126,7 @@ def _collect(laws: Laws, sight: Sight, cells: Cells) -> Nodes:
         targets.transpose(0, 1).contiguous(),
         log_q.gather(1, order).mT.contiguous(),
         (weights / weights.cumsum(-1)[:, -1:].clamp_min(1e-300)).mT.contiguous(),
-        total.exp(),
+        total.clamp_max(_LARGEST).exp(),
         torch.where(total.isfinite(), error, torch.inf),
     )
 

@@ -4,7 +4,9 @@ With one continuous coordinate, or none, the integral is taken on a grid. With m
 is estimated by importance sampling, Z = E_r[q/r], in unconstrained coordinates. r is a
 kernel estimate around some of the model's own draws, mixed with one wide normal law,
 so that q/r stays bounded where q has its mass. Discrete coordinates are drawn
-uniformly. A density whose draws miss a mode is not caught by this.
+uniformly. A density whose draws miss a mode is not caught by this. In many dimensions
+few points carry all the weight, and Z would seem small with a small error: it is NaN
+where the effective number of points is below 64.
 
 Reference:
     Owen & Zhou, Safe and effective importance sampling, JASA 95 (2000), for the
@@ -29,6 +31,8 @@ _KERNELS, _POINTS = 64, 1024
 _WIDE = 8  # every so many points one comes from the wide law
 _STRETCH = 2.0  # of the wide law's standard deviations
 _STREAM = 5  # of the noise
+_EFFECTIVE = 64  # points, (Σ w)² / Σ w²
+_LARGEST = 300.0  # of a log weight, whose square is still a number
 
 
 def normalisation(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Estimate:
@@ -43,9 +47,12 @@ def normalisation(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Estimate
     which = noise.with_draws(_POINTS).uniforms(1, _STREAM + 1)[..., 0].to(phi.device)
     discrete = choices[(which * len(choices)).long()]
     log_q = family.log_prob(family.space.assemble(theta, discrete), phi)
-    weights = (log_q + slope - log_r).exp() * len(choices)
+    log_weights = log_q + slope - log_r + math.log(len(choices))
+    weights = log_weights.clamp_max(_LARGEST).exp()
     weights = torch.where(weights.isnan(), 0.0, weights)
-    return Estimate(weights.mean(dim=0), weights.std(dim=0) / math.sqrt(_POINTS))
+    value, error = weights.mean(dim=0), weights.std(dim=0) / math.sqrt(_POINTS)
+    known = error * math.sqrt(_EFFECTIVE) <= value
+    return Estimate(*(torch.where(known, v, torch.nan) for v in (value, error)))
 
 
 @dataclass(frozen=True)

@@ -225,3 +225,36 @@ def test_the_error_of_an_importance_sampled_constant_is_its_own(tmp_path):
     score = (found["normalisation"] - 1) / found["normalisation_se"]
     assert abs(score.mean()) < 0.3
     assert 0.6 < np.sqrt(np.square(score).mean()) < 1.05
+
+
+@pytest.mark.parametrize("n", [10, 20, 50])
+def test_no_alarm_is_false_where_importance_sampling_fails(tmp_path, n):
+    """Z = 1; in many dimensions its estimate is unknown, not small."""
+
+    def law(x, theta, z):
+        size = 0.5 * n * math.log(2 * math.pi)
+        return -0.5 * (theta - x).square().sum(-1) - size, x + z
+
+    inputs = {"x": n, "theta": n, "z": n}
+    path = onnx_file(tmp_path / "n.onnx", law, inputs, ["log_prob", "sample"])
+    report = report_of(path, np.zeros((60, n)), NORMAL, verify=60)
+    assert "normalisation_kl" not in codes(report)
+    known = np.isfinite(columns(report)["normalisation"])
+    assert known.mean() > 0.8 if n == 10 else known.mean() < 0.5
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_constant_beyond_all_numbers_is_found_out(tmp_path, drawn):
+    def law(x, theta, z):
+        log_prob = -0.5 * (theta - x).square().sum(-1) + 800
+        return (log_prob, x + z) if drawn else log_prob + 0 * z.sum()
+
+    def alone(x, theta):
+        return law(x, theta, theta)
+
+    inputs = {"x": 2, "theta": 2, "z": 2} if drawn else {"x": 2, "theta": 2}
+    outputs = ["log_prob", "sample"] if drawn else ["log_prob"]
+    path = onnx_file(tmp_path / "b.onnx", law if drawn else alone, inputs, outputs)
+    report = report_of(path, POINTS, NORMAL if drawn else {}, verify=3)
+    assert "normalisation_kl" in codes(report)
+    assert (columns(report)["normalisation"] > 1e100).all()
