@@ -69,11 +69,11 @@ def test_the_bracket_contains_the_truth_as_often_as_it_says(flow, sampling):
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_they_do_so_when_draws_are_doubled_until_they_suffice(flow, sampling):
-    options = {"sampling": sampling, "draws_per_input": 256, "max_draws": 2048}
-    report = report_of(flow, REPEATED, NORMAL, rel_error=0.04, **options)
+    options = {"sampling": sampling, "draws_per_input": 256, "max_draws": 1024}
+    report = report_of(flow, REPEATED, NORMAL, rel_error=0.05, **options)
     assert_covered(report)
     draws = columns(report, "kl")["draws"]
-    assert set(draws) <= {256.0, 512.0, 1024.0, 2048.0}
+    assert set(draws) <= {256.0, 512.0, 1024.0}
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)

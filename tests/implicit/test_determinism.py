@@ -54,9 +54,8 @@ def test_the_batch_size_changes_no_byte(flow, sampling, more):
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("more", [{}, UNTIL], ids=["plain", "rel_error"])
-def test_workers_change_no_byte(flow, more):
-    config = config_of(flow, ROWS, NORMAL, **more)
+def test_workers_change_no_byte(flow):
+    config = config_of(flow, ROWS, NORMAL, verify=4, **UNTIL)
     alone, shared = (replace(config, workers=n, batch_size=8) for n in (1, 2))
     assert text_of(alone) == text_of(shared)
 
