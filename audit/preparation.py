@@ -63,7 +63,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
         frame,
         min(config.top, len(frame.free), model.density.family.size),
         config.tau,
-        config.draws_per_input,
+        _first_draws(config),
         config.seed,
         keep_directions,
         config.sampling,
@@ -73,6 +73,13 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     rows, _ = select_rows(config, model.inputs.n)
     notes = (*model.gates.warnings, *notes)
     return Prepared(model, questions, _block_rows(config, model, len(rows)), notes)
+
+
+def _first_draws(config: ScanConfig) -> int:
+    """Return the draws of an input before any doubling."""
+    if config.rel_error is None:
+        return config.draws_per_input
+    return min(config.draws_per_input, config.max_draws)
 
 
 def settings_of(config: ScanConfig) -> Settings:

@@ -122,6 +122,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "max_increase": "hellinger.trace.max=5%",
         "max_decrease": "hellinger.radius.min=1",
         "trust_model": None,
+        "unnormalised": None,
         "exit_zero": None,
     }
     names = {*values, "model", "data"}

@@ -81,6 +81,9 @@ OPTIONS: dict[str, Option] = {
         "Coordinates of θ, e.g. rt:positive,choice:{-1,1}.",
         "NAME:KIND,...",
     ),
+    "unnormalised": Option(
+        readers.flag, "log q is known up to a constant that may depend on x."
+    ),
     "space": Option(
         readers.choice("input", "parameters"),
         "What is perturbed: the input, or the distribution's parameters.",

@@ -36,6 +36,8 @@ class ModelConfig:
     input_layout: str | None = None
     target_space: str | None = None
     """What the coordinates of θ are, e.g. "rt:positive,choice:{-1,1}"."""
+    unnormalised: bool = False
+    """Whether log q is known up to a constant that may depend on x."""
     space: str = "input"
     """What is perturbed: the `input`, or the distribution's own `parameters`."""
     trust_model: bool = False

@@ -94,6 +94,7 @@ class ImplicitFamily(Family):
         base: the law of z, where there is a T.
         source: of θ ~ q(·; φ), where there is a density.
         transport_name: what T is called.
+        unnormalised: whether log q is known up to a number that may depend on x.
     """
 
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("phi",),)
@@ -107,12 +108,13 @@ class ImplicitFamily(Family):
         base: Base | None,
         source: Source | None,
         transport_name: str = "the file's own map",
+        unnormalised: bool = False,
     ) -> None:
         super().__init__({"phi": (size,)})
         self.space, self.n = space, space.n
         self.log_density, self.transport = log_density, transport
         self.base, self.source = base, source
-        self.transport_name = transport_name
+        self.transport_name, self.unnormalised = transport_name, unnormalised
 
     @property
     def size(self) -> int:

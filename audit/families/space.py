@@ -61,6 +61,28 @@ class TargetSpace:
         ]
         return torch.stack(moved, -1) if moved else theta
 
+    def outside(self, theta: Tensor) -> str:
+        """Return what a θ [..., n] breaks, "" if all of them are inside.
+
+        Numbers that are not finite say nothing of the space.
+        """
+        for column, one in enumerate(self.coordinates):
+            values = theta[..., column]
+            values = values[values.isfinite()]
+            if one.kind == "choice":
+                known = torch.tensor(one.values, dtype=values.dtype)
+                bad = (values.unsqueeze(-1) - known.to(values)).abs().amin(-1) > 1e-6
+            elif one.kind == "real":
+                continue
+            else:
+                high = torch.inf if one.kind == "positive" else one.high
+                low = 0.0 if one.kind == "positive" else one.low
+                bad = (values < low) | (values > high)
+            if bool(bad.any()):
+                first = float(values[bad][0])
+                return f"{one.name} is {one.kind}, and {first:g} was drawn"
+        return ""
+
     def choices(self) -> Tensor:
         """Return every combination of the discrete values [D, n − c], D ≥ 1."""
         values = [self.coordinates[i].values for i in self.discrete]

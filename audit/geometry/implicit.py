@@ -6,12 +6,17 @@ nothing. Where the file's q is not normalised, log Z(x) moves with x, m = ∇ lo
 the covariance is still that of the law q/Z. A mean far from zero says that the draws
 or the normalisation do not belong to the density.
 
-Subtracting the mean of S independent draws takes 1/S of F away, E|s − m̄|² =
-tr F − E|m̄|²; they are divided by S − 1 for that. Draws that come in balanced units
-have a mean far closer to zero, and are divided by S.
+Subtracting the mean m̄ takes E[m̄ m̄ᵀ] away from F, which for U independent units with
+means c_u (after centring) is estimated without bias by Σ_u c_u c_uᵀ / (U(U − 1)). With
+d_s what is left of a score when its unit's mean is subtracted too,
+
+    (1/S) Σ_s d_s d_sᵀ + (1/U) Σ_u c_u c_uᵀ + Σ_u c_u c_uᵀ / (U(U − 1))
+
+is the mean of (d_s + √(U/(U−1)) c_u)(…)ᵀ over draws: the units' means are stretched by
+that much. For independent draws this is the division by S − 1.
 
 A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q], which
-is estimated from the same draws.
+is estimated from the same draws. Where both are normalised that is a control variate.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from audit.geometry.divergences import Divergence, Tensors
 from audit.linalg.operators import Averaged, Sampled
 from audit.linalg.sampled import mean_over_units
 from audit.noise import Noise
+
+_TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
 
 
 def implicit_root(
@@ -58,9 +65,16 @@ def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
         rows = weights.sqrt() * (scores - mean)
         return Averaged(rows.transpose(0, 1), mean, nodes.checks)
     mean = scores.mean(dim=0)
-    count = len(scores) - 1 if nodes.unit == 1 else len(scores)
-    rows = (scores - mean) / math.sqrt(count)
+    rows = _unbiased(scores - mean, nodes.unit) / math.sqrt(len(scores))
     return Sampled(rows.transpose(0, 1).contiguous(), mean, nodes.checks, 1, nodes.unit)
+
+
+def _unbiased(centred: Tensor, unit: int) -> Tensor:
+    """Return centred scores [S, N, p] with their units' means stretched."""
+    units = centred.reshape(-1, unit, *centred.shape[1:])  # [U, unit, N, p]
+    means = units.mean(dim=1, keepdim=True)
+    stretch = math.sqrt(len(units) / (len(units) - 1))
+    return (units + (stretch - 1) * means).flatten(0, 1)
 
 
 def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Sampled:
@@ -124,8 +138,22 @@ def _log_mean(log_ratio: Tensor, nodes: Nodes) -> Tensor:
 def _mean(samples: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
     """Return the mean over nodes [S, N] and its standard error."""
     if nodes.weights is not None:
-        weighted = torch.where(nodes.weights > 0, samples * nodes.weights, 0.0)
-        return weighted.sum(dim=0), torch.zeros_like(samples[0])
+        return _integral(samples, nodes.weights)
     found = mean_over_units(samples.T / len(samples), nodes.unit)
     assert found.standard_error is not None
     return found.value, found.standard_error
+
+
+def _integral(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Σ w g [N] and no error; infinite where the nodes' tail carries it.
+
+    Nodes lie where q has its mass. An integral that gets a hundredth from the last
+    millionth of that mass goes on beyond them, perhaps for ever.
+    """
+    weighted = torch.where(weights > 0, samples * weights, 0.0)
+    order = weights.argsort(dim=0)
+    tail = weights.gather(0, order).cumsum(dim=0) < _TAIL
+    beyond = torch.where(tail, weighted.gather(0, order).abs(), 0.0).sum(dim=0)
+    total = weighted.sum(dim=0)
+    open_end = beyond > _SHARE * weighted.abs().sum(dim=0)
+    return total.masked_fill(open_end, torch.inf), torch.zeros_like(total)

@@ -133,7 +133,7 @@ def to_tensors(
     for name, array in arrays.items():
         declared = network.input(name).dtype
         dtype = getattr(torch, declared) if declared else None
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if dtype is None and tensor.is_floating_point():
             dtype = network.dtype
         tensors[name] = tensor.to(device=network.device, dtype=dtype)

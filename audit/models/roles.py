@@ -37,7 +37,8 @@ def resolve_roles(settings: Settings, network: Network, keys: Sequence[str]) -> 
             f"The model input '{missing[0]}' has no value",
             f"The perturbed input is '{item.value}'; every other one is held",
             f"Pass --held {missing[0]}=KEY with a key of the data, or "
-            f"--held {missing[0]}=0",
+            f"--held {missing[0]}=0; where it is θ or base noise, --contract density "
+            "or transport",
         )
     _refuse_integers(network.input(item.value))
     return Roles(item.value, held, (item, *items))

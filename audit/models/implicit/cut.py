@@ -47,7 +47,9 @@ def cut(
     """
     network = law.network
     rows = {name: value[:4] for name, value in example.items()}
-    graph = network.graph and network.graph(rows)
+    if network.graph is None:
+        return f"{WHOLE}: only a file that is one graph can be cut"
+    graph = network.graph(rows)
     if graph is None:
         return f"{WHOLE}: it could not be turned into a graph"
     if example[law.main[0].name].dim() != 1 + len(event):

@@ -68,8 +68,11 @@ def _joined(
 
     references = density.reference, sampler.network.reference
     known = None not in references
+    name = sampler.network.files[0].name
+    label = sampler.network.metadata.get("transport", f"the map of {name}")
     return replace(
         density,
+        metadata={**density.metadata, "transport": label},
         files=(*density.files, *sampler.network.files),
         inputs=(*density.inputs, *others),
         outputs=(*density.outputs, Port(SAMPLER_OUTPUT)),

@@ -2,78 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from audit.density import ConditionalDensity, DifferentiableMap, Values
+from audit.density import ConditionalDensity, Values
 from audit.errors import ConfigError
-from audit.families.chains import Chains
-from audit.families.implicit import Base, ImplicitFamily, Nodes, Source
-from audit.families.space import TargetSpace
-from audit.inputs import Inputs, list_keys, open_inputs, split_spec
-from audit.models.batching import any_batch
+from audit.inputs import list_keys, open_inputs, split_spec
 from audit.models.contract import Head, Item, Settings
 from audit.models.gates import Subject
-from audit.models.implicit.cut import WHOLE, CutLaw, cut
+from audit.models.implicit.family import family_of, plain_law
 from audit.models.implicit.files import open_files
-from audit.models.implicit.laws import ContextMap, FileLaw, Slot, evaluate, read_by
+from audit.models.implicit.given import check_size, given_draws
+from audit.models.implicit.laws import ContextMap, Slot, evaluate, read_by
+from audit.models.implicit.plan import Plan
 from audit.models.implicit.roles import resolve_implicit_head
 from audit.models.implicit.shapes import (
     base_key,
     event_of,
     fitting_space,
-    law_name,
     noise_slot,
     stated_space,
     target_slot,
     zeros,
 )
-from audit.models.implicit.sources import (
-    ChainKey,
-    FromChains,
-    FromGrid,
-    FromSampler,
-    GivenDraws,
-    NamedBase,
-)
+from audit.models.implicit.trial import cut_if_equal, draw_for_gates
 from audit.models.maps import IdentityMap
-from audit.models.network import Call, Network
+from audit.models.network import Network
 from audit.models.opened import OpenModel
 from audit.models.probing import Probe, finite_rows, split_held
-from audit.noise import Noise
-
-_PROBE_DRAWS = 16
-_SAME = {torch.float64: 1e-7}
-_NEARLY_SAME = 1e-3  # of the largest score, in single precision
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is decided once, whatever the precision.
-
-    Args:
-        head: how outputs are read. target, noise: what is drawn.
-        space: where θ lives. draws, base: of θ and z, where the data give them.
-        chains: those that have run, for either precision.
-        label: what the map T is called. bottleneck: whether to look for a cut.
-        draws_per_input: S, for the cut's cost model. seed: of the probe's draws.
-    """
-
-    head: Head
-    target: Slot | None
-    noise: Slot | None
-    space: TargetSpace
-    draws: Inputs | None
-    base: Inputs | None
-    label: str
-    bottleneck: bool
-    draws_per_input: int
-    items: tuple[Item, ...] = ()
-    chains: dict[ChainKey, Chains] = field(default_factory=dict)
 
 
 def open_implicit(
@@ -88,19 +47,19 @@ def open_implicit(
     known = list_keys(split_spec(data)[0])
     constants, keys = split_held(roles, data)
     inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
-    draws = _given(data, settings.model.draws, inputs.n)
-    base = _given(data, base_key(roles, known), inputs.n)
+    draws = given_draws(data, settings.model.draws, inputs.n)
+    base = given_draws(data, base_key(roles, known), inputs.n)
     event, space = event_of(inputs, roles), stated_space(settings, network)
     target = target_slot(network, roles, event, space, draws)
     noise = noise_slot(network, roles, event, target, base)
     for slot, given in ((target, draws), (noise, base)):
-        _check_size(slot, given)
+        check_size(slot, given)
     probe = Probe(network, inputs, roles, constants)
     rows = len(finite_rows(inputs))
     slots = [slot for slot in (target, noise) if slot is not None]
     probe = replace(probe, drawn={slot.name: zeros(slot, rows) for slot in slots})
     head = resolve_implicit_head(settings, network, list(probe.outputs), roles)
-    n = target.size if target else _columns(head, probe)
+    n = _coordinates(head, probe, target)
     plan = Plan(
         head,
         target,
@@ -109,6 +68,7 @@ def open_implicit(
         draws,
         base,
         str(network.metadata.get("transport", "the file's own map")),
+        settings.model.unnormalised or network.metadata.get("unnormalised") is True,
         settings.bottleneck,
         settings.draws,
         (contract, *head.items, *roles.items),
@@ -116,47 +76,30 @@ def open_implicit(
     return _assemble(plan, probe)
 
 
-def _given(data: str, key: str | None, rows: int) -> Inputs | None:
-    """Return draws that lie in the data under a key, [N, S, ...].
+def _coordinates(head: Head, probe: Probe, target: Slot | None) -> int:
+    """Return the number of coordinates of θ, by what the file gave on real rows.
 
     Raises:
-        ConfigError: the array has no axis of draws, or not one row for each input.
+        ConfigError: its outputs are not one number, or one θ, for each row.
     """
-    if key is None:
-        return None
-    found = open_inputs(split_spec(data)[0], {key: key})
-    shape = found.arrays[key].shape
-    if shape[0] != rows:
+    if target is None:
+        return _columns(head, probe)
+    rows = len(probe.values[probe.roles.condition])
+    shape = list(evaluate(head, "log_prob", probe.outputs).shape)
+    if shape not in ([rows], [rows, 1]):
         raise ConfigError(
-            f"The draws '{key}' of the data have {shape[0]} rows",
-            f"The condition has {rows}; each of its rows has draws of its own",
-            "Reshape them, or name another key",
+            f"log q(θ|x) has the shape {shape} for {rows} rows of input",
+            "Expected one number for each row: the sum over the coordinates of θ, and "
+            "no mean over the batch",
+            "Export it so, or choose another output with --param log_prob=NAME",
         )
-    if len(shape) < 3 or shape[1] < 8:
+    if "sample" in head.parameters and _columns(head, probe) != target.size:
         raise ConfigError(
-            f"The draws '{key}' of the data have the shape {list(shape)}",
-            "Expected [inputs, draws, coordinates], with at least 8 draws",
-            "Reshape them, or name another key",
+            f"The sampler draws {_columns(head, probe)} coordinates",
+            f"θ ('{target.name}') has {target.size}",
+            "Choose another output with --param sample=NAME, or another --sampler",
         )
-    return found
-
-
-def _check_size(slot: Slot | None, given: Inputs | None) -> None:
-    """Refuse draws that are no values of what they are given for.
-
-    Raises:
-        ConfigError: they have another number of coordinates.
-    """
-    if slot is None or given is None:
-        return
-    ((key, array),) = given.arrays.items()
-    if math.prod(array.shape[2:]) != slot.size:
-        raise ConfigError(
-            f"The draws '{key}' of the data have the shape {list(array.shape)}",
-            f"'{slot.name}' has {slot.size} coordinates: expected [inputs, draws, "
-            f"{slot.size}]",
-            "Reshape them, or name another key",
-        )
+    return target.size
 
 
 def _columns(head: Head, probe: Probe) -> int:
@@ -178,15 +121,16 @@ def _columns(head: Head, probe: Probe) -> int:
 
 def _assemble(plan: Plan, probe: Probe) -> OpenModel:
     """Put the law together on a probe, and draw what its gates are run on."""
-    plain = _plain_law(plan, probe)
-    found = _cut(plan, probe, plain)
+    plain = plain_law(plan, probe)
+    found = cut_if_equal(plan, probe, plain)
     note = found if isinstance(found, str) else found.note
     law = plain if isinstance(found, str) else found.law
     inner = IdentityMap() if isinstance(found, str) else found.embedding
-    family = _family(plan, law, probe)
+    family = family_of(plan, law, probe)
     parameters = ContextMap(inner, law)
     density = ConditionalDensity(parameters, family, plain.size)
-    drawn = _drawn(plan, probe, family, parameters)
+    drawn = draw_for_gates(plan, probe, family, parameters)
+    source = () if family.source is None else (_origin(family.source.name),)
     probe = replace(probe, drawn=drawn)
     return OpenModel(
         probe,
@@ -197,132 +141,12 @@ def _assemble(plan: Plan, probe: Probe) -> OpenModel:
         _subject(plan, probe),
         partial(_assemble, plan),
         bottleneck=note,
-        items=plan.items,
+        items=(*plan.items, *source),
     )
 
 
-def _plain_law(plan: Plan, probe: Probe) -> FileLaw:
-    """Return the law whose φ is the condition itself."""
-    network, condition = probe.network, probe.roles.condition
-    values = probe.take(finite_rows(probe.inputs)[:1])
-    held = tuple(
-        Slot(name, tuple(value.shape[1:]))
-        for name, value in values.items()
-        if name != condition
-    )
-
-    def calls(outputs: tuple[str, ...]) -> Call:
-        alone = replace(network, call=network.only(outputs))
-        return any_batch(alone, condition, probe.event)
-
-    main = (Slot(condition, probe.event),)
-    return FileLaw(network, plan.head, calls, main, held, plan.target, plan.noise)
-
-
-def _cut(plan: Plan, probe: Probe, plain: FileLaw) -> CutLaw | str:
-    """Return the law behind a cut that gives the same scores, or why there is none."""
-    if not plan.bottleneck:
-        return f"{WHOLE}, as --bottleneck off asks"
-    found = cut(plain, probe.event, probe.values, plan.draws_per_input)
-    if isinstance(found, str):
-        return found
-    error = _difference(plan, probe, plain, found)
-    if error <= _SAME.get(probe.network.dtype, _NEARLY_SAME):
-        return found
-    return f"{WHOLE}: behind a cut the scores differ by {error:.0e} of their size"
-
-
-def _difference(plan: Plan, probe: Probe, plain: FileLaw, found: CutLaw) -> float:
-    """Return how far derivatives by the two ways are apart, of the largest one."""
-    x, held = _rows(probe, 4)
-    answers = []
-    for law, inner in ((plain, IdentityMap()), (found.law, found.embedding)):
-        family, parameters = _family(plan, law, probe), ContextMap(inner, law)
-        phi, jacobian = parameters.linearize(x, held)
-        answers.append(jacobian.rmatmat(_derivatives(plan, probe, family, phi).mT))
-    size = answers[0].abs().amax()
-    return float(((answers[0] - answers[1]).abs().amax() / size).nan_to_num(nan=1.0))
-
-
-def _derivatives(
-    plan: Plan, probe: Probe, family: ImplicitFamily, phi: Tensor
-) -> Tensor:
-    """Return scores and transport Jacobians [N, R, p] at stand-in draws."""
-    device, rows = probe.network.device, []
-    generator = torch.Generator().manual_seed(0)
-    for slot, derive in ((plan.target, family.scores), (plan.noise, family.jacobians)):
-        if slot is None:
-            continue
-        drawn = torch.rand(2, len(phi), slot.size, generator=generator)
-        found = derive(drawn.double().to(device) + 0.1, phi)
-        rows.append(found.transpose(0, 1).reshape(len(phi), -1, family.size))
-    return torch.nan_to_num(torch.cat(rows, dim=1))
-
-
-def _rows(probe: Probe, count: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the condition [n, d] and the held inputs of the first rows."""
-    values = probe.take(finite_rows(probe.inputs)[:count])
-    x = values.pop(probe.roles.condition)
-    return x.reshape(len(x), -1), values
-
-
-def _family(plan: Plan, law: FileLaw, probe: Probe) -> ImplicitFamily:
-    """Return the family of the laws the file gives, with what it is averaged over."""
-    device = probe.network.device
-    base: Base | None = None
-    if plan.base is not None:
-        base = GivenDraws(plan.base, next(iter(plan.base.arrays)), device)
-    elif plan.noise is not None:
-        base = NamedBase(law_name(probe.roles), plan.noise.size, device)
-    return ImplicitFamily(
-        law.size,
-        plan.space,
-        law.log_density if plan.target else None,
-        law.transport if plan.noise else None,
-        base,
-        _source(plan, law, base, device) if plan.target else None,
-        plan.label,
-    )
-
-
-def _source(
-    plan: Plan, law: FileLaw, base: Base | None, device: torch.device
-) -> Source:
-    """Return what gives θ: draws in the data, the sampler, a grid, or a chain."""
-    if plan.draws is not None:
-        return GivenDraws(plan.draws, next(iter(plan.draws.arrays)), device)
-    if base is not None:
-        return FromSampler(law.transport, base, plan.label)
-    if len(plan.space.continuous) <= 2:
-        return FromGrid(law.log_density, plan.space)
-    return FromChains(law.log_density, plan.space, plan.chains)
-
-
-def _drawn(
-    plan: Plan, probe: Probe, family: ImplicitFamily, parameters: DifferentiableMap
-) -> dict[str, Tensor]:
-    """Return one θ and one z for each probed row."""
-    index = finite_rows(probe.inputs)
-    x, held = _rows(probe, len(index))
-    phi = parameters(x, held)
-    noise, drawn = Noise(0, index, _PROBE_DRAWS), {}
-    if plan.target is not None:
-        theta = _typical(family.nodes(phi, noise))
-        drawn[plan.target.name] = theta.reshape(len(index), *plan.target.shape)
-    if plan.noise is not None:
-        _, base = family.map()
-        z = base.points(noise).values[0]
-        drawn[plan.noise.name] = z.reshape(len(index), *plan.noise.shape)
-    return drawn
-
-
-def _typical(nodes: Nodes) -> Tensor:
-    """Return one θ [N, n]: the first draw, or the node in the middle of the mass."""
-    if nodes.weights is None:
-        return nodes.targets[0]
-    middle = (nodes.weights.cumsum(dim=0) < 0.4).sum(dim=0)
-    middle = middle.clamp_max(len(nodes.targets) - 1)
-    return nodes.targets[middle, torch.arange(len(middle), device=middle.device)]
+def _origin(source: str) -> Item:
+    return Item("draws of θ", source, "what there is")
 
 
 def _subject(plan: Plan, probe: Probe) -> Subject:

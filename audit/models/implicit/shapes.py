@@ -40,6 +40,12 @@ def target_slot(
     """
     if roles.target is None:
         return None
+    if network.input(roles.target).is_integer and space is None:
+        raise ConfigError(
+            f"θ is the integer input {network.input(roles.target)}",
+            "Whole numbers are enumerated, not integrated over",
+            "Pass its values with --target-space 'choice:{0,1,2}'",
+        )
     shape = row_shape(network, roles, event, roles.target)
     if shape is None and space is not None:
         shape = (space.n,)

@@ -1,0 +1,41 @@
+"""What is decided once about a density or a sampler, whatever the precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from audit.families.chains import Chains
+from audit.families.space import TargetSpace
+from audit.inputs import Inputs
+from audit.models.contract import Head, Item
+from audit.models.implicit.laws import Slot
+from audit.models.implicit.sources import (
+    ChainKey,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided once, whatever the precision.
+
+    Args:
+        head: how outputs are read. target, noise: what is drawn.
+        space: where θ lives. draws, base: of θ and z, where the data give them.
+        chains: those that have run, for either precision.
+        label: what the map T is called. unnormalised: whether q need not integrate to
+            one. bottleneck: whether to look for a cut.
+        draws_per_input: S, for the cut's cost model. seed: of the probe's draws.
+    """
+
+    head: Head
+    target: Slot | None
+    noise: Slot | None
+    space: TargetSpace
+    draws: Inputs | None
+    base: Inputs | None
+    label: str
+    unnormalised: bool
+    bottleneck: bool
+    draws_per_input: int
+    items: tuple[Item, ...] = ()
+    chains: dict[ChainKey, Chains] = field(default_factory=dict)

@@ -1,0 +1,123 @@
+"""A law tried on real rows: is the cut right, and what are the gates run on?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.density import DifferentiableMap
+from audit.errors import ConfigError, ModelError
+from audit.families.implicit import ImplicitFamily, Nodes
+from audit.models.implicit.cut import WHOLE, CutLaw, cut
+from audit.models.implicit.family import family_of
+from audit.models.implicit.laws import ContextMap, FileLaw
+from audit.models.implicit.plan import Plan
+from audit.models.maps import IdentityMap
+from audit.models.probing import Probe, finite_rows
+from audit.noise import Noise
+
+_PROBE_DRAWS = 16
+_DIVERGES = 0.5  # relative error of a quadrature
+_SAME = {torch.float64: 1e-7}
+_NEARLY_SAME = 1e-3  # of the largest score, in single precision
+
+
+def cut_if_equal(plan: Plan, probe: Probe, plain: FileLaw) -> CutLaw | str:
+    """Return the law behind a cut that gives the same scores, or why there is none."""
+    if not plan.bottleneck:
+        return f"{WHOLE}, as --bottleneck off asks"
+    found = cut(plain, probe.event, probe.values, plan.draws_per_input)
+    if isinstance(found, str):
+        return found
+    error = _difference(plan, probe, plain, found)
+    if error <= _SAME.get(probe.network.dtype, _NEARLY_SAME):
+        return found
+    return f"{WHOLE}: behind a cut the scores differ by {error:.0e} of their size"
+
+
+def _difference(plan: Plan, probe: Probe, plain: FileLaw, found: CutLaw) -> float:
+    """Return how far derivatives by the two ways are apart, of the largest one."""
+    x, held = first_rows(probe, 4)
+    answers = []
+    for law, inner in ((plain, IdentityMap()), (found.law, found.embedding)):
+        family, parameters = family_of(plan, law, probe), ContextMap(inner, law)
+        phi, jacobian = parameters.linearize(x, held)
+        answers.append(jacobian.rmatmat(_derivatives(plan, probe, family, phi).mT))
+    size = answers[0].abs().amax()
+    return float(((answers[0] - answers[1]).abs().amax() / size).nan_to_num(nan=1.0))
+
+
+def _derivatives(
+    plan: Plan, probe: Probe, family: ImplicitFamily, phi: Tensor
+) -> Tensor:
+    """Return scores and transport Jacobians [N, R, p] at stand-in draws."""
+    device, rows = probe.network.device, []
+    generator = torch.Generator().manual_seed(0)
+    for slot, derive in ((plan.target, family.scores), (plan.noise, family.jacobians)):
+        if slot is None:
+            continue
+        drawn = torch.rand(2, len(phi), slot.size, generator=generator)
+        found = derive(drawn.double().to(device) + 0.1, phi)
+        rows.append(found.transpose(0, 1).reshape(len(phi), -1, family.size))
+    return torch.nan_to_num(torch.cat(rows, dim=1))
+
+
+def first_rows(probe: Probe, count: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the condition [n, d] and the held inputs of the first rows."""
+    values = probe.take(finite_rows(probe.inputs)[:count])
+    x = values.pop(probe.roles.condition)
+    return x.reshape(len(x), -1), values
+
+
+def draw_for_gates(
+    plan: Plan, probe: Probe, family: ImplicitFamily, parameters: DifferentiableMap
+) -> dict[str, Tensor]:
+    """Return one θ and one z for each probed row."""
+    index = finite_rows(probe.inputs)
+    x, held = first_rows(probe, len(index))
+    phi = parameters(x, held)
+    noise, drawn = Noise(0, index, _PROBE_DRAWS), {}
+    if plan.target is not None:
+        nodes = family.nodes(phi, noise)
+        _refuse_foreign(plan, nodes)
+        theta = _typical(nodes)
+        drawn[plan.target.name] = theta.reshape(len(index), *plan.target.shape)
+    if plan.noise is not None:
+        _, base = family.map()
+        z = base.points(noise).values[0]
+        drawn[plan.noise.name] = z.reshape(len(index), *plan.noise.shape)
+    return drawn
+
+
+def _refuse_foreign(plan: Plan, nodes: Nodes) -> None:
+    """Refuse draws outside the stated space, and densities that no grid integrates.
+
+    Raises:
+        ConfigError: the target space does not hold the draws.
+        ModelError: the integral of the density did not converge on any row.
+    """
+    outside = plan.space.outside(nodes.targets)
+    if nodes.weights is None and outside:
+        raise ConfigError(
+            f"Draws of θ lie outside --target-space: {outside}",
+            "The space has to hold every value that the law gives",
+            "Correct --target-space, or the draws",
+        )
+    error = nodes.checks.get("quadrature_error")
+    if error is not None and not bool((error < _DIVERGES).any()):
+        raise ModelError(
+            "The density does not integrate over θ on any of the rows tried (its "
+            "quadrature is off by more than 50 %)",
+            "Expected ∫ q(θ|x) dθ to be finite, and the mass where a grid can find it",
+            "State the support with --target-space, or give draws with --sampler or "
+            "--draws",
+        )
+
+
+def _typical(nodes: Nodes) -> Tensor:
+    """Return one θ [N, n]: the first draw, or the node in the middle of the mass."""
+    if nodes.weights is None:
+        return nodes.targets[0]
+    middle = (nodes.weights.cumsum(dim=0) < 0.4).sum(dim=0)
+    middle = middle.clamp_max(len(nodes.targets) - 1)
+    return nodes.targets[middle, torch.arange(len(middle), device=middle.device)]
