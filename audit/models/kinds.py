@@ -39,10 +39,13 @@ def resolve_contract(settings: Settings, network: Network) -> Item:
         return Item("contract", str(stated), "metadata")
     if model.family is not None or "family" in network.metadata:
         return Item("contract", "parameters", "family")
-    for option in ("target", "sampler", "draws", "input_layout", "target_space"):
+    for option in ("target", "sampler", "draws", "input_layout"):
         if getattr(model, option) is not None:
             return Item("contract", "density", f"--{option.replace('_', '-')}")
-    return _by_names(settings, network)
+    found = _by_names(settings, network)
+    if found.value == "parameters" and model.target_space is not None:
+        return Item("contract", "density", "--target-space")  # of samplers it is too
+    return found
 
 
 def _by_names(settings: Settings, network: Network) -> Item:

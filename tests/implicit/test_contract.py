@@ -135,6 +135,15 @@ def test_flags_tell_the_same(folder):
         np.testing.assert_array_equal(one["trace"], other["trace"])
 
 
+def test_a_target_space_makes_no_density_of_a_sampler(folder):
+    model = NORMAL | {"target_space": "u:real,v:real"}
+    report = report_of(folder / "sampler.onnx", X, model)
+    assert report.model.contract == "transport"
+    space = {"target_space": "u:real,v:real"}
+    report = report_of(folder / "density.onnx", X, space)
+    assert report.model.contract == "density"
+
+
 def test_flags_win_over_metadata(folder):
     report = report_of(folder / "told.onnx", X, {"noise": "c:logistic"})
     assert "z ~ logistic" in notes_of(report, "quantile")
