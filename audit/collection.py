@@ -158,7 +158,7 @@ class Collection:
         for name, columns in self.columns.items():
             if "gap" in columns:
                 found += _isotropy(name, columns["gap"], columns["rank"])
-            found += trust_warnings(name, columns, prepared.questions.rel_error)
+            found += trust_warnings(name, columns, *prepared.trust)
             if "derivative_error" in columns:
                 found += _blur(name, columns["derivative_error"])
         return found

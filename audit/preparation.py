@@ -35,12 +35,20 @@ _DEFAULTS = ("kl", "quantile")
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a block needs. `block` is its number of rows."""
+    """Everything a block needs.
+
+    Args:
+        model: open. questions: asked of it.
+        block: its number of rows.
+        notes: (code, message) for the reader.
+        trust: the relative error asked for, and whether q need not integrate to one.
+    """
 
     model: OpenModel
     questions: Questions
     block: int
     notes: tuple[tuple[str, str], ...]
+    trust: tuple[float | None, bool]
 
 
 def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
@@ -72,7 +80,11 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     )
     rows, _ = select_rows(config, model.inputs.n)
     notes = (*model.gates.warnings, *notes)
-    return Prepared(model, questions, _block_rows(config, model, len(rows)), notes)
+    family = model.density.family
+    unnormalised = isinstance(family, ImplicitFamily) and family.unnormalised
+    trust = config.rel_error, unnormalised
+    block = _block_rows(config, model, len(rows))
+    return Prepared(model, questions, block, notes, trust)
 
 
 def _first_draws(config: ScanConfig) -> int:

@@ -1,7 +1,8 @@
 """May a Monte-Carlo number be believed? Warnings from the columns of a scan.
 
 Each check is a share of inputs that fail it. None stops a scan: the numbers are there,
-with what is wrong with them beside.
+with what is wrong with them beside. Three of them leave no verdict to trust (exit 4):
+an error above the one asked for, a mean score that is not zero, mass that is missing.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ _MASS = 0.01  # of Z = 1
 _RULE = 1e-3  # relative error of a quadrature
 _RHAT = 1.05
 _APART = 30.0  # degrees
-NOT_REACHED = "monte_carlo_error"
+NOT_REACHED, MEAN, MASS = "monte_carlo_error", "score_mean", "normalisation"
+_GRID_MASS = 1e-3  # of Z = 1: float32 densities are off by less
 
 
 def trust_warnings(
-    name: str, columns: Mapping[str, Floats], rel_error: float | None
+    name: str,
+    columns: Mapping[str, Floats],
+    rel_error: float | None,
+    unnormalised: bool = False,
 ) -> Notes:
     """Return (code, message) of what makes a divergence's numbers doubtful.
 
@@ -34,13 +39,11 @@ def trust_warnings(
         name: the divergence.
         columns: quantity -> [N].
         rel_error: the error that was asked for, None if none was.
+        unnormalised: whether the user says that q need not integrate to one.
     """
-    found = [
-        *_heavy_tails(name, columns),
-        *_mismatch(name, columns),
-        *_mass(name, columns),
-        *_rules(name, columns),
-    ]
+    found = [*_heavy_tails(name, columns), *_rules(name, columns)]
+    if not unnormalised:
+        found += [*_mismatch(name, columns), *_mass(name, columns)]
     found += _open_direction(name, columns)
     if rel_error is not None:
         found += _not_reached(name, columns, rel_error)
@@ -73,29 +76,31 @@ def _mismatch(name: str, columns: Mapping[str, Floats]) -> Notes:
         return []
     mean = columns["score_mean"]
     noise = columns.get("score_mean_se", np.zeros_like(mean))
-    bad = (mean > _SIGMAS * noise) & (mean > _SCORE * np.sqrt(columns["trace"]))
-    return _note(
-        "score_mean",
-        name,
-        bad,
-        "the mean score is not zero: the draws do not come from this density, or its "
-        "normalisation depends on x; the numbers are those of the centred scores",
+    size = np.sqrt(columns["trace"] + np.square(mean))  # of one score
+    bad = (mean > _SIGMAS * noise) & (mean > _SCORE * size)
+    what = (
+        "the mean score is not zero: the draws do not come from this density, its "
+        "support moves with x (KL is infinite then), or its normalisation depends on x "
+        "(if it may, pass --unnormalised)"
     )
+    return [(MEAN, message) for _, message in _note(MEAN, name, bad, what)]
 
 
 def _mass(name: str, columns: Mapping[str, Floats]) -> Notes:
     if "normalisation" not in columns:
         return []
     apart = np.abs(columns["normalisation"] - 1)
-    error = columns.get("normalisation_se", np.zeros_like(apart))
-    bad = apart > _MASS + _SIGMAS * error
-    return _note(
-        "normalisation",
-        name,
-        bad,
-        "the density does not integrate to one (see normalisation); it was normalised "
-        "for these numbers",
-    )
+    if "quadrature_error" in columns:
+        bad = apart > _GRID_MASS + 10 * columns["quadrature_error"]
+        what = (
+            "the density does not integrate to one (see normalisation): the grid has "
+            "missed some of its mass, or it is not normalised (if so, pass "
+            "--unnormalised)"
+        )
+        return [(MASS, message) for _, message in _note(MASS, name, bad, what)]
+    bad = apart > _MASS + _SIGMAS * columns["normalisation_se"]
+    what = "importance sampling finds that the density does not integrate to one"
+    return _note("mass", name, bad, what)
 
 
 def _rules(name: str, columns: Mapping[str, Floats]) -> Notes:

@@ -71,7 +71,11 @@ class Verified:
         """Return, for each divergence and attack, realised over predicted."""
         return {
             name: {
-                label: _summary(columns[f"{label}_ratio"], columns[f"{label}_parted"])
+                label: _summary(
+                    columns[f"{label}_ratio"],
+                    columns[f"{label}_parted"],
+                    _relative(columns, label),
+                )
                 for label in _checked(columns)
             }
             for name, columns in self.columns.items()
@@ -349,13 +353,21 @@ def _checked(columns: Mapping[str, Floats]) -> list[str]:
     ]
 
 
-def _summary(ratios: Floats, parted: Floats) -> VerificationInfo:
+def _relative(columns: Mapping[str, Floats], label: str) -> Floats:
+    """Return a realised value's error as a share of it."""
+    value, error = columns[f"{label}_realised"], columns[f"{label}_realised_se"]
+    return np.divide(error, value, out=np.zeros_like(value), where=value > 0)
+
+
+def _summary(ratios: Floats, parted: Floats, errors: Floats) -> VerificationInfo:
     finite = ratios[np.isfinite(ratios)]
     low, middle, high = (
         np.quantile(finite, [0.05, 0.5, 0.95]).tolist() if len(finite) else [np.nan] * 3
     )
     checked = int(np.isfinite(parted).sum())
-    return VerificationInfo(checked, int(np.nansum(parted)), low, middle, high)
+    noisy = (3 * errors * ratios > TOLERANCE) & (parted == 0)
+    counts = checked, int(np.nansum(parted))
+    return VerificationInfo(*counts, low, middle, high, int(noisy.sum()))
 
 
 def _plain(values: Tensor, known: Tensor) -> Floats:

@@ -22,7 +22,15 @@ from audit.reports.report import Check, Interval, Report, Status, Summary
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5
 PARTIAL = "partial"
-UNTRUSTED = frozenset({"finite_difference_error", "monte_carlo_error", PARTIAL})
+UNTRUSTED = frozenset(
+    {
+        "finite_difference_error",
+        "monte_carlo_error",
+        "score_mean",
+        "normalisation",
+        PARTIAL,
+    }
+)
 """Warnings that leave no verdict to trust."""
 SHOWN_OFFENDERS = 10
 EMPTY = Summary(unit="", n=0)

@@ -117,6 +117,8 @@ class VerificationInfo:
     ratio_p05: float
     ratio_p50: float
     ratio_p95: float
+    noisy: int = 0
+    """Inputs where the tolerance is below three standard errors of the realised."""
 
 
 @dataclass

@@ -128,9 +128,13 @@ def verification(report: Report) -> list[str]:
             span = interval((low, high)) if low is not None and high is not None else ""
             lines.append(
                 f"{name} {label}: realised / predicted {number(ratio)} {span}; more "
-                f"than 10 % apart on {parted}"
+                f"than 10 % apart on {parted}{_too_noisy(found.noisy)}"
             )
     return lines
+
+
+def _too_noisy(inputs: int) -> str:
+    return f" (on {inputs} the draws are too few to tell)" if inputs else ""
 
 
 def estimation(report: Report) -> list[str]:

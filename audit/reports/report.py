@@ -145,6 +145,8 @@ class Verification(Record):
     ratio_p05: Number = None
     ratio_p50: Number = None
     ratio_p95: Number = None
+    noisy: int = 0
+    """Inputs whose realised value is too noisy to tell."""
 
 
 class FeatureMeans(Record):

@@ -164,7 +164,11 @@ def test_a_density_without_its_constant_is_normalised_and_said_to_be(tmp_path):
     z = np.exp(2 * POINTS[:, 0] - POINTS[:, 1])
     np.testing.assert_allclose(found["normalisation"], z, 1e-5)
     np.testing.assert_allclose(found["score_mean"], math.sqrt(5), 1e-5)
-    assert {"normalisation_kl", "score_mean_kl"} <= codes(report)
+    assert {"normalisation", "score_mean"} <= codes(report)
+    assert report.exit_code == 4
+    allowed = report_of(path, POINTS, {"unnormalised": True})
+    assert not {"normalisation", "score_mean"} & codes(allowed)
+    assert_exact(columns(allowed, "kl"), normal_fisher)
 
 
 # With a sampler, Z is a check on the verified inputs
@@ -192,7 +196,7 @@ def test_a_density_with_a_sampler_integrates_to_one(tmp_path, n):
     assert (apart <= 4 * found["normalisation_se"] + 1e-6).all()
     assert (found["normalisation_se"] < 0.1).all()
     assert ((found["normalisation_se"] > 0) == (n > 1)).all()
-    assert "normalisation_kl" not in codes(report)
+    assert not {"normalisation", "mass_kl"} & codes(report)
 
 
 def test_one_with_a_sampler_that_does_not_is_found_out(tmp_path):
@@ -208,7 +212,11 @@ def test_one_with_a_sampler_that_does_not_is_found_out(tmp_path):
     apart = np.abs(found["normalisation"] - np.exp(3 * X[:, 0]))
     assert (apart <= 4 * found["normalisation_se"]).all()
     assert (np.abs(found["score_mean"] - 3) <= 4 * found["score_mean_se"]).all()
-    assert {"normalisation_kl", "score_mean_kl"} <= codes(report)
+    assert {"mass_kl", "score_mean"} <= codes(report)
+    assert report.exit_code == 4
+    allowed = report_of(path, X, {**NORMAL, "unnormalised": True}, verify=3)
+    assert not {"mass_kl", "score_mean"} & codes(allowed)
+    assert allowed.exit_code == 0
 
 
 def test_the_error_of_an_importance_sampled_constant_is_its_own(tmp_path):
@@ -239,7 +247,7 @@ def test_no_alarm_is_false_where_importance_sampling_fails(tmp_path, n):
     path = onnx_file(tmp_path / "n.onnx", law, inputs, ["log_prob", "sample"])
     rows, options = np.zeros((30, n)), {"draws_per_input": 256, "verify": 30}
     report = report_of(path, rows, NORMAL, divergences=("kl",), **options)
-    assert "normalisation_kl" not in codes(report)
+    assert not {"normalisation", "mass_kl"} & codes(report)
     known = np.isfinite(columns(report)["normalisation"])
     assert known.mean() > 0.8 if n == 10 else known.mean() < 0.5
 
@@ -257,5 +265,5 @@ def test_a_constant_beyond_all_numbers_is_found_out(tmp_path, drawn):
     outputs = ["log_prob", "sample"] if drawn else ["log_prob"]
     path = onnx_file(tmp_path / "b.onnx", law if drawn else alone, inputs, outputs)
     report = report_of(path, POINTS, NORMAL if drawn else {}, verify=3)
-    assert "normalisation_kl" in codes(report)
+    assert ("mass_kl" if drawn else "normalisation") in codes(report)
     assert (columns(report)["normalisation"] > 1e100).all()
