@@ -42,6 +42,15 @@ class Cells:
         """Return the six tensors."""
         return tuple(self.__dict__.values())
 
+    def padded(self, count: int) -> Cells:
+        """Return as many cells of each law [M, count], the last ones empty."""
+        parts = []
+        for name, part in self.__dict__.items():
+            blank = 0.0 if name in ("low", "high", "axis") else -torch.inf
+            shape = (len(part), count - part.shape[1], *part.shape[2:])
+            parts.append(torch.cat([part, part.new_full(shape, blank)], dim=1))
+        return Cells(*parts)
+
     @property
     def points(self) -> Tensor:
         """The nodes t [M, P k, c]."""
@@ -97,15 +106,6 @@ def _hope(values: Tensor, axes: int, volume: Tensor) -> Tensor:
     missed = (hoped - found > 3) & found.isfinite()
     size = hoped - torch.where(values.amax(-1).isfinite(), values.amax(-1), 0.0)
     return torch.where(missed, volume + size - axes * math.log(ORDER), -torch.inf)
-
-
-def first_cells(density: Density, low: Tensor, high: Tensor, pieces: int) -> Cells:
-    """Return the box [M, c] cut into equal pieces on each axis."""
-    unit = torch.linspace(0, 1, pieces + 1, dtype=torch.float64)[:, None]
-    edges = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit
-    lows, highs = lattice(edges[:, :-1]), lattice(edges[:, 1:])
-    used = torch.ones(lows.shape[:2], dtype=torch.bool)
-    return evaluate(density, lows, highs, used)
 
 
 def log_sum(logs: Tensor) -> Tensor:

@@ -45,6 +45,12 @@ class Chart:
         u = self.center.unsqueeze(1) + torch.stack(columns).sum(0)
         return u, (self.scale.log().unsqueeze(1) + cosh).sum(-1)
 
+    def find(self, u: Tensor) -> Tensor:
+        """Return t [M, K, c] of points u [M, K, c]."""
+        away = (u - self.center.unsqueeze(1)).mT
+        sinh: Tensor = torch.linalg.solve_triangular(self.root, away, upper=False)
+        return sinh.mT.asinh()
+
 
 def lattice(axes: Tensor) -> Tensor:
     """Return all combinations [M, L^c, c] of the axes' points [M, L, c]."""

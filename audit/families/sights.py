@@ -17,10 +17,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.families.cells import Cells, first_cells, log_sum
+from audit.families.cells import Cells, evaluate, log_sum
 from audit.families.charts import Chart
+from audit.families.seeds import divide, first_boxes
 from audit.families.space import TargetSpace
-from audit.families.zoom import faces, find_box, find_noise, locate
+from audit.families.zoom import charted, faces, find_box, find_noise, locate
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p] -> log q [R]
 
@@ -96,10 +97,13 @@ def look(laws: Laws) -> Sight:
     """Return the sight of each law with the smaller error at first."""
     limits = laws.space.limits()
     sights = []
-    for chart in locate(laws.field, limits, laws.count):
+    charts, modes = locate(laws.field, limits, laws.count)
+    for chart in charts:
         density = partial(_charted, laws, chart)
-        low, high = find_box(laws.field, chart, limits)
-        cells = first_cells(density, low, high, PIECES[limits.shape[1]])
+        peaks = charted(laws.field, chart, modes)
+        low, high = find_box(laws.field, chart, peaks, limits)
+        pieces = divide(first_boxes(low, high, PIECES[limits.shape[1]]), peaks)
+        cells = evaluate(density, pieces.low, pieces.high, pieces.used)
         noise, outside = find_noise(density, low), faces(density, low, high)
         sights.append(Sight(laws, chart, cells, noise, outside))
     if len(sights) == 1:
@@ -115,7 +119,10 @@ def _mix(first: Tensor, one: Sight, two: Sight) -> Sight:
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(first.reshape(-1, *[1] * (a.dim() - 1)), a, b)
 
-    pairs = zip(one.cells.parts(), two.cells.parts(), strict=True)
+    most = max(one.cells.low.shape[1], two.cells.low.shape[1])
+    pairs = zip(
+        one.cells.padded(most).parts(), two.cells.padded(most).parts(), strict=True
+    )
     return Sight(
         one.laws,
         Chart(one.chart.center, pick(one.chart.root, two.chart.root)),

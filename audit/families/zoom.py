@@ -1,16 +1,13 @@
 """Where a density lives, found with no hint but the density itself.
 
-The density of u is first seen on a lattice u = 1e-8 sinh(t) that reaches ±1e20 and is
-geometric on the way. log q shows the way to a mode even where q underflows: a window
-around the best point is looked at more finely, made smaller where the best point is
-inside and larger where it is at its edge, a fixed number of times. Rays from there
-tell the scale, the distance at which log q has fallen by half a nat. The chart
+The search tells the modes. Rays from the heaviest tell its scale, the distance at
+which log q has fallen by half a nat. The chart
 
     u = center + root sinh(t)
 
 (the root is triangular: on a plane it undoes the correlation at the mode) is linear
 over that scale and geometric beyond it, so that a tail |u|^-s decays like e^-(s−1)|t|.
-A last lattice in t tells the box outside which nothing is.
+A last lattice in t tells the box outside which nothing is; all modes are in it.
 
 Shapes: M laws, K points, c ∈ {1, 2} coordinates.
 """
@@ -21,84 +18,47 @@ import torch
 from torch import Tensor
 
 from audit.families.charts import Chart, Field, hidden, lattice
+from audit.families.peaks import Peaks, spans
+from audit.families.search import FARTHEST, find_mode, find_peaks, hull, survey
 
-FARTHEST = 1e20
-SMALLEST = 1e-8
 DROP = 46.0  # nats: e^-46 = 1e-20, what is left out of a tail
-SURVEY = {1: 1025, 2: 61}  # points of the first lattice, on each axis
-WINDOW = {1: (33, 0.125, 17), 2: (9, 0.5, 50)}  # points, shrink, rounds
 BOX = {1: 257, 2: 65}
 FACE = {1: 3, 2: 129}  # points on a face
 STRETCH = 10  # steps by which a face may move
+BESIDE = 3.0  # the most of t that is added to the box around a mode
+AHEAD = 2.0  # nats of mass by which another mode is worth more than the highest
 STEEPEST = 1 - 1e-8  # the correlation that a chart undoes
 
 
-def locate(field: Field, limits: Tensor, laws: int) -> list[Chart]:
-    """Return the charts that may suit each law: on a plane, two.
+def locate(field: Field, limits: Tensor, laws: int) -> tuple[list[Chart], Peaks]:
+    """Return the charts that may suit each law (on a plane, two), and its modes.
+
+    The chart is about the heaviest mode, as far as height and span tell.
 
     Args:
         field: log density of u.
         limits: of u [2, c].
         laws: M.
     """
-    center = find_mode(field, laws, limits.shape[1])
-    scale = find_scale(field, center)
+    seen = survey(field, laws, limits.shape[1])
+    center = find_mode(field, *seen)
+    peaks = find_peaks(field, seen, center)
+    if peaks.height.shape[1]:
+        center = _heaviest(peaks, center)
+    scale = spans(field, center.unsqueeze(1)).squeeze(1)
     charts = [Chart(center, torch.diag_embed(scale))]
     if limits.shape[1] == 2:
         charts.append(Chart(center, find_root(field, center, scale)))
-    return charts
+    return charts, peaks
 
 
-def find_mode(field: Field, laws: int, axes: int) -> Tensor:
-    """Return the best point [M, c] of ever smaller windows."""
-    reach = torch.asinh(torch.tensor(FARTHEST / SMALLEST, dtype=torch.float64)).item()
-    t = torch.linspace(-reach, reach, SURVEY[axes], dtype=torch.float64)
-    grid = (SMALLEST * t.sinh()).repeat(axes, laws, 1).permute(1, 2, 0)
-    center, at = _best(field, grid)
-    near = [grid.gather(1, i.unsqueeze(1)).squeeze(1) for i in (at - 1, at + 1)]
-    half = torch.maximum(center - near[0], near[1] - center)
-    points, shrink, rounds = WINDOW[axes]
-    unit = torch.linspace(-1, 1, points, dtype=torch.float64)[:, None]
-    for _ in range(rounds):
-        window = center.unsqueeze(1) + half.unsqueeze(1) * unit
-        center, at = _best(field, window)
-        inside = (at > 1) & (at < points - 2)
-        half = torch.where(inside, shrink * half, 1.5 * half)
-    return center
-
-
-def _best(field: Field, axes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the best point [M, c] of a lattice, and its index on each axis.
-
-    An index at an end of an axis is moved inside, so that it has neighbours.
-    """
-    _, points, count = axes.shape
-    values = field(lattice(axes))
-    seen = values.isfinite().any(-1)
-    flat = torch.where(seen, values.argmax(-1), values.shape[1] // 2)
-    powers = [points ** (count - 1 - i) for i in range(count)]
-    at = torch.stack([flat // power % points for power in powers], dim=-1)
-    best = axes.gather(1, at.unsqueeze(1)).squeeze(1)
-    return best, at.clamp(1, points - 2)
-
-
-def find_scale(field: Field, center: Tensor) -> Tensor:
-    """Return how far [M, c] log q takes to fall by half a nat, on the longer side."""
-    steps = torch.arange(-45, 67, dtype=torch.float64).exp2()
-    top = field(center.unsqueeze(1))
-    scales = []
-    for axis in range(center.shape[-1]):
-        along = torch.zeros_like(center)
-        along[:, axis] = 1.0
-        sides = []
-        for sign in (-1, 1):
-            ray = steps[:, None] * (sign * along).unsqueeze(1)
-            fallen = field(center.unsqueeze(1) + ray) < top - 0.5
-            fallen[:, -1] = True
-            sides.append(steps[fallen.to(torch.uint8).argmax(-1)])
-        floor = center[:, axis].abs() * 1e-15
-        scales.append(torch.maximum(torch.maximum(*sides), floor))
-    return torch.stack(scales, dim=-1)
+def _heaviest(peaks: Peaks, center: Tensor) -> Tensor:
+    """Return the peak [M, c] of the most mass: the highest if the others hold less."""
+    mass = peaks.log_mass.nan_to_num(-torch.inf, neginf=-torch.inf)
+    mass[:, 0] += AHEAD
+    at = mass.argmax(-1)[:, None, None].expand(-1, 1, center.shape[1])
+    best = peaks.at.gather(1, at).squeeze(1)
+    return torch.where(peaks.height[:, :1].isfinite(), best, center)
 
 
 def find_root(field: Field, center: Tensor, scale: Tensor) -> Tensor:
@@ -122,14 +82,37 @@ def find_root(field: Field, center: Tensor, scale: Tensor) -> Tensor:
     return torch.stack(parts, dim=-1).reshape(-1, 2, 2) * scale.unsqueeze(-1)
 
 
-def find_box(field: Field, chart: Chart, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the ends [M, c] in t of the box that holds all but e^-46 of a law."""
+def charted(field: Field, chart: Chart, peaks: Peaks) -> Peaks:
+    """Return the peaks of the density of u in the coordinates t of a chart."""
+    if peaks.height.shape[1] == 0:
+        return peaks
+
+    def density(t: Tensor) -> Tensor:
+        u, slope = chart.place(t)
+        return field(u) + slope
+
+    t = chart.find(peaks.at)
+    height = density(t).masked_fill(~peaks.height.isfinite(), -torch.inf)
+    return Peaks(t, height, spans(density, t))
+
+
+def find_box(
+    field: Field, chart: Chart, peaks: Peaks, limits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the ends [M, c] in t of the box that holds all but e^-46 of a law.
+
+    Args:
+        field: log density of u.
+        chart: of the laws.
+        peaks: in the coordinates of the chart.
+        limits: of u [2, c].
+    """
     axes, points = chart.center.shape[-1], BOX[chart.center.shape[-1]]
     unit = torch.linspace(-1, 1, points, dtype=torch.float64)[:, None]
     t = torch.asinh(FARTHEST / chart.scale).unsqueeze(1) * unit
     u, slope = chart.place(lattice(t))
     values = field(u) + slope
-    top = values.amax(-1, keepdim=True)
+    top = torch.cat([values, peaks.height], -1).amax(-1, keepdim=True)
     hoped = values + hidden(values.reshape(-1, *[points] * axes), unit[:, 0]).flatten(1)
     kept = (hoped > top - DROP).reshape(-1, *[points] * axes)
     lows, highs = [], []
@@ -144,7 +127,9 @@ def find_box(field: Field, chart: Chart, limits: Tensor) -> tuple[Tensor, Tensor
     straight = chart.root.tril(-1).abs().sum(-1) == 0  # else an end is no line of t
     ends = torch.where(straight, ends, ends.sign() * torch.inf)
     top, far = top.squeeze(-1), t[:, -1]
-    low, high = _widen(field, chart, top, far, torch.cat(lows, 1), torch.cat(highs, 1))
+    first, last = hull(peaks, torch.zeros_like(chart.center), BESIDE)
+    low, high = torch.cat(lows, 1).minimum(first), torch.cat(highs, 1).maximum(last)
+    low, high = _widen(field, chart, top, far, low.maximum(-far), high.minimum(far))
     return torch.maximum(low, ends[0]), torch.minimum(high, ends[1])
 
 
