@@ -1,13 +1,5 @@
 """May the quadratic number be believed? Predictions held against exact values.
 
-For an attack along the worst direction the exact divergence is taken at both signs,
-+εv and −εv: to second order they are equal, to third they are not, and the attacker
-takes the worse. For a random attack the expectation over δ is sampled with the form
-itself as control variate,
-
-    E[D(δ)] ≈ mean_m [D(δ_m) − β (Q(δ_m) − E[Q(δ)])],       Q(δ) = c |A δ|²,
-
-where E[Q] is known. The error of the estimate vanishes where the form is exact.
 Everything runs in float64 where the file allows, since D is a difference of nearly
 equal numbers.
 
@@ -17,7 +9,6 @@ zero), there is no realised number, and the prediction, which is finite, has par
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -40,18 +31,26 @@ from audit.measure import Point, Questions, linear_law, stored
 from audit.models.implicit.sources import FromGrid
 from audit.models.opening import OpenModel
 from audit.noise import Noise
+from audit.realised import (
+    DRAWS,
+    Floats,
+    Realised,
+    attack_draws,
+    checked_attacks,
+    compare_realised,
+    controlled,
+    relative_error,
+    summarise_ratios,
+    worse_sign,
+)
 from audit.reports.measured import VerificationInfo
 
-TOLERANCE = 0.1  # predicted and realised part where they differ by more
 THETA_DRAWS = 256  # of θ, where each costs a pass of the network
-DRAWS = 32  # of a random attack, in pairs ±δ
 _MOVED_BYTES = 2**27  # of perturbed inputs at the same time
-_ATTACK_STREAM = 1  # of the noise; stream 0 draws θ
 _BROKEN = (
     "measured on the verified inputs only; infinite or outside the family on {} of {} "
     "of them, which count as parted"
 )
-Floats = NDArray[np.float64]
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
@@ -71,12 +70,12 @@ class Verified:
         """Return, for each divergence and attack, realised over predicted."""
         return {
             name: {
-                label: _summary(
+                label: summarise_ratios(
                     columns[f"{label}_ratio"],
                     columns[f"{label}_parted"],
-                    _relative(columns, label),
+                    relative_error(columns, label),
                 )
-                for label in _checked(columns)
+                for label in checked_attacks(columns)
             }
             for name, columns in self.columns.items()
         }
@@ -205,7 +204,7 @@ def _check(
             continue
         realised = _realised(attack, predicted, divergence, local, site, questions)
         if realised is not None:
-            columns |= _compare(label, predicted, realised)
+            columns |= compare_realised(label, predicted, realised)
     return columns
 
 
@@ -227,19 +226,6 @@ def _reasons(
     return reasons
 
 
-@dataclass(frozen=True)
-class Realised:
-    """A realised degradation [N], its error, and the error beside the prediction's.
-
-    Prediction and realised value come from the same draws of θ. What those are off by,
-    both are off by, and only the rest can part them.
-    """
-
-    value: Tensor
-    error: Tensor
-    apart: Tensor
-
-
 def _realised(
     attack: Attack,
     predicted: Estimate,
@@ -254,14 +240,14 @@ def _realised(
         steps = torch.cat([sizes, -sizes])
         u = local.worst.unsqueeze(1) * steps[:, None]
         found = _exact(divergence, site, frame.push(u))
-        return None if found is None else _worse_sign(*found, weights)
+        return None if found is None else worse_sign(*found, weights)
     assert isinstance(attack, RandomAttack)
-    u = _attack_draws(attack, site.noise, local.free).to(site.x.device)
+    u = attack_draws(attack, site.noise, local.free).to(site.x.device)
     found = _exact(divergence, site, frame.push(u))
     if found is None:
         return None
     values, errors = found
-    return _controlled(values, errors, local.law(u.mT), predicted)
+    return controlled(values, errors, local.law(u.mT), predicted)
 
 
 def _exact(
@@ -285,91 +271,3 @@ def _outside(family: Family, others: Tensor) -> Tensor:
     found = [~torch.isfinite(phi).all(dim=1)]
     found += family.violations(family.pack(family.unpack(phi))).values()
     return torch.stack(found).any(dim=0).reshape(others.shape[:2])
-
-
-def _worse_sign(values: Tensor, errors: Tensor, weights: Tensor) -> Realised:
-    """Return the expectation over ε along the worse of +v and −v."""
-    plus, minus = (values.reshape(len(values), 2, -1) @ weights).unbind(dim=1)
-    noise = errors.reshape(len(values), 2, -1) @ weights
-    worse = torch.where(plus >= minus, noise[:, 0], noise[:, 1])
-    return Realised(torch.maximum(plus, minus), worse, worse)
-
-
-def _attack_draws(attack: RandomAttack, noise: Noise, d: int) -> Tensor:
-    """Return δ [n, M, d], in pairs mirrored at the law's mean."""
-    rows = []
-    for row in range(len(noise.index)):
-        rng = noise.generator(row, _ATTACK_STREAM)
-        half = attack.draw(rng, DRAWS // 2, d)
-        rows.append(np.concatenate([half, 2 * attack.center(d) - half]))
-    return torch.from_numpy(np.stack(rows))
-
-
-def _controlled(
-    values: Tensor, errors: Tensor, forms: Tensor, expected: Estimate
-) -> Realised:
-    """Return E[D] with the form as control variate; pairs are the sampling unit.
-
-    The draws of θ, where there are any, are the same for every δ, so their error does
-    not average out over the pairs.
-
-    The weight β = Cov(D, Q) / Var(Q), kept in [0, 1], is 1 where the form is exact and
-    0 where it says nothing about D.
-    """
-    exact, form = (t.reshape(len(t), 2, -1).mean(dim=1) for t in (values, forms))
-    centred = form - form.mean(dim=1, keepdim=True)
-    variance = centred.square().sum(dim=1, keepdim=True)
-    weight = (centred * exact).sum(dim=1, keepdim=True) / variance
-    weight = torch.where(variance > 0, weight, 1.0).clamp(0, 1)
-    rest = exact - weight * (form - expected.value.unsqueeze(1))
-    error = rest.std(dim=1) / math.sqrt(rest.shape[1])
-    own = errors.mean(dim=1)
-    return Realised(rest.mean(dim=1).clamp_min(0), torch.hypot(error, own), error)
-
-
-def _compare(label: str, predicted: Estimate, realised: Realised) -> dict[str, Floats]:
-    slack = realised.apart
-    if predicted.standard_error is not None:
-        slack = slack + predicted.standard_error
-    distance = (realised.value - predicted.value).abs()
-    foreseen = torch.isfinite(predicted.value)
-    known = torch.isfinite(realised.value) & foreseen
-    parted = distance > TOLERANCE * predicted.value.abs() + 3 * slack
-    parted |= ~known
-    return {
-        f"{label}_realised": _plain(realised.value, known),
-        f"{label}_realised_se": _plain(realised.error, known),
-        f"{label}_ratio": _plain(realised.value / predicted.value, known),
-        f"{label}_parted": _plain(parted.double(), foreseen),
-    }
-
-
-def _checked(columns: Mapping[str, Floats]) -> list[str]:
-    """Return the attacks whose prediction was held against an exact value."""
-    return [
-        quantity.removesuffix("_parted")
-        for quantity, values in columns.items()
-        if quantity.endswith("_parted") and np.isfinite(values).any()
-    ]
-
-
-def _relative(columns: Mapping[str, Floats], label: str) -> Floats:
-    """Return a realised value's error as a share of it."""
-    value, error = columns[f"{label}_realised"], columns[f"{label}_realised_se"]
-    return np.divide(error, value, out=np.zeros_like(value), where=value > 0)
-
-
-def _summary(ratios: Floats, parted: Floats, errors: Floats) -> VerificationInfo:
-    finite = ratios[np.isfinite(ratios)]
-    low, middle, high = (
-        np.quantile(finite, [0.05, 0.5, 0.95]).tolist() if len(finite) else [np.nan] * 3
-    )
-    checked = int(np.isfinite(parted).sum())
-    noisy = (3 * errors * ratios > TOLERANCE) & (parted == 0)
-    counts = checked, int(np.nansum(parted))
-    return VerificationInfo(*counts, low, middle, high, int(noisy.sum()))
-
-
-def _plain(values: Tensor, known: Tensor) -> Floats:
-    array: Floats = torch.where(known, values, torch.nan).cpu().numpy()
-    return array

@@ -17,7 +17,7 @@ FLOORS = (
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
     ("models", "runs"),
-    ("measure", "selection", "trust", "export"),
+    ("measure", "selection", "trust", "export", "realised"),
     ("verification", "preparation", "tally"),
     ("collection", "records", "engines"),
     ("jobs",),

@@ -9,7 +9,7 @@ from scans import attacks, columns, sample, scan, written
 from scipy import integrate, stats
 
 from audit.linalg.spectrum import Estimate
-from audit.verification import _controlled, _worse_sign
+from audit.realised import controlled, worse_sign
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
 
@@ -209,7 +209,7 @@ def test_a_divergence_without_an_exact_value_says_so(verified):
 def test_the_worse_sign_is_chosen_after_weighting_with_its_own_error():
     values = torch.tensor([[1.0, 2.0, 0.5, 3.0]]).double()
     errors = torch.tensor([[0.1, 0.1, 0.2, 0.4]]).double()
-    found = _worse_sign(values, errors, torch.tensor([0.5, 0.5]).double())
+    found = worse_sign(values, errors, torch.tensor([0.5, 0.5]).double())
     assert found.value.item() == pytest.approx(1.75)
     assert found.error.item() == pytest.approx(0.3)
 
@@ -218,7 +218,7 @@ def test_the_control_variate_leaves_no_error_where_the_form_is_exact():
     forms = torch.rand(3, 8, generator=torch.Generator().manual_seed(0)).double()
     expected = Estimate(torch.full((3,), 0.5).double())
     own = torch.full_like(forms, 0.2)
-    found = _controlled(forms, own, forms, expected)
+    found = controlled(forms, own, forms, expected)
     assert found.apart.tolist() == [0.0] * 3
     assert found.error.tolist() == [0.2] * 3  # that of the draws does not cancel
     assert torch.equal(found.value, expected.value)
