@@ -88,6 +88,7 @@ def controlled(
 def compare_realised(
     label: str, predicted: Estimate, realised: Realised
 ) -> dict[str, Floats]:
+    """Return the realised columns of an attack, and where they part."""
     slack = realised.apart
     if predicted.standard_error is not None:
         slack = slack + predicted.standard_error
@@ -122,6 +123,7 @@ def relative_error(columns: Mapping[str, Floats], label: str) -> Floats:
 def summarise_ratios(
     ratios: Floats, parted: Floats, errors: Floats
 ) -> VerificationInfo:
+    """Return realised over predicted [n] in numbers; `errors` are relative."""
     finite = ratios[np.isfinite(ratios)]
     low, middle, high = (
         np.quantile(finite, [0.05, 0.5, 0.95]).tolist() if len(finite) else [np.nan] * 3

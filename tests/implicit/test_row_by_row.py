@@ -6,7 +6,7 @@ import torch
 from scans import columns
 from torch import nn
 
-import audit.measure
+from audit.measure import point
 from audit.models.maps import ReverseJacobian, RowByRow
 from implicit.laws import NORMAL, notes_of, onnx_file, report_of
 
@@ -51,7 +51,7 @@ def test_the_numbers_and_what_is_skipped(path, options, monkeypatch):
     found = scanned(path, **options)
     assert "runs once for each input" in notes_of(found)
     plain = scanned(path, bottleneck="off", **options)
-    monkeypatch.setattr(audit.measure, "meeting", lambda *_: np.inf)
+    monkeypatch.setattr(point, "meeting", lambda *_: np.inf)
     stored = scanned(path, **options)
     assert found.skipped == stored.skipped
     for other in (plain, stored):

@@ -1,0 +1,151 @@
+"""Where the questions are asked: φ, its Jacobian, and the roots that meet it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.families.implicit import ImplicitFamily
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.frame import Frame
+from audit.geometry.pullback import pull_back
+from audit.linalg.decompose import split
+from audit.linalg.operators import (
+    Averaged,
+    Diagonal,
+    LinearOperator,
+    Matrix,
+    Selection,
+    Unstored,
+)
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.measure.questions import Questions
+from audit.models.differences import EstimatedJacobian
+from audit.models.maps import ReverseJacobian, RowByRow
+from audit.models.opening import OpenModel
+from audit.noise import Noise
+
+UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
+_NO_GRID = "no grid resolves the density (its quadrature is off by more than 10 %)"
+
+
+def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
+    """Return some matrices of a batch; those of a selection are all alike."""
+    if isinstance(operator, Matrix | Diagonal):
+        return replace(operator, entries=operator.entries[rows])
+    assert isinstance(operator, Selection)
+    return operator
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the questions are asked: φ and its Jacobian in the frame."""
+
+    index: NDArray[np.int64]
+    family: Family
+    phi: Tensor  # [n, p]
+    jacobian: LinearOperator  # [n, p, m]
+    error: LinearOperator | None = None  # of its entries, where it is an estimate
+
+    def refilled(self, rows: NDArray[np.intp]) -> Point:
+        """Return some rows, filled up with copies of the first to as many as before."""
+        places = np.full(len(self.index), rows[0])
+        places[: len(rows)] = rows
+        taken = torch.from_numpy(places).to(self.phi.device)
+        return replace(
+            self,
+            index=self.index[places],
+            phi=self.phi[taken],
+            jacobian=rows_of(self.jacobian, taken),
+        )
+
+
+def linearized(
+    model: OpenModel, questions: Questions, index: NDArray[np.int64]
+) -> tuple[Tensor, Matrix | Diagonal | RowByRow, Matrix | None]:
+    """Return φ, the Jacobian, and the errors of its entries where it is an estimate.
+
+    It is stored, by a backward pass for each of its p rows, unless fewer rows of roots
+    will meet it: then each of them is pulled back by a pass of its own.
+    """
+    phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
+    few = meeting(model.density.family, questions) < jacobian.shape[1]
+    if few and isinstance(jacobian, ReverseJacobian):
+        return phi, RowByRow(jacobian.phi, jacobian.x), None
+    return phi, stored(jacobian), errors_of(jacobian)
+
+
+def meeting(family: Family, questions: Questions) -> float:
+    """Return how many rows will be pulled back, ∞ where none is on its own.
+
+    A closed-form root is not, and with `rel_error` the draws have no fixed number. The
+    mean score is a row too, and one is spent on looking for a NaN.
+    """
+    if not isinstance(family, ImplicitFamily) or questions.rel_error is not None:
+        return math.inf
+    rows, tensors = 1, {divergence.tensor for divergence in questions.divergences}
+    if Tensors.FISHER in tensors and family.source is not None:
+        rows += family.source.count(questions.draws) + 1
+    if Tensors.TRANSPORT in tensors:
+        rows += questions.draws * family.n
+    return rows
+
+
+def in_frame(jacobian: Matrix | Diagonal | RowByRow, frame: Frame) -> LinearOperator:
+    """Return J S."""
+    if isinstance(jacobian, RowByRow):
+        count, _, d = jacobian.shape
+        return Unstored(jacobian, Selection(frame.free, frame.unit, count, d))
+    return frame.pull(jacobian)
+
+
+def stored(jacobian: LinearOperator) -> Matrix | Diagonal:
+    """Return a Jacobian that is computed: diagonal ones stay so."""
+    return jacobian if isinstance(jacobian, Diagonal) else Matrix(jacobian.dense())
+
+
+def errors_of(jacobian: LinearOperator) -> Matrix | None:
+    """Return the estimated errors of a Jacobian's entries; None if it is exact."""
+    return Matrix(jacobian.error) if isinstance(jacobian, EstimatedJacobian) else None
+
+
+@dataclass
+class Roots:
+    """The pulled-back roots at a point; divergences with one tensor share its draws."""
+
+    point: Point
+    noise: Noise
+    known: dict[Tensors, LinearOperator] = field(default_factory=dict)
+
+    def form(self, divergence: Divergence) -> QuadraticForm:
+        """Return a divergence's local form."""
+        if divergence.tensor not in self.known:
+            point = self.point
+            form = pull_back(
+                divergence, point.family, point.phi, point.jacobian, self.noise
+            )
+            self.known[divergence.tensor] = form.root
+        return QuadraticForm(divergence.scale, self.known[divergence.tensor])
+
+    def broken(self) -> dict[int, str]:
+        """Return the rows where an average over draws is not finite."""
+        found: dict[int, str] = {}
+        for root in self.known.values():
+            outer, _ = split(root)
+            if isinstance(outer, Averaged):
+                bad = ~torch.isfinite(outer.entries).flatten(1).all(dim=1)
+                found |= _each(bad, "a draw's derivative is not finite")
+                error = outer.checks.get("quadrature_error")
+                if error is not None:
+                    found |= _each(~(error <= UNRESOLVED), _NO_GRID)
+        return found
+
+
+def _each(rows: Tensor, reason: str) -> dict[int, str]:
+    return dict.fromkeys(rows.nonzero()[:, 0].tolist(), reason)
