@@ -127,7 +127,24 @@ def verify(
             columns |= _mass(sites)
         verified.columns[divergence.name] = columns
         verified.reasons[divergence.name] = _reasons(divergence, columns, questions)
+    verified.notes = (*verified.notes, *_partings(verified))
     return verified
+
+
+def _partings(verified: Verified) -> Notes:
+    """Warn where most predictions are off at the attack's own size."""
+    found = []
+    for name, attacks in verified.summary().items():
+        for label, one in attacks.items():
+            if 2 * one.parted > one.n:
+                message = (
+                    f"{name} {label}: on {one.parted} of {one.n} checked inputs the "
+                    "realised value is more than 10 % from the predicted one: read "
+                    f"{label}_realised (the attack is too large for a local number, or "
+                    "the model jumps)"
+                )
+                found.append((f"parted_{name}", message))
+    return tuple(found)
 
 
 def _mass(sites: list[_Site]) -> dict[str, Floats]:

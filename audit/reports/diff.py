@@ -64,7 +64,8 @@ def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[Renderab
 
 def headline(found: Comparison) -> str:
     """Say in one sentence what changed."""
-    told = [change for change in found.changes if change.sign != "~"]
+    measured = [change for change in found.changes if not is_detail(change.quantity)]
+    told = [change for change in measured if change.sign != "~"]
     main = next(
         (c for c in found.changes if f"{c.divergence}.{c.quantity}" == found.measure),
         None,
@@ -73,7 +74,7 @@ def headline(found: Comparison) -> str:
     if not told:
         return f"{paired}: no change is told from noise."
     if main is None or main.sign == "~":
-        return f"{paired}: {len(told)} of {len(found.changes)} quantities changed."
+        return f"{paired}: {len(told)} of {len(measured)} quantities changed."
     verb = "more" if main.sign == "+" else "less"
     factor = _percent(main).lstrip("+-")
     return (

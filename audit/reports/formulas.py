@@ -39,16 +39,16 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "eigenvalue_upper",
         PER_DELTA,
-        "E[naive Monte-Carlo λ_max] ≥ λ_max",
+        "naive Monte-Carlo λ_max, and its 95 % margin",
         "The upper end of the bracket: the top eigenvalue of a sampled G, which is "
-        "biased upwards.",
+        "biased upwards, E ≥ λ_max.",
     ),
     Quantity(
         "eigenvalue_lower",
         PER_DELTA,
-        "E[cross-fitted λ_max] ≤ λ_max",
+        "cross-fitted λ_max, less its 95 % margin",
         "The lower end of the bracket: the direction comes from one half of the draws, "
-        "its Rayleigh quotient from the other.",
+        "its Rayleigh quotient from the other, E ≤ λ_max.",
     ),
     Quantity(
         "trace_bound",

@@ -18,16 +18,18 @@ TRUST_QUANTITIES: tuple[Quantity, ...] = (
         "normalisation",
         "",
         "Z = ∫ q(θ|x) dθ",
-        "1 for a normalised density. Another constant does no harm; where Z changes "
-        "with x, ∇_x log Z is added to every score and the numbers are not those of a "
-        "distribution.",
+        "1 for a normalised density. By a grid, anything else means that mass was "
+        "missed, or that log q is known up to a constant (--unnormalised); scores are "
+        "centred, so the numbers are those of q/Z. Without a grid it is measured on "
+        "the verified inputs, and null where too few points carry the weight.",
     ),
     Quantity(
         "score_mean",
         "1/δ",
         "‖E_q[∇_x log q(θ|x)]‖",
         "Zero when the draws match the density. Well above score_mean_se, draws and "
-        "density are of two models, or the density is not normalised.",
+        "density are of two models, the support moves with x (KL is infinite then), or "
+        "the density is not normalised.",
     ),
     Quantity(
         "score_mean_se",
@@ -46,8 +48,8 @@ TRUST_QUANTITIES: tuple[Quantity, ...] = (
         "trace_median",
         PER_DELTA,
         "median over the draws of the summand of trace",
-        "Robust where the mean of the draws is not usable. Below trace when the "
-        "summands are skewed, as they are for a chi-squared law.",
+        "Robust where the mean of the draws is not usable, but of another size: for a "
+        "normal law it is about a third of the trace in one dimension.",
     ),
     Quantity(
         "direction_angle",
@@ -66,8 +68,9 @@ TRUST_QUANTITIES: tuple[Quantity, ...] = (
         "rhat",
         "",
         "R̂ of the NUTS chains, the largest over the coordinates of θ",
-        "Near 1 the chains have forgotten where they began; above 1.01 they have not "
-        "mixed, and no number drawn from them is to be believed.",
+        "Near 1 the chains have forgotten where they began; above 1.05 they have not "
+        "mixed, and no number drawn from them is to be believed. A mode that no chain "
+        "has found does not show.",
     ),
     Quantity(
         "ess",

@@ -14,6 +14,7 @@ from audit.models.implicit.roles import (
     resolve_implicit_head,
     resolve_implicit_roles,
 )
+from audit.models.kinds import NOISES, role_of
 from audit.models.network import Network
 
 
@@ -73,14 +74,15 @@ def _with_sampler(
 ) -> tuple[Network, Roles]:
     model = settings.model
     own = replace(settings, model=replace(model, noise=None))
-    density = resolve_implicit_roles(own, network, keys, "density")
-    if density.noise is not None:
+    noise = role_of("noise", None, own, network, NOISES)
+    if noise is not None:
         raise ConfigError(
             f"--sampler was given, and the model has a sampler of its own (its input "
-            f"'{density.noise}' is base noise)",
+            f"'{noise.value}' is base noise)",
             "θ is drawn by one of them",
             "Leave --sampler out",
         )
+    density = resolve_implicit_roles(own, network, keys, "density")
     other = _sampler(settings, keys, density.condition)
     joined = join(network, density.condition, other)
     roles = other.roles
