@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.errors import ConfigError
+from audit.families.assurance import assure
 from audit.families.cells import Cells, log_sum
 from audit.families.charts import Chart
 from audit.families.halving import refine
@@ -82,14 +83,10 @@ def grid_nodes(
         return _enumerate(laws)
     with torch.no_grad():
         sight = look(laws)
-        cells = refine(
-            sight.density,
-            sight.cells,
-            sight.noise,
-            tolerance or TOLERANCE[axes],
-            ROUNDS[axes],
-        )
-        return _collect(laws, sight, cells)
+        limits = (sight.noise, tolerance or TOLERANCE[axes], ROUNDS[axes])
+        cells = refine(sight.density, sight.cells, *limits)
+        cells, doubt = assure(sight.density, cells, *limits)
+        return _collect(laws, sight, cells, doubt)
 
 
 def _enumerate(laws: Laws) -> Nodes:
@@ -108,12 +105,13 @@ def _enumerate(laws: Laws) -> Nodes:
     )
 
 
-def _collect(laws: Laws, sight: Sight, cells: Cells) -> Nodes:
+def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
     """Gather the nodes of all of an input's laws, the heaviest first."""
     inputs, axes = len(laws.phi), len(laws.space.continuous)
     masses = cells.log_masses.reshape(inputs, -1)
     total = log_sum(masses)
-    errors = torch.cat([sight.outside, cells.log_error], dim=-1).reshape(inputs, -1)
+    parts = [sight.outside, cells.log_error, doubt.unsqueeze(-1)]
+    errors = torch.cat(parts, dim=-1).reshape(inputs, -1)
     weights, order = _shares(masses, total).sort(dim=-1, descending=True, stable=True)
     rest = weights.flip(-1).cumsum(-1).flip(-1)
     kept = max(1, int((rest > LEFT_OUT[axes]).sum(-1).max()))

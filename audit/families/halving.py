@@ -22,7 +22,12 @@ SHARES = 64  # cells among which the error is divided
 
 
 def refine(
-    density: Density, cells: Cells, noise: Tensor, tolerance: float, rounds: int
+    density: Density,
+    cells: Cells,
+    noise: Tensor,
+    tolerance: float,
+    rounds: int,
+    active: Tensor | None = None,
 ) -> Cells:
     """Halve cells until the errors of each law add up to its tolerance × integral.
 
@@ -32,12 +37,15 @@ def refine(
         noise: of log q [M]; a difference between two rules that it explains is none.
         tolerance: relative.
         rounds: at most.
+        active: the laws that are refined [M]; by default all.
     """
     for _ in range(rounds):
         total = log_sum(cells.log_mass).unsqueeze(-1) + math.log(tolerance)
         wanted = cells.log_error > total - math.log(SHARES)
         wanted &= cells.log_error > cells.log_mass + _in_vain(cells, noise)
         wanted &= log_sum(cells.log_error).unsqueeze(-1) > total
+        if active is not None:
+            wanted &= active.unsqueeze(-1)
         if not wanted.any():
             break
         cells = _halve(density, cells, wanted)
@@ -57,9 +65,9 @@ def _halve(density: Density, cells: Cells, wanted: Tensor) -> Cells:
     urgency = cells.log_error.masked_fill(~wanted, -torch.inf)
     at = urgency.argsort(dim=-1, descending=True, stable=True)[:, :WAVE]
     used = wanted.gather(1, at)
-    parent = _take(cells, at)
+    parent = take(cells, at)
     left, right = _halves(density, parent, used)
-    return _join(_put(cells, at, _choose(used, left, parent)), right)
+    return _join(put(cells, at, choose(used, left, parent)), right)
 
 
 def _halves(density: Density, parent: Cells, used: Tensor) -> tuple[Cells, Cells]:
@@ -77,16 +85,19 @@ def _index(part: Tensor, at: Tensor) -> Tensor:
     return at.unsqueeze(-1).expand(*at.shape, part.shape[-1]) if part.dim() > 2 else at
 
 
-def _take(cells: Cells, at: Tensor) -> Cells:
+def take(cells: Cells, at: Tensor) -> Cells:
+    """Return some cells of each law; `at` [M, K] tells which."""
     return Cells(*(part.gather(1, _index(part, at)) for part in cells.parts()))
 
 
-def _put(cells: Cells, at: Tensor, new: Cells) -> Cells:
+def put(cells: Cells, at: Tensor, new: Cells) -> Cells:
+    """Return the cells with new ones in the places `at` [M, K]."""
     pairs = zip(cells.parts(), new.parts(), strict=True)
     return Cells(*(old.scatter(1, _index(old, at), part) for old, part in pairs))
 
 
-def _choose(where: Tensor, new: Cells, old: Cells) -> Cells:
+def choose(where: Tensor, new: Cells, old: Cells) -> Cells:
+    """Return the new cells where `where` [M, K], and the old ones elsewhere."""
     pairs = zip(new.parts(), old.parts(), strict=True)
     return Cells(
         *(

@@ -31,34 +31,64 @@ FARTHEST = 1e20
 SMALLEST = 1e-8
 SURVEY = {1: 1025, 2: 61}  # points of the first lattice, on each axis
 WINDOW = {1: (33, 0.125, 17), 2: (9, 0.5, 50)}  # points, shrink, rounds
-ABOUT = {1: 257, 2: 41}  # points of the geometric lattice, on each axis
-EVEN = {1: (513, 4097), 2: (33, 65)}  # points of the even ones
+ABOUT = {1: (14.5, 4097, 128), 2: (7.6, 81, 8)}  # t, points within, beyond on a side
+CENTERS = 4  # modes that have such a lattice
+EVEN = {1: ((513, 0.5), (3073, 0.05)), 2: ((49, 0.5), (193, 0.05))}  # points, wider by
 RISE = 0.02  # nats above the neighbours that are no noise
 MARGIN = 9.0  # spans by which the hull is wider than the modes
 
 
-def find_peaks(field: Field, survey: tuple[Tensor, Tensor], center: Tensor) -> Peaks:
+def find_peaks(field: Field, seen: tuple[Tensor, Tensor], center: Tensor) -> Peaks:
     """Return the peaks of each law, the highest first.
 
     Args:
         field: log density of u.
-        survey: a first lattice [M, L, c] and the log density on it [M, L^c].
+        seen: a first lattice [M, L, c] and the log density on it [M, L^c].
         center: the best point known [M, c].
     """
     at, axes = center.unsqueeze(1), center.shape[1]
-    peaks = Peaks(at, field(at), spans(field, at))
-    peaks = _add(field, peaks, survey)
-    t = torch.linspace(-1, 1, ABOUT[axes], dtype=torch.float64)[:, None]
-    scale = peaks.span[:, 0] if peaks.span.shape[1] else torch.ones_like(center)
-    reach = torch.asinh(FARTHEST / scale).unsqueeze(1)
-    about = at + scale.unsqueeze(1) * (reach * t).sinh()
-    peaks = _add(field, peaks, (about, field(lattice(about))))
-    for points in EVEN[axes]:
-        unit = torch.linspace(0, 1, points, dtype=torch.float64)[:, None]
+    peaks = add(field, Peaks(at, field(at), spans(field, at)), on_lattice(*seen))
+    if peaks.height.shape[1] == 0:
+        return peaks
+    peaks = _about(field, peaks, peaks, 0)
+    for turn, (points, wider) in enumerate(EVEN[axes]):
+        unit = torch.linspace(-wider, 1 + wider, points, dtype=torch.float64)[:, None]
         low, high = hull(peaks, center)
         even = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit
-        peaks = _add(field, peaks, (even, field(lattice(even))))
+        peaks = add(field, peaks, on_lattice(even, field(lattice(even))))
+        if turn == 0 and peaks.height.shape[1] > 1:
+            known = _broadest(peaks)
+            for which in range(min(CENTERS, known.height.shape[1])):
+                peaks = _about(field, peaks, known, which)
     return peaks
+
+
+def _broadest(peaks: Peaks) -> Peaks:
+    """Return the peaks of the laws that have several, the broadest first."""
+    several = peaks.height.isfinite().sum(-1, keepdim=True) > 1
+    size = peaks.span.log().sum(-1)
+    size = size.masked_fill(~(peaks.height.isfinite() & several), -torch.inf)
+    order = size.argsort(dim=-1, descending=True, stable=True)
+    wide = order.unsqueeze(-1).expand_as(peaks.at)
+    height = peaks.height.masked_fill(~size.isfinite(), -torch.inf)
+    return Peaks(
+        peaks.at.gather(1, wide), height.gather(1, order), peaks.span.gather(1, wide)
+    )
+
+
+def _about(field: Field, peaks: Peaks, known: Peaks, which: int) -> Peaks:
+    """Return the peaks and those that a geometric lattice about a known one adds."""
+    at, scale = known.at[:, which : which + 1], known.span[:, which : which + 1]
+    near, points, beyond = ABOUT[at.shape[-1]]
+    far = torch.asinh(FARTHEST / scale).clamp_min(near + 1)
+    unit = torch.linspace(0, 1, beyond + 1, dtype=torch.float64)[1:, None]
+    side = near + (far - near) * unit
+    middle = torch.linspace(-near, near, points, dtype=torch.float64)[:, None]
+    t = torch.cat([-side.flip(1), middle.expand(len(at), -1, at.shape[-1]), side], 1)
+    axes = at + scale * t.sinh()
+    values = field(lattice(axes))
+    there = known.height[:, which : which + 1].isfinite()
+    return add(field, peaks, on_lattice(axes, values.masked_fill(~there, -torch.inf)))
 
 
 def hull(
@@ -80,11 +110,6 @@ def hull(
         torch.cat([center, low], 1).amin(1),
         torch.cat([center, high], 1).amax(1),
     )
-
-
-def _add(field: Field, peaks: Peaks, seen: tuple[Tensor, Tensor]) -> Peaks:
-    """Return the peaks and those that a lattice adds to them."""
-    return add(field, peaks, on_lattice(*seen))
 
 
 def add(field: Field, peaks: Peaks, seen: Seen) -> Peaks:

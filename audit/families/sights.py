@@ -26,7 +26,7 @@ from audit.families.zoom import charted, faces, find_box, find_noise, locate
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p] -> log q [R]
 
 CHUNK = 8192  # rows that log q sees at once
-PIECES = {1: 16, 2: 6}  # of the first box, on each axis
+PIECES = {1: 32, 2: 6}  # of the first box, on each axis
 
 
 @dataclass(frozen=True)
