@@ -44,7 +44,7 @@ def _radius(report: Report, divergence: Divergence) -> str:
     units = " standard deviations" if report.data.units == "std" else ""
     return (
         f"a perturbation of norm {number(radius.p50)}{units} (median) moves the "
-        f"prediction by {number(tau(report))} {divergence.unit} along its worst "
+        f"prediction by {number(tau(report))}{_of(divergence)} along its worst "
         f"direction, {number(radius.min)} on the most sensitive input"
     )
 
@@ -54,7 +54,7 @@ def _attack(report: Report, divergence: Divergence) -> str:
         found = divergence.summary.get(label)
         if found and found.mean is not None:
             return (
-                f"{spec} costs {number(found.mean)} {divergence.unit} on average, "
+                f"{spec} costs {number(found.mean)}{_of(divergence)} on average, "
                 f"{number(found.p95)} at the 95th percentile"
             )
     return ""
@@ -115,6 +115,11 @@ def comparison(report: Report) -> str:
         return f"{text} (median)."
     share = f"{percent(attained.p50)} of the worst case of {name}"
     return f"{text} (median); that of {other} reaches {share}."
+
+
+def _of(divergence: Divergence) -> str:
+    """Return the unit after a number; nothing where there is none."""
+    return "" if divergence.unit == "1" else f" {divergence.unit}"
 
 
 def verification(report: Report) -> list[str]:
