@@ -83,7 +83,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     family = model.density.family
     unnormalised = isinstance(family, ImplicitFamily) and family.unnormalised
     trust = config.rel_error, unnormalised
-    block = _block_rows(config, model, len(rows))
+    block = _block_rows(config, model, len(rows), divergences)
     return Prepared(model, questions, block, notes, trust)
 
 
@@ -105,17 +105,21 @@ def settings_of(config: ScanConfig) -> Settings:
     )
 
 
-def _block_rows(config: ScanConfig, model: OpenModel, total: int) -> int:
+def _block_rows(
+    config: ScanConfig, model: OpenModel, total: int, asked: tuple[Divergence, ...]
+) -> int:
     """Return a power of two that keeps a block's Jacobians within the cache.
 
-    It depends on the model, the selection and --memory alone: not on the batch size.
+    It depends on the model, the selection, what is asked and --memory alone: not on
+    the batch size.
 
     Raises:
         ConfigError: the Jacobian of a single input is larger than --memory.
     """
-    row = _row_bytes(model, config.draws_per_input)
+    tensors = {divergence.tensor for divergence in asked}
+    row = _row_bytes(model, config.draws_per_input, tensors)
     largest = config.max_draws if config.rel_error else config.draws_per_input
-    largest_row = max(row, _row_bytes(model, largest))
+    largest_row = max(row, _row_bytes(model, largest, tensors))
     most = config.memory // (_COPIES * largest_row)
     if most < 1:
         raise ConfigError(
@@ -129,13 +133,16 @@ def _block_rows(config: ScanConfig, model: OpenModel, total: int) -> int:
     return int(2 ** (rows.bit_length() - 1))
 
 
-def _row_bytes(model: OpenModel, draws: int) -> int:
+def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
     """Return the bytes of one input's Jacobian, or of its derivatives at all draws."""
     family = model.density.family
     if not isinstance(family, ImplicitFamily):
         return 8 * family.size * model.density.d
-    nodes = family.source.count(draws) if family.source else 0
-    rows = max(nodes, draws * family.n if family.transport else 0)
+    rows = 1
+    if Tensors.FISHER in tensors and family.source is not None:
+        rows = family.source.count(draws)
+    if Tensors.TRANSPORT in tensors:
+        rows = max(rows, draws * family.n)
     embedding = 0 if family.size == model.density.d else family.size * model.density.d
     return 8 * (rows * family.size + embedding)
 
