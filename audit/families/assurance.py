@@ -49,14 +49,14 @@ def assure(
     for turn in range(TURNS):
         found = look_again(density, cells, noise, 3 * turn)
         missed = torch.where(active, found.log_mass, missed)
-        stands_out = torch.where(active, found.stands_out, stands_out)
+        stands_out = torch.where(active, found.stands_out.any(-1), stands_out)
         height = found.seen.height.masked_fill(~active.unsqueeze(-1), -torch.inf)
         active = height.isfinite().any(-1)
         if turn == TURNS - 1 or not active.any():
             break
         seen = found.seen._replace(height=height)
         peaks = add(density, _none(seen), seen)
-        late = torch.maximum(late, _rare(peaks, seen))
+        late = torch.maximum(late, _rare(peaks, seen, found.stands_out))
         cells = mend(density, cells, peaks)
         cells = refine(density, cells, noise, tolerance, rounds, active)
     whole = log_sum(cells.log_mass).masked_fill(~stands_out, -torch.inf)
@@ -82,12 +82,12 @@ def _none(seen: Seen) -> Peaks:
     return Peaks(seen.at[:, :0], seen.height[:, :0], seen.at[:, :0])
 
 
-def _rare(peaks: Peaks, seen: Seen) -> Tensor:
+def _rare(peaks: Peaks, seen: Seen, stands_out: Tensor) -> Tensor:
     """Return the log mass [M] of thin peaks that a few points alone have hit."""
     far = (peaks.at.unsqueeze(2) - seen.at.unsqueeze(1)).abs()  # [M, J, K, c]
     hit = (far <= WITHIN * peaks.span.unsqueeze(2)).all(-1)
     hit &= (peaks.span.unsqueeze(2) <= 2 * seen.gap.unsqueeze(1)).all(-1)
-    hit &= seen.height.isfinite().unsqueeze(1)
+    hit &= (seen.height.isfinite() & stands_out).unsqueeze(1)
     hits = hit.sum(-1)
     axes = peaks.at.shape[-1]
     mass = peaks.log_mass + axes / 2 * math.log(2 * math.pi)

@@ -7,7 +7,9 @@ Discrete coordinates are summed over while u moves, and drawn given u afterwards
 The C chains of an input are one state of C c coordinates, each with its own block of
 the mass matrix: one pass of the network serves all. They start apart, each at the best
 of some hundred draws of very different widths, moved uphill by L-BFGS. Chains that
-found different modes and do not mix show in split R-hat, which is above 1.1 then.
+found different modes and do not mix show in split R-hat, which is above 1.1 then. A
+mode that no chain has found shows nowhere: where all chains agree on one of several,
+R-hat is one, and the draws are wrong.
 
 Reference:
     Hoffman and Gelman, The No-U-Turn sampler, JMLR 15 (2014).
@@ -44,8 +46,9 @@ class Chains:
 
     Args:
         targets: θ [S, N, n]; consecutive draws are of one chain, chain after chain.
-        rhat: split R-hat of the worst coordinate [N]; above 1.05 the chains disagree.
-        ess: effective sample size of the worst coordinate [N], of all S draws.
+        rhat: split R-hat of the worst coordinate [N]; above 1.05 the chains disagree,
+            but 1 does not say that they have found all modes.
+        ess: effective sample size of the worst coordinate [N], from 1 to S draws.
         divergences: how many steps ran away [N].
     """
 
@@ -158,17 +161,22 @@ def _run(
     sampler.run()
     samples = sampler.get_samples()
     u = torch.stack([samples[name] for name in names]).detach()  # [C, length, c]
-    rhat, ess = _mixing(stats, u)
+    rhat, ess = _mixing(stats, u, draws)
     lost = sampler.diagnostics()["divergences"].values()
     targets = law.complete(u.flatten(0, 1))[:draws]
     return targets, rhat, ess, sum(map(len, lost))
 
 
-def _mixing(stats: Any, u: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401 (a module)
-    """Return the worst coordinate's split R-hat and effective sample size."""
+def _mixing(stats: Any, u: Tensor, draws: int) -> tuple[Tensor, Tensor]:  # noqa: ANN401 (a module)
+    """Return the worst coordinate's split R-hat and effective sample size.
+
+    Short or disjoint chains make the estimate of the latter negative or infinite, and
+    chains that stand still NaN: it is kept in [1, S], and R-hat is infinite then.
+    """
     rhat = stats.split_gelman_rubin(u, chain_dim=0, sample_dim=1)
     ess = stats.effective_sample_size(u, chain_dim=0, sample_dim=1)
-    return rhat.nan_to_num(torch.inf).amax(), ess.nan_to_num(0.0).amin()
+    rhat = rhat.nan_to_num(torch.inf, torch.inf, torch.inf)
+    return rhat.amax(), ess.nan_to_num(1.0, 1.0, 1.0).clamp(1.0, max(1, draws)).amin()
 
 
 def _starts(law: _Law, chains: int) -> Tensor:

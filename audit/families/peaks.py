@@ -64,10 +64,8 @@ def on_lattice(axes: Tensor, values: Tensor) -> Seen:
     top, rise = grid.isfinite(), torch.full_like(grid, torch.inf)
     for axis in range(1, count + 1):
         along = grid.movedim(axis, -1)
-        back, ahead = (
-            torch.nn.functional.pad(part, sides, value=-torch.inf)
-            for part, sides in ((along[..., :-1], (1, 0)), (along[..., 1:], (0, 1)))
-        )
+        back = torch.nn.functional.pad(along[..., :-1], (1, 0), value=-torch.inf)
+        ahead = _ahead(along)
         top &= (along > back).movedim(-1, axis)  # of a plateau, its first point
         above = (along - torch.maximum(back, ahead)).movedim(-1, axis)
         rise = torch.minimum(rise, above)
@@ -86,9 +84,22 @@ def on_lattice(axes: Tensor, values: Tensor) -> Seen:
     return Seen(axes.gather(1, index), gap.gather(1, index), height, rise)
 
 
+def _ahead(along: Tensor) -> Tensor:
+    """Return the next value [..., L] that differs, -inf at the end."""
+    points = along.shape[-1]
+    at = torch.arange(1, points + 1).expand_as(along).clone()
+    same = along[..., 1:] == along[..., :-1]
+    at[..., :-1].masked_fill_(same, points)
+    at = at.flip(-1).cummin(-1).values.flip(-1)
+    return torch.nn.functional.pad(along, (0, 1), value=-torch.inf).gather(-1, at)
+
+
 def best(values: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Return the finite values [M, J] of each row in descending order, and where."""
     count = min(most, int(values.isfinite().sum(-1).max()))
+    if count == 1:  # the same, and faster
+        top, at = values.max(dim=-1, keepdim=True)
+        return top, at
     ordered, order = values.sort(dim=-1, descending=True, stable=True)
     return ordered[:, :count], order[:, :count]
 

@@ -40,27 +40,22 @@ from audit.families.clenshaw_curtis import ORDER, rule
 from audit.families.peaks import Seen, best
 
 ALL = {1: 8, 2: 32}  # points in every cell
-MANY = {1: ((12, 512), (20, 768)), 2: ((16, 2048),)}  # cells that matter, points
+MANY = {1: ((12, 512), (20, 640)), 2: ((16, 2048),)}  # cells that matter, points
 FACTOR = 1e-4  # nats above p that are no noise
 NOISE = 30.0  # times the noise of log q that are none
 STANDS_OUT = 1.0  # nats above all nodes of a cell
 WORTH = 1e-8  # share of the mass below which a point does not matter
+GRAVE = 1e-5  # share of a point that stands out
 STARTS = 64  # points that are climbed
 STEP = (0.6180339887498949, 0.7548776662466927, 0.5698402909980532)
 
 
 class Missed(NamedTuple):
-    """What the points of a round say.
+    """What the points of a round say."""
 
-    Args:
-        log_mass: that the cells do not explain [M].
-        stands_out: whether a point lies above all nodes of its cell [M].
-        seen: points of which to climb [M, J].
-    """
-
-    log_mass: Tensor
-    stands_out: Tensor
-    seen: Seen
+    log_mass: Tensor  # that the cells do not explain [M]
+    seen: Seen  # points of which to climb [M, J]
+    stands_out: Tensor  # which of them lie above all nodes of their cell [M, J]
 
 
 def look_again(density: Density, cells: Cells, noise: Tensor, turn: int) -> Missed:
@@ -83,23 +78,27 @@ def look_again(density: Density, cells: Cells, noise: Tensor, turn: int) -> Miss
         chosen = Cells(*(_rows(part, largest) for part in cells.parts()))
         visits.append(_visit(density, chosen, points, turn + len(visits)))
         first += number
-    return _judge(visits, log_sum(cells.log_mass), noise)
+    return _judge(visits, cells, noise)
 
 
-def _judge(visits: list[_Visit], total: Tensor, noise: Tensor) -> Missed:
-    """Return what all points together say."""
-    floor = total.unsqueeze(-1) + math.log(WORTH)
+def _judge(visits: list[_Visit], cells: Cells, noise: Tensor) -> Missed:
+    """Return what all points together say.
+
+    Less than the error that the cells admit is nothing new.
+    """
     missed = torch.stack([log_sum(v.log_mass) for v in visits]).amax(0)
+    admitted = log_sum(cells.log_error)
+    floor = (log_sum(cells.log_mass) + math.log(WORTH)).unsqueeze(-1)
     worth = torch.cat([v.log_mass for v in visits], 1)
-    out = torch.cat([v.stands_out for v in visits], 1) & (worth > floor)
+    out = torch.cat([v.stands_out for v in visits], 1)
     seen = Seen(*(torch.cat(p, 1) for p in zip(*(v.seen for v in visits), strict=True)))
-    clear = (seen.rise > (NOISE * noise.unsqueeze(-1)).clamp_min(FACTOR)) & (
-        worth > floor
-    )
+    clear = seen.rise > (NOISE * noise.unsqueeze(-1)).clamp_min(FACTOR)
+    clear &= (worth > floor) & (missed > admitted).unsqueeze(-1)
     ranks, order = best(worth.masked_fill(~clear, -torch.inf), STARTS)
+    out = out.gather(1, order) & (ranks > floor + math.log(GRAVE / WORTH))
     seen = Seen(*(_rows(part, order) for part in seen))
     height = seen.height.masked_fill(~ranks.isfinite(), -torch.inf)
-    return Missed(missed, out.any(-1), seen._replace(height=height))
+    return Missed(missed, seen._replace(height=height), out)
 
 
 class _Visit(NamedTuple):

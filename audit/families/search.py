@@ -31,10 +31,11 @@ FARTHEST = 1e20
 SMALLEST = 1e-8
 SURVEY = {1: 1025, 2: 61}  # points of the first lattice, on each axis
 WINDOW = {1: (33, 0.125, 17), 2: (9, 0.5, 50)}  # points, shrink, rounds
-ABOUT = {1: (14.5, 4097, 128), 2: (7.6, 81, 8)}  # t, points within, beyond on a side
+ABOUT = {1: (7.6, 8193, 384), 2: (7.6, 81, 8)}  # t, points within, beyond on a side
 CENTERS = 4  # modes that have such a lattice
-EVEN = {1: ((513, 0.5), (3073, 0.05)), 2: ((49, 0.5), (193, 0.05))}  # points, wider by
+EVEN = {1: ((513, 0.5), (1537, 0.05)), 2: ((49, 0.5), (193, 0.05))}  # points, wider by
 RISE = 0.02  # nats above the neighbours that are no noise
+ROUNDING = 1e-5  # of the depth of log q, a rise that is none
 MARGIN = 9.0  # spans by which the hull is wider than the modes
 
 
@@ -116,14 +117,16 @@ def add(field: Field, peaks: Peaks, seen: Seen) -> Peaks:
     """Return the peaks and those uphill of some points.
 
     A point beside a peak that is known is left alone: as near as its own neighbours,
-    or within a span and hardly higher than they (noise).
+    or within a span and hardly higher than they. So is one far down whose rise may be
+    the rounding of log q.
     """
     far = (seen.at.unsqueeze(2) - peaks.at.unsqueeze(1)).abs()  # [M, K, J, c]
     beside = (far <= 1.01 * seen.gap.unsqueeze(2)).all(-1)
     noise = (far <= peaks.span.unsqueeze(1)).all(-1) & (seen.rise < RISE).unsqueeze(2)
     lower = seen.height.unsqueeze(2) <= peaks.height.unsqueeze(1)
     known = ((beside | noise) & lower).any(-1)
-    new = seen.height.isfinite() & ~known
+    top = torch.cat([peaks.height, seen.height], 1).amax(-1, keepdim=True)
+    new = seen.height.isfinite() & ~known & (seen.rise > ROUNDING * (top - seen.height))
     count = int(new.sum(-1).max())
     if count == 0:
         return peaks

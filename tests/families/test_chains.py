@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audit.errors import ConfigError
-from audit.families.chains import nuts_draws
+from audit.families.chains import _mixing, nuts_draws
 from audit.families.space import parse_space, real_space
 from audit.noise import Noise
 
@@ -136,3 +136,25 @@ def test_the_bar_stays_silent(capfd):
     out = capfd.readouterr()
     assert not out.out
     assert not out.err
+
+
+@pytest.mark.parametrize("chain", ["still", "alternating", "apart", "noise", "missing"])
+def test_diagnostics_of_bad_chains_are_in_range(chain):
+    stats = pytest.importorskip("pyro.ops.stats")
+    generator = torch.Generator().manual_seed(2)
+    u = torch.randn(4, 8, 2, generator=generator, dtype=torch.float64)
+    if chain == "still":
+        u = torch.ones_like(u)
+    if chain == "alternating":
+        u = 1e-3 * u + torch.tensor([1.0, -1.0]).repeat(4)[:, None]
+    if chain == "apart":
+        u = 1e-3 * u + torch.arange(4.0)[:, None, None]
+    if chain == "missing":
+        u[2, 3, 0] = torch.nan
+    rhat, ess = _mixing(stats, u, 32)
+    assert 1 <= ess <= 32
+    assert not rhat.isnan()
+    if chain in ("still", "missing"):
+        assert torch.isinf(rhat)
+    if chain == "apart":
+        assert rhat > 1.1
