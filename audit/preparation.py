@@ -18,6 +18,7 @@ from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors, build_divergence
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
+from audit.geometry.implicit import refuse_missing
 from audit.geometry.roots import metric_root
 from audit.inputs import Inputs
 from audit.measure import Questions
@@ -169,6 +170,9 @@ def _divergences(config: ScanConfig, model: OpenModel) -> tuple[Divergence, ...]
 
 def _check(divergence: Divergence, family: Family, phi: torch.Tensor) -> None:
     """Raise where the family has no such tensor, or it is infinite everywhere."""
+    if isinstance(family, ImplicitFamily):
+        refuse_missing(divergence, family)
+        return
     is_transport = divergence.tensor is not Tensors.FISHER
     if is_transport and family.linear_root(phi) is not None:
         return

@@ -106,13 +106,13 @@ def _implicit_info(
     divergence: Divergence, family: ImplicitFamily, prepared: Prepared
 ) -> DivergenceInfo:
     """Return how an average over draws or nodes was taken."""
-    phi, notes = probe_parameters(prepared.model)[:1], []
+    notes = []
     noise = prepared.questions.noise(prepared.model.probe_index()[:1])
     if divergence.tensor is Tensors.FISHER:
         assert family.source is not None
         notes.append(f"θ from {family.source.name}")
-        nodes = family.source.nodes(phi, noise)
-        exact, draws = nodes.weights is not None, len(nodes.targets)
+        exact = family.source.weighted
+        draws = family.source.count(noise.draws)
     else:
         notes += transport_notes(family)
         exact, draws = False, len(family.map()[1].points(noise).values)

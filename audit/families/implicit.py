@@ -61,6 +61,10 @@ class Source(Protocol):
     def fixed(self) -> bool:
         """Whether it gives the same number of nodes however many are asked for."""
 
+    @property
+    def weighted(self) -> bool:
+        """Whether its nodes have weights: a rule, and no random draws."""
+
     def count(self, draws: int) -> int:
         """Return about how many nodes there are for one input."""
 
@@ -157,6 +161,12 @@ class ImplicitFamily(Family):
             "Its metric tensor needs the optimal map, which the file does not give",
             "Audit the quantile distance of the file's map, -d quantile",
         )
+
+    @property
+    def fixed(self) -> bool:
+        """Whether more draws than there are cannot be had."""
+        givers = [giver for giver in (self.source, self.base) if giver is not None]
+        return all(giver.fixed for giver in givers)
 
     # what the file computes
 

@@ -43,14 +43,25 @@ def implicit_root(
     Raises:
         NoFisher, NoTransport: the file does not compute what the tensor needs.
     """
+    refuse_missing(divergence, family)
+    if divergence.tensor is Tensors.FISHER:
+        return _fisher_root(family, phi, noise)
+    return _transport_root(family, phi, noise)
+
+
+def refuse_missing(divergence: Divergence, family: ImplicitFamily) -> None:
+    """Raise where the file does not compute what a divergence needs.
+
+    Raises:
+        NoFisher, NoTransport: with what is missing.
+    """
     match divergence.tensor:
         case Tensors.FISHER:
-            return _fisher_root(family, phi, noise)
+            family.density()
         case Tensors.TRANSPORT:
-            return _transport_root(family, phi, noise)
+            family.map()
         case Tensors.WASSERSTEIN:
-            family.wasserstein_root(phi)
-    raise AssertionError(divergence)
+            family.wasserstein_root(torch.empty(0))
 
 
 def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:

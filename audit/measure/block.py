@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import Divergence, Tensors
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import (
@@ -112,7 +113,8 @@ def answer_all(point: Point, questions: Questions, chunk: Chunk) -> dict[int, st
     alone, so they do not depend on how its neighbours fare.
     """
     broken = answer(point, questions, chunk)
-    if questions.rel_error is None:
+    fixed = isinstance(point.family, ImplicitFamily) and point.family.fixed
+    if questions.rel_error is None or fixed:
         return broken
     asked = questions
     while asked.draws * 2 <= questions.max_draws:

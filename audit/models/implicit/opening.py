@@ -119,8 +119,11 @@ def _columns(head: Head, probe: Probe) -> int:
     return found[0].numel()
 
 
-def _assemble(plan: Plan, probe: Probe) -> OpenModel:
-    """Put the law together on a probe, and draw what its gates are run on."""
+def _assemble(plan: Plan, probe: Probe, drawn: bool = False) -> OpenModel:
+    """Put the law together on a probe, and draw what its gates are run on.
+
+    In another precision the probe has its draws already.
+    """
     plain = plain_law(plan, probe)
     found = cut_if_equal(plan, probe, plain)
     note = found if isinstance(found, str) else found.note
@@ -129,9 +132,10 @@ def _assemble(plan: Plan, probe: Probe) -> OpenModel:
     family = family_of(plan, law, probe)
     parameters = ContextMap(inner, law)
     density = ConditionalDensity(parameters, family, plain.size)
-    drawn = draw_for_gates(plan, probe, family, parameters)
+    if not drawn:
+        stand_ins = draw_for_gates(plan, probe, family, parameters)
+        probe = replace(probe, drawn=stand_ins)
     source = () if family.source is None else (_origin(family.source.name),)
-    probe = replace(probe, drawn=drawn)
     return OpenModel(
         probe,
         plan.head,
@@ -139,7 +143,7 @@ def _assemble(plan: Plan, probe: Probe) -> OpenModel:
         probe.event,
         parameters,
         _subject(plan, probe),
-        partial(_assemble, plan),
+        partial(_assemble, plan, drawn=True),
         bottleneck=note,
         items=(*plan.items, *source),
     )

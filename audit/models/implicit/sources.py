@@ -61,6 +61,11 @@ class GivenDraws:
     fixed: bool = True
 
     @property
+    def weighted(self) -> bool:
+        """Whether its nodes have weights."""
+        return False
+
+    @property
     def name(self) -> str:
         """The key, and that nobody here drew them."""
         return f"'{self.key}' of the data (given, not drawn)"
@@ -92,6 +97,11 @@ class FromSampler:
     transport: Transport
     base: Base
     label: str
+
+    @property
+    def weighted(self) -> bool:
+        """Whether its nodes have weights."""
+        return False
 
     @property
     def name(self) -> str:
@@ -131,6 +141,11 @@ class FromGrid:
     fixed: bool = True
 
     @property
+    def weighted(self) -> bool:
+        """Whether its nodes have weights."""
+        return True
+
+    @property
     def name(self) -> str:
         """What is integrated."""
         kinds = ", ".join(f"{c.name} {c.kind}" for c in self.space.coordinates)
@@ -155,6 +170,11 @@ class FromChains:
     space: TargetSpace
     known: dict[ChainKey, Chains]
     fixed: bool = False
+
+    @property
+    def weighted(self) -> bool:
+        """Whether its nodes have weights."""
+        return False
 
     @property
     def name(self) -> str:

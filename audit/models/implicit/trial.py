@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from audit.models.probing import Probe, finite_rows
 from audit.noise import Noise
 
 _PROBE_DRAWS = 16
+_GRIDS, _POOL = 2, 256  # rows with a grid, and nodes of each
 _DIVERGES = 0.5  # relative error of a quadrature
 _SAME = {torch.float64: 1e-7}
 _NEARLY_SAME = 1e-3  # of the largest score, in single precision
@@ -78,9 +81,7 @@ def draw_for_gates(
     phi = parameters(x, held)
     noise, drawn = Noise(0, index, _PROBE_DRAWS), {}
     if plan.target is not None:
-        nodes = family.nodes(phi, noise)
-        _refuse_foreign(plan, nodes)
-        theta = _typical(nodes)
+        theta = _stand_ins(plan, family, phi, noise)
         drawn[plan.target.name] = theta.reshape(len(index), *plan.target.shape)
     if plan.noise is not None:
         _, base = family.map()
@@ -114,10 +115,22 @@ def _refuse_foreign(plan: Plan, nodes: Nodes) -> None:
         )
 
 
-def _typical(nodes: Nodes) -> Tensor:
-    """Return one θ [N, n]: the first draw, or the node in the middle of the mass."""
-    if nodes.weights is None:
+def _stand_ins(plan: Plan, family: ImplicitFamily, phi: Tensor, noise: Noise) -> Tensor:
+    """Return one θ [N, n] for each row: its first draw, or a likely node of a grid.
+
+    A grid takes thousands of evaluations. So two rows have one, and every row takes
+    the node, among the heaviest, that is a nat below the best by its own density.
+    """
+    assert family.source is not None
+    if not family.source.weighted:
+        nodes = family.nodes(phi, noise)
+        _refuse_foreign(plan, nodes)
         return nodes.targets[0]
-    middle = (nodes.weights.cumsum(dim=0) < 0.4).sum(dim=0)
-    middle = middle.clamp_max(len(nodes.targets) - 1)
-    return nodes.targets[middle, torch.arange(len(middle), device=middle.device)]
+    few = replace(noise, index=noise.index[:_GRIDS])
+    nodes = family.nodes(phi[:_GRIDS], few)
+    _refuse_foreign(plan, nodes)
+    pool = nodes.targets[:_POOL].flatten(0, 1)  # heaviest first
+    each = pool.unsqueeze(1).expand(-1, len(phi), -1)
+    values = family.log_prob(each, phi).nan_to_num(nan=-torch.inf)
+    below = (values - values.amax(dim=0) + 1).abs()  # at the top a score may be zero
+    return pool[below.nan_to_num(nan=torch.inf).argmin(dim=0)]
