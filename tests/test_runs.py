@@ -352,6 +352,7 @@ CHANGES = {
     "attacks": "weak=gaussian:sigma=0.01",
     "index": "1,2",
     "trust_model": "yes",
+    "unnormalised": "yes",
     "exit_zero": "yes",
     "resume": "yes",
     "max": "kl.trace.max=1",
