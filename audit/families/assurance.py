@@ -25,6 +25,7 @@ from audit.families.seeds import Boxes, divide
 
 TURNS = 4
 FEW = 2  # points: a mode that no more have hit may have companions
+SPAN = 1.6  # standard deviations in a span: between 1.2 and 2.4
 WITHIN = 6.0  # spans of a mode in which points hit it
 
 
@@ -60,7 +61,7 @@ def assure(
         cells = mend(density, cells, peaks)
         cells = refine(density, cells, noise, tolerance, rounds, active)
     whole = log_sum(cells.log_mass).masked_fill(~stands_out, -torch.inf)
-    return cells, torch.stack([missed, late, whole]).amax(0) + math.log(2)
+    return cells, log_sum(torch.stack([missed, late, whole], -1))
 
 
 def mend(density: Density, cells: Cells, peaks: Peaks) -> Cells:
@@ -90,6 +91,6 @@ def _rare(peaks: Peaks, seen: Seen, stands_out: Tensor) -> Tensor:
     hit &= (seen.height.isfinite() & stands_out).unsqueeze(1)
     hits = hit.sum(-1)
     axes = peaks.at.shape[-1]
-    mass = peaks.log_mass + axes / 2 * math.log(2 * math.pi)
+    mass = peaks.log_mass + axes * math.log(math.sqrt(2 * math.pi) / SPAN)
     rare = (hits >= 1) & (hits <= FEW)
     return log_sum(mass.masked_fill(~rare, -torch.inf))
