@@ -93,4 +93,5 @@ def _rare(peaks: Peaks, seen: Seen, stands_out: Tensor) -> Tensor:
     axes = peaks.at.shape[-1]
     mass = peaks.log_mass + axes * math.log(math.sqrt(2 * math.pi) / SPAN)
     rare = (hits >= 1) & (hits <= FEW)
-    return log_sum(mass.masked_fill(~rare, -torch.inf))
+    mass = mass.masked_fill(~rare, -torch.inf)
+    return log_sum(torch.nn.functional.pad(mass, (0, 1), value=-torch.inf))

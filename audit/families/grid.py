@@ -2,8 +2,10 @@
 
 log q(θ; φ) has no sampler, so each input gets its own nodes θ_k and weights w_k with
 Σ_k w_k g(θ_k) ≈ E_q[g] for any g that is as smooth as q. The density need not be
-normalised: Z = ∫ q is measured, and so is its error. `sights` finds where each density
-lives, `halving` cuts that box until the integral stands.
+normalised: Z = ∫ q is measured, and so is its error. `search` finds the modes, `sights`
+the box where each density lives, `halving` cuts it until the integral stands, and
+`assurance` looks again at what stands. How thin a mode may be before it is missed in
+silence is said in `search` and `probe`.
 
 Shapes: N inputs, D combinations of discrete values, M = N D laws, Q nodes, n columns
 of θ of which c are continuous.

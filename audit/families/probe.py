@@ -7,19 +7,20 @@ it does not explain: the mean of (q − p)₊ × volume over the points of a cel
 without bias, the mass there that p misses. All cells get a few points, the largest
 that matter, by mass^¼ × volume^¾, get many.
 
-A point that lies well above p is taken for the slope of a mode: that is climbed, the
-cells there are cut down to its span (`seeds`) and integrated again, and other points
-look at the result. What is not explained in the end is an error of the integral. If a
-point then still stands out above all nodes of its cell, there are modes that nobody
-has resolved: expectations may be anything, and the error is at least one. A mode that
-one or two points alone have hit may have companions that none has hit (Good, The
-population frequencies of species, Biometrika 40, 1953: the unseen share is about that
-of the species seen once), so that its mass stays in the error, though it is integrated.
+A point that lies above p by more than noise is taken for the slope of a mode: that is
+climbed, the cells there are cut down to its span (`seeds`) and integrated again, and
+other points look at the result (`assurance`). What is not explained in the end is an
+error of the integral. If a point then still stands out above all nodes of its cell,
+there are modes that nobody has resolved: expectations may be anything, and the error
+is at least one. A mode that one or two points alone have hit may have companions that
+none has hit (Good, The population frequencies of species, Biometrika 40, 1953: the
+unseen share is about that of the species seen once), so that its mass stays in the
+error, though it is integrated.
 
-A mode that no point hits stays unseen. On a line the points are about 1/800 of a
-standard deviation apart over the bulk of a normal law, and see a spike some ten of
-its own standard deviations wide: one of 1e-4 of the broad mode's σ is found, thinner
-ones by luck. On a plane they are about 1/15 apart, and find spikes of 1/100.
+A mode that no point hits stays unseen, and the error says nothing of it. On a line
+the points are about σ/1000 apart over the bulk (4 σ) of a normal law, and see a spike
+some ten of its own standard deviations wide: one of σ/10000 is found there, thinner
+ones by luck. On a plane it takes σ/100.
 
 Shapes: M laws, P cells, J points of each, c ∈ {1, 2} axes.
 """
