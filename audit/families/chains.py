@@ -170,8 +170,7 @@ def _run(
 def _mixing(stats: Any, u: Tensor, draws: int) -> tuple[Tensor, Tensor]:  # noqa: ANN401 (a module)
     """Return the worst coordinate's split R-hat and effective sample size.
 
-    Short or disjoint chains make the estimate of the latter negative or infinite, and
-    chains that stand still NaN: it is kept in [1, S], and R-hat is infinite then.
+    The estimate of the latter may be negative, infinite or NaN; it is kept in [1, S].
     """
     rhat = stats.split_gelman_rubin(u, chain_dim=0, sample_dim=1)
     ess = stats.effective_sample_size(u, chain_dim=0, sample_dim=1)

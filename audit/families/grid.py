@@ -28,7 +28,7 @@ from audit.families.space import TargetSpace
 
 __all__ = ["LogDensity", "Nodes", "grid_nodes"]
 
-ROUNDS = {1: 72, 2: 40}
+ROUNDS = {1: 72, 2: 80}
 TOLERANCE = {1: 1e-10, 2: 1e-6}
 _LARGEST = 300.0  # of log Z: the square of its exponential is still a number
 LEFT_OUT = {1: 1e-12, 2: 1e-9}  # the mass of nodes that are not worth a score

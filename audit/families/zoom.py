@@ -123,14 +123,19 @@ def find_box(
         column = t[..., axis]
         lows.append(column.gather(1, (first - 1).clamp_min(0)[:, None]))
         highs.append(column.gather(1, (last + 1).clamp_max(points - 1)[:, None]))
-    ends = torch.asinh((limits.unsqueeze(1) - chart.center) / chart.scale)
-    straight = chart.root.tril(-1).abs().sum(-1) == 0  # else an end is no line of t
-    ends = torch.where(straight, ends, ends.sign() * torch.inf)
+    ends = _ends(chart, limits)
     top, far = top.squeeze(-1), t[:, -1]
     first, last = hull(peaks, torch.zeros_like(chart.center), BESIDE)
     low, high = torch.cat(lows, 1).minimum(first), torch.cat(highs, 1).maximum(last)
     low, high = _widen(field, chart, top, far, low.maximum(-far), high.minimum(far))
     return torch.maximum(low, ends[0]), torch.minimum(high, ends[1])
+
+
+def _ends(chart: Chart, limits: Tensor) -> Tensor:
+    """Return the limits of u in t [2, M, c], infinite where they are no lines of t."""
+    ends = torch.asinh((limits.unsqueeze(1) - chart.center) / chart.scale)
+    straight = chart.root.tril(-1).abs().sum(-1) == 0
+    return torch.where(straight, ends, ends.sign() * torch.inf)
 
 
 def _widen(
