@@ -114,22 +114,17 @@ def checked_attacks(columns: Mapping[str, Floats]) -> list[str]:
     ]
 
 
-def relative_error(columns: Mapping[str, Floats], label: str) -> Floats:
-    """Return a realised value's error as a share of it."""
-    value, error = columns[f"{label}_realised"], columns[f"{label}_realised_se"]
-    return np.divide(error, value, out=np.zeros_like(value), where=value > 0)
+def summarise_ratios(ratios: Floats, parted: Floats) -> VerificationInfo:
+    """Return realised over predicted [n] in numbers.
 
-
-def summarise_ratios(
-    ratios: Floats, parted: Floats, errors: Floats
-) -> VerificationInfo:
-    """Return realised over predicted [n] in numbers; `errors` are relative."""
+    An input is noisy that looks parted, but by no more than its errors explain.
+    """
     finite = ratios[np.isfinite(ratios)]
     low, middle, high = (
         np.quantile(finite, [0.05, 0.5, 0.95]).tolist() if len(finite) else [np.nan] * 3
     )
     checked = int(np.isfinite(parted).sum())
-    noisy = (3 * errors * ratios > TOLERANCE) & (parted == 0)
+    noisy = (np.abs(ratios - 1) > TOLERANCE) & (parted == 0)
     counts = checked, int(np.nansum(parted))
     return VerificationInfo(*counts, low, middle, high, int(noisy.sum()))
 

@@ -39,7 +39,6 @@ from audit.realised import (
     checked_attacks,
     compare_realised,
     controlled,
-    relative_error,
     summarise_ratios,
     worse_sign,
 )
@@ -73,7 +72,6 @@ class Verified:
                 label: summarise_ratios(
                     columns[f"{label}_ratio"],
                     columns[f"{label}_parted"],
-                    relative_error(columns, label),
                 )
                 for label in checked_attacks(columns)
             }

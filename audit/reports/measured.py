@@ -118,7 +118,7 @@ class VerificationInfo:
     ratio_p50: float
     ratio_p95: float
     noisy: int = 0
-    """Inputs where the tolerance is below three standard errors of the realised."""
+    """Inputs that look parted, but by no more than their errors explain."""
 
 
 @dataclass

@@ -139,7 +139,7 @@ def verification(report: Report) -> list[str]:
 
 
 def _too_noisy(inputs: int) -> str:
-    return f" (on {inputs} the draws are too few to tell)" if inputs else ""
+    return f" (on {inputs} more it may be noise)" if inputs else ""
 
 
 def estimation(report: Report) -> list[str]:

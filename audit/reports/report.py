@@ -146,7 +146,7 @@ class Verification(Record):
     ratio_p50: Number = None
     ratio_p95: Number = None
     noisy: int = 0
-    """Inputs whose realised value is too noisy to tell."""
+    """Inputs that look parted, but by no more than their errors explain."""
 
 
 class FeatureMeans(Record):
