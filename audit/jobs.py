@@ -6,16 +6,15 @@ part file of a run, whose numbers are the same: they depend on the block alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from audit.config import ScanConfig
 from audit.engines.local import run as run_jobs
-from audit.measure import Chunk, measure
+from audit.measure import Answers, joined, measure
 from audit.preparation import Prepared, prepare
 from audit.runs.folder import Run
 from audit.runs.plan import Job, Shard
@@ -54,7 +53,7 @@ def _in_blocks(rows: int, prepared: Prepared) -> int:
 
 def measured(
     config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], whole: bool
-) -> Iterator[Chunk]:
+) -> Iterator[Answers]:
     """Yield the answers to the jobs, in their order.
 
     Args:
@@ -84,7 +83,9 @@ def filled(
     return run_jobs(lambda: partial(keep, run, do), jobs, 1)
 
 
-def make_worker(config: ScanConfig, block: int, whole: bool) -> Callable[[Job], Chunk]:
+def make_worker(
+    config: ScanConfig, block: int, whole: bool
+) -> Callable[[Job], Answers]:
     """Open the model in a worker's own process and return what does a job."""
     prepared = replace(prepare(config, True), block=block)
     return partial(work, config, prepared, whole)
@@ -96,46 +97,23 @@ def make_keeper(config: ScanConfig, run: Run) -> Callable[[Job], int]:
     return partial(keep, run, do)
 
 
-def work(config: ScanConfig, prepared: Prepared, whole: bool, job: Job) -> Chunk:
+def work(config: ScanConfig, prepared: Prepared, whole: bool, job: Job) -> Answers:
     """Measure a job's rows, block by block; `whole` keeps every direction."""
     index, _ = select_rows(config, prepared.model.inputs.n)
     cuts = np.arange(job.start + prepared.block, job.stop, prepared.block)
     blocks = np.split(index[job.start : job.stop], cuts - job.start)
     model, questions = prepared.model, prepared.questions
-    chunks = (measure(model, questions, rows, prepared.block) for rows in blocks)
-    return joined([chunk if whole else lighter(chunk) for chunk in chunks])
+    parts = (measure(model, questions, rows, prepared.block) for rows in blocks)
+    return joined([part if whole else lighter(part) for part in parts])
 
 
-def keep(run: Run, do: Callable[[Job], Chunk], job: Job) -> int:
+def keep(run: Run, do: Callable[[Job], Answers], job: Job) -> int:
     """Do a job, write its part file and return the number of its rows."""
-    run.write(job, vars(do(job)))
+    run.write(job, do(job).plain())
     return job.rows
 
 
-def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Chunk]:
+def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Answers]:
     """Yield the answers in the part files of a run, one at a time."""
     for job in jobs:
-        yield Chunk(**run.taken(job))
-
-
-def joined(chunks: Sequence[Chunk]) -> Chunk:
-    """Return the answers of several blocks as one; empty blocks have no columns."""
-    return Chunk(
-        **{
-            field.name: _join([getattr(chunk, field.name) for chunk in chunks])
-            for field in fields(Chunk)
-        }
-    )
-
-
-def _join(values: Sequence[Any]) -> Any:  # noqa: ANN401
-    """Join arrays, lists and mappings of them along rows; of anything else the last."""
-    last = values[-1]
-    if isinstance(last, np.ndarray):
-        return np.concatenate(values)
-    if isinstance(last, list):
-        return [item for value in values for item in value]
-    if isinstance(last, Mapping):
-        names = dict.fromkeys(name for value in values for name in value)
-        return {n: _join([value[n] for value in values if n in value]) for n in names}
-    return last
+        yield Answers.from_plain(run.taken(job))

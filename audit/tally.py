@@ -12,30 +12,31 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.measure import Chunk, Floats
+from audit.measure import Answers
 from audit.reports.build import PRINTED_VALUES
 from audit.reports.measured import FeatureMeans
+from audit.reports.values import Floats
 
 STEPS = 2.0**36
 
 
-def lighter(chunk: Chunk) -> Chunk:
-    """Return a chunk with what the tally takes: v₁ of small inputs, no directions else.
+def lighter(answers: Answers) -> Answers:
+    """Return answers with what the tally takes: v₁ of small inputs, no directions else.
 
     A worker hands back a thousand inputs at a time; their full directions are only for
     a rows file.
     """
     kept = {
         name: values[:, :1].copy()
-        for name, values in chunk.directions.items()
+        for name, values in answers.directions.items()
         if values.shape[2] <= PRINTED_VALUES
     }
-    return replace(chunk, directions=kept)
+    return replace(answers, directions=kept)
 
 
 @dataclass
 class Tally:
-    """Grows by chunks, in any order."""
+    """Grows by answers, in any order."""
 
     event: tuple[int, ...]
     """The shape of one input."""
@@ -43,11 +44,11 @@ class Tally:
     _counts: dict[str, int] = field(default_factory=dict)
     _eigenvalues: dict[str, list[Floats]] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk) -> None:
-        """Take the directions and eigenvalues of a chunk."""
-        for name, values in chunk.eigenvalues.items():
+    def add(self, answers: Answers) -> None:
+        """Take the directions and eigenvalues of some inputs."""
+        for name, values in answers.eigenvalues.items():
             self._eigenvalues.setdefault(name, []).append(values)
-        for name, directions in chunk.directions.items():
+        for name, directions in answers.directions.items():
             if directions.shape[2] > PRINTED_VALUES:
                 continue
             size = np.abs(directions[:, 0])

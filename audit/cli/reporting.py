@@ -14,9 +14,10 @@ from audit.cli.scanning import Format, Outputs, Verbose
 ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 GATE = ["max", "min", "baseline", "max_increase", "max_decrease", "gate"]
+CODE = ["max_skipped", "accept_unverified", "exit_zero"]
 
 
-@with_options([*GATE, "max_skipped", "exit_zero"])
+@with_options([*GATE, *CODE])
 def check(
     paths: Annotated[
         list[str], typer.Argument(metavar="REPORT...", show_default=False)
@@ -45,7 +46,7 @@ def check(
         return
     settings = with_baseline(configured(config, flags))
     files = Destinations("", single_report(reports, output), rows=False)
-    judged = {path: recheck(read_report(path), settings) for path in reports}
+    judged = {path: recheck(read_report(path), settings, path) for path in reports}
     for report in judged.values():
         files.deliver(report)
     text = to_json(judged) if json_ else render_checks(judged, style())
@@ -53,7 +54,9 @@ def check(
     raise typer.Exit(worst_code(report.exit_code for report in judged.values()))
 
 
-@with_options(["max_increase", "max_decrease", "exit_zero"])
+@with_options(
+    ["max_increase", "max_decrease", "gate", "accept_unverified", "exit_zero"]
+)
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", show_default=False)],
     new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
@@ -72,18 +75,16 @@ def diff(
     from audit.cli.terminal import emit, style
     from audit.config import ScanConfig, override
     from audit.reports import diff as shown
-    from audit.reports.baseline import change_limits
+    from audit.reports.baseline import judged_by_change
     from audit.reports.compare import compare
-    from audit.reports.gate import judge
     from audit.reports.json import read_report
     from audit.reports.stored import split_rows, stored
 
-    (old, old_rows), (new, new_rows) = split_rows(old), split_rows(new)
-    before, after = read_report(old), read_report(new)
+    names = [split_rows(one) for one in (old, new)]
+    before, after = (stored(path, read_report(path), rows) for path, rows in names)
+    found = compare(before, after)
     config = override(ScanConfig(), "command line", **flags)
-    limits = change_limits(config, before)
-    judged = judge(after, limits, after.data.n_skipped, config.exit_zero)
-    found = compare(stored(old, before, old_rows), stored(new, after, new_rows))
+    judged = judged_by_change(before, after, config)
     text = shown.to_json if json_ else partial(shown.render, style=style(verbose))
     emit(text(found, judged))
     raise typer.Exit(judged.exit_code)
@@ -112,11 +113,12 @@ def show(
     """Show one input of a report beside all the others."""
     from audit.cli.terminal import emit, style
     from audit.reports import single
-    from audit.reports.json import read_report
+    from audit.reports.json import finite, read_report
 
     found = read_report(report)
     if json_:
-        emit(json.dumps(single.values_of(found, index), sort_keys=True, indent=2))
+        values = finite(single.values_of(found, index))
+        emit(json.dumps(values, sort_keys=True, indent=2))
     else:
         emit(single.render(found, index, style()))
 

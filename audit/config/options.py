@@ -30,6 +30,13 @@ class Option:
     """Whether it may be given more than once."""
     file_only: bool = False
     """Whether it is written in a file, where changes are reviewed, and nowhere else."""
+    names_file: bool = False
+    """Whether its value may name a file, whose bytes count and not its name."""
+
+    @property
+    def changes(self) -> str:
+        """What another value changes: a `number`, what a `limit` says, or the `run`."""
+        return {RUN: "run", GATE: "limit"}.get(self.panel, "number")
 
 
 MODEL, MEASURE, ESTIMATOR = "Model and contract", "What is measured", "Estimation"
@@ -37,9 +44,17 @@ SUBSET, RUN, GATE = "Which inputs", "Resources", "Gate"
 POSITIONAL = ("model", "data")
 
 OPTIONS: dict[str, Option] = {
-    "model": Option(readers.text, "The saved model: .onnx, .pt or .pt2.", "MODEL"),
+    "model": Option(
+        readers.text,
+        "The saved model: .onnx, .pt or .pt2.",
+        "MODEL",
+        names_file=True,
+    ),
     "data": Option(
-        readers.text, "The inputs: FILE.npz, FILE.npz::KEY or FILE.npy.", "DATA"
+        readers.text,
+        "The inputs: FILE.npz, FILE.npz::KEY or FILE.npy.",
+        "DATA",
+        names_file=True,
     ),
     "family": Option(
         readers.text, "Distribution that the outputs parameterise.", "NAME", MODEL
@@ -71,7 +86,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "target": Option(readers.text, "The input that holds θ (density files).", "NAME"),
     "noise": Option(readers.text, "The input that holds base noise.", "NAME:LAW"),
-    "sampler": Option(readers.text, "A second file that draws θ.", "FILE"),
+    "sampler": Option(
+        readers.text, "A second file that draws θ.", "FILE", names_file=True
+    ),
     "draws": Option(readers.text, "Key of ready draws of θ in DATA.", "KEY"),
     "input_layout": Option(
         readers.text, "How one input splits, e.g. theta:0:4,x:4:6.", "LAYOUT"
@@ -105,12 +122,21 @@ OPTIONS: dict[str, Option] = {
         MEASURE,
         "-a/--attack",
         many=True,
+        names_file=True,
     ),
     "units": Option(
-        readers.text, "Units of a perturbation: input, std or a file.", "UNITS", MEASURE
+        readers.text,
+        "Units of a perturbation: input, std or a file.",
+        "UNITS",
+        MEASURE,
+        names_file=True,
     ),
     "mask": Option(
-        readers.text, "Features that may move: a file or slice.", "MASK", MEASURE
+        readers.text,
+        "Features that may move: a file or slice.",
+        "MASK",
+        MEASURE,
+        names_file=True,
     ),
     "top": Option(readers.integer(1), "Directions kept for each input.", "K", MEASURE),
     "tau": Option(
@@ -155,8 +181,8 @@ OPTIONS: dict[str, Option] = {
         ESTIMATOR,
     ),
     "verify": Option(
-        readers.integer(0, auto=True),
-        "Inputs whose prediction is checked (32 worst and 32 random; 0: none).",
+        readers.integer(0, "auto", "all"),
+        "Inputs that are checked against exact values (32 worst and 32 random).",
         "N",
         ESTIMATOR,
     ),
@@ -165,12 +191,9 @@ OPTIONS: dict[str, Option] = {
     "index": Option(
         readers.integers, "Audit these inputs.", "I,J,...", SUBSET, many=True
     ),
-    "max_skipped": Option(
-        readers.integer(0), "Inputs that may be skipped (0).", "N", SUBSET
-    ),
     "device": Option(readers.text, "Where the network runs (cpu).", "DEVICE", RUN),
     "batch_size": Option(
-        readers.integer(1, auto=True), "Inputs in one chunk (auto).", "N", RUN
+        readers.integer(1, "auto"), "Inputs in one chunk (auto).", "N", RUN
     ),
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
@@ -188,7 +211,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "min": Option(
         gate_readers.thresholds(">="),
-        "Fail when a number is below V, e.g. kl.radius.p05=0.2.",
+        "Fail when a number is below V, e.g. kl.critical_radius.p05=0.2.",
         "KEY=V",
         GATE,
         many=True,
@@ -217,10 +240,22 @@ OPTIONS: dict[str, Option] = {
         GATE,
         file_only=True,
     ),
+    "max_skipped": Option(
+        readers.integer(0),
+        "Inputs that may be skipped, or lack a limited number (0).",
+        "N",
+        GATE,
+    ),
     "gate": Option(
         readers.choice("point", "upper"),
         "Judge the value (point) or the far end of its interval (upper).",
         "KIND",
+        GATE,
+    ),
+    "accept_unverified": Option(
+        readers.flag,
+        "Let limits decide on predictions that were not checked, or found wrong.",
+        "",
         GATE,
     ),
     "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", "", GATE),

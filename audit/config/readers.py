@@ -75,23 +75,24 @@ def choice(*names: str) -> Reader:
     return read
 
 
-def integer(minimum: int, auto: bool = False) -> Reader:
-    """Return a reader of a whole number; with `auto`, "auto" reads as None."""
-    words = f"expected a whole number, at least {minimum}"
+def integer(minimum: int, *words: str) -> Reader:
+    """Return a reader of a whole number or one of `words`; "auto" reads as None."""
+    said = f"expected a whole number, at least {minimum}"
+    said += "".join(f", or {word}" for word in words)
     schema: dict[str, Any] = {"type": "integer", "minimum": minimum}
-    if auto:
-        words, schema = f"{words}, or auto", {"anyOf": [schema, {"const": "auto"}]}
+    if words:
+        schema = {"anyOf": [schema, {"enum": list(words)}]}
 
     @reader(**schema)
-    def read(value: object) -> int | None:
-        if auto and value == "auto":
-            return None
+    def read(value: object) -> int | str | None:
+        if value in words:
+            return None if value == "auto" else str(value)
         try:
             number = int(value) if isinstance(value, str) else value
         except ValueError:
             number = None
         if not isinstance(number, int) or isinstance(number, bool) or number < minimum:
-            raise ValueError(words)
+            raise ValueError(said)
         return number
 
     return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 GIBIBYTE = 2**30
 
@@ -73,6 +74,9 @@ class Threshold:
     """`error` decides the verdict; `warn` only speaks."""
     waiver: str = ""
     """Why it may be broken and until when, or that this has expired."""
+    step: str = ""
+    """Of a limit on a change from a baseline, how much is allowed: "5%", or an amount.
+    `limit` is then the baseline's number and the step."""
 
     def __str__(self) -> str:
         return f"{self.key} {self.op} {self.limit:g}"
@@ -121,8 +125,8 @@ class ScanConfig:
     """`off`: run the whole network for every draw, even what depends on x alone."""
     seed: int = 0
     method: str = "auto"
-    verify: int | None = None
-    """Inputs whose prediction is checked; None: 32 worst and 32 random, 0: none."""
+    verify: int | Literal["all"] | None = None
+    """Inputs that are checked against exact values; None: 32 worst and 32 random."""
     limit: int | None = None
     sample: int | None = None
     index: tuple[int, ...] = ()
@@ -148,6 +152,8 @@ class ScanConfig:
     interval that lies on the limit's side (`upper`)."""
     max_skipped: int = 0
     exit_zero: bool = False
+    accept_unverified: bool = False
+    """Whether a limit may decide on a number that the report does not believe."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Option and key, "max_increase kl.trace.max", -> file:line of a limited change."""
     origins: Mapping[str, str] = field(default_factory=dict)

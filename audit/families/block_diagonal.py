@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator
+from audit.linalg.bounded import Stored
+from audit.linalg.operators import LinearOperator, Matrix
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class Blocks:
     def gram(self) -> Tensor:
         """Return A Aᵀ, again block diagonal."""
         return _diagonal([part.gram() for part in self.parts])
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> Blocks:
+        """Return the matrices with the entries of their blocks changed."""
+        stored = (
+            part if isinstance(part, Stored) else Matrix(part.dense())
+            for part in self.parts
+        )
+        return Blocks([part.map_entries(change) for part in stored])
 
 
 def blocks_of(roots: Sequence[LinearOperator | None]) -> Blocks | None:

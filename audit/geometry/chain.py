@@ -14,6 +14,7 @@ not.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from audit.linalg.exact import gram_eigenvalues
@@ -22,20 +23,27 @@ from audit.linalg.sampled import compact_root
 
 
 def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
-    """Return every factor of the chain [N] for a form with root B J and trace tr G."""
+    """Return every factor of the chain [N] for a form with root B J and trace tr G.
+
+    ‖F‖ may be infinite in parameters that the map does not move; where the map moves
+    nothing (J = 0), nothing is aligned.
+    """
     outer = root.outer
     if isinstance(outer, Sampled):
         outer = compact_root(outer.entries)
     model, mapped = gram_eigenvalues(outer), gram_eigenvalues(root.inner)
     count = min(model.shape[1], mapped.shape[1])
     von_neumann = (model[:, :count] * mapped[:, :count]).sum(dim=1)
-    jacobian_norm = mapped.sum(dim=1)
-    map_norm = mapped.norm(dim=1)
+    jacobian_norm, map_norm = mapped.sum(dim=1), mapped.norm(dim=1)
+    infinite, still = (model == torch.inf).any(dim=1), jacobian_norm == 0
+    von_neumann = torch.where(infinite, torch.inf, von_neumann)
+    von_neumann = torch.where(still, 0.0, von_neumann)
+    spread = jacobian_norm.square() / map_norm.square()
     return {
-        "model_norm": model.norm(dim=1),
+        "model_norm": torch.where(infinite, torch.inf, model.norm(dim=1)),
         "map_norm": map_norm,
         "jacobian_norm": jacobian_norm,
-        "map_effective_rank": jacobian_norm.square() / map_norm.square(),
+        "map_effective_rank": torch.where(still, 0.0, spread),
         "von_neumann": von_neumann,
-        "alignment": trace / von_neumann,
+        "alignment": torch.where(still, 0.0, trace / von_neumann),
     }

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from audit.linalg.exact import decompose_exact
+from audit.linalg.exact import SINGLE, decompose_exact
 from audit.linalg.operators import LinearOperator, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import decompose_sampled
 from audit.linalg.spectrum import Spectrum
 
 
-def decompose(form: QuadraticForm, top: int) -> Spectrum:
-    """Return the spectrum of the form's G = AᵀA with its `top` directions."""
+def decompose(form: QuadraticForm, top: int, rounding: float = SINGLE) -> Spectrum:
+    """Return the spectrum of the form's G = AᵀA with its `top` directions.
+
+    Args:
+        form: for N inputs.
+        top: how many directions.
+        rounding: the relative precision of the root's entries.
+    """
     draws, inner = split(form.root)
     if isinstance(draws, Sampled):
         return decompose_sampled(draws, inner, top)
-    return decompose_exact(form.root, top)
+    return decompose_exact(form.root, top, rounding, form.infinite)
 
 
 def split(root: LinearOperator) -> tuple[LinearOperator, LinearOperator | None]:

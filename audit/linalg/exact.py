@@ -1,10 +1,16 @@
 """Exact decomposition on the smaller side of the root.
 
 The nonzero eigenvalues of G = AᵀA (d×d) are those of A Aᵀ (r×r), and an eigenvector
-u of A Aᵀ gives v = Aᵀu / √λ. With r < d rows no d×d matrix is ever formed. Squaring
-A halves the digits of the small eigenvalues: in float64 those below 1e-13 λ_max are
-rounding, and are reported as zero. A matrix with an infinite entry (a law without
-second moments) has NaN for all its answers; its neighbours in the batch keep theirs.
+u of A Aᵀ gives v = Aᵀu / √λ. With r < d rows no d×d matrix is ever formed.
+
+Squaring A halves the digits of the small eigenvalues: those below the square root of
+the machine's precision, times λ_max, are rounding. The root of a network that computes
+in float32 knows no more; that of one in float64 does. There, matrices with such small
+eigenvalues are decomposed by the singular values of A itself.
+
+A root that is known up to ε relative has singular values up to about ε √m σ_max; what
+is below counts as zero. An infinite form has one infinite eigenvalue, and no others
+that could be measured; its neighbours in the batch keep theirs.
 """
 
 from __future__ import annotations
@@ -12,14 +18,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.linalg.bounded import Bounded
 from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
 from audit.linalg.spectrum import Estimate, Spectrum
 
-_ROUNDING = 1e-13  # of λ_max and of each unit of the matrix side
+SINGLE = 2.0**-23
+"""The relative rounding of a root whose network computes in float32."""
+_SLACK = 2.65  # of ε √m, below which a singular value is zero
+_SQUARED = 1e-8  # ε of what squares of float64 still tell apart
+_GRADED = 1e-7  # of λ_max: smaller eigenvalues of a square are not exact
 
 
-def decompose_exact(root: LinearOperator, top: int) -> Spectrum:
-    """Return all eigenvalues of AᵀA and the `top` leading directions."""
+def decompose_exact(
+    root: LinearOperator,
+    top: int,
+    rounding: float = SINGLE,
+    infinite: Tensor | None = None,
+) -> Spectrum:
+    """Return all eigenvalues of AᵀA and the `top` leading directions.
+
+    Args:
+        root: A [N, r, d].
+        top: how many directions.
+        rounding: the relative precision of A's entries.
+        infinite: [N], where the form is infinite; None for nowhere.
+    """
     _, rows, columns = root.shape
     if rows <= columns:
         eigenvalues, vectors = descending(root.gram())
@@ -28,14 +51,44 @@ def decompose_exact(root: LinearOperator, top: int) -> Spectrum:
         dense = root.dense()
         eigenvalues, vectors = descending(dense.mT @ dense)
         directions = vectors[:, :, :top]
-    trace = eigenvalues.sum(dim=1).clamp_min(0)
-    eigenvalues = _clean(eigenvalues)
+    if rounding < _SQUARED:
+        eigenvalues, directions = _refined(root, eigenvalues, directions)
+    eigenvalues = _extended(_clean(eigenvalues, rounding), infinite)
+    trace = torch.where(
+        eigenvalues[:, 0] == torch.inf, torch.inf, eigenvalues.sum(dim=1)
+    )
+    meaningful = (eigenvalues[:, :top] > 0) & torch.isfinite(eigenvalues[:, :top])
     return Spectrum(
         eigenvalues,
-        unit_columns(directions, eigenvalues[:, :top] > 0),
+        unit_columns(directions, meaningful),
         Estimate(trace),
         Estimate(eigenvalues[:, 0]),
     )
+
+
+def _refined(
+    root: LinearOperator, eigenvalues: Tensor, directions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return eigenpairs with those of graded matrices from singular values."""
+    first, last = eigenvalues[:, 0], eigenvalues[:, -1]
+    graded = torch.isfinite(first) & (first > 0) & (last < _GRADED * first)
+    if not bool(graded.any()):
+        return eigenvalues, directions
+    dense = root.dense()[graded]
+    _, singular, vectors = torch.linalg.svd(dense, full_matrices=False)
+    eigenvalues, directions = eigenvalues.clone(), directions.clone()
+    eigenvalues[graded] = singular.square()
+    directions[graded] = vectors[:, : directions.shape[2]].mT
+    return eigenvalues, directions
+
+
+def _extended(eigenvalues: Tensor, infinite: Tensor | None) -> Tensor:
+    """Return eigenvalues [N, m] with ∞ first, and no others, for infinite forms."""
+    if infinite is None:
+        return eigenvalues
+    whole = torch.full_like(eigenvalues, torch.nan)
+    whole[:, 0] = torch.inf
+    return torch.where(infinite.unsqueeze(-1), whole, eigenvalues)
 
 
 def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
@@ -53,11 +106,13 @@ def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
 def descending(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Return eigenvalues [N, m] of A Aᵀ or AᵀA, the largest first, and vectors.
 
-    A matrix that is not finite gets NaN: LAPACK would refuse the whole batch.
+    Of a matrix that has overflowed the first one is infinite, and of one with a NaN it
+    is NaN; the others are NaN. LAPACK would refuse the whole batch.
     """
     finite, safe = _finite(gram)
     eigenvalues, vectors = torch.linalg.eigh(safe)
-    return _masked(eigenvalues, finite).flip(-1), vectors.flip(-1)
+    eigenvalues = _masked(eigenvalues.clamp_min(0), finite, gram).flip(-1)
+    return eigenvalues, vectors.flip(-1)
 
 
 def _finite(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,16 +126,25 @@ def _finite(gram: Tensor) -> tuple[Tensor, Tensor]:
     return finite, torch.where(finite.unsqueeze(-1), gram, 0.0)
 
 
-def _masked(values: Tensor, finite: Tensor) -> Tensor:
-    return values if bool(finite.all()) else torch.where(finite, values, torch.nan)
+def _masked(values: Tensor, finite: Tensor, gram: Tensor) -> Tensor:
+    """Return ascending eigenvalues with those of matrices that are not finite."""
+    if bool(finite.all()):
+        return values
+    broken = gram.diagonal(dim1=1, dim2=2).isnan().any(dim=1, keepdim=True)
+    missing = torch.full_like(values, torch.nan)
+    missing[:, -1:] = torch.where(broken, torch.nan, torch.inf)
+    return torch.where(finite, values, missing)
 
 
 def gram_eigenvalues(root: LinearOperator) -> Tensor:
     """Return the eigenvalues of A Aᵀ alone [N, r], the largest first.
 
-    Those of AᵀA are the same and zeros. Structure is used where there is one.
+    Those of AᵀA are the same and zeros. Structure is used where there is one. Of a
+    matrix with infinite entries, the first one is infinite.
     """
     match root:
+        case Bounded(operator, unbounded):
+            return _extended(gram_eigenvalues(operator), unbounded)
         case Diagonal(entries):
             return entries.square().sort(dim=1, descending=True).values
         case CoordinateBlocks(blocks):
@@ -91,11 +155,14 @@ def gram_eigenvalues(root: LinearOperator) -> Tensor:
 
 
 def _eigenvalues(gram: Tensor) -> Tensor:
-    finite, safe = _finite(gram.reshape(-1, *gram.shape[-2:]))
+    whole = gram.reshape(-1, *gram.shape[-2:])
+    finite, safe = _finite(whole)
     values = torch.linalg.eigvalsh(safe).clamp_min(0)
-    return _masked(values, finite).reshape(gram.shape[:-1])
+    return _masked(values, finite, whole).reshape(gram.shape[:-1])
 
 
-def _clean(eigenvalues: Tensor) -> Tensor:
-    floor = eigenvalues[:, :1].clamp_min(0) * _ROUNDING * eigenvalues.shape[1]
+def _clean(eigenvalues: Tensor, rounding: float) -> Tensor:
+    """Return eigenvalues with zero in place of rounding; none is negative."""
+    share = (_SLACK * rounding) ** 2 * eigenvalues.shape[1]
+    floor = eigenvalues[:, :1].clamp_min(0) * share
     return torch.where(eigenvalues <= floor, 0.0, eigenvalues)

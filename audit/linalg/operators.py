@@ -9,7 +9,7 @@ eigenvalues of AᵀA are those of A Aᵀ, and rows (parameters) are fewer than c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, Self
@@ -61,6 +61,10 @@ class Matrix:
     def dense(self) -> Tensor:
         """Return the entries."""
         return self.entries
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the matrices with their entries changed."""
+        return replace(self, entries=change(self.entries))
 
     @cached_property
     def _gram(self) -> Tensor:
@@ -152,6 +156,10 @@ class Diagonal:
         """Return A Aᵀ, the squared entries on the diagonal."""
         return torch.diag_embed(self.entries.square())
 
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> Diagonal:
+        """Return the matrices with their diagonals changed."""
+        return Diagonal(change(self.entries))
+
 
 @dataclass(frozen=True)
 class CoordinateBlocks:
@@ -188,6 +196,10 @@ class CoordinateBlocks:
     def gram(self) -> Tensor:
         """Return A Aᵀ, again one block for each coordinate."""
         return CoordinateBlocks(self.blocks @ self.blocks.mT).dense()
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> CoordinateBlocks:
+        """Return the matrices with the entries of their blocks changed."""
+        return CoordinateBlocks(change(self.blocks))
 
     @staticmethod
     def _apply(blocks: Tensor, vectors: Tensor) -> Tensor:

@@ -49,21 +49,34 @@ class Spectrum:
     stability: Tensor | None = None
 
     @property
+    def at_rest(self) -> Tensor:
+        """Where the form is zero [N]: no direction moves the law to second order."""
+        return self.trace.value == 0
+
+    @property
+    def infinite(self) -> Tensor:
+        """Where the form is infinite, or overflows [N]."""
+        return self.trace.value == torch.inf
+
+    @property
     def rank(self) -> Tensor:
         """The number of eigenvalues above rounding [N]; NaN where G is not finite."""
         count = (self.eigenvalues > 0).sum(dim=1).to(self.eigenvalues)
-        return torch.where(self.eigenvalues[:, 0].isnan(), torch.nan, count)
+        return torch.where(self.eigenvalues[:, 0].isfinite(), count, torch.nan)
 
     @property
     def effective_rank(self) -> Tensor:
-        """‖Λ‖₁² / ‖Λ‖₂² [N]: how many directions matter; NaN where G = 0."""
-        total = self.eigenvalues.sum(dim=1).square()
-        return total / self.eigenvalues.square().sum(dim=1)
+        """‖Λ‖₁² / ‖Λ‖₂² [N]: how many directions matter; NaN where G is not finite."""
+        scaled = self.eigenvalues / self.eigenvalues[:, :1]  # squares would overflow
+        number = scaled.sum(dim=1).square() / scaled.square().sum(dim=1)
+        return torch.where(self.at_rest, 0.0, number)
 
     @property
     def gap(self) -> Tensor:
         """(λ₁ − λ₂) / λ₁ [N]: 1 for a single direction, 0 where no one is worse."""
         first = self.eigenvalues[:, 0]
-        if self.eigenvalues.shape[1] == 1:
-            return torch.where(first > 0, torch.ones_like(first), torch.nan)
-        return (first - self.eigenvalues[:, 1]) / first
+        second = torch.zeros_like(first)
+        if self.eigenvalues.shape[1] > 1:
+            second = self.eigenvalues[:, 1]
+        share = torch.where(first.isfinite(), (first - second) / first, torch.nan)
+        return torch.where(self.at_rest, 0.0, share)

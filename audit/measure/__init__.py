@@ -1,16 +1,17 @@
-"""One block of inputs: model -> quadratic form -> spectrum -> attacks -> columns."""
+"""One block of inputs: model -> quadratic form -> spectrum -> attacks -> answers."""
 
+from audit.measure.answers import Answers, joined
 from audit.measure.block import measure
 from audit.measure.columns import LINEAR, linear_law
 from audit.measure.point import Point, stored
-from audit.measure.questions import Chunk, Floats, Questions
+from audit.measure.questions import Questions
 
 __all__ = [
     "LINEAR",
-    "Chunk",
-    "Floats",
+    "Answers",
     "Point",
     "Questions",
+    "joined",
     "linear_law",
     "measure",
     "stored",

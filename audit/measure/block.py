@@ -8,6 +8,7 @@ engine and of which neighbours were skipped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,32 +19,29 @@ from torch import Tensor
 from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import Divergence, Tensors
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import (
-    Diagonal,
-    Matrix,
-)
-from audit.linalg.quadratic_form import QuadraticForm
-from audit.linalg.spectrum import Spectrum
+from audit.linalg.operators import Diagonal, Matrix
+from audit.measure.answers import Answers
 from audit.measure.columns import (
-    chain,
+    Found,
+    beside_form,
     compare,
     complete_data_bound,
     linear_columns,
     linear_law,
-    missing_reasons,
+    of_form,
     plain,
-    quadratic_columns,
     relative_blur,
 )
 from audit.measure.point import Point, Roots, in_frame, linearized
-from audit.measure.questions import Chunk, Questions
+from audit.measure.questions import Questions
 from audit.models.maps import RowByRow
 from audit.models.opening import OpenModel
+from audit.reports.values import Values
 
 
 def measure(
     model: OpenModel, questions: Questions, index: NDArray[np.int64], block: int
-) -> Chunk:
+) -> Answers:
     """Answer the questions at some inputs, in one block.
 
     Args:
@@ -58,9 +56,8 @@ def measure(
     phi, rows, errors = linearized(model, questions, padded)
     skipped = skip_reasons(model, padded, phi, rows)
     kept = np.array([i not in skipped for i in index.tolist()], dtype=bool).nonzero()[0]
-    chunk = Chunk(padded, skipped=sorted(skipped.items()))
     if not len(kept):
-        return chunk.take(kept)
+        return Answers(index[kept], skipped=tuple(sorted(skipped.items())))
     if skipped:
         valid = [row if i not in skipped else kept[0] for row, i in enumerate(padded)]
         padded = padded[valid]
@@ -71,12 +68,13 @@ def measure(
             errors = errors and Matrix(errors.entries[valid])
     framed = in_frame(rows, questions.frame)
     blur = errors and questions.frame.pull(errors)
-    point = Point(padded, model.density.family, phi, framed, blur)
-    for row, reason in sorted(answer_all(point, questions, chunk).items()):
+    point = Point(padded, model.density.family, phi, framed, model.rounding, blur)
+    answers, broken = answer_all(point, questions)
+    for row, reason in sorted(broken.items()):
         if row in kept:
-            chunk.skipped.append((int(padded[row]), reason))
+            skipped[int(padded[row])] = reason
             kept = kept[kept != row]
-    return chunk.take(kept)
+    return replace(answers.take(kept), skipped=tuple(sorted(skipped.items())))
 
 
 def skip_reasons(
@@ -105,94 +103,90 @@ def skip_reasons(
     return reasons
 
 
-def answer_all(point: Point, questions: Questions, chunk: Chunk) -> dict[int, str]:
-    """Ask everything at a point; return row -> why it cannot be measured after all.
+def answer_all(point: Point, questions: Questions) -> tuple[Answers, dict[int, str]]:
+    """Ask everything at a point; return the answers, and row -> why it has none.
 
     With `rel_error` the draws are doubled for the rows that are not known well enough,
     until they are, or `max_draws` is reached. A row's numbers come from its last round
     alone, so they do not depend on how its neighbours fare.
     """
-    broken = answer(point, questions, chunk)
+    answers, broken = answer(point, questions)
     fixed = isinstance(point.family, ImplicitFamily) and point.family.fixed
     if questions.rel_error is None or fixed:
-        return broken
+        return answers, broken
     asked = questions
     while asked.draws * 2 <= questions.max_draws:
-        rows = _unsettled(chunk, questions.rel_error)
+        rows = _unsettled(answers, questions.rel_error)
         if not len(rows):
             break
         asked = replace(asked, draws=asked.draws * 2)
-        again = Chunk(point.index)
-        found = answer(point.refilled(rows), asked, again)
+        again, found = answer(point.refilled(rows), asked)
         broken |= {int(rows[i]): why for i, why in found.items() if i < len(rows)}
-        chunk.put(rows, again)
-    return broken
+        answers = answers.placed(rows, again)
+    return answers, broken
 
 
-def _unsettled(chunk: Chunk, rel_error: float) -> NDArray[np.intp]:
+def _unsettled(answers: Answers, rel_error: float) -> NDArray[np.intp]:
     """Return the rows with a standard error above the tolerance."""
-    over = np.zeros(len(chunk.index), dtype=bool)
-    for columns in chunk.columns.values():
+    over = np.zeros(len(answers.index), dtype=bool)
+    for columns in answers.columns.values():
         for name in ("trace", "eigenvalue"):
             if f"{name}_se" in columns:
-                over |= columns[f"{name}_se"] > rel_error * columns[name]
+                error, value = columns[f"{name}_se"].numbers, columns[name].numbers
+                over |= error > rel_error * value
     return over.nonzero()[0]
 
 
-def answer(point: Point, questions: Questions, chunk: Chunk) -> dict[int, str]:
-    """Ask everything at a point and write the answers into the chunk.
-
-    Returns:
-        Row -> why it has no answer.
-    """
+def answer(point: Point, questions: Questions) -> tuple[Answers, dict[int, str]]:
+    """Ask everything at a point once; return the answers, and row -> why it has none."""
     roots = Roots(point, questions.noise(point.index))
-    known: dict[str, tuple[QuadraticForm, Spectrum]] = {}
+    found: dict[str, Found] = {}
+    columns: dict[str, dict[str, Values]] = {}
+    directions: dict[str, Tensor] = {}
+    eigenvalues: dict[str, Tensor] = {}
     for divergence in questions.divergences:
-        law = linear_law(divergence, point)
+        name, law = divergence.name, linear_law(divergence, point)
         if law is not None:
-            columns = linear_columns(law, questions)
-            chunk.reasons[divergence.name] = missing_reasons(columns, questions)
-            _keep_directions(
-                divergence.name, law.direction[..., None], questions, chunk
-            )
-        else:
-            form = roots.form(divergence)
-            spectrum = decompose(form, questions.top)
-            known[divergence.name] = form, spectrum
-            columns = quadratic_columns(form, spectrum, questions)
-            columns |= chain(point, form, spectrum)
-            if divergence.tensor is Tensors.FISHER:
-                columns |= complete_data_bound(point)
-            if point.error is not None:
-                blurred = Roots(replace(point, jacobian=point.error), roots.noise)
-                columns["derivative_error"] = relative_blur(
-                    blurred.form(divergence), spectrum
-                )
-            _keep_directions(divergence.name, spectrum.directions, questions, chunk)
-            if questions.keep_directions:
-                leading = spectrum.eigenvalues[:, : questions.top]
-                chunk.eigenvalues[divergence.name] = plain(leading)
-        chunk.columns[divergence.name] = {n: plain(v) for n, v in columns.items()}
-        _note_infinite(divergence, point, chunk)
-    if {"kl", "quantile"} <= set(known):
-        for one, other in (("kl", "quantile"), ("quantile", "kl")):
-            columns = compare(known[one], known[other][1])
-            chunk.columns[one] |= {n: plain(v) for n, v in columns.items()}
-    return roots.broken()
-
-
-def _keep_directions(
-    name: str, directions: Tensor, questions: Questions, chunk: Chunk
-) -> None:
+            columns[name] = linear_columns(law, questions)
+            directions[name] = law.direction[..., None]
+            continue
+        form = roots.form(divergence)
+        one = Found(form, decompose(form, questions.top, point.rounding))
+        found[name], columns[name] = one, _columns(divergence, one, roots, questions)
+        directions[name] = one.spectrum.directions
+        eigenvalues[name] = one.spectrum.eigenvalues[:, : questions.top]
+    for name, other in (("kl", "quantile"), ("quantile", "kl")):
+        if {name, other} <= set(found):
+            columns[name] |= compare(found[name], found[other])
+    answers = Answers(point.index, columns)
     if questions.keep_directions:
-        chunk.directions[name] = plain(questions.frame.place(directions))
+        place = questions.frame.place
+        answers = replace(
+            answers,
+            directions={name: plain(place(v)) for name, v in directions.items()},
+            eigenvalues={name: plain(values) for name, values in eigenvalues.items()},
+        )
+    return answers, roots.broken()
 
 
-def _note_infinite(divergence: Divergence, point: Point, chunk: Chunk) -> None:
-    """Say why a transport tensor is infinite on some rows: no second moment."""
+def _columns(
+    divergence: Divergence, found: Found, roots: Roots, questions: Questions
+) -> dict[str, Values]:
+    """Return all quantities of one divergence's form."""
+    point = roots.point
+    caveats = _caveats(divergence, point)
+    columns = of_form(found, questions, caveats) | beside_form(found, point, caveats)
     if divergence.tensor is Tensors.FISHER:
-        return
-    for reason, rows in point.family.transport_caveat(point.phi).items():
-        if bool(rows.any()):
-            names = chunk.columns[divergence.name]
-            chunk.reasons.setdefault(divergence.name, dict.fromkeys(names, reason))
+        columns |= complete_data_bound(point)
+    if point.error is not None:
+        blurred = Roots(replace(point, jacobian=point.error), roots.noise)
+        form = blurred.form(divergence)
+        columns["derivative_error"] = relative_blur(form, found.spectrum)
+    return columns
+
+
+def _caveats(divergence: Divergence, point: Point) -> Mapping[str, Tensor]:
+    """Return why a transport tensor is infinite -> where: no second moment."""
+    if divergence.tensor is Tensors.FISHER:
+        return {}
+    return point.family.transport_caveat(point.phi)

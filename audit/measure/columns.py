@@ -1,8 +1,16 @@
-"""The quantities of a local law, each a column [n]."""
+"""The quantities of a local law, each a column [n] with an outcome for each input.
+
+Where the form is zero every quantity of it has its limit: nothing is lost, no radius is
+large enough, no direction matters. Where it is infinite, everything is lost at once,
+and what compares its eigenvalues cannot be measured.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -12,23 +20,41 @@ from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.linear_law import LinearLaw
 from audit.geometry.trust import averaging_checks
+from audit.linalg.bounded import bounded
 from audit.linalg.decompose import decompose, split
-from audit.linalg.operators import (
-    Averaged,
-    Product,
-)
+from audit.linalg.operators import Averaged, Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.measure.point import Point
-from audit.measure.questions import Floats, Questions
+from audit.measure.questions import Questions
+from audit.reports.values import Floats, Values
 
 LINEAR = "the distance is linear in the perturbation: see 'linear'"
+TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
+INFINITE = "the form is infinite or overflows"
+NO_DIRECTION = "at rest: no direction is the worst"
+OPEN = "no single worst direction where the two largest eigenvalues are equal"
 
 
-def quadratic_columns(
-    form: QuadraticForm, spectrum: Spectrum, questions: Questions
-) -> dict[str, Tensor]:
-    """Return the quantities of a quadratic form, each [n]."""
+@dataclass(frozen=True)
+class Found:
+    """A divergence's local form at n inputs, decomposed."""
+
+    form: QuadraticForm
+    spectrum: Spectrum
+
+
+def of_form(
+    found: Found, questions: Questions, caveats: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    """Return the quantities of a quadratic form.
+
+    Args:
+        found: the form.
+        questions: what is asked.
+        caveats: why the form may be infinite -> where [n].
+    """
+    form, spectrum = found.form, found.spectrum
     columns = _with_error("trace", spectrum.trace) | _with_error(
         "eigenvalue", spectrum.top
     )
@@ -38,50 +64,74 @@ def quadratic_columns(
         "gap": spectrum.gap,
         "rank": spectrum.rank,
         "effective_rank": spectrum.effective_rank,
-        "radius": (questions.tau / (form.scale * spectrum.top.value)).sqrt(),
+        "radius": math.sqrt(questions.tau / form.scale) / spectrum.top.value.sqrt(),
     }
-    outer, inner = split(form.root)
-    if isinstance(outer, Averaged):
-        columns |= averaging_checks(outer, inner, spectrum)
     for label, attack in questions.attacks.items():
         columns |= _with_error(label, attack.expected(form, spectrum))
-    return columns
+    return _all(columns, spectrum.at_rest, _of_infinite(spectrum, caveats))
 
 
-def chain(point: Point, form: QuadraticForm, spectrum: Spectrum) -> dict[str, Tensor]:
-    """Return what map and family contribute; nothing where φ is not the model's own."""
-    if isinstance(point.family, ImplicitFamily):
-        return {}
-    assert isinstance(form.root, Product)
-    return factor(form.root, spectrum.trace.value)
+def beside_form(
+    found: Found, point: Point, caveats: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    """Return what stands beside a form: factors, bounds, and checks of an average."""
+    spectrum = found.spectrum
+    columns, reasons = {}, _of_infinite(spectrum, caveats)
+    if not isinstance(point.family, ImplicitFamily):
+        assert isinstance(found.form.root, Product)
+        columns |= factor(found.form.root, spectrum.trace.value)
+    outer, inner = split(found.form.root)
+    if isinstance(outer, Averaged):
+        columns |= averaging_checks(outer, inner, spectrum)
+        reasons = {NO_DIRECTION: spectrum.at_rest, **reasons}
+    return _all(columns, None, reasons)
 
 
-def relative_blur(blurred: QuadraticForm, spectrum: Spectrum) -> Tensor:
+def _of_infinite(
+    spectrum: Spectrum, caveats: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return why a form is infinite -> where."""
+    infinite = spectrum.infinite
+    return {
+        **{why: where & infinite for why, where in caveats.items()},
+        INFINITE: infinite,
+    }
+
+
+def relative_blur(blurred: QuadraticForm, spectrum: Spectrum) -> Values:
     """Return the relative error [n] of the top eigenvalue, from that of the Jacobian.
 
     A root A known up to E has σ_max within ‖E‖ of the truth, so λ = σ² within
     2‖E‖ / σ of itself; the trace within no more.
     """
     squared = blurred.root.gram().diagonal(dim1=1, dim2=2).sum(dim=1)
-    return 2 * (squared / spectrum.top.value).sqrt()
+    share = 2 * (squared / spectrum.top.value).sqrt()
+    share = torch.where(squared == 0, 0.0, share)
+    return values_of(share, None, {INFINITE: spectrum.infinite})
 
 
-def compare(one: tuple[QuadraticForm, Spectrum], other: Spectrum) -> dict[str, Tensor]:
+def compare(one: Found, other: Found) -> dict[str, Values]:
     """Return how one divergence's worst direction stands to the other's, each [n]."""
-    form, spectrum = one
-    return {
-        "angle": angle(spectrum, other),
-        "attained": attained(form, spectrum, other),
+    found = {
+        "angle": angle(one.spectrum, other.spectrum),
+        "attained": attained(one.form, one.spectrum, other.spectrum),
     }
+    still = one.spectrum.at_rest | other.spectrum.at_rest
+    infinite = one.spectrum.infinite | other.spectrum.infinite
+    reasons = {NO_DIRECTION: still, INFINITE: infinite, OPEN: torch.ones_like(still)}
+    return _all(found, None, reasons)
 
 
-def complete_data_bound(point: Point) -> dict[str, Tensor]:
+def complete_data_bound(point: Point) -> dict[str, Values]:
     """Return the certified bounds of a mixture: its labels known, F can only grow."""
     root = point.family.complete_fisher_root(point.phi)
     if root is None:
         return {}
-    bound = decompose(QuadraticForm(1.0, Product(root, point.jacobian)), 1)
-    return {"trace_bound": bound.trace.value, "eigenvalue_bound": bound.top.value}
+    finite, infinite = bounded(root, point.jacobian, point.phi)
+    form = QuadraticForm(1.0, Product(finite, point.jacobian), infinite)
+    bound = decompose(form, 1, point.rounding)
+    columns = {"trace_bound": bound.trace.value, "eigenvalue_bound": bound.top.value}
+    return _all(columns, bound.at_rest, {INFINITE: bound.infinite})
 
 
 def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
@@ -94,23 +144,15 @@ def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
     return LinearLaw(Product(root, point.jacobian).dense())
 
 
-def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Tensor]:
+def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Values]:
     """Return the quantities of a linear law, each [n]."""
     columns = {"linear": law.coefficient, "radius": questions.tau / law.coefficient}
     for label, attack in questions.attacks.items():
         expected = law.expected(attack)
         value = torch.full_like(law.coefficient, torch.nan)
         columns[label] = value if expected is None else expected.value
-    return columns
-
-
-def missing_reasons(columns: dict[str, Tensor], questions: Questions) -> dict[str, str]:
-    """Say what a linear law leaves open."""
-    reasons = {"trace": LINEAR, "eigenvalue": LINEAR}
-    for label in questions.attacks:
-        if bool(columns[label].isnan().all()):
-            reasons[label] = "two moments of δ do not give the mean of |aᵀδ|"
-    return reasons
+    rest = law.coefficient == 0
+    return _all(columns, rest, {TWO_MOMENTS: torch.ones_like(rest)})
 
 
 def _with_error(name: str, estimate: Estimate) -> dict[str, Tensor]:
@@ -119,7 +161,26 @@ def _with_error(name: str, estimate: Estimate) -> dict[str, Tensor]:
     return {name: estimate.value, f"{name}_se": estimate.standard_error}
 
 
+def _all(
+    columns: Mapping[str, Tensor], rest: Tensor | None, reasons: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    return {name: values_of(v, rest, reasons) for name, v in columns.items()}
+
+
+def values_of(
+    numbers: Tensor,
+    rest: Tensor | None = None,
+    reasons: Mapping[str, Tensor] | None = None,
+) -> Values:
+    """Return the values of a tensor [n]; see `Values.of`."""
+    return Values.of(
+        plain(numbers),
+        None if rest is None else rest.cpu().numpy(),
+        {why: where.cpu().numpy() for why, where in (reasons or {}).items()},
+    )
+
+
 def plain(values: Tensor) -> Floats:
-    """Return numbers as float64, NaN where they are not finite."""
+    """Return numbers as float64."""
     array: Floats = values.detach().double().cpu().numpy()
-    return np.where(np.isfinite(array), array, np.nan)
+    return array

@@ -51,6 +51,7 @@ class Point:
     family: Family
     phi: Tensor  # [n, p]
     jacobian: LinearOperator  # [n, p, m]
+    rounding: float  # of its entries, relative
     error: LinearOperator | None = None  # of its entries, where it is an estimate
 
     def refilled(self, rows: NDArray[np.intp]) -> Point:
@@ -121,23 +122,22 @@ class Roots:
 
     point: Point
     noise: Noise
-    known: dict[Tensors, LinearOperator] = field(default_factory=dict)
+    known: dict[Tensors, QuadraticForm] = field(default_factory=dict)
 
     def form(self, divergence: Divergence) -> QuadraticForm:
         """Return a divergence's local form."""
         if divergence.tensor not in self.known:
             point = self.point
-            form = pull_back(
+            self.known[divergence.tensor] = pull_back(
                 divergence, point.family, point.phi, point.jacobian, self.noise
             )
-            self.known[divergence.tensor] = form.root
-        return QuadraticForm(divergence.scale, self.known[divergence.tensor])
+        return replace(self.known[divergence.tensor], scale=divergence.scale)
 
     def broken(self) -> dict[int, str]:
         """Return the rows where an average over draws is not finite."""
         found: dict[int, str] = {}
-        for root in self.known.values():
-            outer, _ = split(root)
+        for form in self.known.values():
+            outer, _ = split(form.root)
             if isinstance(outer, Averaged):
                 bad = ~torch.isfinite(outer.entries).flatten(1).all(dim=1)
                 found |= _each(bad, "a draw's derivative is not finite")

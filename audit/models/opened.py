@@ -85,6 +85,13 @@ class OpenModel:
             return "finite_difference"
         return str(self.network.details.get("derivative", REVERSE_MODE))
 
+    @property
+    def rounding(self) -> float:
+        """The relative rounding of the entries of a Jacobian."""
+        exact = self.space == "parameters" or self.network.dtype == torch.float64
+        in_double = exact and not self.by_differences
+        return torch.finfo(torch.float64 if in_double else torch.float32).eps
+
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is perturbed [n, d] and the held inputs of some rows.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,26 +12,29 @@ import numpy as np
 from audit import __version__
 from audit.config import ScanConfig
 from audit.reports import report as schema
-from audit.reports.gate import judge
-from audit.reports.measured import DivergenceInfo, Floats, Measured, ModelRecord, Worst
+from audit.reports.baseline import changes
+from audit.reports.gate import Rules, judge
+from audit.reports.identity import fingerprint, plain, settings
+from audit.reports.measured import (
+    DivergenceInfo,
+    Floats,
+    Measured,
+    ModelRecord,
+    VerificationInfo,
+    Worst,
+)
 from audit.reports.overall import features_record, spectrum_record
 from audit.reports.quantities import describe
+from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
+from audit.reports.stored import Stored
+from audit.reports.values import Outcome, Values
 
 LISTED_INPUTS = 10_000
 """Up to here every input's numbers are in the report; beyond, in the rows file."""
 PRINTED_VALUES = 4096
 """Up to this size of an input its worst directions are in the report."""
-RUN_OPTIONS = (
-    "batch_size",
-    "memory",
-    "workers",
-    "device",
-    "run_dir",
-    "resume",
-    "shard",
-)
-"""Options that change how fast a scan is, not what it finds."""
+UNCHECKED = "not among the checked inputs"
 
 
 def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
@@ -42,9 +44,10 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         ConfigError: a threshold names a number that the scan did not measure.
     """
     labels = [attack.label for attack in config.attacks]
+    files = [file.sha256 for file in measured.model.files]
     report = schema.Report(
         tool=schema.Tool(version=__version__),
-        fingerprint=fingerprint(measured, config),
+        fingerprint=fingerprint(files, measured.data.sha256, config),
         model=_model(measured.model),
         data=_data(measured),
         config=settings(config),
@@ -53,7 +56,8 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
             for name, info in measured.divergences.items()
         },
         inputs=_inputs(measured),
-        worst=[_worst(worst) for worst in measured.worst],
+        checked=_checked(measured),
+        worst=[_worst(measured, worst) for worst in measured.worst],
         skipped=[
             schema.Skipped(index=index, reason=reason)
             for index, reason in sorted(measured.skipped)
@@ -62,54 +66,22 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
             schema.Warned(code=code, message=message)
             for code, message in measured.warnings
         ],
-        run={key: _plain(value) for key, value in measured.run.items()},
+        run={key: plain(value) for key, value in measured.run.items()},
     )
-    return judge(
-        report, config.thresholds, config.max_skipped, config.exit_zero, config.gate
+    found = changes(config.thresholds, config.baseline, _numbers_of(measured, report))
+    return judge(report, Rules.of(config, found))
+
+
+def _numbers_of(measured: Measured, report: schema.Report) -> Stored:
+    """Return the report with the numbers of its inputs, listed in it or not."""
+    columns = measured.columns
+    return Stored(
+        "this scan", report, measured.index, lambda name, q: columns[name][q].numbers
     )
-
-
-def settings(config: ScanConfig) -> dict[str, schema.Setting]:
-    """Return every option that can change a result, with its origin."""
-    values: dict[str, Any] = {}
-    for part in (config.model, config):
-        values |= {f.name: getattr(part, f.name) for f in fields(part)}
-    for name in ("path", "model", "thresholds", "places", "origins", *RUN_OPTIONS):
-        del values[name]
-    origin = {"condition_key": config.origin("condition")}
-    values["model"] = config.model.path
-    values["waivers"] = [asdict(waiver) for waiver in config.waivers]
-    values["attacks"] = [str(attack) for attack in config.attacks]
-    for option, op in (("max", "<="), ("min", ">=")):
-        limits = [limit for limit in config.thresholds if limit.op == op]
-        values[option] = {limit.key: limit.limit for limit in limits}
-    return {
-        name: schema.Setting(
-            value=_plain(values[name]),
-            origin=origin.get(name, config.origin(name)),
-        )
-        for name in sorted(values)
-    }
-
-
-def fingerprint(measured: Measured, config: ScanConfig) -> str:
-    """Return a digest of what was measured: model, data and settings, no paths.
-
-    Reports with equal fingerprints measured the same thing; limits do not count.
-    """
-    gate = ("max", "min", "baseline", "max_increase", "max_decrease", "waivers", "gate")
-    ignored = ("model", "data", "max_skipped", "exit_zero", *gate)
-    options = {name: s.value for name, s in settings(config).items()}
-    parts = {
-        "model": [file.sha256 for file in measured.model.files],
-        "data": measured.data.sha256,
-        "options": {n: v for n, v in options.items() if n not in ignored},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _model(model: ModelRecord) -> schema.Model:
-    error = _plain(model.forward_error)
+    error = plain(model.forward_error)
     derivative = {"method": model.derivative, "forward_error": error}
     return schema.Model.model_validate({**asdict(model), "derivative": derivative})
 
@@ -125,24 +97,33 @@ def _data(measured: Measured) -> schema.Data:
 def _divergence(
     measured: Measured, name: str, info: DivergenceInfo, labels: list[str]
 ) -> schema.Divergence:
-    reasons = measured.reasons.get(name, {})
+    verification = measured.checks.verification if measured.checks else {}
     return schema.Divergence.model_validate(
         {
             **asdict(info),
             "summary": {
                 quantity: _summary(
-                    column, unit(quantity, info.unit, labels), reasons.get(quantity)
+                    column,
+                    unit(quantity, info.unit, labels),
+                    _sample(measured, name, quantity),
                 )
                 for quantity, column in measured.columns[name].items()
             },
             "verification": {
-                attack: {key: _number(value) for key, value in asdict(found).items()}
-                for attack, found in measured.verification.get(name, {}).items()
+                label: _verification(found)
+                for label, found in verification.get(name, {}).items()
             },
             "features": features_record(measured.features.get(name)),
             "spectrum": spectrum_record(measured.spectra.get(name)),
         }
     )
+
+
+def _verification(found: VerificationInfo) -> dict[str, Any]:
+    return {
+        key: _number(value) if isinstance(value, float) else value
+        for key, value in asdict(found).items()
+    }
 
 
 def unit(quantity: str, divergence_unit: str, labels: list[str]) -> str:
@@ -151,47 +132,111 @@ def unit(quantity: str, divergence_unit: str, labels: list[str]) -> str:
     return row.unit.format(unit=divergence_unit) if row else ""
 
 
-def _summary(column: Floats, unit: str, reason: str | None) -> dict[str, Any]:
-    found = summarise(column)
-    missing = len(column) - found.n
+def _sample(measured: Measured, name: str, quantity: str) -> Sample | None:
+    """Return the sample that a quantity was measured on; None for all inputs."""
+    checks = measured.checks
+    if checks is None or quantity not in checks.quantities.get(name, ()):
+        return None
+    return None if checks.sample.whole else checks.sample
+
+
+def _summary(column: Values, unit: str, sample: Sample | None) -> dict[str, Any]:
+    found = summarise(column) if sample is None else estimate(column, sample)
     return {
         "unit": unit,
         "n": found.n,
+        "n_infinite": found.n_infinite,
+        "n_at_rest": found.n_at_rest,
+        "n_not_measured": found.n_not_measured,
+        "n_checked": None if sample is None else len(sample.places),
         **found.values,
         "ci95": found.intervals,
         "histogram": found.histogram and asdict(found.histogram),
-        "reason": (reason or f"not measured on {missing} inputs") if missing else None,
+        "reason": _reason(column),
     }
+
+
+def _reason(column: Values) -> str | None:
+    """Return why values are infinite or missing, with how many."""
+    said = [
+        f"{sentence} ({int(rows.sum())})"
+        for sentence, rows in column.explained().items()
+    ]
+    return "; ".join(said) or None
 
 
 def _inputs(measured: Measured) -> schema.Inputs | None:
     if len(measured.index) > LISTED_INPUTS:
         return None
     columns = {
-        name: {quantity: _numbers(column) for quantity, column in columns.items()}
+        name: {q: _numbers(column.numbers) for q, column in columns.items()}
         for name, columns in measured.columns.items()
     }
-    return schema.Inputs.model_validate({"index": measured.index.tolist(), **columns})
+    outcomes = {
+        name: _outcomes(measured, columns) for name, columns in measured.columns.items()
+    }
+    return schema.Inputs.model_validate(
+        {"index": measured.index.tolist(), "outcomes": outcomes, **columns}
+    )
 
 
-def _worst(worst: Worst) -> schema.WorstInput:
+def _outcomes(measured: Measured, columns: Mapping[str, Values]) -> schema.Outcomes:
+    index = measured.index
+    rest = np.zeros(len(index), bool)
+    missing: dict[str, dict[str, list[int]]] = {}
+    for quantity, column in columns.items():
+        rest |= column.rest
+        for sentence, rows in column.explained().items():
+            rows = rows & column.missing
+            if rows.any() and sentence != UNCHECKED:
+                missing.setdefault(quantity, {})[sentence] = index[rows].tolist()
+    return schema.Outcomes(at_rest=index[rest].tolist(), not_measured=missing)
+
+
+def _checked(measured: Measured) -> schema.Checked | None:
+    if measured.checks is None or measured.checks.sample.whole:
+        return None
+    sample = measured.checks.sample
+    return schema.Checked(
+        index=measured.index[sample.places].tolist(),
+        weights=sample.weights.tolist(),
+        strata=sample.strata.tolist(),
+    )
+
+
+def _worst(measured: Measured, worst: Worst) -> schema.WorstInput:
+    row = int(np.searchsorted(measured.index, worst.index))
     values = {
-        name: {quantity: _number(value) for quantity, value in found.items()}
-        for name, found in worst.values.items()
+        name: {q: _number(float(v.numbers[row])) for q, v in columns.items()}
+        for name, columns in measured.columns.items()
+    }
+    outcomes = {
+        name: {q: _said(v, row) for q, v in columns.items() if _said(v, row)}
+        for name, columns in measured.columns.items()
     }
     return schema.WorstInput.model_validate(
         {
             "index": worst.index,
             "directions": {n: _direction(d) for n, d in worst.directions.items()},
             "eigenvalues": {n: _numbers(e) for n, e in worst.eigenvalues.items()},
+            "outcomes": outcomes,
             **values,
         }
     )
 
 
+def _said(values: Values, row: int) -> str:
+    """Return what became of a value that is no finite number; "" for one."""
+    outcome = values.outcome(row)
+    if outcome is Outcome.FINITE:
+        return ""
+    reason = values.reason(row)
+    return f"{outcome.value}: {reason}" if reason else outcome.value
+
+
 def _direction(directions: Floats) -> list[Any] | None:
     """Return [K, *event] as lists, to 8 decimals; None when an input is too large."""
-    if directions[0].size > PRINTED_VALUES:
+    if directions[0].size > PRINTED_VALUES or np.isnan(directions).any():
         return None
     rounded: list[Any] = np.round(np.asarray(directions, dtype=float), 8).tolist()
     return rounded
@@ -202,17 +247,4 @@ def _numbers(values: Floats) -> list[float | None]:
 
 
 def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _plain(value: object) -> object:
-    """Return a value as JSON has it: lists, no numpy, null for what is not finite."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value
+    return None if math.isnan(value) else value

@@ -1,8 +1,10 @@
 """The change of one quantity over paired inputs, and how sure it is.
 
 The change is the mean of the differences, new minus old, over the inputs that both
-reports measured. Pairing takes the spread between inputs out of it. Up to 10,000 inputs
-its 95 % interval is a percentile bootstrap over inputs (999 resamples, fixed seed).
+reports measured. Pairing takes the spread between inputs out of it. A value that is ∞
+in both reports has not changed; one that has become ∞ makes the change ∞. Up to 10,000
+inputs its 95 % interval is a percentile bootstrap over inputs (999 resamples, fixed
+seed).
 
 Beyond, it is the normal one, d̄ ± 1.96 s/√n, which costs one pass over two columns and
 no weights in memory. By Edgeworth's expansion the skewness γ of the differences moves
@@ -21,10 +23,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy import float64
 from numpy.typing import NDArray
 
-Floats = NDArray[float64]
+from audit.reports.statistics import moments
+from audit.reports.values import Floats, Mask
+
 Pair = tuple[str, str]
 RESAMPLES = 999
 MOST_RESAMPLED = 10_000
@@ -45,14 +48,11 @@ class Change:
     old: float
     new: float
     """Means over those inputs."""
+    difference: float
+    """The mean of new minus old."""
     low: float
     high: float
-    """95 % interval of `new - old`."""
-
-    @property
-    def difference(self) -> float:
-        """Return new minus old."""
-        return self.new - self.old
+    """95 % interval of the difference."""
 
     @property
     def sign(self) -> str:
@@ -82,7 +82,7 @@ class Intervals:
         self.method = "bootstrap" if n <= MOST_RESAMPLED else "normal"
         self._weights = resamples(n) if n <= MOST_RESAMPLED else None
 
-    def of(self, difference: Floats, both: NDArray[np.bool_]) -> tuple[float, float]:
+    def of(self, difference: Floats, both: Mask) -> tuple[float, float]:
         """Return the interval of the mean of `difference` [n] over the rows `both`."""
         kept = difference[both]
         if len(kept) > MOST_RESAMPLED:
@@ -92,20 +92,37 @@ class Intervals:
         return bootstrap_interval(kept, self._weights[:, both])
 
 
+def differences(before: Floats, after: Floats) -> Floats:
+    """Return new minus old [n]; zero where both are the same infinity."""
+    with np.errstate(invalid="ignore"):
+        return np.where(before == after, 0.0, after - before)
+
+
 def bootstrap_interval(
     values: Floats, weights: NDArray[np.uint16]
 ) -> tuple[float, float]:
-    """Return percentiles of the resampled means, for weights [RESAMPLES, n]."""
+    """Return percentiles of the resampled means, for weights [RESAMPLES, n].
+
+    A resample with ∞ in it has the mean ∞.
+    """
     drawn = weights.astype(np.float32)
+    finite = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        means = (drawn @ values) / drawn.sum(axis=1)
-    low, high = np.nanquantile(means, [0.025, 0.975])
+        means = (drawn @ np.where(finite, values, 0.0)) / drawn.sum(axis=1)
+    for sign in (1, -1):
+        there = drawn[:, values == sign * math.inf].sum(axis=1) > 0
+        means = np.where(there, sign * math.inf, means)
+    means = np.sort(means[~np.isnan(means)])
+    low, high = (means[round(share * (len(means) - 1))] for share in (0.025, 0.975))
     return float(low), float(high)
 
 
-def resamples(n: int) -> NDArray[np.uint16]:
-    """Return how often each input is drawn in each resample [RESAMPLES, n]."""
-    generator = np.random.default_rng(_SEED)
+def resamples(n: int, stream: int = 0) -> NDArray[np.uint16]:
+    """Return how often each input is drawn in each resample [RESAMPLES, n].
+
+    Those of different streams are independent of each other.
+    """
+    generator = np.random.default_rng([_SEED, stream])
     weights = np.empty((RESAMPLES, n), np.uint16)
     for row in weights:
         row[:] = np.bincount(generator.integers(0, n, n), minlength=n)
@@ -113,9 +130,11 @@ def resamples(n: int) -> NDArray[np.uint16]:
 
 
 def normal_interval(values: Floats) -> tuple[float, float]:
-    """Return mean ± 1.96 standard errors."""
-    mean = float(values.mean())
-    half = _NORMAL * float(values.std(ddof=1)) / math.sqrt(len(values))
+    """Return mean ± 1.96 standard errors; with ∞ among them there is no end."""
+    mean, std = moments(values)
+    if mean is None or std is None or not math.isfinite(std):
+        return -math.inf, math.inf
+    half = _NORMAL * std / math.sqrt(len(values))
     return mean - half, mean + half
 
 
@@ -123,12 +142,15 @@ def change_of(
     pair: Pair, unit: str, before: Floats, after: Floats, intervals: Intervals
 ) -> Change | None:
     """Return the change of one quantity, None where no input measured it twice."""
-    both = np.isfinite(before) & np.isfinite(after)
+    both = ~(np.isnan(before) | np.isnan(after))
     if not both.any():
         return None
-    low, high = intervals.of(after - before, both)
-    means = float(before[both].mean()), float(after[both].mean())
-    return Change(*pair, unit, int(both.sum()), *means, low, high)
+    apart = differences(before, after)
+    low, high = intervals.of(apart, both)
+    old, new, difference = (moments(v[both])[0] for v in (before, after, apart))
+    if old is None or new is None or difference is None:  # ∞ and −∞ together
+        return None
+    return Change(*pair, unit, int(both.sum()), old, new, difference, low, high)
 
 
 def most_moved(index: NDArray[np.int64], before: Floats, after: Floats) -> list[Moved]:

@@ -7,27 +7,53 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
-from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, judge
+from audit.reports.baseline import changes
+from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
+from audit.reports.json import finite
 from audit.reports.report import Report
+from audit.reports.stored import listed
 
 PRECEDENCE = (PASS, FAIL, INCOMPLETE, NOTHING)
 
 
-def recheck(report: Report, config: ScanConfig) -> Report:
+def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
     """Judge a saved report by the limits of `config`, or by its own if it has none.
 
+    Its own limits are judged as they were: by the same end of an interval, and with
+    numbers that the report does not believe only if the scan accepted them.
+
+    Args:
+        report: to judge.
+        config: the limits, and how to judge.
+        path: of the report, beside which its rows file may be.
+
     Raises:
-        ConfigError: a key names a number the report does not have.
+        ConfigError: a key names a number the report does not have, or the baseline
+            cannot be compared.
     """
-    if not config.thresholds:
-        config = replace(
-            config, thresholds=_own_limits(report), waivers=_waivers(report)
-        )
-    limits = with_waivers(config).thresholds
-    skipped = config.max_skipped
-    if config.origin("max_skipped") == "default" and "max_skipped" in report.config:
-        skipped = int(report.config["max_skipped"].value)
-    return judge(report, limits, skipped, config.exit_zero, config.gate)
+    own = not config.thresholds
+    if own:
+        limits, waivers = _own_limits(report), _waivers(report)
+        config = replace(config, thresholds=limits, waivers=waivers)
+        config = _as_scanned(report, config, "gate", "accept_unverified")
+    config = _as_scanned(report, with_waivers(config), "max_skipped")
+    if own:
+        known = {(c.key, c.op): c.change for c in report.checks if c.change}
+        return judge(report, Rules.of(config, known))
+    stepped = any(limit.step for limit in config.thresholds)
+    numbers = listed(path, report) if stepped else None
+    found = changes(config.thresholds, config.baseline, numbers) if numbers else {}
+    return judge(report, Rules.of(config, found))
+
+
+def _as_scanned(report: Report, config: ScanConfig, *names: str) -> ScanConfig:
+    """Return a configuration with settings of the scan where nobody set them."""
+    kept = {
+        name: report.config[name].value
+        for name in names
+        if config.origin(name) == "default" and name in report.config
+    }
+    return replace(config, **kept)
 
 
 def _own_limits(report: Report) -> tuple[Threshold, ...]:
@@ -58,4 +84,5 @@ def to_json(judged: Mapping[str, Report]) -> str:
         }
         for path, report in judged.items()
     }
-    return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
+    return f"{text}\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy import float64
 from numpy.typing import NDArray
 
 from audit.errors import ConfigError
@@ -17,7 +16,6 @@ from audit.reports.changes import Change, Intervals, Moved, Pair, change_of, mos
 from audit.reports.report import Report
 from audit.reports.stored import Stored
 
-Floats = NDArray[float64]
 Places = NDArray[np.intp]
 
 
@@ -47,9 +45,11 @@ def compare(old: Stored, new: Stored) -> Comparison:
         InputError: a rows file cannot be read.
     """
     names = old.name, new.name
-    _refuse_unlike(old.report, new.report, names)
+    other_data = old.report.data.sha256 != new.report.data.sha256
+    _refuse_if(other_data, "they audited different data files", names)
+    refuse_unlike(old.report, new.report, names)
     shared = [name for name in new.report.ranked if name in old.report.divergences]
-    _refuse_if(not shared, names, "they measured no divergence in common")
+    _refuse_if(not shared, "they measured no divergence in common", names)
     index, *places = _common_rows(old, new)
     intervals, measure = Intervals(len(index)), (shared[0], "eigenvalue")
     changes: list[Change] = []
@@ -78,26 +78,41 @@ def _pairs(old: Report, new: Report, shared: list[str]) -> list[Pair]:
 def _common_rows(old: Stored, new: Stored) -> tuple[NDArray[np.int64], Places, Places]:
     """Return the inputs in both, and their rows in each."""
     index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
-    _refuse_if(not len(index), (old.name, new.name), "they have no input in common")
+    _refuse_if(not len(index), "they have no input in common", (old.name, new.name))
     return index, places[0], places[1]
 
 
-def _refuse_unlike(old: Report, new: Report, names: tuple[str, str]) -> None:
-    """Refuse reports of different data or different questions."""
-    _refuse_if(
-        old.data.sha256 != new.data.sha256, names, "they audited different data files"
-    )
-    for field in ("units", "event_shape"):
-        values = [getattr(report.data, field) for report in (old, new)]
-        words = f"their {field.replace('_', ' ')} differ: {values[0]} and {values[1]}"
-        _refuse_if(values[0] != values[1], names, words)
-    for option in ("tau", "space", "mask"):
-        given = [_value(report, option) for report in (old, new)]
-        words = f"--{option} differs: {given[0]} and {given[1]}"
-        _refuse_if(given[0] != given[1], names, words)
+def refuse_unlike(old: Report, new: Report, names: tuple[str, str]) -> None:
+    """Refuse reports of different questions.
+
+    Raises:
+        ConfigError: units, shape, τ, space or mask differ; files by their bytes.
+    """
+    shapes = [report.data.event_shape for report in (old, new)]
+    words = f"their event shapes differ: {shapes[0]} and {shapes[1]}"
+    _refuse_if(shapes[0] != shapes[1], words, names)
+    for option in ("units", "tau", "space", "mask"):
+        differs, words = _differs(old, new, option)
+        _refuse_if(differs, words, names)
 
 
-def _refuse_if(condition: bool, names: tuple[str, str], why: str) -> None:
+def _differs(old: Report, new: Report, option: str) -> tuple[bool, str]:
+    """Return whether an option differs, and in which words."""
+    given = [_value(report, option) for report in (old, new)]
+    if given[0] != given[1] and not all(_files(one, option) for one in (old, new)):
+        return True, f"--{option} differs: {given[0]} and {given[1]}"
+    digests = [_files(report, option) for report in (old, new)]
+    words = f"the files of --{option} differ: {given[0]} and {given[1]} by their bytes"
+    return all(digests) and digests[0] != digests[1], words
+
+
+def _files(report: Report, option: str) -> list[str]:
+    """Return the digests of an option's files; schema 1.0 has none."""
+    setting = report.config.get(option)
+    return list(setting.files.values()) if setting else []
+
+
+def _refuse_if(condition: bool, why: str, names: tuple[str, str]) -> None:
     if condition:
         raise ConfigError(
             f"'{names[0]}' and '{names[1]}' cannot be compared: {why}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 
 from rich.console import RenderableType
@@ -13,9 +14,10 @@ from rich.text import Text
 from audit.reports import reading
 from audit.reports.changes import Change
 from audit.reports.compare import Comparison
+from audit.reports.json import finite
 from audit.reports.report import Report
 from audit.reports.table import Style, is_detail, print_all, verdict_lines
-from audit.reports.text import NOTHING, count, interval, number, printable
+from audit.reports.text import count, number, printable
 
 SHOWN_MOVED = 5
 _STYLES = {"+": "bold", "-": "bold", "~": "dim"}
@@ -25,15 +27,15 @@ def to_json(found: Comparison, judged: Report) -> str:
     """Return a comparison as JSON."""
     data = dataclasses.asdict(found)
     data["changes"] = [
-        {**dataclasses.asdict(c), "difference": c.difference, "sign": c.sign}
-        for c in found.changes
+        {**dataclasses.asdict(change), "sign": change.sign} for change in found.changes
     ]
     data |= {
         "verdict": judged.verdict,
         "exit_code": judged.exit_code,
         "checks": [check.model_dump(mode="json") for check in judged.checks],
     }
-    return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
+    return f"{text}\n"
 
 
 def render(found: Comparison, judged: Report, style: Style | None = None) -> str:
@@ -76,7 +78,7 @@ def headline(found: Comparison) -> str:
     if main is None or main.sign == "~":
         return f"{paired}: {len(told)} of {len(measured)} quantities changed."
     verb = "more" if main.sign == "+" else "less"
-    factor = _percent(main).lstrip("+-")
+    factor = _moved_by(main).lstrip("+-−")
     return (
         f"{paired}: the new model is {verb} sensitive along its worst direction, "
         f"{main.divergence} eigenvalue by {factor} on average."
@@ -97,23 +99,35 @@ def _table(changes: list[Change], judged: Report, style: Style) -> RenderableTyp
 
 
 def _row(change: Change) -> list[Text]:
+    ends = (change.low, change.high)
+    scale, unit = _scale(change)
+    low, high = (_signed(scale * end, unit) for end in ends)
     cells = (
         change.quantity,
         number(change.old),
         number(change.new),
-        _percent(change),
-        interval((change.low, change.high)),
+        _moved_by(change),
+        f"[{low}, {high}]",
         change.sign,
     )
     return [Text(printable(cell)) for cell in cells]
 
 
-def _percent(change: Change) -> str:
-    if not change.difference:
-        return "0 %"
-    if not change.old:
-        return NOTHING
-    return f"{100 * change.difference / abs(change.old):+.3g} %"
+def _scale(change: Change) -> tuple[float, str]:
+    """Return the unit of a change and its interval: shares of the old mean if it has."""
+    if change.old and math.isfinite(change.old):
+        return 100 / abs(change.old), " %"
+    return 1.0, f" {change.unit}".rstrip()
+
+
+def _moved_by(change: Change) -> str:
+    scale, unit = _scale(change)
+    return _signed(scale * change.difference, unit)
+
+
+def _signed(value: float, unit: str) -> str:
+    sign = "+" if value > 0 else ""
+    return f"{sign}{number(value)}{unit}"
 
 
 def _moved(found: Comparison) -> RenderableType:

@@ -81,8 +81,18 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "radius",
         "δ",
         "√(τ / (c λ_max))",
-        "The smallest perturbation that moves the distribution by τ. Larger is more "
-        "robust.",
+        "The second-order radius: the perturbation along the worst direction that would "
+        "move the distribution by τ if the divergence were quadratic. How far that is "
+        "from the truth stands beside it, critical_radius / radius.",
+    ),
+    Quantity(
+        "critical_radius",
+        "δ",
+        "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
+        "The perturbation along the worst direction v, on its worse side, that moves "
+        "the distribution by τ: solved on the exact divergence. Infinite where τ is not "
+        "reached within 1,000 second-order radii. Other directions may be worse still. "
+        "Larger is more robust.",
     ),
     Quantity(
         "effective_rank",

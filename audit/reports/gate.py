@@ -3,22 +3,29 @@
 The measured value decides, unless `gate` is `upper`. When its 95 % interval straddles
 the limit the check is `borderline`: another sample of inputs may decide otherwise.
 
-Exit codes, first that applies: 5 nothing audited, 4 too many inputs skipped, a limit
-on a number that is null, a derivative or a mean over draws estimated too coarsely, a
-run that lacks parts,
-1 a limit failed, 0.
+A limit decides nothing on a number that does not exist, that leaves out more inputs
+than may be skipped, or that the same report does not believe (`doubts`). ∞ is a number:
+it breaks any maximum.
+
+Exit codes, first that applies: 5 nothing audited; 4 too many inputs skipped, a limit
+that decides nothing, a derivative or a mean over draws estimated too coarsely, a run
+that lacks parts; 1 a limit failed; 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-from audit.config import Threshold
+from audit.config import ScanConfig, Threshold
 from audit.errors import ConfigError
 from audit.registry import unknown
+from audit.reports.doubts import doubt
 from audit.reports.keys import split_key
-from audit.reports.report import Check, Interval, Report, Status, Summary
+from audit.reports.report import Change, Check, Report, Status, Summary
+from audit.reports.subjects import Subject, of_change, of_value
+from audit.reports.text import count
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5
 PARTIAL = "partial"
@@ -37,87 +44,104 @@ EMPTY = Summary(unit="", n=0)
 Verdict = Literal["pass", "fail", "none"]
 
 
-def judge(
-    report: Report,
-    thresholds: Sequence[Threshold],
-    max_skipped: int = 0,
-    exit_zero: bool = False,
-    gate: str = "point",
-) -> Report:
-    """Return the report with its checks, verdict and exit code set.
+@dataclass(frozen=True)
+class Rules:
+    """What a report is judged by.
 
     Args:
-        report: what was found.
-        thresholds: the limits; none gives the verdict "none".
-        max_skipped: how many inputs may be skipped before the audit is incomplete.
+        limits: none gives the verdict "none".
+        max_skipped: how many inputs may be skipped, or be without a limited number.
         exit_zero: a failed limit exits 0 (the verdict stays "fail").
         gate: `point` holds the value against a limit; `upper` the end of its 95 %
-            interval nearest to breaking it, where there is an interval.
+            interval nearest to breaking it.
+        accept_unverified: numbers that the report does not believe decide too.
+        changes: (key, op) -> how a number changed from the baseline, for limits on
+            that.
+    """
+
+    limits: Sequence[Threshold] = ()
+    max_skipped: int = 0
+    exit_zero: bool = False
+    gate: str = "point"
+    accept_unverified: bool = False
+    changes: Mapping[tuple[str, str], Change] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        config: ScanConfig,
+        changes: Mapping[tuple[str, str], Change] | None = None,
+    ) -> Rules:
+        """Return the rules of a configuration."""
+        return cls(
+            config.thresholds,
+            config.max_skipped,
+            config.exit_zero,
+            config.gate,
+            config.accept_unverified,
+            changes or {},
+        )
+
+
+def judge(report: Report, rules: Rules) -> Report:
+    """Return the report with its checks, verdict and exit code set.
 
     Raises:
         ConfigError: a key names a number the report does not have.
     """
-    checks = [check(report, threshold, gate) for threshold in thresholds]
+    checks = [check(report, limit, rules) for limit in rules.limits]
     verdict = _verdict(checks)
-    complete = report.data.n_skipped <= max_skipped
-    measured = all(one.holds is not None for one in checks if one.level == "error")
+    complete = report.data.n_skipped <= rules.max_skipped
+    decided = all(one.holds is not None for one in checks if one.level == "error")
     trusted = UNTRUSTED.isdisjoint(warning.code for warning in report.warnings)
     if report.data.n_audited == 0:
         code = NOTHING
-    elif not (complete and measured and trusted):
+    elif not (complete and decided and trusted):
         code = INCOMPLETE
     else:
-        code = FAIL if verdict == "fail" and not exit_zero else PASS
+        code = FAIL if verdict == "fail" and not rules.exit_zero else PASS
     return report.model_copy(
         update={"checks": checks, "verdict": verdict, "exit_code": code}
     )
 
 
-def check(report: Report, threshold: Threshold, gate: str = "point") -> Check:
+def check(report: Report, limit: Threshold, rules: Rules) -> Check:
     """Hold one limit against the report."""
-    divergence, quantity, statistic = split_key(threshold.key)
+    divergence, quantity, statistic = split_key(limit.key)
     nothing = report.data.n_audited == 0
-    summary = EMPTY if nothing else find(report, threshold.key, divergence, quantity)
-    value: float | None = getattr(summary, statistic)
-    interval: Interval = getattr(summary.ci95, statistic, None)
-    upper = threshold.op == "<="
-    judged = value
-    if interval and gate == "upper":
-        judged = interval[1] if upper else interval[0]
-    holds = None if judged is None else _keeps(judged, threshold.limit, upper)
-    offenders = (
-        []
-        if value is None
-        else _offenders(report, divergence, quantity, threshold.limit, upper)
-    )
-    return Check.model_validate(
-        {
-            "key": threshold.key,
-            "op": threshold.op,
-            "limit": threshold.limit,
-            "value": value,
-            "ci95": interval,
-            "holds": holds,
-            "status": _status(holds, interval, threshold.limit, upper),
-            "level": threshold.level,
-            "source": threshold.source,
-            "waiver": threshold.waiver,
-            "offenders": offenders[:SHOWN_OFFENDERS],
-            "n_offending": _count(report, offenders),
-        }
+    summary = EMPTY if nothing else find(report, limit.key, divergence, quantity)
+    change = rules.changes.get((limit.key, limit.op))
+    subject = of_change(change, limit) if change else of_value(summary, limit)
+    judged, absent = subject.judged(rules.gate)
+    absent = absent or _left_out(report, summary, rules.max_skipped)
+    said = "" if nothing else doubt(report, divergence, quantity)
+    decides = not absent and (rules.accept_unverified or not said)
+    holds = subject.keeps(judged) if decides and judged is not None else None
+    offenders = [] if nothing else _offenders(report, limit)
+    return Check(
+        key=limit.key,
+        op="<=" if limit.op == "<=" else ">=",
+        limit=limit.limit,
+        value=getattr(summary, statistic),
+        ci95=getattr(summary.ci95, statistic, None),
+        holds=holds,
+        status=_status(holds, subject, bool(absent)),
+        doubt=absent or said,
+        accepted=bool(said) and not absent and rules.accept_unverified,
+        change=change,
+        level="warn" if limit.level == "warn" else "error",
+        source=limit.source,
+        waiver=limit.waiver,
+        offenders=offenders[:SHOWN_OFFENDERS],
+        n_offending=len(offenders) if report.inputs is not None else None,
     )
 
 
-def _keeps(value: float, limit: float, upper: bool) -> bool:
-    return value <= limit if upper else value >= limit
-
-
-def _status(
-    holds: bool | None, interval: Interval, limit: float, upper: bool
-) -> Status:
+def _status(holds: bool | None, subject: Subject, absent: bool) -> Status:
     if holds is None:
-        return "unmeasured"
-    if interval and len({_keeps(end, limit, upper) for end in interval}) == 2:
+        return "unmeasured" if absent else "undecided"
+    ends = subject.interval
+    if ends and len({subject.keeps(end) for end in ends}) == 2:
         return "borderline"
     return "pass" if holds else "fail"
 
@@ -148,10 +172,22 @@ def _refuse(key: str, kind: str, name: str, names: Iterable[str]) -> None:
     raise ConfigError(f"The report has no '{key}': {given}", expected, hint)
 
 
-def _offenders(
-    report: Report, divergence: str, quantity: str, limit: float, upper: bool
-) -> list[int]:
+def _left_out(report: Report, summary: Summary, max_skipped: int) -> str:
+    """Return why a number leaves out too many inputs; "" if it does not."""
+    drawn = summary.n + summary.n_not_measured
+    missing = (drawn if summary.n_checked is None else summary.n_checked) - summary.n
+    if missing == 0 or missing + report.data.n_skipped <= max_skipped:
+        return ""
+    noun = "input" if summary.n_checked is None else "checked input"
+    return (
+        f"{count(missing, noun)} without a value, and --max-skipped allows "
+        f"{max_skipped} ({summary.reason})"
+    )
+
+
+def _offenders(report: Report, limit: Threshold) -> list[int]:
     """Return the inputs beyond the limit, the farthest first, among those listed."""
+    divergence, quantity, _ = split_key(limit.key)
     if report.inputs is not None:
         column = report.inputs.columns[divergence][quantity]
         pairs = zip(report.inputs.index, column, strict=True)
@@ -161,13 +197,10 @@ def _offenders(
             [one.values.get(divergence, {}).get(quantity) for one in report.worst],
             strict=True,
         )
+    sign = -1 if limit.op == "<=" else 1
     beyond = [
-        (value, index)
+        (sign * value, index)
         for index, value in pairs
-        if value is not None and not _keeps(value, limit, upper)
+        if value is not None and sign * value < sign * limit.limit
     ]
-    return [index for _, index in sorted(beyond, reverse=upper)]
-
-
-def _count(report: Report, offenders: list[int]) -> int | None:
-    return len(offenders) if report.inputs is not None else None
+    return [index for _, index in sorted(beyond)]

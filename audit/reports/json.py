@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from audit.errors import ConfigError
+from audit.reports.earlier import upgraded
 from audit.reports.report import SCHEMA_VERSION, Report
 
 ONE_LINE = 72
@@ -16,8 +18,27 @@ ONE_LINE = 72
 
 
 def to_json(report: Report) -> str:
-    """Return the report as JSON: sorted keys, null instead of NaN, a final newline."""
+    """Return the report as JSON: sorted keys, "Infinity" for ∞, a final newline."""
     return _layout(report.model_dump(mode="json"), "\n") + "\n"
+
+
+def strict(value: object) -> str:
+    """Return plain data as JSON on one line, ∞ as the text "Infinity"."""
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except ValueError:
+        return json.dumps(finite(value), sort_keys=True, allow_nan=False)
+
+
+def finite(value: object) -> object:
+    """Return plain data with ∞ as the text "Infinity", which every reader takes."""
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def _layout(value: object, margin: str) -> str:
@@ -35,13 +56,13 @@ def _layout(value: object, margin: str) -> str:
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         items = [_layout(item, deeper) for item in value]
         return "[" + deeper + ("," + deeper).join(items) + margin + "]"
-    return json.dumps(value, sort_keys=True, allow_nan=False)
+    return strict(value)
 
 
 def _short(value: dict[str, object]) -> bool:
     """Tell whether an object of plain values fits on one line."""
     plain = not any(isinstance(item, dict | list) for item in value.values())
-    return plain and len(json.dumps(value)) < ONE_LINE
+    return plain and len(strict(value)) < ONE_LINE
 
 
 def read_report(path: str) -> Report:
@@ -72,7 +93,7 @@ def read_report(path: str) -> Report:
             f"This robaudit reads {SCHEMA_VERSION}",
             f"Read it with robaudit {report.tool.version}",
         )
-    return report
+    return upgraded(report)
 
 
 def report_schema() -> dict[str, Any]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.reports import features, reading, verdicts
+from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Report
 from audit.reports.table import direction, is_detail
-from audit.reports.text import NOTHING, count, interval, number, printable
+from audit.reports.text import NOTHING, count, number, printable
 
 LIMIT = 64_000
 """Bytes; what is longer is cut at a line and says so."""
-SIGNS = {"pass": "✅", "fail": "❌", "borderline": "⚠️", "warn": "⚠️", "unmeasured": "❔"}
+SIGNS = {
+    "pass": "✅",
+    "fail": "❌",
+    "borderline": "⚠️",
+    "warn": "⚠️",
+    "unmeasured": "❔",
+    "undecided": "❔",
+}
+_WORST = ("eigenvalue", "radius", CRITICAL)
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
 
 
@@ -38,7 +47,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (escape(reading.headline(report)), "")
     if report.checks:
         yield from _table(
-            ("", "limit", "measured", "95 % interval", "beyond it", "set by"),
+            ("", "limit", "what became of it", "beyond it", "set by"),
             [_check(check) for check in report.checks],
         )
     for name in report.ranked:
@@ -54,6 +63,9 @@ def _lines(report: Report) -> Iterator[str]:
                 and (values := _five(summary))
             ],
         )
+        shown = [q for q in divergence.summary if not is_detail(q)]
+        lines = reading.counts(report, name, shown)
+        yield from ("", *(f"- {escape(line)}" for line in lines))
     yield from _details(report)
 
 
@@ -68,8 +80,7 @@ def _check(check: Check) -> tuple[str, ...]:
     return (
         SIGNS[verdicts.outcome(check)],
         f"`{printable(check.key)}` {check.op} {number(check.limit)}",
-        number(check.value),
-        escape(interval(check.ci95)) or NOTHING,
+        escape(verdicts.check_line(check)),
         beyond,
         escape(verdicts.set_by(check)),
     )
@@ -80,12 +91,11 @@ def _details(report: Report) -> Iterator[str]:
     if report.worst:
         yield from ("", f"### Worst inputs by {escape(name)}", "")
         yield from _table(
-            ("input", "eigenvalue", "radius", "worst direction"),
+            ("input", "eigenvalue", "radius", CRITICAL, "worst direction"),
             [
                 (
                     str(worst.index),
-                    number(worst.values.get(name, {}).get("eigenvalue")),
-                    number(worst.values.get(name, {}).get("radius")),
+                    *(number(worst.values.get(name, {}).get(q)) for q in _WORST),
                     escape(direction(report, worst, name)),
                 )
                 for worst in report.worst

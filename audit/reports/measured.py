@@ -1,20 +1,25 @@
 """What a scan hands over: plain numpy data, one number for each audited input.
 
-The scan fills a `Measured`; `build.build_report` makes the report of it. Nothing here
-knows torch, and NaN means "not measured" (null, with a reason, in the report).
+The scan makes a `Measured`; `build.build_report` makes the report of it. Nothing here
+knows torch.
 
 Shapes: N audited inputs, K directions kept, *event the shape of one input.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy import float64, int64
+from numpy import int64
 from numpy.typing import NDArray
 
-Floats = NDArray[float64]
+from audit.reports.sampling import Sample
+from audit.reports.values import Floats, Values
+
+Columns = Mapping[str, Mapping[str, Values]]
+"""Divergence -> quantity -> the values of all inputs."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,6 @@ class Worst:
     """One of the inputs where the first divergence is most sensitive."""
 
     index: int
-    values: dict[str, dict[str, float]]
-    """Divergence -> quantity -> value."""
     directions: dict[str, Floats] = field(default_factory=dict)
     """Divergence -> [K, *event], unit norm in the units of the perturbation."""
     eigenvalues: dict[str, Floats] = field(default_factory=dict)
@@ -109,7 +112,7 @@ class FeatureMeans:
 
 @dataclass(frozen=True)
 class VerificationInfo:
-    """Realised over predicted degradation for one attack, on `n` inputs."""
+    """Exact over predicted values, on `n` inputs; see `report.Verification`."""
 
     n: int
     parted: int
@@ -119,6 +122,24 @@ class VerificationInfo:
     ratio_p95: float
     noisy: int = 0
     """Inputs that look parted, but by no more than their errors explain."""
+    pooled: float | None = None
+    """The ratio of all checked inputs together."""
+    pooled_ci95: tuple[float, float] | None = None
+    unknown: int = 0
+    """Checked inputs without an exact value; not among the `n`."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Where exact values were taken, and what they are."""
+
+    sample: Sample
+    quantities: Mapping[str, frozenset[str]]
+    """Divergence -> the quantities that were measured on the sample alone."""
+    verification: Mapping[str, Mapping[str, VerificationInfo]] = field(
+        default_factory=dict
+    )
+    """Divergence -> attack label, or "radius" -> exact over predicted."""
 
 
 @dataclass
@@ -127,16 +148,12 @@ class Measured:
 
     index: NDArray[int64]
     """[N] input indices, ascending."""
-    columns: dict[str, dict[str, Floats]]
-    """Divergence -> quantity -> [N]; NaN where it was not measured."""
+    columns: Columns
     divergences: dict[str, DivergenceInfo]
     model: ModelRecord
     data: DataRecord
-    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Divergence -> quantity -> why some values are missing."""
     worst: list[Worst] = field(default_factory=list)
-    verification: dict[str, dict[str, VerificationInfo]] = field(default_factory=dict)
-    """Divergence -> attack label -> realised over predicted."""
+    checks: Checks | None = None
     skipped: list[tuple[int, str]] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     """(code, message)."""

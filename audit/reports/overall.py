@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from audit.reports.measured import FeatureMeans, Floats
+from audit.reports.measured import FeatureMeans
+from audit.reports.statistics import quantiles
+from audit.reports.values import Floats
 
 BAND = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
@@ -20,11 +22,15 @@ def features_record(found: FeatureMeans | None) -> dict[str, Any] | None:
 
 
 def spectrum_record(eigenvalues: Floats | None) -> dict[str, Any] | None:
-    """Return percentiles over the inputs of each of the K leading eigenvalues."""
+    """Return percentiles over the inputs of each of the K leading eigenvalues.
+
+    An infinite form has one infinite eigenvalue, and the others are not measured.
+    """
     if eigenvalues is None or not eigenvalues.size:
         return None
-    finite = eigenvalues[np.isfinite(eigenvalues).all(axis=1)]
-    if not len(finite):
+    measured = [np.sort(column[~np.isnan(column)]) for column in eigenvalues.T]
+    levels = [quantiles(column, BAND.values()) for column in measured if len(column)]
+    if not levels:
         return None
-    levels = np.quantile(finite, list(BAND.values()), axis=0).tolist()
-    return {"n": len(finite), **dict(zip(BAND, levels, strict=True))}
+    bands = zip(BAND, map(list, zip(*levels, strict=True)), strict=True)
+    return {"n": len(measured[0]), **dict(bands)}

@@ -29,35 +29,52 @@ _LABELLED = Quantity(
 )
 
 
-_CHECKS: tuple[tuple[str, str | None, str, str], ...] = (
+_SUFFIXES: tuple[tuple[str, str | None, str, str], ...] = (
+    (
+        "_se",
+        None,
+        "Monte-Carlo standard error of {0}",
+        "How far {0} may be off because it was sampled.",
+    ),
+    (
+        "_lower",
+        None,
+        "lower end of the 95 % interval of {0}",
+        "{0} is sampled; it lies above this, in 39 of 40 cases.",
+    ),
+    (
+        "_upper",
+        None,
+        "upper end of the 95 % interval of {0}",
+        "{0} is sampled; it lies below this, in 39 of 40 cases.",
+    ),
     (
         "_realised",
         None,
-        "{} with the exact divergence in place of c δᵀ G δ",
-        "What really happens at the attack's own size; {} is the second-order "
-        "prediction of it. Null where it was not checked.",
+        "{0} with the exact divergence in place of c δᵀ G δ",
+        "What really happens at the attack's own size; {0} is the second-order "
+        "prediction of it.",
     ),
     (
         "_ratio",
         "",
         "{0}_realised / {0}",
-        "Near 1 the prediction holds at the attack's own size. Null where it was not "
-        "checked.",
+        "Near 1 the prediction holds at the attack's own size.",
     ),
     (
         "_parted",
         "",
-        "1 where {0}_realised is more than 10 % (and 3 standard errors) from {0}",
-        "The mean is the share of checked inputs whose prediction of {} is not to be "
-        "believed at the attack's own size. Null where it was not checked.",
+        "1 where {0}_realised is surely more than 10 % from {0}, else 0",
+        "The mean is the share of inputs whose prediction of {0} is not to be believed "
+        "at the attack's own size.",
     ),
 )
-"""Suffix of a verified attack, its unit (None: the attack's), formula, reading."""
+"""Suffix of a quantity, its unit (None: the quantity's), formula, reading."""
 
 
 def base_name(name: str) -> str:
     """Return a quantity's name without its suffixes: "weak" of "weak_realised_se"."""
-    for suffix in ("_se", *(suffix for suffix, *_ in _CHECKS)):
+    for suffix, *_ in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name
 
@@ -77,14 +94,7 @@ def describe(name: str, labels: Collection[str] = ()) -> Quantity | None:
 
 
 def _suffixed(name: str, labels: Collection[str]) -> Quantity | None:
-    if name.endswith("_se") and (base := describe(name.removesuffix("_se"), labels)):
-        return Quantity(
-            name,
-            base.unit,
-            f"Monte-Carlo standard error of {base.name}",
-            f"How far {base.name} may be off because it was sampled.",
-        )
-    for suffix, unit, formula, reading in _CHECKS:
+    for suffix, unit, formula, reading in _SUFFIXES:
         if name.endswith(suffix) and (
             base := describe(name.removesuffix(suffix), labels)
         ):

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
+from audit.reports.doubts import CRITICAL, doubt
 from audit.reports.quantities import is_attack
-from audit.reports.report import Divergence, Report
+from audit.reports.report import Divergence, Report, Summary, Verification
 from audit.reports.text import count, interval, number, percent
-
-
-def attack_labels(report: Report) -> dict[str, str]:
-    """Return label -> specification of the attacks of a report."""
-    setting = report.config.get("attacks")
-    specs = [str(spec) for spec in setting.value] if setting else []
-    found: dict[str, str] = {}
-    for spec in specs:
-        label, equals, kind = spec.partition(":")[0].partition("=")
-        found[label] = spec[len(label) + 1 :] if equals and kind else spec
-    return found
 
 
 def tau(report: Report) -> float:
@@ -32,32 +23,117 @@ def headline(report: Report) -> str:
         return "No input was audited."
     name = report.ranked[0]
     divergence = report.divergences[name]
-    parts = [_radius(report, divergence), _attack(report, divergence)]
+    parts = [_radius(report, divergence), _attack(report, name)]
     text = "; ".join(part for part in parts if part)
-    return f"{text[0].upper()}{text[1:]}." if text else f"{name} was measured."
+    said = f"{text[0].upper()}{text[1:]}." if text else f"{name} was measured."
+    return " ".join([said, *_extremes(report, divergence)])
 
 
 def _radius(report: Report, divergence: Divergence) -> str:
-    radius = divergence.summary.get("radius")
-    if radius is None or radius.p50 is None:
-        return ""
+    """Say how far an input has to move: exactly, where that is known."""
+    exact = divergence.summary.get(CRITICAL)
+    local = divergence.summary.get("radius")
+    if exact is None or exact.p50 is None:
+        return _local_radius(report, divergence, local)
+    moved = f"moves the prediction by {number(tau(report))}{_of(divergence)}"
+    checked = exact.n_checked or exact.n
+    said = (
+        f"{_norm(report, exact.p50)} along the worst direction {moved} on half of the "
+        f"inputs, {number(exact.min)} on the most sensitive one (exact values, "
+        f"{checked} of {count(report.data.n_audited, 'input')} checked"
+    )
+    if exact.p50 == math.inf:
+        said = (
+            f"no perturbation along the worst direction {moved} on half of the inputs, "
+            f"{number(exact.min)} does on the most sensitive one (exact values, "
+            f"{checked} of {count(report.data.n_audited, 'input')} checked"
+        )
+    if local is not None and local.p50 is not None:
+        said += f"; second order says {number(local.p50)} and {number(local.min)}"
+    return f"{said})"
+
+
+def _norm(report: Report, size: float) -> str:
     units = " standard deviations" if report.data.units == "std" else ""
+    return f"a perturbation of norm {number(size)}{units}"
+
+
+def _local_radius(report: Report, divergence: Divergence, local: Summary | None) -> str:
+    if local is None or local.p50 is None:
+        return ""
+    moved = f"by {number(tau(report))}{_of(divergence)}"
+    if local.p50 == math.inf:
+        return (
+            f"to second order no perturbation moves half of the predictions {moved}, "
+            f"one of norm {number(local.min)} the most sensitive one (not checked)"
+        )
     return (
-        f"a perturbation of norm {number(radius.p50)}{units} (median) moves the "
-        f"prediction by {number(tau(report))}{_of(divergence)} along its worst "
-        f"direction, {number(radius.min)} on the most sensitive input"
+        f"to second order {_norm(report, local.p50)} (median) moves the prediction "
+        f"{moved} along its worst direction, {number(local.min)} on the most sensitive "
+        "input (not checked)"
     )
 
 
-def _attack(report: Report, divergence: Divergence) -> str:
-    for label, spec in attack_labels(report).items():
-        found = divergence.summary.get(label)
+def _attack(report: Report, name: str) -> str:
+    """Say what the first attack costs: as realised where the report doubts itself."""
+    divergence = report.divergences[name]
+    for label, spec in report.attacks.items():
+        said = doubt(report, name, label)
+        quantity = f"{label}_realised" if said else label
+        found = divergence.summary.get(quantity)
         if found and found.mean is not None:
-            return (
+            text = (
                 f"{spec} costs {number(found.mean)}{_of(divergence)} on average, "
                 f"{number(found.p95)} at the 95th percentile"
             )
+            local = divergence.summary.get(label)
+            if said and local:
+                text += f" (realised; second order says {number(local.mean)})"
+            return text
     return ""
+
+
+def _extremes(report: Report, divergence: Divergence) -> list[str]:
+    """Say on how many inputs the form is zero or infinite."""
+    found = divergence.summary.get("eigenvalue") or divergence.summary.get("linear")
+    if found is None:
+        return []
+    total, said = count(report.data.n_audited, "input"), []
+    if found.n_at_rest:
+        said.append(
+            f"{found.n_at_rest} of {total} are at rest: nothing moves there to second "
+            "order, whatever the direction."
+        )
+    if found.n_infinite:
+        said.append(
+            f"On {found.n_infinite} of {total} the divergence is infinite, however "
+            "small the perturbation."
+        )
+    return said
+
+
+def counts(report: Report, name: str, quantities: Iterable[str]) -> list[str]:
+    """Return which statistics are not of all audited inputs, or not of finite ones."""
+    groups: dict[tuple[str, int, str], list[str]] = {}
+    for quantity in quantities:
+        summary = report.divergences[name].summary[quantity]
+        why = summary.reason or ""
+        if summary.n_checked is not None:
+            found = [("measured", summary.n, "and weighted to all")]
+            lost = summary.n_checked - summary.n
+            found += [("without a value", lost, f"of those checked: {why}")]
+        else:
+            found = [("not measured", summary.n_not_measured, why)]
+        found += [("infinite", summary.n_infinite, why)]
+        found += [("at rest", summary.n_at_rest, "")]
+        for kind, n, reason in found:
+            if n:
+                groups.setdefault((kind, n, reason), []).append(quantity)
+    total = count(report.data.n_audited, "input")
+    return [
+        f"{kind} on {n} of {total}{f' ({why})' if why else ''}: {', '.join(members)}"
+        for (kind, n, why), members in groups.items()
+    ]
 
 
 def decomposition(report: Report, name: str) -> str:
@@ -77,19 +153,20 @@ def decomposition(report: Report, name: str) -> str:
 
 
 def chain_values(values: Mapping[str, float | None]) -> list[tuple[str, float]]:
-    """Return the chain as (label, value), tightest first; empty without its parts."""
+    """Return the chain as (label, value), tightest first; empty unless all are finite."""
     names = ("trace", "von_neumann", "model_norm", "map_norm", "jacobian_norm")
     trace, bound, model, mapping, jacobian = map(values.get, names)
     if trace is None or bound is None or model is None:
         return []
     if mapping is None or jacobian is None:
         return []
-    return [
+    chain = [
         ("tr G", trace),
         ("von Neumann", bound),
         ("‖F‖·‖JJᵀ‖", model * mapping),
         ("‖F‖·‖J‖²", model * jacobian),
     ]
+    return chain if all(math.isfinite(value) for _, value in chain) else []
 
 
 def _alignment(divergence: Divergence) -> str:
@@ -124,22 +201,32 @@ def _of(divergence: Divergence) -> str:
 
 def verification(report: Report) -> list[str]:
     """Return one line for each attack that was checked against the exact divergence."""
-    lines = []
-    for name in report.ranked:
-        for label, found in report.divergences[name].verification.items():
-            ratio, ends = found.ratio_p50, (found.ratio_p05, found.ratio_p95)
-            parted = f"{found.parted} of {count(found.n, 'checked input')}"
-            low, high = ends
-            span = interval((low, high)) if low is not None and high is not None else ""
-            lines.append(
-                f"{name} {label}: realised / predicted {number(ratio)} {span}; more "
-                f"than 10 % apart on {parted}{_too_noisy(found.noisy)}"
-            )
-    return lines
+    return [
+        _verified(name, label, found)
+        for name in report.ranked
+        for label, found in report.divergences[name].verification.items()
+    ]
 
 
-def _too_noisy(inputs: int) -> str:
-    return f" (on {inputs} more it may be noise)" if inputs else ""
+def _verified(name: str, label: str, found: Verification) -> str:
+    what = "realised / predicted" if label != "radius" else "exact / second order"
+    if not found.n:
+        return f"{name} {label}: {what} known on none of {found.unknown} checked inputs"
+    text = f"{name} {label}: {what} {number(found.ratio_p50)} in the median"
+    if found.ratio_p05 is not None and found.ratio_p95 is not None:
+        ends = f"{number(found.ratio_p05)} to {number(found.ratio_p95)}"
+        text += f", {ends} on nine of ten inputs"
+    if found.pooled is not None:
+        text += f"; {number(found.pooled)} over all"
+        if found.pooled_ci95:
+            text += f", 95 % interval {interval(found.pooled_ci95)}"
+    parted = f"{found.parted} of {count(found.n, 'checked input')}"
+    text += f"; more than 10 % apart on {parted}"
+    if found.noisy:
+        text += f" (on {found.noisy} more it may be noise)"
+    if found.unknown:
+        text += f"; no exact value on {found.unknown} more"
+    return text
 
 
 def estimation(report: Report) -> list[str]:
@@ -173,8 +260,8 @@ def _bracket(divergence: Divergence) -> str:
 
 def quantity_order(report: Report, divergence: Divergence) -> list[str]:
     """Return the quantities worth a line: the main ones, then the attacks, the rest."""
-    labels = attack_labels(report)
-    main = ["eigenvalue", "trace", "radius"]
+    labels = report.attacks
+    main = [CRITICAL, "radius", "eigenvalue", "trace"]
     attacks = [name for name in divergence.summary if is_attack(name, labels)]
     attacks.sort(key=lambda name: list(labels).index(name) if name in labels else 99)
     rest = [name for name in divergence.summary if name not in (*main, *attacks)]

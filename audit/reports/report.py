@@ -1,26 +1,52 @@
-"""The report: schema 1.0, what `-o report.json` holds (DESIGN section 4).
+"""The report: schema 1.1, what `-o report.json` holds (DESIGN section 4).
 
 All that changes from run to run sits in `run`; the rest is the same bytes for the
-same model, data, settings and seed. A number that could not be measured is null and
+same model, data, settings and seed. Numbers are those of the extended real line: JSON
+has no ∞, so it is the text "Infinity". A number that could not be measured is null and
 its reason stands beside it.
+
+Reports of schema 1.0 are read by `earlier`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
-SCHEMA_VERSION = "1.0"
-Number = float | None
-Interval = tuple[float, float] | None
-Status = Literal["pass", "fail", "borderline", "unmeasured"]
+SCHEMA_VERSION = "1.1"
+
+
+def _ordered(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("NaN is no number of a report")
+    return value
+
+
+Extended = Annotated[
+    float,
+    AfterValidator(_ordered),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity"]}]}
+    ),
+]
+"""A number or ±∞."""
+Number = Extended | None
+Interval = tuple[Extended, Extended] | None
+Status = Literal["pass", "fail", "borderline", "unmeasured", "undecided"]
 
 
 class Record(BaseModel):
     """A part of a report; unknown fields of later 1.x schemas are ignored."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore")
 
 
 class Tool(Record):
@@ -95,6 +121,8 @@ class Setting(Record):
 
     value: Any
     origin: str
+    files: dict[str, str] = Field(default_factory=dict)
+    """Path -> digest of the files that the value names, model and data aside."""
 
 
 class Bins(Record):
@@ -122,6 +150,13 @@ class Summary(Record):
 
     unit: str
     n: int
+    """Inputs with a value; ∞ is one."""
+    n_infinite: int = 0
+    n_at_rest: int = 0
+    """Inputs where the form is zero: nothing moves to second order."""
+    n_not_measured: int = 0
+    n_checked: int | None = None
+    """Inputs that were drawn to measure it: the statistics estimate those of all."""
     mean: Number = None
     std: Number = None
     min: Number = None
@@ -138,15 +173,21 @@ class Summary(Record):
 
 
 class Verification(Record):
-    """Realised over predicted degradation for one attack."""
+    """Exact over predicted: realised degradation of an attack, or critical radius."""
 
     n: int
     parted: int
     ratio_p05: Number = None
     ratio_p50: Number = None
     ratio_p95: Number = None
+    """Percentiles over the checked inputs, no interval of any of them."""
     noisy: int = 0
     """Inputs that look parted, but by no more than their errors explain."""
+    pooled: Number = None
+    """The ratio of all checked inputs together."""
+    pooled_ci95: Interval = None
+    unknown: int = 0
+    """Checked inputs without an exact value; not among the `n`."""
 
 
 class FeatureMeans(Record):
@@ -181,12 +222,35 @@ class Divergence(Record):
     spectrum: SpectrumBand | None = None
 
 
+class Outcomes(Record):
+    """What became of the values of one divergence that are not plain numbers.
+
+    "Infinity" in a column is an infinite value, unless its input is at rest.
+    """
+
+    at_rest: list[int] = Field(default_factory=list)
+    """Inputs where the form is zero: their zeros and infinities are limits."""
+    not_measured: dict[str, dict[str, list[int]]] = Field(default_factory=dict)
+    """Quantity -> reason -> inputs. Of a checked quantity only the checked ones."""
+
+
+class Checked(Record):
+    """The inputs where exact values were taken: the worst, and random others."""
+
+    index: list[int]
+    weights: list[float]
+    """How many audited inputs each of them stands for."""
+    strata: list[int]
+    """0: among the most sensitive, all of which were taken; 1: drawn at random."""
+
+
 class Inputs(Record):
     """Every scalar of every audited input: {index, DIVERGENCE: {QUANTITY: [N]}}."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, dict[str, list[Number]]] = Field(init=False)
     index: list[int]
+    outcomes: dict[str, Outcomes] = Field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, dict[str, list[Number]]]:
@@ -197,9 +261,11 @@ class Inputs(Record):
 class WorstInput(Record):
     """One of the most sensitive inputs: {index, DIVERGENCE: {QUANTITY: value}, ...}."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, dict[str, Number]] = Field(init=False)
     index: int
+    outcomes: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Divergence -> quantity -> what became of a value that is no finite number."""
     directions: dict[str, Any] = Field(default_factory=dict)
     """Divergence -> [K, *event]; null when an input is too large to print."""
     eigenvalues: dict[str, list[Number]] = Field(default_factory=dict)
@@ -208,6 +274,21 @@ class WorstInput(Record):
     def values(self) -> dict[str, dict[str, Number]]:
         """Divergence -> quantity -> value."""
         return self.__pydantic_extra__
+
+
+class Change(Record):
+    """A number against that of a baseline."""
+
+    old: Number
+    change: Number
+    """New less old."""
+    ci95: Interval
+    allowed: float
+    """The change that the limit allows, in the same unit."""
+    n: int
+    """Inputs in both reports."""
+    unpaired: str = ""
+    """Why the two numbers are not compared input by input; "" if they are."""
 
 
 class Check(Record):
@@ -221,7 +302,15 @@ class Check(Record):
     holds: bool | None
     """Whether the measured value keeps the limit: this decides the verdict."""
     status: Status
-    """`borderline`: the 95 % interval of the value straddles the limit."""
+    """`borderline`: the 95 % interval straddles the limit. `unmeasured`: there is no
+    number to judge. `undecided`: there is one, and `doubt` says why it decides
+    nothing."""
+    doubt: str = ""
+    """Why the report does not believe the number; with --accept-unverified it decides
+    all the same, and `accepted` says so."""
+    accepted: bool = False
+    change: Change | None = None
+    """Of a limit on a change: what is judged instead of the value."""
     level: Literal["error", "warn"] = "error"
     source: str = ""
     waiver: str = ""
@@ -259,11 +348,23 @@ class Report(Record):
     divergences: dict[str, Divergence]
     inputs: Inputs | None
     """Null beyond 10,000 inputs: then only the rows file lists them."""
+    checked: Checked | None = None
     worst: list[WorstInput]
     checks: list[Check] = Field(default_factory=list)
     skipped: list[Skipped]
     warnings: list[Warned]
     run: dict[str, Any]
+
+    @property
+    def attacks(self) -> dict[str, str]:
+        """Label -> specification of the attacks, "gaussian" -> "gaussian:sigma=0.1"."""
+        setting = self.config.get("attacks")
+        specs = [str(spec) for spec in setting.value] if setting else []
+        found: dict[str, str] = {}
+        for spec in specs:
+            label, equals, kind = spec.partition(":")[0].partition("=")
+            found[label] = spec[len(label) + 1 :] if equals and kind else spec
+        return found
 
     @property
     def ranked(self) -> list[str]:

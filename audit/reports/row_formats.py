@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 
 from audit.errors import ConfigError
-from audit.reports.columns import Column
+from audit.reports.columns import REASON, Column, Sentences
 
 ROWS_AT_ONCE = 4096
-Writer = Callable[[IO[bytes], Mapping[str, Column]], None]
+Writer = Callable[[IO[bytes], Mapping[str, Column], Sentences], None]
+REASONS = "reasons"
+"""The member of an npz that holds the sentences of its columns of reasons."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every zip member: equal rows give equal bytes."""
 
@@ -39,15 +42,26 @@ def writer_of(path: str) -> Writer:
     )
 
 
-def _write_npz(file: IO[bytes], columns: Mapping[str, Column]) -> None:
+def _write_npz(file: IO[bytes], columns: Mapping[str, Column], said: Sentences) -> None:
     """Write stored members, so that numpy and `audit.inputs` can map them."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, column in columns.items():
-            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            with archive.open(info, "w", force_zip64=True) as member:
+            with _member(archive, name) as member:
                 member.write(_npy_header(column))
+                if name.endswith(REASON):
+                    for start, stop in _spans(columns):
+                        member.write(said.filed(column.read(start, stop)).tobytes())
+                    continue
                 with column.path.open("rb") as rows:
                     shutil.copyfileobj(rows, member, 1 << 20)
+        if any(name.endswith(REASON) for name in columns):
+            with _member(archive, REASONS) as member:
+                npy.write_array(member, np.array(said.table), allow_pickle=False)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+    return archive.open(info, "w", force_zip64=True)
 
 
 def _npy_header(column: Column) -> bytes:
@@ -61,17 +75,27 @@ def _npy_header(column: Column) -> bytes:
     return buffer.getvalue()
 
 
-def _write_csv(file: IO[bytes], columns: Mapping[str, Column]) -> None:
+def _write_csv(file: IO[bytes], columns: Mapping[str, Column], said: Sentences) -> None:
     """Write the scalar columns; a cell that was not measured is empty."""
     scalars = {name: column for name, column in columns.items() if not column.shape}
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(scalars)
     for start, stop in _spans(scalars):
-        parts = [column.read(start, stop).tolist() for column in scalars.values()]
+        parts = [_cells(name, one, start, stop, said) for name, one in scalars.items()]
         for row in zip(*parts, strict=True):
             writer.writerow("" if cell != cell else cell for cell in row)
     text.detach()  # flushes, and leaves the file to its owner
+
+
+def _cells(
+    name: str, column: Column, start: int, stop: int, said: Sentences
+) -> list[Any]:
+    """Return some rows of a scalar column: numbers, or sentences."""
+    rows = column.read(start, stop)
+    if not name.endswith(REASON):
+        return rows.tolist()
+    return np.array(said.table)[said.filed(rows)].tolist()
 
 
 def _spans(columns: Mapping[str, Column]) -> Iterator[tuple[int, int]]:
@@ -90,18 +114,24 @@ def _parquet_writer() -> Writer:
             next_step="pip install 'robaudit[parquet]', or write .npz",
         ) from None
 
-    def write(file: IO[bytes], columns: Mapping[str, Column]) -> None:
+    def write(file: IO[bytes], columns: Mapping[str, Column], said: Sentences) -> None:
+        kinds = {
+            name: arrow.string() if name.endswith(REASON) else _arrow_type(arrow, one)
+            for name, one in columns.items()
+        }
         schema = arrow.schema(
             [
-                arrow.field(name, _arrow_type(arrow, column), metadata=_shape(column))
+                arrow.field(name, kinds[name], metadata=_shape(column))
                 for name, column in columns.items()
             ]
         )
         with parquet.ParquetWriter(file, schema) as writer:
             for start, stop in _spans(columns):
                 arrays = [
-                    _arrow_array(arrow, column, start, stop)
-                    for column in columns.values()
+                    arrow.array(_cells(name, column, start, stop, said))
+                    if name.endswith(REASON)
+                    else _arrow_array(arrow, column, start, stop)
+                    for name, column in columns.items()
                 ]
                 writer.write_batch(arrow.record_batch(arrays, schema=schema))
 

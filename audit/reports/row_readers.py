@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audit.errors import ConfigError, InputError
 from audit.inputs.archive import look_at, member, members
-from audit.reports.columns import Column
+from audit.reports.columns import REASON, Column
 
 Floats = NDArray[float64]
 Read = Callable[[str], Floats]
@@ -100,28 +100,26 @@ def _csv(path: str) -> Read:
 
 
 def _spill(file: IO[str], folder: Path, stack: ExitStack) -> dict[str, Column]:
-    """Write each column of a CSV to a file of its own; an empty cell is NaN.
+    """Write each column of numbers of a CSV to a file of its own; "" is NaN.
 
     Raises:
         ValueError: a cell is no number, or a row has too few or too many.
     """
-    header = next(csv.reader(file), [])
-    columns = []
-    for place in range(len(header)):
+    lines = csv.reader(file)
+    header = next(lines, [])
+    numbers = [place for place, n in enumerate(header) if not n.endswith(REASON)]
+    columns = {}
+    for place in numbers:
         target = folder / f"{place}.bin"
         opened = stack.enter_context(target.open("wb"))
-        columns.append(Column(target, opened, np.dtype(float64), ()))
-    while lines := list(islice(file, ROWS_AT_ONCE)):
-        numbers = np.loadtxt(map(_filled, lines), delimiter=",", ndmin=2)
-        for column, values in zip(columns, numbers.T, strict=True):
-            column.append(values)
-    return dict(zip(header, columns, strict=True))
-
-
-def _filled(line: str) -> str:
-    """Return a line of numbers with NaN in its empty cells."""
-    cells = line.rstrip("\r\n").split(",")
-    return line if all(cells) else ",".join(cell or "nan" for cell in cells)
+        columns[header[place]] = Column(target, opened, np.dtype(float64), ())
+    while rows := list(islice(lines, ROWS_AT_ONCE)):
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("a row has too few or too many cells")
+        for place in numbers:
+            cells = [row[place] or "nan" for row in rows]
+            columns[header[place]].append(np.array(cells, dtype=float64))
+    return columns
 
 
 def _missing(path: str, name: str) -> InputError:

@@ -2,8 +2,10 @@
 
 Each chunk is appended to one plain file for each column, so memory does not grow with
 N; `close` joins them into the files that were asked for, each whole or not at all.
-Scalars are [N], `kl.eigenvalues` is [N, K], `kl.directions` is [N, K, *event]. NaN
-means "not measured".
+Scalars are [N], `kl.eigenvalues` is [N, K], `kl.directions` is [N, K, *event]. ±∞ are
+values; NaN means "not measured". Why stands in `kl.gap.reason`, beside every column
+that has something to explain: as text in CSV and Parquet, in an npz as the place of the
+sentence in the array `reasons`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from audit.reports.columns import Array, Column
+from audit.reports.columns import REASON, Array, Column, Sentences, split
 from audit.reports.files import atomic_file, unwritable
 from audit.reports.row_formats import writer_of
+from audit.reports.values import Values
 
 
 class RowsWriter:
@@ -39,6 +42,8 @@ class RowsWriter:
         self.paths = paths
         self._writers = {path: writer_of(path) for path in paths}
         self._columns: dict[str, Column] = {}
+        self._said = Sentences()
+        self._explained: set[str] = set()
         self._closed = False
         self._open_files = ExitStack()
         parent = Path(paths[0]).parent
@@ -66,35 +71,42 @@ class RowsWriter:
         else:
             self.discard()
 
-    def append(self, chunk: Mapping[str, Array]) -> None:
+    def append(self, chunk: Mapping[str, Array | Values]) -> None:
         """Add the rows of one chunk: column -> [n, ...], `index` among them.
 
         Raises:
             ValueError: the columns or their shapes are not those of the first chunk.
         """
+        plain = split(chunk, self._said)
         try:
             if not self._columns:
-                self._columns = {n: self._column(n, rows) for n, rows in chunk.items()}
-            if set(chunk) != set(self._columns):
-                different = sorted(set(chunk) ^ set(self._columns))
+                self._columns = {n: self._column(n, rows) for n, rows in plain.items()}
+            if set(plain) != set(self._columns):
+                different = sorted(set(plain) ^ set(self._columns))
                 raise ValueError(f"columns differ from the first chunk's: {different}")
-            for name, rows in chunk.items():
-                self._columns[name].append(rows)
+            self._write(plain)
         except OSError as error:
             raise unwritable(self._folder.parent, error) from None
 
-    def extend(self, columns: Mapping[str, Array]) -> None:
+    def extend(self, columns: Mapping[str, Array | Values]) -> None:
         """Add columns that are known only when all rows are in, each [N, ...].
 
         Raises:
             ValueError: a column is there already, or has another number of rows.
         """
         n = next(iter(self._columns.values())).n if self._columns else 0
-        for name, rows in columns.items():
+        plain = split(columns, self._said)
+        for name, rows in plain.items():
             if name in self._columns or len(rows) != n:
                 raise ValueError(f"{name} has {len(rows)} rows, expected {n} new ones")
             self._columns[name] = self._column(name, rows)
+        self._write(plain)
+
+    def _write(self, plain: Mapping[str, Array]) -> None:
+        for name, rows in plain.items():
             self._columns[name].append(rows)
+            if name.endswith(REASON) and rows.any():
+                self._explained.add(name)
 
     def close(self) -> None:
         """Write the files; a second call does nothing."""
@@ -102,9 +114,14 @@ class RowsWriter:
             return
         try:
             self._open_files.close()
+            kept = {
+                name: column
+                for name, column in self._columns.items()
+                if not name.endswith(REASON) or name in self._explained
+            }
             for path, write in self._writers.items():
                 with atomic_file(path) as file:
-                    write(file, self._columns)
+                    write(file, kept, self._said)
         except OSError as error:
             raise unwritable(self._folder.parent, error) from None
         finally:

@@ -14,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from audit.reports import reading, verdicts
+from audit.reports import verdicts
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
 from audit.reports.text import printable
@@ -37,7 +37,7 @@ def render(report: Report) -> str:
 
 
 def _driver(report: Report, told: list[Check]) -> dict[str, Any]:
-    labels = reading.attack_labels(report)
+    labels = report.attacks
     rules = []
     for key in sorted({check.key for check in told}):
         row = describe(key.rsplit(".", 2)[-2], labels)

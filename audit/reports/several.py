@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit.reports import reading
+from audit.reports.doubts import CRITICAL
 from audit.reports.report import Report
 from audit.reports.table import Style, print_all
 from audit.reports.text import number, printable
@@ -21,8 +21,8 @@ def render(reports: Mapping[str, Report], style: Style | None = None) -> str:
 
 def _parts(reports: Mapping[str, Report]) -> Iterator[RenderableType]:
     first = next(iter(reports.values()))
-    columns = [("radius", "p50"), ("radius", "min")]
-    columns += [(label, "p95") for label in reading.attack_labels(first)]
+    columns = [(CRITICAL, "p50"), (CRITICAL, "min")]
+    columns += [(label, "p95") for label in first.attacks]
     name = first.ranked[0] if first.ranked else "kl"
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column(Text(printable(name)))

@@ -62,6 +62,7 @@ def _parts(report: Report, index: int) -> Iterator[RenderableType]:
             if quantity in found:
                 table.add_row(*_row(report, name, quantity, found[quantity]))
         yield table
+        yield from _outcomes(report, index, name)
         yield from _direction(report, index, name)
 
 
@@ -86,6 +87,26 @@ def _share_below(
     column = report.inputs.columns[name][quantity]
     measured = [other for other in column if other is not None]
     return sum(other < value for other in measured) / len(measured)
+
+
+def _outcomes(report: Report, index: int, name: str) -> Iterator[RenderableType]:
+    """Yield what became of the values that are no finite numbers."""
+    for worst in report.worst:
+        if worst.index == index:
+            said = worst.outcomes.get(name, {})
+            yield from (
+                Text(f"{q}: {printable(why)}", "dim") for q, why in said.items()
+            )
+            return
+    found = report.inputs.outcomes.get(name) if report.inputs else None
+    if found is None:
+        return
+    if index in found.at_rest:
+        yield Text("at rest: nothing moves to second order", "dim")
+    for quantity, reasons in found.not_measured.items():
+        for why, rows in reasons.items():
+            if index in rows:
+                yield Text(f"{quantity}: not measured: {printable(why)}", "dim")
 
 
 def _direction(report: Report, index: int, name: str) -> Iterator[RenderableType]:

@@ -11,8 +11,8 @@ import yaml
 from audit.config import ScanConfig
 from audit.config.options import OPTIONS
 from audit.errors import ConfigError
-from audit.reports import reading
-from audit.reports.build import settings
+from audit.reports.doubts import CRITICAL, doubt
+from audit.reports.identity import settings
 from audit.reports.report import Report
 
 _HEAD = """\
@@ -20,6 +20,16 @@ _HEAD = """\
 # `robaudit explain NAME` explains every quantity; `robaudit schema config` is the
 # JSON Schema of this file. Several scans: what differs goes under `scans:`, by name.
 """
+
+
+_NOT_KEPT = (
+    "baseline",
+    "max_increase",
+    "max_decrease",
+    "waivers",
+    "exit_zero",
+    "accept_unverified",
+)
 
 
 def starter(report: Report | None = None, margin: float = 0.25) -> str:
@@ -58,7 +68,7 @@ def _given(report: Report, margin: float) -> dict[str, Any]:
     key = report.config.get("condition_key")
     if key and key.value and "condition" in kept:
         kept["condition"] = f"{kept['condition']}={key.value}"
-    for name in ("baseline", "max_increase", "max_decrease", "waivers", "exit_zero"):
+    for name in _NOT_KEPT:
         kept.pop(name, None)
     return kept | {
         "model": report.config["model"].value,
@@ -70,18 +80,27 @@ def _given(report: Report, margin: float) -> dict[str, Any]:
 
 
 def _ceilings(report: Report, margin: float) -> Iterator[tuple[str, float]]:
+    """Yield limits on what each attack costs: as realised where the two part."""
     for name in report.ranked:
-        for label in reading.attack_labels(report):
-            summary = report.divergences[name].summary.get(label)
-            if summary and summary.p95 is not None:
-                yield f"{name}.{label}.p95", _round_up(summary.p95 * (1 + margin))
+        for label in report.attacks:
+            quantity = f"{label}_realised" if doubt(report, name, label) else label
+            value = _statistic(report, name, quantity, "p95")
+            if value is not None:
+                yield f"{name}.{quantity}.p95", _round_up(value * (1 + margin))
 
 
 def _floors(report: Report, margin: float) -> Iterator[tuple[str, float]]:
     for name in report.ranked:
-        summary = report.divergences[name].summary.get("radius")
-        if summary and summary.p05 is not None:
-            yield f"{name}.radius.p05", -_round_up(-summary.p05 * (1 - margin))
+        value = _statistic(report, name, CRITICAL, "p05")
+        if value is not None:
+            yield f"{name}.{CRITICAL}.p05", -_round_up(-value * (1 - margin))
+
+
+def _statistic(report: Report, name: str, quantity: str, at: str) -> float | None:
+    """Return a finite number of a report; None where there is none to limit."""
+    summary = report.divergences[name].summary.get(quantity)
+    value = getattr(summary, at) if summary else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _round_up(value: float) -> float:

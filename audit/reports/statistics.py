@@ -1,10 +1,16 @@
 """What the numbers of all inputs amount to: percentiles and how sure they are.
 
+Statistics are taken on the extended reals: ∞ takes its place among the order
+statistics, and a mean with ∞ in it is ∞. What was not measured has no place; it is
+counted.
+
 The audited inputs are seen as a sample of the inputs the model will meet. The mean
 gets a t interval; a percentile gets the interval between two order statistics, whose
 ranks come from the binomial law, so that it holds for any distribution of the values:
 
     P(X₍ₗ₎ ≤ q_p ≤ X₍ᵤ₎) ≥ 0.95,    number of values below q_p ~ Binomial(n, p)
+
+Columns that were measured on a sample of the inputs are in `sampling`.
 
 Reference:
     David & Nagaraja, Order Statistics (2003), section 7.1.
@@ -13,16 +19,15 @@ Reference:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy import float64
-from numpy.typing import NDArray
 
 from audit.reports.quantities import PERCENTILES, STATISTICS
+from audit.reports.values import Floats, Values
 
-Floats = NDArray[float64]
 Interval = tuple[float, float]
 
 BINS = 24
@@ -45,48 +50,102 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The finite values of one quantity in a few numbers; None: not computable."""
+    """One quantity of N inputs in a few numbers; None: not computable.
+
+    Args:
+        n: those with a value; the other counts are of all N.
+        values, intervals: by the name of the statistic.
+        histogram: of the finite values.
+    """
 
     n: int
+    n_infinite: int
+    n_at_rest: int
+    n_not_measured: int
     values: dict[str, float | None]
     intervals: dict[str, Interval | None]
     histogram: Histogram | None
 
 
-def summarise(column: Floats) -> Statistics:
-    """Return the statistics of the finite values of `column` [N]."""
-    values = np.sort(column[np.isfinite(column)])
-    n = len(values)
-    if n == 0:
-        nothing: dict[str, float | None] = dict.fromkeys(STATISTICS)
-        return Statistics(0, nothing, dict.fromkeys(("mean", *PERCENTILES)), None)
-    with np.errstate(over="ignore", invalid="ignore"):
-        std = _finite(values.std(ddof=1)) if n > 1 else None
-        mean = _finite(values.mean())
-        quantiles = np.quantile(values, list(PERCENTILES.values()))
+def summarise(column: Values) -> Statistics:
+    """Return the statistics of the values of N inputs."""
+    values = np.sort(column.numbers[~column.missing])
+    if not len(values):
+        return described(column, dict.fromkeys(STATISTICS), {})
+    mean, std = moments(values)
     numbers = {
         "mean": mean,
         "std": std,
         "min": float(values[0]),
-        **dict(zip(PERCENTILES, map(_finite, quantiles), strict=True)),
+        **dict(zip(PERCENTILES, quantiles(values, PERCENTILES.values()), strict=True)),
         "max": float(values[-1]),
     }
     intervals = {"mean": mean_interval(values, mean, std)} | {
         name: percentile_interval(values, p) for name, p in PERCENTILES.items()
     }
-    return Statistics(n, numbers, intervals, histogram(values))
+    return described(column, numbers, intervals)
 
 
-def _finite(value: float) -> float | None:
-    """Return a number, None where the sum of huge ones overflowed."""
-    return float(value) if math.isfinite(value) else None
+def described(
+    column: Values,
+    numbers: dict[str, float | None],
+    intervals: dict[str, Interval | None],
+) -> Statistics:
+    """Return statistics with the counts and the histogram of their column."""
+    missing = int(column.missing.sum())
+    finite = np.sort(column.numbers[np.isfinite(column.numbers)])
+    return Statistics(
+        len(column) - missing,
+        int(column.infinite.sum()),
+        int(column.rest.sum()),
+        missing,
+        numbers,
+        {name: intervals.get(name) for name in ("mean", *PERCENTILES)},
+        histogram(finite) if len(finite) else None,
+    )
+
+
+def moments(values: Floats) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation of values without NaN; ∞ where one is.
+
+    They are None where they do not exist: one value has no deviation, ∞ − ∞ no mean.
+    """
+    if np.isinf(values).any():
+        one_sign = len(np.unique(values[np.isinf(values)])) == 1
+        mean = float(values[np.isinf(values)][0]) if one_sign else None
+        return mean, None if mean is None else math.inf
+    _, exponent = np.frexp(np.abs(values).max())  # the sum of huge ones overflows
+    size = 2.0 ** float(exponent - 1)
+    scaled = values / size
+    with np.errstate(over="ignore"):
+        std = float(scaled.std(ddof=1) * size) if len(values) > 1 else None
+        return float(scaled.mean() * size), std
+
+
+def quantiles(values: Floats, levels: Iterable[float]) -> list[float | None]:
+    """Return quantiles of ascending values, linear between two finite neighbours."""
+    places = np.round(np.array(list(levels)) * (len(values) - 1), 9)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, len(values) - 1)
+    found = between(values[below], values[above], places - below)
+    return [None if math.isnan(value) else value for value in found.tolist()]
+
+
+def between(low: Floats, high: Floats, share: Floats) -> Floats:
+    """Return low + share · (high − low) on the extended reals.
+
+    Anything on the way to ∞ is ∞, as soon as it has left the finite end.
+    """
+    with np.errstate(invalid="ignore"):
+        mixed = np.clip(low * (1 - share) + high * share, low, high)
+    return np.where(share == 0, low, np.where(low == high, high, mixed))
 
 
 def mean_interval(
     values: Floats, mean: float | None, std: float | None
 ) -> Interval | None:
     """Return the 95 % t interval of a mean; not below 0 when no value is."""
-    if mean is None or std is None:
+    if mean is None or std is None or not math.isfinite(std):
         return None
     half = student_quantile(len(values) - 1) * std / math.sqrt(len(values))
     low, high = mean - half, mean + half

@@ -14,14 +14,15 @@ import numpy as np
 from numpy import float64, int64
 from numpy.typing import NDArray
 
-from audit.errors import ConfigError
+from audit.errors import AuditError, ConfigError
 from audit.reports import ROWS
 from audit.reports.report import Report
 from audit.reports.row_readers import reader_of
+from audit.reports.text import count
 
 Floats = NDArray[float64]
 _CLOSE = 1e-6
-"""Relative difference of a mean that rounding can make."""
+"""Relative difference of a number that rounding can make."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,31 @@ def stored(name: str, report: Report, rows: str | None = None) -> Stored:
 
     def column(divergence: str, quantity: str) -> Floats:
         values = read(f"{divergence}.{quantity}")
-        said = report.divergences[divergence].summary[quantity].mean
-        found = float(np.nanmean(values)) if np.isfinite(values).any() else None
-        if (said is None) != (found is None) or not _close(said, found):
-            why = f"its mean {divergence}.{quantity} is {found}, the report's {said}"
+        summary = report.divergences[divergence].summary[quantity]
+        there = values[~np.isnan(values)]
+        found = [float(end) for end in (there.min(), there.max())] if len(there) else []
+        said = [end for end in (summary.min, summary.max) if end is not None]
+        if len(there) != summary.n or not np.allclose(found, said, rtol=_CLOSE, atol=0):
+            why = f"{divergence}.{quantity} has {_range(found, len(there))} there, "
+            why += f"{_range(said, summary.n)} in the report"
             raise _of_another_scan(path, name, why)
         return values
 
     return Stored(name, report, index, column)
+
+
+def listed(name: str, report: Report, rows: str | None = None) -> Stored:
+    """Find the numbers of a report's inputs; none where they are nowhere.
+
+    Raises:
+        ConfigError, InputError: a rows file that was named is not the report's.
+    """
+    try:
+        return stored(name, report, rows)
+    except AuditError:
+        if rows is not None:
+            raise
+        return Stored(name, report, np.zeros(0, int64), _of(report))
 
 
 def _of(report: Report) -> Callable[[str, str], Floats]:
@@ -82,10 +100,9 @@ def _of(report: Report) -> Callable[[str, str], Floats]:
     return lambda divergence, quantity: np.array(columns[divergence][quantity], float64)
 
 
-def _close(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return True
-    return bool(np.isclose(one, other, rtol=_CLOSE, atol=0.0))
+def _range(ends: list[float], n: int) -> str:
+    values = count(n, "value")
+    return f"{values} from {ends[0]:g} to {ends[1]:g}" if ends else values
 
 
 def _beside(name: str, report: Report) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.reports import features, reading, verdicts
+from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
 from audit.reports.trust import TRUST
@@ -21,6 +22,7 @@ SHOWN = ("p05", "p50", "mean", "p95", "max")
 SHOWN_NARROW = ("p50", "p95", "max")
 SHOWN_WORST = 5
 DETAILS = ("_se", "_realised", "_ratio", "_parted", "_upper", "_lower", "_bound")
+SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 COMPARED = ("angle", "attained")
 SECONDARY = frozenset({*CHAIN, *COMPARED, *TRUST})
@@ -31,6 +33,7 @@ STATUS = {
     "borderline": ("≈", "yellow"),
     "warn": ("!", "yellow"),
     "unmeasured": ("?", "yellow"),
+    "undecided": ("?", "yellow"),
 }
 
 
@@ -83,6 +86,7 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     for name in report.ranked:
         yield Text()
         yield _quantities(report, name, report.divergences[name], style)
+        yield from _counts(report, name, style)
     yield from _section("Why", _why(report))
     if report.worst:
         yield Text()
@@ -132,10 +136,25 @@ def _quantities(
     for statistic in SHOWN if roomy else SHOWN_NARROW:
         table.add_column(statistic, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True, style="dim")
-    for quantity in reading.quantity_order(report, divergence):
-        if style.verbose or not is_detail(quantity):
-            table.add_row(*_row(quantity, divergence.summary[quantity], roomy))
+    for quantity in _listed(report, name, style):
+        table.add_row(*_row(quantity, divergence.summary[quantity], roomy))
     return table
+
+
+def _listed(report: Report, name: str, style: Style) -> list[str]:
+    """Return the quantities of a divergence that are shown."""
+    order = reading.quantity_order(report, report.divergences[name])
+    return [one for one in order if style.verbose or not is_detail(one)]
+
+
+def _counts(report: Report, name: str, style: Style) -> Iterator[RenderableType]:
+    """Yield which rows of the table are not of all inputs, or not of finite values."""
+    lines = reading.counts(report, name, _listed(report, name, style))
+    shown = lines if style.verbose else lines[:SHOWN_COUNTS]
+    for line in shown:
+        yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
+    if len(lines) > len(shown):
+        yield Padding(Text(f"and {len(lines) - len(shown)} more (-v)", "dim"), (0, 2))
 
 
 def is_detail(quantity: str) -> bool:
@@ -160,8 +179,8 @@ def _why(report: Report) -> list[str]:
 
 def _worst(report: Report) -> RenderableType:
     name = report.ranked[0]
-    label = next(iter(reading.attack_labels(report)), "gaussian")
-    quantities = ("eigenvalue", "radius", label, "gap")
+    label = next(iter(report.attacks), "gaussian")
+    quantities = ("eigenvalue", "radius", CRITICAL, label)
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column("worst inputs", justify="right", no_wrap=True)
     for quantity in quantities:
@@ -206,5 +225,6 @@ def _section(title: str, lines: list[str]) -> Iterator[RenderableType]:
 
 def _check(check: Check) -> RenderableType:
     sign, colour = STATUS[verdicts.outcome(check)]
-    words = f" {check.status}" if check.status in ("borderline", "unmeasured") else ""
+    told = ("borderline", "unmeasured", "undecided")
+    words = f" {check.status}" if check.status in told else ""
     return Text(f"{sign}{words} {printable(verdicts.check_line(check))}", colour)

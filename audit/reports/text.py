@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 from audit.reports.report import Bins, Interval
 
-NOTHING = "–"
+NOTHING, INFINITE = "–", "∞"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a few significant digits, a dash for None.
 
-    0.0225, 4.5, 1 230, 12 300 and 1.23e+06 are how five of them look.
+    0.0225, 4.5, 1 230, 12 300, 1.23e+06 and ∞ are how six of them look.
     """
     if value is None:
         return NOTHING
+    if math.isinf(value):
+        return INFINITE if value > 0 else f"−{INFINITE}"
     if 10**digits <= abs(value) < 1e6:
         scale = 10 ** (len(str(int(abs(value)))) - digits)
         return f"{round(value / scale) * scale:,}".replace(",", " ")

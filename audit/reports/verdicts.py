@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from audit.reports.report import Check, Report
+import math
+
+from audit.reports.report import Change, Check, Interval, Report
 from audit.reports.text import count, interval, number
 
 
 def check_line(check: Check) -> str:
     """Say what became of one limit, as "kl.trace.p95 = 0.24 > 0.2 by 20 %; ..."."""
-    if check.value is None:
-        return f"{check.key} was not measured, limit {check.op} {number(check.limit)}"
-    upper = check.op == "<="
-    keeps = check.value <= check.limit if upper else check.value >= check.limit
-    relation = check.op if keeps else ">" if upper else "<"
-    digits = 3 if f"{check.value:.3g}" != f"{check.limit:.3g}" else 6
-    text = (
-        f"{check.key} = {number(check.value, digits)} {relation} "
-        f"{number(check.limit, digits)}"
-    )
-    if not keeps:
-        text += f" by {_excess(check.value, check.limit)}"
-    if check.ci95:
-        text += f", 95 % interval {interval(check.ci95)}"
-    if keeps and check.holds is False:
-        text += " does not"
+    if check.change is not None:
+        text = _changed(check, check.change)
+    elif check.value is None:
+        text = f"{check.key} has no value, limit {check.op} {number(check.limit)}"
+    else:
+        text = _held(check.key, check.value, check.op, check.limit, check.ci95)
+    if check.holds is False and not _broken(check):
+        text += " does not keep it"
+    if check.holds is None:
+        text += f"; it decides nothing: {check.doubt}"
+    elif check.accepted:
+        text += f"; decided by --accept-unverified although {check.doubt}"
     if not check.holds and check.offenders:
         shown = ", ".join(map(str, check.offenders[:5]))
         total = "" if check.n_offending is None else f"{check.n_offending} "
@@ -34,8 +32,53 @@ def check_line(check: Check) -> str:
     return text
 
 
+def _held(
+    what: str, value: float, op: str, limit: float, ends: Interval, unit: str = ""
+) -> str:
+    """Say how a number stands to a limit, with its interval."""
+    keeps = value <= limit if op == "<=" else value >= limit
+    relation = op if keeps else ">" if op == "<=" else "<"
+    digits = 3 if f"{value:.3g}" != f"{limit:.3g}" else 6
+    text = f"{what} = {number(value, digits)}{unit} {relation} "
+    text += f"{number(limit, digits)}{unit}"
+    if not keeps and not unit:
+        text += f" by {_excess(value, limit)}"
+    if ends:
+        text += f", 95 % interval {interval(ends)}{unit}"
+    return text
+
+
+def _changed(check: Check, change: Change) -> str:
+    """Say how a number changed from the baseline, in one unit: shares where it can."""
+    grows = check.op == "<="
+    if change.change is None:
+        return f"{check.key} cannot be compared with the baseline"
+    scale, unit = 1.0, ""
+    if change.old and math.isfinite(change.old):
+        scale, unit = 100 / abs(change.old), " %"
+    allowed = (change.allowed if grows else -change.allowed) * scale
+    ends = change.ci95 and (change.ci95[0] * scale, change.ci95[1] * scale)
+    moved = change.change * scale
+    what = f"{check.key} {number(change.old)} -> {number(check.value)}, change"
+    text = _held(what, moved, check.op, allowed, ends, unit)
+    how = f"not paired: {change.unpaired}" if change.unpaired else "paired"
+    return f"{text} ({how}, {count(change.n, 'input')})"
+
+
+def _broken(check: Check) -> bool:
+    """Tell whether the number itself, and not an end of its interval, breaks a limit."""
+    if check.change is not None and check.change.change is not None:
+        grows = check.op == "<="
+        bound = check.change.allowed
+        return check.change.change > bound if grows else check.change.change < -bound
+    if check.value is None:
+        return False
+    upper = check.op == "<="
+    return check.value > check.limit if upper else check.value < check.limit
+
+
 def outcome(check: Check) -> str:
-    """Say what a check decided: pass, borderline (it held), warn, fail, unmeasured."""
+    """Say what a check decided: pass, borderline (it held), warn, fail, or nothing."""
     if check.holds is False:
         return "warn" if check.level == "warn" else "fail"
     return check.status
@@ -63,7 +106,8 @@ def verdict_line(report: Report) -> str:
         "fail": f"FAIL: {failed} of {count(len(report.checks), 'limit')} broken",
         "none": "No limit was set, e.g. --max kl.gaussian.p95=0.05",
     }[report.verdict]
+    open_ = sum(check.holds is None for check in report.checks)
     if report.verdict == "none" and report.checks:
-        said = "No limit decided"
+        said = f"{open_} of {count(len(report.checks), 'limit')} decided nothing"
     why = reasons.get(report.exit_code, "")
     return f"{said} · exit {report.exit_code}" + (f" ({why})" if why else "")

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from audit.config import ScanConfig
 from audit.errors import ConfigError
 from audit.reports.files import unwritable
-from audit.runs.identity import Identity, digest
+from audit.reports.identity import digest
+from audit.runs.identity import Identity
 from audit.runs.plan import Job, cut
 from audit.runs.stored import stored_config
 
@@ -25,7 +26,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     identity: Identity
     total: PositiveInt
     """Rows of the selection."""

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.reports import features, reading, verdicts
+from audit.reports.doubts import CRITICAL
 from audit.reports.html import directions, figures, spectrum
 from audit.reports.html.svg import Drawing
 from audit.reports.quantities import describe
@@ -30,6 +31,7 @@ def render(report: Report) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
     environment.filters |= {"number": number, "interval": interval, "beyond": _beyond}
+    environment.filters |= {"said": verdicts.check_line}
     environment.filters |= {"set_by": verdicts.set_by, "outcome": verdicts.outcome}
     page = files("audit.reports.html").joinpath("page.html.jinja")
     template = environment.from_string(page.read_text(encoding="utf-8"))
@@ -120,8 +122,8 @@ def _beyond(check: Check) -> str:
 def _histograms(report: Report) -> Iterator[Drawing]:
     for name in report.ranked:
         summary = report.divergences[name].summary
-        attack = next(iter(reading.attack_labels(report)), "")
-        for quantity in ("eigenvalue", "radius", attack):
+        attack = next(iter(report.attacks), "")
+        for quantity in ("eigenvalue", CRITICAL, "radius", attack):
             if quantity in summary:
                 found = figures.histogram(
                     name, quantity, summary[quantity], report.checks
@@ -131,12 +133,13 @@ def _histograms(report: Report) -> Iterator[Drawing]:
 
 
 def _rows(report: Report, name: str) -> Iterator[_Row]:
-    divergence, labels = report.divergences[name], reading.attack_labels(report)
+    divergence, labels = report.divergences[name], report.attacks
     for quantity in reading.quantity_order(report, divergence):
         if not quantity.endswith(DETAILS):
             summary, row = divergence.summary[quantity], describe(quantity, labels)
             values = [getattr(summary, statistic) for statistic in STATISTICS]
-            meaning = summary.reason or (row.reading if row else "")
+            said = [f"{line}." for line in reading.counts(report, name, [quantity])]
+            meaning = " ".join([*said, row.reading if row else ""])
             yield _Row(quantity, values, summary.unit, meaning)
 
 
@@ -147,8 +150,8 @@ def _gallery(report: Report) -> Iterator[_Item]:
         values = worst.values.get(name, {})
         caption = (
             f"{name}: eigenvalue {number(values.get('eigenvalue'))} "
-            f"{report.divergences[name].unit}/δ², radius "
-            f"{number(values.get('radius'))} δ"
+            f"{report.divergences[name].unit}/δ², critical radius "
+            f"{number(values.get(CRITICAL))} δ"
         )
         markup = _markup(drawing) if drawing else Markup("")
         yield _Item(worst.index, markup, drawing.unit if drawing else "", caption)
@@ -157,7 +160,7 @@ def _gallery(report: Report) -> Iterator[_Item]:
 def _plots(report: Report) -> Iterator[Drawing | None]:
     for name in report.ranked:
         yield figures.chain(report, name)
-        for label in reading.attack_labels(report):
+        for label in report.attacks:
             yield figures.validity(report, name, label)
         yield spectrum.band(report, name)
         yield directions.share_of_features(report, name)

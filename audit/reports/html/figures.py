@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from audit.reports import reading
@@ -34,10 +35,13 @@ def histogram(
     bins = summary.histogram
     if bins is None or len(bins.counts) < 2 or summary.p50 is None:
         return None
+    drawn = sum(bins.counts)
+    beyond = f"; {summary.n - drawn} are infinite and not drawn" * (drawn < summary.n)
     drawing = Drawing(
         f"{name} {quantity}",
         f"{count(summary.n, 'input')}: half of them below {number(summary.p50)}, 95 % "
-        f"below {number(summary.p95)}, at most {number(summary.max)} {summary.unit}",
+        f"below {number(summary.p95)}, at most {number(summary.max)} {summary.unit}"
+        f"{beyond}",
         f"inputs for each step of {summary.unit or quantity}",
     )
     log = bins.scale == "log"
@@ -62,7 +66,7 @@ def _rules(
 ) -> None:
     """Mark median, 95th percentile and limits, each limit in a row of its own."""
     for mark, value in (("median", summary.p50), ("p95", summary.p95)):
-        if value is not None:
+        if value is not None and math.isfinite(value):
             drawing.rule(x(value), mark, "mark", 0, right=mark == "p95")
     for row, check in enumerate(limits, start=1):
         kind = "limit broken" if check.holds is False else "limit"
@@ -135,12 +139,16 @@ def against(report: Report, first: str, second: str) -> Drawing | None:
 
 
 def _pairs(report: Report, first: tuple[str, str], second: tuple[str, str]) -> Pairs:
-    """Return positive pairs of two columns, thinned to what can be seen.
+    """Return positive finite pairs of two columns, thinned to what can be seen.
 
     A report of very many inputs lists the worst of them only.
     """
     found = [_column(report, *place) for place in (first, second)]
-    pairs = [(a, b) for a, b in zip(*found, strict=True) if a and b and min(a, b) > 0]
+    pairs = [
+        (a, b)
+        for a, b in zip(*found, strict=True)
+        if a and b and min(a, b) > 0 and max(a, b) < math.inf
+    ]
     return pairs[:: max(1, -(-len(pairs) // MOST_DOTS))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import takewhile
 
@@ -45,8 +46,11 @@ def _empty(divergence: Divergence, name: str, leading: int, n: int) -> Drawing:
 
 
 def _positive(values: Sequence[float | None]) -> list[float]:
-    """Return the leading positive values: a log scale has no place for the rest."""
-    return list(takewhile(lambda v: v > 0, (v or 0.0 for v in values)))
+    """Return the leading values that are positive: a log scale has no other place.
+
+    Nor has it one for ∞, which is left out with all after it.
+    """
+    return list(takewhile(lambda v: 0 < v < math.inf, (v or 0.0 for v in values)))
 
 
 def _decades(values: list[float]) -> list[float]:

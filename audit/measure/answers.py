@@ -1,0 +1,110 @@
+"""What was found at some inputs: a frozen record that measuring returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.reports.values import Floats, Values, join
+
+Columns = Mapping[str, Mapping[str, Values]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers for n inputs, as plain data.
+
+    Shapes: index [n]; columns: divergence -> quantity -> [n]; directions [n, K, d],
+    zero where no direction moves anything; eigenvalues [n, K], NaN where there is none
+    beside an infinite one.
+    """
+
+    index: NDArray[np.int64]
+    columns: Columns = field(default_factory=dict)
+    directions: Mapping[str, Floats] = field(default_factory=dict)
+    eigenvalues: Mapping[str, Floats] = field(default_factory=dict)
+    skipped: tuple[tuple[int, str], ...] = ()
+
+    def take(self, rows: NDArray[np.intp]) -> Answers:
+        """Return the answers of some rows."""
+        return replace(
+            self,
+            index=self.index[rows],
+            columns={
+                name: {q: values.take(rows) for q, values in columns.items()}
+                for name, columns in self.columns.items()
+            },
+            directions={name: v[rows] for name, v in self.directions.items()},
+            eigenvalues={name: v[rows] for name, v in self.eigenvalues.items()},
+        )
+
+    def placed(self, rows: NDArray[np.intp], newer: Answers) -> Answers:
+        """Return the answers with those of some rows from the first ones of others."""
+        first = np.arange(len(rows))
+        columns = {
+            name: {
+                q: v.placed(rows, newer.columns[name][q].take(first))
+                for q, v in found.items()
+            }
+            for name, found in self.columns.items()
+        }
+        return replace(
+            self,
+            columns=columns,
+            directions=_placed(self.directions, rows, newer.directions),
+            eigenvalues=_placed(self.eigenvalues, rows, newer.eigenvalues),
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return arrays, lists and mappings of them, as a part file keeps them."""
+        columns = {
+            name: {q: values.plain() for q, values in found.items()}
+            for name, found in self.columns.items()
+        }
+        return {**vars(self), "columns": columns, "skipped": list(self.skipped)}
+
+    @classmethod
+    def from_plain(cls, kept: Mapping[str, Any]) -> Answers:
+        """Return what `plain` gave."""
+        columns = {
+            name: {q: Values.from_plain(values) for q, values in found.items()}
+            for name, found in kept["columns"].items()
+        }
+        skipped = tuple((int(index), str(why)) for index, why in kept["skipped"])
+        return cls(**{**kept, "columns": columns, "skipped": skipped})
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Return the answers of several blocks as one; empty blocks have no columns."""
+    full = [part for part in parts if part.columns]
+    skipped = tuple(one for part in parts for one in part.skipped)
+    if not full:
+        return replace(parts[-1], skipped=skipped)
+    return Answers(
+        np.concatenate([part.index for part in full]),
+        {
+            name: {q: join([p.columns[name][q] for p in full]) for q in found}
+            for name, found in full[0].columns.items()
+        },
+        _joined([part.directions for part in full]),
+        _joined([part.eigenvalues for part in full]),
+        skipped,
+    )
+
+
+def _joined(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _placed(
+    older: Mapping[str, Floats], rows: NDArray[np.intp], newer: Mapping[str, Floats]
+) -> dict[str, Floats]:
+    found = {}
+    for name, values in older.items():
+        found[name] = values.copy()
+        found[name][rows] = newer[name][: len(rows)]
+    return found

@@ -1,0 +1,93 @@
+"""Does a report believe a number of its own? If not, no limit is decided by it.
+
+A predicted degradation c E|A δ|² is a second-order number. It is believed if it was
+held against exact values and they agree: on most checked inputs within 10 %, noise
+aside, and pooled over all of them. The second-order radius is believed if the exact one
+is within 10 % of it in the median. A sum that rests on a few draws is not believed
+either.
+"""
+
+from __future__ import annotations
+
+from audit.reports.quantities import is_attack
+from audit.reports.report import Divergence, Report
+from audit.reports.text import count, number
+
+TOLERANCE = 0.1
+"""Predicted and exact values that differ by more have parted."""
+CRITICAL = "critical_radius"
+_HEAVY = "heavy_tails"
+_OF_SUMS = ("trace", "eigenvalue", "radius")
+
+
+def doubt(report: Report, name: str, quantity: str) -> str:
+    """Return why the report does not believe a number; "" where it does.
+
+    Args:
+        report: whose number it is.
+        name, quantity: of the number, e.g. "kl" and "gaussian".
+    """
+    divergence = report.divergences[name]
+    predicted = is_attack(quantity, report.attacks)
+    if (predicted or quantity in _OF_SUMS) and _heavy(report, name):
+        return (
+            "a few draws carry the sum behind it (heavy tails); limit "
+            f"{name}.trace_median"
+        )
+    if predicted:
+        return _of_prediction(divergence, quantity, f"{name}.{quantity}_realised")
+    if quantity == "radius":
+        return _of_radius(divergence, f"{name}.{CRITICAL}")
+    return ""
+
+
+def _heavy(report: Report, name: str) -> bool:
+    return any(warning.code == f"{_HEAVY}_{name}" for warning in report.warnings)
+
+
+def _of_prediction(divergence: Divergence, label: str, instead: str) -> str:
+    found = divergence.verification.get(label)
+    if found is None or not found.n:
+        return _unchecked(divergence, f"{label}_realised")
+    if 2 * found.parted > found.n:
+        checked = count(found.n, "checked input")
+        return (
+            f"predicted and realised are more than 10 % apart on {found.parted} of "
+            f"{checked}; limit {instead}"
+        )
+    if found.pooled is not None and not agrees(found.pooled):
+        return (
+            f"realised is {number(found.pooled)} times predicted over all "
+            f"{count(found.n, 'checked input')}: they are apart; limit {instead}"
+        )
+    if 2 * (found.parted + found.noisy) > found.n:
+        return (
+            f"on {found.parted + found.noisy} of {count(found.n, 'checked input')} "
+            "predicted and realised look more than 10 % apart, by no more than noise "
+            f"on {found.noisy}; limit {instead}"
+        )
+    return ""
+
+
+def _of_radius(divergence: Divergence, instead: str) -> str:
+    found = divergence.verification.get("radius")
+    if found is None or not found.n:
+        return _unchecked(divergence, CRITICAL)
+    ratio = found.ratio_p50
+    if ratio is None or agrees(ratio):
+        return ""
+    return (
+        f"the exact radius is {number(ratio)} times the second-order one in the median "
+        f"of {count(found.n, 'checked input')}; limit {instead}"
+    )
+
+
+def _unchecked(divergence: Divergence, exact: str) -> str:
+    summary = divergence.summary.get(exact)
+    why = summary.reason if summary and summary.reason else "--verify 0"
+    return f"it is a second-order number that was not checked ({why})"
+
+
+def agrees(ratio: float) -> bool:
+    """Tell whether exact over predicted is one within the tolerance."""
+    return abs(ratio - 1) <= TOLERANCE

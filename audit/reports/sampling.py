@@ -1,0 +1,182 @@
+"""Statistics of a column that was measured on a sample of the inputs.
+
+Exact values are taken at the most sensitive inputs, all of them, and at some of the
+others, drawn at random. A plain mean over these is a mean of bad cases. Each checked
+input therefore weighs as many inputs as it stands for (Horvitz & Thompson):
+
+    mean = (Σ_worst x + (N − m)/n · Σ_random x) / N,     m worst, n random of N − m
+
+and quantiles are those of the weighted distribution. With equal weights they are the
+ordinary ones, linear between order statistics. Intervals are percentiles of a
+bootstrap within the strata. A percentile has none where one checked input stands for
+more inputs than lie beyond it: the sample does not resolve it.
+
+References:
+    Horvitz & Thompson, A generalization of sampling without replacement from a finite
+    universe, JASA 47 (1952).
+    Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 8.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.reports.changes import resamples
+from audit.reports.quantities import PERCENTILES
+from audit.reports.statistics import (
+    Interval,
+    Statistics,
+    between,
+    described,
+    moments,
+    summarise,
+)
+from audit.reports.values import Floats, Values
+
+_ENDS = (0.025, 0.975)
+_ROUNDING = 1e-9  # of a level: closer ones are one
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which of N inputs were checked, and how many each of them stands for.
+
+    Args:
+        places: of the checked inputs [k], ascending.
+        weights: [k]; they sum to N.
+        strata: [k]; inputs of one stratum have one weight.
+    """
+
+    places: NDArray[np.intp]
+    weights: Floats
+    strata: NDArray[np.intp]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every input was checked."""
+        return bool((self.weights == 1).all())
+
+    def take(self, rows: NDArray[np.intp]) -> Sample:
+        """Return some of the checked inputs, by their place in the sample."""
+        return Sample(self.places[rows], self.weights[rows], self.strata[rows])
+
+
+def estimate(column: Values, sample: Sample) -> Statistics:
+    """Return the statistics of all N inputs from those of the checked ones.
+
+    Args:
+        column: [N]; what was not checked is not measured.
+        sample: the inputs that were checked.
+    """
+    if sample.whole:
+        return summarise(column)
+    known = sample.take((~column.missing[sample.places]).nonzero()[0])
+    values = column.numbers[known.places]
+    if not len(values):
+        return described(column, dict.fromkeys(("mean", "std", *PERCENTILES)), {})
+    order = np.argsort(values, kind="stable")
+    return _Weighted(column, values[order], known.take(order)).statistics()
+
+
+@dataclass(frozen=True)
+class _Weighted:
+    """Ascending values [k] of a sample, and how many inputs each stands for."""
+
+    column: Values
+    values: Floats
+    sample: Sample
+
+    def statistics(self) -> Statistics:
+        levels = list(PERCENTILES.values())
+        weights = self.sample.weights[None]
+        mean, std = _moments(self.values, self.sample.weights)
+        found = weighted_quantiles(self.values, weights, levels)[0]
+        numbers: dict[str, float | None] = {
+            "mean": mean,
+            "std": std,
+            "min": float(self.values[0]),
+            **dict(zip(PERCENTILES, found.tolist(), strict=True)),
+            "max": float(self.values[-1]),
+        }
+        return described(self.column, numbers, self._intervals(found))
+
+    def _intervals(self, found: Floats) -> dict[str, Interval | None]:
+        """Return bootstrap intervals of the mean and of the percentiles `found`."""
+        if len(self.values) < 2:
+            return {}
+        drawn = _redrawn(self.sample.strata) * self.sample.weights
+        intervals: dict[str, Interval | None] = {}
+        if np.isfinite(self.values).all():
+            intervals["mean"] = _ends((drawn @ self.values) / drawn.sum(axis=1))
+        replicas = weighted_quantiles(self.values, drawn, list(PERCENTILES.values()))
+        for place, (name, p) in enumerate(PERCENTILES.items()):
+            if self._resolves(found[place], p):
+                intervals[name] = _ends(replicas[:, place])
+        return intervals
+
+    def _resolves(self, quantile: float, p: float) -> bool:
+        """Tell whether no checked input stands for more than lie beyond a quantile."""
+        beyond = self.values >= quantile if p >= 0.5 else self.values <= quantile
+        largest = self.sample.weights[beyond].max()
+        return bool(largest <= min(p, 1 - p) * self.sample.weights.sum())
+
+
+def weighted_quantiles(values: Floats, weights: Floats, levels: list[float]) -> Floats:
+    """Return quantiles [R, L] of ascending values [k], each row with its own weights.
+
+    Value i lies at the level t_i = (C_i − w_i/2 − w_1/2) / (C_k − w_k/2 − w_1/2), C_i
+    the weights up to it: i/(k − 1) where all weights are one. Between two values the
+    quantile is linear. Values of weight zero take no part.
+
+    Args:
+        values: [k], without NaN.
+        weights: [R, k], not all zero.
+        levels: in [0, 1].
+    """
+    middle = np.cumsum(weights, axis=1) - weights / 2
+    rows, present = np.arange(len(weights)), weights > 0
+    so_far = np.maximum.accumulate(np.where(present, np.arange(values.size), 0), axis=1)
+    start = middle[rows, present.argmax(axis=1)]
+    span = middle[rows, so_far[:, -1]] - start
+    found = np.empty((len(weights), len(levels)))
+    for place, level in enumerate(levels):
+        target, slack = start + level * span, _ROUNDING * span
+        reached = present & (middle >= (target - slack)[:, None])
+        above = reached.argmax(axis=1)
+        hit = middle[rows, above] <= target + slack
+        below = np.where(hit, above, so_far[rows, above - 1])
+        width = np.where(hit, 1.0, middle[rows, above] - middle[rows, below])
+        share = np.where(hit, 0.0, (target - middle[rows, below]) / width)
+        found[:, place] = between(values[below], values[above], share)
+    return found
+
+
+def _moments(values: Floats, weights: Floats) -> tuple[float | None, float | None]:
+    """Return the weighted mean and standard deviation; ∞ where a value is."""
+    if np.isinf(values).any() or len(values) == 1:
+        return moments(values)
+    total = weights.sum()
+    mean = float(weights @ values / total)
+    spread = float(weights @ np.square(values - mean) / (total - 1))
+    return mean, float(np.sqrt(spread))
+
+
+def _redrawn(strata: NDArray[np.intp]) -> Floats:
+    """Return how often each input is drawn, within its stratum [RESAMPLES, k]."""
+    counts: Floats | None = None
+    for stratum in np.unique(strata):
+        members = (strata == stratum).nonzero()[0]
+        drawn = resamples(len(members), stream=int(stratum) + 1)
+        if counts is None:
+            counts = np.zeros((len(drawn), len(strata)))
+        counts[:, members] = drawn
+    assert counts is not None
+    return counts
+
+
+def _ends(replicas: Floats) -> Interval:
+    low, high = np.quantile(replicas, _ENDS, method="closest_observation")
+    return float(low), float(high)

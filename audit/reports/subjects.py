@@ -1,0 +1,104 @@
+"""What a limit is held against: a number of a report, or its change from a baseline."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from audit.config import Threshold
+from audit.reports.keys import split_key
+from audit.reports.quantities import PERCENTILES
+from audit.reports.report import Change, Interval, Number, Summary
+from audit.reports.text import count
+
+_TAIL = 0.025
+_ROUNDING = 1e-6
+"""Of a baseline's number: what the rounding of another machine can make of it."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A number under a limit.
+
+    Args:
+        value, interval: of the number; absent: why there is no value.
+        bound: what it has to keep; upper: from below.
+        needed: what an interval would take, in words.
+    """
+
+    value: Number
+    interval: Interval
+    absent: str
+    bound: float
+    upper: bool
+    needed: str
+
+    def keeps(self, value: float) -> bool:
+        """Tell whether a value keeps the bound."""
+        return value <= self.bound if self.upper else value >= self.bound
+
+    def judged(self, gate: str) -> tuple[Number, str]:
+        """Return the number that decides, and why there is none.
+
+        Where the upper gate finds no interval, the value can still break the limit,
+        but not keep it.
+        """
+        if self.value is None or gate == "point":
+            return self.value, self.absent
+        if self.interval is not None:
+            return self.interval[1 if self.upper else 0], ""
+        if not self.keeps(self.value):
+            return self.value, ""
+        return None, f"--gate upper needs a 95 % interval: {self.needed}"
+
+
+def of_value(summary: Summary, limit: Threshold) -> Subject:
+    """Return the number of a report that a limit is on."""
+    *_, statistic = split_key(limit.key)
+    value: Number = getattr(summary, statistic)
+    absent = f"{statistic} does not exist for {count(summary.n, 'value')}"
+    if not summary.n:
+        absent = f"it has no value ({summary.reason or 'nothing was audited'})"
+    return Subject(
+        value,
+        getattr(summary.ci95, statistic, None),
+        absent if value is None else "",
+        limit.limit,
+        limit.op == "<=",
+        _needed(statistic, summary.n, summary.n_checked is not None),
+    )
+
+
+def of_change(change: Change, limit: Threshold) -> Subject:
+    """Return the change that a limit is on; one within rounding is none."""
+    *_, statistic = split_key(limit.key)
+    upper = limit.op == "<="
+    allowed = change.allowed + _ROUNDING * abs(change.old or 0.0)
+    return Subject(
+        change.change,
+        change.ci95,
+        "" if change.change is not None else "it has no change from the baseline",
+        allowed if upper else -allowed,
+        upper,
+        _needed(statistic, change.n, False),
+    )
+
+
+def _needed(statistic: str, n: int, checked: bool) -> str:
+    """Say what a 95 % interval of a statistic would take.
+
+    A percentile p lies between two of n values with that probability only if p^n and
+    (1 − p)^n are at most 2.5 %.
+    """
+    if statistic in PERCENTILES and checked:
+        values = count(n, "checked input")
+        return f"{values} do not resolve {statistic}; pass --verify all"
+    if statistic in PERCENTILES:
+        p = PERCENTILES[statistic]
+        least = math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))
+        return f"{statistic} needs {least} inputs, there are {n}"
+    if statistic == "mean" and n > 1:
+        return "a mean with ∞ in it has none"
+    if statistic == "mean":
+        return f"a mean needs 2 inputs, there are {n}"
+    return f"{statistic} has none, however many inputs; limit a percentile or the mean"

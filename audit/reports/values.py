@@ -1,0 +1,149 @@
+"""One quantity of n inputs on the extended real line, with an outcome for each.
+
+A value is finite, +∞ (the form or the exact divergence is infinite), at rest (the form
+is zero, so that nothing moves to second order: eigenvalue 0, radius ∞) or not measured,
+with its reason. Nothing is dropped: ∞ is a value like any other, and what has no value
+is counted. NaN stands in `numbers` where, and only where, a value was not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Codes = NDArray[np.uint16]
+UNKNOWN = "its terms overflow"
+"""The reason of a NaN for which nobody gave one."""
+
+
+class Outcome(Enum):
+    """What became of one value, in the words a reader sees."""
+
+    FINITE = "finite"
+    INFINITE = "infinite"
+    AT_REST = "at rest"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of n inputs.
+
+    Args:
+        numbers: [n]; ±∞ are values, NaN is none.
+        rest: [n], true where the form is zero.
+        why: [n], the place in `reasons` of what explains a value; see `reason`.
+        reasons: sentences; the first one is empty.
+    """
+
+    numbers: Floats
+    rest: Mask
+    why: Codes
+    reasons: tuple[str, ...] = ("",)
+
+    @classmethod
+    def of(
+        cls,
+        numbers: Floats,
+        rest: Mask | None = None,
+        reasons: Mapping[str, Mask] | None = None,
+    ) -> Values:
+        """Return values with the reasons of those that are not finite.
+
+        Args:
+            numbers: [n].
+            rest: [n], where the form is zero; nowhere by default.
+            reasons: sentence -> where it holds [n]; the first one that holds counts.
+        """
+        rest = np.zeros(len(numbers), bool) if rest is None else rest
+        why = np.zeros(len(numbers), np.uint16)
+        sentences = [""]
+        missing = np.isnan(numbers)
+        open_rows = ~np.isfinite(numbers)
+        for sentence, where in {**(reasons or {}), UNKNOWN: missing}.items():
+            explained = open_rows & where & (why == 0)
+            if explained.any():
+                why[explained] = len(sentences)
+                sentences.append(sentence)
+        return cls(numbers, rest & ~missing, why, tuple(sentences))
+
+    @classmethod
+    def unmeasured(cls, n: int, reason: str) -> Values:
+        """Return n values that were not measured, for one reason."""
+        return cls.of(np.full(n, np.nan), reasons={reason: np.ones(n, bool)})
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def missing(self) -> Mask:
+        """Where a value was not measured [n]."""
+        return np.isnan(self.numbers)
+
+    @property
+    def infinite(self) -> Mask:
+        """Where a value is ±∞ and the form is not at rest [n]."""
+        return np.isinf(self.numbers) & ~self.rest
+
+    def outcome(self, row: int) -> Outcome:
+        """Return what became of one value."""
+        if self.missing[row]:
+            return Outcome.NOT_MEASURED
+        if self.rest[row]:
+            return Outcome.AT_REST
+        return Outcome.INFINITE if self.infinite[row] else Outcome.FINITE
+
+    def reason(self, row: int) -> str:
+        """Return why a value is not finite; "" where nothing is to be said."""
+        return self.reasons[self.why[row]]
+
+    def explained(self) -> dict[str, Mask]:
+        """Return sentence -> the rows that it explains [n]."""
+        found = {
+            sentence: self.why == place
+            for place, sentence in enumerate(self.reasons)
+            if place
+        }
+        return {sentence: rows for sentence, rows in found.items() if rows.any()}
+
+    def take(self, rows: NDArray[np.intp]) -> Values:
+        """Return the values of some rows."""
+        return Values(self.numbers[rows], self.rest[rows], self.why[rows], self.reasons)
+
+    def placed(self, rows: NDArray[np.intp], newer: Values) -> Values:
+        """Return these values with those of some rows replaced."""
+        both = join([self, newer])
+        order = np.arange(len(self))
+        order[rows] = len(self) + np.arange(len(rows))
+        return both.take(order)
+
+    def plain(self) -> dict[str, Any]:
+        """Return arrays and a list, as a part file keeps them."""
+        return {**vars(self), "reasons": list(self.reasons)}
+
+    @classmethod
+    def from_plain(cls, kept: Mapping[str, Any]) -> Values:
+        """Return what `plain` gave."""
+        return cls(**{**kept, "reasons": tuple(kept["reasons"])})
+
+
+def join(parts: Sequence[Values]) -> Values:
+    """Return values one after the other; equal reasons become one."""
+    places: dict[str, int] = {"": 0}
+    why = []
+    for part in parts:
+        table = [places.setdefault(reason, len(places)) for reason in part.reasons]
+        why.append(np.array(table, np.uint16)[part.why])
+    return Values(
+        np.concatenate([part.numbers for part in parts]),
+        np.concatenate([part.rest for part in parts]),
+        np.concatenate(why),
+        tuple(places),
+    )
