@@ -12,7 +12,7 @@ import audit
 
 ROOT = Path(audit.__file__).parent
 FLOORS = (
-    ("errors", "audit"),
+    ("errors", "intervals", "audit"),
     ("registry", "linalg", "moments", "noise"),
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
@@ -133,6 +133,7 @@ def modules_after(statement):
         "import audit.config",
         "import audit.reports, audit.reports.json, audit.reports.gate",
         "import audit.inputs",
+        "import audit.intervals.student",
     ],
 )
 def test_the_paper_side_leaves_torch_out_of_a_process(statement):
@@ -145,11 +146,11 @@ def test_help_of_the_command_line_needs_no_numpy():
     assert "numpy" not in modules_after("import audit.cli")
 
 
-def test_linear_algebra_knows_no_statistics():
+def test_linear_algebra_knows_no_laws_only_intervals_of_means():
     for name, found in FOUND.items():
         if room_of(name) == "linalg":
             rooms = {room_of(other) for other in found.all & set(MODULES)}
-            assert rooms <= {"linalg"}
+            assert rooms <= {"linalg", "intervals"}
 
 
 def test_the_onnx_importer_is_usable_alone():
