@@ -17,7 +17,7 @@ FLOORS = (
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
     ("models", "runs"),
-    ("measure", "selection", "trust", "export", "realised"),
+    ("measure", "selection", "trust", "export", "realised", "random_attacks"),
     ("verification", "preparation", "tally"),
     ("collection", "records", "engines"),
     ("jobs",),

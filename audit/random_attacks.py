@@ -1,0 +1,155 @@
+"""The mean of a divergence over a random attack, from as many δ as it needs.
+
+A pilot says how many pairs of perturbations each input needs and what the form is worth
+as a control variate; fresh pairs then give the mean and its interval (see
+`intervals.controlled`). The perturbations of an input come from generators of its own,
+one chunk after the other, so that none depends on which inputs are measured with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.attacks import RandomAttack
+from audit.intervals.controlled import (
+    LEVELS,
+    PILOT,
+    control_weight,
+    controlled_mean,
+    pairs_needed,
+)
+from audit.intervals.means import Interval
+from audit.noise import Noise
+
+CHUNK = 64  # pairs that are evaluated at a time
+_PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What perturbations do: D, its own error, and the local law Q; each [n, K]."""
+
+    values: Tensor
+    errors: Tensor
+    forms: Tensor
+
+
+Evaluate = Callable[[Tensor, Tensor], Evaluated | None]  # rows [n], δ [n, K, size]
+
+
+@dataclass(frozen=True)
+class AttackMean:
+    """E[D] at N inputs.
+
+    Args:
+        interval: the mean; its error is that of sampling the attack alone.
+        own: the error [N] of the exact values, from their draws of θ. They are the same
+            for all perturbations, and for the prediction: what they are off by, both
+            are off by, and only `interval` can part the two.
+        pairs: how many were averaged [N].
+    """
+
+    interval: Interval
+    own: Tensor
+    pairs: Tensor
+
+    @property
+    def total(self) -> Interval:
+        """The interval with both errors."""
+        return self.interval.widened(self.own)
+
+
+def attack_mean(
+    attack: RandomAttack,
+    noise: Noise,
+    size: int,
+    predicted: Tensor,
+    tolerance: float,
+    evaluate: Evaluate,
+) -> AttackMean | None:
+    """Return E[D(δ)] with its interval.
+
+    Args:
+        attack: the law of δ.
+        noise: of the N inputs.
+        size: the number of free features, of δ.
+        predicted: E[Q(δ)] [N] of the local law Q that is the control variate.
+        tolerance: relative distance at which mean and prediction are said to part.
+        evaluate: inputs [n] and their perturbations [n, K, size] -> what they do, K at
+            most 2 `CHUNK`; None where no exact value is known.
+
+    Returns:
+        None where `evaluate` does.
+    """
+    everyone = torch.full(predicted.shape, PILOT)
+    pilot = _sample(_Pairs(attack, noise, size, _PILOT_STREAM), everyone, evaluate)
+    if pilot is None:
+        return None
+    weight = control_weight(pilot.values, pilot.forms)
+    first = controlled_mean(pilot.values, pilot.forms, predicted, weight)
+    needed = pairs_needed(first, predicted, tolerance)
+    found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate)
+    assert found is not None
+    interval = _by_levels(found, needed, predicted, weight)
+    interval = interval.infinite_where(torch.isinf(first.value))
+    return AttackMean(interval, found.errors.nanmean(dim=1), needed)
+
+
+class _Pairs:
+    """Perturbations in pairs that are mirrored at the law's mean."""
+
+    def __init__(
+        self, attack: RandomAttack, noise: Noise, size: int, stream: int
+    ) -> None:
+        self.attack, self.size = attack, size
+        rows = range(len(noise.index))
+        self.generators = [noise.generator(row, stream) for row in rows]
+
+    def draw(self, rows: Tensor, count: int) -> Tensor:
+        """Return the next pairs of some inputs [n, 2 count, size], mirrors last."""
+        drawn = []
+        for row in rows.tolist():
+            half = self.attack.draw(self.generators[row], count, self.size)
+            mirrored = 2 * self.attack.center(self.size) - half
+            drawn.append(np.concatenate([half, mirrored]))
+        return torch.from_numpy(np.stack(drawn))
+
+
+def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated | None:
+    """Return means over pairs [N, most], NaN where an input needs no more of them."""
+    table: Tensor | None = None
+    most = int(needed.max())
+    for first in range(0, most, CHUNK):
+        rows = (needed > first).nonzero()[:, 0]
+        count = min(CHUNK, most - first)
+        found = evaluate(rows, pairs.draw(rows.cpu(), count))
+        if found is None:
+            return None
+        parts = torch.stack([found.values, found.errors, found.forms])
+        means = parts.reshape(3, len(rows), 2, count).mean(dim=2)
+        if table is None:
+            table = means.new_full((3, len(needed), most), torch.nan)
+        table[:, rows, first : first + count] = means
+    assert table is not None
+    return Evaluated(*table)
+
+
+def _by_levels(
+    found: Evaluated, needed: Tensor, predicted: Tensor, weight: Tensor
+) -> Interval:
+    """Return each input's interval from its own number of pairs."""
+    parts = predicted.new_empty(4, len(needed))
+    for level in LEVELS:
+        rows = needed == level
+        if bool(rows.any()):
+            values, forms = (p[rows, :level] for p in (found.values, found.forms))
+            one = controlled_mean(values, forms, predicted[rows], weight[rows])
+            parts[:, rows] = torch.stack(
+                [one.value, one.lower, one.upper, one.standard_error]
+            )
+    return Interval(*parts)
