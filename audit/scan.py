@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from audit.collection import Collection
+from audit.collection import Collection, sample_of, with_checks, worst_inputs
 from audit.config import ScanConfig
 from audit.errors import ConfigError
 from audit.inputs.names import read_feature_names
 from audit.jobs import filled, job_rows, kept, measured
 from audit.keeping import Asked, begin, check_run, identity_of, in_blocks_of
-from audit.measure import Chunk
+from audit.measure import Answers
 from audit.preparation import Prepared, prepare
 from audit.records import data_record, divergence_infos, model_record, run_record
 from audit.reports.build import build_report
@@ -31,7 +31,8 @@ from audit.runs.commands import refuse_missing
 from audit.runs.folder import Run, check_options, open_folder
 from audit.runs.plan import Job, cut, read_shard, spans
 from audit.selection import select_rows
-from audit.verification import verify
+from audit.trust import trust_warnings
+from audit.verify import verify
 
 Tick = Callable[[int, int], None]
 
@@ -67,8 +68,8 @@ def scan(
     if config.run_dir is None:
         whole = rows is not None
         jobs = cut(opened.total, job_rows(config, opened.prepared, whole))
-        chunks = measured(config, opened.prepared, jobs, whole)
-        return _report(opened, chunks, rows, progress)
+        parts = measured(config, opened.prepared, jobs, whole)
+        return _report(opened, parts, rows, progress)
     opened, run = _join_run(opened, rows, asked)
     _fill(opened, run, run.jobs, progress)
     return _report(opened, kept(run, run.jobs), rows)
@@ -163,37 +164,41 @@ def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> lis
 
 def _report(
     opened: _Opened,
-    chunks: Iterable[Chunk],
+    parts: Iterable[Answers],
     rows: RowsWriter | None,
     progress: Tick = silent,
     missing: Sequence[Job] = (),
 ) -> Report:
     """Join the answers, check predictions, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
-    found = Collection(prepared.model.event, rows)
+    collection = Collection(prepared.model.event, rows)
     progress(0, opened.total)
-    for chunk in chunks:
-        found.add(chunk)
-        progress(found.done, opened.total)
-    found.close()
-    verified = verify(prepared.model, prepared.questions, found.to_verify(config))
-    found.note(verified)
+    for part in parts:
+        collection.add(part)
+        progress(collection.done, opened.total)
+    answers = collection.close()
+    sample = sample_of(config, answers.columns)
+    index = answers.index[sample.places]
+    verified = verify(prepared.model, prepared.questions, index)
+    columns, checks = with_checks(answers, verified, sample, rows)
+    warnings = [*prepared.notes, *verified.notes]
+    for name, found in columns.items():
+        warnings += trust_warnings(name, found, *prepared.trust)
     data = data_record(prepared.model, config, opened.sampling)
     measured = Measured(
-        found.index,
-        found.columns,
+        answers.index,
+        columns,
         divergence_infos(prepared),
         model_record(prepared.model),
         replace(data, feature_names=opened.names),
-        found.reasons,
-        found.worst(prepared),
-        verified.summary(),
-        found.skipped,
-        [*found.warnings(prepared, verified), *_lacking(missing, opened.total)],
+        worst_inputs(answers, prepared.model.event, prepared),
+        checks if len(index) else None,
+        list(answers.skipped),
+        [*warnings, *_lacking(missing, opened.total)],
         run_record(config, prepared, opened.started)
         | ({"rows": rows.paths} if rows else {}),
-        found.tally.features([one.name for one in prepared.questions.divergences]),
-        found.tally.spectra(),
+        collection.tally.features([d.name for d in prepared.questions.divergences]),
+        collection.tally.spectra(),
     )
     return build_report(measured, config)
 

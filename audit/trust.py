@@ -1,4 +1,4 @@
-"""May a Monte-Carlo number be believed? Warnings from the columns of a scan.
+"""May the numbers be believed? Warnings from the columns of a scan.
 
 Each check is a share of inputs that fail it. None stops a scan: the numbers are there,
 with what is wrong with them beside. Three of them leave no verdict to trust (exit 4):
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from audit.geometry.comparison import ISOTROPIC
+from audit.models.differences import TOLERANCE
+from audit.reports.values import Floats, Mask, Values
+
 Notes = list[tuple[str, str]]
 
 HEAVY = 0.1  # of the sum behind the trace, in one draw
@@ -27,9 +29,12 @@ NOT_REACHED, MEAN, MASS = "monte_carlo_error", "score_mean", "normalisation"
 _GRID_MASS = 1e-3  # of Z = 1: float32 densities are off by less
 
 
+AT_REST = 0.1  # of the inputs: more are worth a warning
+
+
 def trust_warnings(
     name: str,
-    columns: Mapping[str, Floats],
+    values: Mapping[str, Values],
     rel_error: float | None,
     unnormalised: bool = False,
 ) -> Notes:
@@ -37,11 +42,14 @@ def trust_warnings(
 
     Args:
         name: the divergence.
-        columns: quantity -> [N].
+        values: quantity -> [N].
         rel_error: the error that was asked for, None if none was.
         unnormalised: whether the user says that q need not integrate to one.
     """
-    found = [*_heavy_tails(name, columns), *_rules(name, columns)]
+    columns = {quantity: column.numbers for quantity, column in values.items()}
+    found = [*_extremes(name, values), *_isotropy(name, values)]
+    found += [*_blur(name, columns), *_heavy_tails(name, columns)]
+    found += _rules(name, columns)
     if not unnormalised:
         found += [*_mismatch(name, columns), *_mass(name, columns)]
     found += _open_direction(name, columns)
@@ -50,11 +58,65 @@ def trust_warnings(
     return found
 
 
-def _note(code: str, name: str, bad: NDArray[np.bool_], what: str) -> Notes:
+def _note(code: str, name: str, bad: Mask, what: str) -> Notes:
     if not bad.any():
         return []
     message = f"{name}: on {int(bad.sum())} of {len(bad)} inputs {what}"
     return [(f"{code}_{name}", message)]
+
+
+def _extremes(name: str, values: Mapping[str, Values]) -> Notes:
+    """Warn of inputs where the form is zero or infinite."""
+    sizes = values.get("eigenvalue", values.get("linear"))
+    if sizes is None:
+        return []
+    still = sizes.rest if sizes.rest.mean() >= AT_REST else np.zeros_like(sizes.rest)
+    found = _note(
+        "at_rest",
+        name,
+        still,
+        "the form is zero: nothing moves to second order (saturated units, inputs out "
+        "of the range the model was trained on, or not scaled as it expects)",
+    )
+    return found + _note(
+        "infinite", name, sizes.infinite, f"the form is infinite: {_why(sizes)}"
+    )
+
+
+def _why(values: Values) -> str:
+    said = [why for why, rows in values.explained().items() if rows.any()]
+    return "; ".join(said)
+
+
+def _isotropy(name: str, values: Mapping[str, Values]) -> Notes:
+    if "gap" not in values:
+        return []
+    gap, rank = values["gap"], values["rank"]
+    open_rows = int(((gap.numbers < ISOTROPIC) & (rank.numbers > 1)).sum())
+    if not open_rows:
+        return []
+    n = len(gap)
+    where = "every input" if open_rows == n else f"{open_rows} of {n} inputs"
+    message = (
+        f"{name}: on {where} no direction is worse than another (the two largest "
+        "eigenvalues are equal); the worst direction shown is one of many"
+    )
+    return [(f"isotropic_{name}", message)]
+
+
+def _blur(name: str, columns: Mapping[str, Floats]) -> Notes:
+    """Warn where finite differences are estimated to be off by too much."""
+    if "derivative_error" not in columns:
+        return []
+    error = columns["derivative_error"]
+    typical = float(np.nanmedian(error))
+    if typical <= TOLERANCE:
+        return []
+    message = (
+        f"{name}: the eigenvalues are estimated to be off by {typical:.1%} on half "
+        f"the inputs (finite differences; {TOLERANCE:.0%} is accepted)"
+    )
+    return [("finite_difference_error", message)]
 
 
 def _heavy_tails(name: str, columns: Mapping[str, Floats]) -> Notes:

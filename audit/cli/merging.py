@@ -15,10 +15,7 @@ from audit.config.options import GATE, OPTIONS
 if TYPE_CHECKING:
     from audit.config import ScanConfig
 
-LIMITS = [
-    *(n for n, o in OPTIONS.items() if o.panel == GATE and not o.file_only),
-    "max_skipped",
-]
+LIMITS = [n for n, o in OPTIONS.items() if o.panel == GATE and not o.file_only]
 
 
 @with_options(LIMITS)

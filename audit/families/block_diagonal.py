@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.bounded import Stored
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.operators import LinearOperator, Matrix, Stored
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from audit.families.implicit import ImplicitFamily, Nodes
-from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.divergences import Divergence, Pointwise, Tensors
 from audit.linalg.operators import Averaged, Sampled
 from audit.linalg.sampled import mean_over_units
 from audit.noise import Noise
@@ -98,45 +98,72 @@ def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Sample
     return Sampled(rows, draw=family.n, unit=points.unit)
 
 
-def implicit_values(
-    divergence: Divergence,
-    family: ImplicitFamily,
-    phi: Tensor,
-    others: Tensor,
-    noise: Noise,
-) -> tuple[Tensor, Tensor] | None:
-    """Return D(q_φ ‖ q_φ') and its standard error [N, M], for φ' [N, M, p + c]."""
+def implicit_reference(
+    divergence: Divergence, family: ImplicitFamily, phi: Tensor, noise: Noise
+) -> _OfDensity | _OfTransport | None:
+    """Return the laws at φ [N, p + c], ready to be compared under a divergence.
+
+    Returns:
+        None where the divergence is no mean over θ or z.
+    """
     if divergence.tensor is Tensors.TRANSPORT:
-        return _transport_values(family, phi, others, noise)
+        return _OfTransport(family, phi, noise)
     if divergence.pointwise is None:
         return None
-    nodes = family.nodes(phi, noise)
-    here = family.log_prob(nodes.targets, phi)
-    columns = []
-    for other in others.unbind(dim=1):
-        log_ratio = family.log_prob(nodes.targets, other) - here
-        if nodes.weights is not None:
-            log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
-        log_ratio = log_ratio - _log_mean(log_ratio, nodes)
-        columns.append(_mean(divergence.pointwise(log_ratio), nodes))
-    values, errors = zip(*columns, strict=True)
-    return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+    return _OfDensity(divergence.pointwise, family, phi, noise)
 
 
-def _transport_values(
-    family: ImplicitFamily, phi: Tensor, others: Tensor, noise: Noise
-) -> tuple[Tensor, Tensor]:
-    """Return E‖T(φ, z) − T(φ', z)‖² over common z."""
-    _, base = family.map()
-    points = base.points(noise)
-    here = family.push(points.values, phi)
-    nodes = Nodes(here, unit=points.unit)
-    columns = []
-    for other in others.unbind(dim=1):
-        moved = family.push(points.values, other) - here
-        columns.append(_mean(moved.square().sum(dim=-1), nodes))
-    values, errors = zip(*columns, strict=True)
-    return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+class _OfDensity:
+    """Means of g(q'/q) over nodes of q; nodes and log q are computed once."""
+
+    def __init__(
+        self, pointwise: Pointwise, family: ImplicitFamily, phi: Tensor, noise: Noise
+    ) -> None:
+        self.pointwise, self.family = pointwise, family
+        self.nodes = family.nodes(phi, noise)
+        self.here = family.log_prob(self.nodes.targets, phi)
+        self.sampled = self.nodes.weights is None
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D(q_φ ‖ q_φ') and its standard error [k, M], for φ' [k, M, p + c]."""
+        nodes, here = _taken(self.nodes, rows), self.here[:, rows]
+        columns = []
+        for other in others.unbind(dim=1):
+            log_ratio = self.family.log_prob(nodes.targets, other) - here
+            if nodes.weights is not None:
+                log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
+            log_ratio = log_ratio - _log_mean(log_ratio, nodes)
+            columns.append(_mean(self.pointwise(log_ratio), nodes))
+        values, errors = zip(*columns, strict=True)
+        return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+
+
+class _OfTransport:
+    """E‖T(φ, z) − T(φ', z)‖² over common z; T(φ, z) is computed once."""
+
+    sampled = True
+
+    def __init__(self, family: ImplicitFamily, phi: Tensor, noise: Noise) -> None:
+        _, base = family.map()
+        self.family, self.points = family, base.points(noise)
+        self.here = family.push(self.points.values, phi)
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distance and its standard error [k, M], for φ' [k, M, p + c]."""
+        z, here = self.points.values[:, rows], self.here[:, rows]
+        nodes = Nodes(here, unit=self.points.unit)
+        columns = []
+        for other in others.unbind(dim=1):
+            moved = self.family.push(z, other) - here
+            columns.append(_mean(moved.square().sum(dim=-1), nodes))
+        values, errors = zip(*columns, strict=True)
+        return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+
+
+def _taken(nodes: Nodes, rows: Tensor) -> Nodes:
+    """Return the nodes of some inputs."""
+    weights = None if nodes.weights is None else nodes.weights[:, rows]
+    return Nodes(nodes.targets[:, rows], weights, nodes.unit)
 
 
 def _log_mean(log_ratio: Tensor, nodes: Nodes) -> Tensor:

@@ -11,20 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Matrix
-
-
-@runtime_checkable
-class Stored(Protocol):
-    """An operator that is known by entries of its own."""
-
-    def map_entries(self, change: Callable[[Tensor], Tensor]) -> LinearOperator:
-        """Return the operator with its entries changed, whatever its structure."""
+from audit.linalg.operators import LinearOperator, Matrix, Stored
 
 
 @dataclass(frozen=True)
@@ -59,6 +50,12 @@ class Bounded:
     def gram(self) -> Tensor:
         """Return A Aᵀ."""
         return self.operator.gram()
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> Bounded:
+        """Return the operator with its finite entries changed."""
+        stored = self.operator
+        assert isinstance(stored, Stored)
+        return Bounded(stored.map_entries(change), change(self.unbounded))
 
 
 def bounded(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,6 +36,14 @@ class LinearOperator(Protocol):
 
     def gram(self) -> Tensor:
         """Return A Aᵀ [N, rows, rows]."""
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """An operator that is known by entries of its own, the N matrices along axis 0."""
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> LinearOperator:
+        """Return the operator with its entries changed, whatever its structure."""
 
 
 @dataclass(frozen=True)
@@ -297,3 +305,17 @@ def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
     if isinstance(inner, Unstored) and isinstance(outer, Averaged):
         return outer.pulled(inner)
     return Product(outer, inner)
+
+
+def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
+    """Return some of the N matrices of an operator; those of a selection are alike."""
+    if isinstance(operator, Product):
+        inner = rows_of(operator.inner, rows)
+        return replace(operator, outer=rows_of(operator.outer, rows), inner=inner)
+    if isinstance(operator, Selection):
+        return replace(operator, count=len(rows))
+    if isinstance(operator, Averaged) and operator.center is not None:
+        operator = replace(operator, center=operator.center[rows])
+    if isinstance(operator, Stored):
+        return operator.map_entries(lambda entries: entries[rows])
+    return Matrix(operator.dense()[rows])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.operators import LinearOperator, Product, Sampled, rows_of
 from audit.linalg.sampled import mean_over_units
 from audit.linalg.spectrum import Estimate
 
@@ -32,6 +32,11 @@ class QuadraticForm:
         values = self.scale * self.root.matmat(columns).square().sum(dim=1)
         values = self._extended(values)
         return values if delta.dim() == 3 else values.squeeze(-1)
+
+    def take(self, rows: Tensor) -> QuadraticForm:
+        """Return the forms of some inputs."""
+        infinite = None if self.infinite is None else self.infinite[rows]
+        return QuadraticForm(self.scale, rows_of(self.root, rows), infinite)
 
     def _extended(self, values: Tensor) -> Tensor:
         """Return values [N, K] with ∞ where the form is infinite."""

@@ -138,7 +138,7 @@ def _unsettled(answers: Answers, rel_error: float) -> NDArray[np.intp]:
 
 
 def answer(point: Point, questions: Questions) -> tuple[Answers, dict[int, str]]:
-    """Ask everything at a point once; return the answers, and row -> why it has none."""
+    """Ask everything once; return the answers, and row -> why it has none."""
     roots = Roots(point, questions.noise(point.index))
     found: dict[str, Found] = {}
     columns: dict[str, dict[str, Values]] = {}

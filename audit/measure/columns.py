@@ -76,7 +76,8 @@ def beside_form(
 ) -> dict[str, Values]:
     """Return what stands beside a form: factors, bounds, and checks of an average."""
     spectrum = found.spectrum
-    columns, reasons = {}, _of_infinite(spectrum, caveats)
+    columns: dict[str, Tensor] = {}
+    reasons = _of_infinite(spectrum, caveats)
     if not isinstance(point.family, ImplicitFamily):
         assert isinstance(found.form.root, Product)
         columns |= factor(found.form.root, spectrum.trace.value)

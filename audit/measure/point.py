@@ -23,6 +23,7 @@ from audit.linalg.operators import (
     Matrix,
     Selection,
     Unstored,
+    rows_of,
 )
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.measure.questions import Questions
@@ -33,14 +34,6 @@ from audit.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
 _NO_GRID = "no grid resolves the density (its quadrature is off by more than 10 %)"
-
-
-def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
-    """Return some matrices of a batch; those of a selection are all alike."""
-    if isinstance(operator, Matrix | Diagonal):
-        return replace(operator, entries=operator.entries[rows])
-    assert isinstance(operator, Selection)
-    return operator
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from audit.reports.gate import Rules, judge
 from audit.reports.identity import fingerprint, plain, settings
 from audit.reports.measured import (
     DivergenceInfo,
-    Floats,
     Measured,
     ModelRecord,
     VerificationInfo,
@@ -28,7 +27,7 @@ from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
 from audit.reports.stored import Stored
-from audit.reports.values import Outcome, Values
+from audit.reports.values import Floats, Outcome, Values
 
 LISTED_INPUTS = 10_000
 """Up to here every input's numbers are in the report; beyond, in the rows file."""

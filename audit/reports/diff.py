@@ -114,7 +114,7 @@ def _row(change: Change) -> list[Text]:
 
 
 def _scale(change: Change) -> tuple[float, str]:
-    """Return the unit of a change and its interval: shares of the old mean if it has."""
+    """Return the unit of a change and its interval: shares of the old mean if any."""
     if change.old and math.isfinite(change.old):
         return 100 / abs(change.old), " %"
     return 1.0, f" {change.unit}".rstrip()

@@ -25,7 +25,8 @@ def doubt(report: Report, name: str, quantity: str) -> str:
 
     Args:
         report: whose number it is.
-        name, quantity: of the number, e.g. "kl" and "gaussian".
+        name: of the divergence.
+        quantity: e.g. "gaussian".
     """
     divergence = report.divergences[name]
     predicted = is_attack(quantity, report.attacks)

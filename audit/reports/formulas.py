@@ -81,18 +81,32 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "radius",
         "δ",
         "√(τ / (c λ_max))",
-        "The second-order radius: the perturbation along the worst direction that would "
-        "move the distribution by τ if the divergence were quadratic. How far that is "
-        "from the truth stands beside it, critical_radius / radius.",
+        "The second-order radius: the perturbation along the worst direction that "
+        "would move the distribution by τ if the divergence were quadratic. How far "
+        "that is from the truth stands beside it, critical_radius / radius.",
+    ),
+    Quantity(
+        "radius_ratio",
+        "",
+        "critical_radius / radius",
+        "How far the second-order radius is from the exact one: below 1 it is too "
+        "optimistic.",
+    ),
+    Quantity(
+        "radius_parted",
+        "",
+        "1 where critical_radius is more than 10 % from radius, else 0",
+        "The mean is the share of inputs whose second-order radius is not to be "
+        "believed.",
     ),
     Quantity(
         "critical_radius",
         "δ",
         "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
         "The perturbation along the worst direction v, on its worse side, that moves "
-        "the distribution by τ: solved on the exact divergence. Infinite where τ is not "
-        "reached within 1,000 second-order radii. Other directions may be worse still. "
-        "Larger is more robust.",
+        "the distribution by τ: solved on the exact divergence. Infinite where τ is "
+        "not reached within 1,000 second-order radii. Other directions may be worse "
+        "still. Larger is more robust.",
     ),
     Quantity(
         "effective_rank",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from audit.config import ScanConfig, Threshold
 from audit.errors import ConfigError
@@ -64,13 +64,13 @@ class Rules:
     exit_zero: bool = False
     gate: str = "point"
     accept_unverified: bool = False
-    changes: Mapping[tuple[str, str], Change] = field(default_factory=dict)
+    changes: Mapping[Any, Change] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         config: ScanConfig,
-        changes: Mapping[tuple[str, str], Change] | None = None,
+        changes: Mapping[Any, Change] | None = None,
     ) -> Rules:
         """Return the rules of a configuration."""
         return cls(

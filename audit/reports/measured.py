@@ -117,16 +117,18 @@ class VerificationInfo:
     n: int
     parted: int
     """Inputs where the two differ by more than the tolerance."""
-    ratio_p05: float
-    ratio_p50: float
-    ratio_p95: float
+    ratio_p05: float | None
+    ratio_p50: float | None
+    ratio_p95: float | None
     noisy: int = 0
     """Inputs that look parted, but by no more than their errors explain."""
     pooled: float | None = None
     """The ratio of all checked inputs together."""
     pooled_ci95: tuple[float, float] | None = None
     unknown: int = 0
-    """Checked inputs without an exact value; not among the `n`."""
+    """Checked inputs where nothing can be compared; not among the `n`."""
+    at_rest: int = 0
+    """Of these, inputs without a direction, where sampled ones moved nothing."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ Where the inputs differ, or exact values were taken at different ones, there are
 pairs. Then each report's own number and interval are taken, and the ends are put
 together as those of independent estimates (Zou & Donner):
 
-    L = d − √((new − new_l)² + (old_u − old)²),   U = d + √((new_u − new)² + (old − old_l)²)
+    L = d − √((new − new_l)² + (old_u − old)²)
+    U = d + √((new_u − new)² + (old − old_l)²)
 
 References:
     Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.

@@ -153,7 +153,7 @@ def decomposition(report: Report, name: str) -> str:
 
 
 def chain_values(values: Mapping[str, float | None]) -> list[tuple[str, float]]:
-    """Return the chain as (label, value), tightest first; empty unless all are finite."""
+    """Return the chain as (label, value), tightest first; empty unless it is finite."""
     names = ("trace", "von_neumann", "model_norm", "map_norm", "jacobian_norm")
     trace, bound, model, mapping, jacobian = map(values.get, names)
     if trace is None or bound is None or model is None:
@@ -211,7 +211,8 @@ def verification(report: Report) -> list[str]:
 def _verified(name: str, label: str, found: Verification) -> str:
     what = "realised / predicted" if label != "radius" else "exact / second order"
     if not found.n:
-        return f"{name} {label}: {what} known on none of {found.unknown} checked inputs"
+        text = f"{name} {label}: {what} known on none of {found.unknown} checked inputs"
+        return text + _resting(found)
     text = f"{name} {label}: {what} {number(found.ratio_p50)} in the median"
     if found.ratio_p05 is not None and found.ratio_p95 is not None:
         ends = f"{number(found.ratio_p05)} to {number(found.ratio_p95)}"
@@ -224,9 +225,18 @@ def _verified(name: str, label: str, found: Verification) -> str:
     text += f"; more than 10 % apart on {parted}"
     if found.noisy:
         text += f" (on {found.noisy} more it may be noise)"
-    if found.unknown:
-        text += f"; no exact value on {found.unknown} more"
-    return text
+    if found.unknown > found.at_rest:
+        text += f"; nothing to compare on {found.unknown - found.at_rest} more"
+    return text + _resting(found)
+
+
+def _resting(found: Verification) -> str:
+    if not found.at_rest:
+        return ""
+    return (
+        f"; {found.at_rest} more are at rest: there is no direction to attack along, "
+        "and sampled ones moved nothing"
+    )
 
 
 def estimation(report: Report) -> list[str]:

@@ -187,7 +187,9 @@ class Verification(Record):
     """The ratio of all checked inputs together."""
     pooled_ci95: Interval = None
     unknown: int = 0
-    """Checked inputs without an exact value; not among the `n`."""
+    """Checked inputs where nothing can be compared; not among the `n`."""
+    at_rest: int = 0
+    """Of these, inputs without a direction, where sampled ones moved nothing."""
 
 
 class FeatureMeans(Record):

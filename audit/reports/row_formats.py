@@ -93,9 +93,9 @@ def _cells(
 ) -> list[Any]:
     """Return some rows of a scalar column: numbers, or sentences."""
     rows = column.read(start, stop)
-    if not name.endswith(REASON):
-        return rows.tolist()
-    return np.array(said.table)[said.filed(rows)].tolist()
+    if name.endswith(REASON):
+        rows = np.array(said.table)[said.filed(rows)]
+    return list(rows.tolist())
 
 
 def _spans(columns: Mapping[str, Column]) -> Iterator[tuple[int, int]]:

@@ -102,7 +102,7 @@ class Values:
 
     def reason(self, row: int) -> str:
         """Return why a value is not finite; "" where nothing is to be said."""
-        return self.reasons[self.why[row]]
+        return self.reasons[int(self.why[row])]
 
     def explained(self) -> dict[str, Mask]:
         """Return sentence -> the rows that it explains [n]."""

@@ -66,7 +66,7 @@ def _changed(check: Check, change: Change) -> str:
 
 
 def _broken(check: Check) -> bool:
-    """Tell whether the number itself, and not an end of its interval, breaks a limit."""
+    """Tell whether the number itself breaks a limit, and not an end of its interval."""
     if check.change is not None and check.change.change is not None:
         grows = check.op == "<="
         bound = check.change.allowed

@@ -66,7 +66,7 @@ def _differences(folder: str, stored: Identity, given: Identity) -> Iterator[str
         old = stored["options"].get(name)
         if old != value and all("sha256:" in str(one) for one in (old, value)):
             flag = flag_names(name)[-1]
-            yield f"A file of {flag} has changed since the run in '{folder}' was started"
+            yield f"A file of {flag} has changed since the run in '{folder}' began"
         elif old != value:
             yield f"The run in '{folder}' has {_said(name, old)}, not {_value(value)}"
     if stored["device"] != given["device"]:

@@ -39,7 +39,7 @@ class Evaluated:
     forms: Tensor
 
 
-Evaluate = Callable[[Tensor, Tensor], Evaluated | None]  # rows [n], δ [n, K, size]
+Evaluate = Callable[[Tensor, Tensor], Evaluated]  # rows [n], δ [n, K, size]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def attack_mean(
     predicted: Tensor,
     tolerance: float,
     evaluate: Evaluate,
-) -> AttackMean | None:
+) -> AttackMean:
     """Return E[D(δ)] with its interval.
 
     Args:
@@ -81,20 +81,14 @@ def attack_mean(
         predicted: E[Q(δ)] [N] of the local law Q that is the control variate.
         tolerance: relative distance at which mean and prediction are said to part.
         evaluate: inputs [n] and their perturbations [n, K, size] -> what they do, K at
-            most 2 `CHUNK`; None where no exact value is known.
-
-    Returns:
-        None where `evaluate` does.
+            most 2 `CHUNK`.
     """
     everyone = torch.full(predicted.shape, PILOT)
     pilot = _sample(_Pairs(attack, noise, size, _PILOT_STREAM), everyone, evaluate)
-    if pilot is None:
-        return None
     weight = control_weight(pilot.values, pilot.forms)
     first = controlled_mean(pilot.values, pilot.forms, predicted, weight)
     needed = pairs_needed(first, predicted, tolerance)
     found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate)
-    assert found is not None
     interval = _by_levels(found, needed, predicted, weight)
     interval = interval.infinite_where(torch.isinf(first.value))
     return AttackMean(interval, found.errors.nanmean(dim=1), needed)
@@ -120,7 +114,7 @@ class _Pairs:
         return torch.from_numpy(np.stack(drawn))
 
 
-def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated | None:
+def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated:
     """Return means over pairs [N, most], NaN where an input needs no more of them."""
     table: Tensor | None = None
     most = int(needed.max())
@@ -128,8 +122,6 @@ def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated | No
         rows = (needed > first).nonzero()[:, 0]
         count = min(CHUNK, most - first)
         found = evaluate(rows, pairs.draw(rows.cpu(), count))
-        if found is None:
-            return None
         parts = torch.stack([found.values, found.errors, found.forms])
         means = parts.reshape(3, len(rows), 2, count).mean(dim=2)
         if table is None:

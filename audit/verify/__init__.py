@@ -1,0 +1,6 @@
+"""How true are the local numbers? Exact values at a sample of the inputs."""
+
+from audit.verify.checks import Verified, verify
+from audit.verify.sample import CHECKED, draw_sample
+
+__all__ = ["CHECKED", "Verified", "draw_sample", "verify"]

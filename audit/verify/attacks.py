@@ -1,0 +1,118 @@
+"""What an attack really costs, from exact divergences at some of its δ.
+
+For an attack along the worst direction the exact divergence is taken at both signs,
++εv and −εv: to second order they are equal, to third they are not, and the attacker
+takes the worse. Where no direction is the worst, because the form is zero or infinite,
+sampled directions are tried and the worst of them counts: what it costs at least. A
+random attack is averaged by `random_attacks`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.attacks import Attack, DirectedAttack, RandomAttack
+from audit.intervals.means import Interval
+from audit.verify.local import LocalLaw, sampled_directions
+from audit.verify.random_attacks import Evaluated, attack_mean
+from audit.verify.sites import Exact
+
+TOLERANCE = 0.1  # predicted and realised part where they differ by more
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Realised degradations of n inputs.
+
+    Prediction and realised value come from the same draws of θ. What those are off by,
+    both are off by, and only the rest can part them.
+
+    Args:
+        total: with every error. apart: with what can part the two.
+        directed: where δ has a law or a worst direction [n]; elsewhere directions were
+            sampled, and the value is a lower bound.
+    """
+
+    total: Interval
+    apart: Interval
+    directed: Tensor
+
+    @property
+    def exact(self) -> bool:
+        """Whether no value has an error."""
+        return not bool((self.total.standard_error > 0).any())
+
+
+def realised(
+    attack: Attack, predicted: Tensor, exact: Exact, local: LocalLaw
+) -> Realised:
+    """Return what an attack costs at a site.
+
+    Args:
+        attack: the law of δ.
+        predicted: its expected cost [n] by the local law.
+        exact: the divergence.
+        local: its local law.
+    """
+    if isinstance(attack, DirectedAttack):
+        return _directed(attack, exact, local)
+    assert isinstance(attack, RandomAttack)
+    return _random(attack, predicted, exact, local)
+
+
+def _directed(attack: DirectedAttack, exact: Exact, local: LocalLaw) -> Realised:
+    sizes, weights = (t.to(local.worst) for t in attack.sizes())
+    value, error = (torch.zeros_like(local.size) for _ in range(2))
+    along, open_ = local.directed.nonzero()[:, 0], (~local.directed).nonzero()[:, 0]
+    v = local.worst[along]
+    for rows, directions in (
+        (along, torch.stack([v, -v], dim=1)),
+        (open_, sampled_directions(exact.site, open_) if len(open_) else None),
+    ):
+        if directions is not None and len(rows):
+            value[rows], error[rows] = _worst_of(
+                exact, rows, directions, sizes, weights
+            )
+    found = Interval(value, value, value, torch.zeros_like(value)).widened(error)
+    return Realised(found.at_least_zero(), found.at_least_zero(), local.directed)
+
+
+def _worst_of(
+    exact: Exact, rows: Tensor, directions: Tensor, sizes: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the expectation over ε along the worst of some directions, and its error.
+
+    Shapes: rows [k], directions [k, K, m], sizes and weights [S] -> [k].
+    """
+    k, count, m = directions.shape
+    u = directions.unsqueeze(2) * sizes[:, None]
+    values, errors = exact(rows, u.reshape(k, count * len(sizes), m))
+    shape = (k, count, len(sizes))
+    means = _weighted(values.reshape(shape), weights)
+    noise = _weighted(errors.reshape(shape), weights)
+    worst = means.argmax(dim=1, keepdim=True)
+    return means.gather(1, worst).squeeze(1), noise.gather(1, worst).squeeze(1)
+
+
+def _weighted(values: Tensor, weights: Tensor) -> Tensor:
+    """Return sums over the last axis; ∞ where a value is."""
+    finite = torch.isfinite(values)
+    sums = torch.where(finite, values, 0.0) @ weights
+    return sums.masked_fill((~finite).any(dim=-1), torch.inf)
+
+
+def _random(
+    attack: RandomAttack, predicted: Tensor, exact: Exact, local: LocalLaw
+) -> Realised:
+    def evaluate(rows: Tensor, u: Tensor) -> Evaluated:
+        u = u.to(local.worst)
+        values, errors = exact(rows, u)
+        return Evaluated(values, errors, local.at(rows, u))
+
+    site = exact.site
+    found = attack_mean(attack, site.noise, site.free, predicted, TOLERANCE, evaluate)
+    everywhere = torch.ones_like(local.directed)
+    return Realised(found.total.at_least_zero(), found.interval, everywhere)

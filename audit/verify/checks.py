@@ -1,0 +1,157 @@
+"""May the local numbers be believed? Predictions held against exact values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audit.families.implicit import ImplicitFamily
+from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.normalisation import normalisation
+from audit.measure import Questions
+from audit.measure.columns import values_of
+from audit.models.implicit.sources import FromGrid
+from audit.models.opening import OpenModel
+from audit.reports.measured import VerificationInfo
+from audit.reports.values import Values, join
+from audit.verify.attacks import TOLERANCE, realised
+from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
+from audit.verify.critical import critical_radius
+from audit.verify.local import local_law
+from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
+
+TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
+FEW_POINTS = "too few points carry the weight of importance sampling"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Exact values at some inputs.
+
+    Args:
+        index: of the inputs [k], ascending.
+        columns: divergence -> quantity -> [k].
+        summary: divergence -> attack label, or "radius" -> exact over predicted.
+        notes: (code, message) for the reader.
+    """
+
+    index: NDArray[np.int64]
+    columns: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
+    summary: Mapping[str, Mapping[str, VerificationInfo]] = field(default_factory=dict)
+    notes: Notes = ()
+
+
+def verify(
+    model: OpenModel, questions: Questions, index: NDArray[np.int64]
+) -> Verified:
+    """Return what every prediction is worth at the inputs `index`."""
+    if not len(index):
+        return Verified(index)
+    model, notes = precise(model)
+    size = rows_at_once(model)
+    sites = [
+        site_of(model, questions, part)
+        for part in np.split(index, range(size, len(index), size))
+    ]
+    columns, summary = {}, {}
+    for divergence in questions.divergences:
+        parts = [_checked(divergence, site) for site in sites]
+        name = divergence.name
+        columns[name] = {
+            quantity: join([part[quantity] for part, _ in parts])
+            for quantity in parts[0][0]
+        }
+        compared = zip(*(found for _, found in parts), strict=True)
+        summary[name] = {one[0].label: in_numbers(list(one)) for one in compared}
+        if divergence.tensor is Tensors.FISHER:
+            columns[name] |= _mass(sites)
+    return Verified(index, columns, summary, (*notes, *_partings(summary)))
+
+
+def _checked(
+    divergence: Divergence, site: Site
+) -> tuple[dict[str, Values], list[Compared]]:
+    """Return the columns of one divergence at a site, and what they compare."""
+    questions, n = site.questions, len(site.x)
+    exact, local = exact_at(divergence, site), local_law(divergence, site)
+    labels = [f"{label}_realised" for label in questions.attacks]
+    if exact is None:
+        why = f"no exact value of {divergence.name} is known for this law"
+        names = ("critical_radius", *labels)
+        return {name: Values.unmeasured(n, why) for name in names}, []
+    aimed = local
+    if site.questions.draws != site.noise.draws:  # a direction takes more than a value
+        aimed = local_law(divergence, site.with_draws(questions.draws))
+    radius = aimed.radius(questions.tau)
+    found = [
+        compared_radius(
+            radius, critical_radius(exact, aimed, questions.tau), questions.tau
+        )
+    ]
+    columns: dict[str, Values] = {}
+    for label, attack in questions.attacks.items():
+        predicted = local.expected(attack)
+        if predicted is None:
+            columns[f"{label}_realised"] = Values.unmeasured(n, TWO_MOMENTS)
+            continue
+        cost = realised(attack, predicted.value, exact, local)
+        found.append(compared_attack(label, predicted, cost))
+    for one in found:
+        columns |= one.columns
+    return columns, found
+
+
+def _partings(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:
+    """Warn where most predictions are off, or all of them together."""
+    notes = []
+    for name, found in summary.items():
+        for label, one in found.items():
+            message = _parting(f"{name} {label}", label, one)
+            if message:
+                notes.append((f"parted_{name}", message))
+    return tuple(notes)
+
+
+def _parting(subject: str, label: str, found: VerificationInfo) -> str:
+    """Return in which way a prediction and its exact values are apart; "" if not."""
+    if label == "radius":
+        off = found.ratio_p50 is not None and abs(found.ratio_p50 - 1) > TOLERANCE
+        return (
+            f"{subject}: the exact radius is {found.ratio_p50:.3g} times the second-"
+            "order one in the median; they are apart: read critical_radius"
+            if off
+            else ""
+        )
+    why = "(the attack is too large for a local number, or the model jumps)"
+    if 2 * found.parted > found.n:
+        return (
+            f"{subject}: on {found.parted} of {found.n} checked inputs the realised "
+            f"value is more than 10 % from the predicted one: read {label}_realised "
+            f"{why}"
+        )
+    if found.pooled is not None and abs(found.pooled - 1) > TOLERANCE:
+        return (
+            f"{subject}: over all {found.n} checked inputs the realised value is "
+            f"{found.pooled:.3g} times the predicted one; they are apart, though noise "
+            f"hides it on most of them: read {label}_realised {why}"
+        )
+    return ""
+
+
+def _mass(sites: list[Site]) -> dict[str, Values]:
+    """Return Z of a density that is only a function, where no grid has measured it."""
+    family = sites[0].point.family
+    if not isinstance(family, ImplicitFamily) or isinstance(family.source, FromGrid):
+        return {}
+    found = [normalisation(family, site.point.phi, site.noise) for site in sites]
+    value = torch.cat([z.value for z in found])
+    error = torch.cat([z.standard_error for z in found if z.standard_error is not None])
+    reasons = {FEW_POINTS: torch.ones_like(value, dtype=torch.bool)}
+    return {
+        "normalisation": values_of(value, None, reasons),
+        "normalisation_se": values_of(error, None, reasons),
+    }

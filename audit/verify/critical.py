@@ -1,0 +1,126 @@
+"""The critical radius: how far an input has to move, on the exact divergence.
+
+Along the worst direction v, on both sides of it, D(q_x ‖ q_{x ± r v}) = τ is solved for
+r; the smaller of the two is the input's. An input without a worst direction, because
+its form is zero or infinite, is moved along sampled directions, and the first of these
+to reach τ counts. There the reach is ten times the input's own norm, since no form says
+how far is far.
+
+With draws of θ, the same for every r, D̂ is a smooth function of r with an error s. Its
+crossing has the interval between those of D̂ + 1.96 s and D̂ − 1.96 s. Where the latter
+is not reached, or far off, noise hides the crossing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.intervals.student import student_quantile
+from audit.measure.columns import values_of
+from audit.reports.values import Values
+from audit.verify.crossing import REACH, crossings
+from audit.verify.local import LocalLaw, sampled_directions
+from audit.verify.sites import Exact
+
+HIDDEN = "the noise of the draws hides where τ is crossed"
+_FAR = 10.0  # of an input's own norm, where no form says how far is far
+_WIDEST = 4.0  # upper over lower end of an interval that still says something
+
+
+@dataclass(frozen=True)
+class Critical:
+    """Critical radii of n inputs.
+
+    Shapes: value, lower, upper [n], in units of the perturbation; ∞ where τ is not
+    reached, NaN where noise hides it. directed: whether along a worst direction [n].
+    sampled: whether draws leave an interval at all.
+    """
+
+    value: Tensor
+    lower: Tensor
+    upper: Tensor
+    directed: Tensor
+    sampled: bool
+
+    def columns(self, tau: float) -> dict[str, Values]:
+        """Return the radii as columns."""
+        unreached = torch.isinf(self.value)
+        reasons = {
+            f"{tau:g} is not reached within {REACH:g} second-order radii": unreached
+            & self.directed,
+            f"{tau:g} is not reached within {_FAR:g} times the input's own norm, along "
+            "sampled directions: the form has no worst one": unreached & ~self.directed,
+            HIDDEN: self.value.isnan(),
+        }
+        names = ("critical_radius", "critical_radius_lower", "critical_radius_upper")
+        ends = (self.value, self.lower, self.upper)
+        kept = 3 if self.sampled else 1
+        return {
+            name: values_of(end, None, reasons)
+            for name, end in zip(names[:kept], ends[:kept], strict=True)
+        }
+
+
+def critical_radius(exact: Exact, local: LocalLaw, tau: float) -> Critical:
+    """Return the critical radii of a site.
+
+    Args:
+        exact: the divergence.
+        local: its local law, with the worst directions and a guess.
+        tau: what has to be reached.
+    """
+    guess = local.radius(tau)
+    usable = local.directed & torch.isfinite(guess) & (guess > 0)
+    rays = _rays(exact, local, guess, usable)
+    value = rays.smallest(exact, tau, 0.0)
+    if not exact.laws.sampled:
+        return Critical(value, value, value, usable, sampled=False)
+    lower, upper = (rays.smallest(exact, tau, sign) for sign in (1.0, -1.0))
+    hidden = torch.isinf(upper) & torch.isfinite(value) | (upper > _WIDEST * lower)
+    ends = [torch.where(hidden, torch.nan, end) for end in (value, lower, upper)]
+    return Critical(ends[0], ends[1], ends[2], usable, sampled=True)
+
+
+@dataclass(frozen=True)
+class _Rays:
+    """Rays x + r v to search along, several for each of n inputs.
+
+    Shapes: rows [R], which input each starts from; directions [R, m]; guess [R].
+    """
+
+    n: int
+    rows: Tensor
+    directions: Tensor
+    guess: Tensor
+
+    def smallest(self, exact: Exact, tau: float, sign: float) -> Tensor:
+        """Return the smallest crossing [n] of D + 1.96 · sign · error over the rays."""
+        reach = sign * student_quantile(math.inf)
+
+        def evaluate(rays: Tensor, radii: Tensor) -> Tensor:
+            u = self.directions[rays].unsqueeze(1) * radii.unsqueeze(-1)
+            values, errors = exact(self.rows[rays], u)
+            return (values + reach * errors).clamp_min(0)
+
+        found = crossings(evaluate, self.guess, tau)
+        least = torch.full((self.n,), torch.inf).to(found)
+        return least.scatter_reduce(0, self.rows, found, "amin")
+
+
+def _rays(exact: Exact, local: LocalLaw, guess: Tensor, usable: Tensor) -> _Rays:
+    """Return ±v where there is a worst direction v, and sampled ones where not."""
+    along, open_ = usable.nonzero()[:, 0], (~usable).nonzero()[:, 0]
+    v = local.worst[along]
+    rows, directions, guesses = [along, along], [v, -v], [guess[along], guess[along]]
+    if len(open_):
+        sampled = sampled_directions(exact.site, open_)
+        count = sampled.shape[1]
+        rows.append(open_.repeat_interleave(count))
+        directions.append(sampled.flatten(0, 1))
+        far = exact.site.lengths()[open_] * _FAR / REACH
+        guesses.append(far.repeat_interleave(count))
+    return _Rays(len(guess), torch.cat(rows), torch.cat(directions), torch.cat(guesses))

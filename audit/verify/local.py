@@ -1,0 +1,89 @@
+"""The local law that is held against exact values, quadratic or linear."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.attacks import Attack
+from audit.geometry.divergences import Divergence
+from audit.geometry.linear_law import LinearLaw
+from audit.geometry.pullback import pull_back
+from audit.linalg.decompose import decompose
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.spectrum import Estimate, Spectrum
+from audit.measure import linear_law
+from audit.verify.sites import Site
+
+_DIRECTIONS = 8  # that are tried, with both signs, where no direction is the worst
+_STREAM = 7  # of the noise
+
+
+@dataclass(frozen=True)
+class LocalLaw:
+    """δ -> c |A δ|², or Σ|aᵢᵀ δ|, at n inputs, with its worst direction.
+
+    Args:
+        law: the form, or the linear law.
+        spectrum: of a form; None for a linear law.
+        worst: [n, m], unit; zero where no direction is the worst.
+        size: λ_max, or the slope along `worst` [n].
+    """
+
+    law: QuadraticForm | LinearLaw
+    spectrum: Spectrum | None
+    worst: Tensor
+    size: Tensor
+
+    def at(self, rows: Tensor, u: Tensor) -> Tensor:
+        """Return the law of some inputs [k] at u [k, K, m]: [k, K]."""
+        if isinstance(self.law, LinearLaw):
+            return LinearLaw(self.law.rows[rows])(u.mT)
+        return self.law.take(rows)(u.mT)
+
+    def expected(self, attack: Attack) -> Estimate | None:
+        """Return E[law(δ)] [n] under an attack; None where two moments do not do."""
+        if isinstance(self.law, LinearLaw):
+            return self.law.expected(attack)
+        assert self.spectrum is not None
+        return attack.expected(self.law, self.spectrum)
+
+    def radius(self, tau: float) -> Tensor:
+        """Return the norm along the worst direction at which the law is τ [n]."""
+        if isinstance(self.law, LinearLaw):
+            return tau * self.size.reciprocal()
+        return math.sqrt(tau / self.law.scale) * self.size.rsqrt()
+
+    @property
+    def directed(self) -> Tensor:
+        """Where there is a worst direction [n]."""
+        return self.worst.abs().sum(dim=1) > 0
+
+
+def local_law(divergence: Divergence, site: Site) -> LocalLaw:
+    """Return a divergence's local law at a site."""
+    point = site.point
+    linear = linear_law(divergence, point)
+    if linear is not None:
+        return LocalLaw(linear, None, linear.direction, linear.coefficient)
+    form = pull_back(divergence, point.family, point.phi, point.jacobian, site.noise)
+    spectrum = decompose(form, 1, point.rounding)
+    worst = spectrum.directions[:, :, 0]
+    return LocalLaw(form, spectrum, worst, spectrum.eigenvalues[:, 0])
+
+
+def sampled_directions(site: Site, rows: Tensor) -> Tensor:
+    """Return unit directions [k, 2·8, m], v and −v, for some inputs [k].
+
+    They are uniform on the sphere and keyed by the input.
+    """
+    drawn = [
+        site.noise.generator(row, _STREAM).standard_normal((_DIRECTIONS, site.free))
+        for row in rows.tolist()
+    ]
+    v = torch.stack([torch.from_numpy(one) for one in drawn]).to(site.x.device)
+    v = v / v.norm(dim=2, keepdim=True)
+    return torch.cat([v, -v], dim=1)

@@ -1,0 +1,167 @@
+"""The inputs under verification, with everything needed to move them.
+
+Everything runs in float64 where the file allows, since D is a difference of nearly
+equal numbers. Where D is infinite, or φ(x + δ) belongs to no member of the family (a
+scale below zero), its value is ∞.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.errors import AuditError
+from audit.families.implicit import ImplicitFamily
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence
+from audit.geometry.exact import Reference, reference
+from audit.measure import Point, Questions, stored
+from audit.models.opening import OpenModel
+from audit.noise import Noise
+
+THETA_DRAWS = 256  # of θ, where each costs a pass of the network
+_MOVED_BYTES = 2**27  # of perturbed inputs at the same time
+_PASS = 1024  # of them in one pass of the network
+Notes = tuple[tuple[str, str], ...]  # (code, message)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Some inputs, and how to move them.
+
+    Args:
+        model: the open model. questions: with the frame of perturbations.
+        point: φ and its Jacobian in the frame.
+        x: [n, d]. held: what is not perturbed. noise: of the inputs.
+    """
+
+    model: OpenModel
+    questions: Questions
+    point: Point
+    x: Tensor
+    held: Mapping[str, Tensor]
+    noise: Noise
+
+    @property
+    def free(self) -> int:
+        """The number m of features that move."""
+        return len(self.questions.frame.free)
+
+    def with_draws(self, draws: int) -> Site:
+        """Return the site with another number of draws of θ."""
+        return replace(self, noise=self.noise.with_draws(draws))
+
+    def lengths(self) -> Tensor:
+        """Return the inputs' own norms [n] in units of the perturbation; 1 for 0."""
+        frame = self.questions.frame
+        norms = (self.x.double()[:, frame.free] / frame.unit).norm(dim=1)
+        return torch.where(norms > 0, norms, 1.0)
+
+    def moved(self, rows: Tensor, u: Tensor) -> Tensor:
+        """Return φ(x + S u) [k, K, p] of some inputs [k], for u [k, K, m]."""
+        delta = self.questions.frame.push(u)
+        k, count, d = delta.shape
+        x = (self.x[rows].double().unsqueeze(1) + delta).reshape(k * count, d)
+        held = {
+            name: values[rows].repeat_interleave(count, dim=0)
+            for name, values in self.held.items()
+        }
+        parts = [
+            self.model.density.parameter_map(
+                x[i : i + _PASS], {name: v[i : i + _PASS] for name, v in held.items()}
+            )
+            for i in range(0, k * count, _PASS)
+        ]
+        return torch.cat(parts).reshape(k, count, -1)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Exact divergences from the laws of a site."""
+
+    site: Site
+    laws: Reference
+
+    def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D(q_x ‖ q_{x+Su}) [k, K] and its error.
+
+        Args:
+            rows: of the site's inputs [k].
+            u: perturbations [k, K, m].
+        """
+        k, count, _ = u.shape
+        at_once = max(1, _MOVED_BYTES // (8 * max(1, k) * self.site.x.shape[1]))
+        parts = [
+            self._part(rows, u[:, first : first + at_once])
+            for first in range(0, count, at_once)
+        ]
+        values, errors = zip(*parts, strict=True)
+        return torch.cat(values, dim=1), torch.cat(errors, dim=1)
+
+    def _part(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        others, point = self.site.moved(rows, u), self.site.point
+        outside = _outside(point.family, others)
+        own = point.phi[rows].unsqueeze(1)
+        others = torch.where(outside.unsqueeze(-1), own, others)
+        values, errors = self.laws(rows, others)
+        outside |= values.isnan()
+        return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
+
+
+def exact_at(divergence: Divergence, site: Site) -> Exact | None:
+    """Return exact divergences at a site.
+
+    Returns:
+        None where the divergence can be neither computed nor estimated.
+    """
+    point = site.point
+    laws = reference(divergence, point.family, point.phi, site.noise)
+    return None if laws is None else Exact(site, laws)
+
+
+def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) -> Site:
+    """Return the inputs `index` of a model, ready to be moved.
+
+    Exact values of a law that a file computes cost a pass of it for each draw, so they
+    are taken with fewer draws than the form.
+    """
+    x, held = model.rows(index)
+    phi, jacobian = model.density.parameter_map.linearize(x, held)
+    framed = questions.frame.pull(stored(jacobian))
+    point = Point(index, model.density.family, phi, framed, model.rounding)
+    noise = questions.noise(index)
+    if isinstance(model.density.family, ImplicitFamily):
+        noise = noise.with_draws(min(noise.draws, THETA_DRAWS))
+    return Site(model, questions, point, x, held, noise)
+
+
+def rows_at_once(model: OpenModel) -> int:
+    """Return how many inputs make a site, so that a few moves of each fit."""
+    return max(1, _MOVED_BYTES // (8 * 64 * model.density.d))
+
+
+def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
+    """Return the model in float64; as it is, with a note, where it cannot run so."""
+    try:
+        return model.in_float64(), ()
+    except (AuditError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        own = str(model.network.dtype).removeprefix("torch.")
+        note = (
+            f"exact values were taken in {own}: the file does not run in float64 "
+            f"({reason}); those of small perturbations are blurred by rounding"
+        )
+        return model, (("verified_in_own_precision", note),)
+
+
+def _outside(family: Family, others: Tensor) -> Tensor:
+    """Return where φ [n, K, p] is no member; of a matrix, its symmetric part counts."""
+    phi = others.flatten(0, 1)
+    found = [~torch.isfinite(phi).all(dim=1)]
+    found += family.violations(family.pack(family.unpack(phi))).values()
+    return torch.stack(found).any(dim=0).reshape(others.shape[:2])
