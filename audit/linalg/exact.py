@@ -165,4 +165,5 @@ def _clean(eigenvalues: Tensor, rounding: float) -> Tensor:
     """Return eigenvalues with zero in place of rounding; none is negative."""
     share = (_SLACK * rounding) ** 2 * eigenvalues.shape[1]
     floor = eigenvalues[:, :1].clamp_min(0) * share
-    return torch.where(eigenvalues <= floor, 0.0, eigenvalues)
+    small = (eigenvalues <= floor) & torch.isfinite(floor)
+    return torch.where(small, 0.0, eigenvalues)

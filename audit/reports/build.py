@@ -27,7 +27,7 @@ from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
 from audit.reports.stored import Stored
-from audit.reports.values import Floats, Outcome, Values
+from audit.reports.values import Floats, Mask, Outcome, Values
 
 LISTED_INPUTS = 10_000
 """Up to here every input's numbers are in the report; beyond, in the rows file."""
@@ -151,17 +151,19 @@ def _summary(column: Values, unit: str, sample: Sample | None) -> dict[str, Any]
         **found.values,
         "ci95": found.intervals,
         "histogram": found.histogram and asdict(found.histogram),
-        "reason": _reason(column),
+        "reason": _reason(column, column.missing),
+        "infinite_reason": _reason(column, column.infinite),
     }
 
 
-def _reason(column: Values) -> str | None:
-    """Return why values are infinite or missing, with how many."""
-    said = [
-        f"{sentence} ({int(rows.sum())})"
+def _reason(column: Values, which: Mask) -> str | None:
+    """Return why some values are infinite or missing, with how many."""
+    counts = {
+        sentence: int((rows & which).sum())
         for sentence, rows in column.explained().items()
-    ]
-    return "; ".join(said) or None
+        if sentence != UNCHECKED
+    }
+    return "; ".join(f"{why} ({n})" for why, n in counts.items() if n) or None
 
 
 def _inputs(measured: Measured) -> schema.Inputs | None:

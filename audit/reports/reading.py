@@ -37,17 +37,16 @@ def _radius(report: Report, divergence: Divergence) -> str:
         return _local_radius(report, divergence, local)
     moved = f"moves the prediction by {number(tau(report))}{_of(divergence)}"
     checked = exact.n_checked or exact.n
-    said = (
-        f"{_norm(report, exact.p50)} along the worst direction {moved} on half of the "
-        f"inputs, {number(exact.min)} on the most sensitive one (exact values, "
-        f"{checked} of {count(report.data.n_audited, 'input')} checked"
-    )
+    least = number(exact.min)
+    said = f"{_norm(report, exact.p50)} along the worst direction {moved} on half of "
+    said += f"the inputs, {least} on the most sensitive one"
+    if exact.p50 == 0:
+        said = f"any perturbation, however small, {moved} on half of the inputs"
     if exact.p50 == math.inf:
-        said = (
-            f"no perturbation along the worst direction {moved} on half of the inputs, "
-            f"{number(exact.min)} does on the most sensitive one (exact values, "
-            f"{checked} of {count(report.data.n_audited, 'input')} checked"
-        )
+        said = f"no perturbation that was tried {moved} on half of the inputs"
+        said += f", {least} does on the most sensitive one" * (exact.min != math.inf)
+    total = count(report.data.n_audited, "input")
+    said += f" (exact values, {checked} of {total} checked"
     if local is not None and local.p50 is not None:
         said += f"; second order says {number(local.p50)} and {number(local.min)}"
     return f"{said})"
@@ -117,14 +116,14 @@ def counts(report: Report, name: str, quantities: Iterable[str]) -> list[str]:
     groups: dict[tuple[str, int, str], list[str]] = {}
     for quantity in quantities:
         summary = report.divergences[name].summary[quantity]
-        why = summary.reason or ""
+        why, beyond = summary.reason or "", summary.infinite_reason or ""
         if summary.n_checked is not None:
-            found = [("measured", summary.n, "and weighted to all")]
+            found = [("checked", summary.n_checked, "and weighted to all")]
             lost = summary.n_checked - summary.n
-            found += [("without a value", lost, f"of those checked: {why}")]
+            found += [("checked without a value", lost, why)]
         else:
             found = [("not measured", summary.n_not_measured, why)]
-        found += [("infinite", summary.n_infinite, why)]
+        found += [("infinite", summary.n_infinite, beyond)]
         found += [("at rest", summary.n_at_rest, "")]
         for kind, n, reason in found:
             if n:

@@ -169,7 +169,9 @@ class Summary(Record):
     ci95: Intervals = Field(default_factory=Intervals)
     histogram: Bins | None = None
     reason: str | None = None
-    """Why some values are missing."""
+    """Why some values are missing; of a checked quantity, among the checked inputs."""
+    infinite_reason: str | None = None
+    """Why some values are infinite, where it is known."""
 
 
 class Verification(Record):

@@ -41,7 +41,7 @@ def _held(
     digits = 3 if f"{value:.3g}" != f"{limit:.3g}" else 6
     text = f"{what} = {number(value, digits)}{unit} {relation} "
     text += f"{number(limit, digits)}{unit}"
-    if not keeps and not unit:
+    if not keeps and not unit and math.isfinite(value):
         text += f" by {_excess(value, limit)}"
     if ends:
         text += f", 95 % interval {interval(ends)}{unit}"
