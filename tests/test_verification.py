@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from audit.realised import controlled, worse_sign
 from scans import attacks, columns, sample, scan, written
 from scipy import integrate, stats
 
 from audit.linalg.spectrum import Estimate
-from audit.realised import controlled, worse_sign
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
 

@@ -82,14 +82,24 @@ class Intervals:
         self.method = "bootstrap" if n <= MOST_RESAMPLED else "normal"
         self._weights = resamples(n) if n <= MOST_RESAMPLED else None
 
-    def of(self, difference: Floats, both: Mask) -> tuple[float, float]:
-        """Return the interval of the mean of `difference` [n] over the rows `both`."""
+    def of(
+        self, difference: Floats, both: Mask, stands: Floats | None
+    ) -> tuple[float, float]:
+        """Return the interval of the mean of `difference` [n] over the rows `both`.
+
+        Args:
+            difference: [n].
+            both: [n].
+            stands: for how many inputs each row stands [n]; None: for itself.
+        """
         kept = difference[both]
         if len(kept) > MOST_RESAMPLED:
             return normal_interval(kept)
-        if self._weights is None:
-            return bootstrap_interval(kept, resamples(len(kept)))
-        return bootstrap_interval(kept, self._weights[:, both])
+        drawn = self._weights
+        weights = resamples(len(kept)) if drawn is None else drawn[:, both]
+        return bootstrap_interval(
+            kept, weights if stands is None else weights * stands[both]
+        )
 
 
 def differences(before: Floats, after: Floats) -> Floats:
@@ -99,7 +109,7 @@ def differences(before: Floats, after: Floats) -> Floats:
 
 
 def bootstrap_interval(
-    values: Floats, weights: NDArray[np.uint16]
+    values: Floats, weights: NDArray[np.uint16] | Floats
 ) -> tuple[float, float]:
     """Return percentiles of the resampled means, for weights [RESAMPLES, n].
 
@@ -117,12 +127,9 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def resamples(n: int, stream: int = 0) -> NDArray[np.uint16]:
-    """Return how often each input is drawn in each resample [RESAMPLES, n].
-
-    Those of different streams are independent of each other.
-    """
-    generator = np.random.default_rng([_SEED, stream])
+def resamples(n: int) -> NDArray[np.uint16]:
+    """Return how often each input is drawn in each resample [RESAMPLES, n]."""
+    generator = np.random.default_rng(_SEED)
     weights = np.empty((RESAMPLES, n), np.uint16)
     for row in weights:
         row[:] = np.bincount(generator.integers(0, n, n), minlength=n)
@@ -139,18 +146,33 @@ def normal_interval(values: Floats) -> tuple[float, float]:
 
 
 def change_of(
-    pair: Pair, unit: str, before: Floats, after: Floats, intervals: Intervals
+    pair: Pair,
+    unit: str,
+    before: Floats,
+    after: Floats,
+    intervals: Intervals,
+    stands: Floats | None = None,
 ) -> Change | None:
-    """Return the change of one quantity, None where no input measured it twice."""
+    """Return the change of one quantity, None where no input measured it twice.
+
+    `stands` says for how many inputs each stands [n]; None: for itself.
+    """
     both = ~(np.isnan(before) | np.isnan(after))
     if not both.any():
         return None
     apart = differences(before, after)
-    low, high = intervals.of(apart, both)
-    old, new, difference = (moments(v[both])[0] for v in (before, after, apart))
+    low, high = intervals.of(apart, both, stands)
+    share = None if stands is None else stands[both]
+    old, new, difference = (_mean(v[both], share) for v in (before, after, apart))
     if old is None or new is None or difference is None:  # ∞ and −∞ together
         return None
     return Change(*pair, unit, int(both.sum()), old, new, difference, low, high)
+
+
+def _mean(values: Floats, weights: Floats | None) -> float | None:
+    if weights is None or np.isinf(values).any():
+        return moments(values)[0]
+    return float(weights @ values / weights.sum())
 
 
 def most_moved(index: NDArray[np.int64], before: Floats, after: Floats) -> list[Moved]:

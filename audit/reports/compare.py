@@ -15,6 +15,7 @@ from audit.errors import ConfigError
 from audit.reports.changes import Change, Intervals, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
 from audit.reports.stored import Stored
+from audit.reports.values import Floats
 
 Places = NDArray[np.intp]
 
@@ -56,23 +57,45 @@ def compare(old: Stored, new: Stored) -> Comparison:
     moved: list[Moved] = []
     for pair in _pairs(old.report, new.report, shared):
         before, after = old.column(*pair)[places[0]], new.column(*pair)[places[1]]
-        unit = new.report.divergences[pair[0]].summary[pair[1]].unit
-        change = change_of(pair, unit, before, after, intervals)
+        summary = new.report.divergences[pair[0]].summary[pair[1]]
+        stands = None if summary.n_checked is None else _stands(new.report, index)
+        change = change_of(pair, summary.unit, before, after, intervals, stands)
         changes += [change] if change else []
         moved = most_moved(index, before, after) if pair == measure else moved
     notes = _notes(old.report, new.report)
+    if old.report.checked != new.report.checked:
+        notes.append(
+            "exact values were taken at other inputs, so what was checked is not "
+            "compared; --verify all takes them at all inputs"
+        )
     text = ".".join(measure)
     return Comparison(*names, len(index), notes, changes, moved, text, intervals.method)
 
 
 def _pairs(old: Report, new: Report, shared: list[str]) -> list[Pair]:
-    """Return the (divergence, quantity) that both reports measured."""
-    return [
-        (name, quantity)
-        for name in shared
-        for quantity in new.divergences[name].summary
-        if quantity in old.divergences[name].summary
-    ]
+    """Return the (divergence, quantity) that both reports measured at the same inputs.
+
+    What was measured on a sample is compared where it is the same sample.
+    """
+    found = []
+    for name in shared:
+        for quantity, summary in new.divergences[name].summary.items():
+            before = old.divergences[name].summary.get(quantity)
+            if before is None:
+                continue
+            checked = (summary.n_checked, before.n_checked) != (None, None)
+            if not checked or old.checked == new.checked:
+                found.append((name, quantity))
+    return found
+
+
+def _stands(report: Report, index: NDArray[np.int64]) -> Floats | None:
+    """Return how many inputs each one stands for [n]; None where each was checked."""
+    if report.checked is None:
+        return None
+    pairs = zip(report.checked.index, report.checked.weights, strict=True)
+    found = dict(pairs)
+    return np.array([found.get(one, 0.0) for one in index.tolist()])
 
 
 def _common_rows(old: Stored, new: Stored) -> tuple[NDArray[np.int64], Places, Places]:
@@ -98,12 +121,16 @@ def refuse_unlike(old: Report, new: Report, names: tuple[str, str]) -> None:
 
 def _differs(old: Report, new: Report, option: str) -> tuple[bool, str]:
     """Return whether an option differs, and in which words."""
-    given = [_value(report, option) for report in (old, new)]
+    given = [_asked(report, option) for report in (old, new)]
     if given[0] != given[1] and not all(_files(one, option) for one in (old, new)):
         return True, f"--{option} differs: {given[0]} and {given[1]}"
     digests = [_files(report, option) for report in (old, new)]
     words = f"the files of --{option} differ: {given[0]} and {given[1]} by their bytes"
     return all(digests) and digests[0] != digests[1], words
+
+
+def _asked(report: Report, option: str) -> object:
+    return report.data.units if option == "units" else _value(report, option)
 
 
 def _files(report: Report, option: str) -> list[str]:

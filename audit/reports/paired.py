@@ -21,14 +21,12 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
 from audit.config import Threshold
 from audit.reports.changes import (
     MOST_RESAMPLED,
-    RESAMPLES,
     bootstrap_interval,
     differences,
     normal_interval,
@@ -37,14 +35,10 @@ from audit.reports.changes import (
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
 from audit.reports.report import Change, Interval, Number, Report
-from audit.reports.sampling import weighted_quantiles
+from audit.reports.sampling import ends, redrawn, weighted_quantiles
 from audit.reports.statistics import moments, order_ranks, quantiles
 from audit.reports.stored import Stored
 from audit.reports.values import Floats
-
-_FEWER = 199  # resamples of very many inputs
-_NUMBERS = 2**21  # of weights at the same time
-_SEED = 20_012
 
 
 def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:
@@ -97,8 +91,8 @@ def _common(
     checked = new.report.checked
     summary = new.report.divergences[divergence].summary[quantity]
     if checked is not None and summary.n_checked is not None:
-        weights = np.zeros(len(index))
-        weights[np.searchsorted(index, checked.index)] = checked.weights
+        stands = dict(zip(checked.index, checked.weights, strict=True))
+        weights = np.array([stands.get(one, 0.0) for one in index.tolist()])
     both = ~(np.isnan(before) | np.isnan(after)) & (weights > 0)
     return before[both], after[both], weights[both]
 
@@ -131,8 +125,8 @@ def _statistic(values: Floats, weights: Floats, statistic: str) -> Number:
     if statistic == "mean" and not (weights == 1).all():
         return float(weights @ values / weights.sum())
     mean, std = moments(values)
-    ends = {"min": float(values.min()), "max": float(values.max())}
-    return {"mean": mean, "std": std, **ends}[statistic]
+    low, high = float(values.min()), float(values.max())
+    return {"mean": mean, "std": std, "min": low, "max": high}[statistic]
 
 
 def _interval(
@@ -157,29 +151,9 @@ def _interval(
             weighted_quantiles(before[one], drawn[:, one], [level])[:, 0],
             weighted_quantiles(after[other], drawn[:, other], [level])[:, 0],
         )
-        for drawn in _redrawn(n, weights)
+        for drawn in redrawn(weights, np.unique(weights, return_inverse=True)[1])
     ]
-    ordered = np.sort(np.concatenate(moves))
-    low, high = (ordered[round(end * (len(ordered) - 1))] for end in (0.025, 0.975))
-    return float(low), float(high)
-
-
-def _redrawn(n: int, weights: Floats) -> Iterator[Floats]:
-    """Yield what resampled inputs stand for [r, n], a few resamples at a time.
-
-    Inputs of one stratum stand for equally many, and are drawn among themselves.
-    """
-    count = RESAMPLES if n <= MOST_RESAMPLED else _FEWER
-    generator = np.random.default_rng(_SEED)
-    step = max(1, _NUMBERS // n)
-    strata = [(weights == weight).nonzero()[0] for weight in np.unique(weights)]
-    for first in range(0, count, step):
-        drawn = np.empty((min(step, count - first), n))
-        for row in drawn:
-            for members in strata:
-                chosen = generator.integers(0, len(members), len(members))
-                row[members] = np.bincount(chosen, minlength=len(members))
-        yield drawn * weights
+    return ends(np.concatenate(moves))
 
 
 def _unlike(old: Report, new: Report, key: tuple[str, str, str], why: str) -> Change:
@@ -187,15 +161,15 @@ def _unlike(old: Report, new: Report, key: tuple[str, str, str], why: str) -> Ch
     divergence, quantity, statistic = key
     summaries = [r.divergences[divergence].summary[quantity] for r in (old, new)]
     before, after = (getattr(s, statistic) for s in summaries)
-    ends = [getattr(s.ci95, statistic, None) for s in summaries]
+    spans = [getattr(s.ci95, statistic, None) for s in summaries]
     n = min(summary.n for summary in summaries)
     if before is None or after is None:
         return Change(old=before, change=None, ci95=None, allowed=0, n=n, unpaired=why)
     change = 0.0 if before == after else after - before
-    interval = None
-    if ends[0] and ends[1] and all(map(math.isfinite, (*ends[0], *ends[1], change))):
-        below = math.hypot(after - ends[1][0], ends[0][1] - before)
-        above = math.hypot(ends[1][1] - after, before - ends[0][0])
+    interval, (first, second) = None, spans
+    if first and second and all(map(math.isfinite, (*first, *second, change))):
+        below = math.hypot(after - second[0], first[1] - before)
+        above = math.hypot(second[1] - after, before - first[0])
         interval = change - below, change + above
     return Change(
         old=before, change=change, ci95=interval, allowed=0, n=n, unpaired=why

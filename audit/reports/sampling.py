@@ -19,12 +19,13 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.reports.changes import resamples
+from audit.reports.changes import MOST_RESAMPLED, RESAMPLES
 from audit.reports.quantities import PERCENTILES
 from audit.reports.statistics import (
     Interval,
@@ -36,6 +37,9 @@ from audit.reports.statistics import (
 )
 from audit.reports.values import Floats, Values
 
+FEWER = 199  # resamples of very many inputs
+_NUMBERS = 2**21  # of weights at the same time
+_SEED = 20_012
 _ENDS = (0.025, 0.975)
 _ROUNDING = 1e-9  # of a level: closer ones are one
 
@@ -107,14 +111,20 @@ class _Weighted:
         """Return bootstrap intervals of the mean and of the percentiles `found`."""
         if len(self.values) < 2:
             return {}
-        drawn = _redrawn(self.sample.strata) * self.sample.weights
-        intervals: dict[str, Interval | None] = {}
-        if np.isfinite(self.values).all():
-            intervals["mean"] = _ends((drawn @ self.values) / drawn.sum(axis=1))
-        replicas = weighted_quantiles(self.values, drawn, list(PERCENTILES.values()))
-        for place, (name, p) in enumerate(PERCENTILES.items()):
-            if self._resolves(found[place], p):
-                intervals[name] = _ends(replicas[:, place])
+        means, levels = [], []
+        finite = bool(np.isfinite(self.values).all())
+        for drawn in redrawn(self.sample.weights, self.sample.strata):
+            means += [(drawn @ self.values) / drawn.sum(axis=1)] if finite else []
+            percentiles = list(PERCENTILES.values())
+            levels.append(weighted_quantiles(self.values, drawn, percentiles))
+        replicas = np.concatenate(levels)
+        intervals: dict[str, Interval | None] = {
+            name: ends(replicas[:, place])
+            for place, (name, p) in enumerate(PERCENTILES.items())
+            if self._resolves(found[place], p)
+        }
+        if finite:
+            intervals["mean"] = ends(np.concatenate(means))
         return intervals
 
     def _resolves(self, quantile: float, p: float) -> bool:
@@ -164,19 +174,27 @@ def _moments(values: Floats, weights: Floats) -> tuple[float | None, float | Non
     return mean, float(np.sqrt(spread))
 
 
-def _redrawn(strata: NDArray[np.intp]) -> Floats:
-    """Return how often each input is drawn, within its stratum [RESAMPLES, k]."""
-    counts: Floats | None = None
-    for stratum in np.unique(strata):
-        members = (strata == stratum).nonzero()[0]
-        drawn = resamples(len(members), stream=int(stratum) + 1)
-        if counts is None:
-            counts = np.zeros((len(drawn), len(strata)))
-        counts[:, members] = drawn
-    assert counts is not None
-    return counts
+def redrawn(weights: Floats, strata: NDArray[np.intp]) -> Iterator[Floats]:
+    """Yield what resampled inputs stand for [r, k], a few resamples at a time.
+
+    Inputs are drawn within their strata, from a fixed seed.
+    """
+    k = len(weights)
+    count = RESAMPLES if k <= MOST_RESAMPLED else FEWER
+    generator = np.random.default_rng(_SEED)
+    members = [(strata == stratum).nonzero()[0] for stratum in np.unique(strata)]
+    step = max(1, _NUMBERS // k)
+    for first in range(0, count, step):
+        drawn = np.empty((min(step, count - first), k))
+        for row in drawn:
+            for places in members:
+                chosen = generator.integers(0, len(places), len(places))
+                row[places] = np.bincount(chosen, minlength=len(places))
+        yield drawn * weights
 
 
-def _ends(replicas: Floats) -> Interval:
-    low, high = np.quantile(replicas, _ENDS, method="closest_observation")
+def ends(replicas: Floats) -> Interval:
+    """Return the 95 % percentile interval of resampled numbers [R]."""
+    ordered = np.sort(replicas)
+    low, high = (ordered[round(end * (len(ordered) - 1))] for end in _ENDS)
     return float(low), float(high)

@@ -25,6 +25,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from audit.intervals.student import student_quantile
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.values import Floats, Values
 
@@ -34,8 +35,6 @@ BINS = 24
 SMALLEST_SPAN, LARGEST_SPAN = 1e-300, 1e300
 """Below the one values count as equal, above the other bins would overflow."""
 _TAIL = 0.025
-_NORMAL = 1.959963984540054
-_SMALL_T = {1: 12.7062047362, 2: 4.3026527300, 3: 3.1824463053, 4: 2.7764451052}
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def moments(values: Floats) -> tuple[float | None, float | None]:
     if np.isinf(values).any():
         one_sign = len(np.unique(values[np.isinf(values)])) == 1
         mean = float(values[np.isinf(values)][0]) if one_sign else None
-        return mean, None if mean is None else math.inf
+        return mean, math.inf if mean is not None and len(values) > 1 else None
     _, exponent = np.frexp(np.abs(values).max())  # the sum of huge ones overflows
     size = 2.0 ** float(exponent - 1)
     scaled = values / size
@@ -152,17 +151,6 @@ def mean_interval(
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     return (max(low, 0.0) if values[0] >= 0 else low, high)
-
-
-def student_quantile(freedom: int) -> float:
-    """Return the 97.5 % point of Student's t, to 0.2 % (Cornish-Fisher from 5 on)."""
-    if freedom in _SMALL_T:
-        return _SMALL_T[freedom]
-    z, v = _NORMAL, freedom
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / v + second / v**2 + third / v**3
 
 
 def percentile_interval(values: Floats, p: float) -> Interval | None:

@@ -180,11 +180,13 @@ def _why(report: Report) -> list[str]:
 def _worst(report: Report) -> RenderableType:
     name = report.ranked[0]
     label = next(iter(report.attacks), "gaussian")
-    quantities = ("eigenvalue", "radius", CRITICAL, label)
+    exact = CRITICAL in report.divergences[name].summary
+    quantities = ("eigenvalue", CRITICAL if exact else "radius", label)
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column("worst inputs", justify="right", no_wrap=True)
     for quantity in quantities:
-        table.add_column(Text(quantity), justify="right", no_wrap=True)
+        title = "critical" if quantity == CRITICAL else quantity
+        table.add_column(Text(title), justify="right", no_wrap=True)
     table.add_column(Text(f"worst direction of {printable(name)}"), no_wrap=True)
     for worst in report.worst[:SHOWN_WORST]:
         values = worst.values.get(name, {})

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from audit.config import ModelConfig, ScanConfig, Threshold
-from audit.reports.build import build_report
+from audit.reports.build import UNCHECKED, build_report
 from audit.reports.measured import (
+    Checks,
     DataRecord,
     DivergenceInfo,
     FeatureMeans,
@@ -17,6 +18,8 @@ from audit.reports.measured import (
     VerificationInfo,
     Worst,
 )
+from audit.reports.sampling import Sample
+from audit.reports.values import Values
 
 
 def limit(key, op, value, level="error"):
@@ -43,6 +46,11 @@ def report_of(eigenvalues, *limits, **options):
     return build_report(measured_of(eigenvalues), config)
 
 
+def values_of(columns):
+    """Return numbers with nothing to explain as values."""
+    return {name: Values.of(numbers) for name, numbers in columns.items()}
+
+
 def measured_of(kl_eigenvalue):
     """Build a scan whose KL eigenvalues are given; all else follows from them."""
     n = len(kl_eigenvalue)
@@ -55,7 +63,6 @@ def measured_of(kl_eigenvalue):
         "effective_rank": np.full(n, 1.8),
         "rank": np.full(n, 2.0),
         "gaussian": 0.005 * 1.5 * kl_eigenvalue,
-        "gaussian_realised": np.where(np.arange(n) % 2, np.nan, 0.008 * kl_eigenvalue),
         "uniform_norm": 0.01 * kl_eigenvalue / 6,
         "model_norm": np.full(n, 2.0),
         "map_norm": kl_eigenvalue,
@@ -72,10 +79,17 @@ def measured_of(kl_eigenvalue):
         "gaussian": 0.003 * kl_eigenvalue,
     }
     top = np.argsort(-kl_eigenvalue, kind="stable")[:3]
+    columns = {"kl": values_of(kl), "quantile": values_of(quantile)}
+    places = np.arange(1, n, max(2, n // 64))
+    for quantity, exact in (
+        ("gaussian_realised", 0.008 * kl_eigenvalue),
+        ("critical_radius", np.sqrt(1.9 / kl_eigenvalue)),
+    ):
+        unchecked = Values.unmeasured(n, UNCHECKED)
+        columns["kl"][quantity] = unchecked.placed(places, Values.of(exact[places]))
     return Measured(
         index=np.arange(n) + 1,
-        columns={"kl": kl, "quantile": quantile},
-        reasons={"kl": {"gaussian_realised": "checked on a sample only"}},
+        columns=columns,
         divergences={
             "kl": DivergenceInfo(0.5, "nat"),
             "quantile": DivergenceInfo(1.0, "θ²", notes=["transport: location-scale"]),
@@ -83,16 +97,25 @@ def measured_of(kl_eigenvalue):
         worst=[
             Worst(
                 int(row + 1),
-                {
-                    "kl": {name: float(values[row]) for name, values in kl.items()},
-                    "quantile": {"eigenvalue": float(quantile["eigenvalue"][row])},
-                },
                 {"kl": directions, "quantile": directions},
                 {"kl": kl_eigenvalue[row] * np.array([1.0, 0.5])},
             )
             for row in top
         ],
-        verification={"kl": {"gaussian": VerificationInfo(3, 1, 0.98, 1.066, 1.2)}},
+        checks=Checks(
+            Sample(places, np.full(len(places), n / max(1, len(places))), 0 * places),
+            {"kl": frozenset({"gaussian_realised", "critical_radius"})},
+            {
+                "kl": {
+                    "radius": VerificationInfo(3, 0, 0.97, 0.975, 0.98, 0, 0.975),
+                    "gaussian": VerificationInfo(3, 1, 0.98, 1.066, 1.2, 0, 1.06),
+                    "uniform_norm": VerificationInfo(3, 0, 0.99, 1.0, 1.01, 0, 1.0),
+                },
+                "quantile": {
+                    "gaussian": VerificationInfo(3, 0, 1.0, 1.0, 1.0, 0, 1.0),
+                },
+            },
+        ),
         skipped=[(0, "input 'x' holds nan at [2]")],
         warnings=[("parted", "1 of 3 checked inputs part by more than 10 %")],
         model=ModelRecord(

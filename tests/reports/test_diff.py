@@ -9,10 +9,9 @@ import pytest
 from audit.config import ScanConfig, override, read_config
 from audit.errors import ConfigError
 from audit.reports import diff
-from audit.reports.baseline import change_limits, with_baseline
+from audit.reports.baseline import judged_by_change, with_baseline
 from audit.reports.build import build_report
 from audit.reports.compare import compare as compare_stored
-from audit.reports.gate import judge
 from audit.reports.json import to_json
 from audit.reports.stored import stored
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of, report_of
@@ -102,8 +101,11 @@ def test_values_measured_once_only_do_not_count():
     ("other", "why"),
     [
         (lambda: report_with(data=_data(sha256="00")), "they audited different data"),
-        (lambda: report_with(data=_data(units="std")), "units differ: input and std"),
-        (lambda: report_with(data=_data(event_shape=(2, 2))), "event shape differ"),
+        (
+            lambda: report_with(data=_data(units="std")),
+            "--units differs: input and std",
+        ),
+        (lambda: report_with(data=_data(event_shape=(2, 2))), "event shapes differ"),
         (lambda: report_with(replace(CONFIG, tau=2.0)), "--tau differs: 1.0 and 2.0"),
         (lambda: report_with(index=np.arange(6) + 50), "no input in common"),
         (lambda: report_of(np.ones(10_001)), "lists none of its 10001 inputs"),
@@ -143,8 +145,8 @@ def limits(**flags):
 )
 def test_limits_on_a_change_decide_on_both_sides(flags, code):
     old, new = report_of(EIGENVALUES), report_of(1.1 * EIGENVALUES)
-    found = change_limits(limits(**flags), old)
-    assert judge(new, found, max_skipped=1).exit_code == code
+    before, after = stored("old.json", old), stored("new.json", new)
+    assert judged_by_change(before, after, limits(**flags)).exit_code == code
 
 
 def test_a_baseline_joins_the_other_limits(tmp_path):

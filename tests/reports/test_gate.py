@@ -9,8 +9,9 @@ from audit.config import AttackConfig, Threshold
 from audit.errors import ConfigError
 from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
-from audit.reports.gate import judge
+from audit.reports.gate import Rules, judge
 from audit.reports.keys import check_config, split_key
+from audit.reports.values import Values
 from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 
@@ -63,15 +64,29 @@ def test_the_upper_gate_asks_for_the_end_of_the_interval():
     assert report_of(MANY, inside).exit_code == 0
     judged = report_of(MANY, inside, gate="upper")
     assert judged.exit_code == 1
-    assert "] does not; " in check_line(judged.checks[0])
+    assert "] does not keep it; " in check_line(judged.checks[0])
     assert " <= " in check_line(judged.checks[0])
     beyond = limit("kl.trace.p95", "<=", 1.01 * ends[1])
     assert report_of(MANY, beyond, gate="upper").exit_code == 0
     low = limit("kl.radius.p05", ">=", 1.01 * value["radius"].ci95.p05[0])
     assert report_of(MANY, low).exit_code == 0
     assert report_of(MANY, low, gate="upper").exit_code == 1
-    few = limit("kl.gaussian.p95", "<=", 0.2401)
-    assert report_of(EIGENVALUES, few, gate="upper").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("kl.gaussian.p95", "p95 needs 72 inputs, there are 6"),
+        ("kl.trace.p99", "p99 needs 368 inputs, there are 6"),
+        ("kl.trace.max", "max has none, however many inputs"),
+    ],
+)
+def test_the_upper_gate_cannot_pass_without_an_interval(key, words):
+    report = report_of(EIGENVALUES, limit(key, "<=", 1e9), gate="upper")
+    assert (report.verdict, report.exit_code) == ("none", 4)
+    assert words in check_line(report.checks[0])
+    broken = report_of(EIGENVALUES, limit(key, "<=", 1e-9), gate="upper")
+    assert (broken.verdict, broken.exit_code) == ("fail", 1)
 
 
 @pytest.mark.parametrize(
@@ -126,12 +141,13 @@ def test_too_many_skipped_inputs_exit_4_even_beside_a_failure():
 
 def test_a_limit_on_what_was_not_measured_exits_4():
     measured = measured_of(EIGENVALUES)
-    measured.columns["kl"]["linear"] = np.full(6, np.nan)
+    measured.columns["kl"]["linear"] = Values.unmeasured(6, "too dark")
     config = replace(
         CONFIG, max_skipped=1, thresholds=(limit("kl.linear.max", "<=", 1.0),)
     )
     report = build_report(measured, config)
     assert report.checks[0].status == "unmeasured"
+    assert report.checks[0].doubt == "it has no value (too dark (6))"
     assert (report.verdict, report.exit_code) == ("none", 4)
 
 
@@ -228,9 +244,9 @@ def test_an_attack_cannot_be_called_like_a_quantity():
 def test_a_key_the_report_lacks_is_refused_with_a_neighbour(report):
     words = "has no 'kl.gausian.p95'.*Did you mean 'gaussian'"
     with pytest.raises(ConfigError, match=words):
-        judge(report, [Threshold("kl.gausian.p95", "<=", 1.0)])
+        judge(report, Rules([Threshold("kl.gausian.p95", "<=", 1.0)]))
     with pytest.raises(ConfigError, match=r"not among the divergences.*'quantile'"):
-        judge(report, [Threshold("quantiles.trace.p95", "<=", 1.0)])
+        judge(report, Rules([Threshold("quantiles.trace.p95", "<=", 1.0)]))
 
 
 def test_a_derivative_estimated_too_coarsely_exits_4_before_any_verdict():

@@ -12,6 +12,7 @@ from audit.reports.build import build_report
 from audit.reports.json import read_report, report_schema, to_json
 from audit.reports.measured import Worst
 from audit.reports.report import Report
+from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
 
@@ -47,28 +48,38 @@ def test_equal_scans_give_equal_bytes_apart_from_run():
 
 def test_what_was_not_measured_is_null_with_a_reason(report):
     summary = report.divergences["kl"].summary["gaussian_realised"]
-    assert summary.n == 3
-    assert summary.reason == "checked on a sample only"
+    assert (summary.n, summary.n_not_measured, summary.n_checked) == (3, 3, 3)
+    assert summary.reason is None
     column = report.inputs.columns["kl"]["gaussian_realised"]
-    assert [value is None for value in column] == [False, True] * 3
+    assert [value is None for value in column] == [True, False] * 3
+    assert report.checked.index == [2, 4, 6]
+    assert report.checked.weights == [2.0, 2.0, 2.0]
 
 
 def test_a_column_without_any_value_has_null_statistics():
     measured = measured_of(EIGENVALUES)
-    measured.columns["kl"]["linear"] = np.full(6, np.nan)
+    measured.columns["kl"]["linear"] = Values.unmeasured(6, "too dark")
     summary = build_report(measured, CONFIG).divergences["kl"].summary["linear"]
     assert (summary.n, summary.mean, summary.p95, summary.histogram) == (0,) + 3 * (
         None,
     )
-    assert summary.reason == "not measured on 6 inputs"
+    assert (summary.reason, summary.n_not_measured) == ("too dark (6)", 6)
 
 
-def test_infinite_values_are_null_too():
+def test_infinite_values_are_values(tmp_path):
     measured = measured_of(EIGENVALUES)
-    measured.columns["kl"]["trace"][2] = np.inf
+    trace = np.array([1.0, np.inf, 2.0, 3.0, 4.0, 5.0])
+    why = {"too bright": np.isinf(trace)}
+    measured.columns["kl"]["trace"] = Values.of(trace, None, why)
     report = build_report(measured, CONFIG)
-    assert report.inputs.columns["kl"]["trace"][2] is None
-    assert report.divergences["kl"].summary["trace"].n == 5
+    summary = report.divergences["kl"].summary["trace"]
+    assert (summary.n, summary.n_infinite, summary.n_not_measured) == (6, 1, 0)
+    assert (summary.mean, summary.max, summary.p50) == (np.inf, np.inf, 3.5)
+    assert (summary.reason, summary.infinite_reason) == (None, "too bright (1)")
+    path = tmp_path / "r.json"
+    path.write_text(to_json(report))
+    assert json.loads(path.read_text())["inputs"]["kl"]["trace"][1] == "Infinity"
+    assert read_report(str(path)) == report
 
 
 def test_what_the_scan_adds_may_be_numpy_and_not_finite():
@@ -101,7 +112,7 @@ def test_inputs_are_listed_up_to_ten_thousand():
 
 def test_directions_of_large_inputs_are_left_to_the_rows_file():
     measured = measured_of(EIGENVALUES)
-    measured.worst[0] = Worst(6, {"kl": {}}, {"kl": np.ones((1, 65, 64))})
+    measured.worst[0] = Worst(6, {"kl": np.ones((1, 65, 64))})
     report = build_report(measured, CONFIG)
     assert report.worst[0].directions["kl"] is None
     assert report.worst[1].directions["kl"][0] == [1.0, 0.0, 0.0, 0.0]
@@ -111,6 +122,7 @@ def test_settings_have_values_and_origins(gated):
     assert gated.config["family"].model_dump() == {
         "value": "normal",
         "origin": "command line",
+        "files": {},
     }
     assert gated.config["model"].value == "models/[old]/net.onnx"
     assert gated.config["attacks"].value[0] == "gaussian:sigma=0.1"
@@ -148,7 +160,7 @@ def test_the_schema_names_every_part(gated):
     schema = report_schema()
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(schema["properties"]) == set(json.loads(to_json(gated)))
-    assert schema["properties"]["schema_version"]["default"] == "1.0"
+    assert schema["properties"]["schema_version"]["default"] == "1.1"
 
 
 def test_fields_of_a_later_schema_are_ignored(gated, tmp_path):
@@ -177,7 +189,7 @@ def test_what_is_no_report_is_refused(tmp_path, content, words):
 def test_a_report_of_another_schema_is_refused(gated, tmp_path):
     path = tmp_path / "r.json"
     path.write_text(to_json(gated.model_copy(update={"schema_version": "2.0"})))
-    with pytest.raises(ConfigError, match=r"has report schema 2.0.*reads 1.0"):
+    with pytest.raises(ConfigError, match=r"has report schema 2.0.*reads 1.1"):
         read_report(str(path))
 
 
@@ -187,7 +199,7 @@ def test_a_missing_report_is_refused(tmp_path):
 
 
 def test_nan_cannot_enter_a_report(gated):
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match="NaN is no number"):
         Report.model_validate(
             gated.model_dump()
             | {"worst": [{"index": 1, "kl": {"trace": float("nan")}}]}

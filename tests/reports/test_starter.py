@@ -51,7 +51,7 @@ def test_a_report_gives_settings_and_limits_that_hold(read, report):
     assert (config.data, config.max_skipped) == ("data.npz", 1)
     limits = {t.key: t.limit for t in config.thresholds}
     assert limits["kl.gaussian.p95"] == pytest.approx(0.3)
-    assert limits["kl.radius.p05"] == pytest.approx(0.219)
+    assert limits["kl.critical_radius.p05"] == pytest.approx(0.198, abs=0.002)
     assert recheck(report, config).exit_code == 0
     assert recheck(report_of(1.3 * EIGENVALUES), config).exit_code == 1
 
