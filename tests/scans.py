@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -74,8 +75,8 @@ def columns(report, divergence="kl"):
     return {name: np.array(values, float) for name, values in found.items()}
 
 
-def chunk(config, keep_directions=True, rows=None):
-    """Measure rows in one process, and return the blocks' answers joined."""
+def answers(config, keep_directions=True, rows=None):
+    """Measure rows in one process and one block."""
     prepared = prepare(config, keep_directions)
     index, _ = select_rows(config, prepared.model.inputs.n)
     index = index if rows is None else np.array(rows)
@@ -84,9 +85,22 @@ def chunk(config, keep_directions=True, rows=None):
     )
 
 
+def chunk(config, keep_directions=True, rows=None):
+    """Measure rows in one process, and return the answers with numbers for values."""
+    found = answers(config, keep_directions, rows)
+    columns = {
+        name: {quantity: values.numbers for quantity, values in columns.items()}
+        for name, columns in found.columns.items()
+    }
+    return SimpleNamespace(
+        **{**vars(found), "columns": columns, "values": found.columns}
+    )
+
+
 __all__ = [
     "FORMATS",
     "SAMPLES",
+    "answers",
     "attacks",
     "chunk",
     "columns",

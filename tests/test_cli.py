@@ -109,6 +109,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "sample": "12",
         "index": "1,2",
         "max_skipped": "9",
+        "accept_unverified": None,
         "device": "cuda",
         "batch_size": "13",
         "memory": "2MB",
@@ -189,7 +190,7 @@ def test_files_are_written_by_extension(run, scans, tmp_path):
     result = run("scan", "m", "d", *options)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
-    assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == "1.0"
+    assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == "1.1"
     assert np.load(tmp_path / "rows.npz")["kl.trace"].tolist() == [1.0, 1.0, 1.0]
     assert (tmp_path / "rows.csv").read_text().startswith("index,kl.trace\n0,1.0\n")
 
@@ -636,7 +637,7 @@ def test_diff_exits_1_only_for_a_limit(run, tmp_path):
     assert run(*words).exit_code == 0
     result = run(*words, "--max-increase", "kl.trace.p95=5%")
     assert result.exit_code == 1
-    assert "✗ kl.trace.p95 = 52.8 > 50.4" in result.stdout
+    assert "✗ kl.trace.p95 = 52.8, was 48: change = 10 % > 5 %" in result.stdout
     assert json.loads(run(*words, "--json").stdout)["n"] == 6
     assert run(*words, "--max-increase", "kl.trce.p95=5%").exit_code == 2
     assert run("diff", "old.json", "no.json").exit_code == 2

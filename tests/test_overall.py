@@ -16,7 +16,7 @@ from audit.config import override
 from audit.errors import InputError
 from audit.inputs import open_inputs
 from audit.inputs.names import read_feature_names
-from audit.measure import Chunk
+from audit.measure import Answers
 from audit.reports.build import PRINTED_VALUES
 from audit.reports.json import to_json
 from audit.reports.rows import RowsWriter
@@ -101,7 +101,7 @@ def test_a_rows_file_changes_nothing_but_the_run(config, report, tmp_path):
 
 def chunk(directions):
     index = np.arange(len(directions))
-    return Chunk(index, {}, {"kl": directions}, {"kl": np.ones(directions.shape[:2])})
+    return Answers(index, {}, {"kl": directions}, {"kl": np.ones(directions.shape[:2])})
 
 
 def test_sums_do_not_depend_on_the_order_or_the_blocks():

@@ -122,7 +122,7 @@ def test_a_worse_model_is_stopped_mended_or_waived(tmp_path):
     assert again.returncode == 1
     assert "✗ kl.gaussian.p95 = " in again.stdout
     assert "beyond it: 115, " in " ".join(again.stdout.split())
-    assert " by 300 %" in again.stdout
+    assert ": change = 337 % > 10 %" in again.stdout
     moved = repository.robaudit("diff", "baseline.json", "report.json")
     assert moved.returncode == 0
     assert "the new model is more sensitive" in moved.stdout

@@ -75,10 +75,11 @@ def diff(
     from audit.cli.terminal import emit, style
     from audit.config import ScanConfig, override
     from audit.reports import diff as shown
-    from audit.reports.baseline import judged_by_change
+    from audit.reports.against import judged_by_change
     from audit.reports.compare import compare
     from audit.reports.json import read_report
-    from audit.reports.stored import split_rows, stored
+    from audit.reports.stored import stored
+    from audit.reports.text import split_rows
 
     names = [split_rows(one) for one in (old, new)]
     before, after = (stored(path, read_report(path), rows) for path, rows in names)

@@ -52,12 +52,18 @@ class Interval:
     standard_error: Tensor
 
     def widened(self, error: Tensor) -> Interval:
-        """Return the interval with an independent normal error added."""
+        """Return the interval with an independent normal error added.
+
+        What is infinite without doubt stays so.
+        """
         reach = student_quantile(math.inf) * error
+        finite = torch.isfinite(self.value)
+        below = torch.hypot(self.value - self.lower, reach)
+        above = torch.hypot(self.upper - self.value, reach)
         return Interval(
             self.value,
-            self.value - torch.hypot(self.value - self.lower, reach),
-            self.value + torch.hypot(self.upper - self.value, reach),
+            torch.where(finite, self.value - below, self.lower),
+            torch.where(finite, self.value + above, self.upper),
             torch.hypot(self.standard_error, error),
         )
 

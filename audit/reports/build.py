@@ -12,7 +12,7 @@ import numpy as np
 from audit import __version__
 from audit.config import ScanConfig
 from audit.reports import report as schema
-from audit.reports.baseline import changes
+from audit.reports.against import changes
 from audit.reports.gate import Rules, judge
 from audit.reports.identity import fingerprint, plain, settings
 from audit.reports.measured import (

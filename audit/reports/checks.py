@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
-from audit.reports.baseline import changes
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
 from audit.reports.json import finite
 from audit.reports.report import Report
-from audit.reports.stored import listed
 
 PRECEDENCE = (PASS, FAIL, INCOMPLETE, NOTHING)
 
@@ -40,9 +38,12 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
     if own:
         known = {(c.key, c.op): c.change for c in report.checks if c.change}
         return judge(report, Rules.of(config, known))
-    stepped = any(limit.step for limit in config.thresholds)
-    numbers = listed(path, report) if stepped else None
-    found = changes(config.thresholds, config.baseline, numbers) if numbers else {}
+    if not any(limit.step for limit in config.thresholds):
+        return judge(report, Rules.of(config))
+    from audit.reports.against import changes  # numpy, which limits alone do not need
+    from audit.reports.stored import listed
+
+    found = changes(config.thresholds, config.baseline, listed(path, report))
     return judge(report, Rules.of(config, found))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import ConfigError
+from audit.reports.alike import refuse_if, refuse_unlike, value_of
 from audit.reports.changes import Change, Intervals, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
 from audit.reports.stored import Stored
@@ -47,10 +47,10 @@ def compare(old: Stored, new: Stored) -> Comparison:
     """
     names = old.name, new.name
     other_data = old.report.data.sha256 != new.report.data.sha256
-    _refuse_if(other_data, "they audited different data files", names)
+    refuse_if(other_data, "they audited different data files", names)
     refuse_unlike(old.report, new.report, names)
     shared = [name for name in new.report.ranked if name in old.report.divergences]
-    _refuse_if(not shared, "they measured no divergence in common", names)
+    refuse_if(not shared, "they measured no divergence in common", names)
     index, *places = _common_rows(old, new)
     intervals, measure = Intervals(len(index)), (shared[0], "eigenvalue")
     changes: list[Change] = []
@@ -101,50 +101,8 @@ def _stands(report: Report, index: NDArray[np.int64]) -> Floats | None:
 def _common_rows(old: Stored, new: Stored) -> tuple[NDArray[np.int64], Places, Places]:
     """Return the inputs in both, and their rows in each."""
     index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
-    _refuse_if(not len(index), "they have no input in common", (old.name, new.name))
+    refuse_if(not len(index), "they have no input in common", (old.name, new.name))
     return index, places[0], places[1]
-
-
-def refuse_unlike(old: Report, new: Report, names: tuple[str, str]) -> None:
-    """Refuse reports of different questions.
-
-    Raises:
-        ConfigError: units, shape, τ, space or mask differ; files by their bytes.
-    """
-    shapes = [report.data.event_shape for report in (old, new)]
-    words = f"their event shapes differ: {shapes[0]} and {shapes[1]}"
-    _refuse_if(shapes[0] != shapes[1], words, names)
-    for option in ("units", "tau", "space", "mask"):
-        differs, words = _differs(old, new, option)
-        _refuse_if(differs, words, names)
-
-
-def _differs(old: Report, new: Report, option: str) -> tuple[bool, str]:
-    """Return whether an option differs, and in which words."""
-    given = [_asked(report, option) for report in (old, new)]
-    if given[0] != given[1] and not all(_files(one, option) for one in (old, new)):
-        return True, f"--{option} differs: {given[0]} and {given[1]}"
-    digests = [_files(report, option) for report in (old, new)]
-    words = f"the files of --{option} differ: {given[0]} and {given[1]} by their bytes"
-    return all(digests) and digests[0] != digests[1], words
-
-
-def _asked(report: Report, option: str) -> object:
-    return report.data.units if option == "units" else _value(report, option)
-
-
-def _files(report: Report, option: str) -> list[str]:
-    """Return the digests of an option's files; schema 1.0 has none."""
-    setting = report.config.get(option)
-    return list(setting.files.values()) if setting else []
-
-
-def _refuse_if(condition: bool, why: str, names: tuple[str, str]) -> None:
-    if condition:
-        raise ConfigError(
-            f"'{names[0]}' and '{names[1]}' cannot be compared: {why}",
-            next_step="Audit both models on the same data with the same settings",
-        )
 
 
 def _notes(old: Report, new: Report) -> list[str]:
@@ -154,7 +112,7 @@ def _notes(old: Report, new: Report) -> list[str]:
     if hashes[0] == hashes[1]:
         notes.append("both audited the same model file")
     for option in ("attacks", "seed", "draws_per_input", "dtype"):
-        values = [_value(report, option) for report in (old, new)]
+        values = [value_of(report, option) for report in (old, new)]
         if values[0] != values[1]:
             notes.append(
                 f"--{option.replace('_', '-')} was {values[0]}, is {values[1]}"
@@ -184,7 +142,7 @@ def _randomness(old: Report, new: Report) -> list[str]:
     if not sampled:
         return []
     where, draws = ", ".join(sampled), (_draws(old, sampled), _draws(new, sampled))
-    if _value(old, "seed") == _value(new, "seed") and draws[0] == draws[1]:
+    if value_of(old, "seed") == value_of(new, "seed") and draws[0] == draws[1]:
         return [
             f"{where}: sampled with the same seed and draws, so most of the noise "
             "cancels input by input"
@@ -200,8 +158,3 @@ def _randomness(old: Report, new: Report) -> list[str]:
 
 def _draws(report: Report, names: list[str]) -> list[int | None]:
     return [report.divergences[name].draws for name in names]
-
-
-def _value(report: Report, option: str) -> object:
-    setting = report.config.get(option)
-    return setting.value if setting else None

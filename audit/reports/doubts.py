@@ -85,7 +85,7 @@ def _of_radius(divergence: Divergence, instead: str) -> str:
 
 def _unchecked(divergence: Divergence, exact: str) -> str:
     summary = divergence.summary.get(exact)
-    why = summary.reason if summary and summary.reason else "--verify 0"
+    why = summary.reason if summary and summary.reason else "no exact value was taken"
     return f"it is a second-order number that was not checked ({why})"
 
 

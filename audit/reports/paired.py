@@ -25,6 +25,7 @@ import math
 import numpy as np
 
 from audit.config import Threshold
+from audit.reports.baseline import allowed
 from audit.reports.changes import (
     MOST_RESAMPLED,
     bootstrap_interval,
@@ -57,12 +58,6 @@ def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:
     else:
         found = _alike(*_common(old, new, divergence, quantity), statistic)
     return found.model_copy(update={"allowed": allowed(limit.step, found.old)})
-
-
-def allowed(step: str, old: Number) -> float:
-    """Return how much a number may change: "5%" of the old one, or an amount."""
-    size = float(step.rstrip("% "))
-    return size * (abs(old or 0.0) / 100 if step.endswith("%") else 1.0)
 
 
 def _unpaired(old: Stored, new: Stored, divergence: str, quantity: str) -> str:

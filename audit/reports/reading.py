@@ -200,11 +200,12 @@ def _of(divergence: Divergence) -> str:
 
 def verification(report: Report) -> list[str]:
     """Return one line for each attack that was checked against the exact divergence."""
-    return [
-        _verified(name, label, found)
-        for name in report.ranked
-        for label, found in report.divergences[name].verification.items()
-    ]
+    lines = []
+    for name in report.ranked:
+        found = report.divergences[name].verification
+        order = [label for label in ("radius", *report.attacks) if label in found]
+        lines += [_verified(name, label, found[label]) for label in order]
+    return lines
 
 
 def _verified(name: str, label: str, found: Verification) -> str:

@@ -38,12 +38,6 @@ class Stored:
     """(divergence, quantity) -> [N], NaN where it was not measured."""
 
 
-def split_rows(text: str) -> tuple[str, str | None]:
-    """Split "report.json::rows.npz" into the report and the rows file, if given."""
-    path, colons, rows = text.rpartition("::")
-    return (path, rows) if colons and path and rows else (text, None)
-
-
 def stored(name: str, report: Report, rows: str | None = None) -> Stored:
     """Find the numbers of a report's inputs.
 

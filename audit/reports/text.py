@@ -55,6 +55,12 @@ def shorten(text: str, width: int) -> str:
     return text[: width - 1 - tail] + "…" + text[len(text) - tail :]
 
 
+def split_rows(text: str) -> tuple[str, str | None]:
+    """Split "report.json::rows.npz" into the report and the rows file, if given."""
+    path, colons, rows = text.rpartition("::")
+    return (path, rows) if colons and path and rows else (text, None)
+
+
 def sparkline(bins: Bins | None, width: int = 12) -> str:
     """Draw a histogram in `width` characters; an empty bin is a blank."""
     if bins is None:

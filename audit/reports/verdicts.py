@@ -59,7 +59,7 @@ def _changed(check: Check, change: Change) -> str:
     allowed = (change.allowed if grows else -change.allowed) * scale
     ends = change.ci95 and (change.ci95[0] * scale, change.ci95[1] * scale)
     moved = change.change * scale
-    what = f"{check.key} {number(change.old)} -> {number(check.value)}, change"
+    what = f"{check.key} = {number(check.value)}, was {number(change.old)}: change"
     text = _held(what, moved, check.op, allowed, ends, unit)
     how = f"not paired: {change.unpaired}" if change.unpaired else "paired"
     return f"{text} ({how}, {count(change.n, 'input')})"

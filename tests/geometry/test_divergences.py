@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from audit.errors import ConfigError, UnknownName
 from audit.families import build_family
 from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
-from audit.geometry.exact import exact_values
+from audit.geometry.exact import reference
 from audit.geometry.pullback import pull_back
 from audit.linalg.operators import Diagonal
 from audit.noise import Noise
@@ -170,7 +170,9 @@ def test_the_exact_value_by_draws_lies_within_four_errors(name):
     sampled = type(divergence)(
         **(vars(divergence) | {"exact": lambda family, a, b: None})
     )
-    value, error = exact_values(sampled, pair, phi, other.unsqueeze(1), noise)
+    laws = reference(sampled, pair, phi, noise)
+    assert laws.sampled
+    value, error = laws(torch.arange(1), other.unsqueeze(1))
     expected = integrated_over_a_plane(name, phi[0], other[0])
     assert error.item() > 0
     assert abs(value.item() - expected) < 4 * error.item()
@@ -198,12 +200,14 @@ def test_draws_make_an_exact_value_only_where_the_divergence_is_a_mean():
     unknown = type(divergence)(
         **(vars(divergence) | {"exact": lambda family, a, b: None})
     )
-    assert exact_values(unknown, NORMAL, PHI, FAR.unsqueeze(1), NOISE) is None
+    assert reference(unknown, NORMAL, PHI, NOISE) is None
 
 
 def test_a_closed_form_has_no_error_and_one_value_for_each_step():
     steps = torch.stack([PHI, FAR, FAR + 0.1], dim=1)
-    value, error = exact_values(build_divergence("kl"), NORMAL, PHI, steps, NOISE)
+    laws = reference(build_divergence("kl"), NORMAL, PHI, NOISE)
+    assert not laws.sampled
+    value, error = laws(torch.arange(1), steps)
     assert value.shape == error.shape == (1, 3)
     assert not error.any()
     assert value[0, 1].item() == pytest.approx(by_quadrature("kl", PHI, FAR))

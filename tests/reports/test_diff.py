@@ -9,7 +9,8 @@ import pytest
 from audit.config import ScanConfig, override, read_config
 from audit.errors import ConfigError
 from audit.reports import diff
-from audit.reports.baseline import judged_by_change, with_baseline
+from audit.reports.against import judged_by_change
+from audit.reports.baseline import with_baseline
 from audit.reports.build import build_report
 from audit.reports.compare import compare as compare_stored
 from audit.reports.json import to_json

@@ -13,7 +13,8 @@ from audit.reports.build import build_report
 from audit.reports.compare import compare
 from audit.reports.json import read_report, to_json
 from audit.reports.rows import RowsWriter
-from audit.reports.stored import split_rows, stored
+from audit.reports.stored import stored
+from audit.reports.text import split_rows
 from reports.synthetic import CONFIG, measured_of
 
 SUFFIXES = (".npz", ".parquet", ".csv")

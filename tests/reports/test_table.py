@@ -58,9 +58,9 @@ def test_a_name_cannot_steer_the_terminal():
 def test_the_first_sentences_read_the_numbers(report):
     assert (
         "A perturbation of norm 0.689 along the worst direction moves the prediction "
-        "by 1 nat on half of the inputs, 0.218 on the most sensitive one (exact values, 3 "
-        "of 6 inputs checked; second order says 0.854 and 0.224); gaussian:sigma=0.1 "
-        "costs 0.0694 nat on average, 0.24 at the 95th percentile."
+        "by 1 nat on half of the inputs, 0.218 on the most sensitive one (exact "
+        "values, 3 of 6 inputs checked; second order says 0.854 and 0.224); "
+        "gaussian:sigma=0.1 costs 0.0694 nat on average, 0.24 at the 95th percentile."
     ) in " ".join(render(report).split())
 
 

@@ -1,0 +1,84 @@
+"""A report against a baseline: how the numbers changed that limits on a change name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from audit.config import ScanConfig, Threshold
+from audit.errors import ConfigError
+from audit.reports.alike import refuse_unlike
+from audit.reports.baseline import change_limits
+from audit.reports.gate import Rules, find, judge
+from audit.reports.json import read_report
+from audit.reports.keys import split_key
+from audit.reports.paired import change_from
+from audit.reports.quantities import base_name
+from audit.reports.report import Change, Report
+from audit.reports.stored import Stored, listed
+from audit.reports.text import split_rows
+
+Changes = dict[tuple[str, str], Change]
+
+
+def changes(limits: Iterable[Threshold], baseline: str | None, new: Stored) -> Changes:
+    """Return how every number changed that a limit with a step names.
+
+    Raises:
+        ConfigError: the reports ask different questions, or lack one of the numbers.
+    """
+    stepped = [limit for limit in limits if limit.step]
+    if not stepped or baseline is None:
+        return {}
+    path, rows = split_rows(baseline)
+    return _changes(stepped, listed(path, read_report(path), rows), new)
+
+
+def judged_by_change(old: Stored, new: Stored, config: ScanConfig) -> Report:
+    """Return a report judged by its changes from another one, and by nothing else.
+
+    Raises:
+        ConfigError: the reports ask different questions, or lack one of the numbers.
+    """
+    limits = change_limits(config, old.report)
+    rules = replace(
+        Rules.of(config, _changes(limits, old, new)),
+        limits=limits,
+        max_skipped=new.report.data.n_skipped,
+    )
+    return judge(new.report, rules)
+
+
+def _changes(limits: Iterable[Threshold], old: Stored, new: Stored) -> Changes:
+    refuse_unlike(old.report, new.report, (old.name, new.name))
+    found = {}
+    for limit in limits:
+        find(new.report, limit.key, *split_key(limit.key)[:2])
+        _refuse_other_attack(old.report, new.report, limit)
+        found[limit.key, limit.op] = change_from(old, new, limit)
+    return found
+
+
+def _refuse_other_attack(old: Report, new: Report, limit: Threshold) -> None:
+    """Refuse a change between two attacks that share no more than a label."""
+    label = base_name(split_key(limit.key)[1])
+    said = [report.attacks.get(label) for report in (old, new)]
+    digests = [
+        _digest(report, spec) for report, spec in zip((old, new), said, strict=True)
+    ]
+    if said[0] == said[1] and digests[0] == digests[1]:
+        return
+    other = f"compares {said[0]} of the baseline with {said[1]}"
+    if said[0] == said[1]:
+        other = f"compares {said[0]} with a file of the same name and other bytes"
+    raise ConfigError(
+        f"The limit on a change of '{limit.key}' {other}",
+        "Expected one attack under the label",
+        "Scan the baseline again with the same --attack",
+    )
+
+
+def _digest(report: Report, spec: str | None) -> str:
+    """Return the digest of the file that an attack names; "" for none."""
+    files = report.config["attacks"].files if "attacks" in report.config else {}
+    return next((d for path, d in files.items() if spec and path in spec), "")
