@@ -24,7 +24,7 @@ JENKINS = ROOT / ".github" / "ci" / "Jenkinsfile"
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
 CONFIG = """\
 data: inputs.npz
-verify: 0
+verify: 8
 max: {kl.gaussian.p95: 0.01}
 scans:
   plain: {model: plain.onnx}

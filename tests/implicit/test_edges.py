@@ -77,8 +77,8 @@ def test_an_input_at_rest_is_zero_with_its_reasons(tmp_path):
         for quantity in ("trace", "eigenvalue", "eigenvalue_upper", "gaussian"):
             assert found[quantity][1] == 0, quantity
         summary = report.divergences[name].summary
-        assert "does not move" in summary["trace_share"].reason
-        assert "does not move" in summary["radius"].reason
+        assert summary["trace_share"].reason == "at rest: no direction is the worst (1)"
+        assert (summary["radius"].max, summary["radius"].n_at_rest) == (np.inf, 1)
     assert report.exit_code == 0
 
 

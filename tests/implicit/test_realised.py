@@ -114,7 +114,7 @@ def test_a_grid_realises_to_three_digits_past_a_kink_it_does_not_know(tmp_path):
     shift = 0.5 * math.sqrt(2)
     truth = shift + math.exp(-shift) - 1
     np.testing.assert_allclose(found["fixed_norm_realised"], truth, 1e-3)
-    assert (found["fixed_norm_realised_se"] == 0).all()
+    assert "fixed_norm_realised_se" not in found
 
 
 # A family written as parameters, and as a density with its sampler
