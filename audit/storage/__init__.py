@@ -1,0 +1,20 @@
+"""Files as they lie on the disk: opened once, hashed, unzipped; nothing is believed.
+
+Whoever reads a file of somebody else reads it here: regular files only, and archives
+that every reader understands alike. Standard library only.
+"""
+
+from audit.storage.members import CHUNK, read_members, unpack, unpacked
+from audit.storage.regular import StoredFile, open_regular
+from audit.storage.zips import Member, ZipFault
+
+__all__ = [
+    "CHUNK",
+    "Member",
+    "StoredFile",
+    "ZipFault",
+    "open_regular",
+    "read_members",
+    "unpack",
+    "unpacked",
+]
