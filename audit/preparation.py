@@ -103,6 +103,7 @@ def settings_of(config: ScanConfig) -> Settings:
         config.method,
         config.bottleneck == "auto",
         config.draws_per_input,
+        config.memory,
     )
 
 

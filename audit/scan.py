@@ -137,7 +137,7 @@ def _open(config: ScanConfig) -> _Opened:
     check_config(config)
     check_options(config)
     prepared = prepare(config, True)
-    names = _feature_names(prepared)
+    names = _feature_names(prepared, config.memory)
     index, sampling = select_rows(config, prepared.model.inputs.n)
     return _Opened(config, prepared, len(index), sampling, started, names)
 
@@ -212,9 +212,9 @@ def _lacking(missing: Sequence[Job], total: int) -> list[tuple[str, str]]:
     return [(PARTIAL, f"partial report: {said}")]
 
 
-def _feature_names(prepared: Prepared) -> list[str] | None:
+def _feature_names(prepared: Prepared, memory: int) -> list[str] | None:
     """Return the names of what is perturbed, where that is the data."""
     model = prepared.model
     if model.space != "input":
         return None
-    return read_feature_names(model.inputs.path, model.event)
+    return read_feature_names(model.inputs.path, model.event, memory)

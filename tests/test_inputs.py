@@ -167,7 +167,7 @@ def test_a_damaged_compressed_member(tmp_path):
     content = bytearray(path.read_bytes())
     content[2000:2040] = bytes(40)
     path.write_bytes(content)
-    refuse(path, InputError, "cannot be unpacked")
+    refuse(path, InputError, "The data file '.*c.npz' h.*'x.npy'")
 
 
 def test_text_is_neither_npz_nor_npy(tmp_path):

@@ -8,19 +8,14 @@ the reason that `blemish` gives.
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import ConfigError, InputError, NothingAudited
-from audit.inputs.archive import Array, look_at, mapped, member, members
+from audit.inputs.archive import MEMORY, Array, DataFile, open_data
 from audit.inputs.names import NAMES
 
 Rows = slice | NDArray[np.int64]
@@ -37,17 +32,13 @@ class Inputs:
     """Name of the model's input -> [N, *event], often a memory map."""
     keys: dict[str, str]
     """Name of the model's input -> key in the file ("" for `.npy`)."""
+    sha256: str
+    """The digest of the file's bytes, all of them."""
 
     @property
     def n(self) -> int:
         """The number of rows, N."""
         return len(next(iter(self.arrays.values())))
-
-    @cached_property
-    def sha256(self) -> str:
-        """The digest of the file's bytes."""
-        with Path(self.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def take(self, name: str, rows: Rows) -> Array:
         """Return a copy of some rows, contiguous and in the machine's byte order."""
@@ -74,7 +65,9 @@ class Inputs:
         return ""
 
 
-def open_inputs(spec: str, keys: Mapping[str, str | None]) -> Inputs:
+def open_inputs(
+    spec: str, keys: Mapping[str, str | None], memory: int = MEMORY
+) -> Inputs:
     """Open the arrays a model needs.
 
     Args:
@@ -82,11 +75,13 @@ def open_inputs(spec: str, keys: Mapping[str, str | None]) -> Inputs:
         keys: model input -> key in the file, or None to find it: under the input's
             own name, and for the first input also under a usual one (x, inputs, ...)
             or the file's only key.
+        memory: bytes that arrays may take which are compressed, and so not mapped.
 
     Raises:
-        ConfigError: a `::key` where there are no keys, or that contradicts `keys`.
-        InputError: the file cannot be read, a key is missing, an array is not made of
-            numbers, or the arrays differ in rows.
+        ConfigError: a `::key` where there are no keys, or that contradicts `keys`; or
+            what is compressed takes more than `memory`.
+        InputError: the file cannot be read or is damaged, a key is missing, an array is
+            not made of numbers, or the arrays differ in rows.
         NothingAudited: there are no rows.
     """
     path, key = split_spec(spec)
@@ -98,15 +93,14 @@ def open_inputs(spec: str, keys: Mapping[str, str | None]) -> Inputs:
             next_step="Keep one of DATA::KEY and --condition NAME=KEY",
         )
     wanted[first] = key or wanted[first]
-    look_at(path)
-    if zipfile.is_zipfile(path):
-        found, arrays = _from_npz(path, wanted)
-    else:
-        found, arrays = _from_npy(path, wanted)
-    for name, array in arrays.items():
+    with open_data(path) as file:
+        found = _found(path, wanted, file)
+        arrays, sha256 = file.read(found.values(), memory)
+    named = {name: arrays[key] for name, key in found.items()}
+    for name, array in named.items():
         _check(path, name, found[name], array)
-    _check_rows(path, arrays)
-    return Inputs(path, arrays, found)
+    _check_rows(path, named)
+    return Inputs(path, named, found, sha256)
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
@@ -121,48 +115,27 @@ def list_keys(path: str) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read.
     """
-    look_at(path)
-    if not zipfile.is_zipfile(path):
-        return ()
-    with zipfile.ZipFile(path) as archive:
-        return tuple(members(archive))
+    with open_data(path) as file:
+        return file.keys
 
 
-def _from_npy(
-    path: str, wanted: Mapping[str, str | None]
-) -> tuple[dict[str, str], dict[str, Array]]:
-    name, *others = wanted
-    if others or wanted[name]:
-        key = wanted[name] or wanted[others[0]] or others[0]
+def _found(
+    path: str, wanted: Mapping[str, str | None], file: DataFile
+) -> dict[str, str]:
+    """Return the key of each of the model's inputs; that of an `.npy` is ""."""
+    first, *others = wanted
+    if file.is_archive:
+        return {
+            name: _find(path, name, key, list(file.keys), name == first)
+            for name, key in wanted.items()
+        }
+    if others or wanted[first]:
+        key = wanted[first] or wanted[others[0]] or others[0]
         raise ConfigError(
             f"'{path}' holds one array without a key, and '{key}' was asked of it",
             next_step="Save an .npz with a key for each input",
         )
-    with Path(path).open("rb") as file:
-        return {name: ""}, {name: mapped(path, "its array", file, 0)}
-
-
-def _from_npz(
-    path: str, wanted: Mapping[str, str | None]
-) -> tuple[dict[str, str], dict[str, Array]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = members(archive)
-            first = next(iter(wanted))
-            found = {
-                name: _find(path, name, key, list(inside), name == first)
-                for name, key in wanted.items()
-            }
-            arrays = {
-                name: member(path, archive, inside[key], key)
-                for name, key in found.items()
-            }
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise InputError(
-            f"The data file '{path}' cannot be unpacked: {error}",
-            next_step="Write it again with np.savez",
-        ) from None
-    return found, arrays
+    return {first: ""}
 
 
 def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -> str:
@@ -196,6 +169,11 @@ def _check(path: str, name: str, key: str, array: Array) -> None:
     if len(array) == 0:
         raise NothingAudited(
             f"{where} has no rows", next_step="Give at least one input"
+        )
+    if array.size == 0:
+        raise InputError(
+            f"{where} has the shape {list(array.shape)}: there is nothing in its rows",
+            f"Expected numbers for the model's input '{name}'",
         )
 
 

@@ -3,47 +3,169 @@
 An `.npz` is a zip of `.npy` members; one that is stored without compression lies in the
 file byte for byte, so it is mapped at its offset. (`np.load(mmap_mode=...)` ignores the
 mode for npz.) Compressed members are read whole. Pickles are never opened.
+
+A number is read only from an array that is as long as its header says and whose bytes
+have the checksum that was written with them. The checksums of mapped arrays are taken
+in the pass that hashes the file, and everything is read from one open file.
 """
 
 from __future__ import annotations
 
-import zipfile
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from audit.errors import InputError
+from audit.errors import ConfigError, InputError
+from audit.inputs.npy import HEAD, Header, read_header
+from audit.storage import Member, ZipFault, open_regular, read_members, unpack
+from audit.storage.fingerprint import fingerprint
 
 Array = NDArray[Any]
-_LOCAL_HEADER = 30
-"""Bytes of a zip member's own header, before its name and extra field."""
+MEMORY = 1 << 30
+"""Bytes that compressed arrays may take unpacked, unless --memory says otherwise."""
+_NPY = ".npy"
 
 
-def look_at(path: str) -> None:
-    """Refuse what is not an npz or npy file, by its first bytes.
+class DataFile:
+    """Arrays in an open file, by key; the one of an `.npy` has the key "".
+
+    Args:
+        path: the file, as the user wrote it.
+        file: it, open.
+        members: of an `.npz`, in the order in which they lie there; None for an `.npy`.
+    """
+
+    def __init__(self, path: str, file: BinaryIO, members: list[Member] | None) -> None:
+        self.path, self._file = path, file
+        self.is_archive = members is not None
+        self._members = members or []
+        self._arrays = {"": None} if members is None else _by_key(members)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of an `.npz`; none for an `.npy`."""
+        return tuple(key for key in self._arrays if key)
+
+    def read(self, keys: Iterable[str], memory: int) -> tuple[dict[str, Array], str]:
+        """Return some arrays and the digest of the file.
+
+        Args:
+            keys: which.
+            memory: bytes that compressed arrays may take.
+
+        Raises:
+            InputError: one of them is damaged, cut short, or not made of numbers.
+            ConfigError: what is compressed takes more than `memory`.
+        """
+        wanted = {key: self._header(key) for key in dict.fromkeys(keys)}
+        self._refuse_large(wanted, memory)
+        found = fingerprint(self._file, self._members)
+        arrays = {}
+        for key, header in wanted.items():
+            member = self._arrays[key]
+            if member is not None and member.method:
+                arrays[key] = self._unpacked(key, member, header)
+                continue
+            if member is not None and found.crcs[member.name] != member.crc:
+                raise InputError(
+                    f"{self._where(key)} is damaged: its checksum differs",
+                    next_step="Copy or write the file again",
+                )
+            arrays[key] = self._mapped(member.start if member else 0, header)
+        return arrays, found.sha256
+
+    def load(self, key: str, memory: int) -> Array:
+        """Return an array of an `.npz`, checked and read whole.
+
+        Raises:
+            InputError, ConfigError: as `read`.
+        """
+        member, header = self._arrays[key], self._header(key)
+        assert member is not None
+        self._refuse_large({key: header}, memory)
+        return self._unpacked(key, member, header)
+
+    def _header(self, key: str) -> Header:
+        member = self._arrays[key]
+        if member is None:
+            self._file.seek(0)
+            head, size = self._file.read(HEAD), self._file.seek(0, 2)
+        elif member.method:
+            head, size = next(unpack(self._file, member))[:HEAD], member.size
+        else:
+            self._file.seek(member.start)
+            head, size = self._file.read(min(HEAD, member.size)), member.size
+        return read_header(head, size, self._where(key))
+
+    def _refuse_large(self, wanted: dict[str, Header], memory: int) -> None:
+        sizes = {
+            key: header.bytes
+            for key, header in wanted.items()
+            if (member := self._arrays[key]) and member.method
+        }
+        if sum(sizes.values()) > memory:
+            key = max(sizes, key=lambda each: sizes[each])
+            raise ConfigError(
+                f"{self._where(key)} takes {sizes[key] / 2**30:.1f} GiB unpacked",
+                f"--memory allows {memory / 2**30:.1f} GiB for what is compressed",
+                "Raise --memory, or save it with np.savez, which is read in place",
+            )
+
+    def _mapped(self, start: int, header: Header) -> Array:
+        if not header.bytes:
+            return np.empty(header.shape, header.dtype)
+        order: Literal["F", "C"] = "F" if header.fortran else "C"
+        start += header.length
+        return np.memmap(self._file, header.dtype, "r", start, header.shape, order)
+
+    def _unpacked(self, key: str, member: Member, header: Header) -> Array:
+        data, at = np.empty(member.size, np.uint8), 0
+        try:
+            for piece in unpack(self._file, member):
+                data[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+                at += len(piece)
+        except ZipFault as fault:
+            raise damaged(self.path, fault) from None
+        flat = data[header.length :].view(header.dtype)
+        array: Array = flat.reshape(header.shape, order="F" if header.fortran else "C")
+        return array
+
+    def _where(self, key: str) -> str:
+        return f"In '{self.path}', " + (f"key '{key}'" if key else "its array")
+
+
+@contextlib.contextmanager
+def open_data(path: str) -> Iterator[DataFile]:
+    """Open an npz or npy file; which of them it is, its first bytes tell.
 
     Raises:
         InputError: it is missing, unreadable, empty, damaged or something else.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(8)
+            _refuse_others(path, head)
+            yield DataFile(
+                path, file, read_members(file) if head[:2] == b"PK" else None
+            )
     except FileNotFoundError:
         raise InputError(
             f"There is no data file '{path}'", next_step="Check the path of DATA"
         ) from None
+    except ZipFault as fault:
+        raise damaged(path, fault) from None
     except OSError as error:
-        raise InputError(f"The data file '{path}' cannot be read: {error}") from None
+        reason = error.strerror or error
+        raise InputError(f"The data file '{path}' cannot be read: {reason}") from None
+
+
+def _refuse_others(path: str, head: bytes) -> None:
     if not head:
         raise InputError(f"The data file '{path}' is empty (0 bytes)")
-    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise InputError(
-            f"The data file '{path}' is a truncated or damaged zip",
-            next_step="Write or copy it again",
-        )
     if not head.startswith((b"PK", b"\x93NUMPY")):
         raise InputError(
             f"The data file '{path}' is neither npz nor npy",
@@ -52,78 +174,25 @@ def look_at(path: str) -> None:
         )
 
 
-def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the arrays of an archive by key."""
-    found = {info.filename: info for info in archive.infolist()}
-    return {
-        name.removesuffix(".npy"): info
-        for name, info in found.items()
-        if name.endswith(".npy")
-    }
-
-
-def member(
-    path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str
-) -> Array:
-    """Map a stored member at its place in the file; read a compressed one.
+def _by_key(members: list[Member]) -> dict[str, Member | None]:
+    """Return the arrays of an archive by key.
 
     Raises:
-        InputError: it is cut short, no array, or made of Python objects.
+        ZipFault: a key could mean two members.
     """
-    what = f"key '{key}'"
-    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
-        with Path(path).open("rb") as file:
-            file.seek(info.header_offset)
-            header = file.read(_LOCAL_HEADER)
-            name, extra = header[26:28], header[28:30]
-            lengths = int.from_bytes(name, "little") + int.from_bytes(extra, "little")
-            return mapped(
-                path, what, file, info.header_offset + _LOCAL_HEADER + lengths
-            )
-    with archive.open(info) as file:
-        shape, fortran, dtype = _header(path, what, file)
-        flat = np.frombuffer(file.read(), dtype=dtype)
-    if flat.size != np.prod(shape, dtype=int):
-        raise InputError(f"In '{path}', {what} is cut short")
-    array: Array = flat.reshape(shape, order="F" if fortran else "C")
-    return array
+    names = {member.name for member in members}
+    arrays = [member for member in members if member.name.endswith(_NPY)]
+    for member in arrays:
+        key = member.name.removesuffix(_NPY)
+        if key in names or not key:
+            raise ZipFault(f"has two members for the key '{key}'")
+    return {member.name.removesuffix(_NPY): member for member in arrays}
 
 
-def mapped(path: str, what: str, file: IO[bytes], start: int) -> Array:
-    """Return the array whose npy header begins at `start`, as a memory map.
-
-    Raises:
-        InputError: it is cut short, no array, or made of Python objects.
-    """
-    file.seek(start)
-    shape, fortran, dtype = _header(path, what, file)
-    order: Literal["F", "C"] = "F" if fortran else "C"
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    try:
-        return np.memmap(path, dtype, "r", file.tell(), shape, order)
-    except (ValueError, OSError):
-        raise InputError(
-            f"In '{path}', {what} is cut short", next_step="Write the file again"
-        ) from None
-
-
-def _header(path: str, what: str, file: IO[bytes]) -> tuple[Any, bool, np.dtype[Any]]:
-    """Read an npy header: shape, whether columns come first, dtype."""
-    try:
-        version = npy.read_magic(file)
-        read = (
-            npy.read_array_header_1_0
-            if version == (1, 0)
-            else npy.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(file)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"In '{path}', {what} is not an npy array: {error}") from None
-    if dtype.hasobject:
-        raise InputError(
-            f"In '{path}', {what} holds Python objects (a pickle), which can run code",
-            "Expected an array of numbers",
-            "Save it again with a numeric dtype, such as array.astype('float32')",
-        )
-    return shape, fortran, dtype
+def damaged(path: str, fault: ZipFault) -> InputError:
+    """Return the error for an archive that is not read."""
+    return InputError(
+        f"The data file '{path}' {fault}",
+        "Expected an archive as np.savez writes it",
+        "Write or copy it again",
+    )

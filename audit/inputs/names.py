@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Sequence
 
 from audit.errors import InputError
-from audit.inputs.archive import Array, member, members
+from audit.inputs.archive import MEMORY, Array, open_data
 
 NAMES = "feature_names"
 _LONGEST = 80
@@ -15,24 +14,24 @@ _EXPECTED = "Expected an array of strings"
 _HINT = f"Save it with np.savez(..., {NAMES}=np.array(names, dtype=str))"
 
 
-def read_feature_names(path: str, event: Sequence[int]) -> list[str] | None:
+def read_feature_names(
+    path: str, event: Sequence[int], memory: int = MEMORY
+) -> list[str] | None:
     """Return the names of an input's features, row-major; None where there are none.
 
     Args:
         path: the data file.
         event: the shape of one input.
+        memory: bytes that they may take.
 
     Raises:
         InputError: `feature_names` is no array of strings, or does not fit the input.
     """
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        inside = members(archive)
-        if NAMES not in inside:
+    with open_data(path) as file:
+        if NAMES not in file.keys:
             return None
         try:
-            found = member(path, archive, inside[NAMES], NAMES)
+            found = file.load(NAMES, memory)
         except InputError as error:
             raise InputError(error.given, _EXPECTED, _HINT) from None
     _check(path, found, tuple(event))

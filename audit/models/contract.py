@@ -15,6 +15,7 @@ import yaml
 
 from audit.config import ModelConfig
 from audit.errors import InputError
+from audit.inputs.archive import MEMORY
 from audit.models.expressions import Expression
 from audit.models.network import Port
 
@@ -37,6 +38,7 @@ class Settings:
     method: str = "auto"
     bottleneck: bool = True
     draws: int = 1024
+    memory: int = MEMORY
 
     @property
     def finite_differences(self) -> bool:

@@ -34,7 +34,8 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
     _refuse_others(settings)
     roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
     constants, keys = split_held(roles, data)
-    inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
+    wanted = {roles.condition: settings.model.condition_key, **keys}
+    inputs = open_inputs(data, wanted, settings.memory)
     probe = Probe(network, inputs, roles, constants)
     head = resolve_head(settings, network, list(probe.outputs))
     space, differences = settings.model.space, settings.finite_differences

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import tempfile
-import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import islice
@@ -16,7 +15,7 @@ from numpy import float64
 from numpy.typing import NDArray
 
 from audit.errors import ConfigError, InputError
-from audit.inputs.archive import look_at, member, members
+from audit.inputs.archive import MEMORY, open_data
 from audit.reports.columns import REASON, Column
 
 Floats = NDArray[float64]
@@ -45,14 +44,14 @@ def reader_of(path: str) -> Read:
 
 
 def _npz(path: str) -> Read:
-    look_at(path)
+    with open_data(path):
+        pass
 
     def read(name: str) -> Floats:
-        with zipfile.ZipFile(path) as archive:
-            inside = members(archive)
-            if name not in inside:
+        with open_data(path) as file:
+            if name not in file.keys:
                 raise _missing(path, name)
-            return np.array(member(path, archive, inside[name], name), dtype=float64)
+            return np.array(file.load(name, MEMORY), dtype=float64)
 
     return read
 

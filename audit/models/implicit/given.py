@@ -9,7 +9,7 @@ from audit.inputs import Inputs, list_keys, open_inputs, split_spec
 from audit.models.implicit.laws import Slot
 
 
-def given_draws(data: str, key: str | None, rows: int) -> Inputs | None:
+def given_draws(data: str, key: str | None, rows: int, memory: int) -> Inputs | None:
     """Return draws that lie in the data under a key, [N, S, ...].
 
     Raises:
@@ -24,7 +24,7 @@ def given_draws(data: str, key: str | None, rows: int) -> Inputs | None:
             f"Their keys are {', '.join(list_keys(path))}",
             "Name one of them with --draws KEY, or --noise NAME:KEY",
         )
-    found = open_inputs(path, {key: key})
+    found = open_inputs(path, {key: key}, memory)
     shape = found.arrays[key].shape
     if shape[0] != rows:
         raise ConfigError(

@@ -46,9 +46,10 @@ def open_implicit(
     network, roles = open_files(settings, data, network, contract.value)
     known = list_keys(split_spec(data)[0])
     constants, keys = split_held(roles, data)
-    inputs = open_inputs(data, {roles.condition: settings.model.condition_key, **keys})
-    draws = given_draws(data, settings.model.draws, inputs.n)
-    base = given_draws(data, base_key(roles, known), inputs.n)
+    wanted = {roles.condition: settings.model.condition_key, **keys}
+    inputs = open_inputs(data, wanted, settings.memory)
+    draws = given_draws(data, settings.model.draws, inputs.n, settings.memory)
+    base = given_draws(data, base_key(roles, known), inputs.n, settings.memory)
     event, space = event_of(inputs, roles), stated_space(settings, network)
     target = target_slot(network, roles, event, space, draws)
     noise = noise_slot(network, roles, event, target, base)
