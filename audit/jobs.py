@@ -14,6 +14,7 @@ import numpy as np
 
 from audit.config import ScanConfig
 from audit.engines.local import run as run_jobs
+from audit.errors import InputError
 from audit.measure import Answers, joined, measure
 from audit.preparation import Prepared, prepare
 from audit.runs.folder import Run
@@ -63,7 +64,7 @@ def measured(
         whole: whether every direction is kept, for a rows file.
     """
     if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_worker, config, prepared.block, whole)
+        make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
         return run_jobs(make, jobs, min(config.workers, len(jobs)))
     return run_jobs(lambda: partial(work, config, prepared, whole), jobs, 1)
 
@@ -77,23 +78,40 @@ def filled(
     """
     whole = run.manifest.directions
     if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_keeper, config, run)
+        make = partial(make_keeper, config, run, read_by(prepared))
         return run_jobs(make, jobs, min(config.workers, len(jobs)))
     do = partial(work, config, prepared, whole)
     return run_jobs(lambda: partial(keep, run, do), jobs, 1)
 
 
+def read_by(prepared: Prepared) -> tuple[str, str]:
+    """Return the digests of the data and of the weights that a process has read."""
+    return prepared.model.inputs.sha256, prepared.model.network.weights_sha256
+
+
 def make_worker(
-    config: ScanConfig, block: int, whole: bool
+    config: ScanConfig, block: int, whole: bool, expected: tuple[str, str]
 ) -> Callable[[Job], Answers]:
-    """Open the model in a worker's own process and return what does a job."""
+    """Open the model in a worker's own process and return what does a job.
+
+    Raises:
+        InputError: the data or the model are not those that the scan has read.
+    """
     prepared = replace(prepare(config, True), block=block)
+    if read_by(prepared) != expected:
+        raise InputError(
+            f"'{config.data}' or '{config.model.path}' changed while the scan ran",
+            "Every worker reads them again, and must read the same",
+            "Scan again while nobody writes them",
+        )
     return partial(work, config, prepared, whole)
 
 
-def make_keeper(config: ScanConfig, run: Run) -> Callable[[Job], int]:
+def make_keeper(
+    config: ScanConfig, run: Run, expected: tuple[str, str]
+) -> Callable[[Job], int]:
     """Open the model in a worker's own process and return what does and keeps a job."""
-    do = make_worker(config, run.manifest.block, run.manifest.directions)
+    do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
     return partial(keep, run, do)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, TypeVar
 
 from audit.errors import AuditError
@@ -71,7 +72,14 @@ def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that began us
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _work = make()
+    try:
+        _work = make()
+    except AuditError as error:  # a pool would only say that a worker died
+        _work = partial(_refuse, error)
+
+
+def _refuse(error: AuditError, _job: object) -> Any:  # noqa: ANN401
+    raise error
 
 
 def _die_with_parent() -> None:
