@@ -25,7 +25,7 @@ from audit.models.network import Network, Port
 from audit.models.opening import OpenModel, open_unchecked, pass_gates
 from audit.models.roles import resolve_roles
 from audit.preparation import settings_of
-from audit.records import file_record
+from audit.records import file_records
 from audit.reports.measured import FileRecord
 
 _PLAIN = (
@@ -110,7 +110,7 @@ def _describe(
     opset = network.details.get("opset")
     return Inspection(
         network.format,
-        [file_record(path) for path in network.files],
+        file_records(network),
         network.weights_sha256,
         opset if isinstance(opset, int) else None,
         [(p.name, p.dtype, p.shape or ()) for p in network.inputs],

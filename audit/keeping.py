@@ -11,7 +11,6 @@ from audit.config import ScanConfig
 from audit.errors import ConfigError
 from audit.jobs import part_rows
 from audit.preparation import Prepared
-from audit.records import file_record
 from audit.reports.rows import RowsWriter
 from audit.runs.folder import Run
 from audit.runs.identity import Identity, identity, refuse_another
@@ -87,7 +86,7 @@ def _manifest(
 def identity_of(config: ScanConfig, prepared: Prepared) -> Identity:
     """Return what a scan measures, as far as it changes numbers."""
     model = prepared.model
-    files = [file_record(path).sha256 for path in model.network.files]
+    files = [file.sha256 for file in model.network.files]
     libraries = {"torch": torch.__version__}
     return identity(config, files, model.inputs.sha256, libraries)
 

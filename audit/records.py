@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.roots import metric_root
 from audit.linalg.operators import Sampled
 from audit.measure import LINEAR
-from audit.models.network import Port
+from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
 from audit.noise import Noise
 from audit.preparation import Prepared, probe_parameters
@@ -34,7 +32,7 @@ def model_record(model: OpenModel) -> ModelRecord:
     """Return the model's files, hashes, contract and where each item came from."""
     return ModelRecord(
         model.network.format,
-        [file_record(path) for path in model.network.files],
+        file_records(model.network),
         model.network.weights_sha256,
         model.head.contract,
         model.head.family,
@@ -48,11 +46,11 @@ def model_record(model: OpenModel) -> ModelRecord:
     )
 
 
-def file_record(path: Path) -> FileRecord:
-    """Return a file's name, size and digest."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(str(path), path.stat().st_size, digest)
+def file_records(network: Network) -> list[FileRecord]:
+    """Return name, size and digest of each of a model's files."""
+    return [
+        FileRecord(str(file.path), file.size, file.sha256) for file in network.files
+    ]
 
 
 def _tensor(port: Port) -> TensorRecord:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.models.onnx import Graph
+from audit.storage import StoredFile
 
 Values = Mapping[str, Tensor]
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -94,7 +94,7 @@ class Network:
     """
 
     format: str
-    files: tuple[Path, ...]
+    files: tuple[StoredFile, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     call: Call

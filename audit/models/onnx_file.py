@@ -12,15 +12,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import onnx
-import onnx.numpy_helper
 import torch
 from torch import Tensor
 
 from audit.errors import ModelError
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values
-from audit.models.onnx import Graph, ValueInfo, load_graph
+from audit.models.onnx import Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.onnx_inside import Inside
 from audit.models.onnxruntime_file import Runtime
 
@@ -35,8 +33,9 @@ def load(
     Raises:
         ModelError: it is damaged, asks for too much, or uses unknown operators.
     """
-    graph = _cut(load_graph(path, device=device), cuts)
-    return _network(graph, path, device, cuts)
+    file = OnnxFile(path)
+    graph = _cut(load_graph(file, device=device), cuts)
+    return _network(graph, file, device, cuts)
 
 
 def load_straight_through(
@@ -50,8 +49,9 @@ def load_straight_through(
     Raises:
         ModelError: it is damaged, asks for too much, or uses unknown operators.
     """
-    graph = load_graph(path, device=device, quantised="straight_through")
-    network = _network(_cut(graph, cuts), path, device, cuts)
+    file = OnnxFile(path)
+    graph = load_graph(file, device=device, quantised="straight_through")
+    network = _network(_cut(graph, cuts), file, device, cuts)
     details = {**network.details, "derivative": STRAIGHT_THROUGH}
     double = cache(lambda: replace(network.double(), details=details))
     return replace(network, details=details, double=double)
@@ -71,14 +71,15 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
     Raises:
         ModelError: it is damaged, or onnxruntime does not know its operators.
     """
-    runtime = Runtime(path, tuple(sorted(cuts)))
+    file = OnnxFile(path)
+    runtime = Runtime(file, tuple(sorted(cuts)))
     inputs, outputs = runtime.ports
-    weights, external = _weights(path)
-    proto = onnx.load(path, load_external_data=False)
+    weights = _weights(file)
+    proto = file.message()
     texts = {entry.key: entry.value for entry in proto.metadata_props}
     return Network(
         "onnx",
-        (path, *external),
+        file.files,
         inputs,
         outputs,
         runtime,
@@ -101,14 +102,14 @@ def _no_double(path: Path) -> Network:
 
 
 def _network(
-    graph: Graph, path: Path, device: torch.device, cuts: frozenset[str]
+    graph: Graph, file: OnnxFile, device: torch.device, cuts: frozenset[str]
 ) -> Network:
-    weights, external = _weights(path)
+    path, weights = file.path, _weights(file)
     inputs = tuple(map(_port, graph.inputs))
-    inside = Inside(graph, path)
+    inside = Inside(graph, file)
     return Network(
         "onnx",
-        (path, *external),
+        file.files,
         inputs,
         tuple(map(_port, graph.outputs)),
         calling(graph),
@@ -116,10 +117,10 @@ def _network(
         _own_dtype(inputs),
         device,
         lambda: load(path, device, False, cuts),
-        cache(lambda: _double(_network(graph.to(torch.float64), path, device, cuts))),
+        cache(lambda: _double(_network(graph.to(torch.float64), file, device, cuts))),
         read_metadata(graph.metadata.get(KEY), path),
         {"opset": graph.opset, "operators": sorted(set(graph.op_types))},
-        Runtime(path, tuple(sorted(cuts))),
+        Runtime(file, tuple(sorted(cuts))),
         inside.census,
         inside.locate,
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
@@ -158,20 +159,12 @@ def _own_dtype(inputs: tuple[Port, ...]) -> torch.dtype:
     return torch.float32
 
 
-def _weights(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return the hash of all stored tensors, and the external files they are in."""
-    proto = onnx.load(path, load_external_data=False)
-    digest, external = hashlib.sha256(), dict[str, None]()
+def _weights(file: OnnxFile) -> str:
+    """Return the hash of all stored tensors, wherever the file keeps them."""
+    proto = file.message()
+    digest = hashlib.sha256()
     constants = [a.t for n in proto.graph.node for a in n.attribute if a.HasField("t")]
     for tensor in [*sorted(proto.graph.initializer, key=lambda t: t.name), *constants]:
         digest.update(f"{tensor.name}:{tensor.data_type}:{list(tensor.dims)}".encode())
-        if tensor.external_data:
-            external |= {
-                e.value: None for e in tensor.external_data if e.key == "location"
-            }
-        else:
-            digest.update(onnx.numpy_helper.to_array(tensor).tobytes())
-    files = tuple(path.parent / name for name in external)
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest(), files
+        digest.update(file.tensors.content(tensor))
+    return digest.hexdigest()

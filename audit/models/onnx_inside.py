@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor
 
 from audit.errors import AuditError
 from audit.models.gates.subject import relative_error
 from audit.models.network import Census, Values
-from audit.models.onnx import Graph, PathOp
+from audit.models.onnx import Graph, OnnxFile, PathOp
 from audit.models.onnxruntime_file import Runtime
 
 _SHAPES = ("Shape", "Size")  # they read no numbers
@@ -33,11 +31,11 @@ class Inside:
 
     Args:
         graph: the importer's view.
-        path: where the file is.
+        file: it.
     """
 
     graph: Graph
-    path: Path
+    file: OnnxFile
 
     def census(self, condition: str, outputs: Sequence[str]) -> Census:
         """Return whether a derivative can pass, and what stops it on the way."""
@@ -58,7 +56,7 @@ class Inside:
 
     def _search(self, names: list[str], values: Values, condition: str | None) -> str:
         graph = self.graph.with_outputs(names)
-        runtime = Runtime(self.path, tuple(names))
+        runtime = Runtime(self.file, tuple(names))
         differs = (
             _values_differ(graph, runtime, values)
             if condition is None
@@ -69,7 +67,7 @@ class Inside:
     @cached_property
     def _makers(self) -> dict[str, str]:
         """Tensor -> the operator that makes it, in the order of the file."""
-        nodes = onnx.load(self.path, load_external_data=False).graph.node
+        nodes = self.file.message().graph.node
         return {
             name: f"{node.op_type} (node '{node.name or f'{node.op_type}_{i}'}')"
             for i, node in enumerate(nodes)

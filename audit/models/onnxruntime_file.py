@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import onnx
+import onnx.numpy_helper
 import onnxruntime
 import torch
 from torch import Tensor
 
-from audit.errors import ModelError
+from audit.errors import AuditError, ModelError
 from audit.models.network import Port, Values
+from audit.models.onnx import OnnxFile
 
-_FOLDER = "session.model_external_initializers_file_folder_path"
 _TYPES = {
     "float": "float32",
     "double": "float64",
@@ -29,11 +29,11 @@ class Runtime:
     """A file in onnxruntime; the session opens when it is first needed.
 
     Args:
-        path: the file.
+        file: the file; onnxruntime itself opens none.
         inside: tensors inside the graph that become further outputs.
     """
 
-    path: Path
+    file: OnnxFile
     inside: tuple[str, ...] = ()
 
     def __call__(self, values: Values) -> dict[str, Tensor]:
@@ -46,9 +46,11 @@ class Runtime:
         try:
             names = [output.name for output in self._session.get_outputs()]
             results = self._session.run(names, arrays)
+        except AuditError:
+            raise
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise ModelError(
-                f"onnxruntime cannot run '{self.path.name}' ({_first_line(error)})",
+                f"onnxruntime cannot run '{self._name}' ({_first_line(error)})",
                 "Every ONNX file is compared with onnxruntime before it is audited",
                 "Check the file with onnx.checker and export it again",
             ) from None
@@ -63,41 +65,45 @@ class Runtime:
         """The inputs and outputs as onnxruntime reads them."""
         try:
             session = self._session
+        except AuditError:
+            raise
         except Exception as error:  # as above
             raise ModelError(
-                f"onnxruntime cannot open '{self.path.name}' ({_first_line(error)})",
+                f"onnxruntime cannot open '{self._name}' ({_first_line(error)})",
                 "Expected a complete ONNX file",
                 "Export or download it again",
             ) from None
         return _ports(session.get_inputs()), _ports(session.get_outputs())
+
+    @property
+    def _name(self) -> str:
+        return self.file.path.name
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        source: str | bytes = str(self.path)
-        if self.inside:
-            source = with_outputs(self.path, self.inside)
-            options.add_session_config_entry(_FOLDER, str(self.path.resolve().parent))
+        proto, beside = self.file.whole(self.inside)
+        if beside:
+            names = [tensor.name for tensor in beside]
+            options.add_external_initializers(names, [_value(t) for t in beside])
         return onnxruntime.InferenceSession(
-            source,
+            proto.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
             enable_fallback=0,  # it would print
         )
 
 
-def with_outputs(path: Path, names: Sequence[str]) -> bytes:
-    """Return the file's graph with tensors inside it as further outputs."""
-    proto = onnx.load(path, load_external_data=False)
-    there = {output.name for output in proto.graph.output}
-    proto.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in names if name not in there
-    )
-    data = proto.SerializeToString()
-    assert isinstance(data, bytes)
-    return data
+def _value(tensor: onnx.TensorProto) -> onnxruntime.OrtValue:
+    """Return a tensor as onnxruntime takes it, also of types that NumPy lacks."""
+    array = onnx.numpy_helper.to_array(tensor)
+    if array.dtype.kind == "V" or array.dtype.isbuiltin != 1:
+        array = array.view(f"u{array.dtype.itemsize}")
+        make = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type
+        return make(array, tensor.data_type)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 
 
 def _ports(declared: Sequence[onnxruntime.NodeArg]) -> tuple[Port, ...]:

@@ -68,7 +68,7 @@ def _joined(
 
     references = density.reference, sampler.network.reference
     known = None not in references
-    name = sampler.network.files[0].name
+    name = sampler.network.files[0].path.name
     label = sampler.network.metadata.get("transport", f"the map of {name}")
     return replace(
         density,

@@ -21,14 +21,15 @@ from audit.models.onnx.functions import expand
 from audit.models.onnx.graph import Graph, ValueInfo
 from audit.models.onnx.loading import read_model
 from audit.models.onnx.paths import PathOp
+from audit.models.onnx.source import OnnxFile
 from audit.models.onnx.straight_through import straight_through
 from audit.models.onnx.values import Policy
 
-__all__ = ["Graph", "PathOp", "ValueInfo", "load_graph"]
+__all__ = ["Graph", "OnnxFile", "PathOp", "ValueInfo", "load_graph"]
 
 
 def load_graph(
-    source: str | Path | ModelProto,
+    source: str | Path | ModelProto | OnnxFile,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     simplify: bool = True,
@@ -37,7 +38,8 @@ def load_graph(
     """Read an ONNX model as a torch function.
 
     Args:
-        source: path of the file (with its external data beside it), or a ModelProto.
+        source: path of the file (with its external data beside it), the file opened,
+            or a ModelProto.
         dtype: evaluate every floating tensor in this type; None: as the file says.
         device: where to keep constants and run; None: the CPU.
         simplify: fold constants, drop dead and duplicate nodes first.

@@ -14,7 +14,6 @@ from heapq import heappop, heappush
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from audit.errors import ModelError, UnsupportedOperator
@@ -28,11 +27,12 @@ from audit.models.onnx.program import (
     ValueInfo,
 )
 from audit.models.onnx.registry import DOMAIN_ALIASES
-from audit.models.onnx.tensors import TensorReader
+from audit.models.onnx.source import OnnxFile
+from audit.models.onnx.tensors import TensorReader, text
 from audit.models.onnx.values import Host
 
 
-def read_model(source: str | Path | ModelProto) -> Model:
+def read_model(source: str | Path | ModelProto | OnnxFile) -> Model:
     """Read a model and its external data.
 
     Raises:
@@ -40,31 +40,8 @@ def read_model(source: str | Path | ModelProto) -> Model:
     """
     if isinstance(source, ModelProto):
         return _Reader(TensorReader(None)).model(source)
-    path = Path(source)
-    return _Reader(TensorReader(path.resolve().parent)).model(_parse(path))
-
-
-def _parse(path: Path) -> ModelProto:
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except FileNotFoundError as error:
-        given = f"There is no file '{path}'"
-        raise ModelError(given, "Expected an ONNX file", "Check the path") from error
-    except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(
-            f"'{path}' is not a readable ONNX file ({error})",
-            "Expected a serialised ModelProto",
-            "Export or download the file again; it may be truncated",
-        ) from error
-    if not proto.HasField("graph"):
-        given = f"'{path}' holds no graph"
-        raise ModelError(given, "Expected an ONNX model", "Export the file again")
-    return proto
-
-
-def text(name: str | bytes) -> str:
-    """Return a name as text; protobuf hands on bytes that are not UTF-8."""
-    return name if isinstance(name, str) else name.decode("utf-8", "replace")
+    file = source if isinstance(source, OnnxFile) else OnnxFile(source)
+    return _Reader(file.tensors).model(file.message())
 
 
 def domain_of(name: str | bytes) -> str:

@@ -1,7 +1,7 @@
 """Reading the numbers of a file: embedded, sparse, or in a file beside it.
 
-The path of an external file may not leave the model's folder, neither by `..` nor by a
-symbolic link, and a tensor is read only when its bytes are all there.
+A tensor is read only when its bytes are all there. Which files beside a model may be
+read, `external` says.
 """
 
 from __future__ import annotations
@@ -14,21 +14,57 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from audit.errors import ModelError
+from audit.models.onnx.external import ExternalFiles
 from audit.models.onnx.limits import check_elements
 from audit.models.onnx.values import Host
+from audit.storage import StoredFile
 
 _HALF_BYTE = {TensorProto.UINT4, TensorProto.INT4, TensorProto.FLOAT4E2M1}
 _QUARTER_BYTE = {25, 26}  # UINT2, INT2
 
 
-class TensorReader:
-    """Reads tensors; `folder` is where external data may lie (None: nowhere)."""
+def text(name: str | bytes) -> str:
+    """Return a name as text; protobuf hands on bytes that are not UTF-8."""
+    return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+
+class TensorReader:
+    """Reads tensors, and whatever files a model names: nothing else opens one.
+
+    Args:
+        model: the path of its file, beside which external data may lie; None: nowhere.
+    """
+
+    def __init__(self, model: Path | None) -> None:
+        self._files = ExternalFiles(model)
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """The external files that tensors were read from so far."""
+        return self._files.found
 
     def __call__(self, proto: TensorProto) -> Host:
         """Return the numbers of a tensor as an array."""
+        proto = self.inline(proto)
+        try:
+            return np.asarray(numpy_helper.to_array(proto))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise _broken(proto, f"cannot be read ({error})") from error
+
+    def content(self, proto: TensorProto) -> bytes:
+        """Return what a tensor holds as bytes, the same however it is stored."""
+        array = self(proto)
+        if array.dtype != object:
+            return array.tobytes()
+        texts = map(_encoded, array.flat)
+        return b"".join(b"%d:%b" % (len(one), one) for one in texts)
+
+    def inline(self, proto: TensorProto) -> TensorProto:
+        """Return a tensor whose numbers are in it, as many as its shape says.
+
+        Raises:
+            ModelError: they are not all there, or where they may not be.
+        """
         if any(dim < 0 for dim in proto.dims):
             raise _broken(proto, f"has the shape {list(proto.dims)}")
         if proto.data_location == TensorProto.EXTERNAL:
@@ -39,10 +75,7 @@ class TensorReader:
             inline.raw_data = self._external(proto)
             proto = inline
         self._check_bytes(proto)
-        try:
-            return np.asarray(numpy_helper.to_array(proto))
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise _broken(proto, f"cannot be read ({error})") from error
+        return proto
 
     def sparse(self, proto: onnx.SparseTensorProto) -> Host:
         """Return a sparse tensor as a dense array."""
@@ -70,39 +103,19 @@ class TensorReader:
             raise _broken(proto, f"needs {expected} bytes and has {there}")
 
     def _external(self, proto: TensorProto) -> bytes:
-        entries = {entry.key: entry.value for entry in proto.external_data}
-        path = self._inside(proto, entries.get("location", ""))
+        entries = {text(entry.key): text(entry.value) for entry in proto.external_data}
+        if len(entries) != len(proto.external_data):
+            raise _broken(proto, "says twice where its numbers are")
         offset, size = _number(proto, entries, "offset"), byte_size(proto)
         length = _number(proto, entries, "length", size)
         if length != size:
             raise _broken(proto, f"needs {size} bytes and its entry says {length}")
-        if path.stat().st_size < offset + size:
-            raise _broken(proto, f"needs bytes up to {offset + size} of '{path.name}'")
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        place = entries.get("location", "")
+        return self._files.read(place, offset, size, text(proto.name))
 
-    def _inside(self, proto: TensorProto, location: str) -> Path:
-        if self.folder is None:
-            raise ModelError(
-                f"The tensor '{proto.name}' keeps its numbers in the file '{location}'",
-                "A ModelProto has no folder to look in",
-                "Pass the path of the model file instead",
-            )
-        path = (self.folder / location.replace("\0", "")).resolve()
-        if not location or "\0" in location or not path.is_relative_to(self.folder):
-            raise ModelError(
-                f"The tensor '{proto.name}' points to '{location}'",
-                "Expected a file inside the model's own folder",
-                "Do not use this model unless you know why it points there",
-            )
-        if not path.is_file():
-            raise ModelError(
-                f"The external data file '{location}' is missing",
-                f"Expected it beside the model, it holds '{proto.name}'",
-                "Copy it there, or export with external_data=False",
-            )
-        return path
+
+def _encoded(one: str | bytes) -> bytes:
+    return one if isinstance(one, bytes) else one.encode("utf-8", "surrogateescape")
 
 
 def byte_size(proto: TensorProto) -> int:
