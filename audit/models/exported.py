@@ -7,6 +7,7 @@ down are widened, so that the whole graph runs in one precision.
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.torchscript import own_dtype, refuse_cuts
-from audit.models.untrusted import exported_findings, refuse_untrusted
+from audit.models.untrusted import checked_program, stored_model
+from audit.storage import StoredFile
 
 
 def load(
@@ -36,18 +38,18 @@ def load(
         ModelError: it is no such archive, could run code, or is damaged.
     """
     refuse_cuts(path, cuts)
-    refuse_untrusted(path, exported_findings(path), trusted)
-    return _network(path, device, None)
+    return _network(stored_model(path), device, trusted, None)
 
 
-def _open(path: Path) -> tuple[ExportedProgram, str]:
+def _open(stored: StoredFile, trusted: bool) -> tuple[ExportedProgram, str]:
     """Load an archive that has been looked into, and the metadata's text."""
+    content = io.BytesIO(checked_program(stored, trusted))
     extra = {KEY: ""}
     try:
-        return torch.export.load(path, extra_files=extra), extra[KEY]
+        return torch.export.load(content, extra_files=extra), extra[KEY]
     except Exception as error:  # the loader raises whatever its parts raise
         raise ModelError(
-            f"'{path.name}' does not load ({type(error).__name__}: {error})",
+            f"'{stored.path.name}' does not load ({type(error).__name__}: {error})",
             f"Expected what torch.export.save of torch {torch.__version__} or older "
             "writes",
             "Export it again with the torch installed here, or to ONNX",
@@ -70,12 +72,13 @@ class _Export:
 
 
 def _network(
-    path: Path,
+    stored: StoredFile,
     device: torch.device,
+    trusted: bool,
     dtype: torch.dtype | None,
     export: _Export | None = None,
 ) -> Network:
-    program, text = _open(path)
+    program, text = _open(stored, trusted)
     export = export or _Export(program, device)
     state = [*program.named_parameters(), *program.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
@@ -99,16 +102,16 @@ def _network(
 
     return Network(
         "pt2",
-        (path,),
+        (stored,),
         ports,
         (),
         call,
         digest,
         own,
         device,
-        lambda: _network(path, device, None),
-        cache(lambda: _network(path, device, torch.float64, export)),
-        read_metadata(text, path),
+        lambda: _network(stored, device, trusted, None),
+        cache(lambda: _network(stored, device, trusted, torch.float64, export)),
+        read_metadata(text, stored.path),
         census=ExportedInside(program.graph).census,
         graph=graph,
     )

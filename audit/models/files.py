@@ -61,9 +61,15 @@ def _look_at(path: Path) -> None:
             "Expected " + ", ".join(LOADERS),
             "Check the path of MODEL",
         )
-    if not path.is_file():
+    if path.is_dir():
         raise ModelError(
             f"'{path}' is a folder", "Expected one file", "Give the file in it"
+        )
+    if not path.is_file():
+        raise ModelError(
+            f"'{path}' is a pipe or a device",
+            "Expected a file, which is read more than once",
+            "Write the model to a file",
         )
     if path.stat().st_size == 0:
         raise ModelError(

@@ -10,6 +10,7 @@ output under its own name. Any other is called through `forward`.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from functools import cache, partial
@@ -25,7 +26,8 @@ from audit.models.network import Call, Network, Port, Values
 from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
 from audit.models.torch_to_graph import graph_of_module
-from audit.models.untrusted import refuse_untrusted, torchscript_findings
+from audit.models.untrusted import checked_script, stored_model
+from audit.storage import StoredFile
 
 METHODS = ("log_prob", "sample")  # of a module that is a density with its sampler
 
@@ -39,8 +41,7 @@ def load(
         ModelError: it is no TorchScript, could run code, or is damaged.
     """
     refuse_cuts(path, cuts)
-    refuse_untrusted(path, torchscript_findings(path), trusted)
-    return _network(path, device, None)
+    return _network(stored_model(path), device, trusted, None)
 
 
 def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
@@ -53,8 +54,10 @@ def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
         )
 
 
-def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Network:
-    module, text = _open(path, device)
+def _network(
+    stored: StoredFile, device: torch.device, trusted: bool, dtype: torch.dtype | None
+) -> Network:
+    module, text = _open(stored, device, trusted)
     state = [*module.named_parameters(), *module.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
     digest = hash_tensors(state)
@@ -77,16 +80,16 @@ def _network(path: Path, device: torch.device, dtype: torch.dtype | None) -> Net
 
     return Network(
         "torchscript",
-        (path,),
+        (stored,),
         tuple(Port(name) for name in names),
         tuple(Port(name) for name in methods if name != "forward"),
         partial(_run, module, methods),
         digest,
         own,
         device,
-        lambda: _network(path, device, None),
-        cache(lambda: _network(path, device, torch.float64)),
-        read_metadata(text, path),
+        lambda: _network(stored, device, trusted, None),
+        cache(lambda: _network(stored, device, trusted, torch.float64)),
+        read_metadata(text, stored.path),
         part=part if len(methods) > 1 else None,
         graph=graph,
     )
@@ -116,8 +119,11 @@ def _argument_names(module: torch.jit.ScriptModule, method: str) -> list[str]:
     return [argument.name for argument in schema.arguments[1:]]
 
 
-def _open(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, str]:
+def _open(
+    stored: StoredFile, device: torch.device, trusted: bool
+) -> tuple[torch.jit.ScriptModule, str]:
     """Load a module that has been looked into, and the metadata's text."""
+    content = checked_script(stored, trusted)
     torch.jit.set_fusion_strategy([])
     extra = {KEY: ""}
     try:
@@ -125,12 +131,12 @@ def _open(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, str
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             module = torch.jit.load(  # type: ignore[no-untyped-call]
-                path, map_location=device, _extra_files=extra
+                io.BytesIO(content), map_location=device, _extra_files=extra
             )
     except Exception as error:  # a broken archive raises whatever its parts raise
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"'{path.name}' does not load as TorchScript ({reason})",
+            f"'{stored.path.name}' does not load as TorchScript ({reason})",
             "Expected what torch.jit.save writes",
             "Save the module again",
         ) from None

@@ -14,9 +14,24 @@ import torch
 from torch import nn
 
 from audit.errors import ModelError
-from audit.models.untrusted import exported_findings, torchscript_findings
+from audit.models.untrusted import script
+from audit.models.untrusted.archive import Archive
+from audit.models.untrusted.exported import EXPORTED
+from audit.models.untrusted.exported import exported_findings as in_exported
 from audit.models.untrusted.formulas import is_formula, is_guard
+from audit.storage import StoredFile
 from models.saved import Head, data_file, opened, pt2_file, script_file
+
+
+def exported_findings(path, trusted=False):
+    return in_exported(Archive(StoredFile.at(path), EXPORTED, trusted))
+
+
+def torchscript_findings(path):
+    return script.torchscript_findings(
+        Archive(StoredFile.at(path), script.SCRIPT, False)
+    )
+
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "exp(log_scale)"}}
 
@@ -117,13 +132,15 @@ def test_code_that_touches_the_world_is_found(tmp_path, line, found):
 
 def test_names_differ_by_case_alone_to_us_but_not_to_torch(tmp_path):
     """Torch finds members whatever their case, so ours must be read as well."""
-    path = scripted(tmp_path, "torch.save(x, 'ran')")
+    path = scripted(tmp_path, f"torch.save(x, '{tmp_path / 'ran'}')")
     with zipfile.ZipFile(path) as archive:
         members = [(i.filename, archive.read(i)) for i in archive.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members:
-            archive.writestr(name.upper() if name.endswith(".py") else name, content)
-    assert torchscript_findings(path)
+            top, _, inner = name.partition("/")
+            inner = inner.upper() if name.endswith(".py") else inner
+            archive.writestr(f"{top}/{inner}", content)
+    refused(path, data_file(tmp_path), tmp_path / "ran", "save in code/")
 
 
 def test_two_members_of_one_name_are_refused(tmp_path):
@@ -266,7 +283,7 @@ def test_members_that_act_are_found(tmp_path, archive, member, content, found):
 
 def test_trust_loads_what_was_found(tmp_path, archive):
     edit(archive, lambda name, old: old, {"notes/hello": b""})
-    assert exported_findings(archive) == ["the member notes/hello"]
+    assert exported_findings(archive, True) == ["the member notes/hello"]
     assert opened(archive, data_file(tmp_path), trust_model=True, **NORMAL)
 
 

@@ -1,51 +1,100 @@
-"""A zip from a stranger: its members, read once and completely."""
+"""A zip from a stranger, copied so that who checks it and who loads it read the same.
+
+The check reads an archive with Python, torch with a library of its own, and they differ
+about which directory counts, which of two members called alike, where a member begins.
+So neither sees the file: its members are read once, where there is only one way to read
+them (`audit.storage`), and written into a fresh archive in memory, which is checked and
+then loaded. It has one top folder and nothing compressed; torch copies every record
+that it reads to memory of its own, so none needs to be aligned.
+
+A member that no loader needs is left out. A pickle within a member is not copied but
+read by torch's unpickler of tensors, in its turn from a fresh archive, and saved anew.
+What a user vouches for (`--trust-model`) is copied too, member by member, all of them
+and as they are.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
-import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import torch
 
 from audit.errors import ModelError
+from audit.storage import Member, StoredFile, ZipFault, read_members, unpack, unpacked
 
+TOP = "archive"
 _MAX_TEXT = 1 << 28  # bytes of code and descriptions that are read
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+_ROOM, _GROWTH = 1 << 28, 4  # bytes an archive may unpack to: these, and so many fold
+Rewrite = Callable[[str, bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the archives of a format hold; names are in lower case.
+
+    Args:
+        how: what writes a good one.
+        unread: members that are written and never read.
+        pickles: members that are pickles, to be saved anew.
+    """
+
+    how: str
+    unread: re.Pattern[str]
+    pickles: re.Pattern[str] | None = None
 
 
 class Archive:
-    """The members of a zip, by their path inside it, without its top folder.
+    """The fresh copy of an archive: its members, by their path below the top folder.
 
-    Torch finds members without regard to case, and the first of two that are called
-    alike; so names are compared in lower case, and two alike are refused.
+    Torch finds members without regard to case, so names are compared in lower case.
 
     Args:
-        path: the file.
-        how: what would have written a good one, for the error.
+        stored: the file.
+        layout: what archives of its format hold.
+        trusted: whether a user vouches for it.
 
     Raises:
-        ModelError: it is no zip, is damaged, or has two members of one name.
+        ModelError: it is no zip, is damaged, has changed, or readers could differ.
     """
 
-    def __init__(self, path: Path, how: str) -> None:
-        self.path, self._how = path, how
+    def __init__(self, stored: StoredFile, layout: Layout, trusted: bool) -> None:
+        self.path, self._how = stored.path, layout.how
+        self.acting: list[str] = []
         try:
-            self._zip = zipfile.ZipFile(path)
-        except _BROKEN:
-            raise self._damaged("is no zip archive, so no torch program") from None
-        names = [info.filename.lower() for info in self._zip.infolist()]
-        if len(set(names)) < len(names):
-            raise self._damaged("has two members of the same name")
-        self.members = {_inner(i.filename): i for i in self._zip.infolist()}
+            with stored.reading() as file:
+                self.content = self._copied(file, layout, trusted)
+        except ZipFault as fault:
+            raise self._damaged(str(fault)) from None
+        except OSError as error:
+            raise self._damaged(f"cannot be read: {error.strerror}") from None
+        self._zip = zipfile.ZipFile(io.BytesIO(self.content))
+        self.sizes = {
+            name_in_lower_case(info.filename): info.file_size
+            for info in self._zip.infolist()
+        }
+        self._names = {name_in_lower_case(n): n for n in self._zip.namelist()}
+
+    def _copied(self, file: BinaryIO, layout: Layout, trusted: bool) -> bytes:
+        def rewrite(name: str, data: bytes) -> bytes:
+            saved = saved_anew(data)
+            if saved is None:
+                self.acting.append(f"a pickle in {name}")
+            return data if saved is None else saved
+
+        if trusted:
+            return copied(file, None, None, rewrite)
+        return copied(file, layout.unread, layout.pickles, rewrite)
 
     def names(self, start: str = "", ends: Sequence[str] = ("",)) -> list[str]:
         """Return the members below a folder with one of some endings."""
         return [
             name
-            for name in self.members
+            for name in self.sizes
             if name.startswith(start) and name.endswith(tuple(ends))
         ]
 
@@ -53,15 +102,11 @@ class Archive:
         """Return a member's bytes.
 
         Raises:
-            ModelError: they are damaged, or more than any description needs.
+            ModelError: they are more than any description needs.
         """
-        info = self.members[name]
-        if info.file_size > _MAX_TEXT:
-            raise self._damaged(f"holds {info.file_size} bytes in '{name}'")
-        try:
-            return self._zip.read(info)
-        except _BROKEN:
-            raise self._damaged(f"has a damaged member '{name}'") from None
+        if self.sizes[name] > _MAX_TEXT:
+            raise self._damaged(f"holds {self.sizes[name]} bytes in '{name}'")
+        return self._zip.read(self._names[name])
 
     def _damaged(self, what: str) -> ModelError:
         return ModelError(
@@ -81,33 +126,77 @@ class Archive:
         )
 
 
-def _inner(name: str) -> str:
-    """Return a member's path in lower case, without the archive's top folder."""
-    top, slash, rest = name.lower().partition("/")
-    return rest if slash else top
+def name_in_lower_case(name: str) -> str:
+    """Return a member's name as torch compares it, without the top folder."""
+    return name.partition("/")[2].lower()
 
 
-def is_plain(data: bytes) -> bool:
-    """Whether bytes unpickle as tensors and containers alone, and nothing else."""
-    if not data:
-        return True
-    try:
-        torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception:  # whatever a broken pickle makes the unpickler raise
-        return False
-    return True
+def copied(
+    file: BinaryIO,
+    unread: re.Pattern[str] | None,
+    pickles: re.Pattern[str] | None,
+    rewrite: Rewrite,
+) -> bytes:
+    """Return a fresh archive with the members of another.
 
-
-def refuse_untrusted(path: Path, findings: list[str], trusted: bool) -> None:
-    """Raise unless nothing was found or the user vouches for the file.
+    Args:
+        file: it.
+        unread: members to leave out.
+        pickles: members that `rewrite` (name, bytes) gives other bytes.
+        rewrite: the bytes to write instead.
 
     Raises:
-        ModelError: something was found and `trusted` is false.
+        ZipFault: it is damaged, or readers could differ about it.
     """
-    if findings and not trusted:
-        more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
-        raise ModelError(
-            f"'{path.name}' can run code when it is loaded: {findings[0]}{more}",
-            "A file from elsewhere should hold tensors and operators only",
-            "If you made it or trust its author, pass --trust-model; else ask for ONNX",
-        )
+    members = _inner(read_members(file))
+    if sum(one.size for _, one in members) > _ROOM + _GROWTH * file.seek(0, 2):
+        raise ZipFault("unpacks to far more than its size")
+    fresh = io.BytesIO()
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
+        for name, member in members:
+            if unread and unread.fullmatch(name.lower()):
+                continue
+            info = zipfile.ZipInfo(f"{TOP}/{name}")
+            info.file_size = member.size
+            if pickles and pickles.fullmatch(name.lower()):
+                archive.writestr(info, rewrite(name.lower(), unpacked(file, member)))
+                continue
+            with archive.open(info, "w") as target:
+                for piece in unpack(file, member):
+                    target.write(piece)
+    return fresh.getvalue()
+
+
+def _inner(members: list[Member]) -> list[tuple[str, Member]]:
+    """Return members with their paths below the one top folder.
+
+    Raises:
+        ZipFault: there are several, or names that readers could take for one another.
+    """
+    found = [(*member.name.partition("/")[::2], member) for member in members]
+    if len({top for top, _, _ in found}) != 1:
+        raise ZipFault("has not one top folder with everything in it")
+    for _, name, member in found:
+        parts = re.split(r"[/\\]", name)
+        if "\\" in name or {"", ".", ".."} & set(parts) or not name.isprintable():
+            raise ZipFault(f"has the member '{member.name}', which is no plain path")
+    if len({name.lower() for _, name, _ in found}) < len(found):
+        raise ZipFault("has two members of the same name, but for upper and lower case")
+    return [(name, member) for _, name, member in found]
+
+
+def saved_anew(data: bytes) -> bytes | None:
+    """Return pickled tensors and containers as torch.save writes them.
+
+    Returns:
+        Other bytes with the same values; None if they hold anything else.
+    """
+    if not data:
+        return data
+    saved = io.BytesIO()
+    try:
+        fresh = io.BytesIO(copied(io.BytesIO(data), None, None, lambda _, same: same))
+        torch.save(torch.load(fresh, weights_only=True, map_location="cpu"), saved)
+    except Exception:  # whatever a broken pickle makes the unpickler raise
+        return None
+    return saved.getvalue()

@@ -10,15 +10,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from audit.models.untrusted.archive import Archive, is_plain
+from audit.models.untrusted.archive import Archive, Layout
 from audit.models.untrusted.formulas import is_formula, is_guard
 
+EXPORTED = Layout(
+    "torch.export.save(torch.export.export(model, …), path)",
+    unread=re.compile(r"extra/(?!robaudit$).+"),
+    pickles=re.compile(r"data/sample_inputs/[^/]+|data/.+\.(pt|pkl)"),
+)
 _KNOWN = re.compile(
-    r"models/[^/]+\.json|data/(weights|constants|sample_inputs)/[^/]+|extra/.*"
-    r"|archive_format|archive_version|version|byteorder|\.data/[^/]+|\.format_version"
+    r"models/[^/]+\.json|data/(weights|constants|sample_inputs)/[^/]+|extra/robaudit"
+    r"|archive_format|archive_version|version|byteorder|\.format_version"
+    r"|\.data/(version|serialization_id)"
 )
 _OBJECTS = ("custom_obj", "opaque_obj")
 _TARGET = re.compile(
@@ -34,19 +39,18 @@ _TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict"}
 _TREES |= {"collections.OrderedDict"}
 
 
-def exported_findings(path: Path) -> list[str]:
+def exported_findings(archive: Archive) -> list[str]:
     """Return what in a `.pt2` archive could act when it is loaded or run.
 
     Raises:
-        ModelError: the file is no torch.export archive.
+        ModelError: it is no torch.export archive.
     """
-    how = "torch.export.save(torch.export.export(model, …), path)"
-    archive = Archive(path, how)
     if not archive.names("models/", (".json",)):
         raise archive.pickled()
-    found = [f"the member {n}" for n in archive.members if not _KNOWN.fullmatch(n)]
-    for name in archive.names("data/"):
-        found += _in_data(archive, name)
+    found = [f"the member {n}" for n in archive.sizes if not _KNOWN.fullmatch(n)]
+    found += archive.acting
+    for name in archive.names("data/", (".json",)):
+        found += _in_payloads(archive, name)
     for name in archive.names("models/", (".json",)):
         found += [f"{what} in {name}" for what in _in_program(_json(archive, name))]
     return list(dict.fromkeys(found))
@@ -59,18 +63,24 @@ def _json(archive: Archive, name: str) -> Any:  # noqa: ANN401
         return {"guards_code": ["unreadable"]}
 
 
-def _in_data(archive: Archive, name: str) -> Iterator[str]:
-    """Yield a pickle that holds more than tensors, and payloads that are objects."""
-    if name.endswith(".json"):
-        for payload in _entries(_json(archive, name)):
-            if payload.get("use_pickle"):
-                yield f"a pickle for {payload.get('path_name')}"
-            if str(payload.get("path_name")).startswith(_OBJECTS):
-                yield f"an object in {name}"
-        return
-    pickled = name.startswith("data/sample_inputs/") or name.endswith((".pt", ".pkl"))
-    if pickled and not is_plain(archive.read(name)):
-        yield f"a pickle in {name}"
+def _in_payloads(archive: Archive, name: str) -> Iterator[str]:
+    """Yield payloads that are pickles or objects, and tensors without their numbers."""
+    folder = name.rpartition("/")[0]
+    for payload in _entries(_json(archive, name)):
+        place = str(payload.get("path_name"))
+        if payload.get("use_pickle"):
+            yield f"a pickle for {place}"
+        if place.startswith(_OBJECTS):
+            yield f"an object in {name}"
+        holds = archive.sizes.get(f"{folder}/{place}".lower())
+        if holds == 0 and not _is_empty(payload.get("tensor_meta")):
+            yield f"a tensor without numbers in {name}"
+
+
+def _is_empty(meta: object) -> bool:
+    """Whether a tensor's description has an axis of size 0."""
+    sizes = meta.get("sizes") if isinstance(meta, dict) else None
+    return isinstance(sizes, list) and {"as_int": 0} in sizes
 
 
 def _entries(node: object) -> Iterator[dict[str, Any]]:

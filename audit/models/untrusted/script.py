@@ -1,42 +1,78 @@
-"""TorchScript: the code of an archive, read as text.
+"""TorchScript: the code of an archive, read as text, and what its pickles claim.
 
 Its interpreter knows few functions that touch the world (`torch.save`,
-`torch.from_file`, operators of other libraries), and `__setstate__` runs while the file
-loads. They are looked for as words, so that neither spaces, comments nor another
-spelling of the namespace hide them.
+`torch.from_file`, operators and classes of other libraries), and `__setstate__` runs
+while the file loads. They are looked for as words, so that neither spaces, comments
+nor another spelling of the namespace hide them.
+
+An archive that holds more than `torch.jit.save` writes is refused too: torch still
+reads the format of before 2019, whose program is in `model.json`.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
-from audit.models.untrusted.archive import Archive
+from audit.models.untrusted.archive import Archive, Layout
+from audit.models.untrusted.nesting import is_deep
+from audit.models.untrusted.pickles import check_pickle
+from audit.models.untrusted.stand_ins import PickleFault
 
+SCRIPT = Layout(
+    "torch.jit.save(torch.jit.script(model), path)",
+    unread=re.compile(
+        r"code/.+\.debug_pkl|traced_inputs(\.pkl|/\d+)|extra/(?!robaudit$).+"
+        r"|bytecode(\.pkl|/\d+)|mobile_debug_handles\.pkl"
+    ),
+)
+_KNOWN = re.compile(
+    r"(data|constants)(\.pkl|/\d+)|code/.+\.py|extra/robaudit"
+    r"|version|byteorder|\.data/(version|serialization_id)"
+)
 _ACTS = re.compile(r"(?<!\w)(save|from_file|__setstate__)(?!\w)")
 _GAP = r"(?:\s|\\\n|#[^\n]*\n)*"
 _OPERATORS = re.compile(rf"\bops{_GAP}\.{_GAP}(\w+)")
+_CLASSES = re.compile(rf"\bclasses{_GAP}\.{_GAP}(\w+)")
 _REFLECTION = re.compile(rf"\bgetattr{_GAP}\({_GAP}(?:torch|ops)\b")
 _OWN = {"aten", "prim", "prims", "quantized"}
+_OWN_CLASSES = {"quantized", "rnn", "sparse"}
 
 
-def torchscript_findings(path: Path) -> list[str]:
+def torchscript_findings(archive: Archive) -> list[str]:
     """Return what in a TorchScript archive could act while loading or running.
 
     Raises:
-        ModelError: the file is no TorchScript archive.
+        ModelError: it is no TorchScript archive.
     """
-    archive = Archive(path, "torch.jit.save(torch.jit.script(model), path)")
-    if "constants.pkl" not in archive.members:
+    if "constants.pkl" not in archive.sizes:
         raise archive.pickled()
-    found = []
+    found = [f"the member {n}" for n in archive.sizes if not _KNOWN.fullmatch(n)]
+    for folder in ("constants", "data"):
+        found += _in_pickle(archive, folder)
     for member in archive.names(ends=(".py",)):
         source = archive.read(member).decode("utf-8", "replace")
-        found += [
-            f"{word} in {member}" for word in dict.fromkeys(_ACTS.findall(source))
-        ]
-        foreign = set(_OPERATORS.findall(source)) - _OWN
-        found += [f"operators torch.ops.{name} in {member}" for name in sorted(foreign)]
-        if _REFLECTION.search(source):
-            found.append(f"a function looked up by name in {member}")
+        found += [f"{what} in {member}" for what in _in_code(source)]
     return found
+
+
+def _in_pickle(archive: Archive, folder: str) -> Iterator[str]:
+    name = f"{folder}.pkl"
+    if name in archive.sizes:
+        try:
+            check_pickle(archive.read(name), folder, archive.sizes)
+        except PickleFault as fault:
+            yield f"{name} {fault}"
+
+
+def _in_code(source: str) -> Iterator[str]:
+    """Yield what a piece of code could do that a network has no need of."""
+    yield from dict.fromkeys(_ACTS.findall(source))
+    for name in sorted(set(_OPERATORS.findall(source)) - _OWN):
+        yield f"operators torch.ops.{name}"
+    for name in sorted(set(_CLASSES.findall(source)) - _OWN_CLASSES):
+        yield f"classes torch.classes.{name}"
+    if _REFLECTION.search(source):
+        yield "a function looked up by name"
+    if is_deep(source):
+        yield "an expression nested too deep"
