@@ -132,7 +132,7 @@ def test_an_archive_of_something_else(run, files, tmp_path, suffix):
     path = tmp_path / f"other{suffix}"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    refused(run("scan", path, files[1]), 3, "Expected TorchScript")
+    refused(run("scan", path, files[1]), 3, "one top folder.*Expected what torch")
 
 
 def test_the_wrong_format_under_a_known_suffix(run, files, tmp_path):

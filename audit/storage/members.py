@@ -33,17 +33,11 @@ def read_members(file: BinaryIO) -> list[Member]:
     length = file.seek(0, 2)
     listed, directory = read_directory(file, length)
     listed.sort(key=lambda member: member.header)
-    found, at = [], 0
-    for member, following in zip(
-        listed, [*(m.header for m in listed[1:]), directory], strict=True
-    ):
-        if member.header != at:
-            raise ZipFault(f"has bytes before '{member.name}' that are in no member")
-        at = following
-        found.append(_placed(file, member, following))
-    if at != directory:
-        raise ZipFault("has bytes that are in no member and not in its directory")
-    return found
+    first, *ends = [*(member.header for member in listed), directory]
+    if first != 0:
+        raise ZipFault("has bytes at its beginning that are in no member")
+    pairs = zip(listed, ends, strict=True)
+    return [_placed(file, member, following) for member, following in pairs]
 
 
 def _placed(file: BinaryIO, member: Member, following: int) -> Member:

@@ -88,7 +88,7 @@ def _end(file: BinaryIO, length: int) -> tuple[int, int, int, int]:
     stop = length - _END.size
     fields = _END.unpack(_read(file, stop, _END.size)) if stop >= 0 else (b"",)
     if fields[0] != b"PK\5\6":
-        raise ZipFault("is a truncated or damaged zip: it does not end as one")
+        raise ZipFault("is no zip archive, or a truncated or damaged zip")
     if fields[7]:
         raise ZipFault("is a zip with a comment at its end")
     found = fields[1:7]

@@ -174,7 +174,7 @@ def _inner(members: list[Member]) -> list[tuple[str, Member]]:
         ZipFault: there are several, or names that readers could take for one another.
     """
     found = [(*member.name.partition("/")[::2], member) for member in members]
-    if len({top for top, _, _ in found}) != 1:
+    if len({top for top, _, _ in found}) != 1 or not all(name for _, name, _ in found):
         raise ZipFault("has not one top folder with everything in it")
     for _, name, member in found:
         parts = re.split(r"[/\\]", name)
