@@ -79,24 +79,33 @@ class Runtime:
     def _name(self) -> str:
         return self.file.path.name
 
-    @cached_property
+    @property
     def _session(self) -> onnxruntime.InferenceSession:
+        return self._opened[0]
+
+    @cached_property
+    def _opened(
+        self,
+    ) -> tuple[onnxruntime.InferenceSession, list[onnxruntime.OrtValue]]:
+        """The session, and the tensors beside its message: it only refers to them."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         proto, beside = self.file.whole(self.inside)
+        values = [_value(tensor) for tensor in beside]
         if beside:
             names = [tensor.name for tensor in beside]
-            options.add_external_initializers(names, [_value(t) for t in beside])
-        return onnxruntime.InferenceSession(
+            options.add_external_initializers(names, values)
+        session = onnxruntime.InferenceSession(
             proto.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
             enable_fallback=0,  # it would print
         )
+        return session, values
 
 
-def _value(tensor: onnx.TensorProto) -> onnxruntime.OrtValue:
+def _value(tensor: onnx.TensorProto) -> object:
     """Return a tensor as onnxruntime takes it, also of types that NumPy lacks."""
     array = onnx.numpy_helper.to_array(tensor)
     if array.dtype.kind == "V" or array.dtype.isbuiltin != 1:
