@@ -196,7 +196,15 @@ def test_pickles_are_refused_unread(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "array", [np.array(["a"]), np.ones(2, complex), np.zeros(2, "M8[s]")]
+    "array",
+    [
+        np.array(["a"]),
+        np.ones(2, complex),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, [("a", "f4"), ("b", "f4")]),
+        np.zeros(2, "V8"),
+        np.zeros(2, np.longdouble),
+    ],
 )
 def test_dtypes_that_are_no_real_numbers(tmp_path, array):
     path = save(tmp_path / "o.npz", x=array)

@@ -157,10 +157,10 @@ def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -
 
 def _check(path: str, name: str, key: str, array: Array) -> None:
     where = f"In '{path}', key '{key}'" if key else f"In '{path}', the array"
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise InputError(
             f"{where} has dtype {array.dtype}",
-            f"Expected real numbers for the model's input '{name}'",
+            f"Expected real numbers for the model's input '{name}', of at most 64 bits",
         )
     if array.ndim == 0:
         raise InputError(

@@ -1,0 +1,31 @@
+"""Workers measure what the scan has read, or say why not."""
+
+from functools import partial
+
+import pytest
+from scans import SAMPLES
+
+from audit.config import ModelConfig, ScanConfig
+from audit.engines.local import run
+from audit.errors import InputError
+from audit.inputs import list_keys
+from audit.jobs import make_worker, read_by
+from audit.preparation import prepare
+
+MODEL, DATA = (str(SAMPLES / f"linear_gaussian.{end}") for end in ("onnx", "npz"))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_worker_that_reads_something_else_refuses(place):
+    config = ScanConfig(ModelConfig(MODEL), DATA)
+    expected = list(read_by(prepare(config, True)))
+    assert make_worker(config, 1, True, tuple(expected))
+    expected[place] = "0" * 64
+    with pytest.raises(InputError, match="changed while the scan ran"):
+        make_worker(config, 1, True, tuple(expected))
+
+
+def test_what_a_worker_cannot_open_it_says_itself():
+    make = partial(list_keys, "nowhere.npz")
+    with pytest.raises(InputError, match=r"There is no data file 'nowhere\.npz'"):
+        list(run(make, [1, 2], 2))
