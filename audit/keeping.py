@@ -11,6 +11,7 @@ from audit.config import ScanConfig
 from audit.errors import ConfigError
 from audit.jobs import part_rows
 from audit.preparation import Prepared
+from audit.records import file_records
 from audit.reports.rows import RowsWriter
 from audit.runs.folder import Run
 from audit.runs.identity import Identity, identity, refuse_another
@@ -86,7 +87,7 @@ def _manifest(
 def identity_of(config: ScanConfig, prepared: Prepared) -> Identity:
     """Return what a scan measures, as far as it changes numbers."""
     model = prepared.model
-    files = [file.sha256 for file in model.network.files]
+    files = [file.sha256 for file in file_records(model.network)]
     libraries = {"torch": torch.__version__}
     return identity(config, files, model.inputs.sha256, libraries)
 

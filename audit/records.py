@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from audit.config import ScanConfig
+from audit.errors import ModelError
 from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.roots import metric_root
@@ -47,10 +48,22 @@ def model_record(model: OpenModel) -> ModelRecord:
 
 
 def file_records(network: Network) -> list[FileRecord]:
-    """Return name, size and digest of each of a model's files."""
-    return [
-        FileRecord(str(file.path), file.size, file.sha256) for file in network.files
-    ]
+    """Return name, size and digest of each of a model's files.
+
+    Raises:
+        ModelError: one of them is not what it was when it was opened.
+    """
+    try:
+        return [
+            FileRecord(str(file.path), file.size, file.sha256) for file in network.files
+        ]
+    except OSError as error:
+        raise ModelError(
+            f"The model's file '{error.filename}' cannot be read again: "
+            f"{error.strerror}",
+            "A report says of which bytes its numbers are",
+            "Scan again while nobody writes the file",
+        ) from None
 
 
 def _tensor(port: Port) -> TensorRecord:

@@ -1,5 +1,6 @@
 """Workers measure what the scan has read, or say why not."""
 
+import shutil
 from functools import partial
 
 import pytest
@@ -7,10 +8,11 @@ from scans import SAMPLES
 
 from audit.config import ModelConfig, ScanConfig
 from audit.engines.local import run
-from audit.errors import InputError
+from audit.errors import InputError, ModelError
 from audit.inputs import list_keys
 from audit.jobs import make_worker, read_by
 from audit.preparation import prepare
+from audit.records import model_record
 
 MODEL, DATA = (str(SAMPLES / f"linear_gaussian.{end}") for end in ("onnx", "npz"))
 
@@ -29,3 +31,13 @@ def test_what_a_worker_cannot_open_it_says_itself():
     make = partial(list_keys, "nowhere.npz")
     with pytest.raises(InputError, match=r"There is no data file 'nowhere\.npz'"):
         list(run(make, [1, 2], 2))
+
+
+def test_a_report_is_not_of_a_file_that_has_changed(tmp_path):
+    path = tmp_path / "model.onnx"
+    shutil.copy(MODEL, path)
+    prepared = prepare(ScanConfig(ModelConfig(str(path)), DATA), True)
+    path.write_bytes(path.read_bytes() + b"\0")
+    words = r"'.*model\.onnx' cannot be read again: it has changed"
+    with pytest.raises(ModelError, match=words):
+        model_record(prepared.model)
