@@ -25,10 +25,10 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _ENTRY = struct.Struct("<4s6H3I5H2I")
 _U32 = 0xFFFFFFFF
 _FULL = (0xFFFF,) * 4 + (_U32,) * 2  # a field too small for its value
-ENCRYPTED, DESCRIPTOR, UTF8 = 0x1, 0x8, 0x800
-_FLAGS = 0x6 | DESCRIPTOR | UTF8  # 0x6: how hard the writer tried
+_ENCRYPTED, DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
+_FLAGS = 0x6 | DESCRIPTOR | _UTF8  # 0x6: how hard the writer tried
 STORED, DEFLATED = 0, 8
-ZIP64 = 1
+_ZIP64 = 1
 _OTHER_NAMES = (0x7075, 0x6375)  # fields that replace the name or the comment
 
 
@@ -135,8 +135,8 @@ def _entries(data: bytes, count: int) -> Iterator[Member]:
 
 def _member(fields: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
     flags, method = fields[3:5]
-    name = name_of(raw, flags)
-    refuse_unreadable(name, flags, method)
+    name = _name_of(raw, flags)
+    _refuse_unreadable(name, flags, method)
     packed, size, disk, header = fields[8], fields[9], fields[13], fields[16]
     size, packed, header = widened(name, extra, (size, packed, header))
     if disk:
@@ -146,14 +146,14 @@ def _member(fields: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
     return Member(name, raw, flags, method, fields[7], packed, size, header)
 
 
-def name_of(raw: bytes, flags: int) -> str:
+def _name_of(raw: bytes, flags: int) -> str:
     """Return a member's name.
 
     Raises:
         ZipFault: it has none, or readers could differ about it.
     """
     try:
-        name = raw.decode("utf-8" if flags & UTF8 else "ascii")
+        name = raw.decode("utf-8" if flags & _UTF8 else "ascii")
     except UnicodeDecodeError:
         raise ZipFault("has a member whose name is no text") from None
     if not name or "\0" in name:
@@ -161,13 +161,13 @@ def name_of(raw: bytes, flags: int) -> str:
     return name
 
 
-def refuse_unreadable(name: str, flags: int, method: int) -> None:
+def _refuse_unreadable(name: str, flags: int, method: int) -> None:
     """Raise if a member is encrypted or packed in a way that few readers know.
 
     Raises:
         ZipFault: it is.
     """
-    if flags & ENCRYPTED:
+    if flags & _ENCRYPTED:
         raise ZipFault(f"has the encrypted member '{name}'")
     if flags & ~_FLAGS or method not in (STORED, DEFLATED):
         raise ZipFault(f"packs '{name}' in an unusual way (method {method})")
@@ -180,7 +180,7 @@ def widened(name: str, extra: bytes, sizes: tuple[int, ...]) -> tuple[int, ...]:
         ZipFault: the extra field is damaged, or has other sizes than are missing.
     """
     missing = [place for place, size in enumerate(sizes) if size == _U32]
-    wide = [body for kind, body in _fields(name, extra) if kind == ZIP64]
+    wide = [body for kind, body in _fields(name, extra) if kind == _ZIP64]
     if not wide and not missing:
         return sizes
     if len(wide) != 1 or len(wide[0]) != 8 * len(missing) or not missing:

@@ -39,21 +39,27 @@ class ExternalFiles:
         """Those that something was read from, in order."""
         return tuple(dict.fromkeys(self._known.values()))
 
-    def read(self, location: str, offset: int, size: int, tensor: str) -> bytes:
-        """Return `size` bytes of a file.
+    def find(self, location: str, tensor: str) -> StoredFile:
+        """Return the file at a path.
 
         Args:
             location: the path that the model names.
-            offset: where they begin.
-            size: how many.
-            tensor: whose numbers they are, for the error.
+            tensor: whose numbers it holds, for the error.
 
         Raises:
-            ModelError: it is not there, is out of bounds, or has changed.
+            ModelError: it is not there, or may not be read.
         """
         if location not in self._known:
             self._known[location] = self._look(location, tensor)
-        stored = self._known[location]
+        return self._known[location]
+
+    def read(self, location: str, offset: int, size: int, tensor: str) -> bytes:
+        """Return `size` bytes of a file, from `offset` on.
+
+        Raises:
+            ModelError: as `find`; or it is shorter, or has changed.
+        """
+        stored = self.find(location, tensor)
         if stored.size < offset + size:
             raise ModelError(
                 f"The tensor '{tensor}' needs bytes up to {offset + size} of "

@@ -26,6 +26,7 @@ from audit.storage import StoredFile
 
 MOST = 2**31 - 1  # bytes of a message
 ROOM = 2**31 - 2**27  # of a message that is built here
+FREE, REUSE = 2**28, 8  # bytes that tensors may take of a file: these, and so many fold
 LARGE = 2**20  # bytes of a tensor; smaller ones may be shapes, which must lie within
 
 
@@ -75,7 +76,25 @@ class OnnxFile:
                 "Expected an ONNX model",
                 "Export the file again",
             )
+        self._refuse_overuse(proto)
         return proto
+
+    def _refuse_overuse(self, proto: ModelProto) -> None:
+        """Raise if tensors take the same bytes of a file over and over.
+
+        A small file could ask for any amount of memory that way.
+        """
+        taken: dict[StoredFile, int] = {}
+        for tensor in filter(_is_outside, _tensors(proto)):
+            file = self.tensors.file_of(tensor)
+            taken[file] = taken.get(file, 0) + byte_size(tensor)
+            if taken[file] > FREE + REUSE * file.size:
+                raise ModelError(
+                    f"The tensors of '{self.path.name}' take {taken[file]} bytes and "
+                    f"more from '{file.path.name}', which has {file.size}",
+                    f"Expected each byte to be used at most {REUSE} times",
+                    "Do not use this model unless you know why it does that",
+                )
 
     def whole(
         self, outputs: Sequence[str] = ()

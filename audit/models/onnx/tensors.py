@@ -21,6 +21,7 @@ from audit.storage import StoredFile
 
 _HALF_BYTE = {TensorProto.UINT4, TensorProto.INT4, TensorProto.FLOAT4E2M1}
 _QUARTER_BYTE = {25, 26}  # UINT2, INT2
+_DIGITS = 20  # of a number of 64 bits
 
 
 def text(name: str | bytes) -> str:
@@ -102,16 +103,30 @@ class TensorReader:
         if expected != there:
             raise _broken(proto, f"needs {expected} bytes and has {there}")
 
+    def file_of(self, proto: TensorProto) -> StoredFile:
+        """Return the file that an external tensor is in.
+
+        Raises:
+            ModelError: it is not there, or may not be read.
+        """
+        return self._files.find(_entries(proto).get("location", ""), text(proto.name))
+
     def _external(self, proto: TensorProto) -> bytes:
-        entries = {text(entry.key): text(entry.value) for entry in proto.external_data}
-        if len(entries) != len(proto.external_data):
-            raise _broken(proto, "says twice where its numbers are")
+        entries = _entries(proto)
         offset, size = _number(proto, entries, "offset"), byte_size(proto)
         length = _number(proto, entries, "length", size)
         if length != size:
             raise _broken(proto, f"needs {size} bytes and its entry says {length}")
         place = entries.get("location", "")
         return self._files.read(place, offset, size, text(proto.name))
+
+
+def _entries(proto: TensorProto) -> dict[str, str]:
+    """Return what a tensor says of where its numbers are."""
+    entries = {text(entry.key): text(entry.value) for entry in proto.external_data}
+    if len(entries) != len(proto.external_data):
+        raise _broken(proto, "says twice where its numbers are")
+    return entries
 
 
 def _encoded(one: str | bytes) -> bytes:
@@ -135,10 +150,10 @@ def byte_size(proto: TensorProto) -> int:
 def _number(
     proto: TensorProto, entries: dict[str, str], key: str, default: int = 0
 ) -> int:
-    text = entries.get(key, str(default))
-    if not text.isdecimal():
-        raise _broken(proto, f"has the external {key} '{text}'")
-    return int(text)
+    said = entries.get(key, str(default))
+    if not (said.isdecimal() and said.isascii() and len(said) < _DIGITS):
+        raise _broken(proto, f"has the external {key} '{said[:40]}'")
+    return int(said)
 
 
 def _broken(proto: TensorProto, what: str) -> ModelError:

@@ -40,12 +40,12 @@ class Layout:
     Args:
         how: what writes a good one.
         unread: members that are written and never read.
-        pickles: members that are pickles, to be saved anew.
+        pickles: members that are pickles, to be saved anew; by default none.
     """
 
     how: str
     unread: re.Pattern[str]
-    pickles: re.Pattern[str] | None = None
+    pickles: re.Pattern[str] = re.compile("(?!)")
 
 
 class Archive:
@@ -67,7 +67,10 @@ class Archive:
         self.acting: list[str] = []
         try:
             with stored.reading() as file:
-                self.content = self._copied(file, layout, trusted)
+                if trusted:
+                    self.content = copied(file)
+                else:
+                    self.content = copied(file, layout, self._rewritten)
         except ZipFault as fault:
             raise self._damaged(str(fault)) from None
         except OSError as error:
@@ -79,16 +82,12 @@ class Archive:
         }
         self._names = {name_in_lower_case(n): n for n in self._zip.namelist()}
 
-    def _copied(self, file: BinaryIO, layout: Layout, trusted: bool) -> bytes:
-        def rewrite(name: str, data: bytes) -> bytes:
-            saved = saved_anew(data)
-            if saved is None:
-                self.acting.append(f"a pickle in {name}")
-            return data if saved is None else saved
-
-        if trusted:
-            return copied(file, None, None, rewrite)
-        return copied(file, layout.unread, layout.pickles, rewrite)
+    def _rewritten(self, name: str, data: bytes) -> bytes:
+        saved = saved_anew(data)
+        if saved is None:
+            self.acting.append(f"a pickle in {name}")
+            return data
+        return saved
 
     def names(self, start: str = "", ends: Sequence[str] = ("",)) -> list[str]:
         """Return the members below a folder with one of some endings."""
@@ -132,18 +131,14 @@ def name_in_lower_case(name: str) -> str:
 
 
 def copied(
-    file: BinaryIO,
-    unread: re.Pattern[str] | None,
-    pickles: re.Pattern[str] | None,
-    rewrite: Rewrite,
+    file: BinaryIO, layout: Layout | None = None, rewrite: Rewrite | None = None
 ) -> bytes:
     """Return a fresh archive with the members of another.
 
     Args:
         file: it.
-        unread: members to leave out.
-        pickles: members that `rewrite` (name, bytes) gives other bytes.
-        rewrite: the bytes to write instead.
+        layout: what need not be copied, and what are pickles; None: all is, none are.
+        rewrite: (name, bytes of a pickle) -> the bytes to write instead.
 
     Raises:
         ZipFault: it is damaged, or readers could differ about it.
@@ -154,11 +149,11 @@ def copied(
     fresh = io.BytesIO()
     with zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
         for name, member in members:
-            if unread and unread.fullmatch(name.lower()):
+            if layout and layout.unread.fullmatch(name.lower()):
                 continue
             info = zipfile.ZipInfo(f"{TOP}/{name}")
             info.file_size = member.size
-            if pickles and pickles.fullmatch(name.lower()):
+            if layout and rewrite and layout.pickles.fullmatch(name.lower()):
                 archive.writestr(info, rewrite(name.lower(), unpacked(file, member)))
                 continue
             with archive.open(info, "w") as target:
@@ -195,7 +190,7 @@ def saved_anew(data: bytes) -> bytes | None:
         return data
     saved = io.BytesIO()
     try:
-        fresh = io.BytesIO(copied(io.BytesIO(data), None, None, lambda _, same: same))
+        fresh = io.BytesIO(copied(io.BytesIO(data)))
         torch.save(torch.load(fresh, weights_only=True, map_location="cpu"), saved)
     except Exception:  # whatever a broken pickle makes the unpickler raise
         return None

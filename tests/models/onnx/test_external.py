@@ -237,6 +237,8 @@ def test_a_tensor_that_nobody_uses_is_no_way_out(tmp_path):
         ({"offset": 2**63}, "needs bytes up to"),
         ({"offset": -1}, "has the external offset '-1'"),
         ({"offset": "1e1"}, "has the external offset '1e1'"),
+        ({"offset": "٣"}, "has the external offset '٣'"),
+        ({"offset": "9" * 5000}, "has the external offset '999"),
         ({"length": 44}, "needs 48 bytes and its entry says 44"),
         ({"length": 0}, "needs 48 bytes and its entry says 0"),
     ],
@@ -246,6 +248,16 @@ def test_numbers_beyond_the_file_are_refused(tmp_path, more, words):
     path = saved(tmp_path, linear(*tensors))
     (tmp_path / "data.bin").write_bytes(A.tobytes())
     refused(path, words)
+
+
+def test_bytes_are_not_taken_over_and_over(tmp_path, monkeypatch):
+    """Tied weights share bytes; a thousand tensors on the same ones are a bomb."""
+    monkeypatch.setattr(source, "FREE", 0)
+    path = usual(tmp_path)
+    check(path)
+    uses = [outside(f"w{i}", A) for i in range(11)]
+    tensors = (outside("a", A), outside("b", B, offset=48))
+    refused(saved(tmp_path, linear(*tensors, *uses)), "at most 8 times")
 
 
 def test_a_tensor_that_says_two_places_is_refused(tmp_path):
