@@ -21,6 +21,7 @@ from google.protobuf.message import (  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto
 
 from audit.errors import ModelError
+from audit.models.onnx.external import ExternalFiles
 from audit.models.onnx.tensors import TensorReader, byte_size
 from audit.storage import StoredFile
 
@@ -50,7 +51,7 @@ class OnnxFile:
             ) from None
         except OSError as error:
             raise self._unreadable(error) from None
-        self.tensors = TensorReader(self.path)
+        self.tensors = TensorReader(ExternalFiles(self.path))
 
     @property
     def files(self) -> tuple[StoredFile, ...]:

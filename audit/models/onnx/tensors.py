@@ -7,7 +7,6 @@ read, `external` says.
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -33,11 +32,11 @@ class TensorReader:
     """Reads tensors, and whatever files a model names: nothing else opens one.
 
     Args:
-        model: the path of its file, beside which external data may lie; None: nowhere.
+        files: those beside the model; None where it has none.
     """
 
-    def __init__(self, model: Path | None) -> None:
-        self._files = ExternalFiles(model)
+    def __init__(self, files: ExternalFiles | None) -> None:
+        self._files = files or ExternalFiles(None)
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
