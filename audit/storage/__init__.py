@@ -5,7 +5,7 @@ that every reader understands alike. Standard library only.
 """
 
 from audit.storage.members import CHUNK, read_members, unpack, unpacked
-from audit.storage.regular import StoredFile, open_regular
+from audit.storage.regular import StoredFile, followed, open_regular
 from audit.storage.zips import Member, ZipFault
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Member",
     "StoredFile",
     "ZipFault",
+    "followed",
     "open_regular",
     "read_members",
     "unpack",

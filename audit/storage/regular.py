@@ -31,7 +31,43 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_LONGEST_LINK, _HOPS = 1024, 8
 Mark = tuple[int, int, int, int]
+
+
+def followed(path: Path) -> Path:
+    """Return where a file really lies: at the end of its links.
+
+    Git on a system without links, and archives that know none, leave a link as a small
+    file whose only line is the path that it led to. That is followed too, if a file
+    lies there.
+
+    Raises:
+        OSError: there is no file, or links lead in a circle.
+    """
+    real = path.resolve(strict=True)
+    for _ in range(_HOPS):
+        text = _link_text(real)
+        target = None if text is None else real.parent / text
+        if target is None or not target.is_file():
+            return real
+        real = target.resolve(strict=True)
+    raise OSError(0, "links lead to links and to no file", str(path))
+
+
+def _link_text(path: Path) -> str | None:
+    """Return the relative path that a file consists of; None where it is another."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= _LONGEST_LINK:
+        return None
+    with open_regular(path) as file:
+        raw = file.read(_LONGEST_LINK)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    is_path = text.isprintable() and "/" in text and not text.startswith(("/", "~"))
+    return text if is_path else None
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from audit.storage import StoredFile, open_regular
+from audit.storage import StoredFile, followed, open_regular
 
 
 def test_a_file_is_opened_also_through_a_link(tmp_path):
@@ -15,6 +15,33 @@ def test_a_file_is_opened_also_through_a_link(tmp_path):
     for name in ("f", "link"):
         with open_regular(tmp_path / name) as file:
             assert file.read() == b"hello"
+
+
+def test_a_link_that_a_checkout_left_as_text_is_followed(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/7f").write_bytes(b"hello")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/model").write_text("../files/other")
+    (tmp_path / "files/other").write_text("../blobs/7f")
+    assert followed(tmp_path / "files/model") == tmp_path.resolve() / "blobs/7f"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["../blobs/none", "/etc/passwd", "~/x", "../blobs/7f\n", "hello", "a" * 2000],
+)
+def test_other_text_is_no_link(tmp_path, text):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/7f").write_bytes(b"hello")
+    (tmp_path / "model").write_text(text)
+    assert followed(tmp_path / "model") == tmp_path.resolve() / "model"
+
+
+def test_links_in_a_circle_lead_nowhere(tmp_path):
+    (tmp_path / "a").write_text("./b")
+    (tmp_path / "b").write_text("./a")
+    with pytest.raises(OSError, match="links lead to links"):
+        followed(tmp_path / "a")
 
 
 def special(folder, kind):

@@ -2,7 +2,8 @@
 
 A model names such a file by a relative path. It may lie in the model's folder or below
 it, and if the model is a link, in the folder that the link lies in or the one that its
-target lies in: model hubs keep a file as a link into a store, and its data likewise.
+target lies in: model hubs keep a file as a link into a store, and its data likewise
+(also where the links have become text, see `audit.storage.followed`).
 A link out of these folders is not followed, nor is a path with `..` in it. The file is
 a regular one, and the same whenever something is read from it.
 """
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
 from audit.errors import ModelError
-from audit.storage import StoredFile
+from audit.storage import StoredFile, followed
 
 
 class ExternalFiles:
@@ -30,7 +31,7 @@ class ExternalFiles:
         self._folders: tuple[Path, ...] = ()
         self._roots: tuple[Path, ...] = ()
         if model is not None:
-            self._folders = (model.parent, model.resolve().parent)
+            self._folders = (model.parent, followed(model).parent)
             self._roots = tuple(folder.resolve() for folder in self._folders)
         self._known: dict[str, StoredFile] = {}
 
@@ -86,10 +87,12 @@ class ExternalFiles:
         places = [folder / location for folder in self._folders]
         place = next((place for place in places if os.path.lexists(place)), places[0])
         try:
-            real = place.resolve(strict=True)
+            real = followed(place)
             if not any(real.is_relative_to(root) for root in self._roots):
                 raise _outside(location, tensor)
-            return replace(StoredFile.at(real), path=place)
+            stored = StoredFile.at(real)
+            is_text = place.resolve() != real
+            return stored if is_text else replace(stored, path=place)
         except (OSError, RuntimeError) as error:  # the latter: links in a circle
             raise _unreadable(location, tensor, error) from None
 

@@ -23,7 +23,7 @@ from onnx import ModelProto, TensorProto
 from audit.errors import ModelError
 from audit.models.onnx.external import ExternalFiles
 from audit.models.onnx.tensors import TensorReader, byte_size
-from audit.storage import StoredFile
+from audit.storage import StoredFile, followed
 
 MOST = 2**31 - 1  # bytes of a message
 ROOM = 2**31 - 2**27  # of a message that is built here
@@ -44,7 +44,7 @@ class OnnxFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self._stored = StoredFile.at(self.path)
+            self._stored = _stored(self.path)
         except FileNotFoundError:
             raise ModelError(
                 f"There is no file '{path}'", "Expected an ONNX file", "Check the path"
@@ -130,6 +130,12 @@ class OnnxFile:
             "Expected a serialised ModelProto",
             "Export or download the file again; it may be truncated",
         )
+
+
+def _stored(path: Path) -> StoredFile:
+    """Return the file at a path, or the one that a link written as text leads to."""
+    real = followed(path)
+    return StoredFile.at(path if path.resolve() == real else real)
 
 
 def _tensors(message: Message) -> Iterator[TensorProto]:

@@ -137,6 +137,32 @@ def test_a_hubs_links_are_followed(tmp_path):
     assert network.files[1].path == path.parent / "data.bin"
 
 
+def as_text(link):
+    """Leave a link as a checkout without links does: a file that holds its target."""
+    target = link.readlink()
+    link.unlink()
+    link.write_text(str(target))
+
+
+def test_a_hubs_links_are_followed_where_they_have_become_text(tmp_path):
+    path, _ = hub(tmp_path)
+    for link in (path, path.parent / "data.bin"):
+        as_text(link)
+    network = check(path)
+    assert network.files[1].path == tmp_path / "blobs" / "d"
+
+
+@pytest.mark.parametrize("data", ["../../secret/d", "../../../secret"])
+def test_text_is_no_way_out_of_both_folders(tmp_path, data):
+    path, _ = hub(tmp_path / "hub", data=data)
+    as_text(path)
+    as_text(path.parent / "data.bin")
+    (tmp_path / "hub" / "secret").mkdir()
+    (tmp_path / "hub" / "secret" / "d").write_bytes(bytes(64))
+    (tmp_path / "secret").write_bytes(bytes(64))
+    refused(path, "Expected a file inside the model's own folder")
+
+
 def test_a_hubs_links_are_followed_from_the_folder_they_lie_in(tmp_path, monkeypatch):
     path, _ = hub(tmp_path)
     monkeypatch.chdir(path.parent)
