@@ -76,6 +76,8 @@ def _by_operators(network: Network, items: list[Item]) -> str:
     if network.census is None or condition is None:
         return "not tried"
     found = network.census(condition, _names(network))
+    if found.quantised:
+        return f"no: {found.quantised[0]} is quantised"
     if found.connected:
         return "yes, by its operators"
     return f"no: it stops at {found.stops[0]}" if found.stops else "no"

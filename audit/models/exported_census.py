@@ -1,7 +1,9 @@
 """What lies between the condition and the outputs of a torch.export graph.
 
 A derivative stops where a floating number becomes an integer or a truth value, and at
-the few operators whose floating result is piecewise constant.
+the few operators whose floating result is piecewise constant. Operators that quantise
+count apart: some bring a derivative along (that of a scale, or one that takes rounding
+as the identity), and none is that of the file.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ class ExportedInside:
                 if _passes(node) and not smooth.isdisjoint(node.all_input_nodes):
                     smooth.add(node)
         before = _before(self.graph)
-        stops = [n for n in self.graph.nodes if n in reached & before and _stops(n)]
+        between = [n for n in self.graph.nodes if n in reached & before]
+        stops = tuple(_label(n) for n in between if _stops(n))
+        quantised = tuple(_label(n) for n in between if _quantises(n))
         results = _results(self.graph)
-        return Census(bool(smooth & results), tuple(map(_label, stops)))
+        return Census(bool(smooth & results), stops, quantised)
 
 
 def _results(graph: Graph) -> set[Node]:
@@ -68,6 +72,13 @@ def _stops(node: Node) -> bool:
     """Whether floating numbers enter and what comes out does not follow them."""
     enters = any(_is_floating(source) for source in node.all_input_nodes)
     return node.op == "call_function" and enters and not _passes(node)
+
+
+def _quantises(node: Node) -> bool:
+    """Whether it rounds to numbers of few bits; to read such numbers does not."""
+    name = _operator(node)
+    apart = getattr(node.target, "namespace", "").startswith("quantized")
+    return "dequantize" not in name and (apart or "quantize" in name)
 
 
 def _is_floating(node: Node) -> bool:

@@ -63,10 +63,13 @@ class Census:
     Args:
         connected: some path consists of differentiable operators alone.
         stops: operators on the way that let no derivative through, in order.
+        quantised: operators on the way that round to numbers of few bits or compute
+            with such: what passes there is hidden from a derivative.
     """
 
     connected: bool
     stops: tuple[str, ...]
+    quantised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

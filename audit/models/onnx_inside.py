@@ -42,7 +42,16 @@ class Inside:
         names = [name for name in outputs if name in self.graph.output_names]
         paths = [self.graph.path_ops(condition, name) for name in names]
         connected = any(self.graph.reaches(condition, name) for name in names)
-        return Census(connected, tuple(dict.fromkeys(_stops(paths))))
+        quantised = [
+            f"{node.op} (node '{node.name}')"
+            for name in names
+            for node in self.graph.quantised_nodes(condition, name)
+        ]
+        return Census(
+            connected,
+            tuple(dict.fromkeys(_stops(paths))),
+            tuple(dict.fromkeys(quantised)),
+        )
 
     def locate(self, values: Values, condition: str | None) -> str:
         """Return the first operator that differs from onnxruntime; "" if unknown."""

@@ -50,8 +50,9 @@ def pass_gates(model: OpenModel) -> OpenModel:
     Raises:
         ModelError: a gate is closed.
     """
-    by_gradient = model.space == "input" and model.derivative == REVERSE_MODE
-    found = examine(model.subject, by_gradient)
-    if model.derivative == STRAIGHT_THROUGH:
+    estimated = model.derivative == STRAIGHT_THROUGH
+    by_gradient = estimated or model.derivative == REVERSE_MODE
+    found = examine(model.subject, by_gradient and model.space == "input", estimated)
+    if estimated:
         found = replace(found, warnings=(*found.warnings, _AS_IF))
     return replace(model, gates=found)

@@ -1,5 +1,7 @@
 """Quantised graphs: refused by default, straight-through by an explicit option."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from audit.config import ModelConfig, ScanConfig
 from audit.errors import ConfigError, NotDifferentiable
+from audit.inspection import inspect
 from audit.scan import scan
+from models.saved import data_file, onnx_file, opened
 
 WEIGHT = np.array([[0.5, -1.0, 0.25], [0.0, 2.0, 1.0]], np.float32)
 
@@ -78,3 +82,162 @@ def test_torch_files_have_no_straight_through(files):
                 model=model, data=str(files / "x.npz"), method="straight-through"
             )
         )
+
+
+# --- products of integers, and whatever else is quantised -----------------------------
+
+DYNAMIC = [
+    helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="first"),
+    helper.make_node("MatMulInteger", ["q", "w", "z", "wz"], ["whole"]),
+    helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT),
+    helper.make_node("Mul", ["s", "ws"], ["both"]),
+    helper.make_node("Mul", ["cast", "both"], ["m"]),
+]
+TO_FLOAT = [
+    DYNAMIC[0],
+    helper.make_node(
+        "MatMulIntegerToFloat",
+        ["q", "w", "s", "ws", "z", "wz"],
+        ["m"],
+        domain="com.microsoft",
+    ),
+]
+AT_ONCE = [
+    helper.make_node(
+        "DynamicQuantizeMatMul",
+        ["x", "w", "ws", "wz"],
+        ["m"],
+        name="first",
+        domain="com.microsoft",
+    )
+]
+STATIC = [
+    helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"], name="first"),
+    helper.make_node(
+        "QLinearMatMul",
+        ["q", "step", "zero", "w", "ws", "wz", "ys", "zero"],
+        ["y"],
+    ),
+    helper.make_node("DequantizeLinear", ["y", "ys", "zero"], ["m"]),
+]
+UNPAIRED = [
+    helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"], name="first"),
+    helper.make_node("Reshape", ["q", "shape"], ["r"]),
+    helper.make_node("DequantizeLinear", ["r", "step", "zero"], ["m"]),
+]
+OTHER_SCALE = [
+    helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"], name="first"),
+    helper.make_node("DequantizeLinear", ["q", "ys", "zero"], ["m"]),
+]
+QUANTISED = {
+    "DynamicQuantizeLinear": DYNAMIC,
+    "DynamicQuantizeLinear to float": TO_FLOAT,
+    "DynamicQuantizeMatMul": AT_ONCE,
+    "QuantizeLinear, then an integer product": STATIC,
+    "QuantizeLinear of no pair": UNPAIRED,
+    "QuantizeLinear with another scale": OTHER_SCALE,
+}
+W8 = np.array([[130, 100, 160], [90, 140, 128], [120, 135, 150]], np.uint8)
+
+
+def quantised(folder, nodes, beside):
+    """Loc = x W by few bits, and perhaps tanh x beside it; one row at a time."""
+    ends = [
+        helper.make_node("Tanh", ["x"], ["smooth"]),
+        helper.make_node("Add", ["m", "smooth" if beside else "zeros"], ["loc"]),
+        helper.make_node("Mul", ["loc", "zeros"], ["still"]),
+        helper.make_node("Exp", ["still"], ["scale"]),
+    ]
+    graph = helper.make_graph(
+        [*nodes, *ends],
+        "quantised",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3])
+            for name in ("loc", "scale")
+        ],
+        [
+            constant("w", W8, np.uint8),
+            constant("ws", 0.01),
+            constant("wz", 128, np.uint8),
+            constant("step", 0.05),
+            constant("ys", 0.04),
+            constant("zero", 120, np.uint8),
+            constant("zeros", [[0.0, 0.0, 0.0]]),
+            constant("shape", [1, 3], np.int64),
+        ],
+    )
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=imports)
+    model.ir_version = 8
+    onnx.save(model, folder / "q.onnx")
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    np.savez(folder / "x.npz", x=x.astype(np.float32))
+
+
+@pytest.mark.parametrize("method", ["auto", "exact", "straight-through"])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside"])
+@pytest.mark.parametrize("kind", QUANTISED)
+def test_no_derivative_passes_through_what_is_quantised(tmp_path, kind, beside, method):
+    quantised(tmp_path, QUANTISED[kind], beside)
+    with pytest.raises(NotDifferentiable) as error:
+        scan(config(tmp_path, method))
+    said = str(error.value)
+    assert said.startswith(f"{kind.split()[0].strip(',')} (node 'first')")
+    assert "rounds to numbers of few bits, or computes with them" in said
+    assert "use --method finite-difference" in said
+    assert ("passes through a QuantizeLinear and its" in said) == (
+        method == "straight-through"
+    )
+
+
+def test_differences_remain_and_estimate_their_own_error(tmp_path):
+    quantised(tmp_path, DYNAMIC, True)
+    report = scan(config(tmp_path, "finite-difference"))
+    assert report.model.derivative.method == "finite_difference"
+    assert "finite_difference_error" in [each.code for each in report.warnings]
+
+
+def test_parameters_of_a_quantised_file_need_no_derivative_of_it(tmp_path):
+    quantised(tmp_path, DYNAMIC, True)
+    said = config(tmp_path, "auto")
+    report = scan(replace(said, model=replace(said.model, space="parameters")))
+    trace = np.array(report.inputs.columns["kl"]["trace"])
+    np.testing.assert_allclose(trace, 9)  # (1 + 2) / σ² for each of three coordinates
+
+
+def test_inspect_names_what_is_quantised_without_data(tmp_path):
+    quantised(tmp_path, DYNAMIC, True)
+    found = inspect(replace(config(tmp_path, "auto"), data=""))
+    assert found.differentiable == (
+        "no: DynamicQuantizeLinear (node 'first') is quantised"
+    )
+
+
+def test_a_sampler_in_a_file_of_its_own_is_looked_into(tmp_path):
+    text = "g (float[n,3] x, float[n,3] theta) => (float[n] log_prob) "
+    text += "{ d = Sub(theta, x)  s = Mul(d, d)  p = ReduceSum<keepdims: int = 0>(s, a)"
+    text += " log_prob = Mul(p, h) }"
+    density = onnx_file(tmp_path, text, a=np.array([1]), h=np.float32(-0.5))
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"], name="first"),
+        helper.make_node("DequantizeLinear", ["q", "step", "zero"], ["d"]),
+        helper.make_node("Add", ["x", "d"], ["m"]),
+        helper.make_node("Add", ["m", "z"], ["theta"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "draws",
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3])
+            for name in ("x", "z")
+        ],
+        [helper.make_tensor_value_info("theta", TensorProto.FLOAT, ["n", 3])],
+        [constant("step", 0.05), constant("zero", 120, np.uint8)],
+    )
+    imports = [helper.make_opsetid("", 17)]
+    sampler = helper.make_model(graph, opset_imports=imports, ir_version=8)
+    onnx.save(sampler, tmp_path / "draws.onnx")
+    said = {"sampler": str(tmp_path / "draws.onnx"), "noise": "z:normal"}
+    with pytest.raises(NotDifferentiable, match=r"QuantizeLinear \(node 'first'\)"):
+        opened(density, data_file(tmp_path), target="theta", **said)

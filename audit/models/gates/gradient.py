@@ -43,6 +43,38 @@ def census_of(subject: Subject) -> Census:
     return subject.network.census(subject.condition, subject.used)
 
 
+def refuse_quantised(found: Census, estimated: bool) -> None:
+    """Refuse numbers of few bits on the way, whether or not another way goes around.
+
+    Args:
+        found: what lies between the condition and the outputs that are used.
+        estimated: whether rounding counts as the identity where it can be told to.
+
+    Raises:
+        NotDifferentiable: names the first operator.
+    """
+    if not found.quantised:
+        return
+    first, more = found.quantised[0], len(found.quantised) - 1
+    raise NotDifferentiable(
+        f"{first}{f' and {more} more' if more else ''} on the way from the condition "
+        "to the outputs rounds to numbers of few bits, or computes with them",
+        "--method straight-through passes through a QuantizeLinear and its "
+        "DequantizeLinear, and through nothing else that is quantised"
+        if estimated
+        else "Expected real arithmetic: a backward pass sees nothing of what passes "
+        "through a quantised operator",
+        "Audit the model as it was before it was quantised, or use --method "
+        "finite-difference"
+        + (
+            ""
+            if estimated
+            else "; for pairs of QuantizeLinear and DequantizeLinear, "
+            "--method straight-through gives an estimate"
+        ),
+    )
+
+
 def census_warnings(found: Census) -> tuple[tuple[str, str], ...]:
     """Return a warning if a number is rounded on the way, besides other paths."""
     rounding = [stop for stop in found.stops if stop.lower().startswith(_ROUNDS)]

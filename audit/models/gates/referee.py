@@ -7,23 +7,32 @@ from dataclasses import replace
 import torch
 
 from audit.models.gates.derivative import derivative_parity, tried_rows
-from audit.models.gates.gradient import census_of, census_warnings, jacobian_of
+from audit.models.gates.gradient import (
+    census_of,
+    census_warnings,
+    jacobian_of,
+    refuse_quantised,
+)
 from audit.models.gates.independence import row_independence
 from audit.models.gates.parity import forward_parity, refuse_whims
 from audit.models.gates.subject import Findings, Subject, precise_of
 
 
-def examine(subject: Subject, by_gradient: bool) -> Findings:
+def examine(subject: Subject, by_gradient: bool, estimated: bool = False) -> Findings:
     """Pass every gate.
 
     Args:
         subject: the file on a few real rows.
         by_gradient: whether the audit differentiates the file by backward passes;
             without, the gates of the derivative do not apply.
+        estimated: whether these passes take rounding as the identity; that is not the
+            derivative of the file, and no difference can confirm it.
 
     Raises:
         ModelError: a gate is closed; the message says which, and where.
     """
+    if by_gradient:
+        refuse_quantised(census_of(subject), estimated)
     refuse_whims(subject)
     precise = precise_of(subject)
     interaction = row_independence(subject, precise)
@@ -33,7 +42,9 @@ def examine(subject: Subject, by_gradient: bool) -> Findings:
         row_interaction=interaction,
         warnings=_rounding(subject, max(forward or 0.0, interaction)),
     )
-    return _examine_gradient(subject, precise, found) if by_gradient else found
+    if not by_gradient or estimated:
+        return found
+    return _examine_gradient(subject, precise, found)
 
 
 def _examine_gradient(

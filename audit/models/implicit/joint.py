@@ -6,14 +6,15 @@ draws comes out as `sampler_output`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from torch import Tensor
 
 from audit.errors import ConfigError
 from audit.models.contract import Head, Roles
-from audit.models.network import Call, Network, Port, Values
+from audit.models.network import Call, Census, Network, Port, Values
 
 SAMPLER_OUTPUT = "sampler_output"
 
@@ -81,10 +82,32 @@ def _joined(
         double=cache(lambda: again(True)),
         reference=merged(*references) if known else None,  # type: ignore[arg-type]
         part=part,
-        census=None,
+        census=partial(_census, density, sampler),
         locate=None,
         graph=None,
     )
+
+
+def _census(
+    density: Network, sampler: Sampler, condition: str, outputs: Sequence[str]
+) -> Census:
+    """Return what lies on the way in both files."""
+    own = [name for name in outputs if name != SAMPLER_OUTPUT]
+    found = [_census_of(density, condition, own)] if own else []
+    if SAMPLER_OUTPUT in outputs:
+        names = sampler.head.parameters["sample"].names
+        read = sorted(name.removeprefix("@") for name in names)
+        found.append(_census_of(sampler.network, sampler.roles.condition, read))
+    return Census(
+        any(each.connected for each in found),
+        tuple(stop for each in found for stop in each.stops),
+        tuple(name for each in found for name in each.quantised),
+    )
+
+
+def _census_of(network: Network, condition: str, outputs: Sequence[str]) -> Census:
+    unknown = Census(True, ())
+    return unknown if network.census is None else network.census(condition, outputs)
 
 
 def _own(network: Network, values: Values) -> dict[str, Tensor]:

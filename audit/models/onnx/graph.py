@@ -18,6 +18,7 @@ from audit.models.onnx.paths import PathOp, path_ops, reaches
 from audit.models.onnx.plan import Plan
 from audit.models.onnx.program import Node, Program
 from audit.models.onnx.program import ValueInfo as Declared
+from audit.models.onnx.quantised import quantised_nodes
 from audit.models.onnx.values import Policy, Value
 
 
@@ -162,6 +163,10 @@ class Graph:
     def path_ops(self, source: str, output: str) -> tuple[PathOp, ...]:
         """Return the operators between an input and an output, in order."""
         return path_ops(self._program, source, output)
+
+    def quantised_nodes(self, source: str, output: str) -> tuple[Node, ...]:
+        """Return the nodes between two values that compute with few bits, in order."""
+        return quantised_nodes(self._program, source, output)
 
     def reaches(self, source: str, output: str) -> bool:
         """Return whether a derivative can flow from an input to an output."""

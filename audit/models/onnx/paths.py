@@ -24,17 +24,17 @@ class PathOp:
 
 def path_ops(program: Program, source: str, output: str) -> tuple[PathOp, ...]:
     """Return the operators that depend on `source` and that `output` depends on."""
-    _check(program, source, output)
-    after = _after(program, [source], any_edge)
-    before = _before(program, output)
+    check_names(program, source, output)
+    reached = after(program, [source], any_edge)
+    needed = before(program, [output])
     found = []
     for node in program.nodes:
         edges = [
             (position, place)
             for position, name in enumerate(reads(node))
-            if name in after
+            if name in reached
             for place, out in enumerate(node.outputs)
-            if out in before
+            if out in needed
         ]
         if edges:
             zero = not any(passes(node, *edge) for edge in edges)
@@ -44,8 +44,8 @@ def path_ops(program: Program, source: str, output: str) -> tuple[PathOp, ...]:
 
 def reaches(program: Program, source: str, output: str) -> bool:
     """Return whether some path lets a derivative through at every operator."""
-    _check(program, source, output)
-    return output in _after(program, [source], passes)
+    check_names(program, source, output)
+    return output in after(program, [source], passes)
 
 
 def reads(node: Node) -> list[str]:
@@ -84,8 +84,47 @@ class Ports:
     first_output: int = 0
     carried: tuple[tuple[int, int], ...] = ()
 
+    def entered(self, node: Node, body: Program, source: int) -> set[str]:
+        """Return the name in the subgraph that an input of the node arrives at."""
+        if source >= len(node.inputs):
+            return {reads(node)[source]}  # captured from around the node
+        place = self.inputs.get(source)
+        return set() if place is None else {body.inputs[place].name}
 
-def _ports(node: Node, body: Program) -> Ports:
+    def left(self, body: Program, output: int) -> set[str]:
+        """Return the name in the subgraph that an output of the node comes from."""
+        place = self.first_output + output
+        return {body.outputs[place].name} if place < len(body.outputs) else set()
+
+    def reached(self, body: Program, sources: set[str], follow: Edge) -> set[str]:
+        """Return what some edges lead to in the subgraph, round after round."""
+        while True:
+            found = after(body, sources, follow)
+            again = {
+                body.inputs[into].name
+                for out, into in self.carried
+                if body.outputs[out].name in found
+            }
+            if again <= sources:
+                return found
+            sources = sources | again
+
+    def needed(self, body: Program, outputs: set[str]) -> set[str]:
+        """Return what outputs of the subgraph depend on, round after round."""
+        while True:
+            found = before(body, outputs)
+            again = {
+                body.outputs[out].name
+                for out, into in self.carried
+                if body.inputs[into].name in found
+            }
+            if again <= outputs:
+                return found
+            outputs = outputs | again
+
+
+def ports(node: Node) -> Ports:
+    """Return how a node with subgraphs is connected with them."""
     count = len(node.inputs)
     if node.op == "Loop":  # trip count and condition come first
         states = range(count - 2)
@@ -102,34 +141,19 @@ def _ports(node: Node, body: Program) -> Ports:
 
 
 def _passes_body(node: Node, body: Program, source: int, output: int) -> bool:
-    """Follow a derivative through a subgraph, round after round."""
-    ports = _ports(node, body)
-    names = reads(node)
-    if source < len(node.inputs):
-        if source not in ports.inputs:
-            return False
-        sources = {body.inputs[ports.inputs[source]].name}
-        if node.op in ("Loop", "Scan") and (
-            (ports.first_output + output, ports.inputs[source]) in ports.carried
-        ):
-            return True  # no round at all: the state is handed on
-    else:
-        sources = {names[source]}
-    while True:
-        found = _after(body, sources, passes)
-        again = {
-            body.inputs[into].name
-            for out, into in ports.carried
-            if body.outputs[out].name in found
-        }
-        if again <= sources:
-            break
-        sources |= again
-    place = ports.first_output + output
-    return place < len(body.outputs) and body.outputs[place].name in found
+    """Follow a derivative through a subgraph."""
+    way = ports(node)
+    sources = way.entered(node, body, source)
+    if not sources:
+        return False
+    if node.op in ("Loop", "Scan") and (
+        (way.first_output + output, way.inputs.get(source)) in way.carried
+    ):
+        return True  # no round at all: the state is handed on
+    return not way.left(body, output).isdisjoint(way.reached(body, sources, passes))
 
 
-def _after(program: Program, sources: Iterable[str], follow: Edge) -> set[str]:
+def after(program: Program, sources: Iterable[str], follow: Edge) -> set[str]:
     """Return the names that some edges lead to from the sources."""
     found = set(sources)
     for node in program.nodes:
@@ -143,15 +167,21 @@ def _after(program: Program, sources: Iterable[str], follow: Edge) -> set[str]:
     return found
 
 
-def _before(program: Program, output: str) -> set[str]:
-    found = {output}
+def before(program: Program, outputs: Iterable[str]) -> set[str]:
+    """Return the names that outputs depend on, with the outputs."""
+    found = set(outputs)
     for node in reversed(program.nodes):
         if not found.isdisjoint(node.outputs):
             found.update(name for name in reads(node) if name)
     return found
 
 
-def _check(program: Program, source: str, output: str) -> None:
+def check_names(program: Program, source: str, output: str) -> None:
+    """Refuse names that the graph does not have.
+
+    Raises:
+        ModelError: it has no such tensor.
+    """
     made = {name for node in program.nodes for name in node.outputs}
     inputs = {info.name for info in program.inputs}
     for name in (source, output):

@@ -73,11 +73,13 @@ class Operator:
 
     Args:
         host: positions of the inputs read as plain numbers (axes, sizes, ...).
-        zero_derivative: the output is piecewise constant in every input.
+        zero_derivative: no derivative passes, whichever the input.
         zero_inputs: positions of the inputs that no derivative passes through.
         zero_outputs: positions of the outputs that no derivative passes through.
         only: attribute -> the values that are implemented.
         pure: equal inputs give equal outputs, so calls may be folded and merged.
+        quantised: it rounds to numbers of few bits or computes with such; where it
+            lets no derivative pass, what passes is hidden from backward passes.
     """
 
     domain: str
@@ -90,6 +92,7 @@ class Operator:
     zero_outputs: frozenset[int] = frozenset()
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     pure: bool = True
+    quantised: bool = False
 
     def passes(self, source: int, output: int) -> bool:
         """Return whether a derivative can pass from an input to an output."""
@@ -111,22 +114,26 @@ def operator(
     zero_outputs: tuple[int, ...] = (),
     only: Mapping[str, tuple[object, ...]] | None = None,
     pure: bool = True,
+    quantised: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function under one or more operator names (see `Operator`)."""
 
     def register(function: Function) -> Function:
+        flat = quantised and zero_derivative
+        run = torch.no_grad()(function) if flat else function
         for name in names:
             entry = Operator(
                 domain,
                 name,
                 since,
-                function,  # type: ignore[arg-type]
+                run,  # type: ignore[arg-type]
                 frozenset(host),
                 zero_derivative,
                 frozenset(zero_inputs),
                 frozenset(zero_outputs),
                 only or {},
                 pure,
+                quantised,
             )
             _OPERATORS.setdefault((domain, name), []).append(entry)
         return function

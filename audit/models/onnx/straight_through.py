@@ -15,12 +15,17 @@ from audit.models.onnx.program import Node, Program
 
 
 def straight_through(program: Program) -> Program:
-    """Replace each DequantizeLinear of a QuantizeLinear by one FakeQuantize."""
+    """Replace each DequantizeLinear of a QuantizeLinear by one FakeQuantize.
+
+    Pairs inside subgraphs are replaced too.
+    """
     makers = {
         node.outputs[0]: node for node in program.nodes if node.op == "QuantizeLinear"
     }
     nodes = []
-    for node in program.nodes:
+    for outer in program.nodes:
+        bodies = {key: straight_through(body) for key, body in outer.bodies()}
+        node = outer.with_bodies(bodies) if bodies else outer
         maker = makers.get(node.inputs[0]) if node.op == "DequantizeLinear" else None
         nodes.append(_joined(maker, node) if maker and _undoes(maker, node) else node)
     return replace(program, nodes=tuple(nodes))

@@ -35,11 +35,14 @@ def cast(
 
 
 def as_type(x: Tensor, dtype: torch.dtype, saturate: bool = True) -> Tensor:
-    """Convert; beyond the range of an 8-bit float stop at its end, or overflow."""
+    """Convert; beyond the range of an 8-bit float stop at its end, or overflow.
+
+    No derivative passes to 8 bits: that is quantisation.
+    """
     if dtype not in FLOAT8:
         return x.to(dtype)
     last = torch.finfo(dtype).max
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
     if saturate:
         return wide.clamp(-last, last).to(dtype)
     kind = str(dtype).removeprefix("torch.")

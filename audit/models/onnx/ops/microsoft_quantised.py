@@ -1,6 +1,7 @@
 """com.microsoft QLinear operators: dequantise, compute, quantise again.
 
-Their outputs are integers: the derivative is zero, and `path_ops` says so.
+They are staircases of what is quantised. The scale of a dynamic quantisation would
+bring a derivative of its own; it is not that of the operator, and none passes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from audit.models.onnx.ops.quantisation import (
 from audit.models.onnx.ops.recurrent import clipper, recurrent
 from audit.models.onnx.registry import Site, operator
 
-operator("QuantizeLinear", domain=MICROSOFT, zero_derivative=True)(quantize_linear)
-operator("DequantizeLinear", domain=MICROSOFT, zero_inputs=(0, 2))(dequantize_linear)
+staircase = partial(operator, domain=MICROSOFT, zero_derivative=True, quantised=True)
+staircase("QuantizeLinear")(quantize_linear)
+operator("DequantizeLinear", domain=MICROSOFT, zero_inputs=(0, 2), quantised=True)(
+    dequantize_linear
+)
 
 
 def _real(x: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
@@ -75,13 +79,11 @@ def _unary(
 
 
 for _name, _two in (("QLinearAdd", torch.add), ("QLinearMul", torch.mul)):
-    operator(_name, domain=MICROSOFT, zero_derivative=True)(partial(_binary, _two))
-operator("QLinearSigmoid", domain=MICROSOFT, zero_derivative=True)(
-    partial(_unary, torch.sigmoid)
-)
+    staircase(_name)(partial(_binary, _two))
+staircase("QLinearSigmoid")(partial(_unary, torch.sigmoid))
 
 
-@operator("QLinearLeakyRelu", domain=MICROSOFT, zero_derivative=True)
+@staircase("QLinearLeakyRelu")
 def q_leaky_relu(
     x: Tensor,
     x_scale: Tensor,
@@ -96,7 +98,7 @@ def q_leaky_relu(
     return _unary(slope, x, x_scale, x_zero, y_scale, y_zero)
 
 
-@operator("QLinearConcat", domain=MICROSOFT, zero_derivative=True)
+@staircase("QLinearConcat")
 def q_concat(y_scale: Tensor, y_zero: Tensor, *triples: Tensor, axis: int) -> Tensor:
     """Join quantised tensors, each with its scale and zero point."""
     parts = [_real(*triples[i : i + 3]) for i in range(0, len(triples), 3)]
@@ -107,7 +109,7 @@ def _channels_first(x: Tensor, channels_last: int) -> Tensor:
     return x.movedim(-1, 1) if channels_last else x
 
 
-@operator("QLinearGlobalAveragePool", domain=MICROSOFT, zero_derivative=True)
+@staircase("QLinearGlobalAveragePool")
 def q_global_average_pool(
     x: Tensor,
     x_scale: Tensor,
@@ -123,7 +125,7 @@ def q_global_average_pool(
     return y.movedim(1, -1) if channels_last else y
 
 
-@operator("QLinearAveragePool", domain=MICROSOFT, zero_derivative=True)
+@staircase("QLinearAveragePool")
 def q_average_pool(
     x: Tensor,
     x_scale: Tensor,
@@ -154,7 +156,7 @@ def q_average_pool(
     return y.movedim(1, -1) if channels_last else y
 
 
-@operator("QLinearSoftmax", domain=MICROSOFT, zero_derivative=True)
+@staircase("QLinearSoftmax")
 def q_softmax(
     x: Tensor,
     x_scale: Tensor,
@@ -173,7 +175,12 @@ def q_softmax(
     return _whole(flat.reshape(x.shape), y_scale, y_zero)
 
 
-@operator("MatMulIntegerToFloat", domain=MICROSOFT, zero_inputs=(0, 1, 4, 5))
+@operator(
+    "MatMulIntegerToFloat",
+    domain=MICROSOFT,
+    zero_inputs=(0, 1, 4, 5),
+    quantised=True,
+)
 def mat_mul_integer_to_float(
     a: Tensor,
     b: Tensor,
@@ -188,7 +195,7 @@ def mat_mul_integer_to_float(
     return y if bias is None else y + bias
 
 
-@operator("DynamicQuantizeLSTM", domain=MICROSOFT, zero_derivative=True)
+@staircase("DynamicQuantizeLSTM")
 def dynamic_quantize_lstm(
     x: Tensor,
     w: Tensor,
@@ -246,7 +253,7 @@ def rounded(x: Tensor) -> Tensor:
     return _real(y, scale, zero)
 
 
-@operator("DynamicQuantizeMatMul", domain=MICROSOFT, zero_derivative=True)
+@staircase("DynamicQuantizeMatMul")
 def dynamic_quantize_mat_mul(
     a: Tensor,
     b: Tensor,
@@ -259,7 +266,7 @@ def dynamic_quantize_mat_mul(
     return y if bias is None else y + bias
 
 
-@operator("QGemm", domain=MICROSOFT, zero_derivative=True)
+@staircase("QGemm")
 def q_gemm(
     a: Tensor,
     a_scale: Tensor,
@@ -289,7 +296,7 @@ def _column_scaled(b: Tensor, scale: Tensor, zero: Tensor, transposed: int) -> T
     return _real(b.t() if transposed else b, scale, zero)
 
 
-@operator("QLinearWhere", domain=MICROSOFT, zero_derivative=True)
+@staircase("QLinearWhere")
 def q_where(
     condition: Tensor,
     x: Tensor,

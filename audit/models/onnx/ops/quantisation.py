@@ -1,18 +1,20 @@
 """Quantisation: QuantizeLinear, DequantizeLinear and the operators on integers.
 
-Rounding has derivative zero; `path_ops` shows it. DequantizeLinear passes a derivative
-to its scale only.
+Rounding has derivative zero; `path_ops` shows it, and `quantised_nodes` tells it from
+other steps. DequantizeLinear passes a derivative to its scale only, and so does the
+scale that DynamicQuantizeLinear gives.
 """
 
 from __future__ import annotations
 
+import ml_dtypes
 import torch
 from onnx import TensorProto
 from torch import Tensor
 
 from audit.models.onnx.ops.convolution import conv
 from audit.models.onnx.registry import Site, operator
-from audit.models.onnx.values import CARRIED, axis_of, round_to
+from audit.models.onnx.values import CARRIED, TORCH_TYPES, axis_of, round_to
 
 BOUNDS: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),
@@ -49,7 +51,7 @@ def spread(parameter: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
     return parameter.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])
 
 
-@operator("DequantizeLinear", zero_inputs=(0, 2))
+@operator("DequantizeLinear", zero_inputs=(0, 2), quantised=True)
 def dequantize_linear(
     x: Tensor,
     scale: Tensor,
@@ -69,7 +71,7 @@ def dequantize_linear(
     return (y * spread(scale, x, axis, block_size)).to(dtype)
 
 
-@operator("QuantizeLinear", zero_derivative=True)
+@operator("QuantizeLinear", zero_derivative=True, quantised=True)
 def quantize_linear(
     x: Tensor,
     scale: Tensor,
@@ -83,9 +85,7 @@ def quantize_linear(
     site: Site,
 ) -> Tensor:
     """Round x / scale to even, add the zero point, saturate."""
-    target = output_dtype or TensorProto.UINT8
-    if zero_point is not None and not output_dtype:
-        target = site.input_type(2) or TYPES[zero_point.dtype]
+    target = _target(zero_point, output_dtype, site)
     wide = site.dtype(precision) if precision else scale.dtype
     y = x.to(wide) / spread(scale.to(wide), x, axis, block_size)
     if target not in BOUNDS:
@@ -94,6 +94,25 @@ def quantize_linear(
     if zero_point is not None:
         y = y + spread(zero_point.to(y.dtype), x, axis, block_size)
     return y.clamp(*BOUNDS[target]).to(site.dtype(target))
+
+
+def _target(zero_point: Tensor | None, output_dtype: int, site: Site) -> int:
+    """Return the type that is quantised to."""
+    if zero_point is None or output_dtype:
+        return output_dtype or TensorProto.UINT8
+    return site.input_type(2) or TYPES[zero_point.dtype]
+
+
+def _limits(target: int) -> tuple[float, float]:
+    """Return the smallest and the largest number of a type."""
+    if target in BOUNDS:
+        return BOUNDS[target]
+    if target in CARRIED:
+        kind = CARRIED[target][1]
+        last = float(ml_dtypes.finfo(kind).max)  # type: ignore[no-untyped-call]
+    else:
+        last = torch.finfo(TORCH_TYPES[target]).max
+    return -last, last
 
 
 @operator("FakeQuantize", domain="robaudit", zero_inputs=(1, 2))
@@ -131,12 +150,18 @@ def fake_quantize(
         output_dtype=real_dtype,
         site=site,
     ).detach()
-    half = spread(scale, x, axis, block_size).abs() / 2
-    inside = ((x - y).abs() <= half * 1.0001).to(x.dtype).detach()
+    target = _target(zero_point, output_dtype, site)
+    steps = x.detach() / spread(scale, x, axis, block_size).detach()
+    if target in BOUNDS:
+        steps = torch.round(steps)
+    if zero_point is not None:
+        steps = steps + spread(zero_point.to(steps.dtype), x, axis, block_size)
+    low, high = _limits(target)
+    inside = ((steps >= low) & (steps <= high)).to(x.dtype)
     return y + (inside * (x - x.detach())).to(y.dtype)
 
 
-@operator("DynamicQuantizeLinear", zero_derivative=True)
+@operator("DynamicQuantizeLinear", zero_outputs=(0, 2), quantised=True)
 def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Quantise to uint8 with the scale and zero point that fit x."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
@@ -146,7 +171,7 @@ def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return y.to(torch.uint8), scale, zero.to(torch.uint8)
 
 
-@operator("MatMulInteger", zero_derivative=True)
+@operator("MatMulInteger", zero_derivative=True, quantised=True)
 def mat_mul_integer(
     a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
 ) -> Tensor:
@@ -160,7 +185,7 @@ def mat_mul_integer(
     return torch.matmul(left, right)
 
 
-@operator("QLinearMatMul", zero_derivative=True)
+@operator("QLinearMatMul", zero_derivative=True, quantised=True)
 def q_linear_mat_mul(
     a: Tensor,
     a_scale: Tensor,
@@ -184,7 +209,7 @@ def requantized(product: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
     return y.clamp(*BOUNDS[TYPES[zero.dtype]]).to(zero.dtype)
 
 
-@operator("ConvInteger", zero_derivative=True)
+@operator("ConvInteger", zero_derivative=True, quantised=True)
 def conv_integer(
     x: Tensor,
     w: Tensor,
@@ -215,7 +240,7 @@ def conv_integer(
     return y.to(torch.int32)
 
 
-@operator("QLinearConv", zero_derivative=True)
+@operator("QLinearConv", zero_derivative=True, quantised=True)
 def q_linear_conv(
     x: Tensor,
     x_scale: Tensor,
