@@ -19,10 +19,12 @@ from torch.fx.node import Argument, map_aggregate
 
 from audit.errors import ModelError
 from audit.models.exported_census import ExportedInside
-from audit.models.metadata import KEY, hash_tensors, read_metadata
+from audit.models.identity import hash_values
+from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, Values
 from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
+from audit.models.torch_constants import program_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.torchscript import own_dtype, refuse_cuts
 from audit.models.untrusted import checked_program, stored_model
@@ -82,7 +84,7 @@ def _network(
     export = export or _Export(program, device)
     state = [*program.named_parameters(), *program.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
-    digest = hash_tensors(state)
+    digest = hash_values(program_values(program))
     module = program.module(check_guards=dtype is None)
     assert isinstance(module, GraphModule)
     if dtype is not None:

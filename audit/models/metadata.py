@@ -1,4 +1,4 @@
-"""The contract that travels inside a model file, and the file's own identity.
+"""The contract that travels inside a model file.
 
 Every format has room for a text under the key `robaudit`: ONNX in `metadata_props`,
 TorchScript and `.pt2` in an extra file. The text is a YAML document:
@@ -10,13 +10,10 @@ TorchScript and `.pt2` in an extra file. The text is a YAML document:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 import yaml
-from torch import Tensor
 
 from audit.errors import ModelError
 
@@ -42,13 +39,3 @@ def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
         "Expected keys such as family and parameters",
         "Save the model again, or remove the entry and pass --family and --param",
     )
-
-
-def hash_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Return the SHA-256 of named tensors, independent of their order."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes() if len(flat) else b"")
-    return digest.hexdigest()

@@ -82,7 +82,7 @@ class Network:
         inputs: the required inputs in order. outputs: as declared; they may be empty
             where only a run can tell (TorchScript).
         call: inputs by name -> outputs by name.
-        weights_sha256: hash of the parameters, which survives a new export.
+        weights_sha256: hash of all it computes with, which survives a new export.
         dtype: the floating type the file computes in.
         device: where it computes.
         metadata: the contract found in the file, {} if none.

@@ -7,7 +7,6 @@ derivatives are taken by finite differences, onnxruntime computes alone.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.errors import ModelError
+from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values
 from audit.models.onnx import Graph, OnnxFile, ValueInfo, load_graph
@@ -74,7 +74,7 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
     file = OnnxFile(path)
     runtime = Runtime(file, tuple(sorted(cuts)))
     inputs, outputs = runtime.ports
-    weights = _weights(file)
+    weights = onnx_hash(file)
     proto = file.message()
     texts = {entry.key: entry.value for entry in proto.metadata_props}
     return Network(
@@ -104,7 +104,7 @@ def _no_double(path: Path) -> Network:
 def _network(
     graph: Graph, file: OnnxFile, device: torch.device, cuts: frozenset[str]
 ) -> Network:
-    path, weights = file.path, _weights(file)
+    path, weights = file.path, onnx_hash(file)
     inputs = tuple(map(_port, graph.inputs))
     inside = Inside(graph, file)
     return Network(
@@ -157,14 +157,3 @@ def _own_dtype(inputs: tuple[Port, ...]) -> torch.dtype:
             assert isinstance(dtype, torch.dtype)
             return dtype
     return torch.float32
-
-
-def _weights(file: OnnxFile) -> str:
-    """Return the hash of all stored tensors, wherever the file keeps them."""
-    proto = file.message()
-    digest = hashlib.sha256()
-    constants = [a.t for n in proto.graph.node for a in n.attribute if a.HasField("t")]
-    for tensor in [*sorted(proto.graph.initializer, key=lambda t: t.name), *constants]:
-        digest.update(f"{tensor.name}:{tensor.data_type}:{list(tensor.dims)}".encode())
-        digest.update(file.tensors.content(tensor))
-    return digest.hexdigest()

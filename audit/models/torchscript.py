@@ -21,10 +21,12 @@ from torch import Tensor
 from torch.jit._fuser import optimized_execution
 
 from audit.errors import ModelError
-from audit.models.metadata import KEY, hash_tensors, read_metadata
+from audit.models.identity import hash_values
+from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values
 from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
+from audit.models.torch_constants import script_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.untrusted import checked_script, stored_model
 from audit.storage import StoredFile
@@ -60,7 +62,7 @@ def _network(
     module, text = _open(stored, device, trusted)
     state = [*module.named_parameters(), *module.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
-    digest = hash_tensors(state)
+    digest = hash_values(script_values(module))
     if dtype is not None:
         module = module.to(dtype)
     for parameter in module.parameters():

@@ -51,14 +51,6 @@ class TensorReader:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise _broken(proto, f"cannot be read ({error})") from error
 
-    def content(self, proto: TensorProto) -> bytes:
-        """Return what a tensor holds as bytes, the same however it is stored."""
-        array = self(proto)
-        if array.dtype != object:
-            return array.tobytes()
-        texts = map(_encoded, array.flat)
-        return b"".join(b"%d:%b" % (len(one), one) for one in texts)
-
     def inline(self, proto: TensorProto) -> TensorProto:
         """Return a tensor whose numbers are in it, as many as its shape says.
 
@@ -126,10 +118,6 @@ def _entries(proto: TensorProto) -> dict[str, str]:
     if len(entries) != len(proto.external_data):
         raise _broken(proto, "says twice where its numbers are")
     return entries
-
-
-def _encoded(one: str | bytes) -> bytes:
-    return one if isinstance(one, bytes) else one.encode("utf-8", "surrogateescape")
 
 
 def byte_size(proto: TensorProto) -> int:
