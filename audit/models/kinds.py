@@ -49,7 +49,7 @@ def resolve_contract(settings: Settings, network: Network) -> Item:
 
 
 def _by_names(settings: Settings, network: Network) -> Item:
-    inputs = [port.name for port in network.inputs]
+    inputs = [port.name for port in network.required]
     outputs = [port.name for port in network.outputs]
     if named(outputs, LOG_PROBS) and named(inputs, TARGETS):
         return Item("contract", "density", "names")
@@ -87,5 +87,5 @@ def role_of(
                 f"Name one of them with --{role}",
             )
         return Item(role, str(value), origin)
-    found = named(inputs, known)
+    found = named([port.name for port in network.required], known)
     return Item(role, found[0], "names") if len(found) == 1 else None

@@ -32,11 +32,13 @@ class Port:
         dtype: torch's name for its type ("float32"), "" where undeclared.
         shape: its axes, numbers where fixed, names or None where not; None where the
             file does not say.
+        default: of an input, the value it has where none is given, as text.
     """
 
     name: str
     dtype: str = ""
     shape: tuple[int | str | None, ...] | None = None
+    default: str | None = None
 
     def __str__(self) -> str:
         axes = (
@@ -79,8 +81,8 @@ class Network:
     Args:
         format: "onnx", "torchscript" or "pt2".
         files: the model file and what belongs to it (external data).
-        inputs: the required inputs in order. outputs: as declared; they may be empty
-            where only a run can tell (TorchScript).
+        inputs: in order, those that have defaults last.
+        outputs: as declared; they may be empty where only a run can tell (TorchScript).
         call: inputs by name -> outputs by name.
         weights_sha256: hash of all it computes with, which survives a new export.
         dtype: the floating type the file computes in.
@@ -119,6 +121,11 @@ class Network:
         declared = self.input(name).dtype
         return getattr(torch, declared) if declared else self.dtype
 
+    @property
+    def required(self) -> tuple[Port, ...]:
+        """The inputs that have no default."""
+        return tuple(port for port in self.inputs if port.default is None)
+
     def only(self, outputs: Sequence[str]) -> Call:
         """Return the file as a call that gives these outputs, perhaps among others."""
         return self.call if self.part is None else self.part(tuple(outputs))
@@ -126,6 +133,28 @@ class Network:
     def input(self, name: str) -> Port:
         """Return the input called `name`."""
         return next(port for port in self.inputs if port.name == name)
+
+
+def calling(graph: Graph) -> Call:
+    """Return a graph as a function of named tensors; other values are left out.
+
+    An input that has a default may be given.
+    """
+
+    def call(values: Values) -> dict[str, Tensor]:
+        optional = {n: values[n] for n in graph.optional_names if n in values}
+        results = graph(*(values[name] for name in graph.input_names), **optional)
+        named = dict(zip(graph.output_names, results, strict=True))
+        return {name: v for name, v in named.items() if isinstance(v, Tensor)}
+
+    return call
+
+
+def described(value: NDArray[np.generic]) -> str:
+    """Return a value as text: the number if it is one, else its type and shape."""
+    if value.size == 1:
+        return str(value.reshape(-1)[0])
+    return f"{value.dtype.name}{list(value.shape)}"
 
 
 def to_tensors(

@@ -7,17 +7,18 @@ derivatives are taken by finite differences, onnxruntime computes alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from onnx import TensorProto
 
 from audit.errors import ModelError
 from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Call, Network, Port, Values
+from audit.models.network import Network, Port, calling, described
 from audit.models.onnx import Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.onnx_inside import Inside
 from audit.models.onnxruntime_file import Runtime
@@ -76,6 +77,7 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
     inputs, outputs = runtime.ports
     weights = onnx_hash(file)
     proto = file.message()
+    inputs = _with_defaults(inputs, proto.graph.initializer, file)
     texts = {entry.key: entry.value for entry in proto.metadata_props}
     return Network(
         "onnx",
@@ -93,6 +95,19 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
     )
 
 
+def _with_defaults(
+    inputs: tuple[Port, ...], stored: Iterable[TensorProto], file: OnnxFile
+) -> tuple[Port, ...]:
+    """Return the inputs with what those with a default have, where nothing is given."""
+    read, tensors = file.tensors, {tensor.name: tensor for tensor in stored}
+    return tuple(
+        port
+        if port.default is None
+        else replace(port, default=described(read(tensors[port.name])))
+        for port in inputs
+    )
+
+
 def _no_double(path: Path) -> Network:
     raise ModelError(
         f"'{path.name}' is run by onnxruntime, in the types it was written in",
@@ -105,7 +120,13 @@ def _network(
     graph: Graph, file: OnnxFile, device: torch.device, cuts: frozenset[str]
 ) -> Network:
     path, weights = file.path, onnx_hash(file)
-    inputs = tuple(map(_port, graph.inputs))
+    defaults = {
+        name: described(graph.program.constants[name]) for name in graph.optional_names
+    }
+    inputs = tuple(
+        _port(info, defaults.get(info.name))
+        for info in (*graph.inputs, *graph.optional)
+    )
     inside = Inside(graph, file)
     return Network(
         "onnx",
@@ -124,19 +145,8 @@ def _network(
         inside.census,
         inside.locate,
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
-        lambda _example: graph,
+        lambda example: graph.given(n for n in graph.optional_names if n in example),
     )
-
-
-def calling(graph: Graph) -> Call:
-    """Return a graph as a function of named tensors; other values are left out."""
-
-    def call(values: Values) -> dict[str, Tensor]:
-        results = graph(*(values[name] for name in graph.input_names))
-        named = dict(zip(graph.output_names, results, strict=True))
-        return {name: v for name, v in named.items() if isinstance(v, Tensor)}
-
-    return call
 
 
 def _double(network: Network) -> Network:
@@ -144,9 +154,9 @@ def _double(network: Network) -> Network:
     return replace(network, dtype=torch.float64, reference=None, locate=None)
 
 
-def _port(info: ValueInfo) -> Port:
+def _port(info: ValueInfo, default: str | None = None) -> Port:
     dtype = "" if info.dtype is None else str(info.dtype).removeprefix("torch.")
-    return Port(info.name, dtype, info.shape)
+    return Port(info.name, dtype, info.shape, default)
 
 
 def _own_dtype(inputs: tuple[Port, ...]) -> torch.dtype:

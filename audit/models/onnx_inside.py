@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audit.errors import AuditError
 from audit.models.gates.subject import relative_error
-from audit.models.network import Census, Values
+from audit.models.network import Census, Values, calling
 from audit.models.onnx import Graph, OnnxFile, PathOp
 from audit.models.onnxruntime_file import Runtime
 
@@ -97,7 +97,7 @@ def _stops(paths: Iterable[Sequence[PathOp]]) -> list[str]:
 def _values_differ(graph: Graph, runtime: Runtime, values: Values) -> Iterable[str]:
     theirs = runtime(values)
     with torch.no_grad():
-        ours = _named(graph, values)
+        ours = calling(graph)(values)
     for name, value in ours.items():
         if name in theirs and relative_error(value, theirs[name]) > _VALUE:
             yield name
@@ -112,7 +112,7 @@ def _derivatives_differ(
     cancels and one backward pass tells.
     """
     x = values[condition].detach().clone().requires_grad_()
-    ours = _named(graph, {**values, condition: x})
+    ours = calling(graph)({**values, condition: x})
     v = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x)
     h = 1e-2 * x.detach().square().mean().sqrt().clamp_min(1e-6)
     above = runtime({**values, condition: x.detach() + h * v})
@@ -133,9 +133,3 @@ def _along(value: Tensor, weights: Tensor, x: Tensor, v: Tensor) -> float:
         value, x, weights.to(value), retain_graph=True, allow_unused=True
     )
     return 0.0 if gradient is None else float((gradient.double() * v).sum())
-
-
-def _named(graph: Graph, values: Values) -> dict[str, Tensor]:
-    results = graph(*(values[name] for name in graph.input_names))
-    named = zip(graph.output_names, results, strict=True)
-    return {name: value for name, value in named if isinstance(value, Tensor)}

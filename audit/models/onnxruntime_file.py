@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import onnx
@@ -62,7 +62,10 @@ class Runtime:
 
     @property
     def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-        """The inputs and outputs as onnxruntime reads them."""
+        """The inputs and outputs as onnxruntime reads them.
+
+        An input with a default has the text "" for it.
+        """
         try:
             session = self._session
         except AuditError:
@@ -73,7 +76,14 @@ class Runtime:
                 "Expected a complete ONNX file",
                 "Export or download it again",
             ) from None
-        return _ports(session.get_inputs()), _ports(session.get_outputs())
+        optional = _ports(session.get_overridable_initializers())
+        return (
+            (
+                *_ports(session.get_inputs()),
+                *(replace(p, default="") for p in optional),
+            ),
+            _ports(session.get_outputs()),
+        )
 
     @property
     def _name(self) -> str:

@@ -8,6 +8,7 @@ from audit.errors import ConfigError, ModelError
 from audit.models.contract import Item, Roles, Settings
 from audit.models.network import Network, Port
 
+DEFAULT = "default of the file"
 CONDITION_NAMES = ("x", "condition", "input", "inputs", "observation", "features")
 
 
@@ -23,14 +24,17 @@ def resolve_roles(settings: Settings, network: Network, keys: Sequence[str]) -> 
         ConfigError: a named input does not exist, or no single one can be chosen.
         ModelError: the condition is an integer input, so no gradient passes.
     """
-    names = [port.name for port in network.inputs]
-    held, items = _held(settings, network, keys)
-    free = [name for name in names if name not in held]
+    held, items = _held(settings, network)
+    free = [port.name for port in network.required if port.name not in held]
     item = _condition(settings, network, free)
-    for name in free:
-        if name != item.value and name in keys:
-            held[name] = name
-            items.append(Item(f"held {name}", name, "key of the data"))
+    for port in network.inputs:
+        if port.name == item.value or port.name in held:
+            continue
+        if port.name in keys:
+            held[port.name] = port.name
+            items.append(Item(f"held {port.name}", port.name, "key of the data"))
+        elif port.default is not None:
+            items.append(Item(f"held {port.name}", port.default, DEFAULT))
     missing = [name for name in free if name != item.value and name not in held]
     if missing:
         raise ConfigError(
@@ -44,14 +48,12 @@ def resolve_roles(settings: Settings, network: Network, keys: Sequence[str]) -> 
     return Roles(item.value, held, (item, *items))
 
 
-def _held(
-    settings: Settings, network: Network, keys: Sequence[str]
-) -> tuple[dict[str, str], list[Item]]:
+def _held(settings: Settings, network: Network) -> tuple[dict[str, str], list[Item]]:
     stated = network.metadata.get("held", {})
     in_file = dict(stated) if isinstance(stated, Mapping) else {}
     held, items = {}, []
     for origin, source in (
-        (network.format + " metadata", in_file),
+        ("metadata", in_file),
         (settings.origin("held"), settings.model.held),
     ):
         for name, value in source.items():

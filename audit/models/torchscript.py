@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.jit._fuser import optimized_execution
 
-from audit.errors import ModelError
+from audit.errors import InputError, ModelError
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values
@@ -68,22 +68,23 @@ def _network(
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     methods = _methods(module)
-    names = list(dict.fromkeys(n for m in methods for n in _argument_names(module, m)))
+    ports = _ports(module, methods)
+    names = [port.name for port in ports if port.default is None]
 
     def part(outputs: tuple[str, ...]) -> Call:
         wanted = [m for m in methods if m in outputs] or methods
         return partial(_run, module, wanted)
 
     def graph(example: Values) -> Graph | None:
-        if methods != ["forward"]:
-            return None  # exporters know of no other method
+        if methods != ["forward"] or not set(example) <= set(names):
+            return None  # exporters know of no other method, and of required inputs
         outputs = list(_run(module, methods, example))
         return graph_of_module(module, names, outputs, example, device)
 
     return Network(
         "torchscript",
         (stored,),
-        tuple(Port(name) for name in names),
+        ports,
         tuple(Port(name) for name in methods if name != "forward"),
         partial(_run, module, methods),
         digest,
@@ -110,15 +111,50 @@ def _run(
     found: dict[str, Tensor] = {}
     with optimized_execution(False):
         for method in methods:
-            arguments = (values[name] for name in _argument_names(module, method))
-            result = getattr(module, method)(*arguments)
+            arguments = {
+                argument.name: _fitted(argument, values[argument.name])
+                for argument in _arguments(module, method)
+                if not argument.has_default_value() or argument.name in values
+            }
+            result = getattr(module, method)(**arguments)
             found |= name_outputs(result if method == "forward" else {method: result})
     return found
 
 
-def _argument_names(module: torch.jit.ScriptModule, method: str) -> list[str]:
+def _arguments(module: torch.jit.ScriptModule, method: str) -> list[torch._C.Argument]:
     schema = module._c._get_method(method).schema
-    return [argument.name for argument in schema.arguments[1:]]
+    return list(schema.arguments[1:])
+
+
+def _ports(module: torch.jit.ScriptModule, methods: Sequence[str]) -> tuple[Port, ...]:
+    """Return the arguments of all methods, those with a default last."""
+    found: dict[str, Port] = {}
+    for argument in (a for m in methods for a in _arguments(module, m)):
+        optional = argument.has_default_value()
+        default = str(argument.default_value) if optional else None
+        if argument.name not in found or default is None:
+            found[argument.name] = Port(argument.name, default=default)
+    return tuple(sorted(found.values(), key=lambda port: port.default is not None))
+
+
+def _fitted(argument: torch._C.Argument, value: Tensor) -> Tensor | float | int | bool:
+    """Return a value as the argument takes it: a plain number is one for all rows.
+
+    Raises:
+        InputError: the rows have different ones.
+    """
+    kinds: dict[str, type[float | int | bool]] = {"float": float, "int": int}
+    kind = (kinds | {"bool": bool}).get(str(argument.type))
+    if kind is None:
+        return value
+    first = value.reshape(-1)[0]
+    if bool((value != first).any()):
+        raise InputError(
+            f"The held input '{argument.name}' differs between the rows of the data",
+            f"The model takes one {argument.type} for a whole batch",
+            f"Pass --held {argument.name}=VALUE",
+        )
+    return kind(first.item())
 
 
 def _open(

@@ -68,7 +68,7 @@ def test_flags_come_before_metadata_and_both_before_names():
     stated = {"condition": "h", "held": {"x": 0}}
     by_file = resolve_roles(settings(), network(("h", "x"), stated), ())
     assert (by_file.condition, by_file.held) == ("h", {"x": "0"})
-    assert origins(by_file) == {"condition": "metadata", "held x": "onnx metadata"}
+    assert origins(by_file) == {"condition": "metadata", "held x": "metadata"}
     said = settings(condition="x", held={"h": "1"})
     by_user = resolve_roles(said, network(("h", "x"), {"condition": "h"}), ())
     assert (by_user.condition, by_user.held) == ("x", {"h": "1"})

@@ -17,10 +17,9 @@ from torch import Tensor
 from audit.density import DifferentiableMap, Values
 from audit.models.implicit.laws import FileLaw, Slot, read_by
 from audit.models.maps import AutogradMap
-from audit.models.network import Call
+from audit.models.network import Call, calling
 from audit.models.onnx import Graph
 from audit.models.onnx.bottleneck import Bottleneck, find_bottleneck
-from audit.models.onnx_file import calling
 
 WHOLE = "the whole network runs for every draw"
 

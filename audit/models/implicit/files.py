@@ -87,7 +87,8 @@ def _with_sampler(
     joined = join(network, density.condition, other)
     roles = other.roles
     held = {**roles.held, **density.held}
-    items = tuple(i for i in roles.items if i.name in ("noise", "base law"))
+    known = {"condition", *(item.name for item in density.items)}
+    items = tuple(item for item in roles.items if item.name not in known)
     return joined, replace(
         density,
         held=held,

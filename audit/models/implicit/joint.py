@@ -27,6 +27,16 @@ class Sampler:
     roles: Roles
     head: Head
 
+    @property
+    def others(self) -> tuple[Port, ...]:
+        """Its inputs without the condition, and without those left at their default."""
+        return tuple(
+            port
+            for port in self.network.inputs
+            if port.name != self.roles.condition
+            and (port.default is None or port.name in self.roles.held)
+        )
+
 
 def join(density: Network, condition: str, sampler: Sampler) -> Network:
     """Return both files as one network: x, θ, z -> what the first gives, and draws.
@@ -34,22 +44,18 @@ def join(density: Network, condition: str, sampler: Sampler) -> Network:
     Raises:
         ConfigError: an input of the sampler has the name of another of the density.
     """
-    rename = {sampler.roles.condition: condition}
     taken = {port.name for port in density.inputs}
-    others = tuple(p for p in sampler.network.inputs if p.name not in rename)
-    for port in others:
+    for port in sampler.others:
         if port.name in taken:
             raise ConfigError(
                 f"Both the model and its sampler have an input '{port.name}'",
                 "Inputs other than the condition need names of their own",
                 "Export one of them with another name",
             )
-    return _joined(density, sampler, others, condition)
+    return _joined(density, sampler, condition)
 
 
-def _joined(
-    density: Network, sampler: Sampler, others: tuple[Port, ...], condition: str
-) -> Network:
+def _joined(density: Network, sampler: Sampler, condition: str) -> Network:
     def merged(first: Call, second: Call) -> Call:
         draws = _drawing(sampler, second, condition)
         return lambda values: {**first(_own(density, values)), **draws(values)}
@@ -65,7 +71,7 @@ def _joined(
     def again(double: bool) -> Network:
         both = [density, sampler.network]
         first, second = ((n.double() if double else n.again()) for n in both)
-        return _joined(first, replace(sampler, network=second), others, condition)
+        return _joined(first, replace(sampler, network=second), condition)
 
     references = density.reference, sampler.network.reference
     known = None not in references
@@ -75,7 +81,7 @@ def _joined(
         density,
         metadata={**density.metadata, "transport": label},
         files=(*density.files, *sampler.network.files),
-        inputs=(*density.inputs, *others),
+        inputs=(*density.inputs, *sampler.others),
         outputs=(*density.outputs, Port(SAMPLER_OUTPUT)),
         call=merged(density.call, sampler.network.call),
         again=lambda: again(False),
@@ -111,7 +117,8 @@ def _census_of(network: Network, condition: str, outputs: Sequence[str]) -> Cens
 
 
 def _own(network: Network, values: Values) -> dict[str, Tensor]:
-    return {port.name: values[port.name] for port in network.inputs}
+    names = [port.name for port in network.inputs]
+    return {name: values[name] for name in names if name in values}
 
 
 def _drawing(sampler: Sampler, call: Call, condition: str) -> Call:
@@ -119,12 +126,8 @@ def _drawing(sampler: Sampler, call: Call, condition: str) -> Call:
     expression = sampler.head.parameters["sample"]
 
     def draw(values: Values) -> dict[str, Tensor]:
-        own = {
-            port.name: values[
-                condition if port.name == sampler.roles.condition else port.name
-            ]
-            for port in sampler.network.inputs
-        }
+        own = {port.name: values[port.name] for port in sampler.others}
+        own[sampler.roles.condition] = values[condition]
         return {SAMPLER_OUTPUT: expression(call(own))}
 
     return draw

@@ -64,14 +64,14 @@ def split_input(network: Network, text: str) -> Network:
         ConfigError: the file has several inputs, or not as many columns.
     """
     parts = parse_layout(text)
-    if len(network.inputs) != 1:
+    if len(network.required) != 1:
         raise ConfigError(
-            f"--input-layout {text} was given; the model has {len(network.inputs)} "
-            f"inputs: {', '.join(port.name for port in network.inputs)}",
+            f"--input-layout {text} was given; the model has {len(network.required)} "
+            f"inputs: {', '.join(port.name for port in network.required)}",
             "It is for a model with one concatenated input",
             "Leave it out, and name the inputs with --target and --condition",
         )
-    port = network.inputs[0]
+    (port,) = network.required
     columns = port.shape[-1] if port.shape else None
     if isinstance(columns, int) and columns != parts[-1].stop:
         raise ConfigError(
@@ -103,7 +103,10 @@ def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
 
     return replace(
         network,
-        inputs=tuple(_port(port, part) for part in parts),
+        inputs=(
+            *(_port(port, part) for part in parts),
+            *(other for other in network.inputs if other is not port),
+        ),
         call=around(network.call),
         again=lambda: _split(network.again(), port, parts),
         double=cache(lambda: _split(network.double(), port, parts)),
@@ -128,8 +131,10 @@ class _Joined:
     parts: tuple[Part, ...]
 
     def join(self, values: Values) -> dict[str, Tensor]:
-        """Return the file's own input."""
-        return {self.name: torch.cat([values[p.name] for p in self.parts], dim=-1)}
+        """Return the file's own input, with others that have a default."""
+        names = [part.name for part in self.parts]
+        whole = torch.cat([values[name] for name in names], dim=-1)
+        return {n: v for n, v in values.items() if n not in names} | {self.name: whole}
 
     def __call__(self, call: Callable[[Values], dict[str, Tensor]]) -> Call:
         """Return the call on the parts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -64,6 +64,9 @@ class Graph:
         self.outputs = tuple(_info(info, policy) for info in program.outputs)
         self.input_names = tuple(info.name for info in self.inputs)
         self.output_names = tuple(info.name for info in self.outputs)
+        self.optional = tuple(_info(info, policy) for info in program.optional)
+        self.optional_names = tuple(info.name for info in self.optional)
+        self._others: dict[tuple[str, ...], Graph] = {}
         self._loops = any(any(node.bodies()) for node in program.nodes)
         self._plan  # noqa: B018  (build now: unsupported operators show at load)
 
@@ -75,17 +78,20 @@ class Graph:
     def _plan(self) -> Plan:
         return Builder(self._program, self._policy, self._simplify).build()
 
-    def __call__(self, *inputs: Value) -> tuple[Value, ...]:
+    def __call__(self, *inputs: Value, **optional: Value) -> tuple[Value, ...]:
         """Evaluate the graph.
 
         Args:
             inputs: a tensor for each input (None for an optional one that is absent).
                 Floating tensors are cast to the type the graph is evaluated in.
+            optional: tensors for inputs that would otherwise have their defaults.
 
         Raises:
             InputError: too many or too few inputs, or one of the wrong kind.
             ModelError: an operator rejects its values.
         """
+        if optional:
+            return self.given(optional)(*inputs, *optional.values())
         if len(inputs) != len(self.inputs):
             raise InputError(
                 f"The graph was called with {len(inputs)} inputs",
@@ -127,6 +133,27 @@ class Graph:
         outputs = tuple(known.get(name, Declared(name)) for name in names)
         return self.with_program(replace(self._program, outputs=outputs))
 
+    def given(self, names: Iterable[str]) -> Graph:
+        """Return the graph with optional inputs, in this order, after the others.
+
+        The remaining ones are constants then: they have their defaults.
+
+        Raises:
+            InputError: the graph has no such optional input.
+        """
+        key = tuple(names)
+        for name in key:
+            if name not in self.optional_names:
+                raise InputError(
+                    f"The graph was given a value for '{name}'",
+                    "Its inputs with a default are "
+                    + (", ".join(self.optional_names) or "none"),
+                    "Leave it out",
+                )
+        if key not in self._others:
+            self._others[key] = self.with_program(self._program.given(key))
+        return self._others[key]
+
     @property
     def program(self) -> Program:
         """The graph as data, for who takes it apart (see `bottleneck`)."""
@@ -162,15 +189,15 @@ class Graph:
 
     def path_ops(self, source: str, output: str) -> tuple[PathOp, ...]:
         """Return the operators between an input and an output, in order."""
-        return path_ops(self._program, source, output)
+        return path_ops(self._program.given((source,)), source, output)
 
     def quantised_nodes(self, source: str, output: str) -> tuple[Node, ...]:
         """Return the nodes between two values that compute with few bits, in order."""
-        return quantised_nodes(self._program, source, output)
+        return quantised_nodes(self._program.given((source,)), source, output)
 
     def reaches(self, source: str, output: str) -> bool:
         """Return whether a derivative can flow from an input to an output."""
-        return reaches(self._program, source, output)
+        return reaches(self._program.given((source,)), source, output)
 
 
 def _info(declared: Declared, policy: Policy) -> ValueInfo:

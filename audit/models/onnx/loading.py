@@ -31,6 +31,8 @@ from audit.models.onnx.source import OnnxFile
 from audit.models.onnx.tensors import TensorReader, text
 from audit.models.onnx.values import Host
 
+DEFAULTS_SINCE = 4  # before this IR version every initialiser had to be an input too
+
 
 def read_model(source: str | Path | ModelProto | OnnxFile) -> Model:
     """Read a model and its external data.
@@ -79,14 +81,17 @@ class _Reader:
         metadata = {
             text(entry.key): text(entry.value) for entry in proto.metadata_props
         }
-        return Model(self.program(proto.graph), opsets, metadata, functions)
+        program = self.program(proto.graph)
+        if proto.ir_version < DEFAULTS_SINCE:
+            program = program.given(())
+        return Model(program, opsets, metadata, functions)
 
     def program(self, proto: GraphProto, outer: Iterable[str] = ()) -> Program:
         """Read a graph; `outer` are the names it may take from around it."""
         constants = self.constants(proto)
-        inputs = tuple(
-            value_info(info) for info in proto.input if text(info.name) not in constants
-        )
+        declared = tuple(value_info(info) for info in proto.input)
+        inputs = tuple(info for info in declared if info.name not in constants)
+        optional = tuple(info for info in declared if info.name in constants)
         known = {info.name for info in inputs} | set(constants) | set(outer)
         made = {text(name) for node in proto.node for name in node.output if name}
         visible = known | made
@@ -99,6 +104,7 @@ class _Reader:
             tuple(value_info(info) for info in proto.output),
             tuple(in_order(nodes, known)),
             constants,
+            optional,
         )
 
     def constants(self, proto: GraphProto) -> dict[str, Host]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -58,13 +58,33 @@ class Node:
 
 @dataclass(frozen=True)
 class Program:
-    """A graph: nodes in an order in which they can run, and its constants."""
+    """A graph: nodes in an order in which they can run, and its constants.
+
+    Args:
+        inputs: what has to be given.
+        optional: inputs with a default value; it is among the constants.
+    """
 
     name: str
     inputs: tuple[ValueInfo, ...]
     outputs: tuple[ValueInfo, ...]
     nodes: tuple[Node, ...]
     constants: dict[str, Host]
+    optional: tuple[ValueInfo, ...] = ()
+
+    def given(self, names: Iterable[str]) -> Program:
+        """Return the graph with some optional inputs, in this order, after the others.
+
+        The remaining ones are constants from then on.
+        """
+        known = {info.name: info for info in self.optional}
+        taken = {name: known[name] for name in names if name in known}
+        return replace(
+            self,
+            inputs=(*self.inputs, *taken.values()),
+            constants={n: v for n, v in self.constants.items() if n not in taken},
+            optional=(),
+        )
 
     def free_names(self) -> list[str]:
         """Return the names read from an enclosing graph, in order of use."""
