@@ -5,8 +5,10 @@
 
 Grammar: an output's name (in quotes if it is no Python name; `@name` for a tensor
 inside the graph), slices of it with the batch axis first, numbers, + − * / and unary
-minus, and the functions in `LINKS`. The text is parsed, never evaluated by Python.
-Links run in float64, whatever the network's own type.
+minus, and the functions in `LINKS`. Exporters call outputs `21`: a number that is also
+the name of an output is refused, and either is written "21" or 21.0. The text is
+parsed, never evaluated by Python. Links run in float64, whatever the network's own
+type.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from keyword import iskeyword
 from math import isqrt
 
 import torch
@@ -83,11 +86,16 @@ class Expression:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def _source(self) -> str:
+        """The text with names inside the graph in quotes."""
+        quoted = re.sub(r"(?<![\w\"'])@([\w./:\-]+)", r'"@\1"', self.text)
+        return quoted.strip()
+
     @cached_property
     def _tree(self) -> ast.expr:
-        quoted = re.sub(r"(?<![\w\"'])@([\w./:\-]+)", r'"@\1"', self.text)
         try:
-            return ast.parse(quoted.strip(), mode="eval").body
+            return ast.parse(self._source, mode="eval").body
         except SyntaxError as error:
             raise self._refused(f"is not an expression ({error.msg})") from None
         except (ValueError, RecursionError, MemoryError) as error:
@@ -104,6 +112,31 @@ class Expression:
             for node in ast.walk(self._tree)
             if (name := _output_name(node)) is not None and id(node) not in functions
         )
+
+    def refuse_ambiguous(self, outputs: Collection[str]) -> None:
+        """Refuse a number that is also the name of an output.
+
+        Raises:
+            ConfigError: there is one; says how to write either.
+        """
+        for number in self._numbers(self._tree):
+            if number in outputs:
+                raise ConfigError(
+                    f"The expression '{self.text}' reads {number}, which is a number "
+                    f"and the name of an output (the outputs are {', '.join(outputs)})",
+                    "Expected a name that is a number in quotes",
+                    f"""Write '"{number}"' for the output, or """
+                    f"{_written_apart(number, outputs)} for the number",
+                )
+
+    def _numbers(self, node: ast.expr) -> Iterator[str]:
+        """Yield the numbers as they are written, with their sign too."""
+        if isinstance(node, ast.Constant) and not isinstance(node.value, str):
+            yield ast.get_source_segment(self._source, node) or ""
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+            yield (ast.get_source_segment(self._source, node) or "").replace(" ", "")
+        for part in _operands(node) or ():
+            yield from self._numbers(part)
 
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Return its value: outputs [N, …] in float64 -> [N, …]."""
@@ -169,6 +202,21 @@ class Expression:
             + ", ".join(LINKS),
             "Correct the --param",
         )
+
+
+def quoted(name: str) -> str:
+    """Return an output's name as an expression reads it."""
+    plain = name.isidentifier() and not iskeyword(name)
+    return name if plain else f'"{name}"'
+
+
+def _written_apart(number: str, outputs: Collection[str]) -> str:
+    """Return a number in a way that is no output's name: 21 as 21.0."""
+    text = repr(float(ast.literal_eval(number)))
+    while text in outputs:
+        digits, e, power = text.partition("e")
+        text = f"{digits}{'' if '.' in digits else '.'}0{e}{power}"
+    return text
 
 
 def _output_name(node: ast.AST) -> str | None:

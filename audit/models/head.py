@@ -38,8 +38,29 @@ def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -
         ),
     )
     expressions = {name: Expression(text) for name, text in parameters.items()}
+    check_outputs(expressions, outputs)
     values = {name: value for name, (value, _) in options.items()}
     return Head(family.value, expressions, values, items)
+
+
+def check_outputs(
+    expressions: Mapping[str, Expression], outputs: Sequence[str]
+) -> None:
+    """Refuse a number that could be an output, and a head that reads no output.
+
+    Raises:
+        ConfigError: the message says how to write what is meant.
+    """
+    for expression in expressions.values():
+        expression.refuse_ambiguous(outputs)
+    if not any(expression.names for expression in expressions.values()):
+        said = ", ".join(f"{name}={text}" for name, text in expressions.items())
+        raise ConfigError(
+            f"No parameter reads an output of the file: {said}",
+            "Expected one that does: a constant has nothing to audit"
+            + (f"; the outputs are {', '.join(outputs)}" if outputs else ""),
+            "Name an output in --param NAME=EXPRESSION",
+        )
 
 
 def _stated_parameters(

@@ -7,10 +7,12 @@ be six families, and is an error that lists them.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from audit.errors import ConfigError
 from audit.families import FAMILIES
+from audit.models.expressions import quoted
 
 # Output name (lower case) -> (parameter, link). The name says what the number is.
 NAMES: dict[str, tuple[str, str]] = {
@@ -65,7 +67,8 @@ def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
             return {name: _only(name, texts) for name, texts in found.items()}
     wanted = " or ".join(", ".join(known) for known in parameterizations(family))
     if len(outputs) == 1 and all(len(k) == 1 for k in parameterizations(family)):
-        hint = f"--param {parameterizations(family)[0][0]}={outputs[0]}"
+        name, output = parameterizations(family)[0][0], quoted(outputs[0])
+        hint = f"--param {name}={shlex.quote(output)}"
     else:
         hint = "--param NAME=EXPRESSION for each of them"
     raise ConfigError(
@@ -80,8 +83,7 @@ def _expressions_for(parameter: str, outputs: Sequence[str]) -> list[str]:
     for output in outputs:
         known, link = NAMES.get(stem_of(output), ("", ""))
         if known == parameter:
-            quoted = output if output.isidentifier() else f'"{output}"'
-            texts.append(_LINKED[link].format(quoted))
+            texts.append(_LINKED[link].format(quoted(output)))
     return texts
 
 

@@ -231,6 +231,33 @@ def test_parameters_on_the_command_line_keep_the_family_of_the_metadata():
     assert head(["a", "b"], STATED, parameters=said) == ("laplace", said)
 
 
+def test_outputs_that_are_called_like_numbers_are_not_numbers():
+    said = {"family": "normal", "parameters": {"loc": "21", "scale": 'exp("23")'}}
+    with pytest.raises(
+        ConfigError, match=r"'21' reads 21, .*\(the outputs are 21, 23\)"
+    ):
+        head(["21", "23"], **said)
+    told = {"family": "normal", "parameters": {"loc": 21, "scale": "23"}}
+    with pytest.raises(ConfigError, match="'21' reads 21"):
+        head(["21", "23"], told)
+    fixed = {"loc": '"21"', "scale": "23.0"}
+    assert head(["21", "23"], family="normal", parameters=fixed)[1] == fixed
+
+
+def test_a_head_of_constants_has_nothing_to_audit():
+    said = {"family": "normal", "parameters": {"loc": "0", "scale": "2.5"}}
+    with pytest.raises(ConfigError, match="reads an output of the file: loc=0, scale="):
+        head(["mean"], **said)
+    one = {"loc": "mean", "scale": "2.5"}
+    assert head(["mean"], family="normal", parameters=one)[1] == one
+
+
+def test_the_hint_for_the_only_output_can_be_pasted():
+    with pytest.raises(ConfigError) as error:
+        head(["21"], family="poisson")
+    assert """Pass --param rate='"21"'""" in str(error.value)
+
+
 def test_options_come_from_metadata_and_from_flags():
     metadata = {"family": "quantile", "levels": [0.1, 0.9], "other": 1}
     said = settings(options={"other": 2}, parameters={"quantiles": "out"})

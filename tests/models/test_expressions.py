@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.errors import ConfigError
-from audit.models.expressions import LINKS, Expression, tril
+from audit.models.expressions import LINKS, Expression, quoted, tril
 
 OUT = torch.arange(1.0, 13.0, dtype=torch.float64).reshape(2, 6)
 OUTPUTS = {
@@ -166,3 +166,45 @@ def test_any_text_parses_or_is_refused_in_words(text):
         Expression(text)
     except ConfigError as error:
         assert error.next_step  # noqa: PT017
+
+
+# An output that is called like a number
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "other"),
+    [
+        ("21", "21", "21.0"),
+        ("exp(21)", "21", "21.0"),
+        ("21 * out", "21", "21.0"),
+        ("out[:, :3] + 2 * (1 - 21)", "21", "21.0"),
+        ("-3", "-3", "-3.0"),
+        ("- 3 * out", "-3", "-3.0"),
+        ("1e3", "1e3", "1000.0"),
+        ("1e+300", "1e+300", "1.00e+300"),
+        ("0.5 * out", "0.5", "0.500"),
+    ],
+)
+def test_a_number_that_is_an_output_is_refused(text, number, other):
+    names = ["21", "-3", "1e3", "0.5", "0.50", "1e+300", "1.0e+300", "out"]
+    with pytest.raises(ConfigError) as error:
+        Expression(text).refuse_ambiguous(names)
+    said = str(error.value)
+    assert f"reads {number}, which is a number and the name of an output" in said
+    assert f"""Write '"{number}"' for the output""" in said
+    assert Expression(f'"{number}"').names == {number}
+    Expression(f'"{number}"').refuse_ambiguous(names)
+    assert f"or {other} for the number" in said
+    Expression(text.replace(" ", "").replace(number, other)).refuse_ambiguous(names)
+
+
+@pytest.mark.parametrize(
+    "text", ["out[:, 21]", "out[:, :21]", '"21"', "3 * out", "21.0"]
+)
+def test_an_index_or_another_number_is_not_ambiguous(text):
+    Expression(text).refuse_ambiguous(["21", "-3", "out"])
+
+
+@pytest.mark.parametrize("name", ["21", "a/b:0", "lambda", "None", "mean"])
+def test_every_name_can_be_written(name):
+    assert Expression(quoted(name)).names == {name}

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from audit.errors import ConfigError
 from audit.models.contract import Head, Item, Roles, Settings
-from audit.models.expressions import Expression
+from audit.models.expressions import Expression, quoted
+from audit.models.head import check_outputs
 from audit.models.implicit.joint import SAMPLER_OUTPUT
 from audit.models.kinds import LOG_PROBS, NOISES, SAMPLES, TARGETS, named, role_of
 from audit.models.network import Network
@@ -118,6 +119,7 @@ def resolve_implicit_head(
             item = _output(role, known, settings, in_file, own)
         items.append(item)
         texts[role] = Expression(item.value)
+        check_outputs({role: texts[role]}, outputs)
     return Head("implicit", texts, {}, tuple(items), contract)
 
 
@@ -148,4 +150,4 @@ def _output(
 
 
 def _quoted(name: str) -> str:
-    return name if name.isidentifier() or "(" in name else f'"{name}"'
+    return name if "(" in name else quoted(name)
