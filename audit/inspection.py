@@ -15,12 +15,14 @@ from audit.errors import ConfigError, ModelError
 from audit.models.contract import Item, Settings
 from audit.models.files import open_network
 from audit.models.head import resolve_head
-from audit.models.implicit.layout import split_input
+from audit.models.implicit.layout import split_stated
 from audit.models.implicit.roles import (
     resolve_implicit_head,
     resolve_implicit_roles,
 )
 from audit.models.kinds import resolve_contract
+from audit.models.metadata import metadata_notes
+from audit.models.names import IMPLICIT, options_of
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel, open_unchecked, pass_gates
 from audit.models.roles import resolve_roles
@@ -65,9 +67,20 @@ def inspect(config: ScanConfig) -> Inspection:
         return _with_data(*_gated(settings, config.data), config)
     network = open_network(settings)
     items, warnings = _declared(settings, network)
+    warnings += _out_of_place(network, items)
     notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
     verdict = _by_operators(network, items)
     return _describe(network, network.outputs, items, config, verdict, notes)
+
+
+def _out_of_place(network: Network, items: list[Item]) -> list[str]:
+    """Say what the metadata hold that is not theirs to say."""
+    found = {item.name: item.value for item in items}
+    implicit = found.get("contract", "parameters") != "parameters"
+    family = IMPLICIT if implicit else found.get("family")
+    if family is None:
+        return []
+    return [text for _, text in metadata_notes(network.metadata, options_of(family))]
 
 
 def _by_operators(network: Network, items: list[Item]) -> str:
@@ -144,9 +157,8 @@ def _resolved(settings: Settings, network: Network) -> Iterator[Item]:
         yield from resolve_head(settings, network, _names(network)).items
         return
     yield contract
-    layout = settings.model.input_layout or network.metadata.get("input_layout")
-    if layout is not None:
-        network = split_input(network, str(layout))
+    network, layout = split_stated(settings, network)
+    yield from layout
     roles = resolve_implicit_roles(settings, network, (), contract.value)
     yield from roles.items
     names = _names(network)

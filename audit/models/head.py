@@ -11,6 +11,7 @@ from audit.models.names import (
     NAMES,
     NORMAL_SCALES,
     families_with,
+    options_of,
     parameters_by_name,
     stem_of,
 )
@@ -28,7 +29,7 @@ def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -
     family = _family(settings, network, parameters, outputs)
     if not parameters:
         parameters, origin = parameters_by_name(family.value, outputs), "names"
-    options = _options(settings, network)
+    options = _options(settings, network, family.value)
     items = (
         family,
         *(Item(f"param {name}", text, origin) for name, text in parameters.items()),
@@ -79,13 +80,15 @@ def _stated_parameters(
     return {}, ""
 
 
-def _options(settings: Settings, network: Network) -> dict[str, tuple[object, str]]:
+def _options(
+    settings: Settings, network: Network, family: str
+) -> dict[str, tuple[object, str]]:
     """Return the family's options and who stated each."""
-    reserved = {"family", "parameters", "condition", "held", "contract", "space"}
+    known = options_of(family)
     stated = {
         name: (value, "metadata")
         for name, value in network.metadata.items()
-        if name not in reserved
+        if name in known
     }
     origin = settings.origin("options")
     return stated | {n: (value, origin) for n, value in settings.model.options.items()}

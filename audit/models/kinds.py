@@ -48,6 +48,15 @@ def resolve_contract(settings: Settings, network: Network) -> Item:
     return found
 
 
+def stated(option: str, settings: Settings, network: Network) -> Item | None:
+    """Return a text that the user or the file states, with who did; None if nobody."""
+    said, told = getattr(settings.model, option), network.metadata.get(option)
+    name = option.replace("_", " ")
+    if said is not None:
+        return Item(name, str(said), settings.origin(option))
+    return None if told is None else Item(name, str(told), "metadata")
+
+
 def _by_names(settings: Settings, network: Network) -> Item:
     inputs = [port.name for port in network.required]
     outputs = [port.name for port in network.outputs]

@@ -5,19 +5,42 @@ TorchScript and `.pt2` in an extra file. The text is a YAML document:
 
     family: normal
     parameters: {loc: mean, scale: exp(log_std)}
-    levels: [0.1, 0.5, 0.9]           # any other key is an option of the family
+    levels: [0.1, 0.5, 0.9]           # an option of the family
+
+It describes what the file computes, and excuses nothing. What is asked of the file, how
+closely it is looked at and what is tolerated (`unnormalised`, seeds, draws, limits) is
+for the one who audits to say; whoever wrote the file does not. So the keys are a closed
+list: `DESCRIBES` and the options of the family. Any other is ignored, with a warning in
+the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import yaml
 
+from audit.config.options import OPTIONS, flag_names
 from audit.errors import ModelError
+from audit.registry import unknown
 
 KEY = "robaudit"
+DESCRIBES: dict[str, tuple[type, ...]] = {  # key -> the kinds of value it has
+    "contract": (str,),
+    "family": (str,),
+    "parameters": (Mapping,),
+    "condition": (str,),
+    "held": (Mapping,),
+    "target": (str,),
+    "noise": (str, Mapping),
+    "outputs": (Mapping,),
+    "input_layout": (str,),
+    "target_space": (str,),
+    "transport": (str,),
+}
+"""What a file may say of itself, besides the options of its family."""
+Notes = tuple[tuple[str, str], ...]
 
 
 def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
@@ -33,9 +56,53 @@ def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
     except yaml.YAMLError as error:
         document = str(error).splitlines()[0]
     if isinstance(document, Mapping):
-        return {str(name): value for name, value in document.items()}
+        found = {str(name): value for name, value in document.items()}
+        return {name: _described(name, found[name], path) for name in found}
     raise ModelError(
         f"The metadata '{KEY}' in '{path.name}' is no YAML mapping ({document})",
         "Expected keys such as family and parameters",
         "Save the model again, or remove the entry and pass --family and --param",
     )
+
+
+def _described(key: str, value: object, path: Path) -> object:
+    """Return a value of the kind that its key has; a name may be a number to YAML."""
+    kinds = DESCRIBES.get(key, (object,))
+    if str in kinds and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, kinds):
+        return value
+    wanted = "TEXT" if str in kinds else "{NAME: VALUE}"
+    raise ModelError(
+        f"The metadata '{KEY}' in '{path.name}' say {key}: {value!r}",
+        f"Expected {key}: {wanted}",
+        "Save the model again, or remove the entry and say so with options",
+    )
+
+
+def metadata_notes(metadata: Mapping[str, object], options: Collection[str]) -> Notes:
+    """Return a warning for what a file says that is not its to say, or means nothing.
+
+    Args:
+        metadata: what the file says.
+        options: those of its family.
+    """
+    others = [key for key in metadata if key not in {*DESCRIBES, *options}]
+    asked = [key for key in others if key.replace("-", "_") in OPTIONS]
+    notes = []
+    if asked:
+        flags = ", ".join(flag_names(key.replace("-", "_"))[-1] for key in asked)
+        notes.append(
+            (
+                "metadata_ignored",
+                f"the file's metadata set {', '.join(asked)}, which is for the one who "
+                f"audits to say ({flags}): ignored",
+            )
+        )
+    for key in others:
+        if key not in asked:
+            *_, hint = unknown("keys", key, dict.fromkeys([*DESCRIBES, *options]))
+            hint = f"; {hint[0].lower()}{hint[1:]}" if "mean" in hint else ""
+            what = f"the file's metadata say '{key}', which means nothing here: ignored"
+            notes.append(("metadata_unknown", what + hint))
+    return tuple(notes)

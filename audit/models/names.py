@@ -44,6 +44,7 @@ NAMES: dict[str, tuple[str, str]] = {
     },
 }
 _LINKED = {"": "{}", "exp": "exp({})", "half_exp": "exp(0.5 * {})", "sqrt": "sqrt({})"}
+IMPLICIT = "implicit"  # the family of densities and samplers
 NORMAL_SCALES = {"std", "stddev", "log_std", "logstd", "var", "variance", "log_var"}
 NORMAL_SCALES |= {"logvar", "log_variance"}
 
@@ -100,6 +101,19 @@ def _only(parameter: str, texts: list[str]) -> str:
 def stem_of(output: str) -> str:
     """Return the name without scopes and indices: 'head/mean:0' -> 'mean'."""
     return output.rpartition("/")[2].partition(":")[0].lower()
+
+
+def options_of(family: str) -> tuple[str, ...]:
+    """Return the options a family takes; those of a product are named by position."""
+    if family == IMPLICIT:
+        return ()
+    if "," in family:
+        return tuple(
+            f"{i}.{name}"
+            for i, part in enumerate(family.split(","))
+            for name in options_of(part.strip())
+        )
+    return FAMILIES[family.removeprefix("mixture:")].options
 
 
 def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:

@@ -9,6 +9,8 @@ from audit.models.files import open_network
 from audit.models.gates import examine
 from audit.models.implicit.opening import open_implicit
 from audit.models.kinds import resolve_contract
+from audit.models.metadata import metadata_notes
+from audit.models.names import options_of
 from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.opened import REVERSE_MODE, OpenModel
 from audit.models.parametric import open_parametric
@@ -53,6 +55,7 @@ def pass_gates(model: OpenModel) -> OpenModel:
     estimated = model.derivative == STRAIGHT_THROUGH
     by_gradient = estimated or model.derivative == REVERSE_MODE
     found = examine(model.subject, by_gradient and model.space == "input", estimated)
-    if estimated:
-        found = replace(found, warnings=(*found.warnings, _AS_IF))
+    notes = metadata_notes(model.network.metadata, options_of(model.head.family))
+    notes = (_AS_IF, *notes) if estimated else notes
+    found = replace(found, warnings=(*found.warnings, *notes))
     return replace(model, gates=found)

@@ -13,7 +13,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 from audit.cli import app
+from audit.config import ModelConfig, ScanConfig
 from audit.errors import AuditError
+from audit.inspection import inspect
 from implicit.laws import (
     NORMAL,
     X,
@@ -117,6 +119,7 @@ def test_metadata_tell_everything_and_no_flag_is_needed(folder):
     assert "transport map: Cholesky" in notes_of(report, "quantile")
     for item in ("contract", "target", "noise", "base law", "param log_prob"):
         assert origins(report)[item] == "metadata"
+    assert origins(report)["target space"] == "metadata"
     assert not codes(report)
 
 
@@ -150,8 +153,12 @@ def test_flags_win_over_metadata(folder):
 
 
 def test_a_concatenated_input_may_be_told_in_the_file(folder):
-    found = columns_of(folder / "joined.onnx", X)
+    report = report_of(folder / "joined.onnx", X)
+    found = columns(report, "kl")
     np.testing.assert_allclose(found["trace"], np.trace(FISHER, axis1=1, axis2=2), 1e-4)
+    assert origins(report)["input layout"] == "metadata"
+    told = inspect(ScanConfig(model=ModelConfig(str(folder / "joined.onnx"))))
+    assert ("input layout", "theta:0:2,x:2:5", "metadata") in told.items
 
 
 @pytest.mark.parametrize("sampler", ["sampler.onnx", "told_sampler.onnx"])
@@ -248,6 +255,11 @@ SPOKEN = [
         "density.onnx",
         ["--target-space", "a:real*3"],
         "--target-space has 3 coordinates",
+    ),
+    (
+        "density.onnx",
+        ["--param", "log_prob=-1.5"],
+        "No parameter reads an output of the file: log_prob=-1.5",
     ),
     ("density.onnx", ["--draws", "few"], "at least 8 draws"),
     ("density.onnx", ["--draws", "flat"], "Expected [inputs, draws, coordinates]"),

@@ -171,6 +171,21 @@ def test_a_density_without_its_constant_is_normalised_and_said_to_be(tmp_path):
     assert_exact(columns(allowed, "kl"), normal_fisher)
 
 
+def test_a_file_cannot_excuse_itself_from_integrating_to_one(tmp_path):
+    path = onnx_file(
+        tmp_path / "loose.onnx",
+        lambda x, theta: normal(x, theta) + 2 * x[:, 0] - x[:, 1],
+        TWO,
+        ["log_prob"],
+        metadata={"contract": "density", "unnormalised": True},
+    )
+    report = report_of(path, POINTS)
+    assert {"normalisation", "score_mean", "metadata_ignored"} <= codes(report)
+    assert report.exit_code == 4
+    allowed = report_of(path, POINTS, {"unnormalised": True})
+    assert not {"normalisation", "score_mean"} & codes(allowed)
+
+
 # With a sampler, Z is a check on the verified inputs
 
 

@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from audit.config import ModelConfig
+from audit.config import ModelConfig, ScanConfig
+from audit.config.options import OPTIONS, flag_names
 from audit.errors import AuditError, ConfigError, InputError, ModelError
+from audit.inspection import inspect
 from audit.models.contract import Settings, hold
 from audit.models.head import resolve_head
-from audit.models.metadata import read_metadata
+from audit.models.metadata import DESCRIBES, metadata_notes, read_metadata
 from audit.models.names import NAMES, parameterizations
 from audit.models.network import Network, Port
 from audit.models.roles import resolve_roles
+from audit.scan import scan
+from models.saved import data_file, onnx_file
 
 
 def network(inputs=("x",), metadata=None):
@@ -267,6 +271,75 @@ def test_options_come_from_metadata_and_from_flags():
     assert origins(found)["option other"] == "command line"
 
 
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("quantile", {"levels": [0.5], "interpolation": "linear"}),
+        ("normal, quantile", {"1.levels": [0.5]}),
+        ("mixture:binomial", {"total_count": 3}),
+        ("normal", {}),
+    ],
+)
+def test_of_a_files_options_those_of_its_family_are_taken(family, options):
+    others = {"levels": [0.1], "0.levels": [0.1], "total_count": 9, "odd": 1}
+    others = {name: value for name, value in others.items() if name not in options}
+    told = {"family": family, "parameters": {"loc": "out"}, **others, **options}
+    found = resolve_head(settings(), network(metadata=told), ["out"])
+    assert found.options == options
+
+
+# What a file may say of itself
+
+SETTINGS = sorted(set(OPTIONS) - set(DESCRIBES))
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_a_file_does_not_set_what_is_asked_of_it(key):
+    """Whatever option there is: it is the user's, or it is in the closed list."""
+    written = key.replace("_", "-")
+    ((code, message),) = metadata_notes({"family": "normal", written: 1}, ())
+    assert code == "metadata_ignored"
+    assert f"the file's metadata set {written}, which is for the one who" in message
+    assert f"({flag_names(key)[-1]})" in message
+
+
+def test_the_closed_list_holds_nothing_that_is_looked_at_or_tolerated():
+    """Fields of the model that describe it; the rest says how it is audited."""
+    told = {name for name in DESCRIBES if name in OPTIONS}
+    assert told == {
+        *("contract", "family", "parameters", "condition", "held", "target", "noise"),
+        *("input_layout", "target_space"),
+    }
+
+
+def test_keys_that_mean_nothing_are_a_warning_with_a_hint():
+    told = {"family": "quantile", "levels": [0.5], "level": 1, "author": "somebody"}
+    first, second = metadata_notes(told, ("levels", "interpolation"))
+    assert first == (
+        "metadata_unknown",
+        "the file's metadata say 'level', which means nothing here: ignored; did you "
+        "mean 'levels'?",
+    )
+    assert second[1] == (
+        "the file's metadata say 'author', which means nothing here: ignored"
+    )
+    assert metadata_notes(dict.fromkeys(DESCRIBES, ""), ()) == ()
+
+
+def test_warnings_of_metadata_are_in_the_report(tmp_path):
+    text = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) "
+    text += "{ mean = Tanh(x)  std = Exp(x) }"
+    told = {"robaudit": "{family: normal, seed: 7, verify: 0, mood: good}"}
+    path, data = onnx_file(tmp_path, text, told), data_file(tmp_path)
+    report = scan(ScanConfig(model=ModelConfig(str(path)), data=data))
+    found = {each.code: each.message for each in report.warnings}
+    assert "set seed, verify, which is for" in found["metadata_ignored"]
+    assert "'mood', which means nothing" in found["metadata_unknown"]
+    assert report.model.origins["family"] == "metadata"
+    told = inspect(ScanConfig(model=ModelConfig(str(path))))
+    assert any("set seed, verify" in warning for warning in told.warnings)
+
+
 def test_a_mixture_takes_its_weights_and_its_components_parameters():
     assert head(["logits", "mean", "std"], family="mixture:normal") == (
         "mixture:normal",
@@ -300,3 +373,28 @@ def test_no_metadata_are_no_contract(text):
 def test_metadata_that_are_no_mapping_are_refused(text):
     with pytest.raises(ModelError, match=r"The metadata 'robaudit' in .* is no YAML"):
         read_metadata(text, Path("m.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("held: [1, 2]", "held: {NAME: VALUE}"),
+        ("parameters: loc", "parameters: {NAME: VALUE}"),
+        ("outputs: theta", "outputs: {NAME: VALUE}"),
+        ("family: {a: b}", "family: TEXT"),
+        ("contract: yes", "contract: TEXT"),
+        ("noise: [z]", "noise: TEXT"),
+    ],
+)
+def test_metadata_of_another_kind_are_refused(text, expected):
+    with pytest.raises(ModelError) as error:
+        read_metadata(text, Path("m.onnx"))
+    assert f"in 'm.onnx' say {text.partition(':')[0]}: " in str(error.value)
+    assert f"Expected {expected}" in str(error.value)
+
+
+def test_a_name_that_is_a_number_is_a_name_in_metadata():
+    assert read_metadata("{condition: 21, family: normal}", Path("m.onnx")) == {
+        "condition": "21",
+        "family": "normal",
+    }

@@ -9,7 +9,7 @@ from audit.inputs import list_keys, split_spec
 from audit.models.contract import Roles, Settings
 from audit.models.files import open_network
 from audit.models.implicit.joint import Sampler, join
-from audit.models.implicit.layout import split_input
+from audit.models.implicit.layout import split_stated
 from audit.models.implicit.roles import (
     resolve_implicit_head,
     resolve_implicit_roles,
@@ -28,18 +28,18 @@ def open_files(
     """
     _refuse(settings, contract)
     keys = list_keys(split_spec(data)[0])
-    layout = settings.model.input_layout or network.metadata.get("input_layout")
-    if layout is not None:
-        network = split_input(network, str(layout))
+    network, layout = split_stated(settings, network)
     if settings.model.sampler is None:
-        return network, resolve_implicit_roles(settings, network, keys, contract)
+        roles = resolve_implicit_roles(settings, network, keys, contract)
+        return network, replace(roles, items=(*roles.items, *layout))
     if contract != "density":
         raise ConfigError(
             "--sampler was given for a file that is a sampler itself",
             "It belongs to a file that computes log q(θ|x)",
             "Leave it out, or pass --contract density",
         )
-    return _with_sampler(settings, network, keys)
+    joined, roles = _with_sampler(settings, network, keys)
+    return joined, replace(roles, items=(*roles.items, *layout))
 
 
 def _refuse(settings: Settings, contract: str) -> None:

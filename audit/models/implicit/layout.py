@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from audit.errors import ConfigError
+from audit.models.contract import Item, Settings
+from audit.models.kinds import stated
 from audit.models.network import Call, Census, Network, Port, Values
 from audit.models.onnx import Graph
 from audit.models.onnx.split_inputs import split_graph_input
@@ -55,6 +57,20 @@ def _refused(text: str, why: str) -> ConfigError:
         "theta:0:4,x:4:6",
         "Correct --input-layout",
     )
+
+
+def split_stated(
+    settings: Settings, network: Network
+) -> tuple[Network, tuple[Item, ...]]:
+    """Return the file with its input taken apart as somebody states, and who does.
+
+    Raises:
+        ConfigError: the layout does not fit the file.
+    """
+    item = stated("input_layout", settings, network)
+    if item is None:
+        return network, ()
+    return split_input(network, item.value), (item,)
 
 
 def split_input(network: Network, text: str) -> Network:

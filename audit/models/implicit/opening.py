@@ -50,7 +50,8 @@ def open_implicit(
     inputs = open_inputs(data, wanted, settings.memory)
     draws = given_draws(data, settings.model.draws, inputs.n, settings.memory)
     base = given_draws(data, base_key(roles, known), inputs.n, settings.memory)
-    event, space = event_of(inputs, roles), stated_space(settings, network)
+    event = event_of(inputs, roles)
+    space, said = stated_space(settings, network)
     target = target_slot(network, roles, event, space, draws)
     noise = noise_slot(network, roles, event, target, base)
     for slot, given in ((target, draws), (noise, base)):
@@ -69,10 +70,10 @@ def open_implicit(
         draws,
         base,
         str(network.metadata.get("transport", "the file's own map")),
-        settings.model.unnormalised or network.metadata.get("unnormalised") is True,
+        settings.model.unnormalised,
         settings.bottleneck,
         settings.draws,
-        (contract, *head.items, *roles.items),
+        (contract, *head.items, *roles.items, *said),
     )
     return _assemble(plan, probe)
 

@@ -11,6 +11,7 @@ from audit.models.expressions import Expression, quoted
 from audit.models.head import check_outputs
 from audit.models.implicit.joint import SAMPLER_OUTPUT
 from audit.models.kinds import LOG_PROBS, NOISES, SAMPLES, TARGETS, named, role_of
+from audit.models.names import IMPLICIT
 from audit.models.network import Network
 from audit.models.roles import resolve_roles
 
@@ -120,7 +121,7 @@ def resolve_implicit_head(
         items.append(item)
         texts[role] = Expression(item.value)
         check_outputs({role: texts[role]}, outputs)
-    return Head("implicit", texts, {}, tuple(items), contract)
+    return Head(IMPLICIT, texts, {}, tuple(items), contract)
 
 
 def _output(

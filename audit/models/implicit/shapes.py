@@ -10,20 +10,23 @@ from audit.errors import ConfigError
 from audit.families.space import TargetSpace, parse_space, real_space
 from audit.inputs import Inputs
 from audit.models.batching import layout_of
-from audit.models.contract import Roles, Settings
+from audit.models.contract import Item, Roles, Settings
 from audit.models.implicit.laws import Shape, Slot
 from audit.models.implicit.roles import LAWS
+from audit.models.kinds import stated
 from audit.models.network import Network
 
 
-def stated_space(settings: Settings, network: Network) -> TargetSpace | None:
-    """Return the target space somebody stated, None if nobody did.
+def stated_space(
+    settings: Settings, network: Network
+) -> tuple[TargetSpace | None, tuple[Item, ...]]:
+    """Return the target space somebody stated and who did, None if nobody did.
 
     Raises:
         ConfigError: the text is no target space.
     """
-    text = settings.model.target_space or network.metadata.get("target_space")
-    return None if text is None else parse_space(str(text))
+    item = stated("target_space", settings, network)
+    return (None, ()) if item is None else (parse_space(item.value), (item,))
 
 
 def target_slot(
