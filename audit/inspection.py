@@ -69,7 +69,7 @@ def inspect(config: ScanConfig) -> Inspection:
     items, warnings = _declared(settings, network)
     warnings += _out_of_place(network, items)
     notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
-    verdict = _by_operators(network, items)
+    verdict = _by_operators(settings, network, items)
     return _describe(network, network.outputs, items, config, verdict, notes)
 
 
@@ -83,12 +83,15 @@ def _out_of_place(network: Network, items: list[Item]) -> list[str]:
     return [text for _, text in metadata_notes(network.metadata, options_of(family))]
 
 
-def _by_operators(network: Network, items: list[Item]) -> str:
+def _by_operators(settings: Settings, network: Network, items: list[Item]) -> str:
     """Say what the operators between condition and outputs let through."""
-    condition = next((item.value for item in items if item.name == "condition"), None)
-    if network.census is None or condition is None:
+    known = {item.name: item.value for item in items}
+    if network.census is None or "condition" not in known:
         return "not tried"
-    found = network.census(condition, _names(network))
+    census = network.census
+    if "input layout" in known:
+        census = split_stated(settings, network)[0].census or census
+    found = census(known["condition"], _names(network))
     if found.quantised:
         return f"no: {found.quantised[0]} is quantised"
     if found.connected:

@@ -21,7 +21,6 @@ from implicit.laws import (
     X,
     assert_within,
     codes,
-    columns_of,
     fisher,
     log_density,
     notes_of,
