@@ -70,7 +70,7 @@ class FiniteDifferenceMap:
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, LinearOperator]:
         """Return φ [N, p] and its estimated Jacobian [N, p, d]."""
         phi = self(x, held)
-        step = _STEPS.get(self.dtype, _DEFAULT_STEP) * _sizes(x)
+        step = _STEPS.get(self.dtype, _DEFAULT_STEP) * row_sizes(x)
         near, rounding = self._differences(x, held, step)
         far, _ = self._differences(x, held, _WIDER * step)
         parted = near - far
@@ -99,7 +99,7 @@ class FiniteDifferenceMap:
         return (above - below) / moved, torch.finfo(self.dtype).eps * size / moved
 
 
-def _sizes(x: Tensor) -> Tensor:
-    """Return each row's root mean square, 1 for a row of zeros."""
+def row_sizes(x: Tensor) -> Tensor:
+    """Return each row's root mean square [N], 1 for a row of zeros."""
     rms = x.double().square().mean(dim=1).sqrt()
     return torch.where(rms > 0, rms, 1.0)

@@ -33,6 +33,7 @@ UNTRUSTED = frozenset(
     {
         "finite_difference_error",
         "monte_carlo_error",
+        "derivative_unverified",
         "score_mean",
         "normalisation",
         PARTIAL,

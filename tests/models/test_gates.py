@@ -67,8 +67,12 @@ def test_the_report_records_every_gate():
         "derivative_error",
         "derivative_floor",
         "derivative_error_float64",
+        "derivative_evidence",
         "row_interaction",
     }
+    assert model.gates["derivative_evidence"] == (
+        "central differences through its float64 run and onnxruntime"
+    )
     assert model.derivative.method == "batched reverse mode"
 
 

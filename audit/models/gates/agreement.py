@@ -1,12 +1,17 @@
 """How J v agrees with central differences, as one robust number.
 
 Every parameter counts alike: components are divided by their root mean square over the
-samples, and those that the noise hides (two steps disagree) are left out. The statistic
-is a median, because a step that crosses a kink (ReLU, a spline's knot) is no error.
+samples. A component is left out where it cannot be judged: where noise hides it (two
+steps disagree), or where the points beside the row give no finite number. That is no
+agreement: `seen` says which parameters the comparison speaks of. The statistic is a
+median, because a step that crosses a kink (ReLU, a spline's knot) is no error. Noise is
+what two steps differ by, and at least the last digit of φ: of a large number both
+differences are zero.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.differences import row_sizes
 from audit.models.network import Values
 
 Evaluate = Callable[[Tensor, Values], Tensor]
@@ -26,14 +32,70 @@ _SEED = 20_240_229
 
 @dataclass(frozen=True)
 class Agreement:
-    """The median error of J v, and the noise of the differences it was held against."""
+    """The median error of J v, and what it was held against.
+
+    Args:
+        error: median of |J v − differences| / |differences|; NaN: nothing could be
+            judged.
+        floor: the same between differences of two steps: their noise.
+        seen: which parameters [p] were judged, or rest: both say they do not move.
+    """
 
     error: float
     floor: float
+    seen: Tensor
 
     def above(self, limit: float) -> bool:
-        """Whether the error is above a limit and above the noise."""
-        return not self.error <= max(limit, 3 * self.floor)
+        """Whether the two differ: by more than a limit, and by more than noise."""
+        return self.error > max(limit, 3 * self.floor)
+
+    def within(self, limit: float) -> bool:
+        """Whether the two agree; noise that is larger than the limit is no reason."""
+        return self.error <= limit
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Directional derivatives [n · K, p] of two kinds, ready to be compared.
+
+    Args:
+        theirs: central differences. ours: J v.
+        wider: differences of twice the step, on the points of the first.
+        rest: up to here a parameter [p] counts as one that does not move.
+        rounding: what the last digit of φ [p] comes to in a difference.
+    """
+
+    theirs: Tensor
+    ours: Tensor
+    wider: Tensor
+    rest: Tensor
+    rounding: Tensor
+
+    def agreement(self, judged: Tensor | None = None) -> Agreement:
+        """Return how they agree on some parameters [p]; None: on all."""
+        finite = (self.theirs + self.ours + self.wider).isfinite().all(dim=1)
+        theirs, ours, wider = (t[finite] for t in (self.theirs, self.ours, self.wider))
+        judged = (
+            torch.ones_like(self.rest, dtype=torch.bool) if judged is None else judged
+        )
+        if not len(theirs):
+            return Agreement(math.nan, math.nan, torch.zeros_like(judged))
+        size = torch.maximum(theirs.abs(), ours.abs()).square().mean(dim=0).sqrt()
+        noise = (theirs - wider).abs().median(dim=0).values
+        noise = torch.maximum(noise, self.rounding)
+        resting = judged & (size <= self.rest)
+        clear = judged & ~resting & (noise <= _NOISY * size)
+        seen = clear | resting
+        if not bool(clear.any()):
+            still = 0.0 if bool(resting.any()) else math.nan
+            return Agreement(still, still, seen)
+        theirs, ours, wider = ((t / size)[:, clear] for t in (theirs, ours, wider))
+        length = theirs.norm(dim=1)
+        least = _STILL * float(length.square().mean().sqrt()) + 1e-12
+        length = length.clamp_min(least)
+        error = ((ours - theirs).norm(dim=1) / length).median()
+        floor = ((wider - theirs).norm(dim=1) / length).median()
+        return Agreement(float(error), float(floor), seen)
 
 
 def compare(
@@ -42,8 +104,9 @@ def compare(
     held: Values,
     jacobian: Tensor,
     step: float,
-) -> Agreement | None:
-    """Return how J v agrees with differences of `function`; None if noise hides all.
+    resolution: float = 0.0,
+) -> Differences:
+    """Return J v beside differences of `function`.
 
     Args:
         function: (x, held) -> φ [n, p].
@@ -51,16 +114,21 @@ def compare(
         held: its other inputs.
         jacobian: J [n, p, d].
         step: h, of a row's root mean square; a second one, 2h, gives the noise.
+        resolution: a parameter rests that would move by less than this part of itself
+            if a row moved by its own size.
     """
-    theirs, ours = _differences(function, x, held, jacobian, step)
-    wider, ours_wider = _differences(function, x, held, jacobian, 2 * step)
-    return _agreement(theirs, ours, wider - (ours_wider - ours))
+    theirs, ours, size = _differences(function, x, held, jacobian, step)
+    wider, ours_wider, _ = _differences(function, x, held, jacobian, 2 * step)
+    rounding = torch.finfo(x.dtype).eps * size / step
+    near = wider - (ours_wider - ours)
+    return Differences(theirs, ours, near, resolution * size, rounding)
 
 
-def compare_jacobians(exact: Tensor, other: Tensor) -> Agreement | None:
+def compare_jacobians(exact: Tensor, other: Tensor) -> Agreement:
     """Return how two Jacobians [n, p, d] agree along the directions."""
     theirs, ours = _along(exact), _along(other)
-    return _agreement(theirs, ours, theirs)
+    zero = theirs.new_zeros(exact.shape[1])
+    return Differences(theirs, ours, theirs, zero, zero).agreement()
 
 
 def _differences(
@@ -69,15 +137,16 @@ def _differences(
     held: Values,
     jacobian: Tensor,
     step: float,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return (φ(x+) − φ(x−)) / 2h and J (x+ − x−) / 2h, each [n · K, p].
 
     The points are rounded to the type the file takes before they are used, so that
-    rounding of x is no error.
+    rounding of x is no error. The third tensor [p] is the size of φ over that of x.
     """
     n, d = x.shape
     v = _directions(n, d, x.device)
-    h = step * _sizes(x)[:, None, None]
+    sizes = row_sizes(x)
+    h = step * sizes[:, None, None]
     base = x.double()[:, None, :]
     above, below = (base + h * v).to(x.dtype), (base - h * v).to(x.dtype)
     many = {
@@ -87,25 +156,9 @@ def _differences(
     width = 2 * h.expand(n, DIRECTIONS, 1).reshape(-1, 1)
     moved = (above.double() - below.double()).mT
     ours = (jacobian @ moved).mT.reshape(n * DIRECTIONS, -1)
-    return (values[0] - values[1]) / width, ours / width
-
-
-def _agreement(theirs: Tensor, ours: Tensor, wider: Tensor) -> Agreement | None:
-    finite = (theirs + ours + wider).isfinite().all(dim=1)
-    theirs, ours, wider = theirs[finite], ours[finite], wider[finite]
-    if not len(theirs):
-        return None
-    size = torch.maximum(theirs.abs(), ours.abs()).square().mean(dim=0).sqrt()
-    noise = (theirs - wider).abs().median(dim=0).values
-    clear = (size > 0) & (noise <= _NOISY * size)
-    if not bool(clear.any()):
-        return None
-    theirs, ours, wider = ((t / size)[:, clear] for t in (theirs, ours, wider))
-    length = theirs.norm(dim=1)
-    length = length.clamp_min(_STILL * float(length.square().mean().sqrt()) + 1e-12)
-    error = ((ours - theirs).norm(dim=1) / length).median()
-    floor = ((wider - theirs).norm(dim=1) / length).median()
-    return Agreement(float(error), float(floor))
+    relative = values[0].abs() / sizes.repeat_interleave(DIRECTIONS)[:, None]
+    size = relative.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt()
+    return (values[0] - values[1]) / width, ours / width, size
 
 
 def _along(jacobian: Tensor) -> Tensor:
@@ -119,9 +172,3 @@ def _directions(n: int, d: int, device: torch.device) -> Tensor:
     generator = torch.Generator().manual_seed(_SEED)
     v = torch.randn(n, DIRECTIONS, d, generator=generator, dtype=torch.float64)
     return functional.normalize(v, dim=-1).to(device)
-
-
-def _sizes(x: Tensor) -> Tensor:
-    """Return each row's root mean square, 1 for a row of zeros."""
-    rms = x.double().square().mean(dim=1).sqrt()
-    return torch.where(rms > 0, rms, 1.0)

@@ -1,41 +1,56 @@
 """Gate (b): the derivative against central differences.
 
-Along unit directions v, with h = 1e-2 of the row's root mean square, J v is compared
-with (φ(x + h v) − φ(x − h v)) / 2h through onnxruntime: the derivative belongs to the
-file's own function. In float32 such differences are noisy, and see an operator only if
-it matters. So the rules are checked again in float64 through the file's own forward
-pass, where h is small and an error of 1e-6 shows; and the Jacobian of the audit is held
-against the one in float64. Where that agrees, a disagreement in float32 is noise or
-kinks, and a warning.
+Along unit directions v, J v is compared with (φ(x + h v) − φ(x − h v)) / 2h. Two
+comparisons are evidence, and each speaks of the parameters that it could judge:
+
+- **In float64**, through the file's own forward pass, where h is small and an error of
+  1e-6 shows. That checks the rules of differentiation; that the forward pass is the
+  file's own is gate (a). The Jacobian of the audit is held against the one in float64.
+- **In the file's own type**, through onnxruntime where it runs the file, else through
+  the file's own forward pass, with h = 1e-2 of the row's root mean square, or 1e-1
+  where that is hidden. In float32 such differences are noisy, and see an operator only
+  if it matters.
+
+One of them has to agree, for every parameter. A comparison that could not be made is no
+agreement: where the file does not run in float64, where noise is as large as what is
+compared, where the points beside a row give no finite number. If neither speaks of any
+parameter, the derivative is refused. If neither speaks of some of them, or there is no
+row to look at, the scan goes on with a warning that leaves no verdict to trust
+(`derivative_unverified`). Where one speaks and the other could not, a warning names it
+(`derivative_hidden`); where float64 agrees and float32 does not, that is noise or
+kinks, and a warning too (`derivative_differs`).
+
+A gradient of zero everywhere agrees with differences of zero. On a plateau that is
+right, and in a model that goes in steps it is of no use. The operators tell the two
+apart, where they are known; else the outputs must not move with larger steps either.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from audit.errors import AuditError, ModelError, NotDifferentiable
 from audit.models.gates.agreement import Agreement, compare, compare_jacobians
+from audit.models.gates.evidence import (
+    DIFFERENCES,
+    DOUBLE,
+    FLOAT64,
+    SINGLE,
+    UNVERIFIED,
+    Evidence,
+    Precision,
+    no_rows,
+)
+from audit.models.gates.gradient import census_of
 from audit.models.gates.subject import Findings, Subject, first_wrong
 
 ROWS = 8
 _ENTRIES = 2**22  # of the Jacobians held at once
-_DIFFERENCES = "central differences through "
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How a comparison is made: the step, and what is too much."""
-
-    step: float
-    warn: float
-    refuse: float
-
-
-SINGLE = Precision(1e-2, 5e-3, 3e-2)
-DOUBLE = Precision(1e-6, 1e-5, 1e-4)
+_LARGE = (0.1, 1.0)  # of a row's size: steps in which a model that goes in steps moves
 
 
 def derivative_parity(
@@ -51,23 +66,29 @@ def derivative_parity(
 
     Raises:
         NotDifferentiable: the gradient is zero and the function is not constant.
-        ModelError: the two differ by more than the noise explains.
+        ModelError: the two differ by more than the noise explains, or could not be
+            compared at all.
     """
+    if not bool(_finite_rows(subject, len(x)).any()):
+        return Findings(warnings=(no_rows(len(x)),))
     double = None if precise is None else _in_float64(subject, jacobian, precise)
-    single, referee = None, subject.referee()
-    if referee is not None or double is None:
-        plain = subject.map_of(referee or subject.call, subject.network.dtype)
-        held = subject.held(len(x))
-        single = compare(plain, x, held, jacobian, SINGLE.step)
-        other = "onnxruntime" if referee else "the file's own forward pass"
-        if double is None or double.floor > SINGLE.refuse:
-            _judge(subject, single, SINGLE, jacobian, _DIFFERENCES + other)
-    return Findings(
-        derivative_error=None if single is None else single.error,
-        derivative_floor=None if single is None else single.floor,
-        derivative_error_float64=None if double is None else double.error,
-        warnings=_warnings(single, double),
-    )
+    seen = torch.zeros(jacobian.shape[1], dtype=torch.bool, device=jacobian.device)
+    if double is not None and double.within(SINGLE.refuse):
+        seen = double.seen
+    single, other = None, ""
+    if subject.referee() is not None or not bool(seen.all()):
+        single, seen, other = _in_own_type(subject, x, jacobian, seen)
+    evidence = Evidence(single, double, other, seen)
+    if not bool(seen.any()):
+        raise evidence.refusal()
+    found = evidence.findings()
+    steps = _steps(subject, x, jacobian)
+    return replace(found, warnings=(*found.warnings, *steps))
+
+
+def _finite_rows(subject: Subject, rows: int) -> Tensor:
+    phi = subject.parameters(subject.outputs)[:rows]
+    return torch.isfinite(phi).all(dim=1)
 
 
 def _in_float64(
@@ -79,24 +100,54 @@ def _in_float64(
     x, held = precise.flat(rows), precise.held(rows)
     try:
         exact = function.linearize(x, held)[1].dense()
-        found = compare(function, x, held, exact, DOUBLE.step)
+        (step,) = DOUBLE.steps
+        moved = compare(function, x, held, exact, step, DOUBLE.resolution)
     except (AuditError, RuntimeError):
         return None  # the file does not run in float64
-    if found is not None:
-        _judge(subject, found, DOUBLE, exact, _DIFFERENCES + "its float64 run")
-        apart = compare_jacobians(exact, jacobian)
-        _judge(subject, apart, SINGLE, jacobian, "the one in float64")
-    return found
+    found = moved.agreement()
+    _judge(subject, found, DOUBLE, exact, DIFFERENCES + FLOAT64)
+    apart = compare_jacobians(exact, jacobian)
+    _judge(subject, apart, SINGLE, jacobian, "the one in float64")
+    seen = found.seen & apart.seen
+    return Agreement(found.error, found.floor, seen)
+
+
+def _in_own_type(
+    subject: Subject, x: Tensor, jacobian: Tensor, known: Tensor
+) -> tuple[Agreement, Tensor, str]:
+    """Compare in the file's own type; judge what float64 does not know already.
+
+    Returns:
+        How the two agree, the parameters that are known by now, and who was asked.
+    """
+    referee = subject.referee()
+    other = "onnxruntime" if referee else "the file's own forward pass"
+    plain = subject.map_of(referee or subject.call, subject.network.dtype)
+    best, seen = None, known
+    for step in SINGLE.steps:
+        moved = compare(plain, x, subject.held(len(x)), jacobian, step)
+        found = moved.agreement(~seen)
+        if best is None or not bool(jacobian.any()):
+            _judge(subject, found, SINGLE, jacobian, DIFFERENCES + other)
+        whole = moved.agreement()
+        if best is None or whole.within(SINGLE.refuse):
+            best = whole
+        if found.within(SINGLE.refuse):
+            seen = seen | found.seen
+        if bool(seen.all()):
+            break
+    assert best is not None
+    return best, seen, other
 
 
 def _judge(
     subject: Subject,
-    found: Agreement | None,
+    found: Agreement,
     precision: Precision,
     jacobian: Tensor,
     other: str,
 ) -> None:
-    if found is None or not found.above(precision.refuse):
+    if not found.above(precision.refuse):
         return
     if not bool(jacobian.any()):
         raise NotDifferentiable(
@@ -118,23 +169,27 @@ def _judge(
 
 
 def _first_stop(subject: Subject) -> str:
-    if subject.network.census is None:
-        return ""
-    stops = subject.network.census(subject.condition, subject.used).stops
+    stops = census_of(subject).stops
     return f" (here {stops[0]})" if stops else ""
 
 
-def _warnings(*found: Agreement | None) -> tuple[tuple[str, str], ...]:
-    limits = (SINGLE.warn, DOUBLE.warn)
-    return tuple(
-        (
-            "derivative_differs",
-            f"the derivative differs from central differences by {each.error:.1e} "
-            f"(median over rows and directions; their noise is {each.floor:.0e})",
-        )
-        for each, limit in zip(found, limits, strict=True)
-        if each is not None and each.above(limit)
-    )
+def _steps(subject: Subject, x: Tensor, jacobian: Tensor) -> Iterator[tuple[str, str]]:
+    """Warn of a zero gradient that may be that of a model that goes in steps."""
+    known = subject.network.census is not None and not census_of(subject).stops
+    if known or bool(jacobian.any()):
+        return
+    plain = subject.map_of(subject.call, subject.network.dtype)
+    for step in _LARGE:
+        held = subject.held(len(x))
+        found = compare(plain, x, held, jacobian, step, subject.tolerance)
+        if bool((found.theirs.abs() > found.rest).any()):
+            yield (
+                UNVERIFIED,
+                "the gradient is zero at every row tried, and the outputs move when a "
+                f"row moves by {step:g} of its size: a plateau, or a model that goes "
+                "in steps, whose derivative says nothing",
+            )
+            return
 
 
 def tried_rows(subject: Subject, parameters: int) -> int:

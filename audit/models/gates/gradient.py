@@ -9,7 +9,7 @@ from audit.errors import ModelError, NotDifferentiable
 from audit.models.gates.subject import Subject
 from audit.models.network import Census
 
-_ROUNDS = ("round", "floor", "ceil", "sign", "trunc", "cast", "arg", "quantize")
+_ROUNDS = ("round", "floor", "ceil", "sign", "trunc", "cast", "arg")
 
 
 def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:

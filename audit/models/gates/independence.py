@@ -8,12 +8,12 @@ the gradient of one row with respect to the others, which must be exactly zero.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from audit.errors import ModelError
+from audit.errors import AuditError, ModelError
 from audit.models.gates.subject import Subject, relative_error
 
 _ALONE = 4  # rows that are run by themselves
@@ -32,13 +32,32 @@ def row_independence(subject: Subject, precise: Subject | None) -> float:
     """
     _refuse_other_axes(subject)
     if subject.rows == 1:
-        return 0.0
+        pair = _with_another(subject)
+        if pair is None:
+            return 0.0
+        subject, precise = pair, precise and _with_another(precise)
     worst = _worst(subject)
     if not worst.error <= subject.tolerance:
         arbiter = worst if precise is None else _worst(precise)
         if not arbiter.error <= (precise or subject).tolerance:
             raise _interaction(worst)
     return worst.error
+
+
+def _with_another(subject: Subject) -> Subject | None:
+    """Return the only row beside another one; None for a file that takes no two."""
+    values = {
+        name: value.repeat_interleave(2, 0) for name, value in subject.values.items()
+    }
+    x = values[subject.condition].clone()
+    x[1] = 1.5 * x[1] + 0.5
+    values[subject.condition] = x
+    try:
+        with torch.no_grad():
+            outputs = subject.call(values)
+    except (AuditError, RuntimeError):
+        return None  # no batch of it has two rows that could interact
+    return replace(subject, values=values, outputs=outputs)
 
 
 @dataclass(frozen=True)
@@ -111,10 +130,11 @@ def _off_diagonal(total: Tensor, x: Tensor) -> float:
         (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
     except RuntimeError:
         return 0.0  # there is no backward pass: the gate of the gradient says so
-    if gradient is None or not bool(gradient[1:].any()):
+    if gradient is None:
         return 0.0
-    others, own = gradient[1:].abs().max(), gradient[0].abs().max()
-    return float((others / own).nan_to_num(nan=0.0))
+    sizes = gradient.abs().nan_to_num(0, 0, 0)  # 0 · ∞ at a row says nothing of others
+    others, own = sizes[1:].max(), sizes[0].max()
+    return float(others / own) if bool(others) else 0.0
 
 
 _ONE_BY_ONE = (

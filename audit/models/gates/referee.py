@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from audit.models.gates.derivative import derivative_parity, tried_rows
 from audit.models.gates.gradient import (
@@ -50,10 +51,10 @@ def examine(subject: Subject, by_gradient: bool, estimated: bool = False) -> Fin
 def _examine_gradient(
     subject: Subject, precise: Subject | None, found: Findings
 ) -> Findings:
-    with torch.no_grad():
-        parameters = subject.parameters(subject.outputs).shape[1]
-    x, jacobian = jacobian_of(subject, tried_rows(subject, parameters))
-    agreed = derivative_parity(subject, x, jacobian, precise)
+    rows, x, jacobian = _telling_rows(subject)
+    part = subject.taken(rows)
+    exact = None if precise is None else precise.taken(rows)
+    agreed = derivative_parity(part, x, jacobian, exact)
     census = census_of(subject)
     warnings = (*found.warnings, *agreed.warnings, *census_warnings(census))
     return replace(
@@ -63,6 +64,30 @@ def _examine_gradient(
         stops=census.stops,
         warnings=warnings,
     )
+
+
+def _telling_rows(subject: Subject) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a few rows, with x [n, d] and the Jacobian [n, p, d] there.
+
+    Rows whose outputs are not finite, or where the gradient is zero, say little of a
+    derivative; they are taken only where there are no others.
+    """
+    with torch.no_grad():
+        phi = subject.parameters(subject.outputs)
+    sound = torch.isfinite(phi).all(dim=1)
+    order = torch.argsort(sound.int(), descending=True, stable=True)
+    count, parts, telling = tried_rows(subject, phi.shape[1]), [], 0
+    for rows in torch.split(order, count):
+        x, jacobian = jacobian_of(subject.taken(rows), len(rows))
+        moves = jacobian.flatten(1).any(dim=1)
+        parts.append((rows, x, jacobian, moves))
+        telling += int(moves.sum())
+        if 2 * telling >= count:
+            break
+    rows, x, jacobian, moves = (torch.cat(part) for part in zip(*parts, strict=True))
+    picked = torch.argsort(moves.int(), descending=True, stable=True)
+    picked = picked[: min(count, telling or count)]
+    return rows[picked], x[picked], jacobian[picked]
 
 
 def _rounding(subject: Subject, error: float) -> tuple[tuple[str, str], ...]:

@@ -61,6 +61,12 @@ class Subject:
         del found[self.condition]
         return found
 
+    def taken(self, index: Tensor) -> Subject:
+        """Return the same on some of the rows."""
+        values = {name: value[index] for name, value in self.values.items()}
+        outputs = {name: self.outputs[name][index] for name in self.used}
+        return replace(self, values=values, outputs=outputs)
+
     @property
     def event(self) -> tuple[int, ...]:
         """The shape of one condition."""
@@ -125,6 +131,7 @@ class Findings:
         derivative_error: median difference of J v from central differences of that run.
         derivative_floor: how far central differences of two steps part: their noise.
         derivative_error_float64: the same through the file's own float64 run.
+        derivative_evidence: which of these comparisons vouch for the derivative.
         row_interaction: largest change of a row by the other rows of the batch.
         stops: operators between condition and outputs that let no derivative through.
         warnings: (code, message) of what a reader has to know.
@@ -134,6 +141,7 @@ class Findings:
     derivative_error: float | None = None
     derivative_floor: float | None = None
     derivative_error_float64: float | None = None
+    derivative_evidence: str = ""
     row_interaction: float | None = None
     stops: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
@@ -150,6 +158,8 @@ class Findings:
         found: dict[str, float | str] = {
             name: value for name, value in numbers.items() if value is not None
         }
+        if self.derivative_evidence:
+            found["derivative_evidence"] = self.derivative_evidence
         if self.stops:
             found["zero_derivative_operators"] = ", ".join(self.stops)
         return found
@@ -186,10 +196,20 @@ def first_wrong(subject: Subject, condition: str | None) -> str:
 
 
 def worst_error(
-    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], names: Sequence[str] = ()
+    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], needed: Sequence[str]
 ) -> tuple[str, float]:
-    """Return the output that differs most, and by how much of its size."""
-    shared = [name for name in (names or theirs) if name in ours and name in theirs]
-    errors = {name: relative_error(ours[name], theirs[name]) for name in shared}
+    """Return the output that differs most, and by how much of its size.
+
+    Args:
+        ours: outputs by name.
+        theirs: those they are held against.
+        needed: outputs that have to be in both.
+    """
+    errors = {
+        name: relative_error(ours[name], theirs[name])
+        for name in theirs
+        if name in ours
+    }
+    errors |= {name: float("inf") for name in needed if name not in errors}
     worst = max(errors, key=lambda name: errors[name])
     return worst, errors[worst]
