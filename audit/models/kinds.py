@@ -28,24 +28,31 @@ def resolve_contract(settings: Settings, network: Network) -> Item:
     model = settings.model
     if model.contract is not None:
         return Item("contract", model.contract, settings.origin("contract"))
-    stated = network.metadata.get("contract")
-    if stated is not None:
-        if stated not in CONTRACTS:
+    told = network.metadata.get("contract")
+    if told is not None:
+        if told not in CONTRACTS:
             raise ConfigError(
-                f"The file's metadata name the contract '{stated}'",
+                f"The file's metadata name the contract '{told}'",
                 f"Expected one of {', '.join(CONTRACTS)}",
                 "Correct the metadata, or pass --contract",
             )
-        return Item("contract", str(stated), "metadata")
-    if model.family is not None or "family" in network.metadata:
-        return Item("contract", "parameters", "family")
+        return Item("contract", str(told), "metadata")
+    family = stated("family", settings, network)
+    if family is not None:
+        return Item("contract", "parameters", f"family ({family.origin})")
     for option in ("target", "sampler", "draws", "input_layout"):
         if getattr(model, option) is not None:
-            return Item("contract", "density", f"--{option.replace('_', '-')}")
+            return Item("contract", "density", told_by(option, settings))
     found = _by_names(settings, network)
     if found.value == "parameters" and model.target_space is not None:
-        return Item("contract", "density", "--target-space")  # of samplers it is too
+        origin = told_by("target_space", settings)  # of samplers it is too
+        return Item("contract", "density", origin)
     return found
+
+
+def told_by(option: str, settings: Settings) -> str:
+    """Return what a decision follows from, and who stated that."""
+    return f"{option.replace('_', ' ')} ({settings.origin(option)})"
 
 
 def stated(option: str, settings: Settings, network: Network) -> Item | None:
@@ -63,7 +70,7 @@ def _by_names(settings: Settings, network: Network) -> Item:
     if named(outputs, LOG_PROBS) and named(inputs, TARGETS):
         return Item("contract", "density", "names")
     if settings.model.noise is not None:
-        return Item("contract", "transport", "--noise")
+        return Item("contract", "transport", told_by("noise", settings))
     if named(inputs, NOISES) and named(outputs, SAMPLES):
         return Item("contract", "transport", "names")
     return Item("contract", "parameters", "default")

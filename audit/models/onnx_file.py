@@ -101,9 +101,9 @@ def _with_defaults(
     """Return the inputs with what those with a default have, where nothing is given."""
     read, tensors = file.tensors, {tensor.name: tensor for tensor in stored}
     return tuple(
-        port
-        if port.default is None
-        else replace(port, default=described(read(tensors[port.name])))
+        replace(port, default=described(read(tensors[port.name])))
+        if port.default is not None and port.name in tensors
+        else port
         for port in inputs
     )
 

@@ -16,6 +16,8 @@ from audit.cli import app
 from audit.config import ModelConfig, ScanConfig
 from audit.errors import AuditError
 from audit.inspection import inspect
+from audit.models.contract import Settings
+from audit.models.opening import open_unchecked
 from implicit.laws import (
     NORMAL,
     X,
@@ -168,6 +170,23 @@ def test_a_second_file_may_draw(folder, sampler):
     assert_within(columns(report, "kl"), FISHER)
     assert_within(columns(report, "quantile"), TRANSPORT)
     assert len(report.model.files) == 2
+
+
+def test_the_weights_of_both_files_are_those_of_the_model(folder, tmp_path):
+    def shifted(x, z):
+        return push(x, z) + 1e-3
+
+    other = onnx_file(tmp_path / "other.onnx", shifted, {"x": 3, "z": 2}, ["theta"])
+    hashes = []
+    for path in (folder / "sampler.onnx", folder / "sampler.onnx", other):
+        said = ModelConfig(
+            str(folder / "density.onnx"), sampler=str(path), noise="z:normal"
+        )
+        model = open_unchecked(Settings(said, {}), str(folder / "x.npz"))
+        hashes.append(model.network.weights_sha256)
+        (contract,) = (i.origin for i in model.items if i.name == "contract")
+        assert contract == "sampler (settings)"
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_an_output_of_the_second_file_may_be_named(folder, tmp_path):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audit.errors import ConfigError
 from audit.models.contract import Head, Roles
+from audit.models.identity import hash_values
 from audit.models.network import Call, Census, Network, Port, Values
 
 SAMPLER_OUTPUT = "sampler_output"
@@ -83,6 +84,9 @@ def _joined(density: Network, sampler: Sampler, condition: str) -> Network:
         files=(*density.files, *sampler.network.files),
         inputs=(*density.inputs, *sampler.others),
         outputs=(*density.outputs, Port(SAMPLER_OUTPUT)),
+        weights_sha256=hash_values(
+            ("", each.weights_sha256) for each in (density, sampler.network)
+        ),
         call=merged(density.call, sampler.network.call),
         again=lambda: again(False),
         double=cache(lambda: again(True)),

@@ -10,7 +10,15 @@ from audit.models.contract import Head, Item, Roles, Settings
 from audit.models.expressions import Expression, quoted
 from audit.models.head import check_outputs
 from audit.models.implicit.joint import SAMPLER_OUTPUT
-from audit.models.kinds import LOG_PROBS, NOISES, SAMPLES, TARGETS, named, role_of
+from audit.models.kinds import (
+    LOG_PROBS,
+    NOISES,
+    SAMPLES,
+    TARGETS,
+    named,
+    role_of,
+    told_by,
+)
 from audit.models.names import IMPLICIT
 from audit.models.network import Network
 from audit.models.roles import resolve_roles
@@ -115,7 +123,7 @@ def resolve_implicit_head(
     items, texts = [], {}
     for role, known in wanted.items():
         if role == "sample" and SAMPLER_OUTPUT in outputs:
-            item = Item("param sample", SAMPLER_OUTPUT, "--sampler")
+            item = Item("param sample", SAMPLER_OUTPUT, told_by("sampler", settings))
         else:
             item = _output(role, known, settings, in_file, own)
         items.append(item)

@@ -78,7 +78,7 @@ class Graph:
     def _plan(self) -> Plan:
         return Builder(self._program, self._policy, self._simplify).build()
 
-    def __call__(self, *inputs: Value, **optional: Value) -> tuple[Value, ...]:
+    def __call__(self, /, *inputs: Value, **optional: Value) -> tuple[Value, ...]:
         """Evaluate the graph.
 
         Args:
