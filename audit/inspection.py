@@ -94,6 +94,8 @@ def _by_operators(settings: Settings, network: Network, items: list[Item]) -> st
     found = census(known["condition"], _names(network))
     if found.quantised:
         return f"no: {found.quantised[0]} is quantised"
+    if found.connected and not found.complete:
+        return "not tried"
     if found.connected:
         return "yes, by its operators"
     return f"no: it stops at {found.stops[0]}" if found.stops else "no"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from audit.errors import AuditError, ConfigError, ModelError
+from audit.errors import ConfigError, ModelError
 from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
@@ -30,8 +30,7 @@ def open_network(settings: Settings) -> Network:
     if settings.straight_through:
         return _straight_through(path, device, cuts)
     load = LOADERS[path.suffix]
-    network = load(path, device, settings.model.trust_model, cuts)
-    return _precise(network) if settings.finite_differences else network
+    return load(path, device, settings.model.trust_model, cuts)
 
 
 def _straight_through(
@@ -44,14 +43,6 @@ def _straight_through(
         "It is for quantised ONNX graphs (QuantizeLinear, DequantizeLinear)",
         "Leave --method out, or export the model to ONNX",
     )
-
-
-def _precise(network: Network) -> Network:
-    """Return the file in float64, where differences are sharp; else as it is."""
-    try:
-        return network.double()
-    except (AuditError, RuntimeError):
-        return network
 
 
 def _look_at(path: Path) -> None:

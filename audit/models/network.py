@@ -67,11 +67,13 @@ class Census:
         stops: operators on the way that let no derivative through, in order.
         quantised: operators on the way that round to numbers of few bits or compute
             with such: what passes there is hidden from a derivative.
+        complete: whether every operator that stops a derivative is known.
     """
 
     connected: bool
     stops: tuple[str, ...]
     quantised: tuple[str, ...] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from torch import Tensor
 
 from audit.density import ConditionalDensity, DifferentiableMap, Values
-from audit.errors import ConfigError
+from audit.errors import AuditError, ConfigError
 from audit.families import build_family
 from audit.families.interface import Family
 from audit.inputs import list_keys, open_inputs, split_spec
@@ -37,9 +38,21 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
     wanted = {roles.condition: settings.model.condition_key, **keys}
     inputs = open_inputs(data, wanted, settings.memory)
     probe = Probe(network, inputs, roles, constants)
+    if settings.finite_differences:
+        probe = _precise(probe)
     head = resolve_head(settings, network, list(probe.outputs))
     space, differences = settings.model.space, settings.finite_differences
     return _assemble(head, space, differences, probe)
+
+
+def _precise(probe: Probe) -> Probe:
+    """Return the file in float64, where differences are sharp; else as it is."""
+    try:
+        wide = replace(probe, network=probe.network.double())
+        runs = bool(wide.outputs)
+    except (AuditError, RuntimeError):
+        return probe
+    return wide if runs else probe
 
 
 def _refuse_others(settings: Settings) -> None:

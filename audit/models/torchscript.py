@@ -26,6 +26,7 @@ from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values
 from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
+from audit.models.script_census import script_census
 from audit.models.torch_constants import script_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.untrusted import checked_script, stored_model
@@ -93,6 +94,7 @@ def _network(
         lambda: _network(stored, device, trusted, None),
         cache(lambda: _network(stored, device, trusted, torch.float64)),
         read_metadata(text, stored.path),
+        census=partial(script_census, module, methods),
         part=part if len(methods) > 1 else None,
         graph=graph,
     )

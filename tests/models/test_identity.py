@@ -12,6 +12,7 @@ from torch import nn
 
 from audit.models.exported import load as load_pt2
 from audit.models.identity import onnx_hash
+from audit.models.onnx import OnnxFile
 from audit.models.onnx_file import load as load_onnx
 from audit.models.onnx_file import load_values
 from audit.models.torchscript import load as load_script
@@ -150,7 +151,7 @@ def changed(message, field, place):
 
 def hash_of(folder, model):
     onnx.save(model, folder / "h.onnx")
-    return onnx_hash(folder / "h.onnx")[0]
+    return onnx_hash(OnnxFile(folder / "h.onnx"))
 
 
 def test_every_number_and_text_in_a_file_counts(tmp_path):
@@ -213,8 +214,9 @@ def test_the_way_numbers_are_stored_does_not_count(tmp_path):
     onnx.save(
         model, where, save_as_external_data=True, location="w.data", size_threshold=1
     )
-    digest, files = onnx_hash(where)
-    assert [file.name for file in files] == ["w.data"]
+    file = OnnxFile(where)
+    digest = onnx_hash(file)
+    assert [one.path.name for one in file.files] == ["beside.onnx", "w.data"]
     floats = helper.make_tensor("w", TensorProto.FLOAT, [20, 30], value.ravel())
     assert not floats.HasField("raw_data")
     model.graph.initializer[0].CopyFrom(floats)

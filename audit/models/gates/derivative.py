@@ -175,8 +175,8 @@ def _first_stop(subject: Subject) -> str:
 
 def _steps(subject: Subject, x: Tensor, jacobian: Tensor) -> Iterator[tuple[str, str]]:
     """Warn of a zero gradient that may be that of a model that goes in steps."""
-    known = subject.network.census is not None and not census_of(subject).stops
-    if known or bool(jacobian.any()):
+    census = census_of(subject)
+    if bool(jacobian.any()) or (census.complete and not census.stops):
         return
     plain = subject.map_of(subject.call, subject.network.dtype)
     for step in _LARGE:

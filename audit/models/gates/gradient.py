@@ -39,7 +39,7 @@ def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:
 def census_of(subject: Subject) -> Census:
     """Return what lies between the condition and the outputs that are used."""
     if subject.network.census is None:
-        return Census(True, ())
+        return Census(True, (), complete=False)
     return subject.network.census(subject.condition, subject.used)
 
 

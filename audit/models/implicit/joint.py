@@ -112,11 +112,12 @@ def _census(
         any(each.connected for each in found),
         tuple(stop for each in found for stop in each.stops),
         tuple(name for each in found for name in each.quantised),
+        all(each.complete for each in found),
     )
 
 
 def _census_of(network: Network, condition: str, outputs: Sequence[str]) -> Census:
-    unknown = Census(True, ())
+    unknown = Census(True, (), complete=False)
     return unknown if network.census is None else network.census(condition, outputs)
 
 
