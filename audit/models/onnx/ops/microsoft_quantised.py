@@ -1,7 +1,6 @@
 """com.microsoft QLinear operators: dequantise, compute, quantise again.
 
-They are staircases of what is quantised. The scale of a dynamic quantisation would
-bring a derivative of its own; it is not that of the operator, and none passes.
+They are staircases: no derivative passes.
 """
 
 from __future__ import annotations
@@ -13,25 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.models.onnx.ops.cells import (
-    Activation,
-    Cell,
-    Weights,
-    activations_of,
-    lstm_cell,
-)
 from audit.models.onnx.ops.microsoft import MICROSOFT
 from audit.models.onnx.ops.pooling import average_pool
 from audit.models.onnx.ops.quantisation import (
     BOUNDS,
     TYPES,
     dequantize_linear,
-    dynamic_quantize_linear,
-    mat_mul_integer,
     quantize_linear,
 )
-from audit.models.onnx.ops.recurrent import clipper, recurrent
-from audit.models.onnx.registry import Site, operator
+from audit.models.onnx.registry import operator
 
 staircase = partial(operator, domain=MICROSOFT, zero_derivative=True, quantised=True)
 staircase("QuantizeLinear")(quantize_linear)
@@ -40,7 +29,8 @@ operator("DequantizeLinear", domain=MICROSOFT, zero_inputs=(0, 2), quantised=Tru
 )
 
 
-def _real(x: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
+def real_of(x: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
+    """Return the real numbers that quantised ones stand for."""
     shifted = x.to(scale.dtype)
     return (shifted if zero is None else shifted - zero.to(scale.dtype)) * scale
 
@@ -63,7 +53,7 @@ def _binary(
     y_scale: Tensor,
     y_zero: Tensor | None = None,
 ) -> Tensor:
-    y = function(_real(a, a_scale, a_zero), _real(b, b_scale, b_zero))
+    y = function(real_of(a, a_scale, a_zero), real_of(b, b_scale, b_zero))
     return _whole(y, y_scale, y_zero)
 
 
@@ -75,7 +65,7 @@ def _unary(
     y_scale: Tensor,
     y_zero: Tensor | None = None,
 ) -> Tensor:
-    return _whole(function(_real(x, x_scale, x_zero)), y_scale, y_zero)
+    return _whole(function(real_of(x, x_scale, x_zero)), y_scale, y_zero)
 
 
 for _name, _two in (("QLinearAdd", torch.add), ("QLinearMul", torch.mul)):
@@ -101,7 +91,7 @@ def q_leaky_relu(
 @staircase("QLinearConcat")
 def q_concat(y_scale: Tensor, y_zero: Tensor, *triples: Tensor, axis: int) -> Tensor:
     """Join quantised tensors, each with its scale and zero point."""
-    parts = [_real(*triples[i : i + 3]) for i in range(0, len(triples), 3)]
+    parts = [real_of(*triples[i : i + 3]) for i in range(0, len(triples), 3)]
     return _whole(torch.cat(parts, axis), y_scale, y_zero)
 
 
@@ -120,7 +110,7 @@ def q_global_average_pool(
     channels_last: int = 0,
 ) -> Tensor:
     """GlobalAveragePool of quantised numbers."""
-    image = _channels_first(_real(x, x_scale, x_zero), channels_last)
+    image = _channels_first(real_of(x, x_scale, x_zero), channels_last)
     y = _whole(image.mean(list(range(2, x.dim())), keepdim=True), y_scale, y_zero)
     return y.movedim(1, -1) if channels_last else y
 
@@ -142,7 +132,7 @@ def q_average_pool(
     strides: list[int] | None = None,
 ) -> Tensor:
     """AveragePool of quantised numbers."""
-    image = _channels_first(_real(x, x_scale, x_zero), channels_last)
+    image = _channels_first(real_of(x, x_scale, x_zero), channels_last)
     mean = average_pool(
         image,
         auto_pad=auto_pad,
@@ -168,102 +158,11 @@ def q_softmax(
     opset: int,
 ) -> Tensor:
     """Softmax of quantised numbers; before opset 13 over all axes from `axis` on."""
-    real = _real(x, x_scale, x_zero)
+    real = real_of(x, x_scale, x_zero)
     if opset >= 13:
         return _whole(functional.softmax(real, axis), y_scale, y_zero)
     flat = functional.softmax(real.flatten(axis % x.dim()), -1)
     return _whole(flat.reshape(x.shape), y_scale, y_zero)
-
-
-@operator(
-    "MatMulIntegerToFloat",
-    domain=MICROSOFT,
-    zero_inputs=(0, 1, 4, 5),
-    quantised=True,
-)
-def mat_mul_integer_to_float(
-    a: Tensor,
-    b: Tensor,
-    a_scale: Tensor,
-    b_scale: Tensor,
-    a_zero: Tensor | None = None,
-    b_zero: Tensor | None = None,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Integer product, scaled back to real numbers."""
-    y = mat_mul_integer(a, b, a_zero, b_zero).to(a_scale.dtype) * a_scale * b_scale
-    return y if bias is None else y + bias
-
-
-@staircase("DynamicQuantizeLSTM")
-def dynamic_quantize_lstm(
-    x: Tensor,
-    w: Tensor,
-    r: Tensor,
-    b: Tensor | None,
-    lengths: Tensor | None,
-    initial_h: Tensor | None,
-    initial_c: Tensor | None,
-    peepholes: Tensor | None,
-    w_scale: Tensor,
-    w_zero: Tensor,
-    r_scale: Tensor,
-    r_zero: Tensor,
-    *,
-    activation_alpha: list[float] | None = None,
-    activation_beta: list[float] | None = None,
-    activations: list[str] | None = None,
-    clip: float | None = None,
-    direction: str = "forward",
-    hidden_size: int | None = None,
-    input_forget: int = 0,
-    site: Site,
-) -> tuple[Tensor, ...]:
-    """LSTM whose input and state are rounded to 8 bits before each product."""
-    if input_forget or peepholes is not None:
-        raise site.refuse("peepholes and coupled gates are not implemented")
-    names = activations or ["Sigmoid", "Tanh", "Tanh"] * w.shape[0]
-    acts = activations_of(names, activation_alpha, activation_beta)
-
-    def cell(weights: Weights, act: list[Activation]) -> Cell:
-        step = lstm_cell(weights, act, clipper(clip), coupled=False)
-        return lambda gates, state: step(gates, (rounded(state[0]), state[1]))
-
-    parameters = (
-        _per_direction(w, w_scale, w_zero).transpose(1, 2),
-        _per_direction(r, r_scale, r_zero).transpose(1, 2),
-        b,
-        None,
-    )
-    return recurrent(
-        site, rounded(x), parameters, lengths, (initial_h, initial_c), cell, acts,
-        direction, layout=0,
-    )  # fmt: skip
-
-
-def _per_direction(w: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    """Dequantise [directions, inputs, gates], per direction or per gate."""
-    shape = (w.shape[0], 1, -1)
-    return _real(w, scale.reshape(shape), zero.reshape(shape))
-
-
-def rounded(x: Tensor) -> Tensor:
-    """Round to the 8-bit numbers that fit the range of x."""
-    y, scale, zero = dynamic_quantize_linear(x)
-    return _real(y, scale, zero)
-
-
-@staircase("DynamicQuantizeMatMul")
-def dynamic_quantize_mat_mul(
-    a: Tensor,
-    b: Tensor,
-    b_scale: Tensor,
-    b_zero: Tensor | None = None,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Round A to 8 bits, then multiply."""
-    y = torch.matmul(rounded(a), _real(b, b_scale, b_zero))
-    return y if bias is None else y + bias
 
 
 @staircase("QGemm")
@@ -283,7 +182,10 @@ def q_gemm(
     transB: int = 0,
 ) -> Tensor:
     """Gemm of quantised numbers; without an output scale the result is real."""
-    left, right = _real(a, a_scale, a_zero), _column_scaled(b, b_scale, b_zero, transB)
+    left, right = (
+        real_of(a, a_scale, a_zero),
+        _column_scaled(b, b_scale, b_zero, transB),
+    )
     y = torch.matmul(left.t() if transA else left, right)
     if c is not None:  # int32, in units of both scales
         y = y + c.to(y.dtype) * a_scale * b_scale
@@ -293,7 +195,7 @@ def q_gemm(
 
 def _column_scaled(b: Tensor, scale: Tensor, zero: Tensor, transposed: int) -> Tensor:
     """Dequantise B, per tensor or per column of the product."""
-    return _real(b.t() if transposed else b, scale, zero)
+    return real_of(b.t() if transposed else b, scale, zero)
 
 
 @staircase("QLinearWhere")
@@ -310,6 +212,6 @@ def q_where(
 ) -> Tensor:
     """Where on quantised numbers."""
     chosen = torch.where(
-        condition, _real(x, x_scale, x_zero), _real(y, y_scale, y_zero)
+        condition, real_of(x, x_scale, x_zero), real_of(y, y_scale, y_zero)
     )
     return _whole(chosen, z_scale, z_zero)
