@@ -243,7 +243,7 @@ def test_external_numbers_inside_a_branch_count_and_are_files_of_the_model(tmp_p
     for numbers in (value, value + 1):
         (tmp_path / "branch.data").write_bytes(numbers.tobytes())
         network = load_onnx(tmp_path / "m.onnx", CPU, False, NONE)
-        assert [file.name for file in network.files] == ["m.onnx", "branch.data"]
+        assert [f.path.name for f in network.files] == ["m.onnx", "branch.data"]
         hashes.append(network.weights_sha256)
     assert hashes[0] != hashes[1]
 
