@@ -15,7 +15,8 @@ from audit.errors import ConfigError
 from audit.reports.gate import find
 from audit.reports.json import read_report
 from audit.reports.keys import split_key
-from audit.reports.report import Number, Report
+from audit.reports.report import Report
+from audit.reports.steps import Step
 from audit.reports.text import number, split_rows
 
 
@@ -61,14 +62,8 @@ def _limits(old: Report, config: ScanConfig, option: str) -> list[Threshold]:
         given = f"--{option.replace('_', '-')} {key}={step}"
         place = config.places.get(f"{option} {key}")
         source = f"{f'{place} {step}' if place else given} from {number(value)}"
-        size = allowed(step, value)
+        size = Step.read(step).beyond(value)
         bound = value + size if grows else value - size
         op = "<=" if grows else ">="
         found.append(Threshold(key, op, bound, source, step=step))
     return found
-
-
-def allowed(step: str, old: Number) -> float:
-    """Return how much a number may change: "5%" of the old one, or an amount."""
-    size = float(step.rstrip("% "))
-    return size * (abs(old or 0.0) / 100 if step.endswith("%") else 1.0)

@@ -1,44 +1,34 @@
 """The change of a number of a report from a baseline: what `--max-increase` limits.
 
 Two models on the same inputs are compared input by input. Any statistic s has the
-change s(new) − s(old) over the inputs in both reports, and its interval is a percentile
-bootstrap that draws inputs, not numbers: what both models find hard, both find hard in
-every resample. So a model has changed by nothing from itself, and by nothing surely.
+change s(new) − s(old) over the inputs in both reports, or that as a share of |s(old)|,
+and its interval is a percentile bootstrap that draws inputs, not numbers: what both
+models find hard, both find hard in every resample. So a model has changed by nothing
+from itself, and by nothing surely; one that is 12 % worse everywhere, by 12 %. Inputs
+that are ∞ in both have not changed.
 
 Where the inputs differ, or exact values were taken at different ones, there are no
-pairs. Then each report's own number and interval are taken, and the ends are put
-together as those of independent estimates (Zou & Donner):
+pairs (`unpaired`).
 
-    L = d − √((new − new_l)² + (old_u − old)²)
-    U = d + √((new_u − new)² + (old − old_l)²)
-
-References:
+Reference:
     Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-    Zou & Donner, Construction of confidence limits about effect measures, Statistics in
-    Medicine 27 (2008).
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from audit.config import Threshold
-from audit.reports.baseline import allowed
-from audit.reports.changes import (
-    MOST_RESAMPLED,
-    bootstrap_interval,
-    differences,
-    normal_interval,
-    resamples,
-)
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
-from audit.reports.report import Change, Interval, Number, Report
+from audit.reports.report import Change, Interval, Number
 from audit.reports.sampling import ends, redrawn, weighted_quantiles
 from audit.reports.statistics import moments, order_ranks, quantiles
+from audit.reports.steps import Step
 from audit.reports.stored import Stored
+from audit.reports.unpaired import change_of_numbers, moved
 from audit.reports.values import Floats
 
 
@@ -51,13 +41,14 @@ def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:
         limit: on the change; its `step` says what is allowed.
     """
     divergence, quantity, statistic = split_key(limit.key)
-    why = _unpaired(old, new, divergence, quantity)
-    if why:
-        key = divergence, quantity, statistic
-        found = _unlike(old.report, new.report, key, why)
-    else:
-        found = _alike(*_common(old, new, divergence, quantity), statistic)
-    return found.model_copy(update={"allowed": allowed(limit.step, found.old)})
+    step, why = Step.read(limit.step), _unpaired(old, new, divergence, quantity)
+    if not why:
+        before, after, weights = _common(old, new, divergence, quantity)
+        if len(before):
+            return _Pairs(before, after, weights, statistic, step).change()
+        why = "no input has a value in both reports"
+    summaries = [r.report.divergences[divergence].summary[quantity] for r in (old, new)]
+    return change_of_numbers(summaries[0], summaries[1], statistic, step, why)
 
 
 def _unpaired(old: Stored, new: Stored, divergence: str, quantity: str) -> str:
@@ -92,80 +83,84 @@ def _common(
     return before[both], after[both], weights[both]
 
 
-def _alike(before: Floats, after: Floats, weights: Floats, statistic: str) -> Change:
-    """Return the change over pairs [n]."""
-    n = len(before)
-    if not n:
-        why = "no input has a value in both reports"
-        return Change(old=None, change=None, ci95=None, allowed=0, n=0, unpaired=why)
-    old, new = (_statistic(v, weights, statistic) for v in (before, after))
-    change = None if old is None or new is None else 0.0 if old == new else new - old
-    apart = differences(before, after)
-    interval: Interval = (0.0, 0.0)
-    if apart.any():
-        interval = _interval(before, after, weights, statistic)
-    if statistic == "mean":
-        change = moments(apart)[0] if (weights == 1).all() else change
-    return Change(old=old, change=change, ci95=interval, allowed=0, n=n)
+@dataclass(frozen=True)
+class _Pairs:
+    """Old and new values of n inputs [n], and what each stands for [n].
 
+    Args:
+        statistic: that is compared. step: what its change is measured in.
+    """
 
-def _statistic(values: Floats, weights: Floats, statistic: str) -> Number:
-    if statistic in PERCENTILES:
-        order = np.argsort(values, kind="stable")
-        level = PERCENTILES[statistic]
-        if (weights == 1).all():
-            return quantiles(values[order], [level])[0]
-        found = weighted_quantiles(values[order], weights[order][None], [level])
-        return float(found[0, 0])
-    if statistic == "mean" and not (weights == 1).all():
-        return float(weights @ values / weights.sum())
-    mean, std = moments(values)
-    low, high = float(values.min()), float(values.max())
-    return {"mean": mean, "std": std, "min": low, "max": high}[statistic]
+    before: Floats
+    after: Floats
+    weights: Floats
+    statistic: str
+    step: Step
 
+    def change(self) -> Change:
+        """Return the change of the statistic with its interval."""
+        old, new = self._of(self.before), self._of(self.after)
+        found = None
+        if old is not None and new is not None:
+            found = float(moved(self.step, np.array([old]), np.array([new]))[0])
+        if self.statistic == "mean":
+            found = float(self._moved_mean(self.weights[None])[0])
+        return Change(
+            old=old,
+            change=found,
+            ci95=self._interval(),
+            allowed=self.step.allowed,
+            relative=self.step.share,
+            n=len(self.before),
+        )
 
-def _interval(
-    before: Floats, after: Floats, weights: Floats, statistic: str
-) -> Interval:
-    """Return the 95 % interval of a change; None where there is none to be had."""
-    n = len(before)
-    if statistic == "mean" and (weights == 1).all():
-        apart = differences(before, after)
-        if n < 2:
+    def _of(self, values: Floats) -> Number:
+        if self.statistic in PERCENTILES:
+            order = np.argsort(values, kind="stable")
+            level = PERCENTILES[self.statistic]
+            if (self.weights == 1).all():
+                return quantiles(values[order], [level])[0]
+            weights = self.weights[order][None]
+            return float(weighted_quantiles(values[order], weights, [level])[0, 0])
+        if self.statistic == "mean" and np.isfinite(values).all():
+            return float(self.weights @ values / self.weights.sum())
+        mean, std = moments(values)
+        low, high = float(values.min()), float(values.max())
+        return {"mean": mean, "std": std, "min": low, "max": high}[self.statistic]
+
+    def _interval(self) -> Interval:
+        """Return the 95 % interval of the change; None where there is none."""
+        if (self.before == self.after).all():
+            return (0.0, 0.0)
+        is_mean, n = self.statistic == "mean", len(self.before)
+        level = PERCENTILES.get(self.statistic)
+        if n < 2 or not (is_mean or (level and order_ranks(n, level))):
             return None
-        many = n > MOST_RESAMPLED
-        return (
-            normal_interval(apart) if many else bootstrap_interval(apart, resamples(n))
-        )
-    if statistic not in PERCENTILES or order_ranks(n, PERCENTILES[statistic]) is None:
-        return None
-    level = PERCENTILES[statistic]
-    one, other = (np.argsort(v, kind="stable") for v in (before, after))
-    moves = [
-        differences(
-            weighted_quantiles(before[one], drawn[:, one], [level])[:, 0],
-            weighted_quantiles(after[other], drawn[:, other], [level])[:, 0],
-        )
-        for drawn in redrawn(weights, np.unique(weights, return_inverse=True)[1])
-    ]
-    return ends(np.concatenate(moves))
+        strata = np.unique(self.weights, return_inverse=True)[1]
+        drawn = redrawn(self.weights, strata)
+        if is_mean:
+            return ends(np.concatenate([self._moved_mean(one) for one in drawn]))
+        orders = [np.argsort(v, kind="stable") for v in (self.before, self.after)]
+        moves = []
+        for weights in drawn:
+            found = [
+                weighted_quantiles(values[order], weights[:, order], [level or 0.0])
+                for values, order in zip((self.before, self.after), orders, strict=True)
+            ]
+            moves.append(moved(self.step, found[0][:, 0], found[1][:, 0]))
+        return ends(np.concatenate(moves))
+
+    def _moved_mean(self, weights: Floats) -> Floats:
+        """Return the change of the mean [R] for weights [R, n]."""
+        kept = ~(np.isinf(self.before) & (self.before == self.after))
+        sums = [_weighed(weights[:, kept], v[kept]) for v in (self.before, self.after)]
+        total = weights.sum(axis=1) if not self.step.share else 1.0
+        return moved(self.step, sums[0] / total, sums[1] / total)
 
 
-def _unlike(old: Report, new: Report, key: tuple[str, str, str], why: str) -> Change:
-    """Return the change between two numbers that have no inputs in common."""
-    divergence, quantity, statistic = key
-    summaries = [r.divergences[divergence].summary[quantity] for r in (old, new)]
-    before, after = (getattr(s, statistic) for s in summaries)
-    spans = [getattr(s.ci95, statistic, None) for s in summaries]
-    n = min(summary.n for summary in summaries)
-    if before is None or after is None:
-        return Change(old=before, change=None, ci95=None, allowed=0, n=n, unpaired=why)
-    change = 0.0 if before == after else after - before
-    interval, (first, second) = None, spans
-    if first and second and all(map(math.isfinite, (*first, *second, change))):
-        below = math.hypot(after - second[0], first[1] - before)
-        above = math.hypot(second[1] - after, before - first[0])
-        interval = change - below, change + above
-    return Change(
-        old=before, change=change, ci95=interval, allowed=0, n=n, unpaired=why
-    )
+def _weighed(weights: Floats, values: Floats) -> Floats:
+    """Return weighted sums [R]; ∞ where a value with a weight is."""
+    finite = np.isfinite(values)
+    sums = weights @ np.where(finite, values, 0.0)
+    there = (weights[:, ~finite] > 0).any(axis=1)
+    return np.where(there, np.inf, sums)

@@ -288,7 +288,9 @@ class Change(Record):
     """New less old."""
     ci95: Interval
     allowed: float
-    """The change that the limit allows, in the same unit."""
+    """The change that the limit allows."""
+    relative: bool = False
+    """Whether change, interval and what is allowed are shares of |old|."""
     n: int
     """Inputs in both reports."""
     unpaired: str = ""

@@ -73,7 +73,8 @@ def of_change(change: Change, limit: Threshold) -> Subject:
     """Return the change that a limit is on; one within rounding is none."""
     *_, statistic = split_key(limit.key)
     upper = limit.op == "<="
-    allowed = change.allowed + _ROUNDING * abs(change.old or 0.0)
+    size = 1.0 if change.relative else abs(change.old or 0.0)
+    allowed = change.allowed + _ROUNDING * (size if math.isfinite(size) else 0.0)
     return Subject(
         change.change,
         change.ci95,

@@ -49,13 +49,11 @@ def _held(
 
 
 def _changed(check: Check, change: Change) -> str:
-    """Say how a number changed from the baseline, in one unit: shares where it can."""
+    """Say how a number changed from the baseline, in the unit of the limit."""
     grows = check.op == "<="
     if change.change is None:
         return f"{check.key} cannot be compared with the baseline"
-    scale, unit = 1.0, ""
-    if change.old and math.isfinite(change.old):
-        scale, unit = 100 / abs(change.old), " %"
+    scale, unit = (100.0, " %") if change.relative else (1.0, "")
     allowed = (change.allowed if grows else -change.allowed) * scale
     ends = change.ci95 and (change.ci95[0] * scale, change.ci95[1] * scale)
     moved = change.change * scale

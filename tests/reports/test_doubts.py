@@ -1,0 +1,103 @@
+"""A limit decides only on a number that the same report believes."""
+
+from dataclasses import replace
+
+import pytest
+
+from audit.reports.build import build_report
+from audit.reports.gate import UNTRUSTED
+from audit.reports.measured import VerificationInfo
+from audit.reports.verdicts import check_line
+from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
+
+GOOD = VerificationInfo(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))
+
+
+def judged(found, key, label, accept=False, limit_=1e9, **changes):
+    """Judge a limit when exact over predicted of `label` is `found`."""
+    measured = measured_of(EIGENVALUES)
+    verification = {"kl": {**measured.checks.verification["kl"], label: found}}
+    if found is None:
+        del verification["kl"][label]
+    measured.checks = replace(measured.checks, verification=verification)
+    for name, value in changes.items():
+        setattr(measured, name, value)
+    thresholds = (limit(key, "<=", limit_),)
+    config = replace(CONFIG, max_skipped=1, thresholds=thresholds)
+    return build_report(measured, replace(config, accept_unverified=accept))
+
+
+DOUBTS = {
+    "apart on most": (replace(GOOD, parted=33), "apart on 33 of 64 checked inputs"),
+    "apart in the mean": (replace(GOOD, pooled=1.4), "realised is 1.4 times predicted"),
+    "apart below": (replace(GOOD, pooled=0.7), "realised is 0.7 times predicted"),
+    "noise on most": (replace(GOOD, noisy=40), "by no more than noise on 40"),
+    "not checked": (None, "that was not checked"),
+    "nothing to compare": (replace(GOOD, n=0), "that was not checked"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+@pytest.mark.parametrize("bound", [1e9, 1e-9])
+def test_a_prediction_that_is_not_believed_decides_nothing(name, bound):
+    found, words = DOUBTS[name]
+    report = judged(found, "kl.gaussian.p95", "gaussian", limit_=bound)
+    (check,) = report.checks
+    assert (report.verdict, report.exit_code, check.holds) == ("none", 4, None)
+    assert check.status == "undecided"
+    line = check_line(check)
+    assert words in line
+    assert "it decides nothing" in line
+    if "checked inputs" in words or "times" in words:
+        assert "limit kl.gaussian_realised" in line
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+def test_the_user_may_accept_it_and_the_report_says_so(name):
+    found, words = DOUBTS[name]
+    for bound, code in ((1e9, 0), (1e-9, 1)):
+        report = judged(found, "kl.gaussian.p95", "gaussian", True, bound)
+        assert report.exit_code == code
+        assert report.checks[0].accepted
+        assert "decided by --accept-unverified although" in check_line(report.checks[0])
+        assert words in check_line(report.checks[0])
+    assert report.config["accept_unverified"].value is True
+
+
+def test_a_prediction_that_holds_decides():
+    report = judged(GOOD, "kl.gaussian.p95", "gaussian")
+    assert (report.verdict, report.exit_code) == ("pass", 0)
+    assert (report.checks[0].doubt, report.checks[0].accepted) == ("", False)
+
+
+@pytest.mark.parametrize(("ratio", "code"), [(0.95, 0), (1.09, 0), (0.7, 4), (1.2, 4)])
+def test_a_second_order_radius_needs_an_exact_one_beside_it(ratio, code):
+    found = replace(GOOD, ratio_p50=ratio)
+    report = judged(found, "kl.radius.p05", "radius")
+    assert report.exit_code == code
+    if code:
+        line = check_line(report.checks[0])
+        assert f"{ratio:g} times the second-order one in the median" in line
+        assert "limit kl.critical_radius" in line
+
+
+def test_sums_that_few_draws_carry_decide_nothing():
+    heavy = [("heavy_tails_kl", "kl: on 3 of 6 inputs a single draw carries …")]
+    for key in ("kl.trace.mean", "kl.eigenvalue.max", "kl.gaussian.p95"):
+        report = judged(GOOD, key, "gaussian", warnings=heavy)
+        assert report.exit_code == 4
+        assert "limit kl.trace_median" in check_line(report.checks[0])
+    assert (
+        judged(GOOD, "quantile.trace.mean", "gaussian", warnings=heavy).exit_code == 0
+    )
+
+
+@pytest.mark.parametrize("code", sorted(UNTRUSTED))
+def test_some_warnings_leave_no_verdict_at_all(code):
+    report = judged(GOOD, "kl.trace.mean", "gaussian", warnings=[(code, "why")])
+    assert report.exit_code == 4
+
+
+def test_local_numbers_need_no_exact_ones():
+    report = judged(None, "kl.trace.p95", "gaussian")
+    assert (report.verdict, report.exit_code) == ("pass", 0)

@@ -1,0 +1,227 @@
+"""The change of a number from a baseline: paired where it can be, said where not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from audit.config import ScanConfig, Threshold, override
+from audit.errors import ConfigError
+from audit.reports.against import changes, judged_by_change
+from audit.reports.baseline import with_baseline
+from audit.reports.build import build_report
+from audit.reports.checks import recheck
+from audit.reports.json import to_json
+from audit.reports.paired import change_from
+from audit.reports.stored import stored
+from audit.reports.values import Values
+from audit.reports.verdicts import check_line
+from reports.synthetic import CONFIG, measured_of, report_of
+
+MANY = np.random.default_rng(0).lognormal(sigma=1.5, size=400)
+KEYS = ("kl.trace.mean", "kl.gaussian.p95", "kl.trace.max", "kl.eigenvalue.p50")
+
+
+def opened(report, name="r.json"):
+    return stored(name, report)
+
+
+def step(key, text="10", op="<="):
+    return Threshold(key, op, 0.0, step=text)
+
+
+def flags(**given):
+    return override(ScanConfig(), "command line", **given)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("gate", ["point", "upper"])
+def test_a_model_has_not_changed_from_itself(key, gate):
+    one = opened(report_of(MANY))
+    config = flags(max_increase=[f"{key}=0%"], max_decrease=[f"{key}=0%"], gate=gate)
+    judged = judged_by_change(one, one, config)
+    assert (judged.verdict, judged.exit_code) == ("pass", 0)
+    for check in judged.checks:
+        assert (check.change.change, check.change.ci95) == (0.0, (0.0, 0.0))
+        assert "(paired, 400 inputs)" in check_line(check)
+
+
+@pytest.mark.parametrize("key", ["kl.trace.mean", "kl.gaussian.p95"])
+def test_twelve_percent_break_ten_and_keep_fifteen(key):
+    old, new = opened(report_of(MANY)), opened(report_of(1.12 * MANY))
+    for allowed, code in (("10%", 1), ("15%", 0)):
+        for gate in ("point", "upper"):
+            config = flags(max_increase=[f"{key}={allowed}"], gate=gate)
+            judged = judged_by_change(old, new, config)
+            assert judged.exit_code == code
+            line = check_line(judged.checks[0])
+            assert "change = 12 %" in line
+            assert "95 % interval [12, 12] % (paired, 400 inputs)" in line
+
+
+def test_marginal_intervals_would_not_have_told_the_two_apart():
+    old, new = (report_of(f * MANY).divergences["kl"] for f in (1, 1.12))
+    low, high = old.summary["gaussian"].ci95.p95
+    assert low < new.summary["gaussian"].p95 < high
+
+
+def test_the_interval_of_a_paired_change_covers_it():
+    rng, inside, truth = np.random.default_rng(5), [], 1.06
+    for _ in range(60):
+        base = rng.lognormal(size=300)
+        gains = truth * np.exp(0.2 * rng.normal(size=300) - 0.02)
+        old, new = opened(report_of(base)), opened(report_of(base * gains))
+        found = change_from(old, new, step("kl.trace.mean"))
+        expected = 1.5 * np.exp(0.5) * (truth - 1)
+        inside.append(found.ci95[0] <= expected <= found.ci95[1])
+    assert np.mean(inside) >= 0.88
+
+
+def with_trace(numbers):
+    measured = measured_of(MANY[: len(numbers)])
+    measured.columns["kl"]["trace"] = Values.of(np.array(numbers, float))
+    return opened(build_report(measured, CONFIG))
+
+
+def test_what_is_infinite_in_both_has_not_changed():
+    old, new = with_trace([1, 2, np.inf]), with_trace([2, 2, np.inf])
+    found = change_from(old, new, step("kl.trace.mean"))
+    assert (found.old, found.change) == (np.inf, pytest.approx(1 / 3))
+    assert change_from(old, new, step("kl.trace.max")).change == 0.0
+    worse = change_from(old, with_trace([1, np.inf, np.inf]), step("kl.trace.p50"))
+    assert worse.change == np.inf
+
+
+def test_values_in_one_report_only_leave_the_pairs():
+    old = with_trace([1, np.nan, 3, 4])
+    new = with_trace([2, 9, np.nan, 5])
+    found = change_from(old, new, step("kl.trace.mean"))
+    assert (found.n, found.old, found.change) == (2, 2.5, 1.0)
+
+
+def of_data(sha, values=MANY):
+    measured = measured_of(values)
+    measured.data = replace(measured.data, sha256=sha)
+    return opened(build_report(measured, CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("old", "words"),
+    [
+        (lambda: of_data("00"), "the baseline audited other data"),
+        (lambda: elsewhere(), "no input is in both reports"),
+        (lambda: opened_large(), "a report lists no inputs"),
+    ],
+)
+def test_other_inputs_are_said_and_compared_by_their_own_intervals(old, words):
+    new = opened(report_of(1.12 * MANY))
+    found = change_from(old(), new, step("kl.trace.mean"))
+    assert found.unpaired.startswith(words)
+    low, high = found.ci95
+    assert low < found.change < high
+    assert low < 0  # marginal intervals tell nothing of 12 %
+
+
+def elsewhere():
+    measured = measured_of(MANY)
+    measured.index = measured.index + 1000
+    return opened(build_report(measured, CONFIG))
+
+
+def opened_large():
+    report = report_of(MANY)
+    return replace(opened(report), index=np.zeros(0, int))
+
+
+def test_ends_of_independent_intervals_are_put_together():
+    old, new = report_of(MANY), report_of(1.5 * MANY)
+    found = change_from(of_data("00"), opened(new), step("kl.trace.mean"))
+    (a, b), (c, d) = (
+        r.divergences["kl"].summary["trace"].ci95.mean for r in (old, new)
+    )
+    x, y = (r.divergences["kl"].summary["trace"].mean for r in (old, new))
+    expected = (y - x) - np.hypot(y - c, b - x), (y - x) + np.hypot(d - y, x - a)
+    assert found.ci95 == pytest.approx(expected)
+    share = change_from(of_data("00"), opened(new), step("kl.trace.mean", "10%"))
+    a, b, c, d, x, y = np.log([a, b, c, d, x, y])
+    below, above = np.hypot(y - c, b - x), np.hypot(d - y, x - a)
+    expected = np.expm1(y - x - below), np.expm1(y - x + above)
+    assert share.ci95 == pytest.approx(expected)
+
+
+def test_checked_values_are_paired_only_at_the_same_inputs():
+    old, same = opened(report_of(MANY)), opened(report_of(1.1 * MANY))
+    key = "kl.gaussian_realised.mean"
+    found = change_from(old, same, step(key))
+    assert (found.unpaired, found.n) == ("", len(old.report.checked.index))
+    assert found.change == pytest.approx(0.1 * found.old)
+    measured = measured_of(MANY)
+    sample = measured.checks.sample
+    moved = replace(sample, places=sample.places - 1)
+    measured.checks = replace(measured.checks, sample=moved)
+    other = opened(build_report(measured, CONFIG))
+    assert "--verify all" in change_from(old, other, step(key)).unpaired
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"units": "std"}, "--units differs: input and std"),
+        ({"tau": 2.0}, "--tau differs: 1.0 and 2.0"),
+        ({"mask": "0:2"}, "--mask differs: None and 0:2"),
+    ],
+)
+def test_other_questions_are_refused(change, words):
+    measured = measured_of(MANY)
+    if "units" in change:
+        measured.data = replace(measured.data, **change)
+    new = opened(build_report(measured, replace(CONFIG, **change)))
+    config = flags(max_increase=["kl.trace.mean=5%"])
+    with pytest.raises(ConfigError, match=words) as caught:
+        judged_by_change(opened(report_of(MANY)), new, config)
+    assert caught.value.exit_code == 2
+
+
+def test_files_of_one_name_count_by_their_bytes(tmp_path):
+    mask, reports = tmp_path / "mask.npy", []
+    for count in (2, 3):
+        np.save(mask, np.arange(4) < count)
+        config = replace(CONFIG, mask=str(mask))
+        reports.append(build_report(measured_of(MANY), config))
+    assert reports[0].fingerprint != reports[1].fingerprint
+    config = flags(max_increase=["kl.trace.mean=5%"])
+    with pytest.raises(ConfigError, match="the files of --mask differ"):
+        judged_by_change(*map(opened, reports), config)
+
+
+def test_an_attack_of_the_same_label_has_to_be_the_same():
+    other = replace(CONFIG.attacks[0], arguments={"sigma": "0.2"})
+    config = replace(CONFIG, attacks=(other, *CONFIG.attacks[1:]))
+    new = opened(build_report(measured_of(MANY), config))
+    words = "compares gaussian:sigma=0.1 of the baseline with gaussian:sigma=0.2"
+    limits = flags(max_increase=["kl.gaussian.p95=5%"])
+    with pytest.raises(ConfigError, match=words):
+        judged_by_change(opened(report_of(MANY)), new, limits)
+    unconcerned = flags(max_increase=["kl.trace.p95=5%"])
+    assert judged_by_change(opened(report_of(MANY)), new, unconcerned).exit_code == 0
+
+
+def test_the_scan_the_check_and_the_diff_judge_alike(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(to_json(report_of(MANY)))
+    limits = {"max_increase": ["kl.gaussian.p95=10%"]}
+    given = override(CONFIG, "command line", baseline=str(path), **limits)
+    config = replace(with_baseline(given), max_skipped=1)
+    scanned = build_report(measured_of(1.12 * MANY), config)
+    checked = recheck(report_of(1.12 * MANY), config)
+    diffed = judged_by_change(
+        opened(report_of(MANY)), opened(report_of(1.12 * MANY)), flags(**limits)
+    )
+    lines = {check_line(r.checks[-1]) for r in (scanned, checked, diffed)}
+    assert len(lines) == 1
+    assert {r.exit_code for r in (scanned, checked, diffed)} == {1}
+    assert recheck(scanned, ScanConfig()).checks == scanned.checks
+
+
+def test_without_steps_no_baseline_is_opened():
+    assert changes((Threshold("kl.trace.max", "<=", 1.0),), "no.json", None) == {}

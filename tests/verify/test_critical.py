@@ -1,0 +1,204 @@
+"""Critical radii: exact on the divergence, by onnxruntime and formulas of textbooks."""
+
+import math
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from scans import DATA, SAMPLES, attacks, columns, sample, scan, written
+
+from audit.reports.reading import headline
+from audit.reports.rows import RowsWriter
+
+NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
+
+
+def normal_kl(a, b):
+    """KL of products of normals [n], from (loc, log_scale) each [n, k]."""
+    (m, s), (n, t) = a, b
+    return (t - s + (np.exp(2 * s) + (n - m) ** 2) / (2 * np.exp(2 * t)) - 0.5).sum(1)
+
+
+def logits_kl(a, b):
+    """KL of categorical laws [n], from logits [n, K]."""
+    p, q = (x - x.max(1, keepdims=True) for x in (*a, *b))
+    p, q = (x - np.log(np.exp(x).sum(1, keepdims=True)) for x in (p, q))
+    return (np.exp(p) * (p - q)).sum(1)
+
+
+def poisson_kl(a, b):
+    """KL of products of Poisson laws [n], from log rates [n, k]."""
+    (x,), (y,) = a, b
+    return (np.exp(x) * (x - y) - np.exp(x) + np.exp(y)).sum(1)
+
+
+HEADS = {
+    "heteroscedastic": (("loc", "log_scale"), normal_kl),
+    "heteroscedastic_jacobian": (("loc", "log_scale"), normal_kl),
+    "heteroscedastic_fisher": (("loc", "log_scale"), normal_kl),
+    "digits_cnn": (("logits",), logits_kl),
+}
+
+
+def referee(name):
+    """Return x [n, *event] -> outputs [n, k] in float64, by onnxruntime alone."""
+    session = onnxruntime.InferenceSession(str(SAMPLES / f"{name}.onnx"))
+    (port,) = session.get_inputs()
+    wanted, kl = HEADS[name]
+
+    def law(x):
+        found = session.run(list(wanted), {port.name: x.astype(np.float32)})
+        return [part.astype(np.float64).reshape(len(x), -1) for part in found]
+
+    return law, kl
+
+
+def data_of(name):
+    with np.load(SAMPLES / f"{DATA[name]}.npz") as found:
+        return found["x"].astype(np.float64)
+
+
+def rows_of(folder, config):
+    with RowsWriter(str(folder / "rows.npz")) as rows:
+        report = scan(config, rows=rows)
+    return report, dict(np.load(folder / "rows.npz"))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_exact_divergence_at_the_critical_radius_is_tau(name, tmp_path):
+    law, kl = referee(name)
+    report, rows = rows_of(tmp_path, sample(name, divergences=("kl",), verify=64))
+    r, v = rows["kl.critical_radius"], rows["kl.directions"][:, 0]
+    checked = np.isfinite(r)
+    assert (
+        checked.sum() == report.divergences["kl"].summary["critical_radius"].n_checked
+    )
+    x = data_of(name)[rows["index"][checked]]
+    step = r[checked].reshape(-1, *[1] * (x.ndim - 1)) * v[checked]
+    here = law(x)
+    both = np.stack([kl(here, law(x + step)), kl(here, law(x - step))])
+    np.testing.assert_allclose(both.max(axis=0), 1.0, rtol=1e-3)
+
+
+def test_the_headline_is_true_by_onnxruntime_alone(tmp_path):
+    law, kl = referee("heteroscedastic")
+    config = sample("heteroscedastic", divergences=("kl",), verify="all")
+    report, rows = rows_of(tmp_path, config)
+    text = headline(report)
+    words = text.split()
+    median = float(words[words.index("norm") + 1])
+    least = float(text.split("half of the inputs, ")[1].split()[0])
+    x, v = data_of("heteroscedastic"), rows["kl.directions"][:, 0]
+
+    def moved(r):
+        here = law(x)
+        return np.maximum(kl(here, law(x + r * v)), kl(here, law(x - r * v)))
+
+    assert (
+        (moved(1.01 * median) >= 1).mean()
+        >= 0.5
+        > (moved(0.99 * median) >= 1).mean() - 0.02
+    )
+    assert moved(1.01 * least).max() >= 1 > moved(0.99 * least).max()
+    local = report.divergences["kl"].summary["radius"]
+    assert f"second order says {local.p50:.3g} and {local.min:.3g}" in text
+    assert (moved(local.p50) >= 1).mean() > 0.9  # what used to be said was far off
+
+
+def test_of_the_two_signs_the_smaller_radius_counts(tmp_path):
+    """A scale that moves: KL(σ ‖ σ + r) and KL(σ ‖ σ − r) reach τ at different r."""
+
+    def head(x):
+        return {"loc": x[:, :1], "scale": x[:, 1:2]}
+
+    x = np.array([[0.0, 2.0], [0.0, 5.0]])
+    config = written(tmp_path, head, x, NORMAL, divergences=("kl",), mask="1")
+    found = columns(scan(config))
+
+    def kl(scale, other):
+        return math.log(other / scale) + scale**2 / (2 * other**2) - 0.5
+
+    for row, scale in enumerate(x[:, 1]):
+        r = found["critical_radius"][row]
+        assert kl(scale, scale - r) == pytest.approx(1.0, rel=2e-6)
+        assert kl(scale, scale + r) < 1
+    np.testing.assert_allclose(
+        found["radius_ratio"], found["critical_radius"] / found["radius"]
+    )
+
+
+def test_a_bounded_divergence_never_reaches_one(tmp_path):
+    def head(x):
+        return {"loc": x[:, :1], "scale": torch.ones_like(x[:, :1])}
+
+    x = np.array([[0.0], [1.0]])
+    config = written(tmp_path, head, x, NORMAL, divergences=("jensen_shannon",))
+    report = scan(config)
+    summary = report.divergences["jensen_shannon"].summary["critical_radius"]
+    assert (summary.n_infinite, summary.p50) == (2, math.inf)
+    assert "not reached within 1000 second-order radii" in summary.infinite_reason
+    assert "No perturbation that was tried moves the prediction by 1 nat" in headline(
+        report
+    )
+
+
+def test_tau_is_what_has_to_be_reached(tmp_path):
+    def head(x):
+        return {"loc": x[:, :1], "scale": torch.ones_like(x[:, :1])}
+
+    for tau in (0.01, 1.0, 8.0):
+        config = written(tmp_path, head, np.zeros((1, 1)), NORMAL, tau=tau)
+        found = columns(scan(config))
+        assert found["critical_radius"][0] == pytest.approx(
+            math.sqrt(2 * tau), rel=1e-6
+        )
+
+
+def test_an_input_at_rest_is_moved_along_sampled_directions(tmp_path):
+    """Beyond a kink one unit away the location moves ten times as far as x."""
+
+    def head(x):
+        loc = 10 * torch.relu(x.norm(dim=1, keepdim=True) - 2.0)
+        return {"loc": loc, "scale": torch.ones_like(loc)}
+
+    x = np.array([[1.0, 0.0], [0.0, -1.0], [3.0, 0.0]])
+    large = attacks(fixed_norm={"norm": "4"})
+    config = written(tmp_path, head, x, NORMAL, divergences=("kl",), attacks=large)
+    report = scan(config)
+    found = columns(report)
+    assert np.isinf(found["radius"][:2]).all()
+    needed = 1 + math.sqrt(2) / 10
+    assert (found["critical_radius"][:2] >= needed - 1e-6).all()
+    assert (found["critical_radius"][:2] < 1.3 * needed).all()
+    assert (found["fixed_norm"][:2] == 0).all()
+    assert (found["fixed_norm_realised"][:2] > 1).all()
+    assert found["fixed_norm_parted"].tolist()[:2] == [1.0, 1.0]
+
+
+def test_where_sampled_directions_move_nothing_it_is_not_called_checked(tmp_path):
+    def head(x):
+        return {"loc": torch.relu(x[:, :1]), "scale": torch.ones_like(x[:, :1])}
+
+    x = np.array([[-50.0, 0.0], [2.0, 0.0]])
+    small = attacks(fixed_norm={"norm": "0.1"})
+    report = scan(
+        written(tmp_path, head, x, NORMAL, divergences=("kl",), attacks=small)
+    )
+    verification = report.divergences["kl"].verification["fixed_norm"]
+    assert (verification.n, verification.unknown, verification.at_rest) == (1, 1, 1)
+    reason = report.divergences["kl"].summary["fixed_norm_parted"].reason
+    assert reason.startswith("at rest: no direction to attack along")
+
+
+def test_a_family_that_ends_is_left_at_its_end(tmp_path):
+    """Just before a scale of zero KL is below 1; at it there is no law any more."""
+
+    def head(x):
+        return {"loc": 0 * x, "scale": 1 + 1e-3 * x}
+
+    config = written(tmp_path, head, np.array([[0.0]]), NORMAL, divergences=("kl",))
+    found = columns(scan(config))
+    r = found["critical_radius"][0]
+    scale = 1 - 1e-3 * r
+    assert math.log(scale) + 1 / (2 * scale**2) - 0.5 == pytest.approx(1.0, rel=1e-5)

@@ -1,0 +1,81 @@
+"""Where a function of one number reaches τ: closed forms, jumps, and never."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from audit.verify.crossing import REACH, crossings
+
+TAU = 1.0
+CURVES = {
+    "quadratic": (lambda r: r**2 / 2, math.sqrt(2)),
+    "linear": (lambda r: r, 1.0),
+    "of the eighth power": (lambda r: r**8, 1.0),
+    "exponential": (torch.expm1, math.log(2)),
+    "bounded just above": (lambda r: 1.01 * -torch.expm1(-r), math.log(101)),
+    "bounded below": (lambda r: 0.9 * -torch.expm1(-r), math.inf),
+    "zero": (lambda r: 0 * r, math.inf),
+    "a jump to infinity": (lambda r: torch.where(r > 0.37, torch.inf, 0 * r), 0.37),
+    "a jump over the level": (lambda r: torch.where(r < 3, 0.5, 7.0) + 0 * r, 3.0),
+    "flat, then steep": (lambda r: (r - 0.2).clamp_min(0) * 1e6, 0.2 + 1e-6),
+    "infinite at once": (lambda r: torch.full_like(r, torch.inf), 0.0),
+    "huge": (lambda r: 1e9 * r, 1e-9),
+    "tiny": (lambda r: 1e-5 * r**2, math.sqrt(1e5)),
+    "beyond reach": (lambda r: r / (1.01 * REACH), math.inf),
+}
+
+
+def solved(curves, guess=1.0, tau=TAU):
+    counts = [0]
+
+    def evaluate(rays, radii):
+        counts[0] += radii.numel()
+        return torch.stack([curves[i](radii[k]) for k, i in enumerate(rays.tolist())])
+
+    start = torch.full((len(curves),), guess, dtype=torch.float64)
+    return crossings(evaluate, start, tau).tolist(), counts[0]
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_the_level_is_reached_where_the_closed_form_says(name):
+    curve, expected = CURVES[name]
+    (found,), _ = solved([curve])
+    assert found == pytest.approx(expected, rel=2e-6, abs=1e-300)
+
+
+def test_rays_do_not_disturb_each_other():
+    together, _ = solved([curve for curve, _ in CURVES.values()])
+    alone = [solved([curve])[0][0] for curve, _ in CURVES.values()]
+    np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("guess", [1e-6, 0.01, 1.0, 30.0])
+def test_a_poor_guess_costs_steps_and_changes_nothing(guess):
+    (found,), count = solved([CURVES["exponential"][0]], guess / 1.0)
+    if guess * REACH < math.log(2):
+        assert found == math.inf  # a thousand guesses do not reach it
+        return
+    assert found == pytest.approx(math.log(2), rel=2e-6)
+    assert count < 80
+
+
+def test_a_quadratic_with_its_own_radius_as_guess_takes_few_steps():
+    (found,), count = solved([CURVES["quadratic"][0]], math.sqrt(2))
+    assert found == pytest.approx(math.sqrt(2), rel=1e-6)
+    assert count <= 12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_monotone_curves_are_solved_to_a_millionth(seed):
+    rng = np.random.default_rng(seed)
+    parts = rng.lognormal(size=(20, 3)) * [1.0, 1.0, 0.3]
+    powers = rng.uniform(0.5, 6, size=(20, 3))
+
+    def curve(k):
+        return lambda r: sum(a * r**p for a, p in zip(parts[k], powers[k], strict=True))
+
+    found, _ = solved([curve(k) for k in range(20)], rng.lognormal())
+    for k, r in enumerate(found):
+        assert curve(k)(r) == pytest.approx(1.0, rel=1e-6)
