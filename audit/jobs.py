@@ -19,7 +19,6 @@ from audit.measure import Answers, joined, measure
 from audit.preparation import Prepared, prepare
 from audit.runs.folder import Run
 from audit.runs.plan import Job, Shard
-from audit.selection import select_rows
 from audit.tally import lighter
 
 _ROWS = 1024  # of a job
@@ -66,7 +65,7 @@ def measured(
     if config.workers > 1 and len(jobs) > 1:
         make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
         return run_jobs(make, jobs, min(config.workers, len(jobs)))
-    return run_jobs(lambda: partial(work, config, prepared, whole), jobs, 1)
+    return run_jobs(lambda: partial(work, prepared, whole), jobs, 1)
 
 
 def filled(
@@ -80,7 +79,7 @@ def filled(
     if config.workers > 1 and len(jobs) > 1:
         make = partial(make_keeper, config, run, read_by(prepared))
         return run_jobs(make, jobs, min(config.workers, len(jobs)))
-    do = partial(work, config, prepared, whole)
+    do = partial(work, prepared, whole)
     return run_jobs(lambda: partial(keep, run, do), jobs, 1)
 
 
@@ -104,7 +103,7 @@ def make_worker(
             "Every worker reads them again, and must read the same",
             "Scan again while nobody writes them",
         )
-    return partial(work, config, prepared, whole)
+    return partial(work, prepared, whole)
 
 
 def make_keeper(
@@ -115,11 +114,10 @@ def make_keeper(
     return partial(keep, run, do)
 
 
-def work(config: ScanConfig, prepared: Prepared, whole: bool, job: Job) -> Answers:
+def work(prepared: Prepared, whole: bool, job: Job) -> Answers:
     """Measure a job's rows, block by block; `whole` keeps every direction."""
-    index, _ = select_rows(config, prepared.model.inputs.n)
-    cuts = np.arange(job.start + prepared.block, job.stop, prepared.block)
-    blocks = np.split(index[job.start : job.stop], cuts - job.start)
+    rows = prepared.rows[job.start : job.stop]
+    blocks = np.split(rows, range(prepared.block, len(rows), prepared.block))
     model, questions = prepared.model, prepared.questions
     parts = (measure(model, questions, rows, prepared.block) for rows in blocks)
     return joined([part if whole else lighter(part) for part in parts])

@@ -32,6 +32,7 @@ _BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
 _BLOCK_ROWS = 512
 _COPIES = 4  # of a block's Jacobians that live at the same time
 _DEFAULTS = ("kl", "quantile")
+Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Prepared:
 
     Args:
         model: open. questions: asked of it.
+        rows: the indices of the inputs that are audited, ascending.
+        sampling: how they were chosen.
         block: its number of rows.
         notes: (code, message) for the reader.
         trust: the relative error asked for, and whether q need not integrate to one.
@@ -47,8 +50,10 @@ class Prepared:
 
     model: OpenModel
     questions: Questions
+    rows: NDArray[np.int64]
+    sampling: str
     block: int
-    notes: tuple[tuple[str, str], ...]
+    notes: Notes
     trust: tuple[float | None, bool]
 
 
@@ -62,7 +67,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     for text in config.divergences:
         build_divergence(text)
     model = open_model(settings_of(config), config.data)
-    divergences = _divergences(config, model)
+    divergences, left_out = _divergences(config, model)
     names = [divergence.name for divergence in divergences]
     check_keys(config.thresholds, names, list(attacks))
     frame, notes = _frame(config, model)
@@ -79,13 +84,13 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
         config.rel_error,
         config.max_draws,
     )
-    rows, _ = select_rows(config, model.inputs.n)
-    notes = (*model.gates.warnings, *notes)
+    rows, sampling = select_rows(config, model.inputs.n)
+    notes = (*model.gates.warnings, *notes, *left_out)
     family = model.density.family
     unnormalised = isinstance(family, ImplicitFamily) and family.unnormalised
     trust = config.rel_error, unnormalised
     block = _block_rows(config, model, len(rows), divergences)
-    return Prepared(model, questions, block, notes, trust)
+    return Prepared(model, questions, rows, sampling, block, notes, trust)
 
 
 def _first_draws(config: ScanConfig) -> int:
@@ -149,45 +154,64 @@ def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
     return 8 * (rows * family.size + embedding)
 
 
-def _divergences(config: ScanConfig, model: OpenModel) -> tuple[Divergence, ...]:
-    """Return the divergences asked for; by default those of two that exist."""
+def _divergences(
+    config: ScanConfig, model: OpenModel
+) -> tuple[tuple[Divergence, ...], Notes]:
+    """Return the divergences asked for; by default those of two that exist.
+
+    One that nobody asked for is left out, with a note, where the family says that it is
+    infinite on the first inputs; one that was asked for is measured, infinite or not.
+    """
     family, phi = model.density.family, probe_parameters(model)
     asked = [build_divergence(text) for text in config.divergences]
     for divergence in asked:
-        _check(divergence, family, phi)
+        _refuse_absent(divergence, family, phi)
     if asked:
-        return tuple(asked)
-    found, refusals = [], []
+        return tuple(asked), ()
+    found, refusals, notes = [], [], []
     for divergence in map(build_divergence, _DEFAULTS):
         try:
-            _check(divergence, family, phi)
-            found.append(divergence)
+            _refuse_absent(divergence, family, phi)
         except (NoFisher, NoTransport) as error:
             refusals.append(error)
+            continue
+        why = _infinite(divergence, family, phi)
+        if why:
+            notes.append(("left_out", _left_out(divergence.name, len(phi), why)))
+        else:
+            found.append(divergence)
     if not found:
         raise refusals[0]
-    return tuple(found)
+    return tuple(found), tuple(notes)
 
 
-def _check(divergence: Divergence, family: Family, phi: torch.Tensor) -> None:
-    """Raise where the family has no such tensor, or it is infinite everywhere."""
+def _left_out(name: str, probed: int, why: str) -> str:
+    return (
+        f"{name} was not measured: it is infinite on the first {probed} inputs "
+        f"({why}); -d {name} measures it all the same"
+    )
+
+
+def _refuse_absent(divergence: Divergence, family: Family, phi: torch.Tensor) -> None:
+    """Raise where the family has no such tensor.
+
+    Raises:
+        NoFisher, NoTransport: with the reason.
+    """
     if isinstance(family, ImplicitFamily):
         refuse_missing(divergence, family)
         return
     is_transport = divergence.tensor is not Tensors.FISHER
-    if is_transport and family.linear_root(phi) is not None:
-        return
-    noise = Noise(0, np.arange(len(phi)), 2)
-    root = metric_root(divergence, family, phi, noise)
-    caveats = family.transport_caveat(phi) if is_transport else {}
-    infinite = [reason for reason, rows in caveats.items() if bool(rows.all())]
-    if infinite and not bool(torch.isfinite(root.gram()).all()):
-        raise NoTransport(
-            f"The divergence {divergence.name} is infinite for this model: "
-            f"{infinite[0]}",
-            "The quantile distance needs a finite second moment",
-            "Audit it with -d kl",
-        )
+    if not is_transport or family.linear_root(phi) is None:
+        metric_root(divergence, family, phi, Noise(0, np.arange(len(phi)), 2))
+
+
+def _infinite(divergence: Divergence, family: Family, phi: torch.Tensor) -> str:
+    """Return why a divergence is infinite at φ, all of it; "" where it is not."""
+    if divergence.tensor is Tensors.FISHER or family.linear_root(phi) is not None:
+        return ""
+    caveats = family.transport_caveat(phi).items()
+    return next((why for why, rows in caveats if bool(rows.all())), "")
 
 
 def probe_parameters(model: OpenModel) -> torch.Tensor:
@@ -199,11 +223,9 @@ def probe_parameters(model: OpenModel) -> torch.Tensor:
     return phi[valid] if bool(valid.any()) else phi
 
 
-def _frame(
-    config: ScanConfig, model: OpenModel
-) -> tuple[Frame, tuple[tuple[str, str], ...]]:
+def _frame(config: ScanConfig, model: OpenModel) -> tuple[Frame, Notes]:
     std = np.ones(model.event)
-    notes: tuple[tuple[str, str], ...] = ()
+    notes: Notes = ()
     if config.units == "std":
         if model.space == "parameters":
             raise ConfigError(

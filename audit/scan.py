@@ -30,7 +30,6 @@ from audit.reports.rows import RowsWriter
 from audit.runs.commands import refuse_missing
 from audit.runs.folder import Run, check_options, open_folder
 from audit.runs.plan import Job, cut, read_shard, spans
-from audit.selection import select_rows
 from audit.trust import trust_warnings
 from audit.verify import verify
 
@@ -125,11 +124,14 @@ class _Opened:
 
     config: ScanConfig
     prepared: Prepared
-    total: int
-    sampling: str
     started: float
     names: list[str] | None
     """Of the features, if the data name them."""
+
+    @property
+    def total(self) -> int:
+        """How many rows are audited."""
+        return len(self.prepared.rows)
 
 
 def _open(config: ScanConfig) -> _Opened:
@@ -138,8 +140,7 @@ def _open(config: ScanConfig) -> _Opened:
     check_options(config)
     prepared = prepare(config, True)
     names = _feature_names(prepared, config.memory)
-    index, sampling = select_rows(config, prepared.model.inputs.n)
-    return _Opened(config, prepared, len(index), sampling, started, names)
+    return _Opened(config, prepared, started, names)
 
 
 def _join_run(
@@ -184,7 +185,7 @@ def _report(
     warnings = [*prepared.notes, *verified.notes]
     for name, found in columns.items():
         warnings += trust_warnings(name, found, *prepared.trust)
-    data = data_record(prepared.model, config, opened.sampling)
+    data = data_record(prepared.model, config, prepared.sampling)
     measured = Measured(
         answers.index,
         columns,

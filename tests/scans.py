@@ -12,7 +12,6 @@ from audit.config import AttackConfig, ModelConfig, ScanConfig
 from audit.measure import measure
 from audit.preparation import prepare
 from audit.scan import scan
-from audit.selection import select_rows
 
 SAMPLES = Path(__file__).parents[1] / "sample_models"
 FORMATS = (".onnx", ".pt", ".pt2")
@@ -78,8 +77,7 @@ def columns(report, divergence="kl"):
 def answers(config, keep_directions=True, rows=None):
     """Measure rows in one process and one block."""
     prepared = prepare(config, keep_directions)
-    index, _ = select_rows(config, prepared.model.inputs.n)
-    index = index if rows is None else np.array(rows)
+    index = prepared.rows if rows is None else np.array(rows)
     return measure(
         prepared.model, prepared.questions, index, max(len(index), prepared.block)
     )

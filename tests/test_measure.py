@@ -7,10 +7,10 @@ import pytest
 import torch
 from scans import attacks, chunk, columns, sample, scan, written
 
-from audit.errors import NoTransport
 from audit.measure import measure
 from audit.preparation import prepare
 from audit.reports.json import to_json
+from audit.reports.reading import headline
 
 STUDENT = {
     "family": "student_t",
@@ -169,7 +169,7 @@ def test_a_report_with_infinite_rows_can_be_written(heavy):
     assert ratio.reason == "predicted and realised are both infinite (2)"
 
 
-def test_a_family_infinite_everywhere_refuses_the_quantile_distance(tmp_path):
+def test_a_distance_that_is_infinite_everywhere_is_measured_only_if_asked(tmp_path):
     def head(x):
         return {"loc": x[:, :1], "scale": torch.exp(x[:, 1:2])}
 
@@ -180,8 +180,12 @@ def test_a_family_infinite_everywhere_refuses_the_quantile_distance(tmp_path):
     assert list(report.divergences) == ["kl"]
     expected = 0.5 / np.exp(2 * x[:, 1]) + 0.5
     np.testing.assert_allclose(columns(report)["trace"], expected, rtol=1e-9)
-    with pytest.raises(NoTransport, match=r"is infinite for this model.*-d kl"):
-        scan(replace(config, divergences=("quantile",)))
+    (left_out,) = [w for w in report.warnings if w.code == "left_out"]
+    assert "infinite on the first 4 inputs (the variance of cauchy" in left_out.message
+    asked = scan(replace(config, divergences=("quantile",)))
+    summary = asked.divergences["quantile"].summary["eigenvalue"]
+    assert (summary.n, summary.n_infinite, summary.min) == (4, 4, np.inf)
+    assert "On 4 of 4 inputs the divergence is infinite" in headline(asked)
 
 
 def test_a_linear_law_has_its_coefficient_and_no_quadratic_numbers():

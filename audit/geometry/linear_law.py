@@ -20,7 +20,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from audit.attacks import Attack, DirectedAttack
+from audit.attacks import Attack, DirectedAttack, RandomAttack
 from audit.linalg.spectrum import Estimate
 
 _ENUMERATE = 8  # rows; 2^7 sign patterns
@@ -69,7 +69,9 @@ class LinearLaw:
             return None
         if isinstance(attack, DirectedAttack):
             return Estimate(size * self.coefficient)
-        return Estimate(size * self.lengths)
+        return (
+            Estimate(size * self.lengths) if isinstance(attack, RandomAttack) else None
+        )
 
     @cached_property
     def _combined(self) -> Tensor:

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from audit.errors import ConfigError
 from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors
@@ -22,15 +23,23 @@ def metric_root(
 
     Raises:
         NoFisher, NoTransport: the family has no such tensor.
+        ConfigError: nobody knows the tensor.
     """
     if isinstance(family, ImplicitFamily):
         return implicit_root(divergence, family, phi, noise)
-    if divergence.tensor is Tensors.TRANSPORT:
-        return family.transport_root(phi)
-    if divergence.tensor is Tensors.WASSERSTEIN:
-        return family.wasserstein_root(phi)
-    closed = family.fisher_root(phi)
-    return sampled_fisher_root(family, phi, noise) if closed is None else closed
+    match divergence.tensor:
+        case Tensors.TRANSPORT:
+            return family.transport_root(phi)
+        case Tensors.WASSERSTEIN:
+            return family.wasserstein_root(phi)
+        case Tensors.FISHER:
+            closed = family.fisher_root(phi)
+            return sampled_fisher_root(family, phi, noise) if closed is None else closed
+    raise ConfigError(
+        f"The divergence {divergence.name} has the metric tensor {divergence.tensor!r}",
+        f"Expected one of {', '.join(map(str, Tensors))}",
+        "Give its row one of these",
+    )
 
 
 def sampled_fisher_root(family: Family, phi: Tensor, noise: Noise) -> Sampled:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.attacks import Attack, DirectedAttack, RandomAttack
+from audit.attacks import DirectedAttack, RandomAttack
 from audit.intervals.means import Interval
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.random_attacks import Evaluated, attack_mean
@@ -47,7 +47,10 @@ class Realised:
 
 
 def realised(
-    attack: Attack, predicted: Tensor, exact: Exact, local: LocalLaw
+    attack: DirectedAttack | RandomAttack,
+    predicted: Tensor,
+    exact: Exact,
+    local: LocalLaw,
 ) -> Realised:
     """Return what an attack costs at a site.
 
@@ -59,7 +62,6 @@ def realised(
     """
     if isinstance(attack, DirectedAttack):
         return _directed(attack, exact, local)
-    assert isinstance(attack, RandomAttack)
     return _random(attack, predicted, exact, local)
 
 

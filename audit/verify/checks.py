@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audit.attacks import DirectedAttack, RandomAttack
 from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.normalisation import normalisation
@@ -24,6 +25,7 @@ from audit.verify.critical import critical_radius
 from audit.verify.local import local_law
 from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
 
+NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 FEW_POINTS = "too few points carry the weight of importance sampling"
 
@@ -95,6 +97,9 @@ def _checked(
     columns: dict[str, Values] = {}
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
+        if not isinstance(attack, DirectedAttack | RandomAttack):
+            columns[f"{label}_realised"] = Values.unmeasured(n, NO_LAW)
+            continue
         if predicted is None:
             columns[f"{label}_realised"] = Values.unmeasured(n, TWO_MOMENTS)
             continue
