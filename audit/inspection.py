@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from audit import watch
 from audit.config import ModelConfig, ScanConfig
 from audit.errors import ConfigError, ModelError
 from audit.models.contract import Item, Settings
@@ -62,7 +63,11 @@ def inspect(config: ScanConfig) -> Inspection:
     Raises:
         AuditError: the file cannot be read at all, or it does not fit the data.
     """
-    settings = settings_of(config)
+    with watch.opening(config.model.path, config.open_timeout):
+        return _inspected(config, settings_of(config))
+
+
+def _inspected(config: ScanConfig, settings: Settings) -> Inspection:
     if config.data:
         return _with_data(*_gated(settings, config.data), config)
     network = open_network(settings)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from audit import watch
 from audit.collection import Collection, sample_of, with_checks, worst_inputs
 from audit.config import ScanConfig
 from audit.errors import ConfigError
@@ -138,7 +139,8 @@ def _open(config: ScanConfig) -> _Opened:
     started = time.time()
     check_config(config)
     check_options(config)
-    prepared = prepare(config, True)
+    with watch.opening(config.model.path, config.open_timeout):
+        prepared = prepare(config, True)
     names = _feature_names(prepared, config.memory)
     return _Opened(config, prepared, started, names)
 

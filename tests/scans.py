@@ -1,5 +1,6 @@
 """Configurations of scans, for tests: of the sample models, and of small new ones."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,3 +107,13 @@ __all__ = [
     "scan",
     "written",
 ]
+
+
+def descendants(pid):
+    """Return the processes below one, by Linux's own list."""
+    found = []
+    with suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        for child in map(int, children.split()):
+            found += [child, *descendants(child)]
+    return found

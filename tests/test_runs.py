@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scans import SAMPLES, sample, scan
+from scans import SAMPLES, descendants, sample, scan
 from test_cli_traps import environment, mounted
 from typer.testing import CliRunner
 
@@ -619,13 +619,12 @@ def test_a_signal_in_the_middle_leaves_a_run_to_resume(long, number, workers):
 def test_a_worker_that_dies_leaves_a_run_to_resume(long):
     process = start(*long, "--workers", 2)
     wait_for_parts(process, 5)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     spawned = [
         pid
-        for pid in children.split()
+        for pid in descendants(process.pid)
         if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
-    os.kill(int(spawned[0]), signal.SIGKILL)
+    os.kill(spawned[0], signal.SIGKILL)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 3
     assert b"One of 2 worker processes died" in error

@@ -11,6 +11,7 @@ import typer
 
 from audit.cli import merging, reporting, scanning
 from audit.cli.door import Door
+from audit.cli.supervisor import supervised
 
 app = typer.Typer(
     name="robaudit",
@@ -26,4 +27,4 @@ for command in (*scanning.COMMANDS, *merging.COMMANDS, *reporting.COMMANDS):
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    app()
+    supervised(app)

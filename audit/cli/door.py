@@ -16,9 +16,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from audit import watch
 from audit.errors import AuditError
 
 USAGE, CRASH, INTERRUPTED = 2, 3, 130
+LOST = "interrupted, nothing was written."
 
 
 class Interrupted(Exception):
@@ -55,6 +57,7 @@ class Door(TyperGroup):
 
 def guarded(run: Callable[[], object], debug: bool = False) -> int:
     """Run a command and return its exit code; say on stderr what went wrong."""
+    watch.settle(None)
     try:
         result = run()
     except BaseException as error:
@@ -68,8 +71,9 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, AuditError):
         return _say(f"robaudit: {error}", error.exit_code)
     if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
-        said = str(error) or "interrupted, nothing was written."
-        return _say(f"robaudit: {said}", INTERRUPTED)
+        if (code := watch.settled()) is not None:
+            return code
+        return _say(f"robaudit: {str(error) or LOST}", INTERRUPTED)
     if isinstance(error, SystemExit):
         # Only a closed pipe comes here with 1: the reader left, no verdict was given.
         return error.code if isinstance(error.code, int) and error.code != 1 else 0

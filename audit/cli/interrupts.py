@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from audit import watch
 from audit.cli.door import CRASH, Interrupted
 from audit.errors import AuditError
 from audit.runs.commands import resume_command
@@ -29,12 +30,14 @@ def resumable(folder: str | None, command: Sequence[str]) -> Iterator[None]:
         AuditError: that of the block.
     """
     go_on = f"go on with\n  {resume_command(command)}"
+    kept = f"interrupted. Finished parts are kept in '{folder}'; {go_on}"
+    said = kept if folder else LOST
+    watch.tell(interrupted=said)
     try:
-        with _terminated_as_interrupted():
+        with _interrupted_once():
             yield
     except KeyboardInterrupt:
-        kept = f"interrupted. Finished parts are kept in '{folder}'; {go_on}"
-        raise Interrupted(kept if folder else LOST) from None
+        raise Interrupted(said) from None
     except AuditError as error:
         if error.exit_code != CRASH or not folder or not exists(folder):
             raise
@@ -44,17 +47,27 @@ def resumable(folder: str | None, command: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers end a job, do what Ctrl-C does."""
+def _interrupted_once() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end a job, do what Ctrl-C does.
+
+    Only the first signal counts: a second one would interrupt the cleaning up. Who
+    cannot wait is heard by the supervisor.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.getsignal(number) for number in watch.SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in watch.SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

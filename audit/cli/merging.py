@@ -52,7 +52,7 @@ def merge(
         from audit.scan import merge as run
 
         report = run(settings, progress=tick, rows=rows, partial=partial)
-    destinations.deliver(report)
+    destinations.deliver(report, report.exit_code)
     raise typer.Exit(report.exit_code)
 
 

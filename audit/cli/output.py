@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit import watch
 from audit.cli.terminal import emit, style
 from audit.errors import ConfigError
 from audit.reports import FORMATS, ROWS, format_of
@@ -50,15 +51,25 @@ class Destinations:
             return None
         from audit.reports.rows import RowsWriter
 
-        return stack.enter_context(RowsWriter(*paths))
+        rows = RowsWriter(*paths)
+        watch.tell(temporary=str(rows._folder.absolute()))
+        return stack.enter_context(rows)
 
-    def deliver(self, report: Report) -> None:
-        """Write the files that are made of the report, then print it."""
+    def deliver(self, report: Report, code: int | None = None) -> None:
+        """Write the files that are made of the report, then print it.
+
+        Args:
+            report: to be shown.
+            code: the exit code that is final with it, None while there is more to do.
+        """
         for path in self.files:
             if not self._is_rows(path):
                 write_text(path, FORMATS[format_of(path)](report))
+        if self.files:
+            watch.settle(code)
         if self.format and not self.quiet:
             emit(render_as(report, self.format, self.verbose))
+        watch.settle(code)
 
     def _is_rows(self, path: str) -> bool:
         return self.rows and path.lower().endswith(ROWS)

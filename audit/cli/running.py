@@ -99,8 +99,24 @@ def require(config: ScanConfig, *names: str) -> None:
             )
 
 
-def run(plan: Plan, show: bool) -> Report | None:
-    """Run one scan, write its files and print it; None for a shard of one."""
+def run_all(plans: Mapping[str, Plan], show: bool) -> dict[str, Report]:
+    """Run scans in turn, write their files and print them; a shard has no report."""
+    reports: dict[str, Report] = {}
+    for left, (name, plan) in enumerate(plans.items(), start=1 - len(plans)):
+        report = _run(plan, show)
+        if report is not None:
+            reports[name] = report
+            code = None if left else _code(reports)
+            plan.destinations.deliver(report, code)
+    return reports
+
+
+def _code(reports: Mapping[str, Report]) -> int:
+    return worst_code(report.exit_code for report in reports.values())
+
+
+def _run(plan: Plan, show: bool) -> Report | None:
+    """Run one scan and write its rows; None for a shard of one."""
     settings = plan.settings
     with resumable(settings.run_dir, plan.command):
         if settings.shard:
@@ -111,9 +127,7 @@ def run(plan: Plan, show: bool) -> Report | None:
             tick = stack.enter_context(progress(show))
             from audit.scan import scan
 
-            report = scan(settings, progress=tick, rows=rows, **_remembered(plan))
-    plan.destinations.deliver(report)
-    return report
+            return scan(settings, progress=tick, rows=rows, **_remembered(plan))
 
 
 def _run_shard(plan: Plan, show: bool) -> None:
@@ -146,4 +160,4 @@ def summarise(reports: Mapping[str, Report], quiet: bool) -> int:
     """Print several reports side by side and return the exit code of all."""
     if len(reports) > 1 and not quiet:
         emit(render(reports, style()))
-    return worst_code(report.exit_code for report in reports.values())
+    return _code(reports)

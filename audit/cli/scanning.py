@@ -94,7 +94,7 @@ def scan(
     processes (--shard 1/8, ..., 8/8) and put together (robaudit merge).
     """
     from audit.cli.output import Destinations
-    from audit.cli.running import plan, run, summarise
+    from audit.cli.running import plan, run_all, summarise
 
     destinations = Destinations(format_, output or [], quiet, verbose)
     wanted = configured_scans(config, flags, scans or [])
@@ -103,13 +103,11 @@ def scan(
         name: plan(settings, destinations, name, len(wanted), command)
         for name, settings in wanted.items()
     }
-    show = not (quiet or no_progress)
-    found = {name: run(one, show) for name, one in plans.items()}
-    reports = {name: report for name, report in found.items() if report}
+    reports = run_all(plans, show=not (quiet or no_progress))
     raise typer.Exit(summarise(reports, quiet))
 
 
-@with_options([*CONTRACT])
+@with_options([*CONTRACT, "open_timeout"])
 def inspect(
     config: ConfigFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -197,6 +197,12 @@ OPTIONS: dict[str, Option] = {
     ),
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
+    "open_timeout": Option(
+        readers.positive,
+        "Seconds to load the model and pass its gates (300).",
+        "SECONDS",
+        RUN,
+    ),
     "run_dir": Option(
         readers.text, "Keep finished parts here, to resume from.", "FOLDER", RUN
     ),

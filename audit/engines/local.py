@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
 
+from audit import watch
 from audit.errors import AuditError
 
 Job = TypeVar("Job")
@@ -71,7 +70,8 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that began us
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if (parent := multiprocessing.parent_process()) is not None and parent.pid:
+        watch.end_with_parent(parent.pid, parent.join)  # nobody takes our results
     try:
         _work = make()
     except AuditError as error:  # a pool would only say that a worker died
@@ -80,14 +80,6 @@ def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
 
 def _refuse(error: AuditError, _job: object) -> Any:  # noqa: ANN401
     raise error
-
-
-def _die_with_parent() -> None:
-    """Leave when the parent has gone, even by kill -9: nobody takes our results."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(job: Any) -> Any:  # noqa: ANN401

@@ -1,0 +1,192 @@
+"""The process that was started watches another, which does the work.
+
+The work runs code that we did not write on files that we do not know: a loop in it may
+hear no signal, a division may trap, the memory may end. None of that may hang the
+command or give it an exit code that it did not earn. So this process does nothing but
+wait. It passes signals on, and ends the work where that does not end by itself:
+
+    SIGINT, SIGTERM     the work has `GRACE` seconds, then it is killed; exit 130
+    --open-timeout      a model that is not open by then; exit 3
+    death by a signal   said in words; exit 3, never the signal's
+
+Once everything is written the verdict is settled, and is the exit code whatever comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from audit import watch
+from audit.cli.door import CRASH, INTERRUPTED, LOST
+from audit.errors import AuditError
+
+GRACE = 1.3  # seconds: two are promised, and a large process takes some to go away
+DONE = (0, 1, 4, 5)  # the codes of work that came to its end
+
+
+def supervised(run: Callable[[], object]) -> None:
+    """Run a command in a child of this process and leave with its exit code.
+
+    Where there is no fork the command runs here, and nobody watches.
+    """
+    if not hasattr(os, "fork"):
+        run()
+        return
+    parent, (read, write) = os.getpid(), _pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # ignored ones leave no exit code
+    child = os.fork()
+    if child:
+        os.close(write)
+        os._exit(Supervisor(child, read).code(mask))
+    os.close(read)
+    watch.attach(write)
+    watch.end_with_parent(parent)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    run()
+
+
+def _pipe() -> tuple[int, int]:
+    """Open a pipe beyond the standard streams, whose numbers may be free."""
+    import fcntl
+
+    ends = os.pipe()
+    read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
+    for end in ends:
+        os.close(end)
+    return read, write
+
+
+class Supervisor:
+    """Waits for the work.
+
+    Args:
+        child: its process.
+        channel: where it tells what `watch.tell` says.
+    """
+
+    def __init__(self, child: int, channel: int) -> None:
+        self._child, self._channel = child, channel
+        self._unread = b""
+        self._due: float | None = None
+        self._late = ""
+        self._kill: float | None = None
+        self._signalled = self._is_late = False
+        self._lost = LOST
+        self._settled: int | None = None
+        self._temporary: list[str] = []
+
+    def code(self, mask: set[int]) -> int:
+        """Wait until the work has ended, and return the exit code.
+
+        Args:
+            mask: the signals that are blocked from when it is known what they do.
+        """
+        wake, waker = _pipe()
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        for number in watch.SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._pass_on)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        while True:
+            ended, status = os.waitpid(self._child, os.WNOHANG)
+            if ended:
+                while self._heard(0):
+                    pass
+                return self._concluded(os.waitstatus_to_exitcode(status))
+            self._end_what_is_over()
+            if wake in self._heard(self._patience(), wake):
+                os.read(wake, 64)
+
+    def _pass_on(self, number: int, _: object) -> None:
+        """Pass a signal on; who sends a second one does not want to wait."""
+        now = time.monotonic()
+        self._kill = now if self._signalled else now + GRACE
+        self._signalled = True
+        os.kill(self._child, number)
+
+    def _patience(self) -> float | None:
+        """Return the seconds until something is over, None for any time."""
+        ends = [end for end in (self._due, self._kill) if end is not None]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+    def _end_what_is_over(self) -> None:
+        now = time.monotonic()
+        if self._kill is not None and now >= self._kill:
+            self._kill = None
+        elif self._due is not None and now >= self._due:
+            self._is_late, self._due = True, None
+        else:
+            return
+        os.kill(self._child, signal.SIGKILL)
+
+    def _heard(self, seconds: float | None, *others: int) -> list[int]:
+        """Wait for news or others; hear the news, and return who had something."""
+        mine = [] if self._channel < 0 else [self._channel]
+        ready, _, _ = select.select([*mine, *others], [], [], seconds)
+        if self._channel in ready:
+            content = os.read(self._channel, 1 << 16)
+            if not content:
+                os.close(self._channel)
+                self._channel = -1
+            *lines, self._unread = (self._unread + content).split(b"\n")
+            for line in lines:
+                self._hear(json.loads(line))
+        return ready
+
+    def _hear(self, news: dict[str, Any]) -> None:
+        if "opening" in news:
+            seconds, self._late = news["opening"] or (None, "")
+            self._due = seconds and time.monotonic() + seconds
+        if "temporary" in news:
+            self._temporary.append(news["temporary"])
+        self._lost = news.get("interrupted", self._lost)
+        self._settled = news.get("settled", self._settled)
+
+    def _concluded(self, code: int) -> int:
+        """Return the exit code for the end that the work had, and say what it was."""
+        if code < 0:
+            for folder in self._temporary:
+                shutil.rmtree(folder, ignore_errors=True)
+        if self._settled is not None:
+            return self._settled
+        if self._signalled and code not in DONE:
+            return (
+                INTERRUPTED if code == INTERRUPTED else _said(self._lost, INTERRUPTED)
+            )
+        if self._is_late:
+            return _said(self._late, CRASH)
+        return code if code >= 0 else _said(str(_died(-code)), CRASH)
+
+
+def _died(number: int) -> AuditError:
+    """Return the error for work that ended by a signal."""
+    if number == signal.SIGKILL:
+        return AuditError(
+            "The process was killed (SIGKILL)",
+            "Expected enough memory for the model and the data",
+            "Lower --memory or --workers, or use a larger machine",
+        )
+    name = signal.strsignal(number) or f"signal {number}"
+    return AuditError(
+        f"The process died ({name}) in a library that reads the files or runs the "
+        "model",
+        "Expected files that every library can compute with",
+        "Do not use the file if you do not know it; else export it again",
+    )
+
+
+def _said(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        os.write(2, f"robaudit: {text}\n".encode(errors="replace"))
+    return code
