@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.models.onnx import integers
+from audit.models.onnx.integers import UNSIGNED, divide, power, widened
 from audit.models.onnx.limits import MAX_ELEMENTS, check_broadcast
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, from_numpy, plain
-
-UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def _legacy(
@@ -35,31 +35,13 @@ def _legacy(
     return function(a, b)
 
 
-def divide(a: Tensor, b: Tensor) -> Tensor:
-    """A / b; integers truncate towards zero."""
-    if a.is_floating_point() or a.is_complex():
-        return a / b
-    return torch.div(a, b, rounding_mode="trunc")
-
-
-def power(a: Tensor, b: Tensor) -> Tensor:
-    """A ** b in the type of a."""
-    if b.dtype in UNSIGNED:
-        b = b.to(torch.int64)
-    result = torch.pow(a, b)
-    return result if result.dtype == a.dtype else result.to(a.dtype)
-
-
 def _wide(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """Apply; unsigned types that torch cannot compute with go through int64."""
     if not isinstance(a, Tensor):  # strings: only Equal takes them
         return torch.from_numpy(np.asarray(np.equal(a, b), bool))
     if a.numel() * b.numel() > MAX_ELEMENTS:
         check_broadcast(a.shape, b.shape, "The result of broadcasting")
-    if a.dtype not in UNSIGNED:
-        return function(a, b)
-    result = function(a.to(torch.int64), b.to(torch.int64))
-    return result.to(a.dtype) if result.dtype is torch.int64 else result
+    return widened(function, a, b) if a.dtype in UNSIGNED else function(a, b)
 
 
 SMOOTH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -100,8 +82,8 @@ def pow_(a: Tensor, b: Tensor | Host) -> Tensor:
     """A ** b, elementwise, in the type of a."""
     if isinstance(b, Tensor):
         return _wide(power, a, b)
-    if b.size > 1:
-        return power(a, from_numpy(b).to(a.device))
+    if b.size > 1 or not a.is_floating_point():
+        return _wide(power, a, from_numpy(b).to(a.device))
     result: Tensor = a ** plain(b)
     result = result.reshape(np.broadcast_shapes(tuple(a.shape), b.shape))
     return result if result.dtype == a.dtype else result.to(a.dtype)
@@ -110,18 +92,14 @@ def pow_(a: Tensor, b: Tensor | Host) -> Tensor:
 @operator("Mod", zero_inputs=())
 def mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
     """Remainder with the sign of b, or with fmod=1 of a."""
-    return _wide(torch.fmod if fmod else torch.remainder, a, b)
+    return _wide(integers.fmod if fmod else integers.remainder, a, b)
 
 
 @operator("BitShift", zero_derivative=True)
 def bit_shift(a: Tensor, b: Tensor, *, direction: str) -> Tensor:
     """Shift bits to the left or to the right."""
-    wide = (a.to(torch.int64), b.to(torch.int64))
     left = direction == "LEFT"
-    shifted: Tensor = (torch.bitwise_left_shift if left else torch.bitwise_right_shift)(
-        *wide
-    )
-    return shifted.to(a.dtype)
+    return _wide(torch.bitwise_left_shift if left else torch.bitwise_right_shift, a, b)
 
 
 @operator("Sum")

@@ -8,6 +8,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
+from audit.models.onnx.integers import steps_between
 from audit.models.onnx.limits import check_elements
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import (
@@ -26,7 +27,11 @@ from audit.models.onnx.values import (
 def cast(
     x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up", site: Site
 ) -> Tensor:
-    """Convert to another element type; towards integers, cut towards zero."""
+    """Convert to another element type; towards integers, cut towards zero.
+
+    A number that the integer type does not hold, and NaN, become what the processor
+    makes of them, as in onnxruntime; the standard leaves it open.
+    """
     if to == TensorProto.STRING:
         raise site.refuse("casting to strings is not implemented")
     if to in CARRIED:
@@ -103,7 +108,7 @@ def range_(
 ) -> Tensor:
     """start, start + delta, ... up to but without the limit."""
     first, last, step = (_scalar(value) for value in (start, limit, delta))
-    count = max(int(np.ceil((float(last) - float(first)) / float(step))), 0)
+    count = steps_between(first, last, step)
     check_elements([count], "The result of Range")
     like = start if isinstance(start, Tensor) else from_numpy(np.asarray(start))
     dtype = like.dtype

@@ -14,6 +14,7 @@ import numpy as np
 from onnx import helper
 from torch import Tensor
 
+from audit.models.onnx.integers import check_divisor, check_quotient, steps_between
 from audit.models.onnx.limits import check_elements
 from audit.models.onnx.registry import Site, host_operator
 from audit.models.onnx.values import Host, axis_of, ints
@@ -32,12 +33,19 @@ def size(x: Tensor | Host) -> Host:
 
 
 def _binary(function: Callable[..., Host], a: Host, b: Host) -> Host:
-    return np.asarray(function(a, b))
+    with np.errstate(all="ignore"):  # sums and products wrap around, as in torch
+        return np.asarray(function(a, b))
+
+
+def _unary(function: Callable[[Host], Host], x: Host) -> Host:
+    with np.errstate(all="ignore"):
+        return np.asarray(function(x))
 
 
 def _divide(a: Host, b: Host) -> Host:
     if a.dtype.kind not in "iu":
         return np.divide(a, b)
+    check_quotient(a, b)
     quotient = np.floor_divide(a, b)
     inexact = quotient * b != a
     return np.asarray(quotient + (inexact & ((a < 0) != (b < 0))), a.dtype)
@@ -67,13 +75,15 @@ UNARY: dict[str, Callable[[Host], Host]] = {
 for _name, _function in BINARY.items():
     host_operator(_name)(partial(_binary, _function))
 for _name, _one in UNARY.items():
-    host_operator(_name)(partial(lambda function, x: np.asarray(function(x)), _one))
+    host_operator(_name)(partial(_unary, _one))
 
 
 @host_operator("Mod")
 def mod(a: Host, b: Host, *, fmod: int = 0) -> Host:
     """Remainder with the sign of b, or with fmod=1 of a."""
-    return np.asarray(np.fmod(a, b) if fmod else np.mod(a, b))
+    if a.dtype.kind in "iu":
+        check_divisor(b)
+    return _binary(np.fmod if fmod else np.mod, a, b)
 
 
 @host_operator("Max")
@@ -105,7 +115,8 @@ def cast(
     x: Host, *, to: int, saturate: int = 1, round_mode: str = "up", site: Site
 ) -> Host:
     """Convert, in the floating type the graph is evaluated in."""
-    return x.astype(site.policy.host_type(helper.tensor_dtype_to_np_dtype(to)))
+    kind = site.policy.host_type(helper.tensor_dtype_to_np_dtype(to))
+    return _unary(lambda values: values.astype(kind), x)
 
 
 @host_operator("Gather")
@@ -204,7 +215,7 @@ def expand(x: Host, shape: Host) -> Host:
 def range_(start: Host, limit: Host, delta: Host, *, stash_type: int = 1) -> Host:
     """From start to before limit."""
     first, last, step = (value.reshape(-1)[0].item() for value in (start, limit, delta))
-    count = max(int(np.ceil((last - first) / step)), 0)
+    count = steps_between(first, last, step)
     check_elements([count], "The result of Range")
     return np.asarray(first + np.arange(count) * step, start.dtype)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx import integers
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, axis_of, integer, ints
 
@@ -67,12 +68,14 @@ def lp_norm(x: Tensor, p: float, axes: tuple[int, ...], keep: bool = False) -> T
 def _euclidean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if x.is_floating_point():
         return lp_norm(x, 2, tuple(axes), keep)
-    return (x * x).sum(axes, keepdim=keep).sqrt().to(x.dtype)
+    return (x * x).sum(axes, keepdim=keep).to(torch.float64).sqrt().to(x.dtype)
 
 
 def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if x.is_floating_point():
         return x.mean(axes, keepdim=keep)
+    if not all(x.shape[axis] for axis in axes):
+        raise integers.refusal("It takes the mean of no whole number at all")
     return x.to(torch.float64).mean(axes, keepdim=keep).to(x.dtype)
 
 
@@ -116,37 +119,21 @@ for _name, _reduce in REDUCE.items():
 
 
 def _arg_extreme(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
+    find: Callable[[Tensor, int, bool], Tensor],
+    x: Tensor,
+    *,
+    axis: int = 0,
+    keepdims: int = 1,
+    select_last_index: int = 0,
 ) -> Tensor:
     axis = axis_of(axis, x.dim())
     if not select_last_index:
-        return torch.argmax(x, axis, bool(keepdims))
-    return x.shape[axis] - 1 - torch.argmax(x.flip(axis), axis, bool(keepdims))
+        return find(x, axis, bool(keepdims))
+    return x.shape[axis] - 1 - find(x.flip(axis), axis, bool(keepdims))
 
 
-def _arg_min(x: Tensor, **attributes: int) -> Tensor:
-    return _arg_extreme(-x, **attributes)
-
-
-@operator("ArgMax", zero_derivative=True)
-def arg_max(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Tensor:
-    """Index of the largest element along an axis."""
-    return _arg_extreme(
-        x, axis=axis, keepdims=keepdims, select_last_index=select_last_index
-    )
-
-
-@operator("ArgMin", zero_derivative=True)
-def arg_min(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Tensor:
-    """Index of the smallest element along an axis."""
-    wide = x if x.is_floating_point() else x.to(torch.int64)
-    return _arg_min(
-        wide, axis=axis, keepdims=keepdims, select_last_index=select_last_index
-    )
+for _name, _find in (("ArgMax", torch.argmax), ("ArgMin", torch.argmin)):
+    operator(_name, zero_derivative=True)(partial(_arg_extreme, _find))
 
 
 @operator("CumSum", host=(1,))
