@@ -13,7 +13,7 @@ import audit
 ROOT = Path(audit.__file__).parent
 FLOORS = (
     ("errors", "intervals", "audit"),
-    ("registry", "watch", "linalg", "moments", "noise", "storage"),
+    ("registry", "watch", "documents", "linalg", "moments", "noise", "storage"),
     ("config", "inputs", "families", "attacks"),
     ("density", "geometry", "reports"),
     ("models", "runs"),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from audit.documents import (
+    MAX_CHARACTERS,
+    Lines,
+    Unreadable,
+    read_toml,
+    read_yaml,
+    twice,
+)
 from audit.errors import ConfigError
 
-_TOML_TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_TOML_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*'|\.|\s)+?)\s*=""")
+_TOML_TABLE = re.compile(r"\s*+\[([^\[\]]+)\]\s*+(?:#.*)?$")
+_TOML_KEY = re.compile(r"""((?:[\w-]|"[^"]*"|'[^']*'|\.|\s)++)=""")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Document:
 
     path: str
     values: dict[str, Any]
-    lines: dict[tuple[str, ...], int]
+    lines: Lines
     """(option,) or (option, key) -> line, counted from 1."""
 
     def part(self, *keys: str) -> Document:
@@ -65,7 +70,8 @@ def read_document(path: str) -> Document:
         ConfigError: the file is missing, unreadable, malformed or not a mapping.
     """
     try:
-        content = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            content = file.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file '{path}'",
@@ -76,21 +82,32 @@ def read_document(path: str) -> Document:
             f"The configuration file '{path}' cannot be read: {error}",
             next_step="Give a readable text file in UTF-8",
         ) from None
-    return _toml(path, content) if path.endswith(".toml") else _yaml(path, content)
+    try:
+        if path.endswith(".toml"):
+            return _toml(path, content)
+        return _yaml(path, content)
+    except Unreadable as error:
+        place = f"{path}:{error.line}" if error.line else path
+        raise ConfigError(
+            f"{place}: {error.problem}",
+            "" if error.remedy else "Expected plain settings: text, numbers, lists",
+            error.remedy or "Correct the file",
+        ) from None
 
 
 def _toml(path: str, content: str) -> Document:
-    try:
-        values = tomllib.loads(content).get("tool", {}).get("robaudit", {})
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"'{path}' is not TOML: {error}") from None
+    values: Any = read_toml(content)
+    for key in ("tool", "robaudit"):
+        values = values.get(key, {})
+        if not isinstance(values, dict):
+            raise Unreadable(f"'{key}' is no table")
     named = {option_name(key): values[key] for key in values}
     return Document(path, named, _toml_lines(content))
 
 
-def _toml_lines(content: str) -> dict[tuple[str, ...], int]:
+def _toml_lines(content: str) -> Lines:
     """Return the line of every key below [tool.robaudit], by table and key."""
-    found: dict[tuple[str, ...], int] = {}
+    found: Lines = {}
     table: tuple[str, ...] = ()
     for number, line in enumerate(content.splitlines(), start=1):
         header, key = _TOML_TABLE.match(line), _TOML_KEY.match(line)
@@ -108,8 +125,8 @@ def _toml_lines(content: str) -> dict[tuple[str, ...], int]:
 def _dotted(text: str) -> tuple[str, ...]:
     """Return the parts of a TOML key: a."b.c" is a and b.c; () for no key."""
     try:
-        value: Any = tomllib.loads(f"{text} = 0")
-    except tomllib.TOMLDecodeError:
+        value: Any = read_toml(f"{text} = 0")
+    except Unreadable:
         return ()
     parts = []
     while isinstance(value, dict):
@@ -119,14 +136,7 @@ def _dotted(text: str) -> tuple[str, ...]:
 
 
 def _yaml(path: str, content: str) -> Document:
-    try:
-        root = yaml.compose(content, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else path
-        problem = getattr(error, "problem", None) or error
-        raise ConfigError(f"{place}: not YAML: {problem}") from None
+    values, lines = read_yaml(content)
     if values is None:
         return Document(path, {}, {})
     if not isinstance(values, dict):
@@ -134,24 +144,10 @@ def _yaml(path: str, content: str) -> Document:
             f"'{path}' holds {type(values).__name__}, not settings",
             "Expected lines such as 'family: normal'",
         )
-    lines = _lines(path, root)
-    return Document(path, {option_name(key): values[key] for key in values}, lines)
-
-
-def _lines(
-    path: str, node: yaml.Node | None, above: tuple[str, ...] = ()
-) -> dict[tuple[str, ...], int]:
-    """Return the line of every key; refuse a key written twice."""
-    found: dict[tuple[str, ...], int] = {}
-    if not isinstance(node, yaml.MappingNode):
-        return found
-    for key, value in node.value:
-        name = str(key.value) if above else option_name(key.value)
-        keys, line = (*above, name), key.start_mark.line + 1
-        if keys in found:
-            raise ConfigError(
-                f"{path}:{line}: '{key.value}' is set twice",
-                next_step=f"Keep this line or line {found[keys]}",
-            )
-        found |= {keys: line} | _lines(path, value, keys)
-    return found
+    named: Lines = {}
+    for (first, *rest), line in lines.items():
+        keys = (option_name(first), *rest)
+        if keys in named:  # max-skipped is max_skipped
+            raise twice(first, line, named[keys])
+        named[keys] = line
+    return Document(path, {option_name(key): values[key] for key in values}, named)

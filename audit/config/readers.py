@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from audit.config.settings import AttackConfig
+from audit.documents import Unreadable, read_yaml
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,8 @@ def integer(minimum: int, *words: str) -> Reader:
             number = None
         if not isinstance(number, int) or isinstance(number, bool) or number < minimum:
             raise ValueError(said)
+        if number >= 2**63:
+            raise ValueError(f"{said} and below 2^63")
         return number
 
     return read
@@ -102,7 +103,7 @@ def finite(value: object) -> float:
     """Read a finite number; YAML reads 1e-3 as text, so text is taken too."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError("expected a finite number")
@@ -126,10 +127,10 @@ def memory(value: object) -> int:
     if match is None or isinstance(value, bool):
         raise ValueError(words)
     base = 1024 if match[3] else 1000
-    size = int(float(match[1]) * base ** _POWERS[match[2].lower()])
-    if size <= 0:
+    size = float(match[1]) * base ** _POWERS[match[2].lower()]
+    if not 1 <= size < 2**63:
         raise ValueError(words)
-    return size
+    return int(size)
 
 
 def pieces(value: object) -> list[Any]:
@@ -228,9 +229,9 @@ def items(value: object, form: str) -> list[tuple[str, Any]]:
 
 def _literal(item: object) -> object:
     try:
-        return _numbers(yaml.safe_load(item) if isinstance(item, str) else item)
-    except yaml.YAMLError:
-        raise ValueError(f"expected a YAML value, not {item!r}") from None
+        return _numbers(read_yaml(item)[0] if isinstance(item, str) else item)
+    except Unreadable as error:
+        raise ValueError(f"expected a YAML value; {error.problem}") from None
 
 
 def _numbers(value: object) -> object:

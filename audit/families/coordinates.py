@@ -23,7 +23,8 @@ from audit.errors import ConfigError
 
 KINDS = ("real", "positive", "unit", "interval", "choice")
 EXAMPLE = 'Write it as in --target-space "rt:positive,choice:{-1,1},w:real*3"'
-PART = re.compile(r"\s*([\w.]+)\s*:\s*([^*]+?)\s*(?:\*\s*(\d+)\s*)?")
+MOST = 10_000  # coordinates
+PART = re.compile(r"\s*+([\w.]++)\s*+:([^*]++)(?:\*\s*+(\d{1,9})\s*+)?")
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ def read_coordinates(part: str, text: str) -> list[Coordinate]:
             f"Each part is NAME:KIND, with a kind of {', '.join(KINDS)}",
             EXAMPLE,
         )
-    name, kind, count = match.groups()
+    name, kind, count = match[1], match[2].strip(), match[3]
     if count is None:
         return [_coordinate(name, kind)]
-    if int(count) < 1:
+    if not 1 <= int(count) <= MOST:
         raise ConfigError(
             f"The coordinate {name!r} is repeated {count} times",
-            "A repeat is at least *1",
+            f"A repeat is at least *1 and at most *{MOST}",
             EXAMPLE,
         )
     return [_coordinate(f"{name}{i}", kind) for i in range(int(count))]

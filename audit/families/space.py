@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from audit.errors import ConfigError
-from audit.families.coordinates import Coordinate, read_coordinates
+from audit.families.coordinates import MOST, Coordinate, read_coordinates
+
+_MARKS = re.compile(r"([,(){}])")
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,34 @@ def parse_space(text: str) -> TargetSpace:
         ConfigError: the text is empty, a part is not NAME:KIND, a kind is unknown, its
             numbers are missing or in the wrong order, or a name comes twice.
     """
-    parts = re.split(r",(?![^({]*[)}])", text)
-    found = [c for part in parts for c in read_coordinates(part, text)]
-    names = [c.name for c in found]
-    for name in names:
-        if names.count(name) > 1:
+    found: dict[str, Coordinate] = {}
+    combinations = 1
+    for one in (c for part in _parts(text) for c in read_coordinates(part, text)):
+        if one.name in found:
             raise ConfigError(
-                f"The target space {text!r} names the coordinate {name!r} twice",
+                f"The target space {text!r} names the coordinate {one.name!r} twice",
                 "Every coordinate has its own name",
                 "Rename one of them, or repeat one with *2",
             )
-    return TargetSpace(tuple(found))
+        found[one.name] = one
+        combinations *= len(one.values) or 1
+        if max(len(found), combinations) > MOST:
+            raise ConfigError(
+                f"The target space has {len(found)} coordinates with {combinations} "
+                "combinations of choices, or more",
+                f"Expected at most {MOST} of either",
+                "Audit fewer coordinates, or give draws of θ",
+            )
+    return TargetSpace(tuple(found.values()))
+
+
+def _parts(text: str) -> list[str]:
+    """Cut at commas outside braces and parentheses."""
+    parts, depth = [""], 0
+    for piece in _MARKS.split(text):
+        depth += (piece in ("(", "{")) - (piece in (")", "}") and depth > 0)
+        if piece == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import yaml
 
 from audit.config import ModelConfig
+from audit.documents import read_yaml
 from audit.errors import InputError
 from audit.inputs.archive import MEMORY
 from audit.models.expressions import Expression
@@ -97,9 +97,9 @@ def hold(value: str, port: Port) -> object:
         InputError: it is no number or list of numbers.
     """
     try:
-        constant = yaml.safe_load(value)
+        constant, _ = read_yaml(value)
         np.asarray(constant, dtype=np.float64)
-    except (yaml.YAMLError, ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         constant = None
     if isinstance(constant, (int, float, list)):
         return constant

@@ -62,6 +62,7 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "tril": tril,
     "identity": lambda values: values,
 }
+_INSIDE = re.compile(r"(?<![\w\"'])@([\w./:\-]+)")
 _OPERATORS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -89,8 +90,7 @@ class Expression:
     @property
     def _source(self) -> str:
         """The text with names inside the graph in quotes."""
-        quoted = re.sub(r"(?<![\w\"'])@([\w./:\-]+)", r'"@\1"', self.text)
-        return quoted.strip()
+        return _INSIDE.sub(r'"@\1"', self.text).strip()
 
     @cached_property
     def _tree(self) -> ast.expr:

@@ -19,9 +19,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import yaml
-
 from audit.config.options import OPTIONS, flag_names
+from audit.documents import Unreadable, read_yaml
 from audit.errors import ModelError
 from audit.registry import unknown
 
@@ -52,14 +51,15 @@ def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
     if not text:
         return {}
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        document = str(error).splitlines()[0]
+        document, _ = read_yaml(_decoded(text))
+        problem = f"it is {type(document).__name__}"
+    except Unreadable as error:
+        document, problem = None, error.problem
     if isinstance(document, Mapping):
         found = {str(name): value for name, value in document.items()}
         return {name: _described(name, found[name], path) for name in found}
     raise ModelError(
-        f"The metadata '{KEY}' in '{path.name}' is no YAML mapping ({document})",
+        f"The metadata '{KEY}' in '{path.name}' is no YAML mapping ({problem})",
         "Expected keys such as family and parameters",
         "Save the model again, or remove the entry and pass --family and --param",
     )
@@ -106,3 +106,7 @@ def metadata_notes(metadata: Mapping[str, object], options: Collection[str]) -> 
             what = f"the file's metadata say '{key}', which means nothing here: ignored"
             notes.append(("metadata_unknown", what + hint))
     return tuple(notes)
+
+
+def _decoded(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")

@@ -15,6 +15,7 @@ MAX_ELEMENTS = 1 << 27  # 0.5 GiB of float32, in one tensor made by one operator
 MAX_TRIPS = 100_000  # rounds of all loops in one call, or steps of one sequence
 MAX_STEPS = 500_000  # nodes run in the subgraphs of one call
 MAX_FOLDED = 1 << 24  # elements kept when a constant is computed ahead
+MAX_WORK = 1 << 30  # steps that an operator on strings may take
 MAX_EXPANSION = 100_000  # nodes after the expansion of functions
 
 
@@ -47,6 +48,16 @@ def check_trips(trips: int, what: str) -> None:
         raise ModelError(
             f"{what} would run {trips} times",
             f"Expected at most {MAX_TRIPS} rounds",
+            "Do not use this file if you do not know it",
+        )
+
+
+def check_work(steps: int, what: str) -> None:
+    """Refuse more than `MAX_WORK` steps."""
+    if steps > MAX_WORK:
+        raise ModelError(
+            f"{what} would take {steps} steps",
+            f"Expected at most {MAX_WORK}",
             "Do not use this file if you do not know it",
         )
 

@@ -7,11 +7,11 @@ but for those that are only kept (where a node came from) or quoted (string argu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from audit.documents import Unreadable, read_json
 from audit.models.untrusted.archive import Archive, Layout
 from audit.models.untrusted.formulas import is_formula, is_guard
 
@@ -35,7 +35,7 @@ _TARGET = re.compile(
 _NAME = re.compile(r"[\w.$+-]*")
 _KEPT = {"stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack", "from_node"}
 _QUOTED = {"as_string", "as_strings"}
-_TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict"}
+_TREES = {"builtins.tuple", "builtins.list", "builtins.dict"}
 _TREES |= {"collections.OrderedDict"}
 
 
@@ -58,8 +58,8 @@ def exported_findings(archive: Archive) -> list[str]:
 
 def _json(archive: Archive, name: str) -> Any:  # noqa: ANN401
     try:
-        return json.loads(archive.read(name))
-    except (ValueError, RecursionError):
+        return read_json(archive.read(name))
+    except Unreadable:
         return {"guards_code": ["unreadable"]}
 
 
@@ -122,7 +122,7 @@ def _harmless(key: str, text: str) -> bool:
 def _is_tree(text: str) -> bool:
     """Whether a description of nested containers names built-in ones alone."""
     try:
-        kinds = [e["type"] for e in _entries(json.loads(text)) if "type" in e]
-    except (ValueError, RecursionError):
+        kinds = [e["type"] for e in _entries(read_json(text)) if "type" in e]
+    except Unreadable:
         return not text
-    return all(kind in _TREES for kind in kinds)
+    return all(kind is None or str(kind) in _TREES for kind in kinds)

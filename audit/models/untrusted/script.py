@@ -31,10 +31,8 @@ _KNOWN = re.compile(
     r"|version|byteorder|\.data/(version|serialization_id)"
 )
 _ACTS = re.compile(r"(?<!\w)(save|from_file|__setstate__)(?!\w)")
-_GAP = r"(?:\s|\\\n|#[^\n]*\n)*"
-_OPERATORS = re.compile(rf"\bops{_GAP}\.{_GAP}(\w+)")
-_CLASSES = re.compile(rf"\bclasses{_GAP}\.{_GAP}(\w+)")
-_REFLECTION = re.compile(rf"\bgetattr{_GAP}\({_GAP}(?:torch|ops)\b")
+_GAP = re.compile(r"\s+|\\\n|#[^\n]*\n")
+_WORD = re.compile(r"\w+")
 _OWN = {"aten", "prim", "prims", "quantized"}
 _OWN_CLASSES = {"quantized", "rnn", "sparse"}
 
@@ -68,11 +66,46 @@ def _in_pickle(archive: Archive, folder: str) -> Iterator[str]:
 def _in_code(source: str) -> Iterator[str]:
     """Yield what a piece of code could do that a network has no need of."""
     yield from dict.fromkeys(_ACTS.findall(source))
-    for name in sorted(set(_OPERATORS.findall(source)) - _OWN):
+    code = _Code(source)
+    for name in sorted(set(code.words_after("ops", ".")) - _OWN):
         yield f"operators torch.ops.{name}"
-    for name in sorted(set(_CLASSES.findall(source)) - _OWN_CLASSES):
+    for name in sorted(set(code.words_after("classes", ".")) - _OWN_CLASSES):
         yield f"classes torch.classes.{name}"
-    if _REFLECTION.search(source):
+    if {"torch", "ops"} & set(code.words_after("getattr", "(")):
         yield "a function looked up by name"
     if is_deep(source):
         yield "an expression nested too deep"
+
+
+class _Code:
+    """A source, in which spaces, comments and joined lines may part any two words.
+
+    Where a gap ends is remembered for every place in it: a file of nothing but
+    comments would else be walked to its end from each of them.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._ends: dict[int, int] = {}
+
+    def words_after(self, word: str, mark: str) -> Iterator[str]:
+        """Yield the words that follow a word and a mark."""
+        for found in re.finditer(rf"\b{word}", self._source):
+            place = self._after_gap(found.end())
+            if self._source.startswith(mark, place):
+                after = _WORD.match(self._source, self._after_gap(place + 1))
+                if after:
+                    yield after[0]
+
+    def _after_gap(self, place: int) -> int:
+        passed = []
+        while place not in self._ends:
+            passed.append(place)
+            gap = _GAP.match(self._source, place)
+            if gap is None:
+                self._ends[place] = place
+            else:
+                place = gap.end()
+        end = self._ends[place]
+        self._ends |= dict.fromkeys(passed, end)
+        return end

@@ -1,0 +1,52 @@
+"""Regular expressions over text from files take a time that grows with the text."""
+
+import importlib
+import re
+import time
+from itertools import product
+
+import pytest
+from test_architecture import FOUND, MODULES
+
+# Pieces that our expressions look for, and what makes them fail at the end.
+PIECES = (
+    *("a", "9", " ", "\t", "\n", ".", ",", ":", ";", "=", "-", "_", "*", "#", "@", "!"),
+    *("'", '"', "(", ")", "[", "]", "{", "}", "<", ">", "/", "\\", "a.", "a ", "a,"),
+    *("a:", ":1", "{,", "(,", "''", '""', " *", "a*", "'a", '"a', "#a\n", "\\\n"),
+    *("ops", "#ops\n", "getattr(", "save ", "L['a'].", "torch.ops."),
+)
+STARTS = ("", "a:", "torch.ops.aten.", "models/", "[", "_")
+LENGTH = 20_000
+
+
+USES = ("match", "fullmatch", "search", "findall", "finditer", "split", "sub")
+
+
+def patterns():
+    """Every compiled expression of the package, with how its module uses it."""
+    for name in (name for name in MODULES if "re" in FOUND[name].loaded):
+        module = importlib.import_module(name)
+        source = MODULES[name].read_text(encoding="utf-8")
+        for each, value in vars(module).items():
+            if isinstance(value, re.Pattern):
+                uses = re.findall(rf"\b{each}\.({'|'.join(USES)})\(", source)
+                yield pytest.param(value, set(uses), id=f"{name}.{each}")
+
+
+@pytest.mark.parametrize(("pattern", "uses"), list(patterns()))
+def test_an_expression_is_linear(pattern, uses):
+    assert uses
+    for start, piece in product(STARTS, PIECES):
+        text = start + piece * (LENGTH // len(piece)) + "\x00"
+        for use in uses:
+            began = time.process_time()
+            found = getattr(pattern, use)(*(["x"] if use == "sub" else []), text)
+            list(found if use in ("finditer", "findall") else ())
+            assert time.process_time() - began < 0.3, (start, piece, use)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_expressions_have_a_name_by_which_this_law_finds_them(name):
+    source = MODULES[name].read_text(encoding="utf-8")
+    used = re.findall(r"\bre\.(match|fullmatch|search|findall|sub|split)\(", source)
+    assert not used
