@@ -6,12 +6,15 @@ with torch itself (in another folder), then shown not to run through `open_model
 
 import json
 import pickle
+import time
 import zipfile
 from contextlib import suppress
 
 import pytest
+import sympy
 import torch
 from torch import nn
+from torch.utils._sympy import functions
 
 from audit.errors import ModelError
 from audit.models.untrusted import script
@@ -345,3 +348,162 @@ def test_guards_compare_sizes():
     assert is_guard("L['x'].size()[0] >= 2 and L['x'].size()[1] == 3")
     assert not is_guard("L['x'].__class__")
     assert not is_guard("L['x'].numpy()")
+
+
+# Numbers without an end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Float('0.5', precision=53)*s0",
+        "FloatPow(ToFloat(Symbol('s0', integer=True)), Float('0.5', precision=53))",
+        "Pow(Add(Symbol('s0', positive=True, integer=True), Integer(-1)), Integer(2))",
+        "Add(Rational(1, 2), Mul(Integer(3), Max(Integer(1), s0)))",
+        "GreaterThan(Symbol('u0', integer=True), Integer(0))",
+        "((s0 - 1)//2 + 1)*((s1 - 1)//2 + 1)*(s2 + 4 % s3)**2",
+        "FloorDiv(" * 40 + "s0" + ", 2)" * 40,
+    ],
+)
+def test_formulas_of_real_exports_are_small(text):
+    assert is_formula(text)
+
+
+def test_guards_of_real_exports_are_small():
+    size = "L['x'].size()[1]"
+    assert is_guard(f"((1 + (((-1) + {size}) // 2))*(1 + (((-1) + {size}) // 2))) != 1")
+    assert is_guard(f"max(1, {size} // 2) > 1\n")
+
+
+BOMBS = [
+    "10**10**10",
+    "10^10^10",
+    "2**2**2**2**2**2",
+    "((((9**16)**16)**16)**16)",
+    "s0**s1",
+    "s0**17",
+    "Pow(s0, Pow(2, 100))",
+    "Pow(10, Integer(10000000000))",
+    "PowByNatural(10, s0)",
+    "1 << 10000000000",
+    "1e99999999",
+    "1e-99999999",
+    "Float('1e99999999', precision=53)",
+    "Float('1.5', 1000000000)",
+    "Float('1.5', precision=1000000000)",
+    "Integer('9')",
+    "9" * 30,
+    "1_000_000",
+    "0xFFFFFFFFFFFFFFFFFFFFF",
+    "1j",
+    "...",
+    "b'x'",
+    "(" * 60 + "s0" + ")//2" * 60,
+    "-" * 60 + "s0",
+    "-" * 4000 + "s0",
+    "Mod(" * 60 + "s0" + ", 7)" * 60,
+    "*".join(f"(s{i} + 1)" for i in range(20)),
+    "(s0 + s1 + s2 + s3 + 1)**16",
+    "*".join(["s0"] * 40),
+    f"Max({', '.join(f's{i}' for i in range(60))})",
+    "Max(" * 20 + "s0" + ", s1, s2)" * 20,
+    " + ".join(f"s{i}" for i in range(200)),
+    "s0 " + "+ 1 " * 2000,
+    "s" * 5000,
+    "sé",
+]
+
+
+@pytest.mark.parametrize("text", BOMBS)
+def test_formulas_without_an_end_are_refused(text):
+    began = time.process_time()
+    assert not is_formula(text)
+    assert not is_guard(text)
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("text", BOMBS[:4] + BOMBS[-6:-4])
+def test_a_file_with_such_a_formula_is_refused(tmp_path, archive, text):
+    program(archive, lambda d: first_size(d)["as_expr"].update(expr_str=text))
+    refused(archive, data_file(tmp_path), tmp_path / "ran", "expr_str '")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FloorDiv(" * 20
+        + "*".join(f"(s{i} + 1)" for i in range(6))
+        + ", s0 + s7)" * 20,
+        "Mod(" * 40 + "(s0 + s1)*(s2 + 1)" + ", s3 + 1)" * 40,
+        "Mod((s0 + s1 + 1)**6, s0 + s2)",
+        f"Max({', '.join(f's{i} + {i}' for i in range(24))})",
+        "Mod(s0**16, s0 + 1)",
+        "((9**16)**16)//7",
+        "sqrt(" * 40 + "s0 + 1" + ")" * 40,
+    ],
+)
+def test_what_passes_is_read_by_torch_in_seconds(text):
+    assert is_formula(text)
+    names = {
+        f"s{i}": sympy.Symbol(f"s{i}", integer=True, positive=True) for i in range(30)
+    }
+    names |= {name: getattr(functions, name) for name in ("FloorDiv", "Mod", "Max")}
+    began = time.process_time()
+    sympy.sympify(text, locals=names)
+    assert time.process_time() - began < 10
+
+
+def node_of(target, *arguments):
+    given = [{"name": "x", "arg": argument, "kind": 1} for argument in arguments]
+    return {
+        "target": target,
+        "inputs": given,
+        "outputs": [{"as_sym_int": {"as_name": f"n{target}"}}],
+        "metadata": {},
+    }
+
+
+def squared(times):
+    """Nodes that square a size again and again."""
+    nodes = []
+    for i in range(times):
+        name = {"as_sym_int": {"as_name": f"n{i - 1}" if i else "size"}}
+        nodes.append(node_of("_operator.mul", name, name))
+        nodes[-1]["outputs"] = [{"as_sym_int": {"as_name": f"n{i}"}}]
+    return nodes
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        squared(6),
+        [node_of("_operator.pow", {"as_int": 10}, {"as_int": 10**10})],
+        [node_of("_operator.pow", {"as_int": 10}, {"as_sym_int": {"as_name": "size"}})],
+        [node_of("_operator.pow", {"as_int": 10}, {"as_sym_int": {"as_int": 99}})],
+    ],
+)
+def test_sizes_that_grow_without_an_end_are_refused(tmp_path, archive, nodes):
+    program(archive, lambda d: d["graph_module"]["graph"]["nodes"].extend(nodes))
+    refused(
+        archive, data_file(tmp_path), tmp_path / "ran", "numbers that are too large"
+    )
+
+
+def test_sizes_that_grow_a_little_are_not(archive):
+    half = node_of("_operator.pow", {"as_int": 9}, {"as_float": 0.5})
+    nodes = [*squared(5), node_of("_operator.pow", {"as_int": 9}, {"as_int": 2}), half]
+    program(archive, lambda d: d["graph_module"]["graph"]["nodes"].extend(nodes))
+    assert exported_findings(archive) == []
+
+
+def test_a_deep_description_is_unreadable_and_no_crash(tmp_path, archive):
+    def change(name, content):
+        return b'{"a":' * 900 + b"1" + b"}" * 900 if "/models/" in name else content
+
+    edit(archive, change)
+    refused(
+        archive,
+        data_file(tmp_path),
+        tmp_path / "ran",
+        "an unreadable description in models/model.json",
+    )

@@ -8,12 +8,21 @@ but for those that are only kept (where a node came from) or quoted (string argu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import reduce
+from math import ceil
 from typing import Any
 
 from audit.documents import Unreadable, read_json
 from audit.models.untrusted.archive import Archive, Layout
-from audit.models.untrusted.formulas import is_formula, is_guard
+from audit.models.untrusted.formulas import (
+    MAX_BITS,
+    MAX_POWER,
+    Extent,
+    is_formula,
+    is_guard,
+)
 
 EXPORTED = Layout(
     "torch.export.save(torch.export.export(model, …), path)",
@@ -52,21 +61,26 @@ def exported_findings(archive: Archive) -> list[str]:
     for name in archive.names("data/", (".json",)):
         found += _in_payloads(archive, name)
     for name in archive.names("models/", (".json",)):
-        found += [f"{what} in {name}" for what in _in_program(_json(archive, name))]
+        found += [f"{what} in {name}" for what in _described(archive, name)]
     return list(dict.fromkeys(found))
 
 
-def _json(archive: Archive, name: str) -> Any:  # noqa: ANN401
+def _described(archive: Archive, name: str) -> Iterator[str]:
     try:
-        return read_json(archive.read(name))
+        yield from _in_program(read_json(archive.read(name)))
     except Unreadable:
-        return {"guards_code": ["unreadable"]}
+        yield "an unreadable description"
 
 
 def _in_payloads(archive: Archive, name: str) -> Iterator[str]:
     """Yield payloads that are pickles or objects, and tensors without their numbers."""
     folder = name.rpartition("/")[0]
-    for payload in _entries(_json(archive, name)):
+    try:
+        listed = read_json(archive.read(name))
+    except Unreadable:
+        yield f"an unreadable description in {name}"
+        return
+    for payload in _entries(listed):
         place = str(payload.get("path_name"))
         if payload.get("use_pickle"):
             yield f"a pickle for {place}"
@@ -97,12 +111,54 @@ def _entries(node: object) -> Iterator[dict[str, Any]]:
 def _in_program(document: object) -> Iterator[str]:
     """Yield what the loader would evaluate and is no formula, name or operator."""
     for entry in _entries(document):
+        nodes = entry.get("nodes")
+        if isinstance(nodes, list):
+            yield from _growing(node for node in nodes if isinstance(node, dict))
         for key, value in entry.items():
             if not _NAME.fullmatch(key):
                 yield f"the name '{key[:40]}'"
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str) and not _harmless(key, text):
                     yield f"{key} '{text[:40]}'"
+
+
+def _growing(nodes: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the nodes that make whole numbers too large to compute with.
+
+    Sizes are Python's numbers while the program runs: they have no end.
+    """
+    known: dict[str, Extent] = {}
+    for node in nodes:
+        target = str(node.get("target"))
+        if not target.startswith(("_operator.", "torch.", "math.")) or "ops" in target:
+            continue
+        values = [_argument(each, known) for each in _entries(node.get("inputs"))]
+        extents = [value for value in values if value is not None]
+        found = reduce(Extent.plus, extents, Extent(0))
+        if target == "_operator.mul":
+            found = reduce(Extent.times, extents, Extent(0))
+        if target == "_operator.pow":
+            found = _power(node, found)
+        if found.bits > MAX_BITS:
+            yield f"{target} of numbers that are too large"
+        for output in _entries(node.get("outputs")):
+            known[str(output.get("as_name"))] = replace(found, terms=1)
+
+
+def _argument(entry: dict[str, Any], known: Mapping[str, Extent]) -> Extent | None:
+    """Return how large a number could be that a node reads, None for no number."""
+    if isinstance(entry.get("as_int"), int):
+        return Extent(int(entry["as_int"]).bit_length())
+    name = entry.get("as_name")
+    return known.get(name, Extent()) if isinstance(name, str) else None
+
+
+def _power(node: dict[str, Any], base: Extent) -> Extent:
+    last = list(_entries(node.get("inputs")))[-1:]
+    found = [e.get("as_int", e.get("as_float")) for e in last]
+    if not found or not isinstance(found[0], int | float) or abs(found[0]) > MAX_POWER:
+        return Extent(MAX_BITS + 1)
+    return base.power(ceil(abs(found[0])))
 
 
 def _harmless(key: str, text: str) -> bool:
