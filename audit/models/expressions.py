@@ -20,13 +20,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from keyword import iskeyword
-from math import isqrt
+from math import isfinite, isqrt
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from audit.errors import ConfigError
+
+MAX_TEXT = 4096
+MAX_DEPTH = 100
+MAX_SHOWN = 200  # characters of an expression in an error
 
 
 def tril(values: Tensor) -> Tensor:
@@ -82,6 +86,8 @@ class Expression:
     text: str
 
     def __post_init__(self) -> None:
+        if len(self.text) > MAX_TEXT:
+            raise self._refused(f"has more than {MAX_TEXT} characters")
         self._check(self._tree)
 
     def __str__(self) -> str:
@@ -177,14 +183,23 @@ class Expression:
     def _slice(self, whole: Tensor, index: tuple[int | slice, ...]) -> Tensor:
         try:
             part = whole[index]
-        except IndexError as error:
-            raise self._refused(f"does not fit {list(whole.shape)} ({error})") from None
+        except (
+            IndexError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            OverflowError,
+        ) as error:
+            why = str(error).partition("\n")[0]
+            raise self._refused(f"does not fit {list(whole.shape)} ({why})") from None
         if part.numel() == 0:
             raise self._refused(f"selects nothing of {list(whole.shape)}")
         return part
 
-    def _check(self, node: ast.expr) -> None:
+    def _check(self, node: ast.expr, depth: int = 0) -> None:
         """Walk the tree and refuse everything outside the grammar."""
+        if depth > MAX_DEPTH:
+            raise self._refused(f"is nested more than {MAX_DEPTH} deep")
         if isinstance(node, ast.Subscript) and _slices(node.slice)[:1] != (
             slice(None),
         ):
@@ -193,11 +208,11 @@ class Expression:
         if operands is None:
             raise self._refused("uses what the grammar does not have")
         for operand in operands:
-            self._check(operand)
+            self._check(operand, depth + 1)
 
     def _refused(self, why: str) -> ConfigError:
         return ConfigError(
-            f"The expression '{self.text}' {why}",
+            f"The expression '{self.text[:MAX_SHOWN]}' {why}",
             "Expected output names, slices such as out[:, :3], numbers, + − * / and "
             + ", ".join(LINKS),
             "Correct the --param",
@@ -233,7 +248,7 @@ def _operands(node: ast.expr) -> list[ast.expr] | None:
         case ast.Name() | ast.Constant(value=str()):
             return []
         case ast.Constant(value=int() | float() as value):
-            return None if isinstance(value, bool) else []
+            return [] if not isinstance(value, bool) and _is_finite(value) else None
         case ast.Call(func=ast.Name(id=link), args=[operand], keywords=[]):
             return [operand] if link in LINKS else None
         case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -243,6 +258,14 @@ def _operands(node: ast.expr) -> list[ast.expr] | None:
         case ast.Subscript(value=value):
             return [value]
     return None
+
+
+def _is_finite(value: float) -> bool:
+    """Whether a number is one in float64; a whole one may be too large."""
+    try:
+        return isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def _slices(node: ast.expr) -> tuple[int | slice, ...]:
@@ -256,12 +279,19 @@ def _index(node: ast.expr) -> int | slice:
             ends = (node.lower, node.upper, node.step)
             return slice(*(None if e is None else ast.literal_eval(e) for e in ends))
         return operator.index(ast.literal_eval(node))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ConfigError(
-            f"The index '{ast.unparse(node)}' is not a number or a slice",
+            f"The index '{_shown(node)}' is not a number or a slice",
             "Expected something like out[:, :3]",
             "Correct the --param",
         ) from None
+
+
+def _shown(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:MAX_SHOWN]
+    except RecursionError:
+        return "…"  # too deep to be written
 
 
 def _same_rank(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -168,6 +168,29 @@ def test_any_text_parses_or_is_refused_in_words(text):
         assert error.next_step  # noqa: PT017
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("9" * 400, "uses what the grammar does not have"),
+        ("9" * 4001, "uses what the grammar does not have"),
+        ("9" * 5000, "has more than 4096 characters"),
+        ("1e999", "uses what the grammar does not have"),
+        ("-" * 200 + "out", "is nested more than 100 deep"),
+        ("out" + " + 1" * 200, "is nested more than 100 deep"),
+        ("(" * 300 + "out", "is not an expression"),
+        ("out[:, -" + "-" * 2000 + "1]", "The index '…' is not a number or a slice"),
+        ("out[:, ::0]", "does not fit [2, 6] (slice step cannot be zero)"),
+        ("out[:, ::-1]", "does not fit [2, 6] (step must be greater than zero)"),
+        ("out[:, 99999999999999999999]", "does not fit [2, 6] (Overflow"),
+    ],
+)
+def test_numbers_and_nesting_without_an_end_are_refused(text, why):
+    with pytest.raises(ConfigError) as error:
+        Expression(text)(OUTPUTS)
+    assert why in str(error.value)
+    assert len(str(error.value)) < 500
+
+
 # An output that is called like a number
 
 
