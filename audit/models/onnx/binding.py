@@ -9,6 +9,7 @@ import numpy as np
 
 from audit.errors import ModelError, UnsupportedOperator
 from audit.models.onnx import cleanup
+from audit.models.onnx.foresight import Foreseen
 from audit.models.onnx.places import Body
 from audit.models.onnx.program import Node, Reference
 from audit.models.onnx.refused import refusal
@@ -75,7 +76,10 @@ def bind(
     types: tuple[int | None, ...] = (),
 ) -> Callable[..., Value]:
     """Return the operator's function with a node's attributes filled in."""
-    return bind_function(node, entry.run, policy, bodies, types)
+    run = bind_function(node, entry.run, policy, bodies, types)
+    if len(node.inputs) < 2 or entry.bounded or bodies:
+        return run
+    return Foreseen(node, run)
 
 
 def bind_function(

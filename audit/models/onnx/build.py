@@ -16,6 +16,7 @@ from audit.models.onnx.binding import (
     constant_of,
     operator_of,
 )
+from audit.models.onnx.foresight import Small
 from audit.models.onnx.places import Body, Constant, Place
 from audit.models.onnx.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
 from audit.models.onnx.program import Node, Program
@@ -149,7 +150,7 @@ class Builder:
             self._emit(node, ShapeOf(bound), slots, host=True)
         else:
             slots = tuple(self.operand(name, host=True) for name in node.inputs)
-            self._emit(node, Remembered(bound), slots, host=True)
+            self._emit(node, Remembered(Small(node, bound)), slots, host=True)
 
     def _add_step(self, node: Node, entry: Operator) -> None:
         inputs = [

@@ -12,6 +12,9 @@ import numpy as np
 from audit.errors import ModelError
 
 MAX_ELEMENTS = 1 << 27  # 0.5 GiB of float32, in one tensor made by one operator
+MAX_TEMPORARY = 1 << 29  # elements in a tensor on the way to a result
+MAX_LISTED = 1 << 22  # numbers or strings handled one by one
+MAX_CHARACTERS = 1 << 26  # in the strings of one tensor
 MAX_TRIPS = 100_000  # rounds of all loops in one call, or steps of one sequence
 MAX_STEPS = 500_000  # nodes run in the subgraphs of one call
 MAX_FOLDED = 1 << 24  # elements kept when a constant is computed ahead
@@ -21,6 +24,10 @@ MAX_EXPANSION = 100_000  # nodes after the expansion of functions
 
 def check_elements(shape: Iterable[int], what: str) -> None:
     """Refuse a tensor of more than `MAX_ELEMENTS` elements or of negative size."""
+    _check_size(shape, what, MAX_ELEMENTS, "elements in a tensor made by one node")
+
+
+def _check_size(shape: Iterable[int], what: str, most: int, of_what: str) -> None:
     sizes = [int(size) for size in shape]
     if any(size < 0 for size in sizes):
         raise ModelError(
@@ -28,12 +35,27 @@ def check_elements(shape: Iterable[int], what: str) -> None:
             "Expected sizes >= 0",
             "Check the shapes of the inputs, or export the file again",
         )
-    if prod(sizes) > MAX_ELEMENTS or max(sizes, default=0) > MAX_ELEMENTS:
+    if prod(sizes) > most or max(sizes, default=0) > most:
         raise ModelError(
             f"{what} would have the shape {sizes}",
-            f"Expected at most {MAX_ELEMENTS} elements in a tensor made by one node",
+            f"Expected at most {most} {of_what}",
             "Lower the batch size, or do not use this file if you do not know it",
         )
+
+
+def check_temporary(shape: Iterable[int], what: str) -> None:
+    """Refuse a tensor of more than `MAX_TEMPORARY` elements on the way to a result."""
+    _check_size(shape, what, MAX_TEMPORARY, "elements on the way to a result")
+
+
+def check_listed(shape: Iterable[int], what: str) -> None:
+    """Refuse more than `MAX_LISTED` items that are handled one by one."""
+    _check_size(shape, what, MAX_LISTED, "items that are handled one by one")
+
+
+def check_characters(count: int, what: str) -> None:
+    """Refuse strings of more than `MAX_CHARACTERS` characters together."""
+    _check_size([count], what, MAX_CHARACTERS, "characters in the strings of a tensor")
 
 
 def check_broadcast(a: Sequence[int], b: Sequence[int], what: str) -> None:
@@ -68,7 +90,7 @@ _spent: ContextVar[dict[str, int] | None] = ContextVar("spent", default=None)
 @contextmanager
 def one_call() -> Iterator[None]:
     """Count what all loops do within one call of a graph together."""
-    token = _spent.set({"rounds": 0, "steps": 0})
+    token = _spent.set({"rounds": 0, "steps": 0, "kept": 0})
     try:
         yield
     finally:
@@ -81,6 +103,14 @@ def count_round(what: str) -> None:
     if spent is not None:
         spent["rounds"] += 1
         check_trips(spent["rounds"], what)
+
+
+def count_kept(elements: int, what: str) -> None:
+    """Refuse more than `MAX_TEMPORARY` elements that one call keeps in sequences."""
+    spent = _spent.get()
+    if spent is not None:
+        spent["kept"] += elements
+        check_temporary([spent["kept"]], what)
 
 
 def count_steps(steps: int) -> None:

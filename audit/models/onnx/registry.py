@@ -80,6 +80,7 @@ class Operator:
         pure: equal inputs give equal outputs, so calls may be folded and merged.
         quantised: it rounds to numbers of few bits or computes with such; where it
             lets no derivative pass, what passes is hidden from backward passes.
+        bounded: it checks the sizes of what it makes by itself (see `foresight`).
     """
 
     domain: str
@@ -93,6 +94,7 @@ class Operator:
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     pure: bool = True
     quantised: bool = False
+    bounded: bool = False
 
     def passes(self, source: int, output: int) -> bool:
         """Return whether a derivative can pass from an input to an output."""
@@ -115,6 +117,7 @@ def operator(
     only: Mapping[str, tuple[object, ...]] | None = None,
     pure: bool = True,
     quantised: bool = False,
+    bounded: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function under one or more operator names (see `Operator`)."""
 
@@ -134,6 +137,7 @@ def operator(
                 only or {},
                 pure,
                 quantised,
+                bounded,
             )
             _OPERATORS.setdefault((domain, name), []).append(entry)
         return function

@@ -20,6 +20,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
 from audit.errors import UnsupportedOperator
+from audit.models.onnx.limits import check_listed
 
 Host: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = (
@@ -168,17 +169,24 @@ def to_host(value: Tensor) -> Host:
     return np.asarray(tensor.numpy())
 
 
+def listed(value: Tensor | Host) -> list[Any]:
+    """Return the elements as a list, each an object of Python's."""
+    check_listed(value.shape, "A list of numbers")
+    items: list[Any] = value.reshape(-1).tolist()
+    return items
+
+
 def ints(value: Value | Sequence[int]) -> list[int]:
     """Return the integers of a one-dimensional operand (axes, sizes, ...)."""
     if isinstance(value, Tensor | np.ndarray):
-        return [int(item) for item in value.reshape(-1).tolist()]
+        return [int(item) for item in listed(value)]
     return [int(item) for item in value or ()]  # type: ignore[arg-type]
 
 
 def floats(value: Value | Sequence[float]) -> list[float]:
     """Return the numbers of a one-dimensional operand (scales, ...)."""
     if isinstance(value, Tensor | np.ndarray):
-        return [float(item) for item in value.reshape(-1).tolist()]
+        return [float(item) for item in listed(value)]
     return [float(item) for item in value or ()]  # type: ignore[arg-type]
 
 

@@ -69,12 +69,14 @@ LATER_STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # opset 12 or 18
 for _name, _function in SMOOTH.items():
     operator(_name)(partial(_legacy, _function))
     if _name != "Pow":
-        operator(_name, since=7)(partial(_wide, _function))
+        operator(_name, since=7, bounded=True)(partial(_wide, _function))
 for _name, _function in STEPS.items():
     operator(_name, zero_derivative=True)(partial(_legacy, _function))
-    operator(_name, since=7, zero_derivative=True)(partial(_wide, _function))
+    operator(_name, since=7, zero_derivative=True, bounded=True)(
+        partial(_wide, _function)
+    )
 for _name, _function in LATER_STEPS.items():
-    operator(_name, zero_derivative=True)(partial(_wide, _function))
+    operator(_name, zero_derivative=True, bounded=True)(partial(_wide, _function))
 
 
 @operator("Pow", since=7, host=(1,))
@@ -89,38 +91,38 @@ def pow_(a: Tensor, b: Tensor | Host) -> Tensor:
     return result if result.dtype == a.dtype else result.to(a.dtype)
 
 
-@operator("Mod", zero_inputs=())
+@operator("Mod", zero_inputs=(), bounded=True)
 def mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
     """Remainder with the sign of b, or with fmod=1 of a."""
     return _wide(integers.fmod if fmod else integers.remainder, a, b)
 
 
-@operator("BitShift", zero_derivative=True)
+@operator("BitShift", zero_derivative=True, bounded=True)
 def bit_shift(a: Tensor, b: Tensor, *, direction: str) -> Tensor:
     """Shift bits to the left or to the right."""
     left = direction == "LEFT"
     return _wide(torch.bitwise_left_shift if left else torch.bitwise_right_shift, a, b)
 
 
-@operator("Sum")
+@operator("Sum", bounded=True)
 def sum_(*tensors: Tensor) -> Tensor:
     """Sum of any number of tensors."""
     return reduce(partial(_wide, torch.add), tensors)
 
 
-@operator("Mean")
+@operator("Mean", bounded=True)
 def mean(*tensors: Tensor) -> Tensor:
     """Mean of any number of tensors."""
     return reduce(partial(_wide, torch.add), tensors) / len(tensors)
 
 
-@operator("Max")
+@operator("Max", bounded=True)
 def max_(*tensors: Tensor) -> Tensor:
     """Largest of any number of tensors; a tie shares the derivative, as in torch."""
     return reduce(partial(_wide, torch.maximum), tensors)
 
 
-@operator("Min")
+@operator("Min", bounded=True)
 def min_(*tensors: Tensor) -> Tensor:
     """Smallest of any number of tensors."""
     return reduce(partial(_wide, torch.minimum), tensors)
@@ -129,8 +131,6 @@ def min_(*tensors: Tensor) -> Tensor:
 @operator("Where", zero_inputs=(0,))
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """A where the condition holds, else b."""
-    check_broadcast(a.shape, b.shape, "The result of Where")
-    check_broadcast(condition.shape, a.shape, "The result of Where")
     return torch.where(condition, a, b)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.limits import check_temporary, check_trips
 from audit.models.onnx.ops.reduction import softmax
 from audit.models.onnx.registry import Site, operator
 
@@ -173,7 +174,7 @@ def rotary_embedding(
     return join_heads(y) if x.dim() == 3 else y
 
 
-@operator("LinearAttention")
+@operator("LinearAttention", bounded=True)
 def linear_attention(
     query: Tensor,
     key: Tensor,
@@ -197,6 +198,9 @@ def linear_attention(
     k, v = (split_heads(each.to(wide), kv_num_heads) for each in (key, value))
     factor = scale or q.shape[-1] ** -0.5
     groups = q_num_heads // kv_num_heads
+    check_trips(q.shape[2], site.node.label)
+    sizes = (q.shape[0], q_num_heads, k.shape[-1], v.shape[-1])
+    check_temporary(sizes, f"The state of {site.node.label}")
     if past_state is None:
         state = q.new_zeros(*k.shape[:2], k.shape[-1], v.shape[-1])
     else:

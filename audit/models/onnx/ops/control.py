@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_elements, count_round
+from audit.models.onnx.limits import (
+    check_elements,
+    check_trips,
+    count_kept,
+    count_round,
+)
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Value, axis_of, integer
 
@@ -129,7 +134,9 @@ def _slices(source: Value, axis: int, reverse: bool) -> list[Tensor]:
     if not isinstance(source, Tensor):
         msg = f"a scanned input must be a tensor, not {type(source).__name__}"
         raise TypeError(msg)
-    parts = list(source.unbind(axis_of(axis, source.dim())))
+    along = axis_of(axis, source.dim())
+    check_trips(source.shape[along] if source.dim() else 0, "Scan")
+    parts = list(source.unbind(along))
     return parts[::-1] if reverse else parts
 
 
@@ -179,6 +186,8 @@ def _scan_row(
         results = body(*state, *parts, *captured)
         state = list(results[:states])
         rounds.append(results[states:])
+        made = sum(v.numel() for v in rounds[-1] if isinstance(v, Tensor))
+        count_kept(made, "What Scan stacks")
     return (
         *state,
         *(_joined(list(parts), 0, False) for parts in zip(*rounds, strict=True)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.models.onnx.limits import check_elements
+from audit.models.onnx.limits import check_elements, check_temporary
 from audit.models.onnx.ops.windows import windows
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, ints
@@ -52,7 +52,9 @@ def conv(
     kernel = tuple(weight.shape[2:])
     place = windows(tuple(x.shape[2:]), kernel, strides, dilations, pads, auto_pad)
     run = _by_rank(_CONV, len(kernel))
-    check_elements((x.shape[0], weight.shape[0], *place.counts(x.shape[2:])), "Conv")
+    counts = place.counts(tuple(x.shape[2:]))
+    check_elements((x.shape[0], weight.shape[0], *counts), "The result of Conv")
+    check_temporary((*weight.shape[1:], *counts), "The columns of one image of Conv")
     if place.symmetric:
         padding = place.padding
     else:
@@ -86,6 +88,8 @@ def conv_transpose(
     ends = _crops(x, full, steps, more, pads, output_shape, auto_pad)
     image = (x.shape[0], weight.shape[1] * group)
     check_elements((*image, *full), "The result of ConvTranspose")
+    columns = (*weight.shape[1:], *x.shape[2:])
+    check_temporary(columns, "The columns of one image of ConvTranspose")
     run = _by_rank(_TRANSPOSED, rank)
     y = run(x, weight, bias, steps, 0, 0, group, spread)
     flat: list[int] = []
@@ -148,9 +152,10 @@ def col2im(
 ) -> Tensor:
     """Add the columns of blocks back at their places in an image of any rank."""
     image, block = ints(image_shape), tuple(ints(block_shape))
-    check_elements((x.shape[0], *image), "The result of Col2Im")
     place = windows(tuple(image), block, strides, dilations, pads, "NOTSET")
     padded = [n + sum(e) for n, e in zip(image, place.pads, strict=True)]
+    for sizes in (image, padded, [*block, *place.counts(tuple(image))]):
+        check_elements((x.shape[0], *sizes), "The result of Col2Im")
     cells = torch.arange(prod(padded), device=x.device).reshape(1, 1, *padded)
     index = place.views(cells)[0, 0]
     rank = len(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.models.onnx.limits import check_listed
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host, floats, ints
 
@@ -20,6 +21,7 @@ def non_max_suppression(
     center_point_box: int = 0,
 ) -> Tensor:
     """Keep the best boxes of each class that do not overlap a better one too much."""
+    check_listed(scores.shape, "The scores of NonMaxSuppression")
     most = ints(limit)[0] if limit is not None else 0
     share = floats(overlap)[0] if overlap is not None else 0.0
     lowest = floats(threshold)[0] if threshold is not None else None

@@ -30,7 +30,6 @@ def gather(x: Tensor, index: Tensor | Host, *, axis: int = 0) -> Tensor:
         return x.select(axis, int(index))
     flat = wrapped(index, x.shape[axis], x).reshape(-1)
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
-    check_elements(shape, "The result of Gather")
     return x.index_select(axis, flat).reshape(shape)
 
 
@@ -140,6 +139,7 @@ def non_zero(x: Tensor) -> Tensor:
     """Indices of the non-zero elements, one row for each axis."""
     if not x.dim():
         return torch.zeros(1, int(x != 0), dtype=torch.int64, device=x.device)
+    check_elements((x.dim(), int(torch.count_nonzero(x))), "The result of NonZero")
     return torch.nonzero(x).T
 
 

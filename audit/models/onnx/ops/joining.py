@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_elements
+from audit.models.onnx.limits import check_elements, check_trips
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, axis_of, ints
 
@@ -49,6 +49,7 @@ def _split(
     x: Tensor, sizes: list[int] | None, parts: int, axis: int
 ) -> tuple[Tensor, ...]:
     if sizes is None:
+        check_trips(parts, "Split")
         size = -(-x.shape[axis] // parts)
         last = x.shape[axis] - size * (parts - 1)
         sizes = [size] * (parts - 1) + [last]

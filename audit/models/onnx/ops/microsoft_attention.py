@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.models.onnx.limits import check_temporary
 from audit.models.onnx.ops.attention import (
     join_heads,
     masked_softmax,
@@ -28,6 +29,7 @@ def _attend(
     causal: bool,
 ) -> Tensor:
     """Attention on [batch, heads, steps, size], heads joined again."""
+    check_temporary((*q.shape[:3], k.shape[2]), "The scores of attention")
     scores = torch.matmul(q, k.transpose(-1, -2)) * (scale or q.shape[-1] ** -0.5)
     if bias is not None:
         scores = scores + bias

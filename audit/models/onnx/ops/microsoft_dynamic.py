@@ -43,7 +43,7 @@ def mat_mul_integer_to_float(
     return y if bias is None else y + bias
 
 
-@staircase("DynamicQuantizeLSTM")
+@staircase("DynamicQuantizeLSTM", bounded=True)
 def dynamic_quantize_lstm(
     x: Tensor,
     w: Tensor,

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.limits import check_elements, check_listed
 from audit.models.onnx.ops.reduction import lp_norm
 from audit.models.onnx.registry import Site, operator
-from audit.models.onnx.values import Host, Value
+from audit.models.onnx.values import Host, Value, listed
 
 ML = "ai.onnx.ml"
 Labels = list[int] | list[str] | None
@@ -51,6 +52,11 @@ def labelled(index: Tensor, ints: list[int] | None, names: list[str] | None) -> 
     return table[index]
 
 
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    check_elements((*x.shape[:-1], weight.shape[0]), "A linear model's result")
+    return functional.linear(x, weight, bias)
+
+
 @operator("LinearRegressor", domain=ML)
 def linear_regressor(
     x: Tensor,
@@ -65,7 +71,7 @@ def linear_regressor(
     x = _real(x, site)
     weight = _row(coefficients, x).reshape(targets, -1)
     bias = _row(intercepts, x) if intercepts else None
-    return transformed(functional.linear(x, weight, bias), post_transform, site)
+    return transformed(_linear(x, weight, bias), post_transform, site)
 
 
 @operator("LinearClassifier", domain=ML, zero_outputs=(0,))
@@ -84,7 +90,7 @@ def linear_classifier(
     x = _real(x, site)
     weight = _row(coefficients, x).reshape(-1, x.shape[-1])
     bias = _row(intercepts, x) if intercepts else None
-    scores = functional.linear(x, weight, bias)
+    scores = _linear(x, weight, bias)
     classes = len(classlabels_ints or classlabels_strings or [])
     single = scores.shape[-1] == 1 and classes == 2
     if single:
@@ -182,6 +188,7 @@ def zip_map(
 ) -> list[Value]:
     """One dictionary for each row: label to number."""
     labels = classlabels_strings or classlabels_int64s or []
+    check_listed(x.shape, "The numbers of ZipMap")
     rows = x.unsqueeze(0) if x.dim() == 1 else x
     return [dict(zip(labels, row.unbind(0), strict=True)) for row in rows.unbind(0)]
 
@@ -197,7 +204,8 @@ def one_hot_encoder(
 ) -> Tensor:
     """A one in the column of the category."""
     table = {c: i for i, c in enumerate(cats_strings or cats_int64s or [])}
-    items = np.asarray(x.tolist(), object).reshape(-1)
+    items = listed(x)
+    check_elements((len(items), len(table)), "The result of OneHotEncoder")
     result = torch.zeros(len(items), len(table), dtype=site.dtype(1))
     for row, item in enumerate(items):
         place = table.get(item if isinstance(item, str) else int(item))
@@ -266,7 +274,7 @@ def label_encoder(
     elif values_int64s or _kind(values_tensor) in "iu":
         default = default_int64
     table = {_key(key): value for key, value in zip(keys, values, strict=True)}
-    items = x.reshape(-1).tolist()
+    items = listed(x)
     found = np.array([table.get(_key(item), default) for item in items], object)
     found = found.reshape(tuple(x.shape))
     if values_strings or _kind(values_tensor) in "OUS":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.limits import check_elements, check_temporary
 from audit.models.onnx.ops.ml import ML, labelled, transformed
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Value
@@ -16,7 +17,9 @@ from audit.models.onnx.values import Value
 def _kernel(x: Tensor, y: Tensor, kind: str, given: list[float], site: Site) -> Tensor:
     """Return k(x, y) for every row of x and of y."""
     gamma, coef0, degree = given or (0.0, 0.0, 0.0)
+    check_elements((len(x), len(y)), "The kernels of a support vector machine")
     if kind == "RBF":
+        check_temporary((len(x), *y.shape), "The distances to the support vectors")
         squares = (x.unsqueeze(1) - y.unsqueeze(0)).square().sum(-1)
         return torch.exp(-gamma * squares)
     product = functional.linear(x, y)

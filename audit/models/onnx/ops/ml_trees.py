@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.models.onnx.limits import check_elements, check_listed
 from audit.models.onnx.ops.ml import ML, labelled, transformed
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, Value
@@ -37,6 +38,7 @@ class Forest:
 
     def leaves(self, x: Host) -> Host:
         """Return the leaf that each row reaches in each tree."""
+        check_listed((len(x), len(self.roots)), "The leaves of a tree ensemble")
         at = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
         rows = np.arange(len(x))[:, None]
         for _ in range(len(self.modes) + 1):
@@ -111,6 +113,7 @@ def _scores(
     table: dict[int, list[tuple[int, float]]] = {}
     for leaf, target, weight in votes:
         table.setdefault(leaf, []).append((target, weight))
+    check_elements((len(leaves), targets), "The scores of a tree ensemble")
     start = {"MIN": np.inf, "MAX": -np.inf}.get(how, 0.0)
     scores = np.full((len(leaves), targets), start)
     join = {"MIN": np.minimum, "MAX": np.maximum}.get(how, np.add)

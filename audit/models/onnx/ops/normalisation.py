@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.models.onnx.limits import check_elements
 from audit.models.onnx.ops.reduction import lp_norm
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import axis_of
@@ -160,6 +161,7 @@ def local_response_norm(
     """Divide by a power of the mean square over neighbouring channels."""
     before = (size - 1) // 2
     squares = (x * x).movedim(1, -1)
+    check_elements((*squares.shape[:-1], x.shape[1] + size), "The squares of LRN")
     padded = functional.pad(squares, (before, size - 1 - before))
     sums = padded.unfold(-1, size, 1).sum(-1).movedim(-1, 1)
     return x / (bias + alpha / size * sums) ** beta

@@ -54,7 +54,9 @@ def _pad(
     check_elements(sizes, "The result of Pad")
     if mode == "constant":
         return _pad_constant(x, both, value)
-    for axis, (before, after) in enumerate(both):
+    growth = sorted(range(x.dim()), key=lambda axis: sum(both[axis]))
+    for axis in growth:  # what is cropped first, so that nothing on the way is larger
+        before, after = both[axis]
         if before or after:
             x = x.index_select(axis, _border(x, axis, before, after, mode))
     return x
@@ -93,11 +95,13 @@ def center_crop_pad(
 ) -> Tensor:
     """Crop or pad with zeros around the centre to the given sizes."""
     chosen = list(range(x.dim())) if axes is None else axes
-    flat = [0] * (2 * x.dim())
+    flat, sizes = [0] * (2 * x.dim()), list(x.shape)
     for axis, size in zip(chosen, ints(shape), strict=True):
         axis = axis_of(axis, x.dim())
         missing = size - x.shape[axis]
         before = missing // 2 if missing >= 0 else -((-missing) // 2)
         place = 2 * (x.dim() - 1 - axis)
         flat[place : place + 2] = [before, missing - before]
+        sizes[axis] = size
+    check_elements(sizes, "The result of CenterCropPad")
     return functional.pad(x, flat)

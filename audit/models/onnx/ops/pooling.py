@@ -80,6 +80,7 @@ def max_pool(
     """Largest element of each window and, on request, its flat position in x."""
     kernel, size = tuple(kernel_shape), tuple(x.shape[2:])
     place = windows(size, kernel, strides, dilations, pads, auto_pad, ceil_mode)
+    check_elements((*x.shape[:2], *place.counts(size)), "The result of MaxPool")
     real = x if x.is_floating_point() else x.to(torch.float64)
     y, index = _largest(real, place, positions=site.wants(1))
     y = y.to(x.dtype)
@@ -189,7 +190,8 @@ def max_unpool(
     ]
     natural = [*x.shape[:2], *natural]
     shape = natural if output_shape is None else ints(output_shape)
-    check_elements(shape, "The result of MaxUnpool")
+    for sizes in (natural, shape):
+        check_elements(sizes, "The result of MaxUnpool")
     empty = x.new_zeros(prod(natural))
     result = empty.scatter(0, index.reshape(-1), x.reshape(-1)).reshape(natural)
     flat: list[int] = []

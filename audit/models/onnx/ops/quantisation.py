@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
+from audit.models.onnx.limits import check_elements
 from audit.models.onnx.ops.convolution import conv
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import CARRIED, TORCH_TYPES, axis_of, round_to
@@ -48,6 +49,7 @@ def spread(parameter: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
         shape[axis] = -1
         return parameter.reshape(shape)
     size = block or -(-x.shape[axis] // parameter.shape[axis])
+    check_elements((parameter.numel(), size), "A scale for each element")
     return parameter.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.models.onnx.limits import check_trips
+from audit.models.onnx.limits import check_temporary, check_trips
 from audit.models.onnx.ops.cells import (
     Activation,
     Cell,
@@ -75,6 +75,8 @@ def recurrent(
         x = x.transpose(0, 1)
         initial = tuple(s if s is None else s.transpose(0, 1) for s in initial)
     check_trips(x.shape[0], site.node.label)
+    gates = (*x.shape[:2], parameters[0].shape[1])
+    check_temporary(gates, f"The gates of {site.node.label}")
     lengths = None if lengths is None else lengths.to(torch.int64)
     count = 2 if direction == "bidirectional" else 1
     each = len(activations) // count
@@ -104,7 +106,7 @@ def clipper(clip: float | None) -> Activation:
     return lambda x: torch.clamp(x, -clip, clip)
 
 
-@operator("RNN", zero_inputs=(4,))
+@operator("RNN", zero_inputs=(4,), bounded=True)
 def rnn(
     x: Tensor,
     w: Tensor,
@@ -135,7 +137,7 @@ def rnn(
     )  # fmt: skip
 
 
-@operator("GRU", zero_inputs=(4,))
+@operator("GRU", zero_inputs=(4,), bounded=True)
 def gru(
     x: Tensor,
     w: Tensor,
@@ -168,7 +170,7 @@ def gru(
     )  # fmt: skip
 
 
-@operator("LSTM", zero_inputs=(4,))
+@operator("LSTM", zero_inputs=(4,), bounded=True)
 def lstm(
     x: Tensor,
     w: Tensor,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_elements
+from audit.models.onnx.limits import check_elements, check_listed, check_trips
 from audit.models.onnx.ops.sampling import linear_weights, taps
 from audit.models.onnx.registry import operator
+from audit.models.onnx.values import listed
 
 
 @operator("RoiAlign", zero_inputs=(2,))
@@ -28,9 +29,10 @@ def roi_align_half_pixel(
     boxes = rois * spatial_scale - (0.5 if aligned else 0.0)
     shape = (output_height, output_width)
     check_elements((len(rois), x.shape[1], *shape), "The result of RoiAlign")
+    check_trips(len(rois), "RoiAlign")
     pooled = [
         _pooled_box(x[int(row)], box, shape, sampling_ratio, aligned, mode)
-        for box, row in zip(boxes.unbind(0), rows.tolist(), strict=True)
+        for box, row in zip(boxes.unbind(0), listed(rows), strict=True)
     ]
     return torch.stack(pooled) if pooled else x.new_zeros(0, x.shape[1], *shape)
 
@@ -79,11 +81,13 @@ def _pooled_box(
             extent = extent.clamp(min=1.0)
         cell = extent / shape[axis]
         count = ratio if ratio > 0 else max(int(torch.ceil(cell.detach())), 1)
+        grids.append(count)
+        check_elements((4, image.shape[0], shape[axis] * count), "A box")
         steps = torch.arange(shape[axis] * count, device=image.device)
         at = start + (steps + 0.5) * cell / count
         places.append(_roi_taps(at, image.shape[1 + axis]))
-        grids.append(count)
-    check_elements((image.shape[0], shape[0] * grids[0], shape[1] * grids[1]), "A box")
+    points = (shape[0] * grids[0], shape[1] * grids[1])
+    check_elements((4, image.shape[0], *points), "A box")
     shares = torch.stack(list(taps(image.unsqueeze(0), _crossed(*places))))
     grid = (-1, shape[0], grids[0], shape[1], grids[1])
     if mode == "max":
@@ -123,6 +127,7 @@ def max_roi_pool(
     """Largest element of each cell of each box, with rounded borders."""
     height, width = x.shape[2:]
     check_elements((len(rois), x.shape[1], *pooled_shape), "The result of MaxRoiPool")
+    check_listed((len(rois), *pooled_shape), "The cells of MaxRoiPool")
     boxes = []
     for row, *corners in rois.detach().tolist():
         left, top, right, bottom = (_half_up(c * spatial_scale) for c in corners)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_elements
+from audit.models.onnx.limits import check_elements, check_temporary
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, axis_of, floats, ints
 
@@ -75,6 +75,7 @@ class Axis:
             return np.clip(whole, 0, self.size - 1), np.ones((self.out, 1))
         shrink = min(self.scale, 1.0) if method.antialias else 1.0
         reach = {"linear": 1, "cubic": 2}[method.mode] / shrink
+        check_elements((self.out, 2 * ceil(reach)), "The weights of Resize")
         first = floor(-reach) + 1
         steps = np.arange(first, 2 - first)
         low = np.floor(at)
@@ -143,6 +144,8 @@ def resampled(x: Tensor, axes: dict[int, Axis], method: Method) -> Tensor:
 
 
 def _along(x: Tensor, place: int, index: Host, weights: Host) -> Tensor:
+    read = (*x.shape[:place], index.size, *x.shape[place + 1 :])
+    check_temporary(read, "What Resize reads")
     where = torch.as_tensor(index.astype(np.int64), device=x.device)
     picked = x.index_select(place, where.reshape(-1))
     if index.shape[1] == 1 and (weights == 1).all():

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_elements
+from audit.models.onnx.limits import (
+    check_elements,
+    check_trips,
+    count_kept,
+    count_round,
+)
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, Value, axis_of, integer, ints
 
@@ -38,6 +43,8 @@ def sequence_insert(
     sequence: list[Value], item: Value, position: Host | Tensor | None = None
 ) -> list[Value]:
     """Insert before a position, or at the end."""
+    check_trips(len(sequence), "The sequence")
+    count_kept(item.numel() if isinstance(item, Tensor) else 0, "A sequence")
     place = len(sequence) if position is None else integer(position)
     place = place + len(sequence) if place < 0 else place
     return [*sequence[:place], item, *sequence[place:]]
@@ -64,11 +71,13 @@ def split_to_sequence(
     x: Tensor, split: Host | Tensor | None = None, *, axis: int = 0, keepdims: int = 1
 ) -> list[Value]:
     """Cut along an axis into pieces of a size, of given sizes, or of one."""
+    check_trips(x.shape[axis] if split is None else 0, "SplitToSequence")
     if split is None:
         parts = x.unbind(axis) if not keepdims else torch.split(x, 1, axis)
         return list(parts)
     sizes = ints(split)
     scalar = not split.shape
+    check_trips(x.shape[axis] // max(sizes[0], 1) if scalar else 0, "SplitToSequence")
     return list(torch.split(x, sizes[0] if scalar else sizes, axis))
 
 
@@ -92,10 +101,13 @@ def sequence_map(*values: Value, body: Body, site: Site) -> tuple[Value, ...]:
     if not isinstance(first, list):
         msg = "the first input must be a sequence"
         raise TypeError(msg)
-    rounds = [
-        body(*(v[i] if isinstance(v, list) else v for v in explicit), *captured)
-        for i in range(len(first))
-    ]
+    rounds = []
+    for i in range(len(first)):
+        count_round(site.node.label)
+        given = (v[i] if isinstance(v, list) else v for v in explicit)
+        rounds.append(body(*given, *captured))
+        made = sum(v.numel() for v in rounds[-1] if isinstance(v, Tensor))
+        count_kept(made, f"What {site.node.label} collects")
     outputs = len(body.outputs)
     return tuple([results[i] for results in rounds] for i in range(outputs))
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_elements
+from audit.models.onnx.limits import check_elements, check_trips
 from audit.models.onnx.registry import Site, operator
 from audit.models.onnx.values import Host, axis_of, integer, plain
 
@@ -46,7 +46,9 @@ def _dft(
     axis = axis_of(axis, x.dim())
     points = None if length is None else integer(length)
     if points is not None:
-        check_elements((points,), "A DFT")
+        sizes = list(x.shape)
+        sizes[axis] = points
+        check_elements(sizes, "The result of DFT")
     if onesided and inverse:
         real: Tensor = torch.fft.irfft(_complex(x), points, dim=axis)
         return real.unsqueeze(-1)
@@ -81,6 +83,7 @@ def stft(
     if signal.dim() == 2:
         signal = signal.unsqueeze(-1)
     frames = signal.unfold(1, size, integer(step))  # [batch, frames, parts, size]
+    check_elements((*frames.shape, 2), "The frames of STFT")
     if window is not None:
         frames = frames * window
     frames = frames.transpose(-1, -2)
@@ -100,8 +103,9 @@ def _cosine_window(
     check_elements((count,), "A window")
     span = count if periodic else max(count - 1, 1)
     angle = torch.arange(count, dtype=torch.float64) * (2 * pi / span)
-    terms = [w * torch.cos(k * angle) for k, w in enumerate(weights)]
-    window = torch.stack(terms).sum(0)
+    window = torch.zeros_like(angle)
+    for k, weight in enumerate(weights):
+        window += weight * torch.cos(k * angle)
     return window.to(device=site.policy.device, dtype=site.dtype(onnx_type))
 
 
@@ -145,6 +149,7 @@ def mel_weight_matrix(
     """Triangles, equally wide in mel, that map a spectrum to mel bins."""
     count, rows = integer(bins), integer(length) // 2 + 1
     check_elements((rows, count), "The mel matrix")
+    check_trips(count, "The mel matrix")
     ends = [2595 * np.log10(1 + float(plain(f)) / 700) for f in (low, high)]
     mels = ends[0] + np.arange(count + 2) * ((ends[1] - ends[0]) / (count + 2))
     hertz = 700 * (10 ** (mels / 2595) - 1)

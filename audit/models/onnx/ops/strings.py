@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
+from operator import mul
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from audit.models.onnx.limits import check_work
+from audit.models.onnx.limits import (
+    check_characters,
+    check_elements,
+    check_listed,
+    check_work,
+)
 from audit.models.onnx.registry import operator
 from audit.models.onnx.values import Host
 
@@ -16,6 +23,11 @@ from audit.models.onnx.values import Host
 @operator("StringConcat", zero_derivative=True)
 def string_concat(a: Host, b: Host) -> Host:
     """Join strings, elementwise."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    check_listed(shape, "The result of StringConcat")
+    repeats = [prod(shape) // max(each.size, 1) for each in (a, b)]
+    lengths = [sum(map(len, each.ravel())) for each in (a, b)]
+    check_characters(sum(map(mul, repeats, lengths)), "The result of StringConcat")
     return np.asarray(np.add(a.astype(object), b.astype(object)), object)
 
 
@@ -27,6 +39,7 @@ def string_split(
     parts = [text.split(delimiter or None, maxsplit) for text in _texts(x)]
     counts = torch.tensor([len(row) for row in parts], dtype=torch.int64)
     width = max((len(row) for row in parts), default=0)
+    check_listed((*x.shape, width), "The result of StringSplit")
     rows = [row + [""] * (width - len(row)) for row in parts]
     table = np.array(rows, object).reshape(*x.shape, width)
     return table, counts.reshape(x.shape)
@@ -87,13 +100,18 @@ def tf_idf_vectorizer(
 ) -> Tensor:
     """Count n-grams, with gaps of up to a number of tokens between their items."""
     pool = _grams(pool_int64s or pool_strings or [], ngram_counts)
+    check_listed(x.shape, "The tokens of TfIdfVectorizer")
     rows = x.tolist() if x.ndim == 2 else [x.tolist()]
-    result = torch.zeros(len(rows), max(ngram_indexes, default=-1) + 1)
-    lengths = range(min_gram_length, max_gram_length + 1)
+    columns = max(ngram_indexes, default=-1) + 1
+    check_elements((len(rows), columns), "The result of TfIdfVectorizer")
+    result = torch.zeros(len(rows), columns)
+    longest = min(max_gram_length, max(map(len, pool), default=0))
+    lengths = range(max(min_gram_length, 1), longest + 1)
+    skips = min(max_skip_count, max(x.shape))
+    check_listed((*x.shape, len(lengths), skips + 1), "The grams of TfIdfVectorizer")
+    check_listed((len(rows), len(pool)), "The counts of TfIdfVectorizer")
     for i, row in enumerate(rows):
-        seen = Counter(
-            gram for n in lengths for gram in _skip_grams(row, n, max_skip_count)
-        )
+        seen = Counter(gram for n in lengths for gram in _skip_grams(row, n, skips))
         for place, gram in enumerate(pool):
             count = float(seen[gram]) if len(gram) in lengths else 0.0
             weight = weights[place] if weights else 1.0

@@ -56,7 +56,16 @@ class Windows:
         flat: list[int] = []
         for (before, after), extra in zip(self.pads, self.extra, strict=True):
             flat = [before, after + extra, *flat]
-        return functional.pad(x, flat, value=value) if any(flat) else x
+        if not any(flat):
+            return x
+        sizes = [
+            n + sum(ends) + extra
+            for n, ends, extra in zip(
+                x.shape[-len(self.pads) :], self.pads, self.extra, strict=True
+            )
+        ]
+        check_elements((*x.shape[: -len(self.pads)], *sizes), "A padding")
+        return functional.pad(x, flat, value=value)
 
     def views(self, x: Tensor) -> Tensor:
         """Return the windows of a padded tensor, the kernel axes last."""
