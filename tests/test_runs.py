@@ -543,6 +543,15 @@ def test_merge_wants_a_run(folder):
         assert (code, "is no manifest of this robaudit" in error) == (2, True)
 
 
+def test_a_manifest_of_a_trillion_parts_is_refused(folder):
+    assert run(*SCAN, "--run-dir", "run", "--limit", "9", "-q")[0] == 0
+    path = folder / "run" / "manifest.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({**stored, "total": 10**15, "job_rows": 1}))
+    code, _, error = run("merge", "run")
+    assert (code, "it has more than 10000000 parts" in error) == (2, True)
+
+
 def test_merge_in_another_folder_says_where(folder, monkeypatch):
     run(*SCAN, "--run-dir", "run", "-q")
     (folder / "elsewhere").mkdir()

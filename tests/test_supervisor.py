@@ -1,6 +1,7 @@
 """Nothing hangs or kills the command: signals, deadlines and deaths in native code."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from scans import SAMPLES, descendants
 from torch import nn
 
@@ -280,6 +283,69 @@ def test_a_scan_that_hangs_in_the_model_is_interrupted(tmp_path, place, number):
         "resumed.\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.npz", "m.pt", "said"]
+
+
+def heavy(path):
+    """A file whose constants take minutes to be computed."""
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["h0"])]
+    for k in range(40):
+        nodes.append(helper.make_node("MatMul", [f"h{k}", "h0"], [f"h{k + 1}"]))
+    nodes.append(helper.make_node("ReduceSum", ["h40"], ["all"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["x", "all"], ["loc"]))
+    graph = helper.make_graph(
+        nodes,
+        "heavy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("loc", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array([4096, 4096]), "shape")],
+    )
+    imports = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_file_that_takes_minutes_to_load_is_interrupted(tmp_path):
+    heavy(tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 3), np.float32))
+    words = ("scan", tmp_path / "m.onnx", tmp_path / "d.npz", "--param", "scale=1")
+    process = start(sys.executable, "-m", "audit", *words, "--family", "normal")
+    for _ in range(600):
+        if sum(map(seconds_of, descendants(process.pid))) > 5:
+            break
+        time.sleep(0.05)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    code, error = ended(process)
+    assert (code, error.startswith("robaudit: interrupted, nothing was")) == (130, True)
+
+
+def seconds_of(pid):
+    """The processor time of a process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+class Divides(nn.Module):
+    """A Gaussian that divides whole numbers made of its input."""
+
+    def forward(self, x: torch.Tensor):
+        y = x.sum(1, keepdim=True)
+        whole = (y * 1e30).to(torch.int64)
+        part = torch.div(whole, -torch.ones_like(whole), rounding_mode="trunc")
+        return y + 0.0 * part, torch.zeros_like(y)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="others do not trap")
+def test_a_trap_in_the_model_is_no_exit_code_of_its_own(tmp_path):
+    torch.jit.script(Divides()).save(str(tmp_path / "m.pt"))
+    np.savez(tmp_path / "d.npz", x=np.ones((9, 3), np.float32))
+    words = ("inspect", tmp_path / "m.pt", tmp_path / "d.npz", "--family", "normal")
+    roles = ("--param", "loc=output_0", "--param", "scale=exp(output_1)")
+    code, error = ended(start(sys.executable, "-m", "audit", *words, *roles), 30)
+    assert (code, "The process died (Floating point exception)" in error) == (3, True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

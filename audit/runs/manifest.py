@@ -8,7 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from audit.config import ScanConfig
 from audit.errors import ConfigError
@@ -19,6 +25,7 @@ from audit.runs.plan import Job, cut
 from audit.runs.stored import stored_config
 
 NAME = "manifest.json"
+MOST_JOBS = 10_000_000
 
 
 class Manifest(BaseModel):
@@ -42,6 +49,12 @@ class Manifest(BaseModel):
     """The command that began the run, without --shard and --resume."""
     folder: str = ""
     """Where it was given: its paths are relative to this folder."""
+
+    @model_validator(mode="after")
+    def _has_few_jobs(self) -> Manifest:
+        if self.total > MOST_JOBS * self.job_rows:
+            raise ValueError(f"it has more than {MOST_JOBS} parts")
+        return self
 
     @property
     def jobs(self) -> list[Job]:
