@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -437,7 +438,7 @@ ELSEWHERE = (
 assert arithmetic  # its operators are among the bombs, each by its name
 
 
-def model(op, arrays, attributes, opset=20, domain=""):
+def model(op, arrays, attributes, opset=20, domain="", outputs=("y",)):
     """A graph of one node, whose operands are inputs."""
     names = [f"i{place}" if a is not None else "" for place, a in enumerate(arrays)]
     inputs = []
@@ -450,10 +451,9 @@ def model(op, arrays, attributes, opset=20, domain=""):
         name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
         for name, value in attributes.items()
     }
-    node = helper.make_node(op, names, ["y"], domain=domain, **tensors)
-    output = helper.make_tensor_value_info("y", TensorProto.UNDEFINED, None)
-    output.ClearField("type")
-    graph = helper.make_graph([node], "bomb", inputs, [output])
+    node = helper.make_node(op, names, list(outputs), domain=domain, **tensors)
+    made = [onnx.ValueInfoProto(name=name) for name in outputs]
+    graph = helper.make_graph([node], "bomb", inputs, made)
     imports = [helper.make_opsetid("", opset if not domain else 20)]
     if domain:
         imports.append(helper.make_opsetid(domain, opset if domain == ML else 1))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from math import prod
 from operator import mul
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audit.errors import ModelError, UnsupportedOperator
 from audit.models.onnx.limits import (
     check_characters,
     check_elements,
@@ -36,7 +38,9 @@ def string_split(
     x: Host, *, delimiter: str = "", maxsplit: int = -1
 ) -> tuple[Host, Tensor]:
     """Split strings; short rows are filled with empty ones."""
-    parts = [text.split(delimiter or None, maxsplit) for text in _texts(x)]
+    parts = [
+        text.split(delimiter or None, maxsplit) if text else [] for text in _texts(x)
+    ]
     counts = torch.tensor([len(row) for row in parts], dtype=torch.int64)
     width = max((len(row) for row in parts), default=0)
     check_listed((*x.shape, width), "The result of StringSplit")
@@ -74,14 +78,34 @@ def regex_full_match(x: Host, *, pattern: str = "") -> Tensor:
     RE2 takes a time that is linear in the text and in the pattern's program: so their
     product is the work, known before it is done.
     """
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    compiled, texts = re2.compile(pattern, options), _texts(x)
+    compiled, texts = _expression(pattern), _texts(x)
     check_work(compiled.programsize * sum(map(len, texts)), "To match the pattern")
     found = [compiled.fullmatch(text) is not None for text in texts]
     return torch.tensor(found, dtype=torch.bool).reshape(x.shape)
+
+
+def _expression(pattern: str) -> Any:  # noqa: ANN401
+    """Return a compiled expression of RE2."""
+    try:
+        import re2
+    except ImportError:
+        raise UnsupportedOperator(
+            "RegexFullMatch needs RE2, and it is not installed",
+            "Expected the package google-re2, which robaudit asks for",
+            "pip install google-re2",
+        ) from None
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        why = error.args[0] if error.args else b""
+        said = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
+        raise ModelError(
+            f"RE2 does not read the pattern '{pattern[:80]}' ({said[:80]})",
+            "Expected a pattern in the syntax of RE2, as the standard says",
+            "Export the file again",
+        ) from None
 
 
 @operator("TfIdfVectorizer", zero_derivative=True)
