@@ -158,6 +158,19 @@ def test_a_file_that_is_open_in_time_has_all_the_time_afterwards():
     assert ended(command(body), 20) == (4, "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_time_in_which_it_was_stopped_does_not_count():
+    body = "with watch.opening('m.onnx', 3):\n    print('here')\n    time.sleep(1.5)"
+    process = command(f"{body}\nsys.exit(4)")
+    started(process)
+    both = [process.pid, *descendants(process.pid)]
+    for number, pause in ((signal.SIGSTOP, 3.5), (signal.SIGCONT, 0)):
+        for pid in both:
+            os.kill(pid, number)
+        time.sleep(pause)
+    assert ended(process) == (4, "")
+
+
 def test_without_a_watcher_the_deadline_is_held_when_the_block_ends():
     from audit import watch
     from audit.errors import AuditError

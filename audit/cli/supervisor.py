@@ -30,6 +30,9 @@ from audit.errors import AuditError
 
 GRACE = 1.3  # seconds: two are promised, and a large process takes some to go away
 DONE = (0, 1, 4, 5)  # the codes of work that came to its end
+TICK = (
+    1.0  # seconds in which the time to open is counted; stopped ones (Ctrl-Z) are not
+)
 
 
 def supervised(run: Callable[[], object]) -> None:
@@ -77,7 +80,8 @@ class Supervisor:
     def __init__(self, child: int, channel: int) -> None:
         self._child, self._channel = child, channel
         self._unread = b""
-        self._due: float | None = None
+        self._left: float | None = None  # seconds to open the file
+        self._seen = time.monotonic()
         self._late = ""
         self._kill: float | None = None
         self._signalled = self._is_late = False
@@ -116,16 +120,21 @@ class Supervisor:
         os.kill(self._child, number)
 
     def _patience(self) -> float | None:
-        """Return the seconds until something is over, None for any time."""
-        ends = [end for end in (self._due, self._kill) if end is not None]
-        return max(0.0, min(ends) - time.monotonic()) if ends else None
+        """Return the seconds until something may be over, None for any time."""
+        ends = [] if self._left is None else [min(self._left, TICK)]
+        if self._kill is not None:
+            ends.append(self._kill - time.monotonic())
+        return max(0.0, min(ends)) if ends else None
 
     def _end_what_is_over(self) -> None:
         now = time.monotonic()
+        passed, self._seen = min(now - self._seen, 1.2 * TICK), now
+        if self._left is not None:
+            self._left -= passed
         if self._kill is not None and now >= self._kill:
             self._kill = None
-        elif self._due is not None and now >= self._due:
-            self._is_late, self._due = True, None
+        elif self._left is not None and self._left <= 0:
+            self._is_late, self._left = True, None
         else:
             return
         os.kill(self._child, signal.SIGKILL)
@@ -146,8 +155,8 @@ class Supervisor:
 
     def _hear(self, news: dict[str, Any]) -> None:
         if "opening" in news:
-            seconds, self._late = news["opening"] or (None, "")
-            self._due = seconds and time.monotonic() + seconds
+            self._left, self._late = news["opening"] or (None, "")
+            self._seen = time.monotonic()
         if "temporary" in news:
             self._temporary.append(news["temporary"])
         self._lost = news.get("interrupted", self._lost)
