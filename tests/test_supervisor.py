@@ -96,6 +96,27 @@ def test_work_that_hears_a_signal_ends_by_itself(number):
     assert ended(process) == (130, "")
 
 
+def test_what_was_said_is_not_said_again():
+    """An interpreter with large libraries may take longer to end than it has."""
+    body = (
+        "from audit.cli.door import Interrupted, guarded\n"
+        "print('here', flush=True)\n"
+        "def run():\n"
+        "    while True:\n"
+        "        time.sleep(0.01)\n"
+        "def stop(*_):\n"
+        "    raise Interrupted('go on with X')\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "guarded(run)\n"
+        "deaf()"
+    )
+    process = command(body)
+    started(process)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (130, "robaudit: go on with X\n")
+
+
 def test_a_second_signal_is_not_patient():
     process = command("print('here', flush=True)\ndeaf()")
     started(process)

@@ -73,7 +73,9 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
         if (code := watch.settled()) is not None:
             return code
-        return _say(f"robaudit: {str(error) or LOST}", INTERRUPTED)
+        code = _say(f"robaudit: {str(error) or LOST}", INTERRUPTED)
+        watch.settle(code)  # it is said; a slow end changes nothing
+        return code
     if isinstance(error, SystemExit):
         # Only a closed pipe comes here with 1: the reader left, no verdict was given.
         return error.code if isinstance(error.code, int) and error.code != 1 else 0
