@@ -30,9 +30,8 @@ from audit.errors import AuditError
 
 GRACE = 1.3  # seconds: two are promised, and a large process takes some to go away
 DONE = (0, 1, 4, 5)  # the codes of work that came to its end
-TICK = (
-    1.0  # seconds in which the time to open is counted; stopped ones (Ctrl-Z) are not
-)
+SHOW_CURSOR = b"\x1b[?25h\n"
+TICK = 1.0  # seconds: the time to open is counted in them, but for those it is stopped
 
 
 def supervised(run: Callable[[], object]) -> None:
@@ -117,7 +116,11 @@ class Supervisor:
         now = time.monotonic()
         self._kill = now if self._signalled else now + GRACE
         self._signalled = True
-        os.kill(self._child, number)
+        self._send(number)
+
+    def _send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(self._child, number)
 
     def _patience(self) -> float | None:
         """Return the seconds until something may be over, None for any time."""
@@ -137,7 +140,7 @@ class Supervisor:
             self._is_late, self._left = True, None
         else:
             return
-        os.kill(self._child, signal.SIGKILL)
+        self._send(signal.SIGKILL)
 
     def _heard(self, seconds: float | None, *others: int) -> list[int]:
         """Wait for news or others; hear the news, and return who had something."""
@@ -165,17 +168,22 @@ class Supervisor:
     def _concluded(self, code: int) -> int:
         """Return the exit code for the end that the work had, and say what it was."""
         if code < 0:
-            for folder in self._temporary:
-                shutil.rmtree(folder, ignore_errors=True)
+            self._clean_up()
         if self._settled is not None:
             return self._settled
-        if self._signalled and code not in DONE:
-            return (
-                INTERRUPTED if code == INTERRUPTED else _said(self._lost, INTERRUPTED)
-            )
+        if self._signalled and code not in (*DONE, INTERRUPTED):
+            return _said(self._lost, INTERRUPTED)
         if self._is_late:
             return _said(self._late, CRASH)
         return code if code >= 0 else _said(str(_died(-code)), CRASH)
+
+    def _clean_up(self) -> None:
+        """Do what work that was killed could not."""
+        for folder in self._temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if os.isatty(2):  # a progress bar hides the cursor
+                os.write(2, SHOW_CURSOR)
 
 
 def _died(number: int) -> AuditError:
