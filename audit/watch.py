@@ -38,7 +38,6 @@ def tell(**news: object) -> None:
 
     Args:
         news: `opening` (seconds left, and words for when they are over) or None;
-        news: `opening` (seconds left, and words for when they are over) or None;
             `interrupted`, the words for that; `temporary`, a folder to remove when
             this process cannot; `settled`, the exit code that is final now.
     """
