@@ -54,12 +54,12 @@ PIECES = (
 @pytest.mark.parametrize("piece", PIECES)
 def test_a_document_of_one_piece_is_read_or_refused_in_time(piece):
     for start in ("", "a: ", "a = ", "[", '"', "'"):
-        text = (start + long(piece))[: MAX_CHARACTERS // 8]
+        text = (start + long(piece))[: MAX_CHARACTERS // 32]
         for read in (read_yaml, read_toml, read_json):
             began = time.process_time()
             with suppress(Unreadable):
                 read(text)
-            assert time.process_time() - began < 3
+            assert time.process_time() - began < 1
 
 
 # YAML
