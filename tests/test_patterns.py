@@ -8,6 +8,8 @@ from itertools import product
 import pytest
 from test_architecture import FOUND, MODULES
 
+from audit.models.untrusted.archive import Layout
+
 # Pieces that our expressions look for, and what makes them fail at the end.
 PIECES = (
     *("a", "9", " ", "\t", "\n", ".", ",", ":", ";", "=", "-", "_", "*", "#", "@", "!"),
@@ -31,6 +33,10 @@ def patterns():
             if isinstance(value, re.Pattern):
                 uses = re.findall(rf"\b{each}\.({'|'.join(USES)})\(", source)
                 yield pytest.param(value, set(uses), id=f"{name}.{each}")
+            elif isinstance(value, Layout):
+                for place in ("unread", "pickles"):
+                    within = getattr(value, place)
+                    yield pytest.param(within, {"fullmatch"}, id=f"{each}.{place}")
 
 
 @pytest.mark.parametrize(("pattern", "uses"), list(patterns()))

@@ -11,7 +11,6 @@ a regular one, and the same whenever something is read from it.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
@@ -104,7 +103,7 @@ def _is_relative(location: str) -> bool:
         bool(location)
         and "\0" not in location
         and not windows.anchor
-        and ".." not in re.split(r"[/\\]", location)
+        and ".." not in location.replace("\\", "/").split("/")
     )
 
 

@@ -172,7 +172,7 @@ def _inner(members: list[Member]) -> list[tuple[str, Member]]:
     if len({top for top, _, _ in found}) != 1 or not all(name for _, name, _ in found):
         raise ZipFault("has not one top folder with everything in it")
     for _, name, member in found:
-        parts = re.split(r"[/\\]", name)
+        parts = name.split("/")
         if "\\" in name or {"", ".", ".."} & set(parts) or not name.isprintable():
             raise ZipFault(f"has the member '{member.name}', which is no plain path")
     if len({name.lower() for _, name, _ in found}) < len(found):
