@@ -52,7 +52,8 @@ def normalisation(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Estimate
     weights = torch.where(weights.isnan(), 0.0, weights)
     value, error = weights.mean(dim=0), weights.std(dim=0) / math.sqrt(_POINTS)
     known = error * math.sqrt(_EFFECTIVE) <= value
-    return Estimate(*(torch.where(known, v, torch.nan) for v in (value, error)))
+    value, error = (torch.where(known, v, torch.nan) for v in (value, error))
+    return Estimate(value, error)
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,15 @@ class Interval:
         return Interval(value, lower, upper, self.standard_error.masked_fill(known, 0))
 
 
-def mean_interval(samples: Tensor) -> Interval:
-    """Return the mean of independent samples [..., n] with its 95 % interval [...].
+def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
+    """Return the mean of independent samples [..., n] with its interval [...].
 
     Equal samples have an interval without width. A sample that is not finite leaves
     neither interval nor error, and one sample alone has none either: NaN.
+
+    Args:
+        samples: [..., n].
+        level: of each end; 0.975 for an interval of 95 %.
     """
     n = samples.shape[-1]
     value = samples.mean(dim=-1)
@@ -95,7 +99,7 @@ def mean_interval(samples: Tensor) -> Interval:
     second, third, fourth = (z.pow(k).mean(dim=-1) for k in (2, 3, 4))
     second = torch.where(scale > 0, second, 1.0)
     error = scale * (second / (n - 1)).sqrt() if n > 1 else scale * torch.nan
-    t = _quantiles(2 * n / (fourth / second.square() - 1), n - 1)
+    t = _quantiles(2 * n / (fourth / second.square() - 1), n - 1, level)
     c = third / second.pow(1.5) * _unbiasing(n) / math.sqrt(n)
     c = c.clamp(-_LONGEST / t, _LONGEST / t)
     return Interval(
@@ -106,10 +110,10 @@ def mean_interval(samples: Tensor) -> Interval:
     )
 
 
-def _quantiles(freedom: Tensor, most: int) -> Tensor:
-    """Return Student's 97.5 % quantiles at ν, kept between 1 and `most`."""
+def _quantiles(freedom: Tensor, most: int, level: float) -> Tensor:
+    """Return Student's quantiles at ν, kept between 1 and `most`."""
     kept = freedom.clamp(1, max(most, 1)).cpu()
-    found = student_quantiles(kept.double().flatten().numpy())
+    found = student_quantiles(kept.double().flatten().numpy(), level)
     return torch.from_numpy(found).reshape(kept.shape).to(freedom)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from audit.linalg.operators import LinearOperator, Product, Sampled, rows_of
-from audit.linalg.sampled import mean_over_units
+from audit.linalg.sampled import sum_of_squares
 from audit.linalg.spectrum import Estimate
 
 
@@ -51,5 +51,5 @@ class QuadraticForm:
         )
         outer = self.root.outer if isinstance(self.root, Product) else self.root
         if isinstance(outer, Sampled):
-            return mean_over_units(images, outer.group)
+            return sum_of_squares(images, outer.group)
         return Estimate(images.sum(dim=1))

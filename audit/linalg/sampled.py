@@ -5,11 +5,14 @@ mean. Its largest eigenvalue is not: maximising over directions also maximises t
 noise, E[λ_max] ≥ λ_max, by a factor near (1 + √(r/S))² where the spectrum is flat (r
 the rank). Cross-fitting removes the optimism: the direction comes from one half of the
 draws and its Rayleigh quotient from the other, which is at most λ_max in expectation.
-The truth lies between the two; the bracket adds to each end its own 95 % margin, and
-the angle between the directions of the two halves says how much they know of it.
+The truth lies between the two; the bracket adds to each end its own margin, and the
+angle between the directions of the two halves says how much they know of it. A margin
+is that of the quotient along one direction, as if it were known: each end is taken at
+99.5 %, so that with the direction's own uncertainty the bracket holds λ_max in 95 %.
 
-Draws come in units (see `Sampled`): a mean over units has a standard error from their
-spread, whatever happens inside a unit.
+Draws come in units (see `Sampled`): a mean over units has an error from their spread,
+whatever happens inside a unit. Squares are skewed, and their intervals are those of
+`intervals.means`.
 
 Everything happens in p×p matrices: b S_J bᵀ with S_J = J Jᵀ, and one Cholesky-free
 root of Bᵀ B. No draw touches the input's d dimensions.
@@ -27,11 +30,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.intervals.means import Interval, mean_interval
 from audit.linalg.exact import decompose_exact, descending
 from audit.linalg.operators import LinearOperator, Matrix, Product, Sampled
 from audit.linalg.spectrum import Estimate, Spectrum
 
-_NORMAL_975 = 1.959963984540054
+_BRACKET = 0.995  # of each end: the direction is estimated too, and both must hold
 
 
 def decompose_sampled(
@@ -39,32 +43,41 @@ def decompose_sampled(
 ) -> Spectrum:
     """Decompose (B J)ᵀ(B J) for draws B [N, S, p] / √S and J [N, p, d] (None: 1)."""
     naive = decompose_exact(_pulled(draws.entries, inner), top)
-    own = _along(draws.entries, naive.directions[:, :, :1], inner)
     cross = _cross_fitted(draws, inner)
-    units = draws.entries.shape[1] // draws.group
-    lower = cross.estimate.value - _margin(cross.estimate, units // 2)
-    upper = naive.eigenvalues[:, 0] + _upper_margin(own, draws.group)
-    upper = torch.maximum(upper, cross.estimate.value)  # equal ones round apart
+    own = _along(draws.entries, naive.directions[:, :, :1], inner)
+    upper = mean_interval(_units(own, draws.group), _BRACKET).upper
+    bracket = (
+        cross.interval.lower.clamp_min(0),
+        torch.maximum(upper, cross.interval.upper),
+    )
     return Spectrum(
         naive.eigenvalues,
         naive.directions,
-        mean_over_units(squared_rows(draws.entries, inner), draws.group),
-        cross.estimate,
-        (lower.clamp_min(0), upper),
+        sum_of_squares(squared_rows(draws.entries, inner), draws.group),
+        Estimate(cross.interval.value, cross.interval.standard_error, bracket),
         cross.angle,
+        draws.entries.shape[1] // draws.group,
     )
 
 
 def mean_over_units(contributions: Tensor, group: int) -> Estimate:
     """Return the sum over rows [N, R] and its standard error, from units of rows."""
     units = _units(contributions, group)
-    return Estimate(units.sum(dim=1), units.std(dim=1) * math.sqrt(units.shape[1]))
+    error = units.std(dim=1) / math.sqrt(units.shape[1])
+    return Estimate(units.mean(dim=1), error)
+
+
+def sum_of_squares(contributions: Tensor, group: int) -> Estimate:
+    """Return the sum over rows [N, R] ≥ 0 with its interval, from units of rows."""
+    found = mean_interval(_units(contributions, group)).at_least_zero()
+    return Estimate(found.value, found.standard_error, (found.lower, found.upper))
 
 
 def _units(contributions: Tensor, group: int) -> Tensor:
-    """Return the sums [N, R / group] over the rows of each unit."""
+    """Return what each of U units makes of the sum over rows, [N, U]."""
     n, rows = contributions.shape
-    return contributions.reshape(n, rows // group, group).sum(dim=2)
+    units = rows // group
+    return contributions.reshape(n, units, group).sum(dim=2) * units
 
 
 def mean_of(draws: Sampled, inner: LinearOperator | None) -> Estimate:
@@ -104,23 +117,21 @@ def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
 class _CrossFit:
     """λ_max from halves, and the angle between their directions [N] in degrees."""
 
-    estimate: Estimate
+    interval: Interval
     angle: Tensor
 
 
 def _cross_fitted(draws: Sampled, inner: LinearOperator | None) -> _CrossFit:
+    """Return λ_max by quotients of each half along the other half's direction."""
     even, odd = _halves(draws)
     group = draws.group
     directions = [
         decompose_exact(_pulled(half, inner), 1).directions for half in (even, odd)
     ]
-    first = mean_over_units(_along(odd, directions[0], inner), group)
-    second = mean_over_units(_along(even, directions[1], inner), group)
-    errors = torch.stack([_error(first), _error(second)])
-    value = (first.value + second.value) / 2
-    estimate = Estimate(value, errors.square().sum(dim=0).sqrt() / 2)
+    parts = (_along(odd, directions[0], inner), _along(even, directions[1], inner))
+    units = torch.cat([_units(part, group) for part in parts], dim=1)
     cosine = (directions[0] * directions[1]).sum(dim=(1, 2)).abs().clamp_max(1)
-    return _CrossFit(estimate, torch.rad2deg(cosine.acos()))
+    return _CrossFit(mean_interval(units, _BRACKET), torch.rad2deg(cosine.acos()))
 
 
 def _halves(draws: Sampled) -> tuple[Tensor, Tensor]:
@@ -146,44 +157,3 @@ def _along(test: Tensor, direction: Tensor, inner: LinearOperator | None) -> Ten
     """
     image = direction if inner is None else inner.matmat(direction)
     return (test @ image).squeeze(-1).square()
-
-
-def _margin(estimate: Estimate, units: int) -> Tensor:
-    """Return the half width of a 95 % interval by Student's t."""
-    return _error(estimate) * t_quantile(units - 1)
-
-
-def _upper_margin(contributions: Tensor, group: int) -> Tensor:
-    """Return how far the interval reaches up: further where units are skewed.
-
-    Squares have long upper tails, and a mean that has missed them has a small error
-    too. By the Edgeworth expansion the quantile t of the studentised mean of U units
-    with skewness γ moves by γ (1 + 2 t²) / (6 √U) (Hall, 1992, section 2.6).
-    """
-    units = _units(contributions, group)
-    count = units.shape[1]
-    centred = units - units.mean(dim=1, keepdim=True)
-    spread = centred.square().mean(dim=1).sqrt()
-    skewness = centred.pow(3).mean(dim=1) / spread.pow(3)
-    skewness = torch.where(spread > 0, skewness, 0.0).clamp_min(0)
-    t = t_quantile(count - 1)
-    reach = t + skewness * (1 + 2 * t**2) / (6 * math.sqrt(count))
-    return units.std(dim=1) * math.sqrt(count) * reach
-
-
-def t_quantile(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t, to 1 % from 3 degrees of freedom on.
-
-    The expansion of Hill (1970) about the normal quantile; Abramowitz & Stegun 26.7.5.
-    """
-    z, v = _NORMAL_975, max(freedom, 1)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / v + second / v**2 + third / v**3
-
-
-def _error(estimate: Estimate) -> Tensor:
-    if estimate.standard_error is None:
-        return torch.zeros_like(estimate.value)
-    return estimate.standard_error

@@ -13,16 +13,22 @@ class Estimate:
     """A number for each input and how uncertain it is.
 
     Shapes: value [N]; standard_error [N], or None where nothing was sampled.
+        interval: the ends (lower, upper) of its 95 % interval, [N] each, where one is
+            known. It is not symmetric: read it, not the standard error.
     """
 
     value: Tensor
     standard_error: Tensor | None = None
+    interval: tuple[Tensor, Tensor] | None = None
 
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate of `factor` times the same quantity."""
-        error = self.standard_error
+        error, ends = self.standard_error, self.interval
+        if ends is not None:
+            ends = ends if factor >= 0 else ends[::-1]
+            ends = ends[0] * factor, ends[1] * factor
         return Estimate(
-            self.value * factor, None if error is None else error * abs(factor)
+            self.value * factor, None if error is None else error * abs(factor), ends
         )
 
 
@@ -35,8 +41,10 @@ class Spectrum:
             those of the sample mean, whose largest is biased upward.
         directions [N, d, k], unit columns for the k largest; zero where the
             eigenvalue is zero to rounding, since any vector would do.
-        trace: tr G.  top: λ_max, cross-fitted where the root is sampled.
-        bracket: a 95 % bracket (lower, upper) of λ_max [N] each, None if exact.
+        trace: tr G.  top: λ_max, cross-fitted where the root is sampled; its interval
+            is a bracket, which need not lie about the value.
+        units: independent units of draws, None if exact; below `intervals.means.LEAST`
+            neither interval nor bracket covers as often as it says.
         stability: angle between the worst directions of two halves of the draws [N],
             in degrees; None if exact.
     """
@@ -45,8 +53,13 @@ class Spectrum:
     directions: Tensor
     trace: Estimate
     top: Estimate
-    bracket: tuple[Tensor, Tensor] | None = None
     stability: Tensor | None = None
+    units: int | None = None
+
+    @property
+    def bracket(self) -> tuple[Tensor, Tensor] | None:
+        """A 95 % bracket (lower, upper) of λ_max [N] each, None if exact."""
+        return self.top.interval
 
     @property
     def at_rest(self) -> Tensor:

@@ -7,14 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from scipy.linalg import subspace_angles
 
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact
 from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
-from audit.linalg.sampled import compact_root, decompose_sampled, t_quantile
+from audit.linalg.sampled import compact_root, decompose_sampled
 
 sizes = st.integers(1, 7)
 given_sizes = given(n=st.integers(1, 3), r=sizes, d=sizes, seed=st.integers(0, 999))
@@ -256,13 +255,6 @@ def test_units_of_dependent_draws_are_kept_together():
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
         ours, theirs = getattr(pairs.top, name), getattr(alone.top, name)
         np.testing.assert_allclose(ours, theirs, rtol=1e-8)
-
-
-@pytest.mark.parametrize("freedom", [3, 5, 9, 31, 1000])
-def test_the_quantile_of_students_t(freedom):
-    assert t_quantile(freedom) == pytest.approx(
-        stats.t.ppf(0.975, freedom), rel=0.012 if freedom < 5 else 3e-3
-    )
 
 
 @pytest.mark.parametrize("draws", [400, 25, 9])

@@ -1,0 +1,125 @@
+"""E[D] of a random attack: its coverage, its pairs, and that each row is by itself."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from intervals.laws import LogLinear, held
+
+from audit.attacks import Gaussian, Moments, RandomDirection
+from audit.intervals.controlled import LEVELS, PILOT
+from audit.noise import Noise
+from audit.random_attacks import CHUNK, Evaluated, attack_mean
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2])
+@pytest.mark.parametrize("d", [3, 10, 50])
+def test_the_interval_holds_the_closed_form(d, sigma):
+    """The whole table is printed by tests/benchmarks/bench_coverage.py."""
+    law = LogLinear(d, sigma, 400)
+    found = law.realised()
+    interval = found.interval
+    share = held((interval.lower, interval.upper), law.truth)
+    assert share >= 0.93
+    assert found.total.upper.equal(interval.upper)
+
+
+def test_pairs_are_drawn_where_they_are_needed():
+    easy, hard = (LogLinear(d, 0.2, 50).realised().pairs for d in (3, 50))
+    assert set(easy.tolist()) <= set(LEVELS)
+    assert easy.double().mean() < 100
+    assert hard.double().mean() > 900
+
+
+def quartic(scale):
+    """Return what |δ|² plus a share of |δ|⁴ does, by input."""
+
+    def evaluate(rows, delta):
+        form = delta.square().sum(dim=2)
+        values = form + scale[rows, None] * form.square()
+        return Evaluated(values, 0.1 * torch.ones_like(values), form)
+
+    return evaluate
+
+
+def mean_of(attack, scale, index, predicted, size=4):
+    noise = Noise(5, index, 8)
+    predicted = torch.full((len(index),), predicted, dtype=torch.float64)
+    return attack_mean(attack, noise, size, predicted, 0.1, quartic(scale))
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    scale = torch.tensor([0.0, 40.0, 0.5, 200.0]).double()
+    predicted = 4 * 0.3**2
+    whole = mean_of(Gaussian(0.3), scale, np.arange(4), predicted)
+    assert len(set(whole.pairs.tolist())) > 1
+    for row in range(4):
+        index = np.array([row])
+        alone = mean_of(Gaussian(0.3), scale[[row]], index, predicted)
+        for name in ("value", "lower", "upper", "standard_error"):
+            one, other = getattr(alone.interval, name), getattr(whole.interval, name)
+            assert one.item() == pytest.approx(other[row].item(), rel=1e-12, abs=1e-15)
+
+
+ATTACKS = {
+    "gaussian": (Gaussian(0.3), 4 * 0.09, 24 * 0.0081),
+    # E ε² = m²/3 and E ε⁴ = m⁴/5
+    "random_direction": (RandomDirection(0.8), 0.64 / 3, 0.4096 / 5),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_form_is_subtracted_with_its_own_mean(name):
+    attack, second, fourth = ATTACKS[name]
+    found = mean_of(attack, torch.full((300,), 0.7).double(), np.arange(300), second)
+    interval, truth = found.interval, second + 0.7 * fourth
+    assert held((interval.lower, interval.upper), truth) >= 0.92
+    assert found.own.numpy() == pytest.approx(np.full(300, 0.1))
+    wide = (found.total.upper - found.total.value).min()
+    assert wide >= 0.1 * 1.959
+
+
+def test_a_law_with_a_mean_is_mirrored_there():
+    """E|δ|² = |μ|² + tr Σ; in a pair odd powers of δ − μ cancel, so D is exact."""
+    attack = Moments(np.array([1.0, -2.0]), np.diag([0.5, 0.25]))
+
+    def evaluate(rows, delta):
+        apart = delta - torch.tensor([1.0, -2.0]).double()
+        form = delta.square().sum(dim=2)
+        return Evaluated(form + apart.pow(3).sum(dim=2), 0 * form, form)
+
+    predicted = torch.full((3,), 5 + 0.25 + 0.0625).double()
+    noise = Noise(0, np.arange(3), 8)
+    found = attack_mean(attack, noise, 2, predicted, 0.1, evaluate)
+    assert found.interval.value.numpy() == pytest.approx(predicted.numpy(), rel=1e-10)
+    assert found.interval.standard_error.max() < 1e-12
+
+
+@pytest.mark.parametrize("where", ["pilot", "sample"])
+def test_one_infinite_value_anywhere_is_an_infinite_mean(where):
+    sizes = []
+
+    def evaluate(rows, delta):
+        sizes.append(delta.shape[1])
+        form = delta.square().sum(dim=2)
+        values = form.clone()
+        if len(sizes) == ("pilot", "sample").index(where) + 1:
+            values[-1, 0] = torch.inf
+        return Evaluated(values, 0 * form, form)
+
+    predicted, noise = torch.full((2,), 0.02).double(), Noise(0, np.arange(2), 8)
+    found = attack_mean(Gaussian(0.1), noise, 2, predicted, 0.1, evaluate)
+    assert sizes == [2 * PILOT, 2 * CHUNK]
+    assert math.isfinite(found.interval.value[0])
+    assert math.isinf(found.interval.value[1])
+    assert math.isinf(found.interval.lower[1])
+
+
+def test_no_exact_value_is_no_mean():
+    predicted = torch.ones(2).double()
+    noise = Noise(0, np.arange(2), 8)
+    found = attack_mean(
+        Gaussian(0.1), noise, 2, predicted, 0.1, lambda rows, delta: None
+    )
+    assert found is None
