@@ -149,7 +149,7 @@ def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
     if Tensors.FISHER in tensors and family.source is not None:
         rows = family.source.count(draws)
     if Tensors.TRANSPORT in tensors:
-        rows = max(rows, draws * family.n)
+        rows = max(rows, family.map()[1].count(draws) * family.n)
     embedding = 0 if family.size == model.density.d else family.size * model.density.d
     return 8 * (rows * family.size + embedding)
 

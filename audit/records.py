@@ -126,7 +126,8 @@ def _implicit_info(
         draws = family.source.count(noise.draws)
     else:
         notes += transport_notes(family)
-        exact, draws = False, len(family.map()[1].points(noise).values)
+        _, base = family.map()
+        exact, draws = base.law is not None, base.count(noise.draws)
     if divergence is prepared.questions.divergences[0]:
         notes.append(prepared.model.bottleneck)
     estimator = "quadrature" if exact else "monte_carlo"
@@ -137,7 +138,7 @@ def _implicit_info(
 def transport_notes(family: ImplicitFamily) -> list[str]:
     """Return the map's name, and what depends on its choice."""
     _, base = family.map()
-    notes = [f"transport map: {family.transport_name}, {base.name}"]
+    notes = [f"transport map: {family.transport_name}, {base.name}, {base.how}"]
     if family.n > 1:
         notes.append(
             "in more than one dimension the quantile distance depends on this map: "

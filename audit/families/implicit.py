@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from audit.errors import NoFisher, NotDifferentiable, NoTransport
+from audit.families.base_laws import BaseLaw
 from audit.families.interface import Family
 from audit.families.space import TargetSpace
 from audit.linalg.operators import LinearOperator
@@ -83,8 +84,23 @@ class Base(Protocol):
     def fixed(self) -> bool:
         """Whether it gives the same number of draws however many are asked for."""
 
+    @property
+    def size(self) -> int:
+        """m, the numbers of one z."""
+
+    @property
+    def law(self) -> BaseLaw | None:
+        """The law of each number, where expectations are integrals; None for draws."""
+
+    @property
+    def how(self) -> str:
+        """How expectations over z are taken, for the report."""
+
+    def count(self, draws: int) -> int:
+        """Return about how many z an expectation is taken over."""
+
     def points(self, noise: Noise) -> Points:
-        """Return z [S, N, m] and how many of them make a unit."""
+        """Return random z [S, N, m] and how many of them make a unit."""
 
 
 class ImplicitFamily(Family):

@@ -16,7 +16,7 @@ from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.draws import draws_of
-from audit.geometry.implicit import implicit_reference
+from audit.geometry.implicit_values import implicit_reference
 from audit.linalg.sampled import mean_over_units
 from audit.noise import Noise
 

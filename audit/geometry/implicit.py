@@ -14,9 +14,6 @@ d_s what is left of a score when its unit's mean is subtracted too,
 
 is the mean of (d_s + √(U/(U−1)) c_u)(…)ᵀ over draws: the units' means are stretched by
 that much. For independent draws this is the division by S − 1.
-
-A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q], which
-is estimated from the same draws. Where both are normalised that is a control variate.
 """
 
 from __future__ import annotations
@@ -26,13 +23,14 @@ import math
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily, Nodes
-from audit.geometry.divergences import Divergence, Pointwise, Tensors
+from audit.families.implicit import ImplicitFamily
+from audit.families.noise_box import Speed
+from audit.families.noise_grid import noise_grid
+from audit.geometry.divergences import Divergence, Tensors
 from audit.linalg.operators import Averaged, Sampled
-from audit.linalg.sampled import mean_over_units
 from audit.noise import Noise
 
-_TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
+_NUMBERS = 2**24  # of Jacobians that are only measured
 
 
 def implicit_root(
@@ -88,110 +86,37 @@ def _unbiased(centred: Tensor, unit: int) -> Tensor:
     return (units + (stretch - 1) * means).flatten(0, 1)
 
 
-def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Sampled:
-    """Return Jacobians [N, S·n, p] over √S, n rows for each draw of z."""
+def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
+    """Return Jacobians [N, S·n, p] over √S, n rows for each draw of z, or times √w.
+
+    They are infinite where the second moment is.
+    """
     _, base = family.map()
+    if base.law is not None:
+        grid = noise_grid(base.law, base.size, map_speed(family, phi), len(phi))
+        weights = grid.weights[..., None, None].to(phi.device)
+        jacobians = family.jacobians(grid.points.to(phi.device), phi)  # [S, N, n, p]
+        rows = weights.sqrt() * torch.where(weights > 0, jacobians, 0.0)
+        endless = grid.endless[:, None, None].to(phi.device)
+        entries = rows.transpose(0, 1).flatten(1, 2).masked_fill(endless, torch.inf)
+        checks = {"quadrature_error": grid.error.to(phi.device)}
+        return Averaged(entries, checks=checks)
     points = base.points(noise)
-    jacobians = family.jacobians(points.values, phi)  # [S, N, n, p]
+    jacobians = family.jacobians(points.values, phi)
     draws = len(jacobians)
     rows = jacobians.transpose(0, 1).flatten(1, 2) / math.sqrt(draws)
     return Sampled(rows, draw=family.n, unit=points.unit)
 
 
-def implicit_reference(
-    divergence: Divergence, family: ImplicitFamily, phi: Tensor, noise: Noise
-) -> _OfDensity | _OfTransport | None:
-    """Return the laws at φ [N, p + c], ready to be compared under a divergence.
+def map_speed(family: ImplicitFamily, phi: Tensor) -> Speed:
+    """Return z [N, K, m] -> ‖∂T/∂φ‖² [N, K], a part of K at a time."""
+    chunk = max(1, _NUMBERS // (len(phi) * family.n * family.size))
 
-    Returns:
-        None where the divergence is no mean over θ or z.
-    """
-    if divergence.tensor is Tensors.TRANSPORT:
-        return _OfTransport(family, phi, noise)
-    if divergence.pointwise is None:
-        return None
-    return _OfDensity(divergence.pointwise, family, phi, noise)
+    def speed(z: Tensor) -> Tensor:
+        parts = [
+            family.jacobians(part.transpose(0, 1), phi).square().sum(dim=(2, 3))
+            for part in torch.split(z.to(phi.device), chunk, dim=1)
+        ]
+        return torch.cat(parts).T.cpu()
 
-
-class _OfDensity:
-    """Means of g(q'/q) over nodes of q; nodes and log q are computed once."""
-
-    def __init__(
-        self, pointwise: Pointwise, family: ImplicitFamily, phi: Tensor, noise: Noise
-    ) -> None:
-        self.pointwise, self.family = pointwise, family
-        self.nodes = family.nodes(phi, noise)
-        self.here = family.log_prob(self.nodes.targets, phi)
-        self.sampled = self.nodes.weights is None
-
-    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Return D(q_φ ‖ q_φ') and its standard error [k, M], for φ' [k, M, p + c]."""
-        nodes, here = _taken(self.nodes, rows), self.here[:, rows]
-        columns = []
-        for other in others.unbind(dim=1):
-            log_ratio = self.family.log_prob(nodes.targets, other) - here
-            if nodes.weights is not None:
-                log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
-            log_ratio = log_ratio - _log_mean(log_ratio, nodes)
-            columns.append(_mean(self.pointwise(log_ratio), nodes))
-        values, errors = zip(*columns, strict=True)
-        return torch.stack(values, dim=1), torch.stack(errors, dim=1)
-
-
-class _OfTransport:
-    """E‖T(φ, z) − T(φ', z)‖² over common z; T(φ, z) is computed once."""
-
-    sampled = True
-
-    def __init__(self, family: ImplicitFamily, phi: Tensor, noise: Noise) -> None:
-        _, base = family.map()
-        self.family, self.points = family, base.points(noise)
-        self.here = family.push(self.points.values, phi)
-
-    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the distance and its standard error [k, M], for φ' [k, M, p + c]."""
-        z, here = self.points.values[:, rows], self.here[:, rows]
-        nodes = Nodes(here, unit=self.points.unit)
-        columns = []
-        for other in others.unbind(dim=1):
-            moved = self.family.push(z, other) - here
-            columns.append(_mean(moved.square().sum(dim=-1), nodes))
-        values, errors = zip(*columns, strict=True)
-        return torch.stack(values, dim=1), torch.stack(errors, dim=1)
-
-
-def _taken(nodes: Nodes, rows: Tensor) -> Nodes:
-    """Return the nodes of some inputs."""
-    weights = None if nodes.weights is None else nodes.weights[:, rows]
-    return Nodes(nodes.targets[:, rows], weights, nodes.unit)
-
-
-def _log_mean(log_ratio: Tensor, nodes: Nodes) -> Tensor:
-    """Return log E_q[q'/q] [N]."""
-    if nodes.weights is None:
-        return torch.logsumexp(log_ratio, dim=0) - math.log(len(log_ratio))
-    return torch.logsumexp(log_ratio + nodes.weights.log(), dim=0)
-
-
-def _mean(samples: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
-    """Return the mean over nodes [S, N] and its standard error."""
-    if nodes.weights is not None:
-        return _integral(samples, nodes.weights)
-    found = mean_over_units(samples.T / len(samples), nodes.unit)
-    assert found.standard_error is not None
-    return found.value, found.standard_error
-
-
-def _integral(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Σ w g [N] and no error; infinite where the nodes' tail carries it.
-
-    Nodes lie where q has its mass. An integral that gets a hundredth from the last
-    millionth of that mass goes on beyond them, perhaps for ever.
-    """
-    weighted = torch.where(weights > 0, samples * weights, 0.0)
-    order = weights.argsort(dim=0)
-    tail = weights.gather(0, order).cumsum(dim=0) < _TAIL
-    beyond = torch.where(tail, weighted.gather(0, order).abs(), 0.0).sum(dim=0)
-    total = weighted.sum(dim=0)
-    open_end = beyond > _SHARE * weighted.abs().sum(dim=0)
-    return total.masked_fill(open_end, torch.inf), torch.zeros_like(total)
+    return speed

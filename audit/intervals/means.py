@@ -57,14 +57,14 @@ class Interval:
         What is infinite without doubt stays so.
         """
         reach = student_quantile(math.inf) * error
-        finite = torch.isfinite(self.value)
-        below = torch.hypot(self.value - self.lower, reach)
-        above = torch.hypot(self.upper - self.value, reach)
+        known = torch.isfinite(self.value)
+        down = torch.where(known, self.value - self.lower, 0.0)
+        up = torch.where(known, self.upper - self.value, 0.0)
         return Interval(
             self.value,
-            torch.where(finite, self.value - below, self.lower),
-            torch.where(finite, self.value + above, self.upper),
-            torch.hypot(self.standard_error, error),
+            torch.where(known, self.value - torch.hypot(down, reach), self.lower),
+            torch.where(known, self.value + torch.hypot(up, reach), self.upper),
+            torch.hypot(self.standard_error, torch.where(known, error, 0.0)),
         )
 
     def at_least_zero(self) -> Interval:

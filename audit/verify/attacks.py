@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audit.attacks import DirectedAttack, RandomAttack
 from audit.intervals.means import Interval
+from audit.linalg.spectrum import Estimate
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.random_attacks import Evaluated, attack_mean
 from audit.verify.sites import Exact
@@ -48,7 +49,7 @@ class Realised:
 
 def realised(
     attack: DirectedAttack | RandomAttack,
-    predicted: Tensor,
+    predicted: Estimate,
     exact: Exact,
     local: LocalLaw,
 ) -> Realised:
@@ -107,7 +108,7 @@ def _weighted(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _random(
-    attack: RandomAttack, predicted: Tensor, exact: Exact, local: LocalLaw
+    attack: RandomAttack, predicted: Estimate, exact: Exact, local: LocalLaw
 ) -> Realised:
     def evaluate(rows: Tensor, u: Tensor) -> Evaluated:
         u = u.to(local.worst)
@@ -117,4 +118,4 @@ def _random(
     site = exact.site
     found = attack_mean(attack, site.noise, site.free, predicted, TOLERANCE, evaluate)
     everywhere = torch.ones_like(local.directed)
-    return Realised(found.total.at_least_zero(), found.interval, everywhere)
+    return Realised(found.interval.at_least_zero(), found.apart, everywhere)

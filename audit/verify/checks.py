@@ -103,7 +103,7 @@ def _checked(
         if predicted is None:
             columns[f"{label}_realised"] = Values.unmeasured(n, TWO_MOMENTS)
             continue
-        cost = realised(attack, predicted.value, exact, local)
+        cost = realised(attack, predicted, exact, local)
         found.append(compared_attack(label, predicted, cost))
     for one in found:
         columns |= one.columns

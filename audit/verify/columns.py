@@ -79,8 +79,6 @@ def _array(values: Tensor) -> Floats:
 def _parted(predicted: Estimate, realised: Realised) -> Tensor:
     """Return where the interval of the realised value misses predicted ± 10 % [n]."""
     interval = realised.apart
-    if predicted.standard_error is not None:
-        interval = interval.widened(predicted.standard_error)
     foreseen = torch.isfinite(predicted.value)
     above = interval.lower > predicted.value * (1 + TOLERANCE)
     below = interval.upper < predicted.value * (1 - TOLERANCE)

@@ -24,6 +24,7 @@ from audit.intervals.controlled import (
     pairs_needed,
 )
 from audit.intervals.means import Interval
+from audit.linalg.spectrum import Estimate
 from audit.noise import Noise
 
 CHUNK = 64  # pairs that are evaluated at a time
@@ -47,28 +48,24 @@ class AttackMean:
     """E[D] at N inputs.
 
     Args:
-        interval: the mean; its error is that of sampling the attack alone.
-        own: the error [N] of the exact values, from their draws of θ. They are the same
-            for all perturbations, and for the prediction: what they are off by, both
-            are off by, and only `interval` can part the two.
+        interval: the mean, with the error of sampling the attack and that of the exact
+            values themselves.
+        apart: the mean, with what can part it from the prediction. Where the prediction
+            is sampled its draws of θ are those of the exact values: what they are off
+            by, both are off by, and the error of sampling the attack is left.
         pairs: how many were averaged [N].
     """
 
     interval: Interval
-    own: Tensor
+    apart: Interval
     pairs: Tensor
-
-    @property
-    def total(self) -> Interval:
-        """The interval with both errors."""
-        return self.interval.widened(self.own)
 
 
 def attack_mean(
     attack: RandomAttack,
     noise: Noise,
     size: int,
-    predicted: Tensor,
+    predicted: Estimate,
     tolerance: float,
     evaluate: Evaluate,
 ) -> AttackMean:
@@ -83,15 +80,18 @@ def attack_mean(
         evaluate: inputs [n] and their perturbations [n, K, size] -> what they do, K at
             most 2 `CHUNK`.
     """
-    everyone = torch.full(predicted.shape, PILOT)
+    expected = predicted.value
+    everyone = torch.full(expected.shape, PILOT)
     pilot = _sample(_Pairs(attack, noise, size, _PILOT_STREAM), everyone, evaluate)
     weight = control_weight(pilot.values, pilot.forms)
-    first = controlled_mean(pilot.values, pilot.forms, predicted, weight)
-    needed = pairs_needed(first, predicted, tolerance)
+    first = controlled_mean(pilot.values, pilot.forms, expected, weight)
+    needed = pairs_needed(first, expected, tolerance)
     found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate)
-    interval = _by_levels(found, needed, predicted, weight)
-    interval = interval.infinite_where(torch.isinf(first.value))
-    return AttackMean(interval, found.errors.nanmean(dim=1), needed)
+    alone = _by_levels(found, needed, expected, weight)
+    alone = alone.infinite_where(torch.isinf(first.value))
+    whole = alone.widened(found.errors.nanmean(dim=1))
+    shared = predicted.standard_error is not None
+    return AttackMean(whole, alone if shared else whole, needed)
 
 
 class _Pairs:
@@ -132,15 +132,15 @@ def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated:
 
 
 def _by_levels(
-    found: Evaluated, needed: Tensor, predicted: Tensor, weight: Tensor
+    found: Evaluated, needed: Tensor, expected: Tensor, weight: Tensor
 ) -> Interval:
     """Return each input's interval from its own number of pairs."""
-    parts = predicted.new_empty(4, len(needed))
+    parts = expected.new_empty(4, len(needed))
     for level in LEVELS:
         rows = needed == level
         if bool(rows.any()):
             values, forms = (p[rows, :level] for p in (found.values, found.forms))
-            one = controlled_mean(values, forms, predicted[rows], weight[rows])
+            one = controlled_mean(values, forms, expected[rows], weight[rows])
             parts[:, rows] = torch.stack(
                 [one.value, one.lower, one.upper, one.standard_error]
             )

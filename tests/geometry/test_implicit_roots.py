@@ -9,7 +9,8 @@ import torch
 from audit.families.implicit import ImplicitFamily, Nodes
 from audit.families.space import real_space
 from audit.geometry.divergences import build_divergence
-from audit.geometry.implicit import implicit_reference, implicit_root
+from audit.geometry.implicit import implicit_root
+from audit.geometry.implicit_values import implicit_reference
 from audit.linalg.operators import Averaged
 from audit.noise import Noise
 

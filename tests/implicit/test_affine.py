@@ -98,10 +98,10 @@ def test_a_change_of_units_moves_the_quantile_distance_and_not_kl(files, samplin
 
 def test_a_net_is_more_precise_than_random_draws(files):
     errors = [
-        columns_of(files["both"], X, NORMAL, "quantile", sampling=kind)["trace_se"]
+        columns_of(files["both"], X, NORMAL, sampling=kind)["trace_se"]
         for kind in ("sobol", "random")
     ]
-    assert (errors[0] < errors[1] / 3).all()
+    assert (errors[0] < errors[1] / 2).all()
 
 
 def test_the_default_is_a_net(files):
@@ -114,12 +114,10 @@ def test_the_default_is_a_net(files):
 
 @pytest.mark.parametrize("draws", [8, 20, 100])
 def test_any_number_of_draws_will_do(files, draws):
-    report = report_of(files["both"], X, NORMAL, draws_per_input=draws)
-    for name, truth in (("kl", FISHER), ("quantile", TRANSPORT)):
-        found = columns(report, name)
-        assert (found["draws"] == draws).all()
-        assert_within(found, truth, 6)
-        assert np.isfinite(found["eigenvalue_upper"]).all()
+    found = columns_of(files["both"], X, NORMAL, draws_per_input=draws)
+    assert (found["draws"] == draws).all()
+    assert_within(found, FISHER, 6)
+    assert np.isfinite(found["eigenvalue_upper"]).all()
 
 
 def test_one_row_of_data_is_enough(files):
@@ -177,14 +175,25 @@ def test_the_bracket_contains_the_truth_where_the_naive_value_does_not(flat, sam
 
 
 def test_a_sampled_eigenvalue_is_never_without_its_bracket(files, flat):
-    for path, x in (
-        (files["both"], X),
-        (files["sampler"], X),
-        (flat, np.ones((2, 100))),
+    for path, x, divergence in (
+        (files["both"], X, "kl"),
+        (flat, np.ones((2, 100)), "kl"),
+        (flat, np.ones((2, 100)), "quantile"),
     ):
-        report = report_of(path, x, NORMAL, draws_per_input=64)
-        for name in report.divergences:
-            found = columns(report, name)
-            lower, upper = found["eigenvalue_lower"], found["eigenvalue_upper"]
-            assert (lower <= found["eigenvalue"]).all()
-            assert (found["eigenvalue"] <= upper).all()
+        options = {"draws_per_input": 64}
+        found = columns_of(path, x, NORMAL, divergence, **options)
+        lower, upper = found["eigenvalue_lower"], found["eigenvalue_upper"]
+        assert (lower <= found["eigenvalue"]).all()
+        assert (found["eigenvalue"] <= upper).all()
+
+
+def test_noise_of_two_numbers_is_integrated_and_has_no_error(files):
+    report = report_of(files["sampler"], X, NORMAL, draws_per_input=64)
+    record = report.divergences["quantile"]
+    assert (record.estimator, record.draws) == ("quadrature", None)
+    assert "z ~ normal, 2 numbers, integrated on a grid" in record.notes[0]
+    found = columns(report, "quantile")
+    assert not {"trace_se", "draws", "eigenvalue_upper"} & set(found)
+    assert (found["quadrature_error"] < 1e-4).all()
+    truth = np.trace(TRANSPORT, axis1=1, axis2=2)
+    np.testing.assert_allclose(found["trace"], truth, 1e-6)

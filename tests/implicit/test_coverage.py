@@ -1,6 +1,7 @@
-"""Standard errors that hold, over 200 repetitions.
+"""Standard errors and intervals that hold, over 200 repetitions.
 
-Noise is keyed by the index of a row, so 200 copies of one row are 200 repetitions.
+Noise is keyed by the index of a row, so 200 copies of one row are 200 repetitions. Two
+numbers of noise are integrated over, not drawn: it is KL that has errors here.
 """
 
 import numpy as np
@@ -16,11 +17,11 @@ from implicit.laws import (
     onnx_file,
     push,
     report_of,
-    transport,
 )
 
 REPEATED = np.repeat(X[:1], 200, axis=0)
-TRUTH = {"kl": fisher(X[0]).numpy(), "quantile": transport(X[0]).numpy()}
+TRUTH = fisher(X[0]).numpy()
+KL = {"divergences": ("kl",)}
 SAMPLINGS = ("random", "antithetic", "sobol")
 
 
@@ -44,32 +45,30 @@ def shares(found, truth):
 
 
 def assert_covered(report):
-    for name, truth in TRUTH.items():
-        close, inside = shares(columns(report, name), truth)
-        assert 0.90 <= close <= 0.99, name
-        assert inside >= 0.92, name
+    close, inside = shares(columns(report, "kl"), TRUTH)
+    assert 0.90 <= close <= 0.99
+    assert inside >= 0.95
 
 
 @pytest.mark.parametrize("draws", [256, 1024])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_intervals_cover_the_truth_as_often_as_they_say(flow, sampling, draws):
-    options = {"sampling": sampling, "draws_per_input": draws}
+    options = KL | {"sampling": sampling, "draws_per_input": draws}
     assert_covered(report_of(flow, REPEATED, NORMAL, **options))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_the_bracket_contains_the_truth_as_often_as_it_says(flow, sampling):
     """To a percent, with 1500 repetitions: squares have long upper tails."""
-    rows, options = np.repeat(X[1:2], 1500, axis=0), {"draws_per_input": 256}
+    rows, options = np.repeat(X[1:2], 1500, axis=0), KL | {"draws_per_input": 256}
     report = report_of(flow, rows, NORMAL, sampling=sampling, **options)
-    for name, tensor in (("kl", fisher), ("quantile", transport)):
-        _, inside = shares(columns(report, name), tensor(X[1]).numpy())
-        assert 0.94 <= inside <= 0.98, name
+    _, inside = shares(columns(report, "kl"), fisher(X[1]).numpy())
+    assert 0.95 <= inside < 1
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_they_do_so_when_draws_are_doubled_until_they_suffice(flow, sampling):
-    options = {"sampling": sampling, "draws_per_input": 256, "max_draws": 1024}
+    options = KL | {"sampling": sampling, "draws_per_input": 256, "max_draws": 1024}
     report = report_of(flow, REPEATED, NORMAL, rel_error=0.05, **options)
     assert_covered(report)
     draws = columns(report, "kl")["draws"]
@@ -78,20 +77,20 @@ def test_they_do_so_when_draws_are_doubled_until_they_suffice(flow, sampling):
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_traces_have_no_bias_that_their_errors_do_not_tell(flow, sampling):
-    options = {"sampling": sampling, "draws_per_input": 256}
+    options = KL | {"sampling": sampling, "draws_per_input": 256}
     report = report_of(flow, REPEATED, NORMAL, **options)
-    for name, truth in TRUTH.items():
-        found = columns(report, name)
-        error = found["trace"].std() / np.sqrt(len(REPEATED))
-        assert abs(found["trace"].mean() - np.trace(truth)) < 3.5 * error, name
-        assert found["trace_se"].mean() == pytest.approx(found["trace"].std(), rel=0.2)
+    found = columns(report, "kl")
+    error = found["trace"].std() / np.sqrt(len(REPEATED))
+    assert abs(found["trace"].mean() - np.trace(TRUTH)) < 3.5 * error
+    assert found["trace_se"].mean() == pytest.approx(found["trace"].std(), rel=0.2)
 
 
 def test_few_draws_are_centred_without_bias(flow):
-    report = report_of(flow, REPEATED, NORMAL, sampling="random", draws_per_input=8)
+    options = KL | {"sampling": "random", "draws_per_input": 8}
+    report = report_of(flow, REPEATED, NORMAL, **options)
     found = columns(report, "kl")
     error = found["trace"].std() / np.sqrt(len(REPEATED))
-    assert abs(found["trace"].mean() - np.trace(TRUTH["kl"])) < 3.5 * error
+    assert abs(found["trace"].mean() - np.trace(TRUTH)) < 3.5 * error
 
 
 # --rel-error
@@ -99,16 +98,15 @@ def test_few_draws_are_centred_without_bias(flow):
 
 def test_draws_are_doubled_row_by_row_until_the_error_is_small(flow):
     tame = np.concatenate([REPEATED[:2], 3 * X])
-    options = {"sampling": "random", "draws_per_input": 64, "max_draws": 65536}
+    options = KL | {"sampling": "random", "draws_per_input": 64, "max_draws": 65536}
     report = report_of(flow, tame, NORMAL, rel_error=0.02, **options)
     assert report.exit_code == 0
     assert "monte_carlo_error" not in codes(report)
-    for name in ("kl", "quantile"):
-        found = columns(report, name)
-        for quantity in ("trace", "eigenvalue"):
-            assert (found[f"{quantity}_se"] <= 0.02 * found[quantity]).all()
-        assert set(np.log2(found["draws"] / 64) % 1) == {0.0}
-    assert len(set(columns(report, "kl")["draws"])) > 1
+    found = columns(report, "kl")
+    for quantity in ("trace", "eigenvalue"):
+        assert (found[f"{quantity}_se"] <= 0.02 * found[quantity]).all()
+    assert set(np.log2(found["draws"] / 64) % 1) == {0.0}
+    assert len(set(found["draws"])) > 1
 
 
 def test_too_few_draws_for_the_error_asked_for_are_not_trusted(flow):
@@ -123,7 +121,6 @@ def test_the_numbers_of_the_last_round_are_those_of_so_many_draws(flow):
     options = {"draws_per_input": 256, "max_draws": 1024, "rel_error": 1e-4}
     doubled = report_of(flow, X, NORMAL, **options)
     at_once = report_of(flow, X, NORMAL, draws_per_input=1024)
-    for name in ("kl", "quantile"):
-        one, other = columns(doubled, name), columns(at_once, name)
-        for quantity in ("trace", "trace_se", "eigenvalue", "eigenvalue_upper"):
-            np.testing.assert_array_equal(one[quantity], other[quantity])
+    one, other = columns(doubled, "kl"), columns(at_once, "kl")
+    for quantity in ("trace", "trace_se", "eigenvalue", "eigenvalue_upper"):
+        np.testing.assert_array_equal(one[quantity], other[quantity])

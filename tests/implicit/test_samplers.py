@@ -37,18 +37,72 @@ def scaled_transport(x, first, second):
     return np.array([[1, size * first], [size * first, size**2 * second]])
 
 
+MOMENTS = [("normal", 0, 1), ("uniform", 1 / 2, 1 / 3), ("logistic", 0, math.pi**2 / 3)]
+
+
 @pytest.mark.parametrize("sampling", ["random", "antithetic", "sobol"])
-@pytest.mark.parametrize(
-    ("law", "first", "second"),
-    [("normal", 0, 1), ("uniform", 1 / 2, 1 / 3), ("logistic", 0, math.pi**2 / 3)],
-)
+@pytest.mark.parametrize(("law", "first", "second"), MOMENTS)
 def test_the_base_law_decides_the_moments(tmp_path, law, first, second, sampling):
-    path = onnx_file(tmp_path / "s.onnx", scaled, {"x": 2, "z": 1}, ["theta"])
+    """Three numbers of noise, of which one counts: they are drawn."""
+    path = onnx_file(
+        tmp_path / "s.onnx",
+        lambda x, z: scaled(x, z[:, :1]) + 0 * z.sum(1, True),
+        {"x": 2, "z": 3},
+        ["theta"],
+    )
     model = {"noise": f"z:{law}"}
     report = report_of(path, SCALED, model, sampling=sampling)
     truth = np.stack([scaled_transport(x, first, second) for x in SCALED])
     assert_within(columns(report, "quantile"), truth)
-    assert f"z ~ {law}, 1 numbers" in notes_of(report, "quantile")
+    assert f"z ~ {law}, 3 numbers, drawn" in notes_of(report, "quantile")
+
+
+@pytest.mark.parametrize(("law", "first", "second"), MOMENTS)
+def test_one_number_of_noise_is_integrated(tmp_path, law, first, second):
+    path = onnx_file(tmp_path / "s.onnx", scaled, {"x": 2, "z": 1}, ["theta"])
+    report = report_of(path, SCALED, {"noise": f"z:{law}"}, verify=3)
+    found = columns(report, "quantile")
+    truth = np.stack([scaled_transport(x, first, second) for x in SCALED])
+    for i, tensor in enumerate(truth):
+        assert found["trace"][i] == pytest.approx(np.trace(tensor), rel=1e-6)
+        largest = np.linalg.eigvalsh(tensor)[-1]
+        assert found["eigenvalue"][i] == pytest.approx(largest, rel=1e-6)
+    record = report.divergences["quantile"]
+    assert (record.estimator, record.draws) == ("quadrature", None)
+    assert f"z ~ {law}, 1 numbers, integrated on a grid" in record.notes[0]
+    assert not codes(report) - {"parted_quantile"}  # exp(x₁) bends within the radius
+    assert report.exit_code == 0
+
+
+def test_a_log_normal_sampler_is_not_too_low(tmp_path):
+    """θ = exp(x₀ + x₁ z), E|∂θ|² = e^{2x₀} E(1 + z²) e^{2x₁z}: few draws see it."""
+    path = onnx_file(
+        tmp_path / "l.onnx",
+        lambda x, z: torch.exp(x[:, :1] + x[:, 1:] * z),
+        {"x": 2, "z": 1},
+        ["theta"],
+    )
+    x = np.array([[0.3, 0.5], [-0.2, 1.5], [0.1, 2.0]])
+    found = columns_of(path, x, NORMAL, "quantile")
+    truth = np.exp(2 * x[:, 0] + 2 * x[:, 1] ** 2) * (2 + 4 * x[:, 1] ** 2)
+    np.testing.assert_allclose(found["trace"], truth, 1e-5)
+    assert (found["quadrature_error"] < 1e-4).all()
+
+
+def test_kinks_across_a_plane_of_noise_leave_it_to_draws(tmp_path):
+    weights = torch.randn(4, 40, generator=torch.Generator().manual_seed(0))
+
+    def kinked(x, z):
+        hidden = torch.relu(torch.cat([z, x], dim=1) @ weights)
+        return hidden @ weights.T[:, :1] / 6
+
+    path = onnx_file(tmp_path / "k.onnx", kinked, {"x": 2, "z": 2}, ["theta"])
+    report = report_of(path, SCALED, NORMAL)
+    record = report.divergences["quantile"]
+    assert (record.estimator, record.draws) == ("monte_carlo", 1024)
+    reason = "2 numbers, drawn: a grid does not resolve T(x, z) on 3 of 3 inputs"
+    assert reason in record.notes[0]
+    assert "trace_se" in columns(report, "quantile")
 
 
 def test_a_generator_into_more_dimensions_has_no_density(tmp_path):
@@ -83,11 +137,16 @@ def test_a_density_without_a_sampler_has_no_map(tmp_path):
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("contract", ["density", "transport"])
 def test_a_fixed_batch_is_filled(tmp_path, batch, contract):
+    """A third number of noise that does nothing: three are drawn, on few rows."""
     dense = contract == "density"
+
+    def drawn(x, z):
+        return push(x, z[:, :2]) + 0 * z.sum(1, True)
+
     path = onnx_file(
         tmp_path / "fixed.onnx",
-        (lambda x, theta, z: (log_density(x, theta), push(x, z))) if dense else push,
-        {"x": 3, "theta": 2, "z": 2} if dense else {"x": 3, "z": 2},
+        (lambda x, theta, z: (log_density(x, theta), drawn(x, z))) if dense else drawn,
+        {"x": 3, "theta": 2, "z": 3} if dense else {"x": 3, "z": 3},
         ["log_prob", "sample"] if dense else ["sample"],
         batch=batch,
     )
@@ -160,12 +219,15 @@ def test_a_rotation_that_moves_nothing_still_has_a_quantile_distance(tmp_path):
 
 
 def test_a_mean_that_one_draw_carries_is_not_to_be_used(tmp_path):
-    """∂θ/∂x = exp(3 z²) has no mean; its square's median is exp(6 · 0.4549)."""
+    """∂θ/∂x = exp(3 z²) has no mean; its square's median is exp(6 · 0.4549).
+
+    Two more numbers of noise that do nothing: three are drawn, not integrated over.
+    """
 
     def heavy(x, z):
-        return x[:, :1] * torch.exp(3 * z**2) + x[:, 1:]
+        return x[:, :1] * torch.exp(3 * z[:, :1] ** 2) + x[:, 1:] + 0 * z.sum(1, True)
 
-    path = onnx_file(tmp_path / "heavy.onnx", heavy, {"x": 2, "z": 1}, ["theta"])
+    path = onnx_file(tmp_path / "heavy.onnx", heavy, {"x": 2, "z": 3}, ["theta"])
     report = report_of(path, SCALED, NORMAL | {"dtype": "float64"}, sampling="random")
     found = columns(report, "quantile")
     assert "heavy_tails_quantile" in codes(report)
@@ -176,7 +238,9 @@ def test_a_mean_that_one_draw_carries_is_not_to_be_used(tmp_path):
 
 
 def test_tame_draws_are_not_warned_of(tmp_path):
-    path = onnx_file(tmp_path / "s.onnx", push, {"x": 3, "z": 2}, ["theta"])
+    path = onnx_file(
+        tmp_path / "s.onnx", lambda x, z: x + z, {"x": 3, "z": 3}, ["theta"]
+    )
     report = report_of(path, X, NORMAL)
     found = columns(report, "quantile")
     assert "heavy_tails_quantile" not in codes(report)

@@ -28,9 +28,10 @@ from audit.families.implicit import ImplicitFamily
 from audit.families.space import real_space
 from audit.geometry.divergences import build_divergence
 from audit.geometry.implicit import implicit_root
+from audit.linalg.spectrum import Estimate
 from audit.models.implicit.sources import FromSampler, NamedBase
 from audit.noise import Noise
-from audit.random_attacks import Evaluated, attack_mean
+from audit.verify.random_attacks import Evaluated, attack_mean
 
 CPU = torch.device("cpu")
 COORDINATES = 3
@@ -68,7 +69,8 @@ class LogLinear:
     def realised(self):
         """Return E[KL] as the audit takes it."""
         noise, attack = Noise(self.seed, np.arange(len(self.truth)), 8), self.attack
-        return attack_mean(attack, noise, self.d, self.predicted, 0.1, self.evaluate)
+        predicted = Estimate(self.predicted)
+        return attack_mean(attack, noise, self.d, predicted, 0.1, self.evaluate)
 
 
 class Law:

@@ -9,11 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
+from audit.intervals.means import mean_interval
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact
 from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
-from audit.linalg.sampled import compact_root, decompose_sampled
+from audit.linalg.sampled import (
+    compact_root,
+    decompose_sampled,
+    mean_over_units,
+    sum_of_squares,
+)
 
 sizes = st.integers(1, 7)
 given_sizes = given(n=st.integers(1, 3), r=sizes, d=sizes, seed=st.integers(0, 999))
@@ -211,8 +217,11 @@ def test_the_sampled_trace_is_unbiased_and_its_interval_covers(draws):
     truth, variance = (weights**2).sum(), 2 * (weights**4).sum() / draws
     assert within_four_errors(values, truth)
     assert within_four_errors(errors**2, variance)
-    covered = (np.abs(values - truth) < 1.96 * errors).mean()
-    assert draws < 100 or 0.93 < covered < 0.97
+    lower, upper = (end.numpy() for end in spectrum.trace.interval)
+    covered = ((lower <= truth) & (truth <= upper)).mean()
+    assert 0.9 < covered < 0.98
+    assert draws < 100 or covered > 0.93
+    assert spectrum.units == draws
 
 
 def test_the_naive_eigenvalue_is_ten_times_too_large_and_the_bracket_holds_it():
@@ -255,6 +264,28 @@ def test_units_of_dependent_draws_are_kept_together():
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
         ours, theirs = getattr(pairs.top, name), getattr(alone.top, name)
         np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+
+
+def test_a_mean_over_units_has_the_error_of_their_spread():
+    rows = np.random.default_rng(6).exponential(size=(3, 24))
+    found = mean_over_units(torch.from_numpy(rows), 4)
+    units = rows.reshape(3, 6, 4).sum(axis=2)
+    np.testing.assert_allclose(found.value, units.sum(axis=1), rtol=1e-12)
+    error = math.sqrt(6) * units.std(axis=1, ddof=1)
+    np.testing.assert_allclose(found.standard_error, error, rtol=1e-12)
+    assert found.interval is None
+
+
+def test_a_sum_of_squares_has_an_interval_about_the_same_sum():
+    rows = np.random.default_rng(6).exponential(size=(3, 24))
+    plain = mean_over_units(torch.from_numpy(rows), 4)
+    found = sum_of_squares(torch.from_numpy(rows), 4)
+    np.testing.assert_allclose(found.value, plain.value, rtol=1e-12)
+    np.testing.assert_allclose(found.standard_error, plain.standard_error, rtol=1e-12)
+    wanted = mean_interval(torch.from_numpy(6 * rows.reshape(3, 6, 4).sum(axis=2)))
+    lower, upper = found.interval
+    np.testing.assert_allclose(lower, wanted.lower.clamp_min(0), rtol=1e-12)
+    np.testing.assert_allclose(upper, wanted.upper, rtol=1e-12)
 
 
 @pytest.mark.parametrize("draws", [400, 25, 9])

@@ -1,6 +1,7 @@
 """A quadratic form is what its matrix says."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,3 +39,10 @@ def test_a_scaled_estimate_scales_its_error_by_the_size_of_the_factor():
     estimate = Estimate(torch.tensor([2.0]), torch.tensor([0.5])).scaled(-3)
     assert (estimate.value.item(), estimate.standard_error.item()) == (-6.0, 1.5)
     assert Estimate(torch.ones(1)).scaled(2).standard_error is None
+
+
+@pytest.mark.parametrize(("factor", "ends"), [(3, (3, 15)), (-3, (-15, -3))])
+def test_a_scaled_estimate_keeps_the_ends_of_its_interval_in_order(factor, ends):
+    interval = torch.tensor([1.0]), torch.tensor([5.0])
+    scaled = Estimate(torch.tensor([2.0]), None, interval).scaled(factor)
+    assert tuple(end.item() for end in scaled.interval) == ends

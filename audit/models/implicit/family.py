@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -42,14 +43,23 @@ def plain_law(plan: Plan, probe: Probe) -> FileLaw:
     return FileLaw(network, plan.head, calls, main, held, plan.target, plan.noise)
 
 
-def family_of(plan: Plan, law: FileLaw, probe: Probe) -> ImplicitFamily:
-    """Return the family of the laws the file gives, with what it is averaged over."""
+def family_of(
+    plan: Plan, law: FileLaw, probe: Probe, trial: Callable[[], str] | None = None
+) -> ImplicitFamily:
+    """Return the family of the laws the file gives, with what it is averaged over.
+
+    Args:
+        plan: what is decided.
+        law: the file's functions.
+        probe: the file tried on some rows.
+        trial: whether a grid does for the noise, see `NamedBase`.
+    """
     device = probe.network.device
     base: Base | None = None
     if plan.base is not None:
         base = GivenDraws(plan.base, next(iter(plan.base.arrays)), device)
     elif plan.noise is not None:
-        base = NamedBase(law_name(probe.roles), plan.noise.size, device)
+        base = NamedBase(law_name(probe.roles), plan.noise.size, device, trial)
     return ImplicitFamily(
         law.size,
         plan.space,

@@ -28,7 +28,7 @@ from audit.models.implicit.shapes import (
     target_slot,
     zeros,
 )
-from audit.models.implicit.trial import cut_if_equal, draw_for_gates
+from audit.models.implicit.trial import cut_if_equal, draw_for_gates, noise_trial
 from audit.models.maps import IdentityMap
 from audit.models.network import Network
 from audit.models.opened import OpenModel
@@ -133,6 +133,9 @@ def _assemble(plan: Plan, probe: Probe, drawn: bool = False) -> OpenModel:
     inner = IdentityMap() if isinstance(found, str) else found.embedding
     family = family_of(plan, law, probe)
     parameters = ContextMap(inner, law)
+    if plan.noise is not None and plan.noise.size > 1:
+        trial = partial(noise_trial, plan, probe, family, parameters)
+        family = family_of(plan, law, probe, trial)
     density = ConditionalDensity(parameters, family, plain.size)
     if not drawn:
         stand_ins = draw_for_gates(plan, probe, family, parameters)

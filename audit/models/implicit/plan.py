@@ -22,6 +22,7 @@ class Plan:
         head: how outputs are read. target, noise: what is drawn.
         space: where θ lives. draws, base: of θ and z, where the data give them.
         chains: those that have run, for either precision.
+        noise_drawn: why noise is drawn that a grid might do, once that has been tried.
         label: what the map T is called. unnormalised: whether q need not integrate to
             one. bottleneck: whether to look for a cut.
         draws_per_input: S, for the cut's cost model. seed: of the probe's draws.
@@ -39,3 +40,4 @@ class Plan:
     draws_per_input: int
     items: tuple[Item, ...] = ()
     chains: dict[ChainKey, Chains] = field(default_factory=dict)
+    noise_drawn: list[str] = field(default_factory=list)

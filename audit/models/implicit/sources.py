@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.families.base_laws import BASE_LAWS, BaseLaw
 from audit.families.chains import Chains, nuts_draws
 from audit.families.grid import LogDensity, grid_nodes
 from audit.families.implicit import Base, Nodes, Transport
@@ -22,33 +23,55 @@ _LONG = 64  # draws: fewer are only to try the file on
 _WARMUP, _SHORT_WARMUP = 300, 20
 _BATCHES = 32  # of consecutive draws: their means are nearly independent
 _GRID_NODES = (64, 4096, 150_000)
+_NOISE_NODES = {1: 1500, 2: 6000}  # by the numbers of noise
 ChainKey = tuple[int, int, int]  # seed, input index, draws
-_INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
-    "normal": torch.special.ndtri,
-    "uniform": lambda u: u.clamp_max(1 - 2.0**-24),  # below one as a float32 too
-    "logistic": torch.logit,
-}
 
 
 @dataclass(frozen=True)
 class NamedBase:
-    """z of m independent numbers from a standard law: normal, uniform or logistic."""
+    """z of m independent numbers from a standard law: normal, uniform or logistic.
 
-    law: str
+    Args:
+        law_name: one of these.
+        size: m.
+        device: of z.
+        trial: says why one or two numbers are drawn, and nothing where they are not.
+    """
+
+    law_name: str
     size: int
     device: torch.device
+    trial: Callable[[], str] | None = None
     fixed: bool = False
 
     @property
     def name(self) -> str:
         """The law and its dimension."""
-        return f"z ~ {self.law}, {self.size} numbers"
+        return f"z ~ {self.law_name}, {self.size} numbers"
+
+    @property
+    def how(self) -> str:
+        """How expectations over z are taken."""
+        if self.size not in _NOISE_NODES:
+            return "drawn"
+        drawn = self.trial() if self.trial is not None else ""
+        return drawn or "integrated on a grid"
+
+    @property
+    def law(self) -> BaseLaw | None:
+        """The law of each number, where they are integrated over."""
+        drawn = self.how.startswith("drawn")
+        return None if drawn else BASE_LAWS[self.law_name]
+
+    def count(self, draws: int) -> int:
+        """Return about the number of nodes, or of draws."""
+        return draws if self.law is None else _NOISE_NODES[self.size]
 
     def points(self, noise: Noise) -> Points:
         """Return z [S, N, m]."""
         found = noise.points(self.size)
-        values = _INVERSE[self.law](found.values).to(self.device)
-        return Points(values, found.unit)
+        values = BASE_LAWS[self.law_name].quantile(found.values)
+        return Points(values.to(self.device), found.unit)
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,8 @@ class GivenDraws:
     key: str
     device: torch.device
     fixed: bool = True
+    law: BaseLaw | None = None
+    how: str = "given"
 
     @property
     def weighted(self) -> bool:
@@ -76,8 +101,8 @@ class GivenDraws:
         return math.prod(self.inputs.arrays[self.key].shape[2:])
 
     def count(self, draws: int) -> int:
-        """Return the number of draws each input has."""
-        return int(self.inputs.arrays[self.key].shape[1])
+        """Return the number of draws each input has, if it is not more than asked."""
+        return min(draws, int(self.inputs.arrays[self.key].shape[1]))
 
     def points(self, noise: Noise) -> Points:
         """Return the first S of them [S, N, m], or all if there are fewer."""

@@ -10,6 +10,8 @@ from torch import Tensor
 from audit.density import DifferentiableMap
 from audit.errors import ConfigError, ModelError
 from audit.families.implicit import ImplicitFamily, Nodes
+from audit.geometry.divergences import build_divergence
+from audit.geometry.implicit import implicit_root
 from audit.models.implicit.cut import WHOLE, CutLaw, cut
 from audit.models.implicit.family import family_of
 from audit.models.implicit.laws import ContextMap, FileLaw
@@ -21,6 +23,7 @@ from audit.noise import Noise
 _PROBE_DRAWS = 16
 _GRIDS, _POOL = 2, 256  # rows with a grid, and nodes of each
 _DIVERGES = 0.5  # relative error of a quadrature
+_TRIED, _RESOLVED = 4, 1e-3  # rows with a grid over noise, and its error
 _SAME = {torch.float64: 1e-7}
 _NEARLY_SAME = 1e-3  # of the largest score, in single precision
 
@@ -63,6 +66,27 @@ def _derivatives(
         found = derive(drawn.double().to(device) + 0.1, phi)
         rows.append(found.transpose(0, 1).reshape(len(phi), -1, family.size))
     return torch.nan_to_num(torch.cat(rows, dim=1))
+
+
+def noise_trial(
+    plan: Plan, probe: Probe, family: ImplicitFamily, parameters: DifferentiableMap
+) -> str:
+    """Return why noise is drawn, which is nothing where a grid resolves the map.
+
+    On a plane of noise, kinks and thin bridges are curves that no grid of some thousand
+    nodes resolves. It is tried on some rows once, in whatever precision comes first.
+    """
+    if not plan.noise_drawn:
+        phi = parameters(*first_rows(probe, _TRIED))
+        nothing = Noise(0, finite_rows(probe.inputs)[:_TRIED], _PROBE_DRAWS)
+        root = implicit_root(build_divergence("quantile"), family, phi, nothing)
+        coarse = int((~(root.checks["quadrature_error"] <= _RESOLVED)).sum())
+        plan.noise_drawn.append(
+            f"drawn: a grid does not resolve T(x, z) on {coarse} of {len(phi)} inputs"
+            if coarse
+            else ""
+        )
+    return plan.noise_drawn[0]
 
 
 def first_rows(probe: Probe, count: int) -> tuple[Tensor, dict[str, Tensor]]:

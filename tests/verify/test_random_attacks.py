@@ -9,8 +9,9 @@ from intervals.laws import LogLinear, held
 
 from audit.attacks import Gaussian, Moments, RandomDirection
 from audit.intervals.controlled import LEVELS, PILOT
+from audit.linalg.spectrum import Estimate
 from audit.noise import Noise
-from audit.random_attacks import CHUNK, Evaluated, attack_mean
+from audit.verify.random_attacks import CHUNK, Evaluated, attack_mean
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
@@ -22,7 +23,7 @@ def test_the_interval_holds_the_closed_form(d, sigma):
     interval = found.interval
     share = held((interval.lower, interval.upper), law.truth)
     assert share >= 0.93
-    assert found.total.upper.equal(interval.upper)
+    assert found.apart.upper.equal(interval.upper)
 
 
 def test_pairs_are_drawn_where_they_are_needed():
@@ -43,10 +44,14 @@ def quartic(scale):
     return evaluate
 
 
-def mean_of(attack, scale, index, predicted, size=4):
-    noise = Noise(5, index, 8)
-    predicted = torch.full((len(index),), predicted, dtype=torch.float64)
-    return attack_mean(attack, noise, size, predicted, 0.1, quartic(scale))
+def estimate(value, count, error=None):
+    value = torch.full((count,), value).double()
+    return Estimate(value, None if error is None else torch.full_like(value, error))
+
+
+def mean_of(attack, scale, index, predicted, error=None):
+    noise, predicted = Noise(5, index, 8), estimate(predicted, len(index), error)
+    return attack_mean(attack, noise, 4, predicted, 0.1, quartic(scale))
 
 
 def test_a_row_does_not_depend_on_its_neighbours():
@@ -58,7 +63,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
         index = np.array([row])
         alone = mean_of(Gaussian(0.3), scale[[row]], index, predicted)
         for name in ("value", "lower", "upper", "standard_error"):
-            one, other = getattr(alone.interval, name), getattr(whole.interval, name)
+            one, other = getattr(alone.apart, name), getattr(whole.apart, name)
             assert one.item() == pytest.approx(other[row].item(), rel=1e-12, abs=1e-15)
 
 
@@ -72,12 +77,23 @@ ATTACKS = {
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_form_is_subtracted_with_its_own_mean(name):
     attack, second, fourth = ATTACKS[name]
-    found = mean_of(attack, torch.full((300,), 0.7).double(), np.arange(300), second)
-    interval, truth = found.interval, second + 0.7 * fourth
-    assert held((interval.lower, interval.upper), truth) >= 0.92
-    assert found.own.numpy() == pytest.approx(np.full(300, 0.1))
-    wide = (found.total.upper - found.total.value).min()
-    assert wide >= 0.1 * 1.959
+    scale, index = torch.full((300,), 0.7).double(), np.arange(300)
+    found = mean_of(attack, scale, index, second, error=1.0)
+    truth = second + 0.7 * fourth
+    assert held((found.apart.lower, found.apart.upper), truth) >= 0.92
+
+
+def test_the_values_own_errors_part_only_what_does_not_share_them():
+    scale, index = torch.full((5,), 0.7).double(), np.arange(5)
+    attack, second, _ = ATTACKS["gaussian"]
+    shared = mean_of(attack, scale, index, second, error=1.0)
+    alone = mean_of(attack, scale, index, second)
+    wide = shared.apart.widened(0.1 * torch.ones(5).double())
+    for name in ("value", "lower", "upper", "standard_error"):
+        wanted = getattr(wide, name).tolist()
+        for interval in (shared.interval, alone.interval, alone.apart):
+            assert getattr(interval, name).tolist() == pytest.approx(wanted, rel=1e-12)
+    assert (shared.apart.standard_error < 0.05).all()
 
 
 def test_a_law_with_a_mean_is_mirrored_there():
@@ -89,10 +105,9 @@ def test_a_law_with_a_mean_is_mirrored_there():
         form = delta.square().sum(dim=2)
         return Evaluated(form + apart.pow(3).sum(dim=2), 0 * form, form)
 
-    predicted = torch.full((3,), 5 + 0.25 + 0.0625).double()
-    noise = Noise(0, np.arange(3), 8)
+    noise, predicted = Noise(0, np.arange(3), 8), estimate(5.3125, 3)
     found = attack_mean(attack, noise, 2, predicted, 0.1, evaluate)
-    assert found.interval.value.numpy() == pytest.approx(predicted.numpy(), rel=1e-10)
+    assert found.interval.value.tolist() == pytest.approx([5.3125] * 3, rel=1e-10)
     assert found.interval.standard_error.max() < 1e-12
 
 
@@ -108,18 +123,10 @@ def test_one_infinite_value_anywhere_is_an_infinite_mean(where):
             values[-1, 0] = torch.inf
         return Evaluated(values, 0 * form, form)
 
-    predicted, noise = torch.full((2,), 0.02).double(), Noise(0, np.arange(2), 8)
+    noise, predicted = Noise(0, np.arange(2), 8), estimate(0.02, 2)
     found = attack_mean(Gaussian(0.1), noise, 2, predicted, 0.1, evaluate)
     assert sizes == [2 * PILOT, 2 * CHUNK]
     assert math.isfinite(found.interval.value[0])
     assert math.isinf(found.interval.value[1])
     assert math.isinf(found.interval.lower[1])
-
-
-def test_no_exact_value_is_no_mean():
-    predicted = torch.ones(2).double()
-    noise = Noise(0, np.arange(2), 8)
-    found = attack_mean(
-        Gaussian(0.1), noise, 2, predicted, 0.1, lambda rows, delta: None
-    )
-    assert found is None
+    assert found.interval.standard_error[1] == 0
