@@ -30,7 +30,7 @@ FAMILIES: Registry[type[Family]] = Registry(
         "exponential": "audit.families.lifetimes:Exponential",
         "gamma": "audit.families.gamma:Gamma",
         "geometric": "audit.families.trials:Geometric",
-        "gumbel": "audit.families.location_scale:Gumbel",
+        "gumbel": "audit.families.gumbel:Gumbel",
         "half_normal": "audit.families.positive:HalfNormal",
         "inverse_gamma": "audit.families.gamma:InverseGamma",
         "laplace": "audit.families.location_scale:Laplace",

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.errors import NoFisher
-from audit.families.roots import symmetric
+from audit.families.excess import log_ratio
+from audit.families.roots import rows
 from audit.families.univariate import Parameters, Univariate
 
 
@@ -35,7 +36,7 @@ class Uniform(Univariate):
             "high is not above low": (high <= low).any(-1)
         }
 
-    def fisher(self, parameters: Parameters) -> Tensor:
+    def fisher_block(self, parameters: Parameters) -> Tensor:
         """Refuse: the support moves."""
         raise NoFisher(
             "The family uniform has no Fisher information: low and high move the "
@@ -44,26 +45,31 @@ class Uniform(Univariate):
             "Audit it with -d quantile",
         )
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return [[1/3, 1/6], [1/6, 1/3]]."""
-        third = torch.full_like(parameters[0], 1 / 3)
-        return symmetric({(0, 0): third, (0, 1): third / 2, (1, 1): third})
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root [[1/√3, 1/√12], [0, ½]] of [[1/3, 1/6], [1/6, 1/3]]."""
+        third = torch.full_like(parameters[0], 1 / math.sqrt(3))
+        none, half = torch.zeros_like(third), torch.full_like(third, 0.5)
+        return rows((third, third / 2), (none, half))
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return the log ratio of the widths; infinite if the left law sticks out."""
         outside = (left[0] < right[0]) | (left[1] > right[1])
-        value = _width(right).log() - _width(left).log()
-        return torch.where(outside, torch.inf, value)
+        return torch.where(outside, torch.inf, _log_widths(left, right))
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return ln(w₁^−α w₂^{α−1} overlap) / (α−1)."""
         outside = (left[0] < right[0]) | (left[1] > right[1])
-        log_sum = _overlap(left, right).log() - alpha * _width(left).log()
-        log_sum = log_sum - (1 - alpha) * _width(right).log()
-        infinite = outside if alpha > 1 else torch.zeros_like(outside)
-        return torch.where(infinite, torch.inf, log_sum / (alpha - 1))
+        if alpha > 1:
+            return torch.where(outside, torch.inf, _log_widths(left, right))
+        shared = (
+            torch.maximum(left[0], right[0]),
+            torch.maximum(torch.minimum(left[1], right[1]), right[0]),
+        )
+        lost = [_log_widths(shared, each) for each in (left, right)]
+        value = (alpha * lost[0] + (1 - alpha) * lost[1]) / (1 - alpha)
+        return torch.where(_overlap(left, right) > 0, value, torch.inf)
 
     def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
@@ -84,6 +90,12 @@ class Uniform(Univariate):
         """Return (Δlow² + Δlow Δhigh + Δhigh²) / 3, summed [N]."""
         low, high = self.split(other - phi)
         return (low.square() + low * high + high.square()).sum(-1) / 3
+
+
+def _log_widths(at: Parameters, to: Parameters) -> Tensor:
+    """Return the log ratio of the widths [...], ≥ 0 where `at` lies within `to`."""
+    step = (to[1] - at[1]) + (at[0] - to[0])
+    return log_ratio(_width(at), _width(to), step)
 
 
 def _width(parameters: Parameters) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor
 from audit.families import quadrature
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.inversion import quantile_distance
-from audit.families.lines import REAL, Chart
+from audit.families.lines import REAL, Chart, Line
+from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters, Univariate
 
 STAND_IN = 4.0  # a value that every parameter may have
@@ -29,6 +30,7 @@ class Continuous(Univariate):
     chart: ClassVar[Chart] = REAL
     limit: ClassVar[float] = math.inf
     mixes: ClassVar[bool] = True  # whether x(y) is the same for all members
+    location: ClassVar[str] = ""  # the parameter that shifts θ, if there is one
 
     # a line, for the quadrature
 
@@ -52,16 +54,17 @@ class Continuous(Univariate):
 
     # one coordinate
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return the Fisher information [..., q, q] by quadrature."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of the Fisher information [..., q, q] by quadrature."""
         rows, shape = _rows(parameters)
-        return _shaped(quadrature.fisher_information(self, rows), shape)
+        tensor = _shaped(quadrature.fisher_information(self, rows), shape)
+        return semidefinite_root(tensor)
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return E[∂T ∂Tᵀ] [..., q, q] by quadrature; infinite without variance."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root [..., q, q] by quadrature; infinite without variance."""
         rows, shape = _rows(self.resolvable(parameters))
         tensor = _shaped(quadrature.transport_tensor(self, rows), shape)
-        return self.unless_infinite(parameters, tensor)
+        return self.unless_infinite(parameters, semidefinite_root(tensor))
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return KL(left ‖ right) [...] by quadrature."""
@@ -86,6 +89,16 @@ class Continuous(Univariate):
                 distance = distance.masked_fill(index < 2 + HEAVY, torch.nan)
         return distance
 
+    def comparable(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Line, Parameters, Parameters]:
+        """Return a line and two laws on it with the same divergences.
+
+        Divergences do not change with a coordinate of θ that both laws share, so a
+        family may take one in which the numbers are near one.
+        """
+        return self, left, right
+
     # the whole product
 
     def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
@@ -96,22 +109,36 @@ class Continuous(Univariate):
         return self._divergence(*pair, JENSEN_SHANNON).squeeze(-1)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return E‖T − T'‖² [N]; infinite where a law has no variance."""
+        """Return E‖T − T'‖² [N]; infinite where a law has no variance.
+
+        Laws that are only shifted keep their distance, whatever their tails.
+        """
         left, right = self.split(phi), self.split(other)
         distance = self.squared_distance(left, right)
         for parameters in (left, right):
             index = self.tail_index(parameters)
             if index is not None:
                 distance = distance.masked_fill(index <= 2, torch.inf)
-        return distance.sum(-1)
+        shift, alike = torch.zeros_like(distance), torch.ones_like(distance).bool()
+        for name, ours, theirs in zip(self.parameters, left, right, strict=True):
+            if name == self.location:
+                shift = (ours - theirs).square()
+            else:
+                alike &= ours == theirs
+        return torch.where(alike, shift, distance).sum(-1)
 
-    def unless_infinite(self, parameters: Parameters, tensor: Tensor) -> Tensor:
-        """Return the tensor [..., q, q], infinite where the variance is."""
+    def unless_infinite(self, parameters: Parameters, block: Tensor) -> Tensor:
+        """Return the root [..., q, q], infinite where the variance is.
+
+        A location moves the law as a whole: its own entry is 1, whatever the tails.
+        """
         index = self.tail_index(parameters)
         if index is None:
-            return tensor
-        unknown = index <= self.least_index
-        return tensor.masked_fill(unknown[..., None, None], torch.inf)
+            return block
+        sizes = [1.0 if n == self.location else math.inf for n in self.parameters]
+        infinite = torch.diag_embed(block.new_tensor(sizes))
+        unknown = (index <= self.least_index)[..., None, None]
+        return torch.where(unknown, infinite, block)
 
     def resolvable(self, parameters: Parameters) -> Parameters:
         """Return the parameters, with some other law where the variance is unknown.
@@ -127,8 +154,9 @@ class Continuous(Univariate):
     def _divergence(
         self, left: Parameters, right: Parameters, integrand: Integrand
     ) -> Tensor:
-        (rows, shape), (others, _) = _rows(left), _rows(right)
-        return _shaped(quadrature.divergence(self, rows, others, integrand), shape)
+        line, *pair = self.comparable(left, right)
+        (rows, shape), (others, _) = map(_rows, pair)
+        return _shaped(quadrature.divergence(line, rows, others, integrand), shape)
 
 
 def _rows(parameters: Parameters) -> tuple[Tensor, tuple[int, ...]]:

@@ -3,10 +3,14 @@
 Gamma with shape α and rate β is an exponential family in (α, β) itself:
 
     log-partition  A = ln Γ(α) − α ln β
-    Fisher         [[ψ'(α), −1/β], [·, α/β²]] = ∇²A
+    Fisher         [[ψ'(α), −1/β], [·, α/β²]] = ∇²A, with the root
+                   [[√(ψ'(α) − 1/α), 0], [−1/√α, √α/β]]
     transport      E[∂_βT²] = α(α+1)/β⁴,   E[∂_αT ∂_βT] = −(2α+1)/2β³
+    KL             the excess of x ln x from αb to α', b = β'/β, plus that of Binet's
+                   rest from α to α' (`excess`): neither cancels for a large α whose
+                   mean hardly moves
 
-The latter two because T = R/β scales: ∂_β T = −T/β and E[T ∂_αT] = ½ ∂_α E[T²]. Only
+The transport's because T = R/β scales: ∂_β T = −T/β and E[T ∂_αT] = ½ ∂_α E[T²]. Only
 E[∂_αT²] needs quadrature, and it is g(α)/β². The inverse 1/θ turns no density ratio, so
 F and the divergences are the same; its T = βR scales too, with E T² = β²/((α−1)(α−2)).
 
@@ -21,9 +25,17 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
+from audit.families.excess import (
+    binet_excess,
+    entropy_excess,
+    exp_excess,
+    log_ratio,
+)
+from audit.families.exponential import renyi_by_kl
 from audit.families.lines import POSITIVE
-from audit.families.roots import symmetric
-from audit.families.special import lgamma_excess, trigamma
+from audit.families.roots import rows as rows_of
+from audit.families.roots import semidefinite_root, symmetric
+from audit.families.special import binet, binet_trigamma
 from audit.families.univariate import Parameters
 
 
@@ -41,66 +53,73 @@ class Gamma(Continuous):
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln(α/β), the mode of ln θ, and its curvature's width."""
-        concentration, rate = parameters
-        return (concentration / rate).log(), concentration.clamp_min(1).rsqrt()
+        concentration, _ = parameters
+        return _mode(parameters), concentration.clamp_min(1).rsqrt()
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return α(t − eᵗ) + α ln α − ln Γ(α) with t = y − ln(α/β)."""
-        concentration, rate = rows.unbind(-1)
-        t = y - (concentration / rate).log()
-        constant = concentration * concentration.log() - torch.lgamma(concentration)
-        return constant + concentration * (t - t.exp())
+        parameters = rows.unbind(-1)
+        dip = exp_excess(y - _mode(parameters))
+        return -parameters[0] * dip - binet(parameters[0])
 
     def score(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return ln α + t − ψ(α) and α(1 − eᵗ)/β, with t as in `log_density`."""
         concentration, rate = rows.unsqueeze(1).unbind(-1)
-        t = y - (concentration / rate).log()
+        t = y - _mode((concentration, rate))
         shape = concentration.log() - torch.digamma(concentration) + t
         return torch.stack([shape, -concentration / rate * torch.expm1(t)], dim=-1)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return [[ψ'(α), −1/β], [·, α/β²]]."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of [[ψ'(α), −1/β], [·, α/β²]]."""
         concentration, rate = parameters
-        return symmetric(
-            {
-                (0, 0): trigamma(concentration),
-                (0, 1): -1 / rate,
-                (1, 1): concentration / rate.square(),
-            }
+        shape, size = binet_trigamma(concentration).sqrt(), concentration.sqrt()
+        return rows_of(
+            (shape / concentration, torch.zeros_like(rate)), (-1 / size, size / rate)
         )
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return closed forms, and g(α)/β² by quadrature."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of closed forms, and of g(α)/β² by quadrature."""
         concentration, rate = parameters
-        unit = torch.ones_like(rate)
-        shape = super().transport((concentration, unit))[..., 0, 0]
-        return symmetric(
+        tensor = symmetric(
             {
-                (0, 0): shape / rate.square(),
-                (0, 1): -(2 * concentration + 1) / (2 * rate**3),
-                (1, 1): concentration * (concentration + 1) / rate**4,
+                (0, 0): self.shape_speed(concentration),
+                (0, 1): -(2 * concentration + 1) / 2,
+                (1, 1): concentration * (concentration + 1),
             }
         )
+        units = torch.stack([1 / rate, 1 / rate / rate], dim=-1)
+        return semidefinite_root(tensor) * units.unsqueeze(-2)
+
+    def shape_speed(self, concentration: Tensor) -> Tensor:
+        """Return g(α) [...], E[∂_αT²] for a rate of 1, by quadrature."""
+        unit = concentration, torch.ones_like(concentration)
+        block = super().transport_block(unit)
+        return block[..., 0].square().sum(-1)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return the Bregman divergence of ln Γ plus α₁ (r − 1 − ln r) − Δα ln r."""
+        """Return the excess of x ln x from α₁b to α₂, b = β₂/β₁, and Binet's."""
         (shape, rate), (other_shape, other_rate) = left, right
         step, stretch = other_shape - shape, (other_rate - rate) / rate
-        log_ratio = torch.log1p(stretch)
-        scale = shape * (stretch - log_ratio) - step * log_ratio
-        return lgamma_excess(shape, step) + scale
+        mean = shape * (other_rate / rate)
+        lead = entropy_excess(mean, other_shape, step - shape * stretch)
+        growth = log_ratio(shape, other_shape) - log_ratio(rate, other_rate)
+        vanished = other_shape * (growth - 1)  # α₁b underflows
+        lead = torch.where(mean == 0, vanished, lead)
+        return lead + binet_excess(shape, other_shape, step)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return [A(αη₁ + (1−α)η₂) − αA(η₁) − (1−α)A(η₂)] / (α−1)."""
-        mixed = tuple(
-            alpha * a + (1 - alpha) * b for a, b in zip(left, right, strict=True)
-        )
+        pairs = zip(left, right, strict=True)
+        mixed = tuple(alpha * a + (1 - alpha) * b for a, b in pairs)
         inside = (mixed[0] > 0) & (mixed[1] > 0)
-        gap = _gamma_partition(mixed) - alpha * _gamma_partition(left)
-        gap = gap - (1 - alpha) * _gamma_partition(right)
-        return torch.where(inside, gap / (alpha - 1), torch.inf)
+        safe = zip(mixed, left, strict=True)
+        mixed = tuple(torch.where(inside, m, a) for m, a in safe)
+        to_left, to_right = (
+            Gamma.relative_entropy(self, mixed, law) for law in (left, right)
+        )
+        return torch.where(inside, renyi_by_kl(to_left, to_right, alpha), torch.inf)
 
 
 class InverseGamma(Gamma):
@@ -126,25 +145,27 @@ class InverseGamma(Gamma):
         """Return the gamma law's at −y."""
         return super().score(-y, rows)
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return closed forms and β² g(α); infinite for α ≤ `least_index`."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root, of g(α) β² by quadrature; infinite up to `least_index`."""
         concentration, rate = parameters
-        shape = Continuous.transport(self, (concentration, torch.ones_like(rate)))
         poles = (concentration - 1) * (concentration - 2)
         tensor = symmetric(
             {
-                (0, 0): shape[..., 0, 0] * rate.square(),
-                (0, 1): -rate * (2 * concentration - 3) / (2 * poles.square()),
+                (0, 0): self.shape_speed(concentration),
+                (0, 1): -(2 * concentration - 3) / (2 * poles.square()),
                 (1, 1): 1 / poles,
             }
         )
-        return self.unless_infinite(parameters, tensor)
+        units = torch.stack([rate, torch.ones_like(rate)], dim=-1)
+        block = semidefinite_root(tensor) * units.unsqueeze(-2)
+        return self.unless_infinite(parameters, block)
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return the concentration."""
         return parameters[0]
 
 
-def _gamma_partition(parameters: Parameters) -> Tensor:
+def _mode(parameters: Parameters) -> Tensor:
+    """Return ln(α/β) [...]."""
     concentration, rate = parameters
-    return torch.lgamma(concentration) - concentration * rate.log()
+    return concentration.log() - rate.log()

@@ -5,9 +5,10 @@ relative accuracy for close laws; ∫ (g − f) = 0 supplies it:
 
     KL(f ‖ g)   ∫ f [eʳ − 1 − r]
     Rényi       log(1 + ∫ f [e^{(1−α) r} − 1 − (1−α)(eʳ − 1)]) / (α − 1)
-    JS          ½ ∫ f [log 2/(1 + eʳ)  +  eʳ log 2/(1 + e^−r)]
+    JS          ½ ∫ [(g − f) r/2 − (f + g) log cosh(r/2)]
 
-On a lattice the integral is a sum and the weights are one.
+Where f = 0 the term of KL is g, since 0 log 0 = 0; where f > 0 = g it is infinite. On a
+lattice the integral is a sum and the weights are one.
 
 Source: Liese & Vajda, IEEE Transactions on Information Theory 52 (2006), for JS with
 its mixture written as f (1 + eʳ)/2; van Erven & Harremoës, ibid. 60 (2014), for Rényi.
@@ -23,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-FLOOR = -1e300  # stands for log 0, and its differences stay finite
+from audit.families.excess import exp_excess
+from audit.families.special import times
 
 
 class Integrand(Protocol):
@@ -33,8 +35,17 @@ class Integrand(Protocol):
     def tilt(self) -> float:
         """The α of f^α g^{1−α} in the integrand; above 1 its tails may not end."""
 
-    def __call__(self, log_f: Tensor, log_g: Tensor, weights: Tensor) -> Tensor:
-        """Return the divergence [M] from log densities and weights [M, K]."""
+    def __call__(
+        self,
+        log_f: Tensor,
+        log_g: Tensor,
+        weights: Tensor,
+        log_ratio: Tensor | None = None,
+    ) -> Tensor:
+        """Return the divergence [M] from log densities and weights [M, K].
+
+        `log_ratio` is log(g / f), where it is known better than their difference.
+        """
 
 
 @dataclass(frozen=True)
@@ -43,13 +54,17 @@ class RelativeEntropy:
 
     tilt: float = 1.0
 
-    def __call__(self, log_f: Tensor, log_g: Tensor, weights: Tensor) -> Tensor:
+    def __call__(
+        self,
+        log_f: Tensor,
+        log_g: Tensor,
+        weights: Tensor,
+        log_ratio: Tensor | None = None,
+    ) -> Tensor:
         """Return KL(f ‖ g) [M]."""
-        log_f, log_g = _floor(log_f), _floor(log_g)
-        r, f = log_g - log_f, log_f.exp()
-        far = log_g.exp() - f - f * r
-        near = f * (torch.expm1(_small(r)) - _small(r))
-        return (weights * _choose(r, near, far)).sum(-1)
+        f, g, r = _masses(log_f, log_g, weights, log_ratio)
+        near, far = times(exp_excess(_small(r)), f), g - f - times(f, r)
+        return _choose(r, near, far).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -58,15 +73,21 @@ class Renyi:
 
     tilt: float
 
-    def __call__(self, log_f: Tensor, log_g: Tensor, weights: Tensor) -> Tensor:
+    def __call__(
+        self,
+        log_f: Tensor,
+        log_g: Tensor,
+        weights: Tensor,
+        log_ratio: Tensor | None = None,
+    ) -> Tensor:
         """Return log ∫ f^α g^{1−α} / (α − 1) [M]."""
-        log_f, log_g = _floor(log_f), _floor(log_g)
-        beta, r = 1 - self.tilt, log_g - log_f
-        log_tilted = log_f + beta * r
-        far = log_tilted.exp() - self.tilt * log_f.exp() - beta * log_g.exp()
-        near = torch.expm1(beta * _small(r)) - beta * torch.expm1(_small(r))
-        excess = (weights * _choose(r, log_f.exp() * near, far)).sum(-1)
-        direct = torch.logsumexp(log_tilted + weights.log(), dim=-1)
+        f, g, r = _masses(log_f, log_g, weights, log_ratio)
+        beta, log_mass = 1 - self.tilt, log_f + weights.log()
+        log_tilted = torch.where(torch.isneginf(log_f), -torch.inf, log_mass + beta * r)
+        far = log_tilted.exp() - self.tilt * f - beta * g
+        near = exp_excess(beta * _small(r)) - beta * exp_excess(_small(r))
+        excess = _choose(r, f * near, far).sum(-1)
+        direct = torch.logsumexp(log_tilted, dim=-1)
         close = excess.abs() < 0.5
         log_affinity = torch.where(close, torch.log1p(_small(excess)), direct)
         return log_affinity / (self.tilt - 1)
@@ -78,22 +99,33 @@ class JensenShannon:
 
     tilt: float = 1.0
 
-    def __call__(self, log_f: Tensor, log_g: Tensor, weights: Tensor) -> Tensor:
+    def __call__(
+        self,
+        log_f: Tensor,
+        log_g: Tensor,
+        weights: Tensor,
+        log_ratio: Tensor | None = None,
+    ) -> Tensor:
         """Return ½ KL(f ‖ m) + ½ KL(g ‖ m) [M], m = ½ (f + g)."""
-        log_f, log_g = _floor(log_f), _floor(log_g)
-        r, ln2 = log_g - log_f, math.log(2.0)
-        near_f = torch.log1p(torch.expm1(_small(r)) / 2)
-        near_g = torch.log1p(torch.expm1(-_small(r)) / 2)
-        loss_f = log_f.exp() * _choose(r, near_f, -logsigmoid(-r) - ln2)
-        loss_g = log_g.exp() * _choose(r, near_g, -logsigmoid(r) - ln2)
-        return -(weights * (loss_f + loss_g)).sum(-1) / 2
+        f, g, r = _masses(log_f, log_g, weights, log_ratio)
+        half, ln2 = _small(r) / 2, math.log(2.0)
+        log_cosh = torch.log1p(torch.sinh(half).square()) / 2
+        near = f * torch.expm1(2 * half) * half - (f + g) * log_cosh
+        far = times(f, logsigmoid(-r) + ln2) + times(g, logsigmoid(r) + ln2)
+        return _choose(r, near, far).sum(-1) / 2
 
 
 RELATIVE_ENTROPY, JENSEN_SHANNON = RelativeEntropy(), JensenShannon()
 
 
-def _floor(log_density: Tensor) -> Tensor:
-    return torch.nan_to_num(log_density, nan=FLOOR).clamp_min(FLOOR)
+def _masses(
+    log_f: Tensor, log_g: Tensor, weights: Tensor, log_ratio: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weighted f and g, and r, which is 0 where both are zero."""
+    log_weights = weights.log()
+    f, g = (log_f + log_weights).exp(), (log_g + log_weights).exp()
+    r = log_g - log_f if log_ratio is None else log_ratio
+    return f, g, torch.where(torch.isneginf(torch.maximum(log_f, log_g)), 0.0, r)
 
 
 def _small(r: Tensor) -> Tensor:

@@ -6,7 +6,11 @@ linear in δ; its coefficient is that of the 1-Wasserstein distance Σ_k |C_k �
 and for a family that is stochastically monotone in its one parameter it is |∂ mean|.
 
 Divergences without a closed form are sums over a window that holds all the mass but
-1e-20. Sources: Vallender, Theory of Probability and its Applications 18 (1974), for the
+1e-20. A law whose parameter has gone to the edge, rate 0 or probability 0, is a point
+mass and a member of its family: steps that leave it there cost nothing, any other has
+an infinite Fisher information, since dp²/p = p (d ln p)² is 0 or ∞ at p = 0.
+
+Sources: Vallender, Theory of Probability and its Applications 18 (1974), for the
 1-Wasserstein distance; `integrands` for the sums.
 """
 
@@ -17,8 +21,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from audit.errors import NoTransport
+from audit.families.counts import Counts
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.univariate import Parameters, Univariate
 from audit.linalg.operators import Diagonal, LinearOperator
@@ -35,6 +41,18 @@ class Lattice(Univariate):
     transport_name = "step quantile function of each coordinate"
 
     @abstractmethod
+    def sampler(self, parameters: Parameters) -> Distribution:
+        """Return a law that draws; its log probabilities are not used."""
+
+    @abstractmethod
+    def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return the log probability [...] of integers k [...]."""
+
+    @abstractmethod
+    def log_change(self, k: Tensor, left: Parameters, right: Parameters) -> Tensor:
+        """Return by how much that grows from left to right, for small steps too."""
+
+    @abstractmethod
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return the first and last integer [...] that carry mass above 1e-20."""
 
@@ -42,7 +60,12 @@ class Lattice(Univariate):
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return |∂ mean / ∂ parameter| [...] of a one-parameter family."""
 
-    def transport(self, parameters: Parameters) -> Tensor:
+    def law(self, parameters: Parameters) -> Distribution:
+        """Return the law, which is right at the edges of the family too."""
+        sampler = self.sampler(parameters)
+        return Counts(sampler, lambda k: self.log_mass(k, parameters))
+
+    def transport_block(self, parameters: Parameters) -> Tensor:
         """Refuse: a step function has no derivative."""
         raise NoTransport(
             f"The family {self.name} is discrete: its quantile function is a step "
@@ -99,7 +122,9 @@ class Lattice(Univariate):
         first = torch.cat([low for low, _ in windows], -1).amin(-1, keepdim=True)
         last = torch.cat([high for _, high in windows], -1).amax(-1, keepdim=True)
         length = last - first + 1
-        longest = int(length.clamp(1, LONGEST).max())
+        too_long = ~(length <= LONGEST)
+        first, length = (w.masked_fill(too_long, 1.0) for w in (first, length))
+        longest = int(length.max())
         offsets = torch.arange(longest, dtype=first.dtype, device=first.device)
         parts, size = [], max(1, CHUNK // longest)
         for start in range(0, len(first), size):
@@ -107,7 +132,7 @@ class Lattice(Univariate):
             chosen = [tuple(v[some] for v in p) for p in flat[: len(laws)]]
             parts.append(total(first[some] + offsets, chosen))
         result = torch.cat(parts)
-        too_long = (length > LONGEST).reshape(-1, *(1,) * (result.dim() - 1))
+        too_long = too_long.reshape(-1, *(1,) * (result.dim() - 1))
         result = result.masked_fill(too_long, torch.nan)
         return result.reshape(*shape, *result.shape[1:])
 
@@ -122,13 +147,10 @@ class Lattice(Univariate):
 
         def total(k: Tensor, laws: Sequence[Parameters]) -> Tensor:
             log_f, log_g = (self.log_mass(k, parameters) for parameters in laws)
-            return integrand(log_f, log_g, torch.ones_like(log_f))
+            change = self.log_change(k, *laws)
+            return integrand(log_f, log_g, torch.ones_like(log_f), change)
 
         return self.on_window((left, right), total, also)
-
-    def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
-        """Return the log probability [M, K] of the integers k [M, K]."""
-        return self.law(parameters).log_prob(k)
 
     def _step_distance(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
         """Return E(T − T')² [M], by the levels at which either function steps."""

@@ -19,11 +19,20 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.lines import POSITIVE
-from audit.families.location_scale import EULER, gumbel_diverges
-from audit.families.roots import symmetric
+from audit.families.excess import log_ratio, ratio_excess
+from audit.families.gumbel import (
+    EULER,
+    Gumbel,
+    gumbel_diverges,
+    gumbel_relative_entropy,
+)
+from audit.families.lines import POSITIVE, Line
+from audit.families.normals import renyi_of_scales
+from audit.families.roots import rows
 from audit.families.special import trigamma
 from audit.families.univariate import Parameters
+
+NEGATED_LOG = Gumbel({"loc": (), "scale": ()})  # the line of −ln θ for Weibull θ
 
 
 class Exponential(Continuous):
@@ -43,30 +52,32 @@ class Exponential(Continuous):
         (rate,) = parameters
         return -rate.log(), torch.ones_like(rate)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return 1/λ²."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of 1/λ²."""
         (rate,) = parameters
-        return (1 / rate.square())[..., None, None]
+        return (1 / rate)[..., None, None]
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return 2/λ⁴."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of 2/λ⁴."""
         (rate,) = parameters
-        return (2 / rate**4)[..., None, None]
+        return (math.sqrt(2) / rate / rate)[..., None, None]
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return s − ln(1+s), s = λ₂/λ₁ − 1."""
-        return exponential_relative_entropy(left[-1], right[-1])
+        return ratio_excess(left[-1], right[-1])
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return [(1−α) ln(1+s) − ln(1 + (1−α)s)] / (α−1), s = λ₂/λ₁ − 1."""
-        return exponential_renyi(left[-1], right[-1], alpha)
+        rate, other = left[-1], right[-1]
+        return renyi_of_scales((other - rate) / rate, log_ratio(rate, other), alpha)
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
         """Return 2 (1/λ₁ − 1/λ₂)²."""
         (rate,), (other,) = left, right
-        return 2 * ((other - rate) / (rate * other)).square()
+        smaller, larger = torch.minimum(rate, other), torch.maximum(rate, other)
+        return 2 * ((larger - smaller) / larger / smaller).square()
 
 
 class Weibull(Continuous):
@@ -92,37 +103,43 @@ class Weibull(Continuous):
         t = concentration * (y - scale.log())
         return concentration.log() + t - t.exp()
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return [[k²/λ², −(1−γ)/λ], [·, ((1−γ)² + π²/6)/k²]]."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of [[k²/λ², −(1−γ)/λ], [·, ((1−γ)² + π²/6)/k²]]."""
         scale, concentration = parameters
-        last = (1 - EULER) ** 2 + math.pi**2 / 6
-        return symmetric(
-            {
-                (0, 0): (concentration / scale).square(),
-                (0, 1): (EULER - 1) / scale,
-                (1, 1): last / concentration.square(),
-            }
+        one = 1 / concentration
+        return rows(
+            (concentration / scale, (EULER - 1) * one),
+            (torch.zeros_like(one), math.pi / math.sqrt(6) * one),
         )
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return Γ(a) [[1, −λψ(a)/k²], [·, λ²(ψ² + ψ')(a)/k⁴]], a = 1 + 2/k."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return √Γ(a) [[1, −λψ(a)/k²], [0, λ √ψ'(a)/k²]], a = 1 + 2/k.
+
+        It is the root of Γ(a) [[1, −λψ(a)/k²], [·, λ²(ψ² + ψ')(a)/k⁴]].
+        """
         scale, concentration = parameters
         a = 1 + 2 / concentration
-        square, mean = torch.lgamma(a).exp(), torch.digamma(a)
-        factor = scale / concentration.square()
-        last = factor.square() * square * (mean.square() + trigamma(a))
-        return symmetric(
-            {(0, 0): square, (0, 1): -factor * square * mean, (1, 1): last}
+        size = (torch.lgamma(a) / 2).exp()
+        factor = size * scale / concentration / concentration
+        mean, deviation = torch.digamma(a), trigamma(a).sqrt()
+        return rows(
+            (size, -factor * mean), (torch.zeros_like(size), factor * deviation)
         )
+
+    def comparable(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Line, Parameters, Parameters]:
+        """Return the Gumbel laws of −ln θ in units of the left one."""
+        (scale, shape), (other_scale, other) = left, right
+        lead = shape * log_ratio(other_scale, scale)
+        ours = torch.zeros_like(lead), torch.ones_like(lead)
+        return NEGATED_LOG, ours, (lead, shape / other)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return γs − ln(1+s) − g + e^g Γ(2+s) − 1, s = k₂/k₁ − 1, g = k₂ ln λ₁/λ₂."""
         (scale, shape), (other_scale, other) = left, right
-        stretch = (other - shape) / shape
-        shift = other * torch.log1p((scale - other_scale) / other_scale)
-        growth = shift + torch.lgamma(2 + stretch)
-        linear = EULER * stretch - torch.log1p(stretch) - shift
-        return linear + torch.expm1(growth)
+        shift = other * log_ratio(other_scale, scale)
+        return gumbel_relative_entropy(shift, shape, other)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
@@ -131,16 +148,3 @@ class Weibull(Continuous):
         ours, theirs = ((-scale.log(), 1 / shape) for scale, shape in (left, right))
         value = super().renyi_divergence(left, right, alpha)
         return value.masked_fill(gumbel_diverges(ours, theirs, alpha), torch.inf)
-
-
-def exponential_relative_entropy(rate: Tensor, other: Tensor) -> Tensor:
-    """Return KL [...] between exponential laws."""
-    stretch = (other - rate) / rate
-    return stretch - torch.log1p(stretch)
-
-
-def exponential_renyi(rate: Tensor, other: Tensor, alpha: float) -> Tensor:
-    """Return the Rényi divergence [...] between exponential laws."""
-    stretch, beta = (other - rate) / rate, 1 - alpha
-    gap = beta * torch.log1p(stretch) - torch.log1p(beta * stretch)
-    return torch.where(beta * stretch > -1, gap / (alpha - 1), torch.inf)

@@ -21,6 +21,7 @@ from audit.families.inversion import quantile_distance
 from audit.families.lines import Chart
 from audit.families.mixture import Mixture
 from audit.families.roots import dense_root
+from audit.families.special import times
 from audit.linalg.operators import LinearOperator
 
 
@@ -60,17 +61,39 @@ class LineMixture(Mixture):
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return ln Σ π_k q_k [M, nodes] in the chart."""
-        weights, parts = self.split(rows)
-        parts_at = self.line.log_density(y.unsqueeze(-1), parts)
-        return torch.logsumexp(self.weights.log_probs(weights) + parts_at, dim=-1)
+        return self._log_parts(y, rows).logsumexp(-1)
 
     def score(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return ∂ ln Σ π_k q_k / ∂φ [M, nodes, p]."""
-        return quadrature.automatic_score(self, y, rows)
+        """Return ∂ ln Σ π_k q_k / ∂φ [M, nodes, p].
+
+        With the share s_k = π_k q_k/q of a component it is s_k/π_k − 1 for π_k, where
+        π_k > 0, s_k − π_k for its logit, and s_k times the component's own score.
+        """
+        weights, parts = self.split(rows)
+        shares = self._log_parts(y, rows.unsqueeze(1)).softmax(-1)  # [M, nodes, K]
+        weights = weights.unsqueeze(1)
+        if self.weights_name == "logits":
+            of_weights = shares - weights.softmax(-1)
+        else:
+            total = weights.sum(-1, keepdim=True)
+            of_weights = times(weights, shares / weights - 1 / total)
+            of_weights = of_weights / torch.where(weights == 0, 1.0, weights)
+        flat = parts.flatten(0, 1)
+        nodes = y.unsqueeze(1).expand(-1, self.count, -1).flatten(0, 1)
+        own = self.line.score(nodes, flat)  # [M K, nodes, q]
+        own = own.reshape(len(y), self.count, *own.shape[1:]).transpose(1, 2)
+        own = times(shares.unsqueeze(-1), own)
+        return torch.cat([of_weights, own.flatten(2)], dim=-1)
+
+    def _log_parts(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ln π_k q_k [M, nodes, K]."""
+        weights, parts = self.split(rows)
+        parts_at = self.line.log_density(y.unsqueeze(-1), parts)
+        return self.weights.log_probs(weights) + parts_at
 
     def fisher_root(self, phi: Tensor) -> LinearOperator | None:
-        """Return the root by quadrature."""
-        return dense_root(quadrature.fisher_information(self, phi))
+        """Return the root by quadrature; infinite for a weight of zero."""
+        return self._root(quadrature.fisher_information(self, phi), phi)
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Return the root by quadrature; refuse on a circle."""
@@ -78,7 +101,18 @@ class LineMixture(Mixture):
             return super().transport_root(phi)
         unknown = self._heavy(phi).any(-1)
         tensor = quadrature.transport_tensor(self, self._resolvable(phi))
-        return dense_root(tensor.masked_fill(unknown[:, None, None], torch.inf))
+        infinite = torch.diag_embed(torch.full_like(phi, torch.inf))
+        tensor = torch.where(unknown[:, None, None], infinite, tensor)
+        return self._root(tensor, phi)
+
+    def _root(self, tensor: Tensor, phi: Tensor) -> LinearOperator:
+        """Return a tensor's root; a weight of zero can only grow, and not for free."""
+        weights, _ = self.split(phi)
+        if self.weights_name == "probs":
+            edge = torch.zeros_like(phi, dtype=torch.bool)
+            edge[:, : self.count] = weights == 0
+            tensor = torch.where(torch.diag_embed(edge), torch.inf, tensor)
+        return dense_root(tensor)
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
         """Return where a component has no variance that panels could resolve."""

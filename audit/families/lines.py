@@ -22,6 +22,7 @@ from audit.families.panels import ORDER, Panels, graded_edges, tail_reach
 CHUNK = 1_500_000  # numbers [laws, nodes, parameters] at once
 PANELS = 36  # around one bulk, about
 LONGEST = 1e150  # of a tail, in y
+FINEST = 1e-9  # width of a bulk over its distance from zero: rounding moves its nodes
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,19 @@ def edges_of(line: Line, rows: Tensor, moment: int = 0) -> Tensor:
     return torch.cat(
         [s.edges(s.reach(moment).clamp_max(LONGEST)) for s in sides_of(line, rows)], -1
     )
+
+
+def unresolved(line: Line, rows: Tensor, moment: int = 0) -> Tensor:
+    """Return where [M] no panels are right.
+
+    A bulk is narrower than numbers of its size can tell, or the mass (or moment) of a
+    tail lies beyond `LONGEST`.
+    """
+    center, width = line.bulk(rows)
+    lost = ~(width >= FINEST * center.abs()).all(-1)
+    for side in sides_of(line, rows):
+        lost = lost | ~(side.reach(moment) <= LONGEST)
+    return lost
 
 
 def panels_of(line: Line, rows: Tensor, *edges: Tensor, moment: int = 0) -> Panels:

@@ -25,11 +25,12 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
+from audit.families.excess import exp_excess, ratio_excess
+from audit.families.lines import Line
 from audit.families.logistic import LogisticLaw
+from audit.families.normals import normal_relative_entropy, normal_renyi
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
-
-EULER = 0.5772156649015329  # −ψ(1)
 
 
 class LocationScale(Continuous):
@@ -40,6 +41,7 @@ class LocationScale(Continuous):
 
     parameterizations = (("loc", "scale"),)
     positive = ("scale",)
+    location = "loc"
     information: ClassVar[tuple[float, float, float]]  # E u², E uv, E v²
     moments: ClassVar[tuple[float, float]]  # E z, E z²
 
@@ -48,23 +50,30 @@ class LocationScale(Continuous):
         loc, scale = parameters
         return loc, scale
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return [[E u², E uv], [·, E v²]] / σ²."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of [[E u², E uv], [·, E v²]] over σ."""
         _, scale = parameters
-        return scale.new_tensor(_square(*self.information)) / _matrix(scale.square())
+        return scale.new_tensor(_root(*self.information)) / scale[..., None, None]
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return [[1, E z], [·, E z²]]."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of [[1, E z], [·, E z²]]."""
         _, scale = parameters
-        constant = scale.new_tensor(_square(1.0, *self.moments))
-        tensor = constant.expand(*scale.shape, 2, 2)
-        return self.unless_infinite(parameters, tensor)
+        constant = scale.new_tensor(_root(1.0, *self.moments))
+        block = constant.expand(*scale.shape, 2, 2)
+        return self.unless_infinite(parameters, block)
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return Δμ² + 2 Δμ Δσ E z + Δσ² E z²."""
+        """Return Δμ² + 2 Δμ Δσ E z + Δσ² E z², as a sum of squares."""
         loc, scale = (b - a for a, b in zip(left, right, strict=True))
         mean, square = self.moments
-        return loc.square() + 2 * mean * loc * scale + square * scale.square()
+        spread = scale * math.sqrt(square - mean**2)
+        return (loc + mean * scale).square() + spread.square()
+
+    def comparable(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Line, Parameters, Parameters]:
+        """Return the laws in units of the left one."""
+        return self, *standardised(left, right)
 
 
 class Symmetric(LocationScale):
@@ -116,9 +125,11 @@ class Laplace(Symmetric):
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(b₂/b₁) + |Δ|/b₂ + (b₁/b₂) e^{−|Δ|/b₁} − 1, a cubic in |Δ|."""
         (loc, scale), (other_loc, other) = left, right
-        shift, stretch = (loc - other_loc).abs() / scale, (scale - other) / other
-        wedge = torch.expm1(-shift) + shift
-        return stretch - torch.log1p(stretch) + scale / other * wedge
+        shift = (loc - other_loc).abs()
+        steps = shift / scale
+        near = scale * exp_excess(-steps.clamp_max(1))
+        wedge = torch.where(steps < 1, near, shift + scale * torch.expm1(-steps))
+        return ratio_excess(other, scale) + wedge / other
 
 
 class Logistic(Symmetric):
@@ -131,39 +142,6 @@ class Logistic(Symmetric):
         """Return the logistic law."""
         loc, scale = parameters
         return LogisticLaw(loc, scale)
-
-
-class Gumbel(LocationScale):
-    """Gumbel coordinates (of maxima): u = 1 − e^{−z}."""
-
-    information = (1.0, EULER - 1, (1 - EULER) ** 2 + math.pi**2 / 6)
-    moments = (EULER, EULER**2 + math.pi**2 / 6)
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Gumbel law."""
-        loc, scale = parameters
-        return td.Gumbel(loc, scale, validate_args=False)
-
-    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return −z − e^{−z} − ln β."""
-        loc, scale = rows.unbind(-1)
-        z = (y - loc) / scale
-        return -z - torch.exp(-z) - scale.log()
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return ln(β₂/β₁) + γ(β₁/β₂ − 1) − Δ/β₂ + e^{Δ/β₂} Γ(1 + β₁/β₂) − 1."""
-        (loc, scale), (other_loc, other) = left, right
-        stretch, shift = (scale - other) / other, (other_loc - loc) / other
-        growth = shift + torch.lgamma(2 + stretch)
-        linear = EULER * stretch - shift - torch.log1p(stretch)
-        return linear + torch.expm1(growth)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return the quadrature; infinite where the right law's tail is lighter."""
-        value = super().renyi_divergence(left, right, alpha)
-        return value.masked_fill(gumbel_diverges(left, right, alpha), torch.inf)
 
 
 class Cauchy(Symmetric):
@@ -183,44 +161,21 @@ class Cauchy(Symmetric):
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln[((γ₁+γ₂)² + Δ²) / (4 γ₁ γ₂)]."""
         (loc, scale), (other_loc, other) = left, right
-        squares = (scale - other).square() + (loc - other_loc).square()
-        return torch.log1p(squares / (4 * scale * other))
+        shift, stretch = loc - other_loc, scale - other
+        squares = stretch / scale * (stretch / other) + shift / scale * (shift / other)
+        together = 2 * torch.hypot(scale / 2 + other / 2, shift / 2).log()
+        far = together - scale.log() - other.log()
+        return torch.where(squares < 1, torch.log1p(squares / 4), far)
 
 
-def gumbel_diverges(left: Parameters, right: Parameters, alpha: float) -> Tensor:
-    """Return where the Rényi divergence of Gumbel laws is infinite [...].
-
-    The integrand's left tail is exp(−α e^{(μ₁−x)/β₁} + (α−1) e^{(μ₂−x)/β₂}), far
-    beyond what a grid of numbers would see if β₂ is only a little smaller than β₁.
-    """
+def standardised(left: Parameters, right: Parameters) -> tuple[Parameters, Parameters]:
+    """Return laws (loc, scale) in the left one's coordinate (θ − μ₁)/σ₁."""
     (loc, scale), (other_loc, other) = left, right
-    if alpha <= 1:
-        return torch.zeros_like(scale, dtype=torch.bool)
-    lead = (other_loc - loc) / scale
-    tie = (other == scale) & (lead >= math.log(alpha / (alpha - 1)))
-    return (other < scale) | tie
+    ours = torch.zeros_like(loc), torch.ones_like(scale)
+    return ours, ((other_loc - loc) / scale, other / scale)
 
 
-def normal_relative_entropy(left: Parameters, right: Parameters) -> Tensor:
-    """Return KL [...] between normal laws (loc, scale)."""
-    (loc, scale), (other_loc, other) = left, right
-    stretch, shift = (scale - other) / other, (loc - other_loc) / other
-    return (shift.square() + stretch.square()) / 2 + stretch - torch.log1p(stretch)
-
-
-def normal_renyi(left: Parameters, right: Parameters, alpha: float) -> Tensor:
-    """Return the Rényi divergence [...] between normal laws (loc, scale)."""
-    (loc, scale), (other_loc, other) = left, right
-    ratio = (scale - other) / other * (scale + other) / other  # σ₁²/σ₂² − 1
-    excess = (1 - alpha) * ratio  # v/σ₂² − 1
-    stretch = -torch.log1p(ratio) / 2 - torch.log1p(excess) / (2 * (alpha - 1))
-    shift = alpha * ((loc - other_loc) / other).square() / (2 * (1 + excess))
-    return torch.where(excess > -1, stretch + shift, torch.inf)
-
-
-def _square(a: float, b: float, c: float) -> list[list[float]]:
-    return [[a, b], [b, c]]
-
-
-def _matrix(value: Tensor) -> Tensor:
-    return value[..., None, None]
+def _root(a: float, b: float, c: float) -> list[list[float]]:
+    """Return the upper Cholesky factor of [[a, b], [b, c]]."""
+    first = math.sqrt(a)
+    return [[first, b / first], [0.0, math.sqrt(c - b * b / a)]]

@@ -30,6 +30,7 @@ from audit.errors import ConfigError, NoTransport
 from audit.families import FAMILIES
 from audit.families.interface import Family
 from audit.families.simplex import Categorical
+from audit.families.special import times
 from audit.linalg.operators import LinearOperator, Matrix
 
 PREFIX = "component."
@@ -154,7 +155,7 @@ class Mixture(Family):
             return None
         shares = self.weights.log_probs(weights).exp().sqrt()
         blocks = own.dense().reshape(*shares.shape, *own.shape[1:])
-        blocks = blocks * shares[..., None, None]
+        blocks = times(shares[..., None, None].expand_as(blocks), blocks)
         rows, columns = own.shape[1:]
         whole = phi.new_zeros(len(phi), self.count * (1 + rows), self.size)
         whole[:, : self.count, : self.count] = of_weights.dense()
@@ -170,7 +171,7 @@ class Mixture(Family):
         if own is None:
             return None
         shares = self.weights.log_probs(weights).exp()
-        inside = (shares * own.reshape(shares.shape)).sum(-1)
+        inside = times(shares, own.reshape(shares.shape)).sum(-1)
         return self.weights.kl(weights, others) + inside
 
     # without a formula

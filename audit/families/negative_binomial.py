@@ -1,4 +1,4 @@
-"""Negative binomial counts: successes before the r-th failure, r > 0 real.
+"""Negative binomial counts: successes before the r-th failure, r ≥ 0 real.
 
 With success probability p = σ(l), and F in (r, l),
 
@@ -15,6 +15,9 @@ Two parameters move the law in two ways, so the linear law of the quantile dista
 the full Σ_k |∂C_k · δ|: one row for each group of neighbouring k. Grouping loses
 something only where ∂C_k · δ changes its sign inside a group.
 
+At r = 0 or p = 0 the law is a point mass at 0, which a step of that parameter moves at
+an infinite price and a step of the other leaves.
+
 Source: Lawless, Canadian Journal of Statistics 15 (1987), for F as a sum.
 """
 
@@ -25,60 +28,76 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch import distributions as td
-from torch.nn.functional import logsigmoid
 
-from audit.families.integrands import RELATIVE_ENTROPY, Renyi
+from audit.families.integrands import Renyi
 from audit.families.lattice import TAIL
 from audit.families.panels import Panels
-from audit.families.roots import symmetric
-from audit.families.trials import Trials, one_trial
+from audit.families.roots import rows
+from audit.families.special import lgamma_change, times
+from audit.families.trials import Waiting
 from audit.families.univariate import Parameters
 from audit.linalg.operators import CoordinateBlocks, LinearOperator
 
 GROUPS = 512  # rows of the linear root, at most
 PANELS = 64
+WIDEST = 4.0  # of a panel, in ln t
 
 
-class NegativeBinomial(Trials):
+class NegativeBinomial(Waiting):
     """Counts by `total_count` r and `probs` or `logits` of a success."""
 
     parameterizations = (("total_count", "probs"), ("total_count", "logits"))
-    positive = ("total_count",)
+    not_negative = ("total_count",)
+    stop, certain = 0, (0.0,)
 
-    def law(self, parameters: Parameters) -> td.Distribution:
+    def log_odds(self, parameters: Parameters) -> Tensor:
+        """Return ln p/(1−p) [...]."""
+        failure, success = self.one_trial(parameters)
+        return success - failure
+
+    def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the negative binomial law."""
-        logits = self.logits(parameters)
-        return td.NegativeBinomial(parameters[0], logits=logits, validate_args=False)
+        count, logits = parameters[0], self.log_odds(parameters)
+        return td.NegativeBinomial(count, logits=logits, validate_args=False)
 
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return the mean less 10 and plus 10 standard deviations and a tail."""
-        count, logits = parameters[0], self.logits(parameters)
-        odds = logits.exp()
+        count, odds = parameters[0], self.log_odds(parameters).exp()
         mean, spread = count * odds, (2 * TAIL * count * odds * (1 + odds)).sqrt()
         tail = TAIL * (2 + odds)
         return (mean - spread).floor().clamp_min(0), (mean + spread + tail).ceil()
 
     def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
         """Return ln Γ(r+k)/(Γ(r) k!) + r ln(1−p) + k ln p."""
-        count, logits = parameters[0], self.logits(parameters)
-        ways = torch.lgamma(count + k) - torch.lgamma(count) - torch.lgamma(k + 1)
-        return ways + count * logsigmoid(-logits) + k * logsigmoid(logits)
+        return self._log_term(k, k, parameters)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return F in (r, the given parameter)."""
-        count, logits = parameters[0], self.logits(parameters)
-        success, slope = torch.sigmoid(logits), self.slope(parameters)
-        return symmetric(
-            {
-                (0, 0): count_information(count, logits),
-                (0, 1): success * slope,
-                (1, 1): count * success * slope.square(),
-            }
-        )
+    def log_change(self, k: Tensor, left: Parameters, right: Parameters) -> Tensor:
+        """Return Δln Γ(r+k)/Γ(r) + Δ[r ln(1−p)] + k Δln p."""
+        count, other = left[0], right[0]
+        step, (failure, success) = other - count, self.changes(left, right)
+        ways = lgamma_change(count + k, other + k, step)
+        ways = torch.where(k == 0, 0.0, ways - lgamma_change(count, other, step))
+        kept = times(step, self.one_trial(left)[0]) + times(other, failure)
+        return ways + kept + times(k, success)
+
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root √(rr − p/r) dr, √(p/r) dr + √(r p) dl, in the parameters."""
+        count, (failure, success) = parameters[0], self.one_trial(parameters)
+        log_root = count.log() / 2
+        cross = (success / 2 - log_root).exp()
+        rest = count_information(count, success - failure) - cross.square()
+        rest = rest.clamp_min(0).sqrt()
+        slope = success / 2 if self.by_logits else -success / 2 - failure
+        own = torch.where(count == 0, 0.0, (slope + log_root).exp())
+        still = torch.isneginf(success)
+        edge = torch.where(still, 0.0, torch.inf)
+        rest = torch.where((count == 0) | still, edge, rest)
+        cross = torch.where((count == 0) | still, 0.0, cross)
+        return rows((rest, torch.zeros_like(rest)), (cross, own))
 
     def mean_slope(self, parameters: Parameters) -> Tensor:
-        """Return |∂ mean / ∂ r| = e^l; `linear_root` has the whole law."""
-        return self.logits(parameters).exp()
+        """Return |∂ mean / ∂ r| = p/(1−p); `linear_root` has the whole law."""
+        return self.log_odds(parameters).exp()
 
     def linear_root(self, phi: Tensor) -> LinearOperator:
         """Return rows ∂C_k, summed over groups of neighbouring k."""
@@ -87,10 +106,7 @@ class NegativeBinomial(Trials):
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return r/(1−p) times a trial's divergence for the same r, else a sum."""
-        logits, other = self.logits(left), self.logits(right)
-        log_f, log_g = one_trial(logits), one_trial(other)
-        trial = RELATIVE_ENTROPY(log_f, log_g, torch.ones_like(log_f))
-        same = left[0] * torch.exp(-logsigmoid(-logits)) * trial
+        same = times(left[0], self.waiting_entropy(left, right))
         if bool((left[0] == right[0]).all()):
             return same
         total = super().relative_entropy(left, right)
@@ -99,45 +115,57 @@ class NegativeBinomial(Trials):
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
-        """Return r ln[a/(1−b)] / (α−1) for the same r, else a sum."""
-        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
-        log_a, log_b = (alpha * log_f + (1 - alpha) * log_g).unbind(-1)
-        same = left[0] * (log_a - torch.log(-torch.expm1(log_b))) / (alpha - 1)
-        equal = left[0] == right[0]
-        if not bool(equal.all()):
-            count = (alpha * left[0] + (1 - alpha) * right[0]).clamp_min(1)
-            logits = log_b - torch.log(-torch.expm1(log_b))  # of the tilted law
-            probs = self.parameters[-1] == "probs"
-            tilted = count, torch.nan_to_num(logits.sigmoid() if probs else logits)
-            total = self.sum_of(left, right, Renyi(alpha), [tilted])
-            same = torch.where(equal, same, total)
-        return torch.where(log_b < 0, same, torch.inf)
+        """Return r times a waiting time's for the same r, else a sum."""
+        same, equal = self.waiting_renyi(left, right, alpha), left[0] == right[0]
+        same = times(left[0], same)
+        if bool(equal.all()):
+            return same
+        count = (alpha * left[0] + (1 - alpha) * right[0]).clamp_min(1)
+        parameter, inside = self.between(left, right, alpha)
+        total = self.sum_of(left, right, Renyi(alpha), [(count, parameter)])
+        return torch.where(equal, same, torch.where(inside, total, torch.inf))
+
+    def _log_term(self, k: Tensor, power: Tensor, parameters: Parameters) -> Tensor:
+        """Return ln Γ(r+k)/(Γ(r) k!) + r ln(1−p) + power ln p."""
+        count, (failure, success) = parameters[0], self.one_trial(parameters)
+        ways = torch.lgamma(count + k) - torch.lgamma(count) - torch.lgamma(k + 1)
+        ways = torch.where(k == 0, 0.0, ways)
+        return ways + times(count, failure) + times(power, success)
 
     def _cdf_steps(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
         """Return ∂C_k [M, groups, 2], summed over neighbouring k."""
         (parameters,) = laws
-        count, logits = parameters[0], self.logits(parameters)
+        count, (failure, success) = parameters[0], self.one_trial(parameters)
         mass = self.log_mass(k, parameters).exp()
         by_count = torch.digamma(count + k) - torch.digamma(count)
-        by_count = by_count + logsigmoid(-logits)
-        by_logit = k * torch.sigmoid(-logits) - count * torch.sigmoid(logits)
-        score = torch.stack([by_count, by_logit * self.slope(parameters)], dim=-1)
-        steps = (mass.unsqueeze(-1) * score).cumsum(1)
+        by_count = times(mass, torch.where(k == 0, 0.0, by_count) + failure)
+        first = torch.where(k == 0, failure, times(k, success).exp() / k)  # r = 0
+        by_count = torch.where(count == 0, first, by_count)
+        lower = k * self._log_term(k, (k - 1).clamp_min(0), parameters).exp()
+        if self.by_logits:
+            gain, loss = (failure + success).exp(), count * success.exp()
+        else:
+            gain, loss = torch.ones_like(success), count * (-failure).exp()
+        steps = torch.stack([by_count, lower * gain - mass * loss], dim=-1).cumsum(1)
         width = -(-k.shape[-1] // GROUPS)
         steps = torch.nn.functional.pad(steps, (0, 0, 0, -k.shape[-1] % width))
         return steps.reshape(len(k), -1, width, 2).sum(2)
 
 
-def count_information(count: Tensor, logits: Tensor) -> Tensor:
-    """Return the information [...] about r, by quadrature in ln t."""
+def count_information(count: Tensor, log_odds: Tensor) -> Tensor:
+    """Return the information [...] about r > 0, by quadrature in ln t."""
     shape = count.shape
-    r, odds = count.reshape(-1, 1), logits.exp().reshape(-1, 1)
-    smallest = 1 / torch.maximum(torch.maximum(r, odds), (r * odds).clamp_min(1))
-    low, high = smallest.log() - 20, (2 * TAIL / r).log()
-    unit = torch.linspace(0, 1, PANELS + 1, dtype=r.dtype, device=r.device)
+    r, odds = count.reshape(-1, 1), log_odds.reshape(-1, 1)
+    log_r = r.log()
+    fastest = torch.maximum(torch.maximum(log_r, odds), (log_r + odds).clamp_min(0))
+    low, high = -fastest - 20, torch.full_like(r, 2 * TAIL).log() - log_r
+    longest = torch.nan_to_num(high - low, 0.0, 0.0, 0.0).max()
+    count_of = max(PANELS, int(longest / WIDEST))
+    unit = torch.linspace(0, 1, count_of + 1, dtype=r.dtype, device=r.device)
     panels = Panels(low + (high - low) * unit)
     t = panels.nodes.exp()
     rise = -torch.expm1(-t)
-    bracket = -torch.expm1(-r * torch.log1p(odds * rise))
-    values = t.square() * torch.exp(-r * t) / rise * bracket
+    grown = torch.logaddexp(torch.zeros_like(t), odds + rise.log())
+    bracket = -torch.expm1(-r * grown)
+    values = t * bracket * (t * torch.exp(-r * t)) / rise
     return (panels.weights * values).sum(-1).reshape(shape)

@@ -23,6 +23,8 @@ import torch
 from numpy.polynomial import legendre
 from torch import Tensor
 
+from audit.families.special import times
+
 ORDER = 16
 DROP = 46.0  # nats: e^-46 = 1e-20, what a tail may hold of the whole
 GROWTH = 1.2  # at most, in t, the log of the distance
@@ -115,12 +117,20 @@ class Panels:
 
 
 def _running(totals: Tensor, log_scale: Tensor) -> Tensor:
-    """Return the sums [M, E, q] of all earlier totals, each in its panel's scale."""
-    change = (-log_scale.diff(dim=-1)).clamp_max(600).exp()
-    sums = [torch.zeros_like(totals[:, 0])]
-    for panel in range(change.shape[-1]):
-        sum_ = sums[-1] + totals[:, panel]
-        sums.append(sum_ * change[:, panel].unsqueeze(-1))
+    """Return the sums [M, E, q] of all earlier totals, each in its panel's scale.
+
+    The sum is kept in the largest scale so far, and is infinite only in panels where
+    it is more than numbers hold.
+    """
+    sum_, largest = torch.zeros_like(totals[:, 0]), log_scale[:, 0]
+    sums = [sum_]
+    for panel in range(1, log_scale.shape[-1]):
+        before, own = largest, log_scale[:, panel - 1]
+        largest = torch.maximum(before, own)
+        kept, added = (before - largest).exp(), (own - largest).exp()
+        sum_ = sum_ * kept.unsqueeze(-1) + totals[:, panel - 1] * added.unsqueeze(-1)
+        units = (largest - log_scale[:, panel]).exp().unsqueeze(-1)
+        sums.append(times(sum_, units))
     return torch.stack(sums, dim=1)
 
 

@@ -13,6 +13,7 @@ chapter 20; E[R^b e^{aR}] = b!/(1−a)^{b+1} for the tensors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -20,9 +21,10 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.errors import ConfigError, NoFisher
+from audit.families.excess import log_ratio
 from audit.families.lifetimes import Exponential
 from audit.families.options import read_positive
-from audit.families.roots import symmetric
+from audit.families.roots import rows
 from audit.families.univariate import Parameters
 from audit.linalg.operators import LinearOperator
 
@@ -85,16 +87,17 @@ class Pareto(Exponential):
             )
         return super().fisher_root(phi)
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return G, infinite for α ≤ 2."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return [[r^−½, −r^−³ᐟ² m/α²], [0, r^−³ᐟ² m/α²]], r = 1 − 2a; ∞ for α ≤ 2."""
         scale, alpha = self.scale_of(parameters), parameters[-1]
-        rest = 1 - 2 / alpha
-        last = 2 * scale.square() / (alpha**4 * rest**3)
+        size = (1 - 2 / alpha).clamp_min(0).rsqrt()
+        last = size**3
+        unit = scale / alpha / alpha
         if not self.moves:
-            return self.unless_infinite(parameters, last[..., None, None])
-        cross = -scale / (alpha * rest).square()
-        tensor = symmetric({(0, 0): 1 / rest, (0, 1): cross, (1, 1): last})
-        return self.unless_infinite(parameters, tensor)
+            block = (math.sqrt(2) * last * unit)[..., None, None]
+            return self.unless_infinite(parameters, block)
+        block = rows((size, -last * unit), (torch.zeros_like(size), last * unit))
+        return self.unless_infinite(parameters, block)
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return α."""
@@ -121,18 +124,16 @@ class Pareto(Exponential):
         return None if self.moves else super().jensen_shannon(phi, other)
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return E(m₁ e^{aR} − m₂ e^{bR})², with a − b and m₂ − m₁ drawn out."""
+        """Return E(m₁ e^{aR} − m₂ e^{bR})² as a sum of squares.
+
+        With g = m₁ (a − b)/(1 − a − b) it is (m₂ − m₁ − g)²/(1 − 2b) + g²/(1 − 2a).
+        """
         scale, other_scale = self.scale_of(left), self.scale_of(right)
-        a, b = 1 / left[-1], 1 / right[-1]
-        middle, gap, step = 1 - a - b, a - b, other_scale - scale
-        shape = 2 * gap.square() / (middle * (1 - 2 * a) * (1 - 2 * b))
-        cross = gap / (middle * (1 - 2 * b))
-        return (
-            scale.square() * shape
-            - 2 * scale * step * cross
-            + step.square() / (1 - 2 * b)
-        )
+        shape, other = left[-1], right[-1]
+        a, b = 1 / shape, 1 / other
+        step = other_scale - scale
+        drawn = scale * ((other - shape) / shape / other) / (1 - a - b)
+        return (step - drawn).square() / (1 - 2 * b) + drawn.square() / (1 - 2 * a)
 
     def _log_ratio(self, left: Parameters, right: Parameters) -> Tensor:
-        scale, other = self.scale_of(left), self.scale_of(right)
-        return torch.log1p((scale - other) / other)
+        return log_ratio(self.scale_of(right), self.scale_of(left))

@@ -1,5 +1,8 @@
 """Poisson counts: F = 1/λ, and the mean itself is the parameter of the linear law.
 
+A rate of 0 is a point mass at 0. KL(λ₁ ‖ λ₂) = λ₁ ln(λ₁/λ₂) − (λ₁ − λ₂) is the excess
+of x ln x from λ₂ to λ₁.
+
 Source: Johnson, Kemp & Kotz, Univariate Discrete Distributions (2005), chapter 4.
 """
 
@@ -9,7 +12,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.excess import entropy_excess, exp_excess, log_ratio, ratio_excess
 from audit.families.lattice import TAIL, Lattice
+from audit.families.special import edge_log, times
 from audit.families.univariate import Parameters
 
 
@@ -17,12 +22,22 @@ class Poisson(Lattice):
     """Poisson counts."""
 
     parameterizations = (("rate",),)
-    positive = ("rate",)
+    not_negative = ("rate",)
 
-    def law(self, parameters: Parameters) -> td.Distribution:
+    def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the Poisson law."""
         (rate,) = parameters
         return td.Poisson(rate, validate_args=False)
+
+    def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return k ln λ − λ − ln k!."""
+        (rate,) = parameters
+        return times(k, edge_log(rate)) - rate - torch.lgamma(k + 1)
+
+    def log_change(self, k: Tensor, left: Parameters, right: Parameters) -> Tensor:
+        """Return k Δln λ − Δλ."""
+        (rate,), (other,) = left, right
+        return times(k, log_ratio(rate, other)) - (other - rate)
 
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return λ ± 10 √λ and some, by Bernstein's inequality."""
@@ -30,10 +45,10 @@ class Poisson(Lattice):
         reach = (2 * TAIL * rate).sqrt() + TAIL
         return (rate - reach).floor().clamp_min(0), (rate + reach).ceil()
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return 1/λ."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of 1/λ."""
         (rate,) = parameters
-        return (1 / rate)[..., None, None]
+        return rate.rsqrt()[..., None, None]
 
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return 1."""
@@ -42,14 +57,17 @@ class Poisson(Lattice):
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return λ₁ (s − ln(1+s)), s = λ₂/λ₁ − 1."""
         (rate,), (other,) = left, right
-        stretch = (other - rate) / rate
-        return rate * (stretch - torch.log1p(stretch))
+        return entropy_excess(other, rate)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
-        """Return λ₁ [(1+s)^{1−α} − 1 − (1−α)s] / (α−1), s = λ₂/λ₁ − 1."""
+        """Return [λ₁^α λ₂^{1−α} − αλ₁ − (1−α)λ₂] / (α−1)."""
         (rate,), (other,) = left, right
-        stretch, beta = (other - rate) / rate, 1 - alpha
-        excess = torch.expm1(beta * torch.log1p(stretch)) - beta * stretch
-        return rate * excess / (alpha - 1)
+        beta, growth = 1 - alpha, log_ratio(rate, other)
+        rise = exp_excess((beta * growth).clamp(-1, 1))
+        near = rate * (rise - beta * ratio_excess(rate, other))
+        tilted = (alpha * rate.log() + beta * other.log()).exp()
+        far = tilted - alpha * rate - beta * other
+        excess = torch.where((beta * growth).abs() < 1, near, far)
+        return torch.where(rate == other, 0.0, excess / (alpha - 1))

@@ -17,9 +17,11 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.lines import POSITIVE
-from audit.families.location_scale import normal_relative_entropy, normal_renyi
-from audit.families.roots import symmetric
+from audit.families.lines import POSITIVE, Line
+from audit.families.location_scale import standardised
+from audit.families.normals import normal_relative_entropy, normal_renyi
+from audit.families.roots import diagonal, rows
+from audit.families.special import times
 from audit.families.univariate import Parameters
 
 
@@ -40,12 +42,12 @@ class HalfNormal(Continuous):
         (scale,) = parameters
         return scale.log(), torch.ones_like(scale)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return 2/σ²."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of 2/σ²."""
         (scale,) = parameters
-        return (2 / scale.square())[..., None, None]
+        return (math.sqrt(2) / scale)[..., None, None]
 
-    def transport(self, parameters: Parameters) -> Tensor:
+    def transport_block(self, parameters: Parameters) -> Tensor:
         """Return 1."""
         return torch.ones_like(parameters[0])[..., None, None]
 
@@ -87,18 +89,23 @@ class LogNormal(Continuous):
         z = (y - loc) / scale
         return -z.square() / 2 - scale.log() - math.log(2 * math.pi) / 2
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return diag(1, 2) / σ²."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of diag(1, 2) / σ²."""
         _, scale = parameters
-        precision = 1 / scale.square()
-        return symmetric({(0, 0): precision, (1, 1): 2 * precision})
+        return diagonal(1 / scale, math.sqrt(2) / scale)
 
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return e^{2μ+2σ²} [[1, 2σ], [·, 1 + 4σ²]]."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return e^{μ+σ²} [[1, 2σ], [0, 1]], the root of G."""
         loc, scale = parameters
-        square = torch.exp(2 * loc + 2 * scale.square())
-        last = (1 + 4 * scale.square()) * square
-        return symmetric({(0, 0): square, (0, 1): 2 * scale * square, (1, 1): last})
+        size = torch.exp(loc + scale.square())
+        none = torch.zeros_like(size)
+        return rows((size, times(size, 2 * scale)), (none, size))
+
+    def comparable(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Line, Parameters, Parameters]:
+        """Return the laws of ln θ in units of the left one."""
+        return self, *standardised(left, right)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return the normal's."""
@@ -111,13 +118,24 @@ class LogNormal(Continuous):
         return normal_renyi(left, right, alpha)
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return e^{2μ+2σ²} E(eʷ − 1)², w = Δμ + Δσ z under the tilt z ~ N(2σ, 1)."""
-        loc, scale = left
+        """Return e^{2μ+2σ²} E(eʷ − 1)², w = Δμ + Δσ z under the tilt z ~ N(2σ, 1).
+
+        (μ, σ) is the law with the larger second moment, so that nothing overflows.
+        """
+        size, larger = (2 * loc + 2 * s.square() for loc, s in (left, right))
+        swap = larger > size
+        pairs = zip(left, right, strict=True)
+        _, scale = (torch.where(swap, b, a) for a, b in pairs)
         shift, stretch = (b - a for a, b in zip(left, right, strict=True))
+        shift, stretch = (torch.where(swap, -d, d) for d in (shift, stretch))
         mean, variance = shift + 2 * scale * stretch, stretch.square()
         bias = torch.expm1(mean + variance / 2).square()
-        spread = torch.exp(2 * mean + variance) * torch.expm1(variance)
-        return torch.exp(2 * loc + 2 * scale.square()) * (bias + spread)
+        spread = -torch.exp(2 * mean + 2 * variance) * torch.expm1(-variance)
+        size = torch.maximum(size, larger)
+        distance = torch.exp(size + (bias + spread).log())
+        alike = (shift == 0) & (stretch == 0)
+        distance = torch.where(torch.isposinf(size), torch.inf, distance)
+        return torch.where(alike, 0.0, distance)
 
 
 def _centred(parameters: Parameters) -> Parameters:

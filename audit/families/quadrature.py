@@ -8,7 +8,8 @@ derivative at a fixed level is −∂C / density,
 
 ∂C is integrated from the nearer end (∫ f s = 0) and in units of the density around, so
 that the thinnest tail keeps its digits.
-Divergences are integrals of `integrands` over panels that resolve both laws.
+Divergences are integrals of `integrands` over panels that resolve both laws. What no
+panels resolve is NaN.
 
 Sources: Amari & Nagaoka, Methods of Information Geometry (2000), section 2.2 (score and
 Fisher information); Villani, Topics in Optimal Transportation (2003), section 2.2
@@ -21,7 +22,14 @@ import torch
 from torch import Tensor
 
 from audit.families.integrands import Integrand
-from audit.families.lines import Line, by_chunks, edges_of, panels_of, sides_of
+from audit.families.lines import (
+    Line,
+    by_chunks,
+    edges_of,
+    panels_of,
+    sides_of,
+    unresolved,
+)
 from audit.families.panels import ORDER
 
 
@@ -41,7 +49,8 @@ def fisher_information(line: Line, rows: Tensor) -> Tensor:
         panels = panels_of(line, rows)
         score = line.score(panels.nodes, rows)
         density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
-        return _outer(panels.weights * density, score)
+        found = _outer(panels.weights * density, score)
+        return found.masked_fill(_column(unresolved(line, rows)), torch.nan)
 
     return by_chunks(tensor, line, rows, copies=1 + rows.shape[1])
 
@@ -60,7 +69,11 @@ def transport_tensor(line: Line, rows: Tensor) -> Tensor:
         lower = below[..., :1] < above[..., :1]
         speed = torch.where(lower, below, -above)[..., 1:] / density
         weights = panels.weights * (log_density + 2 * line.chart.log_slope(y)).exp()
-        return _outer(weights, speed)
+        endless = torch.isinf(speed)  # where the density is nothing beside the flow
+        tensor = _outer(weights, torch.where(endless, 0.0, speed))
+        infinite = torch.diag_embed(endless.any(1))
+        lost = _column(unresolved(line, rows, moment=2))
+        return torch.where(infinite, torch.inf, tensor).masked_fill(lost, torch.nan)
 
     return by_chunks(tensor, line, rows, copies=2 + 2 * rows.shape[1])
 
@@ -73,7 +86,10 @@ def divergence(line: Line, left: Tensor, right: Tensor, integrand: Integrand) ->
         panels = panels_of(line, left, edges_of(line, right), *edges)
         log_f = line.log_density(panels.nodes, left.unsqueeze(1))
         log_g = line.log_density(panels.nodes, right.unsqueeze(1))
-        return integrand(log_f, log_g, panels.weights).masked_fill(infinite, torch.inf)
+        value = integrand(log_f, log_g, panels.weights)
+        lost = unresolved(line, left) | unresolved(line, right)
+        value = value.masked_fill(lost, torch.nan)
+        return value.masked_fill(infinite, torch.inf)
 
     return by_chunks(value, line, left, right, copies=8)
 
@@ -97,6 +113,10 @@ def _tilted_edges(
     return edges, infinite
 
 
+def _column(rows: Tensor) -> Tensor:
+    return rows[:, None, None]
+
+
 def _outer(weights: Tensor, vectors: Tensor) -> Tensor:
     """Return Σ_k w_k v_k v_kᵀ [M, q, q]."""
-    return torch.einsum("mk,mki,mkj->mij", weights, vectors, vectors)
+    return torch.einsum("mki,mkj->mij", weights.unsqueeze(-1) * vectors, vectors)

@@ -9,7 +9,13 @@ quarter of its range squared, and the range of a unit vector is at most √2). W
 head of probabilities that sum to one, a step that leaves their sum alone costs
 Σ δ²/p; the law reads p / Σp, so F = diag 1/p − 1 1ᵀ = Bᵀ B, B = diag(1/√p)(I − p 1ᵀ).
 
-Dirichlet: F = diag ψ'(α) − ψ'(α₀) 1 1ᵀ, A = Σ ln Γ(α_k) − ln Γ(α₀).
+A class of probability 0 belongs to the family. Its row of B is 1/√0 = ∞ at its own
+place and 0 elsewhere: a step that leaves it at 0 costs nothing there, since the limit
+of dp²/p = p (d ln p)² is 0, and any other has an infinite price.
+
+Dirichlet: F = diag ψ'(α) − ψ'(α₀) 1 1ᵀ, A = Σ ln Γ(α_k) − ln Γ(α₀). With Binet's rest μ
+of ln Γ (`excess`), p = α/α₀ and E for an excess, its divergence is a sum that does not
+cancel when α is large: KL(α ‖ α') = α₀' KL_classes(p' ‖ p) + Σ E μ(α_k) − E μ(α₀).
 
 Source: Amari, Information Geometry and Its Applications (2016), sections 2.2 and 2.3.
 """
@@ -23,6 +29,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.errors import ConfigError, NoTransport
+from audit.families.excess import binet_excess, log_ratio
+from audit.families.exponential import renyi_by_kl
 from audit.families.integrands import (
     JENSEN_SHANNON,
     RELATIVE_ENTROPY,
@@ -30,8 +38,8 @@ from audit.families.integrands import (
     Renyi,
 )
 from audit.families.interface import Family, check_finite
-from audit.families.roots import dense_root
-from audit.families.special import lgamma_excess, trigamma
+from audit.families.roots import semidefinite_root
+from audit.families.special import edge_log, log_trigamma
 from audit.linalg.operators import LinearOperator, Matrix
 
 SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
@@ -82,7 +90,20 @@ class Categorical(Classes):
         """Return log p [..., K], normalised."""
         if self.parameters == ("logits",):
             return torch.log_softmax(phi, dim=-1)
-        return phi.log() - phi.sum(-1, keepdim=True).log()
+        return edge_log(phi) - phi.sum(-1, keepdim=True).log()
+
+    def log_changes(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return log p'/p [..., K], accurate for small steps; 0 where both are 0."""
+        step = other - phi
+        if self.parameters == ("probs",):
+            total = log_ratio(phi.sum(-1), other.sum(-1), step.sum(-1))
+            return log_ratio(phi, other, step) - total.unsqueeze(-1)
+        log_p = self.log_probs(phi)
+        step = step - (log_p.exp() * step).sum(-1, keepdim=True)
+        small = step.clamp(-1, 1)
+        near = torch.log1p((log_p.exp() * torch.expm1(small)).sum(-1, keepdim=True))
+        close = (step == small).all(-1, keepdim=True)
+        return torch.where(close, step - near, self.log_probs(other) - log_p)
 
     def distribution(self, phi: Tensor) -> td.Distribution:
         """Return q_φ: batch shape [N], event shape []."""
@@ -93,21 +114,20 @@ class Categorical(Classes):
         found = check_finite(phi)
         if self.parameters == ("probs",):
             found["probs has a negative entry"] = (phi < 0).any(-1)
-            found["probs has a zero: Fisher information is infinite"] = (phi == 0).any(
-                -1
-            )
             gap = (phi.sum(-1) - 1).abs()
             found["probs does not sum to one"] = gap > SUM_TOLERANCE
         return found
 
     def fisher_root(self, phi: Tensor) -> LinearOperator:
         """Return B [N, K, K], of the given parameter."""
-        root = self.log_probs(phi).exp()
-        eye = torch.eye(self.size, dtype=phi.dtype, device=phi.device)
         if self.parameters == ("logits",):
-            return Matrix(root.sqrt().unsqueeze(-1) * (eye - root.unsqueeze(-2)))
-        centred = (eye - root.unsqueeze(-1)) / phi.sum(-1)[..., None, None]
-        return Matrix(root.rsqrt().unsqueeze(-1) * centred)
+            log_p = self.log_probs(phi).unsqueeze(-1)
+            eye = torch.eye(self.size, dtype=phi.dtype, device=phi.device)
+            return Matrix((log_p / 2).exp() * (eye - log_p.exp().mT))
+        total = phi.sum(-1, keepdim=True)
+        share = (phi / total).sqrt()
+        root = torch.diag_embed(1 / share) - share.unsqueeze(-1)
+        return Matrix(root / total.unsqueeze(-1))
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: classes have no order, so no distance."""
@@ -131,7 +151,8 @@ class Categorical(Classes):
 
     def _sum(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
         log_f, log_g = self.log_probs(phi), self.log_probs(other)
-        return integrand(log_f, log_g, torch.ones_like(log_f))
+        ratio = self.log_changes(phi, other)
+        return integrand(log_f, log_g, torch.ones_like(log_f), ratio)
 
 
 class OneHotCategorical(Categorical):
@@ -168,22 +189,20 @@ class Dirichlet(Classes):
 
     def fisher_root(self, phi: Tensor) -> LinearOperator:
         """Return the root of diag ψ'(α) − ψ'(α₀) 1 1ᵀ, [N, K, K]."""
-        own = trigamma(phi)
-        whole = trigamma(phi.sum(-1))
-        return dense_root(torch.diag_embed(own) - whole[..., None, None])
+        whole = phi.sum(-1, keepdim=True)
+        share = phi / whole
+        outer = share.unsqueeze(-1) * share.unsqueeze(-2)
+        unit = torch.diag_embed(log_trigamma(phi))
+        unit = unit - outer * log_trigamma(whole).unsqueeze(-1)  # about ln α
+        return Matrix(semidefinite_root(unit) / phi.unsqueeze(-2))
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return A(α₂) − A(α₁) − ∇A(α₁) · (α₂ − α₁) [N]."""
-        step = other - phi
-        parts = lgamma_excess(phi, step).sum(-1)
-        return parts - lgamma_excess(phi.sum(-1), step.sum(-1))
+        return dirichlet_kl(phi, other)
 
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
         """Return [A(αα₁ + (1−α)α₂) − αA(α₁) − (1−α)A(α₂)] / (α−1) [N]."""
-        mixed = alpha * phi + (1 - alpha) * other
-        gap = _partition(mixed) - alpha * _partition(phi)
-        gap = gap - (1 - alpha) * _partition(other)
-        return torch.where((mixed > 0).all(-1), gap / (alpha - 1), torch.inf)
+        return dirichlet_renyi(phi, other, alpha)
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: which map from noise to the simplex is a choice nobody made."""
@@ -194,6 +213,22 @@ class Dirichlet(Classes):
         )
 
 
-def _partition(concentration: Tensor) -> Tensor:
-    total = concentration.sum(-1)
-    return torch.lgamma(concentration).sum(-1) - torch.lgamma(total)
+def dirichlet_kl(at: Tensor, to: Tensor) -> Tensor:
+    """Return KL [...] between Dirichlet laws of concentrations [..., K]."""
+    step, before, after = to - at, at.sum(-1), to.sum(-1)
+    total = before, after, step.sum(-1)
+    growth = log_ratio(at, to, step) - log_ratio(*total).unsqueeze(-1)
+    log_p = at.log() - before.log().unsqueeze(-1)
+    log_q = to.log() - after.log().unsqueeze(-1)
+    shares = RELATIVE_ENTROPY(log_q, log_p, torch.ones_like(log_p), -growth)
+    rest = binet_excess(at, to, step).sum(-1) - binet_excess(*total)
+    return (after * shares + rest).clamp_min(0)  # what is below zero is rounding
+
+
+def dirichlet_renyi(left: Tensor, right: Tensor, alpha: float) -> Tensor:
+    """Return the Rényi divergence [...] between them; infinite outside the family."""
+    mixed = alpha * left + (1 - alpha) * right
+    inside = (mixed > 0).all(-1)
+    mixed = torch.where(inside.unsqueeze(-1), mixed, left)
+    to_left, to_right = (dirichlet_kl(mixed, one) for one in (left, right))
+    return torch.where(inside, renyi_by_kl(to_left, to_right, alpha), torch.inf)

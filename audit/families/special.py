@@ -6,13 +6,19 @@ Stegun 6.3.18 and 6.1.40 applied twice; their coefficients are those of ν^-k at
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from audit.families.excess import BINET, log_ratio
+from audit.families.excess import LARGE as BINET_LARGE
 
 LARGE = 30.0  # from here on the series are exact to rounding
 DIGAMMA_STEP = {2: 1 / 2, 4: -1 / 4, 6: 1 / 2, 8: -17 / 8, 10: 31 / 2, 12: -691 / 4}
 LGAMMA_STEP = {1: -1 / 4, 3: 1 / 24, 5: -1 / 20, 7: 17 / 112, 9: -31 / 36, 11: 691 / 88}
-CLOSE = 0.05  # of a step, relative to its start: Taylor's series is used
 
 
 def trigamma(x: Tensor) -> Tensor:
@@ -29,15 +35,64 @@ def zeta(power: int, x: Tensor) -> Tensor:
     return value
 
 
-def lgamma_excess(at: Tensor, step: Tensor) -> Tensor:
-    """Return ln Γ(at + step) − ln Γ(at) − ψ(at) step, to relative accuracy.
+def log_trigamma(x: Tensor) -> Tensor:
+    """Return x² ψ'(x), the information about ln x: 1 at 0, x for large x."""
+    above = 1 + x.square() * trigamma(1 + x)
+    return torch.where(x < 1, above, x * (x * trigamma(x)))
 
-    Its Taylor series is Σ_{k≥2} (−step)^k ζ(k, at) / k.
+
+def binet(x: Tensor) -> Tensor:
+    """Return ln Γ(x) − x ln x + x, ½ ln(2π/x) for large x."""
+    terms = (c * x ** (-n) for n, c in BINET.items())
+    series = sum(terms, start=(math.log(2 * math.pi) - x.log()) / 2)
+    return torch.where(x > BINET_LARGE, series, torch.lgamma(x) - x * (x.log() - 1))
+
+
+def binet_trigamma(x: Tensor) -> Tensor:
+    """Return x² [ψ'(x) − 1/x]: 1 at 0, ½ for large x."""
+    powers = (n * (n + 1) * c * x ** (-n) for n, c in BINET.items())
+    series = sum(powers, start=torch.full_like(x, 0.5))
+    return torch.where(x > BINET_LARGE, series, log_trigamma(x) - x)
+
+
+def times(mass: Tensor, value: Tensor | float) -> Tensor:
+    """Return mass · value, and 0 where the mass is, whatever the value."""
+    return torch.where(mass == 0, 0.0, mass * value)
+
+
+def lgamma_change(at: Tensor, to: Tensor, step: Tensor) -> Tensor:
+    """Return ln Γ(to) − ln Γ(at), to as many digits as `step` = to − at has."""
+    total = torch.zeros_like(at + step)
+    for k in range(int(BINET_LARGE)):
+        total = total - log_ratio(at + k, to + k, step)
+    at, to = at + BINET_LARGE, to + BINET_LARGE
+    growth = log_ratio(at, to, step)
+    total = total + (to - 0.5) * growth + step * (at.log() - 1)
+    for n, coefficient in BINET.items():
+        total = total + coefficient * at ** (-n) * torch.expm1(-n * growth)
+    return total
+
+
+def edge_log(p: Tensor) -> Tensor:
+    """Return ln p for p ≥ 0, with an infinite derivative at 0.
+
+    A probability of zero can only grow: no step there has a finite price. Autograd
+    would make 0 · ∞ = NaN of a term p ln p.
     """
-    near = torch.where(step.abs() < CLOSE * at, step, torch.zeros_like(step))
-    series = sum(((-near) ** k * zeta(k, at) / k for k in range(2, 13)), start=near * 0)
-    far = torch.lgamma(at + step) - torch.lgamma(at) - torch.digamma(at) * step
-    return torch.where(step.abs() < CLOSE * at, series, far)
+    value: Tensor = _EdgeLog.apply(p)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _EdgeLog(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, p: Tensor) -> Tensor:
+        ctx.save_for_backward(p)
+        return p.log()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401 (torch's own)
+        (p,) = ctx.saved_tensors
+        return torch.where(p == 0, torch.inf, gradient / p)
 
 
 def digamma_step(nu: Tensor) -> Tensor:

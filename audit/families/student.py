@@ -10,9 +10,10 @@
 by hand: (ν+1)/2ν³ − (ν+5)/(2ν(ν+1)(ν+3)) = (7ν+3)/(2ν³(ν+1)(ν+3)). For the same reason
 log density and score are written in w = z²/ν.
 
-Close above ν = 2 the second moment hangs on tails beyond any floating-point number, so
-g(ν) is integrated in y = arsinh z, of which only logarithms are needed; nearer than
-`least_index` even that would take thousands of panels, and the tensor is given up.
+Close above ν = 2 the second moment hangs on tails beyond any floating-point number, as
+the whole mass does for a small ν. So g(ν) and divergences are integrated in
+y = arsinh z (`arsinh_student`). Nearer to 2 than `least_index` even that would take
+thousands of panels, and the transport tensor is given up.
 
 Source: Lange, Little & Taylor, Journal of the American Statistical Association 84
 (1989), appendix B, for F.
@@ -27,10 +28,17 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families import quadrature
+from audit.families.arsinh_student import ArsinhStudent
 from audit.families.continuous import Continuous
-from audit.families.lines import Chart
-from audit.families.roots import symmetric
-from audit.families.special import digamma_step, lgamma_step, trigamma_step
+from audit.families.lines import Line
+from audit.families.location_scale import standardised
+from audit.families.roots import semidefinite_root, symmetric
+from audit.families.special import (
+    digamma_step,
+    lgamma_step,
+    trigamma,
+    trigamma_step,
+)
 from audit.families.univariate import Parameters
 
 
@@ -39,6 +47,7 @@ class StudentT(Continuous):
 
     parameterizations = (("df", "loc", "scale"),)
     positive = ("df", "scale")
+    location = "loc"
     least_index = 2.04
 
     def law(self, parameters: Parameters) -> td.Distribution:
@@ -68,74 +77,71 @@ class StudentT(Continuous):
         pull = (df + 1) / df * z / (1 + w)
         return torch.stack([shape / 2, pull / scale, (z * pull - 1) / scale], dim=-1)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return the Fisher information of (df, loc, scale)."""
-        df, _, scale = parameters
-        polynomial = (7 * df + 3) / (2 * df**3 * (df + 1) * (df + 3))
-        return symmetric(
-            {
-                (0, 0): polynomial + trigamma_step(df),
-                (0, 2): -2 / (scale * (df + 1) * (df + 3)),
-                (1, 1): (df + 1) / (df + 3) / scale.square(),
-                (2, 2): 2 * df / (df + 3) / scale.square(),
-            }
-        )
-
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return the transport tensor; infinite for df ≤ `least_index`."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of the Fisher information of (df, loc, scale)."""
         df, _, scale = parameters
         tensor = symmetric(
             {
-                (0, 0): _shape_transport(self.resolvable(parameters)[0])
-                * scale.square(),
-                (0, 2): -scale / (df - 2).square(),
+                (0, 0): df_information(df),
+                (0, 2): -2 / ((df + 1) * (df + 3)),
+                (1, 1): (df + 1) / (df + 3),
+                (2, 2): 2 * df / (df + 3),
+            }
+        )
+        units = torch.stack([torch.ones_like(df), 1 / scale, 1 / scale], dim=-1)
+        return semidefinite_root(tensor) * units.unsqueeze(-2)
+
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of the transport tensor; infinite for df ≤ `least_index`."""
+        df, _, scale = parameters
+        tensor = symmetric(
+            {
+                (0, 0): _shape_transport(self.resolvable(parameters)[0]),
+                (0, 2): -1 / (df - 2).square(),
                 (1, 1): torch.ones_like(df),
                 (2, 2): df / (df - 2),
             }
         )
-        return self.unless_infinite(parameters, tensor)
+        units = torch.stack([scale, torch.ones_like(df), torch.ones_like(df)], dim=-1)
+        block = semidefinite_root(tensor) * units.unsqueeze(-2)
+        return self.unless_infinite(parameters, block)
+
+    def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return Δμ² plus that of the centred laws, in units of the left one.
+
+        With the same df it is Δμ² + Δσ² ν/(ν−2).
+        """
+        (df, loc, scale), (other_df, other_loc, other) = left, right
+        centred = torch.zeros_like(loc)
+        ours = df, centred, torch.ones_like(scale)
+        theirs = other_df, centred, other / scale
+        apart = scale.square() * super().squared_distance(ours, theirs)
+        rescaled = (other - scale).square() * df / (df - 2)
+        apart = torch.where(df == other_df, rescaled, apart)
+        return (other_loc - loc).square() + apart
+
+    def comparable(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Line, Parameters, Parameters]:
+        """Return the laws in y = arsinh (θ − μ₁)/σ₁: their tails end there."""
+        ours, theirs = standardised(left[1:], right[1:])
+        return ArsinhStudent(), (left[0], *ours), (right[0], *theirs)
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return df."""
         return parameters[0]
 
 
-class StandardShape:
-    """The line of the standard law (loc 0, scale 1) in y = arsinh z, by df alone."""
-
-    chart = Chart(torch.sinh, lambda y: _log_cosh(y), lambda step, width: step.abs())
-    limit = math.inf
-
-    def bulk(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 0 and 1."""
-        return torch.zeros_like(rows), torch.ones_like(rows)
-
-    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return the log density of y; sinh y itself is never formed."""
-        df = rows[..., 0]
-        constant = lgamma_step(df) - math.log(2 * math.pi) / 2
-        return constant - (df + 1) / 2 * _log1p_w(y, df) + _log_cosh(y)
-
-    def score(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return the score of df, as of `StudentT`."""
-        df = rows
-        log_growth = _log1p_w(y, df)
-        share = -torch.expm1(-log_growth)
-        return ((digamma_step(df) - log_growth + share + share / df) / 2).unsqueeze(-1)
+def df_information(df: Tensor) -> Tensor:
+    """Return the Fisher information [...] about ν."""
+    small = (trigamma(df / 2) - trigamma((df + 1) / 2)) / 4
+    small = small - (df + 5) / (2 * df * (df + 1) * (df + 3))
+    polynomial = (7 * df + 3) / (2 * df**3 * (df + 1) * (df + 3))
+    return torch.where(df < 1, small, polynomial + trigamma_step(df))
 
 
 def _shape_transport(df: Tensor) -> Tensor:
     """Return g(ν) [...] = E[(∂_ν Q_ν)²]."""
-    tensor = quadrature.transport_tensor(StandardShape(), df.reshape(-1, 1))
-    return tensor.reshape(df.shape)
-
-
-def _log_cosh(y: Tensor) -> Tensor:
-    return y.abs() + torch.log1p(torch.exp(-2 * y.abs())) - math.log(2.0)
-
-
-def _log1p_w(y: Tensor, df: Tensor) -> Tensor:
-    """Return ln(1 + sinh² y / ν), by logarithms where sinh² y would overflow."""
-    near = torch.log1p(torch.sinh(y.clamp(-300, 300)).square() / df)
-    far = 2 * _log_cosh(y) - df.log()
-    return torch.where(y.abs() < 300, near, far)
+    flat = df.reshape(-1)
+    rows = torch.stack([flat, torch.zeros_like(flat), torch.ones_like(flat)], dim=-1)
+    return quadrature.transport_tensor(ArsinhStudent(), rows)[:, 0, 0].reshape(df.shape)

@@ -1,18 +1,23 @@
 """Laws of repeated trials.
 
-Trials with success probability p are written in the logit l = ln p/(1−p), where nothing
-is lost when p is near 0 or 1; a head of probabilities adds dl/dp = 1/(p(1−p)).
+A trial is written by the log probabilities of failure and success and by their changes,
+where nothing is lost when p is near 0 or 1. With l = ln p/(1−p):
 
     law          F in l         F in p            |∂ mean| in l     in p
     Bernoulli    p(1−p)         1/(p(1−p))        p(1−p)            1
     Binomial     n p(1−p)       n/(p(1−p))        n p(1−p)          n
     Geometric    1−p            1/(p²(1−p))       (1−p)/p           1/p²
 
+A head of probabilities may give 0 and 1 exactly, where the law is a point mass; but no
+count has p = 0 for its success in "failures before the first success", nor p = 1 for
+"successes before the last failure": those draws would be infinite.
+
 Source: Johnson, Kemp & Kotz, Univariate Discrete Distributions (2005), chapters 3-5.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -21,9 +26,12 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
-from audit.families.integrands import RELATIVE_ENTROPY, Renyi
+from audit.families.excess import log_ratio
+from audit.families.exponential import renyi_by_kl
+from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.lattice import TAIL, Lattice
 from audit.families.options import read_positive
+from audit.families.special import edge_log, times
 from audit.families.univariate import Parameters
 
 
@@ -34,28 +42,68 @@ class Trials(Lattice):
         ("probs",),
         ("logits",),
     )
+    certain: ClassVar[tuple[float, ...]] = (0.0, 1.0)  # probabilities it may have
 
-    def logits(self, parameters: Parameters) -> Tensor:
-        """Return l [...] whichever way the probability is given."""
-        value = parameters[-1]
-        if self.parameters[-1] == "logits":
-            return value
-        return value.log() - torch.log1p(-value)
+    @property
+    def by_logits(self) -> bool:
+        """Whether the probability is given by its logit."""
+        return self.parameters[-1] == "logits"
 
-    def slope(self, parameters: Parameters) -> Tensor:
-        """Return dl / d parameter [...]."""
+    def one_trial(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return the log probabilities [...] of failure and success."""
         value = parameters[-1]
-        if self.parameters[-1] == "logits":
-            return torch.ones_like(value)
-        return 1 / (value * (1 - value))
+        if self.by_logits:
+            return logsigmoid(-value), logsigmoid(value)
+        failure = torch.log1p(-value.clamp_max(0.5))
+        return torch.where(value < 0.5, failure, edge_log(1 - value)), edge_log(value)
+
+    def changes(self, left: Parameters, right: Parameters) -> tuple[Tensor, Tensor]:
+        """Return by how much those grow from left to right; 0 from −∞ to −∞."""
+        at, to = left[-1], right[-1]
+        step = to - at
+        if not self.by_logits:
+            return log_ratio(1 - at, 1 - to, -step), log_ratio(at, to, step)
+        small, found = step.clamp(-1, 1), []
+        for sign in (1, -1):
+            near = -torch.log1p(torch.sigmoid(sign * at) * torch.expm1(sign * small))
+            far = logsigmoid(-sign * to) - logsigmoid(-sign * at)
+            found.append(torch.where(step == small, near, far))
+        return found[0], found[1]
+
+    def of_one_trial(
+        self,
+        left: Parameters,
+        right: Parameters,
+        integrand: Integrand,
+        per: int | None = None,
+    ) -> Tensor:
+        """Return a divergence [...] of one trial, or per failure (0) or success (1)."""
+        log_f = torch.stack(self.one_trial(left), dim=-1)
+        log_g = torch.stack(self.one_trial(right), dim=-1)
+        if per is not None:
+            log_f, log_g = (value - log_f[..., [per]] for value in (log_f, log_g))
+        changes = torch.stack(self.changes(left, right), dim=-1)
+        return integrand(log_f, log_g, torch.ones_like(log_f), changes)
+
+    def scale(self, parameters: Parameters) -> Tensor:
+        """Return dp / d parameter [...]."""
+        if not self.by_logits:
+            return torch.ones_like(parameters[-1])
+        failure, success = self.one_trial(parameters)
+        return (failure + success).exp()
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
-        """Return reason -> bool [N]; probabilities lie strictly between 0 and 1."""
+        """Return reason -> bool [N]: no probability, or one that makes no law."""
         found = super().violations(phi)
-        if self.parameters[-1] == "probs":
-            probs = self.split(phi)[-1]
-            outside = ((probs <= 0) | (probs >= 1)).any(-1)
-            found["probs is not strictly between 0 and 1"] = outside
+        if self.by_logits:
+            return found
+        probs = self.split(phi)[-1]
+        outside = ((probs < 0) | (probs > 1)).any(-1)
+        found["probs is not between 0 and 1"] = outside
+        for end in {0.0, 1.0} - set(self.certain):
+            found[f"probs is {end:g}: counts would be infinite"] = (probs == end).any(
+                -1
+            )
         return found
 
 
@@ -64,36 +112,48 @@ class Bernoulli(Trials):
 
     trials: float = 1.0
 
-    def law(self, parameters: Parameters) -> td.Distribution:
+    def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the Bernoulli law."""
-        return td.Bernoulli(logits=self.logits(parameters), validate_args=False)
+        success = self.one_trial(parameters)[1].exp()
+        return td.Bernoulli(probs=success, validate_args=False)
+
+    def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return ln (n over k) + (n−k) ln(1−p) + k ln p."""
+        failure, success = self.one_trial(parameters)
+        rest = self.trials - k
+        ways = math.lgamma(self.trials + 1) - torch.lgamma(k + 1)
+        ways = ways - torch.lgamma(rest + 1)
+        return ways + times(rest, failure) + times(k, success)
+
+    def log_change(self, k: Tensor, left: Parameters, right: Parameters) -> Tensor:
+        """Return (n−k) Δln(1−p) + k Δln p."""
+        failure, success = self.changes(left, right)
+        return times(self.trials - k, failure) + times(k, success)
 
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return 0 and the number of trials."""
         (value,) = parameters
         return torch.zeros_like(value), torch.full_like(value, self.trials)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return n p(1−p), in the given parameter."""
-        variance = self.trials * _variance(self.logits(parameters))
-        return (variance * self.slope(parameters).square())[..., None, None]
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of n p(1−p), in the given parameter."""
+        failure, success = self.one_trial(parameters)
+        log_variance = failure + success if self.by_logits else -failure - success
+        return (math.sqrt(self.trials) * (log_variance / 2).exp())[..., None, None]
 
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return n p(1−p), in the given parameter."""
-        variance = self.trials * _variance(self.logits(parameters))
-        return variance * self.slope(parameters)
+        return self.trials * self.scale(parameters)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return n times the divergence of one trial."""
-        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
-        return self.trials * RELATIVE_ENTROPY(log_f, log_g, torch.ones_like(log_f))
+        return self.trials * self.of_one_trial(left, right, RELATIVE_ENTROPY)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return n times the divergence of one trial."""
-        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
-        return self.trials * Renyi(alpha)(log_f, log_g, torch.ones_like(log_f))
+        return self.trials * self.of_one_trial(left, right, Renyi(alpha))
 
 
 class Binomial(Bernoulli):
@@ -108,61 +168,93 @@ class Binomial(Bernoulli):
         count = self.settings["total_count"]
         self.trials = read_positive("total_count", count, whole=True)
 
-    def law(self, parameters: Parameters) -> td.Distribution:
+    def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the binomial law."""
-        logits = self.logits(parameters)
-        return td.Binomial(int(self.trials), logits=logits, validate_args=False)
+        success = self.one_trial(parameters)[1].exp()
+        return td.Binomial(int(self.trials), probs=success, validate_args=False)
 
 
-class Geometric(Trials):
+class Waiting(Trials):
+    """Counts of trials before an outcome: `stop` is 0 for a failure, 1 for a success.
+
+    Divergences are those of one trial times the mean number of trials, 1/P(stop). Such
+    laws are an exponential family in η = ln(1 − P(stop)).
+    """
+
+    stop: ClassVar[int]
+
+    def waiting_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return KL [...] between waiting times for one such outcome."""
+        return self.of_one_trial(left, right, RELATIVE_ENTROPY, per=self.stop)
+
+    def waiting_renyi(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the Rényi divergence [...] between them; infinite from η ≥ 0 on."""
+        parameter, inside = self.between(left, right, alpha)
+        mixed = (parameter,)
+        to_left, to_right = (self.waiting_entropy(mixed, p) for p in (left, right))
+        return torch.where(inside, renyi_by_kl(to_left, to_right, alpha), torch.inf)
+
+    def between(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the parameter [...] of αη₁ + (1−α)η₂, and where there is such a law.
+
+        Elsewhere it is that of some other law.
+        """
+        ours, theirs = (self.one_trial(each)[1 - self.stop] for each in (left, right))
+        eta = torch.where(ours == theirs, ours, alpha * ours + (1 - alpha) * theirs)
+        inside = eta < 0
+        eta = torch.where(inside, eta, -1.0)
+        if self.by_logits:
+            logit = torch.log(-torch.expm1(eta)) - eta
+            return logit if self.stop else -logit, inside
+        return -torch.expm1(eta) if self.stop else eta.exp(), inside
+
+
+class Geometric(Waiting):
     """Failures before the first success."""
 
-    def law(self, parameters: Parameters) -> td.Distribution:
+    stop, certain = 1, (1.0,)
+
+    def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the geometric law on 0, 1, 2 and so on."""
-        return td.Geometric(logits=self.logits(parameters), validate_args=False)
+        success = self.one_trial(parameters)[1].exp()
+        return td.Geometric(probs=success, validate_args=False)
 
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return 0 and the integer where (1−p)ᵏ is 1e-20."""
-        logits = self.logits(parameters)
-        last = (-TAIL / logsigmoid(-logits)).ceil()
+        last = (-TAIL / self.one_trial(parameters)[0]).ceil()
         return torch.zeros_like(last), last
 
     def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
         """Return ln p + k ln(1−p)."""
-        logits = self.logits(parameters)
-        return logsigmoid(logits) + k * logsigmoid(-logits)
+        failure, success = self.one_trial(parameters)
+        return success + times(k, failure)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return 1−p, in the given parameter."""
-        failure = torch.sigmoid(-self.logits(parameters))
-        return (failure * self.slope(parameters).square())[..., None, None]
+    def log_change(self, k: Tensor, left: Parameters, right: Parameters) -> Tensor:
+        """Return Δln p + k Δln(1−p)."""
+        failure, success = self.changes(left, right)
+        return success + times(k, failure)
+
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of 1−p, in the given parameter."""
+        failure, success = self.one_trial(parameters)
+        log_root = failure / 2 if self.by_logits else -failure / 2 - success
+        return log_root.exp()[..., None, None]
 
     def mean_slope(self, parameters: Parameters) -> Tensor:
-        """Return (1−p)/p = e^{−l}, in the given parameter."""
-        return torch.exp(-self.logits(parameters)) * self.slope(parameters)
+        """Return (1−p)/p, in the given parameter."""
+        failure, success = self.one_trial(parameters)
+        return (failure - success if self.by_logits else -2 * success).exp()
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return the divergence of one trial times the mean number of them, 1/p."""
-        logits = self.logits(left)
-        log_f, log_g = (one_trial(value) for value in (logits, self.logits(right)))
-        one = RELATIVE_ENTROPY(log_f, log_g, torch.ones_like(log_f))
-        return one * torch.exp(-logsigmoid(logits))
+        return self.waiting_entropy(left, right)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return ln[a / (1−b)] / (α−1), a and b the tilted success and failure."""
-        log_f, log_g = (one_trial(self.logits(p)) for p in (left, right))
-        tilted = alpha * log_f + (1 - alpha) * log_g
-        log_b, log_a = tilted.unbind(-1)
-        value = (log_a - torch.log(-torch.expm1(log_b))) / (alpha - 1)
-        return torch.where(log_b < 0, value, torch.inf)
-
-
-def one_trial(logits: Tensor) -> Tensor:
-    """Return the log probabilities [..., 2] of failure and success."""
-    return torch.stack([logsigmoid(-logits), logsigmoid(logits)], dim=-1)
-
-
-def _variance(logits: Tensor) -> Tensor:
-    return torch.sigmoid(logits) * torch.sigmoid(-logits)
+        return self.waiting_renyi(left, right, alpha)

@@ -17,8 +17,9 @@ from torch.nn.functional import logsigmoid
 
 from audit.families.continuous import Continuous
 from audit.families.lines import UNIT
-from audit.families.roots import symmetric
-from audit.families.special import lgamma_excess, trigamma
+from audit.families.roots import semidefinite_root, symmetric
+from audit.families.simplex import dirichlet_kl, dirichlet_renyi
+from audit.families.special import log_trigamma
 from audit.families.univariate import Parameters
 
 
@@ -50,29 +51,31 @@ class Beta(Continuous):
         mean = torch.digamma(rows) - torch.digamma(rows.sum(-1, keepdim=True))
         return both - mean.unsqueeze(1)
 
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return diag(ψ'(a), ψ'(b)) − ψ'(a+b) 1 1ᵀ."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return the root of diag(ψ'(a), ψ'(b)) − ψ'(a+b) 1 1ᵀ."""
         a, b = parameters
-        whole = trigamma(a + b)
-        return symmetric(
-            {(0, 0): trigamma(a) - whole, (0, 1): -whole, (1, 1): trigamma(b) - whole}
+        whole = log_trigamma(a + b)
+        left, right = a / (a + b), b / (a + b)
+        about_logs = symmetric(
+            {
+                (0, 0): log_trigamma(a) - left.square() * whole,
+                (0, 1): -left * right * whole,
+                (1, 1): log_trigamma(b) - right.square() * whole,
+            }
         )
+        return semidefinite_root(about_logs) / torch.stack(parameters, -1).unsqueeze(-2)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return the Bregman divergence of A."""
-        (a, b), steps = left, [y - x for x, y in zip(left, right, strict=True)]
-        parts = lgamma_excess(a, steps[0]) + lgamma_excess(b, steps[1])
-        return parts - lgamma_excess(a + b, steps[0] + steps[1])
+        """Return the Dirichlet law's on two classes."""
+        return dirichlet_kl(torch.stack(left, dim=-1), torch.stack(right, dim=-1))
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return [A(αη₁ + (1−α)η₂) − αA(η₁) − (1−α)A(η₂)] / (α−1)."""
-        pairs = zip(left, right, strict=True)
-        a, b = (alpha * x + (1 - alpha) * y for x, y in pairs)
-        gap = _partition((a, b)) - alpha * _partition(left)
-        gap = gap - (1 - alpha) * _partition(right)
-        return torch.where((a > 0) & (b > 0), gap / (alpha - 1), torch.inf)
+        return dirichlet_renyi(
+            torch.stack(left, dim=-1), torch.stack(right, dim=-1), alpha
+        )
 
 
 def _partition(parameters: Parameters) -> Tensor:

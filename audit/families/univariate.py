@@ -2,10 +2,12 @@
 
 Everything adds up over coordinates: divergences are sums, metric tensors are block
 diagonal. A family states its formulas for one coordinate and never sees the product.
+It states a root B of each tensor, not the tensor BᵀB, whose entries are squares and
+overflow for scales beyond 1e±154.
 
 φ [N, q·n] is laid out parameter by parameter: (loc₁ … loc_n, scale₁ … scale_n). What a
 formula receives is the tuple of its q parameters, each [..., n], and what it returns
-is [..., n] (a number) or [..., n, q, q] (a tensor).
+is [..., n] (a number) or [..., n, r, q] (a root).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Univariate(Family):
     """Independent coordinates; the parameters' shapes broadcast to the event's."""
 
     positive: ClassVar[tuple[str, ...]] = ()
+    not_negative: ClassVar[tuple[str, ...]] = ()
     least_index: ClassVar[float] = 2.0  # no second moment is known up to this index
 
     def __init__(
@@ -88,20 +91,22 @@ class Univariate(Family):
         return Independent(law, len(self.event_shape), validate_args=False)
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
-        """Return reason -> bool [N]: not finite, or not positive where it must be."""
+        """Return reason -> bool [N]: not finite, or of a sign that it must not have."""
         found = check_finite(phi)
         for name, value in zip(self.parameters, self.split(phi), strict=True):
             if name in self.positive:
                 found[f"{name} is not positive"] = (value <= 0).any(-1)
+            if name in self.not_negative:
+                found[f"{name} is negative"] = (value < 0).any(-1)
         return found
 
     def fisher_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the root of one block for each coordinate."""
-        return coordinate_root(self.fisher(self.split(phi)))
+        return coordinate_root(self.fisher_block(self.split(phi)))
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Return the root of one block for each coordinate."""
-        return coordinate_root(self.transport(self.split(phi)))
+        return coordinate_root(self.transport_block(self.split(phi)))
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N], true where a second moment is infinite."""
@@ -128,12 +133,12 @@ class Univariate(Family):
         """Return the one-dimensional law, batched like its parameters."""
 
     @abstractmethod
-    def fisher(self, parameters: Parameters) -> Tensor:
-        """Return the Fisher information [..., q, q]."""
+    def fisher_block(self, parameters: Parameters) -> Tensor:
+        """Return B [..., r, q] with Bᵀ B the Fisher information."""
 
     @abstractmethod
-    def transport(self, parameters: Parameters) -> Tensor:
-        """Return E[∂T ∂Tᵀ] [..., q, q] of the increasing map T."""
+    def transport_block(self, parameters: Parameters) -> Tensor:
+        """Return B [..., r, q] with Bᵀ B = E[∂T ∂Tᵀ] of the increasing map T."""
 
     @abstractmethod
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:

@@ -146,9 +146,7 @@ EXPECTED = {
         wider={"low": -1, "high": 1},
     ),
     # torch draws by rejection
-    "von_mises(loc,concentration)": Expected(
-        fisher="quadrature", transport="quadrature", sampler="none"
-    ),
+    "von_mises(loc,concentration)": Expected(transport="quadrature", sampler="none"),
     "weibull(scale,concentration)": Expected(wider={"concentration": -1}),
     # torch chooses a component first
     "mixture:normal(logits,loc,scale)": LINE_MIXTURE,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from audit.families import FAMILIES, build_family
-from audit.families.special import lgamma_excess, trigamma
+from audit.families.special import trigamma
 
 from .levels import nearly
 
@@ -39,15 +39,6 @@ def assert_close(ours, exact, rel):
 @pytest.mark.parametrize("x", [1e-3, 0.3, 5.5, 40.0, 1e4])
 def test_trigamma_has_the_digits_that_torch_lacks(x):
     assert_close(trigamma(torch.tensor(x, dtype=torch.float64)), mp.psi(1, x), 1e-14)
-
-
-@pytest.mark.parametrize("at", [1e-2, 1.0, 1e4])
-@pytest.mark.parametrize("step", [1e-6, 1e-2, 0.5])
-def test_the_excess_of_log_gamma_is_relatively_accurate(at, step):
-    start, move = mp.mpf(at), mp.mpf(step * at)
-    exact = mp.loggamma(start + move) - mp.loggamma(start) - mp.psi(0, start) * move
-    tensors = (torch.tensor(float(v), dtype=torch.float64) for v in (start, move))
-    assert_close(lgamma_excess(*tensors), exact, 1e-9)
 
 
 @pytest.mark.parametrize("alpha", [1e-2, 1.0, 1e4])

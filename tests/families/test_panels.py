@@ -99,19 +99,24 @@ def test_a_root_squares_to_its_matrix_even_if_singular(size, rank, exponents, se
     assert scaled.abs().max() < 1e-12 * max(1.0, factor.square().sum().item())
 
 
-def test_a_root_of_something_infinite_is_infinite_in_that_row_only():
-    matrix = torch.eye(2).repeat(2, 1, 1)
-    matrix[0, 1, 1] = torch.inf
+@pytest.mark.parametrize("size", [2, 5])
+def test_a_root_of_something_infinite_is_infinite_for_that_parameter_only(size):
+    matrix = torch.eye(size).repeat(3, 1, 1)
+    matrix[0, 1, 1], matrix[0, 0, 1], matrix[0, 1, 0] = torch.inf, 3.0, 3.0
+    matrix[1, 0, 1] = matrix[1, 1, 0] = torch.nan
     root = semidefinite_root(matrix)
-    assert torch.isinf(root[0]).all()
-    assert root[1].tolist() == torch.eye(2).tolist()
+    assert root[0, :, 1].isinf().sum() == 1
+    rest = root[0].nan_to_num(posinf=0.0)
+    assert (rest[:, 0] ** 2).sum() == 1
+    assert torch.isnan(root[1]).all()
+    assert root[2].abs().tolist() == torch.eye(size).tolist()
 
 
 def test_entries_are_placed_symmetrically():
     one = torch.ones(3)
     blocks = symmetric({(0, 0): 4 * one, (0, 1): 2 * one, (1, 1): 5 * one})
     assert blocks[0].tolist() == [[4.0, 2.0], [2.0, 5.0]]
-    root = coordinate_root(blocks[None])
+    root = coordinate_root(semidefinite_root(blocks)[None])
     assert root.shape == (1, 6, 6)
     square = torch.zeros(6, 6)
     for i in range(3):  # parameter by parameter: the same coordinate is three apart

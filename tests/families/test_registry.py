@@ -153,7 +153,7 @@ def test_an_unknown_family_names_its_neighbour():
     [
         ("normal", {"loc": 0.0, "scale": -1.0}, "scale is not positive"),
         ("bernoulli", {"probs": 1.2}, "between 0 and 1"),
-        ("negative_binomial", {"total_count": 0.0, "probs": 0.5}, "total_count"),
+        ("negative_binomial", {"total_count": -1.0, "probs": 0.5}, "total_count"),
         ("uniform", {"low": 1.0, "high": 1.0}, "above"),
         ("categorical", {"probs": [0.5, 0.6]}, "sum to one"),
         ("categorical", {"probs": [-0.5, 1.5]}, "negative"),

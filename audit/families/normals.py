@@ -1,0 +1,56 @@
+"""Divergences between normal laws of one number, and of scale families like them.
+
+Source: Gil, Alajaji & Linder, Information Sciences 249 (2013).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audit.families.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
+from audit.families.univariate import Parameters
+
+
+def normal_relative_entropy(left: Parameters, right: Parameters) -> Tensor:
+    """Return KL [...] between normal laws (loc, scale)."""
+    (loc, scale), (other_loc, other) = left, right
+    stretch, shift = (scale - other) / other, (loc - other_loc) / other
+    return (shift.square() + stretch.square()) / 2 + ratio_excess(other, scale)
+
+
+def normal_renyi(left: Parameters, right: Parameters, alpha: float) -> Tensor:
+    """Return the Rényi divergence [...] between normal laws (loc, scale)."""
+    (loc, scale), (other_loc, other) = left, right
+    stretch = (scale - other) / other
+    ratio, growth = stretch * (2 + stretch), 2 * log_ratio(other, scale)
+    log_mixed = tilted_log(growth, alpha)  # ln v/σ₂²
+    shift = (loc - other_loc) / other * torch.exp(-log_mixed / 2)
+    spread = renyi_of_scales(ratio, growth, alpha)
+    return torch.where(log_mixed.isnan(), torch.inf, spread + alpha * shift**2) / 2
+
+
+def renyi_of_scales(step: Tensor, growth: Tensor, alpha: float) -> Tensor:
+    """Return −ln t − ln(α + (1−α) t) / (α−1) [...] with t = 1 + step = e^growth.
+
+    It is the Rényi divergence between exponential laws with rates in the ratio t. With
+    X(s) = s − ln(1+s) and β = 1−α it is [X(β step) − β X(step)] / (α−1).
+    """
+    beta, small = 1 - alpha, step.clamp(-CLOSE, CLOSE)
+    near = log1p_excess(beta * small) - beta * log1p_excess(small)
+    mixed = tilted_log(growth, alpha)
+    far = -growth - mixed / (alpha - 1)
+    value = torch.where(step == small, near / (alpha - 1), far)
+    return torch.where(mixed.isnan(), torch.inf, value)
+
+
+def tilted_log(growth: Tensor, alpha: float) -> Tensor:
+    """Return ln(α + (1−α) e^growth) [...]; NaN where that is not positive."""
+    if alpha < 1:
+        first = torch.full_like(growth, math.log(alpha))
+        return torch.logaddexp(first, growth + math.log1p(-alpha))
+    lost = growth + math.log((alpha - 1) / alpha)
+    mixed = math.log(alpha) + torch.log1p(-lost.clamp_max(0).exp())
+    return torch.where(lost < 0, mixed, torch.nan)
