@@ -45,13 +45,13 @@ def lack(kappa: Tensor) -> Tensor:
     return torch.where(kappa < LARGE, (i0 - i1) / i0, -_series(kappa, _ratio()))
 
 
-def spread(kappa: Tensor) -> Tensor:
-    """Return A'(κ) = Var cos(θ−μ)."""
+def deviation(kappa: Tensor) -> Tensor:
+    """Return √A'(κ), the standard deviation of cos(θ−μ)."""
     mean = mean_cosine(kappa)
     tilt = torch.where(kappa == 0, 0.5, mean / kappa)
     slopes = tuple(-n * a for n, a in enumerate(_ratio()))
-    large = _series(kappa, slopes) / kappa
-    return torch.where(kappa < LARGE, 1 - tilt - mean.square(), large)
+    large = (_series(kappa, slopes) * kappa).sqrt() / kappa
+    return torch.where(kappa < LARGE, (1 - tilt - mean.square()).sqrt(), large)
 
 
 def log_i0_excess(at: Tensor, to: Tensor) -> Tensor:
@@ -64,8 +64,9 @@ def log_i0_excess(at: Tensor, to: Tensor) -> Tensor:
     rule = gauss_legendre()
     total = torch.zeros_like(step)
     for node, weight in zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True):
-        total = total + weight * (1 - node) * spread(at + small * (1 + node) / 2)
-    return torch.where(close, step.square() * total / 4, far)
+        slope = small * deviation(at + small * (1 + node) / 2)
+        total = total + weight * (1 - node) * slope.square()
+    return torch.where(close, total / 4, far)
 
 
 def _series(kappa: Tensor, coefficients: tuple[float, ...]) -> Tensor:

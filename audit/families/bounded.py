@@ -16,6 +16,7 @@ from torch import distributions as td
 from audit.errors import NoFisher
 from audit.families.excess import log_ratio
 from audit.families.roots import rows
+from audit.families.special import times
 from audit.families.univariate import Parameters, Univariate
 
 
@@ -82,14 +83,18 @@ class Uniform(Univariate):
             (_width(right), _width(left)),
         ):
             inside = shared / own
-            loss = inside * (2 * foreign / (own + foreign)).log()
-            total = total + ((1 - inside) * math.log(2) + loss) / 2
+            gain = log_ratio(own / 2 + foreign / 2, foreign, (foreign - own) / 2)
+            total = total + ((1 - inside) * math.log(2) + times(inside, gain)) / 2
         return total.squeeze(-1)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return (Δlow² + Δlow Δhigh + Δhigh²) / 3, summed [N]."""
+        """Return (Δlow² + Δlow Δhigh + Δhigh²) / 3, summed [N].
+
+        It is the squared step of the centre and a twelfth of that of the width.
+        """
         low, high = self.split(other - phi)
-        return (low.square() + low * high + high.square()).sum(-1) / 3
+        squares = (low / 2 + high / 2).square() + (high - low).square() / 12
+        return squares.sum(-1)
 
 
 def _log_widths(at: Parameters, to: Parameters) -> Tensor:

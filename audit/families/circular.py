@@ -21,9 +21,16 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.bessel import lack, log_i0_excess, log_i0e, mean_cosine, spread
+from audit.families.bessel import (
+    deviation,
+    lack,
+    log_i0_excess,
+    log_i0e,
+    mean_cosine,
+)
 from audit.families.continuous import Continuous
 from audit.families.exponential import renyi_by_kl
+from audit.families.lines import Line
 from audit.families.roots import diagonal
 from audit.families.univariate import Parameters
 
@@ -63,7 +70,7 @@ class VonMises(Continuous):
         """Return the root of diag(κ A, A')."""
         _, concentration = parameters
         pull = concentration * mean_cosine(concentration)
-        return diagonal(pull.sqrt(), spread(concentration).sqrt())
+        return diagonal(pull.sqrt(), deviation(concentration))
 
     def transport_block(self, parameters: Parameters) -> Tensor:
         """Return the root of diag(1, g(κ))."""
@@ -96,13 +103,12 @@ class VonMises(Continuous):
         spread = super().squared_distance(_at_zero(left), _at_zero(right))
         return arc.square() + spread
 
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
-        loc, kappa = self.split(other)
-        near = self.split(phi)[0]
-        return super().jensen_shannon(
-            phi, torch.cat([near + _wrap(loc - near), kappa], dim=-1)
-        )
+    def comparable(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Line, Parameters, Parameters]:
+        """Return the laws by the angle from the left one's mean."""
+        turned = _wrap(right[0] - left[0]), right[1]
+        return self, _at_zero(left), turned
 
 
 class Directions(td.VonMises):

@@ -81,13 +81,20 @@ class Continuous(Univariate):
 
         NaN where it hangs on a tail that is too heavy for that.
         """
-        pair = self.resolvable(left), self.resolvable(right)
+        unit, *pair = self.rescaled(self.resolvable(left), self.resolvable(right))
         (rows, shape), (others, _) = map(_rows, pair)
         distance = _shaped(quantile_distance(self, rows, others), shape)
+        distance = (unit * distance.sqrt()).square()
         for index in (self.tail_index(left), self.tail_index(right)):
             if index is not None:
                 distance = distance.masked_fill(index < 2 + HEAVY, torch.nan)
         return distance
+
+    def rescaled(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Tensor, Parameters, Parameters]:
+        """Return a unit of θ [...] and the laws in it: θ² may be more than numbers."""
+        return torch.ones_like(left[0]), left, right
 
     def comparable(
         self, left: Parameters, right: Parameters

@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CLOSE = 0.3  # relative step below which a series is used
+CLOSE = 0.1  # relative step below which a series is used
 LARGE = 8.0  # from here on Binet's series is exact to rounding
 BINET = {
     1: 1 / 12,
@@ -60,7 +60,7 @@ def log1p_excess(s: Tensor) -> Tensor:
     near = _near(s)
     r = near / (2 + near)
     square, tail = r.square(), torch.zeros_like(r)
-    for power in range(25, 1, -2):
+    for power in range(15, 1, -2):
         tail = 1 / power + square * tail
     series = r * (near - 2 * square * tail)
     return torch.where(close, series, s - torch.log1p(s))
@@ -68,10 +68,11 @@ def log1p_excess(s: Tensor) -> Tensor:
 
 def exp_excess(x: Tensor) -> Tensor:
     """Return eˣ − 1 − x ≥ 0."""
-    near, series = x.clamp(-1, 1), torch.zeros_like(x)
-    for power in range(18, 1, -1):
+    near, series = x.clamp(-CLOSE, CLOSE), torch.zeros_like(x)
+    for power in range(11, 1, -1):
         series = (1 + series) * near / power
-    return torch.where(x.abs() < 1, series * near, torch.expm1(x) - x)
+    far = torch.where(torch.isposinf(x), x, torch.expm1(x) - x)
+    return torch.where(x.abs() < CLOSE, series * near, far)
 
 
 def ratio_excess(at: Tensor, to: Tensor, step: Tensor | None = None) -> Tensor:
@@ -104,6 +105,7 @@ def binet_excess(at: Tensor, to: Tensor, step: Tensor | None = None) -> Tensor:
     shifted = at + LARGE, to + LARGE, step
     rest = _binet_series(*shifted)
     climbs = climbs + entropy_excess(*shifted) - entropy_excess(at, to, step)
+    climbs = torch.where(climbs.isnan(), torch.inf, climbs)  # beyond 1e305
     small = torch.where(at < LARGE, climbs, falls) + rest
     large = _binet_series(at.clamp_min(LARGE), to.clamp_min(LARGE), step)
     return torch.where(torch.minimum(at, to) < LARGE, small, large)

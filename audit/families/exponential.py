@@ -19,5 +19,8 @@ from torch import Tensor
 
 
 def renyi_by_kl(to_left: Tensor, to_right: Tensor, alpha: float) -> Tensor:
-    """Return D_α [...] from the KL of the law between to the left and right law."""
-    return to_right + alpha / (1 - alpha) * to_left
+    """Return D_α [...] from the KL of the law between to the left and right law.
+
+    What is below zero is rounding of η.
+    """
+    return (to_right + alpha / (1 - alpha) * to_left).clamp_min(0)

@@ -28,7 +28,6 @@ from audit.families.continuous import Continuous
 from audit.families.excess import (
     binet_excess,
     entropy_excess,
-    exp_excess,
     log_ratio,
 )
 from audit.families.exponential import renyi_by_kl
@@ -37,6 +36,8 @@ from audit.families.roots import rows as rows_of
 from audit.families.roots import semidefinite_root, symmetric
 from audit.families.special import binet, binet_trigamma
 from audit.families.univariate import Parameters
+
+NOTHING = 1e150  # a rate of this and more is a draw of 0 beside one of 1
 
 
 class Gamma(Continuous):
@@ -59,8 +60,8 @@ class Gamma(Continuous):
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return α(t − eᵗ) + α ln α − ln Γ(α) with t = y − ln(α/β)."""
         parameters = rows.unbind(-1)
-        dip = exp_excess(y - _mode(parameters))
-        return -parameters[0] * dip - binet(parameters[0])
+        t = y - _mode(parameters)
+        return parameters[0] * (t - torch.expm1(t)) - binet(parameters[0])
 
     def score(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return ln α + t − ψ(α) and α(1 − eᵗ)/β, with t as in `log_density`."""
@@ -105,6 +106,7 @@ class Gamma(Continuous):
         growth = log_ratio(shape, other_shape) - log_ratio(rate, other_rate)
         vanished = other_shape * (growth - 1)  # α₁b underflows
         lead = torch.where(mean == 0, vanished, lead)
+        lead = torch.where(torch.isposinf(mean), mean, lead)
         return lead + binet_excess(shape, other_shape, step)
 
     def renyi_divergence(
@@ -120,6 +122,15 @@ class Gamma(Continuous):
             Gamma.relative_entropy(self, mixed, law) for law in (left, right)
         )
         return torch.where(inside, renyi_by_kl(to_left, to_right, alpha), torch.inf)
+
+    def rescaled(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Tensor, Parameters, Parameters]:
+        """Return the unit 1/β of the law that is larger, and both laws in it."""
+        unit = 1 / torch.minimum(left[1], right[1])
+        rates = ((law[1] * unit).clamp_max(NOTHING) for law in (left, right))
+        ours, theirs = zip((left[0], right[0]), rates, strict=True)
+        return unit, ours, theirs
 
 
 class InverseGamma(Gamma):
@@ -159,6 +170,13 @@ class InverseGamma(Gamma):
         units = torch.stack([rate, torch.ones_like(rate)], dim=-1)
         block = semidefinite_root(tensor) * units.unsqueeze(-2)
         return self.unless_infinite(parameters, block)
+
+    def rescaled(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Tensor, Parameters, Parameters]:
+        """Return the unit β of the law that is larger, and both laws in it."""
+        unit = torch.maximum(left[1], right[1])
+        return unit, (left[0], left[1] / unit), (right[0], right[1] / unit)
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return the concentration."""

@@ -47,8 +47,11 @@ class Gumbel(LocationScale):
         self, left: Parameters, right: Parameters, alpha: float
     ) -> Tensor:
         """Return the quadrature; infinite where the right law's tail is lighter."""
+        infinite = gumbel_diverges(left, right, alpha)
+        pairs = zip(left, right, strict=True)
+        right = tuple(torch.where(infinite, ours, theirs) for ours, theirs in pairs)
         value = super().renyi_divergence(left, right, alpha)
-        return value.masked_fill(gumbel_diverges(left, right, alpha), torch.inf)
+        return value.masked_fill(infinite, torch.inf)
 
 
 def gumbel_relative_entropy(shift: Tensor, at: Tensor, to: Tensor) -> Tensor:
@@ -62,7 +65,8 @@ def gumbel_relative_entropy(shift: Tensor, at: Tensor, to: Tensor) -> Tensor:
     excess = lgamma_excess(torch.ones_like(at), ratio, step)
     near = log_ratio(at, to) - EULER * step + excess
     growth = shift + torch.where(step.abs() < 0.5, near, torch.lgamma(1 + ratio))
-    return torch.where(torch.isposinf(excess), excess, exp_excess(growth) + excess)
+    apart = torch.isposinf(ratio) | torch.isposinf(excess)
+    return torch.where(apart, torch.inf, exp_excess(growth) + excess)
 
 
 def gumbel_diverges(left: Parameters, right: Parameters, alpha: float) -> Tensor:

@@ -63,7 +63,7 @@ class RelativeEntropy:
     ) -> Tensor:
         """Return KL(f ‖ g) [M]."""
         f, g, r = _masses(log_f, log_g, weights, log_ratio)
-        near, far = times(exp_excess(_small(r)), f), g - f - times(f, r)
+        near, far = times(exp_excess(_small(r)), f), g - times(f, 1 + r)
         return _choose(r, near, far).sum(-1)
 
 
@@ -133,4 +133,4 @@ def _small(r: Tensor) -> Tensor:
 
 
 def _choose(r: Tensor, near: Tensor, far: Tensor) -> Tensor:
-    return torch.where(r.abs() < 1, near, far)
+    return torch.where(r.abs() <= 1, near, far)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.families.lines import Line, by_chunks, panels_of
+from audit.families.lines import Line, by_chunks
 from audit.families.panels import Panels
+from audit.families.survey import Survey, panels_of, survey, where_known
 
 NEWTON_STEPS = 12  # at most; 8 give rounding
 CONVERGED = 4e-15  # of a panel's half width
@@ -24,28 +25,22 @@ CONVERGED = 4e-15  # of a panel's half width
 def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
     """Return E(T − T')² [M] of the increasing maps of two laws on the line."""
 
-    def distance(left: Tensor, right: Tensor) -> Tensor:
-        panels = panels_of(line, left, moment=2)
+    def distance(left: Tensor, right: Tensor, ours: Survey, theirs: Survey) -> Tensor:
+        panels, others = panels_of(ours), panels_of(theirs)
         density = line.log_density(panels.nodes, left.unsqueeze(1)).exp()
         masses = panels.cumulative(density.unsqueeze(-1))
         below, above = (part[..., 0] for part in masses)
-        y = quantiles(line, right, below, above, panels.nodes)
+        foreign = line.log_density(others.nodes, right.unsqueeze(1)).exp()
+        y = invert(others, foreign, below, above, panels.nodes)
         gap = line.chart.point(panels.nodes) - line.chart.point(y)
         return (panels.weights * density * gap.square()).sum(-1)
 
-    return by_chunks(distance, line, left, right, copies=20)
+    def chunk(left: Tensor, right: Tensor) -> Tensor:
+        ours, theirs = survey(line, left, 2), survey(line, right, 2)
+        lost = ours.lost | theirs.lost
+        return where_known(distance, lost, left, right, ours, theirs)
 
-
-def quantiles(
-    line: Line, rows: Tensor, below: Tensor, above: Tensor, near: Tensor
-) -> Tensor:
-    """Return y [M, K] with mass `below` under it and `above` over it (each [M, K]).
-
-    `near` [M, K] is a guess: the search begins there where it can.
-    """
-    panels = panels_of(line, rows, moment=2)
-    density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
-    return invert(panels, density, below, above, near)
+    return by_chunks(chunk, line, left, right, copies=20)
 
 
 def invert(

@@ -50,7 +50,10 @@ class Lattice(Univariate):
 
     @abstractmethod
     def log_change(self, k: Tensor, left: Parameters, right: Parameters) -> Tensor:
-        """Return by how much that grows from left to right, for small steps too."""
+        """Return by how much that grows from left to right, for small steps too.
+
+        The integers k [M, K] of a row follow each other.
+        """
 
     @abstractmethod
     def window(self, parameters: Parameters) -> tuple[Tensor, Tensor]:

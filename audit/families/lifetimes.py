@@ -135,6 +135,13 @@ class Weibull(Continuous):
         ours = torch.zeros_like(lead), torch.ones_like(lead)
         return NEGATED_LOG, ours, (lead, shape / other)
 
+    def rescaled(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Tensor, Parameters, Parameters]:
+        """Return the unit λ of the law that is larger, and both laws in it."""
+        unit = torch.maximum(left[0], right[0])
+        return unit, (left[0] / unit, left[1]), (right[0] / unit, right[1])
+
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return γs − ln(1+s) − g + e^g Γ(2+s) − 1, s = k₂/k₁ − 1, g = k₂ ln λ₁/λ₂."""
         (scale, shape), (other_scale, other) = left, right
@@ -146,5 +153,8 @@ class Weibull(Continuous):
     ) -> Tensor:
         """Return the quadrature; infinite where the right law's tail is lighter."""
         ours, theirs = ((-scale.log(), 1 / shape) for scale, shape in (left, right))
+        infinite = gumbel_diverges(ours, theirs, alpha)
+        pairs = zip(left, right, strict=True)
+        right = tuple(torch.where(infinite, ours, theirs) for ours, theirs in pairs)
         value = super().renyi_divergence(left, right, alpha)
-        return value.masked_fill(gumbel_diverges(ours, theirs, alpha), torch.inf)
+        return value.masked_fill(infinite, torch.inf)

@@ -1,15 +1,15 @@
-"""Laws on a line, and the panels that resolve them.
+"""Laws on a line.
 
 A law is known by its log density in a chart y of its support (x, log x or logit x),
 where its tails fall at least exponentially, and by where its bulks are: one for a
-simple law, one for each component of a mixture.
+simple law, one for each component of a mixture. `survey` finds the panels for it.
 
 Shapes: M laws, K nodes, B bulks, q parameters; `rows` [M, q] is one φ for each law.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,12 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from audit.families.panels import ORDER, Panels, graded_edges, tail_reach
+from audit.families.panels import ORDER
 
 CHUNK = 1_500_000  # numbers [laws, nodes, parameters] at once
 PANELS = 36  # around one bulk, about
-LONGEST = 1e150  # of a tail, in y
-FINEST = 1e-9  # width of a bulk over its distance from zero: rounding moves its nodes
 
 
 @dataclass(frozen=True)
@@ -64,76 +62,6 @@ class Line(Protocol):
 
     def score(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return ∂ log f / ∂φ [M, K, q] at y [M, K], for parameters [M, q]."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of one bulk, seen from its centre by distances [M, K]."""
-
-    line: Line
-    log_density: Callable[[Tensor], Tensor]  # of y [M, K]
-    center: Tensor  # [M]
-    width: Tensor  # [M]
-    sign: int
-
-    def at(self, steps: Tensor) -> Tensor:
-        """Return the log density [M, K] at distances [M, K]."""
-        return self.log_density(self.center.unsqueeze(-1) + self.sign * steps)
-
-    def reach(self, moment: int) -> Tensor:
-        """Return how far the tail of that moment reaches [M]; infinite if it does."""
-
-        def log_mass(steps: Tensor) -> Tensor:
-            size = self.line.chart.log_size(self.sign * steps, self.width.unsqueeze(-1))
-            return self.at(steps) + steps.log() + moment * size.clamp_min(0)
-
-        return tail_reach(log_mass, self.width, self.line.limit)
-
-    def edges(self, reach: Tensor) -> Tensor:
-        """Return edges [M, E + 1] from the centre as far as `reach`."""
-        steps = graded_edges(self.at, self.width, reach)
-        return self.center.unsqueeze(-1) + self.sign * steps
-
-
-def sides_of(
-    line: Line, rows: Tensor, log_density: Callable[[Tensor], Tensor] | None = None
-) -> Iterator[Side]:
-    """Yield both sides of every bulk, of the law or of another density there."""
-
-    def own(y: Tensor) -> Tensor:
-        return line.log_density(y, rows.unsqueeze(1))
-
-    for center, width in zip(*(b.unbind(-1) for b in line.bulk(rows)), strict=True):
-        for sign in (-1, 1):
-            yield Side(line, log_density or own, center, width, sign)
-
-
-def edges_of(line: Line, rows: Tensor, moment: int = 0) -> Tensor:
-    """Return edges [M, E], unsorted; tails are cut where their moment is nothing."""
-    return torch.cat(
-        [s.edges(s.reach(moment).clamp_max(LONGEST)) for s in sides_of(line, rows)], -1
-    )
-
-
-def unresolved(line: Line, rows: Tensor, moment: int = 0) -> Tensor:
-    """Return where [M] no panels are right.
-
-    A bulk is narrower than numbers of its size can tell, or the mass (or moment) of a
-    tail lies beyond `LONGEST`.
-    """
-    center, width = line.bulk(rows)
-    lost = ~(width >= FINEST * center.abs()).all(-1)
-    for side in sides_of(line, rows):
-        lost = lost | ~(side.reach(moment) <= LONGEST)
-    return lost
-
-
-def panels_of(line: Line, rows: Tensor, *edges: Tensor, moment: int = 0) -> Panels:
-    """Return panels that resolve the laws and whatever else has those edges."""
-    first = line.bulk(rows)[0][:, :1]
-    every = torch.cat([edges_of(line, rows, moment), *edges], dim=-1)
-    inside = every.clamp(first - line.limit, first + line.limit)
-    return Panels(inside.sort(dim=-1).values)
 
 
 def by_chunks(

@@ -28,7 +28,11 @@ from audit.families.continuous import Continuous
 from audit.families.excess import exp_excess, ratio_excess
 from audit.families.lines import Line
 from audit.families.logistic import LogisticLaw
-from audit.families.normals import normal_relative_entropy, normal_renyi
+from audit.families.normals import (
+    normal_log_density,
+    normal_relative_entropy,
+    normal_renyi,
+)
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 
@@ -100,6 +104,10 @@ class Normal(Symmetric):
         """Return N(loc, scale²)."""
         loc, scale = parameters
         return td.Normal(loc, scale, validate_args=False)
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return −z²/2 − ln σ − ½ ln 2π."""
+        return normal_log_density(y, *rows.unbind(-1))
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(σ₂/σ₁) + (σ₁² + Δ²) / 2σ₂² − ½."""

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.excess import log_ratio
 from audit.families.integrands import Renyi
 from audit.families.lattice import TAIL
 from audit.families.panels import Panels
@@ -75,8 +76,12 @@ class NegativeBinomial(Waiting):
         """Return Δln Γ(r+k)/Γ(r) + Δ[r ln(1−p)] + k Δln p."""
         count, other = left[0], right[0]
         step, (failure, success) = other - count, self.changes(left, right)
-        ways = lgamma_change(count + k, other + k, step)
-        ways = torch.where(k == 0, 0.0, ways - lgamma_change(count, other, step))
+        ways = log_ratio(count + k, other + k, step).cumsum(-1)
+        ways = torch.nn.functional.pad(ways[..., :-1], (1, 0))
+        first = k[..., :1]
+        before = lgamma_change(count + first, other + first, step)
+        before = before - lgamma_change(count, other, step)
+        ways = ways + torch.where(first == 0, 0.0, before)
         kept = times(step, self.one_trial(left)[0]) + times(other, failure)
         return ways + kept + times(k, success)
 
@@ -164,8 +169,9 @@ def count_information(count: Tensor, log_odds: Tensor) -> Tensor:
     unit = torch.linspace(0, 1, count_of + 1, dtype=r.dtype, device=r.device)
     panels = Panels(low + (high - low) * unit)
     t = panels.nodes.exp()
-    rise = -torch.expm1(-t)
-    grown = torch.logaddexp(torch.zeros_like(t), odds + rise.log())
+    rise = torch.where(t == 0, 1.0, -torch.expm1(-t) / t)
+    grown = odds + panels.nodes + rise.log()
+    grown = torch.logaddexp(torch.zeros_like(t), grown)
     bracket = -torch.expm1(-r * grown)
-    values = t * bracket * (t * torch.exp(-r * t)) / rise
+    values = bracket * (t * torch.exp(-r * t)) / rise
     return (panels.weights * values).sum(-1).reshape(shape)

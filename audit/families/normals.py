@@ -14,6 +14,12 @@ from audit.families.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 from audit.families.univariate import Parameters
 
 
+def normal_log_density(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Return −z²/2 − ln σ − ½ ln 2π [...], z = (y − μ)/σ."""
+    z = (y - loc) / scale
+    return -z.square() / 2 - scale.log() - math.log(2 * math.pi) / 2
+
+
 def normal_relative_entropy(left: Parameters, right: Parameters) -> Tensor:
     """Return KL [...] between normal laws (loc, scale)."""
     (loc, scale), (other_loc, other) = left, right
@@ -27,7 +33,10 @@ def normal_renyi(left: Parameters, right: Parameters, alpha: float) -> Tensor:
     stretch = (scale - other) / other
     ratio, growth = stretch * (2 + stretch), 2 * log_ratio(other, scale)
     log_mixed = tilted_log(growth, alpha)  # ln v/σ₂²
-    shift = (loc - other_loc) / other * torch.exp(-log_mixed / 2)
+    shift = loc - other_loc
+    logs = shift.abs().log() - other.log() - log_mixed / 2  # of what may be ∞ · 0
+    shift = shift / other * torch.exp(-log_mixed / 2)
+    shift = torch.where(shift.isfinite(), shift, logs.exp())
     spread = renyi_of_scales(ratio, growth, alpha)
     return torch.where(log_mixed.isnan(), torch.inf, spread + alpha * shift**2) / 2
 

@@ -30,7 +30,7 @@ DROP = 46.0  # nats: e^-46 = 1e-20, what a tail may hold of the whole
 GROWTH = 1.2  # at most, in t, the log of the distance
 FALL = 10.0  # nats, at most
 DEEPEST = 1e5  # nats below the peak, stands for no density at all
-MOST = 4000  # panels on a side
+MOST = 1000  # panels on a side
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
 EXPONENTS = (*range(-4, 60, 2), *range(60, 1000, 40))
@@ -134,10 +134,27 @@ def _running(totals: Tensor, log_scale: Tensor) -> Tensor:
     return torch.stack(sums, dim=1)
 
 
-def graded_edges(
+class Grading(NamedTuple):
+    """How many panels one side of a law takes, as far as each of some points.
+
+    Args:
+        t: the points, distances being width · sinh t [M, S].
+        cost: panels as far as there [M, S], not whole; what is too deep counts little.
+    """
+
+    t: Tensor
+    cost: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Panels on the whole side [M]."""
+        return self.cost[:, -1]
+
+
+def grade(
     log_density: Callable[[Tensor], Tensor], width: Tensor, reach: Tensor
-) -> Tensor:
-    """Return distances [M, E + 1] from 0 to `reach`, edges of one side of a law.
+) -> Grading:
+    """Return the grading of one side of a law.
 
     Args:
         log_density: distances [M, K] -> log density at them.
@@ -149,8 +166,13 @@ def graded_edges(
     fall = log_density(width.unsqueeze(-1) * torch.sinh(t))
     fall = torch.maximum(fall, fall.amax(-1, keepdim=True) - DEEPEST).diff(dim=-1)
     cost = (t.diff(dim=-1) / GROWTH + fall.abs() / FALL).cumsum(-1)
-    cost = torch.nn.functional.pad(cost, (1, 0))
-    count = int(torch.nan_to_num(cost[:, -1]).clamp(1, MOST).max().ceil())
+    return Grading(t, torch.nn.functional.pad(cost, (1, 0)))
+
+
+def graded_edges(width: Tensor, grading: Grading) -> Tensor:
+    """Return distances [M, E + 1] from 0 to the end, edges of one side of a law."""
+    t, cost = grading
+    count = int(torch.nan_to_num(grading.total).clamp(1, MOST).max().ceil())
     shares = torch.linspace(0, 1, count + 1, dtype=t.dtype, device=t.device)
     edges = _interpolate(shares * cost[:, -1:], cost, t)
     return width.unsqueeze(-1) * torch.sinh(edges)

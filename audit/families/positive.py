@@ -19,7 +19,11 @@ from torch import distributions as td
 from audit.families.continuous import Continuous
 from audit.families.lines import POSITIVE, Line
 from audit.families.location_scale import standardised
-from audit.families.normals import normal_relative_entropy, normal_renyi
+from audit.families.normals import (
+    normal_log_density,
+    normal_relative_entropy,
+    normal_renyi,
+)
 from audit.families.roots import diagonal, rows
 from audit.families.special import times
 from audit.families.univariate import Parameters
@@ -41,6 +45,11 @@ class HalfNormal(Continuous):
         """Return ln σ and 1."""
         (scale,) = parameters
         return scale.log(), torch.ones_like(scale)
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return ½ ln(2/π) + t − e^2t/2 with t = y − ln σ."""
+        t = y - rows[..., 0].log()
+        return math.log(2 / math.pi) / 2 + t - torch.exp(2 * t) / 2
 
     def fisher_block(self, parameters: Parameters) -> Tensor:
         """Return the root of 2/σ²."""
@@ -85,9 +94,7 @@ class LogNormal(Continuous):
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return the normal log density of ln θ."""
-        loc, scale = rows.unbind(-1)
-        z = (y - loc) / scale
-        return -z.square() / 2 - scale.log() - math.log(2 * math.pi) / 2
+        return normal_log_density(y, *rows.unbind(-1))
 
     def fisher_block(self, parameters: Parameters) -> Tensor:
         """Return the root of diag(1, 2) / σ²."""
@@ -130,7 +137,7 @@ class LogNormal(Continuous):
         shift, stretch = (torch.where(swap, -d, d) for d in (shift, stretch))
         mean, variance = shift + 2 * scale * stretch, stretch.square()
         bias = torch.expm1(mean + variance / 2).square()
-        spread = -torch.exp(2 * mean + 2 * variance) * torch.expm1(-variance)
+        spread = times(-torch.expm1(-variance), torch.exp(2 * mean + 2 * variance))
         size = torch.maximum(size, larger)
         distance = torch.exp(size + (bias + spread).log())
         alike = (shift == 0) & (stretch == 0)

@@ -18,19 +18,17 @@ Fisher information); Villani, Topics in Optimal Transportation (2003), section 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from audit.families.integrands import Integrand
-from audit.families.lines import (
-    Line,
-    by_chunks,
-    edges_of,
-    panels_of,
-    sides_of,
-    unresolved,
-)
+from audit.families.integrands import RELATIVE_ENTROPY, Integrand
+from audit.families.lines import Line, by_chunks
 from audit.families.panels import ORDER
+from audit.families.survey import Survey, panels_of, survey, where_known
+
+ENOUGH = 0.1  # nats: an expectation of this size has not cancelled
 
 
 def automatic_score(line: Line, y: Tensor, rows: Tensor) -> Tensor:
@@ -45,21 +43,20 @@ def automatic_score(line: Line, y: Tensor, rows: Tensor) -> Tensor:
 def fisher_information(line: Line, rows: Tensor) -> Tensor:
     """Return F [M, q, q]."""
 
-    def tensor(rows: Tensor) -> Tensor:
-        panels = panels_of(line, rows)
+    def tensor(rows: Tensor, surveyed: Survey) -> Tensor:
+        panels = panels_of(surveyed)
         score = line.score(panels.nodes, rows)
         density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
-        found = _outer(panels.weights * density, score)
-        return found.masked_fill(_column(unresolved(line, rows)), torch.nan)
+        return _outer(panels.weights * density, score)
 
-    return by_chunks(tensor, line, rows, copies=1 + rows.shape[1])
+    return _square(tensor, line, rows, moment=0)
 
 
 def transport_tensor(line: Line, rows: Tensor) -> Tensor:
     """Return G [M, q, q]; meaningless where the second moment is infinite."""
 
-    def tensor(rows: Tensor) -> Tensor:
-        panels = panels_of(line, rows, moment=2)
+    def tensor(rows: Tensor, surveyed: Survey) -> Tensor:
+        panels = panels_of(surveyed)
         y = panels.nodes
         log_density = line.log_density(y, rows.unsqueeze(1))
         peaks = log_density.reshape(len(y), -1, ORDER).amax(-1)  # of each panel
@@ -71,50 +68,76 @@ def transport_tensor(line: Line, rows: Tensor) -> Tensor:
         weights = panels.weights * (log_density + 2 * line.chart.log_slope(y)).exp()
         endless = torch.isinf(speed)  # where the density is nothing beside the flow
         tensor = _outer(weights, torch.where(endless, 0.0, speed))
-        infinite = torch.diag_embed(endless.any(1))
-        lost = _column(unresolved(line, rows, moment=2))
-        return torch.where(infinite, torch.inf, tensor).masked_fill(lost, torch.nan)
+        return torch.where(torch.diag_embed(endless.any(1)), torch.inf, tensor)
 
-    return by_chunks(tensor, line, rows, copies=2 + 2 * rows.shape[1])
+    return _square(tensor, line, rows, moment=2)
+
+
+def _square(
+    tensor: Callable[[Tensor, Survey], Tensor], line: Line, rows: Tensor, moment: int
+) -> Tensor:
+    """Return tensor(rows, their survey) [M, q, q] by chunks, NaN for those lost."""
+
+    def chunk(rows: Tensor) -> Tensor:
+        surveyed = survey(line, rows, moment)
+        found = where_known(tensor, surveyed.lost, rows, surveyed)
+        square = len(rows), rows.shape[1], rows.shape[1]
+        return found if found.dim() == 3 else found[:, None, None].expand(square)
+
+    return by_chunks(chunk, line, rows, copies=2 + 2 * rows.shape[1])
 
 
 def divergence(line: Line, left: Tensor, right: Tensor, integrand: Integrand) -> Tensor:
     """Return the divergence [M] of an integrand; infinite where a tail says so."""
 
-    def value(left: Tensor, right: Tensor) -> Tensor:
-        edges, infinite = _tilted_edges(line, left, right, integrand.tilt)
-        panels = panels_of(line, left, edges_of(line, right), *edges)
+    def value(left: Tensor, right: Tensor, *surveys: Survey) -> Tensor:
+        panels = panels_of(*surveys)
         log_f = line.log_density(panels.nodes, left.unsqueeze(1))
         log_g = line.log_density(panels.nodes, right.unsqueeze(1))
-        value = integrand(log_f, log_g, panels.weights)
-        lost = unresolved(line, left) | unresolved(line, right)
-        value = value.masked_fill(lost, torch.nan)
-        return value.masked_fill(infinite, torch.inf)
+        return integrand(log_f, log_g, panels.weights)
 
-    return by_chunks(value, line, left, right, copies=8)
+    def chunk(left: Tensor, right: Tensor) -> Tensor:
+        surveys = [survey(line, left), survey(line, right)]
+        lost, infinite = surveys[0].lost | surveys[1].lost, None
+        if integrand.tilt > 1:
+            surveys.append(_tilted(line, left, right, integrand.tilt))
+            infinite = surveys[2].endless & ~lost
+            lost = lost | surveys[2].lost
+        found = where_known(value, lost, left, right, *surveys)
+        if infinite is not None:
+            return found.masked_fill(infinite, torch.inf)
+        if integrand is RELATIVE_ENTROPY and bool((lost & ~surveys[0].lost).any()):
+            return torch.where(lost, _mean_loss(line, left, right, surveys[0]), found)
+        return found
+
+    return by_chunks(chunk, line, left, right, copies=8)
 
 
-def _tilted_edges(
-    line: Line, left: Tensor, right: Tensor, tilt: float
-) -> tuple[list[Tensor], Tensor]:
-    """Return edges for f^α g^{1−α}, and where its tails do not end [M]."""
+def _mean_loss(line: Line, left: Tensor, right: Tensor, surveyed: Survey) -> Tensor:
+    """Return KL [M] as E log f/g on panels for f alone, NaN where that cancels.
+
+    Where no panels resolve g it is far from f, so that f has all there is to know.
+    """
+
+    def mean(left: Tensor, right: Tensor, surveyed: Survey) -> Tensor:
+        panels = panels_of(surveyed)
+        log_f = line.log_density(panels.nodes, left.unsqueeze(1))
+        log_g = line.log_density(panels.nodes, right.unsqueeze(1))
+        loss = (panels.weights * log_f.exp() * (log_f - log_g)).sum(-1)
+        return torch.where(loss > ENOUGH, loss, torch.nan)
+
+    lost = surveyed.lost | ~torch.isfinite(right).all(-1)
+    return where_known(mean, lost, left, right, surveyed)
+
+
+def _tilted(line: Line, left: Tensor, right: Tensor, tilt: float) -> Survey:
+    """Survey f^α g^{1−α}, whose tails may not end for α > 1."""
 
     def tilted(y: Tensor) -> Tensor:
         log_f = line.log_density(y, left.unsqueeze(1))
         return tilt * log_f + (1 - tilt) * line.log_density(y, right.unsqueeze(1))
 
-    edges, infinite = [], torch.zeros_like(left[:, 0], dtype=torch.bool)
-    if tilt > 1:
-        for side in sides_of(line, left, tilted):
-            reach = side.reach(moment=0)
-            endless = torch.isinf(reach)
-            infinite = infinite | endless
-            edges.append(side.edges(torch.where(endless, side.width, reach)))
-    return edges, infinite
-
-
-def _column(rows: Tensor) -> Tensor:
-    return rows[:, None, None]
+    return survey(line, left, log_density=tilted)
 
 
 def _outer(weights: Tensor, vectors: Tensor) -> Tensor:
