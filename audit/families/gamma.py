@@ -176,7 +176,9 @@ class InverseGamma(Gamma):
     ) -> tuple[Tensor, Parameters, Parameters]:
         """Return the unit β of the law that is larger, and both laws in it."""
         unit = torch.maximum(left[1], right[1])
-        return unit, (left[0], left[1] / unit), (right[0], right[1] / unit)
+        sizes = ((law[1] / unit).clamp_min(1 / NOTHING) for law in (left, right))
+        ours, theirs = zip((left[0], right[0]), sizes, strict=True)
+        return unit, ours, theirs
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return the concentration."""

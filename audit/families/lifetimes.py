@@ -32,6 +32,8 @@ from audit.families.roots import rows
 from audit.families.special import trigamma
 from audit.families.univariate import Parameters
 
+NOTHING = 1e-150  # of the size of the other law
+LARGEST = 690.0  # of the logarithm of a number
 NEGATED_LOG = Gumbel({"loc": (), "scale": ()})  # the line of −ln θ for Weibull θ
 
 
@@ -135,12 +137,30 @@ class Weibull(Continuous):
         ours = torch.zeros_like(lead), torch.ones_like(lead)
         return NEGATED_LOG, ours, (lead, shape / other)
 
+    def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return E(T − T')² [...] by quadrature.
+
+        Second moments λ² Γ(1 + 2/k) of small k are more than numbers: infinite where
+        that is so in units of θ too, else NaN.
+        """
+        laws = left, right
+        growth = [torch.lgamma(1 + 2 / shape) for _, shape in laws]
+        size = [2 * law[0].log() + g for law, g in zip(laws, growth, strict=True)]
+        beyond = torch.maximum(*growth) > LARGEST
+        value = torch.where(torch.maximum(*size) > LARGEST, torch.inf, torch.nan)
+        ours, theirs = (
+            tuple(parameter.masked_fill(beyond, 1.0) for parameter in law)
+            for law in laws
+        )
+        return torch.where(beyond, value, super().squared_distance(ours, theirs))
+
     def rescaled(
         self, left: Parameters, right: Parameters
     ) -> tuple[Tensor, Parameters, Parameters]:
         """Return the unit λ of the law that is larger, and both laws in it."""
         unit = torch.maximum(left[0], right[0])
-        return unit, (left[0] / unit, left[1]), (right[0] / unit, right[1])
+        ours, theirs = ((law[0] / unit).clamp_min(NOTHING) for law in (left, right))
+        return unit, (ours, left[1]), (theirs, right[1])
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return γs − ln(1+s) − g + e^g Γ(2+s) − 1, s = k₂/k₁ − 1, g = k₂ ln λ₁/λ₂."""

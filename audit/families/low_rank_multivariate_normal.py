@@ -73,6 +73,13 @@ class LowRankMultivariateNormal(Gaussian):
         covariance = factor @ factor.mT + torch.diag_embed(diagonal)
         return lower_cholesky(covariance)
 
+    def covariance_step(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return ΔW W₁ᵀ + W₁ ΔWᵀ + ΔW ΔWᵀ + diag ΔD [N, n, n]."""
+        _, factor, _ = self.unpack(phi).values()
+        _, step, diagonal = self.unpack(other - phi).values()
+        cross = step @ factor.mT
+        return cross + cross.mT + step @ step.mT + torch.diag_embed(diagonal)
+
     def whitened(self, phi: Tensor) -> Tensor:
         """Return X [..., n k + n, n, n]: a bᵀ + b aᵀ for W, a aᵀ for D."""
         _, factor, _ = self.unpack(phi).values()
@@ -96,5 +103,6 @@ class LowRankMultivariateNormal(Gaussian):
         """Return ‖Δμ‖² + ‖ΔW‖_F² + ‖Δ√D‖² [N]."""
         n = self.n
         head = (phi - other)[..., :-n]
-        tail = phi[..., -n:].sqrt() - other[..., -n:].sqrt()
+        tail = (phi - other)[..., -n:]
+        tail = tail / (phi[..., -n:].sqrt() + other[..., -n:].sqrt())
         return head.square().sum(-1) + tail.square().sum(-1)

@@ -95,6 +95,23 @@ class MultivariateNormal(Gaussian):
             return _inverse_tril(matrix)
         return matrix
 
+    def covariance_step(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return Σ₂ − Σ₁ [N, n, n]; Σ₂ (P₁ − P₂) Σ₁ for precisions."""
+        step = self.unpack(other - phi)[self.matrix]
+        if self.matrix == "covariance_matrix":
+            return step
+        ours, theirs = self.scale_tril(phi), self.scale_tril(other)
+        if self.matrix == "precision_matrix":
+            return -(theirs @ theirs.mT) @ step @ ours @ ours.mT
+        cross = step @ ours.mT
+        return cross + cross.mT + step @ step.mT
+
+    def tril_step(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return L₂ − L₁ [N, n, n], the parameter's own if it is L."""
+        if self.triangular:
+            return self._stored(other - phi)
+        return super().tril_step(phi, other)
+
     def whitened(self, phi: Tensor) -> Tensor:
         """Return X [..., t, n, n] for a unit step of each entry."""
         tril = self.scale_tril(phi).unsqueeze(-3)

@@ -26,6 +26,7 @@ from torch import Tensor
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand
 from audit.families.lines import Line, by_chunks
 from audit.families.panels import ORDER
+from audit.families.special import times
 from audit.families.survey import Survey, panels_of, survey, where_known
 
 ENOUGH = 0.1  # nats: an expectation of this size has not cancelled
@@ -123,7 +124,7 @@ def _mean_loss(line: Line, left: Tensor, right: Tensor, surveyed: Survey) -> Ten
         panels = panels_of(surveyed)
         log_f = line.log_density(panels.nodes, left.unsqueeze(1))
         log_g = line.log_density(panels.nodes, right.unsqueeze(1))
-        loss = (panels.weights * log_f.exp() * (log_f - log_g)).sum(-1)
+        loss = times(panels.weights * log_f.exp(), log_f - log_g).sum(-1)
         return torch.where(loss > ENOUGH, loss, torch.nan)
 
     lost = surveyed.lost | ~torch.isfinite(right).all(-1)
