@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 CLOSE = 0.1  # of Σ₁^−½ (Σ₂ − Σ₁) Σ₁^−½ below which Y is iterated
+NOTHING = 1e-150  # of the largest: stands for a singular value of zero
 ROUNDS = 18  # each gains a digit or more
 
 
@@ -30,7 +31,8 @@ def bures_distance(tril: Tensor, step: Tensor) -> Tensor:
     """
     unit = torch.maximum(tril.abs(), step.abs()).amax((-2, -1), keepdim=True)
     tril, step = tril / unit, step / unit
-    basis, sizes, _ = torch.linalg.svd(tril)
+    basis, sizes, _ = singular_vectors(tril)
+    sizes = sizes.clamp_min(NOTHING)
     rows, columns = sizes.unsqueeze(-1), sizes.unsqueeze(-2)
     cross = step @ tril.mT
     moved = basis.mT @ (cross + cross.mT + step @ step.mT) @ basis
@@ -40,8 +42,19 @@ def bures_distance(tril: Tensor, step: Tensor) -> Tensor:
     near = torch.zeros_like(moved)
     for _ in range(ROUNDS):
         near = (small - near @ near.mT) * weight
-    left, values, _ = torch.linalg.svd(rows * (basis.mT @ (tril + step)))
+    left, values, _ = singular_vectors(rows * (basis.mT @ (tril + step)))
     root = (left * values.unsqueeze(-2)) @ left.mT
     far = (root - torch.diag_embed(sizes.square())) / rows
     distance = torch.where(close, near, far) * unit
     return distance.square().sum((-2, -1))
+
+
+def singular_vectors(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U, σ > 0 and Vᵀ [N, n, n]; NaN for a matrix that is not finite.
+
+    LAPACK would refuse the whole batch for one of those.
+    """
+    known = torch.isfinite(matrix).all(-1).all(-1)[..., None, None]
+    left, sizes, right = torch.linalg.svd(torch.where(known, matrix, 0.0))
+    sizes = torch.maximum(sizes, NOTHING * sizes[..., :1])
+    return left, torch.where(known.squeeze(-1), sizes, torch.nan), right

@@ -14,9 +14,14 @@ follows from the symmetric X:
                 half the diagonal. For scale_tril it is the identity.
     Bures       ‖dμ‖² + Σ_ij (LXLᵀ)_ij² / 2(λ_i + λ_j) in the eigenbasis of Σ
 
-For two laws every distance is written in the step Σ₂ − Σ₁, which a family knows to as
-many digits as its parameters' step, and in ratios of the diagonals of L: differences of
-the results would cancel, for a small step or an ill-conditioned Σ.
+For two laws everything is written in M = L₂⁻¹ (L₂ − L₁), and in ratios of the diagonals
+of L: differences of results would cancel. M solves M + Mᵀ − M Mᵀ = S with
+
+    S = L₂⁻¹ (Σ₂ − Σ₁) L₂⁻ᵀ,
+
+which a family knows to as many digits as its parameters' step. One step of Newton's
+method from the difference of the two factors gives M as many: with K = 1 − M it adds
+K Φ(K⁻¹ R K⁻ᵀ) for a residual R.
 
 Sources: Skovgaard, Scandinavian Journal of Statistics 11 (1984), for Fisher; Murray,
 arXiv:1602.07527, for Φ; Takatsu, Osaka Journal of Mathematics 48 (2011), for Bures.
@@ -34,9 +39,10 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.bures import bures_distance
+from audit.families.bures import bures_distance, singular_vectors
 from audit.families.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 from audit.families.interface import Family
+from audit.families.normals import tilted_log
 from audit.families.roots import solve_lower
 from audit.linalg.operators import LinearOperator, Matrix
 
@@ -55,8 +61,8 @@ class Gaussian(Family):
         """Return X [..., t, n, n] for a unit step of each matrix parameter."""
 
     @abstractmethod
-    def covariance_step(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return Σ₂ − Σ₁ [N, n, n], to as many digits as the parameters' step."""
+    def relative_step(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return S [N, n, n], to as many digits as the parameters' step."""
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -87,7 +93,7 @@ class Gaussian(Family):
 
         With L = U diag(σ) Vᵀ its entries are σ_i σ_j (Vᵀ X V)_ij / √2(σ_i² + σ_j²).
         """
-        _, sizes, basis = torch.linalg.svd(self.scale_tril(phi))
+        _, sizes, basis = singular_vectors(self.scale_tril(phi))
         rows, columns = sizes.unsqueeze(-1), sizes.unsqueeze(-2)
         weight = rows / torch.hypot(rows, columns) * columns / math.sqrt(2)
         basis, weight = basis.unsqueeze(-3), weight.unsqueeze(-3)
@@ -95,39 +101,41 @@ class Gaussian(Family):
         return self._root(self._identity(phi), _symmetric_norm(step * weight))
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return ½ ‖L₂⁻¹L₁ − 1‖² + Σ [r − 1 − ln r] + ½ ‖L₂⁻¹Δ‖² [N].
+        """Return ½ ‖M‖² + Σ [r − 1 − ln r] + ½ ‖L₂⁻¹Δ‖² [N].
 
         r are the ratios of the diagonals of L₁ and L₂, those of L₂⁻¹L₁.
         """
         shift, change = self._relative(phi, other)
         squares = change.square().sum((-2, -1)) + shift.square().sum(-1)
         at, to = (_diagonal(self.scale_tril(each)) for each in (other, phi))
-        stretch = ratio_excess(at, to, _diagonal(-self.tril_step(phi, other)))
-        return squares / 2 + stretch.sum(-1)
+        stretch = ratio_excess(at, to, -at * _diagonal(change)).sum(-1)
+        beyond = torch.isinf(shift).any(-1) | torch.isinf(change).flatten(-2).any(-1)
+        return torch.where(beyond, torch.inf, squares / 2 + stretch)
 
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
         """Return α/2 Δᵀ V⁻¹ Δ − [ln|V| − (1−α) ln|Σ₁| − α ln|Σ₂|] / 2(α−1).
 
         V = (1−α)Σ₁ + αΣ₂, in the eigenbasis of Σ₂^{−½} Σ₁ Σ₂^{−½} = I + diag e. For
         small e the determinants are Σ [(1−α) X(e) − X((1−α) e)], X(e) = e − ln(1 + e).
-        NaN where Σ₁ is so much larger than Σ₂ that e is more than numbers hold.
+        NaN for α < 1 and a ratio of scales that is more than numbers hold.
         """
-        shift, change = self._relative(phi, other)
-        moved = change + change.mT + change @ change.mT
-        known = torch.isfinite(moved).flatten(-2).all(-1)
-        safe = torch.where(known[..., None, None], moved, 0.0)
-        excess, vectors = torch.linalg.eigh(safe)
-        beta = 1 - alpha
-        inside = beta * excess
-        move = (vectors.mT @ shift.unsqueeze(-1)).squeeze(-1)
+        (shift, change), beta = self._relative(phi, other), 1 - alpha
+        basis, sizes, _ = singular_vectors(self._identity(phi) - change)
+        log_mixed = tilted_log(2 * sizes.log(), alpha)
         at, to = (_diagonal(self.scale_tril(each)) for each in (other, phi))
-        far = torch.log1p(inside).sum(-1) - 2 * beta * log_ratio(at, to).sum(-1)
-        near = (beta * log1p_excess(excess) - log1p_excess(inside)).sum(-1)
+        ratios = log_ratio(at, to, -at * _diagonal(change))
+        determinants = log_mixed.sum(-1) - 2 * beta * ratios.sum(-1)
+        excess = torch.linalg.eigvalsh(_finite(change @ change.mT - change - change.mT))
+        near = (beta * log1p_excess(excess) - log1p_excess(beta * excess)).sum(-1)
         close = excess.abs().amax(-1) < CLOSE
-        spread = alpha * (move.square() / (1 + inside)).sum(-1)
-        value = (spread - torch.where(close, near, far) / (alpha - 1)) / 2
-        value = torch.where((inside > -1).all(-1), value, torch.inf)
-        return torch.where(known, value, torch.inf if alpha > 1 else torch.nan)
+        determinants = torch.where(close, near, determinants)
+        move = (basis.mT @ shift.unsqueeze(-1)).squeeze(-1)
+        spread = (move * (-log_mixed / 2).exp()).square().sum(-1)
+        value = (alpha * spread - determinants / (alpha - 1)) / 2
+        known = torch.isfinite(change).flatten(-2).all(-1)
+        outside = known & (log_mixed.isnan().any(-1) | torch.isinf(shift).any(-1))
+        outside |= torch.isinf(change).flatten(-2).any(-1) & (alpha > 1)
+        return torch.where(outside, torch.inf, value)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return ‖Δμ‖² + ‖L₁ − L₂‖_F² [N]."""
@@ -142,17 +150,10 @@ class Gaussian(Family):
         return shift.square().sum(-1) + bures_distance(*pair)
 
     def tril_step(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return L₂ − L₁ [N, n, n], to as many digits as the parameters' step.
-
-        One step of Newton's method on L₂L₂ᵀ = Σ₂ from the difference of the factors.
-        """
+        """Return L₂ − L₁ [N, n, n], to as many digits as the parameters' step."""
         ours, theirs = self.scale_tril(phi), self.scale_tril(other)
-        step = theirs - ours
-        product = step @ ours.mT
-        missing = self.covariance_step(phi, other) - product - product.mT
-        missing = missing - step @ step.mT
-        moved = solve_lower(theirs, solve_lower(theirs, missing).mT)
-        return step + theirs @ _half(moved)
+        step = theirs @ self._relative(phi, other)[1]
+        return torch.where(torch.isfinite(step), step, theirs - ours)
 
     @property
     def n(self) -> int:
@@ -160,11 +161,18 @@ class Gaussian(Family):
         return self.shapes[self.parameters[-1]][-1]
 
     def _relative(self, phi: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """Return L₂⁻¹ Δμ [N, n] and L₂⁻¹ (L₁ − L₂) [N, n, n]."""
+        """Return L₂⁻¹ Δμ [N, n] and M [N, n, n]; infinite where they overflow."""
+        ours, theirs = self.scale_tril(phi), self.scale_tril(other)
         shift = (phi - other)[..., : self.n].unsqueeze(-1)
-        both = torch.cat([shift, -self.tril_step(phi, other)], dim=-1)
-        solved = solve_lower(self.scale_tril(other), both)
-        return solved[..., 0], solved[..., 1:]
+        unit = theirs.abs().amax(-1, keepdim=True)  # of each coordinate of θ
+        shift, first = (
+            _solved(theirs / unit, moved / unit) for moved in (shift, theirs - ours)
+        )
+        kept = self._identity(phi) - first
+        residual = self.relative_step(phi, other) - first - first.mT + first @ first.mT
+        better = first + kept @ _half(whiten(kept, residual))
+        better = torch.where(torch.isfinite(better), better, first)
+        return shift.squeeze(-1), better
 
     def _identity(self, phi: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=phi.dtype, device=phi.device)
@@ -178,6 +186,17 @@ class Gaussian(Family):
 
     def _flat_loc(self, values: Mapping[str, Tensor]) -> Tensor:
         return values["loc"].to(torch.float64).expand(-1, self.n)
+
+
+def whiten(tril: Tensor, step: Tensor) -> Tensor:
+    """Return L⁻¹ dΣ L⁻ᵀ [..., n, n] for a symmetric dΣ."""
+    return solve_lower(tril, solve_lower(tril, step).mT)
+
+
+def _solved(lower: Tensor, right: Tensor) -> Tensor:
+    """Return L⁻¹ right [..., n, k]; all infinite if some of it overflows."""
+    beyond = torch.isinf(right).any(-1).any(-1)[..., None, None]
+    return torch.where(beyond, torch.inf, solve_lower(lower, right))
 
 
 def _half(x: Tensor) -> Tensor:
@@ -198,3 +217,10 @@ def _symmetric_norm(x: Tensor) -> Tensor:
         (i == j).to(x.device), 1.0
     )
     return entries * weight
+
+
+def _finite(matrix: Tensor) -> Tensor:
+    """Return the matrices, the identity for those that are not finite."""
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    known = torch.isfinite(matrix).all(-1).all(-1)[..., None, None]
+    return torch.where(known, matrix, eye)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.errors import ConfigError
-from audit.families.gaussian import Gaussian
+from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import check_finite
 from audit.families.roots import lower_cholesky, solve_lower
 from audit.linalg.operators import Diagonal, LinearOperator
@@ -70,15 +70,21 @@ class LowRankMultivariateNormal(Gaussian):
     def scale_tril(self, phi: Tensor) -> Tensor:
         """Return the Cholesky factor of W Wᵀ + D."""
         _, factor, diagonal = self.unpack(phi).values()
-        covariance = factor @ factor.mT + torch.diag_embed(diagonal)
-        return lower_cholesky(covariance)
+        deviation = diagonal.sqrt()
+        unit = torch.maximum(factor.abs().amax(-1), deviation).unsqueeze(-1)
+        factor, deviation = factor / unit, deviation / unit.squeeze(-1)
+        own = torch.diag_embed(deviation.square())
+        return lower_cholesky(factor @ factor.mT + own) * unit
 
-    def covariance_step(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return ΔW W₁ᵀ + W₁ ΔWᵀ + ΔW ΔWᵀ + diag ΔD [N, n, n]."""
+    def relative_step(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return S [N, n, n], of ΔW W₁ᵀ + W₁ ΔWᵀ + ΔW ΔWᵀ + diag ΔD."""
         _, factor, _ = self.unpack(phi).values()
         _, step, diagonal = self.unpack(other - phi).values()
-        cross = step @ factor.mT
-        return cross + cross.mT + step @ step.mT + torch.diag_embed(diagonal)
+        tril = self.scale_tril(other)
+        moved, kept = solve_lower(tril, step), solve_lower(tril, factor)
+        cross = moved @ kept.mT
+        cross = cross + cross.mT + moved @ moved.mT
+        return cross + whiten(tril, torch.diag_embed(diagonal))
 
     def whitened(self, phi: Tensor) -> Tensor:
         """Return X [..., n k + n, n, n]: a bᵀ + b aᵀ for W, a aᵀ for D."""

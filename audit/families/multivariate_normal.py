@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audit.errors import ConfigError
-from audit.families.gaussian import Gaussian
+from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import check_finite
 from audit.families.roots import lower_cholesky, solve_lower
 
@@ -95,16 +95,16 @@ class MultivariateNormal(Gaussian):
             return _inverse_tril(matrix)
         return matrix
 
-    def covariance_step(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return Σ₂ − Σ₁ [N, n, n]; Σ₂ (P₁ − P₂) Σ₁ for precisions."""
+    def relative_step(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return S [N, n, n]; L₂ᵀ (P₁ − P₂) L₁ (L₂⁻¹ L₁)ᵀ for precisions."""
         step = self.unpack(other - phi)[self.matrix]
-        if self.matrix == "covariance_matrix":
-            return step
         ours, theirs = self.scale_tril(phi), self.scale_tril(other)
+        if self.matrix == "covariance_matrix":
+            return whiten(theirs, step)
         if self.matrix == "precision_matrix":
-            return -(theirs @ theirs.mT) @ step @ ours @ ours.mT
-        cross = step @ ours.mT
-        return cross + cross.mT + step @ step.mT
+            return -theirs.mT @ step @ ours @ solve_lower(theirs, ours).mT
+        moved = solve_lower(theirs, step)
+        return moved + moved.mT - moved @ moved.mT
 
     def tril_step(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return L₂ − L₁ [N, n, n], the parameter's own if it is L."""
@@ -124,8 +124,7 @@ class MultivariateNormal(Gaussian):
         units = (units + units.mT) / 2
         if self.matrix == "precision_matrix":
             return -tril.mT @ units @ tril
-        half = solve_lower(tril, units)
-        return solve_lower(tril, half.mT)
+        return whiten(tril, units)
 
     def _stored(self, phi: Tensor) -> Tensor:
         i, j = self._indices()
