@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audit.families.lines import Line, by_chunks
 from audit.families.panels import Panels
+from audit.families.special import times
 from audit.families.survey import Survey, panels_of, survey, where_known
 
 NEWTON_STEPS = 12  # at most; 8 give rounding
@@ -33,7 +34,7 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
         foreign = line.log_density(others.nodes, right.unsqueeze(1)).exp()
         y = invert(others, foreign, below, above, panels.nodes)
         gap = line.chart.point(panels.nodes) - line.chart.point(y)
-        return (panels.weights * density * gap.square()).sum(-1)
+        return times(panels.weights * density, gap.square()).sum(-1)
 
     def chunk(left: Tensor, right: Tensor) -> Tensor:
         ours, theirs = survey(line, left, 2), survey(line, right, 2)

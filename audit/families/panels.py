@@ -29,7 +29,7 @@ ORDER = 16
 DROP = 46.0  # nats: e^-46 = 1e-20, what a tail may hold of the whole
 GROWTH = 1.2  # at most, in t, the log of the distance
 FALL = 10.0  # nats, at most
-DEEPEST = 1e5  # nats below the peak, stands for no density at all
+DEEPEST = 3e3  # nats below the peak, stands for no density at all
 MOST = 1000  # panels on a side
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
@@ -89,49 +89,78 @@ class Panels:
         by_panel = values.reshape(len(values), -1, ORDER)
         return torch.matmul(by_panel, self._rule.expansion.mT)
 
+    def coarse(self, values: Tensor, tolerance: float) -> Tensor:
+        """Return which panels [M, E] do not resolve an integrand ≥ 0 [M, E k].
+
+        Its last Legendre coefficients are not small beside the integral, times the
+        tolerance. What is not finite is left as it is.
+        """
+        expansion = self.expansion(torch.where(values.isfinite(), values, 0.0))
+        width = 2 * self.half_widths.squeeze(-1)
+        doubt = expansion[..., -2:].abs().amax(-1) * width
+        whole = (expansion[..., 0] * width).sum(-1, keepdim=True)
+        known = values.isfinite().reshape(len(values), -1, ORDER).all(-1)
+        return (doubt > tolerance * whole) & known
+
+    def halved(self, chosen: Tensor) -> Panels:
+        """Return the panels with some [M, E] cut in two; others keep their edges."""
+        left = self.edges[:, :-1]
+        middle = torch.where(chosen, left + self.half_widths.squeeze(-1), left)
+        first = chosen.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)
+        count = int(chosen.sum(-1).max())
+        middle = middle.gather(-1, first[:, :count])
+        return Panels(torch.cat([self.edges, middle], -1).sort(dim=-1).values)
+
     def cumulative(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the integrals of values [M, E k, q] below and above each node."""
         one = torch.zeros_like(self.half_widths).squeeze(-1)
-        return self.scaled_cumulative(values, one)
+        return self.scaled_cumulative(values, one, one)
 
     def scaled_cumulative(
-        self, values: Tensor, log_scale: Tensor
+        self, values: Tensor, log_scale: Tensor, log_unit: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the integrals of values · e^scale below and above each node.
 
         Args:
             values: integrand over e^scale [M, E k, q].
-            log_scale: one number for each panel [M, E]; results are over e^scale of
-                the panel they are in, so that no tail is too thin to have digits.
+            log_scale: one number for each panel [M, E].
+            log_unit: one number for each panel [M, E]; results are over e^unit of the
+                panel they are in, so that no tail is too thin to have digits.
         """
         by_panel = values.reshape(len(values), -1, ORDER, values.shape[-1])
         inside = by_panel * self.half_widths.unsqueeze(-1)
         total = torch.einsum("mekq,k->meq", inside, self._rule.weights)
         within = torch.einsum("mekq,jk->mejq", inside, self._rule.cumulative)
-        below = _running(total, log_scale)
-        above = _running(total.flip(1), log_scale.flip(1)).flip(1)
-        return (
-            (below.unsqueeze(2) + within).flatten(1, 2),
-            (above.unsqueeze(2) + (total.unsqueeze(2) - within)).flatten(1, 2),
-        )
+        rest = total.unsqueeze(2) - within
+        flipped = _running(total.flip(1), log_scale.flip(1))
+        below, above = _running(total, log_scale), [part.flip(1) for part in flipped]
+        sums = []
+        for part, (earlier, scale) in ((within, below), (rest, above)):
+            largest = torch.maximum(scale, log_scale)
+            before, here = (scale - largest).exp(), (log_scale - largest).exp()
+            whole = earlier.unsqueeze(2) * _lifted(before) + part * _lifted(here)
+            whole = times(whole, _lifted((largest - log_unit).exp()))
+            sums.append(whole.flatten(1, 2))
+        return sums[0], sums[1]
 
 
-def _running(totals: Tensor, log_scale: Tensor) -> Tensor:
-    """Return the sums [M, E, q] of all earlier totals, each in its panel's scale.
+def _lifted(values: Tensor) -> Tensor:
+    return values[..., None, None]
 
-    The sum is kept in the largest scale so far, and is infinite only in panels where
-    it is more than numbers hold.
+
+def _running(totals: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums [M, E, q] of all earlier totals, and their log scale [M, E].
+
+    That is the largest scale so far, so that no sum is more than numbers hold.
     """
-    sum_, largest = torch.zeros_like(totals[:, 0]), log_scale[:, 0]
-    sums = [sum_]
-    for panel in range(1, log_scale.shape[-1]):
-        before, own = largest, log_scale[:, panel - 1]
+    sums, scales = [torch.zeros_like(totals[:, 0])], [log_scale[:, 0]]
+    for panel in range(log_scale.shape[-1] - 1):
+        before, own = scales[-1], log_scale[:, panel]
         largest = torch.maximum(before, own)
-        kept, added = (before - largest).exp(), (own - largest).exp()
-        sum_ = sum_ * kept.unsqueeze(-1) + totals[:, panel - 1] * added.unsqueeze(-1)
-        units = (largest - log_scale[:, panel]).exp().unsqueeze(-1)
-        sums.append(times(sum_, units))
-    return torch.stack(sums, dim=1)
+        kept, added = ((s - largest).exp().unsqueeze(-1) for s in (before, own))
+        sums.append(sums[-1] * kept + totals[:, panel] * added)
+        scales.append(largest)
+    return torch.stack(sums, dim=1), torch.stack(scales, dim=1)
 
 
 class Grading(NamedTuple):

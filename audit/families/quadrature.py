@@ -7,7 +7,8 @@ derivative at a fixed level is −∂C / density,
     transport   G = ∫ (∂C)(∂C)ᵀ (dx/dy)² / f dy,       ∂C(y) = ∫ f s up to y
 
 ∂C is integrated from the nearer end (∫ f s = 0) and in units of the density around, so
-that the thinnest tail keeps its digits.
+that the thinnest tail keeps its digits. Between bulks that are far apart 1/f is huge on
+a small stretch; panels are halved there.
 Divergences are integrals of `integrands` over panels that resolve both laws. What no
 panels resolve is NaN.
 
@@ -25,10 +26,12 @@ from torch import Tensor
 
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand
 from audit.families.lines import Line, by_chunks
-from audit.families.panels import ORDER
+from audit.families.panels import DEEPEST, FALL, ORDER, Panels
 from audit.families.special import times
 from audit.families.survey import Survey, panels_of, survey, where_known
 
+ROUNDS = 12  # of halving panels, at most
+TOLERANCE = 1e-7  # of the trace of a transport tensor, what one panel may be wrong by
 ENOUGH = 0.1  # nats: an expectation of this size has not cancelled
 
 
@@ -57,21 +60,51 @@ def transport_tensor(line: Line, rows: Tensor) -> Tensor:
     """Return G [M, q, q]; meaningless where the second moment is infinite."""
 
     def tensor(rows: Tensor, surveyed: Survey) -> Tensor:
-        panels = panels_of(surveyed)
-        y = panels.nodes
-        log_density = line.log_density(y, rows.unsqueeze(1))
-        peaks = log_density.reshape(len(y), -1, ORDER).amax(-1)  # of each panel
-        density = (log_density - peaks.repeat_interleave(ORDER, -1)).exp().unsqueeze(-1)
-        flow = torch.cat([density, density * line.score(y, rows)], dim=-1)
-        below, above = panels.scaled_cumulative(flow, peaks)
-        lower = below[..., :1] < above[..., :1]
-        speed = torch.where(lower, below, -above)[..., 1:] / density
-        weights = panels.weights * (log_density + 2 * line.chart.log_slope(y)).exp()
-        endless = torch.isinf(speed)  # where the density is nothing beside the flow
-        tensor = _outer(weights, torch.where(endless, 0.0, speed))
-        return torch.where(torch.diag_embed(endless.any(1)), torch.inf, tensor)
+        panels = _stepped(line, rows, panels_of(surveyed))
+        for _ in range(ROUNDS):
+            speed = _speed(line, rows, panels)
+            coarse = panels.coarse(speed.square().sum(-1), TOLERANCE)
+            if not bool(coarse.any()):
+                break
+            panels = panels.halved(coarse)
+        else:
+            speed = _speed(line, rows, panels)
+        endless = torch.isinf(speed)
+        found = _outer(panels.weights, torch.where(endless, 0.0, speed))
+        return torch.where(torch.diag_embed(endless.any(1)), torch.inf, found)
 
     return _square(tensor, line, rows, moment=2)
+
+
+def _stepped(line: Line, rows: Tensor, panels: Panels) -> Panels:
+    """Return the panels, halved until the density falls by a few nats in each.
+
+    Between bulks that are far apart no law's own panels are.
+    """
+    for _ in range(ROUNDS):
+        log_density = line.log_density(panels.nodes, rows.unsqueeze(1))
+        floor = log_density.amax(-1, keepdim=True) - DEEPEST
+        log_density = torch.maximum(log_density, floor)
+        steep = _peaks(log_density) + _peaks(-log_density) > 3 * FALL
+        if not bool(steep.any()):
+            break
+        panels = panels.halved(steep)
+    return panels
+
+
+def _speed(line: Line, rows: Tensor, panels: Panels) -> Tensor:
+    """Return ∂C dx/dy / √f [M, K, q]; infinite where f is nothing beside the flow."""
+    y = panels.nodes
+    log_density = line.log_density(y, rows.unsqueeze(1))
+    peaks = _peaks(log_density)
+    density = (log_density - _at_nodes(peaks)).exp().unsqueeze(-1)
+    flow = torch.cat([density, density * line.score(y, rows)], dim=-1)
+    log_size = line.chart.log_slope(y) - log_density / 2  # of dx/dy / √f
+    units = _peaks(log_size)
+    below, above = panels.scaled_cumulative(flow, peaks, -units)
+    lower = below[..., :1] < above[..., :1]
+    speed = torch.where(lower, below, -above)[..., 1:]
+    return times((log_size - _at_nodes(units)).exp().unsqueeze(-1), speed)
 
 
 def _square(
@@ -139,6 +172,16 @@ def _tilted(line: Line, left: Tensor, right: Tensor, tilt: float) -> Survey:
         return tilt * log_f + (1 - tilt) * line.log_density(y, right.unsqueeze(1))
 
     return survey(line, left, log_density=tilted)
+
+
+def _peaks(values: Tensor) -> Tensor:
+    """Return the largest value in each panel [M, E]."""
+    return values.reshape(len(values), -1, ORDER).amax(-1)
+
+
+def _at_nodes(values: Tensor) -> Tensor:
+    """Return values of panels [M, E] at their nodes [M, E k]."""
+    return values.repeat_interleave(ORDER, -1)
 
 
 def _outer(weights: Tensor, vectors: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def test_a_scaled_cumulative_integral_reaches_where_doubles_do_not():
     panels = Panels(torch.arange(0.0, 2001.0, 5.0, dtype=torch.float64)[None])
     scale = -panels.edges[:, :-1]
     inside = torch.exp(-(panels.nodes + scale.repeat_interleave(16, -1)))
-    _, above = panels.scaled_cumulative(inside.unsqueeze(-1), scale)
+    _, above = panels.scaled_cumulative(inside.unsqueeze(-1), scale, scale)
     tail = above[0, :-160, 0] / inside[0, :-160]
     torch.testing.assert_close(tail, torch.ones_like(tail), rtol=1e-9, atol=0.0)
 
