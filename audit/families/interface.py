@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from audit.errors import ConfigError, NoTransport
-from audit.linalg.operators import LinearOperator
+from audit.linalg.operators import LinearOperator, Product
 
 
 class Family(ABC):
@@ -151,6 +151,33 @@ class Family(ABC):
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N], true where `transport_root` is not finite."""
         return {}
+
+    def tail_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return B with Bᵀ B the part of the transport tensor that is an assumption.
+
+        It comes from levels of which the head says nothing; None if there are none.
+        """
+        return None
+
+    def tail_share(self, phi: Tensor, jacobian: LinearOperator) -> Tensor | None:
+        """Return which share [N] of the trace of the transport tensor is assumed.
+
+        Args:
+            phi: φ [N, p].
+            jacobian: J of φ [N, p, d], in the units of the perturbation.
+
+        Returns:
+            tr(Jᵀ B_tᵀ B_t J) / tr(Jᵀ Bᵀ B J), from 0 to 1, with B_t the `tail_root`;
+            NaN where the trace is zero. None if nothing is assumed.
+        """
+        tails = self.tail_root(phi)
+        if tails is None:
+            return None
+        assumed, whole = (
+            Product(root, jacobian).gram().diagonal(dim1=-2, dim2=-1).sum(-1)
+            for root in (tails, self.transport_root(phi))
+        )
+        return assumed / whole
 
     # the complete-data bound of a mixture
 

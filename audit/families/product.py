@@ -19,7 +19,7 @@ from audit.families import build_family
 from audit.families.block_diagonal import Blocks, blocks_of
 from audit.families.concatenated import Concatenated
 from audit.families.interface import Family
-from audit.linalg.operators import LinearOperator
+from audit.linalg.operators import Diagonal, LinearOperator
 
 T = TypeVar("T")
 
@@ -113,6 +113,15 @@ class Product(Family):
     def wasserstein_root(self, phi: Tensor) -> LinearOperator:
         """Return the block diagonal root."""
         return Blocks([part.wasserstein_root(own) for part, own in self._split(phi)])
+
+    def tail_root(self, phi: Tensor) -> LinearOperator | None:
+        """Return the parts' roots, zero for parts that assume nothing."""
+        roots = [(part.tail_root(own), own) for part, own in self._split(phi)]
+        if all(root is None for root, _ in roots):
+            return None
+        zeros = [Diagonal(torch.zeros_like(own)) for _, own in roots]
+        pairs = zip(roots, zeros, strict=True)
+        return Blocks([zero if root is None else root for (root, _), zero in pairs])
 
     def linear_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the block diagonal root; None unless every part is discrete."""

@@ -10,7 +10,9 @@ quadratic: E(T − T')² = Δqᵀ M Δq, where M is the mass matrix of the basis
                             levels nearer to τ_j than to another, ends included
 
 The constant tail is a choice: nothing is known beyond the outer levels, and any
-extrapolation would be invented. Such a law has atoms and so no Fisher information.
+extrapolation would be invented. What it adds to M is diag(τ_1, 0, …, 0, 1 − τ_Q), in
+both interpolations; `tail_share` says how much of an answer hangs on it. Such a law has
+atoms and so no Fisher information.
 
 Sources: Strang & Fix, An Analysis of the Finite Element Method (1973), chapter 1;
 Dabney et al., AAAI 2018, for the atoms.
@@ -29,7 +31,7 @@ from torch import distributions as td
 from audit.errors import ConfigError, NoFisher
 from audit.families.interface import Family, check_finite
 from audit.families.options import read_numbers
-from audit.linalg.operators import CoordinateBlocks, LinearOperator
+from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
 
 
 class Quantile(Family):
@@ -113,6 +115,15 @@ class Quantile(Family):
         root = torch.linalg.cholesky(self.mass().to(phi)).mT
         n = math.prod(self.event_shape)
         return CoordinateBlocks(root.expand(*phi.shape[:-1], n, -1, -1))
+
+    def tail_root(self, phi: Tensor) -> LinearOperator:
+        """Return the diagonal root of what the constant tails add to M."""
+        tails = torch.zeros_like(self.levels)
+        tails[0] += self.levels[0]
+        tails[-1] += 1 - self.levels[-1]
+        n = math.prod(self.event_shape)
+        entries = tails.sqrt().to(phi).repeat_interleave(n)
+        return Diagonal(entries.expand(*phi.shape[:-1], -1))
 
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return None: there is no density."""

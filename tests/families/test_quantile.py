@@ -4,6 +4,7 @@ import torch
 
 from audit.errors import NoFisher
 from audit.families import build_family
+from audit.linalg.operators import Matrix
 
 from .levels import nearly
 
@@ -57,3 +58,42 @@ def test_a_single_quantile_is_a_shift():
     phi = torch.zeros(1, 1, dtype=torch.float64)
     assert family.transport_root(phi).dense().item() == pytest.approx(1.0)
     assert family.distribution(phi).sample((3,)).shape == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "curve"), [("linear", linear), ("step", step)]
+)
+def test_the_tail_share_is_that_of_the_levels_beyond_the_outer_ones(
+    interpolation, curve
+):
+    """ΔT² summed over input features and averaged over levels, in and beyond them."""
+    rng = np.random.default_rng(2)
+    jacobian = rng.normal(size=(4, 3))
+    u = (np.arange(1_000_000) + 0.5) / 1_000_000
+    squares = sum(curve(u, column) ** 2 for column in jacobian.T)
+    beyond = (u < LEVELS[0]) | (u > LEVELS[-1])
+    exact = squares[beyond].sum() / squares.sum()
+    phi = torch.zeros(2, 4, dtype=torch.float64)
+    stacked = np.stack([jacobian, 3 * jacobian])
+    share = family_of(interpolation).tail_share(phi, Matrix(torch.tensor(stacked)))
+    assert share.tolist() == pytest.approx([exact, exact], rel=1e-5)
+
+
+def test_a_head_at_rest_has_no_tail_share():
+    still = Matrix(torch.zeros(1, 4, 3, dtype=torch.float64))
+    share = family_of("linear").tail_share(torch.zeros(1, 4).double(), still)
+    assert torch.isnan(share).all()
+
+
+def test_of_a_product_only_the_quantile_head_assumes_a_tail():
+    shapes = {"0.quantiles": (2, 3), "1.loc": (2,), "1.scale": (2,)}
+    levels = {"0.levels": (0.2, 0.5, 0.6)}
+    family = build_family("quantile,normal", shapes, **levels)
+    phi = torch.ones(1, family.size, dtype=torch.float64)
+    moved = torch.tensor([[1.0, 2, 0, 0, 0, 3] + [1.0, 0, 0, 2]]).double()
+    share = family.tail_share(phi, Matrix(moved.unsqueeze(-1)))
+    whole = family.transport_root(phi).matmat(moved.unsqueeze(-1)).square().sum()
+    assert share.item() == pytest.approx((0.2 * (1 + 4) + 0.4 * 9) / whole.item())
+    alone = build_family("normal", {"loc": (), "scale": ()})
+    rows = torch.ones(1, 2, dtype=torch.float64)
+    assert alone.tail_share(rows, Matrix(rows.unsqueeze(-1))) is None
