@@ -144,6 +144,29 @@ class Expression:
         for part in _operands(node) or ():
             yield from self._numbers(part)
 
+    def argument_of(self, link: str) -> Expression | None:
+        """Return x of `link(x)`; None if it is something else."""
+        match self._tree:
+            case ast.Call(func=ast.Name(id=name), args=[operand]) if name == link:
+                return Expression(ast.unparse(operand))
+        return None
+
+    def output(self, *, sliced: bool) -> str | None:
+        """Return the output's name if it is all there is, but perhaps for a slice."""
+        node = self._tree
+        while sliced and isinstance(node, ast.Subscript):
+            node = node.value
+        return _output_name(node)
+
+    def reading(self, name: str) -> Expression:
+        """Return the expression with a tensor inside the graph for its output."""
+        node, slices = self._tree, ""
+        while isinstance(node, ast.Subscript):
+            part = ast.Subscript(ast.Name("x"), node.slice)
+            slices = ast.unparse(part).removeprefix("x") + slices
+            node = node.value
+        return Expression(_inside(name) + slices)
+
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Return its value: outputs [N, …] in float64 -> [N, …]."""
         rows = next(iter(outputs.values()))
@@ -232,6 +255,11 @@ def _written_apart(number: str, outputs: Collection[str]) -> str:
         digits, e, power = text.partition("e")
         text = f"{digits}{'' if '.' in digits else '.'}0{e}{power}"
     return text
+
+
+def _inside(name: str) -> str:
+    """Return how a tensor inside the graph is written: @name, quoted if need be."""
+    return f"@{name}" if re.fullmatch(r"[\w./:\-]+", name) else f'"@{name}"'
 
 
 def _output_name(node: ast.AST) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -14,8 +15,13 @@ from audit.models.network import Network
 from audit.models.onnx_file import load_straight_through, load_values
 
 
-def open_network(settings: Settings) -> Network:
+def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
     """Open the model file alone.
+
+    Args:
+        settings: what the user said.
+        inside: tensors inside an ONNX graph that become outputs, beside those that
+            expressions read as @name.
 
     Raises:
         ConfigError: no loader knows the suffix, or the device does not exist.
@@ -24,7 +30,7 @@ def open_network(settings: Settings) -> Network:
     path = Path(settings.model.path)
     _look_at(path)
     device = _device(settings.model.device)
-    cuts = _cuts(settings)
+    cuts = _cuts(settings) | frozenset(inside)
     if settings.finite_differences and path.suffix == ".onnx":
         return load_values(path, device, cuts)
     if settings.straight_through:

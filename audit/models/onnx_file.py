@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, calling, described
 from audit.models.onnx import Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.onnx_inside import Inside
+from audit.models.onnx_links import behind
 from audit.models.onnxruntime_file import Runtime
 
 STRAIGHT_THROUGH = "straight_through"
@@ -92,6 +93,7 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
         lambda: _no_double(path),
         read_metadata(texts.get(KEY), path),
         {"operators": sorted({node.op_type for node in proto.graph.node})},
+        behind=partial(behind, path),
     )
 
 
@@ -144,6 +146,7 @@ def _network(
         Runtime(file, tuple(sorted(cuts))),
         inside.census,
         inside.locate,
+        partial(behind, path),
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
         lambda example: graph.given(n for n in graph.optional_names if n in example),
     )

@@ -17,6 +17,7 @@ from audit.models.contract import Head, Settings
 from audit.models.differences import FiniteDifferenceMap
 from audit.models.gates import Subject
 from audit.models.head import resolve_head
+from audit.models.logits import read_logits
 from audit.models.maps import IdentityMap
 from audit.models.network import Network
 from audit.models.opened import OpenModel
@@ -41,6 +42,7 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
     if settings.finite_differences:
         probe = _precise(probe)
     head = resolve_head(settings, network, list(probe.outputs))
+    head, probe = read_logits(settings, head, probe)
     space, differences = settings.model.space, settings.finite_differences
     return _assemble(head, space, differences, probe)
 

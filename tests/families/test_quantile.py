@@ -90,7 +90,7 @@ def test_of_a_product_only_the_quantile_head_assumes_a_tail():
     levels = {"0.levels": (0.2, 0.5, 0.6)}
     family = build_family("quantile,normal", shapes, **levels)
     phi = torch.ones(1, family.size, dtype=torch.float64)
-    moved = torch.tensor([[1.0, 2, 0, 0, 0, 3] + [1.0, 0, 0, 2]]).double()
+    moved = torch.tensor([[1.0, 2, 0, 0, 0, 3, 1.0, 0, 0, 2]]).double()
     share = family.tail_share(phi, Matrix(moved.unsqueeze(-1)))
     whole = family.transport_root(phi).matmat(moved.unsqueeze(-1)).square().sum()
     assert share.item() == pytest.approx((0.2 * (1 + 4) + 0.4 * 9) / whole.item())

@@ -1,0 +1,129 @@
+"""Heads of probabilities, read by the logits that they were made of.
+
+A Softmax or Sigmoid in float32 is exactly 0 from a gap of 104 nats on, and its logits
+say by how much. What is read matters for exact divergences: a class of probability 0
+that q' has and q has not is infinitely far, whether its logit is 104 or 1,000 below.
+So where a parameter `probs` is the whole result of such a function, in the expression
+or in an ONNX graph, the family is given `logits` instead. Identity and casts among
+floating types may stand behind the function; a Clip may not, for it changes the law.
+
+The law is the same, and so is every number of it; factors that belong to the parameters
+themselves (‖F‖, ‖J‖, alignment) are those of the logits. With `--space parameters` the
+probabilities themselves are perturbed, and nothing is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from audit.errors import AuditError
+from audit.models.contract import Head, Item, Settings
+from audit.models.expressions import LINKS, Expression
+from audit.models.files import open_network
+from audit.models.probing import Probe
+
+SOFTMAX = ("categorical", "one_hot_categorical")
+SIGMOID = ("bernoulli", "binomial", "geometric", "negative_binomial")
+CLOSE = 1e-3  # how far from the file's own a probability may be that we make again
+
+
+@dataclass(frozen=True)
+class Found:
+    """A parameter that is the result of a link.
+
+    Args:
+        parameter: its name, ending in `probs`. link: softmax or sigmoid.
+        expression: of the logits.
+    """
+
+    parameter: str
+    link: str
+    expression: Expression
+
+    @property
+    def logits(self) -> str:
+        """The name of the parameter that takes its place."""
+        return self.parameter.removesuffix("probs") + "logits"
+
+
+def read_logits(settings: Settings, head: Head, probe: Probe) -> tuple[Head, Probe]:
+    """Return the head with `logits` for `probs` where it can, and the file cut there.
+
+    Args:
+        settings: what the user said.
+        head: as stated.
+        probe: of the file.
+    """
+    if settings.model.space == "parameters":
+        return head, probe
+    found = list(_candidates(head, probe))
+    cuts = {
+        name[1:] for each in found for name in each.expression.names if name[0] == "@"
+    }
+    try:
+        cut = replace(probe, network=open_network(settings, cuts)) if cuts else probe
+        same = [each for each in found if _is_same(each, head, probe, cut)]
+    except AuditError:  # the cut is a courtesy: the head can be read as it stands
+        return head, probe
+    return (_with_logits(head, same), cut) if same else (head, probe)
+
+
+def _candidates(head: Head, probe: Probe) -> Iterator[Found]:
+    for parameter, expression in head.parameters.items():
+        link = _link_of(head.family, parameter)
+        if link is None:
+            continue
+        inner = expression.argument_of(link)
+        if inner is None and probe.network.behind is not None:
+            name = expression.output(sliced=link == "sigmoid")
+            ranks = {n: v.dim() for n, v in probe.outputs.items()}
+            tensor = name and probe.network.behind(name, link, ranks.get(name, 0))
+            inner = expression.reading(tensor) if tensor else None
+        if inner is not None:
+            yield Found(parameter, link, inner)
+
+
+def _link_of(family: str, parameter: str) -> str | None:
+    """Return which link makes a parameter `probs` of a family; None for others."""
+    prefix, _, name = parameter.rpartition(".")
+    if name != "probs":
+        return None
+    if "," in family:
+        place, _, rest = parameter.partition(".")
+        parts = family.split(",")
+        known = place.isdigit() and int(place) < len(parts)
+        return _link_of(parts[int(place)].strip(), rest) if known else None
+    kind, _, component = family.partition(":")
+    if component:
+        return "softmax" if not prefix else _link_of(component, name)
+    if kind in SOFTMAX:
+        return "softmax"
+    return "sigmoid" if kind in SIGMOID else None
+
+
+def _is_same(found: Found, head: Head, probe: Probe, cut: Probe) -> bool:
+    """Return whether the link of the logits gives the file's own probabilities."""
+    outputs, inside = (
+        {name: value.double() for name, value in each.outputs.items()}
+        for each in (probe, cut)
+    )
+    theirs = head.parameters[found.parameter](outputs)
+    ours = LINKS[found.link](found.expression(inside))
+    return ours.shape == theirs.shape and torch.allclose(ours, theirs, 0.0, CLOSE)
+
+
+def _with_logits(head: Head, found: list[Found]) -> Head:
+    parameters, items = dict(head.parameters), list(head.items)
+    for each in found:
+        text = parameters.pop(each.parameter)
+        parameters[each.logits] = each.expression
+        for place, item in enumerate(items):
+            if item.name == f"param {each.parameter}":
+                origin = f"{item.origin}: {each.parameter}={text}, read through its "
+                items[place] = Item(
+                    f"param {each.logits}", str(each.expression), origin + each.link
+                )
+    return replace(head, parameters=parameters, items=tuple(items))
