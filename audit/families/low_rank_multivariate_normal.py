@@ -16,7 +16,7 @@ from torch import distributions as td
 from audit.errors import ConfigError
 from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import check_finite
-from audit.families.roots import lower_cholesky, solve_lower
+from audit.families.roots import solve_lower
 from audit.linalg.operators import Diagonal, LinearOperator
 
 
@@ -68,13 +68,16 @@ class LowRankMultivariateNormal(Gaussian):
         return check_finite(phi) | {"cov_diag is not positive": negative}
 
     def scale_tril(self, phi: Tensor) -> Tensor:
-        """Return the Cholesky factor of W Wᵀ + D."""
+        """Return the Cholesky factor of W Wᵀ + D, of which nothing is squared.
+
+        Σ = A Aᵀ with A = (W, √D), so that Aᵀ = Q Lᵀ.
+        """
         _, factor, diagonal = self.unpack(phi).values()
-        deviation = diagonal.sqrt()
-        unit = torch.maximum(factor.abs().amax(-1), deviation).unsqueeze(-1)
-        factor, deviation = factor / unit, deviation / unit.squeeze(-1)
-        own = torch.diag_embed(deviation.square())
-        return lower_cholesky(factor @ factor.mT + own) * unit
+        both = torch.cat([factor, torch.diag_embed(diagonal.sqrt())], dim=-1)
+        unit = both.abs().amax(-1, keepdim=True)
+        lower: Tensor = torch.linalg.qr((both / unit).mT, mode="r").R.mT
+        sign = lower.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+        return lower * sign * unit
 
     def relative_step(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return S [N, n, n], of ΔW W₁ᵀ + W₁ ΔWᵀ + ΔW ΔWᵀ + diag ΔD."""

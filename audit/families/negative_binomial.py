@@ -127,6 +127,9 @@ class NegativeBinomial(Waiting):
             return same
         count = (alpha * left[0] + (1 - alpha) * right[0]).clamp_min(1)
         parameter, inside = self.between(left, right, alpha)
+        for each in (left, right):
+            still = (each[0] == 0) | torch.isneginf(self.one_trial(each)[1])
+            inside = inside | still  # a point mass: the sum has one term
         total = self.sum_of(left, right, Renyi(alpha), [(count, parameter)])
         return torch.where(equal, same, torch.where(inside, total, torch.inf))
 

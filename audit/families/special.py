@@ -38,7 +38,8 @@ def zeta(power: int, x: Tensor) -> Tensor:
 def log_trigamma(x: Tensor) -> Tensor:
     """Return x² ψ'(x), the information about ln x: 1 at 0, x for large x."""
     above = 1 + x.square() * trigamma(1 + x)
-    return torch.where(x < 1, above, x * (x * trigamma(x)))
+    value = torch.where(x < 1, above, x.square() * trigamma(x))
+    return torch.where(x > BINET_LARGE, x + _binet_trigamma_series(x), value)
 
 
 def binet(x: Tensor) -> Tensor:
@@ -50,9 +51,13 @@ def binet(x: Tensor) -> Tensor:
 
 def binet_trigamma(x: Tensor) -> Tensor:
     """Return x² [ψ'(x) − 1/x]: 1 at 0, ½ for large x."""
+    small = log_trigamma(x) - x
+    return torch.where(x > BINET_LARGE, _binet_trigamma_series(x), small)
+
+
+def _binet_trigamma_series(x: Tensor) -> Tensor:
     powers = (n * (n + 1) * c * x ** (-n) for n, c in BINET.items())
-    series = sum(powers, start=torch.full_like(x, 0.5))
-    return torch.where(x > BINET_LARGE, series, log_trigamma(x) - x)
+    return sum(powers, start=torch.full_like(x, 0.5))
 
 
 def times(mass: Tensor, value: Tensor | float) -> Tensor:
