@@ -7,6 +7,10 @@ always float64: the network runs in the file's own dtype, the small algebra does
 A metric tensor is known by a root B [N, r, p]: Bᵀ B = F(φ) for the Fisher information,
 Bᵀ B = E[J_Tᵀ J_T] for the transport tensor. Both are with respect to φ itself; link
 functions (exp, softplus, …) belong to the map that made φ.
+
+An entry of a root is a number or infinite. An infinite one says that any step of that
+parameter has an infinite price, and a step that leaves it none: ∞ · 0 = 0 in B J. NaN,
+in a root or a divergence, is for a law that no quadrature or sum resolves.
 """
 
 from __future__ import annotations
@@ -121,7 +125,7 @@ class Family(ABC):
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Return B with Bᵀ B = E[J_Tᵀ J_T] for the map `transport_name`.
 
-        Rows where the tensor is infinite (no second moment) are infinite or NaN.
+        Entries of parameters for which it is infinite (no second moment) are infinite.
 
         Raises:
             NoTransport: no differentiable map is known, with the reason.
@@ -193,7 +197,10 @@ class Family(ABC):
 
     @abstractmethod
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return KL(q_φ ‖ q_other) [N] in nats; None where only draws can tell."""
+        """Return KL(q_φ ‖ q_other) [N] in nats; None where only draws can tell.
+
+        0 log 0 = 0; a mass that q_φ has and q_other has not is infinite.
+        """
 
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
         """Return the Rényi divergence of order α [N]; None where unknown.

@@ -35,8 +35,8 @@ from audit.families.lattice import TAIL
 from audit.families.panels import Panels
 from audit.families.roots import rows
 from audit.families.special import lgamma_change, times
-from audit.families.trials import Waiting
 from audit.families.univariate import Parameters
+from audit.families.waiting import Waiting
 from audit.linalg.operators import CoordinateBlocks, LinearOperator
 
 GROUPS = 512  # rows of the linear root, at most

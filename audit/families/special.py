@@ -22,16 +22,11 @@ LGAMMA_STEP = {1: -1 / 4, 3: 1 / 24, 5: -1 / 20, 7: 17 / 112, 9: -31 / 36, 11: 6
 
 
 def trigamma(x: Tensor) -> Tensor:
-    """Return ψ'(x) = ζ(2, x) for x > 0.
+    """Return ψ'(x) = ζ(2, x), Hurwitz's zeta function, for x > 0.
 
     `torch.polygamma(1, x)` is a short asymptotic series, wrong by up to 1e-9.
     """
-    return zeta(2, x)
-
-
-def zeta(power: int, x: Tensor) -> Tensor:
-    """Return the Hurwitz zeta function Σ (x + k)^-power."""
-    value: Tensor = torch.special.zeta(torch.full_like(x, float(power)), x)
+    value: Tensor = torch.special.zeta(torch.full_like(x, 2.0), x)
     return value
 
 

@@ -16,9 +16,9 @@ from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
 from audit.families.continuous import Continuous
+from audit.families.dirichlet import dirichlet_kl, dirichlet_renyi
 from audit.families.lines import UNIT
 from audit.families.roots import semidefinite_root, symmetric
-from audit.families.simplex import dirichlet_kl, dirichlet_renyi
 from audit.families.special import log_trigamma
 from audit.families.univariate import Parameters
 

@@ -18,7 +18,7 @@ from audit.families import FAMILIES, build_family
 from . import exact
 from .levels import nearly
 
-PAIRS = 150
+PAIRS = 60
 SCALE = [1e-300, 1e-100, 1e-8, 1.0, 1e8, 1e100, 1e300]
 PLACE = [-1e300, -1e8, 0.0, 1.0, 1e300]
 SHAPE = [1e-8, 1e-3, 1.0, 1e4, 1e8]
