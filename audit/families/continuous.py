@@ -137,15 +137,17 @@ class Continuous(Univariate):
     def unless_infinite(self, parameters: Parameters, block: Tensor) -> Tensor:
         """Return the root [..., q, q], infinite where the variance is.
 
-        A location moves the law as a whole: its own entry is 1, whatever the tails.
+        A location moves the law as a whole: its own entry is 1, whatever the tails. The
+        others are NaN where the variance is finite and not known (`least_index`).
         """
         index = self.tail_index(parameters)
         if index is None:
             return block
-        sizes = [1.0 if n == self.location else math.inf for n in self.parameters]
-        infinite = torch.diag_embed(block.new_tensor(sizes))
+        value = torch.where(index <= 2, torch.inf, torch.nan).unsqueeze(-1)
+        shifts = torch.tensor([n == self.location for n in self.parameters])
+        wild = torch.diag_embed(torch.where(shifts.to(index.device), 1.0, value))
         unknown = (index <= self.least_index)[..., None, None]
-        return torch.where(unknown, infinite, block)
+        return torch.where(unknown, wild, block)
 
     def resolvable(self, parameters: Parameters) -> Parameters:
         """Return the parameters, with some other law where the variance is unknown.

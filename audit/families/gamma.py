@@ -157,7 +157,7 @@ class InverseGamma(Gamma):
         return super().score(-y, rows)
 
     def transport_block(self, parameters: Parameters) -> Tensor:
-        """Return the root, of g(α) β² by quadrature; infinite up to `least_index`."""
+        """Return the root, of g(α) β² by quadrature; infinite for α ≤ 2."""
         concentration, rate = parameters
         poles = (concentration - 1) * (concentration - 2)
         tensor = symmetric(

@@ -99,11 +99,10 @@ class LineMixture(Mixture):
         """Return the root by quadrature; refuse on a circle."""
         if math.isfinite(self.limit):
             return super().transport_root(phi)
-        unknown = self._heavy(phi).any(-1)
         tensor = quadrature.transport_tensor(self, self._resolvable(phi))
-        infinite = torch.diag_embed(torch.full_like(phi, torch.inf))
-        tensor = torch.where(unknown[:, None, None], infinite, tensor)
-        return self._root(tensor, phi)
+        wild = torch.diag_embed(self._wild(phi).unsqueeze(-1).expand_as(phi))
+        unknown = self._heavy(phi).any(-1)[:, None, None]
+        return self._root(torch.where(unknown, wild, tensor), phi)
 
     def _root(self, tensor: Tensor, phi: Tensor) -> LinearOperator:
         """Return a tensor's root; a weight of zero can only grow, and not for free."""
@@ -138,9 +137,22 @@ class LineMixture(Mixture):
         """Return E(T − T')² [N] by quadrature; None on a circle."""
         if math.isfinite(self.limit):
             return None
-        unknown = (self._heavy(phi) | self._heavy(other)).any(-1)
         pair = self._resolvable(phi), self._resolvable(other)
-        return quantile_distance(self, *pair).masked_fill(unknown, torch.inf)
+        distance = quantile_distance(self, *pair)
+        heavy, wild = (
+            torch.stack([get(each) for each in (phi, other)])
+            for get in (lambda law: self._heavy(law).any(-1), self._wild)
+        )
+        wild = torch.where(torch.isinf(wild).any(0), torch.inf, torch.nan)
+        distance = torch.where(heavy.any(0), wild, distance)
+        return torch.where((phi == other).all(-1), 0.0, distance)
+
+    def _wild(self, phi: Tensor) -> Tensor:
+        """Return what stands for a second moment [N]: ∞ if it is, NaN if unknown."""
+        index = self.line.tail_index(self.split(phi)[1].unbind(-1))
+        if index is None:
+            return torch.zeros_like(phi[:, 0])
+        return torch.where((index <= 2).any(-1), torch.inf, torch.nan)
 
     def _heavy(self, phi: Tensor) -> Tensor:
         """Return which components have too heavy a tail [N, K]."""

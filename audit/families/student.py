@@ -13,7 +13,7 @@ log density and score are written in w = z²/ν.
 Close above ν = 2 the second moment hangs on tails beyond any floating-point number, as
 the whole mass does for a small ν. So g(ν) and divergences are integrated in
 y = arsinh z (`arsinh_student`). Nearer to 2 than `least_index` even that would take
-thousands of panels, and the transport tensor is given up.
+thousands of panels, and the transport tensor is NaN.
 
 Source: Lange, Little & Taylor, Journal of the American Statistical Association 84
 (1989), appendix B, for F.
@@ -92,7 +92,7 @@ class StudentT(Continuous):
         return semidefinite_root(tensor) * units.unsqueeze(-2)
 
     def transport_block(self, parameters: Parameters) -> Tensor:
-        """Return the root of the transport tensor; infinite for df ≤ `least_index`."""
+        """Return the root of the transport tensor; infinite for df ≤ 2."""
         df, _, scale = parameters
         tensor = symmetric(
             {

@@ -109,7 +109,7 @@ class Univariate(Family):
         return coordinate_root(self.transport_block(self.split(phi)))
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
-        """Return reason -> bool [N], true where a second moment is infinite."""
+        """Return reason -> bool [N], true where no second moment is known."""
         index = self.tail_index(self.split(phi))
         if index is None:
             return {}

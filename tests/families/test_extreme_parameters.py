@@ -87,6 +87,8 @@ VECTORS = {
 QUADRATURES = {"cauchy", "gumbel", "laplace", "logistic", "student_t", "weibull"}
 SUMS = {"geometric", "negative_binomial", "poisson"}
 UNKNOWN = {
+    "transport_root": {"student_t", "inverse_gamma"},  # close above a tail index of 2
+    "wasserstein_root": {"student_t", "inverse_gamma"},
     "linear_root": {"negative_binomial"},
     "kl": {"logistic", "student_t", "negative_binomial"},
     "renyi": {*QUADRATURES, "negative_binomial", "multivariate_normal"},
@@ -134,16 +136,17 @@ def pairs_of(family, phi):
 def test_every_entry_of_a_root_is_a_number_or_infinite(name, grid):
     family, phi = laws(name, grid)
     assert len(phi) > 1
-    found = 0
+    known = 0
     for kind in ("fisher_root", "transport_root", "wasserstein_root", "linear_root"):
         try:
             root = getattr(family, kind)(phi)
         except (NoFisher, NoTransport):
             continue
-        if root is not None and name not in UNKNOWN.get(kind, ()):
-            assert not root.dense().isnan().any(), kind
-            found += 1
-    assert found
+        if root is not None:
+            missing = bool(root.dense().isnan().any())
+            assert missing == (name in UNKNOWN.get(kind, ())), kind
+            known += 1
+    assert known
 
 
 @pytest.mark.parametrize(("name", "grid"), EACH)
@@ -310,3 +313,49 @@ def test_the_transport_tensor_between_components_that_do_not_overlap(gap):
     density = logs.logsumexp(0) - np.log(2)
     expected = torch.trapezoid((2 * slope.abs().log() - density).exp(), x).item()
     assert root[:, 0].square().sum().item() == nearly(expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "phi"),
+    [("student_t", (0.0, 0.3, 2.0)), ("inverse_gamma", (0.0, 2.0))],
+)
+@pytest.mark.parametrize(
+    ("index", "value"), [(1.5, "inf"), (2.0, "inf"), (2.02, "nan")]
+)
+def test_a_tensor_without_variance_is_infinite_and_close_to_that_unknown(
+    name, phi, index, value
+):
+    names = FAMILIES[name].parameterizations[0]
+    family = build_family(name, dict.fromkeys(names, ()))
+    law = torch.tensor([[index, *phi[1:]]], dtype=torch.float64)
+    root = family.transport_root(law).dense()[0]
+    for parameter, column in zip(names, root.T, strict=True):
+        entry = column[column != 0]
+        assert [str(v) for v in entry.tolist()] == [
+            "1.0" if parameter == "loc" else value
+        ]
+    (unknown,) = family.transport_caveat(law).values()
+    assert unknown.tolist() == [True]
+
+
+def test_a_shift_costs_its_square_whatever_the_tails():
+    family = build_family("student_t", {"df": (), "loc": (), "scale": ()})
+    phi = torch.tensor([[1.3, 0.0, 2.0]], dtype=torch.float64)
+    shifted, stretched = phi.clone(), phi.clone()
+    shifted[0, 1], stretched[0, 2] = 0.5, 2.1
+    assert family.transport_distance(phi, shifted).item() == pytest.approx(0.25)
+    assert family.transport_distance(phi, stretched).item() == np.inf
+    image = family.transport_root(phi).dense()[0, :, 1] * 0.5
+    assert image.square().sum().item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("df", "value"), [(1.9, np.inf), (2.05, np.nan)])
+def test_one_heavy_component_makes_a_mixture_infinite_or_unknown(df, value):
+    shapes = {"logits": (2,), "df": (2,), "loc": (2,), "scale": (2,)}
+    family = build_family("mixture:student_t", shapes)
+    values = {"logits": [0, 0], "df": [df, 9], "loc": [0, 1], "scale": [1, 1]}
+    phi = family.pack({n: torch.tensor([v]).double() for n, v in values.items()})
+    root = family.transport_root(phi).dense()[0]
+    np.testing.assert_equal(root.diagonal().numpy(), value)
+    np.testing.assert_equal(family.transport_distance(phi, 1.1 * phi).item(), value)
+    assert family.transport_distance(phi, phi).item() == 0
