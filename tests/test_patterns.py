@@ -45,10 +45,18 @@ def test_an_expression_is_linear(pattern, uses):
     for start, piece in product(STARTS, PIECES):
         text = start + piece * (LENGTH // len(piece)) + "\x00"
         for use in uses:
-            began = time.process_time()
-            found = getattr(pattern, use)(*(["x"] if use == "sub" else []), text)
-            list(found if use in ("finditer", "findall") else ())
-            assert time.process_time() - began < 0.3, (start, piece, use)
+            assert is_quick(pattern, use, text), (start, piece, use)
+
+
+def is_quick(pattern, use, text):
+    """Whether one of three tries is; another process may slow down the others."""
+    for _ in range(3):
+        began = time.process_time()
+        found = getattr(pattern, use)(*(["x"] if use == "sub" else []), text)
+        list(found if use in ("finditer", "findall") else ())
+        if time.process_time() - began < 0.3:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

@@ -7,6 +7,8 @@ sbi's own steps that standardise θ and x, and its embedding net, are inside.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -111,6 +113,20 @@ class Nflows(Density):
     def draw(self, x: Tensor) -> Tensor:
         """Return one draw of the flow for each x."""
         return self.flow.sample(1, context=x)[:, 0]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def unvalidated() -> Iterator[None]:
+    """Let distributions take what they are given, as zuko does and pyro undoes.
+
+    Checks that look at numbers are branches, which no exporter can write.
+    """
+    before = td.Distribution._validate_args
+    td.Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        td.Distribution.set_default_validate_args(before)
 
 
 def distribution_of(module: nn.Module, x: Tensor) -> Foreign:

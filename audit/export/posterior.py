@@ -11,11 +11,12 @@ from torch import Tensor
 
 from audit.errors import ConfigError, ModelError
 from audit.export.attempts import ROWS, Task, known_format, write
-from audit.export.densities import Density, Foreign, base_noise
+from audit.export.densities import Density, Foreign, base_noise, unvalidated
 from audit.export.estimators import LogProb, take_apart, unwrap
 from audit.export.mixtures import Components
 
 
+@unvalidated()
 def export_posterior(
     estimator: Foreign,
     path: str | Path,

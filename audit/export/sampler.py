@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from audit.export.attempts import ROWS, Task, known_format, write
-from audit.export.densities import base_noise
+from audit.export.densities import base_noise, unvalidated
 
 
+@unvalidated()
 def export_sampler(
     sampler: nn.Module,
     path: str | Path,

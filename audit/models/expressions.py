@@ -66,6 +66,7 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "tril": tril,
     "identity": lambda values: values,
 }
+_PLAIN = re.compile(r"[\w./:\-]+")
 _INSIDE = re.compile(r"(?<![\w\"'])@([\w./:\-]+)")
 _OPERATORS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
     ast.Add: operator.add,
@@ -259,7 +260,7 @@ def _written_apart(number: str, outputs: Collection[str]) -> str:
 
 def _inside(name: str) -> str:
     """Return how a tensor inside the graph is written: @name, quoted if need be."""
-    return f"@{name}" if re.fullmatch(r"[\w./:\-]+", name) else f'"@{name}"'
+    return f"@{name}" if _PLAIN.fullmatch(name) else f'"@{name}"'
 
 
 def _output_name(node: ast.AST) -> str | None:

@@ -93,7 +93,7 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
         lambda: _no_double(path),
         read_metadata(texts.get(KEY), path),
         {"operators": sorted({node.op_type for node in proto.graph.node})},
-        behind=partial(behind, path),
+        behind=partial(behind, file),
     )
 
 
@@ -146,7 +146,7 @@ def _network(
         Runtime(file, tuple(sorted(cuts))),
         inside.census,
         inside.locate,
-        partial(behind, path),
+        partial(behind, file),
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
         lambda example: graph.given(n for n in graph.optional_names if n in example),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx
+
+from audit.models.onnx import OnnxFile
 
 _OPS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 _FLOATS = {
@@ -15,11 +15,11 @@ _FLOATS = {
 }
 
 
-def behind(path: Path, output: str, link: str, axes: int) -> str | None:
+def behind(file: OnnxFile, output: str, link: str, axes: int) -> str | None:
     """Return the tensor that an output is the softmax or sigmoid of.
 
     Args:
-        path: of the file.
+        file: it.
         output: its name.
         link: "softmax" or "sigmoid".
         axes: how many the output has; a softmax must be over the last.
@@ -28,7 +28,7 @@ def behind(path: Path, output: str, link: str, axes: int) -> str | None:
         None if it is made otherwise. Identity, and casts among floating types, may
         stand between the function and the output.
     """
-    model = onnx.load(path, load_external_data=False)
+    model = file.message()
     opset = max((o.version for o in model.opset_import if not o.domain), default=0)
     makers = {name: node for node in model.graph.node for name in node.output if name}
     node = makers.get(output)

@@ -8,6 +8,7 @@ from scipy import special
 
 from audit.models import parametric
 from audit.models.expressions import Expression
+from audit.models.onnx import OnnxFile
 from audit.models.onnx_links import behind
 
 from .saved import HEADER, onnx_file, opened, trace_file
@@ -121,7 +122,7 @@ def test_a_saturated_head_that_is_read_as_it_stands_has_its_metric(tmp_path):
 )
 def test_what_stands_between_a_softmax_and_its_output(tmp_path, nodes, found):
     path = onnx_file(tmp_path, f"{SOFTMAX}{nodes} }}", w=WEIGHTS)
-    assert behind(path, "probs", "softmax", 2) == found
+    assert behind(OnnxFile(path), "probs", "softmax", 2) == found
 
 
 @pytest.mark.parametrize(("axis", "found"), [("", None), ("<axis = 2>", "t")])
@@ -130,7 +131,7 @@ def test_before_opset_13_a_softmax_begins_at_axis_1(tmp_path, axis, found):
     header = HEADER.replace("17", "12")
     parsed = onnx.parser.parse_model(f"{header} {text} {axis} (t) }}")
     onnx.save(parsed, tmp_path / "old.onnx")
-    assert behind(tmp_path / "old.onnx", "probs", "softmax", 3) == found
+    assert behind(OnnxFile(tmp_path / "old.onnx"), "probs", "softmax", 3) == found
 
 
 def test_a_slice_of_a_sigmoid_is_one_of_its_logits_and_of_a_softmax_is_not(tmp_path):
