@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.linalg.bounded import Bounded
 from audit.linalg.exact import gram_eigenvalues
 from audit.linalg.operators import Product, Sampled
 from audit.linalg.sampled import compact_root
@@ -30,7 +31,8 @@ def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
     """
     outer = root.outer
     if isinstance(outer, Sampled):
-        outer = compact_root(outer.entries)
+        compact = compact_root(outer.entries)
+        outer = compact if outer.beyond is None else Bounded(compact, outer.beyond)
     model, mapped = gram_eigenvalues(outer), gram_eigenvalues(root.inner)
     count = min(model.shape[1], mapped.shape[1])
     von_neumann = (model[:, :count] * mapped[:, :count]).sum(dim=1)

@@ -127,8 +127,8 @@ def jensen_shannon() -> Divergence:
 def _jensen_shannon_of_ratio(log_t: Tensor) -> Tensor:
     """Return ½[log 2/(1+t) + t log 2t/(1+t)] with the mean m = (q + q')/2."""
     log_mean = torch.nn.functional.softplus(log_t) - math.log(2)
-    t = log_t.exp()
-    return (t * (log_t - log_mean) - log_mean) / 2
+    moved = log_t.exp() * (log_t - log_mean)
+    return (torch.where(torch.isneginf(log_t), 0.0, moved) - log_mean) / 2
 
 
 def chi_squared() -> Divergence:

@@ -75,7 +75,8 @@ def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
         return Averaged(rows.transpose(0, 1), mean, nodes.checks)
     mean = scores.mean(dim=0)
     rows = _unbiased(scores - mean, nodes.unit) / math.sqrt(len(scores))
-    return Sampled(rows.transpose(0, 1).contiguous(), mean, nodes.checks, 1, nodes.unit)
+    entries = rows.transpose(0, 1).contiguous()
+    return Sampled(entries, mean, nodes.checks, unit=nodes.unit)
 
 
 def _unbiased(centred: Tensor, unit: int) -> Tensor:

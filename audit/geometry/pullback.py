@@ -9,7 +9,7 @@ from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.roots import metric_root
 from audit.linalg.bounded import bounded
-from audit.linalg.operators import Averaged, LinearOperator, Product, compose
+from audit.linalg.operators import LinearOperator, Product, compose
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.noise import Noise
 
@@ -23,9 +23,8 @@ def pull_back(
 ) -> QuadraticForm:
     """Return δ -> c |B(φ) J δ|², the divergence's local form at each input."""
     root = metric_root(divergence, family, phi, noise)
-    if isinstance(family, ImplicitFamily):
-        return QuadraticForm(divergence.scale, compose(root, jacobian))
-    if isinstance(root, Averaged):  # a draw without a derivative is told elsewhere
-        return QuadraticForm(divergence.scale, Product(root, jacobian))
-    finite, infinite = bounded(root, jacobian, phi)
-    return QuadraticForm(divergence.scale, Product(finite, jacobian), infinite)
+    finite, beyond = bounded(root, jacobian, phi)
+    joined = (compose if isinstance(family, ImplicitFamily) else Product)(
+        finite, jacobian
+    )
+    return QuadraticForm(divergence.scale, joined, beyond)

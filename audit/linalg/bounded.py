@@ -1,10 +1,12 @@
-"""Roots with infinite entries: 0 · ∞ = 0, and anything else times ∞ is infinite.
+"""Roots with entries that are no numbers: 0 · ∞ = 0, all else times ∞ is infinite.
 
 A metric tensor may be infinite in some of the law's parameters: a probability of zero,
 a second moment that does not exist. Its pull-back δᵀ Jᵀ Bᵀ B J δ is infinite only if δ
 moves such a parameter. Where no δ does, because the parameter's row of J is zero, the
 parameter has no part in the form: p = 0 with dp = 0 adds nothing, since dp²/p -> 0
-along with p. So a root is split into its finite entries and the places of the others.
+along with p. The same holds for entries that are not known (NaN), where no sum and no
+quadrature resolves the law. So a root is split into its numbers and, for each of the N
+matrices, what lies beyond them: 0, ∞ or NaN, which is added to every value of the form.
 """
 
 from __future__ import annotations
@@ -15,20 +17,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Matrix, Stored
+from audit.linalg.operators import Averaged, LinearOperator, Matrix, Stored
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """An operator without its infinite entries.
+    """An operator without the entries that are no numbers.
 
     Args:
         operator: the finite entries, zero in place of the others.
-        unbounded: [N], which of the matrices had others.
+        beyond: [N], 0, or ∞ or NaN where the matrix had such entries.
     """
 
     operator: LinearOperator
-    unbounded: Tensor
+    beyond: Tensor
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,33 +57,44 @@ class Bounded:
         """Return the operator with its finite entries changed."""
         stored = self.operator
         assert isinstance(stored, Stored)
-        return Bounded(stored.map_entries(change), change(self.unbounded))
+        return Bounded(stored.map_entries(change), change(self.beyond))
 
 
 def bounded(
     root: LinearOperator, inner: LinearOperator, phi: Tensor
 ) -> tuple[LinearOperator, Tensor | None]:
-    """Return a root without infinite entries, and where root · inner is infinite.
+    """Return a root without entries that are no numbers, and what root · inner lacks.
 
     Args:
-        root: B [N, r, p]; NaN counts as infinite.
+        root: B [N, r, p].
         inner: J [N, p, d], finite.
-        phi: [N, p], where they are.
+        phi: of the device and type of the entries.
 
     Returns:
-        The root, as it was if it is finite; and [N], None for nowhere.
+        The root, as it was if it is finite; and what lies beyond root · inner [N], None
+        for nothing.
     """
-    sums = root.matmat(torch.ones_like(phi).unsqueeze(-1))
-    finite = torch.isfinite(sums).flatten(1).all(dim=1)
-    if bool(finite.all()):
+    every = phi.new_ones(root.shape[0], root.shape[2])
+    sums = root.matmat(every.unsqueeze(-1))
+    if bool(torch.isfinite(sums).all()):
         return root, None
     stored = root if isinstance(root, Stored) else Matrix(root.dense())
-    open_ = stored.map_entries(lambda entries: (~torch.isfinite(entries)).to(entries))
-    kept = stored.map_entries(
-        lambda entries: torch.where(torch.isfinite(entries), entries, 0.0)
-    )
     moved = (inner.dense().abs().amax(dim=2) > 0).to(phi)
-    infinite = open_.matmat(moved.unsqueeze(-1)).flatten(1).amax(dim=1) > 0
-    return Bounded(kept, ~finite), infinite
+    beyond = _beyond(stored, moved)
+    kept = stored.map_entries(lambda e: torch.where(torch.isfinite(e), e, 0.0))
+    whole = _beyond(stored, every)
+    if isinstance(kept, Averaged):
+        return kept.without(whole), beyond
+    return Bounded(kept, whole), beyond
 
-    return root.rmatmat(torch.zeros(root.shape[0], root.shape[1], 0)).device
+
+def _beyond(root: Stored, columns: Tensor) -> Tensor:
+    """Return ∞ or NaN [N] where there is such an entry in marked columns [N, p]."""
+
+    def meets(is_one: Callable[[Tensor], Tensor]) -> Tensor:
+        marked = root.map_entries(lambda entries: is_one(entries).to(entries))
+        return marked.matmat(columns.unsqueeze(-1)).flatten(1).amax(dim=1) > 0
+
+    found = torch.zeros_like(columns[:, 0])
+    found = found.masked_fill(meets(torch.isnan), torch.nan)
+    return found.masked_fill(meets(torch.isinf), torch.inf)

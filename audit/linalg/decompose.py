@@ -19,8 +19,10 @@ def decompose(form: QuadraticForm, top: int, rounding: float = SINGLE) -> Spectr
     """
     draws, inner = split(form.root)
     if isinstance(draws, Sampled):
-        return decompose_sampled(draws, inner, top)
-    return decompose_exact(form.root, top, rounding, form.infinite)
+        found = decompose_sampled(draws, inner, top)
+    else:
+        found = decompose_exact(form.root, top, rounding)
+    return found if form.beyond is None else found.extended(form.beyond)
 
 
 def split(root: LinearOperator) -> tuple[LinearOperator, LinearOperator | None]:

@@ -9,8 +9,8 @@ in float32 knows no more; that of one in float64 does. There, matrices with such
 eigenvalues are decomposed by the singular values of A itself.
 
 A root that is known up to ε relative has singular values up to about ε √m σ_max; what
-is below counts as zero. An infinite form has one infinite eigenvalue, and no others
-that could be measured; its neighbours in the batch keep theirs.
+is below counts as zero. A matrix that overflows has one infinite eigenvalue, and no
+others that could be measured; its neighbours in the batch keep theirs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audit.linalg.bounded import Bounded
 from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
-from audit.linalg.spectrum import Estimate, Spectrum
+from audit.linalg.spectrum import Estimate, Spectrum, extended
 
 SINGLE = 2.0**-23
 """The relative rounding of a root whose network computes in float32."""
@@ -33,7 +33,6 @@ def decompose_exact(
     root: LinearOperator,
     top: int,
     rounding: float = SINGLE,
-    infinite: Tensor | None = None,
 ) -> Spectrum:
     """Return all eigenvalues of AᵀA and the `top` leading directions.
 
@@ -41,7 +40,6 @@ def decompose_exact(
         root: A [N, r, d].
         top: how many directions.
         rounding: the relative precision of A's entries.
-        infinite: [N], where the form is infinite; None for nowhere.
     """
     _, rows, columns = root.shape
     if rows <= columns:
@@ -53,7 +51,7 @@ def decompose_exact(
         directions = vectors[:, :, :top]
     if rounding < _SQUARED:
         eigenvalues, directions = _refined(root, eigenvalues, directions)
-    eigenvalues = _extended(_clean(eigenvalues, rounding), infinite)
+    eigenvalues = _clean(eigenvalues, rounding)
     trace = torch.where(
         eigenvalues[:, 0] == torch.inf, torch.inf, eigenvalues.sum(dim=1)
     )
@@ -80,15 +78,6 @@ def _refined(
     eigenvalues[graded] = singular.square()
     directions[graded] = vectors[:, : directions.shape[2]].mT
     return eigenvalues, directions
-
-
-def _extended(eigenvalues: Tensor, infinite: Tensor | None) -> Tensor:
-    """Return eigenvalues [N, m] with ∞ first, and no others, for infinite forms."""
-    if infinite is None:
-        return eigenvalues
-    whole = torch.full_like(eigenvalues, torch.nan)
-    whole[:, 0] = torch.inf
-    return torch.where(infinite.unsqueeze(-1), whole, eigenvalues)
 
 
 def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
@@ -143,8 +132,8 @@ def gram_eigenvalues(root: LinearOperator) -> Tensor:
     matrix with infinite entries, the first one is infinite.
     """
     match root:
-        case Bounded(operator, unbounded):
-            return _extended(gram_eigenvalues(operator), unbounded)
+        case Bounded(operator, beyond):
+            return extended(gram_eigenvalues(operator), beyond)
         case Diagonal(entries):
             return entries.square().sort(dim=1, descending=True).values
         case CoordinateBlocks(blocks):

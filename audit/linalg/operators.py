@@ -91,10 +91,19 @@ class Averaged(Matrix):
         entries: rows √w_s s_s [N, S, columns].
         center: what was subtracted from every s_s [N, columns]; None if nothing was.
         checks: what was found while averaging, by name, each [N].
+        beyond: [N], see `Bounded`; None where every entry is a number.
     """
 
     center: Tensor | None = None
     checks: Mapping[str, Tensor] = field(default_factory=dict)
+    beyond: Tensor | None = None
+
+    def without(self, beyond: Tensor) -> Self:
+        """Return the average with what its entries, now numbers, leave out."""
+        center = self.center
+        if center is not None:
+            center = torch.where(torch.isfinite(center), center, 0.0)
+        return replace(self, center=center, beyond=beyond)
 
     def select(self, columns: Tensor, unit: Tensor) -> Self:
         """Return A S for the columns that S keeps, each times its unit."""
@@ -314,8 +323,13 @@ def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
         return replace(operator, outer=rows_of(operator.outer, rows), inner=inner)
     if isinstance(operator, Selection):
         return replace(operator, count=len(rows))
-    if isinstance(operator, Averaged) and operator.center is not None:
-        operator = replace(operator, center=operator.center[rows])
+    if isinstance(operator, Averaged):
+        center, beyond = (
+            None if values is None else values[rows]
+            for values in (operator.center, operator.beyond)
+        )
+        checks = {name: values[rows] for name, values in operator.checks.items()}
+        operator = replace(operator, center=center, beyond=beyond, checks=checks)
     if isinstance(operator, Stored):
         return operator.map_entries(lambda entries: entries[rows])
     return Matrix(operator.dense()[rows])

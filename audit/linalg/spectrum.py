@@ -21,6 +21,15 @@ class Estimate:
     standard_error: Tensor | None = None
     interval: tuple[Tensor, Tensor] | None = None
 
+    def extended(self, beyond: Tensor) -> Estimate:
+        """Return the estimate with ∞, which is certain, or NaN added [N]."""
+        error, ends = self.standard_error, self.interval
+        if error is not None:
+            error = torch.where(torch.isinf(beyond), 0.0, error + beyond)
+        if ends is not None:
+            ends = ends[0] + beyond, ends[1] + beyond
+        return Estimate(self.value + beyond, error, ends)
+
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate of `factor` times the same quantity."""
         error, ends = self.standard_error, self.interval
@@ -56,6 +65,18 @@ class Spectrum:
     stability: Tensor | None = None
     units: int | None = None
 
+    def extended(self, beyond: Tensor) -> Spectrum:
+        """Return the spectrum of forms to whose values ∞ or NaN is added [N]."""
+        known = beyond == 0
+        return Spectrum(
+            extended(self.eigenvalues, beyond),
+            torch.where(known[:, None, None], self.directions, 0.0),
+            self.trace.extended(beyond),
+            self.top.extended(beyond),
+            None if self.stability is None else self.stability + 0 * beyond,
+            self.units,
+        )
+
     @property
     def bracket(self) -> tuple[Tensor, Tensor] | None:
         """A 95 % bracket (lower, upper) of λ_max [N] each, None if exact."""
@@ -70,6 +91,11 @@ class Spectrum:
     def infinite(self) -> Tensor:
         """Where the form is infinite, or overflows [N]."""
         return self.trace.value == torch.inf
+
+    @property
+    def unknown(self) -> Tensor:
+        """Where nothing resolves the form [N]."""
+        return self.trace.value.isnan()
 
     @property
     def rank(self) -> Tensor:
@@ -93,3 +119,10 @@ class Spectrum:
             second = self.eigenvalues[:, 1]
         share = torch.where(first.isfinite(), (first - second) / first, torch.nan)
         return torch.where(self.at_rest, 0.0, share)
+
+
+def extended(eigenvalues: Tensor, beyond: Tensor) -> Tensor:
+    """Return eigenvalues [N, m] with ∞ or NaN [N] first, and then no others."""
+    whole = torch.full_like(eigenvalues, torch.nan)
+    whole[:, 0] = beyond
+    return torch.where((beyond == 0).unsqueeze(-1), eigenvalues, whole)

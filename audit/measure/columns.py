@@ -32,6 +32,7 @@ from audit.reports.values import Floats, Values
 LINEAR = "the distance is linear in the perturbation: see 'linear'"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 INFINITE = "the form is infinite or overflows"
+NOT_RESOLVED = "no sum or quadrature resolves the law at these parameters"
 NO_DIRECTION = "at rest: no direction is the worst"
 OPEN = "no single worst direction where the two largest eigenvalues are equal"
 
@@ -91,11 +92,12 @@ def beside_form(
 def _of_infinite(
     spectrum: Spectrum, caveats: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return why a form is infinite -> where."""
+    """Return why a form is infinite, or not known -> where."""
     infinite = spectrum.infinite
     return {
         **{why: where & infinite for why, where in caveats.items()},
         INFINITE: infinite,
+        NOT_RESOLVED: spectrum.unknown,
     }
 
 
@@ -108,7 +110,7 @@ def relative_blur(blurred: QuadraticForm, spectrum: Spectrum) -> Values:
     squared = blurred.root.gram().diagonal(dim1=1, dim2=2).sum(dim=1)
     share = 2 * (squared / spectrum.top.value).sqrt()
     share = torch.where(squared == 0, 0.0, share)
-    return values_of(share, None, {INFINITE: spectrum.infinite})
+    return values_of(share, None, _of_infinite(spectrum, {}))
 
 
 def compare(one: Found, other: Found) -> dict[str, Values]:
@@ -119,7 +121,13 @@ def compare(one: Found, other: Found) -> dict[str, Values]:
     }
     still = one.spectrum.at_rest | other.spectrum.at_rest
     infinite = one.spectrum.infinite | other.spectrum.infinite
-    reasons = {NO_DIRECTION: still, INFINITE: infinite, OPEN: torch.ones_like(still)}
+    unknown = one.spectrum.unknown | other.spectrum.unknown
+    reasons = {
+        NO_DIRECTION: still,
+        INFINITE: infinite,
+        NOT_RESOLVED: unknown,
+        OPEN: torch.ones_like(still),
+    }
     return _all(found, None, reasons)
 
 
@@ -128,11 +136,11 @@ def complete_data_bound(point: Point) -> dict[str, Values]:
     root = point.family.complete_fisher_root(point.phi)
     if root is None:
         return {}
-    finite, infinite = bounded(root, point.jacobian, point.phi)
-    form = QuadraticForm(1.0, Product(finite, point.jacobian), infinite)
+    finite, beyond = bounded(root, point.jacobian, point.phi)
+    form = QuadraticForm(1.0, Product(finite, point.jacobian), beyond)
     bound = decompose(form, 1, point.rounding)
     columns = {"trace_bound": bound.trace.value, "eigenvalue_bound": bound.top.value}
-    return _all(columns, bound.at_rest, {INFINITE: bound.infinite})
+    return _all(columns, bound.at_rest, _of_infinite(bound, {}))
 
 
 def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:

@@ -21,6 +21,7 @@ from audit.linalg.operators import (
     Diagonal,
     LinearOperator,
     Matrix,
+    Sampled,
     Selection,
     Unstored,
     rows_of,
@@ -33,6 +34,8 @@ from audit.models.opening import OpenModel
 from audit.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
+_NO_DERIVATIVE = "a draw's derivative is not finite"
+_NO_DERIVATIVE = "a draw's derivative is not finite"
 _NO_GRID = "no grid resolves the density (its quadrature is off by more than 10 %)"
 
 
@@ -127,13 +130,19 @@ class Roots:
         return replace(self.known[divergence.tensor], scale=divergence.scale)
 
     def broken(self) -> dict[int, str]:
-        """Return the rows where an average over draws is not finite."""
+        """Return the rows where an average over nodes or draws says nothing.
+
+        Whatever is infinite at a draw of a file's own function has overflowed there.
+        """
         found: dict[int, str] = {}
         for form in self.known.values():
             outer, _ = split(form.root)
             if isinstance(outer, Averaged):
-                bad = ~torch.isfinite(outer.entries).flatten(1).all(dim=1)
-                found |= _each(bad, "a draw's derivative is not finite")
+                own = isinstance(self.point.family, ImplicitFamily)
+                drawn = own and isinstance(outer, Sampled)
+                if form.beyond is not None:
+                    lost = form.beyond != 0 if drawn else form.beyond.isnan()
+                    found |= _each(lost, _NO_DERIVATIVE)
                 error = outer.checks.get("quadrature_error")
                 if error is not None:
                     found |= _each(~(error <= UNRESOLVED), _NO_GRID)

@@ -101,10 +101,10 @@ def _worst_of(
 
 
 def _weighted(values: Tensor, weights: Tensor) -> Tensor:
-    """Return sums over the last axis; ∞ where a value is."""
-    finite = torch.isfinite(values)
-    sums = torch.where(finite, values, 0.0) @ weights
-    return sums.masked_fill((~finite).any(dim=-1), torch.inf)
+    """Return sums over the last axis; ∞ where a value is, else NaN where one is."""
+    infinite = torch.isinf(values)
+    sums = torch.where(infinite, 0.0, values) @ weights
+    return sums.masked_fill(infinite.any(dim=-1), torch.inf)
 
 
 def _random(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from audit.intervals.pooled import pooled_ratio
 from audit.linalg.spectrum import Estimate
-from audit.measure.columns import values_of
+from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.measured import VerificationInfo
 from audit.reports.statistics import quantiles
 from audit.reports.values import Floats, Values
@@ -20,6 +20,7 @@ from audit.verify.critical import Critical
 
 INFINITE = "infinite, or x + δ has parameters of no law of the family"
 BOTH = "predicted and realised are both infinite"
+NO_WORST = "there is no worst direction"
 NOTHING_MOVED = "at rest: no direction to attack along, and sampled ones move nothing"
 AT_LEAST = "the form is infinite and has no direction; sampled ones give a lower bound"
 
@@ -44,7 +45,10 @@ class Compared:
 def compared_attack(label: str, predicted: Estimate, realised: Realised) -> Compared:
     """Return the realised columns of an attack, and where the two part."""
     total, directed = realised.total, realised.directed
-    everywhere = {INFINITE: torch.ones_like(directed)}
+    everywhere = {
+        NOT_RESOLVED: total.value.isnan(),
+        INFINITE: torch.ones_like(directed),
+    }
     ends = {"": total.value}
     if not realised.exact:
         ends["_se"] = total.standard_error
@@ -56,13 +60,16 @@ def compared_attack(label: str, predicted: Estimate, realised: Realised) -> Comp
     still = ~directed & (predicted.value == 0) & (total.value == 0)
     at_least = ~directed & torch.isinf(predicted.value) & torch.isfinite(total.value)
     both = torch.isinf(total.value) & torch.isinf(predicted.value)
-    unknown = {NOTHING_MOVED: still, AT_LEAST: at_least}
+    unknown = {
+        NOTHING_MOVED: still,
+        AT_LEAST: at_least,
+        NOT_RESOLVED: total.value.isnan() | predicted.value.isnan(),
+    }
     ratio = (total.value / predicted.value).masked_fill(at_least, torch.nan)
-    parted = (
-        _parted(predicted, realised).double().masked_fill(still | at_least, torch.nan)
-    )
+    lost = still | at_least | total.value.isnan() | predicted.value.isnan()
+    parted = _parted(predicted, realised).double().masked_fill(lost, torch.nan)
     columns[f"{label}_ratio"] = values_of(
-        ratio, None, {**unknown, BOTH: both, INFINITE: torch.ones_like(directed)}
+        ratio, None, {**unknown, BOTH: both, **everywhere}
     )
     columns[f"{label}_parted"] = values_of(parted, None, unknown)
     error = realised.apart.standard_error
@@ -93,7 +100,7 @@ def compared_radius(local: Tensor, critical: Critical, tau: float) -> Compared:
     off = ((ratio - 1).abs() > TOLERANCE) & ~ratio.isnan()
     reasons = {
         **columns["critical_radius"].explained(),
-        "there is no worst direction": (~critical.directed).cpu().numpy(),
+        NO_WORST: (~critical.directed).cpu().numpy(),
     }
     columns["radius_ratio"] = Values.of(_array(ratio), None, reasons)
     parted = torch.where(ratio.isnan(), torch.nan, off.double())

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from audit.intervals.student import student_quantile
-from audit.measure.columns import values_of
+from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.values import Values
 from audit.verify.crossing import REACH, crossings
 from audit.verify.local import LocalLaw, sampled_directions
@@ -36,14 +36,16 @@ class Critical:
     """Critical radii of n inputs.
 
     Shapes: value, lower, upper [n], in units of the perturbation; ∞ where τ is not
-    reached, NaN where noise hides it. directed: whether along a worst direction [n].
-    sampled: whether draws leave an interval at all.
+    reached, NaN where it is not known. directed: whether along a worst direction [n].
+    hidden: whether noise is why it is not known [n]. sampled: whether draws leave an
+    interval at all.
     """
 
     value: Tensor
     lower: Tensor
     upper: Tensor
     directed: Tensor
+    hidden: Tensor
     sampled: bool
 
     def columns(self, tau: float) -> dict[str, Values]:
@@ -54,7 +56,8 @@ class Critical:
             & self.directed,
             f"{tau:g} is not reached within {_FAR:g} times the input's own norm, along "
             "sampled directions: the form has no worst one": unreached & ~self.directed,
-            HIDDEN: self.value.isnan(),
+            HIDDEN: self.hidden,
+            NOT_RESOLVED: self.value.isnan(),
         }
         names = ("critical_radius", "critical_radius_lower", "critical_radius_upper")
         ends = (self.value, self.lower, self.upper)
@@ -78,11 +81,12 @@ def critical_radius(exact: Exact, local: LocalLaw, tau: float) -> Critical:
     rays = _rays(exact, local, guess, usable)
     value = rays.smallest(exact, tau, 0.0)
     if not exact.laws.sampled:
-        return Critical(value, value, value, usable, sampled=False)
+        nowhere = torch.zeros_like(usable)
+        return Critical(value, value, value, usable, nowhere, sampled=False)
     lower, upper = (rays.smallest(exact, tau, sign) for sign in (1.0, -1.0))
     hidden = torch.isinf(upper) & torch.isfinite(value) | (upper > _WIDEST * lower)
     ends = [torch.where(hidden, torch.nan, end) for end in (value, lower, upper)]
-    return Critical(ends[0], ends[1], ends[2], usable, sampled=True)
+    return Critical(ends[0], ends[1], ends[2], usable, hidden, sampled=True)
 
 
 @dataclass(frozen=True)

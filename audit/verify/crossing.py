@@ -9,7 +9,7 @@ jump of D over τ ends at the jump.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below 2⁻⁴⁰
 of it, as reached at once, and the radius is 0. A dip of D below τ between two rungs of
-the ladder is not seen.
+the ladder is not seen. Where D is not known on the way (NaN), neither is the radius.
 
 Reference:
     Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for
@@ -41,7 +41,7 @@ def crossings(evaluate: Evaluate, guess: Tensor, tau: float) -> Tensor:
     """Return the radii [R] at which D reaches τ; 0 where at once, ∞ where not.
 
     Args:
-        evaluate: D at some radii of some rays, never negative, ∞ allowed.
+        evaluate: D at some radii of some rays, never negative; ∞ and NaN are allowed.
         guess: r₀ [R], positive and finite.
         tau: τ > 0.
     """
@@ -63,6 +63,7 @@ class _Ladder:
         self.low, self.at_low = torch.zeros_like(guess), torch.zeros_like(guess)
         self.high = torch.full_like(guess, torch.inf)
         self.at_high = self.high.clone()
+        self.lost = torch.zeros_like(guess, dtype=torch.bool)
 
     def climb(self) -> None:
         """Look upwards until τ is reached, on every ray."""
@@ -91,6 +92,8 @@ class _Ladder:
             at = first[found].unsqueeze(1)
             self.high[rays[found]] = radii[found].gather(1, at).squeeze(1)
             self.at_high[rays[found]] = values[found].gather(1, at).squeeze(1)
+        count = torch.arange(radii.shape[1], device=first.device)
+        self.lost[rays] |= (values.isnan() & (count < first.unsqueeze(1))).any(dim=1)
         below = first > 0
         if bool(below.any()):
             at = (first[below] - 1).unsqueeze(1)
@@ -102,7 +105,8 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
     """Close the brackets, and return what they close on."""
     found = torch.where(ladder.low == 0, 0.0, ladder.high)
     found = torch.where(torch.isinf(ladder.high), torch.inf, found)
-    rays = (torch.isfinite(ladder.high) & (ladder.low > 0)).nonzero()[:, 0]
+    found = found.masked_fill(ladder.lost, torch.nan)
+    rays = (torch.isfinite(found) & (ladder.low > 0)).nonzero()[:, 0]
     low, high = ladder.low[rays].log(), ladder.high[rays].log()
     at_low, at_high = ladder.at_low[rays], ladder.at_high[rays]
     halve = torch.zeros_like(low, dtype=torch.bool)
@@ -121,9 +125,10 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
         )
         low, at_low = torch.where(above, low, middle), torch.where(above, at_low, value)
         halve = (high - low) > width / 2
-        hit = (value / tau - 1).abs() <= _EXACT
-        closed = hit | (high - low <= _WIDTH)
-        found[rays[closed]] = torch.where(hit, middle, high)[closed].exp()
+        hit, lost = (value / tau - 1).abs() <= _EXACT, value.isnan()
+        closed = hit | lost | (high - low <= _WIDTH)
+        radius = torch.where(hit, middle, high).exp().masked_fill(lost, torch.nan)
+        found[rays[closed]] = radius[closed]
         rest = ~closed
         rays, low, high = rays[rest], low[rest], high[rest]
         at_low, at_high, halve = at_low[rest], at_high[rest], halve[rest]

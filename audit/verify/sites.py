@@ -2,7 +2,8 @@
 
 Everything runs in float64 where the file allows, since D is a difference of nearly
 equal numbers. Where D is infinite, or φ(x + δ) belongs to no member of the family (a
-scale below zero), its value is ∞.
+scale below zero), its value is ∞. Where neither a sum nor a quadrature resolves it, it
+is NaN.
 """
 
 from __future__ import annotations
@@ -109,7 +110,6 @@ class Exact:
         own = point.phi[rows].unsqueeze(1)
         others = torch.where(outside.unsqueeze(-1), own, others)
         values, errors = self.laws(rows, others)
-        outside |= values.isnan()
         return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
 
 

@@ -6,8 +6,16 @@ import torch
 
 from audit.families.block_diagonal import Blocks
 from audit.linalg.bounded import Bounded, bounded
+from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact, gram_eigenvalues
-from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, rows_of
+from audit.linalg.operators import (
+    CoordinateBlocks,
+    Diagonal,
+    Matrix,
+    Product,
+    Sampled,
+    rows_of,
+)
 from audit.linalg.quadratic_form import QuadraticForm
 
 
@@ -49,28 +57,29 @@ each_root = pytest.mark.parametrize("name", roots())
 @each_root
 def test_a_parameter_that_nothing_moves_has_no_part_in_the_form(name):
     j = jacobian(moved=False)
-    root, infinite = bounded(roots()[name], j, PHI)
-    assert infinite.tolist() == [False] * 3
-    form = QuadraticForm(1.0, Product(root, j), infinite)
+    root, beyond = bounded(roots()[name], j, PHI)
+    assert beyond.tolist() == [0, 0, 0]
+    form = QuadraticForm(1.0, Product(root, j), beyond)
     expected = torch.diag_embed(t([[1.0, 2, 3, 4]] * 3)) @ j.entries
     expected = expected.square().sum(dim=(1, 2))
-    found = decompose_exact(form.root, 1, infinite=infinite).trace.value
+    found = decompose(form, 1).trace.value
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert root.unbounded.tolist() == [False, True, False]
+    assert root.beyond.tolist() == [0, np.inf, 0]
 
 
 @each_root
 def test_a_parameter_that_moves_makes_the_form_infinite_in_its_row_only(name):
     j = jacobian(moved=True)
-    root, infinite = bounded(roots()[name], j, PHI)
-    assert infinite.tolist() == [False, True, False]
-    spectrum = decompose_exact(Product(root, j), 2, infinite=infinite)
+    root, beyond = bounded(roots()[name], j, PHI)
+    assert beyond.tolist() == [0, np.inf, 0]
+    infinite = beyond > 0
+    form = QuadraticForm(1.0, Product(root, j), beyond)
+    spectrum = decompose(form, 2)
     assert spectrum.infinite.tolist() == infinite.tolist()
     assert spectrum.eigenvalues[1, 0] == torch.inf
     assert spectrum.eigenvalues[1, 1:].isnan().all()
     assert torch.isfinite(spectrum.eigenvalues[[0, 2]]).all()
     assert not spectrum.directions[1].any()
-    form = QuadraticForm(1.0, Product(root, j), infinite)
     delta = torch.ones(3, 5, dtype=torch.float64)
     assert torch.isinf(form(delta)).tolist() == infinite.tolist()
     assert (
@@ -81,9 +90,48 @@ def test_a_parameter_that_moves_makes_the_form_infinite_in_its_row_only(name):
 @each_root
 def test_a_finite_root_stays_what_it_was(name):
     whole = roots()[name].map_entries(lambda e: torch.where(e.isinf(), 1.0, e))
-    root, infinite = bounded(whole, jacobian(moved=True), PHI)
+    root, beyond = bounded(whole, jacobian(moved=True), PHI)
     assert root is whole
-    assert infinite is None
+    assert beyond is None
+
+
+@each_root
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_nothing_resolves_is_not_known_unless_nothing_moves_it(name, moved):
+    unresolved = roots()[name].map_entries(lambda e: e.masked_fill(e.isinf(), np.nan))
+    j = jacobian(moved)
+    root, beyond = bounded(unresolved, j, PHI)
+    form = QuadraticForm(1.0, Product(root, j), beyond)
+    spectrum = decompose(form, 1)
+    assert spectrum.unknown.tolist() == [False, moved, False]
+    assert not spectrum.infinite.any()
+    assert spectrum.top.value.isnan().tolist() == [False, moved, False]
+
+
+def test_what_is_infinite_is_so_whatever_else_is_unknown():
+    entries = torch.diag_embed(t([[1.0, np.nan, np.inf, 4]]))
+    j = Matrix(jacobian(moved=True).entries[:1])
+    root, beyond = bounded(Matrix(entries), j, PHI[:1])
+    assert beyond.tolist() == [np.inf]
+    assert root.beyond.tolist() == [np.inf]
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_an_average_over_draws_stays_one(bad):
+    draws = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 40, 4)))
+    draws[1, 7, 2] = bad
+    sampled = Sampled(draws, center=draws.mean(dim=1))
+    j = jacobian(moved=True)
+    root, beyond = bounded(sampled, j, PHI)
+    assert isinstance(root, Sampled)
+    np.testing.assert_array_equal(beyond, [0, bad, 0])
+    spectrum = decompose(QuadraticForm(1.0, Product(root, j), beyond), 2)
+    np.testing.assert_array_equal(torch.isfinite(spectrum.trace.value), beyond == 0)
+    for end in spectrum.bracket:
+        np.testing.assert_array_equal(end[1], bad)
+    taken = rows_of(root, torch.tensor([1]))
+    np.testing.assert_array_equal(taken.beyond, [bad])
+    assert torch.isfinite(taken.center).all()
 
 
 @each_root
@@ -102,7 +150,7 @@ def test_rows_of_an_operator_are_its_matrices(name):
         taken = rows_of(operator, chosen)
         assert torch.equal(taken.dense(), operator.dense()[chosen])
     assert isinstance(rows_of(root, chosen), Bounded)
-    assert rows_of(root, torch.tensor([1])).unbounded.tolist() == [True]
+    assert rows_of(root, torch.tensor([1])).beyond.tolist() == [np.inf]
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1e-6, 1e-9, 1e-12])

@@ -27,6 +27,24 @@ CURVES = {
 }
 
 
+UNKNOWN = {
+    "on the way": ((0.3, 0.6), math.nan),
+    "right below": ((0.9, math.sqrt(2)), math.nan),
+    "far behind": ((4.1, 100.0), math.sqrt(2)),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_is_not_known_on_the_way_leaves_the_radius_unknown(name):
+    (low, high), expected = UNKNOWN[name]
+
+    def curve(r):
+        return torch.where((r > low) & (r < high), torch.nan, r**2 / 2)
+
+    (found,), _ = solved([curve])
+    assert found == pytest.approx(expected, rel=2e-6, nan_ok=True)
+
+
 def solved(curves, guess=1.0, tau=TAU):
     counts = [0]
 
