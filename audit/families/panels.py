@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.polynomial import legendre
+from numpy.polynomial import chebyshev, legendre
 from torch import Tensor
 
 from audit.families.special import times
@@ -42,6 +42,8 @@ class Rule(NamedTuple):
     nodes: Tensor  # [k]
     weights: Tensor  # [k]
     expansion: Tensor  # values -> Legendre coefficients [k, k]
+    series: Tensor  # values -> Chebyshev coefficients [k, k]
+    integral: Tensor  # values -> those of the integral from -1 [k + 1, k]
     cumulative: Tensor  # values -> integrals from -1 to each node [k, k]
 
 
@@ -53,8 +55,17 @@ def gauss_legendre() -> Rule:
     expansion = (np.arange(ORDER) + 0.5)[:, None] * basis.T * weights
     integrals = [legendre.legint(row, lbnd=-1) for row in np.eye(ORDER)]
     antiderivative = np.stack([legendre.legval(nodes, c) for c in integrals], axis=1)
-    parts = (nodes, weights, expansion, antiderivative @ expansion)
+    series = np.linalg.inv(chebyshev.chebvander(nodes, ORDER - 1))
+    integral = np.stack([chebyshev.chebint(c, lbnd=-1) for c in series.T], axis=1)
+    parts = (nodes, weights, expansion, series, integral, antiderivative @ expansion)
     return Rule(*(torch.from_numpy(part) for part in parts))
+
+
+class Series(NamedTuple):
+    """Chebyshev coefficients of a function on panels, and of its integral."""
+
+    density: Tensor  # [M, E, k]
+    integral: Tensor  # from the left edge, over the half width [M, E, k + 1]
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,12 @@ class Panels:
         """Return Legendre coefficients [M, E, k] of values [M, E k] in each panel."""
         by_panel = values.reshape(len(values), -1, ORDER)
         return torch.matmul(by_panel, self._rule.expansion.mT)
+
+    def series(self, values: Tensor) -> Series:
+        """Return the Chebyshev series of values [M, E k] in each panel."""
+        by_panel = values.reshape(len(values), -1, ORDER)
+        rule = self._rule
+        return Series(by_panel @ rule.series.mT, by_panel @ rule.integral.mT)
 
     def coarse(self, values: Tensor, tolerance: float) -> Tensor:
         """Return which panels [M, E] do not resolve an integrand ≥ 0 [M, E k].

@@ -105,12 +105,18 @@ def survey(
 ) -> Survey:
     """Survey laws [M, q], or another density where their bulks are.
 
+    Laws that follow each other and are equal are surveyed once.
+
     Args:
         line: whose laws they are.
         rows: their parameters.
         moment: 0 where tails end when their mass is nothing, 2 for second moments.
         log_density: y [M, K] -> the other log density; the laws' own if None.
     """
+    if log_density is None:
+        first, owner = distinct_rows(rows)
+        if len(first) < len(rows):
+            return survey(line, rows[first], moment)[owner]
     center, width = line.bulk(rows)
     known = (width >= FINEST * center.abs()) & torch.isfinite(center + width)
     lost = ~(known.all(-1) & torch.isfinite(rows).all(-1))
@@ -122,6 +128,19 @@ def survey(
         endless = endless | torch.isinf(reach)
         lost = lost | ~((reach <= LONGEST) & (grading.total <= MOST))
     return Survey(center[:, :1], line.limit, tuple(spans), endless, lost)
+
+
+def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows [M, q] that differ from the one before.
+
+    Returns:
+        Their places [U], and which of them each row is [M].
+    """
+    found = torch.unique_consecutive(rows, dim=0, return_inverse=True)
+    owner = found[1]
+    first = torch.ones_like(owner, dtype=torch.bool)
+    first[1:] = owner.diff() > 0
+    return first.nonzero()[:, 0], owner
 
 
 def _sides(
