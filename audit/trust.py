@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from audit.geometry.comparison import ISOTROPIC
+from audit.intervals.means import LEAST
 from audit.models.differences import TOLERANCE
 from audit.reports.values import Floats, Mask, Values
 
@@ -48,7 +49,8 @@ def trust_warnings(
     """
     columns = {quantity: column.numbers for quantity, column in values.items()}
     found = [*_extremes(name, values), *_isotropy(name, values)]
-    found += [*_blur(name, columns), *_heavy_tails(name, columns)]
+    found += [*_blur(name, columns), *_few_draws(name, columns)]
+    found += _heavy_tails(name, columns)
     found += _rules(name, columns)
     if not unnormalised:
         found += [*_mismatch(name, columns), *_mass(name, columns)]
@@ -117,6 +119,20 @@ def _blur(name: str, columns: Mapping[str, Floats]) -> Notes:
         f"the inputs (finite differences; {TOLERANCE:.0%} is accepted)"
     )
     return [("finite_difference_error", message)]
+
+
+def _few_draws(name: str, columns: Mapping[str, Floats]) -> Notes:
+    if "units" not in columns:
+        return []
+    units = columns["units"]
+    fewest = int(np.nanmin(units)) if len(units) else LEAST
+    return _note(
+        "few_draws",
+        name,
+        units < LEAST,
+        f"there are only {fewest} independent units of draws, below the {LEAST} that "
+        "intervals need: they hold less often than they say; raise --draws-per-input",
+    )
 
 
 def _heavy_tails(name: str, columns: Mapping[str, Floats]) -> Notes:

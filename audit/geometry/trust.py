@@ -1,6 +1,7 @@
 """What an average over draws says about itself.
 
 draws            S, how many there were
+units            how many of them, or groups of them, are independent of each other
 trace_share      the largest draw's share of the sum behind the trace: near 1/S for
 tame draws; where it is large the mean rests on a few of them
 trace_median     the median draw's |a_s|², whose mean is the trace: what is left to
@@ -45,6 +46,7 @@ def _of_draws(root: Sampled, inner: LinearOperator | None) -> dict[str, Tensor]:
     total = each.sum(dim=1)
     return {
         "draws": torch.full_like(total, root.draws),
+        "units": torch.full_like(total, root.draws // root.unit),
         "trace_share": each.amax(dim=1) / total,
         "trace_median": each.median(dim=1).values * root.draws,
     }

@@ -175,7 +175,9 @@ def _columns(
     """Return all quantities of one divergence's form."""
     point = roots.point
     caveats = _caveats(divergence, point)
-    columns = of_form(found, questions, caveats) | beside_form(found, point, caveats)
+    columns = of_form(found, questions, caveats) | beside_form(
+        divergence, found, point, caveats
+    )
     if divergence.tensor is Tensors.FISHER:
         columns |= complete_data_bound(point)
     if point.error is not None:

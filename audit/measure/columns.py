@@ -33,6 +33,7 @@ LINEAR = "the distance is linear in the perturbation: see 'linear'"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 INFINITE = "the form is infinite or overflows"
 NOT_RESOLVED = "no sum or quadrature resolves the law at these parameters"
+NOTHING = "at rest: there is nothing to have a share of"
 NO_DIRECTION = "at rest: no direction is the worst"
 OPEN = "no single worst direction where the two largest eigenvalues are equal"
 
@@ -59,8 +60,6 @@ def of_form(
     columns = _with_error("trace", spectrum.trace) | _with_error(
         "eigenvalue", spectrum.top
     )
-    if spectrum.bracket is not None:
-        columns["eigenvalue_lower"], columns["eigenvalue_upper"] = spectrum.bracket
     columns |= {
         "gap": spectrum.gap,
         "rank": spectrum.rank,
@@ -73,7 +72,7 @@ def of_form(
 
 
 def beside_form(
-    found: Found, point: Point, caveats: Mapping[str, Tensor]
+    divergence: Divergence, found: Found, point: Point, caveats: Mapping[str, Tensor]
 ) -> dict[str, Values]:
     """Return what stands beside a form: factors, bounds, and checks of an average."""
     spectrum = found.spectrum
@@ -86,6 +85,11 @@ def beside_form(
     if isinstance(outer, Averaged):
         columns |= averaging_checks(outer, inner, spectrum)
         reasons = {NO_DIRECTION: spectrum.at_rest, **reasons}
+    if divergence.tensor is not Tensors.FISHER:
+        share = point.family.tail_share(point.phi, point.jacobian)
+        if share is not None:
+            columns["tail_share"] = share
+            reasons = {NOTHING: spectrum.at_rest, **reasons}
     return _all(columns, None, reasons)
 
 
@@ -165,9 +169,12 @@ def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Values]:
 
 
 def _with_error(name: str, estimate: Estimate) -> dict[str, Tensor]:
-    if estimate.standard_error is None:
-        return {name: estimate.value}
-    return {name: estimate.value, f"{name}_se": estimate.standard_error}
+    found = {name: estimate.value}
+    if estimate.standard_error is not None:
+        found[f"{name}_se"] = estimate.standard_error
+    if estimate.interval is not None:
+        found[f"{name}_lower"], found[f"{name}_upper"] = estimate.interval
+    return found
 
 
 def _all(

@@ -51,6 +51,13 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "its Rayleigh quotient from the other, E ≤ λ_max.",
     ),
     Quantity(
+        "tail_share",
+        "",
+        "tr Jᵀ B_tᵀ B_t J / tr G, with B_t the rows of the root for the outer levels",
+        "The share of the trace that a quantile head assumes: beyond its outer levels "
+        "the quantile function is taken to be constant.",
+    ),
+    Quantity(
         "trace_bound",
         PER_DELTA,
         "tr of the complete-data G ⪰ G",

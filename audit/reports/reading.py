@@ -251,9 +251,26 @@ def estimation(report: Report) -> list[str]:
         trace = divergence.summary.get("trace")
         if error and trace and error.p50 and trace.p50:
             how += f", standard error of the trace {percent(error.p50 / trace.p50)}"
-        how += _bracket(divergence)
+        how += _bracket(divergence) + _assumed(divergence)
         lines += [f"{name}: {how}", *(f"{name}: {note}" for note in divergence.notes)]
     return lines
+
+
+def with_bracket(values: Mapping[str, float | None], quantity: str) -> str:
+    """Return a number of one input, with its interval where it was sampled."""
+    ends = [values.get(f"{quantity}_{end}") for end in ("lower", "upper")]
+    lower, upper = ends
+    if lower is None or upper is None:
+        return number(values.get(quantity))
+    return f"{number(values.get(quantity))} {interval((lower, upper))}"
+
+
+def _assumed(divergence: Divergence) -> str:
+    """Return which share of the trace a quantile head's constant tails are."""
+    share = divergence.summary.get("tail_share")
+    if share is None or share.p50 is None:
+        return ""
+    return f"; {percent(share.p50)} of the trace is assumed, beyond the outer levels"
 
 
 def _bracket(divergence: Divergence) -> str:

@@ -190,7 +190,8 @@ def _worst(report: Report) -> RenderableType:
     table.add_column(Text(f"worst direction of {printable(name)}"), no_wrap=True)
     for worst in report.worst[:SHOWN_WORST]:
         values = worst.values.get(name, {})
-        cells = [f"{worst.index}", *(number(values.get(q)) for q in quantities)]
+        others = (number(values.get(quantity)) for quantity in quantities[1:])
+        cells = [f"{worst.index}", reading.with_bracket(values, quantities[0]), *others]
         table.add_row(*map(Text, cells), Text(direction(report, worst, name)))
     return table
 

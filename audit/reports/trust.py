@@ -15,6 +15,14 @@ TRUST_QUANTITIES: tuple[Quantity, ...] = (
         "Standard errors shrink with its square root.",
     ),
     Quantity(
+        "units",
+        "draws",
+        "the draws, or groups of draws (pairs, nets, batches of a chain), that are "
+        "independent of each other",
+        "What intervals are computed from. Below 20 they hold less often than they "
+        "say.",
+    ),
+    Quantity(
         "normalisation",
         "",
         "Z = ∫ q(θ|x) dθ",

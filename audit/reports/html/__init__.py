@@ -149,7 +149,7 @@ def _gallery(report: Report) -> Iterator[_Item]:
         drawing = directions.draw(report, worst, name)
         values = worst.values.get(name, {})
         caption = (
-            f"{name}: eigenvalue {number(values.get('eigenvalue'))} "
+            f"{name}: eigenvalue {reading.with_bracket(values, 'eigenvalue')} "
             f"{report.divergences[name].unit}/δ², critical radius "
             f"{number(values.get(CRITICAL))} δ"
         )
