@@ -27,7 +27,7 @@ def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
     """Return every factor of the chain [N] for a form with root B J and trace tr G.
 
     ‖F‖ may be infinite in parameters that the map does not move; where the map moves
-    nothing (J = 0), nothing is aligned.
+    nothing (J = 0), or what it moves tells nothing (F = 0), nothing is aligned.
     """
     outer = root.outer
     if isinstance(outer, Sampled):
@@ -40,6 +40,7 @@ def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
     infinite, still = (model == torch.inf).any(dim=1), jacobian_norm == 0
     von_neumann = torch.where(infinite, torch.inf, von_neumann)
     von_neumann = torch.where(still, 0.0, von_neumann)
+    nothing = von_neumann == 0  # F may be nothing too, or less than numbers tell
     spread = jacobian_norm.square() / map_norm.square()
     return {
         "model_norm": torch.where(infinite, torch.inf, model.norm(dim=1)),
@@ -47,5 +48,5 @@ def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
         "jacobian_norm": jacobian_norm,
         "map_effective_rank": torch.where(still, 0.0, spread),
         "von_neumann": von_neumann,
-        "alignment": torch.where(still, 0.0, trace / von_neumann),
+        "alignment": torch.where(nothing, 0.0, trace / von_neumann),
     }

@@ -30,32 +30,50 @@ _TINY = 1e-300
 
 @dataclass(frozen=True)
 class LinearLaw:
-    """δ -> Σ_i |a_iᵀ δ| for N inputs, known by its rows a_i [N, m, d]."""
+    """δ -> Σ_i |a_iᵀ δ| for N inputs.
+
+    Args:
+        rows: a_i [N, m, d].
+        beyond: [N], 0, or ∞ or NaN that every value has on top (see `bounded`); None: 0
+            everywhere.
+    """
 
     rows: Tensor
+    beyond: Tensor | None = None
+
+    def take(self, places: Tensor) -> LinearLaw:
+        """Return the laws of some inputs."""
+        return LinearLaw(self.rows[places], self._beyond[places])
+
+    @property
+    def _beyond(self) -> Tensor:
+        if self.beyond is None:
+            return self.rows.new_zeros(len(self.rows))
+        return self.beyond
 
     def __call__(self, delta: Tensor) -> Tensor:
         """Return the law at δ [N, d, K]: [N, K]."""
         costs: Tensor = (self.rows @ delta).abs().sum(dim=1)
-        return costs
+        return costs + self._beyond.unsqueeze(-1)
 
     @property
     def coefficient(self) -> Tensor:
         """The slope along the worst direction [N], max over unit v of ‖A v‖₁."""
         slope: Tensor = self._combined.norm(dim=1)
-        return slope
+        return slope + self._beyond
 
     @property
     def lengths(self) -> Tensor:
         """Σ_i ‖a_i‖ [N]: what isotropic noise feels, and a bound on the slope."""
         total: Tensor = self.rows.norm(dim=2).sum(dim=1)
-        return total
+        return total + self._beyond
 
     @property
     def direction(self) -> Tensor:
-        """The worst direction [N, d], a unit vector; zero where nothing moves."""
-        unit: Tensor = self._combined / self.coefficient.clamp_min(_TINY).unsqueeze(1)
-        return unit
+        """The worst direction [N, d], a unit vector; zero where none is the worst."""
+        length = self._combined.norm(dim=1).clamp_min(_TINY).unsqueeze(1)
+        unit: Tensor = self._combined / length
+        return torch.where((self._beyond == 0).unsqueeze(1), unit, 0.0)
 
     def expected(self, attack: Attack) -> Estimate | None:
         """Return the attack's expected degradation [N]; None if its law is too general.

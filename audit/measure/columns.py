@@ -33,6 +33,7 @@ LINEAR = "the distance is linear in the perturbation: see 'linear'"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 INFINITE = "the form is infinite or overflows"
 NOT_RESOLVED = "no sum or quadrature resolves the law at these parameters"
+OF_LAW = "the law's own tensor is infinite or overflows"
 NOTHING = "at rest: there is nothing to have a share of"
 NO_DIRECTION = "at rest: no direction is the worst"
 OPEN = "no single worst direction where the two largest eigenvalues are equal"
@@ -81,6 +82,8 @@ def beside_form(
     if not isinstance(point.family, ImplicitFamily):
         assert isinstance(found.form.root, Product)
         columns |= factor(found.form.root, spectrum.trace.value)
+        norm = columns["model_norm"]
+        reasons |= {OF_LAW: torch.isinf(norm), NOT_RESOLVED: norm.isnan()}
     outer, inner = split(found.form.root)
     if isinstance(outer, Averaged):
         columns |= averaging_checks(outer, inner, spectrum)
@@ -154,7 +157,11 @@ def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
     root = point.family.linear_root(point.phi)
     if root is None:
         return None
-    return LinearLaw(Product(root, point.jacobian).dense())
+    finite, beyond = bounded(root, point.jacobian, point.phi)
+    return LinearLaw(Product(finite, point.jacobian).dense(), beyond)
+    return LinearLaw(
+        rows, torch.zeros_like(rows[:, 0, 0]) if beyond is None else beyond
+    )
 
 
 def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Values]:
@@ -164,8 +171,13 @@ def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Values]:
         expected = law.expected(attack)
         value = torch.full_like(law.coefficient, torch.nan)
         columns[label] = value if expected is None else expected.value
-    rest = law.coefficient == 0
-    return _all(columns, rest, {TWO_MOMENTS: torch.ones_like(rest)})
+    slope = law.coefficient
+    reasons = {
+        INFINITE: torch.isinf(slope),
+        NOT_RESOLVED: slope.isnan(),
+        TWO_MOMENTS: torch.ones_like(slope, dtype=torch.bool),
+    }
+    return _all(columns, slope == 0, reasons)
 
 
 def _with_error(name: str, estimate: Estimate) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ class LocalLaw:
     def at(self, rows: Tensor, u: Tensor) -> Tensor:
         """Return the law of some inputs [k] at u [k, K, m]: [k, K]."""
         if isinstance(self.law, LinearLaw):
-            return LinearLaw(self.law.rows[rows])(u.mT)
+            return self.law.take(rows)(u.mT)
         return self.law.take(rows)(u.mT)
 
     def expected(self, attack: Attack) -> Estimate | None:
