@@ -159,9 +159,6 @@ def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
         return None
     finite, beyond = bounded(root, point.jacobian, point.phi)
     return LinearLaw(Product(finite, point.jacobian).dense(), beyond)
-    return LinearLaw(
-        rows, torch.zeros_like(rows[:, 0, 0]) if beyond is None else beyond
-    )
 
 
 def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Values]:
