@@ -258,7 +258,7 @@ def _constant_note(constant: int, size: int) -> str:
 def standard_deviations(inputs: Inputs, name: str) -> NDArray[np.float64]:
     """Return each feature's standard deviation over the finite rows [*event].
 
-    Chunks are merged by their means and squared deviations (Chan, Golub & LeVeque,
+    Blocks are merged by their means and squared deviations (Chan, Golub & LeVeque,
     1983), so the data are read once and never held. They are centred at the first row,
     so that a constant feature has a deviation of exactly zero.
     """

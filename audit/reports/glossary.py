@@ -55,7 +55,8 @@ EXIT_CODES = {
     1: "verdict only: a limit failed",
     2: "usage or configuration error",
     3: "could not audit: unreadable file, unsupported operator, internal error",
-    4: "incomplete or untrusted: too many inputs skipped, or a limit not measured",
+    4: "undecided: too many inputs skipped, a limit not measured, or a number that the "
+    "report's own check does not bear out",
     5: "nothing audited",
     130: "interrupted",
 }
@@ -67,13 +68,21 @@ def explain(name: str) -> list[tuple[str, str]]:
     Raises:
         UnknownName: nothing has that name; the message names the nearest.
     """
-    parts = name.rsplit(".", 2)
-    if len(parts) == 3 and parts[2] in STATISTICS:
-        return [paragraph for part in parts for paragraph in explain(part)]
-    found = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
+    found = _paragraphs(name)
     if found:
-        return [found]
+        return found
     raise UnknownName(*unknown("names that can be explained", name, names()))
+
+
+def _paragraphs(name: str) -> list[tuple[str, str]]:
+    """The paragraph of a name, or those of the names that dots join to it."""
+    for dot in (i for i in reversed(range(len(name))) if name[i] == "."):
+        last = _quantity(name[dot + 1 :]) or _statistic(name[dot + 1 :])
+        first = _paragraphs(name[:dot]) if last else []
+        if last and first:
+            return [*first, last]
+    whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
+    return [whole] if whole else []
 
 
 def render(name: str | None, style: Style | None = None) -> str:

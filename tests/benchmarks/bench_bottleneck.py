@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audit.measure import Chunk
+from audit.measure import Answers, joined
 from audit.preparation import Prepared
 from tests.benchmarks.flows import Case, blocks, cnn, measured, mlp, opened, saved
 
@@ -52,13 +52,12 @@ def embeddings(prepared: Prepared) -> None:
         model.density.parameter_map.linearize(*model.rows(rows))[1].dense()
 
 
-def apart(ours: list[Chunk], plain: list[Chunk]) -> float:
+def apart(ours: list[Answers], plain: list[Answers]) -> float:
     """The largest difference of a column, of its largest number."""
     worst = 0.0
     for name in ("trace", "trace_se", "eigenvalue", "gaussian", "uniform_norm"):
         a, b = (
-            np.concatenate([chunk.columns["kl"][name] for chunk in chunks])
-            for chunks in (ours, plain)
+            joined(answers).columns["kl"][name].numbers for answers in (ours, plain)
         )
         worst = max(worst, float(np.abs(a - b).max() / np.abs(b).max()))
     return worst

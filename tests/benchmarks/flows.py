@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from audit.config import ModelConfig, ScanConfig
 from audit.export import export_posterior
-from audit.measure import Chunk, measure
+from audit.measure import Answers, measure
 from audit.preparation import Prepared, prepare
 
 DRAWS = 256
@@ -120,7 +120,7 @@ def blocks(prepared: Prepared) -> list[np.ndarray]:
     return np.split(np.arange(count), range(prepared.block, count, prepared.block))
 
 
-def measured(prepared: Prepared) -> list[Chunk]:
+def measured(prepared: Prepared) -> list[Answers]:
     """Everything a scan asks of each input."""
     model, questions, block = prepared.model, prepared.questions, prepared.block
     return [measure(model, questions, rows, block) for rows in blocks(prepared)]

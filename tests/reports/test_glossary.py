@@ -47,6 +47,10 @@ def test_every_quantity_of_a_report_is_explained(report):
 
 
 def test_a_key_is_explained_part_by_part():
+    assert [title for title, _ in explain("kl.radius_ratio")] == [
+        "kl (divergence)",
+        "radius_ratio (quantity)",
+    ]
     titles = [title for title, _ in explain("renyi:alpha=0.5.gaussian_se.p95")]
     assert titles == [
         "renyi:alpha=0.5 (divergence)",
