@@ -35,7 +35,7 @@ def test_a_sampled_trace_stands_in_its_interval(sampled):
 
 def test_few_draws_are_a_warning(sampled):
     report, draws = sampled
-    found = [w for w in report.warnings if w.code == "few_draws"]
+    found = [w for w in report.warnings if w.code == "few_draws_kl"]
     assert bool(found) == (draws < 20)
     if found:
         assert "12 independent units of draws" in found[0].message
