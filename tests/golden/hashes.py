@@ -107,7 +107,7 @@ def _sha(content: bytes) -> str:
 
 
 def differences(frozen: dict[str, str], only: str = "") -> Iterator[str]:
-    """Yield what is not as it was frozen, of one model, or of those whose names contain `only`."""
+    """Yield what is not as it was frozen, of the models that `only` names in part."""
     for model in (m for m in models() if only == str(m) or only in m.stem):
         found = dict(hashes(model))
         known = {k: v for k, v in frozen.items() if k.split(" ")[0] == str(model)}
