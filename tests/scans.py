@@ -11,8 +11,8 @@ from torch import nn
 
 from audit.config import AttackConfig, ModelConfig, ScanConfig
 from audit.measure import measure
-from audit.preparation import prepare
-from audit.scan import scan
+from audit.measure.preparation import prepare
+from audit.run.scan import scan
 
 SAMPLES = Path(__file__).parents[1] / "sample_models"
 FORMATS = (".onnx", ".pt", ".pt2")

@@ -133,7 +133,7 @@ def modules_after(statement):
         "import audit.config",
         "import audit.reports, audit.reports.json, audit.reports.gate",
         "import audit.inputs",
-        "import audit.intervals.student",
+        "import audit.ground.student",
     ],
 )
 def test_the_paper_side_leaves_torch_out_of_a_process(statement):
@@ -155,7 +155,11 @@ def test_linear_algebra_knows_no_laws_only_intervals_of_means():
 
 def test_the_onnx_importer_is_usable_alone():
     for name, found in FOUND.items():
-        if name.startswith("audit.models.onnx."):
+        if name.startswith("audit.importer."):
             for other in found.all & set(MODULES):
-                allowed = ("audit.models.onnx", "audit.errors", "audit.storage")
+                allowed = (
+                    "audit.importer",
+                    "audit.ground.errors",
+                    "audit.ground.storage",
+                )
                 assert other.startswith(allowed)

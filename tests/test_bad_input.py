@@ -15,7 +15,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from audit.cli import app
-from audit.errors import AuditError
+from audit.ground.errors import AuditError
 
 TEXT = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) "
 TEXT += "{ mean = Tanh(x) std = Exp(x) }"

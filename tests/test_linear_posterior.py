@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from audit.config import ModelConfig, ScanConfig
-from audit.scan import scan
+from audit.run.scan import scan
 
 FOLDER = Path(__file__).parent.parent / "sample_models"
 MODEL, DATA = FOLDER / "linear_posterior.onnx", FOLDER / "linear_posterior.npz"

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.config import override
-from audit.errors import InputError
+from audit.ground.errors import InputError
 from audit.inputs import open_inputs
 from audit.inputs.names import read_feature_names
 from audit.measure import Answers
 from audit.reports.build import PRINTED_VALUES
 from audit.reports.json import to_json
 from audit.reports.rows import RowsWriter
-from audit.tally import Tally, lighter
+from audit.run.tally import Tally, lighter
 
 D, N = 5, 700
 NAMES = ["age", "[red]b", "<script>", "d|e", "f" * 200]

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from audit.config import ModelConfig, ScanConfig
-from audit.reports import table
+from audit.formats import table
 from tests.scans import SAMPLES, columns, sample, scan
 
 INPUTS = 6

@@ -16,8 +16,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from audit import watch
-from audit.errors import AuditError
+from audit.ground import watch
+from audit.ground.errors import AuditError
 
 USAGE, CRASH, INTERRUPTED = 2, 3, 130
 LOST = "interrupted, nothing was written."

@@ -16,16 +16,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from audit.config import (
-    ScanConfig,
-    from_environment,
-    override,
-    read_config,
-    read_scans,
-)
+from audit.config import ScanConfig, from_environment, override, read_config, read_scans
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
-from audit.errors import UnknownName
-from audit.registry import unknown
+from audit.ground.errors import UnknownName
+from audit.ground.registry import unknown
 
 Command = TypeVar("Command", bound=Callable[..., None])
 DEFAULT_FILES = ("robaudit.yaml", "pyproject.toml")

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from audit import watch
 from audit.cli.door import CRASH, Interrupted
-from audit.errors import AuditError
-from audit.runs.commands import resume_command
-from audit.runs.manifest import exists
+from audit.ground import watch
+from audit.ground.errors import AuditError
+from audit.run.commands import resume_command
+from audit.run.manifest import exists
 
 LOST = "interrupted, nothing was written. With --run-dir FOLDER it could be resumed."
 

@@ -49,7 +49,7 @@ def merge(
     with ExitStack() as stack:
         rows = destinations.open_rows(stack)
         tick = stack.enter_context(progress(not (quiet or no_progress)))
-        from audit.scan import merge as run
+        from audit.run.scan import merge as run
 
         report = run(settings, progress=tick, rows=rows, partial=partial)
     destinations.deliver(report, report.exit_code)
@@ -66,8 +66,8 @@ def settings_of(run_dir: str, flags: dict[str, Any]) -> ScanConfig:
 
     from audit.cli.running import ready
     from audit.config import override
-    from audit.errors import ConfigError
-    from audit.runs.manifest import read_manifest
+    from audit.ground.errors import ConfigError
+    from audit.run.manifest import read_manifest
 
     manifest = read_manifest(run_dir)
     asked = replace(manifest.asked(), run_dir=run_dir, resume=True, shard=None)

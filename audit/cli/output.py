@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit import watch
 from audit.cli.terminal import emit, style
-from audit.errors import ConfigError
-from audit.reports import FORMATS, ROWS, format_of
-from audit.reports.files import check_writable, write_text
-from audit.reports.table import render as render_table
+from audit.formats import FORMATS, format_of
+from audit.formats.table import render as render_table
+from audit.ground import watch
+from audit.ground.errors import ConfigError
+from audit.reports.files import ROWS, check_writable, write_text
 
 if TYPE_CHECKING:
     from audit.reports.report import Report

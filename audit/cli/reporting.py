@@ -34,10 +34,10 @@ def check(
     from audit.cli.output import Destinations, single_report
     from audit.cli.terminal import emit, style
     from audit.cli.validating import sort_out, validate
+    from audit.formats.table import render_checks
     from audit.reports.baseline import with_baseline
     from audit.reports.checks import recheck, to_json, worst_code
     from audit.reports.json import read_report
-    from audit.reports.table import render_checks
 
     reports, settings_files = sort_out(paths)
     said = [validate(path) for path in settings_files]
@@ -74,7 +74,7 @@ def diff(
     """
     from audit.cli.terminal import emit, style
     from audit.config import ScanConfig, override
-    from audit.reports import diff as shown
+    from audit.formats import diff as shown
     from audit.reports.against import judged_by_change
     from audit.reports.compare import compare
     from audit.reports.json import read_report
@@ -113,7 +113,7 @@ def show(
 ) -> None:
     """Show one input of a report beside all the others."""
     from audit.cli.terminal import emit, style
-    from audit.reports import single
+    from audit.formats import single
     from audit.reports.json import finite, read_report
 
     found = read_report(report)
@@ -147,8 +147,8 @@ def init(
     """Write a commented robaudit.yaml, with limits if a report is given."""
     from audit.cli.output import write_new
     from audit.cli.terminal import emit
+    from audit.formats.starter import read_margin, starter
     from audit.reports.json import read_report
-    from audit.reports.starter import read_margin, starter
 
     found = read_report(report) if report else None
     write_new(output, starter(found, read_margin(margin)), force)
@@ -162,7 +162,7 @@ def explain(
 ) -> None:
     """Explain a quantity, divergence, attack, statistic or key: formula, unit, use."""
     from audit.cli.terminal import emit, style
-    from audit.reports import glossary
+    from audit.formats import glossary
 
     emit(glossary.render(name, style()))
 
@@ -176,7 +176,7 @@ def schema(
     from audit.cli.terminal import emit
     from audit.config.readers import choice
     from audit.config.schema import config_schema
-    from audit.errors import ConfigError
+    from audit.ground.errors import ConfigError
     from audit.reports.json import report_schema
 
     try:

@@ -12,14 +12,14 @@ from audit.cli.interrupts import resumable
 from audit.cli.output import SCAN, Destinations, in_turn
 from audit.cli.terminal import emit, progress, style
 from audit.config import ScanConfig, with_waivers
-from audit.errors import ConfigError
+from audit.formats.several import render
+from audit.ground.errors import ConfigError
 from audit.reports.baseline import with_baseline
 from audit.reports.checks import worst_code
 from audit.reports.keys import check_config
 from audit.reports.report import Report
-from audit.reports.several import render
-from audit.runs.commands import without_run_options
-from audit.runs.folder import check_options
+from audit.run.commands import without_run_options
+from audit.run.folder import check_options
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _run(plan: Plan, show: bool) -> Report | None:
         with ExitStack() as stack:
             rows = plan.destinations.open_rows(stack)
             tick = stack.enter_context(progress(show))
-            from audit.scan import scan
+            from audit.run.scan import scan
 
             return scan(settings, progress=tick, rows=rows, **_remembered(plan))
 
@@ -133,7 +133,7 @@ def _run(plan: Plan, show: bool) -> Report | None:
 def _run_shard(plan: Plan, show: bool) -> None:
     """Measure a shard and say what became of the run."""
     with progress(show) as tick:
-        from audit.scan import scan_shard
+        from audit.run.scan import scan_shard
 
         found, done = scan_shard(plan.settings, progress=tick, **_remembered(plan))
     missing = sum(not found.path(job).exists() for job in found.jobs)
@@ -151,7 +151,7 @@ def _remembered(plan: Plan) -> dict[str, Any]:
     """Return what a run folder has to remember; nothing where there is none."""
     if plan.settings.run_dir is None:
         return {}
-    from audit.keeping import Asked
+    from audit.run.keeping import Asked
 
     return {"asked": Asked(plan.asked, tuple(without_run_options(plan.command)))}
 

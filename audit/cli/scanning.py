@@ -116,11 +116,11 @@ def inspect(
     """Show what a model file is, how it would be read and why, without auditing it."""
     from audit.cli.running import require
     from audit.cli.terminal import emit, style
-    from audit.reports.inspection import render, to_json
+    from audit.formats.inspection import render, to_json
 
     settings = configured(config, flags)
     require(settings, "model")
-    from audit.inspection import inspect as run
+    from audit.run.inspection import inspect as run
 
     found = run(settings)
     emit(to_json(found) if json else render(found, style()))

@@ -24,9 +24,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from audit import watch
 from audit.cli.door import CRASH, INTERRUPTED, LOST
-from audit.errors import AuditError
+from audit.ground import watch
+from audit.ground.errors import AuditError
 
 GRACE = 1.3  # seconds: two are promised, and a large process takes some to go away
 DONE = (0, 1, 4, 5)  # the codes of work that came to its end

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from audit.cli.door import detach_stdout
+from audit.formats.table import Style
 from audit.reports.files import unwritable
-from audit.reports.table import Style
 from audit.reports.text import number
 
 Tick = Callable[[int, int], None]

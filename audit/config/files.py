@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.documents import (
+from audit.ground.documents import (
     MAX_CHARACTERS,
     Lines,
     Unreadable,
@@ -15,7 +15,7 @@ from audit.documents import (
     read_yaml,
     twice,
 )
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 
 _TOML_TABLE = re.compile(r"\s*+\[([^\[\]]+)\]\s*+(?:#.*)?$")
 _TOML_KEY = re.compile(r"""((?:[\w-]|"[^"]*"|'[^']*'|\.|\s)++)=""")

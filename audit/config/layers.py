@@ -11,8 +11,8 @@ from pathlib import Path
 from audit.config.files import Document, read_document
 from audit.config.options import OPTIONS, flag_names, store
 from audit.config.settings import ScanConfig
-from audit.errors import ConfigError
-from audit.registry import unknown
+from audit.ground.errors import ConfigError
+from audit.ground.registry import unknown
 
 PREFIX = "ROBAUDIT_"
 COMMAND_LINE, ENVIRONMENT = "command line", "environment"

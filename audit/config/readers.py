@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.config.settings import AttackConfig
-from audit.documents import Unreadable, read_yaml
+from audit.ground.documents import Unreadable, read_yaml
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date
 
 from audit.config.settings import ScanConfig, Threshold, Waiver
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 
 
 def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:

@@ -11,10 +11,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from audit.errors import AuditError, ConfigError, ModelError
 from audit.export.checking import open_file, require_equal, require_slopes
 from audit.export.splines import branch_free
 from audit.export.writing import WRITERS, Writer, quietly
+from audit.ground.errors import AuditError, ConfigError, ModelError
 
 TOLERANCE = 1e-4
 ROWS = 32  # at which a file is compared

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
 
 STEP = 1e-2  # of a condition's own size
 SLOPE_LIMIT = 5e-2
@@ -51,7 +51,7 @@ def _onnxruntime(path: Path, outputs: list[str]) -> Run:
 
 
 def _importer(path: Path) -> Run:
-    from audit.models.onnx import load_graph
+    from audit.importer import load_graph
 
     graph = load_graph(path)
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
-from audit.errors import ModelError
 from audit.export.splines import cache_inverses
+from audit.ground.errors import ModelError
 
 Foreign = Any  # an object of a library that is not required here
 NOT_HERE = (

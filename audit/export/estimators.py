@@ -11,7 +11,6 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch import distributions as td
 
-from audit.errors import ModelError
 from audit.export.densities import (
     NOT_HERE,
     Density,
@@ -22,6 +21,7 @@ from audit.export.densities import (
     innermost,
 )
 from audit.export.mixtures import Components, Mixture, SbiMixture
+from audit.ground.errors import ModelError
 
 GAUSSIAN = (td.Normal, td.MultivariateNormal)
 LogProb = Callable[[Tensor, Tensor], Tensor]

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributions as td
 
-from audit.errors import ModelError
 from audit.export.densities import Foreign, innermost
+from audit.ground.errors import ModelError
 
 
 class Components(nn.Module):

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audit.errors import ConfigError, ModelError
 from audit.export.attempts import ROWS, Task, known_format, write
 from audit.export.densities import Density, Foreign, base_noise, unvalidated
 from audit.export.estimators import LogProb, take_apart, unwrap
 from audit.export.mixtures import Components
+from audit.ground.errors import ConfigError, ModelError
 
 
 @unvalidated()

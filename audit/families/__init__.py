@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from audit.registry import Registry
+from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
     from audit.families.interface import Family

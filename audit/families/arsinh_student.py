@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from audit.families.lines import Chart
-from audit.families.special import digamma_step, lgamma_step
+from audit.nodes.lines import Chart
+from audit.nodes.special import digamma_step, lgamma_step
 
 FURTHEST = 700.0  # sinh y is a number up to here
 

@@ -20,7 +20,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from audit.families.panels import gauss_legendre
+from audit.nodes.panels import gauss_legendre
 
 LARGE = 40.0  # from here on the series are exact to rounding
 TERMS = 20

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import NoFisher
-from audit.families.excess import log_ratio
 from audit.families.roots import rows
-from audit.families.special import times
 from audit.families.univariate import Parameters, Univariate
+from audit.ground.errors import NoFisher
+from audit.nodes.excess import log_ratio
+from audit.nodes.special import times
 
 
 class Uniform(Univariate):

@@ -21,18 +21,12 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.bessel import (
-    deviation,
-    lack,
-    log_i0_excess,
-    log_i0e,
-    mean_cosine,
-)
+from audit.families.bessel import deviation, lack, log_i0_excess, log_i0e, mean_cosine
 from audit.families.continuous import Continuous
 from audit.families.exponential import renyi_by_kl
-from audit.families.lines import Line
 from audit.families.roots import diagonal
 from audit.families.univariate import Parameters
+from audit.nodes.lines import Line
 
 TURN = 2 * math.pi
 UNIFORM = 1e-8  # draws of a smaller concentration are uniform to eight digits

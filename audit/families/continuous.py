@@ -16,9 +16,9 @@ from torch import Tensor
 from audit.families import quadrature
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.inversion import quantile_distance
-from audit.families.lines import REAL, Chart, Line
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters, Univariate
+from audit.nodes.lines import REAL, Chart, Line
 
 STAND_IN = 4.0  # a value that every parameter may have
 HEAVY = 0.1  # a tail x^-(2 + this) holds 1e-20 of the variance beyond 1e200

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import NoTransport
-from audit.families.excess import binet_excess, log_ratio
 from audit.families.exponential import renyi_by_kl
 from audit.families.integrands import RELATIVE_ENTROPY
 from audit.families.interface import check_finite
 from audit.families.roots import semidefinite_root
 from audit.families.simplex import Classes
-from audit.families.special import log_trigamma
+from audit.ground.errors import NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
+from audit.nodes.excess import binet_excess, log_ratio
+from audit.nodes.special import log_trigamma
 
 
 class Dirichlet(Classes):

@@ -25,17 +25,13 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.excess import (
-    binet_excess,
-    entropy_excess,
-    log_ratio,
-)
 from audit.families.exponential import renyi_by_kl
-from audit.families.lines import POSITIVE
 from audit.families.roots import rows as rows_of
 from audit.families.roots import semidefinite_root, symmetric
-from audit.families.special import binet, binet_trigamma
 from audit.families.univariate import Parameters
+from audit.nodes.excess import binet_excess, entropy_excess, log_ratio
+from audit.nodes.lines import POSITIVE
+from audit.nodes.special import binet, binet_trigamma
 
 NOTHING = 1e150  # a rate of this and more is a draw of 0 beside one of 1
 

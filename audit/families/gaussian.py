@@ -40,11 +40,11 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.bures import bures_distance, singular_vectors
-from audit.families.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 from audit.families.interface import Family
 from audit.families.normals import tilted_log
 from audit.families.roots import solve_lower
 from audit.linalg.operators import LinearOperator, Matrix
+from audit.nodes.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 
 
 class Gaussian(Family):

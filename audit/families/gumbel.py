@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.excess import exp_excess, lgamma_excess, log_ratio
 from audit.families.location_scale import LocationScale
 from audit.families.univariate import Parameters
+from audit.nodes.excess import exp_excess, lgamma_excess, log_ratio
 
 EULER = 0.5772156649015329  # −ψ(1)
 

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.errors import NoFisher, NotDifferentiable, NoTransport
-from audit.families.base_laws import BaseLaw
 from audit.families.interface import Family
-from audit.families.space import TargetSpace
+from audit.ground.errors import NoFisher, NotDifferentiable, NoTransport
 from audit.linalg.operators import LinearOperator
-from audit.noise import Noise, Points
+from audit.nodes.base_laws import BaseLaw
+from audit.nodes.noise import Noise, Points
+from audit.nodes.space import TargetSpace
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p + c] -> [R]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]

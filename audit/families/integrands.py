@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from audit.families.excess import exp_excess
-from audit.families.special import times
+from audit.nodes.excess import exp_excess
+from audit.nodes.special import times
 
 
 class Integrand(Protocol):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.errors import ConfigError, NoTransport
+from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Product
 
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from audit.families.lines import Line, by_chunks
-from audit.families.panels import Panels
-from audit.families.special import times
-from audit.families.survey import Survey, distinct_rows, panels_of, survey, where_known
+from audit.nodes.lines import Line, by_chunks
+from audit.nodes.panels import Panels
+from audit.nodes.special import times
+from audit.nodes.survey import Survey, distinct_rows, panels_of, survey, where_known
 
 NEWTON_STEPS = 12  # at most
 CONVERGED = 1e-8  # of a panel's half width, in the last step but one

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.errors import NoTransport
 from audit.families.counts import Counts
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.univariate import Parameters, Univariate
+from audit.ground.errors import NoTransport
 from audit.linalg.operators import Diagonal, LinearOperator
 
 CHUNK = 4_000_000  # numbers at once

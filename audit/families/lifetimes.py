@@ -19,18 +19,18 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.excess import log_ratio, ratio_excess
 from audit.families.gumbel import (
     EULER,
     Gumbel,
     gumbel_diverges,
     gumbel_relative_entropy,
 )
-from audit.families.lines import POSITIVE, Line
 from audit.families.normals import renyi_of_scales
 from audit.families.roots import rows
-from audit.families.special import trigamma
 from audit.families.univariate import Parameters
+from audit.nodes.excess import log_ratio, ratio_excess
+from audit.nodes.lines import POSITIVE, Line
+from audit.nodes.special import trigamma
 
 NOTHING = 1e-150  # of the size of the other law
 LARGEST = 690.0  # of the logarithm of a number

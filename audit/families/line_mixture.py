@@ -18,11 +18,11 @@ from audit.families import quadrature
 from audit.families.continuous import HEAVY, STAND_IN, Continuous
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Renyi
 from audit.families.inversion import quantile_distance
-from audit.families.lines import Chart
 from audit.families.mixture import Mixture
 from audit.families.roots import dense_root
-from audit.families.special import times
 from audit.linalg.operators import LinearOperator
+from audit.nodes.lines import Chart
+from audit.nodes.special import times
 
 
 class LineMixture(Mixture):

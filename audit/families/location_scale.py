@@ -25,8 +25,6 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.excess import exp_excess, ratio_excess
-from audit.families.lines import Line
 from audit.families.logistic import LogisticLaw
 from audit.families.normals import (
     normal_log_density,
@@ -35,6 +33,8 @@ from audit.families.normals import (
 )
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
+from audit.nodes.excess import exp_excess, ratio_excess
+from audit.nodes.lines import Line
 
 
 class LocationScale(Continuous):

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import ConfigError
 from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import check_finite
 from audit.families.roots import solve_lower
+from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator
 
 

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import ConfigError, NoTransport
 from audit.families import FAMILIES
 from audit.families.interface import Family
 from audit.families.simplex import Categorical
-from audit.families.special import times
+from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
+from audit.nodes.special import times
 
 PREFIX = "component."
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from audit.errors import ConfigError
 from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import check_finite
 from audit.families.roots import lower_cholesky, solve_lower
+from audit.ground.errors import ConfigError
 
 ASYMMETRY = 1e-5  # of a matrix made in float32, relative to its largest entry
 

@@ -29,15 +29,15 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.excess import log_ratio
 from audit.families.integrands import Renyi
 from audit.families.lattice import TAIL
-from audit.families.panels import Panels
 from audit.families.roots import rows
-from audit.families.special import lgamma_change, times
 from audit.families.univariate import Parameters
 from audit.families.waiting import Waiting
 from audit.linalg.operators import CoordinateBlocks, LinearOperator
+from audit.nodes.excess import log_ratio
+from audit.nodes.panels import Panels
+from audit.nodes.special import lgamma_change, times
 
 GROUPS = 512  # rows of the linear root, at most
 PANELS = 64

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from audit.families.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 from audit.families.univariate import Parameters
+from audit.nodes.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 
 
 def normal_log_density(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

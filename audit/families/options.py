@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 
 
 def read_numbers(name: str, value: object) -> tuple[float, ...]:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import ConfigError, NoFisher
-from audit.families.excess import log_ratio
 from audit.families.lifetimes import Exponential
 from audit.families.options import read_positive
 from audit.families.roots import rows
 from audit.families.univariate import Parameters
+from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import LinearOperator
+from audit.nodes.excess import log_ratio
 
 
 class Pareto(Exponential):

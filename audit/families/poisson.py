@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.excess import entropy_excess, exp_excess, log_ratio, ratio_excess
 from audit.families.lattice import TAIL, Lattice
-from audit.families.special import edge_log, times
 from audit.families.univariate import Parameters
+from audit.nodes.excess import entropy_excess, exp_excess, log_ratio, ratio_excess
+from audit.nodes.special import edge_log, times
 
 
 class Poisson(Lattice):

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
-from audit.families.lines import POSITIVE, Line
 from audit.families.location_scale import standardised
 from audit.families.normals import (
     normal_log_density,
@@ -25,8 +24,9 @@ from audit.families.normals import (
     normal_renyi,
 )
 from audit.families.roots import diagonal, rows
-from audit.families.special import times
 from audit.families.univariate import Parameters
+from audit.nodes.lines import POSITIVE, Line
+from audit.nodes.special import times
 
 
 class HalfNormal(Continuous):

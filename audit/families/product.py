@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import ConfigError
 from audit.families import build_family
 from audit.families.block_diagonal import Blocks, blocks_of
 from audit.families.concatenated import Concatenated
 from audit.families.interface import Family
+from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator
 
 T = TypeVar("T")

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand
-from audit.families.lines import Line, by_chunks
-from audit.families.panels import DEEPEST, FALL, ORDER, Panels
-from audit.families.special import times
-from audit.families.survey import Survey, panels_of, survey, where_known
+from audit.nodes.lines import Line, by_chunks
+from audit.nodes.panels import DEEPEST, FALL, ORDER, Panels
+from audit.nodes.special import times
+from audit.nodes.survey import Survey, panels_of, survey, where_known
 
 ROUNDS = 12  # of halving panels, at most
 TOLERANCE = 1e-7  # of the trace of a transport tensor, what one panel may be wrong by

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import ConfigError, NoFisher
 from audit.families.interface import Family, check_finite
 from audit.families.options import read_numbers
+from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
 
 

@@ -24,17 +24,12 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.errors import ConfigError, NoTransport
-from audit.families.excess import log_ratio
-from audit.families.integrands import (
-    JENSEN_SHANNON,
-    RELATIVE_ENTROPY,
-    Integrand,
-    Renyi,
-)
+from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.interface import Family, check_finite
-from audit.families.special import edge_log
+from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
+from audit.nodes.excess import log_ratio
+from audit.nodes.special import edge_log
 
 SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
 

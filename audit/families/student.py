@@ -30,16 +30,11 @@ from torch import distributions as td
 from audit.families import quadrature
 from audit.families.arsinh_student import ArsinhStudent
 from audit.families.continuous import Continuous
-from audit.families.lines import Line
 from audit.families.location_scale import standardised
 from audit.families.roots import semidefinite_root, symmetric
-from audit.families.special import (
-    digamma_step,
-    lgamma_step,
-    trigamma,
-    trigamma_step,
-)
 from audit.families.univariate import Parameters
+from audit.nodes.lines import Line
+from audit.nodes.special import digamma_step, lgamma_step, trigamma, trigamma_step
 
 
 class StudentT(Continuous):

@@ -23,12 +23,12 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
-from audit.families.excess import log_ratio
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.lattice import Lattice
 from audit.families.options import read_positive
-from audit.families.special import edge_log, times
 from audit.families.univariate import Parameters
+from audit.nodes.excess import log_ratio
+from audit.nodes.special import edge_log, times
 
 
 class Trials(Lattice):

@@ -17,10 +17,10 @@ from torch.nn.functional import logsigmoid
 
 from audit.families.continuous import Continuous
 from audit.families.dirichlet import dirichlet_kl, dirichlet_renyi
-from audit.families.lines import UNIT
 from audit.families.roots import semidefinite_root, symmetric
-from audit.families.special import log_trigamma
 from audit.families.univariate import Parameters
+from audit.nodes.lines import UNIT
+from audit.nodes.special import log_trigamma
 
 
 class Beta(Continuous):

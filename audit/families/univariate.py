@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from audit.errors import ConfigError
 from audit.families.interface import Family, check_finite
 from audit.families.roots import coordinate_root
+from audit.ground.errors import ConfigError
 from audit.linalg.operators import LinearOperator
 
 Parameters = tuple[Tensor, ...]

@@ -20,9 +20,9 @@ from torch import distributions as td
 from audit.families.exponential import renyi_by_kl
 from audit.families.integrands import RELATIVE_ENTROPY
 from audit.families.lattice import TAIL
-from audit.families.special import times
 from audit.families.trials import Trials
 from audit.families.univariate import Parameters
+from audit.nodes.special import times
 
 
 class Waiting(Trials):

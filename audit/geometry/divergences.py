@@ -29,9 +29,9 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from audit.errors import ConfigError
 from audit.families.interface import Family
-from audit.registry import Registry
+from audit.ground.errors import ConfigError
+from audit.ground.registry import Registry
 
 Exact = Callable[[Family, Tensor, Tensor], Tensor | None]
 Pointwise = Callable[[Tensor], Tensor]

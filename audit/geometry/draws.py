@@ -23,7 +23,7 @@ from torch.distributions import (
 )
 
 from audit.families.interface import Family
-from audit.noise import Noise, Points
+from audit.nodes.noise import Noise, Points
 
 
 def draw_targets(family: Family, phi: Tensor, noise: Noise) -> Tensor:

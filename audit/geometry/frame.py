@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Selection
 
 Event = tuple[int, ...]

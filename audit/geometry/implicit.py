@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from audit.families.implicit import ImplicitFamily
-from audit.families.noise_box import Speed
-from audit.families.noise_grid import noise_grid
 from audit.geometry.divergences import Divergence, Tensors
 from audit.linalg.operators import Averaged, Sampled
-from audit.noise import Noise
+from audit.nodes.noise import Noise
+from audit.nodes.noise_box import Speed
+from audit.nodes.noise_grid import noise_grid
 
 _NUMBERS = 2**24  # of Jacobians that are only measured
 

@@ -11,7 +11,7 @@ from audit.geometry.roots import metric_root
 from audit.linalg.bounded import bounded
 from audit.linalg.operators import LinearOperator, Product, compose
 from audit.linalg.quadratic_form import QuadraticForm
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 
 def pull_back(

@@ -6,14 +6,14 @@ import math
 
 from torch import Tensor
 
-from audit.errors import ConfigError
 from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, Tensors
 from audit.geometry.draws import draws_of, scores_at
 from audit.geometry.implicit import implicit_root
+from audit.ground.errors import ConfigError
 from audit.linalg.operators import LinearOperator, Sampled
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 
 def metric_root(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import ConfigError, InputError, NothingAudited
+from audit.ground.errors import ConfigError, InputError, NothingAudited
 from audit.inputs.archive import MEMORY, Array, DataFile, open_data
 from audit.inputs.names import NAMES
 

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import ConfigError, InputError
+from audit.ground.errors import ConfigError, InputError
+from audit.ground.storage import Member, ZipFault, open_regular, read_members, unpack
+from audit.ground.storage.fingerprint import fingerprint
 from audit.inputs.npy import HEAD, Header, read_header
-from audit.storage import Member, ZipFault, open_regular, read_members, unpack
-from audit.storage.fingerprint import fingerprint
 
 Array = NDArray[Any]
 MEMORY = 1 << 30

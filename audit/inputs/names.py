@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.errors import InputError
+from audit.ground.errors import InputError
 from audit.inputs.archive import MEMORY, Array, open_data
 
 NAMES = "feature_names"

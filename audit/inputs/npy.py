@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from audit.errors import InputError
+from audit.ground.errors import InputError
 
 HEAD = 1 << 16
 """Bytes that hold any header: numpy itself reads no more than 10,000 characters."""

@@ -30,8 +30,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.intervals.means import Interval, mean_interval
 from audit.linalg.exact import decompose_exact, descending
+from audit.linalg.intervals.means import Interval, mean_interval
 from audit.linalg.operators import LinearOperator, Matrix, Product, Sampled
 from audit.linalg.spectrum import Estimate, Spectrum
 

@@ -18,13 +18,13 @@ from audit.families.implicit import ImplicitFamily
 from audit.geometry.chain import factor
 from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.linear_law import LinearLaw
 from audit.geometry.trust import averaging_checks
 from audit.linalg.bounded import bounded
 from audit.linalg.decompose import decompose, split
 from audit.linalg.operators import Averaged, Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.measure.linear_law import LinearLaw
 from audit.measure.point import Point
 from audit.measure.questions import Questions
 from audit.reports.values import Floats, Values

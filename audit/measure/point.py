@@ -31,7 +31,7 @@ from audit.measure.questions import Questions
 from audit.models.differences import EstimatedJacobian
 from audit.models.maps import ReverseJacobian, RowByRow
 from audit.models.opening import OpenModel
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
 _NO_DERIVATIVE = "a draw's derivative is not finite"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.attacks import Attack
+from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.registry import Registry
+from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.errors import AuditError, InputError
+from audit.ground.errors import AuditError, InputError
 from audit.models.network import Call, Network, Port, Values
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.config import ModelConfig
-from audit.documents import read_yaml
-from audit.errors import InputError
+from audit.ground.documents import read_yaml
+from audit.ground.errors import InputError
 from audit.inputs.archive import MEMORY
 from audit.models.expressions import Expression
 from audit.models.network import Port

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.density import Values
 from audit.linalg.operators import LinearOperator, Matrix
+from audit.models.density import Values
 from audit.models.maps import AutogradMap
 
 TOLERANCE = 1e-2

@@ -17,18 +17,18 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.fx.node import Argument, map_aggregate
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
+from audit.ground.storage import StoredFile
+from audit.importer import Graph
 from audit.models.exported_census import ExportedInside
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, Values
-from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
 from audit.models.torch_constants import program_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.torchscript import own_dtype, refuse_cuts
 from audit.models.untrusted import checked_program, stored_model
-from audit.storage import StoredFile
 
 
 def load(

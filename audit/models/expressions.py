@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 
 MAX_TEXT = 4096
 MAX_DEPTH = 100

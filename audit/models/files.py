@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from audit.errors import ConfigError, ModelError
+from audit.ground.errors import ConfigError, ModelError
 from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression

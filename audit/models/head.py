@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.models.contract import Head, Item, Settings
 from audit.models.expressions import Expression
 from audit.models.names import (

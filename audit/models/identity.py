@@ -21,9 +21,9 @@ import torch
 from onnx import SparseTensorProto, TensorProto
 from torch import Tensor
 
-from audit.models.onnx import OnnxFile
-from audit.models.onnx.stored import Stored, stored_values
-from audit.models.onnx.tensors import TensorReader
+from audit.importer import OnnxFile
+from audit.importer.stored import Stored, stored_values
+from audit.importer.tensors import TensorReader
 
 Named = tuple[str, object]
 _PLAIN = (int, float, complex, str, NoneType, Enum, torch.dtype, torch.memory_format)

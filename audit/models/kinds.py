@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.models.contract import Item, Settings
 from audit.models.names import stem_of
 from audit.models.network import Network

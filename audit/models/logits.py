@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from audit.errors import AuditError
+from audit.ground.errors import AuditError
 from audit.models.contract import Head, Item, Settings
 from audit.models.expressions import LINKS, Expression
 from audit.models.files import open_network

@@ -14,9 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from audit.density import Values
-from audit.errors import NotDifferentiable
+from audit.ground.errors import NotDifferentiable
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix
+from audit.models.density import Values
 
 
 @dataclass(frozen=True)

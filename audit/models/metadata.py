@@ -20,9 +20,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from audit.config.options import OPTIONS, flag_names
-from audit.documents import Unreadable, read_yaml
-from audit.errors import ModelError
-from audit.registry import unknown
+from audit.ground.documents import Unreadable, read_yaml
+from audit.ground.errors import ModelError
+from audit.ground.registry import unknown
 
 KEY = "robaudit"
 DESCRIBES: dict[str, tuple[type, ...]] = {  # key -> the kinds of value it has

@@ -10,8 +10,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from audit.errors import ConfigError
 from audit.families import FAMILIES
+from audit.ground.errors import ConfigError
 from audit.models.expressions import quoted
 
 # Output name (lower case) -> (parameter, link). The name says what the number is.

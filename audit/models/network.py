@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.models.onnx import Graph
-from audit.storage import StoredFile
+from audit.ground.storage import StoredFile
+from audit.importer import Graph
 
 Values = Mapping[str, Tensor]
 Arrays = Mapping[str, NDArray[np.generic]]

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from onnx import TensorProto
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
+from audit.importer import Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, calling, described
-from audit.models.onnx import Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.onnx_inside import Inside
 from audit.models.onnx_links import behind
 from audit.models.onnxruntime_file import Runtime

@@ -14,10 +14,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from audit.errors import AuditError
+from audit.ground.errors import AuditError
+from audit.importer import Graph, OnnxFile, PathOp
 from audit.models.gates.subject import relative_error
 from audit.models.network import Census, Values, calling
-from audit.models.onnx import Graph, OnnxFile, PathOp
 from audit.models.onnxruntime_file import Runtime
 
 _SHAPES = ("Shape", "Size")  # they read no numbers

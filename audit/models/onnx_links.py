@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from audit.models.onnx import OnnxFile
+from audit.importer import OnnxFile
 
 _OPS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 _FLOATS = {

@@ -12,9 +12,9 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from audit.errors import AuditError, ModelError
+from audit.ground.errors import AuditError, ModelError
+from audit.importer import OnnxFile
 from audit.models.network import Port, Values
-from audit.models.onnx import OnnxFile
 
 _TYPES = {
     "float": "float32",

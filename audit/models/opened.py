@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.density import ConditionalDensity, DifferentiableMap
 from audit.inputs import Inputs
 from audit.models.contract import Head, Item, Roles
+from audit.models.density import ConditionalDensity, DifferentiableMap
 from audit.models.gates import Findings, Subject
 from audit.models.network import Network, Port
 from audit.models.probing import Probe, finite_rows

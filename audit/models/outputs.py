@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
 
 
 def name_outputs(result: object) -> dict[str, Tensor]:

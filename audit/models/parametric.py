@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from audit.density import ConditionalDensity, DifferentiableMap, Values
-from audit.errors import AuditError, ConfigError
 from audit.families import build_family
 from audit.families.interface import Family
+from audit.ground.errors import AuditError, ConfigError
 from audit.inputs import list_keys, open_inputs, split_spec
 from audit.models.contract import Head, Settings
+from audit.models.density import ConditionalDensity, DifferentiableMap, Values
 from audit.models.differences import FiniteDifferenceMap
 from audit.models.gates import Subject
 from audit.models.head import resolve_head

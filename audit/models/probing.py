@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.errors import AuditError, InputError, ModelError, NothingAudited
+from audit.ground.errors import AuditError, InputError, ModelError, NothingAudited
 from audit.inputs import Inputs, list_keys, split_spec
 from audit.models.batching import any_batch, layout_of
 from audit.models.contract import Roles, hold

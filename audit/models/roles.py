@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from audit.errors import ConfigError, ModelError
+from audit.ground.errors import ConfigError, ModelError
 from audit.models.contract import Item, Roles, Settings
 from audit.models.network import Network, Port
 

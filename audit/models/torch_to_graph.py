@@ -17,8 +17,8 @@ import onnx
 import torch
 from torch import Tensor
 
+from audit.importer import Graph, load_graph
 from audit.models.network import Values
-from audit.models.onnx import Graph, load_graph
 
 
 def graph_of_module(

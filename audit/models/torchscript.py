@@ -20,17 +20,17 @@ import torch
 from torch import Tensor
 from torch.jit._fuser import optimized_execution
 
-from audit.errors import InputError, ModelError
+from audit.ground.errors import InputError, ModelError
+from audit.ground.storage import StoredFile
+from audit.importer import Graph
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values
-from audit.models.onnx import Graph
 from audit.models.outputs import name_outputs
 from audit.models.script_census import script_census
 from audit.models.torch_constants import script_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.untrusted import checked_script, stored_model
-from audit.storage import StoredFile
 
 METHODS = ("log_prob", "sample")  # of a module that is a density with its sampler
 

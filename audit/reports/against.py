@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.reports.alike import refuse_unlike
 from audit.reports.baseline import change_limits
 from audit.reports.gate import Rules, find, judge

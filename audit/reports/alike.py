@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.reports.report import Report
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.reports.gate import find
 from audit.reports.json import read_report
 from audit.reports.keys import split_key

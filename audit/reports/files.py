@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from audit.errors import ConfigError, InputError
+from audit.ground.errors import ConfigError, InputError
+
+ROWS = (".npz", ".parquet", ".csv")
+"""Files that hold every column of every input, written while a scan runs."""
 
 
 @contextmanager

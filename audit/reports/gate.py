@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from audit.config import ScanConfig, Threshold
-from audit.errors import ConfigError
-from audit.registry import unknown
+from audit.ground.errors import ConfigError
+from audit.ground.registry import unknown
 from audit.reports.doubts import doubt
 from audit.reports.keys import split_key
 from audit.reports.report import Change, Check, Report, Status, Summary

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.reports.earlier import upgraded
 from audit.reports.report import SCHEMA_VERSION, Report
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from audit.config import ScanConfig, Threshold
-from audit.errors import ConfigError
-from audit.registry import unknown
+from audit.ground.errors import ConfigError
+from audit.ground.registry import unknown
 from audit.reports.quantities import (
     ATTACK_KINDS,
     QUANTITIES,

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.reports.columns import REASON, Column, Sentences
 
 ROWS_AT_ONCE = 4096

@@ -14,7 +14,7 @@ import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 
-from audit.errors import ConfigError, InputError
+from audit.ground.errors import ConfigError, InputError
 from audit.inputs.archive import MEMORY, open_data
 from audit.reports.columns import REASON, Column
 

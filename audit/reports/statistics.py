@@ -25,7 +25,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from audit.intervals.student import student_quantile
+from audit.ground.student import student_quantile
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.values import Floats, Values
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy import float64, int64
 from numpy.typing import NDArray
 
-from audit.errors import AuditError, ConfigError
-from audit.reports import ROWS
+from audit.ground.errors import AuditError, ConfigError
+from audit.reports.files import ROWS
 from audit.reports.report import Report
 from audit.reports.row_readers import reader_of
 from audit.reports.text import count

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.attacks import DirectedAttack, RandomAttack
-from audit.intervals.means import Interval
+from audit.attacks.laws import DirectedAttack, RandomAttack
+from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.random_attacks import Evaluated, attack_mean

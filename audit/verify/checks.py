@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.attacks import DirectedAttack, RandomAttack
+from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.normalisation import normalisation
 from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.implicit.sources import FromGrid
@@ -23,6 +22,7 @@ from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
 from audit.verify.critical import critical_radius
 from audit.verify.local import local_law
+from audit.verify.normalisation import normalisation
 from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.intervals.pooled import pooled_ratio
+from audit.linalg.intervals.pooled import pooled_ratio
 from audit.linalg.spectrum import Estimate
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.measured import VerificationInfo

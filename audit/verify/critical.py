@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.intervals.student import student_quantile
+from audit.ground.student import student_quantile
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.values import Values
 from audit.verify.crossing import REACH, crossings

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.attacks import Attack
+from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
-from audit.geometry.linear_law import LinearLaw
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.measure import linear_law
+from audit.measure.linear_law import LinearLaw
 from audit.verify.sites import Site
 
 _DIRECTIONS = 8  # that are tried, with both signs, where no direction is the worst

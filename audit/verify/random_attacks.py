@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.attacks import RandomAttack
-from audit.intervals.controlled import (
+from audit.attacks.laws import RandomAttack
+from audit.linalg.intervals.controlled import (
     LEVELS,
     PILOT,
     control_weight,
     controlled_mean,
     pairs_needed,
 )
-from audit.intervals.means import Interval
+from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 CHUNK = 64  # pairs that are evaluated at a time
 _PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ

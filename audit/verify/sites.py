@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.errors import AuditError
 from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.geometry.exact import Reference, reference
+from audit.ground.errors import AuditError
 from audit.measure import Point, Questions, stored
 from audit.models.opening import OpenModel
-from audit.noise import Noise
+from audit.nodes.noise import Noise
+from audit.verify.exact import Reference, reference
 
 THETA_DRAWS = 256  # of θ, where each costs a pass of the network
 _MOVED_BYTES = 2**27  # of perturbed inputs at the same time

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from audit.measure import Answers, joined
-from audit.preparation import Prepared
+from audit.measure.preparation import Prepared
 from tests.benchmarks.flows import Case, blocks, cnn, measured, mlp, opened, saved
 
 GOAL, SAME = 20.0, 1e-4

@@ -22,10 +22,10 @@ import sys
 
 import torch
 
-from audit.intervals.means import Interval
-from audit.intervals.pooled import pooled_ratio
+from audit.linalg.intervals.means import Interval
+from audit.linalg.intervals.pooled import pooled_ratio
 from audit.linalg.sampled import decompose_sampled
-from tests.intervals.laws import SAMPLED, Law, LogLinear, held
+from tests.linalg.intervals.laws import SAMPLED, Law, LogLinear, held
 
 REALISED, TRACE, BRACKET, ALARMS = 0.93, 0.92, 0.95, 0.05
 SIZES, SIGMAS = (3, 10, 20, 35, 50), (0.05, 0.2)

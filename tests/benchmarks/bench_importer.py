@@ -26,7 +26,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from audit.models.onnx import load_graph
+from audit.importer import load_graph
 from tests.benchmarks.workloads import save_onnx
 
 RATIO, SECONDS = 1.10, 0.3

@@ -25,8 +25,8 @@ from audit.config import ModelConfig, ScanConfig
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.measure import measure
-from audit.noise import Noise
-from audit.preparation import Prepared, prepare
+from audit.measure.preparation import Prepared, prepare
+from audit.nodes.noise import Noise
 from tests.benchmarks.workloads import GaussianHead, save_onnx
 
 N, D, TOP = 10_000, 64, 5

@@ -24,8 +24,8 @@ from torch.func import grad, vmap
 
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
-from audit.noise import Noise
-from audit.preparation import Prepared
+from audit.measure.preparation import Prepared
+from audit.nodes.noise import Noise
 from tests.benchmarks.flows import (
     DRAWS,
     Case,

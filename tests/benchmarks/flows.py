@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from audit.config import ModelConfig, ScanConfig
 from audit.export import export_posterior
 from audit.measure import Answers, measure
-from audit.preparation import Prepared, prepare
+from audit.measure.preparation import Prepared, prepare
 
 DRAWS = 256
 

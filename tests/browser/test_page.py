@@ -11,8 +11,8 @@ import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 from scans import sample, scan
 
+from audit.formats.html import render
 from audit.reports.build import build_report
-from audit.reports.html import render
 from browser import chromium
 
 if chromium.PATH is None:

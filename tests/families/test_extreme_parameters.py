@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from audit.errors import NoFisher, NoTransport
 from audit.families import FAMILIES, build_family
+from audit.ground.errors import NoFisher, NoTransport
 
 from . import exact
 from .levels import nearly

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from audit.families import FAMILIES, build_family
-from audit.families.special import trigamma
+from audit.nodes.special import trigamma
 
 from .levels import nearly
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy import integrate, special
 
-from audit.errors import NoFisher, NoTransport
 from audit.families import build_family
+from audit.ground.errors import NoFisher, NoTransport
 
 from .examples import EXAMPLES, each
 from .levels import nearly

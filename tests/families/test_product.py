@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from audit.errors import NoTransport
 from audit.families import build_family
+from audit.ground.errors import NoTransport
 from audit.linalg.operators import LinearOperator
 
 VALUES = {

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from audit.errors import NoFisher
 from audit.families import build_family
+from audit.ground.errors import NoFisher
 from audit.linalg.operators import Matrix
 
 from .levels import nearly

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.errors import ConfigError, UnknownName
 from audit.families import FAMILIES, build_family
+from audit.ground.errors import ConfigError, UnknownName
 
 from .examples import each_example, each_where
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from audit.errors import NoFisher, NoTransport
 from audit.families import FAMILIES
-from audit.families import panels as panels_module
+from audit.ground.errors import NoFisher, NoTransport
+from audit.nodes import panels as panels_module
 
 from .examples import EXAMPLES, each, each_where
 from .expected import EXPECTED

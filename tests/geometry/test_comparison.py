@@ -11,7 +11,7 @@ from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact
 from audit.linalg.operators import Matrix
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 N = 3
 ROTATION, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(N, N)))

@@ -8,13 +8,13 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from audit.errors import ConfigError, UnknownName
 from audit.families import build_family
 from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
-from audit.geometry.exact import reference
 from audit.geometry.pullback import pull_back
+from audit.ground.errors import ConfigError, UnknownName
 from audit.linalg.operators import Diagonal
-from audit.noise import Noise
+from audit.nodes.noise import Noise
+from audit.verify.exact import reference
 
 NORMAL = build_family("normal", {"loc": (1,), "scale": (1,)})
 PHI = torch.tensor([[0.7, 1.3]], dtype=torch.float64)

@@ -12,7 +12,7 @@ from scipy import integrate, special, stats
 from audit.families import build_family
 from audit.geometry.draws import draw_targets, scores_at
 from audit.geometry.roots import sampled_fisher_root
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 EULER = 0.5772156649015329
 TRIL = np.array([[1.0, 0.0], [0.5, 0.7]])

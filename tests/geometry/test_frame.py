@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.errors import ConfigError
 from audit.geometry.frame import build_frame, read_mask, read_units
+from audit.ground.errors import ConfigError
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm

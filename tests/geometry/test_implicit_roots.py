@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from audit.families.implicit import ImplicitFamily, Nodes
-from audit.families.space import real_space
 from audit.geometry.divergences import build_divergence
 from audit.geometry.implicit import implicit_root
-from audit.geometry.implicit_values import implicit_reference
 from audit.linalg.operators import Averaged
-from audit.noise import Noise
+from audit.nodes.noise import Noise
+from audit.nodes.space import real_space
+from audit.verify.implicit_values import implicit_reference
 
 REPEATS = 4000
 

@@ -13,7 +13,7 @@ from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Sampled
 from audit.models.maps import AutogradMap, IdentityMap
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 N, D = 5, 4
 WEIGHT = torch.randn(2, D, generator=torch.Generator().manual_seed(0)).double()

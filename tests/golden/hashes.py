@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from audit.config import ModelConfig, ScanConfig
-from audit.reports import FORMATS
+from audit.formats import FORMATS
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
-from audit.scan import scan
+from audit.run.scan import scan
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("hashes.json")

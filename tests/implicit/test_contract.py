@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.config import ModelConfig, ScanConfig
-from audit.errors import AuditError
-from audit.inspection import inspect
+from audit.ground.errors import AuditError
 from audit.models.contract import Settings
 from audit.models.opening import open_unchecked
+from audit.run.inspection import inspect
 from implicit.laws import (
     NORMAL,
     X,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scans import chunk, columns, scan
 
-from audit.errors import NothingAudited
+from audit.ground.errors import NothingAudited
 from audit.reports.json import to_json
 from implicit.laws import (
     NORMAL,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scans import columns
 
-from audit.errors import AuditError, ConfigError
+from audit.ground.errors import AuditError, ConfigError
 from implicit.laws import (
     NORMAL,
     X,

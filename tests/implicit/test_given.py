@@ -7,7 +7,7 @@ import pytest
 import torch
 from scans import columns, scan
 
-from audit.errors import AuditError, ConfigError
+from audit.ground.errors import AuditError, ConfigError
 from implicit.laws import (
     X,
     assert_within,

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from scans import attacks, columns, scan
 
-from audit.scan import merge, scan_shard
+from audit.run.scan import merge, scan_shard
 from implicit.laws import NORMAL, X, config_of, onnx_file, report_of
 from implicit.test_cut import INPUTS, OUTPUTS, ROWS, Embedded
 from implicit.test_realised import mixture_law

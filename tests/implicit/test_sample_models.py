@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from audit.config import ModelConfig, ScanConfig
-from audit.scan import scan
+from audit.run.scan import scan
 
 FOLDER = Path(__file__).parents[2] / "sample_models"
 REFERENCE = np.load(FOLDER / "reference.npz")

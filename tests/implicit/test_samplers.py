@@ -7,7 +7,7 @@ import pytest
 import torch
 from scans import columns
 
-from audit.errors import NoFisher, NoTransport
+from audit.ground.errors import NoFisher, NoTransport
 from implicit.laws import (
     NORMAL,
     X,

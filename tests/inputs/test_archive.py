@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from ground.storage.handmade import Zip, two_directories
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storage.handmade import Zip, two_directories
 
-from audit.errors import AuditError, ConfigError, InputError
+from audit.ground.errors import AuditError, ConfigError, InputError
 from audit.inputs import list_keys, open_inputs
 from audit.inputs.names import read_feature_names
 from audit.reports.row_readers import reader_of

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from audit.errors import InputError
+from audit.ground.errors import InputError
 from audit.inputs.npy import HEAD, read_header
 
 

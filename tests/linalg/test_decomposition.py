@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
-from audit.intervals.means import mean_interval
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact
+from audit.linalg.intervals.means import mean_interval
 from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import (

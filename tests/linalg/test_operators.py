@@ -8,13 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from audit.linalg.operators import (
-    CoordinateBlocks,
-    Diagonal,
-    Matrix,
-    Product,
-    Sampled,
-)
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.models.maps import ReverseJacobian
 
 

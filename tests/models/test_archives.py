@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from storage.handmade import Zip, two_directories
+from ground.storage.handmade import Zip, two_directories
 
-from audit.errors import AuditError, ModelError
+from audit.ground.errors import AuditError, ModelError
+from audit.ground.storage import StoredFile
 from audit.models import LOADERS
 from audit.models.untrusted import checked_program, checked_script
-from audit.storage import StoredFile
 from models.saved import Head, data_file, opened, pt2_file, script_file
 from models.test_untrusted import NORMAL, Opens, Saves
 

@@ -7,15 +7,15 @@ import torch
 
 from audit.config import ModelConfig, ScanConfig
 from audit.config.options import OPTIONS, flag_names
-from audit.errors import AuditError, ConfigError, InputError, ModelError
-from audit.inspection import inspect
+from audit.ground.errors import AuditError, ConfigError, InputError, ModelError
 from audit.models.contract import Settings, hold
 from audit.models.head import resolve_head
 from audit.models.metadata import DESCRIBES, metadata_notes, read_metadata
 from audit.models.names import NAMES, parameterizations
 from audit.models.network import Network, Port
 from audit.models.roles import resolve_roles
-from audit.scan import scan
+from audit.run.inspection import inspect
+from audit.run.scan import scan
 from models.saved import data_file, onnx_file
 
 

@@ -11,9 +11,9 @@ from scans import columns, scan
 from torch import nn
 
 from audit.config import ModelConfig, ScanConfig
-from audit.errors import ConfigError, InputError
-from audit.inspection import inspect
-from audit.models.onnx import load_graph
+from audit.ground.errors import ConfigError, InputError
+from audit.importer import load_graph
+from audit.run.inspection import inspect
 from models.saved import data_file, graph, jacobian, onnx_file, opened, script_file
 
 W = np.array([[0.5, -1.0, 0.25], [0.0, 2.0, 1.0], [1.0, 0.5, -0.5]], np.float32)

@@ -9,10 +9,10 @@ from scans import DATA, SAMPLES, sample, scan
 from typer.testing import CliRunner
 
 from audit.cli import app
-from audit.errors import ModelError, UnsupportedOperator
+from audit.ground.errors import ModelError, UnsupportedOperator
+from audit.importer import registry
 from audit.models.differences import EstimatedJacobian, FiniteDifferenceMap
 from audit.models.maps import AutogradMap
-from audit.models.onnx import registry
 from models.saved import data_file, jacobian, onnx_file, opened, trace_file
 
 METHOD = "finite-difference"

@@ -7,10 +7,10 @@ from scans import scan
 from torch import nn
 
 from audit.config import ModelConfig, ScanConfig
-from audit.errors import ModelError, NotDifferentiable
+from audit.ground.errors import ModelError, NotDifferentiable
+from audit.importer import registry
 from audit.models.gates.agreement import Differences, compare, compare_jacobians
 from audit.models.gates.subject import worst_error
-from audit.models.onnx import registry
 from audit.reports.gate import UNTRUSTED
 from models.saved import data_file, onnx_file, opened, script_file, trace_file
 from models.test_planted import wrong

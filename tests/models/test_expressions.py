@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.models.expressions import LINKS, Expression, quoted, tril
 
 OUT = torch.arange(1.0, 13.0, dtype=torch.float64).reshape(2, 6)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scans import DATA, FORMATS, SAMPLES
 
-from audit.errors import AuditError, InputError, ModelError
+from audit.ground.errors import AuditError, InputError, ModelError
 from models.saved import (
     Function,
     Head,

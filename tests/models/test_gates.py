@@ -10,8 +10,8 @@ import torch
 from scans import DATA, FORMATS, SAMPLES, sample, scan
 from torch import nn
 
-from audit.errors import ModelError, NotDifferentiable
-from audit.models.onnx import registry
+from audit.ground.errors import ModelError, NotDifferentiable
+from audit.importer import registry
 from models.saved import (
     data_file,
     jacobian,

@@ -10,9 +10,9 @@ from google.protobuf.message import Message
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
+from audit.importer import OnnxFile
 from audit.models.exported import load as load_pt2
 from audit.models.identity import onnx_hash
-from audit.models.onnx import OnnxFile
 from audit.models.onnx_file import load as load_onnx
 from audit.models.onnx_file import load_values
 from audit.models.torchscript import load as load_script

@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy import special
 
+from audit.importer import OnnxFile
 from audit.models import parametric
 from audit.models.expressions import Expression
-from audit.models.onnx import OnnxFile
 from audit.models.onnx_links import behind
 
 from .saved import HEADER, onnx_file, opened, trace_file

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
+from audit.ground.storage import StoredFile
 from audit.models.untrusted import checked_script
 from audit.models.untrusted.nesting import is_deep
 from audit.models.untrusted.pickles import check_pickle
 from audit.models.untrusted.stand_ins import PickleFault
-from audit.storage import StoredFile
 from models.saved import script_file
 
 VIEW = b"ctorch._utils\n_rebuild_tensor_v2\n"

@@ -4,12 +4,12 @@ from functools import wraps
 
 import pytest
 import torch
+from importer import onnx_zoo
 from torch import Tensor
 
-from audit.errors import ModelError
-from audit.models.onnx import registry
+from audit.ground.errors import ModelError
+from audit.importer import registry
 from audit.models.onnx_file import load
-from models.onnx import onnx_zoo
 from models.subjects import CPU, examined
 
 FILES = [(name, False) for name in onnx_zoo.ZOO] + [("mlp", True), ("arithmetic", True)]

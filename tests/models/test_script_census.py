@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from audit.config import ModelConfig, ScanConfig
-from audit.errors import NotDifferentiable
-from audit.inspection import inspect
+from audit.ground.errors import NotDifferentiable
 from audit.models.script_census import script_census
+from audit.run.inspection import inspect
 from models.saved import data_file, opened, script_file
 
 quantisation = torch.ao.quantization

@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from audit.config import ModelConfig, ScanConfig
-from audit.errors import ConfigError, NotDifferentiable
-from audit.inspection import inspect
-from audit.scan import scan
+from audit.ground.errors import ConfigError, NotDifferentiable
+from audit.run.inspection import inspect
+from audit.run.scan import scan
 from models.saved import data_file, onnx_file, opened
 
 WEIGHT = np.array([[0.5, -1.0, 0.25], [0.0, 2.0, 1.0]], np.float32)

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 from torch.utils._sympy import functions
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
+from audit.ground.storage import StoredFile
 from audit.models.untrusted import script
 from audit.models.untrusted.archive import Archive
 from audit.models.untrusted.exported import EXPORTED
 from audit.models.untrusted.exported import exported_findings as in_exported
 from audit.models.untrusted.formulas import is_formula, is_guard
-from audit.storage import StoredFile
 from models.saved import Head, data_file, opened, pt2_file, script_file
 
 

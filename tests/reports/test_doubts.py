@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.gate import UNTRUSTED
 from audit.reports.measured import VerificationInfo
-from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
 
 GOOD = VerificationInfo(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.errors import ConfigError, InputError
-from audit.reports import FORMATS, SUFFIXES, format_of
+from audit.formats import FORMATS, SUFFIXES, format_of
+from audit.ground.errors import ConfigError, InputError
 from audit.reports.files import atomic_file, check_writable, write_text
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from audit.config import AttackConfig, Threshold
-from audit.errors import ConfigError
+from audit.formats.verdicts import check_line
+from audit.ground.errors import ConfigError
 from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
 from audit.reports.gate import Rules, judge
 from audit.reports.keys import check_config, split_key
 from audit.reports.values import Values
-from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 
 P95 = 0.24  # of kl.gaussian in the synthetic scan

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from audit.reports import markdown, single, table
+from audit.formats import markdown, single, table
+from audit.formats.html import directions, render, spectrum
 from audit.reports.build import PRINTED_VALUES, build_report
-from audit.reports.html import directions, render, spectrum
 from audit.reports.json import read_report, report_schema, to_json
 from audit.reports.measured import FeatureMeans
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of

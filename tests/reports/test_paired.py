@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from audit.config import ScanConfig, Threshold, override
-from audit.errors import ConfigError
+from audit.formats.verdicts import check_line
+from audit.ground.errors import ConfigError
 from audit.reports.against import changes, judged_by_change
 from audit.reports.baseline import with_baseline
 from audit.reports.build import build_report
@@ -15,7 +16,6 @@ from audit.reports.json import to_json
 from audit.reports.paired import change_from
 from audit.reports.stored import stored
 from audit.reports.values import Values
-from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, measured_of, report_of
 
 MANY = np.random.default_rng(0).lognormal(sigma=1.5, size=400)

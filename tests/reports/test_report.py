@@ -7,7 +7,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.reports.build import build_report
 from audit.reports.json import read_report, report_schema, to_json
 from audit.reports.measured import Worst

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from audit.errors import ConfigError, InputError
+from audit.ground.errors import ConfigError, InputError
 from audit.inputs import open_inputs
 from audit.reports.rows import RowsWriter
 

@@ -17,14 +17,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.reports import FORMATS
+from audit.formats import FORMATS
+from audit.formats.table import Style, render
 from audit.reports.against import judged_by_change
 from audit.reports.build import build_report
 from audit.reports.compare import compare
 from audit.reports.json import read_report, to_json
 from audit.reports.rows import RowsWriter
 from audit.reports.stored import stored
-from audit.reports.table import Style, render
 from audit.reports.text import number
 from audit.reports.values import Outcome, Values
 from reports.synthetic import CONFIG, limit, measured_of

@@ -6,11 +6,11 @@ from datetime import date
 import pytest
 
 from audit.config import ScanConfig, Waiver, read_config, with_waivers
-from audit.errors import ConfigError
-from audit.reports import FORMATS
+from audit.formats import FORMATS
+from audit.formats.verdicts import check_line
+from audit.ground.errors import ConfigError
 from audit.reports.build import build_report
 from audit.reports.checks import recheck
-from audit.reports.verdicts import check_line
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of
 
 WAIVER = Waiver("kl.gaussian.p95", "2030-06-30", "retraining", "robaudit.yaml:9")

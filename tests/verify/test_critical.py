@@ -8,7 +8,7 @@ import pytest
 import torch
 from scans import DATA, SAMPLES, attacks, columns, sample, scan, written
 
-from audit.reports.reading import headline
+from audit.formats.reading import headline
 from audit.reports.rows import RowsWriter
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from intervals.laws import LogLinear, held
+from linalg.intervals.laws import LogLinear, held
 
-from audit.attacks import Gaussian, Moments, RandomDirection
-from audit.intervals.controlled import LEVELS, PILOT
+from audit.attacks.laws import Gaussian, Moments, RandomDirection
+from audit.linalg.intervals.controlled import LEVELS, PILOT
 from audit.linalg.spectrum import Estimate
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 from audit.verify.random_attacks import CHUNK, Evaluated, attack_mean
 
 

@@ -33,7 +33,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audit.errors import AuditError, ModelError, NotDifferentiable
+from audit.ground.errors import AuditError, ModelError, NotDifferentiable
 from audit.models.gates.agreement import Agreement, compare, compare_jacobians
 from audit.models.gates.evidence import (
     DIFFERENCES,

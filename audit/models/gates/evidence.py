@@ -11,7 +11,7 @@ from math import isfinite
 
 from torch import Tensor
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
 from audit.models.gates.agreement import Agreement
 from audit.models.gates.subject import Findings
 

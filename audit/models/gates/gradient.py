@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.errors import ModelError, NotDifferentiable
+from audit.ground.errors import ModelError, NotDifferentiable
 from audit.models.gates.subject import Subject
 from audit.models.network import Census
 

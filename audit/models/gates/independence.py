@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.errors import AuditError, ModelError
+from audit.ground.errors import AuditError, ModelError
 from audit.models.gates.subject import Subject, relative_error
 
 _ALONE = 4  # rows that are run by themselves

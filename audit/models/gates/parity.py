@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
 from audit.models.gates.subject import (
     Subject,
     first_wrong,

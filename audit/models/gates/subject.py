@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.errors import AuditError
+from audit.ground.errors import AuditError
 from audit.models.batching import any_batch, one_call
 from audit.models.maps import AutogradMap
 from audit.models.network import Call, Network, Values

@@ -1,6 +1,6 @@
 """The bottleneck: what depends on x alone runs once for each input.
 
-The imported graph is cut (`audit.models.onnx.bottleneck`); φ is then what crosses the
+The imported graph is cut (`audit.importer.bottleneck`); φ is then what crosses the
 cut, h(x), and scores with respect to h are pulled back through the Jacobian of h. The
 cut is tried on real rows before it is used: both ways must give the same scores.
 """
@@ -14,12 +14,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from audit.density import DifferentiableMap, Values
+from audit.importer import Graph
+from audit.importer.bottleneck import Bottleneck, find_bottleneck
+from audit.models.density import DifferentiableMap, Values
 from audit.models.implicit.laws import FileLaw, Slot, read_by
 from audit.models.maps import AutogradMap
 from audit.models.network import Call, calling
-from audit.models.onnx import Graph
-from audit.models.onnx.bottleneck import Bottleneck, find_bottleneck
 
 WHOLE = "the whole network runs for every draw"
 

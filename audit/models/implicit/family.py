@@ -11,9 +11,7 @@ from audit.families.implicit import Base, ImplicitFamily, Source
 from audit.models.batching import any_batch
 from audit.models.implicit.laws import FileLaw, Slot
 from audit.models.implicit.plan import Plan
-from audit.models.implicit.shapes import (
-    law_name,
-)
+from audit.models.implicit.shapes import law_name
 from audit.models.implicit.sources import (
     FromChains,
     FromGrid,

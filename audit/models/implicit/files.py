@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.inputs import list_keys, split_spec
 from audit.models.contract import Roles, Settings
 from audit.models.files import open_network
 from audit.models.implicit.joint import Sampler, join
 from audit.models.implicit.layout import split_stated
-from audit.models.implicit.roles import (
-    resolve_implicit_head,
-    resolve_implicit_roles,
-)
+from audit.models.implicit.roles import resolve_implicit_head, resolve_implicit_roles
 from audit.models.kinds import NOISES, role_of
 from audit.models.network import Network
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.inputs import Inputs, list_keys, open_inputs, split_spec
 from audit.models.implicit.laws import Slot
 

@@ -12,7 +12,7 @@ from functools import cache, partial
 
 from torch import Tensor
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.models.contract import Head, Roles
 from audit.models.identity import hash_values
 from audit.models.network import Call, Census, Network, Port, Values

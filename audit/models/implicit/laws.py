@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.density import DifferentiableMap, Values
 from audit.linalg.operators import LinearOperator
 from audit.models.contract import Head
+from audit.models.density import DifferentiableMap, Values
 from audit.models.network import Call, Network
 
 Shape = tuple[int, ...]

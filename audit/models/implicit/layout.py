@@ -9,12 +9,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
+from audit.importer import Graph
+from audit.importer.split_inputs import split_graph_input
 from audit.models.contract import Item, Settings
 from audit.models.kinds import stated
 from audit.models.network import Call, Census, Network, Port, Values
-from audit.models.onnx import Graph
-from audit.models.onnx.split_inputs import split_graph_input
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.density import ConditionalDensity, Values
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.inputs import list_keys, open_inputs, split_spec
 from audit.models.contract import Head, Item, Settings
+from audit.models.density import ConditionalDensity, Values
 from audit.models.gates import Subject
 from audit.models.implicit.family import family_of, plain_law
 from audit.models.implicit.files import open_files

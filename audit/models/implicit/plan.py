@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from audit.families.chains import Chains
-from audit.families.space import TargetSpace
 from audit.inputs import Inputs
 from audit.models.contract import Head, Item
 from audit.models.implicit.laws import Slot
-from audit.models.implicit.sources import (
-    ChainKey,
-)
+from audit.models.implicit.sources import ChainKey
+from audit.nodes.chains import Chains
+from audit.nodes.space import TargetSpace
 
 
 @dataclass(frozen=True)

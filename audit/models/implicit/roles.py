@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from audit.errors import ConfigError
+from audit.ground.errors import ConfigError
 from audit.models.contract import Head, Item, Roles, Settings
 from audit.models.expressions import Expression, quoted
 from audit.models.head import check_outputs

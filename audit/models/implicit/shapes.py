@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.errors import ConfigError
-from audit.families.space import TargetSpace, parse_space, real_space
+from audit.ground.errors import ConfigError
 from audit.inputs import Inputs
 from audit.models.batching import layout_of
 from audit.models.contract import Item, Roles, Settings
@@ -15,6 +14,7 @@ from audit.models.implicit.laws import Shape, Slot
 from audit.models.implicit.roles import LAWS
 from audit.models.kinds import stated
 from audit.models.network import Network
+from audit.nodes.space import TargetSpace, parse_space, real_space
 
 
 def stated_space(

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.families.base_laws import BASE_LAWS, BaseLaw
-from audit.families.chains import Chains, nuts_draws
-from audit.families.grid import LogDensity, grid_nodes
 from audit.families.implicit import Base, Nodes, Transport
-from audit.families.space import TargetSpace
 from audit.inputs import Inputs
-from audit.noise import Noise, Points
+from audit.nodes.base_laws import BASE_LAWS, BaseLaw
+from audit.nodes.chains import Chains, nuts_draws
+from audit.nodes.grid import LogDensity, grid_nodes
+from audit.nodes.noise import Noise, Points
+from audit.nodes.space import TargetSpace
 
 _REMEMBERED = 512  # inputs whose chains are kept
 _LONG = 64  # draws: fewer are only to try the file on

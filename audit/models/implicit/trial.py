@@ -7,18 +7,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audit.density import DifferentiableMap
-from audit.errors import ConfigError, ModelError
 from audit.families.implicit import ImplicitFamily, Nodes
 from audit.geometry.divergences import build_divergence
 from audit.geometry.implicit import implicit_root
+from audit.ground.errors import ConfigError, ModelError
+from audit.models.density import DifferentiableMap
 from audit.models.implicit.cut import WHOLE, CutLaw, cut
 from audit.models.implicit.family import family_of
 from audit.models.implicit.laws import ContextMap, FileLaw
 from audit.models.implicit.plan import Plan
 from audit.models.maps import IdentityMap
 from audit.models.probing import Probe, finite_rows
-from audit.noise import Noise
+from audit.nodes.noise import Noise
 
 _PROBE_DRAWS = 16
 _GRIDS, _POOL = 2, 256  # rows with a grid, and nodes of each

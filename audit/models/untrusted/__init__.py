@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.errors import ModelError
+from audit.ground.errors import ModelError
+from audit.ground.storage import StoredFile
 from audit.models.untrusted.archive import Archive
 from audit.models.untrusted.exported import EXPORTED, exported_findings
 from audit.models.untrusted.script import SCRIPT, torchscript_findings
-from audit.storage import StoredFile
 
 __all__ = ["checked_program", "checked_script", "stored_model"]
 

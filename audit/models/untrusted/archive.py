@@ -3,7 +3,7 @@
 The check reads an archive with Python, torch with a library of its own, and they differ
 about which directory counts, which of two members called alike, where a member begins.
 So neither sees the file: its members are read once, where there is only one way to read
-them (`audit.storage`), and written into a fresh archive in memory, which is checked and
+them (`audit.ground.storage`), and written into a fresh archive in memory, which is checked and
 then loaded. It has one top folder and nothing compressed; torch copies every record
 that it reads to memory of its own, so none needs to be aligned.
 
@@ -24,8 +24,15 @@ from typing import BinaryIO
 
 import torch
 
-from audit.errors import ModelError
-from audit.storage import Member, StoredFile, ZipFault, read_members, unpack, unpacked
+from audit.ground.errors import ModelError
+from audit.ground.storage import (
+    Member,
+    StoredFile,
+    ZipFault,
+    read_members,
+    unpack,
+    unpacked,
+)
 
 TOP = "archive"
 _MAX_TEXT = 1 << 28  # bytes of code and descriptions that are read

@@ -14,7 +14,7 @@ from functools import reduce
 from math import ceil
 from typing import Any
 
-from audit.documents import Unreadable, read_json
+from audit.ground.documents import Unreadable, read_json
 from audit.models.untrusted.archive import Archive, Layout
 from audit.models.untrusted.formulas import (
     MAX_BITS,

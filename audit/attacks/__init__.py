@@ -1,0 +1,1 @@
+"""Laws of a perturbation δ, and what each of them is expected to cost."""

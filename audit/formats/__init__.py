@@ -1,0 +1,53 @@
+"""How a report is shown: one module for each format, found by name or extension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audit.ground.errors import ConfigError
+from audit.ground.registry import Registry, unknown
+
+if TYPE_CHECKING:
+    from audit.reports.report import Report
+
+FORMATS: Registry[Callable[[Report], str]] = Registry(
+    "formats",
+    {
+        "table": "audit.formats.table:render",
+        "json": "audit.reports.json:to_json",
+        "md": "audit.formats.markdown:render",
+        "github": "audit.formats.markdown:render",
+        "csv": "audit.formats.csv:render",
+        "html": "audit.formats.html:render",
+        "junit": "audit.formats.junit:render",
+        "sarif": "audit.formats.sarif:render",
+    },
+)
+SUFFIXES = {
+    ".sarif.json": "sarif",
+    ".sarif": "sarif",
+    ".json": "json",
+    ".md": "md",
+    ".csv": "csv",
+    ".html": "html",
+    ".xml": "junit",
+    ".txt": "table",
+}
+
+
+def format_of(path: str) -> str:
+    """Return the format that a file's name asks for.
+
+    Raises:
+        ConfigError: the extension is unknown.
+    """
+    for suffix, name in SUFFIXES.items():
+        if path.lower().endswith(suffix):
+            return name
+    given = Path(path).suffix.lower()
+    if given.removeprefix(".") in FORMATS:
+        return given.removeprefix(".")
+    _, expected, hint = unknown("output formats", given, dict.fromkeys(SUFFIXES))
+    raise ConfigError(f"The output '{path}' has an unknown extension", expected, hint)

@@ -1,0 +1,145 @@
+"""What `robaudit diff` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from audit.formats import reading
+from audit.formats.table import Style, is_detail, print_all, verdict_lines
+from audit.reports.changes import Change
+from audit.reports.compare import Comparison
+from audit.reports.json import finite
+from audit.reports.report import Report
+from audit.reports.text import count, number, printable
+
+SHOWN_MOVED = 5
+_STYLES = {"+": "bold", "-": "bold", "~": "dim"}
+
+
+def to_json(found: Comparison, judged: Report) -> str:
+    """Return a comparison as JSON."""
+    data = dataclasses.asdict(found)
+    data["changes"] = [
+        {**dataclasses.asdict(change), "sign": change.sign} for change in found.changes
+    ]
+    data |= {
+        "verdict": judged.verdict,
+        "exit_code": judged.exit_code,
+        "checks": [check.model_dump(mode="json") for check in judged.checks],
+    }
+    text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
+    return f"{text}\n"
+
+
+def render(found: Comparison, judged: Report, style: Style | None = None) -> str:
+    """Return a comparison as text, with the checks of the new report if there are."""
+    style = style or Style()
+    return print_all(_parts(found, judged, style), style)
+
+
+def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[RenderableType]:
+    yield Text.assemble("old  ", (printable(found.old), "bold"))
+    yield Text.assemble("new  ", (printable(found.new), "bold"))
+    yield Text()
+    yield Text(headline(found))
+    if found.intervals == "normal":
+        yield Text("Intervals are normal ones: more than 10,000 inputs.", "dim")
+    for note in found.notes:
+        yield Text(f"Note: {printable(note)}", "yellow")
+    for name in dict.fromkeys(change.divergence for change in found.changes):
+        yield Text()
+        yield _table([c for c in found.changes if c.divergence == name], judged, style)
+    if found.moved:
+        yield Text()
+        yield _moved(found)
+    if judged.checks:
+        yield Text()
+        yield from verdict_lines(judged)
+
+
+def headline(found: Comparison) -> str:
+    """Say in one sentence what changed."""
+    measured = [change for change in found.changes if not is_detail(change.quantity)]
+    told = [change for change in measured if change.sign != "~"]
+    main = next(
+        (c for c in found.changes if f"{c.divergence}.{c.quantity}" == found.measure),
+        None,
+    )
+    paired = f"{count(found.n, 'input')} in both"
+    if not told:
+        return f"{paired}: no change is told from noise."
+    if main is None or main.sign == "~":
+        return f"{paired}: {len(told)} of {len(measured)} quantities changed."
+    verb = "more" if main.sign == "+" else "less"
+    factor = _moved_by(main).lstrip("+-−")
+    return (
+        f"{paired}: the new model is {verb} sensitive along its worst direction, "
+        f"{main.divergence} eigenvalue by {factor} on average."
+    )
+
+
+def _table(changes: list[Change], judged: Report, style: Style) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column(Text(printable(changes[0].divergence)), no_wrap=True)
+    for title in ("old mean", "new mean", "change", "95 % interval of the change"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    order = reading.quantity_order(judged, judged.divergences[changes[0].divergence])
+    for change in sorted(changes, key=lambda c: order.index(c.quantity)):
+        if style.verbose or not is_detail(change.quantity):
+            table.add_row(*_row(change), style=_STYLES[change.sign])
+    return table
+
+
+def _row(change: Change) -> list[Text]:
+    ends = (change.low, change.high)
+    scale, unit = _scale(change)
+    low, high = (_signed(scale * end, unit) for end in ends)
+    cells = (
+        change.quantity,
+        number(change.old),
+        number(change.new),
+        _moved_by(change),
+        f"[{low}, {high}]",
+        change.sign,
+    )
+    return [Text(printable(cell)) for cell in cells]
+
+
+def _scale(change: Change) -> tuple[float, str]:
+    """Return the unit of a change and its interval: shares of the old mean if any."""
+    if change.old and math.isfinite(change.old):
+        return 100 / abs(change.old), " %"
+    return 1.0, f" {change.unit}".rstrip()
+
+
+def _moved_by(change: Change) -> str:
+    scale, unit = _scale(change)
+    return _signed(scale * change.difference, unit)
+
+
+def _signed(value: float, unit: str) -> str:
+    sign = "+" if value > 0 else ""
+    return f"{sign}{number(value)}{unit}"
+
+
+def _moved(found: Comparison) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for title in ("moved most", f"{found.measure} old", "new", "factor"):
+        table.add_column(Text(printable(title)), justify="right", no_wrap=True)
+    for moved in found.moved[:SHOWN_MOVED]:
+        cells = (
+            str(moved.index),
+            number(moved.old),
+            number(moved.new),
+            f"×{number(moved.new / moved.old)}",
+        )
+        table.add_row(*map(Text, cells))
+    return table

@@ -1,0 +1,152 @@
+"""What `robaudit explain` says about each name that is not a quantity."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from audit.formats.table import Style, print_all
+from audit.ground.errors import UnknownName
+from audit.ground.registry import unknown
+from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
+from audit.reports.quantities import QUANTITIES, STATISTICS, describe
+
+DIVERGENCES: dict[str, tuple[str, str]] = {
+    "kl": (
+        "KL(q_x ‖ q_{x+δ}) ≈ ½ δᵀ F δ, both ways, in nats",
+        "Keeps density ratios near one: small scales are expensive.",
+    ),
+    "renyi": (
+        "D_α ≈ (α/2) δᵀ F δ, in nats; written renyi:alpha=0.5",
+        "KL with the weight α on the tails. Above 1 the exact value may be infinite.",
+    ),
+    "hellinger": (
+        "1 − ∫√(pq) ≈ ⅛ δᵀ F δ, in [0, 1]",
+        "Bounded: 1 means that the two distributions have nothing in common.",
+    ),
+    "jensen_shannon": (
+        "½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2, ≈ ⅛ δᵀ F δ, in nats",
+        "Bounded by log 2, and symmetric.",
+    ),
+    "chi_squared": (
+        "∫ (p − q)² / q ≈ δᵀ F δ",
+        "The variance of the density ratio: what importance weights would suffer.",
+    ),
+    "quantile": (
+        "E_z ‖T_φ(z) − T_φ'(z)‖² ≈ δᵀ E[J_Tᵀ J_T] δ, in θ²",
+        "Keeps samples near each other, in the units of θ. Depends on the transport T; "
+        "discrete distributions have none.",
+    ),
+    "wasserstein": (
+        "W₂²(q_x, q_{x+δ}), where its local form is known, in θ²",
+        "The cheapest transport; never above the quantile distance.",
+    ),
+}
+STATISTIC_MEANINGS = {
+    "mean": "average over the audited inputs, with a 95 % t interval",
+    "std": "standard deviation over the audited inputs",
+    "min": "smallest value",
+    "max": "largest value",
+}
+EXIT_CODES = {
+    0: "audit done, every limit held (or none was set)",
+    1: "verdict only: a limit failed",
+    2: "usage or configuration error",
+    3: "could not audit: unreadable file, unsupported operator, internal error",
+    4: "undecided: too many inputs skipped, a limit not measured, or a number that the "
+    "report's own check does not bear out",
+    5: "nothing audited",
+    130: "interrupted",
+}
+
+
+def explain(name: str) -> list[tuple[str, str]]:
+    """Return (title, text) paragraphs about a name, or a key and each of its parts.
+
+    Raises:
+        UnknownName: nothing has that name; the message names the nearest.
+    """
+    found = _paragraphs(name)
+    if found:
+        return found
+    raise UnknownName(*unknown("names that can be explained", name, names()))
+
+
+def _paragraphs(name: str) -> list[tuple[str, str]]:
+    """The paragraph of a name, or those of the names that dots join to it."""
+    for dot in (i for i in reversed(range(len(name))) if name[i] == "."):
+        last = _quantity(name[dot + 1 :]) or _statistic(name[dot + 1 :])
+        first = _paragraphs(name[:dot]) if last else []
+        if last and first:
+            return [*first, last]
+    whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
+    return [whole] if whole else []
+
+
+def render(name: str | None, style: Style | None = None) -> str:
+    """Return the explanation of `name`, or the list of all names."""
+    style = style or Style()
+    if name is None:
+        return print_all(iter([_list()]), style)
+    parts: list[RenderableType] = []
+    for title, text in explain(name):
+        parts += [Text(title, "bold"), Padding(Text(text), (0, 0, 0, 2))]
+    return print_all(iter(parts), style)
+
+
+def _list() -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("name", "kind", "what it is"):
+        table.add_column(column)
+    for name, kind in names().items():
+        table.add_row(
+            Text(name), Text(kind, "dim"), Text(explain(name)[0][1].split("\n")[0])
+        )
+    return table
+
+
+def names() -> dict[str, str]:
+    """Return every name that can be explained, and its kind."""
+    kinds = (
+        ("divergence", DIVERGENCES),
+        ("quantity", [row.name for row in QUANTITIES]),
+        ("attack", [row.name for row in ATTACK_QUANTITIES]),
+        ("statistic", STATISTICS),
+    )
+    return {name: kind for kind, members in kinds for name in members}
+
+
+def _divergence(name: str) -> tuple[str, str] | None:
+    known = DIVERGENCES.get(name.partition(":")[0])
+    return (f"{name} (divergence)", f"{known[0]}\n{known[1]}") if known else None
+
+
+def _quantity(name: str) -> tuple[str, str] | None:
+    row = describe(name)
+    return (f"{name} ({_kind(row)})", _text(row)) if row else None
+
+
+def _kind(row: Quantity) -> str:
+    return "attack" if row in ATTACK_QUANTITIES else "quantity"
+
+
+def _text(row: Quantity) -> str:
+    unit = row.unit.format(unit="[divergence]")
+    return f"{row.formula}" + (f", in {unit}" if unit else "") + f"\n{row.reading}"
+
+
+def _statistic(name: str) -> tuple[str, str] | None:
+    if name not in STATISTICS:
+        return None
+    percentile = f"{name[1:].lstrip('0')} % of the audited inputs lie below it"
+    interval = ", with a 95 % interval between two order statistics"
+    meaning = STATISTIC_MEANINGS.get(name, percentile + interval)
+    return (f"{name} (statistic)", meaning)
+
+
+def _exit(name: str) -> tuple[str, str] | None:
+    if not name.isdigit() or int(name) not in EXIT_CODES:
+        return None
+    return (f"exit code {name}", EXIT_CODES[int(name)])

@@ -1,0 +1,188 @@
+"""HTML: one self-contained page, without scripts and without the network."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from audit.config.options import OPTIONS, POSITIONAL, flag_names
+from audit.formats import features, reading, verdicts
+from audit.formats.html import directions, figures, spectrum
+from audit.formats.html.svg import Drawing
+from audit.formats.table import DETAILS
+from audit.reports.doubts import CRITICAL
+from audit.reports.quantities import describe
+from audit.reports.report import Check, Report
+from audit.reports.text import NOTHING, count, interval, number, printable
+
+STATISTICS = ("p05", "p50", "mean", "p95", "max")
+GALLERY = 6
+MOST_LINES = 50
+
+
+def render(report: Report) -> str:
+    """Return the report as one HTML page, below 500 KB for any number of inputs."""
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
+    environment.filters |= {"number": number, "interval": interval, "beyond": _beyond}
+    environment.filters |= {"said": verdicts.check_line}
+    environment.filters |= {"set_by": verdicts.set_by, "outcome": verdicts.outcome}
+    page = files("audit.formats.html").joinpath("page.html.jinja")
+    template = environment.from_string(page.read_text(encoding="utf-8"))
+    return (
+        template.render(
+            report=report,
+            plot=_plot,
+            statistics=("p05", "median", "mean", "p95", "max"),
+            model=report.model.files[0].path if report.model.files else "model",
+            facts=_facts(report),
+            verdict=verdicts.verdict_line(report),
+            headline=reading.headline(report),
+            histograms=list(_histograms(report)),
+            tables=[(name, list(_rows(report, name))) for name in report.ranked],
+            gallery=list(_gallery(report)),
+            plots=[drawing for drawing in _plots(report) if drawing is not None],
+            why=[*_chains(report), *filter(None, [reading.comparison(report)])],
+            notes=[(title, lines) for title, lines in _notes(report) if lines],
+            command=command(report),
+        )
+        + "\n"
+    )
+
+
+def command(report: Report) -> str:
+    """Return the command line that measures this again."""
+    words = ["robaudit", "scan"]
+    words += [str(report.config[name].value) for name in POSITIONAL]
+    for name, setting in report.config.items():
+        if name in POSITIONAL or name not in OPTIONS or setting.origin == "default":
+            continue
+        flag, value = flag_names(name)[-1], setting.value
+        if isinstance(value, dict):
+            for key, item in value.items():
+                words += [flag, f"{key}={item}"]
+        elif isinstance(value, bool):
+            words += [flag] if value else []
+        elif value is not None:
+            for item in value if isinstance(value, list) else [value]:
+                words += [flag, str(item)]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    values: list[float | None]
+    unit: str
+    reading: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    index: int
+    markup: Markup
+    unit: str
+    caption: str
+
+
+def _plot(drawing: Drawing) -> Markup:
+    """Return a figure; the drawing has escaped its own text."""
+    figure = Markup("<figure><b>{}</b>{}<figcaption>{}.</figcaption></figure>")
+    return figure.format(
+        printable(drawing.title), _markup(drawing), printable(drawing.description)
+    )
+
+
+def _markup(drawing: Drawing) -> Markup:
+    return Markup(drawing.markup())
+
+
+def _facts(report: Report) -> str:
+    outputs = ", ".join(f"{n}={text}" for n, text in report.model.parameters.items())
+    return (
+        f"{report.model.law}({outputs}) on {report.data.source}: "
+        f"{report.data.n_audited} of {count(report.data.n_total, 'input')} audited, "
+        f"{report.data.n_skipped} skipped"
+    )
+
+
+def _beyond(check: Check) -> str:
+    if not check.offenders:
+        return NOTHING
+    shown = ", ".join(map(str, check.offenders))
+    return f"{check.n_offending}: {shown}" if check.n_offending else shown
+
+
+def _histograms(report: Report) -> Iterator[Drawing]:
+    for name in report.ranked:
+        summary = report.divergences[name].summary
+        attack = next(iter(report.attacks), "")
+        for quantity in ("eigenvalue", CRITICAL, "radius", attack):
+            if quantity in summary:
+                found = figures.histogram(
+                    name, quantity, summary[quantity], report.checks
+                )
+                if found is not None:
+                    yield found
+
+
+def _rows(report: Report, name: str) -> Iterator[_Row]:
+    divergence, labels = report.divergences[name], report.attacks
+    for quantity in reading.quantity_order(report, divergence):
+        if not quantity.endswith(DETAILS):
+            summary, row = divergence.summary[quantity], describe(quantity, labels)
+            values = [getattr(summary, statistic) for statistic in STATISTICS]
+            said = [f"{line}." for line in reading.counts(report, name, [quantity])]
+            meaning = " ".join([*said, row.reading if row else ""])
+            yield _Row(quantity, values, summary.unit, meaning)
+
+
+def _gallery(report: Report) -> Iterator[_Item]:
+    for worst in report.worst[:GALLERY]:
+        name = report.ranked[0]
+        drawing = directions.draw(report, worst, name)
+        values = worst.values.get(name, {})
+        caption = (
+            f"{name}: eigenvalue {reading.with_bracket(values, 'eigenvalue')} "
+            f"{report.divergences[name].unit}/δ², critical radius "
+            f"{number(values.get(CRITICAL))} δ"
+        )
+        markup = _markup(drawing) if drawing else Markup("")
+        yield _Item(worst.index, markup, drawing.unit if drawing else "", caption)
+
+
+def _plots(report: Report) -> Iterator[Drawing | None]:
+    for name in report.ranked:
+        yield figures.chain(report, name)
+        for label in report.attacks:
+            yield figures.validity(report, name, label)
+        yield spectrum.band(report, name)
+        yield directions.share_of_features(report, name)
+    if len(report.ranked) > 1:
+        yield figures.against(report, *report.ranked[:2])
+
+
+def _chains(report: Report) -> Iterator[str]:
+    for name in report.ranked:
+        chain = reading.decomposition(report, name)
+        if chain:
+            yield f"{name}: {chain}."
+        moved = features.sentence(report, name)
+        if moved:
+            yield f"{moved}."
+
+
+def _notes(report: Report) -> Iterator[tuple[str, list[Any]]]:
+    yield "Predicted and realised", reading.verification(report)
+    yield "How it was estimated", reading.estimation(report)
+    skipped = [f"input {s.index}: {s.reason}" for s in report.skipped[:MOST_LINES]]
+    if len(report.skipped) > MOST_LINES:
+        skipped.append(f"and {len(report.skipped) - MOST_LINES} more")
+    yield "Skipped", skipped
+    yield "Warnings", [warning.message for warning in report.warnings[:MOST_LINES]]

@@ -1,0 +1,116 @@
+"""One input of a report: all its numbers and where they stand among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from audit.formats import reading
+from audit.formats.table import Style, direction, print_all
+from audit.ground.errors import ConfigError
+from audit.reports.report import Number, Report
+from audit.reports.text import NOTHING, number, percent, printable
+
+
+def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:
+    """Return divergence -> quantity -> value of one input.
+
+    Raises:
+        ConfigError: the input was skipped, not audited, or is not listed.
+    """
+    for skipped in report.skipped:
+        if skipped.index == index:
+            raise ConfigError(f"Input {index} was skipped: {skipped.reason}")
+    if report.inputs is not None and index in report.inputs.index:
+        row = report.inputs.index.index(index)
+        return {
+            name: {quantity: column[row] for quantity, column in columns.items()}
+            for name, columns in report.inputs.columns.items()
+        }
+    for worst in report.worst:
+        if worst.index == index:
+            return worst.values
+    listed = "" if report.inputs else "; of this many only the 10 worst are listed"
+    raise ConfigError(
+        f"The report has no input {index}{listed}",
+        next_step="Read it from the rows file, or audit it with --index",
+    )
+
+
+def render(report: Report, index: int, style: Style | None = None) -> str:
+    """Return one input as text."""
+    return print_all(_parts(report, index), style or Style())
+
+
+def _parts(report: Report, index: int) -> Iterator[RenderableType]:
+    values = values_of(report, index)
+    path = report.model.files[0].path if report.model.files else "model"
+    yield Text(f"Input {index} of {printable(report.data.source)}", "bold")
+    yield Text(printable(path), "dim")
+    for name in (name for name in report.ranked if name in values):
+        found = values[name]
+        yield Text()
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+        table.add_column(Text(printable(name)), no_wrap=True)
+        for title in ("value", "median", "larger than"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("unit", style="dim")
+        for quantity in reading.quantity_order(report, report.divergences[name]):
+            if quantity in found:
+                table.add_row(*_row(report, name, quantity, found[quantity]))
+        yield table
+        yield from _outcomes(report, index, name)
+        yield from _direction(report, index, name)
+
+
+def _row(report: Report, name: str, quantity: str, value: Number) -> list[Text]:
+    summary = report.divergences[name].summary[quantity]
+    share = _share_below(report, name, quantity, value)
+    cells = (
+        quantity,
+        number(value),
+        number(summary.p50),
+        percent(share),
+        summary.unit,
+    )
+    return [Text(printable(cell)) for cell in cells]
+
+
+def _share_below(
+    report: Report, name: str, quantity: str, value: Number
+) -> float | None:
+    if report.inputs is None or value is None:
+        return None
+    column = report.inputs.columns[name][quantity]
+    measured = [other for other in column if other is not None]
+    return sum(other < value for other in measured) / len(measured)
+
+
+def _outcomes(report: Report, index: int, name: str) -> Iterator[RenderableType]:
+    """Yield what became of the values that are no finite numbers."""
+    for worst in report.worst:
+        if worst.index == index:
+            said = worst.outcomes.get(name, {})
+            yield from (
+                Text(f"{q}: {printable(why)}", "dim") for q, why in said.items()
+            )
+            return
+    found = report.inputs.outcomes.get(name) if report.inputs else None
+    if found is None:
+        return
+    if index in found.at_rest:
+        yield Text("at rest: nothing moves to second order", "dim")
+    for quantity, reasons in found.not_measured.items():
+        for why, rows in reasons.items():
+            if index in rows:
+                yield Text(f"{quantity}: not measured: {printable(why)}", "dim")
+
+
+def _direction(report: Report, index: int, name: str) -> Iterator[RenderableType]:
+    for worst in report.worst:
+        shown = direction(report, worst, name, 6)
+        if worst.index == index and shown != NOTHING:
+            yield Text(f"worst direction  {shown}")

@@ -1,0 +1,233 @@
+"""The report on a terminal: 80 to 100 columns, plain text when it is not one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from audit.formats import features, reading, verdicts
+from audit.reports.doubts import CRITICAL
+from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
+from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
+from audit.reports.trust import TRUST
+
+NARROW, ROOMY, WIDE = 60, 80, 100
+SHOWN = ("p05", "p50", "mean", "p95", "max")
+SHOWN_NARROW = ("p50", "p95", "max")
+SHOWN_WORST = 5
+DETAILS = ("_se", "_realised", "_ratio", "_parted", "_upper", "_lower", "_bound")
+SHOWN_COUNTS = 4
+CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
+COMPARED = ("angle", "attained")
+SECONDARY = frozenset({*CHAIN, *COMPARED, *TRUST})
+"""Shown on request only; the sentences of a report tell what matters of them."""
+STATUS = {
+    "pass": ("✓", "green"),
+    "fail": ("✗", "red"),
+    "borderline": ("≈", "yellow"),
+    "warn": ("!", "yellow"),
+    "unmeasured": ("?", "yellow"),
+    "undecided": ("?", "yellow"),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a terminal wants its text."""
+
+    width: int = 80
+    colour: bool = False
+    verbose: bool = False
+    """Every quantity, not only the main ones."""
+
+
+def render(report: Report, style: Style | None = None) -> str:
+    """Return the report as text."""
+    style = style or Style()
+    return print_all(_parts(report, style), style)
+
+
+def render_checks(reports: Mapping[str, Report], style: Style) -> str:
+    """Return the checks and the verdict of each report, under its path."""
+    parts: list[RenderableType] = []
+    for path, report in reports.items():
+        parts += [Text(printable(path), "bold")] if len(reports) > 1 else []
+        parts += verdict_lines(report)
+    return print_all(iter(parts), style)
+
+
+def print_all(parts: Iterator[RenderableType], style: Style) -> str:
+    """Return renderables as text; names are never read as console markup."""
+    console = Console(
+        file=StringIO(),
+        width=max(NARROW, min(style.width, WIDE)),
+        force_terminal=style.colour,
+        color_system="standard" if style.colour else None,
+        no_color=not style.colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
+    yield from _head(report)
+    for name in report.ranked:
+        yield Text()
+        yield _quantities(report, name, report.divergences[name], style)
+        yield from _counts(report, name, style)
+    yield from _section("Why", _why(report))
+    if report.worst:
+        yield Text()
+        yield _worst(report)
+    yield from _section("Predicted and realised", reading.verification(report))
+    yield from _section("Estimated", reading.estimation(report))
+    yield from _section("Skipped", _skipped(report))
+    yield from _section("Warnings", [w.message for w in report.warnings])
+    yield Text()
+    yield from verdict_lines(report)
+
+
+def verdict_lines(report: Report) -> Iterator[RenderableType]:
+    """Yield a line for each check, and the verdict."""
+    yield from map(_check, report.checks)
+    colour = {"pass": "bold green", "fail": "bold red"}.get(report.verdict, "bold")
+    yield Text(verdicts.verdict_line(report), colour)
+
+
+def _head(report: Report) -> Iterator[RenderableType]:
+    model, data = report.model, report.data
+    path = printable(model.files[0].path) if model.files else "model"
+    outputs = ", ".join(f"{name}={text}" for name, text in model.parameters.items())
+    yield Text.assemble(
+        (shorten(path, 60), "bold"),
+        f" · {printable(model.law)}({printable(outputs)})",
+    )
+    shape = "×".join(map(str, data.event_shape)) or "one number"
+    skipped = f", {data.n_skipped} skipped" if data.n_skipped else ""
+    yield Text(
+        f"{printable(shorten(data.source, 40))} · {data.n_audited} of "
+        f"{count(data.n_total, 'input')} audited{skipped} · each {shape}",
+        "dim",
+    )
+    yield Text()
+    yield Text(reading.headline(report))
+
+
+def _quantities(
+    report: Report, name: str, divergence: Divergence, style: Style
+) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column(Text(printable(name)), no_wrap=True)
+    roomy = style.width >= ROOMY
+    if roomy:
+        table.add_column("distribution", no_wrap=True, width=12)
+    for statistic in SHOWN if roomy else SHOWN_NARROW:
+        table.add_column(statistic, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True, style="dim")
+    for quantity in _listed(report, name, style):
+        table.add_row(*_row(quantity, divergence.summary[quantity], roomy))
+    return table
+
+
+def _listed(report: Report, name: str, style: Style) -> list[str]:
+    """Return the quantities of a divergence that are shown."""
+    order = reading.quantity_order(report, report.divergences[name])
+    return [one for one in order if style.verbose or not is_detail(one)]
+
+
+def _counts(report: Report, name: str, style: Style) -> Iterator[RenderableType]:
+    """Yield which rows of the table are not of all inputs, or not of finite values."""
+    lines = reading.counts(report, name, _listed(report, name, style))
+    shown = lines if style.verbose else lines[:SHOWN_COUNTS]
+    for line in shown:
+        yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
+    if len(lines) > len(shown):
+        yield Padding(Text(f"and {len(lines) - len(shown)} more (-v)", "dim"), (0, 2))
+
+
+def is_detail(quantity: str) -> bool:
+    """Tell whether a quantity is shown on request only."""
+    return quantity.endswith(DETAILS) or quantity in SECONDARY
+
+
+def _row(quantity: str, summary: Summary, roomy: bool) -> list[Text]:
+    drawn = [sparkline(summary.histogram)] if roomy else []
+    values = (getattr(summary, name) for name in (SHOWN if roomy else SHOWN_NARROW))
+    unit = "" if summary.unit == "directions" else summary.unit
+    cells = [quantity, *drawn, *map(number, values), unit]
+    return [Text(printable(cell)) for cell in cells]
+
+
+def _why(report: Report) -> list[str]:
+    chains = ((name, reading.decomposition(report, name)) for name in report.ranked)
+    lines = [f"{name}: {chain}" for name, chain in chains if chain]
+    compared = reading.comparison(report)
+    return [*lines, compared] if compared else lines
+
+
+def _worst(report: Report) -> RenderableType:
+    name = report.ranked[0]
+    label = next(iter(report.attacks), "gaussian")
+    exact = CRITICAL in report.divergences[name].summary
+    quantities = ("eigenvalue", CRITICAL if exact else "radius", label)
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("worst inputs", justify="right", no_wrap=True)
+    for quantity in quantities:
+        title = "critical" if quantity == CRITICAL else quantity
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    table.add_column(Text(f"worst direction of {printable(name)}"), no_wrap=True)
+    for worst in report.worst[:SHOWN_WORST]:
+        values = worst.values.get(name, {})
+        others = (number(values.get(quantity)) for quantity in quantities[1:])
+        cells = [f"{worst.index}", reading.with_bracket(values, quantities[0]), *others]
+        table.add_row(*map(Text, cells), Text(direction(report, worst, name)))
+    return table
+
+
+def direction(report: Report, worst: WorstInput, name: str, wanted: int = 3) -> str:
+    """Return the largest entries of the worst direction, as "[2] -0.91  [0] +0.3"."""
+    found = worst.directions.get(name)
+    if not found:
+        return NOTHING
+    largest = features.largest(report.data, found[0], wanted)
+    return "  ".join(f"{label} {value:+.2f}" for label, value in largest)
+
+
+def _skipped(report: Report) -> list[str]:
+    by_reason: dict[str, list[int]] = {}
+    for skipped in report.skipped:
+        by_reason.setdefault(skipped.reason, []).append(skipped.index)
+    lines = [
+        f"{count(len(indices), 'input')} ({', '.join(map(str, indices[:5]))}"
+        f"{', …' if len(indices) > 5 else ''}): {reason}"
+        for reason, indices in by_reason.items()
+    ]
+    more = [f"and {len(lines) - 5} more reasons"] if len(lines) > 5 else []
+    return [*lines[:5], *more]
+
+
+def _section(title: str, lines: list[str]) -> Iterator[RenderableType]:
+    if lines:
+        yield Text()
+        yield Text(title, "bold")
+        for line in lines:
+            yield Padding(Text(printable(line)), (0, 0, 0, 2))
+
+
+def _check(check: Check) -> RenderableType:
+    sign, colour = STATUS[verdicts.outcome(check)]
+    told = ("borderline", "unmeasured", "undecided")
+    words = f" {check.status}" if check.status in told else ""
+    return Text(f"{sign}{words} {printable(verdicts.check_line(check))}", colour)

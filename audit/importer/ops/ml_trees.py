@@ -1,0 +1,303 @@
+"""Tree ensembles of ai.onnx.ml: they run forward, their derivative is zero.
+
+`path_ops` marks them; an audit names `--method finite-difference`, which sees steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.importer.limits import check_elements, check_listed
+from audit.importer.ops.ml import ML, labelled, transformed
+from audit.importer.registry import Site, operator
+from audit.importer.values import Host, Value
+
+MODES = (  # in the order of their numbers in opset 5
+    "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
+    "BRANCH_MEMBER", "LEAF",
+)  # fmt: skip
+LEAF, MEMBER = 7, 6
+
+
+@dataclass(frozen=True)
+class Forest:
+    """All nodes of all trees in flat arrays, children as positions in them."""
+
+    roots: Host
+    modes: Host
+    features: Host
+    splits: Host
+    yes: Host
+    no: Host
+    nan_is_yes: Host
+    members: dict[int, set[float]]
+
+    def leaves(self, x: Host) -> Host:
+        """Return the leaf that each row reaches in each tree."""
+        check_listed((len(x), len(self.roots)), "The leaves of a tree ensemble")
+        at = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
+        rows = np.arange(len(x))[:, None]
+        for _ in range(len(self.modes) + 1):
+            inner = self.modes[at] != LEAF
+            if not inner.any():
+                return at
+            value = x[rows, self.features[at]]
+            goes = self._goes(value, at)
+            at = np.where(inner, np.where(goes, self.yes[at], self.no[at]), at)
+        msg = "a tree has a cycle"
+        raise ValueError(msg)
+
+    def _goes(self, value: Host, at: Host) -> Host:
+        split, mode = self.splits[at], self.modes[at]
+        tests = [
+            value <= split,
+            value < split,
+            value >= split,
+            value > split,
+            value == split,
+            value != split,
+        ]
+        goes = np.select([mode == i for i in range(len(tests))], tests, False)
+        for node, members in self.members.items():
+            inside = np.isin(value, list(members))
+            goes = np.where(at == node, inside, goes)
+        tracked = self.nan_is_yes[at].astype(bool) | goes
+        return np.asarray(np.where(np.isnan(value), tracked, goes))
+
+
+def _forest(
+    tree_ids: list[int],
+    node_ids: list[int],
+    modes: list[str],
+    features: list[int],
+    splits: Host,
+    yes: list[int],
+    no: list[int],
+    nan_is_yes: list[int] | None,
+) -> tuple[Forest, dict[tuple[int, int], int]]:
+    """Build a forest from the attributes of opsets 1 to 3."""
+    place = {key: i for i, key in enumerate(zip(tree_ids, node_ids, strict=True))}
+    kinds = np.array([MODES.index(mode) for mode in modes])
+
+    def children(ids: list[int]) -> Host:
+        found = [
+            place[tree, child] if kind != LEAF else 0
+            for tree, child, kind in zip(tree_ids, ids, kinds, strict=True)
+        ]
+        return np.array(found)
+
+    firsts = dict(zip(reversed(tree_ids), reversed(range(len(tree_ids))), strict=True))
+    roots = np.array([firsts[tree] for tree in sorted(firsts)])
+    missing = nan_is_yes or [0] * len(modes)
+    forest = Forest(
+        roots,
+        kinds,
+        np.array(features),
+        np.asarray(splits),
+        children(yes),
+        children(no),
+        np.array(missing),
+        {},
+    )
+    return forest, place
+
+
+def _scores(
+    leaves: Host, votes: list[tuple[int, int, float]], targets: int, how: str
+) -> Host:
+    """Add up (or average, ...) what the reached leaves vote for."""
+    table: dict[int, list[tuple[int, float]]] = {}
+    for leaf, target, weight in votes:
+        table.setdefault(leaf, []).append((target, weight))
+    check_elements((len(leaves), targets), "The scores of a tree ensemble")
+    start = {"MIN": np.inf, "MAX": -np.inf}.get(how, 0.0)
+    scores = np.full((len(leaves), targets), start)
+    join = {"MIN": np.minimum, "MAX": np.maximum}.get(how, np.add)
+    for row, reached in enumerate(leaves):
+        for leaf in reached:
+            for target, weight in table.get(int(leaf), ()):
+                scores[row, target] = join(scores[row, target], weight)
+    scores = np.where(np.isinf(scores), 0.0, scores)
+    return scores / leaves.shape[1] if how == "AVERAGE" else scores
+
+
+def _numbers(values: list[float] | None, tensor: Host | None) -> Host:
+    return np.array(values or [], np.float32) if tensor is None else tensor
+
+
+def _result(scores: Host, x: Tensor, site: Site) -> Tensor:
+    kind = x.dtype if x.is_floating_point() else site.dtype(1)
+    return torch.as_tensor(scores, device=x.device).to(kind)
+
+
+@operator("TreeEnsembleRegressor", domain=ML, zero_derivative=True)
+def tree_ensemble_regressor(
+    x: Tensor,
+    *,
+    aggregate_function: str = "SUM",
+    base_values: list[float] | None = None,
+    base_values_as_tensor: Host | None = None,
+    n_targets: int = 1,
+    nodes_falsenodeids: list[int],
+    nodes_featureids: list[int],
+    nodes_hitrates: list[float] | None = None,
+    nodes_hitrates_as_tensor: Host | None = None,
+    nodes_missing_value_tracks_true: list[int] | None = None,
+    nodes_modes: list[str],
+    nodes_nodeids: list[int],
+    nodes_treeids: list[int],
+    nodes_truenodeids: list[int],
+    nodes_values: list[float] | None = None,
+    nodes_values_as_tensor: Host | None = None,
+    post_transform: str = "NONE",
+    target_ids: list[int],
+    target_nodeids: list[int],
+    target_treeids: list[int],
+    target_weights: list[float] | None = None,
+    target_weights_as_tensor: Host | None = None,
+    site: Site,
+) -> Tensor:
+    """Sum of what the leaves say for each target."""
+    splits = _numbers(nodes_values, nodes_values_as_tensor)
+    forest, place = _forest(
+        nodes_treeids, nodes_nodeids, nodes_modes, nodes_featureids, splits,
+        nodes_truenodeids, nodes_falsenodeids, nodes_missing_value_tracks_true,
+    )  # fmt: skip
+    weights = _numbers(target_weights, target_weights_as_tensor)
+    votes = [
+        (place[tree, node], target, float(weight))
+        for tree, node, target, weight in zip(
+            target_treeids, target_nodeids, target_ids, weights, strict=True
+        )
+    ]
+    leaves = forest.leaves(x.detach().cpu().numpy())
+    scores = _scores(leaves, votes, n_targets, aggregate_function)
+    base = _numbers(base_values, base_values_as_tensor)
+    y = _result(scores + base if base.size else scores, x, site)
+    return transformed(y, post_transform, site)
+
+
+@operator("TreeEnsembleClassifier", domain=ML, zero_derivative=True)
+def tree_ensemble_classifier(
+    x: Tensor,
+    *,
+    base_values: list[float] | None = None,
+    base_values_as_tensor: Host | None = None,
+    class_ids: list[int],
+    class_nodeids: list[int],
+    class_treeids: list[int],
+    class_weights: list[float] | None = None,
+    class_weights_as_tensor: Host | None = None,
+    classlabels_int64s: list[int] | None = None,
+    classlabels_strings: list[str] | None = None,
+    nodes_falsenodeids: list[int],
+    nodes_featureids: list[int],
+    nodes_hitrates: list[float] | None = None,
+    nodes_hitrates_as_tensor: Host | None = None,
+    nodes_missing_value_tracks_true: list[int] | None = None,
+    nodes_modes: list[str],
+    nodes_nodeids: list[int],
+    nodes_treeids: list[int],
+    nodes_truenodeids: list[int],
+    nodes_values: list[float] | None = None,
+    nodes_values_as_tensor: Host | None = None,
+    post_transform: str = "NONE",
+    site: Site,
+) -> tuple[Value, Tensor]:
+    """The best class, and the score of each."""
+    splits = _numbers(nodes_values, nodes_values_as_tensor)
+    forest, place = _forest(
+        nodes_treeids, nodes_nodeids, nodes_modes, nodes_featureids, splits,
+        nodes_truenodeids, nodes_falsenodeids, nodes_missing_value_tracks_true,
+    )  # fmt: skip
+    weights = _numbers(class_weights, class_weights_as_tensor)
+    votes = [
+        (place[tree, node], target, float(weight))
+        for tree, node, target, weight in zip(
+            class_treeids, class_nodeids, class_ids, weights, strict=True
+        )
+    ]
+    classes = len(classlabels_int64s or classlabels_strings or [])
+    leaves = forest.leaves(x.detach().cpu().numpy())
+    base = _numbers(base_values, base_values_as_tensor)
+    if classes == 2 and len(set(class_ids)) == 1:
+        raise site.refuse("two classes with votes for one only are not implemented")
+    scores = _scores(leaves, votes, classes, "SUM")
+    scores = scores + base if base.size else scores
+    y = _result(scores, x, site)
+    label = labelled(y.argmax(-1), classlabels_int64s, classlabels_strings)
+    return label, transformed(y, post_transform, site)
+
+
+@operator("TreeEnsemble", domain=ML, since=5, zero_derivative=True)
+def tree_ensemble(
+    x: Tensor,
+    *,
+    aggregate_function: int = 1,
+    leaf_targetids: list[int],
+    leaf_weights: Host,
+    membership_values: Host | None = None,
+    n_targets: int = 1,
+    nodes_falseleafs: list[int],
+    nodes_falsenodeids: list[int],
+    nodes_featureids: list[int],
+    nodes_hitrates: Host | None = None,
+    nodes_missing_value_tracks_true: list[int] | None = None,
+    nodes_modes: Host,
+    nodes_splits: Host,
+    nodes_trueleafs: list[int],
+    nodes_truenodeids: list[int],
+    post_transform: int = 0,
+    tree_roots: list[int],
+    site: Site,
+) -> Tensor:
+    """The form of opset 5: inner nodes first, leaves after them."""
+    inner, leaves = len(nodes_featureids), len(leaf_targetids)
+    modes = np.concatenate([nodes_modes.astype(int), np.full(leaves, LEAF)])
+    yes, no = (
+        np.where(np.array(is_leaf, bool), np.array(ids) + inner, np.array(ids))
+        for is_leaf, ids in (
+            (nodes_trueleafs, nodes_truenodeids),
+            (nodes_falseleafs, nodes_falsenodeids),
+        )
+    )
+    empty = np.zeros(leaves, int)
+    tracks = np.array(nodes_missing_value_tracks_true or [0] * inner)
+    forest = Forest(
+        np.array(tree_roots),
+        modes,
+        np.concatenate([np.array(nodes_featureids), empty]),
+        np.concatenate([nodes_splits.astype(np.float64), empty]),
+        np.concatenate([yes, empty]),
+        np.concatenate([no, empty]),
+        np.concatenate([tracks, empty]),
+        _members(nodes_modes, membership_values),
+    )
+    votes = [
+        (inner + i, target, float(weight))
+        for i, (target, weight) in enumerate(
+            zip(leaf_targetids, leaf_weights, strict=True)
+        )
+    ]
+    how = ("AVERAGE", "SUM", "MIN", "MAX")[aggregate_function]
+    scores = _scores(forest.leaves(x.detach().cpu().numpy()), votes, n_targets, how)
+    last = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")[post_transform]
+    return transformed(_result(scores, x, site), last, site)
+
+
+def _members(modes: Host, values: Host | None) -> dict[int, set[float]]:
+    """Return the set of each membership node; NaN ends one set."""
+    if values is None:
+        return {}
+    sets: list[set[float]] = [set()]
+    for value in values.tolist():
+        if value != value:
+            sets.append(set())
+        else:
+            sets[-1].add(value)
+    nodes = [i for i, mode in enumerate(modes.tolist()) if mode == MEMBER]
+    return dict(zip(nodes, sets, strict=False))

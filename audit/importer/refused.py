@@ -1,0 +1,48 @@
+"""Operators that are refused on purpose, each with its reason.
+
+A random graph gives another answer at each call and a training graph mixes its rows:
+neither is a function of the input that could be differentiated.
+"""
+
+from __future__ import annotations
+
+from audit.ground.errors import UnsupportedOperator
+from audit.importer.program import Node
+
+RANDOM = (
+    "it draws random numbers",
+    "Expected a deterministic graph",
+    "Export the noise as a graph input and name it with --noise",
+)
+TRAINING = (
+    "it belongs to a training step",
+    "Expected an inference graph",
+    "Export the model in eval mode",
+)
+BYTES = (
+    "it decodes files",
+    "Expected numbers as input",
+    "Decode the images before, and cut the graph after this node",
+)
+REASONS: dict[tuple[str, str], tuple[str, str, str]] = {
+    ("", "Bernoulli"): RANDOM,
+    ("", "Multinomial"): RANDOM,
+    ("", "RandomNormal"): RANDOM,
+    ("", "RandomNormalLike"): RANDOM,
+    ("", "RandomUniform"): RANDOM,
+    ("", "RandomUniformLike"): RANDOM,
+    ("", "ImageDecoder"): BYTES,
+    ("ai.onnx.preview.training", "Adagrad"): TRAINING,
+    ("ai.onnx.preview.training", "Adam"): TRAINING,
+    ("ai.onnx.preview.training", "Gradient"): TRAINING,
+    ("ai.onnx.preview.training", "Momentum"): TRAINING,
+}
+
+
+def refusal(node: Node) -> UnsupportedOperator | None:
+    """Return the error for an operator that is refused on purpose, or None."""
+    reason = REASONS.get((node.domain, node.op))
+    if reason is None:
+        return None
+    what, expected, next_step = reason
+    return UnsupportedOperator(f"{node.label}: {what}", expected, next_step)

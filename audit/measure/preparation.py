@@ -1,0 +1,288 @@
+"""From a configuration to an open model and the questions asked of it.
+
+Every worker prepares for itself: what crosses an engine is the configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audit.attacks.laws import build_attack
+from audit.config import ScanConfig
+from audit.families.implicit import ImplicitFamily
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence, Tensors, build_divergence
+from audit.geometry.frame import Frame, build_frame, read_mask, read_units
+from audit.geometry.implicit import refuse_missing
+from audit.geometry.roots import metric_root
+from audit.ground.errors import ConfigError, NoFisher, NoTransport
+from audit.inputs import Inputs
+from audit.measure import Questions
+from audit.measure.selection import select_rows
+from audit.models.contract import Settings
+from audit.models.opening import OpenModel, open_model
+from audit.nodes.noise import Noise
+from audit.reports.keys import check_keys
+
+_BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
+_BLOCK_ROWS = 512
+_COPIES = 4  # of a block's Jacobians that live at the same time
+_DEFAULTS = ("kl", "quantile")
+Notes = tuple[tuple[str, str], ...]  # (code, message)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a block needs.
+
+    Args:
+        model: open. questions: asked of it.
+        rows: the indices of the inputs that are audited, ascending.
+        sampling: how they were chosen.
+        block: its number of rows.
+        notes: (code, message) for the reader.
+        trust: the relative error asked for, and whether q need not integrate to one.
+    """
+
+    model: OpenModel
+    questions: Questions
+    rows: NDArray[np.int64]
+    sampling: str
+    block: int
+    notes: Notes
+    trust: tuple[float | None, bool]
+
+
+def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
+    """Open the model, resolve every option that needs it, and size the blocks.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is wrong with model, data or options.
+    """
+    attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
+    for text in config.divergences:
+        build_divergence(text)
+    model = open_model(settings_of(config), config.data)
+    divergences, left_out = _divergences(config, model)
+    names = [divergence.name for divergence in divergences]
+    check_keys(config.thresholds, names, list(attacks))
+    frame, notes = _frame(config, model)
+    questions = Questions(
+        divergences,
+        attacks,
+        frame,
+        min(config.top, len(frame.free), model.density.family.size),
+        config.tau,
+        _first_draws(config),
+        config.seed,
+        keep_directions,
+        config.sampling,
+        config.rel_error,
+        config.max_draws,
+    )
+    rows, sampling = select_rows(config, model.inputs.n)
+    notes = (*model.gates.warnings, *notes, *left_out)
+    family = model.density.family
+    unnormalised = isinstance(family, ImplicitFamily) and family.unnormalised
+    trust = config.rel_error, unnormalised
+    block = _block_rows(config, model, len(rows), divergences)
+    return Prepared(model, questions, rows, sampling, block, notes, trust)
+
+
+def _first_draws(config: ScanConfig) -> int:
+    """Return the draws of an input before any doubling."""
+    if config.rel_error is None:
+        return config.draws_per_input
+    return min(config.draws_per_input, config.max_draws)
+
+
+def settings_of(config: ScanConfig) -> Settings:
+    """Return what the user said about the model."""
+    return Settings(
+        config.model,
+        config.origins,
+        config.method,
+        config.bottleneck == "auto",
+        config.draws_per_input,
+        config.memory,
+    )
+
+
+def _block_rows(
+    config: ScanConfig, model: OpenModel, total: int, asked: tuple[Divergence, ...]
+) -> int:
+    """Return a power of two that keeps a block's Jacobians within the cache.
+
+    It depends on the model, the selection, what is asked and --memory alone: not on
+    the batch size.
+
+    Raises:
+        ConfigError: the Jacobian of a single input is larger than --memory.
+    """
+    tensors = {divergence.tensor for divergence in asked}
+    row = _row_bytes(model, config.draws_per_input, tensors)
+    largest = config.max_draws if config.rel_error else config.draws_per_input
+    largest_row = max(row, _row_bytes(model, largest, tensors))
+    most = config.memory // (_COPIES * largest_row)
+    if most < 1:
+        raise ConfigError(
+            f"One input's derivatives, with their copies, take "
+            f"{_COPIES * largest_row / 2**30:.1f} GiB",
+            f"--memory allows {config.memory / 2**30:.1f} GiB",
+            "Raise --memory, lower --draws-per-input where there are draws, or audit "
+            "fewer features with --mask",
+        )
+    rows = min(max(1, _BLOCK_BYTES // row), most, _BLOCK_ROWS, total)
+    return int(2 ** (rows.bit_length() - 1))
+
+
+def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
+    """Return the bytes of one input's Jacobian, or of its derivatives at all draws."""
+    family = model.density.family
+    if not isinstance(family, ImplicitFamily):
+        return 8 * family.size * model.density.d
+    rows = 1
+    if Tensors.FISHER in tensors and family.source is not None:
+        rows = family.source.count(draws)
+    if Tensors.TRANSPORT in tensors:
+        rows = max(rows, family.map()[1].count(draws) * family.n)
+    embedding = 0 if family.size == model.density.d else family.size * model.density.d
+    return 8 * (rows * family.size + embedding)
+
+
+def _divergences(
+    config: ScanConfig, model: OpenModel
+) -> tuple[tuple[Divergence, ...], Notes]:
+    """Return the divergences asked for; by default those of two that exist.
+
+    One that nobody asked for is left out, with a note, where the family says that it is
+    infinite on the first inputs; one that was asked for is measured, infinite or not.
+    """
+    family, phi = model.density.family, probe_parameters(model)
+    asked = [build_divergence(text) for text in config.divergences]
+    for divergence in asked:
+        _refuse_absent(divergence, family, phi)
+    if asked:
+        return tuple(asked), ()
+    found, refusals, notes = [], [], []
+    for divergence in map(build_divergence, _DEFAULTS):
+        try:
+            _refuse_absent(divergence, family, phi)
+        except (NoFisher, NoTransport) as error:
+            refusals.append(error)
+            continue
+        why = _infinite(divergence, family, phi)
+        if why:
+            notes.append(("left_out", _left_out(divergence.name, len(phi), why)))
+        else:
+            found.append(divergence)
+    if not found:
+        raise refusals[0]
+    return tuple(found), tuple(notes)
+
+
+def _left_out(name: str, probed: int, why: str) -> str:
+    return (
+        f"{name} was not measured: it is infinite on the first {probed} inputs "
+        f"({why}); -d {name} measures it all the same"
+    )
+
+
+def _refuse_absent(divergence: Divergence, family: Family, phi: torch.Tensor) -> None:
+    """Raise where the family has no such tensor.
+
+    Raises:
+        NoFisher, NoTransport: with the reason.
+    """
+    if isinstance(family, ImplicitFamily):
+        refuse_missing(divergence, family)
+        return
+    is_transport = divergence.tensor is not Tensors.FISHER
+    if not is_transport or family.linear_root(phi) is None:
+        metric_root(divergence, family, phi, Noise(0, np.arange(len(phi)), 2))
+
+
+def _infinite(divergence: Divergence, family: Family, phi: torch.Tensor) -> str:
+    """Return why a divergence is infinite at φ, all of it; "" where it is not."""
+    if divergence.tensor is Tensors.FISHER or family.linear_root(phi) is not None:
+        return ""
+    caveats = family.transport_caveat(phi).items()
+    return next((why for why, rows in caveats if bool(rows.all())), "")
+
+
+def probe_parameters(model: OpenModel) -> torch.Tensor:
+    """Return φ [n, p] of a few rows that belong to the family."""
+    phi = model.density.parameter_map(*model.rows(model.probe_index()))
+    valid = torch.ones(len(phi), dtype=torch.bool, device=phi.device)
+    for bad in model.density.family.violations(phi).values():
+        valid &= ~bad
+    return phi[valid] if bool(valid.any()) else phi
+
+
+def _frame(config: ScanConfig, model: OpenModel) -> tuple[Frame, Notes]:
+    std = np.ones(model.event)
+    notes: Notes = ()
+    if config.units == "std":
+        if model.space == "parameters":
+            raise ConfigError(
+                "--units std was given with --space parameters",
+                "Standard deviations are those of the data's features",
+                "Give the units of the parameters in a file: --units FILE",
+            )
+        std = standard_deviations(model.inputs, model.roles.condition)
+        constant = int((std == 0).sum())
+        if constant:
+            notes = (("constant_features", _constant_note(constant, std.size)),)
+    units = read_units(config.units, model.event, std)
+    mask = read_mask(config.mask, model.event) & (units > 0)
+    if not mask.any():
+        raise ConfigError(
+            "No feature is free: all those of the mask are constant in the data",
+            "A standard deviation of zero is no unit",
+            "Choose --units input, or other data",
+        )
+    return build_frame(units, mask, model.network.device), notes
+
+
+def _constant_note(constant: int, size: int) -> str:
+    return (
+        f"{constant} of {size} features are constant in the data; with --units std "
+        "they have no unit and are not perturbed"
+    )
+
+
+def standard_deviations(inputs: Inputs, name: str) -> NDArray[np.float64]:
+    """Return each feature's standard deviation over the finite rows [*event].
+
+    Blocks are merged by their means and squared deviations (Chan, Golub & LeVeque,
+    1983), so the data are read once and never held. They are centred at the first row,
+    so that a constant feature has a deviation of exactly zero.
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    origin: NDArray[np.float64] | None = None
+    for first in range(0, inputs.n, 4096):
+        rows = slice(first, min(first + 4096, inputs.n))
+        part = inputs.take(name, rows)[inputs.finite(rows)].astype(np.float64)
+        if not len(part):
+            continue
+        origin = part[0].copy() if origin is None else origin
+        part -= origin
+        center = part.mean(axis=0)
+        shift, total = center - mean, count + len(part)
+        squares = (
+            squares
+            + np.square(part - center).sum(axis=0)
+            + np.square(shift) * count * len(part) / total
+        )
+        mean, count = mean + shift * len(part) / total, total
+    if count < 2:
+        raise ConfigError(
+            f"--units std was given with {count} finite rows of data",
+            "A standard deviation needs two",
+            "Use --units input or --units FILE",
+        )
+    return np.asarray(np.sqrt(squares / (count - 1)), dtype=np.float64)

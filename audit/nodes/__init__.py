@@ -1,0 +1,1 @@
+"""Expectations as sums over weighted points: keyed draws, lines, grids, chains."""

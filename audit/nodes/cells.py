@@ -1,0 +1,115 @@
+"""Boxes that integrate a density, and say how well.
+
+Each cell [low, high] of the chart carries the Clenshaw-Curtis rule of 17 points (on a
+plane, its tensor product). The rule of 9 on the same points says how far it can be
+trusted, as in QUADPACK: by min(1, (200 |I₁₇ − I₉| / I₁₇)^1.5) I₁₇, once for each axis.
+The points include the ends of the cell, so that no jump hides between two cells. All
+sums are kept as logarithms, for the first cells may lie e^-10^20 below the peak. A
+cell that may hide a peak (`charts.hidden`) counts as an error of the peak's size.
+
+Source: Piessens et al., QUADPACK (1983), section 3.4.1 (the error estimate).
+
+Shapes: M laws, P cells, c coordinates, k = 17^c points in a cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.nodes.charts import hidden, lattice
+from audit.nodes.clenshaw_curtis import ORDER, rule, weights
+
+Density = Callable[[Tensor], Tensor]  # t [M, K, c] -> log density of t [M, K]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of M laws; an empty one has no size and no density."""
+
+    low: Tensor  # [M, P, c]
+    high: Tensor  # [M, P, c]
+    values: Tensor  # log density at the nodes [M, P, k]
+    log_error: Tensor  # [M, P]
+    log_mass: Tensor  # [M, P]
+    axis: Tensor  # along which to cut [M, P]
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """Return the six tensors."""
+        return tuple(self.__dict__.values())
+
+    def padded(self, count: int) -> Cells:
+        """Return as many cells of each law [M, count], the last ones empty."""
+        parts = []
+        for name, part in self.__dict__.items():
+            blank = 0.0 if name in ("low", "high", "axis") else -torch.inf
+            shape = (len(part), count - part.shape[1], *part.shape[2:])
+            parts.append(torch.cat([part, part.new_full(shape, blank)], dim=1))
+        return Cells(*parts)
+
+    @property
+    def points(self) -> Tensor:
+        """The nodes t [M, P k, c]."""
+        middle, half = (self.high + self.low) / 2, (self.high - self.low) / 2
+        unit = lattice(rule().nodes[None, :, None].expand(1, ORDER, self.low.shape[-1]))
+        return (middle.unsqueeze(2) + half.unsqueeze(2) * unit).flatten(1, 2)
+
+    @property
+    def log_masses(self) -> Tensor:
+        """The logarithm of weight × density at each node [M, P k]."""
+        volume = ((self.high - self.low) / 2).log().sum(-1, keepdim=True)
+        return (volume + weights(self.low.shape[-1])[0].log() + self.values).flatten(1)
+
+
+def evaluate(density: Density, low: Tensor, high: Tensor, used: Tensor) -> Cells:
+    """Return cells [M, P] with their integrals and errors; unused ones are empty."""
+    high = torch.where(used.unsqueeze(-1), high, low)
+    nothing = torch.full_like(low[..., 0], -torch.inf)
+    zero = torch.zeros_like(used, dtype=torch.int64)
+    axes = low.shape[-1]
+    blank = Cells(low, high, nothing.unsqueeze(-1), nothing, nothing, zero)
+    values = density(blank.points).reshape(*used.shape, -1)
+    values = values.masked_fill(~used.unsqueeze(-1), -torch.inf)
+    top = values.amax(-1)
+    scale = torch.where(top.isfinite(), top, 0.0)
+    mass, error, axis = _integrate((values - scale.unsqueeze(-1)).exp(), axes)
+    volume = ((high - low) / 2).log().sum(-1) + scale
+    error, hope = error.log() + volume, _hope(values, axes, volume)
+    axis = torch.where(hope > error, (high - low).argmax(-1), axis)
+    error = torch.maximum(error, hope)
+    error = error.masked_fill(~used, -torch.inf)
+    mass = torch.where(used, mass.log() + volume, -torch.inf)
+    return Cells(low, high, values, error, mass, axis)
+
+
+def _integrate(density: Tensor, axes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return integrals over [-1, 1]^c, their errors and the worse axis [M, P]."""
+    full, *coarse = weights(axes)
+    mass = density @ full
+    safe = mass.clamp_min(1e-300)
+    gaps = torch.stack([(mass - density @ w).abs() for w in coarse])
+    errors = safe * (200 * gaps / safe).pow(1.5).clamp_max(1)
+    return mass, errors.sum(0), errors.argmax(0)
+
+
+def _hope(values: Tensor, axes: int, volume: Tensor) -> Tensor:
+    """Return the log mass of a peak that the nodes may have missed [M, P]."""
+    excess = hidden(values.reshape(-1, *[ORDER] * axes), rule().nodes).reshape(
+        values.shape
+    )
+    hoped, at = (values + excess).max(-1)
+    found = values.gather(-1, at.unsqueeze(-1)).squeeze(-1)
+    missed = (hoped - found > 3) & found.isfinite()
+    size = hoped - torch.where(values.amax(-1).isfinite(), values.amax(-1), 0.0)
+    return torch.where(missed, volume + size - axes * math.log(ORDER), -torch.inf)
+
+
+def log_sum(logs: Tensor) -> Tensor:
+    """Return log Σ exp over the last axis, in order: empty cells change no bit."""
+    top = logs.amax(-1)
+    safe = torch.where(top.isfinite(), top, 0.0)
+    return (logs - safe.unsqueeze(-1)).exp().cumsum(-1)[..., -1].log() + safe

@@ -1,0 +1,132 @@
+"""Densities that are only known as functions, and the first sight of where they live.
+
+Values of log q that are NaN or infinite count as no density: they come from outside a
+support, or from a θ that doubles cannot hold. Discrete coordinates are enumerated:
+every combination of them is a law of its own.
+
+Shapes: N inputs, D combinations of discrete values, M = N D laws, K points, n columns
+of θ of which c are continuous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from audit.nodes.cells import Cells, evaluate, log_sum
+from audit.nodes.charts import Chart
+from audit.nodes.seeds import divide, first_boxes
+from audit.nodes.space import TargetSpace
+from audit.nodes.zoom import charted, faces, find_box, find_noise, locate
+
+LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p] -> log q [R]
+
+CHUNK = 8192  # rows that log q sees at once
+PIECES = {1: 32, 2: 6}  # of the first box, on each axis
+
+
+@dataclass(frozen=True)
+class Laws:
+    """The densities of the continuous coordinates, one for each input and choice."""
+
+    log_density: LogDensity
+    phi: Tensor
+    space: TargetSpace
+
+    @property
+    def count(self) -> int:
+        """The number of laws M."""
+        return len(self.phi) * len(self.space.choices())
+
+    def targets(self, continuous: Tensor) -> Tensor:
+        """Return θ [M, K, n] of continuous coordinates [M, K, c]."""
+        choices = self.space.choices().repeat(len(self.phi), 1).unsqueeze(1)
+        many = choices.expand(-1, continuous.shape[1], -1)
+        return self.space.assemble(continuous, many)
+
+    def log_q(self, targets: Tensor) -> Tensor:
+        """Return log q [M, K] at θ [M, K, n], -inf where it is not finite."""
+        laws, count, _ = targets.shape
+        repeats = count * (laws // max(1, len(self.phi)))
+        flat = targets.flatten(0, 1)
+        parts = []
+        for start in range(0, len(flat), CHUNK):
+            rows = torch.arange(start, min(start + CHUNK, len(flat))) // repeats
+            theta = flat[start : start + CHUNK]
+            parts.append(self.log_density(theta, self.phi[rows]).detach().double())
+        values = torch.cat(parts).reshape(laws, count)
+        usable = (values.abs() < torch.inf) & (targets.abs().amax(-1) < torch.inf)
+        return values.masked_fill(~usable, -torch.inf)
+
+    def field(self, u: Tensor) -> Tensor:
+        """Return the log density [M, K] of unconstrained u [M, K, c]."""
+        continuous, slope = self.space.to_target(u)
+        values = self.log_q(self.targets(continuous)) + slope
+        return values.masked_fill(~(values.abs() < torch.inf), -torch.inf)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Where the laws live: charts, first cells, their noise, and what is outside.
+
+    Tails fall by a factor e or more in a unit of t where the integral exists at all,
+    so the highest density on a face of the box stands for what is behind it.
+    """
+
+    laws: Laws
+    chart: Chart
+    cells: Cells
+    noise: Tensor  # [M]
+    outside: Tensor  # [M, 2 c]
+
+    def density(self, t: Tensor) -> Tensor:
+        """Return the log density [M, K] of points t [M, K, c] of the chart."""
+        return _charted(self.laws, self.chart, t)
+
+
+def _charted(laws: Laws, chart: Chart, t: Tensor) -> Tensor:
+    u, slope = chart.place(t)
+    return laws.field(u) + slope
+
+
+def look(laws: Laws) -> Sight:
+    """Return the sight of each law with the smaller error at first."""
+    limits = laws.space.limits()
+    sights = []
+    charts, modes = locate(laws.field, limits, laws.count)
+    for chart in charts:
+        density = partial(_charted, laws, chart)
+        peaks = charted(laws.field, chart, modes)
+        low, high = find_box(laws.field, chart, peaks, limits)
+        pieces = divide(first_boxes(low, high, PIECES[limits.shape[1]]), peaks)
+        cells = evaluate(density, pieces.low, pieces.high, pieces.used)
+        noise, outside = find_noise(density, low), faces(density, low, high)
+        sights.append(Sight(laws, chart, cells, noise, outside))
+    if len(sights) == 1:
+        return sights[0]
+    one, two = sights
+    fault = [log_sum(s.cells.log_error) for s in sights]
+    return _mix(fault[1] < fault[0], two, one)
+
+
+def _mix(first: Tensor, one: Sight, two: Sight) -> Sight:
+    """Return the sights of one where `first` [M], of the other elsewhere."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(first.reshape(-1, *[1] * (a.dim() - 1)), a, b)
+
+    most = max(one.cells.low.shape[1], two.cells.low.shape[1])
+    pairs = zip(
+        one.cells.padded(most).parts(), two.cells.padded(most).parts(), strict=True
+    )
+    return Sight(
+        one.laws,
+        Chart(one.chart.center, pick(one.chart.root, two.chart.root)),
+        Cells(*(pick(a, b) for a, b in pairs)),
+        pick(one.noise, two.noise),
+        pick(one.outside, two.outside),
+    )

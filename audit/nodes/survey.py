@@ -1,0 +1,180 @@
+"""Where the panels of a law go: each side of each bulk, surveyed once.
+
+A tail is cut where what it still holds is nothing. Some laws no panels resolve, and
+their integrals are NaN, not some number: a parameter is more than numbers hold, a bulk
+is narrower than numbers of its size can tell, the mass (or moment) of a tail lies
+beyond `LONGEST`, or a side would take more than `MOST` panels.
+
+Shapes as in `lines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.nodes.lines import Line
+from audit.nodes.panels import MOST, Grading, Panels, grade, graded_edges, tail_reach
+
+LONGEST = 1e150  # of a tail, in y
+FINEST = 1e-9  # width of a bulk over its distance from zero: rounding moves its nodes
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of one bulk, seen from its centre by distances [M, K]."""
+
+    line: Line
+    log_density: Callable[[Tensor], Tensor]  # of y [M, K]
+    center: Tensor  # [M]
+    width: Tensor  # [M]
+    sign: int
+
+    def at(self, steps: Tensor) -> Tensor:
+        """Return the log density [M, K] at distances [M, K]."""
+        return self.log_density(self.center.unsqueeze(-1) + self.sign * steps)
+
+    def reach(self, moment: int) -> Tensor:
+        """Return how far the tail of that moment reaches [M]; infinite if it does."""
+
+        def log_mass(steps: Tensor) -> Tensor:
+            size = self.line.chart.log_size(self.sign * steps, self.width.unsqueeze(-1))
+            return self.at(steps) + steps.log() + moment * size.clamp_min(0)
+
+        return tail_reach(log_mass, self.width, self.line.limit)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The side of a bulk, graded.
+
+    Args:
+        center: of the bulk [M]. width: of it [M]. sign: of the side.
+        grading: how many panels it takes.
+    """
+
+    center: Tensor
+    width: Tensor
+    sign: int
+    grading: Grading
+
+    def take(self, places: Tensor) -> Span:
+        """Return those of some laws."""
+        grading = Grading(*(part[places] for part in self.grading))
+        return Span(self.center[places], self.width[places], self.sign, grading)
+
+    @property
+    def edges(self) -> Tensor:
+        """The edges [M, E + 1], from the centre outwards."""
+        steps = graded_edges(self.width, self.grading)
+        return self.center.unsqueeze(-1) + self.sign * steps
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Both sides of every bulk of some laws.
+
+    Args:
+        first: centre of the first bulk [M, 1]. limit: how far from it y may be.
+        spans: the sides.
+        endless: whether a tail does not end [M].
+        lost: whether no panels are right [M].
+    """
+
+    first: Tensor
+    limit: float
+    spans: tuple[Span, ...]
+    endless: Tensor
+    lost: Tensor
+
+    def __getitem__(self, places: Tensor) -> Survey:
+        """Return those of some laws."""
+        spans = tuple(span.take(places) for span in self.spans)
+        flags = self.endless[places], self.lost[places]
+        return Survey(self.first[places], self.limit, spans, *flags)
+
+
+def survey(
+    line: Line,
+    rows: Tensor,
+    moment: int = 0,
+    log_density: Callable[[Tensor], Tensor] | None = None,
+) -> Survey:
+    """Survey laws [M, q], or another density where their bulks are.
+
+    Laws that follow each other and are equal are surveyed once.
+
+    Args:
+        line: whose laws they are.
+        rows: their parameters.
+        moment: 0 where tails end when their mass is nothing, 2 for second moments.
+        log_density: y [M, K] -> the other log density; the laws' own if None.
+    """
+    if log_density is None:
+        first, owner = distinct_rows(rows)
+        if len(first) < len(rows):
+            return survey(line, rows[first], moment)[owner]
+    center, width = line.bulk(rows)
+    known = (width >= FINEST * center.abs()) & torch.isfinite(center + width)
+    lost = ~(known.all(-1) & torch.isfinite(rows).all(-1))
+    endless, spans = torch.zeros_like(lost), []
+    for side in _sides(line, rows, log_density):
+        reach = side.reach(moment)
+        grading = grade(side.at, side.width, reach.clamp_max(LONGEST))
+        spans.append(Span(side.center, side.width, side.sign, grading))
+        endless = endless | torch.isinf(reach)
+        lost = lost | ~((reach <= LONGEST) & (grading.total <= MOST))
+    return Survey(center[:, :1], line.limit, tuple(spans), endless, lost)
+
+
+def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows [M, q] that differ from the one before.
+
+    Returns:
+        Their places [U], and which of them each row is [M].
+    """
+    found = torch.unique_consecutive(rows, dim=0, return_inverse=True)
+    owner = found[1]
+    first = torch.ones_like(owner, dtype=torch.bool)
+    first[1:] = owner.diff() > 0
+    return first.nonzero()[:, 0], owner
+
+
+def _sides(
+    line: Line, rows: Tensor, log_density: Callable[[Tensor], Tensor] | None
+) -> Iterator[Side]:
+    def own(y: Tensor) -> Tensor:
+        return line.log_density(y, rows.unsqueeze(1))
+
+    for center, width in zip(*(b.unbind(-1) for b in line.bulk(rows)), strict=True):
+        for sign in (-1, 1):
+            yield Side(line, log_density or own, center, width, sign)
+
+
+def panels_of(*surveys: Survey) -> Panels:
+    """Return panels that resolve all that was surveyed, inside the first's limit."""
+    first, limit = surveys[0].first, surveys[0].limit
+    edges = torch.cat([span.edges for each in surveys for span in each.spans], dim=-1)
+    inside = edges.clamp(first - limit, first + limit)
+    return Panels(inside.sort(dim=-1).values)
+
+
+def where_known(
+    function: Callable[..., Tensor], lost: Tensor, *tables: Tensor | Survey
+) -> Tensor:
+    """Return function(*tables) [M, ...], NaN for the laws that are lost.
+
+    Some other law takes their place, or one of them would ask for thousands of panels
+    of all. If there is no other, the result is NaN [M].
+    """
+    if not bool(lost.any()):
+        return function(*tables)
+    if bool(lost.all()):
+        return torch.full(lost.shape, torch.nan, dtype=torch.float64).to(lost.device)
+    places = torch.arange(len(lost), device=lost.device)
+    places = torch.where(lost, (~lost).to(torch.uint8).argmax(), places)
+    values = function(*(table[places] for table in tables))
+    return values.masked_fill(lost.reshape(-1, *(1,) * (values.dim() - 1)), torch.nan)

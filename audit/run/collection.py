@@ -1,0 +1,161 @@
+"""What comes back from the blocks, joined; and which inputs stand out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.config import ScanConfig
+from audit.ground.errors import NotDifferentiable, NothingAudited
+from audit.measure import Answers, joined, measure
+from audit.measure.preparation import Prepared
+from audit.reports.build import UNCHECKED
+from audit.reports.measured import Checks, Columns, Worst
+from audit.reports.rows import RowsWriter
+from audit.reports.sampling import Sample
+from audit.reports.values import Floats, Values
+from audit.run.tally import Tally
+from audit.verify import CHECKED, Verified, draw_sample
+
+WORST = 10
+
+
+@dataclass
+class Collection:
+    """Grows by answers in the order of the inputs.
+
+    Args:
+        event: the shape of one input.
+        rows: gets every column, directions included; None if nobody asked.
+    """
+
+    event: tuple[int, ...]
+    rows: RowsWriter | None
+    tally: Tally = field(init=False)
+    done: int = 0
+    _parts: list[Answers] = field(default_factory=list)
+    _skipped: list[tuple[int, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.event)
+
+    def add(self, answers: Answers) -> None:
+        """Take some answers; their directions go to the tally and the rows file."""
+        self.done += len(answers.index) + len(answers.skipped)
+        self._skipped += answers.skipped
+        if not len(answers.index):
+            return
+        self.tally.add(answers)
+        if self.rows is not None:
+            self.rows.append(_flat(answers, self.event))
+        self._parts.append(replace(answers, directions={}, eigenvalues={}, skipped=()))
+
+    def close(self) -> Answers:
+        """Return all answers as one.
+
+        Raises:
+            NothingAudited: every input was skipped.
+            NotDifferentiable: the gradient is zero at every input.
+        """
+        if not self._parts:
+            index, reason = self._skipped[0]
+            raise NothingAudited(
+                f"Every one of the {len(self._skipped)} inputs was skipped (input "
+                f"{index}: {reason})",
+                "Expected at least one that can be measured",
+                "Check the data, and the expressions of --param",
+            )
+        whole = replace(joined(self._parts), skipped=tuple(self._skipped))
+        self._parts.clear()
+        _refuse_zero_gradient(whole.columns)
+        return whole
+
+
+def _refuse_zero_gradient(columns: Columns) -> None:
+    for found in columns.values():
+        norms = found.get("jacobian_norm", found.get("trace"))
+        if norms is not None and not np.any(norms.numbers > 0):
+            raise NotDifferentiable(
+                "The gradient of the distribution's parameters is zero at every "
+                "audited input",
+                "Expected a model that responds to its condition",
+                "robaudit inspect names the operators that stop the gradient "
+                "(rounding, argmax, comparisons); a constant model has nothing to "
+                "audit",
+            )
+
+
+def sensitivity(columns: Columns) -> Floats:
+    """Return the first divergence's worst case [N], by which inputs are ranked."""
+    found = next(iter(columns.values()))
+    return found["eigenvalue" if "eigenvalue" in found else "linear"].numbers
+
+
+def sample_of(config: ScanConfig, columns: Columns) -> Sample:
+    """Return which inputs are checked against exact values."""
+    values = sensitivity(columns)
+    count = CHECKED if config.verify is None else config.verify
+    return draw_sample(values, len(values) if count == "all" else count, config.seed)
+
+
+def with_checks(
+    answers: Answers, verified: Verified, sample: Sample, rows: RowsWriter | None
+) -> tuple[Columns, Checks]:
+    """Return the columns with those of the checked inputs beside the others.
+
+    The rows files, if there are any, get them too.
+    """
+    columns = {name: dict(found) for name, found in answers.columns.items()}
+    placed: dict[str, Values] = {}
+    quantities = {}
+    for name, found in verified.columns.items():
+        for quantity, values in found.items():
+            nothing = Values.unmeasured(len(answers.index), UNCHECKED)
+            columns[name][quantity] = nothing.placed(sample.places, values)
+            placed[f"{name}.{quantity}"] = columns[name][quantity]
+        quantities[name] = frozenset(found)
+    if rows is not None and placed:
+        rows.extend(placed)
+    return columns, Checks(sample, quantities, verified.summary)
+
+
+def worst_inputs(
+    answers: Answers, event: tuple[int, ...], prepared: Prepared
+) -> list[Worst]:
+    """Return the most sensitive inputs with their directions, measured again."""
+    values = sensitivity(answers.columns)
+    ranked = np.nan_to_num(values, nan=-np.inf, posinf=np.inf)
+    index = answers.index[np.argsort(-ranked, kind="stable")[:WORST]]
+    again = joined(_measured_again(np.sort(index), prepared))
+    rows = np.searchsorted(again.index, index)
+    return [
+        Worst(
+            int(one),
+            {n: v[row].reshape(-1, *event) for n, v in again.directions.items()},
+            {n: v[row] for n, v in again.eigenvalues.items()},
+        )
+        for one, row in zip(index, rows, strict=True)
+    ]
+
+
+def _measured_again(index: NDArray[np.int64], prepared: Prepared) -> Sequence[Answers]:
+    questions = replace(prepared.questions, keep_directions=True)
+    blocks = np.split(index, range(prepared.block, len(index), prepared.block))
+    return [measure(prepared.model, questions, rows, prepared.block) for rows in blocks]
+
+
+def _flat(
+    answers: Answers, event: tuple[int, ...]
+) -> Mapping[str, NDArray[np.generic] | Values]:
+    """Return answers as the columns of a rows file."""
+    flat: dict[str, NDArray[np.generic] | Values] = {"index": answers.index}
+    for name, columns in answers.columns.items():
+        flat |= {f"{name}.{quantity}": values for quantity, values in columns.items()}
+    for name, values in answers.eigenvalues.items():
+        flat[f"{name}.eigenvalues"] = values
+    for name, placed in answers.directions.items():
+        flat[f"{name}.directions"] = placed.reshape(*placed.shape[:2], *event)
+    return flat

@@ -1,0 +1,87 @@
+"""What a run measures, as far as it can change a number: to compare, not to repeat.
+
+It is the identity of `reports`, with the versions and the kind of device that compute:
+these change the rounding, and the parts of a run are to be those of one scan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from audit import __version__
+from audit.config import ScanConfig
+from audit.config.options import OPTIONS, flag_names
+from audit.ground.errors import ConfigError
+from audit.reports.identity import question
+
+Identity = dict[str, Any]
+
+
+def identity(
+    config: ScanConfig, model: list[str], data: str, libraries: Mapping[str, str]
+) -> Identity:
+    """Return what is measured, and by what.
+
+    Args:
+        config: every option.
+        model: the digests of the model's files.
+        data: the digest of the data file.
+        libraries: library -> version of those that compute.
+    """
+    return {
+        **question(model, data, config),
+        "versions": {"robaudit": __version__, **libraries},
+        "device": config.model.device.partition(":")[0],
+    }
+
+
+def refuse_another(folder: str, stored: Identity, given: Identity) -> None:
+    """Refuse to go on with a run that measures something else.
+
+    Raises:
+        ConfigError: names the option, version or file that differs.
+    """
+    difference = next(_differences(folder, stored, given), None)
+    if difference:
+        raise ConfigError(
+            difference,
+            "A run measures one model on one data file with one set of options",
+            "Take those of the run, or another --run-dir",
+        )
+
+
+def _differences(folder: str, stored: Identity, given: Identity) -> Iterator[str]:
+    for name, version in given["versions"].items():
+        old = stored["versions"].get(name)
+        if old != version:
+            yield f"The run in '{folder}' was made with {name} {old}, this is {version}"
+    for name in ("model", "data"):
+        if stored[name] != given[name]:
+            yield (
+                f"The {name} is not the one of the run in '{folder}': its bytes differ"
+            )
+    for name, value in given["options"].items():
+        old = stored["options"].get(name)
+        if old != value and all("sha256:" in str(one) for one in (old, value)):
+            flag = flag_names(name)[-1]
+            yield f"A file of {flag} has changed since the run in '{folder}' began"
+        elif old != value:
+            yield f"The run in '{folder}' has {_said(name, old)}, not {_value(value)}"
+    if stored["device"] != given["device"]:
+        yield (
+            f"The run in '{folder}' has --device {stored['device']}, not "
+            f"{given['device']}"
+        )
+
+
+def _said(name: str, value: object) -> str:
+    option = "condition" if name == "condition_key" else name
+    return f"{flag_names(option)[-1] if option in OPTIONS else name} {_value(value)}"
+
+
+def _value(value: object) -> str:
+    if value is None or value in ([], {}):
+        return "unset"
+    return value if isinstance(value, str) else json.dumps(value)

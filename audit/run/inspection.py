@@ -1,0 +1,209 @@
+"""`robaudit inspect`: what a file is, how it would be read, and why.
+
+With data the model is opened as a scan would open it, and every gate runs. Without, the
+declared inputs and outputs and the metadata have to do.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from audit.config import ModelConfig, ScanConfig
+from audit.ground import watch
+from audit.ground.errors import ConfigError, ModelError
+from audit.measure.preparation import settings_of
+from audit.measure.records import file_records
+from audit.models.contract import Item, Settings
+from audit.models.files import open_network
+from audit.models.head import resolve_head
+from audit.models.implicit.layout import split_stated
+from audit.models.implicit.roles import resolve_implicit_head, resolve_implicit_roles
+from audit.models.kinds import resolve_contract
+from audit.models.metadata import metadata_notes
+from audit.models.names import IMPLICIT, options_of
+from audit.models.network import Network, Port
+from audit.models.opening import OpenModel, open_unchecked, pass_gates
+from audit.models.roles import resolve_roles
+from audit.reports.measured import FileRecord
+
+_PLAIN = (
+    *("contract", "target", "noise", "sampler", "draws"),
+    *("input_layout", "target_space", "space"),
+)
+Shape = tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found, as plain data."""
+
+    format: str
+    files: list[FileRecord]
+    weights_sha256: str
+    opset: int | None
+    inputs: list[tuple[str, str, Shape]]
+    outputs: list[tuple[str, str, Shape]]
+    contract: str
+    items: list[tuple[str, str, str]]
+    differentiable: str
+    scan_command: str
+    forward_error: float | None = None
+    warnings: list[str] = field(default_factory=list)
+    gates: dict[str, float | str] = field(default_factory=dict)
+
+
+def inspect(config: ScanConfig) -> Inspection:
+    """Look into a model file, and into the data if there are any.
+
+    Raises:
+        AuditError: the file cannot be read at all, or it does not fit the data.
+    """
+    with watch.opening(config.model.path, config.open_timeout):
+        return _inspected(config, settings_of(config))
+
+
+def _inspected(config: ScanConfig, settings: Settings) -> Inspection:
+    if config.data:
+        return _with_data(*_gated(settings, config.data), config)
+    network = open_network(settings)
+    items, warnings = _declared(settings, network)
+    warnings += _out_of_place(network, items)
+    notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
+    verdict = _by_operators(settings, network, items)
+    return _describe(network, network.outputs, items, config, verdict, notes)
+
+
+def _out_of_place(network: Network, items: list[Item]) -> list[str]:
+    """Say what the metadata hold that is not theirs to say."""
+    found = {item.name: item.value for item in items}
+    implicit = found.get("contract", "parameters") != "parameters"
+    family = IMPLICIT if implicit else found.get("family")
+    if family is None:
+        return []
+    return [text for _, text in metadata_notes(network.metadata, options_of(family))]
+
+
+def _by_operators(settings: Settings, network: Network, items: list[Item]) -> str:
+    """Say what the operators between condition and outputs let through."""
+    known = {item.name: item.value for item in items}
+    if network.census is None or "condition" not in known:
+        return "not tried"
+    census = network.census
+    if "input layout" in known:
+        census = split_stated(settings, network)[0].census or census
+    found = census(known["condition"], _names(network))
+    if found.quantised:
+        return f"no: {found.quantised[0]} is quantised"
+    if found.connected and not found.complete:
+        return "not tried"
+    if found.connected:
+        return "yes, by its operators"
+    return f"no: it stops at {found.stops[0]}" if found.stops else "no"
+
+
+def _gated(settings: Settings, data: str) -> tuple[OpenModel, str]:
+    """Open a model, and say whether it passes the gates or why not."""
+    model = open_unchecked(settings, data)
+    try:
+        return pass_gates(model), "yes"
+    except ModelError as error:
+        return model, f"no: {error}"
+
+
+def _with_data(model: OpenModel, verdict: str, config: ScanConfig) -> Inspection:
+    notes = [*_outside(model), *(message for _, message in model.gates.warnings)]
+    found = _describe(
+        model.network, model.outputs, list(model.items), config, verdict, notes
+    )
+    gates = model.gates.record()
+    return replace(found, forward_error=model.forward_error, gates=gates)
+
+
+def _describe(
+    network: Network,
+    outputs: tuple[Port, ...],
+    items: list[Item],
+    config: ScanConfig,
+    differentiable: str,
+    warnings: list[str],
+) -> Inspection:
+    opset = network.details.get("opset")
+    return Inspection(
+        network.format,
+        file_records(network),
+        network.weights_sha256,
+        opset if isinstance(opset, int) else None,
+        [(p.name, p.dtype, p.shape or ()) for p in network.inputs],
+        [(p.name, p.dtype, p.shape or ()) for p in outputs],
+        next((i.value for i in items if i.name == "contract"), "parameters"),
+        [(item.name, item.value, item.origin) for item in items],
+        differentiable,
+        scan_command(config),
+        warnings=warnings,
+    )
+
+
+def _declared(settings: Settings, network: Network) -> tuple[list[Item], list[str]]:
+    """Resolve what the declarations alone tell, and what they leave open."""
+    items: list[Item] = []
+    warnings = []
+    try:
+        items += _resolved(settings, network)
+    except ConfigError as error:
+        warnings.append(str(error))
+    return items, warnings
+
+
+def _resolved(settings: Settings, network: Network) -> Iterator[Item]:
+    """Yield the items of the contract in order, until one cannot be told."""
+    contract = resolve_contract(settings, network)
+    if contract.value == "parameters":
+        yield from resolve_roles(settings, network, ()).items
+        yield from resolve_head(settings, network, _names(network)).items
+        return
+    yield contract
+    network, layout = split_stated(settings, network)
+    yield from layout
+    roles = resolve_implicit_roles(settings, network, (), contract.value)
+    yield from roles.items
+    names = _names(network)
+    yield from resolve_implicit_head(settings, network, names, roles).items
+
+
+def _names(network: Network) -> list[str]:
+    return [port.name for port in network.outputs]
+
+
+def _outside(model: OpenModel) -> list[str]:
+    phi = model.density.parameter_map(*model.rows(model.probe_index()))
+    broken = model.density.family.violations(phi)
+    return [f"on the rows tried, {why}" for why, rows in broken.items() if rows.any()]
+
+
+def scan_command(config: ScanConfig) -> str:
+    """Return the scan command to paste."""
+    parts = ["robaudit", "scan", config.model.path, config.data or "DATA.npz"]
+    parts += _flags(config.model)
+    if settings_of(config).finite_differences:
+        parts += ["--method", config.method]
+    return shlex.join(parts)
+
+
+def _flags(model: ModelConfig) -> list[str]:
+    flags = ["--family", model.family] if model.family else []
+    for name, text in model.parameters.items():
+        flags += ["--param", f"{name}={text}"]
+    for name, value in model.options.items():
+        flags += ["--option", f"{name}={value}"]
+    if model.condition:
+        key = f"={model.condition_key}" if model.condition_key else ""
+        flags += ["--condition", model.condition + key]
+    for name, value in model.held.items():
+        flags += ["--held", f"{name}={value}"]
+    for name in _PLAIN:
+        value = getattr(model, name)
+        if value is not None and value != "input":
+            flags += ["--" + name.replace("_", "-"), value]
+    return [*flags, "--trust-model"] if model.trust_model else flags

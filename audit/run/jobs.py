@@ -1,0 +1,135 @@
+"""The jobs of a scan: how large they are, what one of them does, who does them.
+
+A job's rows are measured block by block. Its answers go back to the scan, or into a
+part file of a run, whose numbers are the same: they depend on the block alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from audit.config import ScanConfig
+from audit.ground.errors import InputError
+from audit.measure import Answers, joined, measure
+from audit.measure.preparation import Prepared, prepare
+from audit.run.engines.local import run as run_jobs
+from audit.run.folder import Run
+from audit.run.plan import Job, Shard
+from audit.run.tally import lighter
+
+_ROWS = 1024  # of a job
+_PARTS = 64  # of a run, at least: what an interruption loses is a small share
+
+
+def job_rows(config: ScanConfig, prepared: Prepared, whole: bool) -> int:
+    """Return the rows of a job: --batch-size, in whole blocks.
+
+    By default as many as --memory holds of their directions, where these are kept.
+    """
+    questions = prepared.questions
+    wide = prepared.model.density.d * questions.top * len(questions.divergences)
+    held = max(1, config.memory // (16 * wide)) if whole else _ROWS
+    return _in_blocks(config.batch_size or min(_ROWS, held), prepared)
+
+
+def part_rows(
+    config: ScanConfig, prepared: Prepared, whole: bool, total: int, shard: Shard | None
+) -> int:
+    """Return the rows of a part of a run: small enough to lose one, or to share."""
+    rows = job_rows(config, prepared, whole)
+    if config.batch_size:
+        return rows
+    parts = max(_PARTS, shard.of if shard else 1)
+    return _in_blocks(min(rows, -(-total // parts)), prepared)
+
+
+def _in_blocks(rows: int, prepared: Prepared) -> int:
+    return -(-rows // prepared.block) * prepared.block
+
+
+def measured(
+    config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], whole: bool
+) -> Iterator[Answers]:
+    """Yield the answers to the jobs, in their order.
+
+    Args:
+        config: everything there is to know.
+        prepared: the open model, for this process.
+        jobs: row ranges.
+        whole: whether every direction is kept, for a rows file.
+    """
+    if config.workers > 1 and len(jobs) > 1:
+        make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
+        return run_jobs(make, jobs, min(config.workers, len(jobs)))
+    return run_jobs(lambda: partial(work, prepared, whole), jobs, 1)
+
+
+def filled(
+    config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], run: Run
+) -> Iterator[int]:
+    """Measure jobs into the part files of a run; yield the rows of each as it is done.
+
+    Whoever measures a part writes it: parts outlive the process that asked for them.
+    """
+    whole = run.manifest.directions
+    if config.workers > 1 and len(jobs) > 1:
+        make = partial(make_keeper, config, run, read_by(prepared))
+        return run_jobs(make, jobs, min(config.workers, len(jobs)))
+    do = partial(work, prepared, whole)
+    return run_jobs(lambda: partial(keep, run, do), jobs, 1)
+
+
+def read_by(prepared: Prepared) -> tuple[str, str]:
+    """Return the digests of the data and of the weights that a process has read."""
+    return prepared.model.inputs.sha256, prepared.model.network.weights_sha256
+
+
+def make_worker(
+    config: ScanConfig, block: int, whole: bool, expected: tuple[str, str]
+) -> Callable[[Job], Answers]:
+    """Open the model in a worker's own process and return what does a job.
+
+    Raises:
+        InputError: the data or the model are not those that the scan has read.
+    """
+    prepared = replace(prepare(config, True), block=block)
+    if read_by(prepared) != expected:
+        raise InputError(
+            f"'{config.data}' or '{config.model.path}' changed while the scan ran",
+            "Every worker reads them again, and must read the same",
+            "Scan again while nobody writes them",
+        )
+    return partial(work, prepared, whole)
+
+
+def make_keeper(
+    config: ScanConfig, run: Run, expected: tuple[str, str]
+) -> Callable[[Job], int]:
+    """Open the model in a worker's own process and return what does and keeps a job."""
+    do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
+    return partial(keep, run, do)
+
+
+def work(prepared: Prepared, whole: bool, job: Job) -> Answers:
+    """Measure a job's rows, block by block; `whole` keeps every direction."""
+    rows = prepared.rows[job.start : job.stop]
+    blocks = np.split(rows, range(prepared.block, len(rows), prepared.block))
+    model, questions = prepared.model, prepared.questions
+    parts = (measure(model, questions, rows, prepared.block) for rows in blocks)
+    return joined([part if whole else lighter(part) for part in parts])
+
+
+def keep(run: Run, do: Callable[[Job], Answers], job: Job) -> int:
+    """Do a job, write its part file and return the number of its rows."""
+    run.write(job, do(job).plain())
+    return job.rows
+
+
+def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Answers]:
+    """Yield the answers in the part files of a run, one at a time."""
+    for job in jobs:
+        yield Answers.from_plain(run.taken(job))

@@ -1,0 +1,228 @@
+"""The whole run on one screen.
+
+Data go down and come back once: rows are cut into jobs, an engine maps `measure` over
+them, the columns that come back become one report, and the gate judges it. With a run
+folder the answers rest on the disk in between, so that a scan can be interrupted,
+shared among machines (`scan_shard`) and put together by another process (`merge`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from audit.config import ScanConfig
+from audit.ground import watch
+from audit.ground.errors import ConfigError
+from audit.inputs.names import read_feature_names
+from audit.measure import Answers
+from audit.measure.preparation import Prepared, prepare
+from audit.measure.records import (
+    data_record,
+    divergence_infos,
+    model_record,
+    run_record,
+)
+from audit.reports.build import build_report
+from audit.reports.gate import PARTIAL
+from audit.reports.keys import check_config
+from audit.reports.measured import Measured
+from audit.reports.report import Report
+from audit.reports.rows import RowsWriter
+from audit.run.collection import Collection, sample_of, with_checks, worst_inputs
+from audit.run.commands import refuse_missing
+from audit.run.folder import Run, check_options, open_folder
+from audit.run.jobs import filled, job_rows, kept, measured
+from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
+from audit.run.plan import Job, cut, read_shard, spans
+from audit.verify import verify
+from audit.verify.trust import trust_warnings
+
+Tick = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def scan(
+    config: ScanConfig,
+    progress: Tick = silent,
+    rows: RowsWriter | None = None,
+    asked: Asked | None = None,
+) -> Report:
+    """Audit a model on data and judge the result.
+
+    Args:
+        config: everything there is to know.
+        progress: is told (inputs done, inputs in all).
+        rows: gets every column of every input, as they come.
+        asked: what a run folder remembers of the command, if there is one.
+
+    Raises:
+        AuditError: one of its kinds.
+    """
+    if config.shard is not None:
+        raise ConfigError(
+            f"A report was asked for with --shard {config.shard}",
+            "A shard measures its share; the report is of all of them",
+            "Use scan_shard, and merge when all are done",
+        )
+    opened = _open(config)
+    if config.run_dir is None:
+        whole = rows is not None
+        jobs = cut(opened.total, job_rows(config, opened.prepared, whole))
+        parts = measured(config, opened.prepared, jobs, whole)
+        return _report(opened, parts, rows, progress)
+    opened, run = _join_run(opened, rows, asked)
+    _fill(opened, run, run.jobs, progress)
+    return _report(opened, kept(run, run.jobs), rows)
+
+
+def scan_shard(
+    config: ScanConfig, progress: Tick = silent, asked: Asked | None = None
+) -> tuple[Run, list[Job]]:
+    """Measure one share of a run into its folder; return what was measured now.
+
+    Raises:
+        AuditError: one of its kinds.
+    """
+    opened, run = _join_run(_open(config), None, asked)
+    return run, _fill(
+        opened, run, read_shard(config.shard or "1/1").take(run.jobs), progress
+    )
+
+
+def merge(
+    config: ScanConfig,
+    progress: Tick = silent,
+    rows: RowsWriter | None = None,
+    partial: bool = False,
+) -> Report:
+    """Make the report of a run from its parts.
+
+    Args:
+        config: the settings of the run, with the limits to judge by.
+        progress: is told (inputs done, inputs in all).
+        rows: gets every column of every input, as they come.
+        partial: whether parts may be missing; the report says so.
+
+    Raises:
+        Incomplete: parts are missing.
+        ConfigError: the model, the data or the tool changed since the run.
+    """
+    config = replace(config, resume=True, shard=None)
+    run = open_folder(str(config.run_dir))
+    missing = run.missing()
+    lost = frozenset(missing)
+    refuse_missing(run, missing, partial)
+    opened = _open(config)
+    check_run(run, identity_of(config, opened.prepared), rows)
+    opened = replace(opened, prepared=in_blocks_of(run, opened.prepared))
+    jobs = [job for job in run.jobs if job not in lost]
+    return _report(opened, kept(run, jobs), rows, progress, missing)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The model, and which rows are audited."""
+
+    config: ScanConfig
+    prepared: Prepared
+    started: float
+    names: list[str] | None
+    """Of the features, if the data name them."""
+
+    @property
+    def total(self) -> int:
+        """How many rows are audited."""
+        return len(self.prepared.rows)
+
+
+def _open(config: ScanConfig) -> _Opened:
+    started = time.time()
+    check_config(config)
+    check_options(config)
+    with watch.opening(config.model.path, config.open_timeout):
+        prepared = prepare(config, True)
+    names = _feature_names(prepared, config.memory)
+    return _Opened(config, prepared, started, names)
+
+
+def _join_run(
+    opened: _Opened, rows: RowsWriter | None, asked: Asked | None
+) -> tuple[_Opened, Run]:
+    """Begin or join the run in --run-dir, and compute as it does."""
+    config, prepared = opened.config, opened.prepared
+    run = begin(config, prepared, opened.total, rows, asked or Asked(config))
+    return replace(opened, prepared=in_blocks_of(run, prepared)), run
+
+
+def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> list[Job]:
+    """Measure those of some jobs that are not done, and return them."""
+    missing = run.missing(jobs)
+    done, total = 0, sum(job.rows for job in missing)
+    progress(done, total)
+    for rows in filled(opened.config, opened.prepared, missing, run):
+        done += rows
+        progress(done, total)
+    return missing
+
+
+def _report(
+    opened: _Opened,
+    parts: Iterable[Answers],
+    rows: RowsWriter | None,
+    progress: Tick = silent,
+    missing: Sequence[Job] = (),
+) -> Report:
+    """Join the answers, check predictions, and build and judge the report."""
+    config, prepared = opened.config, opened.prepared
+    collection = Collection(prepared.model.event, rows)
+    progress(0, opened.total)
+    for part in parts:
+        collection.add(part)
+        progress(collection.done, opened.total)
+    answers = collection.close()
+    sample = sample_of(config, answers.columns)
+    index = answers.index[sample.places]
+    verified = verify(prepared.model, prepared.questions, index)
+    columns, checks = with_checks(answers, verified, sample, rows)
+    warnings = [*prepared.notes, *verified.notes]
+    for name, found in columns.items():
+        warnings += trust_warnings(name, found, *prepared.trust)
+    data = data_record(prepared.model, config, prepared.sampling)
+    measured = Measured(
+        answers.index,
+        columns,
+        divergence_infos(prepared),
+        model_record(prepared.model),
+        replace(data, feature_names=opened.names),
+        worst_inputs(answers, prepared.model.event, prepared),
+        checks if len(index) else None,
+        list(answers.skipped),
+        [*warnings, *_lacking(missing, opened.total)],
+        run_record(config, prepared, opened.started)
+        | ({"rows": rows.paths} if rows else {}),
+        collection.tally.features([d.name for d in prepared.questions.divergences]),
+        collection.tally.spectra(),
+    )
+    return build_report(measured, config)
+
+
+def _lacking(missing: Sequence[Job], total: int) -> list[tuple[str, str]]:
+    """Warn that a report is not of all rows; the gate then trusts no verdict."""
+    if not missing:
+        return []
+    rows = sum(job.rows for job in missing)
+    said = f"{rows} of {total} rows were not measured: {spans(missing)}"
+    return [(PARTIAL, f"partial report: {said}")]
+
+
+def _feature_names(prepared: Prepared, memory: int) -> list[str] | None:
+    """Return the names of what is perturbed, where that is the data."""
+    model = prepared.model
+    if model.space != "input":
+        return None
+    return read_feature_names(model.inputs.path, model.event, memory)

@@ -1,0 +1,102 @@
+"""Exact divergences between q(θ|x) and q(θ|x + δ), to hold predictions against.
+
+Closed forms and quadrature come from the family. Where it has none, draws θ ~ q_φ,
+the same for every δ, give D = E_q[g(q'/q)] with a standard error. Whatever depends on
+q_φ alone, its draws and their densities, is computed once.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from audit.families.implicit import ImplicitFamily
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence
+from audit.geometry.draws import draws_of
+from audit.linalg.sampled import mean_over_units
+from audit.nodes.noise import Noise
+from audit.verify.implicit_values import implicit_reference
+
+
+class Reference(Protocol):
+    """Laws q_φ of N inputs, ready to be compared with others."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether values come from draws, with an error."""
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D(q_φ ‖ q_φ') and its standard error, both [k, M].
+
+        Args:
+            rows: which of the N inputs [k].
+            others: φ' [k, M, p].
+        """
+
+
+def reference(
+    divergence: Divergence, family: Family, phi: Tensor, noise: Noise
+) -> Reference | None:
+    """Return the laws at φ [N, p], ready to be compared under a divergence.
+
+    Args:
+        divergence: which one.
+        family: of all laws.
+        phi: φ [N, p].
+        noise: of the draws, where they are needed.
+
+    Returns:
+        None where the divergence can be neither computed nor estimated.
+    """
+    if isinstance(family, ImplicitFamily):
+        return implicit_reference(divergence, family, phi, noise)
+    if divergence.exact(family, phi[:1], phi[:1]) is not None:
+        return _Closed(divergence, family, phi)
+    if divergence.pointwise is None:
+        return None
+    return _Drawn(divergence, family, phi, noise)
+
+
+class _Closed:
+    """Closed forms and quadrature."""
+
+    sampled = False
+
+    def __init__(self, divergence: Divergence, family: Family, phi: Tensor) -> None:
+        self.divergence, self.family, self.phi = divergence, family, phi
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        k, m, p = others.shape
+        here = self.phi[rows].unsqueeze(1).expand(k, m, p).reshape(k * m, p)
+        found = self.divergence.exact(self.family, here, others.reshape(k * m, p))
+        assert found is not None
+        return found.reshape(k, m), torch.zeros_like(found).reshape(k, m)
+
+
+class _Drawn:
+    """Means over draws from a family without a closed form."""
+
+    sampled = True
+
+    def __init__(
+        self, divergence: Divergence, family: Family, phi: Tensor, noise: Noise
+    ) -> None:
+        assert divergence.pointwise is not None
+        self.pointwise, self.family = divergence.pointwise, family
+        self.drawn = draws_of(family, phi, noise)
+        self.here = family.distribution(phi).log_prob(self.drawn.values)  # [S, N]
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        targets, here = self.drawn.values[:, rows], self.here[:, rows]
+        values, errors = [], []
+        for other in others.unbind(dim=1):
+            log_ratio = self.family.distribution(other).log_prob(targets) - here
+            samples = self.pointwise(log_ratio).T / len(targets)
+            found = mean_over_units(samples, self.drawn.unit)
+            assert found.standard_error is not None
+            values.append(found.value)
+            errors.append(found.standard_error)
+        return torch.stack(values, dim=1), torch.stack(errors, dim=1)

@@ -1,0 +1,75 @@
+"""Every name a report can hold is explained."""
+
+import pytest
+
+from audit.formats.glossary import explain, names, render
+from audit.ground.errors import UnknownName
+from audit.reports.formulas import ATTACK_QUANTITIES
+from audit.reports.quantities import QUANTITIES, describe
+
+
+def test_every_name_has_a_formula_and_a_reading():
+    for name in names():
+        ((title, text),) = explain(name)
+        assert title.startswith(name)
+        assert len(text) > 10
+
+
+@pytest.mark.parametrize("row", [*QUANTITIES, *ATTACK_QUANTITIES], ids=lambda r: r.name)
+def test_every_quantity_reads_as_sentences(row):
+    assert row.reading.endswith(".")
+    assert row.formula
+    assert describe(row.name) == row
+
+
+def test_suffixes_and_labels_need_no_rows():
+    assert describe("weak") is None
+    assert describe("weak", ["weak"]).unit == "{unit}"
+    assert (
+        "standard error of gaussian_realised"
+        in describe("gaussian_realised_se").formula
+    )
+    assert describe("weak_realised_se", ["weak"]) is not None
+    assert describe("nonsense_se") is None
+
+
+def test_a_row_of_its_own_goes_before_the_suffix():
+    assert describe("score_mean_se").formula.startswith("√(tr G / M)")
+    assert describe("trace_median_se").formula.startswith("Monte-Carlo standard error")
+    assert describe("trace_share").unit == ""
+    assert "surely more than 10 %" in describe("gaussian_parted").formula
+
+
+def test_every_quantity_of_a_report_is_explained(report):
+    for divergence in report.divergences.values():
+        for quantity in divergence.summary:
+            assert explain(quantity)
+
+
+def test_a_key_is_explained_part_by_part():
+    assert [title for title, _ in explain("kl.radius_ratio")] == [
+        "kl (divergence)",
+        "radius_ratio (quantity)",
+    ]
+    titles = [title for title, _ in explain("renyi:alpha=0.5.gaussian_se.p95")]
+    assert titles == [
+        "renyi:alpha=0.5 (divergence)",
+        "gaussian_se (quantity)",
+        "p95 (statistic)",
+    ]
+
+
+def test_exit_codes_are_explained():
+    assert "verdict only" in explain("1")[0][1]
+
+
+def test_an_unknown_name_has_a_neighbour():
+    with pytest.raises(UnknownName, match=r"'tracee' is not among.*mean 'trace'"):
+        explain("tracee")
+    with pytest.raises(UnknownName):
+        explain("kl.tracee.p95")
+
+
+def test_rendering():
+    assert "λ_max(G)" in render("eigenvalue")
+    assert "jensen_shannon" in render(None)

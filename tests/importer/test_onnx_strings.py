@@ -1,0 +1,120 @@
+"""Operators on strings: what they give, and that none goes on for ever."""
+
+import builtins
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+from test_onnx_bombs import model, run, s
+
+from audit.ground.errors import ModelError, UnsupportedOperator
+from audit.importer import load_graph
+
+PATTERNS = (
+    *("a.b", "(?s)a.b", r"\d+", r"[[:alpha:]]+", "(?i)ABC", "a|ab", "(a|ab)(c|bcd)"),
+    *(r"\w*@\w+\.com", "^ab$", "x{2,3}", "", ".*", r"\pL+", "é", r"\x41", r"\bab\b"),
+)
+TEXTS = (
+    "a\nb",
+    "axb",
+    "123",
+    "abc",
+    "ABC",
+    "ab",
+    "abcd",
+    "x@y.com",
+    "xx",
+    "é",
+    "A",
+    "",
+)
+
+
+def theirs(op, arrays, attributes, outputs=("y",)):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    proto = model(op, arrays, attributes, outputs=outputs)
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {f"i{place}": array for place, array in enumerate(arrays)})
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_expressions_are_those_of_onnxruntime(pattern):
+    pytest.importorskip("re2")
+    arrays, attributes = [s(*TEXTS).reshape(3, 4)], {"pattern": pattern}
+    (mine,) = run("RegexFullMatch", arrays, attributes)
+    assert np.array_equal(mine.numpy(), theirs("RegexFullMatch", arrays, attributes)[0])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("(a+)+", "a" * 50_000 + "!"),
+        ("(a|a)*", "a" * 50_000 + "!"),
+        ("(.*)*x", "a" * 50_000),
+        (r"(\w+\s?)*", "word " * 10_000 + "!"),
+        ("([ab]*)*c", "ab" * 25_000),
+    ],
+)
+def test_expressions_take_a_linear_time(pattern, text):
+    pytest.importorskip("re2")
+    began = time.process_time()
+    (found,) = run("RegexFullMatch", [s(text)], {"pattern": pattern})
+    assert found.tolist() == [False]
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?=a)", r"(a)\1", "a{5000}", "[b-a]"])
+def test_what_is_no_expression_of_re2_is_refused(pattern):
+    pytest.importorskip("re2")
+    with pytest.raises(ModelError) as error:
+        run("RegexFullMatch", [s("a")], {"pattern": pattern})
+    assert f"RE2 does not read the pattern '{pattern}' (" in str(error.value)
+    assert "Expected a pattern in the syntax of RE2" in str(error.value)
+
+
+def test_without_re2_the_package_is_named(monkeypatch):
+    importing = builtins.__import__
+
+    def refuse(name, *rest):
+        if name == "re2":
+            raise ImportError
+        return importing(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(UnsupportedOperator, match="pip install google-re2"):
+        run("RegexFullMatch", [s("a")], {"pattern": "a"})
+
+
+def test_strings_are_joined_and_cut_as_in_onnxruntime():
+    a, b = s("a", "b").reshape(2, 1), s("x", "", "z w ")
+    (mine,) = run("StringConcat", [a, b], {})
+    assert mine.tolist() == theirs("StringConcat", [a, b], {})[0].tolist()
+    for attributes in ({}, {"delimiter": "z"}, {"delimiter": "z", "maxsplit": 1}):
+        proto = model("StringSplit", [b], attributes, outputs=("y", "n"))
+        ours = [value.tolist() for value in load_graph(proto)(b)]
+        expected = theirs("StringSplit", [b], attributes, ("y", "n"))
+        assert ours == [value.tolist() for value in expected]
+
+
+def test_grams_of_every_length_are_counted():
+    attributes = {
+        "max_gram_length": 2,
+        "max_skip_count": 1,
+        "min_gram_length": 1,
+        "mode": "TF",
+        "ngram_counts": [0, 2],
+        "ngram_indexes": [0, 1, 2],
+        "pool_int64s": [1, 2, 1, 3],
+    }
+    tokens = np.array([[1, 2, 3, 1, 3, 2]])
+    (mine,) = run("TfIdfVectorizer", [tokens], attributes)
+    assert np.array_equal(
+        mine.numpy(), theirs("TfIdfVectorizer", [tokens], attributes)[0]
+    )
+    wide = {**attributes, "max_skip_count": 2**40, "min_gram_length": -(2**40)}
+    (more,) = run("TfIdfVectorizer", [tokens], wide)
+    assert more.tolist() == [[2.0, 2.0, 3.0]]

@@ -1,0 +1,105 @@
+"""The mean over an attack: what the form is worth, how many pairs, infinite values."""
+
+import math
+
+import pytest
+import torch
+
+from audit.linalg.intervals.controlled import (
+    LEVELS,
+    PILOT,
+    WIDTH,
+    control_weight,
+    controlled_mean,
+    pairs_needed,
+)
+from audit.linalg.intervals.means import Interval, mean_interval
+
+
+def pairs(seed, count=64, inputs=3):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(inputs, count, generator=generator).double().square()
+
+
+def test_the_weight_is_the_slope_of_d_over_q_between_zero_and_one():
+    form, noise = pairs(0, 400), pairs(1, 400)
+    ones = torch.ones(3).double()
+    assert control_weight(0.5 * form + 0.01 * noise, form).numpy() == pytest.approx(
+        [0.5] * 3, abs=0.01
+    )
+    assert control_weight(2 * form, form).equal(ones)
+    assert control_weight(5 - form, form).equal(0 * ones)
+    assert control_weight(form, torch.ones_like(form)).equal(ones)
+
+
+def test_an_infinite_pilot_has_no_weight():
+    form = pairs(0)
+    broken = form.clone()
+    broken[1, 3] = torch.inf
+    wanted = pytest.approx([1.0, 0.0, 1.0], rel=1e-12)
+    assert control_weight(broken, form).tolist() == wanted
+    assert control_weight(form, broken).tolist() == wanted
+
+
+def test_an_exact_form_leaves_no_width():
+    form = pairs(0)
+    expected = torch.tensor([1.0, 2.0, 3.0]).double()
+    found = controlled_mean(form + 0.25, form, expected, torch.ones(3).double())
+    for part in (found.value, found.lower, found.upper):
+        assert part.numpy() == pytest.approx((expected + 0.25).numpy(), rel=1e-12)
+    assert found.standard_error.max() < 1e-15
+
+
+def test_what_the_form_does_not_explain_is_averaged():
+    form, other = pairs(0), pairs(1)
+    weight = torch.tensor([1.0, 0.5, 0.0]).double()
+    expected = torch.ones(3).double()
+    found = controlled_mean(other, form, expected, weight)
+    rest = other - weight[:, None] * (form - 1)
+    wanted = mean_interval(rest)
+    assert found.value.equal(wanted.value)
+    assert found.upper.equal(wanted.upper)
+    assert found.lower.equal(wanted.lower.clamp_min(0))
+
+
+def test_a_form_without_weight_may_be_infinite():
+    form = torch.full((3, 64), torch.inf).double()
+    expected = torch.full((3,), torch.inf).double()
+    found = controlled_mean(pairs(1), form, expected, torch.zeros(3).double())
+    assert torch.isfinite(found.upper).all()
+
+
+def test_one_infinite_value_makes_the_mean_infinite_for_certain():
+    values = pairs(0)
+    values[2, 5] = torch.inf
+    found = controlled_mean(values, values, torch.ones(3), torch.zeros(3))
+    ends = (found.value[2], found.lower[2], found.upper[2])
+    assert all(math.isinf(end) for end in ends)
+    assert found.standard_error[2] == 0
+    assert torch.isfinite(found.upper[:2]).all()
+
+
+def needed(value, half, predicted):
+    parts = (value, value - half, value + half, half / 2)
+    pilot = Interval(*(torch.tensor([part]).double() for part in parts))
+    return pairs_needed(pilot, torch.tensor([predicted]).double(), 0.1).item()
+
+
+def test_a_wide_pilot_asks_for_as_many_pairs_as_narrow_it():
+    wide = WIDTH * math.sqrt(LEVELS[0] / PILOT)
+    assert needed(5.0, 0.99 * wide * 5, 2.0) == LEVELS[0]
+    assert needed(5.0, 1.01 * wide * 5, 2.0) == LEVELS[1]
+    assert needed(5.0, 2.1 * wide * 5, 2.0) == LEVELS[3]
+    assert needed(5.0, 90 * wide * 5, 2.0) == LEVELS[-1]
+
+
+def test_a_mean_beside_the_tolerance_asks_for_more_pairs():
+    assert needed(1.0, 0.01, 1.0) == LEVELS[0]
+    assert needed(1.095, 0.0099, 1.0) == LEVELS[1]
+    assert needed(0.9, 0.01, 1.0) == LEVELS[-1]
+
+
+def test_a_mean_without_doubt_asks_for_no_more_than_the_fewest():
+    assert needed(0.0, 0.0, 0.0) == LEVELS[0]
+    assert needed(1.1, 0.0, 1.0) == LEVELS[0]
+    assert needed(math.inf, 0.0, 1.0) == LEVELS[0]

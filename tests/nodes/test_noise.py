@@ -1,0 +1,124 @@
+"""Randomness keyed by (seed, index): what each way of sampling promises."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from audit.ground.errors import ConfigError
+from audit.nodes.noise import COPIES, Noise
+
+KINDS = ("random", "antithetic", "sobol")
+ROWS = np.arange(400)
+
+
+def noise(draws=256, sampling="random", seed=0, index=ROWS):
+    return Noise(seed, np.asarray(index), draws, sampling)
+
+
+def points(count=2, **options):
+    return noise(**options).points(count)
+
+
+def smooth(u):
+    """A function of mean one on the cube."""
+    return (1 + (u - 0.5) + 0.5 * (u**2 - 1 / 3)).prod(-1)
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+def test_points_are_uniform_at_every_place_of_every_unit(sampling):
+    found = points(sampling=sampling).values  # [S, N, 2]: independent over N
+    pvalues = [
+        stats.kstest(found[place, :, column], "uniform").pvalue
+        for place in (0, 1, 7, 8, 100, 255)
+        for column in (0, 1)
+    ]
+    assert min(pvalues) > 1e-3
+    assert ((found > 0) & (found < 1)).all()
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+def test_units_are_independent_of_each_other(sampling):
+    found = points(sampling=sampling, draws=512)
+    means = smooth(found.values).reshape(-1, found.unit, len(ROWS)).mean(1)
+    one, other = means[0], means[1]
+    assert abs(stats.spearmanr(one, other).statistic) < 4 / np.sqrt(len(ROWS))
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+def test_the_spread_of_units_tells_the_error_of_their_mean(sampling):
+    found = points(sampling=sampling, draws=512)
+    means = smooth(found.values).reshape(-1, found.unit, len(ROWS)).mean(1)
+    scores = (means.mean(0) - 1) / (means.std(0) / np.sqrt(len(means)))
+    assert 0.85 < scores.square().mean().sqrt() < 1.2
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+def test_an_inputs_points_do_not_depend_on_its_batch(sampling):
+    together = points(sampling=sampling, index=[3, 5, 9]).values
+    alone = points(sampling=sampling, index=[5]).values
+    assert torch.equal(together[:, 1:2], alone)
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+@pytest.mark.parametrize("other", [{"seed": 1}, {"index": ROWS + 1000}])
+def test_another_seed_or_index_gives_other_points(sampling, other):
+    one = points(sampling=sampling).values
+    two = points(sampling=sampling, **other).values
+    correlation = np.corrcoef(one[0].flatten(), two[0].flatten())[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(one[0].numel())
+    assert not torch.isin(two, one).any()
+
+
+def test_streams_do_not_overlap():
+    drawn = noise(draws=4096, index=[0])
+    assert not torch.isin(drawn.uniforms(2), drawn.uniforms(2, stream=1)).any()
+
+
+def test_the_mean_of_a_smooth_function_is_far_closer_by_a_net():
+    error = {
+        kind: (smooth(points(2, sampling=kind, draws=1024).values).mean(0) - 1).std()
+        for kind in KINDS
+    }
+    assert error["sobol"] < error["random"] / 5
+    assert error["antithetic"] < error["random"] / 2
+
+
+def test_antithetic_points_are_mirrored_pairs():
+    found = points(3, sampling="antithetic", draws=64)
+    one, other = found.values[0::2], found.values[1::2]
+    torch.testing.assert_close(one + other, torch.ones_like(one), atol=0, rtol=1e-15)
+    assert found.unit == 2
+
+
+def test_a_unit_of_a_net_has_one_point_in_every_slice():
+    found = points(2, sampling="sobol", draws=32 * 16)
+    slices = (found.values[:16] * 16).floor().sort(dim=0).values
+    expected = torch.arange(16.0, dtype=torch.float64)[:, None, None]
+    assert torch.equal(slices, expected.expand_as(slices))
+    assert found.unit == 16
+
+
+def test_auto_takes_a_net_where_the_draws_fill_one():
+    assert noise(1024, "auto").kind(2) == "sobol"
+    for draws in (8, 20, 128, 1000, 1056):
+        assert noise(draws, "auto").kind(2) == "random"
+    assert noise(1024, "auto").kind(21202) == "random"
+
+
+def test_what_does_not_fill_a_net_is_refused_by_the_number_that_would():
+    with pytest.raises(ConfigError, match=f"100 draws(.|\n)*{COPIES} copies"):
+        noise(100, "sobol").points(2)
+    with pytest.raises(ConfigError, match="21201"):
+        noise(1024, "sobol").points(30000)
+
+
+def test_pairs_need_an_even_number():
+    with pytest.raises(ConfigError, match="come in pairs"):
+        noise(9, "antithetic").points(2)
+
+
+def test_no_point_maps_to_infinity():
+    found = noise(2**14, index=[0]).uniforms(64)
+    assert torch.special.ndtri(found).isfinite().all()
+    assert torch.logit(found).isfinite().all()
