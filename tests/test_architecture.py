@@ -12,21 +12,24 @@ import audit
 
 ROOT = Path(audit.__file__).parent
 FLOORS = (
-    ("errors", "intervals", "audit"),
-    ("registry", "watch", "documents", "linalg", "moments", "noise", "storage"),
-    ("config", "inputs", "families", "attacks"),
-    ("density", "geometry", "reports"),
-    ("models", "runs"),
-    ("measure", "selection", "trust", "export"),
-    ("verify", "preparation", "tally"),
-    ("collection", "records", "engines"),
-    ("jobs",),
-    ("keeping",),
-    ("scan", "inspection"),
-    ("cli",),
-    ("__main__",),
+    ("ground",),
+    ("linalg",),
+    ("attacks", "config", "importer", "inputs", "nodes"),
+    ("families", "reports"),
+    ("formats", "geometry", "models"),
+    ("export", "measure"),
+    ("verify",),
+    ("run",),
+    ("api", "cli"),
 )
-PAPER = ("cli", "config", "registry", "reports", "errors", "inputs", "runs")
+DOORS = ("audit", "__main__")  # hand on names, hold nothing
+ROOMS, ARROWS = 20, 62
+PAPER = ("cli", "config", "formats", "ground", "inputs", "reports")
+LATE = {
+    "cli": "a command starts without the libraries that it does not need",
+    "export": "an export is checked by the importer only where it wrote a graph",
+}
+"""Rooms that import others within functions, and why; the others do not."""
 HEAVY = {"torch", "onnx", "onnxruntime"}
 
 
@@ -81,13 +84,48 @@ FOUND = {name: Imports(path) for name, path in MODULES.items()}
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
 
+def arrows(which="all"):
+    """Return room -> the rooms it imports, the doors left out."""
+    found = {room_of(name): set() for name in MODULES if room_of(name) not in DOORS}
+    for name, imports in FOUND.items():
+        below = {room_of(other) for other in getattr(imports, which) & set(MODULES)}
+        if room_of(name) in found:
+            found[room_of(name)] |= below - {room_of(name), *DOORS}
+    return found
+
+
+def counts():
+    """Return the figures of the house."""
+    found = arrows()
+    up = [(a, b) for a, to in found.items() for b in to if FLOOR[b] >= FLOOR[a]]
+    number = sum(map(len, found.values()))
+    return {"rooms": len(found), "floors": len(FLOORS), "arrows": number, "up": len(up)}
+
+
+def test_the_house_is_small():
+    found = counts()
+    print(found)
+    assert found["rooms"] <= ROOMS
+    assert found["arrows"] <= ARROWS
+    assert not found["up"]
+
+
 def test_every_room_has_a_floor():
-    assert {room_of(name) for name in MODULES} <= set(FLOOR)
+    assert {room_of(name) for name in MODULES} <= {*FLOOR, *DOORS}
+
+
+def test_no_import_within_a_function_hides_an_arrow():
+    shown = arrows("loaded")
+    hidden = {room for room, to in arrows().items() if to - shown[room]}
+    late = {room for room in hidden if room not in LATE}
+    assert not late
 
 
 @each_module
 def test_imports_fall(name):
     room = room_of(name)
+    if room in DOORS:
+        return
     for imported in FOUND[name].all & set(MODULES):
         other = room_of(imported)
         if other == room or imported == "audit":
@@ -105,11 +143,7 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_no_two_rooms_import_each_other():
-    rooms = {room_of(name): set() for name in MODULES}
-    for name, found in FOUND.items():
-        below = {room_of(other) for other in found.all & set(MODULES)}
-        rooms[room_of(name)] |= below - {room_of(name)}
-    assert list(TopologicalSorter(rooms).static_order())
+    assert list(TopologicalSorter(arrows()).static_order())
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if room_of(n) in PAPER])
@@ -131,7 +165,7 @@ def modules_after(statement):
     [
         "import audit.cli",
         "import audit.config",
-        "import audit.reports, audit.reports.json, audit.reports.gate",
+        "import audit.reports.json, audit.reports.gate, audit.formats.html",
         "import audit.inputs",
         "import audit.ground.student",
     ],
@@ -150,16 +184,11 @@ def test_linear_algebra_knows_no_laws_only_intervals_of_means():
     for name, found in FOUND.items():
         if room_of(name) == "linalg":
             rooms = {room_of(other) for other in found.all & set(MODULES)}
-            assert rooms <= {"linalg", "intervals"}
+            assert rooms <= {"linalg", "ground"}
 
 
 def test_the_onnx_importer_is_usable_alone():
     for name, found in FOUND.items():
         if name.startswith("audit.importer."):
             for other in found.all & set(MODULES):
-                allowed = (
-                    "audit.importer",
-                    "audit.ground.errors",
-                    "audit.ground.storage",
-                )
-                assert other.startswith(allowed)
+                assert other.startswith(("audit.importer", "audit.ground."))

@@ -14,93 +14,30 @@ draws in the data, a grid, a chain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.families.interface import Family
+from audit.families.givers import Base, Nodes, Source
+from audit.families.implicit_roots import implicit_root
+from audit.families.implicit_values import implicit_reference
+from audit.families.interface import Family, unknown_tensor
+from audit.families.normalisation import normalisation
+from audit.families.references import Reference
+from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.ground.errors import NoFisher, NotDifferentiable, NoTransport
-from audit.linalg.operators import LinearOperator
-from audit.nodes.base_laws import BaseLaw
-from audit.nodes.noise import Noise, Points
+from audit.linalg.operators import Averaged, LinearOperator, compose
+from audit.linalg.spectrum import Estimate
+from audit.nodes.noise import Noise
 from audit.nodes.space import TargetSpace
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p + c] -> [R]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
 ROWS = 4096  # of one call: about what a cache holds of a small network
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Where a law is looked at.
-
-    Args:
-        targets: θ [S, N, n].
-        weights: [S, N], summing to one; None for draws, which all weigh the same.
-        unit: consecutive draws that are not independent of each other.
-        checks: what was found on the way, by name, each [N].
-    """
-
-    targets: Tensor
-    weights: Tensor | None = None
-    unit: int = 1
-    checks: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class Source(Protocol):
-    """Gives θ of a law."""
-
-    @property
-    def name(self) -> str:
-        """How the report calls it."""
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it gives the same number of nodes however many are asked for."""
-
-    @property
-    def weighted(self) -> bool:
-        """Whether its nodes have weights: a rule, and no random draws."""
-
-    def count(self, draws: int) -> int:
-        """Return about how many nodes there are for one input."""
-
-    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
-        """Return nodes for φ [N, p + c]."""
-
-
-class Base(Protocol):
-    """Gives the noise z that a map T takes."""
-
-    @property
-    def name(self) -> str:
-        """How the report calls it."""
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it gives the same number of draws however many are asked for."""
-
-    @property
-    def size(self) -> int:
-        """m, the numbers of one z."""
-
-    @property
-    def law(self) -> BaseLaw | None:
-        """The law of each number, where expectations are integrals; None for draws."""
-
-    @property
-    def how(self) -> str:
-        """How expectations over z are taken, for the report."""
-
-    def count(self, draws: int) -> int:
-        """Return about how many z an expectation is taken over."""
-
-    def points(self, noise: Noise) -> Points:
-        """Return random z [S, N, m] and how many of them make a unit."""
+EXACT = 256  # draws for an exact value, where each costs a pass of the network
 
 
 class ImplicitFamily(Family):
@@ -118,6 +55,7 @@ class ImplicitFamily(Family):
     """
 
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("phi",),)
+    parametric = False
 
     def __init__(
         self,
@@ -178,11 +116,87 @@ class ImplicitFamily(Family):
             "Audit the quantile distance of the file's map, -d quantile",
         )
 
-    @property
-    def fixed(self) -> bool:
-        """Whether more draws than there are cannot be had."""
+    # how it answers
+
+    def root(self, tensor: Tensors, phi: Tensor, noise: Noise) -> Averaged:
+        """Return the root of one of its tensors, an average over nodes.
+
+        Raises:
+            NoFisher, NoTransport: the file does not compute what the tensor needs.
+        """
+        self.require(tensor, phi)
+        return implicit_root(tensor, self, phi, noise)
+
+    def joined(self, root: LinearOperator, jacobian: LinearOperator) -> LinearOperator:
+        """Return B J; where J only selects, or is not stored, an average stays one."""
+        return compose(root, jacobian)
+
+    def require(self, tensor: Tensors, phi: Tensor) -> None:
+        """Raise where the file does not compute what a tensor needs.
+
+        Raises:
+            NoFisher, NoTransport: with what is missing.
+        """
+        match tensor:
+            case Tensors.FISHER:
+                self.density()
+            case Tensors.TRANSPORT:
+                self.map()
+            case Tensors.WASSERSTEIN:
+                self.wasserstein_root(phi)
+            case _:
+                raise unknown_tensor(tensor)
+
+    def reference(
+        self, divergence: Comparable, phi: Tensor, noise: Noise
+    ) -> Reference | None:
+        """Return the laws at φ, ready to be compared by their nodes or maps."""
+        return implicit_reference(divergence, self, phi, noise)
+
+    def cost(self, tensors: Set[Tensors], draws: int) -> RowCost:
+        """Count nodes; the mean score is a row too, and one looks for a NaN."""
+        rows, pulled = 1, 1
+        if Tensors.FISHER in tensors and self.source is not None:
+            rows = self.source.count(draws)
+            pulled += rows + 1
+        if Tensors.TRANSPORT in tensors:
+            rows = max(rows, self.map()[1].count(draws) * self.n)
+            pulled += draws * self.n
         givers = [giver for giver in (self.source, self.base) if giver is not None]
-        return all(giver.fixed for giver in givers)
+        return RowCost(rows, pulled, all(giver.fixed for giver in givers))
+
+    def estimation(self, tensor: Tensors, phi: Tensor, draws: int) -> Estimation:
+        """Say where θ or z come from, and how many."""
+        if tensor is Tensors.FISHER:
+            assert self.source is not None
+            exact, count = self.source.weighted, self.source.count(draws)
+            notes = [f"θ from {self.source.name}"]
+        else:
+            _, base = self.map()
+            exact, count = base.law is not None, base.count(draws)
+            notes = self._transport_notes(base)
+        kind = "quadrature" if exact else "monte_carlo"
+        return Estimation(kind, None if exact else count, tuple(notes))
+
+    def _transport_notes(self, base: Base) -> list[str]:
+        """Return the map's name, and what depends on its choice."""
+        notes = [f"transport map: {self.transport_name}, {base.name}, {base.how}"]
+        if self.n > 1:
+            notes.append(
+                "in more than one dimension the quantile distance depends on this "
+                "map: another one to the same distribution (permuted axes, rotated "
+                "noise) gives another distance, never below W₂²"
+            )
+        return notes
+
+    def few(self, noise: Noise) -> Noise:
+        """Return fewer draws: exact values cost a pass of the file for each."""
+        return noise.with_draws(min(noise.draws, EXACT))
+
+    def total(self, phi: Tensor, noise: Noise) -> Estimate | None:
+        """Return ∫ q where no grid has measured it already."""
+        known = self.source is not None and self.source.weighted
+        return None if known else normalisation(self, phi, noise)
 
     # what the file computes
 

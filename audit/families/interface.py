@@ -16,15 +16,21 @@ in a root or a divergence, is for a law that no quadrature or sum resolves.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from audit.families.draws import sampled_fisher_root
+from audit.families.references import Reference, reference_of
+from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.ground.errors import ConfigError, NoTransport
-from audit.linalg.operators import LinearOperator, Product
+from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.spectrum import Estimate
+from audit.nodes.noise import Noise
 
 
 class Family(ABC):
@@ -44,6 +50,10 @@ class Family(ABC):
     options: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()  # those of `options` with a default
     discrete: bool = False
+    parametric: bool = True
+    """Whether φ are parameters of a known law, whose own tensor tells something."""
+    unnormalised: bool = False
+    """Whether the density is known up to a number that may depend on x."""
     transport_name: str = "increasing map of each coordinate"
 
     def __init__(
@@ -111,6 +121,74 @@ class Family(ABC):
 
         The reason is a sentence for the reader ("scale is not positive").
         """
+
+    # how it answers
+
+    def root(self, tensor: Tensors, phi: Tensor, noise: Noise) -> LinearOperator:
+        """Return B [N, r, p] with BᵀB one of the law's metric tensors at φ.
+
+        Args:
+            tensor: which one.
+            phi: φ [N, p].
+            noise: of the draws, where the root has no closed form.
+
+        Raises:
+            NoFisher, NoTransport: the law has no such tensor.
+            ConfigError: laws do not know the tensor.
+        """
+        match tensor:
+            case Tensors.TRANSPORT:
+                return self.transport_root(phi)
+            case Tensors.WASSERSTEIN:
+                return self.wasserstein_root(phi)
+            case Tensors.FISHER:
+                closed = self.fisher_root(phi)
+                return closed or sampled_fisher_root(self, phi, noise)
+        raise unknown_tensor(tensor)
+
+    def joined(self, root: LinearOperator, jacobian: LinearOperator) -> LinearOperator:
+        """Return B J [N, r, d]."""
+        return Product(root, jacobian)
+
+    def require(self, tensor: Tensors, phi: Tensor) -> None:
+        """Raise where the law has no such tensor at φ [N, p].
+
+        Raises:
+            NoFisher, NoTransport: with the reason.
+        """
+        if tensor is Tensors.FISHER or self.linear_root(phi) is None:
+            self.root(tensor, phi, Noise(0, np.arange(len(phi)), 2))
+
+    def reference(
+        self, divergence: Comparable, phi: Tensor, noise: Noise
+    ) -> Reference | None:
+        """Return the laws at φ [N, p], ready to be compared with others exactly.
+
+        Returns:
+            None where the divergence can be neither computed nor estimated.
+        """
+        return reference_of(divergence, self, phi, noise)
+
+    def cost(self, tensors: Set[Tensors], draws: int) -> RowCost:
+        """Return what answers about one input take."""
+        return RowCost()
+
+    def estimation(self, tensor: Tensors, phi: Tensor, draws: int) -> Estimation:
+        """Return how a tensor is found at φ [1, p], for the report."""
+        root = self.root(tensor, phi, Noise(0, np.zeros(1, np.int64), 2))
+        sampled = isinstance(root, Sampled)
+        fisher = tensor is Tensors.FISHER
+        notes = () if fisher else (f"transport map: {self.transport_name}",)
+        kind = "monte_carlo" if sampled else "closed_form"
+        return Estimation(kind, draws if sampled else None, notes)
+
+    def few(self, noise: Noise) -> Noise:
+        """Return the draws that an exact value takes, where it takes any."""
+        return noise
+
+    def total(self, phi: Tensor, noise: Noise) -> Estimate | None:
+        """Return ∫ q_φ [N] where it has to be looked at; None where it is one."""
+        return None
 
     # metric tensors
 
@@ -234,6 +312,16 @@ class Family(ABC):
             f"It takes {wanted}",
             "Name each of them with --param NAME=EXPRESSION",
         )
+
+
+def unknown_tensor(tensor: object) -> ConfigError:
+    """Return the error of a metric tensor that laws do not know."""
+    known = (str(one) for one in Tensors if one is not Tensors.OTHER)
+    return ConfigError(
+        f"A law was asked for the metric tensor {tensor!r}",
+        f"Expected one of {', '.join(known)}",
+        "Give the divergence the root of its own tensor",
+    )
 
 
 def check_finite(phi: Tensor) -> dict[str, Tensor]:

@@ -24,25 +24,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from audit.families.interface import Family
+from audit.families.tensors import Estimation, Pointwise, Tensors
 from audit.ground.errors import ConfigError
 from audit.ground.registry import Registry
+from audit.linalg.operators import LinearOperator, Sampled
+from audit.nodes.noise import Noise
 
 Exact = Callable[[Family, Tensor, Tensor], Tensor | None]
-Pointwise = Callable[[Tensor], Tensor]
-
-
-class Tensors(Enum):
-    """Which metric tensor a divergence has."""
-
-    FISHER = "fisher"
-    TRANSPORT = "transport"
-    WASSERSTEIN = "wasserstein"
+Root = Callable[[Family, Tensor, Noise], LinearOperator]
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,8 @@ class Divergence:
         pointwise: log t -> g(t) ≥ 0 with D = E_q[g(q'/q)], to estimate D from draws;
             None where D is no such mean. g has no linear term (E_q[q'/q − 1] = 0 is
             subtracted), so that its variance vanishes with D.
+        root: (law, φ [N, p], noise) -> B [N, r, p], of a metric tensor that laws do
+            not know themselves (`Tensors.OTHER`).
     """
 
     name: str
@@ -64,6 +61,43 @@ class Divergence:
     tensor: Tensors
     exact: Exact
     pointwise: Pointwise | None = None
+    root: Root | None = None
+
+    def metric_root(self, law: Family, phi: Tensor, noise: Noise) -> LinearOperator:
+        """Return B [N, r, p] with BᵀB the metric tensor at φ.
+
+        Raises:
+            NoFisher, NoTransport: the law has no such tensor.
+            ConfigError: nobody knows the tensor.
+        """
+        if self.root is not None:
+            return self.root(law, phi, noise)
+        return law.root(self.tensor, phi, noise)
+
+    @property
+    def is_fisher(self) -> bool:
+        """Whether its metric tensor is the Fisher information."""
+        return self.tensor is Tensors.FISHER
+
+    def require(self, law: Family, phi: Tensor) -> None:
+        """Raise where the law has no such tensor at φ [N, p].
+
+        Raises:
+            NoFisher, NoTransport: with the reason.
+        """
+        if self.root is None:
+            law.require(self.tensor, phi)
+        else:
+            self.root(law, phi, Noise(0, np.arange(len(phi)), 2))
+
+    def estimation(self, law: Family, phi: Tensor, draws: int) -> Estimation:
+        """Return how the tensor is found at φ [1, p], for the report."""
+        if self.root is None:
+            return law.estimation(self.tensor, phi, draws)
+        found = self.root(law, phi, Noise(0, np.zeros(1, np.int64), 2))
+        if isinstance(found, Sampled):
+            return Estimation("monte_carlo", draws)
+        return Estimation("closed_form")
 
 
 def kl() -> Divergence:

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
-from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.divergences import Divergence
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix
 from audit.measure.answers import Answers
@@ -111,7 +110,8 @@ def answer_all(point: Point, questions: Questions) -> tuple[Answers, dict[int, s
     alone, so they do not depend on how its neighbours fare.
     """
     answers, broken = answer(point, questions)
-    fixed = isinstance(point.family, ImplicitFamily) and point.family.fixed
+    tensors = {divergence.tensor for divergence in questions.divergences}
+    fixed = point.family.cost(tensors, questions.draws).fixed
     if questions.rel_error is None or fixed:
         return answers, broken
     asked = questions
@@ -178,7 +178,7 @@ def _columns(
     columns = of_form(found, questions, caveats) | beside_form(
         divergence, found, point, caveats
     )
-    if divergence.tensor is Tensors.FISHER:
+    if divergence.is_fisher:
         columns |= complete_data_bound(point)
     if point.error is not None:
         blurred = Roots(replace(point, jacobian=point.error), roots.noise)
@@ -189,6 +189,6 @@ def _columns(
 
 def _caveats(divergence: Divergence, point: Point) -> Mapping[str, Tensor]:
     """Return why a transport tensor is infinite -> where: no second moment."""
-    if divergence.tensor is Tensors.FISHER:
+    if divergence.is_fisher:
         return {}
     return point.family.transport_caveat(point.phi)

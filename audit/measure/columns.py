@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
 from audit.geometry.chain import factor
 from audit.geometry.comparison import angle, attained
-from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.divergences import Divergence
 from audit.geometry.trust import averaging_checks
 from audit.linalg.bounded import bounded
 from audit.linalg.decompose import decompose, split
@@ -79,7 +78,7 @@ def beside_form(
     spectrum = found.spectrum
     columns: dict[str, Tensor] = {}
     reasons = _of_infinite(spectrum, caveats)
-    if not isinstance(point.family, ImplicitFamily):
+    if point.family.parametric:
         assert isinstance(found.form.root, Product)
         columns |= factor(found.form.root, spectrum.trace.value)
         norm = columns["model_norm"]
@@ -88,7 +87,7 @@ def beside_form(
     if isinstance(outer, Averaged):
         columns |= averaging_checks(outer, inner, spectrum)
         reasons = {NO_DIRECTION: spectrum.at_rest, **reasons}
-    if divergence.tensor is not Tensors.FISHER:
+    if not divergence.is_fisher:
         share = point.family.tail_share(point.phi, point.jacobian)
         if share is not None:
             columns["tail_share"] = share
@@ -152,7 +151,7 @@ def complete_data_bound(point: Point) -> dict[str, Values]:
 
 def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
     """Return the linear law of a discrete family; None where the form is quadratic."""
-    if divergence.tensor is Tensors.FISHER:
+    if divergence.is_fisher:
         return None
     root = point.family.linear_root(point.phi)
     if root is None:

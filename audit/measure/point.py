@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import split
@@ -34,7 +33,6 @@ from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
-_NO_DERIVATIVE = "a draw's derivative is not finite"
 _NO_DERIVATIVE = "a draw's derivative is not finite"
 _NO_GRID = "no grid resolves the density (its quadrature is off by more than 10 %)"
 
@@ -81,17 +79,12 @@ def linearized(
 def meeting(family: Family, questions: Questions) -> float:
     """Return how many rows will be pulled back, ∞ where none is on its own.
 
-    A closed-form root is not, and with `rel_error` the draws have no fixed number. The
-    mean score is a row too, and one is spent on looking for a NaN.
+    A closed-form root is not, and with `rel_error` the draws have no fixed number.
     """
-    if not isinstance(family, ImplicitFamily) or questions.rel_error is not None:
+    if questions.rel_error is not None:
         return math.inf
-    rows, tensors = 1, {divergence.tensor for divergence in questions.divergences}
-    if Tensors.FISHER in tensors and family.source is not None:
-        rows += family.source.count(questions.draws) + 1
-    if Tensors.TRANSPORT in tensors:
-        rows += questions.draws * family.n
-    return rows
+    tensors = {divergence.tensor for divergence in questions.divergences}
+    return family.cost(tensors, questions.draws).pulled
 
 
 def in_frame(jacobian: Matrix | Diagonal | RowByRow, frame: Frame) -> LinearOperator:
@@ -118,16 +111,17 @@ class Roots:
 
     point: Point
     noise: Noise
-    known: dict[Tensors, QuadraticForm] = field(default_factory=dict)
+    known: dict[object, QuadraticForm] = field(default_factory=dict)
 
     def form(self, divergence: Divergence) -> QuadraticForm:
         """Return a divergence's local form."""
-        if divergence.tensor not in self.known:
+        tensor = divergence.root or divergence.tensor
+        if tensor not in self.known:
             point = self.point
-            self.known[divergence.tensor] = pull_back(
+            self.known[tensor] = pull_back(
                 divergence, point.family, point.phi, point.jacobian, self.noise
             )
-        return replace(self.known[divergence.tensor], scale=divergence.scale)
+        return replace(self.known[tensor], scale=divergence.scale)
 
     def broken(self) -> dict[int, str]:
         """Return the rows where an average over nodes or draws says nothing.
@@ -138,7 +132,7 @@ class Roots:
         for form in self.known.values():
             outer, _ = split(form.root)
             if isinstance(outer, Averaged):
-                own = isinstance(self.point.family, ImplicitFamily)
+                own = not self.point.family.parametric
                 drawn = own and isinstance(outer, Sampled)
                 if form.beyond is not None:
                     lost = form.beyond != 0 if drawn else form.beyond.isnan()

@@ -13,19 +13,16 @@ from numpy.typing import NDArray
 
 from audit.attacks.laws import build_attack
 from audit.config import ScanConfig
-from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence, Tensors, build_divergence
+from audit.families.tensors import Tensors
+from audit.geometry.divergences import Divergence, build_divergence
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
-from audit.geometry.implicit import refuse_missing
-from audit.geometry.roots import metric_root
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.inputs import Inputs
 from audit.measure import Questions
 from audit.measure.selection import select_rows
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel, open_model
-from audit.nodes.noise import Noise
 from audit.reports.keys import check_keys
 
 _BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
@@ -87,8 +84,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     rows, sampling = select_rows(config, model.inputs.n)
     notes = (*model.gates.warnings, *notes, *left_out)
     family = model.density.family
-    unnormalised = isinstance(family, ImplicitFamily) and family.unnormalised
-    trust = config.rel_error, unnormalised
+    trust = config.rel_error, family.unnormalised
     block = _block_rows(config, model, len(rows), divergences)
     return Prepared(model, questions, rows, sampling, block, notes, trust)
 
@@ -143,15 +139,9 @@ def _block_rows(
 def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
     """Return the bytes of one input's Jacobian, or of its derivatives at all draws."""
     family = model.density.family
-    if not isinstance(family, ImplicitFamily):
-        return 8 * family.size * model.density.d
-    rows = 1
-    if Tensors.FISHER in tensors and family.source is not None:
-        rows = family.source.count(draws)
-    if Tensors.TRANSPORT in tensors:
-        rows = max(rows, family.map()[1].count(draws) * family.n)
-    embedding = 0 if family.size == model.density.d else family.size * model.density.d
-    return 8 * (rows * family.size + embedding)
+    rows, d = family.cost(tensors, draws).rows, model.density.d
+    jacobian = 0 if rows and family.size == d else family.size * d
+    return 8 * (rows * family.size + jacobian)
 
 
 def _divergences(
@@ -165,13 +155,13 @@ def _divergences(
     family, phi = model.density.family, probe_parameters(model)
     asked = [build_divergence(text) for text in config.divergences]
     for divergence in asked:
-        _refuse_absent(divergence, family, phi)
+        divergence.require(family, phi)
     if asked:
         return tuple(asked), ()
     found, refusals, notes = [], [], []
     for divergence in map(build_divergence, _DEFAULTS):
         try:
-            _refuse_absent(divergence, family, phi)
+            divergence.require(family, phi)
         except (NoFisher, NoTransport) as error:
             refusals.append(error)
             continue
@@ -192,23 +182,9 @@ def _left_out(name: str, probed: int, why: str) -> str:
     )
 
 
-def _refuse_absent(divergence: Divergence, family: Family, phi: torch.Tensor) -> None:
-    """Raise where the family has no such tensor.
-
-    Raises:
-        NoFisher, NoTransport: with the reason.
-    """
-    if isinstance(family, ImplicitFamily):
-        refuse_missing(divergence, family)
-        return
-    is_transport = divergence.tensor is not Tensors.FISHER
-    if not is_transport or family.linear_root(phi) is None:
-        metric_root(divergence, family, phi, Noise(0, np.arange(len(phi)), 2))
-
-
 def _infinite(divergence: Divergence, family: Family, phi: torch.Tensor) -> str:
     """Return why a divergence is infinite at φ, all of it; "" where it is not."""
-    if divergence.tensor is Tensors.FISHER or family.linear_root(phi) is not None:
+    if divergence.is_fisher or family.linear_root(phi) is not None:
         return ""
     caveats = family.transport_caveat(phi).items()
     return next((why for why, rows in caveats if bool(rows.all())), "")

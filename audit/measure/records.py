@@ -6,20 +6,15 @@ import platform
 import time
 from typing import Any
 
-import numpy as np
 import torch
 
 from audit.config import ScanConfig
-from audit.families.implicit import ImplicitFamily
-from audit.geometry.divergences import Divergence, Tensors
-from audit.geometry.roots import metric_root
+from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
-from audit.linalg.operators import Sampled
 from audit.measure import LINEAR
 from audit.measure.preparation import Prepared, probe_parameters
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
-from audit.nodes.noise import Noise
 from audit.reports.measured import (
     DataRecord,
     DivergenceInfo,
@@ -90,68 +85,21 @@ def divergence_infos(prepared: Prepared) -> dict[str, DivergenceInfo]:
 def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
     family, d = prepared.model.density.family, len(prepared.questions.frame.free)
     phi = probe_parameters(prepared.model)[:1]
-    notes = []
-    if divergence.tensor is not Tensors.FISHER:
-        if family.linear_root(phi) is not None:
-            return DivergenceInfo(divergence.scale, divergence.unit, notes=[LINEAR])
-        notes.append(f"transport map: {family.transport_name}")
-    if isinstance(family, ImplicitFamily):
-        return _implicit_info(divergence, family, prepared)
-    root = metric_root(divergence, family, phi, Noise(0, np.zeros(1, np.int64), 2))
-    if family.size < d:
+    scale, unit = divergence.scale, divergence.unit
+    if not divergence.is_fisher and family.linear_root(phi) is not None:
+        return DivergenceInfo(scale, unit, notes=[LINEAR])
+    found = divergence.estimation(family, phi, prepared.questions.draws)
+    notes = list(found.notes)
+    if family.parametric and family.size < d:
         notes.append(
             f"rank at most {family.size} of {d}: a perturbation orthogonal to the "
             "Jacobian's rows costs nothing to second order"
         )
-    sampled = isinstance(root, Sampled)
-    return DivergenceInfo(
-        divergence.scale,
-        divergence.unit,
-        _estimator(sampled, prepared.model.by_differences),
-        prepared.questions.draws if sampled else None,
-        notes,
-    )
-
-
-def _implicit_info(
-    divergence: Divergence, family: ImplicitFamily, prepared: Prepared
-) -> DivergenceInfo:
-    """Return how an average over draws or nodes was taken."""
-    notes = []
-    noise = prepared.questions.noise(prepared.model.probe_index()[:1])
-    if divergence.tensor is Tensors.FISHER:
-        assert family.source is not None
-        notes.append(f"θ from {family.source.name}")
-        exact = family.source.weighted
-        draws = family.source.count(noise.draws)
-    else:
-        notes += transport_notes(family)
-        _, base = family.map()
-        exact, draws = base.law is not None, base.count(noise.draws)
-    if divergence is prepared.questions.divergences[0]:
-        notes.append(prepared.model.bottleneck)
-    estimator = "quadrature" if exact else "monte_carlo"
-    scale, unit = divergence.scale, divergence.unit
-    return DivergenceInfo(scale, unit, estimator, None if exact else draws, notes)
-
-
-def transport_notes(family: ImplicitFamily) -> list[str]:
-    """Return the map's name, and what depends on its choice."""
-    _, base = family.map()
-    notes = [f"transport map: {family.transport_name}, {base.name}, {base.how}"]
-    if family.n > 1:
-        notes.append(
-            "in more than one dimension the quantile distance depends on this map: "
-            "another one to the same distribution (permuted axes, rotated noise) gives "
-            "another distance, never below W₂²"
-        )
-    return notes
-
-
-def _estimator(sampled: bool, differences: bool) -> str:
-    if differences:
-        return "finite_difference"
-    return "monte_carlo" if sampled else "closed_form"
+    bottleneck = prepared.model.bottleneck
+    if bottleneck and divergence is prepared.questions.divergences[0]:
+        notes.append(bottleneck)
+    kind = "finite_difference" if prepared.model.by_differences else found.kind
+    return DivergenceInfo(scale, unit, kind, found.draws, notes)
 
 
 def run_record(

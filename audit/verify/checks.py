@@ -10,11 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from audit.attacks.laws import DirectedAttack, RandomAttack
-from audit.families.implicit import ImplicitFamily
-from audit.geometry.divergences import Divergence, Tensors
+from audit.geometry.divergences import Divergence
 from audit.measure import Questions
 from audit.measure.columns import values_of
-from audit.models.implicit.sources import FromGrid
 from audit.models.opening import OpenModel
 from audit.reports.measured import VerificationInfo
 from audit.reports.values import Values, join
@@ -22,7 +20,6 @@ from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
 from audit.verify.critical import critical_radius
 from audit.verify.local import local_law
-from audit.verify.normalisation import normalisation
 from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
@@ -69,7 +66,7 @@ def verify(
         }
         compared = zip(*(found for _, found in parts), strict=True)
         summary[name] = {one[0].label: in_numbers(list(one)) for one in compared}
-        if divergence.tensor is Tensors.FISHER:
+        if divergence.is_fisher:
             columns[name] |= _mass(sites)
     return Verified(index, columns, summary, (*notes, *_partings(summary)))
 
@@ -149,10 +146,11 @@ def _parting(subject: str, label: str, found: VerificationInfo) -> str:
 
 def _mass(sites: list[Site]) -> dict[str, Values]:
     """Return Z of a density that is only a function, where no grid has measured it."""
-    family = sites[0].point.family
-    if not isinstance(family, ImplicitFamily) or isinstance(family.source, FromGrid):
+    laws = ((site.point.family, site) for site in sites)
+    asked = (law.total(site.point.phi, site.noise) for law, site in laws)
+    found = [mass for mass in asked if mass is not None]
+    if not found:
         return {}
-    found = [normalisation(family, site.point.phi, site.noise) for site in sites]
     value = torch.cat([z.value for z in found])
     error = torch.cat([z.standard_error for z in found if z.standard_error is not None])
     reasons = {FEW_POINTS: torch.ones_like(value, dtype=torch.bool)}

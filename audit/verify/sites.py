@@ -16,16 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
 from audit.families.interface import Family
+from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import AuditError
 from audit.measure import Point, Questions, stored
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
-from audit.verify.exact import Reference, reference
 
-THETA_DRAWS = 256  # of θ, where each costs a pass of the network
 _MOVED_BYTES = 2**27  # of perturbed inputs at the same time
 _PASS = 1024  # of them in one pass of the network
 Notes = tuple[tuple[str, str], ...]  # (code, message)
@@ -120,24 +118,22 @@ def exact_at(divergence: Divergence, site: Site) -> Exact | None:
         None where the divergence can be neither computed nor estimated.
     """
     point = site.point
-    laws = reference(divergence, point.family, point.phi, site.noise)
+    laws = point.family.reference(divergence, point.phi, site.noise)
     return None if laws is None else Exact(site, laws)
 
 
 def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) -> Site:
     """Return the inputs `index` of a model, ready to be moved.
 
-    Exact values of a law that a file computes cost a pass of it for each draw, so they
-    are taken with fewer draws than the form.
+    Exact values may cost a pass of the file for each draw, so they are taken with fewer
+    draws than the form where the law asks for that.
     """
     x, held = model.rows(index)
     phi, jacobian = model.density.parameter_map.linearize(x, held)
     framed = questions.frame.pull(stored(jacobian))
     point = Point(index, model.density.family, phi, framed, model.rounding)
     noise = questions.noise(index)
-    if isinstance(model.density.family, ImplicitFamily):
-        noise = noise.with_draws(min(noise.draws, THETA_DRAWS))
-    return Site(model, questions, point, x, held, noise)
+    return Site(model, questions, point, x, held, model.density.family.few(noise))
 
 
 def rows_at_once(model: OpenModel) -> int:

@@ -9,12 +9,12 @@ import torch
 from scipy import integrate, stats
 
 from audit.families import build_family
+from audit.families.references import reference_of as reference
 from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
 from audit.geometry.pullback import pull_back
 from audit.ground.errors import ConfigError, UnknownName
 from audit.linalg.operators import Diagonal
 from audit.nodes.noise import Noise
-from audit.verify.exact import reference
 
 NORMAL = build_family("normal", {"loc": (1,), "scale": (1,)})
 PHI = torch.tensor([[0.7, 1.3]], dtype=torch.float64)

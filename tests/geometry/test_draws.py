@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from audit.families import build_family
-from audit.geometry.draws import draw_targets, scores_at
-from audit.geometry.roots import sampled_fisher_root
+from audit.families.draws import draw_targets, sampled_fisher_root, scores_at
 from audit.nodes.noise import Noise
 
 EULER = 0.5772156649015329

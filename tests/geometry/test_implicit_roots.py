@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from audit.families.implicit import ImplicitFamily, Nodes
+from audit.families.givers import Nodes
+from audit.families.implicit import ImplicitFamily
+from audit.families.implicit_values import implicit_reference
 from audit.geometry.divergences import build_divergence
-from audit.geometry.implicit import implicit_root
 from audit.linalg.operators import Averaged
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
-from audit.verify.implicit_values import implicit_reference
 
 REPEATS = 4000
 
@@ -45,7 +45,7 @@ def test_the_mean_over_repetitions_is_the_fisher_information(sampling, draws):
     count = REPEATS if draws < 100 else 200
     noise = Noise(0, np.arange(count), draws, sampling)
     kl, phi = build_divergence("kl"), torch.zeros(count, 2, dtype=torch.float64)
-    root = implicit_root(kl, family(Drawn()), phi, noise)
+    root = family(Drawn()).root(kl.tensor, phi, noise)
     found = (root.entries.mT @ root.entries).numpy()
     error = found.std(axis=0, ddof=1) / math.sqrt(count)
     apart = np.abs(found.mean(axis=0) - np.diag([1.0, 2.0]))
@@ -83,7 +83,7 @@ def test_an_integral_that_does_not_converge_is_infinite():
 def test_a_root_over_nodes_is_an_average_with_its_centre():
     phi = torch.zeros(1, 2, dtype=torch.float64)
     noise = Noise(0, np.arange(1), 8)
-    root = implicit_root(build_divergence("kl"), family(Grid()), phi, noise)
+    root = family(Grid()).root(build_divergence("kl").tensor, phi, noise)
     assert isinstance(root, Averaged)
     np.testing.assert_allclose(
         root.entries.mT @ root.entries, [[[1, 0], [0, 2]]], atol=1e-8

@@ -8,13 +8,12 @@ import torch
 from scipy import integrate, stats
 
 from audit.families.implicit import ImplicitFamily
+from audit.families.implicit_values import implicit_reference
 from audit.geometry.divergences import build_divergence
-from audit.geometry.implicit import implicit_root
 from audit.models.implicit.sources import NamedBase
 from audit.nodes.base_laws import BASE_LAWS
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
-from audit.verify.implicit_values import implicit_reference
 
 QUANTILE = build_divergence("quantile")
 X = torch.tensor([[0.5], [1.0], [2.0]]).double()
@@ -60,7 +59,7 @@ def family(function, law, m, n, p, dtype):
 
 def root_of(function, law="normal", m=1, n=1, x=X, dtype=torch.float64):
     made = family(function, law, m, n, x.shape[1], dtype)
-    return implicit_root(QUANTILE, made, x, Noise(0, np.arange(len(x)), 8))
+    return made.root(QUANTILE.tensor, x, Noise(0, np.arange(len(x)), 8))
 
 
 def trace_of(root):

@@ -1,4 +1,1 @@
-"""Confidence intervals that cover: Student's quantile and means of skewed numbers.
-
-`student` is plain numpy, for both sides of the project; the rest works on tensors.
-"""
+"""Confidence intervals that cover: means of skewed numbers, pooled and controlled."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from audit.families.implicit import Base, ImplicitFamily, Source
+from audit.families.givers import Base, Source
+from audit.families.implicit import ImplicitFamily
 from audit.models.batching import any_batch
 from audit.models.implicit.laws import FileLaw, Slot
 from audit.models.implicit.plan import Plan

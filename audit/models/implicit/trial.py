@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily, Nodes
-from audit.geometry.divergences import build_divergence
-from audit.geometry.implicit import implicit_root
+from audit.families.givers import Nodes
+from audit.families.implicit import ImplicitFamily
+from audit.families.tensors import Tensors
 from audit.ground.errors import ConfigError, ModelError
 from audit.models.density import DifferentiableMap
 from audit.models.implicit.cut import WHOLE, CutLaw, cut
@@ -79,7 +79,7 @@ def noise_trial(
     if not plan.noise_drawn:
         phi = parameters(*first_rows(probe, _TRIED))
         nothing = Noise(0, finite_rows(probe.inputs)[:_TRIED], _PROBE_DRAWS)
-        root = implicit_root(build_divergence("quantile"), family, phi, nothing)
+        root = family.root(Tensors.TRANSPORT, phi, nothing)
         coarse = int((~(root.checks["quadrature_error"] <= _RESOLVED)).sum())
         plan.noise_drawn.append(
             f"drawn: a grid does not resolve T(x, z) on {coarse} of {len(phi)} inputs"

@@ -3,9 +3,9 @@
 The check reads an archive with Python, torch with a library of its own, and they differ
 about which directory counts, which of two members called alike, where a member begins.
 So neither sees the file: its members are read once, where there is only one way to read
-them (`audit.ground.storage`), and written into a fresh archive in memory, which is checked and
-then loaded. It has one top folder and nothing compressed; torch copies every record
-that it reads to memory of its own, so none needs to be aligned.
+them (`audit.ground.storage`), and written into a fresh archive in memory, which is
+checked and then loaded. It has one top folder and nothing compressed; torch copies
+every record that it reads to memory of its own, so none needs to be aligned.
 
 A member that no loader needs is left out. A pickle within a member is not copied but
 read by torch's unpickler of tensors, in its turn from a fresh archive, and saved anew.

@@ -26,7 +26,6 @@ import torch
 from audit.attacks.laws import Gaussian
 from audit.families.implicit import ImplicitFamily
 from audit.geometry.divergences import build_divergence
-from audit.geometry.implicit import implicit_root
 from audit.linalg.spectrum import Estimate
 from audit.models.implicit.sources import FromSampler, NamedBase
 from audit.nodes.noise import Noise
@@ -128,7 +127,7 @@ class Law:
         )
         phi = self.x.repeat(repetitions, 1)
         noise = Noise(1, np.arange(repetitions), draws, sampling)
-        return implicit_root(build_divergence(divergence), family, phi, noise)
+        return family.root(build_divergence(divergence).tensor, phi, noise)
 
 
 def held(interval, truth):

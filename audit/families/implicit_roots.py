@@ -19,52 +19,34 @@ that much. For independent draws this is the division by S − 1.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
-from audit.geometry.divergences import Divergence, Tensors
+from audit.families.tensors import Tensors
 from audit.linalg.operators import Averaged, Sampled
 from audit.nodes.noise import Noise
 from audit.nodes.noise_box import Speed
 from audit.nodes.noise_grid import noise_grid
 
+if TYPE_CHECKING:
+    from audit.families.implicit import ImplicitFamily
+
 _NUMBERS = 2**24  # of Jacobians that are only measured
 
 
 def implicit_root(
-    divergence: Divergence, family: ImplicitFamily, phi: Tensor, noise: Noise
+    tensor: Tensors, family: ImplicitFamily, phi: Tensor, noise: Noise
 ) -> Averaged:
-    """Return the root of a divergence's metric tensor, an average over nodes.
-
-    Raises:
-        NoFisher, NoTransport: the file does not compute what the tensor needs.
-    """
-    refuse_missing(divergence, family)
-    if divergence.tensor is Tensors.FISHER:
+    """Return the root of a metric tensor, Fisher's or that of the map."""
+    if tensor is Tensors.FISHER:
         return _fisher_root(family, phi, noise)
     return _transport_root(family, phi, noise)
 
 
-def refuse_missing(divergence: Divergence, family: ImplicitFamily) -> None:
-    """Raise where the file does not compute what a divergence needs.
-
-    Raises:
-        NoFisher, NoTransport: with what is missing.
-    """
-    match divergence.tensor:
-        case Tensors.FISHER:
-            family.density()
-        case Tensors.TRANSPORT:
-            family.map()
-        case Tensors.WASSERSTEIN:
-            family.wasserstein_root(torch.empty(0))
-
-
 def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
     """Return centred scores [N, S, p] over √S, or times √w at weighted nodes."""
-    family.density()
     nodes = family.nodes(phi, noise)
     scores = family.scores(nodes.targets, phi)  # [S, N, p]
     if nodes.weights is not None:

@@ -12,6 +12,9 @@ Reference:
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,8 +25,11 @@ from torch.distributions import (
     MultivariateNormal,
 )
 
-from audit.families.interface import Family
+from audit.linalg.operators import Sampled
 from audit.nodes.noise import Noise, Points
+
+if TYPE_CHECKING:
+    from audit.families.interface import Family
 
 
 def draw_targets(family: Family, phi: Tensor, noise: Noise) -> Tensor:
@@ -108,3 +114,10 @@ def scores_at(family: Family, phi: Tensor, targets: Tensor) -> Tensor:
     total = family.distribution(leaf).log_prob(flat).sum()
     (scores,) = torch.autograd.grad(total, leaf)
     return scores.reshape(draws, *phi.shape).transpose(0, 1)
+
+
+def sampled_fisher_root(family: Family, phi: Tensor, noise: Noise) -> Sampled:
+    """Return scores / √S at draws from q_φ: BᵀB estimates F(φ) without bias."""
+    found = draws_of(family, phi, noise)
+    scores = scores_at(family, phi, found.values.detach())
+    return Sampled(scores / math.sqrt(scores.shape[1]), unit=found.unit)

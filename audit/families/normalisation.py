@@ -17,14 +17,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
 from audit.linalg.spectrum import Estimate
 from audit.nodes.grid import grid_nodes
 from audit.nodes.noise import Noise
+
+if TYPE_CHECKING:
+    from audit.families.implicit import ImplicitFamily
 
 _GRID = 1  # continuous coordinates that a grid can take
 _KERNELS, _POINTS = 64, 1024

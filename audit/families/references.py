@@ -7,18 +7,18 @@ q_φ alone, its draws and their densities, is computed once.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily
-from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
-from audit.geometry.draws import draws_of
+from audit.families.draws import draws_of
+from audit.families.tensors import Comparable
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
-from audit.verify.implicit_values import implicit_reference
+
+if TYPE_CHECKING:
+    from audit.families.interface import Family
 
 
 class Reference(Protocol):
@@ -37,8 +37,8 @@ class Reference(Protocol):
         """
 
 
-def reference(
-    divergence: Divergence, family: Family, phi: Tensor, noise: Noise
+def reference_of(
+    divergence: Comparable, family: Family, phi: Tensor, noise: Noise
 ) -> Reference | None:
     """Return the laws at φ [N, p], ready to be compared under a divergence.
 
@@ -51,8 +51,6 @@ def reference(
     Returns:
         None where the divergence can be neither computed nor estimated.
     """
-    if isinstance(family, ImplicitFamily):
-        return implicit_reference(divergence, family, phi, noise)
     if divergence.exact(family, phi[:1], phi[:1]) is not None:
         return _Closed(divergence, family, phi)
     if divergence.pointwise is None:
@@ -65,7 +63,7 @@ class _Closed:
 
     sampled = False
 
-    def __init__(self, divergence: Divergence, family: Family, phi: Tensor) -> None:
+    def __init__(self, divergence: Comparable, family: Family, phi: Tensor) -> None:
         self.divergence, self.family, self.phi = divergence, family, phi
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +80,7 @@ class _Drawn:
     sampled = True
 
     def __init__(
-        self, divergence: Divergence, family: Family, phi: Tensor, noise: Noise
+        self, divergence: Comparable, family: Family, phi: Tensor, noise: Noise
     ) -> None:
         assert divergence.pointwise is not None
         self.pointwise, self.family = divergence.pointwise, family

@@ -10,22 +10,26 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from audit.families.implicit import ImplicitFamily, Nodes
-from audit.geometry.divergences import Divergence, Pointwise, Tensors
-from audit.geometry.implicit import map_speed
+from audit.families.givers import Nodes
+from audit.families.implicit_roots import map_speed
+from audit.families.tensors import Comparable, Pointwise, Tensors
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
+
+if TYPE_CHECKING:
+    from audit.families.implicit import ImplicitFamily
 
 _TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
 
 
 def implicit_reference(
-    divergence: Divergence, family: ImplicitFamily, phi: Tensor, noise: Noise
+    divergence: Comparable, family: ImplicitFamily, phi: Tensor, noise: Noise
 ) -> _OfDensity | _OfTransport | _WhereItMoves | None:
     """Return the laws at φ [N, p + c], ready to be compared under a divergence.
 

@@ -1,0 +1,81 @@
+"""What gives θ of a law, and the noise that a map takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from audit.nodes.base_laws import BaseLaw
+from audit.nodes.noise import Noise, Points
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Where a law is looked at.
+
+    Args:
+        targets: θ [S, N, n].
+        weights: [S, N], summing to one; None for draws, which all weigh the same.
+        unit: consecutive draws that are not independent of each other.
+        checks: what was found on the way, by name, each [N].
+    """
+
+    targets: Tensor
+    weights: Tensor | None = None
+    unit: int = 1
+    checks: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Gives θ of a law."""
+
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it gives the same number of nodes however many are asked for."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether its nodes have weights: a rule, which finds the mass too."""
+
+    def count(self, draws: int) -> int:
+        """Return about how many nodes there are for one input."""
+
+    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return nodes for φ [N, p + c]."""
+
+
+class Base(Protocol):
+    """Gives the noise z that a map T takes."""
+
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it gives the same number of draws however many are asked for."""
+
+    @property
+    def size(self) -> int:
+        """m, the numbers of one z."""
+
+    @property
+    def law(self) -> BaseLaw | None:
+        """The law of each number, where expectations are integrals; None for draws."""
+
+    @property
+    def how(self) -> str:
+        """How expectations over z are taken, for the report."""
+
+    def count(self, draws: int) -> int:
+        """Return about how many z an expectation is taken over."""
+
+    def points(self, noise: Noise) -> Points:
+        """Return random z [S, N, m] and how many of them make a unit."""

@@ -1,0 +1,76 @@
+"""What a law is asked: which metric tensor, at what cost, estimated how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from audit.families.interface import Family
+
+Pointwise = Callable[[Tensor], Tensor]
+
+
+class Tensors(Enum):
+    """Which metric tensor a divergence has."""
+
+    FISHER = "fisher"
+    TRANSPORT = "transport"
+    WASSERSTEIN = "wasserstein"
+    OTHER = "other"
+    """One that laws do not know: the divergence brings its root."""
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """What the answers about one input take.
+
+    Args:
+        rows: derivatives that are kept at once; 0 where roots are in closed form.
+        pulled: rows that are pulled back, each by itself; ∞ where none is.
+        fixed: whether more draws than there are cannot be had.
+    """
+
+    rows: int = 0
+    pulled: float = math.inf
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Estimation:
+    """How a tensor was found.
+
+    Args:
+        kind: "closed_form", "quadrature" or "monte_carlo".
+        draws: how many, for one input; None where there are none.
+        notes: sentences for the report.
+    """
+
+    kind: str
+    draws: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Comparable(Protocol):
+    """A divergence, as a law sees it that computes its exact values."""
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it."""
+
+    @property
+    def tensor(self) -> Tensors:
+        """Its metric tensor."""
+
+    @property
+    def exact(self) -> Callable[[Family, Tensor, Tensor], Tensor | None]:
+        """Return (law, φ, φ') -> D [N], None where it is not known."""
+
+    @property
+    def pointwise(self) -> Pointwise | None:
+        """Log t -> g(t) with D = E_q[g(q'/q)]; None where D is no such mean."""
