@@ -27,7 +27,6 @@ ROOMS, ARROWS = 20, 62
 PAPER = ("cli", "config", "formats", "ground", "inputs", "reports")
 LATE = {
     "cli": "a command starts without the libraries that it does not need",
-    "export": "an export is checked by the importer only where it wrote a graph",
 }
 """Rooms that import others within functions, and why; the others do not."""
 HEAVY = {"torch", "onnx", "onnxruntime"}

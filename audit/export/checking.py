@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audit.ground.errors import ModelError
+from audit.models import LOADERS
 
 STEP = 1e-2  # of a condition's own size
 SLOPE_LIMIT = 5e-2
@@ -51,14 +52,10 @@ def _onnxruntime(path: Path, outputs: list[str]) -> Run:
 
 
 def _importer(path: Path) -> Run:
-    from audit.importer import load_graph
-
-    graph = load_graph(path)
+    network = LOADERS[".onnx"](path, torch.device("cpu"), False, frozenset())
 
     def run(inputs: Mapping[str, Tensor]) -> Values:
-        values = graph(*(inputs[name] for name in graph.input_names))
-        named = zip(graph.output_names, values, strict=True)
-        return {name: value for name, value in named if isinstance(value, Tensor)}
+        return network.call(inputs)
 
     return run
 

@@ -8,7 +8,7 @@ the reason that `blemish` gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError, InputError, NothingAudited
 from audit.inputs.archive import MEMORY, Array, DataFile, open_data
-from audit.inputs.names import NAMES
+from audit.inputs.deviations import standard_deviations
+from audit.inputs.names import NAMES, read_feature_names
 
 Rows = slice | NDArray[np.int64]
 
@@ -52,6 +53,22 @@ class Inputs:
             part = array[rows]
             marks.append(np.isfinite(part.reshape(len(part), -1)).all(axis=1))
         return np.asarray(np.all(marks, axis=0))
+
+    def standard_deviations(self, name: str) -> NDArray[np.float64]:
+        """Return each feature's standard deviation over the finite rows [*event].
+
+        Raises:
+            ConfigError: there are fewer than two finite rows.
+        """
+        return standard_deviations(self, name)
+
+    def feature_names(self, event: Sequence[int], memory: int) -> list[str] | None:
+        """Return the names of an input's features, row-major; None without any.
+
+        Raises:
+            InputError: `feature_names` is no array of strings, or does not fit.
+        """
+        return read_feature_names(self.path, event, memory)
 
     def blemish(self, row: int) -> str:
         """Say what is not finite in one row, e.g. "input 'x' holds nan at [0, 2]"."""

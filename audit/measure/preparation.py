@@ -18,7 +18,6 @@ from audit.families.tensors import Tensors
 from audit.geometry.divergences import Divergence, build_divergence
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
-from audit.inputs import Inputs
 from audit.measure import Questions
 from audit.measure.selection import select_rows
 from audit.models.contract import Settings
@@ -209,7 +208,7 @@ def _frame(config: ScanConfig, model: OpenModel) -> tuple[Frame, Notes]:
                 "Standard deviations are those of the data's features",
                 "Give the units of the parameters in a file: --units FILE",
             )
-        std = standard_deviations(model.inputs, model.roles.condition)
+        std = model.inputs.standard_deviations(model.roles.condition)
         constant = int((std == 0).sum())
         if constant:
             notes = (("constant_features", _constant_note(constant, std.size)),)
@@ -229,36 +228,3 @@ def _constant_note(constant: int, size: int) -> str:
         f"{constant} of {size} features are constant in the data; with --units std "
         "they have no unit and are not perturbed"
     )
-
-
-def standard_deviations(inputs: Inputs, name: str) -> NDArray[np.float64]:
-    """Return each feature's standard deviation over the finite rows [*event].
-
-    Blocks are merged by their means and squared deviations (Chan, Golub & LeVeque,
-    1983), so the data are read once and never held. They are centred at the first row,
-    so that a constant feature has a deviation of exactly zero.
-    """
-    count, mean, squares = 0, 0.0, 0.0
-    origin: NDArray[np.float64] | None = None
-    for first in range(0, inputs.n, 4096):
-        rows = slice(first, min(first + 4096, inputs.n))
-        part = inputs.take(name, rows)[inputs.finite(rows)].astype(np.float64)
-        if not len(part):
-            continue
-        origin = part[0].copy() if origin is None else origin
-        part -= origin
-        center = part.mean(axis=0)
-        shift, total = center - mean, count + len(part)
-        squares = (
-            squares
-            + np.square(part - center).sum(axis=0)
-            + np.square(shift) * count * len(part) / total
-        )
-        mean, count = mean + shift * len(part) / total, total
-    if count < 2:
-        raise ConfigError(
-            f"--units std was given with {count} finite rows of data",
-            "A standard deviation needs two",
-            "Use --units input or --units FILE",
-        )
-    return np.asarray(np.sqrt(squares / (count - 1)), dtype=np.float64)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from audit.config import ScanConfig
 from audit.ground import watch
 from audit.ground.errors import ConfigError
-from audit.inputs.names import read_feature_names
 from audit.measure import Answers
 from audit.measure.preparation import Prepared, prepare
 from audit.measure.records import (
@@ -225,4 +224,4 @@ def _feature_names(prepared: Prepared, memory: int) -> list[str] | None:
     model = prepared.model
     if model.space != "input":
         return None
-    return read_feature_names(model.inputs.path, model.event, memory)
+    return model.inputs.feature_names(model.event, memory)
