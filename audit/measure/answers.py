@@ -13,6 +13,9 @@ from audit.reports.values import Floats, Values, join
 
 Columns = Mapping[str, Mapping[str, Values]]
 
+LEADERS = 10
+"""The most sensitive inputs, of which every direction is kept."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -20,7 +23,8 @@ class Answers:
 
     Shapes: index [n]; columns: divergence -> quantity -> [n]; directions [n, K, d],
     zero where no direction moves anything; eigenvalues [n, K], NaN where there is none
-    beside an infinite one.
+    beside an infinite one. leaders: the most sensitive inputs with every direction,
+    where those of the others were let go.
     """
 
     index: NDArray[np.int64]
@@ -28,6 +32,21 @@ class Answers:
     directions: Mapping[str, Floats] = field(default_factory=dict)
     eigenvalues: Mapping[str, Floats] = field(default_factory=dict)
     skipped: tuple[tuple[int, str], ...] = ()
+    leaders: Answers | None = None
+
+    @property
+    def sensitivity(self) -> Floats:
+        """The first divergence's worst case [n], by which inputs are ranked."""
+        found = next(iter(self.columns.values()))
+        return found["eigenvalue" if "eigenvalue" in found else "linear"].numbers
+
+    def leading(self) -> Answers:
+        """Return the answers of the most sensitive inputs, in the order of all."""
+        if not self.columns:
+            return self
+        ranked = np.nan_to_num(self.sensitivity, nan=-np.inf, posinf=np.inf)
+        places = np.argsort(-ranked, kind="stable")[:LEADERS]
+        return replace(self.take(np.sort(places)), skipped=(), leaders=None)
 
     def take(self, rows: NDArray[np.intp]) -> Answers:
         """Return the answers of some rows."""
@@ -65,7 +84,14 @@ class Answers:
             name: {q: values.plain() for q, values in found.items()}
             for name, found in self.columns.items()
         }
-        return {**vars(self), "columns": columns, "skipped": list(self.skipped)}
+        leaders = None if self.leaders is None else self.leaders.plain()
+        skipped = list(self.skipped)
+        return {
+            **vars(self),
+            "columns": columns,
+            "skipped": skipped,
+            "leaders": leaders,
+        }
 
     @classmethod
     def from_plain(cls, kept: Mapping[str, Any]) -> Answers:
@@ -75,7 +101,9 @@ class Answers:
             for name, found in kept["columns"].items()
         }
         skipped = tuple((int(index), str(why)) for index, why in kept["skipped"])
-        return cls(**{**kept, "columns": columns, "skipped": skipped})
+        leaders = None if kept["leaders"] is None else cls.from_plain(kept["leaders"])
+        own = {"columns": columns, "skipped": skipped, "leaders": leaders}
+        return cls(**{**kept, **own})
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
@@ -93,7 +121,15 @@ def joined(parts: Sequence[Answers]) -> Answers:
         _joined([part.directions for part in full]),
         _joined([part.eigenvalues for part in full]),
         skipped,
+        _leaders(full),
     )
+
+
+def _leaders(parts: Sequence[Answers]) -> Answers | None:
+    """Return the leaders of all parts among their leaders."""
+    if any(part.leaders is None for part in parts):
+        return None
+    return joined([part.leaders for part in parts if part.leaders]).leading()
 
 
 def _joined(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:

@@ -42,6 +42,7 @@ class Prepared:
         block: its number of rows.
         notes: (code, message) for the reader.
         trust: the relative error asked for, and whether q need not integrate to one.
+        phi: φ of a few inputs that belong to the family.
     """
 
     model: OpenModel
@@ -51,6 +52,7 @@ class Prepared:
     block: int
     notes: Notes
     trust: tuple[float | None, bool]
+    phi: torch.Tensor
 
 
 def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
@@ -63,7 +65,8 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     for text in config.divergences:
         build_divergence(text)
     model = open_model(settings_of(config), config.data)
-    divergences, left_out = _divergences(config, model)
+    phi = probe_parameters(model)
+    divergences, left_out = _divergences(config, model.density.family, phi)
     names = [divergence.name for divergence in divergences]
     check_keys(config.thresholds, names, list(attacks))
     frame, notes = _frame(config, model)
@@ -85,7 +88,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     family = model.density.family
     trust = config.rel_error, family.unnormalised
     block = _block_rows(config, model, len(rows), divergences)
-    return Prepared(model, questions, rows, sampling, block, notes, trust)
+    return Prepared(model, questions, rows, sampling, block, notes, trust, phi)
 
 
 def _first_draws(config: ScanConfig) -> int:
@@ -144,14 +147,13 @@ def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
 
 
 def _divergences(
-    config: ScanConfig, model: OpenModel
+    config: ScanConfig, family: Family, phi: torch.Tensor
 ) -> tuple[tuple[Divergence, ...], Notes]:
     """Return the divergences asked for; by default those of two that exist.
 
     One that nobody asked for is left out, with a note, where the family says that it is
     infinite on the first inputs; one that was asked for is measured, infinite or not.
     """
-    family, phi = model.density.family, probe_parameters(model)
     asked = [build_divergence(text) for text in config.divergences]
     for divergence in asked:
         divergence.require(family, phi)

@@ -12,7 +12,7 @@ from audit.config import ScanConfig
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
 from audit.measure import LINEAR
-from audit.measure.preparation import Prepared, probe_parameters
+from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
 from audit.reports.measured import (
@@ -84,7 +84,7 @@ def divergence_infos(prepared: Prepared) -> dict[str, DivergenceInfo]:
 
 def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
     family, d = prepared.model.density.family, len(prepared.questions.frame.free)
-    phi = probe_parameters(prepared.model)[:1]
+    phi = prepared.phi[:1]
     scale, unit = divergence.scale, divergence.unit
     if not divergence.is_fisher and family.linear_root(phi) is not None:
         return DivergenceInfo(scale, unit, notes=[LINEAR])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from audit.config import ScanConfig
 from audit.ground.errors import NotDifferentiable, NothingAudited
-from audit.measure import Answers, joined, measure
-from audit.measure.preparation import Prepared
+from audit.measure import Answers, joined
 from audit.reports.build import UNCHECKED
 from audit.reports.measured import Checks, Columns, Worst
 from audit.reports.rows import RowsWriter
 from audit.reports.sampling import Sample
-from audit.reports.values import Floats, Values
+from audit.reports.values import Values
 from audit.run.tally import Tally
 from audit.verify import CHECKED, Verified, draw_sample
-
-WORST = 10
 
 
 @dataclass
@@ -37,6 +34,7 @@ class Collection:
     tally: Tally = field(init=False)
     done: int = 0
     _parts: list[Answers] = field(default_factory=list)
+    _leaders: Answers | None = None
     _skipped: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,7 +49,11 @@ class Collection:
         self.tally.add(answers)
         if self.rows is not None:
             self.rows.append(_flat(answers, self.event))
-        self._parts.append(replace(answers, directions={}, eigenvalues={}, skipped=()))
+        first = [] if self._leaders is None else [self._leaders]
+        self._leaders = joined([*first, answers.leaders or answers.leading()]).leading()
+        self._parts.append(
+            replace(answers, directions={}, eigenvalues={}, skipped=(), leaders=None)
+        )
 
     def close(self) -> Answers:
         """Return all answers as one.
@@ -73,6 +75,11 @@ class Collection:
         _refuse_zero_gradient(whole.columns)
         return whole
 
+    @property
+    def worst(self) -> list[Worst]:
+        """The most sensitive inputs with their directions, the worst first."""
+        return [] if self._leaders is None else _ranked(self._leaders, self.event)
+
 
 def _refuse_zero_gradient(columns: Columns) -> None:
     for found in columns.values():
@@ -88,15 +95,9 @@ def _refuse_zero_gradient(columns: Columns) -> None:
             )
 
 
-def sensitivity(columns: Columns) -> Floats:
-    """Return the first divergence's worst case [N], by which inputs are ranked."""
-    found = next(iter(columns.values()))
-    return found["eigenvalue" if "eigenvalue" in found else "linear"].numbers
-
-
-def sample_of(config: ScanConfig, columns: Columns) -> Sample:
+def sample_of(config: ScanConfig, answers: Answers) -> Sample:
     """Return which inputs are checked against exact values."""
-    values = sensitivity(columns)
+    values = answers.sensitivity
     count = CHECKED if config.verify is None else config.verify
     return draw_sample(values, len(values) if count == "all" else count, config.seed)
 
@@ -122,29 +123,16 @@ def with_checks(
     return columns, Checks(sample, quantities, verified.summary)
 
 
-def worst_inputs(
-    answers: Answers, event: tuple[int, ...], prepared: Prepared
-) -> list[Worst]:
-    """Return the most sensitive inputs with their directions, measured again."""
-    values = sensitivity(answers.columns)
-    ranked = np.nan_to_num(values, nan=-np.inf, posinf=np.inf)
-    index = answers.index[np.argsort(-ranked, kind="stable")[:WORST]]
-    again = joined(_measured_again(np.sort(index), prepared))
-    rows = np.searchsorted(again.index, index)
+def _ranked(leaders: Answers, event: tuple[int, ...]) -> list[Worst]:
+    ranked = np.nan_to_num(leaders.sensitivity, nan=-np.inf, posinf=np.inf)
     return [
         Worst(
-            int(one),
-            {n: v[row].reshape(-1, *event) for n, v in again.directions.items()},
-            {n: v[row] for n, v in again.eigenvalues.items()},
+            int(leaders.index[row]),
+            {n: v[row].reshape(-1, *event) for n, v in leaders.directions.items()},
+            {n: v[row] for n, v in leaders.eigenvalues.items()},
         )
-        for one, row in zip(index, rows, strict=True)
+        for row in np.argsort(-ranked, kind="stable")
     ]
-
-
-def _measured_again(index: NDArray[np.int64], prepared: Prepared) -> Sequence[Answers]:
-    questions = replace(prepared.questions, keep_directions=True)
-    blocks = np.split(index, range(prepared.block, len(index), prepared.block))
-    return [measure(prepared.model, questions, rows, prepared.block) for rows in blocks]
 
 
 def _flat(

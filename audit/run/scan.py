@@ -29,7 +29,7 @@ from audit.reports.keys import check_config
 from audit.reports.measured import Measured
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
-from audit.run.collection import Collection, sample_of, with_checks, worst_inputs
+from audit.run.collection import Collection, sample_of, with_checks
 from audit.run.commands import refuse_missing
 from audit.run.folder import Run, check_options, open_folder
 from audit.run.jobs import filled, job_rows, kept, measured
@@ -184,7 +184,7 @@ def _report(
         collection.add(part)
         progress(collection.done, opened.total)
     answers = collection.close()
-    sample = sample_of(config, answers.columns)
+    sample = sample_of(config, answers)
     index = answers.index[sample.places]
     verified = verify(prepared.model, prepared.questions, index)
     columns, checks = with_checks(answers, verified, sample, rows)
@@ -198,7 +198,7 @@ def _report(
         divergence_infos(prepared),
         model_record(prepared.model),
         replace(data, feature_names=opened.names),
-        worst_inputs(answers, prepared.model.event, prepared),
+        collection.worst,
         checks if len(index) else None,
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],

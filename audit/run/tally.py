@@ -21,17 +21,17 @@ STEPS = 2.0**36
 
 
 def lighter(answers: Answers) -> Answers:
-    """Return answers with what the tally takes: v₁ of small inputs, no directions else.
+    """Return answers with what the tally takes: v₁ of small inputs, and the leaders.
 
-    A worker hands back a thousand inputs at a time; their full directions are only for
-    a rows file.
+    A worker hands back a thousand inputs at a time; the full directions of all of them
+    are only for a rows file.
     """
     kept = {
         name: values[:, :1].copy()
         for name, values in answers.directions.items()
         if values.shape[2] <= PRINTED_VALUES
     }
-    return replace(answers, directions=kept)
+    return replace(answers, directions=kept, leaders=answers.leading())
 
 
 @dataclass
