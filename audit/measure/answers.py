@@ -35,18 +35,27 @@ class Answers:
     leaders: Answers | None = None
 
     @property
+    def ranking(self) -> tuple[str, str]:
+        """The divergence and the quantity by which inputs are ranked."""
+        name, found = next(iter(self.columns.items()))
+        return name, "eigenvalue" if "eigenvalue" in found else "linear"
+
+    @property
     def sensitivity(self) -> Floats:
-        """The first divergence's worst case [n], by which inputs are ranked."""
-        found = next(iter(self.columns.values()))
-        return found["eigenvalue" if "eigenvalue" in found else "linear"].numbers
+        """The first divergence's worst case [n]."""
+        name, quantity = self.ranking
+        return self.columns[name][quantity].numbers
 
     def leading(self) -> Answers:
-        """Return the answers of the most sensitive inputs, in the order of all."""
+        """Return the directions of the most sensitive inputs, in the order of all."""
         if not self.columns:
             return self
         ranked = np.nan_to_num(self.sensitivity, nan=-np.inf, posinf=np.inf)
         places = np.argsort(-ranked, kind="stable")[:LEADERS]
-        return replace(self.take(np.sort(places)), skipped=(), leaders=None)
+        name, quantity = self.ranking
+        only = {name: {quantity: self.columns[name][quantity]}}
+        bare = replace(self, columns=only, skipped=(), leaders=None)
+        return bare.take(np.sort(places))
 
     def take(self, rows: NDArray[np.intp]) -> Answers:
         """Return the answers of some rows."""
