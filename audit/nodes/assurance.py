@@ -75,7 +75,8 @@ def mend(density: Density, cells: Cells, peaks: Peaks) -> Cells:
     at = fresh.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :count]
     wide = at.unsqueeze(-1).expand(-1, -1, low.shape[-1])
     used = fresh.gather(1, at)
-    new = evaluate(density, low.gather(1, wide), high.gather(1, wide), used)
+    ceiling = cells.ceiling.gather(1, at)
+    new = evaluate(density, low.gather(1, wide), high.gather(1, wide), used, ceiling)
     return put(cells, at, choose(used, new, take(cells, at)))
 
 

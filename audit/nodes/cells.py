@@ -26,6 +26,8 @@ from audit.nodes.clenshaw_curtis import ORDER, rule, weights
 
 Density = Callable[[Tensor], Tensor]  # t [M, K, c] -> log density of t [M, K]
 
+BEYOND = 1.0  # nats by which a hidden mode may be higher than all others
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -37,9 +39,10 @@ class Cells:
     log_error: Tensor  # [M, P]
     log_mass: Tensor  # [M, P]
     axis: Tensor  # along which to cut [M, P]
+    ceiling: Tensor  # the log density of the law's highest known mode [M, P]
 
     def parts(self) -> tuple[Tensor, ...]:
-        """Return the six tensors."""
+        """Return the seven tensors."""
         return tuple(self.__dict__.values())
 
     def padded(self, count: int) -> Cells:
@@ -65,25 +68,35 @@ class Cells:
         return (volume + weights(self.low.shape[-1])[0].log() + self.values).flatten(1)
 
 
-def evaluate(density: Density, low: Tensor, high: Tensor, used: Tensor) -> Cells:
-    """Return cells [M, P] with their integrals and errors; unused ones are empty."""
+def evaluate(
+    density: Density, low: Tensor, high: Tensor, used: Tensor, ceiling: Tensor
+) -> Cells:
+    """Return cells [M, P] with their integrals and errors; unused ones are empty.
+
+    Args:
+        density: log density of points [M, K, c].
+        low: corners [M, P, c].
+        high: the opposite ones.
+        used: which cells there are [M, P].
+        ceiling: the log density of the highest known mode [M, P], ∞ if unknown.
+    """
     high = torch.where(used.unsqueeze(-1), high, low)
     nothing = torch.full_like(low[..., 0], -torch.inf)
     zero = torch.zeros_like(used, dtype=torch.int64)
     axes = low.shape[-1]
-    blank = Cells(low, high, nothing.unsqueeze(-1), nothing, nothing, zero)
+    blank = Cells(low, high, nothing.unsqueeze(-1), nothing, nothing, zero, ceiling)
     values = density(blank.points).reshape(*used.shape, -1)
     values = values.masked_fill(~used.unsqueeze(-1), -torch.inf)
     top = values.amax(-1)
     scale = torch.where(top.isfinite(), top, 0.0)
     mass, error, axis = _integrate((values - scale.unsqueeze(-1)).exp(), axes)
     volume = ((high - low) / 2).log().sum(-1) + scale
-    error, hope = error.log() + volume, _hope(values, axes, volume)
+    error, hope = error.log() + volume, _hope(values, axes, volume, ceiling)
     axis = torch.where(hope > error, (high - low).argmax(-1), axis)
     error = torch.maximum(error, hope)
     error = error.masked_fill(~used, -torch.inf)
     mass = torch.where(used, mass.log() + volume, -torch.inf)
-    return Cells(low, high, values, error, mass, axis)
+    return Cells(low, high, values, error, mass, axis, ceiling)
 
 
 def _integrate(density: Tensor, axes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,16 +109,25 @@ def _integrate(density: Tensor, axes: int) -> tuple[Tensor, Tensor, Tensor]:
     return mass, errors.sum(0), errors.argmax(0)
 
 
-def _hope(values: Tensor, axes: int, volume: Tensor) -> Tensor:
-    """Return the log mass of a peak that the nodes may have missed [M, P]."""
-    excess = hidden(values.reshape(-1, *[ORDER] * axes), rule().nodes).reshape(
-        values.shape
+def _hope(values: Tensor, axes: int, volume: Tensor, ceiling: Tensor) -> Tensor:
+    """Return the log mass of a peak that the nodes may have missed [M, P].
+
+    A parabola through points far down a slope reaches any height: no further than
+    `BEYOND` nats above what is known is hoped for, and a peak that is thinner than the
+    lattice has no more than its own share of a step.
+    """
+    lattice = values.reshape(-1, *[ORDER] * axes)
+    excess, width = (
+        part.reshape(values.shape) for part in hidden(lattice, rule().nodes)
     )
     hoped, at = (values + excess).max(-1)
-    found = values.gather(-1, at.unsqueeze(-1)).squeeze(-1)
+    found, thin = (p.gather(-1, at.unsqueeze(-1)).squeeze(-1) for p in (values, width))
     missed = (hoped - found > 3) & found.isfinite()
-    size = hoped - torch.where(values.amax(-1).isfinite(), values.amax(-1), 0.0)
-    return torch.where(missed, volume + size - axes * math.log(ORDER), -torch.inf)
+    top = values.amax(-1)
+    hoped = torch.minimum(hoped, torch.maximum(ceiling, top) + BEYOND)
+    size = hoped - torch.where(top.isfinite(), top, 0.0)
+    share = (thin * ORDER / 2).clamp_max(1.0).log() - axes * math.log(ORDER)
+    return torch.where(missed, volume + size + share, -torch.inf)
 
 
 def log_sum(logs: Tensor) -> Tensor:

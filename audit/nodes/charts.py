@@ -62,17 +62,26 @@ def lattice(axes: Tensor) -> Tensor:
     return torch.stack([rows, columns], dim=-1).flatten(1, 2)
 
 
-def hidden(values: Tensor, nodes: Tensor) -> Tensor:
-    """Return how much higher than each point a peak beside it may be, 0 if it is none.
+def hidden(values: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much higher than each point a peak beside it may be, and how wide.
 
     Args:
         values: log density on a lattice [M, k] or [M, k, k]; may be -inf.
         nodes: where the points are, ascending [k], the same on both axes.
+
+    Returns:
+        The rise, 0 where the point is no peak, and √(2π) standard deviations of the
+        peak along the axis on which it is wider, infinite where nobody knows.
     """
     total, peak = torch.zeros_like(values), torch.ones_like(values, dtype=torch.bool)
+    width = torch.zeros_like(values) if values.dim() == 3 else total + torch.inf
     for axis in range(1, values.dim()):
         along = values.movedim(axis, -1)
-        higher = (_doubled_hull if values.dim() == 2 else _vertex)(along, nodes)
+        if values.dim() == 2:
+            higher = _doubled_hull(along, nodes)
+        else:
+            higher, wide = _vertex(along, nodes)
+            width = torch.maximum(width, wide.movedim(-1, axis))
         rise = along.diff(dim=-1).nan_to_num(0.0, 0.0, 0.0)
         top = (_pad(rise, (1, 0), 0.0) >= 0) & (_pad(rise, (0, 1), 0.0) <= 0)
         peak = peak & top.movedim(-1, axis)
@@ -80,11 +89,14 @@ def hidden(values: Tensor, nodes: Tensor) -> Tensor:
     if values.dim() == 3:  # on a ridge that runs aslant a neighbour is higher
         around = torch.nn.functional.max_pool2d(values, 3, stride=1, padding=1)
         peak = peak & (values >= around)
-    return torch.where(peak, total, 0.0)
+    return torch.where(peak, total, 0.0), width
 
 
-def _vertex(values: Tensor, nodes: Tensor) -> Tensor:
-    """Return how much higher the parabola through three points is [..., k]."""
+def _vertex(values: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much higher the parabola through three points is [..., k].
+
+    And √(2π) standard deviations of the bell that it is the logarithm of.
+    """
     gaps, spans = nodes.diff(), nodes[2:] - nodes[:-2]
     slopes = values.diff(dim=-1) / gaps
     bend = slopes.diff(dim=-1) / spans
@@ -93,7 +105,8 @@ def _vertex(values: Tensor, nodes: Tensor) -> Tensor:
     last = (slopes[..., -1:] + bend[..., -1:] * gaps[-1]).clamp_max(0)
     bend = torch.cat([bend[..., :1], bend, bend[..., -1:]], dim=-1)
     higher = torch.cat([first, inner, last], dim=-1).square() / (-4 * bend)
-    return torch.where(bend < 0, higher, 0.0)
+    width = torch.where(bend < 0, (math.pi / -bend).sqrt(), torch.inf)
+    return torch.where(bend < 0, higher, 0.0), width.nan_to_num(torch.inf)
 
 
 def _doubled_hull(values: Tensor, nodes: Tensor) -> Tensor:

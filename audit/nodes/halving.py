@@ -75,7 +75,8 @@ def _halves(density: Density, parent: Cells, used: Tensor) -> tuple[Cells, Cells
     middle = (parent.low + parent.high) / 2
     low = torch.cat([parent.low, torch.where(cut, middle, parent.low)], dim=1)
     high = torch.cat([torch.where(cut, middle, parent.high), parent.high], dim=1)
-    both = evaluate(density, low, high, torch.cat([used, used], dim=1)).parts()
+    used, ceiling = (torch.cat([p, p], dim=1) for p in (used, parent.ceiling))
+    both = evaluate(density, low, high, used, ceiling).parts()
     halves = zip(*(part.chunk(2, dim=1) for part in both), strict=True)
     left, right = (Cells(*parts) for parts in halves)
     return left, right

@@ -54,7 +54,8 @@ def noise_grid(law: BaseLaw, size: int, speed: Speed, inputs: int) -> NoiseGrid:
     seen = sight(law, size, speed, inputs)
     field = seen.field
     boxes = first_boxes(seen.low, seen.high, PIECES[size])
-    cells = evaluate(field, boxes.low, boxes.high, boxes.used)
+    unknown = torch.full_like(boxes.low[..., 0], torch.inf)
+    cells = evaluate(field, boxes.low, boxes.high, boxes.used, unknown)
     noise = find_noise(field, seen.low)
     cells = refine(field, cells, noise, TOLERANCE[size], ROUNDS[size])
     total = log_sum(cells.log_masses)

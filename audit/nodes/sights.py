@@ -103,7 +103,8 @@ def look(laws: Laws) -> Sight:
         peaks = charted(laws.field, chart, modes)
         low, high = find_box(laws.field, chart, peaks, limits)
         pieces = divide(first_boxes(low, high, PIECES[limits.shape[1]]), peaks)
-        cells = evaluate(density, pieces.low, pieces.high, pieces.used)
+        ceiling = peaks.height.amax(-1, keepdim=True).expand_as(pieces.used)
+        cells = evaluate(density, pieces.low, pieces.high, pieces.used, ceiling)
         noise, outside = find_noise(density, low), faces(density, low, high)
         sights.append(Sight(laws, chart, cells, noise, outside))
     if len(sights) == 1:

@@ -113,7 +113,9 @@ def find_box(
     u, slope = chart.place(lattice(t))
     values = field(u) + slope
     top = torch.cat([values, peaks.height], -1).amax(-1, keepdim=True)
-    hoped = values + hidden(values.reshape(-1, *[points] * axes), unit[:, 0]).flatten(1)
+    hoped = values + hidden(values.reshape(-1, *[points] * axes), unit[:, 0])[
+        0
+    ].flatten(1)
     kept = (hoped > top - DROP).reshape(-1, *[points] * axes)
     lows, highs = [], []
     for axis in range(axes):

@@ -279,6 +279,22 @@ def test_a_crescent_on_a_plane():
     assert tensor.item() == pytest.approx(1 / 0.09, rel=1e-4)
 
 
+@pytest.mark.parametrize("width", [0.3, 0.1, 0.05])
+def test_a_banana_on_a_plane(width):
+    """x ~ N(0, 1), y | x ~ N(x² + φ, w): far out its ridge is thinner than any cell."""
+
+    def law(theta, phi):
+        x, y = theta.unbind(-1)
+        bent = (y - x * x - phi[:, 0]) / width
+        return -0.5 * (x * x + bent * bent) - math.log(2 * math.pi * width)
+
+    phi = torch.tensor([[0.4]], dtype=torch.float64)
+    tensor, nodes = fisher(law, phi, real_space(2))
+    assert nodes.normalisation.item() == pytest.approx(1.0, abs=1e-5)
+    assert nodes.error.item() < 1e-3
+    assert tensor.item() == pytest.approx(1 / width**2, rel=1e-4)
+
+
 def choice_and_time(theta, phi):
     """Bernoulli choice, then a log-normal reaction time that depends on it."""
     right = theta[:, 1] > 0

@@ -124,7 +124,8 @@ def test_a_spike_found_by_a_single_point_stays_in_doubt():
 
     ends = torch.tensor([[-9.0], [9.0]], dtype=torch.float64)
     boxes = first_boxes(ends[:1], ends[1:], 40)
-    cells = evaluate(density, *boxes)
+    ceiling = torch.full_like(boxes.low[..., 0], torch.inf)
+    cells = evaluate(density, *boxes, ceiling)
     noise = torch.zeros(1, dtype=torch.float64)
     cells, doubt = assure(density, cells, noise, 1e-10, 72)
     mass = cells.log_mass.exp().sum().item()
