@@ -1,5 +1,26 @@
-"""`python -m audit` is `robaudit`."""
+"""`python -m audit` is `robaudit`: the streams first, then the command."""
 
-from audit.cli import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+
+from audit.ground import streams
+
+
+def main() -> None:
+    """Run the command line; every way out has an exit code of ours.
+
+    What cannot even be imported exits 3, which Python would make 1, a verdict.
+    """
+    streams.open_missing()
+    try:
+        from audit.cli import main as run
+    except Exception as error:
+        print(f"robaudit: it is not installed in full ({error})", file=sys.stderr)
+        os._exit(3)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,15 +8,16 @@ turned into.
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, InputError, boundary
+from audit.ground.storage.arrays import read_arrays
 
 Floats = NDArray[np.float64]
 _KEYS = "It needs 'covariance' [d, d] or 'factor' [d, k], and perhaps 'mean' [d]"
+_STEP = "Save them with np.savez, or correct --attack moments:file=…"
 
 
 def read_moments(path: Path) -> tuple[Floats, Floats]:
@@ -26,6 +27,12 @@ def read_moments(path: Path) -> tuple[Floats, Floats]:
         ConfigError: the file is missing or has no covariance, or it is not a
             covariance (symmetric, no negative eigenvalue), or the mean does not fit.
     """
+    said = f"The moments in '{path}' cannot be read"
+    with boundary(said, _KEYS, _STEP, ConfigError):
+        return _moments(path)
+
+
+def _moments(path: Path) -> tuple[Floats, Floats]:
     stored = _stored_moments(path)
     if "factor" in stored:
         factor = stored["factor"]
@@ -47,15 +54,19 @@ def read_moments(path: Path) -> tuple[Floats, Floats]:
 
 def _stored_moments(path: Path) -> dict[str, Floats]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ConfigError(f"'{path}' holds one array without a key", _KEYS)
-        with loaded:
-            return {name: np.asarray(loaded[name], np.float64) for name in loaded.files}
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise ConfigError(
-            f"The moments in '{path}' cannot be read ({error})", _KEYS
-        ) from None
+        found = read_arrays(str(path))
+    except InputError as error:
+        said = f"The moments in '{path}' cannot be read ({error.given})"
+        raise ConfigError(said, _KEYS, _STEP) from None
+    if "" in found:
+        raise ConfigError(f"'{path}' holds one array without a key", _KEYS)
+    for name, array in found.items():
+        if array.dtype.kind not in "biuf":
+            said = (
+                f"The moments in '{path}' cannot be read ('{name}' holds {array.dtype})"
+            )
+            raise ConfigError(said, _KEYS)
+    return {name: array.astype(np.float64) for name, array in found.items()}
 
 
 def _covariance_factor(covariance: Floats, path: Path) -> Floats:

@@ -12,6 +12,7 @@ import typer
 from audit.cli import merging, reporting, scanning
 from audit.cli.door import Door
 from audit.cli.supervisor import supervised
+from audit.ground import streams
 
 app = typer.Typer(
     name="robaudit",
@@ -27,4 +28,6 @@ for command in (*scanning.COMMANDS, *merging.COMMANDS, *reporting.COMMANDS):
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    streams.open_missing()
+    streams.claim()
     supervised(app)

@@ -7,19 +7,24 @@ done and a limit failed". Here 1 can only come from a verdict (DESIGN section 3)
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from audit.ground import watch
-from audit.ground.errors import AuditError
+from audit.ground import streams, watch
+from audit.ground.errors import AuditError, cause
+from audit.ground.printable import printable
+from audit.reports.files import unwritable
 
 USAGE, CRASH, INTERRUPTED = 2, 3, 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LOST = "interrupted, nothing was written."
 
 
@@ -40,11 +45,13 @@ class Door(TyperGroup):
         debug = "--debug" in words or bool(os.environ.get("ROBAUDIT_DEBUG"))
         words = [word for word in words if word != "--debug"]
         _never_fail_to_encode()
+        warnings.showwarning = _warn  # type: ignore[assignment]
         settings |= {"args": words, "obj": words, "standalone_mode": False}
         settings["prog_name"] = settings.get("prog_name") or "robaudit"
         run = super().main
         code = guarded(lambda: run(**settings), debug)
-        _flush()
+        code = _flushed(code)
+        watch.settle(code)
         sys.exit(code)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # noqa: ANN401
@@ -60,11 +67,13 @@ def guarded(run: Callable[[], object], debug: bool = False) -> int:
     watch.settle(None)
     try:
         result = run()
+        code = result if isinstance(result, int) else 0
+        watch.settle(code)
     except BaseException as error:
         if debug:
-            traceback.print_exc()
+            _say(traceback.format_exc().rstrip(), CRASH)
         return _exit_code(error)
-    return result if isinstance(result, int) else 0
+    return code
 
 
 def _exit_code(error: BaseException) -> int:
@@ -76,10 +85,17 @@ def _exit_code(error: BaseException) -> int:
         code = _say(f"robaudit: {str(error) or LOST}", INTERRUPTED)
         watch.settle(code)  # it is said; a slow end changes nothing
         return code
-    if isinstance(error, SystemExit):
-        # Only a closed pipe comes here with 1: the reader left, no verdict was given.
-        return error.code if isinstance(error.code, int) and error.code != 1 else 0
-    return _usage(error) or _crash(error)
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        return 0  # the reader of a help text left: no verdict was given
+    return _usage(error) or _unwritten(error) or _crash(error)
+
+
+def _unwritten(error: BaseException) -> int:
+    """Say that a help text cannot be printed; 0 when `error` is another."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return 0
+    streams.forget_results()
+    return _say(f"robaudit: {unwritable('standard output', error)}", CRASH)
 
 
 def _usage(error: BaseException) -> int:
@@ -95,9 +111,8 @@ def _usage(error: BaseException) -> int:
 
 
 def _crash(error: BaseException) -> int:
-    words = str(error).strip().splitlines() or [""]
     return _say(
-        f"robaudit: internal error, {type(error).__name__}: {words[0]}\n"
+        f"robaudit: internal error, {type(error).__name__}: {cause(error)}\n"
         "This is a bug in robaudit or in a library below it; add --debug for the "
         "traceback.",
         CRASH,
@@ -106,8 +121,13 @@ def _crash(error: BaseException) -> int:
 
 def _say(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr)
+        print(printable(text, lines=True), file=sys.stderr)
     return code
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Show a library's warning as a message, without the line of its source."""
+    _say(f"{category.__name__}: {str(message).strip()}", 0)
 
 
 def _never_fail_to_encode() -> None:
@@ -117,15 +137,9 @@ def _never_fail_to_encode() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _flush() -> None:
-    """Empty stdout now: a pipe closed at exit would turn the code into 120."""
-    try:
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        detach_stdout()
-
-
-def detach_stdout() -> None:
-    """Send what is still to be printed nowhere: its reader has gone."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flushed(code: int) -> int:
+    """Empty the streams, and return the exit code for what became of stdout."""
+    error = streams.flushed()
+    if error is None or isinstance(error, BrokenPipeError) or streams.diverted():
+        return code
+    return _say(f"robaudit: {unwritable('standard output', error)}", CRASH)

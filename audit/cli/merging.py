@@ -11,6 +11,7 @@ import typer
 from audit.cli.flags import with_options
 from audit.cli.scanning import Format, NoProgress, Outputs, Quiet, Verbose
 from audit.config.options import GATE, OPTIONS
+from audit.ground import streams
 
 if TYPE_CHECKING:
     from audit.config import ScanConfig
@@ -41,6 +42,7 @@ def merge(
     RUN_DIR is the --run-dir of a scan or of its shards. Limits are those of the scan,
     and those given here. Exit codes are those of scan; 4 if parts are missing.
     """
+    streams.divert()
     from audit.cli.output import Destinations
     from audit.cli.terminal import progress
 

@@ -52,7 +52,7 @@ class Destinations:
         from audit.reports.rows import RowsWriter
 
         rows = RowsWriter(*paths)
-        watch.tell(temporary=str(rows._folder.absolute()))
+        watch.tell(temporary=str(rows.folder.absolute()))
         return stack.enter_context(rows)
 
     def deliver(self, report: Report, code: int | None = None) -> None:

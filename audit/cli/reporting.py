@@ -37,7 +37,7 @@ def check(
     from audit.formats.table import render_checks
     from audit.reports.baseline import with_baseline
     from audit.reports.checks import recheck, to_json, worst_code
-    from audit.reports.json import read_report
+    from audit.reports.json import believed, read_report
 
     reports, settings_files = sort_out(paths)
     said = [validate(path) for path in settings_files]
@@ -46,12 +46,17 @@ def check(
         return
     settings = with_baseline(configured(config, flags))
     files = Destinations("", single_report(reports, output), rows=False)
-    judged = {path: recheck(read_report(path), settings, path) for path in reports}
-    for report in judged.values():
-        files.deliver(report)
-    text = to_json(judged) if json_ else render_checks(judged, style())
+    judged = {}
+    for path in reports:
+        with believed(path):
+            judged[path] = recheck(read_report(path), settings, path)
+    code = worst_code(report.exit_code for report in judged.values())
+    with believed(", ".join(reports)):
+        for report in judged.values():
+            files.deliver(report, code)
+        text = to_json(judged) if json_ else render_checks(judged, style())
     emit(text if json_ else "\n".join([*said, text]))
-    raise typer.Exit(worst_code(report.exit_code for report in judged.values()))
+    raise typer.Exit(code)
 
 
 @with_options(
@@ -75,19 +80,21 @@ def diff(
     from audit.cli.terminal import emit, style
     from audit.config import ScanConfig, override
     from audit.formats import diff as shown
+    from audit.ground.storage import split_spec
     from audit.reports.against import judged_by_change
     from audit.reports.compare import compare
-    from audit.reports.json import read_report
+    from audit.reports.json import believed, read_report
     from audit.reports.stored import stored
-    from audit.reports.text import split_rows
 
-    names = [split_rows(one) for one in (old, new)]
-    before, after = (stored(path, read_report(path), rows) for path, rows in names)
-    found = compare(before, after)
     config = override(ScanConfig(), "command line", **flags)
-    judged = judged_by_change(before, after, config)
-    text = shown.to_json if json_ else partial(shown.render, style=style(verbose))
-    emit(text(found, judged))
+    render = shown.to_json if json_ else partial(shown.render, style=style(verbose))
+    with believed(f"{old}' or '{new}"):
+        names = [split_spec(one) for one in (old, new)]
+        before, after = (stored(path, read_report(path), rows) for path, rows in names)
+        found = compare(before, after)
+        judged = judged_by_change(before, after, config)
+        text = render(found, judged)
+    emit(text)
     raise typer.Exit(judged.exit_code)
 
 
@@ -99,11 +106,12 @@ def render(
 ) -> None:
     """Turn a saved report into other formats: -o x.md -o x.csv, or -f to stdout."""
     from audit.cli.output import Destinations
-    from audit.reports.json import read_report
+    from audit.reports.json import believed, read_report
 
     format_ = format_ or ("" if output else "table")
     destinations = Destinations(format_, output or [], verbose=verbose, rows=False)
-    destinations.deliver(read_report(report))
+    with believed(report):
+        destinations.deliver(read_report(report))
 
 
 def show(
@@ -114,14 +122,18 @@ def show(
     """Show one input of a report beside all the others."""
     from audit.cli.terminal import emit, style
     from audit.formats import single
-    from audit.reports.json import finite, read_report
+    from audit.ground.printable import json_without_commands
+    from audit.reports.json import believed, finite, read_report
 
-    found = read_report(report)
-    if json_:
-        values = finite(single.values_of(found, index))
-        emit(json.dumps(values, sort_keys=True, indent=2))
-    else:
-        emit(single.render(found, index, style()))
+    with believed(report):
+        found = read_report(report)
+        if json_:
+            values = finite(single.values_of(found, index))
+            text = json.dumps(values, sort_keys=True, indent=2)
+            text = json_without_commands(text)
+        else:
+            text = single.render(found, index, style())
+    emit(text)
 
 
 def init(
@@ -148,11 +160,14 @@ def init(
     from audit.cli.output import write_new
     from audit.cli.terminal import emit
     from audit.formats.starter import read_margin, starter
-    from audit.reports.json import read_report
+    from audit.ground.printable import printable
+    from audit.reports.json import believed, read_report
 
-    found = read_report(report) if report else None
-    write_new(output, starter(found, read_margin(margin)), force)
-    emit(f"Wrote {output}")
+    share = read_margin(margin)
+    with believed(report or ""):
+        text = starter(read_report(report) if report else None, share)
+    write_new(output, text, force)
+    emit(f"Wrote {printable(output)}")
 
 
 def explain(

@@ -14,6 +14,7 @@ from audit.cli.terminal import emit, progress, style
 from audit.config import ScanConfig, with_waivers
 from audit.formats.several import render
 from audit.ground.errors import ConfigError
+from audit.ground.printable import printable
 from audit.reports.baseline import with_baseline
 from audit.reports.checks import worst_code
 from audit.reports.keys import check_config
@@ -144,7 +145,7 @@ def _run_shard(plan: Plan, show: bool) -> None:
     )
     rest = "" if missing else f" All are there: robaudit merge {quote(found.folder)}"
     if not plan.destinations.quiet:
-        emit(said + rest)
+        emit(printable(said + rest))
 
 
 def _remembered(plan: Plan) -> dict[str, Any]:

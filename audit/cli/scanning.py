@@ -8,6 +8,7 @@ import typer
 
 from audit.cli.flags import ConfigFile, configured, configured_scans, with_options
 from audit.config.options import MODEL, OPTIONS, command_line_options
+from audit.ground import streams
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
 OUTPUT = "Output"
@@ -93,6 +94,7 @@ def scan(
     With --run-dir a scan can be interrupted and resumed (--resume), or shared among
     processes (--shard 1/8, ..., 8/8) and put together (robaudit merge).
     """
+    streams.divert()
     from audit.cli.output import Destinations
     from audit.cli.running import plan, run_all, summarise
 
@@ -114,6 +116,7 @@ def inspect(
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Show what a model file is, how it would be read and why, without auditing it."""
+    streams.divert()
     from audit.cli.running import require
     from audit.cli.terminal import emit, style
     from audit.formats.inspection import render, to_json

@@ -27,6 +27,7 @@ from typing import Any
 from audit.cli.door import CRASH, INTERRUPTED, LOST
 from audit.ground import watch
 from audit.ground.errors import AuditError
+from audit.ground.printable import printable
 
 GRACE = 1.3  # seconds: two are promised, and a large process takes some to go away
 DONE = (0, 1, 4, 5)  # the codes of work that came to its end
@@ -205,5 +206,6 @@ def _died(number: int) -> AuditError:
 
 def _said(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        os.write(2, f"robaudit: {text}\n".encode(errors="replace"))
+        said = printable(f"robaudit: {text}\n", lines=True)
+        os.write(2, said.encode(errors="replace"))
     return code

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from audit.cli.door import detach_stdout
 from audit.formats.table import Style
+from audit.ground import streams
+from audit.ground.printable import without_commands
 from audit.reports.files import unwritable
 from audit.reports.text import number
 
@@ -22,27 +22,25 @@ PIPED_WIDTH = 100
 def emit(text: str) -> None:
     """Print a result; a reader that has gone does not change the exit code.
 
-    Bytes are written in a loop: with PYTHONUNBUFFERED a single write to a full disk
-    would drop the rest of the text and report success.
+    Raises:
+        InputError: it cannot be written.
     """
-    line = text if text.endswith("\n") else text + "\n"
-    rest = memoryview(line.encode(sys.stdout.encoding or "utf-8", errors="replace"))
     try:
-        sys.stdout.flush()
-        while rest:
-            rest = rest[sys.stdout.buffer.write(rest) :]
-        sys.stdout.buffer.flush()
+        line = text if text.endswith("\n") else text + "\n"
+        streams.write(without_commands(line))
     except BrokenPipeError:
-        detach_stdout()
+        streams.forget_results()
     except OSError as error:
+        streams.forget_results()
         raise unwritable("standard output", error) from None
 
 
 def style(verbose: bool = False) -> Style:
     """Return the width of the terminal and whether it wants colour (NO_COLOR)."""
-    width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Style(width, sys.stdout.isatty() and not dumb, verbose)
+    return Style(
+        streams.width(PIPED_WIDTH), streams.is_terminal() and not dumb, verbose
+    )
 
 
 @contextmanager

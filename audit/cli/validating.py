@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audit.config import ScanConfig, read_config, read_scans, with_waivers
+from audit.ground.printable import printable
 from audit.reports.baseline import with_baseline
 from audit.reports.keys import check_config
 from audit.reports.text import count
@@ -26,7 +27,7 @@ def validate(path: str) -> str:
     """
     scans = read_scans(path) or {"": read_config(path)}
     limits = sum(len(_complete(scan).thresholds) for scan in scans.values())
-    return f"{path}: {count(len(scans), 'scan')}, {count(limits, 'limit')}"
+    return f"{printable(path)}: {count(len(scans), 'scan')}, {count(limits, 'limit')}"
 
 
 def _complete(scan: ScanConfig) -> ScanConfig:

@@ -15,7 +15,7 @@ from audit.ground.documents import (
     read_yaml,
     twice,
 )
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary, cause
 
 _TOML_TABLE = re.compile(r"\s*+\[([^\[\]]+)\]\s*+(?:#.*)?$")
 _TOML_KEY = re.compile(r"""((?:[\w-]|"[^"]*"|'[^']*'|\.|\s)++)=""")
@@ -69,29 +69,38 @@ def read_document(path: str) -> Document:
     Raises:
         ConfigError: the file is missing, unreadable, malformed or not a mapping.
     """
+    expected = "Expected plain settings: text, numbers, lists"
+    given, remedy = f"'{path}' cannot be read", "Correct the file"
+    with boundary(given, expected, remedy, ConfigError):
+        content = _content(path)
+        try:
+            read = _toml if path.endswith(".toml") else _yaml
+            return read(path, content)
+        except Unreadable as error:
+            place = f"{path}:{error.line}" if error.line else path
+            raise ConfigError(
+                f"{place}: {error.problem}",
+                "" if error.remedy else expected,
+                error.remedy or remedy,
+            ) from None
+
+
+def _content(path: str) -> str:
+    """Return the text of a configuration file, or more than may be of it."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            content = file.read(MAX_CHARACTERS + 1)
+            return file.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file '{path}'",
-            next_step="Check --config, or leave it out",
+            "Expected a text file of settings, YAML or TOML",
+            "Check --config, or leave it out",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The configuration file '{path}' cannot be read: {error}",
-            next_step="Give a readable text file in UTF-8",
-        ) from None
-    try:
-        if path.endswith(".toml"):
-            return _toml(path, content)
-        return _yaml(path, content)
-    except Unreadable as error:
-        place = f"{path}:{error.line}" if error.line else path
-        raise ConfigError(
-            f"{place}: {error.problem}",
-            "" if error.remedy else "Expected plain settings: text, numbers, lists",
-            error.remedy or "Correct the file",
+            f"The configuration file '{path}' cannot be read: {cause(error)}",
+            "Expected a text file of settings, YAML or TOML",
+            "Give a readable text file in UTF-8",
         ) from None
 
 

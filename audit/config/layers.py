@@ -11,7 +11,7 @@ from pathlib import Path
 from audit.config.files import Document, read_document
 from audit.config.options import OPTIONS, flag_names, store
 from audit.config.settings import ScanConfig
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary
 from audit.ground.registry import unknown
 
 PREFIX = "ROBAUDIT_"
@@ -23,6 +23,12 @@ Where = Callable[[str, str], str]
 """(option, key of a threshold or "") -> where it was written."""
 
 
+@boundary(
+    "The configuration cannot be read",
+    "Expected plain settings: text, numbers, lists",
+    "Correct the file; robaudit schema config says what it may hold",
+    ConfigError,
+)
 def read_config(path: str | Path, base: ScanConfig | None = None) -> ScanConfig:
     """Return the settings of a file on top of `base` (default: the defaults).
 
@@ -34,6 +40,12 @@ def read_config(path: str | Path, base: ScanConfig | None = None) -> ScanConfig:
     return _shared(read_document(str(path)), base or ScanConfig())
 
 
+@boundary(
+    "The configuration cannot be read",
+    "Expected plain settings: text, numbers, lists",
+    "Correct the file; robaudit schema config says what it may hold",
+    ConfigError,
+)
 def read_scans(path: str | Path) -> dict[str, ScanConfig]:
     """Return the scans that a file names under `scans`, on top of what they share.
 
@@ -109,6 +121,17 @@ def _flag(option: str, _: str) -> str:
 
 
 def _set(
+    config: ScanConfig, name: str, value: object, origin: str, where: Where
+) -> ScanConfig:
+    place = where(name, "")
+    looks = OPTIONS[name].metavar if name in OPTIONS else "an option"
+    expected = f"Expected {looks or 'true or false'}"
+    step = "Correct it; robaudit schema config says what it may be"
+    with boundary(f"{place}: {name} cannot be read", expected, step, ConfigError):
+        return _changed(config, name, value, origin, where)
+
+
+def _changed(
     config: ScanConfig, name: str, value: object, origin: str, where: Where
 ) -> ScanConfig:
     place = where(name, "")

@@ -52,7 +52,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "data": Option(
         readers.text,
-        "The inputs: FILE.npz, FILE.npz::KEY or FILE.npy.",
+        "The inputs: FILE.npz, FILE.npz::KEY or FILE.npy (FILE:: if it has a ::).",
         "DATA",
         names_file=True,
     ),

@@ -10,9 +10,15 @@ from dataclasses import replace
 from datetime import date
 
 from audit.config.settings import ScanConfig, Threshold, Waiver
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary
 
 
+@boundary(
+    "The waivers cannot be read",
+    "Expected {key, until, reason} for a limit that is set",
+    "Correct the waiver",
+    ConfigError,
+)
 def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
     """Return `config` with its waivers applied to its limits.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from audit.export.checking import open_file, require_equal, require_slopes
 from audit.export.splines import branch_free
 from audit.export.writing import WRITERS, Writer, quietly
-from audit.ground.errors import AuditError, ConfigError, ModelError
+from audit.ground.errors import AuditError, ConfigError, ModelError, cause
 
 TOLERANCE = 1e-4
 ROWS = 32  # at which a file is compared
@@ -111,5 +111,4 @@ def _first(values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
 def _reason(error: Exception) -> str:
     if isinstance(error, AuditError):
         return error.given
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:160]}"
+    return f"{type(error).__name__}: {cause(error)[:160]}"

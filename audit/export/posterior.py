@@ -13,7 +13,7 @@ from audit.export.attempts import ROWS, Task, known_format, write
 from audit.export.densities import Density, Foreign, base_noise, unvalidated
 from audit.export.estimators import LogProb, take_apart, unwrap
 from audit.export.mixtures import Components
-from audit.ground.errors import ConfigError, ModelError
+from audit.ground.errors import ConfigError, ModelError, cause
 
 
 @unvalidated()
@@ -85,7 +85,7 @@ def _conditions(
 def _misfit(x: Tensor, error: Exception) -> ConfigError:
     return ConfigError(
         f"The estimator does not run on conditions of shape {tuple(x.shape[1:])} and "
-        f"type {x.dtype} ({error})",
+        f"type {x.dtype} ({cause(error)})",
         "Expected the shape and the type it was trained on",
         "Correct condition_shape= or x=",
     )

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from audit.formats import reading
 from audit.formats.table import Style, is_detail, print_all, verdict_lines
+from audit.ground.printable import json_without_commands, printable
 from audit.reports.changes import Change
 from audit.reports.compare import Comparison
 from audit.reports.json import finite
 from audit.reports.report import Report
-from audit.reports.text import count, number, printable
+from audit.reports.text import count, number
 
 SHOWN_MOVED = 5
 _STYLES = {"+": "bold", "-": "bold", "~": "dim"}
@@ -35,7 +36,7 @@ def to_json(found: Comparison, judged: Report) -> str:
         "checks": [check.model_dump(mode="json") for check in judged.checks],
     }
     text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
-    return f"{text}\n"
+    return json_without_commands(text) + "\n"
 
 
 def render(found: Comparison, judged: Report, style: Style | None = None) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from audit.ground.printable import printable
 from audit.reports.report import Data, Report
-from audit.reports.text import count, printable, shorten
+from audit.reports.text import count, shorten
 
 NAME_WIDTH = 20
 """Characters of a feature's name where several share a line."""

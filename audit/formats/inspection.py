@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.table import Style, print_all
-from audit.reports.text import number, printable
+from audit.ground.printable import json_without_commands, printable
+from audit.reports.text import number
 
 
 class Inspection(Protocol):
@@ -66,7 +67,8 @@ class Inspection(Protocol):
 def to_json(found: Inspection) -> str:
     """Return an inspection as JSON."""
     data = dataclasses.asdict(found)  # type: ignore[call-overload]
-    return json.dumps(data, sort_keys=True, indent=2, default=str) + "\n"
+    text = json.dumps(data, sort_keys=True, indent=2, default=str)
+    return json_without_commands(text) + "\n"
 
 
 def render(found: Inspection, style: Style | None = None) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from audit.formats import verdicts
+from audit.ground.printable import printable
 from audit.reports.gate import INCOMPLETE, NOTHING
 from audit.reports.report import Check, Report
-from audit.reports.text import count, printable
+from audit.reports.text import count
 
 Element = ElementTree.Element
 

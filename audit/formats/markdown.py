@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from audit.formats import features, reading, verdicts
 from audit.formats.table import direction, is_detail
+from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Report
-from audit.reports.text import NOTHING, count, number, printable
+from audit.reports.text import NOTHING, count, number
 
 LIMIT = 64_000
 """Bytes; what is longer is cut at a line and says so."""

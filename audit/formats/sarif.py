@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 from audit.formats import verdicts
+from audit.ground.printable import json_without_commands, printable
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
-from audit.reports.text import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _IN_FILE = re.compile(r"(?!--)(.+?):(\d+)(?: \S+ from \S.*)?")
@@ -33,7 +33,8 @@ def render(report: Report) -> str:
         "results": [_result(check, report) for check in told],
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return json.dumps(log, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(log, sort_keys=True, indent=2, allow_nan=False)
+    return json_without_commands(text) + "\n"
 
 
 def _driver(report: Report, told: list[Check]) -> dict[str, Any]:

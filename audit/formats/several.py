@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.table import Style, print_all
+from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Report
-from audit.reports.text import number, printable
+from audit.reports.text import number
 
 
 def render(reports: Mapping[str, Report], style: Style | None = None) -> str:

@@ -11,8 +11,9 @@ from rich.text import Text
 from audit.formats import reading
 from audit.formats.table import Style, direction, print_all
 from audit.ground.errors import ConfigError
+from audit.ground.printable import printable
 from audit.reports.report import Number, Report
-from audit.reports.text import NOTHING, number, percent, printable
+from audit.reports.text import NOTHING, number, percent
 
 
 def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:

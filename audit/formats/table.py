@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats import features, reading, verdicts
+from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
-from audit.reports.text import NOTHING, count, number, printable, shorten, sparkline
+from audit.reports.text import NOTHING, count, number, shorten, sparkline
 from audit.reports.trust import TRUST
 
 NARROW, ROOMY, WIDE = 60, 80, 100

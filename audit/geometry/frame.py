@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, InputError, boundary
+from audit.ground.storage.arrays import read_arrays
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Selection
 
 Event = tuple[int, ...]
@@ -95,7 +94,7 @@ def read_units(
     units = _read_array(text, "units", "input, std or")
     try:
         spread = np.broadcast_to(np.asarray(units, np.float64), event)
-    except ValueError:
+    except Exception:  # text and structures are no numbers, other shapes do not fit
         raise _wrong_shape("units", text, units.shape, event) from None
     if not (np.isfinite(spread).all() and (spread > 0).all()):
         raise ConfigError(
@@ -124,7 +123,7 @@ def read_mask(text: str | None, event: Event) -> NDArray[np.bool_]:
     if index is not None:
         try:
             mask[index] = True
-        except (IndexError, ValueError):
+        except Exception:  # numpy raises of every kind for an index
             raise _wrong_shape("mask", text, (), event) from None
     else:
         stored = _read_array(text, "mask", "a slice such as 0:3, or")
@@ -148,7 +147,7 @@ def _parse_slice(text: str) -> tuple[int | slice, ...] | None:
             return None
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return tuple(_part(part) for part in parts)
-    except (SyntaxError, ValueError, TypeError):
+    except Exception:  # the parser raises of every kind, also for what is too deep
         return None
 
 
@@ -167,19 +166,16 @@ def _integer(node: ast.expr) -> int:
 
 
 def _read_array(text: str, option: str, also: str) -> NDArray[np.generic]:
-    try:
-        loaded = np.load(Path(text), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            (key,) = loaded.files
-            return np.asarray(loaded[key])
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise ConfigError(
-            f"--{option} {text} cannot be read ({error})",
-            f"Expected {also} an .npy file (or an .npz with one key)",
-            f"Correct --{option}",
-        ) from None
+    expected = f"Expected {also} an .npy file (or an .npz with one key)"
+    said, step = f"--{option} {text} cannot be read", f"Correct --{option}"
+    with boundary(said, expected, step, ConfigError):
+        try:
+            (found,) = read_arrays(text).values()
+        except InputError as error:
+            raise ConfigError(f"{said} ({error.given})", expected, step) from None
+        if found.dtype.kind not in "biuf":
+            raise ConfigError(f"{said} (it holds {found.dtype})", expected, step)
+        return found
 
 
 def _wrong_shape(option: str, text: str, shape: Event, event: Event) -> ConfigError:

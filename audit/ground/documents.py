@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from audit.ground.errors import cause
+
 MAX_CHARACTERS = 1 << 19  # of a document that a person writes
 MAX_DEPTH = 40
 MAX_JSON = 100  # deep: programs write it
@@ -93,17 +95,13 @@ def _plain(
         problem = error.problem or error.context or "it cannot be parsed"
         raise Unreadable(wrong + problem, mark.line + 1 if mark else None) from None
     except Exception as error:  # a parser raises whatever its parts raise
-        raise Unreadable(wrong + _first_line(error)) from None
+        raise Unreadable(wrong + cause(error)) from None
     _check(value, depth)
     return value
 
 
 def _deep(depth: int = MAX_DEPTH, line: int | None = None) -> Unreadable:
     return Unreadable(f"it is nested more than {depth} deep", line)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check(value: object, depth: int) -> None:

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from onnx import ModelProto
 
+from audit.ground.errors import ModelError, boundary
 from audit.importer.functions import expand
 from audit.importer.graph import Graph, ValueInfo
 from audit.importer.loading import read_model
@@ -50,6 +51,25 @@ def load_graph(
         ModelError: the file is missing, damaged or asks for too much.
         UnsupportedOperator: it uses an operator that is not implemented.
     """
+    given = "The graph"
+    if not isinstance(source, ModelProto):
+        given = f"'{getattr(source, 'path', source)}'"
+    with boundary(
+        f"{given} cannot be read",
+        "Expected a graph of the ONNX standard",
+        "Check it with onnx.checker, and export it again",
+        ModelError,
+    ):
+        return _loaded(source, dtype, device, simplify, quantised)
+
+
+def _loaded(
+    source: str | Path | ModelProto | OnnxFile,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+    simplify: bool,
+    quantised: str,
+) -> Graph:
     model = read_model(source)
     place = torch.device(device) if device is not None else None
     opset = model.opsets.get("", 0)

@@ -14,7 +14,7 @@ from operator import is_
 import numpy as np
 from torch import Tensor
 
-from audit.ground.errors import AuditError, ModelError
+from audit.ground.errors import AuditError, ModelError, cause
 from audit.importer.limits import MAX_ELEMENTS
 from audit.importer.program import Node
 from audit.importer.values import Host, Policy, Value
@@ -112,7 +112,7 @@ def failure(node: Node, error: Exception, arguments: Sequence[Value]) -> AuditEr
         return type(error)(given, error.expected, error.next_step)
     seen = ", ".join(_describe(value) for value in arguments)
     return ModelError(
-        f"{node.label} failed on inputs ({seen}): {error}",
+        f"{node.label} failed on inputs ({seen}): {cause(error)}",
         "Expected shapes and types that the operator accepts",
         "Check the shapes of the inputs against `robaudit inspect`",
     )

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from audit.ground.errors import ModelError
+from audit.ground.errors import ModelError, cause
 from audit.ground.storage import StoredFile
 from audit.importer.external import ExternalFiles
 from audit.importer.limits import check_elements
@@ -49,7 +49,7 @@ class TensorReader:
         try:
             return np.asarray(numpy_helper.to_array(proto))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise _broken(proto, f"cannot be read ({error})") from error
+            raise _broken(proto, f"cannot be read ({cause(error)})") from error
 
     def inline(self, proto: TensorProto) -> TensorProto:
         """Return a tensor whose numbers are in it, as many as its shape says.
@@ -81,7 +81,7 @@ class TensorReader:
             else:
                 dense[tuple(indices.T)] = values
         except (IndexError, ValueError, MemoryError) as error:
-            raise _broken(proto.values, f"cannot be read ({error})") from error
+            raise _broken(proto.values, f"cannot be read ({cause(error)})") from error
         return dense
 
     def _check_bytes(self, proto: TensorProto) -> None:

@@ -1,6 +1,6 @@
 """The data: arrays with one row for each input to audit.
 
-A file is `.npy` (one array) or `.npz` (several, by key); `archive` opens them.
+A file is `.npy` (one array) or `.npz` (several, by key); `ground.storage.arrays` opens them.
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.
@@ -9,16 +9,19 @@ the reason that `blemish` gives.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.ground.errors import ConfigError, InputError, NothingAudited
-from audit.inputs.archive import MEMORY, Array, DataFile, open_data
+from audit.ground.errors import ConfigError, InputError, NothingAudited, boundary
+from audit.ground.storage import split_spec
+from audit.ground.storage.arrays import MEMORY, Array, DataFile, open_data
 from audit.inputs.deviations import standard_deviations
 from audit.inputs.names import NAMES, read_feature_names
 
+__all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
 Rows = slice | NDArray[np.int64]
 
 USUAL_KEYS = ("x", "X", "inputs", "input", "data", "features", "condition")
@@ -88,7 +91,8 @@ def open_inputs(
     """Open the arrays a model needs.
 
     Args:
-        spec: "data.npz", "data.npz::key" (the key of the first input) or "data.npy".
+        spec: "data.npz", "data.npz::key" (the key of the first input) or "data.npy";
+            a path that holds `::` is the file of that name, or has `::` at its end.
         keys: model input -> key in the file, or None to find it: under the input's
             own name, and for the first input also under a usual one (x, inputs, ...)
             or the file's only key.
@@ -102,7 +106,23 @@ def open_inputs(
         NothingAudited: there are no rows.
     """
     path, key = split_spec(spec)
-    wanted = dict(keys)
+    with _readable(path):
+        return _opened(path, key, dict(keys), memory)
+
+
+def _readable(path: str) -> AbstractContextManager[None]:
+    """Return the boundary of what reads a data file."""
+    return boundary(
+        f"The data file '{path}' cannot be read",
+        "Expected arrays of numbers as numpy saves them, one row an input",
+        "Write it again with np.savez, or name other data",
+        InputError,
+    )
+
+
+def _opened(
+    path: str, key: str | None, wanted: dict[str, str | None], memory: int
+) -> Inputs:
     first = next(iter(wanted))
     if key and wanted[first] not in (None, key):
         raise ConfigError(
@@ -120,19 +140,13 @@ def open_inputs(
     return Inputs(path, named, found, sha256)
 
 
-def split_spec(spec: str) -> tuple[str, str | None]:
-    """Split "data.npz::key" into the path and the key, if there is one."""
-    path, colons, key = spec.rpartition("::")
-    return (path, key) if colons and path and key else (spec, None)
-
-
 def list_keys(path: str) -> tuple[str, ...]:
     """Return the keys of an `.npz`; none for an `.npy`.
 
     Raises:
         InputError: the file cannot be read.
     """
-    with open_data(path) as file:
+    with _readable(path), open_data(path) as file:
         return file.keys
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.ground.errors import InputError
-from audit.inputs.archive import MEMORY, Array, open_data
+from audit.ground.errors import InputError, boundary
+from audit.ground.storage.arrays import MEMORY, Array, open_data
 
 NAMES = "feature_names"
 _LONGEST = 80
@@ -27,6 +27,11 @@ def read_feature_names(
     Raises:
         InputError: `feature_names` is no array of strings, or does not fit the input.
     """
+    with boundary(f"In '{path}', '{NAMES}' cannot be read", _EXPECTED, _HINT):
+        return _names(path, tuple(event), memory)
+
+
+def _names(path: str, event: tuple[int, ...], memory: int) -> list[str] | None:
     with open_data(path) as file:
         if NAMES not in file.keys:
             return None
@@ -34,7 +39,7 @@ def read_feature_names(
             found = file.load(NAMES, memory)
         except InputError as error:
             raise InputError(error.given, _EXPECTED, _HINT) from None
-    _check(path, found, tuple(event))
+    _check(path, found, event)
     return [str(name)[:_LONGEST] for name in found.reshape(-1).tolist()]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from audit.config import ModelConfig
 from audit.ground.documents import read_yaml
 from audit.ground.errors import InputError
-from audit.inputs.archive import MEMORY
+from audit.ground.storage.arrays import MEMORY
 from audit.models.expressions import Expression
 from audit.models.network import Port
 

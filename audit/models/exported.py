@@ -7,7 +7,10 @@ down are widened, so that the whole graph runs in one precision.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.fx.node import Argument, map_aggregate
 
-from audit.ground.errors import ModelError
+from audit.ground.errors import ModelError, boundary, cause
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
 from audit.models.exported_census import ExportedInside
@@ -40,7 +43,13 @@ def load(
         ModelError: it is no such archive, could run code, or is damaged.
     """
     refuse_cuts(path, cuts)
-    return _network(stored_model(path), device, trusted, None)
+    with boundary(
+        f"'{path.name}' cannot be read as a torch.export archive",
+        "Expected what torch.export.save writes",
+        "Export it again with the torch installed here, or to ONNX",
+        ModelError,
+    ):
+        return _network(stored_model(path), device, trusted, None)
 
 
 def _open(stored: StoredFile, trusted: bool) -> tuple[ExportedProgram, str]:
@@ -48,14 +57,26 @@ def _open(stored: StoredFile, trusted: bool) -> tuple[ExportedProgram, str]:
     content = io.BytesIO(checked_program(stored, trusted))
     extra = {KEY: ""}
     try:
-        return torch.export.load(content, extra_files=extra), extra[KEY]
+        with _without_log():
+            return torch.export.load(content, extra_files=extra), extra[KEY]
     except Exception as error:  # the loader raises whatever its parts raise
         raise ModelError(
-            f"'{stored.path.name}' does not load ({type(error).__name__}: {error})",
+            f"'{stored.path.name}' does not load ({cause(error)})",
             f"Expected what torch.export.save of torch {torch.__version__} or older "
             "writes",
             "Export it again with the torch installed here, or to ONNX",
         ) from None
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep torch from logging the trace of an error that it raises as well."""
+    logger = logging.getLogger("torch.export")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 class _Export:

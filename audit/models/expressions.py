@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary, cause
 
 MAX_TEXT = 4096
 MAX_DEPTH = 100
@@ -105,8 +106,8 @@ class Expression:
             return ast.parse(self._source, mode="eval").body
         except SyntaxError as error:
             raise self._refused(f"is not an expression ({error.msg})") from None
-        except (ValueError, RecursionError, MemoryError) as error:
-            raise self._refused(f"is not an expression ({error})") from None
+        except Exception as error:  # NUL, surrogates, depth, numbers of many digits
+            raise self._refused(f"is not an expression ({cause(error)})") from None
 
     @property
     def names(self) -> frozenset[str]:
@@ -171,7 +172,14 @@ class Expression:
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Return its value: outputs [N, …] in float64 -> [N, …]."""
         rows = next(iter(outputs.values()))
-        return self._value(self._tree, outputs, rows)
+        shapes = ", ".join(f"{name} {list(v.shape)}" for name, v in outputs.items())
+        with boundary(
+            f"The expression '{self.text[:MAX_SHOWN]}' cannot be computed",
+            f"Expected one that fits the outputs, {shapes}",
+            "Correct the --param",
+            ConfigError,
+        ):
+            return self._value(self._tree, outputs, rows)
 
     def _value(
         self, node: ast.expr, outputs: Mapping[str, Tensor], rows: Tensor
@@ -206,16 +214,12 @@ class Expression:
 
     def _slice(self, whole: Tensor, index: tuple[int | slice, ...]) -> Tensor:
         try:
-            part = whole[index]
-        except (
-            IndexError,
-            ValueError,
-            TypeError,
-            RuntimeError,
-            OverflowError,
-        ) as error:
-            why = str(error).partition("\n")[0]
-            raise self._refused(f"does not fit {list(whole.shape)} ({why})") from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a slice beyond 64 bits is cut
+                part = whole[index]
+        except Exception as error:  # torch raises of every kind here
+            why = f"does not fit {list(whole.shape)} ({cause(error)})"
+            raise self._refused(why) from None
         if part.numel() == 0:
             raise self._refused(f"selects nothing of {list(whole.shape)}")
         return part

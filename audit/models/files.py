@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from audit.ground.errors import ConfigError, ModelError
+from audit.ground.errors import ConfigError, ModelError, cause
 from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
@@ -87,9 +87,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
         raise ConfigError(
-            f"The device '{name}' cannot be used ({reason})",
+            f"The device '{name}' cannot be used ({cause(error)})",
             "Expected cpu, cuda or cuda:0",
             "Leave --device out to run on the CPU",
         ) from None

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from audit.config.options import OPTIONS, flag_names
 from audit.ground.documents import Unreadable, read_yaml
-from audit.ground.errors import ModelError
+from audit.ground.errors import ModelError, boundary
 from audit.ground.registry import unknown
 
 KEY = "robaudit"
@@ -40,6 +40,8 @@ DESCRIBES: dict[str, tuple[type, ...]] = {  # key -> the kinds of value it has
 }
 """What a file may say of itself, besides the options of its family."""
 Notes = tuple[tuple[str, str], ...]
+_KEYS = "Expected keys such as family and parameters"
+_STEP = "Save the model again, or remove the entry and pass --family and --param"
 
 
 def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
@@ -50,6 +52,12 @@ def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
     """
     if not text:
         return {}
+    given = f"The metadata '{KEY}' in '{path.name}' cannot be read"
+    with boundary(given, _KEYS, _STEP, ModelError):
+        return _document(text, path)
+
+
+def _document(text: str | bytes, path: Path) -> dict[str, object]:
     try:
         document, _ = read_yaml(_decoded(text))
         problem = f"it is {type(document).__name__}"
@@ -60,8 +68,8 @@ def read_metadata(text: str | bytes | None, path: Path) -> dict[str, object]:
         return {name: _described(name, found[name], path) for name in found}
     raise ModelError(
         f"The metadata '{KEY}' in '{path.name}' is no YAML mapping ({problem})",
-        "Expected keys such as family and parameters",
-        "Save the model again, or remove the entry and pass --family and --param",
+        _KEYS,
+        _STEP,
     )
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from audit.ground.errors import AuditError, ModelError
+from audit.ground.errors import AuditError, ModelError, cause
 from audit.importer import OnnxFile
 from audit.models.network import Port, Values
 
@@ -50,7 +50,7 @@ class Runtime:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise ModelError(
-                f"onnxruntime cannot run '{self._name}' ({_first_line(error)})",
+                f"onnxruntime cannot run '{self._name}' ({cause(error)})",
                 "Every ONNX file is compared with onnxruntime before it is audited",
                 "Check the file with onnx.checker and export it again",
             ) from None
@@ -72,7 +72,7 @@ class Runtime:
             raise
         except Exception as error:  # as above
             raise ModelError(
-                f"onnxruntime cannot open '{self._name}' ({_first_line(error)})",
+                f"onnxruntime cannot open '{self._name}' ({cause(error)})",
                 "Expected a complete ONNX file",
                 "Export or download it again",
             ) from None
@@ -132,7 +132,3 @@ def _ports(declared: Sequence[onnxruntime.NodeArg]) -> tuple[Port, ...]:
         shape = tuple(a if isinstance(a, (int, str)) else None for a in each.shape)
         found.append(Port(each.name, _TYPES.get(kind, ""), shape))
     return tuple(found)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

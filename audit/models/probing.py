@@ -15,7 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.ground.errors import AuditError, InputError, ModelError, NothingAudited
+from audit.ground.errors import (
+    AuditError,
+    InputError,
+    ModelError,
+    NothingAudited,
+    cause,
+)
 from audit.inputs import Inputs, list_keys, split_spec
 from audit.models.batching import any_batch, layout_of
 from audit.models.contract import Roles, hold
@@ -98,9 +104,8 @@ class Probe:
 
     def _cannot_run(self, error: Exception) -> ModelError:
         shapes = ", ".join(f"{n} {list(v.shape)}" for n, v in self.values.items())
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         return ModelError(
-            f"The model cannot be run on the data ({lines[-1].strip()})",
+            f"The model cannot be run on the data ({cause(error)})",
             f"It was given {shapes}, the first axis the rows; a Reshape or view whose "
             "size the exporter saw as fixed takes that size only",
             "Check the data's shape and type, --condition and --held; export the "

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.jit._fuser import optimized_execution
 
-from audit.ground.errors import InputError, ModelError
+from audit.ground.errors import InputError, ModelError, boundary, cause
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
 from audit.models.identity import hash_values
@@ -44,7 +44,13 @@ def load(
         ModelError: it is no TorchScript, could run code, or is damaged.
     """
     refuse_cuts(path, cuts)
-    return _network(stored_model(path), device, trusted, None)
+    with boundary(
+        f"'{path.name}' cannot be read as TorchScript",
+        "Expected what torch.jit.save writes",
+        "Save the module again",
+        ModelError,
+    ):
+        return _network(stored_model(path), device, trusted, None)
 
 
 def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
@@ -174,9 +180,8 @@ def _open(
                 io.BytesIO(content), map_location=device, _extra_files=extra
             )
     except Exception as error:  # a broken archive raises whatever its parts raise
-        reason = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"'{stored.path.name}' does not load as TorchScript ({reason})",
+            f"'{stored.path.name}' does not load as TorchScript ({cause(error)})",
             "Expected what torch.jit.save writes",
             "Save the module again",
         ) from None

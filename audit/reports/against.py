@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
+from audit.ground.storage import split_spec
 from audit.reports.alike import refuse_unlike
 from audit.reports.baseline import change_limits
 from audit.reports.gate import Rules, find, judge
@@ -16,7 +17,6 @@ from audit.reports.paired import change_from
 from audit.reports.quantities import base_name
 from audit.reports.report import Change, Report
 from audit.reports.stored import Stored, listed
-from audit.reports.text import split_rows
 
 Changes = dict[tuple[str, str], Change]
 
@@ -30,7 +30,7 @@ def changes(limits: Iterable[Threshold], baseline: str | None, new: Stored) -> C
     stepped = [limit for limit in limits if limit.step]
     if not stepped or baseline is None:
         return {}
-    path, rows = split_rows(baseline)
+    path, rows = split_spec(baseline)
     return _changes(stepped, listed(path, read_report(path), rows), new)
 
 

@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
+from audit.ground.storage import split_spec
 from audit.reports.gate import find
-from audit.reports.json import read_report
+from audit.reports.json import believed, read_report
 from audit.reports.keys import split_key
 from audit.reports.report import Report
 from audit.reports.steps import Step
-from audit.reports.text import number, split_rows
+from audit.reports.text import number
 
 
 def with_baseline(config: ScanConfig) -> ScanConfig:
@@ -31,10 +32,12 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
     if not config.baseline:
         raise ConfigError(
             "A change is limited and there is nothing to compare with",
+            "Expected an older report",
             next_step="Add --baseline report.json",
         )
-    path, _ = split_rows(config.baseline)
-    limits = change_limits(config, read_report(path))
+    path, _ = split_spec(config.baseline)
+    with believed(path):
+        limits = change_limits(config, read_report(path))
     return replace(config, thresholds=(*config.thresholds, *limits))
 
 

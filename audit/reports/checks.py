@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
+from audit.ground.printable import json_without_commands
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
 from audit.reports.json import finite
 from audit.reports.report import Report
@@ -86,4 +87,4 @@ def to_json(judged: Mapping[str, Report]) -> str:
         for path, report in judged.items()
     }
     text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
-    return f"{text}\n"
+    return json_without_commands(text) + "\n"

@@ -7,13 +7,13 @@ takes the final name in one step.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from audit.ground.errors import ConfigError, InputError
+from audit.ground.storage.temporary import sweep_for, temporary_file
 
 ROWS = (".npz", ".parquet", ".csv")
 """Files that hold every column of every input, written while a scan runs."""
@@ -28,7 +28,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     """
     target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, name = temporary_file(target)
     except OSError as error:
         raise unwritable(path, error) from None
     try:
@@ -36,12 +36,12 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(_mode(target))
-        Path(name).replace(target)
+        name.chmod(_mode(target))
+        name.replace(target)
     except OSError as error:
         raise unwritable(path, error) from None
     finally:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -52,6 +52,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 def check_writable(path: str | Path) -> None:
     """Find out now, before hours of work, that `path` could not be written.
+
+    What killed processes left that were writing it is removed.
 
     Raises:
         ConfigError: its folder is missing or read-only, or `path` is a folder.
@@ -66,14 +68,15 @@ def check_writable(path: str | Path) -> None:
             next_step="Create the folder or choose another",
         )
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, name = temporary_file(target)
     except OSError as error:
         raise ConfigError(
             f"The output '{path}' cannot be written: {error.strerror}",
             next_step="Choose a folder you may write to",
         ) from None
     os.close(handle)
-    Path(name).unlink()
+    name.unlink()
+    sweep_for(target)
 
 
 def unwritable(path: str | Path, error: OSError) -> InputError:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary
+from audit.ground.printable import json_without_commands
 from audit.reports.earlier import upgraded
 from audit.reports.report import SCHEMA_VERSION, Report
 
+_STEP = "Give a report written with robaudit scan -o report.json"
 ONE_LINE = 72
 """Objects shorter than this are not broken into lines."""
 
 
 def to_json(report: Report) -> str:
     """Return the report as JSON: sorted keys, "Infinity" for ∞, a final newline."""
-    return _layout(report.model_dump(mode="json"), "\n") + "\n"
+    text = _layout(report.model_dump(mode="json"), "\n")
+    return json_without_commands(text) + "\n"
 
 
 def strict(value: object) -> str:
@@ -71,12 +75,22 @@ def read_report(path: str) -> Report:
     Raises:
         ConfigError: the file is missing, is no report, or has another schema.
     """
+    with boundary(
+        f"'{path}' is not a robaudit report",
+        f"Expected a report of schema {SCHEMA_VERSION}, or an older one",
+        _STEP,
+        ConfigError,
+    ):
+        return _report(path)
+
+
+def _report(path: str) -> Report:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(
             f"The report '{path}' cannot be read: {error.strerror}",
-            next_step="Give a report written with robaudit scan -o report.json",
+            next_step=_STEP,
         ) from None
     try:
         report = Report.model_validate_json(content)
@@ -85,7 +99,7 @@ def read_report(path: str) -> Report:
         place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
             f"'{path}' is not a robaudit report: {place or 'content'}: {first['msg']}",
-            next_step="Give a report written with robaudit scan -o report.json",
+            next_step=_STEP,
         ) from None
     if report.schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise ConfigError(
@@ -94,6 +108,19 @@ def read_report(path: str) -> Report:
             f"Read it with robaudit {report.tool.version}",
         )
     return upgraded(report)
+
+
+def believed(path: str) -> AbstractContextManager[None]:
+    """Return the boundary of what works with a saved report.
+
+    One that was edited may be a report by its schema and still contradict itself.
+    """
+    return boundary(
+        f"The report '{path}' contradicts itself",
+        "Expected parts that belong together, as robaudit scan wrote them",
+        _STEP,
+        ConfigError,
+    )
 
 
 def report_schema() -> dict[str, Any]:

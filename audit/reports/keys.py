@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from audit.config import ScanConfig, Threshold
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary
 from audit.ground.registry import unknown
 from audit.reports.quantities import (
     ATTACK_KINDS,
@@ -50,6 +50,12 @@ def split_key(key: str) -> tuple[str, str, str]:
     return divergence, quantity, statistic
 
 
+@boundary(
+    "The limits cannot be read",
+    "Expected keys such as kl.gaussian.p95",
+    "See robaudit explain",
+    ConfigError,
+)
 def check_config(config: ScanConfig) -> None:
     """Refuse, before anything is measured, keys and labels that cannot mean anything.
 

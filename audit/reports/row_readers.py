@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -14,9 +14,11 @@ import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 
-from audit.ground.errors import ConfigError, InputError
-from audit.inputs.archive import MEMORY, open_data
+from audit.ground.errors import ConfigError, InputError, boundary
+from audit.ground.storage.arrays import MEMORY, open_data
+from audit.ground.storage.temporary import TemporaryFolder, sweep
 from audit.reports.columns import REASON, Column
+from audit.reports.rows import PREFIX
 
 Floats = NDArray[float64]
 Read = Callable[[str], Floats]
@@ -38,9 +40,26 @@ def reader_of(path: str) -> Read:
             f"'{path}' is no rows file",
             "Expected a file that ends with .npz, .parquet or .csv",
         )
-    if not Path(path).is_file():
-        raise InputError(f"There is no rows file '{path}'")
-    return readers[suffix](path)
+    with _readable(path):
+        if not Path(path).is_file():
+            raise InputError(f"There is no rows file '{path}'")
+        found = readers[suffix](path)
+
+    def read(name: str) -> Floats:
+        with _readable(path):
+            return found(name)
+
+    return read
+
+
+def _readable(path: str) -> AbstractContextManager[None]:
+    """Return the boundary of what reads a rows file."""
+    return boundary(
+        f"The rows file '{path}' cannot be read",
+        "Expected the one that robaudit scan wrote with -o",
+        "Scan again with -o rows.npz",
+        InputError,
+    )
 
 
 def _npz(path: str) -> Read:
@@ -58,17 +77,13 @@ def _npz(path: str) -> Read:
 
 def _parquet(path: str) -> Read:
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise ConfigError(
             "Parquet needs pyarrow, which is not installed",
             next_step="pip install 'robaudit[parquet]', or write .npz",
         ) from None
-    try:
-        file = parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise _unreadable(path, error) from None
+    file = parquet.ParquetFile(path)
 
     def read(name: str) -> Floats:
         if name not in file.schema_arrow.names:
@@ -81,17 +96,19 @@ def _parquet(path: str) -> Read:
 
 def _csv(path: str) -> Read:
     """Spill the columns to plain files in one pass: a text has no other order."""
-    folder = tempfile.TemporaryDirectory(prefix="robaudit-rows-")
+    place = Path(tempfile.gettempdir())
+    sweep(place, PREFIX)
+    folder = TemporaryFolder(place, PREFIX)
     try:
         with ExitStack() as stack:
             file = stack.enter_context(Path(path).open(encoding="utf-8", newline=""))
-            columns = _spill(file, Path(folder.name), stack)
-    except (OSError, ValueError) as error:
-        folder.cleanup()
-        raise _unreadable(path, error) from None
+            columns = _spill(file, folder.path, stack)
+    except Exception:
+        folder.remove()
+        raise
 
     def read(name: str) -> Floats:
-        if name not in columns or not folder.name:
+        if name not in columns or not folder.remove.alive:
             raise _missing(path, name)
         return columns[name].read(0, columns[name].n)
 
@@ -124,12 +141,5 @@ def _spill(file: IO[str], folder: Path, stack: ExitStack) -> dict[str, Column]:
 def _missing(path: str, name: str) -> InputError:
     return InputError(
         f"The rows file '{path}' has no column '{name}'",
-        next_step="Scan again with -o rows.npz",
-    )
-
-
-def _unreadable(path: str, error: Exception) -> InputError:
-    return InputError(
-        f"The rows file '{path}' cannot be read: {error}",
         next_step="Scan again with -o rows.npz",
     )

@@ -11,17 +11,18 @@ sentence in the array `reasons`.
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from audit.ground.storage.temporary import TemporaryFolder, sweep
 from audit.reports.columns import REASON, Array, Column, Sentences, split
 from audit.reports.files import atomic_file, unwritable
 from audit.reports.row_formats import writer_of
 from audit.reports.values import Values
+
+PREFIX = ".robaudit-rows-"
 
 
 class RowsWriter:
@@ -48,9 +49,15 @@ class RowsWriter:
         self._open_files = ExitStack()
         parent = Path(paths[0]).parent
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix=".robaudit-rows-", dir=parent))
+            sweep(parent, PREFIX)
+            self._temporary = TemporaryFolder(parent, PREFIX)
         except OSError as error:
             raise unwritable(paths[0], error) from None
+
+    @property
+    def folder(self) -> Path:
+        """Where rows lie while they come: a folder of this process, beside the file."""
+        return self._temporary.path
 
     @property
     def needs_directions(self) -> bool:
@@ -86,7 +93,7 @@ class RowsWriter:
                 raise ValueError(f"columns differ from the first chunk's: {different}")
             self._write(plain)
         except OSError as error:
-            raise unwritable(self._folder.parent, error) from None
+            raise unwritable(self.folder.parent, error) from None
 
     def extend(self, columns: Mapping[str, Array | Values]) -> None:
         """Add columns that are known only when all rows are in, each [N, ...].
@@ -123,7 +130,7 @@ class RowsWriter:
                 with atomic_file(path) as file:
                     write(file, kept, self._said)
         except OSError as error:
-            raise unwritable(self._folder.parent, error) from None
+            raise unwritable(self.folder.parent, error) from None
         finally:
             self.discard()
 
@@ -132,9 +139,9 @@ class RowsWriter:
         self._closed = True
         with contextlib.suppress(OSError):
             self._open_files.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.remove()
 
     def _column(self, name: str, rows: Array) -> Column:
-        path = self._folder / f"{len(list(self._folder.iterdir()))}.bin"
+        path = self.folder / f"{len(list(self.folder.iterdir()))}.bin"
         file = self._open_files.enter_context(path.open("wb"))
         return Column(path, file, rows.dtype.newbyteorder("="), rows.shape[1:])

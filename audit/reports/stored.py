@@ -14,7 +14,7 @@ import numpy as np
 from numpy import float64, int64
 from numpy.typing import NDArray
 
-from audit.ground.errors import AuditError, ConfigError
+from audit.ground.errors import AuditError, ConfigError, InputError
 from audit.reports.files import ROWS
 from audit.reports.report import Report
 from audit.reports.row_readers import reader_of
@@ -55,7 +55,7 @@ def stored(name: str, report: Report, rows: str | None = None) -> Stored:
         return Stored(name, report, np.array(report.inputs.index, int64), _of(report))
     path = rows or _beside(name, report)
     read = reader_of(path)
-    index = read("index").astype(int64)
+    index = _whole(path, read("index"))
     if len(index) != report.data.n_audited:
         why = f"it has {len(index)} rows, the report {report.data.n_audited} inputs"
         raise _of_another_scan(path, name, why)
@@ -73,6 +73,17 @@ def stored(name: str, report: Report, rows: str | None = None) -> Stored:
         return values
 
     return Stored(name, report, index, column)
+
+
+def _whole(path: str, index: Floats) -> NDArray[int64]:
+    """Return the indices of a rows file as whole numbers."""
+    if not (np.abs(index) < 2**53).all() or (index != np.floor(index)).any():
+        raise InputError(
+            f"The rows file '{path}' has an index that is no whole number",
+            "Expected the index of each input",
+            "Scan again with -o rows.npz",
+        )
+    return index.astype(int64)
 
 
 def listed(name: str, report: Report, rows: str | None = None) -> Stored:

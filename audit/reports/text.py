@@ -40,25 +40,12 @@ def count(n: int, noun: str) -> str:
     return f"{n:,}".replace(",", " ") + f" {noun}{'' if n == 1 else 's'}"
 
 
-def printable(text: object) -> str:
-    """Return text without control characters: a name must not steer a terminal."""
-    return "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)
-    )
-
-
 def shorten(text: str, width: int) -> str:
     """Return text cut in its middle to at most `width` characters."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
     return text[: width - 1 - tail] + "…" + text[len(text) - tail :]
-
-
-def split_rows(text: str) -> tuple[str, str | None]:
-    """Split "report.json::rows.npz" into the report and the rows file, if given."""
-    path, colons, rows = text.rpartition("::")
-    return (path, rows) if colons and path and rows else (text, None)
 
 
 def sparkline(bins: Bins | None, width: int = 12) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audit.config import ScanConfig
-from audit.ground.errors import ConfigError, Incomplete, InputError
+from audit.ground.errors import ConfigError, Incomplete, InputError, cause
+from audit.ground.storage.temporary import sweep
 from audit.reports.files import check_writable
 from audit.run.manifest import NAME, Manifest, exists, read_manifest
 from audit.run.parts import Damaged, Tree, read_part, write_part
 from audit.run.plan import Job, read_shard
-
-_ABANDONED = 3600  # seconds since a half-written part grew
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,14 @@ class Run:
             Damaged: they are not what was written, or another run's.
         """
         part = read_part(self.path(job))
-        answers: dict[str, Any] = part.get("answers", {})
         if part.get("run") != self.manifest.digest:
             raise Damaged("it belongs to another run")
-        if len(answers["index"]) + len(answers["skipped"]) != job.rows:
+        answers: dict[str, Any] = part.get("answers", {})
+        try:
+            rows = len(answers["index"]) + len(answers["skipped"])
+        except (LookupError, TypeError) as error:
+            raise Damaged(cause(error)) from None
+        if rows != job.rows:
             raise Damaged("it does not hold the rows of its name")
         return answers
 
@@ -77,11 +78,8 @@ class Run:
         return True
 
     def sweep(self) -> None:
-        """Remove what killed processes left half-written, and nobody writes now."""
-        for path in Path(self.folder).glob(".part-*"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
-                    path.unlink()
+        """Remove what killed processes left half-written."""
+        sweep(Path(self.folder))
 
     def missing(self, jobs: Iterable[Job] | None = None) -> list[Job]:
         """Return the jobs that are not done; damaged parts are not."""

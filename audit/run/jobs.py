@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from audit.config import ScanConfig
-from audit.ground.errors import InputError
+from audit.ground.errors import Incomplete, InputError, boundary
 from audit.measure import Answers, joined, measure
 from audit.measure.preparation import Prepared, prepare
 from audit.run.engines.local import run as run_jobs
@@ -132,4 +132,11 @@ def keep(run: Run, do: Callable[[Job], Answers], job: Job) -> int:
 def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Answers]:
     """Yield the answers in the part files of a run, one at a time."""
     for job in jobs:
-        yield Answers.from_plain(run.taken(job))
+        with boundary(
+            f"'{run.path(job)}' is no part of a run",
+            "Expected what the scan wrote there",
+            "Remove it, and measure it again with --resume",
+            Incomplete,
+        ):
+            answers = Answers.from_plain(run.taken(job))
+        yield answers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,8 @@ from pydantic import (
 )
 
 from audit.config import ScanConfig
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, boundary
+from audit.ground.storage.temporary import sweep_for, temporary_file
 from audit.reports.files import unwritable
 from audit.reports.identity import digest
 from audit.run.identity import Identity
@@ -82,6 +82,16 @@ def read_manifest(folder: str) -> Manifest:
     Raises:
         ConfigError: there is none, or it is none of this version.
     """
+    with boundary(
+        f"'{Path(folder) / NAME}' is no manifest of this robaudit",
+        "Expected the one that a scan with --run-dir wrote",
+        "Start the run again in another folder",
+        ConfigError,
+    ):
+        return _manifest(folder)
+
+
+def _manifest(folder: str) -> Manifest:
     path = Path(folder) / NAME
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
@@ -120,22 +130,23 @@ def create(folder: str, manifest: Manifest) -> Manifest:
     target = Path(folder) / NAME
     try:
         Path(folder).mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=folder)
+        sweep_for(target)
+        handle, name = temporary_file(target)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(manifest.model_dump_json(indent=1))
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+        name.chmod(0o644)
         try:
             _claim(name, target)
         finally:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(target, error) from None
     return read_manifest(folder)
 
 
-def _claim(name: str, target: Path) -> None:
+def _claim(name: Path, target: Path) -> None:
     """Give a file its name unless that is taken."""
     with contextlib.suppress(FileExistsError):
         try:
@@ -144,4 +155,4 @@ def _claim(name: str, target: Path) -> None:
             raise
         except OSError:  # a file system without hard links
             if not target.exists():
-                Path(name).replace(target)
+                name.replace(target)

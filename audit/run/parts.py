@@ -16,6 +16,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from audit.ground.documents import read_json
+from audit.ground.errors import cause
+from audit.ground.storage.arrays import DataFile, open_data
 from audit.reports.files import atomic_file
 
 Tree = Mapping[str, Any]
@@ -52,13 +55,14 @@ def read_part(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such part.
         Damaged: it is truncated, altered or no part at all.
     """
-    with path.open("rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                layout = json.loads(_read(archive, _LAYOUT).tobytes())
-                tree = _unpack(layout, archive)
-        except Exception as error:  # whatever a damaged archive makes of its readers
-            raise Damaged(f"{type(error).__name__}: {error}") from None
+    with path.open("rb"):
+        pass  # what is missing or may not be read is not damaged
+    try:
+        with open_data(str(path)) as file:
+            layout = read_json(file.load(_LAYOUT, 0).tobytes())
+            tree = _unpack(layout, file)
+    except Exception as error:  # whatever a damaged part makes of its readers
+        raise Damaged(cause(error)) from None
     if not isinstance(tree, dict):
         raise Damaged("not a part of a run")
     return tree
@@ -80,11 +84,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"a part cannot hold {type(value).__name__}")
 
 
-def _unpack(layout: dict[str, Any], archive: zipfile.ZipFile) -> Any:  # noqa: ANN401
+def _unpack(layout: dict[str, Any], file: DataFile) -> Any:  # noqa: ANN401
     if "map" in layout:
-        return {key: _unpack(item, archive) for key, item in layout["map"].items()}
+        return {key: _unpack(item, file) for key, item in layout["map"].items()}
     if "array" in layout:
-        return _read(archive, str(layout["array"]))
+        return np.array(file.load(str(layout["array"]), 0))
     return layout["plain"]
 
 
@@ -92,11 +96,3 @@ def _write(archive: zipfile.ZipFile, name: str, array: Array) -> None:
     info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
     with archive.open(info, "w", force_zip64=True) as member:
         npy.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> Array:
-    with archive.open(f"{name}.npy") as member:
-        array: Array = npy.read_array(member, allow_pickle=False)
-        if member.read():  # to the end, where the checksum is compared
-            raise Damaged(f"{name} is longer than its header says")
-    return array

@@ -19,7 +19,7 @@ from torch import Tensor
 from audit.families.interface import Family
 from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
-from audit.ground.errors import AuditError
+from audit.ground.errors import AuditError, cause
 from audit.measure import Point, Questions, stored
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
@@ -146,7 +146,7 @@ def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
     try:
         return model.in_float64(), ()
     except (AuditError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+        reason = cause(error).rstrip(".")
         own = str(model.network.dtype).removeprefix("torch.")
         note = (
             f"exact values were taken in {own}: the file does not run in float64 "

@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.ground.errors import ConfigError, InputError
+from audit.ground.storage import split_spec
 from audit.reports import changes
 from audit.reports.build import build_report
 from audit.reports.compare import compare
 from audit.reports.json import read_report, to_json
 from audit.reports.rows import RowsWriter
 from audit.reports.stored import stored
-from audit.reports.text import split_rows
 
 SUFFIXES = (".npz", ".parquet", ".csv")
 N = 10_400
@@ -46,7 +46,7 @@ def written(folder, name, values, suffix=".npz", rows=None):
 
 
 def open_stored(text):
-    path, rows = split_rows(text)
+    path, rows = split_spec(text)
     return stored(path, read_report(path), rows)
 
 

@@ -9,10 +9,11 @@ from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, limit, measured_of, r
 
 from audit.formats import FORMATS, single
 from audit.formats.table import Style, render
+from audit.ground.printable import printable
 from audit.reports.build import build_report
 from audit.reports.gate import Rules, judge
 from audit.reports.measured import FileRecord, Worst
-from audit.reports.text import count, number, printable, shorten, sparkline
+from audit.reports.text import count, number, shorten, sparkline
 from audit.reports.values import Values
 
 GOLDEN = Path(__file__).parent / "golden_table.txt"

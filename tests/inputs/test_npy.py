@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audit.ground.errors import InputError
-from audit.inputs.npy import HEAD, read_header
+from audit.ground.storage.npy import HEAD, read_header
 
 
 def with_header(text, version=(1, 0)):

@@ -84,10 +84,10 @@ def test_what_cannot_be_written_is_found_before(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="there is no folder"):
         check_writable(tmp_path / "no" / "r.json")
 
-    def refuse(**_):
+    def refuse(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr("audit.reports.files.temporary_file", refuse)
     with pytest.raises(ConfigError, match="cannot be written: Permission denied"):
         check_writable(tmp_path / "r.json")
     with pytest.raises(InputError, match="Permission denied"):

@@ -21,6 +21,7 @@ from audit.cli import app
 from audit.config import ScanConfig, Waiver, override
 from audit.config.options import OPTIONS, command_line_options
 from audit.ground.errors import AuditError, ConfigError, Incomplete
+from audit.ground.storage.temporary import temporary_name
 from audit.reports.json import read_report, to_json
 from audit.reports.rows import RowsWriter
 from audit.run import identity
@@ -238,15 +239,19 @@ def test_a_part_of_another_run_is_not_taken(tmp_path):
     assert open_folder(runs[0].run_dir).missing()[0] == Job(0, 8)
 
 
-def test_what_a_killed_process_left_is_swept_when_it_is_old(tmp_path):
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path):
     config = small(run_dir=str(tmp_path / "run"))
     interrupted(config, 2)
-    old, new = (tmp_path / "run" / f".part-0.npz.{name}" for name in ("a", "b"))
-    for path in (old, new):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [temporary_name(".part-0.npz.") for _ in range(2)]
+    names[0] = names[0].replace(f"{os.getpid()}-", f"{dead.pid}-")
+    gone, ours = (tmp_path / "run" / name for name in names)
+    others = gone.with_name(gone.name.replace(f"{dead.pid}-", f"{dead.pid}-elsewhere_"))
+    for path in (gone, ours, others):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
     scan(replace(config, resume=True))
-    assert (old.exists(), new.exists()) == (False, True)
+    assert [path.exists() for path in (gone, ours, others)] == [False, True, True]
 
 
 # Partial reports

@@ -16,10 +16,11 @@ from audit.formats import features, reading, verdicts
 from audit.formats.html import directions, figures, spectrum
 from audit.formats.html.svg import Drawing
 from audit.formats.table import DETAILS
+from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
-from audit.reports.text import NOTHING, count, interval, number, printable
+from audit.reports.text import NOTHING, count, interval, number
 
 STATISTICS = ("p05", "p50", "mean", "p95", "max")
 GALLERY = 6

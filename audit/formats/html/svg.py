@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from audit.reports.text import number, printable
+from audit.ground.printable import printable
+from audit.reports.text import number
 
 WIDTH, HEIGHT = 480, 230
 LEFT, RIGHT, TOP, BOTTOM = 84, 34, 10, 46

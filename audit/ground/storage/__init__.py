@@ -6,6 +6,7 @@ that every reader understands alike. Standard library only.
 
 from audit.ground.storage.members import CHUNK, read_members, unpack, unpacked
 from audit.ground.storage.regular import StoredFile, followed, open_regular
+from audit.ground.storage.specs import split_spec
 from audit.ground.storage.zips import Member, ZipFault
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "followed",
     "open_regular",
     "read_members",
+    "split_spec",
     "unpack",
     "unpacked",
 ]

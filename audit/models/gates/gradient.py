@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.ground.errors import ModelError, NotDifferentiable
+from audit.ground.errors import ModelError, NotDifferentiable, cause
 from audit.models.gates.subject import Subject
 from audit.models.network import Census
 
@@ -101,9 +101,8 @@ def _stopped(found: Census) -> NotDifferentiable:
 
 
 def _no_rule(error: RuntimeError) -> NotDifferentiable:
-    reason = str(error).strip().partition("\n")[0]
     return NotDifferentiable(
-        f"The backward pass fails ({reason})",
+        f"The backward pass fails ({cause(error)})",
         "Expected operators with a derivative; a traced transformer in evaluation mode "
         "holds a fused layer that has none",
         "Save it after torch.backends.mha.set_fastpath_enabled(False), export it to "

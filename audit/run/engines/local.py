@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
 
-from audit.ground import watch
+from audit.ground import streams, watch
 from audit.ground.errors import AuditError
 
 Job = TypeVar("Job")
@@ -38,7 +38,7 @@ def run(
         yield from map(make(), jobs)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (make,))
+    pool = ProcessPoolExecutor(workers, context, _begin, (make, streams.diverted()))
     try:
         results = deque(pool.submit(_do, job) for job in jobs)
         while results:
@@ -67,8 +67,10 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     pool.shutdown()
 
 
-def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
+def _begin(make: Callable[[], Callable[[Any], Any]], quotes: bool) -> None:
     global _work
+    if quotes:  # a pool process has its parent's streams, and a stdout of its own
+        streams.quote_prints()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that began us
     if (parent := multiprocessing.parent_process()) is not None and parent.pid:
         watch.end_with_parent(parent.pid, parent.join)  # nobody takes our results

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.storage import Member, ZipFault, open_regular, read_members, unpack
 from audit.ground.storage.fingerprint import fingerprint
-from audit.inputs.npy import HEAD, Header, read_header
+from audit.ground.storage.npy import HEAD, Header, read_header
 
 Array = NDArray[Any]
 MEMORY = 1 << 30
@@ -161,6 +161,24 @@ def open_data(path: str) -> Iterator[DataFile]:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"The data file '{path}' cannot be read: {reason}") from None
+
+
+def read_arrays(path: str, memory: int = MEMORY) -> dict[str, Array]:
+    """Return every array of a small file; the one of an `.npy` has the key "".
+
+    Args:
+        path: the file.
+        memory: bytes that they may take.
+
+    Raises:
+        OSError: there is no such file.
+        InputError, ConfigError: as `DataFile.read`.
+    """
+    Path(path).stat()
+    with open_data(path) as file:
+        keys = file.keys if file.is_archive else ("",)
+        arrays, _ = file.read(keys, memory)
+        return {key: np.array(array) for key, array in arrays.items()}
 
 
 def _refuse_others(path: str, head: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from audit.ground.errors import InputError
+from audit.ground.errors import InputError, cause
 
 HEAD = 1 << 16
 """Bytes that hold any header: numpy itself reads no more than 10,000 characters."""
@@ -103,10 +104,11 @@ def _parsed(head: bytes, where: str) -> Header:
 def _said(where: str) -> Iterator[None]:
     """Turn whatever numpy, or the parser of literals beneath it, raises into words."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is read again, or refused
+            yield
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{where} is not an npy array: {reason}") from None
+        raise InputError(f"{where} is not an npy array: {cause(error)}") from None
 
 
 def _possible(header: Header) -> bool:

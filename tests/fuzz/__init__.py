@@ -1,0 +1,1 @@
+"""Files of strangers, changed at random: `python -m tests.fuzz --count 20000`."""
