@@ -79,8 +79,10 @@ class Continuous(Univariate):
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
         """Return E(T − T')² [...] by quadrature over one law's levels.
 
-        NaN where it hangs on a tail that is too heavy for that.
+        NaN where it hangs on a tail that is too heavy for that. The first law is the
+        one with the heavier tail.
         """
+        left, right = self._heavier_first(left, right)
         unit, *pair = self.rescaled(self.resolvable(left), self.resolvable(right))
         (rows, shape), (others, _) = map(_rows, pair)
         distance = _shaped(quantile_distance(self, rows, others), shape)
@@ -89,6 +91,16 @@ class Continuous(Univariate):
             if index is not None:
                 distance = distance.masked_fill(index < 2 + HEAVY, torch.nan)
         return distance
+
+    def _heavier_first(
+        self, left: Parameters, right: Parameters
+    ) -> tuple[Parameters, Parameters]:
+        ours, theirs = self.tail_index(left), self.tail_index(right)
+        if ours is None or theirs is None:
+            return left, right
+        swap, pairs = theirs < ours, list(zip(left, right, strict=True))
+        heavier = tuple(torch.where(swap, b, a) for a, b in pairs)
+        return heavier, tuple(torch.where(swap, a, b) for a, b in pairs)
 
     def rescaled(
         self, left: Parameters, right: Parameters

@@ -8,7 +8,11 @@ from the top, so that 1 − u never loses its digits.
 
 Newton's method is quadratic: after a step of 1e-8 of a panel the next is 1e-16. Levels
 that have converged are left alone, and so are those beyond which there is less than
-`NEGLIGIBLE` of the mass, after the rest has.
+`NEGLIGIBLE` of the second moment, after the rest has: of a heavy tail a mass of 1e-22
+still holds a good part of it.
+
+The levels of the first law end where its own second moment does, so of two laws with
+heavy tails the one with the heavier has to be the first.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from audit.nodes.survey import Survey, distinct_rows, panels_of, survey, where_k
 
 NEWTON_STEPS = 12  # at most
 CONVERGED = 1e-8  # of a panel's half width, in the last step but one
-NEGLIGIBLE = 1e-22  # of the mass
+NEGLIGIBLE = 1e-22  # of the second moment
+BLOCK = 2**14  # levels at a time, whose series a cache holds
 
 
 def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
@@ -36,12 +41,14 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
 
     def distance(left: Tensor, right: Tensor, ours: Survey, theirs: Survey) -> Tensor:
         first, owner = distinct_rows(left)
-        panels, others = panels_of(ours[first]), panels_of(theirs)
+        panels, others = (panels_of(s, thin=False) for s in (ours[first], theirs))
         density = line.log_density(panels.nodes, left[first].unsqueeze(1)).exp()
         masses = panels.cumulative(density.unsqueeze(-1))
-        below, above = (part[..., 0][owner] for part in masses)
+        below, above = (part[..., 0] for part in masses)
+        share = _second_moment_share(line, panels, density, below, above)
         foreign = line.log_density(others.nodes, right.unsqueeze(1)).exp()
-        y = invert(others, foreign, below, above, panels.nodes[owner])
+        levels = Levels(below[owner], above[owner], (share > NEGLIGIBLE)[owner])
+        y = invert(others, foreign, levels, panels.nodes[owner])
         gap = line.chart.point(panels.nodes)[owner] - line.chart.point(y)
         return times((panels.weights * density)[owner], gap.square()).sum(-1)
 
@@ -53,11 +60,37 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
     return by_chunks(chunk, line, left, right, copies=20)
 
 
-def invert(
-    panels: Panels, density: Tensor, below: Tensor, above: Tensor, near: Tensor
+def _second_moment_share(
+    line: Line, panels: Panels, density: Tensor, below: Tensor, above: Tensor
 ) -> Tensor:
-    """Return y [M, K] where the integral of `density` [M, E k] has those values."""
+    """Return what the tail beyond each node holds of mass and second moment, about."""
+    weight, point = panels.weights * density, line.chart.point(panels.nodes)
+    mean = times(weight, point).sum(-1, keepdim=True)
+    square = (point - mean).square()
+    typical = times(weight, square).sum(-1, keepdim=True)
+    tail = torch.minimum(below, above)
+    return torch.maximum(tail, times(tail, square / typical))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Levels u [M, K] of laws.
+
+    Args:
+        below, above: u and 1 − u.
+        matters: whether there is enough beyond them for them to matter.
+    """
+
+    below: Tensor
+    above: Tensor
+    matters: Tensor
+
+
+def invert(panels: Panels, density: Tensor, at: Levels, near: Tensor) -> Tensor:
+    """Return y [M, K] where the integral of `density` [M, E k] has those levels."""
+    below, above = at.below, at.above
     series = panels.series(density)
+    coefficients = [part.flatten(0, 1).T.contiguous() for part in series]
     half = panels.half_widths.squeeze(-1)
     mass = series.integral.sum(-1) * half  # every Chebyshev polynomial is 1 at 1
     under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))  # at the edges
@@ -70,18 +103,18 @@ def invert(
     width, left = half.gather(-1, index), panels.edges[:, :-1].gather(-1, index)
     row = torch.arange(len(index), device=index.device).unsqueeze(-1)
     panel = (row * mass.shape[-1] + index).flatten()
-    place = Place(
-        (torch.where(low, below, above) / width).flatten(),
-        (
-            torch.where(low, under.gather(-1, index), over.gather(-1, index)) / width
-        ).flatten(),
-        torch.where(low, 1.0, -1.0).to(below).flatten(),
-        torch.where(low, below, above).flatten() > NEGLIGIBLE,
-        series.density.flatten(0, 1).T.contiguous()[:, panel],
-        series.integral.flatten(0, 1).T.contiguous()[:, panel],
-    )
-    start = ((near - left) / width - 1).flatten()
-    return left + width * (1 + _inside(place, start).reshape(index.shape))
+    goal = torch.where(low, below, above) / width
+    base = torch.where(low, under.gather(-1, index), over.gather(-1, index)) / width
+    sign, start = torch.where(low, 1.0, -1.0).to(below), (near - left) / width - 1
+    found = torch.empty_like(goal).flatten()
+    for first in range(0, len(panel), BLOCK):
+        some = slice(first, first + BLOCK)
+        place = Place(
+            *(part.flatten()[some] for part in (goal, base, sign, at.matters)),
+            *(part[:, panel[some]] for part in coefficients),
+        )
+        found[some] = _inside(place, start.flatten()[some])
+    return left + width * (1 + found.reshape(index.shape))
 
 
 @dataclass(frozen=True)
@@ -125,6 +158,7 @@ def _inside(at: Place, near: Tensor) -> Tensor:
     high = torch.where(before_panel, -one, one)
     place = near.clamp(low, high)
     found, active = place.clone(), torch.arange(len(place), device=place.device)
+    moving = torch.ones_like(at.matters)
     for _ in range(NEWTON_STEPS):
         mass = at.mass(place)
         short = at.sign * (mass - at.goal) < 0
@@ -132,20 +166,17 @@ def _inside(at: Place, near: Tensor) -> Tensor:
         slope = at.sign * chebyshev(at.density, place)
         step = place - (mass / at.goal).log() * mass / slope
         inside = (step >= low) & (step <= high)
-        before, place = place, torch.where(inside, step, (low + high) / 2)
+        step = torch.where(inside, step, (low + high) / 2)
+        before, place = place, torch.where(moving, step, place)
         found[active] = place
-        moving = ~((place - before).abs() <= CONVERGED) & at.matters
+        moving &= ~((place - before).abs() <= CONVERGED) & at.matters
         count = int(moving.sum())
         if not count:
             break
-        if 2 * count < len(moving):
-            at, low, high, place = (
-                at.take(moving),
-                low[moving],
-                high[moving],
-                place[moving],
-            )
-            active = active[moving]
+        if 4 * count < 3 * len(moving):
+            at, low, high = at.take(moving), low[moving], high[moving]
+            place, active = place[moving], active[moving]
+            moving = moving[moving]
     return found
 
 

@@ -6,6 +6,8 @@
         νν ¼[ψ'(ν/2) − ψ'((ν+1)/2)] − (ν+5)/(2ν(ν+1)(ν+3))
     G   μμ 1,  σσ ν/(ν−2),  νσ −σ/(ν−2)²,  νν σ² g(ν) by quadrature          (ν > 2)
 
+So does E(T − T')², which needs the distance of two standard laws (`student_shapes`).
+
 νν is of order ν⁻⁴, a difference of terms of order ν⁻². The leading ones are subtracted
 by hand: (ν+1)/2ν³ − (ν+5)/(2ν(ν+1)(ν+3)) = (7ν+3)/(2ν³(ν+1)(ν+3)). For the same reason
 log density and score are written in w = z²/ν.
@@ -29,9 +31,13 @@ from torch import distributions as td
 
 from audit.families import quadrature
 from audit.families.arsinh_student import ArsinhStudent
-from audit.families.continuous import Continuous
+from audit.families.continuous import HEAVY, STAND_IN, Continuous
+from audit.families.integrands import Integrand
+from audit.families.inversion import quantile_distance
 from audit.families.location_scale import standardised
 from audit.families.roots import semidefinite_root, symmetric
+from audit.families.student_shapes import shape_distance
+from audit.families.student_trapezoid import trapezoidal
 from audit.families.univariate import Parameters
 from audit.nodes.lines import Line
 from audit.nodes.special import digamma_step, lgamma_step, trigamma, trigamma_step
@@ -102,18 +108,26 @@ class StudentT(Continuous):
         return self.unless_infinite(parameters, block)
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return Δμ² plus that of the centred laws, in units of the left one.
+        """Return Δμ² + Δσ(Δσ m + σ' Δm) + σσ' D(ν, ν'), m = ν/(ν − 2).
 
-        With the same df it is Δμ² + Δσ² ν/(ν−2).
+        D is `shape_distance`; σ is the unit of all but Δμ. NaN as for other laws, where
+        the shapes differ and a tail is too heavy.
         """
         (df, loc, scale), (other_df, other_loc, other) = left, right
-        centred = torch.zeros_like(loc)
-        ours = df, centred, torch.ones_like(scale)
-        theirs = other_df, centred, other / scale
-        apart = scale.square() * super().squared_distance(ours, theirs)
-        rescaled = (other - scale).square() * df / (df - 2)
-        apart = torch.where(df == other_df, rescaled, apart)
-        return (other_loc - loc).square() + apart
+        stretch, ratio = (other - scale) / scale, other / scale
+        square = df / (df - 2)
+        growth = 2 * (df - other_df) / ((df - 2) * (other_df - 2))
+        apart = stretch * (stretch * square + ratio * growth)
+        apart = apart + ratio * self._shapes_apart(df, other_df)
+        return (other_loc - loc).square() + scale.square() * apart
+
+    def _shapes_apart(self, df: Tensor, other: Tensor) -> Tensor:
+        """Return D(ν, ν') [...]; NaN where a tail is too heavy, unless both are one."""
+        heavy = torch.minimum(df, other) < 2 + HEAVY
+        ours, theirs = (value.masked_fill(heavy, STAND_IN) for value in (df, other))
+        flat = shape_distance(ours.flatten(), theirs.flatten(), _by_quadrature)
+        lost = heavy & (df != other)
+        return flat.reshape(df.shape).masked_fill(lost, torch.nan)
 
     def comparable(
         self, left: Parameters, right: Parameters
@@ -121,6 +135,21 @@ class StudentT(Continuous):
         """Return the laws in y = arsinh (θ − μ₁)/σ₁: their tails end there."""
         ours, theirs = standardised(left[1:], right[1:])
         return ArsinhStudent(), (left[0], *ours), (right[0], *theirs)
+
+    def _divergence(
+        self, left: Parameters, right: Parameters, integrand: Integrand
+    ) -> Tensor:
+        """Return a divergence [...] by the trapezoidal rule, where that is enough."""
+        if integrand.tilt > 1:  # tails may not end
+            return super()._divergence(left, right, integrand)
+        flat = trapezoidal(left, right, integrand)
+        rest = flat.isnan().nonzero()[:, 0]
+        if len(rest):
+            left_rest, right_rest = (
+                tuple(part.flatten()[rest] for part in law) for law in (left, right)
+            )
+            flat[rest] = super()._divergence(left_rest, right_rest, integrand)
+        return flat.reshape(left[0].shape)
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return df."""
@@ -140,3 +169,11 @@ def _shape_transport(df: Tensor) -> Tensor:
     flat = df.reshape(-1)
     rows = torch.stack([flat, torch.zeros_like(flat), torch.ones_like(flat)], dim=-1)
     return quadrature.transport_tensor(ArsinhStudent(), rows)[:, 0, 0].reshape(df.shape)
+
+
+def _by_quadrature(heavy: Tensor, light: Tensor) -> Tensor:
+    """Return D(ν, ν') [M] over the levels of the heavier law."""
+    line = StudentT(dict.fromkeys(("df", "loc", "scale"), ()))
+    zero, one = torch.zeros_like(heavy), torch.ones_like(heavy)
+    left, right = (torch.stack([df, zero, one], dim=-1) for df in (heavy, light))
+    return quantile_distance(line, left, right)

@@ -1,6 +1,7 @@
 """The data: arrays with one row for each input to audit.
 
-A file is `.npy` (one array) or `.npz` (several, by key); `ground.storage.arrays` opens them.
+A file is `.npy` (one array) or `.npz` (several, by key), which `ground.storage.arrays`
+opens.
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.

@@ -196,6 +196,14 @@ class Grading(NamedTuple):
         """Panels on the whole side [M]."""
         return self.cost[:, -1]
 
+    def at(self, t: Tensor) -> Tensor:
+        """Return how many panels lie before places [M, K]; t is evenly spaced."""
+        count = self.t.shape[-1] - 1
+        place = (t / self.t[:, -1:] * count).clamp(0, count)
+        low = place.long().clamp_max(count - 1)
+        ends = self.cost.gather(-1, low), self.cost.gather(-1, low + 1)
+        return torch.lerp(*ends, place - low)
+
 
 def grade(
     log_density: Callable[[Tensor], Tensor], width: Tensor, reach: Tensor

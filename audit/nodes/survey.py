@@ -10,7 +10,7 @@ Shapes as in `lines`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,7 @@ from audit.nodes.lines import Line
 from audit.nodes.panels import MOST, Grading, Panels, grade, graded_edges, tail_reach
 
 LONGEST = 1e150  # of a tail, in y
+ROUNDING = 1e-6  # of a panel
 FINEST = 1e-9  # width of a bulk over its distance from zero: rounding moves its nodes
 
 
@@ -71,6 +72,11 @@ class Span:
         """The edges [M, E + 1], from the centre outwards."""
         steps = graded_edges(self.width, self.grading)
         return self.center.unsqueeze(-1) + self.sign * steps
+
+    def cost(self, y: Tensor) -> Tensor:
+        """Return how many panels lie between the centre and places [M, K]."""
+        steps = (self.sign * (y - self.center.unsqueeze(-1))).clamp_min(0)
+        return self.grading.at(torch.asinh(steps / self.width.unsqueeze(-1)))
 
 
 @dataclass(frozen=True)
@@ -154,12 +160,53 @@ def _sides(
             yield Side(line, log_density or own, center, width, sign)
 
 
-def panels_of(*surveys: Survey) -> Panels:
-    """Return panels that resolve all that was surveyed, inside the first's limit."""
+def panels_of(*surveys: Survey, thin: bool = True) -> Panels:
+    """Return panels that resolve all that was surveyed, inside the first's limit.
+
+    Args:
+        surveys: of laws [M] each.
+        thin: whether edges that no bulk needs are left out, where there are several.
+    """
     first, limit = surveys[0].first, surveys[0].limit
-    edges = torch.cat([span.edges for each in surveys for span in each.spans], dim=-1)
-    inside = edges.clamp(first - limit, first + limit)
-    return Panels(inside.sort(dim=-1).values)
+    spans = [span for each in surveys for span in each.spans]
+    edges = torch.cat([span.edges for span in spans], dim=-1)
+    inside = edges.clamp(first - limit, first + limit).sort(dim=-1).values
+    return Panels(_thinned(inside, spans) if thin and len(spans) > 2 else inside)
+
+
+def _thinned(edges: Tensor, spans: Sequence[Span]) -> Tensor:
+    """Return some of the edges [M, E], as few as do, and every centre.
+
+    The edges of several bulks together are more than any of them asks for. What is left
+    holds at most one panel of each; rows that need fewer repeat the last edge.
+    """
+    costs = [span.cost(edges).diff(dim=-1).abs() for span in spans]
+    whole = torch.stack(costs).amax(0).cumsum(-1)
+    whole = torch.nn.functional.pad(whole, (1, 0))
+    reach = whole + (1 + ROUNDING)
+    after = torch.searchsorted(whole, reach, right=True) - 1
+    centers = torch.stack([span.center for span in spans[::2]], dim=-1)
+    center = torch.searchsorted(edges, centers.contiguous())
+    is_center = torch.zeros_like(edges, dtype=torch.bool)
+    is_center = is_center.scatter(-1, center.clamp_max(edges.shape[-1] - 1), True)
+    return edges.gather(-1, _followed(after, is_center))
+
+
+def _followed(after: Tensor, stops: Tensor) -> Tensor:
+    """Return the places [M, K] from the first to the last, by steps to `after` [M, E].
+
+    No step goes past a stop.
+    """
+    last = after.shape[-1] - 1
+    places = torch.arange(last + 1, device=after.device).expand_as(after)
+    ahead = torch.where(stops, places, last)
+    ahead = ahead.flip(-1).cummin(-1).values.flip(-1)  # the next stop, or this place
+    ahead = torch.nn.functional.pad(ahead[:, 1:], (0, 1), value=last)
+    step = torch.minimum(torch.maximum(after, places + 1), ahead).clamp_max(last)
+    found = [torch.zeros_like(places[:, :1])]
+    while int(found[-1].min()) < last:
+        found.append(step.gather(-1, found[-1]))
+    return torch.cat(found, dim=-1)
 
 
 def where_known(

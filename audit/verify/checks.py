@@ -83,7 +83,8 @@ def _checked(
         names = ("critical_radius", *labels)
         return {name: Values.unmeasured(n, why) for name in names}, []
     aimed = local
-    if site.questions.draws != site.noise.draws:  # a direction takes more than a value
+    fewer = questions.draws != site.noise.draws
+    if fewer and local.sampled:  # a direction takes more than a value
         aimed = local_law(divergence, site.with_draws(questions.draws))
     radius = aimed.radius(questions.tau)
     found = [

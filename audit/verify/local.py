@@ -12,6 +12,7 @@ from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
+from audit.linalg.operators import Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.measure import linear_law
@@ -56,6 +57,14 @@ class LocalLaw:
         if isinstance(self.law, LinearLaw):
             return tau * self.size.reciprocal()
         return math.sqrt(tau / self.law.scale) * self.size.rsqrt()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the law is an average over draws, and depends on how many."""
+        if isinstance(self.law, LinearLaw):
+            return False
+        root = self.law.root
+        return isinstance(root.outer if isinstance(root, Product) else root, Sampled)
 
     @property
     def directed(self) -> Tensor:
