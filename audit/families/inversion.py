@@ -11,6 +11,11 @@ that have converged are left alone, and so are those beyond which there is less 
 `NEGLIGIBLE` of the second moment, after the rest has: of a heavy tail a mass of 1e-22
 still holds a good part of it.
 
+Where modes lie far apart the quantile of one law steps from bulk to bulk within a panel
+of the other: a rule that does not see it was off by up to 4 % on mixtures of well-kept
+networks. So the integrand is looked at, and where a panel does not resolve it both laws
+are cut at all levels of their edges (`_resolved`).
+
 The levels of the first law end where its own second moment does, so of two laws with
 heavy tails the one with the heavier has to be the first.
 """
@@ -18,18 +23,20 @@ heavy tails the one with the heavier has to be the first.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from audit.nodes.lines import Line, by_chunks
-from audit.nodes.panels import Panels
+from audit.nodes.panels import ORDER, Panels
 from audit.nodes.special import times
 from audit.nodes.survey import Survey, distinct_rows, panels_of, survey, where_known
 
 NEWTON_STEPS = 12  # at most
 CONVERGED = 1e-8  # of a panel's half width, in the last step but one
 NEGLIGIBLE = 1e-22  # of the second moment
+TOLERANCE = 1e-10  # of the whole, in a panel
 BLOCK = 2**14  # levels at a time, whose series a cache holds
 
 
@@ -41,16 +48,15 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
 
     def distance(left: Tensor, right: Tensor, ours: Survey, theirs: Survey) -> Tensor:
         first, owner = distinct_rows(left)
-        panels, others = (panels_of(s, thin=False) for s in (ours[first], theirs))
-        density = line.log_density(panels.nodes, left[first].unsqueeze(1)).exp()
-        masses = panels.cumulative(density.unsqueeze(-1))
-        below, above = (part[..., 0] for part in masses)
-        share = _second_moment_share(line, panels, density, below, above)
-        foreign = line.log_density(others.nodes, right.unsqueeze(1)).exp()
-        levels = Levels(below[owner], above[owner], (share > NEGLIGIBLE)[owner])
-        y = invert(others, foreign, levels, panels.nodes[owner])
-        gap = line.chart.point(panels.nodes)[owner] - line.chart.point(y)
-        return times((panels.weights * density)[owner], gap.square()).sum(-1)
+        mine = Placed.of(line, left[first], panels_of(ours[first]))
+        other = Placed.of(line, right, panels_of(theirs))
+        cost = _cost(line, mine[owner], other)
+        open_ = cost.coarse.any(-1)
+        if not bool(open_.any()):
+            return cost.total
+        pairs = left[open_], right[open_], mine[owner[open_]], other[open_]
+        again = _resolved(line, *pairs)
+        return cost.total.masked_scatter(open_, again)
 
     def chunk(left: Tensor, right: Tensor) -> Tensor:
         ours, theirs = survey(line, left, 2), survey(line, right, 2)
@@ -58,6 +64,99 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
         return where_known(distance, lost, left, right, ours, theirs)
 
     return by_chunks(chunk, line, left, right, copies=20)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Laws [M] on panels that resolve them, with the levels of the nodes [M, K]."""
+
+    panels: Panels
+    density: Tensor
+    below: Tensor
+    above: Tensor
+    matters: Tensor
+
+    @classmethod
+    def of(cls, line: Line, rows: Tensor, panels: Panels) -> Placed:
+        """Return laws [M, q] on their panels."""
+        density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
+        masses = panels.cumulative(density.unsqueeze(-1))
+        below, above = (part[..., 0] for part in masses)
+        share = _second_moment_share(line, panels, density, below, above)
+        return cls(panels, density, below, above, share > NEGLIGIBLE)
+
+    def __getitem__(self, places: Tensor) -> Placed:
+        """Return those of some laws."""
+        panels, *rest = (getattr(self, part.name) for part in fields(self))
+        return Placed(Panels(panels.edges[places]), *(part[places] for part in rest))
+
+    @property
+    def levels(self) -> Levels:
+        """Those of the nodes."""
+        return Levels(self.below, self.above, self.matters)
+
+    @property
+    def edge_levels(self) -> Levels:
+        """Those of the edges."""
+        weighted = self.panels.weights * self.density
+        mass = weighted.reshape(len(weighted), -1, ORDER).sum(-1)
+        under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
+        over = torch.nn.functional.pad(mass.flip(-1).cumsum(-1).flip(-1), (0, 1))
+        return Levels(under, over, torch.ones_like(under, dtype=torch.bool))
+
+
+class Cost(NamedTuple):
+    """E(T − T')² [M], and the panels [M, E] of first laws that do not resolve it."""
+
+    total: Tensor
+    coarse: Tensor
+
+
+def _cost(line: Line, mine: Placed, other: Placed) -> Cost:
+    y = invert(other.panels, other.density, mine.levels, mine.panels.nodes)
+    gap = line.chart.point(mine.panels.nodes) - line.chart.point(y)
+    square = times(mine.density, gap.square())
+    total = times(mine.panels.weights, square).sum(-1)
+    return Cost(total, mine.panels.coarse(square, TOLERANCE))
+
+
+def _resolved(
+    line: Line, left: Tensor, right: Tensor, mine: Placed, other: Placed
+) -> Tensor:
+    """Return E(T − T')² [M] where T' steps from bulk to bulk within a panel of T.
+
+    Where a law has a gap its quantile runs through it between two levels that are close
+    together. So both laws are cut at the levels of all edges, and between two of them
+    the integral is taken along the law that runs further: as a function of its place
+    the other's is smooth.
+    """
+    x = invert(mine.panels, mine.density, other.edge_levels, other.panels.edges)
+    y = invert(other.panels, other.density, mine.edge_levels, mine.panels.edges)
+    x, y = (
+        torch.cat([edges, _within(edges, found)], -1).sort(dim=-1).values
+        for edges, found in ((mine.panels.edges, x), (other.panels.edges, y))
+    )
+    along_x = x.diff(dim=-1) >= y.diff(dim=-1)
+    return _along(line, left, Panels(x), along_x, other) + _along(
+        line, right, Panels(y), ~along_x, mine
+    )
+
+
+def _within(edges: Tensor, found: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(found, edges[:, :1]), edges[:, -1:])
+
+
+def _along(
+    line: Line, rows: Tensor, panels: Panels, chosen: Tensor, other: Placed
+) -> Tensor:
+    """Return the part of E(T − T')² [M] on some panels [M, E] of the laws `rows`."""
+    mine = Placed.of(line, rows, panels)
+    matters = mine.matters & chosen.repeat_interleave(ORDER, dim=-1)
+    levels = Levels(mine.below, mine.above, matters)
+    y = invert(other.panels, other.density, levels, panels.nodes)
+    gap = line.chart.point(panels.nodes) - line.chart.point(y)
+    square = times(mine.density, gap.square())
+    return torch.where(matters, panels.weights * square, 0.0).sum(-1)
 
 
 def _second_moment_share(
