@@ -1,6 +1,7 @@
 """The data: arrays with one row for each input to audit.
 
-A file is `.npy` (one array) or `.npz` (several, by key); `archive` opens them.
+A file is `.npy` (one array) or `.npz` (several, by key), which `archive` opens, or
+another for whose suffix `readers` has one.
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError, InputError, NothingAudited
-from audit.inputs.archive import MEMORY, Array, DataFile, open_data
+from audit.inputs.archive import MEMORY, Array, DataFile
 from audit.inputs.names import NAMES
+from audit.inputs.readers import ReadFile, open_file
 
 Rows = slice | NDArray[np.int64]
 
@@ -93,7 +95,7 @@ def open_inputs(
             next_step="Keep one of DATA::KEY and --condition NAME=KEY",
         )
     wanted[first] = key or wanted[first]
-    with open_data(path) as file:
+    with open_file(path) as file:
         found = _found(path, wanted, file)
         arrays, sha256 = file.read(found.values(), memory)
     named = {name: arrays[key] for name, key in found.items()}
@@ -115,12 +117,12 @@ def list_keys(path: str) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read.
     """
-    with open_data(path) as file:
+    with open_file(path) as file:
         return file.keys
 
 
 def _found(
-    path: str, wanted: Mapping[str, str | None], file: DataFile
+    path: str, wanted: Mapping[str, str | None], file: DataFile | ReadFile
 ) -> dict[str, str]:
     """Return the key of each of the model's inputs; that of an `.npy` is ""."""
     first, *others = wanted

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from audit.ground.errors import InputError
-from audit.inputs.archive import MEMORY, Array, open_data
+from audit.inputs.archive import MEMORY, Array
+from audit.inputs.readers import open_file
 
 NAMES = "feature_names"
 _LONGEST = 80
@@ -27,7 +28,7 @@ def read_feature_names(
     Raises:
         InputError: `feature_names` is no array of strings, or does not fit the input.
     """
-    with open_data(path) as file:
+    with open_file(path) as file:
         if NAMES not in file.keys:
             return None
         try:

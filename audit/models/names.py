@@ -53,7 +53,7 @@ def families_with(named: set[str]) -> list[str]:
     """Return the families that take exactly these parameters."""
     return [
         name
-        for name in FAMILIES
+        for name, _ in FAMILIES.sound()
         if named
         and name != "mixture"
         and any(set(known) == named for known in parameterizations(name))
@@ -82,7 +82,7 @@ def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
 def _expressions_for(parameter: str, outputs: Sequence[str]) -> list[str]:
     texts = []
     for output in outputs:
-        known, link = NAMES.get(stem_of(output), ("", ""))
+        known, link = NAMES.get(stem_of(output)) or (parameter_called(output), "")
         if known == parameter:
             texts.append(_LINKED[link].format(quoted(output)))
     return texts
@@ -96,6 +96,14 @@ def _only(parameter: str, texts: list[str]) -> str:
             f"Choose with --param {parameter}=EXPRESSION",
         )
     return texts[0]
+
+
+def parameter_called(output: str) -> str:
+    """Return the parameter that an output is called by, of others' families, or ""."""
+    stem = stem_of(output)
+    others = (kind for name, kind in FAMILIES.sound() if not FAMILIES.ours(name))
+    names = (n for kind in others for known in kind.parameterizations for n in known)
+    return next((name for name in names if name.lower() == stem), "")
 
 
 def stem_of(output: str) -> str:
