@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ FLOORS = (
     ("run",),
     ("api", "cli"),
 )
-DOORS = ("audit", "__main__")  # hand on names, hold nothing
+DOORS = ("audit", "__main__", "plugins", "testing")  # hand on names, hold nothing
+FACES = ("plugins", "testing")
 ROOMS, ARROWS = 20, 62
 PAPER = ("cli", "config", "formats", "ground", "inputs", "reports")
 LATE = {
@@ -108,6 +110,28 @@ def test_the_house_is_small():
     assert found["rooms"] <= ROOMS
     assert found["arrows"] <= ARROWS
     assert not found["up"]
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_defines_nothing_and_is_short(face):
+    path = MODULES[f"audit.{face}"]
+    assert [p.name for p in path.parent.glob("*.py")] == ["__init__.py"]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_hands_on_what_it_says_and_imports_it_when_asked(face):
+    module = import_module(f"audit.{face}")
+    assert dir(module) == sorted(module.__all__)
+    assert all(getattr(module, name) for name in module.__all__)
+    assert not {m.partition(".")[0] for m in modules_after(f"import audit.{face}")} & (
+        HEAVY | {"numpy"}
+    )
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
 
 
 def test_every_room_has_a_floor():

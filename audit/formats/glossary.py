@@ -122,7 +122,8 @@ def names() -> dict[str, str]:
         ("page", PAGES),
     )
     ours = {name: kind for kind, members in kinds for name in members}
-    return {one.name: NOUNS[one.kind] for one in plugins()} | ours
+    theirs = {one.name: NOUNS[one.kind] for one in plugins() if one.name not in ours}
+    return ours | theirs
 
 
 def _divergence(name: str) -> tuple[str, str] | None:
