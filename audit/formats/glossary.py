@@ -80,10 +80,10 @@ def explain(name: str) -> list[tuple[str, str]]:
 def _paragraphs(name: str) -> list[tuple[str, str]]:
     """The paragraph of a name, or those of the names that dots join to it."""
     for dot in (i for i in reversed(range(len(name))) if name[i] == "."):
-        last = _quantity(name[dot + 1 :]) or _statistic(name[dot + 1 :])
+        last = _last(name[dot + 1 :])
         first = _paragraphs(name[:dot]) if last else []
-        if last and first:
-            return [*first, last]
+        if first:
+            return [*first, *last]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     return [*([whole] if whole else []), *_page(name), *_plugged(name)]
 
@@ -129,6 +129,13 @@ def names() -> dict[str, str]:
 def _divergence(name: str) -> tuple[str, str] | None:
     known = DIVERGENCES.get(name.partition(":")[0])
     return (f"{name} (divergence)", f"{known[0]}\n{known[1]}") if known else None
+
+
+def _last(name: str) -> list[tuple[str, str]]:
+    """The paragraph of a later part of a key: what is measured, or a statistic."""
+    found = _quantity(name) or _statistic(name)
+    attacks = (one for one in plugins() if one.kind == "attacks" and one.name == name)
+    return [found] if found else [paragraph(one) for one in attacks]
 
 
 def _page(name: str) -> list[tuple[str, str]]:

@@ -1,7 +1,4 @@
-"""What a plug-in is made of: the bases of each kind, and what their methods give.
-
-`robaudit explain plugins` says how to add one and leads to a page for each kind.
-"""
+"""What plug-ins are made of, kind by kind: see `robaudit explain plugins`."""
 
 from typing import TYPE_CHECKING
 
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from audit.formats import Render
     from audit.geometry.divergences import Divergence
     from audit.ground.errors import ConfigError, InputError, NoFisher, NoTransport
+    from audit.ground.storage import StoredFile
     from audit.inputs.readers import Field, InputReader
     from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Sampled
     from audit.linalg.quadratic_form import QuadraticForm
@@ -35,5 +33,5 @@ __all__ += ["Estimation", "Family", "Field", "InputError", "InputReader", "Latti
 __all__ += ["Law", "LinearOperator", "Loader", "Matrix", "Network", "NoFisher"]
 __all__ += ["NoTransport", "Noise", "Parameters", "Port", "QuadraticForm"]
 __all__ += ["RandomAttack", "Render", "Report", "RowCost", "Sampled", "Spectrum"]
-__all__ += ["Tensors", "Univariate", "build_family", "check_finite"]
+__all__ += ["StoredFile", "Tensors", "Univariate", "build_family", "check_finite"]
 __getattr__, __dir__ = handed_on(__name__)
