@@ -1,6 +1,5 @@
 """Four third-party packages and two stubs: proved by the kit, used by entry point."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,7 +8,6 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
-from models.saved import graph
 
 import audit.testing as kit
 from audit.config import AttackConfig, ModelConfig, ScanConfig
@@ -19,9 +17,9 @@ from audit.ground.plugins import plugged
 from audit.run.scan import scan
 
 from . import installed
+from .conftest import ROWS
 
 SCALES = {"scale": [[0.5, 2.0], [1.3, 0.8]]}
-ROWS = np.random.default_rng(0).normal(size=(6, 3))
 
 
 def module_of(package):
@@ -60,30 +58,6 @@ def test_the_reader_keeps_the_laws(document):
 
 def test_the_engine_keeps_the_laws():
     kit.check_engine(module_of("robaudit-one-by-one").run)
-
-
-@pytest.fixture
-def document(tmp_path):
-    path = tmp_path / "rows.json"
-    path.write_text(json.dumps({"x": ROWS.tolist()}))
-    return str(path)
-
-
-@pytest.fixture
-def model(tmp_path):
-    import onnx
-
-    weights = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
-    made = graph(
-        """model (float[N, 3] x) => (float[N, 2] scale) {
-            h = MatMul(x, a)
-            scale = Exp(h)
-        }""",
-        a=weights,
-    )
-    path = tmp_path / "rayleigh.onnx"
-    onnx.save(made, path)
-    return str(path)
 
 
 def config_of(model, data, **options):

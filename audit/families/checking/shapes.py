@@ -83,9 +83,9 @@ def log_densities_belong_to_their_rows(it: Subject) -> None:
 
 
 LAWS = (
+    members_violate_nothing,
     unpack_inverts_pack,
     parameters_are_rows_of_float64,
     draws_have_the_shape_of_an_event,
-    members_violate_nothing,
     log_densities_belong_to_their_rows,
 )
