@@ -1,6 +1,7 @@
 """Imports fall, no circles, and the paper side is light: read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -136,6 +137,29 @@ def test_a_face_hands_on_what_it_says_and_imports_it_when_asked(face):
 
 def test_every_room_has_a_floor():
     assert {room_of(name) for name in MODULES} <= {*FLOOR, *DOORS}
+
+
+def rows_of_the_page():
+    """Return room -> (floor, imports) as CONTRIBUTING.md says."""
+    page = (ROOT.parent / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (`.*`) \| (.*) \|$", page, re.MULTILINE)
+    return {
+        room.strip(" `"): (int(floor) - 1, set(FLOOR) & set(imports.split(", ")))
+        for floor, rooms, imports in rows
+        for room in rooms.split(",")
+    }
+
+
+def test_the_page_for_contributors_draws_the_house_as_it_is():
+    drawn = {room: (FLOOR[room], to) for room, to in arrows().items()}
+    assert rows_of_the_page() == drawn
+
+
+def test_the_readme_names_every_room_on_its_floor():
+    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
+    house = readme.partition("## The house")[2]
+    named = re.findall(r"^(?:\d  |   )(\w+) ", house, re.MULTILINE)
+    assert sorted(named) == sorted(arrows())
 
 
 def test_no_import_within_a_function_hides_an_arrow():

@@ -170,12 +170,6 @@ def find_host(domain: str, name: str) -> Callable[..., Value] | None:
     return None if DOMAIN_ALIASES.get(domain, domain) else _HOST.get(name)
 
 
-def operators() -> list[Operator]:
-    """Return every registered version of every operator."""
-    _load_operators()
-    return [entry for versions in _OPERATORS.values() for entry in versions]
-
-
 @cache
 def _load_operators() -> None:
     package = import_module("audit.importer.ops")
