@@ -61,9 +61,16 @@ class Registry(Generic[T]):
 
     def sound(self) -> Iterator[tuple[str, T]]:
         """Yield the names and objects of all that are not broken."""
-        for name in self:
-            with suppress(BrokenPlugin):
-                yield name, self[name]
+        for name in self._places:
+            yield name, self[name]
+        yield from self.theirs()
+
+    def theirs(self) -> Iterator[tuple[str, T]]:
+        """Yield the names and objects of third parties that are not broken."""
+        for name, plugin in plugged(self.kind).items():
+            if name not in self._places:
+                with suppress(BrokenPlugin):
+                    yield name, cast("T", self._admit(plugin))
 
     def ours(self, name: str) -> bool:
         """Tell whether a name is one of robaudit's own."""

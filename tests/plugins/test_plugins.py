@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -12,8 +13,12 @@ import torch
 import audit.testing as kit
 from audit.config import AttackConfig, ModelConfig, ScanConfig
 from audit.formats import FORMATS, glossary, rendered
+from audit.geometry.divergences import DIVERGENCES, build_divergence
 from audit.ground.errors import ConfigError, NoTransport
 from audit.ground.plugins import plugged
+from audit.models import names
+from audit.plugins import Tensors
+from audit.reports.json import to_json
 from audit.run.scan import scan
 
 from . import installed
@@ -107,7 +112,6 @@ def test_every_format_shows_a_scan_by_plug_ins(model, document):
 
 def test_a_law_without_means_is_refused_by_the_divergence(tmp_path):
     from audit.families import build_family
-    from audit.geometry.divergences import build_divergence
 
     law = build_family("quantile", {"quantiles": (3,)}, levels=(0.1, 0.5, 0.9))
     phi = torch.tensor([[0.0, 1.0, 2.0]]).double()
@@ -185,3 +189,74 @@ def test_they_work_in_a_fresh_environment(model, document, tmp_path):
     assert "robaudit_sparse{" in done.stdout
     done = run_audit(["explain", "rayleigh"], [], tmp_path, python)
     assert "From the package robaudit-rayleigh." in done.stdout
+
+
+def drawn_kl():
+    """KL, with its metric tensor from draws that the divergence makes itself."""
+    from audit.families.draws import sampled_fisher_root
+    from audit.geometry.divergences import kl
+
+    made = kl()
+    return replace(made, tensor=Tensors.OTHER, root=sampled_fisher_root)
+
+
+def test_a_tensor_of_its_own_may_come_from_draws(monkeypatch, model, document):
+    places = DIVERGENCES._places | {"drawn_kl": f"{__name__}:drawn_kl"}
+    monkeypatch.setattr(DIVERGENCES, "_places", places)
+    config = replace(
+        config_of(model, document, draws_per_input=2048), divergences=("kl", "drawn_kl")
+    )
+    report = scan(config)
+    drawn = report.divergences["drawn_kl"]
+    assert (drawn.estimator, drawn.draws) == ("monte_carlo", 2048)
+    exact, found, error = (
+        np.array(report.inputs.columns[name][quantity])
+        for name, quantity in (
+            ("kl", "trace"),
+            ("drawn_kl", "trace"),
+            ("drawn_kl", "trace_se"),
+        )
+    )
+    assert (error > 0).all()
+    assert (np.abs(found - exact) < 5 * error).all()
+    assert drawn.summary["sparse_ratio"].mean == pytest.approx(1, abs=0.1)
+
+
+def test_memory_is_kept_for_the_rows_of_a_root_from_draws():
+    law = module_of("robaudit-rayleigh").Rayleigh({"scale": (2,)})
+    phi = torch.tensor(SCALES["scale"]).double()
+    assert drawn_kl().kept_rows(law, phi, 2048) == 2048
+    assert build_divergence("mean_gap").kept_rows(law, phi, 2048) == 0
+
+
+def test_outputs_named_like_a_plugged_parameter_are_taken_for_it(model):
+    assert names.theirs() == {"scale": "scale"}
+    assert names.said_by("head/Tilt:0", {"tilt": "Tilt"}) == ("Tilt", "")
+    assert names.said_by("log_std", {"log_std": "log_std"}) == ("scale", "exp")
+    assert "rayleigh" in names.families_with({"scale"})
+    assert names.parameters_by_name("rayleigh", ["scale"]) == {"scale": "scale"}
+    assert names.parameters_by_name("pareto", ["head/Alpha"]) == {
+        "alpha": "'head/Alpha'"
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("inspect", "MODEL", "DATA", "--family", "rayleigh"), "rayleigh"),
+        (("check", "report.json", "--max", "mean_gap.sparse.p95=9"), "mean_gap.sparse"),
+        (("diff", "report.json", "report.json"), "mean_gap"),
+        (("show", "report.json", "--index", "2"), "mean_gap"),
+        (("render", "report.json", "-f", "prom"), "robaudit_sparse{"),
+        (("explain", "mean_gap.sparse.p95"), "single broken sensor"),
+        (("init", "--from", "report.json"), "Wrote robaudit.yaml"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_every_command_knows_them(plugins, model, document, tmp_path, words, said):
+    report = scan(config_of(model, document))
+    (tmp_path / "report.json").write_text(to_json(report))
+    given = {"MODEL": model, "DATA": document}
+    done = run_audit([given.get(w, w) for w in words], plugins, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
