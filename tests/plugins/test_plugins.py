@@ -236,7 +236,7 @@ def test_outputs_named_like_a_plugged_parameter_are_taken_for_it(model):
     assert "rayleigh" in names.families_with({"scale"})
     assert names.parameters_by_name("rayleigh", ["scale"]) == {"scale": "scale"}
     assert names.parameters_by_name("pareto", ["head/Alpha"]) == {
-        "alpha": "'head/Alpha'"
+        "alpha": '"head/Alpha"'
     }
 
 

@@ -76,7 +76,8 @@ def _integers(sample: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _panels(sample: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
-    inner = np.unique(np.quantile(sample.numpy(), np.linspace(0, 1, _PANELS + 1)))
+    levels = np.linspace(0, 1, _PANELS + 1)[1:-1]
+    inner = np.unique(np.quantile(sample.numpy(), levels))
     below = _outwards(inner[0], inner[len(inner) // 2], low)
     above = _outwards(inner[-1], inner[len(inner) // 2], high)
     edges = np.unique(np.concatenate([below, inner, above]))

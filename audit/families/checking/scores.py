@@ -7,14 +7,22 @@ import torch
 from torch import Tensor
 
 from audit.families.checking.points import log_density, points_of, scores
-from audit.families.checking.subject import BLURRED, DRAWS, ERRORS, Subject, gram
+from audit.families.checking.subject import (
+    BLURRED,
+    DRAWS,
+    ERRORS,
+    INTEGRATED,
+    RESOLVED,
+    SUMMED,
+    Subject,
+    gram,
+)
 from audit.families.continuous import Continuous
 from audit.families.draws import draws_of
 from audit.linalg.operators import LinearOperator
 from audit.nodes.noise import Noise
 
-_LOST, _RESOLVED = 1e-2, 1e-5  # of the mass
-_SUMMED, _INTEGRATED = 1e-8, 2e-3  # of a diagonal entry
+_LOST = 1e-2  # of the mass
 _ROOTS = ("fisher_root", "transport_root", "wasserstein_root", "linear_root")
 
 
@@ -44,11 +52,11 @@ def fisher_is_the_sum_over_all_outcomes(it: Subject) -> None:
     mass = weights * log_q.exp()
     total, law = mass.sum().item(), "the density sums to one over all outcomes"
     one.demand(abs(total - 1) < _LOST, law, 1, total)
-    if abs(total - 1) > _RESOLVED:  # too rough for these nodes: draws have to do
+    if abs(total - 1) > RESOLVED:  # too rough for these nodes: draws have to do
         return
     score = torch.where(mass.unsqueeze(-1) > 0, scores(one, points, one.first()), 0.0)
     found, tensor = (score.mT * mass) @ score, gram(root)[0]
-    tolerance = _SUMMED if one.law.discrete else _INTEGRATED
+    tolerance = SUMMED if one.law.discrete else INTEGRATED
     size = tensor.diagonal().sqrt()
     gap = (found - tensor).abs() / (size * size.unsqueeze(-1))
     law = "BᵀB = E[s sᵀ], summed over all outcomes"

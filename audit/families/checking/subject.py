@@ -19,6 +19,8 @@ from audit.linalg.operators import LinearOperator
 REFUSALS = (NoFisher, NoTransport)
 DRAWS = 20_000
 ERRORS = 4.5  # standard errors
+RESOLVED = 1e-5  # of the mass: with more lost, points are too rough to tell
+SUMMED, INTEGRATED = 1e-8, 1e-3  # relative errors of sums over all outcomes
 BLURRED = 0.3  # of a diagonal entry: with a larger error the mean could be anything
 
 

@@ -9,11 +9,19 @@ import torch
 from torch import Tensor
 
 from audit.families.checking.points import log_density, points_of
-from audit.families.checking.subject import DRAWS, ERRORS, Subject, gram
+from audit.families.checking.subject import (
+    DRAWS,
+    ERRORS,
+    INTEGRATED,
+    RESOLVED,
+    SUMMED,
+    Subject,
+    gram,
+)
 
 _SIZES = (2e-2, 2.5e-3)
 _ROUGH, _FINE = 5e-2, 1e-5  # relative errors of a form at the smaller step
-_RESOLVED = 1e-5  # of the mass
+_SPEED = 1e-2  # of a diagonal entry: what counting levels by nodes leaves
 Exact = Callable[[Tensor, Tensor], Tensor | None]
 
 
@@ -87,6 +95,26 @@ def kl_is_the_mean_log_ratio(it: Subject) -> None:
     it.demand(same, law, f"{ratio.mean():g} ± {error:g}", known[0])
 
 
+def kl_is_the_sum_over_all_outcomes(it: Subject) -> None:
+    """KL is Σ q (log q − log q') over all outcomes of one number."""
+    one = it.alone()
+    phi = one.first()
+    other = phi + one.step(0.1)[:1]
+    known = one.law.kl(phi, other)
+    outside = torch.stack(list(one.law.violations(other).values())).any()
+    if known is None or bool(outside) or one.numbers != 1:
+        return
+    points, weights = points_of(one)
+    here, there = (log_density(one, points, each) for each in (phi, other))
+    mass = weights * here.exp()
+    if abs(mass.sum().item() - 1) > RESOLVED or not bool(torch.isfinite(known[0])):
+        return
+    found = torch.where(mass > 0, mass * (here - there), 0.0).sum()
+    tolerance = SUMMED if one.law.discrete else INTEGRATED
+    law = "KL = Σ q (log q − log q'), over all outcomes"
+    one.demand((found / known[0] - 1).abs() < tolerance, law, found, known[0])
+
+
 def transport_is_the_speed_of_quantiles(it: Subject) -> None:
     """BᵀB of a continuous number is ∫ ∂Q ∂Qᵀ du, by differences of quantiles."""
     one = it.alone()
@@ -103,13 +131,13 @@ def transport_is_the_speed_of_quantiles(it: Subject) -> None:
         mass = weights * log_density(one, points, phi).exp()
     except NotImplementedError:  # it knows quantiles, not a density
         return
-    if abs(mass.sum().item() - 1) > _RESOLVED:
+    if abs(mass.sum().item() - 1) > RESOLVED:
         return
     found = _mean_speed(one, points.reshape(-1), weights, mass)
     size = tensor.diagonal().sqrt()
     gap = (found - tensor).abs() / (size * size.unsqueeze(-1))
     law = "BᵀB = ∫ ∂Q ∂Qᵀ du, by differences of the law's own quantiles"
-    one.demand((gap < _ROUGH).all(), law, found, tensor)
+    one.demand((gap < _SPEED).all(), law, found, tensor)
 
 
 def _mean_speed(one: Subject, x: Tensor, weights: Tensor, mass: Tensor) -> Tensor:
@@ -141,5 +169,6 @@ LAWS = (
     exact_values_are_distances,
     forms_predict_exact_values,
     kl_is_the_mean_log_ratio,
+    kl_is_the_sum_over_all_outcomes,
     transport_is_the_speed_of_quantiles,
 )
