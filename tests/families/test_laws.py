@@ -10,23 +10,11 @@ CIRCLE = {  # laws of the real line; those of a circle are in `test_one_dimensio
     "fisher_is_the_sum_over_all_outcomes",
     "blocks_are_those_of_quadrature",
 }
-
-
-def broken(example, law):
-    counts = example.family_name == "negative_binomial"
-    return counts and law.__name__ == "roots_are_wide_finite_and_alone"
-
-
-SHARED = pytest.mark.xfail(
-    reason="the rows of its linear root are groups of a window that a batch shares",
-    strict=True,
-)
 CASES = [
     pytest.param(
         example,
         law,
         id=f"{example.label}-{law.__name__}",
-        marks=[SHARED] if broken(example, law) else [],
     )
     for example in EXAMPLES
     for law in LAWS
