@@ -1,9 +1,11 @@
 """Imports fall, no circles, and the paper side is light: read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ FLOORS = (
     ("run",),
     ("api", "cli"),
 )
-DOORS = ("audit", "__main__")  # hand on names, hold nothing
+DOORS = ("audit", "__main__", "plugins", "testing")  # hand on names, hold nothing
+FACES = ("plugins", "testing")
 ROOMS, ARROWS = 20, 62
 PAPER = ("cli", "config", "formats", "ground", "inputs", "reports")
 LATE = {
@@ -109,8 +112,53 @@ def test_the_house_is_small():
     assert not found["up"]
 
 
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_defines_nothing_and_is_short(face):
+    path = MODULES[f"audit.{face}"]
+    assert [p.name for p in path.parent.glob("*.py")] == ["__init__.py"]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_hands_on_what_it_says_and_imports_it_when_asked(face):
+    module = import_module(f"audit.{face}")
+    assert dir(module) == sorted(module.__all__)
+    assert all(getattr(module, name) for name in module.__all__)
+    assert not {m.partition(".")[0] for m in modules_after(f"import audit.{face}")} & (
+        HEAVY | {"numpy"}
+    )
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
 def test_every_room_has_a_floor():
     assert {room_of(name) for name in MODULES} <= {*FLOOR, *DOORS}
+
+
+def rows_of_the_page():
+    """Return room -> (floor, imports) as CONTRIBUTING.md says."""
+    page = (ROOT.parent / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (`.*`) \| (.*) \|$", page, re.MULTILINE)
+    return {
+        room.strip(" `"): (int(floor) - 1, set(FLOOR) & set(imports.split(", ")))
+        for floor, rooms, imports in rows
+        for room in rooms.split(",")
+    }
+
+
+def test_the_page_for_contributors_draws_the_house_as_it_is():
+    drawn = {room: (FLOOR[room], to) for room, to in arrows().items()}
+    assert rows_of_the_page() == drawn
+
+
+def test_the_readme_names_every_room_on_its_floor():
+    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
+    house = readme.partition("## The house")[2]
+    named = re.findall(r"^(?:\d  |   )(\w+) ", house, re.MULTILINE)
+    assert sorted(named) == sorted(arrows())
 
 
 def test_no_import_within_a_function_hides_an_arrow():

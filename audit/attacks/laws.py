@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -28,11 +28,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.attacks.contract import look_at
 from audit.attacks.moments import read_moments
 from audit.ground.errors import ConfigError
+from audit.ground.plugins import lacks_of_class
 from audit.ground.registry import Registry
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
+
+
+def _lacks(found: object) -> Iterable[str]:
+    return lacks_of_class(found, Attack, "arguments")
+
 
 ATTACKS: Registry[type[Attack]] = Registry(
     "attacks",
@@ -43,6 +50,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "uniform_norm": "audit.attacks.laws:UniformNorm",
         "random_direction": "audit.attacks.laws:RandomDirection",
     },
+    _lacks,
 )
 
 # Gauss-Legendre nodes on [0, 1], for a norm that is uniform on [0, ε_max].
@@ -230,6 +238,7 @@ def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:
     Raises:
         UnknownName: no attack has this name.
         ConfigError: an argument is missing, unknown, or makes no sense.
+        BrokenPlugin: it is a third party's, and lacks something.
     """
     attack = ATTACKS[kind]
     if set(arguments) != set(attack.arguments):
@@ -239,7 +248,9 @@ def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:
             "Write it as "
             + f"{kind}:{','.join(f'{name}=…' for name in attack.arguments)}",
         )
-    return attack.parse(kind, arguments)
+    built = attack.parse(kind, arguments)
+    look_at(built, Attack)
+    return built
 
 
 def _size(kind: str, name: str, text: str) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.cli.terminal import emit, style
-from audit.formats import FORMATS, format_of
+from audit.formats import FORMATS, format_of, rendered
 from audit.formats.table import render as render_table
 from audit.ground import watch
 from audit.ground.errors import ConfigError
@@ -64,7 +64,7 @@ class Destinations:
         """
         for path in self.files:
             if not self._is_rows(path):
-                write_text(path, FORMATS[format_of(path)](report))
+                write_text(path, rendered(format_of(path), report))
         if self.files:
             watch.settle(code)
         if self.format and not self.quiet:
@@ -131,5 +131,5 @@ def render_as(report: Report, name: str, verbose: bool = False) -> str:
     return (
         render_table(report, style(verbose))
         if name == "table"
-        else FORMATS[name](report)
+        else rendered(name, report)
     )

@@ -197,6 +197,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
+    "engine": Option(readers.text, "What runs the jobs (local).", "NAME", RUN),
     "open_timeout": Option(
         readers.positive,
         "Seconds to load the model and pass its gates (300).",

@@ -135,6 +135,8 @@ class ScanConfig:
     memory: int = GIBIBYTE
     """Bytes the numbers of one chunk may take."""
     workers: int = 1
+    engine: str = "local"
+    """What runs the jobs, by its name among the engines."""
     open_timeout: float = 300.0
     """Seconds in which the model has to be open, its gates passed."""
     run_dir: str | None = None

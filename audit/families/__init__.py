@@ -10,13 +10,21 @@ so are options, `1.levels`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from audit.ground.plugins import lacks_of_class
 from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
     from audit.families.interface import Family
+
+
+def _lacks(found: object) -> Iterable[str]:
+    from audit.families.interface import Family
+
+    return lacks_of_class(found, Family, "parameterizations")
+
 
 FAMILIES: Registry[type[Family]] = Registry(
     "families",
@@ -51,6 +59,7 @@ FAMILIES: Registry[type[Family]] = Registry(
         "von_mises": "audit.families.circular:VonMises",
         "weibull": "audit.families.lifetimes:Weibull",
     },
+    _lacks,
 )
 
 
@@ -62,6 +71,7 @@ def build_family(
     Raises:
         UnknownName: no family has that name.
         ConfigError: parameters, shapes or options do not fit it.
+        BrokenPlugin: it is a third party's, and lacks something.
     """
     if "," in name:
         from audit.families.product import Product

@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from audit.families.interface import Family
 
 
-def draw_targets(family: Family, phi: Tensor, noise: Noise) -> Tensor:
-    """Return θ [S, N, *event] drawn from q_φ."""
-    return draws_of(family, phi, noise).values
-
-
 def draws_of(family: Family, phi: Tensor, noise: Noise) -> Points:
     """Return θ [S, N, *event] drawn from q_φ, and how many of them make a unit.
 

@@ -26,7 +26,7 @@ from audit.families.implicit_roots import implicit_root
 from audit.families.implicit_values import implicit_reference
 from audit.families.interface import Family, unknown_tensor
 from audit.families.normalisation import normalisation
-from audit.families.references import Reference
+from audit.families.references import Reference, reference_of
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.ground.errors import NoFisher, NotDifferentiable, NoTransport
 from audit.linalg.operators import Averaged, LinearOperator, compose
@@ -150,7 +150,13 @@ class ImplicitFamily(Family):
     def reference(
         self, divergence: Comparable, phi: Tensor, noise: Noise
     ) -> Reference | None:
-        """Return the laws at φ, ready to be compared by their nodes or maps."""
+        """Return the laws at φ, ready to be compared by their nodes or maps.
+
+        A divergence with a tensor of its own may know exact values of its own.
+        """
+        own = divergence.tensor is Tensors.OTHER
+        if own and divergence.exact(self, phi[:1], phi[:1]) is not None:
+            return reference_of(divergence, self, phi, noise)
         return implicit_reference(divergence, self, phi, noise)
 
     def cost(self, tensors: Set[Tensors], draws: int) -> RowCost:

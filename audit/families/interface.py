@@ -314,6 +314,10 @@ class Family(ABC):
         )
 
 
+Law = Family
+"""A family is a law that is known by name; what is said of laws is said of it."""
+
+
 def unknown_tensor(tensor: object) -> ConfigError:
     """Return the error of a metric tensor that laws do not know."""
     known = (str(one) for one in Tensors if one is not Tensors.OTHER)

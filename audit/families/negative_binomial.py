@@ -141,7 +141,10 @@ class NegativeBinomial(Waiting):
         return ways + times(count, failure) + times(power, success)
 
     def _cdf_steps(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
-        """Return ∂C_k [M, groups, 2], summed over neighbouring k."""
+        """Return ∂C_k [M, groups, 2], summed over neighbouring k.
+
+        How many are neighbours a law's own window says, not that of its batch.
+        """
         (parameters,) = laws
         count, (failure, success) = parameters[0], self.one_trial(parameters)
         mass = self.log_mass(k, parameters).exp()
@@ -155,9 +158,12 @@ class NegativeBinomial(Waiting):
         else:
             gain, loss = torch.ones_like(success), count * (-failure).exp()
         steps = torch.stack([by_count, lower * gain - mass * loss], dim=-1).cumsum(1)
-        width = -(-k.shape[-1] // GROUPS)
-        steps = torch.nn.functional.pad(steps, (0, 0, 0, -k.shape[-1] % width))
-        return steps.reshape(len(k), -1, width, 2).sum(2)
+        low, high = self.window(parameters)
+        width = torch.nan_to_num((high - low + 1) / GROUPS, 1.0).ceil().clamp_min(1)
+        groups = min(GROUPS, k.shape[-1])
+        place = ((k - k[:, :1]) / width).long().clamp_max(groups - 1)
+        summed = torch.zeros_like(steps[:, :groups])
+        return summed.scatter_add(1, place.unsqueeze(-1).expand_as(steps), steps)
 
 
 def count_information(count: Tensor, log_odds: Tensor) -> Tensor:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.ground.errors import ConfigError
+from audit.ground.plugins import fault, lacks_of_function
 from audit.ground.registry import Registry, unknown
 
 if TYPE_CHECKING:
     from audit.reports.report import Report
 
-FORMATS: Registry[Callable[[Report], str]] = Registry(
+Render = Callable[["Report"], str]
+"""A format: a report -> its text."""
+
+
+def _lacks(found: object) -> Iterable[str]:
+    return lacks_of_function(found, "report")
+
+
+FORMATS: Registry[Render] = Registry(
     "formats",
     {
         "table": "audit.formats.table:render",
@@ -24,6 +33,7 @@ FORMATS: Registry[Callable[[Report], str]] = Registry(
         "junit": "audit.formats.junit:render",
         "sarif": "audit.formats.sarif:render",
     },
+    _lacks,
 )
 SUFFIXES = {
     ".sarif.json": "sarif",
@@ -51,3 +61,17 @@ def format_of(path: str) -> str:
         return given.removeprefix(".")
     _, expected, hint = unknown("output formats", given, dict.fromkeys(SUFFIXES))
     raise ConfigError(f"The output '{path}' has an unknown extension", expected, hint)
+
+
+def rendered(name: str, report: Report) -> str:
+    """Return a report in a format.
+
+    Raises:
+        UnknownName: there is no such format.
+        BrokenPlugin: it is a third party's, and gives no text.
+    """
+    render = FORMATS[name]
+    text = render(report)
+    if not isinstance(text, str):
+        raise fault("formats", render, f"gives {type(text).__name__}, not text")
+    return text

@@ -7,8 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from audit.formats.pages import PAGES, page
+from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
+from audit.ground.plugins import NOUNS
 from audit.ground.registry import unknown
 from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
 from audit.reports.quantities import QUANTITIES, STATISTICS, describe
@@ -77,12 +80,12 @@ def explain(name: str) -> list[tuple[str, str]]:
 def _paragraphs(name: str) -> list[tuple[str, str]]:
     """The paragraph of a name, or those of the names that dots join to it."""
     for dot in (i for i in reversed(range(len(name))) if name[i] == "."):
-        last = _quantity(name[dot + 1 :]) or _statistic(name[dot + 1 :])
+        last = _last(name[dot + 1 :])
         first = _paragraphs(name[:dot]) if last else []
-        if last and first:
-            return [*first, last]
+        if first:
+            return [*first, *last]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
-    return [whole] if whole else []
+    return [*([whole] if whole else []), *_page(name), *_plugged(name)]
 
 
 def render(name: str | None, style: Style | None = None) -> str:
@@ -90,6 +93,8 @@ def render(name: str | None, style: Style | None = None) -> str:
     style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
+    if name in PAGES:
+        return page(name) + "\n"
     parts: list[RenderableType] = []
     for title, text in explain(name):
         parts += [Text(title, "bold"), Padding(Text(text), (0, 0, 0, 2))]
@@ -114,13 +119,36 @@ def names() -> dict[str, str]:
         ("quantity", [row.name for row in QUANTITIES]),
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
         ("statistic", STATISTICS),
+        ("page", PAGES),
     )
-    return {name: kind for kind, members in kinds for name in members}
+    ours = {name: kind for kind, members in kinds for name in members}
+    theirs = {one.name: NOUNS[one.kind] for one in plugins() if one.name not in ours}
+    return ours | theirs
 
 
 def _divergence(name: str) -> tuple[str, str] | None:
     known = DIVERGENCES.get(name.partition(":")[0])
     return (f"{name} (divergence)", f"{known[0]}\n{known[1]}") if known else None
+
+
+def _last(name: str) -> list[tuple[str, str]]:
+    """The paragraph of a later part of a key: what is measured, or a statistic."""
+    found = _quantity(name) or _statistic(name)
+    attacks = (one for one in plugins() if one.kind == "attacks" and one.name == name)
+    return [found] if found else [paragraph(one) for one in attacks]
+
+
+def _page(name: str) -> list[tuple[str, str]]:
+    if name not in PAGES:
+        return []
+    title, _, text = page(name).partition("\n")
+    return [(f"{name} (page)", f"{title.lstrip('# ')}\n{text.strip()}")]
+
+
+def _plugged(name: str) -> list[tuple[str, str]]:
+    """The paragraphs of the plug-ins that have this name, "shift" of "shift:by=2"."""
+    asked = (name, name.partition(":")[0])
+    return [paragraph(plugin) for plugin in plugins() if plugin.name in asked]
 
 
 def _quantity(name: str) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from inspect import signature
 
 import numpy as np
 import torch
@@ -31,9 +32,10 @@ from torch import Tensor
 
 from audit.families.interface import Family
 from audit.families.tensors import Estimation, Pointwise, Tensors
+from audit.geometry.contract import checked, checked_root, checked_values, lacks
 from audit.ground.errors import ConfigError
 from audit.ground.registry import Registry
-from audit.linalg.operators import LinearOperator, Sampled
+from audit.linalg.operators import Averaged, LinearOperator, Sampled
 from audit.nodes.noise import Noise
 
 Exact = Callable[[Family, Tensor, Tensor], Tensor | None]
@@ -53,6 +55,8 @@ class Divergence:
             subtracted), so that its variance vanishes with D.
         root: (law, φ [N, p], noise) -> B [N, r, p], of a metric tensor that laws do
             not know themselves (`Tensors.OTHER`).
+        formula: as `robaudit explain` shows it.
+        reading: a sentence, of how to read it.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Divergence:
     exact: Exact
     pointwise: Pointwise | None = None
     root: Root | None = None
+    formula: str = ""
+    reading: str = ""
 
     def metric_root(self, law: Family, phi: Tensor, noise: Noise) -> LinearOperator:
         """Return B [N, r, p] with BᵀB the metric tensor at φ.
@@ -69,32 +75,53 @@ class Divergence:
         Raises:
             NoFisher, NoTransport: the law has no such tensor.
             ConfigError: nobody knows the tensor.
+            BrokenPlugin: its own root is not that of N matrices with p columns.
         """
-        if self.root is not None:
-            return self.root(law, phi, noise)
-        return law.root(self.tensor, phi, noise)
+        if self.root is None:
+            return law.root(self.tensor, phi, noise)
+        return checked_root(self, self.root(law, phi, noise), phi)
 
     @property
     def is_fisher(self) -> bool:
         """Whether its metric tensor is the Fisher information."""
         return self.tensor is Tensors.FISHER
 
+    @property
+    def is_transport(self) -> bool:
+        """Whether it moves draws: its tensor may be infinite, or its law linear."""
+        return self.tensor in (Tensors.TRANSPORT, Tensors.WASSERSTEIN)
+
     def require(self, law: Family, phi: Tensor) -> None:
         """Raise where the law has no such tensor at φ [N, p].
 
         Raises:
             NoFisher, NoTransport: with the reason.
+            BrokenPlugin: its own root or exact value is not what it has to be.
         """
         if self.root is None:
             law.require(self.tensor, phi)
         else:
-            self.root(law, phi, Noise(0, np.arange(len(phi)), 2))
+            self.metric_root(law, phi, Noise(0, np.arange(len(phi)), 2))
+            checked_values(self, self.exact(law, phi, phi), phi)
+
+    def kept_rows(self, law: Family, phi: Tensor, draws: int) -> int:
+        """Return the rows of a root of its own that one input's average keeps.
+
+        Laws count those of the tensors that they know (`Family.cost`).
+        """
+        if self.root is None:
+            return 0
+        found = self.metric_root(law, phi[:1], Noise(0, np.zeros(1, np.int64), 2))
+        rows = found.shape[1]
+        if isinstance(found, Sampled):
+            return rows * draws // 2
+        return rows if isinstance(found, Averaged) else 0
 
     def estimation(self, law: Family, phi: Tensor, draws: int) -> Estimation:
         """Return how the tensor is found at φ [1, p], for the report."""
         if self.root is None:
             return law.estimation(self.tensor, phi, draws)
-        found = self.root(law, phi, Noise(0, np.zeros(1, np.int64), 2))
+        found = self.metric_root(law, phi, Noise(0, np.zeros(1, np.int64), 2))
         if isinstance(found, Sampled):
             return Estimation("monte_carlo", draws)
         return Estimation("closed_form")
@@ -214,6 +241,7 @@ DIVERGENCES: Registry[Callable[..., Divergence]] = Registry(
             "wasserstein",
         )
     },
+    lacks,
 )
 
 
@@ -223,16 +251,18 @@ def build_divergence(text: str) -> Divergence:
     Raises:
         UnknownName: there is no such divergence.
         ConfigError: its arguments are wrong.
+        BrokenPlugin: it is a third party's, and lacks something.
     """
     name, _, arguments = text.partition(":")
     make = DIVERGENCES[name]
     try:
         pairs = [pair.split("=") for pair in arguments.split(",") if pair]
-        divergence = make(**{key.strip(): float(value) for key, value in pairs})
-        return replace(divergence, name=text)
+        made = make(**{key.strip(): float(value) for key, value in pairs})
     except (TypeError, ValueError):
+        taken = ",".join(f"{key}=…" for key in signature(make).parameters)
         raise ConfigError(
             f"The divergence '{text}' has the wrong arguments",
-            "Expected none, or renyi:alpha=0.5",
+            f"Expected {name}:{taken}" if taken else "Expected none",
             f"See robaudit explain {name}",
         ) from None
+    return replace(checked(made, make, Divergence), name=text)

@@ -81,6 +81,10 @@ class NoTransport(AuditError):
     """A family has no differentiable transport map, e.g. a discrete one (exit 3)."""
 
 
+class BrokenPlugin(AuditError):
+    """A third party's class or function lacks what its kind has to have (exit 3)."""
+
+
 class Incomplete(AuditError):
     """A run lacks parts, so that there is no report of all of it (exit 4)."""
 

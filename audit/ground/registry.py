@@ -8,12 +8,12 @@ list of names costs no import. Third parties add to it by entry points in the gr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
 
-from audit.ground.errors import UnknownName
+from audit.ground.errors import BrokenPlugin, UnknownName
+from audit.ground.plugins import Lacks, Plugin, at, plugged
 
 T = TypeVar("T")
 
@@ -24,36 +24,66 @@ class Registry(Generic[T]):
     Args:
         kind: the plural noun, as in the entry-point group ("families").
         places: name -> "module:attribute".
+        lacks: says what a third party's object lacks, once, when it is first asked
+            for; ours are tested.
     """
 
-    def __init__(self, kind: str, places: Mapping[str, str]) -> None:
+    def __init__(
+        self, kind: str, places: Mapping[str, str], lacks: Lacks | None = None
+    ) -> None:
         self.kind = kind
         self._places = dict(places)
+        self._lacks = lacks
+        self._admitted: dict[Plugin, object] = {}
 
     def __repr__(self) -> str:
         return f"Registry({self.kind!r}, {self._places!r})"
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all_places())
+        return iter({**dict.fromkeys(plugged(self.kind)), **self._places})
 
     def __contains__(self, name: object) -> bool:
-        return name in self._all_places()
+        return name in self._places or name in plugged(self.kind)
 
     def __getitem__(self, name: str) -> T:
         """Import and return the object called `name`.
 
         Raises:
             UnknownName: there is none; the message says what there is.
+            BrokenPlugin: a third party's does not import, or lacks something.
         """
-        places = self._all_places()
-        if name not in places:
-            raise UnknownName(*unknown(self.kind, name, places))
-        module, _, attribute = places[name].partition(":")
-        return cast("T", getattr(import_module(module), attribute))
+        if name in self._places:
+            return cast("T", at(self._places[name]))
+        plugins = plugged(self.kind)
+        if name not in plugins:
+            raise UnknownName(*unknown(self.kind, name, dict.fromkeys(self)))
+        return cast("T", self._admit(plugins[name]))
 
-    def _all_places(self) -> dict[str, str]:
-        found = entry_points(group=f"robaudit.{self.kind}")
-        return {point.name: point.value for point in found} | self._places
+    def sound(self) -> Iterator[tuple[str, T]]:
+        """Yield the names and objects of all that are not broken."""
+        for name in self._places:
+            yield name, self[name]
+        yield from self.theirs()
+
+    def theirs(self) -> Iterator[tuple[str, T]]:
+        """Yield the names and objects of third parties that are not broken."""
+        for name, plugin in plugged(self.kind).items():
+            if name not in self._places:
+                with suppress(BrokenPlugin):
+                    yield name, cast("T", self._admit(plugin))
+
+    def ours(self, name: str) -> bool:
+        """Tell whether a name is one of robaudit's own."""
+        return name in self._places
+
+    def _admit(self, plugin: Plugin) -> object:
+        if plugin not in self._admitted:
+            found = plugin.load()
+            lacking = list(self._lacks(found)) if self._lacks else []
+            if lacking:
+                raise plugin.fault(", and ".join(lacking))
+            self._admitted[plugin] = found
+        return self._admitted[plugin]
 
 
 def unknown(kind: str, name: str, names: Mapping[str, object]) -> tuple[str, str, str]:

@@ -21,13 +21,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from audit.ground.errors import UnsupportedOperator
+from audit.ground.plugins import plugged
 from audit.importer.values import Policy, Value
 
 if TYPE_CHECKING:
@@ -170,19 +170,13 @@ def find_host(domain: str, name: str) -> Callable[..., Value] | None:
     return None if DOMAIN_ALIASES.get(domain, domain) else _HOST.get(name)
 
 
-def operators() -> list[Operator]:
-    """Return every registered version of every operator."""
-    _load_operators()
-    return [entry for versions in _OPERATORS.values() for entry in versions]
-
-
 @cache
 def _load_operators() -> None:
     package = import_module("audit.importer.ops")
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
-    for point in entry_points(group="robaudit.onnx_operators"):
-        point.load()
+    for plugin in plugged("onnx_operators").values():
+        plugin.load()
 
 
 @cache

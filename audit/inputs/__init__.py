@@ -1,7 +1,7 @@
 """The data: arrays with one row for each input to audit.
 
 A file is `.npy` (one array) or `.npz` (several, by key), which `ground.storage.arrays`
-opens.
+opens, or another for whose suffix `readers` has one.
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError, InputError, NothingAudited, boundary
 from audit.ground.storage import split_spec
-from audit.ground.storage.arrays import MEMORY, Array, DataFile, open_data
+from audit.ground.storage.arrays import MEMORY, Array, DataFile
 from audit.inputs.deviations import standard_deviations
 from audit.inputs.names import NAMES, read_feature_names
+from audit.inputs.readers import ReadFile, open_file
 
 __all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
 Rows = slice | NDArray[np.int64]
@@ -131,7 +132,7 @@ def _opened(
             next_step="Keep one of DATA::KEY and --condition NAME=KEY",
         )
     wanted[first] = key or wanted[first]
-    with open_data(path) as file:
+    with open_file(path) as file:
         found = _found(path, wanted, file)
         arrays, sha256 = file.read(found.values(), memory)
     named = {name: arrays[key] for name, key in found.items()}
@@ -147,12 +148,12 @@ def list_keys(path: str) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read.
     """
-    with _readable(path), open_data(path) as file:
+    with _readable(path), open_file(path) as file:
         return file.keys
 
 
 def _found(
-    path: str, wanted: Mapping[str, str | None], file: DataFile
+    path: str, wanted: Mapping[str, str | None], file: DataFile | ReadFile
 ) -> dict[str, str]:
     """Return the key of each of the model's inputs; that of an `.npy` is ""."""
     first, *others = wanted

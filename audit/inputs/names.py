@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from audit.ground.errors import InputError, boundary
-from audit.ground.storage.arrays import MEMORY, Array, open_data
+from audit.ground.storage.arrays import MEMORY, Array
+from audit.inputs.readers import open_file
 
 NAMES = "feature_names"
 _LONGEST = 80
@@ -32,7 +33,7 @@ def read_feature_names(
 
 
 def _names(path: str, event: tuple[int, ...], memory: int) -> list[str] | None:
-    with open_data(path) as file:
+    with open_file(path) as file:
         if NAMES not in file.keys:
             return None
         try:

@@ -189,6 +189,6 @@ def _columns(
 
 def _caveats(divergence: Divergence, point: Point) -> Mapping[str, Tensor]:
     """Return why a transport tensor is infinite -> where: no second moment."""
-    if divergence.is_fisher:
+    if not divergence.is_transport:
         return {}
     return point.family.transport_caveat(point.phi)

@@ -87,7 +87,7 @@ def beside_form(
     if isinstance(outer, Averaged):
         columns |= averaging_checks(outer, inner, spectrum)
         reasons = {NO_DIRECTION: spectrum.at_rest, **reasons}
-    if not divergence.is_fisher:
+    if divergence.is_transport:
         share = point.family.tail_share(point.phi, point.jacobian)
         if share is not None:
             columns["tail_share"] = share
@@ -151,7 +151,7 @@ def complete_data_bound(point: Point) -> dict[str, Values]:
 
 def linear_law(divergence: Divergence, point: Point) -> LinearLaw | None:
     """Return the linear law of a discrete family; None where the form is quadratic."""
-    if divergence.is_fisher:
+    if not divergence.is_transport:
         return None
     root = point.family.linear_root(point.phi)
     if root is None:

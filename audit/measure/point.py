@@ -79,9 +79,11 @@ def linearized(
 def meeting(family: Family, questions: Questions) -> float:
     """Return how many rows will be pulled back, ∞ where none is on its own.
 
-    A closed-form root is not, and with `rel_error` the draws have no fixed number.
+    A closed-form root is not; with `rel_error` the draws have no fixed number, and
+    nobody knows how many rows the root has that a divergence brings.
     """
-    if questions.rel_error is not None:
+    own = any(divergence.root is not None for divergence in questions.divergences)
+    if questions.rel_error is not None or own:
         return math.inf
     tensors = {divergence.tensor for divergence in questions.divergences}
     return family.cost(tensors, questions.draws).pulled

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from audit.attacks.laws import build_attack
 from audit.config import ScanConfig
 from audit.families.interface import Family
-from audit.families.tensors import Tensors
 from audit.geometry.divergences import Divergence, build_divergence
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
@@ -121,10 +120,9 @@ def _block_rows(
     Raises:
         ConfigError: the Jacobian of a single input is larger than --memory.
     """
-    tensors = {divergence.tensor for divergence in asked}
-    row = _row_bytes(model, config.draws_per_input, tensors)
+    row = _row_bytes(model, config.draws_per_input, asked)
     largest = config.max_draws if config.rel_error else config.draws_per_input
-    largest_row = max(row, _row_bytes(model, largest, tensors))
+    largest_row = max(row, _row_bytes(model, largest, asked))
     most = config.memory // (_COPIES * largest_row)
     if most < 1:
         raise ConfigError(
@@ -138,11 +136,15 @@ def _block_rows(
     return int(2 ** (rows.bit_length() - 1))
 
 
-def _row_bytes(model: OpenModel, draws: int, tensors: set[Tensors]) -> int:
+def _row_bytes(model: OpenModel, draws: int, asked: tuple[Divergence, ...]) -> int:
     """Return the bytes of one input's Jacobian, or of its derivatives at all draws."""
-    family = model.density.family
-    rows, d = family.cost(tensors, draws).rows, model.density.d
+    family, d = model.density.family, model.density.d
+    rows = family.cost({divergence.tensor for divergence in asked}, draws).rows
     jacobian = 0 if rows and family.size == d else family.size * d
+    own = [divergence for divergence in asked if divergence.root is not None]
+    if own:
+        phi = probe_parameters(model)[:1]
+        rows += sum(divergence.kept_rows(family, phi, draws) for divergence in own)
     return 8 * (rows * family.size + jacobian)
 
 
@@ -185,7 +187,7 @@ def _left_out(name: str, probed: int, why: str) -> str:
 
 def _infinite(divergence: Divergence, family: Family, phi: torch.Tensor) -> str:
     """Return why a divergence is infinite at φ, all of it; "" where it is not."""
-    if divergence.is_fisher or family.linear_root(phi) is not None:
+    if not divergence.is_transport or family.linear_root(phi) is not None:
         return ""
     caveats = family.transport_caveat(phi).items()
     return next((why for why, rows in caveats if bool(rows.all())), "")

@@ -86,7 +86,7 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
     family, d = prepared.model.density.family, len(prepared.questions.frame.free)
     phi = prepared.phi[:1]
     scale, unit = divergence.scale, divergence.unit
-    if not divergence.is_fisher and family.linear_root(phi) is not None:
+    if divergence.is_transport and family.linear_root(phi) is not None:
         return DivergenceInfo(scale, unit, notes=[LINEAR])
     found = divergence.estimation(family, phi, prepared.questions.draws)
     notes = list(found.notes)

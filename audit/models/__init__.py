@@ -4,10 +4,11 @@ A loader takes (path, device, trusted, cuts) and returns a `Network`; it is chos
 the file's suffix. Third parties add one by the entry point group `robaudit.loaders`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit.ground.plugins import lacks_of_function
 from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 Loader = Callable[["Path", "torch.device", bool, frozenset[str]], "Network"]
 
+
+def _lacks(found: object) -> Iterable[str]:
+    return lacks_of_function(found, "path", "device", "trusted", "cuts")
+
+
 LOADERS: Registry[Loader] = Registry(
     "loaders",
     {
@@ -25,4 +31,5 @@ LOADERS: Registry[Loader] = Registry(
         ".ts": "audit.models.torchscript:load",
         ".pt2": "audit.models.exported:load",
     },
+    _lacks,
 )

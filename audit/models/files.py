@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from audit.ground.errors import ConfigError, ModelError, cause
+from audit.ground.plugins import fault
 from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
@@ -36,7 +37,11 @@ def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
     if settings.straight_through:
         return _straight_through(path, device, cuts)
     load = LOADERS[path.suffix]
-    return load(path, device, settings.model.trust_model, cuts)
+    network = load(path, device, settings.model.trust_model, cuts)
+    if not isinstance(network, Network):
+        given = type(network).__name__
+        raise fault("loaders", load, f"gives {given}, not a Network (audit.plugins)")
+    return network
 
 
 def _straight_through(

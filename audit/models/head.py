@@ -13,7 +13,9 @@ from audit.models.names import (
     families_with,
     options_of,
     parameters_by_name,
+    said_by,
     stem_of,
+    theirs,
 )
 from audit.models.network import Network
 
@@ -105,7 +107,9 @@ def _family(
     if "family" in network.metadata:
         return Item("family", str(network.metadata["family"]), "metadata")
     stems = [name for name in map(stem_of, outputs) if name in NAMES]
-    named = set(parameters) or {NAMES[stem][0] for stem in stems}
+    others = theirs()
+    said = {said_by(output, others)[0] for output in outputs} - {""}
+    named = set(parameters) or said
     fits = families_with(named)
     if "normal" in fits and any(stem in NORMAL_SCALES for stem in stems):
         fits = ["normal"]

@@ -8,7 +8,7 @@ be six families, and is an error that lists them.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from audit.families import FAMILIES
 from audit.ground.errors import ConfigError
@@ -53,7 +53,7 @@ def families_with(named: set[str]) -> list[str]:
     """Return the families that take exactly these parameters."""
     return [
         name
-        for name in FAMILIES
+        for name, _ in FAMILIES.sound()
         if named
         and name != "mixture"
         and any(set(known) == named for known in parameterizations(name))
@@ -62,8 +62,10 @@ def families_with(named: set[str]) -> list[str]:
 
 def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
     """Match the family's parameters with outputs whose names say what they are."""
+    others = theirs()
+    said = {output: said_by(output, others) for output in outputs}
     for known in parameterizations(family):
-        found = {name: _expressions_for(name, outputs) for name in known}
+        found = {name: _expressions_for(name, said) for name in known}
         if all(found.values()):
             return {name: _only(name, texts) for name, texts in found.items()}
     wanted = " or ".join(", ".join(known) for known in parameterizations(family))
@@ -79,12 +81,13 @@ def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
     )
 
 
-def _expressions_for(parameter: str, outputs: Sequence[str]) -> list[str]:
+def _expressions_for(parameter: str, said: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return the outputs that are a parameter: by the table, or by its very name."""
     texts = []
-    for output in outputs:
-        known, link = NAMES.get(stem_of(output), ("", ""))
-        if known == parameter:
-            texts.append(_LINKED[link].format(quoted(output)))
+    for output, (known, link) in said.items():
+        own = known != parameter and stem_of(output) == parameter.lower()
+        if own or known == parameter:
+            texts.append(_LINKED["" if own else link].format(quoted(output)))
     return texts
 
 
@@ -96,6 +99,24 @@ def _only(parameter: str, texts: list[str]) -> str:
             f"Choose with --param {parameter}=EXPRESSION",
         )
     return texts[0]
+
+
+def theirs() -> dict[str, str]:
+    """Return the parameters of third parties' families by their names in lower case."""
+    families = (family for _, family in FAMILIES.theirs())
+    names = (n for one in families for known in one.parameterizations for n in known)
+    return {name.lower(): name for name in names}
+
+
+def said_by(output: str, others: Mapping[str, str]) -> tuple[str, str]:
+    """Return the parameter that an output's name says it is, and the link; "" if none.
+
+    Args:
+        output: its name.
+        others: see `theirs`; a name of the table says more.
+    """
+    stem = stem_of(output)
+    return NAMES.get(stem) or (others.get(stem, ""), "")
 
 
 def stem_of(output: str) -> str:

@@ -19,7 +19,6 @@ from audit.ground.storage import StoredFile
 from audit.importer import Graph
 
 Values = Mapping[str, Tensor]
-Arrays = Mapping[str, NDArray[np.generic]]
 Call = Callable[[Values], dict[str, Tensor]]
 
 

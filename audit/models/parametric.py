@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from audit.families import build_family
+from audit.families.contract import look_at
 from audit.families.interface import Family
 from audit.ground.errors import AuditError, ConfigError
 from audit.inputs import list_keys, open_inputs, split_spec
@@ -78,6 +79,7 @@ def _assemble(head: Head, space: str, differences: bool, probe: Probe) -> OpenMo
     values = _parameters(head, probe.outputs)
     shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
     family = build_family(head.family, shapes, **head.options)
+    look_at(family, values)
     subject = _subject(probe, head, family)
     outer = subject.map_of(subject.call, probe.network.dtype)
     own = FiniteDifferenceMap(outer) if differences else outer

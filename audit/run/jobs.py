@@ -16,7 +16,7 @@ from audit.config import ScanConfig
 from audit.ground.errors import Incomplete, InputError, boundary
 from audit.measure import Answers, joined, measure
 from audit.measure.preparation import Prepared, prepare
-from audit.run.engines.local import run as run_jobs
+from audit.run.engines import mapped as run_jobs
 from audit.run.folder import Run
 from audit.run.plan import Job, Shard
 from audit.run.tally import lighter
@@ -64,8 +64,8 @@ def measured(
     """
     if config.workers > 1 and len(jobs) > 1:
         make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
-        return run_jobs(make, jobs, min(config.workers, len(jobs)))
-    return run_jobs(lambda: partial(work, prepared, whole), jobs, 1)
+        return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
+    return run_jobs(config.engine, lambda: partial(work, prepared, whole), jobs, 1)
 
 
 def filled(
@@ -78,9 +78,9 @@ def filled(
     whole = run.manifest.directions
     if config.workers > 1 and len(jobs) > 1:
         make = partial(make_keeper, config, run, read_by(prepared))
-        return run_jobs(make, jobs, min(config.workers, len(jobs)))
+        return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
     do = partial(work, prepared, whole)
-    return run_jobs(lambda: partial(keep, run, do), jobs, 1)
+    return run_jobs(config.engine, lambda: partial(keep, run, do), jobs, 1)
 
 
 def read_by(prepared: Prepared) -> tuple[str, str]:

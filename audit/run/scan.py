@@ -31,6 +31,7 @@ from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
 from audit.run.collection import Collection, sample_of, with_checks
 from audit.run.commands import refuse_missing
+from audit.run.engines import ENGINES
 from audit.run.folder import Run, check_options, open_folder
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
@@ -143,6 +144,7 @@ def _open(config: ScanConfig) -> _Opened:
     started = time.time()
     check_config(config)
     check_options(config)
+    ENGINES[config.engine]  # a name that is none, or a broken one, is said now
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True)
     names = _feature_names(prepared, config.memory)

@@ -114,6 +114,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "batch_size": "13",
         "memory": "2MB",
         "workers": "3",
+        "engine": "another",
         "open_timeout": "99",
         "run_dir": "run",
         "resume": None,

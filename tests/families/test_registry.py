@@ -10,27 +10,6 @@ from .examples import each_example, each_where
 
 
 @each_example
-def test_unpack_inverts_pack(example):
-    family = example.family
-    values = family.unpack(family.pack(example.tensors))
-    assert set(values) == set(example.tensors)
-    for name, value in example.tensors.items():
-        torch.testing.assert_close(values[name], value, rtol=1e-15, atol=1e-15)
-
-
-@each_example
-def test_shapes_agree_with_the_contract(example):
-    family, phi = example.family, example.phi
-    law = family.distribution(phi)
-    draws = law.sample((5,))
-    assert phi.shape == (2, family.size)
-    assert phi.dtype == torch.float64
-    assert law.batch_shape == (2,)
-    assert tuple(law.event_shape) == family.event_shape
-    assert draws.shape == (5, 2, *family.event_shape)
-
-
-@each_example
 def test_the_name_builds_the_same_family_again(example):
     family = example.family
     again = build_family(family.name, family.shapes, **example.options)
@@ -40,52 +19,11 @@ def test_the_name_builds_the_same_family_again(example):
     assert torch.equal(again.pack(example.tensors), example.phi)
 
 
-@each_example
-def test_an_example_violates_nothing(example):
-    found = example.family.violations(example.phi)
-    assert found
-    for wrong in found.values():
-        assert wrong.shape == (2,)
-        assert not wrong.any()
-
-
-@each_example
-def test_a_parameter_that_is_not_finite_is_a_violation_of_its_row_only(example):
-    phi = example.phi.clone()
-    phi[1, 0] = torch.nan
-    wrong = torch.stack(list(example.family.violations(phi).values())).any(0)
-    assert wrong.tolist() == [False, True]
-
-
 @each_where(lambda e: e.kl == "none" and e.fisher == "refused")
 def test_a_law_without_a_density_has_no_log_prob(example):
     law = example.family.distribution(example.phi)
     with pytest.raises(NotImplementedError):
         law.log_prob(law.sample())
-
-
-@each_where(lambda e: e.kl != "none" or e.fisher != "refused")
-def test_log_prob_is_batched_over_draws_and_differentiable_in_phi(example):
-    phi = example.phi.requires_grad_()
-    law = example.family.distribution(phi)
-    draws = law.sample((3,)).detach()
-    log_prob = law.log_prob(draws)
-    assert log_prob.shape == (3, 2)
-    (gradient,) = torch.autograd.grad(log_prob[:, 0].sum(), phi)
-    assert torch.isfinite(gradient).all()
-    assert (gradient[0] != 0).any()
-    assert (gradient[1] == 0).all()
-
-
-@each_example
-def test_pack_is_differentiable(example):
-    family = example.family
-    values = {k: v.requires_grad_() for k, v in example.tensors.items()}
-    phi = family.pack(values)
-    gradients = torch.autograd.grad(phi.square().sum(), list(values.values()))
-    for gradient, value in zip(gradients, values.values(), strict=True):
-        used = value != 0  # of a triangular matrix, only the triangle
-        torch.testing.assert_close(gradient[used], 2 * value[used])
 
 
 def test_parameters_broadcast_to_the_event():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from audit.families import build_family
-from audit.families.draws import draw_targets, sampled_fisher_root, scores_at
+from audit.families.draws import draws_of, sampled_fisher_root, scores_at
 from audit.nodes.noise import Noise
 
 EULER = 0.5772156649015329
@@ -60,6 +60,10 @@ VALUES = {
     "mixture:normal": {"probs": WEIGHTS, "loc": LOCS, "scale": SCALES},
 }
 each_law = pytest.mark.parametrize("name", sorted(VALUES))
+
+
+def draw_targets(family, phi, noise):
+    return draws_of(family, phi, noise).values
 
 
 def made(name, copies=1):

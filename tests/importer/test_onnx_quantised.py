@@ -7,11 +7,11 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_operators import operators
 from torch.autograd import grad
 from torch.fx import Graph as TorchGraph
 
 from audit.importer import load_graph
-from audit.importer.registry import operators
 from audit.models.exported_census import ExportedInside
 
 MS = "com.microsoft"

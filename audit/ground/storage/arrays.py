@@ -61,7 +61,7 @@ class DataFile:
             InputError: one of them is damaged, cut short, or not made of numbers.
             ConfigError: what is compressed takes more than `memory`.
         """
-        wanted = {key: self._header(key) for key in dict.fromkeys(keys)}
+        wanted = {key: self.header(key) for key in dict.fromkeys(keys)}
         self._refuse_large(wanted, memory)
         found = fingerprint(self._file, self._members)
         arrays = {}
@@ -84,12 +84,17 @@ class DataFile:
         Raises:
             InputError, ConfigError: as `read`.
         """
-        member, header = self._arrays[key], self._header(key)
+        member, header = self._arrays[key], self.header(key)
         assert member is not None
         self._refuse_large({key: header}, memory)
         return self._unpacked(key, member, header)
 
-    def _header(self, key: str) -> Header:
+    def header(self, key: str) -> Header:
+        """Return what the file says of an array.
+
+        Raises:
+            InputError: it is damaged, or not made of numbers.
+        """
         member = self._arrays[key]
         if member is None:
             self._file.seek(0)

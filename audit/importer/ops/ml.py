@@ -15,7 +15,6 @@ from audit.importer.registry import Site, operator
 from audit.importer.values import Host, Value, listed
 
 ML = "ai.onnx.ml"
-Labels = list[int] | list[str] | None
 
 
 def _row(values: list[float], x: Tensor) -> Tensor:

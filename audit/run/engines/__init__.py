@@ -2,5 +2,73 @@
 
 An engine takes (make, jobs, workers): `make()` is called once in each process and
 returns the function that does a job there, so that a model is opened once a process
-and never crosses from one to another.
+and never crosses from one to another. What crosses is plain data: `make` and jobs one
+way, results the other. Third parties add one by the entry point group
+`robaudit.engines`; it is chosen by name, --engine NAME.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from audit.ground.errors import BrokenPlugin
+from audit.ground.plugins import fault, lacks_of_function
+from audit.ground.registry import Registry
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """A map of jobs over processes."""
+
+    def __call__(
+        self,
+        make: Callable[[], Callable[[Job], Result]],
+        jobs: Iterable[Job],
+        workers: int,
+        /,
+    ) -> Iterator[Result]:
+        """Yield the results of the jobs, in their order.
+
+        Args:
+            make: returns the function that does a job; picklable where workers > 1.
+            jobs: plain data.
+            workers: processes at the same time, at least one.
+        """
+
+
+def _lacks(found: object) -> Iterable[str]:
+    return lacks_of_function(found, "make", "jobs", "workers")
+
+
+ENGINES: Registry[Engine] = Registry(
+    "engines", {"local": "audit.run.engines.local:run"}, _lacks
+)
+
+
+def mapped(
+    engine: str,
+    make: Callable[[], Callable[[Job], Result]],
+    jobs: Iterable[Job],
+    workers: int,
+) -> Iterator[Result]:
+    """Yield the results of the jobs, in their order, one for each.
+
+    Raises:
+        UnknownName: there is no such engine.
+        BrokenPlugin: it is a third party's, and lost a job or made one up.
+    """
+    run, wanted, given = ENGINES[engine], list(jobs), 0
+    for result in run(make, wanted, workers):
+        given += 1
+        if given > len(wanted):
+            raise _lost(run, given, len(wanted))
+        yield result
+    if given < len(wanted):
+        raise _lost(run, given, len(wanted))
+
+
+def _lost(run: Engine, given: int, wanted: int) -> BrokenPlugin:
+    return fault("engines", run, f"gave {given} results for {wanted} jobs")

@@ -1,0 +1,147 @@
+"""What others add: their objects, found by entry points and held to a contract.
+
+A package adds to a registry by an entry point in the group `robaudit.<kind>`. Nothing
+of it is imported before it is asked for, so a broken one breaks nothing else, and what
+is wrong with it is said with its name: who made it, what is missing, where the page is
+that starts from a complete example.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from audit.ground.errors import BrokenPlugin
+
+Lacks = Callable[[object], Iterable[str]]
+"""An object -> clauses that say what it lacks of its kind ("it has no kl")."""
+
+NOUNS = MappingProxyType(
+    {
+        "families": "family",
+        "divergences": "divergence",
+        "attacks": "attack",
+        "loaders": "loader",
+        "formats": "format",
+        "engines": "engine",
+        "inputs": "input",
+    }
+)
+"""Kinds of things that can be added, and the word for one of them."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point.
+
+    Args:
+        kind: of its registry ("families"). name: under which it is asked for.
+        place: "module:attribute". package: the distribution that it comes with.
+        rival: another package that claims the same name, "" if there is none.
+    """
+
+    kind: str
+    name: str
+    place: str
+    package: str
+    rival: str = ""
+
+    def load(self) -> object:
+        """Import and return the object.
+
+        Raises:
+            BrokenPlugin: it does not import, or two packages claim its name.
+        """
+        if self.rival:
+            raise self.fault(f"is claimed by the package {self.rival} too")
+        try:
+            return at(self.place)
+        except Exception as error:
+            why = f"does not import from '{self.place}' ({_words(error)})"
+            raise self.fault(why) from error
+
+    def fault(self, clause: str) -> BrokenPlugin:
+        """Return the error about this plug-in: what it is or does not do."""
+        noun = NOUNS.get(self.kind, self.kind)
+        return BrokenPlugin(
+            f"The {noun} '{self.name}' of the package {self.package} {clause}",
+            f"'robaudit explain {noun}-plugin' shows a complete one",
+            f"Correct or uninstall {self.package}",
+        )
+
+
+def plugged(kind: str) -> dict[str, Plugin]:
+    """Return the plug-ins of a kind, by name; nothing is imported."""
+    found: dict[str, Plugin] = {}
+    for point in entry_points(group=f"robaudit.{kind}"):
+        package = point.dist.name if point.dist else point.value.partition(".")[0]
+        plugin = Plugin(kind, point.name, point.value, package)
+        known = found.setdefault(point.name, plugin)
+        if known.place != plugin.place:
+            found[point.name] = replace(known, rival=package)
+    return found
+
+
+def at(place: str) -> object:
+    """Return the object at "module:attribute"."""
+    module, _, path = place.partition(":")
+    found: object = import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def fault(kind: str, owner: object, clause: str) -> BrokenPlugin:
+    """Return the error about a third party's object that is already in use.
+
+    Args:
+        kind: of its registry.
+        owner: a class or function, or one of a class.
+        clause: what it does that it must not ("gives no text").
+    """
+    made_by = owner if hasattr(owner, "__qualname__") else type(owner)
+    module = str(getattr(made_by, "__module__", "")) or "?"
+    known = plugged(kind).values()
+    plugin = next((p for p in known if p.place.partition(":")[0] == module), None)
+    name, top = getattr(made_by, "__qualname__", repr(owner)), module.partition(".")[0]
+    return (plugin or Plugin(kind, name, f"{module}:{name}", top)).fault(clause)
+
+
+def is_ours(owner: object) -> bool:
+    """Tell whether a class, or the class of an object, is robaudit's own."""
+    made_by = owner if isinstance(owner, type) else type(owner)
+    return made_by.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def lacks_of_class(found: object, base: type, *stated: str) -> Iterator[str]:
+    """Yield what a class lacks of a base: methods, and attributes that it states."""
+    if not (isinstance(found, type) and issubclass(found, base)):
+        yield f"is no subclass of {base.__name__} (audit.plugins)"
+        return
+    for name in sorted(getattr(found, "__abstractmethods__", ())):
+        yield f"has no {name}"
+    for name in stated:
+        if not hasattr(found, name):
+            yield f"has no {name}"
+
+
+def lacks_of_function(found: object, *taken: str) -> Iterator[str]:
+    """Yield what a function lacks that is called with some arguments, by position."""
+    if not callable(found):
+        yield "cannot be called"
+        return
+    try:
+        inspect.signature(found).bind(*taken)
+    except TypeError as error:
+        yield f"cannot be called with ({', '.join(taken)}): {error}"
+    except ValueError:  # compiled, without a signature: its first use will tell
+        return
+
+
+def _words(error: Exception) -> str:
+    first = (str(error).strip() or "no message").partition("\n")[0]
+    return f"{type(error).__name__}: {first}"

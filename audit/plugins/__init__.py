@@ -1,0 +1,37 @@
+"""What plug-ins are made of, kind by kind: see `robaudit explain plugins`."""
+
+from typing import TYPE_CHECKING
+
+from audit.ground.lazy import handed_on
+
+if TYPE_CHECKING:
+    from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
+    from audit.families import build_family
+    from audit.families.continuous import Continuous
+    from audit.families.interface import Family, Law, check_finite
+    from audit.families.lattice import Lattice
+    from audit.families.tensors import Estimation, RowCost, Tensors
+    from audit.families.univariate import Parameters, Univariate
+    from audit.formats import Render
+    from audit.geometry.divergences import Divergence
+    from audit.ground.errors import ConfigError, InputError, NoFisher, NoTransport
+    from audit.ground.storage import StoredFile
+    from audit.inputs.readers import Field, InputReader
+    from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Sampled
+    from audit.linalg.quadratic_form import QuadraticForm
+    from audit.linalg.spectrum import Estimate, Spectrum
+    from audit.models import Loader
+    from audit.models.network import Network, Port
+    from audit.nodes.lines import POSITIVE, REAL, UNIT
+    from audit.nodes.noise import Noise
+    from audit.reports.report import Report
+    from audit.run.engines import Engine
+
+__all__ = ["POSITIVE", "REAL", "UNIT", "Attack", "ConfigError", "Continuous"]
+__all__ += ["Diagonal", "DirectedAttack", "Divergence", "Engine", "Estimate"]
+__all__ += ["Estimation", "Family", "Field", "InputError", "InputReader", "Lattice"]
+__all__ += ["Law", "LinearOperator", "Loader", "Matrix", "Network", "NoFisher"]
+__all__ += ["NoTransport", "Noise", "Parameters", "Port", "QuadraticForm"]
+__all__ += ["RandomAttack", "Render", "Report", "RowCost", "Sampled", "Spectrum"]
+__all__ += ["StoredFile", "Tensors", "Univariate", "build_family", "check_finite"]
+__getattr__, __dir__ = handed_on(__name__)

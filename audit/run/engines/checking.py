@@ -1,0 +1,73 @@
+"""The laws of every engine, to run over a new one.
+
+    check_engine(run)
+
+The work is plain and importable, as an engine that begins new processes needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from audit.ground.checking import demand
+from audit.ground.errors import AuditError, InputError
+from audit.run.engines import Engine
+
+_JOBS = 7
+
+
+def check_engine(engine: Engine, workers: tuple[int, ...] = (1, 2)) -> None:
+    """Hold an engine to the laws of robaudit's own suite.
+
+    Args:
+        engine: (make, jobs, workers) -> results.
+        workers: how many processes to try.
+
+    Raises:
+        LawBroken: names the law, what was expected and what found.
+    """
+    name = getattr(engine, "__qualname__", repr(engine))
+    for count in workers:
+        with_workers = f"{name} with {count} workers"
+        wanted = [job * job for job in range(_JOBS)]
+        found = list(engine(make_square, iter(range(_JOBS)), count))
+        law = "the results are those of the jobs, one for each, in their order"
+        demand(found == wanted, with_workers, law, wanted, found)
+        none = list(engine(make_square, iter(()), count))
+        demand(not none, with_workers, "no jobs give no results", [], none)
+        _passes_errors_on(engine, with_workers, count)
+
+
+def _passes_errors_on(engine: Engine, name: str, workers: int) -> None:
+    law = "an error of a job, or of make, comes through as it is"
+    for make in (partial(make_failing, "job"), partial(make_failing, "make")):
+        try:
+            found: object = list(engine(make, iter(range(_JOBS)), workers))
+        except AuditError as error:
+            right = isinstance(error, InputError) and "of a check" in str(error)
+            demand(right, name, law, "InputError", repr(error))
+        else:
+            demand(False, name, law, "InputError", found)
+
+
+def make_square() -> Callable[[int], int]:
+    """Return a function that does a job."""
+    return _square
+
+
+def make_failing(where: str) -> Callable[[int], int]:
+    """Return a function that fails at a job, or fail at once."""
+    if where == "make":
+        raise InputError("An error of a check")
+    return _failing
+
+
+def _square(job: int) -> int:
+    return job * job
+
+
+def _failing(job: int) -> int:
+    if job == 2:
+        raise InputError("An error of a check")
+    return job

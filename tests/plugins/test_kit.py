@@ -1,0 +1,400 @@
+"""The kit notices: a law that is planted wrong is named, with what was expected."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import distributions as td
+
+from audit.attacks.laws import FixedNorm, Gaussian, UniformNorm
+from audit.families.location_scale import Normal
+from audit.families.poisson import Poisson
+from audit.formats import FORMATS
+from audit.geometry.divergences import build_divergence, kl
+from audit.inputs.readers import READERS, Field
+from audit.linalg.operators import Diagonal, Matrix
+from audit.models import LOADERS
+from audit.run.engines import ENGINES
+from audit.testing import (
+    LawBroken,
+    check_attack,
+    check_divergence,
+    check_engine,
+    check_law,
+    check_loader,
+    check_reader,
+    check_render,
+)
+
+NORMALS = {"loc": [[0.3, -1.2], [2.0, 0.1]], "scale": [[0.5, 1.4], [2.5, 0.8]]}
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+
+
+def named(*words):
+    return pytest.raises(LawBroken, match=r"(?s)" + ".*".join(map(str, words)))
+
+
+def planted(base, **hooks):
+    return type(base.__name__, (base,), hooks)
+
+
+def scaled(base, hook, factor):
+    own = getattr(base, hook)
+    return planted(base, **{hook: lambda *given: factor * own(*given)})
+
+
+@pytest.mark.parametrize("hook", ["fisher_block", "transport_block"])
+def test_a_root_that_is_off_by_a_percent_is_noticed(hook):
+    with named("Normal.* breaks a law", "at .*loc", "expected", "found"):
+        check_law(scaled(Normal, hook, 1.01), NORMALS)
+
+
+@pytest.mark.parametrize(
+    "hook", ["relative_entropy", "renyi_divergence", "squared_distance"]
+)
+def test_an_exact_value_that_is_off_is_noticed(hook):
+    with named("Normal", "tends to", "an error that falls"):
+        check_law(scaled(Normal, hook, 1.1), NORMALS)
+
+
+def test_half_an_information_of_counts_is_noticed_by_their_sum():
+    with named("Poisson", "E\\[s sᵀ\\]"):
+        check_law(scaled(Poisson, "fisher_block", 1.02), {"rate": [[0.7], [3.0]]})
+
+
+def neighbours(law, phi):
+    return Diagonal(Normal.fisher_root(law, phi).dense()[:1].diagonal(dim1=1, dim2=2))
+
+
+def wrong_rows(law, phi):
+    root = Normal.fisher_root(law, phi).dense()
+    return Matrix(root * (1 + 0.001 * len(phi)))
+
+
+def not_finite(law, phi):
+    return Matrix(Normal.fisher_root(law, phi).dense() * torch.nan)
+
+
+@pytest.mark.parametrize("hook", [neighbours, wrong_rows, not_finite])
+def test_a_root_of_another_batch_or_without_numbers_is_noticed(hook):
+    with pytest.raises((LawBroken, RuntimeError)):
+        check_law(planted(Normal, fisher_root=hook), NORMALS)
+
+
+def negative(law, phi, other):
+    return -Normal.kl(law, phi, other)
+
+
+def of_one_number(law, phi, other):
+    return Normal.kl(law, phi, other).sum()
+
+
+def in_float32(law, phi, other):
+    return Normal.kl(law, phi, other).float()
+
+
+def between_equals(law, phi, other):
+    return Normal.kl(law, phi, other) + 1e-6
+
+
+@pytest.mark.parametrize("hook", [negative, of_one_number, in_float32, between_equals])
+def test_a_kl_that_is_no_divergence_is_noticed(hook):
+    with named("kl is float64 \\[N\\], zero between equals"):
+        check_law(planted(Normal, kl=hook), NORMALS)
+
+
+def never(law, phi):
+    return {"a reason": torch.zeros(len(phi), dtype=torch.bool)}
+
+
+def everywhere(law, phi):
+    wrong = ~torch.isfinite(phi).all()
+    return {"a reason": wrong.expand(len(phi))}
+
+
+def wordless(law, phi):
+    return {"bad": ~torch.isfinite(phi).all(-1)}
+
+
+@pytest.mark.parametrize("hook", [never, everywhere, wordless])
+def test_violations_that_are_none_are_noticed(hook):
+    with named("a member violates nothing; what is not finite does"):
+        check_law(planted(Normal, violations=hook), NORMALS)
+
+
+def test_no_member_is_no_example():
+    with named("no violation", "scale is not positive"):
+        check_law(Normal, {**NORMALS, "scale": [[0.5, -1.0], [1.0, 1.0]]})
+
+
+def test_a_phi_that_loses_a_parameter_is_noticed():
+    def pack(law, values):
+        return Normal.pack(law, {**values, "scale": values["scale"].detach()})
+
+    with named("differentiable in each parameter", "a gradient of scale"):
+        check_law(planted(Normal, pack=pack), NORMALS)
+
+
+def test_an_unpack_that_swaps_is_noticed():
+    def unpack(law, phi):
+        loc, scale = Normal.unpack(law, phi).values()
+        return {"loc": scale, "scale": loc}
+
+    with named("unpack inverts pack"):
+        check_law(planted(Normal, unpack=unpack), NORMALS)
+
+
+def test_a_sampler_of_another_law_is_noticed():
+    def law(family, parameters):
+        loc, scale = parameters
+        return td.Normal(loc, 1.1 * scale, validate_args=False)
+
+    with named("E\\[s sᵀ\\]"):
+        check_law(planted(Normal, law=law), NORMALS)
+
+
+class Heavier(td.Normal):
+    def log_prob(self, value):
+        return super().log_prob(value) + 0.1
+
+
+def test_a_density_that_does_not_sum_to_one_is_noticed():
+    def law(family, parameters):
+        return Heavier(*parameters, validate_args=False)
+
+    with named("the density sums to one", "1.10"):
+        check_law(planted(Normal, law=law), NORMALS)
+
+
+def test_a_law_that_does_not_apply_can_be_left_out_by_name_alone():
+    check_law(Normal, NORMALS, but=("blocks_are_those_of_quadrature",))
+    with pytest.raises(AssertionError, match="no laws"):
+        check_law(Normal, NORMALS, but=("nothing",))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scale": 0.55}, "tends to 0.55"),
+        ({"exact": lambda q, a, b: 1.1 * q.kl(a, b)}, "tends to 0.5"),
+        ({"exact": lambda q, a, b: q.kl(a, b) + 1e-3}, "zero between equals"),
+        ({"pointwise": lambda t: torch.expm1(t)}, "g\\(log t\\) is not negative"),
+        ({"unit": ""}, "a name, a unit"),
+    ],
+)
+def test_a_divergence_that_is_off_is_noticed(change, words):
+    with named("kl breaks a law", words):
+        check_divergence(replace(kl(), **change))
+
+
+def test_every_other_pointwise_value_is_noticed_by_its_mean():
+    hellinger = build_divergence("hellinger").pointwise
+    wrong = replace(kl(), pointwise=lambda t: 4 * hellinger(t))
+    with named("D = E_q\\[g"):
+        check_divergence(wrong)
+
+
+@dataclass(frozen=True)
+class Dear(Gaussian):
+    def expected(self, form, spectrum):
+        return spectrum.trace.scaled(1.03 * form.scale * self.sigma**2)
+
+
+@dataclass(frozen=True)
+class WithoutConstant(Gaussian):
+    def expected(self, form, spectrum):
+        return spectrum.trace.scaled(self.sigma**2 / 2)
+
+
+@dataclass(frozen=True)
+class Shifted(Gaussian):
+    def draw(self, rng, count, d):
+        return super().draw(rng, count, d) + 0.01
+
+
+@dataclass(frozen=True)
+class Keyless(Gaussian):
+    def draw(self, rng, count, d):
+        return super().draw(np.random.default_rng(), count, d)
+
+
+@dataclass(frozen=True)
+class Long(Gaussian):
+    def mean_size(self, d):
+        return 1.1 * super().mean_size(d)
+
+
+@dataclass(frozen=True)
+class Light(UniformNorm):
+    def sizes(self):
+        norms, weights = super().sizes()
+        return norms, 0.9 * weights
+
+
+@dataclass(frozen=True)
+class Far(FixedNorm):
+    def sizes(self):
+        norms, weights = super().sizes()
+        return 1.1 * norms, weights
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        (Dear(0.3), "the form's mean over"),
+        (WithoutConstant(0.3), "grows with the divergence's constant"),
+        (Shifted(0.3), "the form's mean over|the mean that center gives"),
+        (Keyless(0.3), "depend on the generator alone"),
+        (Long(0.3), "mean_size is E"),
+        (Light(0.3), "their weights sum to one"),
+        (Far(0.3), "along the worst direction cost what it expects"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_attack_that_is_off_is_noticed(attack, words):
+    with named(words):
+        check_attack(attack)
+
+
+@pytest.mark.parametrize("name", [n for n in FORMATS if FORMATS.ours(n)])
+def test_every_format_keeps_the_laws(name):
+    check_render(FORMATS[name])
+
+
+def changing(report):
+    report.warnings.clear()
+    return "text"
+
+
+COUNT = iter(range(100))
+
+
+@pytest.mark.parametrize(
+    ("render", "words"),
+    [
+        (lambda report: None, "shown as text"),
+        (lambda report: " \n", "shown as text"),
+        (lambda report: "\ud800", "UTF-8"),
+        (lambda report: str(next(COUNT)), "equal reports are equal text"),
+        (changing, "a report is not changed"),
+    ],
+)
+def test_a_format_that_is_off_is_noticed(render, words):
+    with named(words):
+        check_render(render)
+
+
+def test_our_engine_keeps_the_laws():
+    check_engine(ENGINES["local"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        (lambda make, jobs, n: reversed(list(map(make(), jobs))), "in their order"),
+        (lambda make, jobs, n: iter([]), "one for each"),
+        (lambda make, jobs, n: map(make(), [*jobs, 1]), "one for each"),
+    ],
+)
+def test_an_engine_that_is_off_is_noticed(engine, words):
+    with named(words):
+        check_engine(engine, workers=(1,))
+
+
+def test_an_engine_that_swallows_errors_is_noticed():
+    def run(make, jobs, workers):
+        try:
+            yield from map(make(), jobs)
+        except Exception:
+            return
+
+    with named("comes through as it is"):
+        check_engine(run, workers=(1,))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    x = np.arange(12.0).reshape(4, 3)
+    np.savez(tmp_path / "d.npz", x=x, y=x[:, 0].astype("f4"))
+    np.save(tmp_path / "d.npy", x)
+    return tmp_path, x
+
+
+def test_our_readers_keep_the_laws(saved):
+    folder, x = saved
+    arrays = {"x": x, "y": x[:, 0].astype("f4")}
+    check_reader(READERS[".npz"], str(folder / "d.npz"), arrays)
+    check_reader(READERS[".npy"], str(folder / "d.npy"), {"": x})
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "words"),
+    [
+        ("fields", lambda file: {}, "fields names every array"),
+        ("fields", lambda file: {"": Field((4, 2), "f8")}, "the shape and dtype"),
+        ("window", lambda file, name, a, b: np.zeros((b - a, 3)), "window gives"),
+        ("fingerprint", lambda file: "", "the fingerprint is text"),
+        ("fingerprint", lambda file: str(next(COUNT)), "the same each time"),
+    ],
+)
+def test_a_reader_that_is_off_is_noticed(saved, hook, value, words):
+    folder, x = saved
+    reader = planted(READERS[".npy"], **{hook: value})
+    with named(words):
+        check_reader(reader, str(folder / "d.npy"), {"": x})
+
+
+MODELS = [SAMPLES / f"heteroscedastic{suffix}" for suffix in (".onnx", ".pt", ".pt2")]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {"x": np.load(SAMPLES / "heteroscedastic.npz")["x"][:3]}
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.suffix)
+def test_our_loaders_keep_the_laws(path, rows):
+    check_loader(LOADERS[path.suffix], path, rows, trusted=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda n: {"files": ()}, "the files that it read"),
+        (lambda n: {"double": lambda: n}, "double computes the same in float64"),
+        (lambda n: {"weights_sha256": "0"}, "weights_sha256 is that of the weights"),
+        (lambda n: {"call": lambda v: {}}, "by name"),
+        (lambda n: {"call": detached(n)}, "a gradient passes"),
+        (lambda n: {"dtype": torch.float64}, "in the type that it says|gradient"),
+    ],
+)
+def test_a_loader_that_is_off_is_noticed(rows, change, words):
+    def load(path, device, trusted, cuts):
+        network = LOADERS[".onnx"](path, device, trusted, cuts)
+        return replace(network, **change(network))
+
+    with pytest.raises((LawBroken, RuntimeError), match=rf"(?s){words}|dtype"):
+        check_loader(load, MODELS[0], rows)
+
+
+def detached(network):
+    def call(values):
+        return {k: v.detach() for k, v in network.call(values).items()}
+
+    return call
+
+
+def test_a_broken_law_says_which_where_expected_and_found():
+    error = LawBroken("Normal(loc)", "0 is 0", 0, math.pi, "loc = 1")
+    assert str(error).splitlines() == [
+        "Normal(loc) breaks a law: 0 is 0",
+        "  at        loc = 1",
+        "  expected  0",
+        f"  found     {math.pi}",
+    ]
+    assert isinstance(error, AssertionError)
+    assert json.loads(json.dumps(error.found)) == math.pi
