@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +101,14 @@ class RowsWriter:
                 raise ValueError(f"{name} has {len(rows)} rows, expected {n} new ones")
             self._columns[name] = self._column(name, rows)
         self._write(plain)
+
+    def beside(self, name: str, read: Callable[[], Array]) -> None:
+        """Offer what belongs to the rows and no file of them holds.
+
+        Args:
+            name: "x", the inputs [N, *event].
+            read: gives it; not called here.
+        """
 
     def _write(self, plain: Mapping[str, Array]) -> None:
         for name, rows in plain.items():
