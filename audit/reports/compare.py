@@ -109,7 +109,7 @@ def _notes(old: Report, new: Report) -> list[str]:
     """Return what the reader should know before believing the comparison."""
     notes = []
     hashes = [
-        [file.sha256 for file in model.files] or [model.weights_sha256]
+        [file.sha256 for file in model.files] or [str(model.weights_sha256)]
         for model in (old.model, new.model)
     ]
     if hashes[0] == hashes[1]:
