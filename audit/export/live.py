@@ -32,6 +32,7 @@ from audit.models.live import REFEREE, Called, Live, Wrap, still
 from audit.models.network import Call, Network, Port, Values
 from audit.models.torchscript import live_network, own_dtype
 
+__all__ = ["Network", "open_live"]
 THETA, NOISE = "theta", "z"  # inputs of a density beside the condition
 
 

@@ -25,7 +25,7 @@ class RecordedRows(RowsWriter):
         self._chunks: list[Chunk] = []
         self._late: list[Chunk] = []
         self._arrays: dict[str, Array] | None = None
-        self._inputs: dict[str, Array] = {}
+        self._beside: dict[str, Array] = {}
 
     @property
     def needs_directions(self) -> bool:
@@ -41,8 +41,8 @@ class RecordedRows(RowsWriter):
         self._late.append(dict(columns))
 
     def beside(self, name: str, read: Callable[[], Array]) -> None:
-        """Keep the audited inputs [N, *event]."""
-        self._inputs[name] = read()
+        """Keep the audited inputs [N, *event], and the units of their features."""
+        self._beside[name] = read()
 
     def close(self) -> None:
         """Do nothing: there is no file."""
@@ -53,7 +53,12 @@ class RecordedRows(RowsWriter):
     @property
     def inputs(self) -> Array:
         """What was perturbed [N, *event], in the order of the rows."""
-        return self._inputs["x"]
+        return self._beside["x"]
+
+    @property
+    def unit(self) -> Array:
+        """One unit of each feature [*event]; 0 where it may not move."""
+        return self._beside["unit"]
 
     @property
     def arrays(self) -> Mapping[str, Array]:

@@ -106,7 +106,7 @@ class RowsWriter:
         """Offer what belongs to the rows and no file of them holds.
 
         Args:
-            name: "x", the inputs [N, *event].
+            name: "x", the inputs [N, *event], or "unit" [*event], of a perturbation.
             read: gives it; not called here.
         """
 

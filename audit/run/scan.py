@@ -215,6 +215,9 @@ def _report(
     )
     if rows is not None:
         rows.beside("x", lambda: prepared.model.perturbed(answers.index))
+        rows.beside(
+            "unit", lambda: prepared.questions.frame.units(prepared.model.event)
+        )
     return build_report(measured, config)
 
 
