@@ -84,7 +84,7 @@ def check(report: Report | Record | str | PathLike[str], **limits: Any_) -> Repo
             record = read_report(path)
         else:
             raise ConfigError(
-                f"The report is a {type(report).__name__}",
+                f"The report is of the type {type(report).__name__}",
                 "Expected what audit.scan returns, or the path of a saved report",
                 "Pass one of these",
             )

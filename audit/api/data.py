@@ -88,7 +88,8 @@ def as_array(value: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
         except ValueError:  # lists of different lengths
             raise _no_data(f"a {type(value).__name__} of unequal rows", name) from None
     raise _no_data(
-        "None" if value is None else f"a {type(value).__name__}", name if name else ""
+        "None" if value is None else f"of the type {type(value).__name__}",
+        name if name else "",
     )
 
 

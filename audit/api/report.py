@@ -71,9 +71,8 @@ class Report:
             return find(self.record, f"{name}.{quantity}", name, quantity)
         if divergence is None:
             return found
-        find(
-            self.record, divergence, divergence, next(iter(found.get(divergence, "?")))
-        )
+        if divergence not in found:
+            find(self.record, divergence, divergence, "")  # names the nearest
         return found[divergence]
 
     @property

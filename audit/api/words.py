@@ -1,6 +1,6 @@
 """Errors of the pipeline in the words of a Python caller.
 
-The pipeline speaks of `--family NAME`; here it is `family=`. What stands for a file that
+The pipeline speaks of `--family NAME`; here it is `family=`. The name of a file that
 only this call knows is replaced too.
 """
 
@@ -16,7 +16,7 @@ from audit.config.options import OPTIONS, flag_names
 _FLAGS = {flag: name for name in OPTIONS for flag in flag_names(name)}
 _FLAG = re.compile(
     r"(?P<verb>[Pp]ass |[Uu]se |[Aa]dd |with )?(?<![\w-])(?P<flag>--[a-z][a-z-]*|-[ad])"
-    r"\b(?P<space> (?P<value>'[^']*'|[^\s,;.)]+(?:\.\d+)?))?"
+    r"\b(?P<space> (?P<value>'[^']*'|[^\s,;)]*[^\s,;.)]))?"
 )
 
 
@@ -53,10 +53,8 @@ def _keyword(match: re.Match[str]) -> str:
     option = OPTIONS[name]
     if not option.metavar:
         return f"{verb}{name}=True{rest}"
-    if (
-        not (verb or "=" in value or value.isupper() or value[:1].isdigit())
-        or not value
-    ):
+    meant = verb or "=" in value or value.isupper() or value[:1].isdigit()
+    if not (value and meant):
         return f"{verb}{name}={rest}"
     return f"{verb}{name}={_value(value, option.metavar, option.many)}"
 

@@ -17,13 +17,13 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Worst:
-    """One input x, its worst direction v, and how far along it the prediction moves by τ.
+    """One input x, its worst direction v, and how far along v it has to move.
 
     Args:
         index: the input's row in the data.
         x: the input [*event].
         direction: v [*event], of norm one in the units of the scan.
-        radius: r; ∞ where nothing on the way moves the prediction that far.
+        radius: r, which moves the prediction by τ; ∞ where no step along v does.
         exact: whether r was found on the divergence itself (`critical_radius`); else
             it is what the local quadratic says (`radius`).
         above, below: x + r v and x − r v [*event], v in the units of the data.

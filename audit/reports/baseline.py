@@ -31,7 +31,8 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
     if not config.baseline:
         raise ConfigError(
             "A change is limited and there is nothing to compare with",
-            next_step="Add --baseline report.json",
+            "Expected an older report",
+            "Add --baseline report.json",
         )
     path, _ = split_rows(config.baseline)
     limits = change_limits(config, read_report(path))

@@ -214,10 +214,9 @@ def _report(
         collection.tally.spectra(),
     )
     if rows is not None:
-        rows.beside("x", lambda: prepared.model.perturbed(answers.index))
-        rows.beside(
-            "unit", lambda: prepared.questions.frame.units(prepared.model.event)
-        )
+        model, frame = prepared.model, prepared.questions.frame
+        rows.beside("x", lambda: model.perturbed(answers.index))
+        rows.beside("unit", lambda: frame.units(model.event))
     return build_report(measured, config)
 
 
