@@ -87,10 +87,8 @@ def as_array(value: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
             return np.asarray(value)
         except ValueError:  # lists of different lengths
             raise _no_data(f"a {type(value).__name__} of unequal rows", name) from None
-    raise _no_data(
-        "None" if value is None else f"of the type {type(value).__name__}",
-        name if name else "",
-    )
+    kind = "None" if value is None else f"of the type {type(value).__name__}"
+    raise _no_data(kind, name)
 
 
 def _no_data(given: str, name: str = "") -> ConfigError:

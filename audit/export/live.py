@@ -75,13 +75,10 @@ def as_module(model: object) -> nn.Module:
     if callable(model) and not isinstance(model, type):
         return Function(model)
     of_class = isinstance(model, type)
-    name = (
-        model.__name__
-        if isinstance(model, type)
-        else f"of the type {type(model).__name__}"
-    )
+    name = model.__name__ if isinstance(model, type) else type(model).__name__
+    what = f"the class {name}" if of_class else f"of the type {name}"
     raise ConfigError(
-        f"The model is {'None' if model is None else name}",
+        f"The model is {'None' if model is None else what}",
         "Expected a path, a torch module, a function of x that returns a torch "
         "distribution, or an estimator of zuko, nflows or sbi",
         "Pass an instance of it" if of_class else "Pass one of these",

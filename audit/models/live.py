@@ -16,8 +16,10 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from audit.ground.errors import ModelError
+from audit.models.exported import retype
 from audit.models.identity import hash_values
 from audit.models.network import Call, Network, Port, Values
 from audit.models.outputs import name_outputs
@@ -28,6 +30,7 @@ REFEREE = "a fresh copy of the live module (onnxruntime would need a file)"
 Wrap = Callable[[nn.Module], nn.Module]
 Part = Callable[[nn.Module, tuple[str, ...]], Call | None]
 _PLAIN = (bool, int, float, str)
+_NUMBERS = (*_PLAIN, Tensor)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Live:
         found = still(self.module).to(self.device)
         own = dtype or own_dtype([tensor for _, tensor in _state(found)])
         digest = hash_values(described(found))
-        module = self.wrap(found if dtype is None else found.to(dtype))
+        module = self.wrap(found if dtype is None else retyped(found, dtype))
         module = module if dtype is None else module.to(dtype)
         called = Called.of(module, self.ports)
         ports = self.ports or called.ports
@@ -193,6 +196,18 @@ def still(module: nn.Module) -> nn.Module:
     return found
 
 
+def retyped(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a module with all its numbers in another type, constants included."""
+    module.to(dtype)
+    for part in module.modules():
+        if isinstance(part, GraphModule):
+            retype(part, dtype)
+        for name, value in list(vars(part).items()):
+            if isinstance(value, Tensor) and value.is_floating_point():
+                setattr(part, name, value.to(dtype))
+    return module
+
+
 def methods_of(module: nn.Module) -> list[str]:
     """Return what is called: forward, or where there is none the methods of a density.
 
@@ -240,7 +255,7 @@ def described(module: nn.Module) -> Iterator[tuple[str, object]]:
     for name, part in module.named_modules():
         yield name, type(part).__qualname__
         for key, value in sorted(vars(part).items()):
-            if isinstance(value, _PLAIN) and not key.startswith(("_", "training")):
+            if isinstance(value, _NUMBERS) and not key.startswith(("_", "training")):
                 yield f"{name}.{key}", value
         code = getattr(getattr(part, "function", None), "__code__", None)
         if code is not None:

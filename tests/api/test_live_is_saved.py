@@ -1,5 +1,6 @@
 """A live model gives the numbers of its saved file: on every sample model."""
 
+import importlib
 import json
 import sys
 import types
@@ -16,6 +17,7 @@ from torch import nn
 import audit
 
 SETTINGS = {"limit": 10, "verify": 3, "dtype": "float64"}
+NARROW = {("sunspots_quantiles", ".pt")}  # its trace holds a float32 state
 LIVE = {".pt": torch.jit.load, ".pt2": lambda path: torch.export.load(path).module()}
 EAGER = {  # sample -> where its class is, and how one is made
     "heteroscedastic": ("train_heteroscedastic", lambda m: m.Heteroscedastic(10)),
@@ -33,7 +35,7 @@ EAGER = {  # sample -> where its class is, and how one is made
     "posterior_forward_kl": ("train_posteriors", lambda m: m.AmortizedPosterior()),
     "posterior_reverse_kl": ("train_posteriors", lambda m: m.AmortizedPosterior()),
     "mixture": ("train_mixture", lambda m: m.TupleMixture(m.Mixture())),
-    "counts": ("train_counts", lambda m: m.Counts(6)),
+    "counts": ("train_counts", lambda m: m.Counts(9)),
 }
 
 
@@ -65,7 +67,7 @@ def apart(ours, theirs):
         others = theirs[key]
         same = (values == others) | (np.isnan(values) & np.isnan(others))
         size = np.abs(others[np.isfinite(others)]).max(initial=1e-12)
-        gap = np.abs(values - others)[~same].max(initial=0.0) / size
+        gap = np.abs(values[~same] - others[~same]).max(initial=0.0) / size
         worst = max(worst, float(gap))
     return worst
 
@@ -77,8 +79,10 @@ def test_a_loaded_module_scans_as_its_file(name, suffix):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = LIVE[suffix](path)
-    live = audit.scan(module, data, **contract_of(path), **SETTINGS)
-    saved = audit.scan(path, data, **SETTINGS)
+    narrow = {"dtype": "auto"} if (name, suffix) in NARROW else {}
+    settings = SETTINGS | narrow
+    live = audit.scan(module, data, **contract_of(path), **settings)
+    saved = audit.scan(path, data, **settings)
     assert apart(columns(live), columns(saved)) <= 1e-6
     assert live.record.model.format == "live"
     assert live.record.model.files == []
@@ -86,17 +90,18 @@ def test_a_loaded_module_scans_as_its_file(name, suffix):
 
 @pytest.fixture
 def samples(monkeypatch):
-    """Make the training scripts importable where scikit-learn is not installed."""
-    sets = types.ModuleType("sklearn.datasets")
-    sets.load_digits = sets.load_diabetes = None
-    package = types.ModuleType("sklearn")
-    package.datasets = sets
-    monkeypatch.setitem(sys.modules, "sklearn", package)
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", sets)
+    """Make the training scripts importable where their data sets are not installed."""
+    for library in ("sklearn", "statsmodels"):
+        sets = types.ModuleType(f"{library}.datasets")
+        sets.__getattr__ = lambda name: None
+        package = types.ModuleType(library)
+        package.datasets = sets
+        monkeypatch.setitem(sys.modules, library, package)
+        monkeypatch.setitem(sys.modules, f"{library}.datasets", sets)
     monkeypatch.syspath_prepend(str(SAMPLES))
     known = set(sys.modules)
     with warnings.catch_warnings():
-        yield __import__
+        yield importlib.import_module
     for other in set(sys.modules) - known:
         if str(getattr(sys.modules[other], "__file__", "")).startswith(str(SAMPLES)):
             del sys.modules[other]
