@@ -86,12 +86,12 @@ def test_a_mixture_is_the_one_whose_parameters_are_returned():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["MAF", "NSF"])
+@pytest.mark.parametrize("kind", ["MAF", pytest.param("NSF", marks=pytest.mark.slow)])
 def test_a_zuko_flow_scans_as_the_file_that_is_exported(kind, tmp_path):
     torch.manual_seed(0)
-    flow = getattr(zuko.flows, kind)(2, 3, transforms=2, hidden_features=(8,))
+    flow = getattr(zuko.flows, kind)(2, 3, transforms=1, hidden_features=(4,))
     path = export_posterior(flow, tmp_path / "flow.pt2", x=torch.from_numpy(X))
-    settings = {"draws_per_input": 32, "verify": 0, "dtype": "float64"}
+    settings = {"draws_per_input": 16, "verify": 0, "dtype": "float64"}
     live = audit.scan(flow, X, **settings)
     saved = audit.scan(path, X, **settings)
     assert live.record.model.contract == "density"

@@ -16,7 +16,7 @@ from torch import nn
 
 import audit
 
-SETTINGS = {"limit": 10, "verify": 3, "dtype": "float64"}
+SETTINGS = {"limit": 6, "verify": 2, "dtype": "float64"}
 NARROW = {("sunspots_quantiles", ".pt")}  # its trace holds a float32 state
 LIVE = {".pt": torch.jit.load, ".pt2": lambda path: torch.export.load(path).module()}
 EAGER = {  # sample -> where its class is, and how one is made
@@ -72,8 +72,17 @@ def apart(ours, theirs):
     return worst
 
 
-@pytest.mark.parametrize("suffix", LIVE)
-@pytest.mark.parametrize("name", DATA)
+QUICK = {"heteroscedastic", "mixture", "sunspots_quantiles"}
+PAIRS = [
+    pytest.param(
+        name, suffix, marks=[] if suffix == ".pt" or name in QUICK else pytest.mark.slow
+    )
+    for suffix in LIVE
+    for name in DATA
+]
+
+
+@pytest.mark.parametrize(("name", "suffix"), PAIRS)
 def test_a_loaded_module_scans_as_its_file(name, suffix):
     path, data = SAMPLES / f"{name}{suffix}", SAMPLES / f"{DATA[name]}.npz"
     with warnings.catch_warnings():
