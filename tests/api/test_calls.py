@@ -1,6 +1,7 @@
 """The Python door: what it returns, what it refuses, and that it opens at once."""
 
 import doctest
+import re
 import subprocess
 import sys
 import time
@@ -36,6 +37,14 @@ def test_the_examples_of_the_documentation_run():
     found = doctest.testmod(audit.api, optionflags=flags)
     assert found.attempted > 10
     assert not found.failed
+
+
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
+    text = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import numpy.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_importing_the_package_takes_no_library_and_no_time():
