@@ -22,8 +22,9 @@ class Inspected(Inspection):
         """Return an inspection, with the call to make where the model is no file."""
         values = {one.name: getattr(found, one.name) for one in fields(Inspection)}
         if ready.network is not None or ready.data:
-            said = "".join(f", {name}={value!r}" for name, value in settings.items())
-            values["scan_command"] = f"audit.scan(model, data{said})"
+            options = "".join(f", {n}={value!r}" for n, value in settings.items())
+            values["warnings"] = [said(one, {}) for one in found.warnings]
+            values["scan_command"] = f"audit.scan(model, data{options})"
         return cls(**values)
 
     def __repr__(self) -> str:

@@ -66,7 +66,10 @@ class Function(nn.Module):
         Raises:
             ValueError, TypeError: it does not say.
         """
-        return inspect.signature(self.function)
+        own = self.function
+        if isinstance(own, partial) and isinstance(own.func, Function):
+            own = partial(own.func.function, *own.args, **own.keywords)
+        return inspect.signature(own)
 
     def _bound(self, function: FunctionType) -> FunctionType:
         parts = {place: self._part(name) for place, name in self.places.items()}

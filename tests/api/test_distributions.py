@@ -1,5 +1,7 @@
 """Models that return a distribution: closed forms, and the files they would export."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -195,6 +197,55 @@ def test_a_function_is_rebuilt_on_copies_of_all_it_reaches():
     expected = net[0](x) + shift * SCALE(x).exp()
     torch.testing.assert_close(copied(x.double()).float(), expected)
     assert net.training
+
+
+def test_partials_methods_and_objects_are_read_as_what_they_call():
+    net = nn.Linear(3, 1)
+
+    def scaled_by(scale, x):
+        return td.Normal(net(x), scale)
+
+    class Law:
+        def __init__(self):
+            self.net = net
+
+        def __call__(self, x):
+            return td.Normal(self.net(x), 2.0)
+
+        def method(self, x):
+            return self(x)
+
+    expected = net.weight.square().sum().item() / 4
+    for model in (partial(scaled_by, 2.0), Law(), Law().method):
+        _, found = traces(model, dtype="float64")
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert net.weight.dtype == torch.float32
+    assert net.weight.requires_grad
+
+
+def test_an_embedding_before_a_live_flow_runs_once_for_each_input():
+    class Embedded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Sequential(
+                nn.Linear(3, 64), nn.Tanh(), nn.Linear(64, 2)
+            )
+            self.flow = zuko.flows.MAF(2, 2, transforms=1, hidden_features=(8,))
+
+        def forward(self, x):
+            return self.flow(self.embedding(x))
+
+    torch.manual_seed(0)
+    model = Embedded()
+    cut, found = traces(model, draws_per_input=64)
+    whole, expected = traces(model, draws_per_input=64, bottleneck="off")
+    assert any("runs once for each input" in one for one in notes(cut))
+    assert not any("runs once for each input" in one for one in notes(whole))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def notes(report):
+    return report.record.divergences["kl"].notes
 
 
 def test_functions_of_other_weights_or_code_have_other_hashes():
