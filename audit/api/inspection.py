@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from audit.api.subject import Asked
+from audit.api.words import said
 from audit.formats.inspection import render
 from audit.run.inspection import Inspection
 

@@ -165,6 +165,9 @@ def test_an_inspection_says_how_a_live_model_is_read():
     assert dict(item[:2] for item in found.items)["family"] == "normal"
     assert "fresh copy" in found.gates["referee"]
     assert "audit.scan(model, data)" in repr(found)
+    blind = " ".join(repr(audit.inspect(NET)).split())
+    assert "family='normal'" in blind
+    assert "--" not in blind
     assert audit.inspect(MODEL).contract == "parameters"
     assert "robaudit scan" in repr(audit.inspect(MODEL))
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import tempfile
 import types
 import warnings
 import zipfile
@@ -150,7 +151,9 @@ def test_a_module_is_not_changed_by_a_scan():
     assert x.grad is None
 
 
-def test_array_tensor_dict_and_file_are_the_same_data(tmp_path):
+def test_array_tensor_dict_and_file_are_the_same_data(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     x = np.random.default_rng(3).normal(size=(7, 2)).astype("float32")
     np.savez(tmp_path / "d.npz", x=x)
     np.save(tmp_path / "d.npy", x)
@@ -162,6 +165,7 @@ def test_array_tensor_dict_and_file_are_the_same_data(tmp_path):
     reports = [audit.scan(model, data, verify=0) for data in kinds]
     first, *others = map(columns, reports)
     assert all(apart(first, other) == 0 for other in others)
+    assert not list((tmp_path / "temporary").glob("robaudit-*"))
     sources = [report.record.data.source for report in reports]
     assert sources[:3] == [
         "array (7, 2) float32",
