@@ -1,11 +1,18 @@
 """What a scan is asked to do, and who asked for it.
 
-Four layers, the first that speaks wins: command line, environment (`ROBAUDIT_*`),
+Four layers, the first that speaks wins: command line (or the keywords of a Python
+call, without the next two), environment (`ROBAUDIT_*`),
 file (`robaudit.yaml` or `[tool.robaudit]`), default. `ScanConfig.origins` remembers
 which layer set each option; the report prints it.
 """
 
-from audit.config.layers import from_environment, override, read_config, read_scans
+from audit.config.layers import (
+    from_call,
+    from_environment,
+    override,
+    read_config,
+    read_scans,
+)
 from audit.config.settings import (
     AttackConfig,
     ModelConfig,
@@ -21,6 +28,7 @@ __all__ = [
     "ScanConfig",
     "Threshold",
     "Waiver",
+    "from_call",
     "from_environment",
     "override",
     "read_config",

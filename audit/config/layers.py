@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.config.files import Document, read_document
-from audit.config.options import OPTIONS, flag_names, store
+from audit.config.options import OPTIONS, POSITIONAL, flag_names, store
 from audit.config.settings import ScanConfig
 from audit.ground.errors import ConfigError, boundary
 from audit.ground.registry import unknown
 
 PREFIX = "ROBAUDIT_"
-COMMAND_LINE, ENVIRONMENT = "command line", "environment"
+COMMAND_LINE, ENVIRONMENT, CALL = "command line", "environment", "call"
 NOT_OPTIONS = ("CONFIG", "DEBUG")
 SCANS = "scans"
 _SCAN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -116,6 +116,38 @@ def override(config: ScanConfig, origin: str, **flags: object) -> ScanConfig:
     return config
 
 
+def from_call(
+    config: ScanConfig, settings: Mapping[str, object], names: Iterable[str] = ()
+) -> ScanConfig:
+    """Return `config` with the keywords of a Python call applied; None is no setting.
+
+    Args:
+        config: the layer below.
+        settings: option -> its value, as in `robaudit.yaml`.
+        names: the options that the call takes; none: all but model and data.
+
+    Raises:
+        ConfigError: a keyword is unknown or its value makes no sense; names it.
+    """
+    known = {name: 0 for name in names or OPTIONS if name not in POSITIONAL}
+    for name, value in settings.items():
+        if name not in known:
+            given, expected, hint = unknown("keywords of this call", name, known)
+            raise ConfigError(given, expected, hint)
+        if value is None:
+            continue
+        try:
+            config = _set(config, name, value, CALL, _keyword)
+        except ConfigError as error:
+            meaning = error.next_step or f"{name}= means: {OPTIONS[name].meaning}"
+            raise ConfigError(error.given, error.expected, meaning) from None
+    return config
+
+
+def _keyword(option: str, key: str) -> str:
+    return f"{option}={{'{key}': …}}" if key else f"{option}="
+
+
 def _flag(option: str, _: str) -> str:
     return flag_names(option)[-1]
 
@@ -141,7 +173,7 @@ def _changed(
     try:
         read = OPTIONS[name].read(value)
     except ValueError as error:
-        from_file = origin not in (COMMAND_LINE, ENVIRONMENT)
+        from_file = origin not in (COMMAND_LINE, ENVIRONMENT, CALL)
         subject = f"{place}: {name}" if from_file else place
         clause = str(error)
         shown = value if isinstance(value, str) else f"{value!r}"
@@ -168,10 +200,12 @@ def _places(
 ) -> dict[str, str]:
     """Return where limits on a change are written; a flag speaks for itself."""
     others = {k: v for k, v in config.places.items() if not k.startswith(f"{name} ")}
-    if origin in (COMMAND_LINE, ENVIRONMENT):
+    if origin in (COMMAND_LINE, ENVIRONMENT, CALL):
         return others
     return others | {f"{name} {key}": where(name, key) for key in keys}
 
 
 def _source(where: str, key: str, limit: float) -> str:
-    return f"{where} {key}={limit:g}" if where.startswith("--") else where
+    if where.startswith("--"):
+        return f"{where} {key}={limit:g}"
+    return where.replace("…", f"{limit:g}")

@@ -122,10 +122,12 @@ def _density(
     if module.law:
         full, values = inputs | {"z": z}, expected | {"sample": theta}
         try:
-            return write(Task(module, path, full, values, _contract(module, extra)))
+            return write(
+                Task(module, path, full, values, density_contract(module, extra))
+            )
         except ModelError as error:
             reason = error.given
-    written = write(Task(module, path, inputs, expected, _contract(None, extra)))
+    written = write(Task(module, path, inputs, expected, density_contract(None, extra)))
     warnings.warn(
         f"'{path.name}' holds log_prob and no sampler: {reason}. A scan integrates "
         "over a grid where there are one or two parameters; for more it needs draws of "
@@ -135,7 +137,9 @@ def _density(
     return written
 
 
-def _contract(sampler: Density | None, extra: Mapping[str, str]) -> dict[str, object]:
+def density_contract(
+    sampler: Density | None, extra: Mapping[str, str]
+) -> dict[str, object]:
     """Return the document of a density, with its sampler or without one."""
     document = {"contract": "density", "condition": "x", "target": "theta", **extra}
     if sampler is None:
@@ -162,9 +166,14 @@ def _mixture(module: Components, own: LogProb, path: Path, x: Tensor) -> Path:
             f"They should agree within {module.tolerance:.0e} on {len(x)} rows",
             "Pass typical conditions as x=",
         )
-    document = {
+    document = mixture_contract(module, list(expected))
+    return write(Task(module, path, {"x": x}, expected, document))
+
+
+def mixture_contract(module: Components, names: Sequence[str]) -> dict[str, object]:
+    """Return the document of a mixture whose outputs have its parameters' names."""
+    return {
         "family": module.family,
-        "parameters": {name: name for name in expected},
+        "parameters": {name: name for name in names},
         "condition": "x",
     }
-    return write(Task(module, path, {"x": x}, expected, document))

@@ -58,6 +58,11 @@ class Frame:
         placed[:, :, self.free] = directions.mT
         return placed
 
+    def units(self, event: Event) -> NDArray[np.float64]:
+        """Return one unit of each feature [*event]; 0 where it may not move."""
+        placed = self.push(torch.ones_like(self.unit, dtype=torch.float64))
+        return np.asarray(placed.cpu().numpy(), np.float64).reshape(event)
+
     @property
     def is_identity(self) -> bool:
         """Whether every feature is free and has unit size."""

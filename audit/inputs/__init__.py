@@ -194,14 +194,19 @@ def _check(path: str, name: str, key: str, array: Array) -> None:
         raise InputError(
             f"{where} has dtype {array.dtype}",
             f"Expected real numbers for the model's input '{name}', of at most 64 bits",
+            "Save it with another dtype, such as array.astype('float32')",
         )
     if array.ndim == 0:
         raise InputError(
-            f"{where} is a single number", "Expected an array with one row an input"
+            f"{where} is a single number",
+            "Expected an array with one row an input",
+            "Save it with an axis for the rows: array[None]",
         )
     if len(array) == 0:
         raise NothingAudited(
-            f"{where} has no rows", next_step="Give at least one input"
+            f"{where} has no rows",
+            "Expected one row for each input that is audited",
+            "Give at least one input",
         )
     if array.size == 0:
         raise InputError(

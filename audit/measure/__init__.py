@@ -1,5 +1,6 @@
 """One block of inputs: model -> quadratic form -> spectrum -> attacks -> answers."""
 
+from audit.linalg.quadratic_form import QuadraticForm
 from audit.measure.answers import Answers, joined
 from audit.measure.block import measure
 from audit.measure.columns import LINEAR, linear_law
@@ -10,6 +11,7 @@ __all__ = [
     "LINEAR",
     "Answers",
     "Point",
+    "QuadraticForm",
     "Questions",
     "joined",
     "linear_law",

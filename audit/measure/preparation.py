@@ -20,6 +20,7 @@ from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.measure import Questions
 from audit.measure.selection import select_rows
 from audit.models.contract import Settings
+from audit.models.network import Network
 from audit.models.opening import OpenModel, open_model
 from audit.reports.keys import check_keys
 
@@ -54,8 +55,15 @@ class Prepared:
     phi: torch.Tensor
 
 
-def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
+def prepare(
+    config: ScanConfig, keep_directions: bool, network: Network | None = None
+) -> Prepared:
     """Open the model, resolve every option that needs it, and size the blocks.
+
+    Args:
+        config: everything there is to know.
+        keep_directions: whether answers hold directions.
+        network: the model, where it is open already; None: the file of `config`.
 
     Raises:
         AuditError: one of its kinds, for whatever is wrong with model, data or options.
@@ -63,7 +71,7 @@ def prepare(config: ScanConfig, keep_directions: bool) -> Prepared:
     attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
     for text in config.divergences:
         build_divergence(text)
-    model = open_model(settings_of(config), config.data)
+    model = open_model(settings_of(config), config.data, network)
     phi = probe_parameters(model)
     divergences, left_out = _divergences(config, model.density.family, phi)
     names = [divergence.name for divergence in divergences]

@@ -109,7 +109,7 @@ def _network(
     module = program.module(check_guards=dtype is None)
     assert isinstance(module, GraphModule)
     if dtype is not None:
-        _retype(module, dtype)
+        retype(module, dtype)
     module.to(device)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
@@ -156,7 +156,7 @@ def _ports(program: ExportedProgram, dtype: torch.dtype | None) -> tuple[Port, .
     return tuple(ports)
 
 
-def _retype(module: GraphModule, dtype: torch.dtype) -> None:
+def retype(module: GraphModule, dtype: torch.dtype) -> None:
     """Convert weights and constants, and the casts between floating types."""
     module.to(dtype)
     for name, value in list(vars(module).items()):

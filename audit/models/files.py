@@ -30,8 +30,8 @@ def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
     """
     path = Path(settings.model.path)
     _look_at(path)
-    device = _device(settings.model.device)
-    cuts = _cuts(settings) | frozenset(inside)
+    device = device_of(settings.model.device)
+    cuts = cuts_of(settings) | frozenset(inside)
     if settings.finite_differences and path.suffix == ".onnx":
         return load_values(path, device, cuts)
     if settings.straight_through:
@@ -87,7 +87,12 @@ def _look_at(path: Path) -> None:
         )
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return a device that is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -100,7 +105,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _cuts(settings: Settings) -> frozenset[str]:
+def cuts_of(settings: Settings) -> frozenset[str]:
     """Return the internal tensors that --param expressions read as @name."""
     texts = map(Expression, settings.model.parameters.values())
     return frozenset(

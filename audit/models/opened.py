@@ -104,6 +104,13 @@ class OpenModel:
         in_parameters = self.space == "parameters"
         return (self.parameters_of(x, values) if in_parameters else x), values
 
+    def perturbed(self, index: NDArray[np.int64]) -> NDArray[np.generic]:
+        """Return what is perturbed at some rows [n, *event], as a scan sees it."""
+        parts = np.split(index, range(1024, len(index), 1024))
+        with torch.no_grad():
+            rows = [self.rows(part)[0].cpu().numpy() for part in parts]
+        return np.concatenate(rows).reshape(len(index), *self.event)
+
     def probe_index(self) -> NDArray[np.int64]:
         """Return the first rows without NaN or infinity."""
         return finite_rows(self.inputs)

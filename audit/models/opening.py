@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from audit.ground.errors import ConfigError
 from audit.models.contract import Settings
-from audit.models.files import open_network
+from audit.models.files import cuts_of, open_network
 from audit.models.gates import examine
 from audit.models.implicit.opening import open_implicit
 from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
 from audit.models.names import options_of
+from audit.models.network import Network
 from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.opened import REVERSE_MODE, OpenModel
 from audit.models.parametric import open_parametric
@@ -23,27 +25,57 @@ _AS_IF = (
 __all__ = ["OpenModel", "open_model", "open_network", "open_unchecked", "pass_gates"]
 
 
-def open_model(settings: Settings, data: str) -> OpenModel:
+def open_model(
+    settings: Settings, data: str, network: Network | None = None
+) -> OpenModel:
     """Open a model and its data, resolve the contract and pass every gate.
+
+    Args:
+        settings: what the user said.
+        data: where the inputs are.
+        network: the model, where it is open already; None: the file of `settings`.
 
     Raises:
         AuditError: one of its kinds, for whatever is missing, ambiguous or broken.
     """
-    opened = pass_gates(open_unchecked(settings, data))
+    opened = pass_gates(open_unchecked(settings, data, network))
     return opened.in_float64() if settings.model.dtype == "float64" else opened
 
 
-def open_unchecked(settings: Settings, data: str) -> OpenModel:
+def open_unchecked(
+    settings: Settings, data: str, network: Network | None = None
+) -> OpenModel:
     """Open a model and its data and resolve the contract; no gate is passed.
 
     Raises:
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
-    network = open_network(settings)
+    network = network_of(settings, network)
     contract = resolve_contract(settings, network)
     if contract.value == "parameters":
         return open_parametric(settings, data, network)
     return open_implicit(settings, data, network, contract)
+
+
+def network_of(settings: Settings, network: Network | None) -> Network:
+    """Return a network that is open already, or that of the file.
+
+    Raises:
+        ConfigError: something was asked for that needs an ONNX file.
+        ModelError: the file cannot be opened.
+    """
+    if network is None:
+        return open_network(settings)
+    inside = cuts_of(settings)
+    if inside or settings.straight_through:
+        what = f"'@{min(inside)}'" if inside else "--method straight-through"
+        raise ConfigError(
+            f"{what} was asked of a model that is no file",
+            "Only ONNX graphs have named tensors inside, and pairs of QuantizeLinear "
+            "and DequantizeLinear",
+            "Export the model to ONNX and give its path, or leave this out",
+        )
+    return network
 
 
 def pass_gates(model: OpenModel) -> OpenModel:
@@ -57,5 +89,6 @@ def pass_gates(model: OpenModel) -> OpenModel:
     found = examine(model.subject, by_gradient and model.space == "input", estimated)
     notes = metadata_notes(model.network.metadata, options_of(model.head.family))
     notes = (_AS_IF, *notes) if estimated else notes
-    found = replace(found, warnings=(*found.warnings, *notes))
+    referee = str(model.network.details.get("referee", ""))
+    found = replace(found, warnings=(*found.warnings, *notes), referee=referee)
     return replace(model, gates=found)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
@@ -50,7 +51,34 @@ def load(
         "Save the module again",
         ModelError,
     ):
-        return _network(stored_model(path), device, trusted, None)
+        stored = stored_model(path)
+        opened = partial(_open, stored, device, trusted)
+        return _network(_Source("torchscript", (stored,), opened, device), None)
+
+
+def live_network(
+    module: torch.jit.ScriptModule, device: torch.device, details: Mapping[str, object]
+) -> Network:
+    """Return a ScriptModule that is in memory: as a file of it would be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kept = module.save_to_buffer()
+
+    def opened() -> tuple[torch.jit.ScriptModule, str]:
+        return _loaded(kept, device, {}), ""
+
+    return _network(_Source("live", (), opened, device, details), None)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a module comes from: `open` gives a new one, and its metadata's text."""
+
+    format: str
+    files: tuple[StoredFile, ...]
+    open: Callable[[], tuple[torch.jit.ScriptModule, str]]
+    device: torch.device
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
@@ -63,10 +91,8 @@ def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
         )
 
 
-def _network(
-    stored: StoredFile, device: torch.device, trusted: bool, dtype: torch.dtype | None
-) -> Network:
-    module, text = _open(stored, device, trusted)
+def _network(source: _Source, dtype: torch.dtype | None) -> Network:
+    module, text = source.open()
     state = [*module.named_parameters(), *module.named_buffers()]
     own = dtype or own_dtype([tensor for _, tensor in state])
     digest = hash_values(script_values(module))
@@ -86,20 +112,21 @@ def _network(
         if methods != ["forward"] or not set(example) <= set(names):
             return None  # exporters know of no other method, and of required inputs
         outputs = list(_run(module, methods, example))
-        return graph_of_module(module, names, outputs, example, device)
+        return graph_of_module(module, names, outputs, example, source.device)
 
     return Network(
-        "torchscript",
-        (stored,),
+        source.format,
+        source.files,
         ports,
         tuple(Port(name) for name in methods if name != "forward"),
         partial(_run, module, methods),
         digest,
         own,
-        device,
-        lambda: _network(stored, device, trusted, None),
-        cache(lambda: _network(stored, device, trusted, torch.float64)),
-        read_metadata(text, stored.path),
+        source.device,
+        lambda: _network(source, None),
+        cache(lambda: _network(source, torch.float64)),
+        read_metadata(text, source.files[0].path) if text else {},
+        source.details,
         census=partial(script_census, module, methods),
         part=part if len(methods) > 1 else None,
         graph=graph,
@@ -120,7 +147,9 @@ def _run(
     with optimized_execution(False):
         for method in methods:
             arguments = {
-                argument.name: _fitted(argument, values[argument.name])
+                argument.name: fitted(
+                    argument.name, str(argument.type), values[argument.name]
+                )
                 for argument in _arguments(module, method)
                 if not argument.has_default_value() or argument.name in values
             }
@@ -145,22 +174,27 @@ def _ports(module: torch.jit.ScriptModule, methods: Sequence[str]) -> tuple[Port
     return tuple(sorted(found.values(), key=lambda port: port.default is not None))
 
 
-def _fitted(argument: torch._C.Argument, value: Tensor) -> Tensor | float | int | bool:
+def fitted(name: str, declared: str, value: Tensor) -> Tensor | float | int | bool:
     """Return a value as the argument takes it: a plain number is one for all rows.
+
+    Args:
+        name: of the argument.
+        declared: its type, "float", "int", "bool" or any other.
+        value: one for each row.
 
     Raises:
         InputError: the rows have different ones.
     """
     kinds: dict[str, type[float | int | bool]] = {"float": float, "int": int}
-    kind = (kinds | {"bool": bool}).get(str(argument.type))
+    kind = (kinds | {"bool": bool}).get(declared)
     if kind is None:
         return value
     first = value.reshape(-1)[0]
     if bool((value != first).any()):
         raise InputError(
-            f"The held input '{argument.name}' differs between the rows of the data",
-            f"The model takes one {argument.type} for a whole batch",
-            f"Pass --held {argument.name}=VALUE",
+            f"The held input '{name}' differs between the rows of the data",
+            f"The model takes one {declared} for a whole batch",
+            f"Pass --held {name}=VALUE",
         )
     return kind(first.item())
 
@@ -170,22 +204,29 @@ def _open(
 ) -> tuple[torch.jit.ScriptModule, str]:
     """Load a module that has been looked into, and the metadata's text."""
     content = checked_script(stored, trusted)
-    torch.jit.set_fusion_strategy([])
     extra = {KEY: ""}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            module = torch.jit.load(  # type: ignore[no-untyped-call]
-                io.BytesIO(content), map_location=device, _extra_files=extra
-            )
+        module = _loaded(content, device, extra)
     except Exception as error:  # a broken archive raises whatever its parts raise
         raise ModelError(
             f"'{stored.path.name}' does not load as TorchScript ({cause(error)})",
             "Expected what torch.jit.save writes",
             "Save the module again",
         ) from None
-    return module.eval(), extra[KEY]
+    return module, extra[KEY]
+
+
+def _loaded(
+    content: bytes, device: torch.device, extra: dict[str, str]
+) -> torch.jit.ScriptModule:
+    torch.jit.set_fusion_strategy([])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
+            io.BytesIO(content), map_location=device, _extra_files=extra
+        )
+    return module.eval()
 
 
 def own_dtype(tensors: list[Tensor]) -> torch.dtype:

@@ -33,7 +33,7 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
         raise ConfigError(
             "A change is limited and there is nothing to compare with",
             "Expected an older report",
-            next_step="Add --baseline report.json",
+            "Add --baseline report.json",
         )
     path, _ = split_spec(config.baseline)
     with believed(path):

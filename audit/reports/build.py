@@ -43,7 +43,8 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         ConfigError: a threshold names a number that the scan did not measure.
     """
     labels = [attack.label for attack in config.attacks]
-    files = [file.sha256 for file in measured.model.files]
+    model = measured.model
+    files = [file.sha256 for file in model.files] or [str(model.weights_sha256)]
     report = schema.Report(
         tool=schema.Tool(version=__version__),
         fingerprint=fingerprint(files, measured.data.sha256, config),

@@ -108,7 +108,10 @@ def _common_rows(old: Stored, new: Stored) -> tuple[NDArray[np.int64], Places, P
 def _notes(old: Report, new: Report) -> list[str]:
     """Return what the reader should know before believing the comparison."""
     notes = []
-    hashes = [[file.sha256 for file in report.model.files] for report in (old, new)]
+    hashes = [
+        [file.sha256 for file in model.files] or [str(model.weights_sha256)]
+        for model in (old.model, new.model)
+    ]
     if hashes[0] == hashes[1]:
         notes.append("both audited the same model file")
     for option in ("attacks", "seed", "draws_per_input", "dtype"):

@@ -90,7 +90,8 @@ def _report(path: str) -> Report:
     except OSError as error:
         raise ConfigError(
             f"The report '{path}' cannot be read: {error.strerror}",
-            next_step=_STEP,
+            "Expected a JSON file",
+            "Give a report written with robaudit scan -o report.json",
         ) from None
     try:
         report = Report.model_validate_json(content)

@@ -11,7 +11,7 @@ sentence in the array `reasons`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -108,6 +108,14 @@ class RowsWriter:
                 raise ValueError(f"{name} has {len(rows)} rows, expected {n} new ones")
             self._columns[name] = self._column(name, rows)
         self._write(plain)
+
+    def beside(self, name: str, read: Callable[[], Array]) -> None:
+        """Offer what belongs to the rows and no file of them holds.
+
+        Args:
+            name: "x", the inputs [N, *event], or "unit" [*event], of a perturbation.
+            read: gives it; not called here.
+        """
 
     def _write(self, plain: Mapping[str, Array]) -> None:
         for name, rows in plain.items():

@@ -111,6 +111,25 @@ def open_folder(folder: str) -> Run:
     return Run(folder, read_manifest(folder))
 
 
+def refuse_open(config: ScanConfig) -> None:
+    """Refuse options that have a model opened again, of one that is no file.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    asked = {
+        f"--workers {config.workers}": config.workers > 1,
+        "--run-dir": config.run_dir is not None,
+        "--shard": config.shard is not None,
+    }
+    for option in (name for name, given in asked.items() if given):
+        raise ConfigError(
+            f"{option} was given for a model that is no file",
+            "Other processes open the model for themselves, and need one to open",
+            "Leave it out, or export the model and give its path",
+        )
+
+
 def check_options(config: ScanConfig) -> None:
     """Refuse, before anything is opened, options of runs that cannot be obeyed.
 

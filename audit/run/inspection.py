@@ -16,7 +16,6 @@ from audit.ground.errors import ConfigError, ModelError
 from audit.measure.preparation import settings_of
 from audit.measure.records import file_records
 from audit.models.contract import Item, Settings
-from audit.models.files import open_network
 from audit.models.head import resolve_head
 from audit.models.implicit.layout import split_stated
 from audit.models.implicit.roles import resolve_implicit_head, resolve_implicit_roles
@@ -24,7 +23,12 @@ from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
 from audit.models.names import IMPLICIT, options_of
 from audit.models.network import Network, Port
-from audit.models.opening import OpenModel, open_unchecked, pass_gates
+from audit.models.opening import (
+    OpenModel,
+    network_of,
+    open_unchecked,
+    pass_gates,
+)
 from audit.models.roles import resolve_roles
 from audit.reports.measured import FileRecord
 
@@ -54,20 +58,26 @@ class Inspection:
     gates: dict[str, float | str] = field(default_factory=dict)
 
 
-def inspect(config: ScanConfig) -> Inspection:
+def inspect(config: ScanConfig, network: Network | None = None) -> Inspection:
     """Look into a model file, and into the data if there are any.
+
+    Args:
+        config: everything there is to know.
+        network: the model, where it is open already; None: the file of `config`.
 
     Raises:
         AuditError: the file cannot be read at all, or it does not fit the data.
     """
     with watch.opening(config.model.path, config.open_timeout):
-        return _inspected(config, settings_of(config))
+        return _inspected(config, settings_of(config), network)
 
 
-def _inspected(config: ScanConfig, settings: Settings) -> Inspection:
+def _inspected(
+    config: ScanConfig, settings: Settings, given: Network | None
+) -> Inspection:
     if config.data:
-        return _with_data(*_gated(settings, config.data), config)
-    network = open_network(settings)
+        return _with_data(*_gated(settings, config.data, given), config)
+    network = network_of(settings, given)
     items, warnings = _declared(settings, network)
     warnings += _out_of_place(network, items)
     notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
@@ -103,9 +113,11 @@ def _by_operators(settings: Settings, network: Network, items: list[Item]) -> st
     return f"no: it stops at {found.stops[0]}" if found.stops else "no"
 
 
-def _gated(settings: Settings, data: str) -> tuple[OpenModel, str]:
+def _gated(
+    settings: Settings, data: str, network: Network | None
+) -> tuple[OpenModel, str]:
     """Open a model, and say whether it passes the gates or why not."""
-    model = open_unchecked(settings, data)
+    model = open_unchecked(settings, data, network)
     try:
         return pass_gates(model), "yes"
     except ModelError as error:

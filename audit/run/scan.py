@@ -23,6 +23,7 @@ from audit.measure.records import (
     model_record,
     run_record,
 )
+from audit.models.network import Network
 from audit.reports.build import build_report
 from audit.reports.gate import PARTIAL
 from audit.reports.keys import check_config
@@ -32,7 +33,7 @@ from audit.reports.rows import RowsWriter
 from audit.run.collection import Collection, sample_of, with_checks
 from audit.run.commands import refuse_missing
 from audit.run.engines import ENGINES
-from audit.run.folder import Run, check_options, open_folder
+from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
@@ -51,6 +52,7 @@ def scan(
     progress: Tick = silent,
     rows: RowsWriter | None = None,
     asked: Asked | None = None,
+    network: Network | None = None,
 ) -> Report:
     """Audit a model on data and judge the result.
 
@@ -59,6 +61,7 @@ def scan(
         progress: is told (inputs done, inputs in all).
         rows: gets every column of every input, as they come.
         asked: what a run folder remembers of the command, if there is one.
+        network: the model, where it is open already; None: the file of `config`.
 
     Raises:
         AuditError: one of its kinds.
@@ -69,7 +72,7 @@ def scan(
             "A shard measures its share; the report is of all of them",
             "Use scan_shard, and merge when all are done",
         )
-    opened = _open(config)
+    opened = _open(config, network)
     if config.run_dir is None:
         whole = rows is not None
         jobs = cut(opened.total, job_rows(config, opened.prepared, whole))
@@ -140,13 +143,15 @@ class _Opened:
         return len(self.prepared.rows)
 
 
-def _open(config: ScanConfig) -> _Opened:
+def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
     started = time.time()
     check_config(config)
     check_options(config)
     ENGINES[config.engine]  # a name that is none, or a broken one, is said now
+    if network is not None:
+        refuse_open(config)
     with watch.opening(config.model.path, config.open_timeout):
-        prepared = prepare(config, True)
+        prepared = prepare(config, True, network)
     names = _feature_names(prepared, config.memory)
     return _Opened(config, prepared, started, names)
 
@@ -205,10 +210,14 @@ def _report(
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],
         run_record(config, prepared, opened.started)
-        | ({"rows": rows.paths} if rows else {}),
+        | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),
     )
+    if rows is not None:
+        model, frame = prepared.model, prepared.questions.frame
+        rows.beside("x", lambda: model.perturbed(answers.index))
+        rows.beside("unit", lambda: frame.units(model.event))
     return build_report(measured, config)
 
 

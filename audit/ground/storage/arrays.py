@@ -159,7 +159,9 @@ def open_data(path: str) -> Iterator[DataFile]:
             )
     except FileNotFoundError:
         raise InputError(
-            f"There is no data file '{path}'", next_step="Check the path of DATA"
+            f"There is no data file '{path}'",
+            "Expected an .npz or .npy file",
+            "Check the path of DATA",
         ) from None
     except ZipFault as fault:
         raise damaged(path, fault) from None

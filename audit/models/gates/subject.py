@@ -135,6 +135,7 @@ class Findings:
         row_interaction: largest change of a row by the other rows of the batch.
         stops: operators between condition and outputs that let no derivative through.
         warnings: (code, message) of what a reader has to know.
+        referee: who ran the model a second time, where that is no runtime of files.
     """
 
     forward_error: float | None = None
@@ -145,6 +146,7 @@ class Findings:
     row_interaction: float | None = None
     stops: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    referee: str = ""
 
     def record(self) -> dict[str, float | str]:
         """Return the findings by name, without those that do not apply."""
@@ -160,6 +162,8 @@ class Findings:
         }
         if self.derivative_evidence:
             found["derivative_evidence"] = self.derivative_evidence
+        if self.referee:
+            found["referee"] = self.referee
         if self.stops:
             found["zero_derivative_operators"] = ", ".join(self.stops)
         return found

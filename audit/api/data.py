@@ -1,0 +1,114 @@
+"""Data in memory as a file that the pipeline opens like any other.
+
+An array becomes one member of an uncompressed `.npz`, a dictionary one for each key.
+The file is temporary, mapped and not read into memory, and gone with the call.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from audit import ConfigError
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The date of every zip member: equal arrays give equal bytes, and one digest."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """Where the pipeline finds the data, and what they are called in a report.
+
+    Args:
+        path: of the file.
+        label: "array (150, 10) float32"; "" for a file of the user's own.
+    """
+
+    path: str
+    label: str = ""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What is to stand in the place of a temporary path."""
+        return {self.path: self.label} if self.label else {}
+
+
+@contextmanager
+def data_file(data: object, key: str = "x") -> Iterator[DataFile]:
+    """Give data as a file while the block runs.
+
+    Args:
+        data: a path, an array, a tensor, a list of numbers, or a dict of these.
+        key: of an array that has no name.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if isinstance(data, (str, PathLike)):
+        yield DataFile(str(fspath(data)))
+        return
+    named = data if isinstance(data, Mapping) else {key: data}
+    if not named:
+        raise _no_data("an empty dict")
+    arrays = {str(name): as_array(value, str(name)) for name, value in named.items()}
+    labels = {name: _label(named[name], arrays[str(name)]) for name in named}
+    many = ", ".join(f"{name}: {label}" for name, label in labels.items())
+    label = many if isinstance(data, Mapping) else next(iter(labels.values()))
+    with tempfile.TemporaryDirectory(
+        prefix="robaudit-", ignore_cleanup_errors=True
+    ) as folder:
+        path = Path(folder) / "data.npz"
+        _write(path, arrays)
+        yield DataFile(str(path), label)
+
+
+def as_array(value: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
+    """Return what holds numbers as an array.
+
+    Raises:
+        ConfigError: it holds none.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        short = str(value.dtype) == "torch.bfloat16"
+        return np.asarray(value.float() if short else value)
+    if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
+        try:
+            return np.asarray(value)
+        except ValueError:  # lists of different lengths
+            raise _no_data(f"a {type(value).__name__} of unequal rows", name) from None
+    kind = "None" if value is None else f"of the type {type(value).__name__}"
+    raise _no_data(kind, name)
+
+
+def _no_data(given: str, name: str = "") -> ConfigError:
+    of = f" for '{name}'" if name and name != "x" else ""
+    return ConfigError(
+        f"The data{of} are {given}",
+        "Expected a path (.npz, .npy), an array or a tensor with one row for each "
+        "input, or a dict of these",
+        "Pass for example x=numpy.load('data.npy')",
+    )
+
+
+def _label(value: object, array: NDArray[Any]) -> str:
+    kind = "tensor" if hasattr(value, "detach") else "array"
+    return f"{kind} {tuple(array.shape)} {array.dtype}"
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            with archive.open(info, "w", force_zip64=True) as member:
+                npy.write_array(member, array)

@@ -1,0 +1,164 @@
+"""A report in the hands of a Python caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit import ConfigError
+from audit.api.shown import html, line
+from audit.api.words import in_python
+from audit.api.worst import Worst, worst_of
+from audit.formats import FORMATS, format_of
+from audit.reports.files import ROWS, check_writable, write_text
+from audit.reports.gate import find
+from audit.reports.recorded import RecordedRows
+from audit.reports.report import Report as Record
+from audit.reports.report import Summary
+
+Summaries = Mapping[str, Summary]
+
+
+class Report:
+    """The result of a scan or of a check.
+
+    Args:
+        record: the report itself, schema 1.1: what `-o report.json` holds.
+        recorded: the rows of the scan; None for a report that was read from a file.
+    """
+
+    def __init__(self, record: Record, recorded: RecordedRows | None = None) -> None:
+        self.record, self.recorded = record, recorded
+
+    @property
+    def verdict(self) -> str:
+        """`pass`, `fail`, or `none` where there is no limit, or no verdict to trust."""
+        return self.record.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line would exit with: 0, 1 (a limit failed), 4 or 5."""
+        return self.record.exit_code
+
+    @overload
+    def summary(self) -> Mapping[str, Summaries]: ...
+
+    @overload
+    def summary(self, divergence: str) -> Summaries: ...
+
+    @overload
+    def summary(self, divergence: str | None, quantity: str) -> Summary: ...
+
+    def summary(
+        self, divergence: str | None = None, quantity: str | None = None
+    ) -> Mapping[str, Summaries] | Summaries | Summary:
+        """Return the statistics of one quantity, of a divergence's, or all of them.
+
+        Args:
+            divergence: by default all; with a quantity the first one.
+            quantity: "trace", "eigenvalue", "critical_radius", an attack's label, ...
+
+        Raises:
+            ConfigError: the report has no such number; names the nearest.
+        """
+        found = {name: self.record.divergences[name].summary for name in self._names}
+        if quantity is not None:
+            name = divergence or self._names[0]
+            return find(self.record, f"{name}.{quantity}", name, quantity)
+        if divergence is None:
+            return found
+        if divergence not in found:
+            find(self.record, divergence, divergence, "")  # names the nearest
+        return found[divergence]
+
+    @property
+    def _names(self) -> list[str]:
+        return self.record.ranked
+
+    @property
+    def rows(self) -> Mapping[str, NDArray[Any]]:
+        """Every column of every audited input, as in a rows file.
+
+        "index" [N], "kl.trace" [N], "kl.eigenvalues" [N, K], "kl.directions"
+        [N, K, *event]; NaN where a value was not measured, and "kl.trace.reason" why. A
+        report that was read from a file has the scalars it lists.
+
+        Raises:
+            ConfigError: it lists none, and its rows file is not here.
+        """
+        if self.recorded is not None:
+            return self.recorded.arrays
+        if self.record.inputs is None:
+            raise _no_rows("of this many inputs a saved report lists none")
+        columns = {
+            f"{name}.{quantity}": np.array(values, np.float64)
+            for name, found in self.record.inputs.columns.items()
+            for quantity, values in found.items()
+        }
+        return {"index": np.array(self.record.inputs.index, np.int64), **columns}
+
+    def frame(self) -> Any:  # noqa: ANN401
+        """Return the scalars of all inputs as a pandas DataFrame, by input.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped]
+        except ImportError:
+            raise ConfigError(
+                "frame() needs pandas, which is not installed",
+                "Expected it beside robaudit",
+                "pip install pandas, or take report.rows, a mapping of arrays",
+            ) from None
+        scalars = {
+            name: column for name, column in self.rows.items() if column.ndim == 1
+        }
+        return pandas.DataFrame(scalars).set_index("index")
+
+    def worst(self, k: int = 10) -> list[Worst]:
+        """Return the k most sensitive inputs, by the first divergence.
+
+        Raises:
+            ConfigError: the report was read from a file, which holds no inputs.
+        """
+        if self.recorded is None:
+            raise _no_rows("worst() needs the inputs, which no saved report holds")
+        return worst_of(self.record, self.recorded, k)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the report in the format that the name asks for.
+
+        .json .html .md .xml (JUnit) .sarif .txt; .npz .parquet .csv hold the rows.
+
+        Raises:
+            ConfigError: the name asks for no format, or cannot be written.
+        """
+        target = str(fspath(path))
+        with in_python({}):
+            rows = target.lower().endswith(ROWS)
+            if rows and self.recorded is None and not target.lower().endswith(".csv"):
+                raise _no_rows("a saved report holds too few rows to write them")
+            check_writable(target)
+            if rows and self.recorded is not None:
+                self.recorded.write(target)
+            else:
+                write_text(target, FORMATS[format_of(target)](self.record))
+
+    def __repr__(self) -> str:
+        return f"<audit.Report {line(self.record)}>"
+
+    def _repr_html_(self) -> str:
+        return html(self.record)
+
+
+def _no_rows(why: str) -> ConfigError:
+    return ConfigError(
+        f"The rows are not here: {why}",
+        "Expected the report that audit.scan returned",
+        "Scan again, and save the rows: report.save('rows.npz')",
+    )

@@ -1,0 +1,119 @@
+"""What a call asks about, made ready for the pipeline: model, data, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any
+
+from audit import ConfigError
+from audit.api.data import data_file
+from audit.api.words import in_python
+from audit.config import ScanConfig, from_call, override, with_waivers
+from audit.config.options import GATE, OPTIONS
+from audit.export.live import Network, open_live
+from audit.reports.baseline import with_baseline
+from audit.reports.report import Report as Record
+from audit.run.calling import model_settings
+
+CALL = "call"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call, ready to be answered.
+
+    Args:
+        config: everything there is to know.
+        network: the model, if it is no file.
+        data: what the data are called in a report; "" for a file.
+    """
+
+    config: ScanConfig
+    network: Network | None
+    data: str
+
+    def named(self, record: Record) -> Record:
+        """Return a report that names the data, and not their temporary file."""
+        if not self.data:
+            return record
+        source = record.config["data"].model_copy(update={"value": self.data})
+        return record.model_copy(
+            update={
+                "data": record.data.model_copy(update={"source": self.data}),
+                "config": {**record.config, "data": source},
+            }
+        )
+
+
+@contextmanager
+def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[Asked]:
+    """Make a call ready; what it needs on the disk is there while the block runs.
+
+    Args:
+        model: a path, or what `open_live` takes.
+        data: see `data_file`; None: no data, which only an inspection can do without.
+        settings: the keywords.
+
+    Raises:
+        AuditError: one of its kinds, in Python's words.
+    """
+    if data is None:
+        with in_python({}):
+            yield _asked(model, "", "", settings)
+        return
+    with data_file(data, _key(settings)) as file, in_python(file.names):
+        yield _asked(model, file.path, file.label, settings)
+
+
+def _asked(model: object, data: str, label: str, settings: Mapping[str, Any]) -> Asked:
+    saved = isinstance(model, (str, PathLike))
+    name = str(fspath(model)) if isinstance(model, (str, PathLike)) else title(model)
+    if not name:
+        raise ConfigError(
+            "The model is an empty text",
+            "Expected the path of a saved model, or a live one",
+            "Pass for example 'model.onnx'",
+        )
+    config = override(ScanConfig(), CALL, model=name, data=data or None)
+    config = from_call(config, {key: _plain(value) for key, value in settings.items()})
+    config = with_waivers(with_baseline(config))
+    if saved:
+        return Asked(config, None, label)
+    return Asked(config, open_live(model, model_settings(config), data), label)
+
+
+def title(model: object) -> str:
+    """Return what a live model is called in a report."""
+    name = getattr(model, "__name__", "") or type(model).__name__
+    return f"{name.strip('<>')} (live)"
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    """Return the name of an array that has none: that of the condition."""
+    name, _, key = str(settings.get("condition") or "x").partition("=")
+    return key or name
+
+
+def _plain(value: object) -> object:
+    """Return a setting without the types of numpy, torch and pathlib."""
+    if isinstance(value, PathLike):
+        return str(fspath(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, range)):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def limits_of(settings: Mapping[str, Any]) -> ScanConfig:
+    """Return the configuration of a check: limits alone.
+
+    Raises:
+        ConfigError: a keyword is no option of the gate, or makes no sense.
+    """
+    names = [name for name, option in OPTIONS.items() if option.panel == GATE]
+    values = {key: _plain(value) for key, value in settings.items()}
+    return with_baseline(from_call(ScanConfig(), values, names))

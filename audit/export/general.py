@@ -1,0 +1,95 @@
+"""Any torch distribution over numbers as a density, where no family has its name.
+
+    (x, theta[, z]) -> log_prob[, sample]
+
+θ is one event, flattened. There is a sampler where the distribution is a chain of
+transforms of a Normal or Uniform base: z goes the way that a draw goes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from audit.export.densities import Density, Foreign, unvalidated
+from audit.export.named import without_independent
+from audit.ground.errors import ModelError
+
+_LAWS = {td.Normal: "normal", td.Uniform: "uniform"}
+
+
+class General(Density):
+    """A module that turns x into any distribution whose log_prob can be had.
+
+    Args:
+        module: x -> the distribution.
+        law: what it gave for some rows.
+
+    Raises:
+        ModelError: θ is discrete, or no number of it belongs to one row.
+    """
+
+    def __init__(self, module: Callable[..., Foreign], law: td.Distribution) -> None:
+        refuse_discrete(law)
+        base = base_law(law)
+        obstacle = f"{type(law).__name__} brings no map from noise"
+        super().__init__(type(law).__name__, base, "" if base else obstacle)
+        self.module = module
+        self.shape = tuple((*law.batch_shape, *law.event_shape)[1:])
+        self.size = math.prod(self.shape)
+
+    def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Return log q(θ|x) [N], summed over what is independent."""
+        with unvalidated():
+            law = self.module(x)
+            found: Tensor = law.log_prob(theta.reshape(len(theta), *self.shape))
+        return found.reshape(len(found), -1).sum(1)
+
+    def sample(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return the base draw made of z [N, n], through the transforms."""
+        with unvalidated():
+            law: Foreign = without_independent(self.module(x))
+            base, z = without_independent(law.base_dist), z.reshape(-1, *self.shape)
+            if isinstance(base, td.Normal):
+                draw = base.loc + base.scale * z
+            else:
+                draw = base.low + (base.high - base.low) * z
+            for transform in law.transforms:
+                draw = transform(draw)
+        return draw.reshape(len(draw), -1)
+
+
+def base_law(law: Foreign) -> str:
+    """Return the law of z, one number for each of θ; "" where there is no such map."""
+    law = without_independent(law)
+    if not isinstance(law, td.TransformedDistribution):
+        return ""
+    base: Foreign = without_independent(law.base_dist)
+    shape = torch.Size((*law.batch_shape, *law.event_shape))
+    same = torch.Size((*base.batch_shape, *base.event_shape)) == shape
+    return _LAWS.get(type(base), "") if same else ""
+
+
+def refuse_discrete(law: td.Distribution) -> None:
+    """Raise where θ is not made of real numbers, or rows cannot be told apart.
+
+    Raises:
+        ModelError: with what to return instead.
+    """
+    try:
+        discrete = bool(law.support.is_discrete)  # type: ignore[union-attr]
+    except (NotImplementedError, AttributeError):
+        discrete = False
+    if not discrete and len((*law.batch_shape, *law.event_shape)) and law.batch_shape:
+        return
+    raise ModelError(
+        f"The model returns a {type(law).__name__} with rows of shape "
+        f"{tuple(law.batch_shape)} and events of shape {tuple(law.event_shape)}",
+        "Expected a distribution of a family with a name here, or of real numbers, "
+        "with one row for each row of x",
+        "Return one such, or its parameters as tensors with family= and parameters=",
+    )
