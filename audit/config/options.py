@@ -74,8 +74,8 @@ OPTIONS: dict[str, Option] = {
         many=True,
     ),
     "contract": Option(
-        readers.choice("parameters", "density", "transport"),
-        "What the file computes: parameters, density or transport.",
+        readers.choice("parameters", "density", "transport", "samples"),
+        "What the file computes: parameters, density, transport or samples.",
         "KIND",
     ),
     "condition": Option(

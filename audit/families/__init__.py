@@ -3,6 +3,9 @@
 normal               one family of FAMILIES
 mixture:normal       a mixture of it: weights `logits` or `probs` [K], and the
 component's own parameters [K, ...]
+hurdle:log_normal    an atom at 0 beside a density: the gate `probs` or `logits` (of the
+component) or `gate` (of the atom), and the component's own parameters
+zero_inflated:poisson  the same for counts, which have zeros of their own
 normal,gamma         independent families side by side; parameters are named by
 position, `0.loc`, `0.scale`, `1.concentration`, `1.rate`, and
 so are options, `1.levels`
@@ -10,7 +13,7 @@ so are options, `1.levels`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from audit.ground.plugins import lacks_of_class
@@ -34,7 +37,9 @@ FAMILIES: Registry[type[Family]] = Registry(
         "binomial": "audit.families.trials:Binomial",
         "categorical": "audit.families.simplex:Categorical",
         "cauchy": "audit.families.location_scale:Cauchy",
+        "discrete_hazard": "audit.families.discrete_hazard:DiscreteHazard",
         "dirichlet": "audit.families.dirichlet:Dirichlet",
+        "evidential": "audit.families.evidential:Evidential",
         "exponential": "audit.families.lifetimes:Exponential",
         "gamma": "audit.families.gamma:Gamma",
         "geometric": "audit.families.waiting:Geometric",
@@ -51,9 +56,11 @@ FAMILIES: Registry[type[Family]] = Registry(
         "negative_binomial": "audit.families.negative_binomial:NegativeBinomial",
         "normal": "audit.families.location_scale:Normal",
         "one_hot_categorical": "audit.families.simplex:OneHotCategorical",
+        "ordinal": "audit.families.ordinal:Ordinal",
         "pareto": "audit.families.pareto:Pareto",
         "poisson": "audit.families.poisson:Poisson",
         "quantile": "audit.families.quantile:Quantile",
+        "samples": "audit.families.samples:Samples",
         "student_t": "audit.families.student:StudentT",
         "uniform": "audit.families.bounded:Uniform",
         "von_mises": "audit.families.circular:VonMises",
@@ -61,6 +68,21 @@ FAMILIES: Registry[type[Family]] = Registry(
     },
     _lacks,
 )
+
+
+COMPOSED: Registry[Callable[..., Family]] = Registry(
+    "kinds of composed families",
+    {
+        "censored": "audit.families.censored:Censored",
+        "hurdle": "audit.families.hurdle:Hurdle",
+        "mixture": "audit.families.mixtures:build_mixture",
+        "truncated": "audit.families.truncated:Truncated",
+        "zero_inflated": "audit.families.zero_inflated:ZeroInflated",
+    },
+)
+
+
+KIND_OPTIONS = {"censored": ("low", "high"), "truncated": ("low", "high")}
 
 
 def build_family(
@@ -77,13 +99,7 @@ def build_family(
         from audit.families.product import Product
 
         return Product(name.split(","), shapes, **options)
-    if name.startswith("mixture:"):
-        from audit.families.line_mixture import LineMixture
-        from audit.families.mixture import Mixture
-
-        component = name.removeprefix("mixture:")
-        mixture = Mixture(component, shapes, **options)
-        if LineMixture.fits(mixture):
-            return LineMixture(component, shapes, **options)
-        return mixture
+    kind, _, component = name.partition(":")
+    if component:
+        return COMPOSED[kind](component, shapes, **options)
     return FAMILIES[name](shapes, **options)

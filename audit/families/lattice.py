@@ -60,6 +60,13 @@ class Lattice(Univariate):
         """Return the first and last integer [...] that carry mass above 1e-20."""
 
     @abstractmethod
+    def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return ∂p(k) [M, K, q] for integers k [M, K] and parameters [M, 1].
+
+        It is finite where the score is not, at an edge of the family.
+        """
+
+    @abstractmethod
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return |∂ mean / ∂ parameter| [...] of a one-parameter family."""
 

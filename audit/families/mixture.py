@@ -44,6 +44,7 @@ class Mixture(Family):
     def __init__(
         self, component: str, shapes: Mapping[str, tuple[int, ...]], **options: object
     ) -> None:
+        shapes = _with_equal_shares(shapes)
         weights = [name for name in shapes if name in {"logits", "probs"}]
         if len(weights) != 1 or len(shapes[weights[0]]) != 1:
             raise ConfigError(
@@ -101,6 +102,12 @@ class Mixture(Family):
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return (weights, φ of component 1, …, φ of component K)."""
+        values = {
+            name: value.unsqueeze(-1).expand(-1, self.count)
+            if value.dim() == 1
+            else value
+            for name, value in values.items()
+        }
         weights = values[self.weights_name].to(torch.float64)
         own = {
             name.removeprefix(PREFIX): value.flatten(0, 1)
@@ -195,3 +202,12 @@ class Mixture(Family):
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return None: only draws can tell."""
         return None
+
+
+def _with_equal_shares(
+    shapes: Mapping[str, tuple[int, ...]],
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes with one number, of all components alike, as one for each."""
+    counts = {shape[0] for shape in shapes.values() if shape}
+    whole = (max(counts),) if counts else ()
+    return {name: shape or whole for name, shape in shapes.items()}

@@ -32,6 +32,7 @@ from torch import distributions as td
 from audit.families.integrands import Renyi
 from audit.families.lattice import TAIL
 from audit.families.roots import rows
+from audit.families.summed import GROUPS
 from audit.families.univariate import Parameters
 from audit.families.waiting import Waiting
 from audit.linalg.operators import CoordinateBlocks, LinearOperator
@@ -39,7 +40,6 @@ from audit.nodes.excess import log_ratio
 from audit.nodes.panels import Panels
 from audit.nodes.special import lgamma_change, times
 
-GROUPS = 512  # rows of the linear root, at most
 PANELS = 64
 WIDEST = 4.0  # of a panel, in ln t
 
@@ -146,6 +146,16 @@ class NegativeBinomial(Waiting):
         How many are neighbours a law's own window says, not that of its batch.
         """
         (parameters,) = laws
+        steps = self.mass_slopes(k, parameters).cumsum(1)
+        low, high = self.window(parameters)
+        width = torch.nan_to_num((high - low + 1) / GROUPS, 1.0).ceil().clamp_min(1)
+        groups = min(GROUPS, k.shape[-1])
+        place = ((k - k[:, :1]) / width).long().clamp_max(groups - 1)
+        summed = torch.zeros_like(steps[:, :groups])
+        return summed.scatter_add(1, place.unsqueeze(-1).expand_as(steps), steps)
+
+    def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return ∂p(k) [M, K, 2]."""
         count, (failure, success) = parameters[0], self.one_trial(parameters)
         mass = self.log_mass(k, parameters).exp()
         by_count = torch.digamma(count + k) - torch.digamma(count)
@@ -157,13 +167,7 @@ class NegativeBinomial(Waiting):
             gain, loss = (failure + success).exp(), count * success.exp()
         else:
             gain, loss = torch.ones_like(success), count * (-failure).exp()
-        steps = torch.stack([by_count, lower * gain - mass * loss], dim=-1).cumsum(1)
-        low, high = self.window(parameters)
-        width = torch.nan_to_num((high - low + 1) / GROUPS, 1.0).ceil().clamp_min(1)
-        groups = min(GROUPS, k.shape[-1])
-        place = ((k - k[:, :1]) / width).long().clamp_max(groups - 1)
-        summed = torch.zeros_like(steps[:, :groups])
-        return summed.scatter_add(1, place.unsqueeze(-1).expand_as(steps), steps)
+        return torch.stack([by_count, lower * gain - mass * loss], dim=-1)
 
 
 def count_information(count: Tensor, log_odds: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ class Poisson(Lattice):
         (rate,) = parameters
         return rate.rsqrt()[..., None, None]
 
+    def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return f(k − 1) − f(k)."""
+        before = self.log_mass((k - 1).clamp_min(0), parameters).exp()
+        before = torch.where(k == 0, 0.0, before)
+        return (before - self.log_mass(k, parameters).exp()).unsqueeze(-1)
+
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return 1."""
         return torch.ones_like(parameters[0])

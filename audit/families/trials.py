@@ -137,6 +137,22 @@ class Bernoulli(Trials):
         log_variance = failure + success if self.by_logits else -failure - success
         return (math.sqrt(self.trials) * (log_variance / 2).exp())[..., None, None]
 
+    def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return n [b(k − 1) − b(k)] dp, b the masses of n − 1 trials."""
+        failure, success = self.one_trial(parameters)
+        rest = self.trials - 1 - k
+
+        def mass(k: Tensor, rest: Tensor) -> Tensor:
+            inside = (k >= 0) & (rest >= 0)
+            k, rest = k.clamp_min(0), rest.clamp_min(0)
+            ways = math.lgamma(self.trials) - torch.lgamma(k + 1)
+            log_mass = ways - torch.lgamma(rest + 1)
+            log_mass = log_mass + times(rest, failure) + times(k, success)
+            return torch.where(inside, log_mass.exp(), 0.0)
+
+        step = self.trials * (mass(k - 1, rest + 1) - mass(k, rest))
+        return (step * self.scale(parameters)).unsqueeze(-1)
+
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return n p(1−p), in the given parameter."""
         return self.trials * self.scale(parameters)

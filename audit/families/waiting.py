@@ -95,6 +95,16 @@ class Geometric(Waiting):
         log_root = failure / 2 if self.by_logits else -failure / 2 - success
         return log_root.exp()[..., None, None]
 
+    def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
+        """Return [(1−p)ᵏ − k p (1−p)ᵏ⁻¹] dp."""
+        failure, success = self.one_trial(parameters)
+        later = torch.where(
+            k == 0, 0.0, k * (success + times((k - 1).clamp_min(0), failure)).exp()
+        )
+        return ((times(k, failure).exp() - later) * self.scale(parameters)).unsqueeze(
+            -1
+        )
+
     def mean_slope(self, parameters: Parameters) -> Tensor:
         """Return (1−p)/p, in the given parameter."""
         failure, success = self.one_trial(parameters)

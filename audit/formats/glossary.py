@@ -13,6 +13,7 @@ from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
 from audit.ground.plugins import NOUNS
 from audit.ground.registry import unknown
+from audit.reports import expressions
 from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
 from audit.reports.quantities import QUANTITIES, STATISTICS, describe
 
@@ -84,6 +85,8 @@ def _paragraphs(name: str) -> list[tuple[str, str]]:
         first = _paragraphs(name[:dot]) if last else []
         if first:
             return [*first, *last]
+    if name == "expressions":
+        return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     return [*([whole] if whole else []), *_page(name), *_plugged(name)]
 
@@ -120,6 +123,7 @@ def names() -> dict[str, str]:
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
         ("statistic", STATISTICS),
         ("page", PAGES),
+        ("language", ["expressions"]),
     )
     ours = {name: kind for kind, members in kinds for name in members}
     theirs = {one.name: NOUNS[one.kind] for one in plugins() if one.name not in ours}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.console import RenderableType
@@ -38,6 +38,10 @@ class Inspection(Protocol):
     @property
     def outputs(self) -> Sequence[tuple[str, str, Sequence[Any]]]:
         """(name, dtype, shape)."""
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """The least and the largest number of each tensor on the rows tried."""
 
     @property
     def contract(self) -> str:
@@ -83,9 +87,9 @@ def _parts(found: Inspection) -> Iterator[RenderableType]:
     yield Text.assemble((printable(files), "bold"), f" · {found.format}{opset}")
     yield Text()
     yield _table(
-        ("tensor", "name", "dtype", "shape"),
+        ("tensor", "name", "dtype", "shape", "on the data"),
         [
-            (role, name, dtype, _shape(shape))
+            (role, name, dtype, _shape(shape), _range(found.ranges.get(name)))
             for role, tensors in (("input", found.inputs), ("output", found.outputs))
             for name, dtype, shape in tensors
         ],
@@ -116,6 +120,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Renderabl
 
 def _file(file: object) -> str:
     return str(getattr(file, "path", file))
+
+
+def _range(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
 def _shape(shape: Sequence[object]) -> str:

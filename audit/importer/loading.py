@@ -92,12 +92,13 @@ class _Reader:
         declared = tuple(value_info(info) for info in proto.input)
         inputs = tuple(info for info in declared if info.name not in constants)
         optional = tuple(info for info in declared if info.name in constants)
-        known = {info.name for info in inputs} | set(constants) | set(outer)
+        known = {info.name for info in inputs} | set(constants)
         made = {text(name) for node in proto.node for name in node.output if name}
-        visible = known | made
+        visible = known | made | set(outer)
         nodes = [
             self.node(node, index, visible) for index, node in enumerate(proto.node)
         ]
+        _refuse_two_meanings(nodes, set(outer) - known)
         return Program(
             proto.name,
             inputs,
@@ -237,6 +238,24 @@ def in_order(nodes: list[Node], known: set[str]) -> list[Node]:
             "Export the file again",
         )
     return ordered
+
+
+def _refuse_two_meanings(nodes: list[Node], outer: set[str]) -> None:
+    """Raise if a body reads a name before it makes a value of that name.
+
+    A name of a body is seen in that body alone, and hides one from around it. Nodes are
+    put in order here, so such a read could be of either.
+    """
+    read: set[str] = set()
+    for node in nodes:
+        read.update(_reads(node))
+        for name in read.intersection(node.outputs, outer):
+            raise ModelError(
+                f"{node.label} makes '{name}' in a subgraph, which reads the value of "
+                "that name from around it before",
+                "Expected one meaning of a name in a subgraph",
+                "Export the file again",
+            )
 
 
 def _makers(nodes: list[Node], known: set[str]) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """The data: arrays with one row for each input to audit.
 
 A file is `.npy` (one array) or `.npz` (several, by key), which `ground.storage.arrays`
-opens, or another for whose suffix `readers` has one.
+opens, one of the kinds of `reading` (tables, tensors, HDF5, Zarr, MATLAB), or one for
+whose suffix a third party has a reader (`readers`).
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError, InputError, NothingAudited, boundary
 from audit.ground.storage import split_spec
-from audit.ground.storage.arrays import MEMORY, Array, DataFile
+from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.deviations import standard_deviations
+from audit.inputs.joined import Joined
 from audit.inputs.names import NAMES, read_feature_names
-from audit.inputs.readers import ReadFile, open_file
+from audit.inputs.readers import open_file
+from audit.inputs.reading import InputReader
 
 __all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
 Rows = slice | NDArray[np.int64]
@@ -34,7 +37,7 @@ class Inputs:
     """Arrays that share their number of rows, and where they came from."""
 
     path: str
-    arrays: dict[str, Array]
+    arrays: dict[str, Array | Joined]
     """Name of the model's input -> [N, *event], often a memory map."""
     keys: dict[str, str]
     """Name of the model's input -> key in the file ("" for `.npy`)."""
@@ -73,6 +76,9 @@ class Inputs:
         Raises:
             InputError: `feature_names` is no array of strings, or does not fit.
         """
+        first = next(iter(self.arrays.values()))
+        if isinstance(first, Joined):
+            return first.names
         return read_feature_names(self.path, event, memory)
 
     def blemish(self, row: int) -> str:
@@ -132,14 +138,14 @@ def _opened(
             next_step="Keep one of DATA::KEY and --condition NAME=KEY",
         )
     wanted[first] = key or wanted[first]
-    with open_file(path) as file:
+    with open_file(path, memory) as file:
         found = _found(path, wanted, file)
         arrays, sha256 = file.read(found.values(), memory)
     named = {name: arrays[key] for name, key in found.items()}
     for name, array in named.items():
         _check(path, name, found[name], array)
     _check_rows(path, named)
-    return Inputs(path, named, found, sha256)
+    return Inputs(path, dict(named), found, sha256)
 
 
 def list_keys(path: str) -> tuple[str, ...]:
@@ -153,10 +159,12 @@ def list_keys(path: str) -> tuple[str, ...]:
 
 
 def _found(
-    path: str, wanted: Mapping[str, str | None], file: DataFile | ReadFile
+    path: str, wanted: Mapping[str, str | None], file: InputReader
 ) -> dict[str, str]:
     """Return the key of each of the model's inputs; that of an `.npy` is ""."""
     first, *others = wanted
+    if file.is_table:
+        return _columns(wanted, file)
     if file.is_archive:
         return {
             name: _find(path, name, key, list(file.keys), name == first)
@@ -169,6 +177,15 @@ def _found(
             next_step="Save an .npz with a key for each input",
         )
     return {first: ""}
+
+
+def _columns(wanted: Mapping[str, str | None], file: InputReader) -> dict[str, str]:
+    """Return the columns of each input: what nobody else claims is the first one's."""
+    first, *others = wanted
+    keys = {name: key or name for name, key in wanted.items()}
+    if wanted[first] is None and keys[first] not in file.keys:
+        keys[first] = file.rest(keys[name] for name in others)
+    return keys
 
 
 def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -> str:
@@ -188,7 +205,7 @@ def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -
     )
 
 
-def _check(path: str, name: str, key: str, array: Array) -> None:
+def _check(path: str, name: str, key: str, array: Array | Joined) -> None:
     where = f"In '{path}', key '{key}'" if key else f"In '{path}', the array"
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise InputError(
@@ -215,7 +232,7 @@ def _check(path: str, name: str, key: str, array: Array) -> None:
         )
 
 
-def _check_rows(path: str, arrays: Mapping[str, Array]) -> None:
+def _check_rows(path: str, arrays: Mapping[str, Array | Joined]) -> None:
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         shown = ", ".join(f"'{name}' has {count}" for name, count in rows.items())

@@ -33,7 +33,7 @@ def read_feature_names(
 
 
 def _names(path: str, event: tuple[int, ...], memory: int) -> list[str] | None:
-    with open_file(path) as file:
+    with open_file(path, memory) as file:
         if NAMES not in file.keys:
             return None
         try:

@@ -18,7 +18,9 @@ import numpy as np
 from audit.ground.errors import BrokenPlugin, ConfigError, InputError
 from audit.ground.plugins import fault, lacks_of_function
 from audit.ground.registry import Registry
-from audit.ground.storage.arrays import MEMORY, Array, DataFile, open_data
+from audit.ground.storage.arrays import MEMORY, Array, open_data
+from audit.inputs.reading import InputReader as OpenFile
+from audit.inputs.reading import open_input
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Saved:
 class ReadFile:
     """What a third party's reader opened, as the arrays that a model needs."""
 
-    is_archive = True
+    is_archive, is_table = True, False
 
     def __init__(self, path: str) -> None:
         self.path, self._make = path, READERS[suffix_of(path)]
@@ -130,6 +132,10 @@ class ReadFile:
             )
         return array
 
+    def rest(self, claimed: Iterable[str]) -> str:
+        """Return "": it has no columns to put together."""
+        return ""
+
     def _fault(self, clause: str) -> BrokenPlugin:
         return fault("inputs", self._make, clause)
 
@@ -143,8 +149,8 @@ def suffix_of(path: str) -> str:
 
 
 @contextlib.contextmanager
-def open_file(path: str) -> Iterator[DataFile | ReadFile]:
-    """Open a data file: by the reader of its suffix, else as npz or npy.
+def open_file(path: str, memory: int = MEMORY) -> Iterator[OpenFile]:
+    """Open a data file: by a third party's reader of its suffix, else by its content.
 
     Raises:
         InputError: it is missing, unreadable, empty, damaged or something else.
@@ -152,7 +158,7 @@ def open_file(path: str) -> Iterator[DataFile | ReadFile]:
     """
     suffix = suffix_of(path)
     if READERS.ours(suffix) or suffix not in READERS:
-        with open_data(path) as file:
+        with open_input(path, memory) as file:
             yield file
     elif not Path(path).exists():
         raise InputError(

@@ -1,7 +1,8 @@
 """From a saved file to a conditional density.
 
-A loader takes (path, device, trusted, cuts) and returns a `Network`; it is chosen by
-the file's suffix. Third parties add one by the entry point group `robaudit.loaders`.
+A loader takes (path, device, trusted, cuts) and returns a `Network`; which one, the
+file's content tells. Third parties add one, for a suffix of their own, by the entry
+point group `robaudit.loaders`.
 """
 
 from collections.abc import Callable, Iterable

@@ -5,7 +5,9 @@ are put where the file has them. A file with a symbolic batch axis takes any num
 one saved with a batch of one, or with none, is run row by row: by `torch.func.vmap`
 where every operator has a batching rule, by a loop where not. A fixed batch of B > 1 is
 filled up by repeating its last row. A held input may have the batch elsewhere (the
-state of a recurrent layer: [layers, batch, size]) or nowhere (a sample rate).
+state of a recurrent layer: [layers, batch, size]) or nowhere (a sample rate). What a
+file that declares no shapes takes is found by `trying`. Inputs that expressions read
+come out again as they went in.
 """
 
 from __future__ import annotations
@@ -69,11 +71,12 @@ def layout_of(network: Network, condition: str, event: tuple[int, ...]) -> Layou
     port = network.input(condition)
     ranks = {p.name: len(p.shape) for p in network.inputs if p.shape is not None}
     if port.shape is None:
-        return Layout(None, {p.name: 0 for p in network.inputs}, ranks)
+        axis = None if network.rows == 0 else 0
+        return Layout(network.rows, {p.name: axis for p in network.inputs}, ranks)
     unbatched = len(port.shape) == len(event)
     if not _fits(port.shape if unbatched else port.shape[1:], event):
         raise _wrong_shape(port, event)
-    rows = 0 if unbatched else port.fixed_batch
+    rows = 0 if unbatched else network.rows or port.fixed_batch
     alone = rows in (0, 1)
     axes = {
         p.name: None if alone else _batch_axis(p, port.shape[0]) for p in network.inputs
@@ -97,11 +100,20 @@ def any_batch(
         InputError: the data's rows do not have the shape the file declares.
     """
     layout = layout_of(network, condition, event)
+    call: Call = _Filled(network.call, layout, layout.rows or 1)
     if layout.rows is None:
-        return lambda values: network.call(layout.place(values))
-    if layout.rows <= 1:
-        return _Rows(network.call, layout, condition, vectorise)
-    return _Filled(network.call, layout, layout.rows)
+        call = lambda values: network.call(layout.place(values))  # noqa: E731
+    elif layout.rows <= 1:
+        vectorise = vectorise and network.rows is None
+        call = _Rows(network.call, layout, condition, vectorise)
+    if not network.passed:
+        return call
+
+    def passing(values: Values) -> dict[str, Tensor]:
+        own = {n: v for n, v in values.items() if n not in network.beside}
+        return {**{name: values[name] for name in network.passed}, **call(own)}
+
+    return passing
 
 
 def one_call(
@@ -109,6 +121,7 @@ def one_call(
 ) -> Values:
     """Return row-major inputs as the file takes them, as many rows as one call has."""
     layout = layout_of(network, condition, event)
+    values = {n: v for n, v in values.items() if n not in network.beside}
     if layout.rows is None:
         return layout.place(values)
     if layout.rows <= 1:
@@ -188,7 +201,9 @@ def _one_row(row: Values, layout: Layout, condition: str) -> dict[str, Tensor]:
 def _lacks_axis(name: str, value: Tensor, layout: Layout, condition: str) -> bool:
     if name == condition:
         return layout.rows == 1
-    return value.dim() < layout.ranks.get(name, value.dim())
+    if name not in layout.ranks:
+        return layout.rows == 1
+    return value.dim() < layout.ranks[name]
 
 
 def _batch_axis(port: Port, batch: int | str | None) -> int | None:

@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import GraphModule
 from torch.fx.node import Argument, map_aggregate
+from torch.utils._pytree import tree_unflatten
 
-from audit.ground.errors import ModelError, boundary, cause
+from audit.ground.errors import InputError, ModelError, boundary, cause
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
 from audit.models.exported_census import ExportedInside
@@ -113,13 +115,18 @@ def _network(
     module.to(device)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    ports = _ports(program, dtype)
+    ports, constants = _ports(program, dtype), _constants(program)
 
     def call(values: Values) -> dict[str, Tensor]:
-        return name_outputs(module(*(values[port.name] for port in ports)))
+        flat = [
+            _kept(name, constants[name], values) if name in constants else values[name]
+            for name in _arguments(program)
+        ]
+        arguments, named = tree_unflatten(flat, program.call_spec.in_spec)
+        return name_outputs(module(*arguments, **named))
 
     def graph(example: Values) -> Graph | None:
-        names = [port.name for port in ports]
+        names = [port.name for port in ports if port.name not in constants]
         found = export(names, list(call(example)))
         return found if dtype is None or found is None else found.to(dtype)
 
@@ -141,7 +148,7 @@ def _network(
 
 
 def _ports(program: ExportedProgram, dtype: torch.dtype | None) -> tuple[Port, ...]:
-    wanted = set(program.graph_signature.user_inputs)
+    wanted = set(_arguments(program))
     ports = []
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in wanted:
@@ -152,8 +159,38 @@ def _ports(program: ExportedProgram, dtype: torch.dtype | None) -> tuple[Port, .
                 shape = tuple(a if isinstance(a, int) else str(a) for a in value.shape)
                 ports.append(Port(node.name, str(kind).removeprefix("torch."), shape))
             else:
-                ports.append(Port(node.name))
-    return tuple(ports)
+                ports.append(Port(node.name, default=str(value)))
+    return tuple(sorted(ports, key=lambda port: port.default is not None))
+
+
+def _arguments(program: ExportedProgram) -> list[str]:
+    """Return the names of what the program takes, flattened, in order."""
+    specs = program.graph_signature.input_specs
+    return [spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT]
+
+
+def _constants(program: ExportedProgram) -> dict[str, object]:
+    """Return the arguments that are no tensors: the program was made for one value."""
+    return {
+        spec.arg.name: spec.arg.value
+        for spec in program.graph_signature.input_specs
+        if isinstance(spec.arg, ConstantArgument)
+    }
+
+
+def _kept(name: str, value: object, values: Values) -> object:
+    """Return the value that the program was made for.
+
+    Raises:
+        InputError: it is given another one.
+    """
+    if name in values and bool(torch.as_tensor(values[name] != value).any()):
+        raise InputError(
+            f"The input '{name}' is held at another value than {value}",
+            f"The program was exported for {name}={value}, and has no other",
+            f"Leave --held {name} out, or export it again",
+        )
+    return value
 
 
 def retype(module: GraphModule, dtype: torch.dtype) -> None:

@@ -1,14 +1,15 @@
 """From a network's outputs to a family's parameters: a small, safe expression.
 
     loc=mean        scale=exp(log_std)        loc=out[:, :3]        df=4
-    scale=softplus(out[:, 3:6])  scale_tril=tril(out[:, 6:12])  probs=softmax("out:0")
+    scale=softplus(out[..., 1])  scale_tril=tril(out[:, 6:12])  probs=softmax("out:0")
 
-Grammar: an output's name (in quotes if it is no Python name; `@name` for a tensor
-inside the graph), slices of it with the batch axis first, numbers, + − * / and unary
-minus, and the functions in `LINKS`. Exporters call outputs `21`: a number that is also
-the name of an output is refused, and either is written "21" or 21.0. The text is
-parsed, never evaluated by Python. Links run in float64, whatever the network's own
-type.
+Grammar: the name of an output or input (in quotes if it is no Python name; `@name` for
+a tensor inside the graph), slices of it with the batch axis first, numbers, + − * / **
+and unary minus, and the functions in `functions`. Exporters call outputs `21`: a number
+that is also the name of an output is refused, and either is written "21" or 21.0. The
+text is parsed, never evaluated by Python. Functions run in float64, whatever the
+network's own type. Values whose shapes do not fit each other are refused with both
+shapes; nothing is broadcast where it could mean two things.
 """
 
 from __future__ import annotations
@@ -16,65 +17,37 @@ from __future__ import annotations
 import ast
 import operator
 import re
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from keyword import iskeyword
-from math import isfinite, isqrt
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from audit.ground.errors import ConfigError, boundary, cause
+from audit.models.functions import FUNCTIONS, aligned
+from audit.models.grammar import (
+    INSIDE,
+    Outside,
+    check,
+    keywords_of,
+    operands_of,
+    output_name,
+    values_in,
+)
+from audit.models.indexing import indexed, places_of, shown
 
 MAX_TEXT = 4096
-MAX_DEPTH = 100
 MAX_SHOWN = 200  # characters of an expression in an error
-
-
-def tril(values: Tensor) -> Tensor:
-    """Return lower triangles: of matrices [N, n, n], or filled from [N, n(n+1)/2].
-
-    A flat vector fills row by row: (0,0), (1,0), (1,1), (2,0), …
-
-    Raises:
-        ConfigError: the length of a flat vector is no triangular number.
-    """
-    if values.dim() > 2:
-        return torch.tril(values)
-    length = values.shape[-1]
-    side = (isqrt(8 * length + 1) - 1) // 2
-    if side * (side + 1) // 2 != length:
-        raise ConfigError(
-            f"tril() was given {length} numbers for each input",
-            "A triangle with side n has n(n+1)/2: 1, 3, 6, 10, …",
-            "Check the slice in --param",
-        )
-    rows, columns = torch.tril_indices(side, side, device=values.device)
-    matrix = values.new_zeros(*values.shape[:-1], side, side)
-    return matrix.index_put((torch.arange(len(values))[:, None], rows, columns), values)
-
-
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "exp": torch.exp,
-    "softplus": functional.softplus,
-    "sigmoid": torch.sigmoid,
-    "softmax": lambda values: torch.softmax(values, dim=-1),
-    "sqrt": torch.sqrt,
-    "square": torch.square,
-    "tril": tril,
-    "identity": lambda values: values,
-}
 _PLAIN = re.compile(r"[\w./:\-]+")
-_INSIDE = re.compile(r"(?<![\w\"'])@([\w./:\-]+)")
 _OPERATORS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
 }
+_WRONG = (IndexError, ValueError, TypeError, RuntimeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -90,7 +63,10 @@ class Expression:
     def __post_init__(self) -> None:
         if len(self.text) > MAX_TEXT:
             raise self._refused(f"has more than {MAX_TEXT} characters")
-        self._check(self._tree)
+        try:
+            check(self._tree)
+        except Outside as outside:
+            raise self._refused(outside.why, outside.next_step) from None
 
     def __str__(self) -> str:
         return self.text
@@ -98,7 +74,7 @@ class Expression:
     @property
     def _source(self) -> str:
         """The text with names inside the graph in quotes."""
-        return _INSIDE.sub(r'"@\1"', self.text).strip()
+        return INSIDE.sub(r'"@\1"', self.text).strip()
 
     @cached_property
     def _tree(self) -> ast.expr:
@@ -111,15 +87,9 @@ class Expression:
 
     @property
     def names(self) -> frozenset[str]:
-        """The outputs it reads."""
-        functions = {
-            id(node.func) for node in ast.walk(self._tree) if isinstance(node, ast.Call)
-        }
-        return frozenset(
-            name
-            for node in ast.walk(self._tree)
-            if (name := _output_name(node)) is not None and id(node) not in functions
-        )
+        """The outputs and inputs it reads."""
+        found = map(output_name, values_in(self._tree))
+        return frozenset(name for name in found if name is not None)
 
     def refuse_ambiguous(self, outputs: Collection[str]) -> None:
         """Refuse a number that is also the name of an output.
@@ -127,7 +97,7 @@ class Expression:
         Raises:
             ConfigError: there is one; says how to write either.
         """
-        for number in self._numbers(self._tree):
+        for number in map(self._number, values_in(self._tree)):
             if number in outputs:
                 raise ConfigError(
                     f"The expression '{self.text}' reads {number}, which is a number "
@@ -137,20 +107,18 @@ class Expression:
                     f"{_written_apart(number, outputs)} for the number",
                 )
 
-    def _numbers(self, node: ast.expr) -> Iterator[str]:
-        """Yield the numbers as they are written, with their sign too."""
-        if isinstance(node, ast.Constant) and not isinstance(node.value, str):
-            yield ast.get_source_segment(self._source, node) or ""
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
-            yield (ast.get_source_segment(self._source, node) or "").replace(" ", "")
-        for part in _operands(node) or ():
-            yield from self._numbers(part)
+    def _number(self, node: ast.expr) -> str:
+        """Return a number as it is written, with its sign too; "" for others."""
+        inner = node.operand if isinstance(node, ast.UnaryOp) else node
+        if not isinstance(inner, ast.Constant) or isinstance(inner.value, str):
+            return ""
+        return (ast.get_source_segment(self._source, node) or "").replace(" ", "")
 
     def argument_of(self, link: str) -> Expression | None:
         """Return x of `link(x)`; None if it is something else."""
         match self._tree:
-            case ast.Call(func=ast.Name(id=name), args=[operand]) if name == link:
-                return Expression(ast.unparse(operand))
+            case ast.Call(func=ast.Name(id=name), args=[operand], keywords=[]):
+                return Expression(ast.unparse(operand)) if name == link else None
         return None
 
     def output(self, *, sliced: bool) -> str | None:
@@ -158,7 +126,7 @@ class Expression:
         node = self._tree
         while sliced and isinstance(node, ast.Subscript):
             node = node.value
-        return _output_name(node)
+        return output_name(node)
 
     def reading(self, name: str) -> Expression:
         """Return the expression with a tensor inside the graph for its output."""
@@ -168,6 +136,19 @@ class Expression:
             slices = ast.unparse(part).removeprefix("x") + slices
             node = node.value
         return Expression(_inside(name) + slices)
+
+    def renamed(self, names: Mapping[str, str]) -> Expression:
+        """Return the expression with other names for some of its outputs."""
+        if not self.names & set(names):
+            return self
+        tree = ast.parse(self._source, mode="eval").body
+        for node in values_in(tree):
+            other = names.get(output_name(node) or "")
+            if other is not None and isinstance(node, ast.Name):
+                node.id = quoted(other)
+            elif other is not None and isinstance(node, ast.Constant):
+                node.value = other
+        return Expression(ast.unparse(tree))
 
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Return its value: outputs [N, …] in float64 -> [N, …]."""
@@ -179,28 +160,24 @@ class Expression:
             "Correct the --param",
             ConfigError,
         ):
-            return self._value(self._tree, outputs, rows)
+            value = self._value(self._tree, outputs, rows)
+            return value if value.dim() else value.expand(len(rows)).clone()
 
     def _value(
         self, node: ast.expr, outputs: Mapping[str, Tensor], rows: Tensor
     ) -> Tensor:
-        name = _output_name(node)
+        name = output_name(node)
         if name is not None:
             return self._output(name, outputs)
         if isinstance(node, ast.Constant):
-            return rows.new_full((len(rows),), float(node.value))  # type: ignore[arg-type]
-        if isinstance(node, ast.Call):
-            link = LINKS[node.func.id]  # type: ignore[attr-defined]
-            return link(self._value(node.args[0], outputs, rows))
-        if isinstance(node, ast.UnaryOp):
-            return -self._value(node.operand, outputs, rows)
-        if isinstance(node, ast.BinOp):
-            left = self._value(node.left, outputs, rows)
-            right = self._value(node.right, outputs, rows)
-            return _OPERATORS[type(node.op)](*_same_rank(left, right))
-        assert isinstance(node, ast.Subscript)
-        whole = self._value(node.value, outputs, rows)
-        return self._slice(whole, _slices(node.slice))
+            return rows.new_tensor(float(node.value))  # type: ignore[arg-type]
+        parts = operands_of(node)
+        assert parts is not None
+        values = [self._value(part, outputs, rows) for part in parts]
+        try:
+            return _applied(node, values)
+        except _WRONG as error:
+            raise self._misfit(node, values, error) from None
 
     def _output(self, name: str, outputs: Mapping[str, Tensor]) -> Tensor:
         for known in (name, name.removeprefix("@")):
@@ -212,39 +189,50 @@ class Expression:
             "Use one of these names in --param",
         )
 
-    def _slice(self, whole: Tensor, index: tuple[int | slice, ...]) -> Tensor:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a slice beyond 64 bits is cut
-                part = whole[index]
-        except Exception as error:  # torch raises of every kind here
-            why = f"does not fit {list(whole.shape)} ({cause(error)})"
-            raise self._refused(why) from None
-        if part.numel() == 0:
-            raise self._refused(f"selects nothing of {list(whole.shape)}")
-        return part
+    def _misfit(
+        self, node: ast.expr, values: Sequence[Tensor], error: Exception
+    ) -> ConfigError:
+        """Return the error for values whose shapes a part of it does not take."""
+        why = cause(error)
+        shapes = " and ".join(str(list(value.shape)) for value in values)
+        if isinstance(node, ast.Subscript):
+            return self._refused(f"does not fit {shapes} ({why})")
+        return ConfigError(
+            f"In the expression '{self.text[:MAX_SHOWN]}', {shown(node)} is given the "
+            f"shapes {shapes} ({why})",
+            "Expected shapes that fit each other, the first axis the rows",
+            "Slice the outputs, or give one another shape: see robaudit explain "
+            "expressions",
+        )
 
-    def _check(self, node: ast.expr, depth: int = 0) -> None:
-        """Walk the tree and refuse everything outside the grammar."""
-        if depth > MAX_DEPTH:
-            raise self._refused(f"is nested more than {MAX_DEPTH} deep")
-        if isinstance(node, ast.Subscript) and _slices(node.slice)[:1] != (
-            slice(None),
-        ):
-            raise self._refused("slices the batch axis; begin with ':'")
-        operands = _operands(node)
-        if operands is None:
-            raise self._refused("uses what the grammar does not have")
-        for operand in operands:
-            self._check(operand, depth + 1)
-
-    def _refused(self, why: str) -> ConfigError:
+    def _refused(self, why: str, next_step: str = "") -> ConfigError:
         return ConfigError(
             f"The expression '{self.text[:MAX_SHOWN]}' {why}",
-            "Expected output names, slices such as out[:, :3], numbers, + − * / and "
-            + ", ".join(LINKS),
-            "Correct the --param",
+            "Expected output names, slices such as out[:, :3], numbers, + − * / ** and "
+            "functions such as exp, softplus, cat and tril",
+            f"{next_step or 'Correct the --param'}; robaudit explain expressions lists "
+            "them",
         )
+
+
+def _applied(node: ast.expr, values: Sequence[Tensor]) -> Tensor:
+    """Return what a part of an expression makes of its values.
+
+    Raises:
+        ConfigError, IndexError, ValueError, RuntimeError: their shapes do not fit.
+    """
+    if isinstance(node, ast.Call):
+        assert isinstance(node.func, ast.Name)
+        return FUNCTIONS[node.func.id](*values, **keywords_of(node))
+    if isinstance(node, ast.UnaryOp):
+        return -values[0]
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](*aligned(*values))
+    assert isinstance(node, ast.Subscript)
+    part = indexed(values[0], places_of(node.slice))
+    if part.numel() == 0:
+        raise IndexError("it selects nothing")
+    return part
 
 
 def quoted(name: str) -> str:
@@ -265,78 +253,3 @@ def _written_apart(number: str, outputs: Collection[str]) -> str:
 def _inside(name: str) -> str:
     """Return how a tensor inside the graph is written: @name, quoted if need be."""
     return f"@{name}" if _PLAIN.fullmatch(name) else f'"@{name}"'
-
-
-def _output_name(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    return None
-
-
-def _operands(node: ast.expr) -> list[ast.expr] | None:
-    """Return the parts of an expression; None if it is outside the grammar."""
-    match node:
-        case ast.Name() | ast.Constant(value=str()):
-            return []
-        case ast.Constant(value=int() | float() as value):
-            return [] if not isinstance(value, bool) and _is_finite(value) else None
-        case ast.Call(func=ast.Name(id=link), args=[operand], keywords=[]):
-            return [operand] if link in LINKS else None
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return [operand]
-        case ast.BinOp(left=left, op=op, right=right):
-            return [left, right] if type(op) in _OPERATORS else None
-        case ast.Subscript(value=value):
-            return [value]
-    return None
-
-
-def _is_finite(value: float) -> bool:
-    """Whether a number is one in float64; a whole one may be too large."""
-    try:
-        return isfinite(float(value))
-    except OverflowError:
-        return False
-
-
-def _slices(node: ast.expr) -> tuple[int | slice, ...]:
-    parts = node.elts if isinstance(node, ast.Tuple) else [node]
-    return tuple(_index(part) for part in parts)
-
-
-def _index(node: ast.expr) -> int | slice:
-    try:
-        if isinstance(node, ast.Slice):
-            ends = (node.lower, node.upper, node.step)
-            return slice(*(None if e is None else ast.literal_eval(e) for e in ends))
-        return operator.index(ast.literal_eval(node))
-    except (ValueError, TypeError, RecursionError):
-        raise ConfigError(
-            f"The index '{_shown(node)}' is not a number or a slice",
-            "Expected something like out[:, :3]",
-            "Correct the --param",
-        ) from None
-
-
-def _shown(node: ast.expr) -> str:
-    try:
-        return ast.unparse(node)[:MAX_SHOWN]
-    except RecursionError:
-        return "…"  # too deep to be written
-
-
-def _same_rank(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Give both the same number of axes by adding axes after the batch axis.
-
-    Torch aligns shapes from the right; a number for each input [N] must not be
-    aligned with the events of [N, n].
-    """
-    rank = max(left.dim(), right.dim())
-
-    def lift(values: Tensor) -> Tensor:
-        shape = (len(values), *[1] * (rank - values.dim()), *values.shape[1:])
-        return values.reshape(shape)
-
-    return lift(left), lift(right)

@@ -1,8 +1,9 @@
-"""Open a model file by its suffix."""
+"""Open a model file: what it is, its content tells."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,8 +13,9 @@ from audit.ground.plugins import fault
 from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
-from audit.models.network import Network
+from audit.models.network import Network, carried
 from audit.models.onnx_file import load_straight_through, load_values
+from audit.models.told import misnamed, told_by_content
 
 
 def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
@@ -25,18 +27,34 @@ def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
             expressions read as @name.
 
     Raises:
-        ConfigError: no loader knows the suffix, or the device does not exist.
-        ModelError: the file is missing, empty, damaged or not trusted.
+        ConfigError: nothing tells the format, or the device does not exist.
+        ModelError: the file is missing, empty, damaged, not trusted, or no model.
     """
     path = Path(settings.model.path)
     _look_at(path)
     device = device_of(settings.model.device)
-    cuts = cuts_of(settings) | frozenset(inside)
-    if settings.finite_differences and path.suffix == ".onnx":
+    cuts, kind = cuts_of(settings) | frozenset(inside), told_by_content(path)
+    network = _opened(path, kind, device, cuts, settings)
+    note = misnamed(path, kind)
+    if not note:
+        return network
+    return carried(
+        network, lambda each: replace(each, details={**each.details, "told": note})
+    )
+
+
+def _opened(
+    path: Path,
+    kind: str,
+    device: torch.device,
+    cuts: frozenset[str],
+    settings: Settings,
+) -> Network:
+    if settings.finite_differences and kind == ".onnx":
         return load_values(path, device, cuts)
     if settings.straight_through:
-        return _straight_through(path, device, cuts)
-    load = LOADERS[path.suffix]
+        return _straight_through(path, kind, device, cuts)
+    load = LOADERS[kind]
     network = load(path, device, settings.model.trust_model, cuts)
     if not isinstance(network, Network):
         given = type(network).__name__
@@ -45,9 +63,9 @@ def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
 
 
 def _straight_through(
-    path: Path, device: torch.device, cuts: frozenset[str]
+    path: Path, kind: str, device: torch.device, cuts: frozenset[str]
 ) -> Network:
-    if path.suffix == ".onnx":
+    if kind == ".onnx":
         return load_straight_through(path, device, cuts)
     raise ConfigError(
         f"--method straight-through was given for '{path.name}'",
@@ -78,12 +96,6 @@ def _look_at(path: Path) -> None:
             f"The model file '{path}' is empty (0 bytes)",
             "Expected a saved model",
             "Save or copy it again",
-        )
-    if path.suffix not in LOADERS:
-        raise ConfigError(
-            f"'{path.name}' ends in '{path.suffix}'",
-            "The formats are told by the suffix: " + ", ".join(LOADERS),
-            "Rename the file to what it is, or export it to ONNX",
         )
 
 

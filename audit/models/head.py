@@ -31,6 +31,9 @@ def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -
     family = _family(settings, network, parameters, outputs)
     if not parameters:
         parameters, origin = parameters_by_name(family.value, outputs), "names"
+    others = by_position(outputs)
+    read = {name: Expression(text).renamed(others) for name, text in parameters.items()}
+    parameters = {name: str(text) for name, text in read.items()}
     options = _options(settings, network, family.value)
     items = (
         family,
@@ -44,6 +47,14 @@ def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -
     check_outputs(expressions, outputs)
     values = {name: value for name, (value, _) in options.items()}
     return Head(family.value, expressions, values, items)
+
+
+def by_position(outputs: Sequence[str]) -> dict[str, str]:
+    """Return output_0, output_1, … (and `output` for the only one) -> the real name."""
+    if any(name.partition("_")[0] == "output" for name in outputs):
+        return {}
+    places = {f"output_{i}": name for i, name in enumerate(outputs)}
+    return places | ({"output": outputs[0]} if len(outputs) == 1 else {})
 
 
 def check_outputs(

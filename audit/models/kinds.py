@@ -9,7 +9,7 @@ from audit.models.contract import Item, Settings
 from audit.models.names import stem_of
 from audit.models.network import Network
 
-CONTRACTS = ("parameters", "density", "transport")
+CONTRACTS = ("parameters", "density", "transport", "samples")
 TARGETS = ("theta", "target", "params", "value", "y")
 NOISES = ("z", "noise", "eps", "epsilon", "latent")
 LOG_PROBS = (

@@ -21,8 +21,9 @@ import torch
 
 from audit.ground.errors import AuditError
 from audit.models.contract import Head, Item, Settings
-from audit.models.expressions import LINKS, Expression
+from audit.models.expressions import Expression
 from audit.models.files import open_network
+from audit.models.functions import FUNCTIONS
 from audit.models.probing import Probe
 
 SOFTMAX = ("categorical", "one_hot_categorical")
@@ -97,6 +98,10 @@ def _link_of(family: str, parameter: str) -> str | None:
         known = place.isdigit() and int(place) < len(parts)
         return _link_of(parts[int(place)].strip(), rest) if known else None
     kind, _, component = family.partition(":")
+    if component and kind in ("hurdle", "zero_inflated"):
+        return "sigmoid"  # of the gate, or of a component that has one
+    if component and kind != "mixture":
+        return None
     if component:
         return "softmax" if not prefix else _link_of(component, name)
     if kind in SOFTMAX:
@@ -111,7 +116,7 @@ def _is_same(found: Found, head: Head, probe: Probe, cut: Probe) -> bool:
         for each in (probe, cut)
     )
     theirs = head.parameters[found.parameter](outputs)
-    ours = LINKS[found.link](found.expression(inside))
+    ours = FUNCTIONS[found.link](found.expression(inside))
     return ours.shape == theirs.shape and torch.allclose(ours, theirs, 0.0, CLOSE)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from audit.families import FAMILIES
+from audit.families import FAMILIES, KIND_OPTIONS
 from audit.ground.errors import ConfigError
 from audit.models.expressions import quoted
 
@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("var", "variance"), ("scale", "sqrt")),
     **dict.fromkeys(("df", "nu", "degrees_of_freedom"), ("df", "")),
     **dict.fromkeys(("probs", "probabilities", "probability"), ("probs", "")),
+    **dict.fromkeys(("samples", "sample", "draws"), ("samples", "")),
     **{
         name: (name, "")
         for name in (
@@ -62,6 +63,8 @@ def families_with(named: set[str]) -> list[str]:
 
 def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
     """Match the family's parameters with outputs whose names say what they are."""
+    if family == "samples" and len(outputs) == 1:
+        return {"samples": quoted(outputs[0])}
     others = theirs()
     said = {output: said_by(output, others) for output in outputs}
     for known in parameterizations(family):
@@ -79,6 +82,12 @@ def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
         f"The family {family} takes {wanted}",
         f"Pass {hint}",
     )
+
+
+def named_expression(output: str) -> tuple[str, str] | None:
+    """Return the parameter that an output's name says it is, and how it is read."""
+    known = NAMES.get(stem_of(output))
+    return known and (known[0], _LINKED[known[1]].format(quoted(output)))
 
 
 def _expressions_for(parameter: str, said: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -134,7 +143,8 @@ def options_of(family: str) -> tuple[str, ...]:
             for i, part in enumerate(family.split(","))
             for name in options_of(part.strip())
         )
-    return FAMILIES[family.removeprefix("mixture:")].options
+    kind, _, component = family.rpartition(":")
+    return FAMILIES[component].options + KIND_OPTIONS.get(kind, ())
 
 
 def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
@@ -149,6 +159,7 @@ def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
     if not component:
         return FAMILIES[kind].parameterizations
     inner = FAMILIES[component].parameterizations
-    return tuple(
-        (weights, *known) for weights in ("logits", "probs") for known in inner
-    )
+    if kind in KIND_OPTIONS:
+        return inner
+    gates = ("logits", "probs") + (() if kind == "mixture" else ("gate", "gate_logits"))
+    return tuple((gate, *known) for gate in gates for known in inner)

@@ -8,7 +8,7 @@ requires a gradient but what is put in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
+from audit.models.class_maps import matrix_of
 
 Values = Mapping[str, Tensor]
 Call = Callable[[Values], dict[str, Tensor]]
@@ -99,6 +100,10 @@ class Network:
             (softmax over the last axis, or sigmoid) it is; None if it is none.
         part: outputs -> the file computing these alone, where that is cheaper.
         graph: a few rows of every input -> the imported graph, None if there is none.
+        passed: inputs that come out again, under their names, beside the outputs.
+        beside: those of them that the file itself does not take.
+        rows: of one call, where running it has shown that: 1, 0 for a file without a
+            batch axis, B for a batch that is fixed; None where the shapes tell.
     """
 
     format: str
@@ -119,6 +124,9 @@ class Network:
     behind: Callable[[str, str, int], str | None] | None = None
     part: Callable[[tuple[str, ...]], Call] | None = None
     graph: Callable[[Values], Graph | None] | None = None
+    passed: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    rows: int | None = None
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Return the type an input takes: as declared, else the file's own."""
@@ -139,6 +147,15 @@ class Network:
         return next(port for port in self.inputs if port.name == name)
 
 
+def carried(network: Network, change: Callable[[Network], Network]) -> Network:
+    """Return a network after a change that survives loading it again, or in float64."""
+    return replace(
+        change(network),
+        again=lambda: carried(network.again(), change),
+        double=lambda: carried(network.double(), change),
+    )
+
+
 def calling(graph: Graph) -> Call:
     """Return a graph as a function of named tensors; other values are left out.
 
@@ -148,8 +165,11 @@ def calling(graph: Graph) -> Call:
     def call(values: Values) -> dict[str, Tensor]:
         optional = {n: values[n] for n in graph.optional_names if n in values}
         results = graph(*(values[name] for name in graph.input_names), **optional)
-        named = dict(zip(graph.output_names, results, strict=True))
-        return {name: v for name, v in named.items() if isinstance(v, Tensor)}
+        named = {
+            name: value if isinstance(value, Tensor) else matrix_of(value)
+            for name, value in zip(graph.output_names, results, strict=True)
+        }
+        return {name: v for name, v in named.items() if v is not None}
 
     return call
 

@@ -1,20 +1,28 @@
-"""An ONNX file as onnxruntime runs it: the referee of our own importer."""
+"""An ONNX file as onnxruntime runs it: the referee of our own importer.
+
+Where onnxruntime has no kernel for an operator in the types of the file, the
+standard's reference evaluator is the referee.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import onnx
 import onnx.numpy_helper
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.ground.errors import AuditError, ModelError, cause
 from audit.importer import OnnxFile
+from audit.models.class_maps import matrix_of
 from audit.models.network import Port, Values
+from audit.models.onnx_reference import Reference, is_lacking
 
 _TYPES = {
     "float": "float32",
@@ -44,21 +52,72 @@ class Runtime:
         """
         arrays = {name: value.detach().cpu().numpy() for name, value in values.items()}
         try:
-            names = [output.name for output in self._session.get_outputs()]
-            results = self._session.run(names, arrays)
+            found = self._referee(arrays)
         except AuditError:
             raise
-        except Exception as error:  # onnxruntime's exceptions have no common base
+        except Exception as error:  # neither runtime's exceptions have a common base
             raise ModelError(
-                f"onnxruntime cannot run '{self._name}' ({cause(error)})",
-                "Every ONNX file is compared with onnxruntime before it is audited",
-                "Check the file with onnx.checker and export it again",
+                f"Neither onnxruntime nor onnx.reference can run '{self._name}' "
+                f"({cause(error)})"
+                if self._lacks_kernels
+                else f"onnxruntime cannot run '{self._name}' ({cause(error)})",
+                "Every ONNX file is compared with an independent run of it before it "
+                "is audited",
+                "Export it in float32 (model.float()), or with another opset"
+                if self._lacks_kernels
+                else "Look at what it was given: robaudit inspect; export it again",
             ) from None
-        return {
+        tensors = {
             name: torch.as_tensor(result)
-            for name, result in zip(names, results, strict=True)
-            if hasattr(result, "dtype")
+            if isinstance(result, (np.ndarray, np.generic))
+            else matrix_of(result)
+            for name, result in found.items()
         }
+        return {name: value for name, value in tensors.items() if value is not None}
+
+    @property
+    def name(self) -> str:
+        """Who runs the file."""
+        return "onnx.reference" if self._lacks_kernels else "onnxruntime"
+
+    def _referee(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, object]:
+        """Return the outputs by name, of the reference where onnxruntime has none."""
+        if self._lacks_kernels:
+            return self._second(arrays)
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, arrays), strict=True))
+        except Exception as error:
+            if not is_lacking(error):
+                raise
+        self._state["lacks"] = True  # a kernel that it looks for when it runs
+        return self._second(arrays)
+
+    @property
+    def _lacks_kernels(self) -> bool:
+        """Whether onnxruntime lacks an operator in the types of the file."""
+        if "lacks" not in self._state:
+            self._state["lacks"] = False
+            try:
+                self._session  # noqa: B018
+            except Exception as error:
+                if not is_lacking(error):
+                    raise
+                self._state["lacks"] = True
+        return self._state["lacks"]
+
+    @cached_property
+    def _state(self) -> dict[str, bool]:
+        return {}
+
+    @cached_property
+    def _second(self) -> Reference:
+        proto, beside = self.file.whole(self.inside)
+        kept = {tensor.name: tensor for tensor in beside}
+        for place in proto.graph.initializer:
+            if place.name in kept:
+                place.CopyFrom(kept[place.name])
+        return Reference(proto)
 
     @property
     def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

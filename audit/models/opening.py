@@ -15,7 +15,7 @@ from audit.models.names import options_of
 from audit.models.network import Network
 from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.opened import REVERSE_MODE, OpenModel
-from audit.models.parametric import open_parametric
+from audit.models.parametric import as_samples, open_parametric
 
 _AS_IF = (
     STRAIGHT_THROUGH,
@@ -54,6 +54,8 @@ def open_unchecked(
     contract = resolve_contract(settings, network)
     if contract.value == "parameters":
         return open_parametric(settings, data, network)
+    if contract.value == "samples":
+        return open_parametric(as_samples(settings), data, network)
     return open_implicit(settings, data, network, contract)
 
 
@@ -89,6 +91,8 @@ def pass_gates(model: OpenModel) -> OpenModel:
     found = examine(model.subject, by_gradient and model.space == "input", estimated)
     notes = metadata_notes(model.network.metadata, options_of(model.head.family))
     notes = (_AS_IF, *notes) if estimated else notes
+    told = model.network.details.get("told")
+    notes = (("format", str(told)), *notes) if told else notes
     referee = str(model.network.details.get("referee", ""))
     found = replace(found, warnings=(*found.warnings, *notes), referee=referee)
     return replace(model, gates=found)

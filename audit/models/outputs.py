@@ -1,10 +1,14 @@
 """What torch modules return, by name.
 
 Dictionaries and named tuples bring names; tuples and lists get output_0, output_1, …,
-a single tensor is called output.
+a single tensor is called output. What is nested is flattened, and its names are joined:
+((df, loc), scale) gives output_0_0, output_0_1 and output_1. None, an optional output
+that is absent, is left out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from torch import Tensor
 
@@ -17,8 +21,15 @@ def name_outputs(result: object) -> dict[str, Tensor]:
     Raises:
         ModelError: something other than a tensor came out.
     """
-    named = _named(result)
-    for name, value in named.items():
+    named: dict[str, object] = {}
+    for name, value in _flat(result, ""):
+        if name in named:
+            raise ModelError(
+                f"Two outputs of the file would be called '{name}'",
+                "Expected names that stay apart when nested outputs are flattened",
+                "Rename one of them, or save a module that returns tensors only",
+            )
+        named[name] = value
         if not isinstance(value, Tensor):
             raise ModelError(
                 f"The output '{name}' is a {type(value).__name__}",
@@ -28,11 +39,17 @@ def name_outputs(result: object) -> dict[str, Tensor]:
     return named  # type: ignore[return-value]
 
 
-def _named(result: object) -> dict[str, object]:
+def _flat(result: object, path: str) -> Iterator[tuple[str, object]]:
+    """Yield what is in nested containers, each with its name."""
     if isinstance(result, dict):
-        return {str(name): value for name, value in result.items()}
-    if isinstance(result, (tuple, list)):
-        fields = getattr(result, "_fields", None)
-        names = fields or [f"output_{i}" for i in range(len(result))]
-        return dict(zip(names, result, strict=True))
-    return {"output": result}
+        parts = [(str(name), value) for name, value in result.items()]
+    elif isinstance(result, (tuple, list)):
+        fields = getattr(result, "_fields", None) or map(str, range(len(result)))
+        parts = list(zip(fields, result, strict=True))
+    else:
+        if result is not None:
+            yield path or "output", result
+        return
+    for name, value in parts:
+        inner = f"{path}_{name}" if path else name
+        yield from _flat(value, f"output_{inner}" if inner.isdigit() else inner)

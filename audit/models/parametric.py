@@ -12,7 +12,6 @@ from audit.families import build_family
 from audit.families.contract import look_at
 from audit.families.interface import Family
 from audit.ground.errors import AuditError, ConfigError
-from audit.inputs import list_keys, open_inputs, split_spec
 from audit.models.contract import Head, Settings
 from audit.models.density import ConditionalDensity, DifferentiableMap, Values
 from audit.models.differences import FiniteDifferenceMap
@@ -22,10 +21,29 @@ from audit.models.logits import read_logits
 from audit.models.maps import IdentityMap
 from audit.models.network import Network
 from audit.models.opened import OpenModel
-from audit.models.probing import Probe, split_held
-from audit.models.roles import resolve_roles
+from audit.models.passing import with_inputs
+from audit.models.probing import Probe
+from audit.models.source import probed
+from audit.models.suggestions import suggest
 
 _OTHERS = ("target", "noise", "sampler", "draws", "input_layout", "target_space")
+
+
+def as_samples(settings: Settings) -> Settings:
+    """Return the settings of the contract `samples`: a family of that name.
+
+    Raises:
+        ConfigError: another family is named.
+    """
+    if settings.model.family not in (None, "samples"):
+        raise ConfigError(
+            f"--contract samples was given with --family {settings.model.family}",
+            "A file that returns samples names no family",
+            "Leave one of the two out",
+        )
+    origins = {**settings.origins, "family": settings.origin("contract")}
+    model = replace(settings.model, family="samples")
+    return replace(settings, model=model, origins=origins)
 
 
 def open_parametric(settings: Settings, data: str, network: Network) -> OpenModel:
@@ -35,17 +53,34 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
     _refuse_others(settings)
-    roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
-    constants, keys = split_held(roles, data)
-    wanted = {roles.condition: settings.model.condition_key, **keys}
-    inputs = open_inputs(data, wanted, settings.memory)
-    probe = Probe(network, inputs, roles, constants)
+    probe, source = probed(settings, data, network)
     if settings.finite_differences:
         probe = _precise(probe)
-    head = resolve_head(settings, network, list(probe.outputs))
+    head = _head(settings, probe)
     head, probe = read_logits(settings, head, probe)
+    probe = with_inputs(head, probe, data, source.opened)
     space, differences = settings.model.space, settings.finite_differences
     return _assemble(head, space, differences, probe)
+
+
+def _head(settings: Settings, probe: Probe) -> Head:
+    """Resolve the head, or say what would fit the outputs.
+
+    Raises:
+        ConfigError: something is missing or ambiguous.
+    """
+    try:
+        return resolve_head(settings, probe.network, list(probe.outputs))
+    except ConfigError as error:
+        found = None if settings.model.family else suggest(probe.outputs)
+        if found is None or settings.model.parameters:
+            raise
+        raise ConfigError(
+            error.given,
+            error.expected,
+            f"Pass {found.flags} if that is what they are ({found.why}); robaudit "
+            "inspect MODEL DATA shows every tensor",
+        ) from None
 
 
 def _precise(probe: Probe) -> Probe:

@@ -93,9 +93,9 @@ def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
 
 def _network(source: _Source, dtype: torch.dtype | None) -> Network:
     module, text = source.open()
-    state = [*module.named_parameters(), *module.named_buffers()]
-    own = dtype or own_dtype([tensor for _, tensor in state])
-    digest = hash_values(script_values(module))
+    state = list(script_values(module))
+    own = dtype or own_dtype([value for _, value in state if isinstance(value, Tensor)])
+    digest = hash_values(state)
     if dtype is not None:
         module = module.to(dtype)
     for parameter in module.parameters():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from audit.config import ModelConfig, ScanConfig
 from audit.ground import watch
-from audit.ground.errors import ConfigError, ModelError
+from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.measure.preparation import settings_of
 from audit.measure.records import file_records
 from audit.models.contract import Item, Settings
@@ -29,7 +29,9 @@ from audit.models.opening import (
     open_unchecked,
     pass_gates,
 )
+from audit.models.proposals import suggested_config
 from audit.models.roles import resolve_roles
+from audit.models.suggestions import range_of
 from audit.reports.measured import FileRecord
 
 _PLAIN = (
@@ -53,6 +55,7 @@ class Inspection:
     items: list[tuple[str, str, str]]
     differentiable: str
     scan_command: str
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     forward_error: float | None = None
     warnings: list[str] = field(default_factory=list)
     gates: dict[str, float | str] = field(default_factory=dict)
@@ -75,9 +78,12 @@ def inspect(config: ScanConfig, network: Network | None = None) -> Inspection:
 def _inspected(
     config: ScanConfig, settings: Settings, given: Network | None
 ) -> Inspection:
-    if config.data:
-        return _with_data(*_gated(settings, config.data, given), config)
     network = network_of(settings, given)
+    if config.data:
+        try:
+            return _with_data(*_gated(settings, config.data, given), config)
+        except (ConfigError, ModelError) as error:
+            return _with_open_questions(network, config, error)
     items, warnings = _declared(settings, network)
     warnings += _out_of_place(network, items)
     notes = [*warnings, "without DATA the gates do not run: give some rows to be sure"]
@@ -130,7 +136,37 @@ def _with_data(model: OpenModel, verdict: str, config: ScanConfig) -> Inspection
         model.network, model.outputs, list(model.items), config, verdict, notes
     )
     gates = model.gates.record()
-    return replace(found, forward_error=model.forward_error, gates=gates)
+    return replace(
+        found, forward_error=model.forward_error, gates=gates, ranges=_ranges(model)
+    )
+
+
+def _with_open_questions(
+    network: Network, config: ScanConfig, error: AuditError
+) -> Inspection:
+    """Return what is known where a scan would stop, and a command that goes on."""
+    suggested = suggested_config(network, config)
+    if suggested is not None:
+        changed, why = suggested
+        try:
+            found = _with_data(
+                *_gated(settings_of(changed), config.data, network), changed
+            )
+        except AuditError:
+            found = None
+        if found is not None:
+            notes = [f"open: {error}", f"the command below is a suggestion: {why}"]
+            return replace(found, warnings=[*notes, *found.warnings])
+    items, warnings = _declared(settings_of(config), network)
+    notes = [str(error), *(text for text in warnings if text != str(error))]
+    return _describe(network, network.outputs, items, config, "not tried", notes)
+
+
+def _ranges(model: OpenModel) -> dict[str, tuple[float, float]]:
+    """Return the least and the largest number of each tensor on the rows tried."""
+    tensors = {**model.probe.values, **model.probe.outputs}
+    found = {name: range_of(value) for name, value in tensors.items()}
+    return {name: ends for name, ends in found.items() if ends is not None}
 
 
 def _describe(

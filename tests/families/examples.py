@@ -151,6 +151,51 @@ EXAMPLES = [
         },
     ),
     Example(
+        "mixture:poisson",
+        {"probs": [[0.3, 0.7], [0.9, 0.1]], "rate": [[0.4, 2.0], [2.0, 3.0]]},
+    ),
+    Example(
+        "mixture:negative_binomial",
+        {
+            "logits": [[0.2, -0.4], [1.0, 0.3]],
+            "total_count": [[0.7, 3.0], [2.0, 1.3]],
+            "component.probs": [[0.2, 0.6], [0.35, 0.4]],
+        },
+    ),
+    Example("censored:normal", {"loc": LOC, "scale": SCALE}, {"low": 0.0, "high": 2.0}),
+    Example("truncated:gamma", {"concentration": SHAPE, "rate": SCALE}, {"low": 0.5}),
+    Example("hurdle:log_normal", {"probs": PROBS, "loc": LOC, "scale": SCALE}),
+    Example(
+        "hurdle:gamma", {"gate_logits": LOGITS, "concentration": SHAPE, "rate": SCALE}
+    ),
+    Example("zero_inflated:poisson", {"gate": PROBS, "rate": [[0.7, 2.0], [1.5, 1.3]]}),
+    Example(
+        "zero_inflated:negative_binomial",
+        {
+            "logits": LOGITS,
+            "total_count": [[0.7, 3.0], [2.0, 1.3]],
+            "component.probs": [[0.2, 0.6], [0.35, 0.4]],
+        },
+    ),
+    Example(
+        "ordinal", {"loc": [0.3, -1.0], "cutpoints": [[-1.0, 0.2, 0.9], [0, 1, 4]]}
+    ),
+    Example("discrete_hazard", {"probs": [[0.2, 0.6, 0.1], [0.05, 0.4, 0.3]]}),
+    Example("discrete_hazard", {"logits": [[-1.2, 0.4, 0.1], [2.0, 0.1, -3.0]]}),
+    Example(
+        "evidential",
+        {
+            "loc": LOC,
+            "nu": SCALE,
+            "alpha": [[1.5, 2.5], [1.8, 3.0]],
+            "beta": [[0.8, 1.1], [2.0, 0.4]],
+        },
+    ),
+    Example(
+        "samples",
+        {"samples": [[-1.0, 0.2, 0.9, 3.0], [0.1, 0.3, 2.0, 1.0]]},
+    ),
+    Example(
         "normal,gamma",
         {
             "0.loc": LOC,

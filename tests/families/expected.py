@@ -22,7 +22,8 @@ class Expected:
         fisher_words: what a refusal of F says.
         transport_words: what a refusal of G says.
         sampler: whether torch draws by the very map of G. "another map" exceeds G,
-            "none" cannot be differentiated, "" has no finite G to compare with.
+            "hidden" by less than draws show, "none" cannot be differentiated, "" has
+            no finite G to compare with.
         linear: whether the quantile distance has a linear law.
         kl: whether KL and Rényi are known exactly. "one way": only a law of larger
             support has a finite KL to this one.
@@ -39,7 +40,7 @@ class Expected:
     transport: Literal["closed", "quadrature", "refused", "infinite"] = "closed"
     fisher_words: str = ""
     transport_words: str = ""
-    sampler: Literal["", "same map", "another map", "none"] = "same map"
+    sampler: Literal["", "same map", "another map", "hidden", "none"] = "same map"
     linear: bool = False
     kl: Literal["exact", "one way", "none"] = "exact"
     shannon: Literal["exact", "alone", "none"] = "alone"
@@ -91,6 +92,18 @@ MIXTURE = replace(
     kl="none",
     shannon="none",
     bound=True,
+)
+
+SUMMED_MIXTURE = replace(COUNTS, shannon="exact", bound=True)
+LIMITED = replace(
+    NO_TRANSPORT,
+    fisher="quadrature",
+    transport_words="the map of the others is not computed",
+)
+HURDLE = replace(
+    NO_TRANSPORT,
+    transport_words="A step of its gate moves mass from the atom",
+    shannon="none",
 )
 
 EXPECTED = {
@@ -153,6 +166,25 @@ EXPECTED = {
     "mixture:gamma(probs,concentration,rate)": LINE_MIXTURE,
     "mixture:normal(logits,loc,scale) in two dimensions": MIXTURE,
     "mixture:bernoulli(probs,component.logits)": MIXTURE,
+    "mixture:poisson(probs,rate)": SUMMED_MIXTURE,
+    "mixture:negative_binomial(logits,total_count,component.probs)": SUMMED_MIXTURE,
+    "censored:normal(loc,scale)": LIMITED,
+    "truncated:gamma(concentration,rate)": LIMITED,
+    "hurdle:log_normal(probs,loc,scale)": HURDLE,
+    "hurdle:gamma(gate_logits,concentration,rate)": HURDLE,
+    "zero_inflated:poisson(gate,rate)": COUNTS,
+    "zero_inflated:negative_binomial(logits,total_count,component.probs)": COUNTS,
+    "ordinal(loc,cutpoints)": replace(COUNTS, shannon="exact"),
+    "discrete_hazard(probs)": replace(COUNTS, shannon="exact"),
+    "discrete_hazard(logits)": replace(COUNTS, shannon="exact"),
+    # as a Student-t's, but the scale's share of ∂/∂α hides by how much
+    "evidential(loc,nu,alpha,beta)": replace(QUADRATURE, sampler="hidden"),
+    "samples(samples)": Expected(
+        fisher="refused",
+        fisher_words="not the density that they come from",
+        kl="none",
+        shannon="none",
+    ),
     "normal,gamma(0.loc,0.scale,1.concentration,1.rate)": replace(
         QUADRATURE, shannon="none"
     ),

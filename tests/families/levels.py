@@ -26,6 +26,9 @@ LAWS: dict[str, Law] = {
     "gamma": lambda a, rate: stats.gamma(a, scale=1 / rate),
     "gumbel": lambda loc, scale: stats.gumbel_r(loc, scale),
     "half_normal": lambda scale: stats.halfnorm(scale=scale),
+    "evidential": lambda loc, nu, a, b: stats.t(
+        2 * a, loc, np.sqrt(b * (1 + nu) / (nu * a))
+    ),
     "inverse_gamma": lambda a, rate: stats.invgamma(a, scale=rate),
     "laplace": lambda loc, scale: stats.laplace(loc, scale),
     "log_normal": lambda loc, scale: stats.lognorm(scale, scale=np.exp(loc)),

@@ -68,7 +68,8 @@ def ours_of(family, phi, other):
 
 def test_every_family_of_counts_is_here():
     counts = {e.family_name for e in EXAMPLES if isinstance(e.family, Lattice)}
-    assert counts == set(COUNTS)
+    composed = {name for name in counts if ":" in name}  # see test_composed
+    assert counts - composed == set(COUNTS)
 
 
 PAIRS = [(n, a, b) for n, laws in COUNTS.items() for a in laws for b in laws]

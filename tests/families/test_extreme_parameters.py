@@ -31,6 +31,14 @@ EXTREME = {
     "beta": [{"concentration1": SHAPE, "concentration0": SHAPE}],
     "binomial": [{"probs": PROBS}, {"logits": LOGITS}],
     "cauchy": [{"loc": PLACE, "scale": SCALE}],
+    "evidential": [
+        {
+            "loc": [-1e300, 0.0],
+            "nu": [1e-8, 1.0, 1e8],
+            "alpha": [0.05, 1.0001, 3.0, 1e12],
+            "beta": [1e-100, 1.0, 1e100],
+        }
+    ],
     "exponential": [{"rate": SCALE}],
     "gamma": [{"concentration": SHAPE, "rate": SCALE}],
     "geometric": [{"probs": PROBS}, {"logits": LOGITS}],
@@ -63,6 +71,16 @@ VECTORS = {
         {"probs": [[1, 0, 0], [0.5, 0.5, 0], [1e-320, 0, 1], [1e-16, 1e-300, 1]]},
         {"logits": [[0, 800, -800], [1e300, 0, -1e300], [1e8, 1e8, 1e8 + 1]]},
     ],
+    "discrete_hazard": [
+        {"probs": list(product([0.0, 1e-320, 1e-16, 0.3, 1.0], repeat=2))},
+        {"logits": list(product(LOGITS, repeat=2))},
+    ],
+    "ordinal": [
+        {
+            "loc": [-800.0, -30.0, 0.0, 30.0, 1e300],
+            "cutpoints": [[-800, 0, 1e-300], [-1e-16, 0, 1e-16], [0, 1, 900]],
+        }
+    ],
     "dirichlet": [{"concentration": list(product([1e-8, 1.0, 1e8], repeat=3))}],
     "low_rank_multivariate_normal": [
         {
@@ -85,16 +103,33 @@ VECTORS = {
 }
 # what a quadrature, or a sum of at most two million terms, does not reach
 QUADRATURES = {"cauchy", "gumbel", "laplace", "logistic", "student_t", "weibull"}
+QUADRATURES |= {"evidential"}
 SUMS = {"geometric", "negative_binomial", "poisson"}
 UNKNOWN = {
-    "transport_root": {"student_t", "inverse_gamma"},  # close above a tail index of 2
-    "wasserstein_root": {"student_t", "inverse_gamma"},
+    "transport_root": {
+        "student_t",
+        "inverse_gamma",
+        "evidential",
+    },  # close above a tail index of 2
+    "wasserstein_root": {"student_t", "inverse_gamma", "evidential"},
     "linear_root": {"negative_binomial"},
-    "kl": {"logistic", "student_t", "negative_binomial"},
+    "kl": {"logistic", "student_t", "negative_binomial", "evidential"},
     "renyi": {*QUADRATURES, "negative_binomial", "multivariate_normal"},
     "jensen_shannon": {*QUADRATURES, *SUMS, "normal", "log_normal", "von_mises"},
-    "transport_distance": {*SUMS, "student_t", "inverse_gamma", "weibull"},
-    "wasserstein_distance": {*SUMS, "student_t", "inverse_gamma", "weibull"},
+    "transport_distance": {
+        *SUMS,
+        "student_t",
+        "inverse_gamma",
+        "weibull",
+        "evidential",
+    },
+    "wasserstein_distance": {
+        *SUMS,
+        "student_t",
+        "inverse_gamma",
+        "weibull",
+        "evidential",
+    },
 }
 EACH = [
     pytest.param(name, grid, id=f"{name}({','.join(grid)})")
@@ -104,7 +139,8 @@ EACH = [
 
 
 def test_every_family_is_here():
-    assert {*EXTREME, *VECTORS, "quantile"} == set(FAMILIES)  # quantiles have no scale
+    unscaled = {"quantile", "samples"}  # no parameter of theirs has a scale
+    assert {*EXTREME, *VECTORS, *unscaled} == set(FAMILIES)
 
 
 def laws(name, grid):

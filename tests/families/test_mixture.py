@@ -174,7 +174,6 @@ def test_equal_components_are_one_normal():
     [
         ("mixture:normal", {"loc": (2, 3), "scale": (2, 3)}),
         ("mixture:multivariate_normal", {"loc": (2, 3), "scale_tril": (2, 3, 3)}),
-        ("mixture:poisson", {"rate": (2,)}),
         ("mixture:pareto", {"alpha": (2,)}),
         ("mixture:von_mises", {"loc": (2,), "concentration": (2,)}),
     ],

@@ -171,8 +171,8 @@ def test_a_damaged_compressed_member(tmp_path):
 
 
 def test_text_is_neither_npz_nor_npy(tmp_path):
-    (tmp_path / "d.csv").write_text("a,b\n1,2\n")
-    refuse(tmp_path / "d.csv", InputError, r"neither npz nor npy.*np.savez\('d.npz'")
+    (tmp_path / "d.txt").write_text("a,b\n1,2\n")
+    refuse(tmp_path / "d.txt", InputError, r"neither npz nor npy.*np.savez\('d.npz'")
 
 
 def test_a_wrong_key_lists_the_keys(npz):

@@ -39,6 +39,8 @@ class DataFile:
         members: of an `.npz`, in the order in which they lie there; None for an `.npy`.
     """
 
+    is_table = False
+
     def __init__(self, path: str, file: BinaryIO, members: list[Member] | None) -> None:
         self.path, self._file = path, file
         self.is_archive = members is not None
@@ -64,7 +66,7 @@ class DataFile:
         wanted = {key: self.header(key) for key in dict.fromkeys(keys)}
         self._refuse_large(wanted, memory)
         found = fingerprint(self._file, self._members)
-        arrays = {}
+        arrays: dict[str, Array] = {}
         for key, header in wanted.items():
             member = self._arrays[key]
             if member is not None and member.method:
@@ -77,6 +79,10 @@ class DataFile:
                 )
             arrays[key] = self._mapped(member.start if member else 0, header)
         return arrays, found.sha256
+
+    def rest(self, claimed: Iterable[str]) -> str:
+        """Return "": arrays are not put together."""
+        return ""
 
     def load(self, key: str, memory: int) -> Array:
         """Return an array of an `.npz`, checked and read whole.

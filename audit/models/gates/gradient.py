@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -38,9 +40,14 @@ def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:
 
 def census_of(subject: Subject) -> Census:
     """Return what lies between the condition and the outputs that are used."""
-    if subject.network.census is None:
+    network = subject.network
+    if network.census is None:
         return Census(True, (), complete=False)
-    return subject.network.census(subject.condition, subject.used)
+    used = [name for name in subject.used if name not in network.passed]
+    found = network.census(subject.condition, used)
+    if subject.condition in network.passed:  # an expression reads it too
+        return replace(found, connected=True)
+    return found
 
 
 def refuse_quantised(found: Census, estimated: bool) -> None:

@@ -54,7 +54,8 @@ def _parity(
     ):
         return error
     raise ModelError(
-        f"Our forward pass of '{worst}' differs from onnxruntime's by {error:.1e} "
+        f"Our forward pass of '{worst}' differs from {subject.referee_name}'s by "
+        f"{error:.1e} "
         f"of its size{first_wrong(subject, None)}",
         f"Expected at most {subject.tolerance:.0e}: the derivative of another function "
         "is worse than none",

@@ -85,6 +85,11 @@ class Subject:
 
         return AutogradMap(function, self.event, dtype)
 
+    @property
+    def referee_name(self) -> str:
+        """Who runs the file beside us."""
+        return str(getattr(self.network.reference, "name", "onnxruntime"))
+
     def referee(self) -> Call | None:
         """Return the file as onnxruntime runs it, on any number of rows."""
         if self.network.reference is None:

@@ -1,0 +1,128 @@
+"""Survival in T intervals: the event falls in interval t with the hazard h_t.
+
+    P(t) = S_{t−1} h_t,     P(T) = S_{T−1}, no event,     S_t = Π_{s ≤ t} (1 − h_s)
+
+A chain of conditionals: information and divergence of the hazards count as often as
+somebody is still at risk,
+
+    F = diag(S_{t−1} F_Bernoulli(h_t)),     KL = Σ_t S_{t−1} KL_Bernoulli(h_t ‖ h'_t).
+
+Source: Cox, Journal of the Royal Statistical Society B 34 (1972), section 6; Cover &
+Thomas, Elements of Information Theory (2006), theorem 2.5.3, for the chain rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+from torch.nn.functional import pad
+
+from audit.families.integrands import JENSEN_SHANNON, Integrand, Renyi
+from audit.families.interface import Family
+from audit.families.steps import refuse_steps, step_distance
+from audit.families.trials import Bernoulli
+from audit.ground.errors import ConfigError
+from audit.linalg.operators import Diagonal, LinearOperator, Matrix
+from audit.nodes.special import times
+
+
+class DiscreteHazard(Family):
+    """The interval 0 … T − 1 of the event, T for none: `logits` or `probs` [T]."""
+
+    parameterizations = (("logits",), ("probs",))
+    discrete = True
+    transport_name = "step quantile function of the interval"
+
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], **options: object
+    ) -> None:
+        super().__init__(shapes, **options)
+        (shape,) = self.shapes.values()
+        if len(shape) != 1:
+            raise ConfigError(
+                f"The family discrete_hazard was given {self.parameters[0]} {shape}",
+                "It takes one vector of hazards for each input",
+                "Slice the outputs, or audit one event at a time",
+            )
+        self.coin = Bernoulli({self.parameters[0]: shape})
+
+    @property
+    def size(self) -> int:
+        """The number of intervals T."""
+        return self.shapes[self.parameters[0]][0]
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """()."""
+        return ()
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the hazards [N, T]."""
+        return values[self.parameters[0]].to(torch.float64)
+
+    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return the hazards [..., T]."""
+        return {self.parameters[0]: phi}
+
+    def log_at_risk(self, phi: Tensor) -> Tensor:
+        """Return ln S_{t−1} [..., T + 1]: still at risk before t, and after all."""
+        return pad(self.coin.one_trial((phi,))[0].cumsum(-1), (1, 0))
+
+    def log_probs(self, phi: Tensor) -> Tensor:
+        """Return ln P(t) [..., T + 1]."""
+        return self.log_at_risk(phi) + pad(self.coin.one_trial((phi,))[1], (0, 1))
+
+    def log_changes(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return by how much ln P grows [..., T + 1], accurate for small steps."""
+        failure, success = self.coin.changes((phi,), (other,))
+        return pad(failure.cumsum(-1), (1, 0)) + pad(success, (0, 1))
+
+    def distribution(self, phi: Tensor) -> td.Distribution:
+        """Return q_φ: batch shape [N], event shape []."""
+        return td.Categorical(logits=self.log_probs(phi), validate_args=False)
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return those of the hazards."""
+        return self.coin.violations(phi)
+
+    def fisher_root(self, phi: Tensor) -> LinearOperator:
+        """Return the diagonal root √S_{t−1} B_Bernoulli."""
+        at_risk = (self.log_at_risk(phi)[..., :-1] / 2).exp()
+        return Diagonal(times(at_risk, self.coin.fisher_block((phi,))[..., 0, 0]))
+
+    def linear_root(self, phi: Tensor) -> LinearOperator:
+        """Return rows ∂S_t [N, T, T]: −S_t ∂ln(1 − h_s) for s ≤ t."""
+        failure, success = self.coin.one_trial((phi,))
+        log_slope = success if self.coin.by_logits else -failure
+        survival = self.log_at_risk(phi)[..., 1:]
+        steps = (survival.unsqueeze(-1) + log_slope.unsqueeze(-2)).exp()
+        return Matrix(-torch.tril(torch.nan_to_num(steps)))
+
+    def transport_root(self, phi: Tensor) -> LinearOperator:
+        """Refuse: a step function has no derivative."""
+        return refuse_steps(self)
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return Σ_t S_{t−1} KL_Bernoulli [N]."""
+        at_risk = self.log_at_risk(phi)[..., :-1].exp()
+        return times(at_risk, self.coin.relative_entropy((phi,), (other,))).sum(-1)
+
+    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
+        """Return ln Σ P^α P'^{1−α} / (α−1) [N]."""
+        return self._sum(phi, other, Renyi(alpha))
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return the Jensen-Shannon divergence [N]."""
+        return self._sum(phi, other, JENSEN_SHANNON)
+
+    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
+        """Return E(T − T')² [N] of the intervals' numbers."""
+        return step_distance(self.log_probs(phi).exp(), self.log_probs(other).exp())
+
+    def _sum(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
+        log_f, log_g = self.log_probs(phi), self.log_probs(other)
+        changes = self.log_changes(phi, other)
+        return integrand(log_f, log_g, torch.ones_like(log_f), changes)

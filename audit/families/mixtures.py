@@ -1,0 +1,25 @@
+"""Which kind of mixture a component makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.families.count_mixture import CountMixture
+from audit.families.line_mixture import LineMixture
+from audit.families.mixture import Mixture
+
+
+def build_mixture(
+    component: str, shapes: Mapping[str, tuple[int, ...]], **options: object
+) -> Mixture:
+    """Return the mixture: by quadrature or sums for one number, else by draws.
+
+    Raises:
+        UnknownName: no family has the component's name.
+        ConfigError: parameters, shapes or options do not fit it.
+    """
+    mixture = Mixture(component, shapes, **options)
+    for kind in (LineMixture, CountMixture):
+        if kind.fits(mixture):
+            return kind(component, shapes, **options)
+    return mixture

@@ -1,0 +1,100 @@
+"""Arrays that have been read: by key, or the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from audit.ground.errors import InputError
+from audit.ground.storage.arrays import Array
+from audit.inputs.joined import Joined
+
+
+class Arrays:
+    """Arrays by key.
+
+    Args:
+        path: the file, as the user wrote it.
+        arrays: what is in it.
+        sha256: its digest.
+    """
+
+    is_archive = True
+    is_table = False
+
+    def __init__(self, path: str, arrays: Mapping[str, Array], sha256: str) -> None:
+        self.path, self._arrays, self._sha256 = path, dict(arrays), sha256
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys."""
+        return tuple(self._arrays)
+
+    def read(
+        self, keys: Iterable[str], memory: int
+    ) -> tuple[dict[str, Array | Joined], str]:
+        """Return some arrays and the digest of the file."""
+        return {key: self.array(key) for key in keys}, self._sha256
+
+    def load(self, key: str, memory: int) -> Array:
+        """Return an array."""
+        return self._arrays[key]
+
+    def array(self, key: str) -> Array | Joined:
+        """Return what a key means."""
+        return self._arrays[key]
+
+    def rest(self, claimed: Iterable[str]) -> str:
+        """Return "": arrays are not put together."""
+        return ""
+
+
+class Table(Arrays):
+    """Columns [N] of a table; several of them, "a,b,c", are one array [N, 3].
+
+    A column is an array [N, 1]. What is no number is refused by its name.
+    """
+
+    is_table = True
+
+    def array(self, key: str) -> Array | Joined:
+        """Return one column or several.
+
+        Raises:
+            InputError: a column does not exist, or holds no numbers.
+        """
+        if key in self._arrays:
+            return self._column(key)
+        names = [name.strip() for name in key.split(",")]
+        return Joined({name: self._column(name) for name in names})
+
+    def rest(self, claimed: Iterable[str]) -> str:
+        """Return the names of the columns that nobody claims.
+
+        Raises:
+            InputError: one of them holds no numbers.
+        """
+        taken = {name.strip() for key in claimed for name in (key, *key.split(","))}
+        names = [name for name in self._arrays if name not in taken]
+        for name in names:
+            self._column(name)
+        return ",".join(names)
+
+    def _column(self, name: str) -> Array:
+        if name not in self._arrays:
+            raise InputError(
+                f"'{self.path}' has no column '{name}'",
+                f"Its columns are {', '.join(self._arrays)}",
+                "Name some of them: DATA::a,b,c",
+            )
+        column = self._arrays[name]
+        if column.dtype.kind not in "biuf":
+            example = next((str(value) for value in column.tolist() if value), "")
+            raise InputError(
+                f"In '{self.path}', the column '{name}' holds text (such as "
+                f"'{example[:40]}')",
+                "Expected numbers: a class has no direction to be perturbed in",
+                "Encode it as the model does, or name the other columns: DATA::a,b,c",
+            )
+        return np.asarray(column).reshape(-1, 1)

@@ -1,0 +1,38 @@
+"""Tensors that torch.save wrote: one, or a dictionary of them; nothing else is read."""
+
+from __future__ import annotations
+
+import io
+
+from audit.ground.errors import InputError
+from audit.ground.storage.arrays import Array
+from audit.inputs.arrays import Arrays
+from audit.inputs.reading import broken, whole
+
+
+def open_tensors(path: str, memory: int) -> Arrays:
+    """Read tensors by their names; a tensor alone is called `x`.
+
+    Raises:
+        InputError: it is damaged, or holds something that is no tensor.
+        ConfigError: it takes more than `memory`.
+    """
+    import torch
+
+    data, sha256 = whole(path, memory)
+    try:
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken pickle raises whatever it likes
+        raise broken(path, "file of tensors", error) from None
+    named = found if isinstance(found, dict) else {"x": found}
+    arrays: dict[str, Array] = {}
+    for name, value in named.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(
+                f"In '{path}', '{name}' is a {type(value).__name__}",
+                "Expected a tensor, or a dictionary of tensors",
+                "Save the tensors alone with torch.save",
+            )
+        wide = value.float() if value.dtype == torch.bfloat16 else value
+        arrays[str(name)] = wide.detach().numpy()
+    return Arrays(path, arrays, sha256)

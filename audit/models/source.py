@@ -1,0 +1,89 @@
+"""The data of a file whose outputs are parameters: which arrays, and how they are read.
+
+Roles are decided first; inputs that are perturbed together are joined, held ones are
+constants or arrays. Further keys, which expressions read, may be asked for later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from audit.ground.errors import ConfigError
+from audit.inputs import Inputs, list_keys, open_inputs, split_spec
+from audit.models.contract import Roles, Settings
+from audit.models.network import Network
+from audit.models.probing import Probe, split_held
+from audit.models.roles import resolve_roles
+from audit.models.together import joined_data, named_together, together
+from audit.models.trying import settled
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the arrays of a model come from.
+
+    Args:
+        data: the file, as the user named it.
+        memory: bytes that compressed arrays may take.
+        names: the inputs that are perturbed together; () where it is one.
+        roles: of the inputs.
+        wanted: input -> key, None where it is to be found.
+    """
+
+    data: str
+    memory: int
+    names: tuple[str, ...]
+    roles: Roles
+    wanted: Mapping[str, str | None]
+
+    def opened(self, beside: Sequence[str] = ()) -> Inputs:
+        """Return the arrays, and those of further keys."""
+        wanted = {**self.wanted, **dict.fromkeys(beside)}
+        if not self.names:
+            return open_inputs(self.data, wanted, self.memory)
+        del wanted[self.roles.condition]
+        every = {name: name for name in self.names} | wanted
+        return joined_data(open_inputs(self.data, every, self.memory), self.names)
+
+
+def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Source]:
+    """Return the file on the data, and where they come from.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is missing or ambiguous.
+    """
+    names = _together(settings, data, network)
+    if names:
+        found = open_inputs(data, {name: name for name in names}, settings.memory)
+        events = {name: tuple(found.arrays[name].shape[1:]) for name in names}
+        settings, network = together(settings, network, events)
+    roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
+    constants, keys = split_held(roles, data)
+    wanted = {roles.condition: settings.model.condition_key, **keys}
+    source = Source(data, settings.memory, names, roles, wanted)
+    probe = Probe(network, source.opened(), roles, constants)
+    known = settled(network, roles.condition, probe.values)
+    return (probe if known is network else replace(probe, network=known)), source
+
+
+def _together(settings: Settings, data: str, network: Network) -> tuple[str, ...]:
+    """Return the inputs that are perturbed together, without those of integers.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    names = named_together(settings, network)
+    undeclared = [name for name in names if not network.input(name).dtype]
+    if undeclared:
+        found = open_inputs(data, {name: name for name in undeclared}, settings.memory)
+        whole = {n for n in undeclared if found.arrays[n].dtype.kind != "f"}
+        names = tuple(name for name in names if name not in whole)
+    if not names and settings.model.condition == "all":
+        raise ConfigError(
+            "--condition all was given",
+            "Expected inputs of real numbers; the file's are "
+            + ", ".join(str(port) for port in network.inputs),
+            "Name the input with --condition",
+        )
+    return names

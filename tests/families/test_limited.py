@@ -1,0 +1,191 @@
+"""Censored and truncated laws against quadratures of scipy's densities and tails."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from audit.families import build_family
+from audit.ground.errors import ConfigError, NoTransport
+
+from .levels import nearly
+
+H = 1e-3
+LAWS = {
+    "normal": (("loc", "scale"), stats.norm, (0.3, 1.2), (0.5, 1.0)),
+    "gamma": (
+        ("concentration", "rate"),
+        lambda a, b: stats.gamma(a, scale=1 / b),
+        (2.0, 0.7),
+        (2.3, 0.8),
+    ),
+    "logistic": (("loc", "scale"), stats.logistic, (0.3, 0.8), (0.1, 0.9)),
+    "beta": (
+        ("concentration1", "concentration0"),
+        stats.beta,
+        (2.0, 3.0),
+        (2.2, 2.7),
+    ),
+}
+LIMITS = {
+    "normal": [{"low": 0.0}, {"high": 1.0}, {"low": -0.5, "high": 2.0}],
+    "gamma": [{"low": 1.0}, {"high": 2.5}, {"low": 0.5, "high": 4.0}],
+    "logistic": [{"low": 0.0}, {"high": 1.0}, {"low": -1.0, "high": 2.0}],
+    "beta": [{"low": 0.2}, {"high": 0.6}, {"low": 0.1, "high": 0.7}],
+}
+EACH = [
+    pytest.param(kind, name, limits, id=f"{kind}-{name}-{limits}")
+    for kind in ("censored", "truncated")
+    for name in LAWS
+    for limits in LIMITS[name]
+]
+each_law = pytest.mark.parametrize(("kind", "name", "limits"), EACH)
+
+
+def family_of(kind, name, limits):
+    return build_family(f"{kind}:{name}", dict.fromkeys(LAWS[name][0], ()), **limits)
+
+
+def row(values):
+    return torch.tensor(np.array([values], dtype=float))
+
+
+def ends(name, limits):
+    law = LAWS[name][1](*LAWS[name][2])
+    low, high = limits.get("low", -np.inf), limits.get("high", np.inf)
+    return max(low, law.ppf(1e-15)), min(high, law.isf(1e-15))
+
+
+def integral(function, low, high):
+    edges = np.linspace(low, high, 7)
+    return sum(
+        integrate.quad_vec(function, a, b, epsabs=1e-13, epsrel=1e-11)[0]
+        for a, b in pairwise(edges)
+    )
+
+
+def atoms(law, limits):
+    """P(y ≤ low), P(y ≥ high) of those that are limits."""
+    found = [law.cdf(limits["low"])] if "low" in limits else []
+    return np.array([*found, law.sf(limits["high"])] if "high" in limits else found)
+
+
+def slopes(function, phi):
+    found = []
+    for i, value in enumerate(phi):
+        h = H * max(abs(value), 0.1)
+
+        def moved(k, i=i, h=h):
+            return function([v + k * h * (j == i) for j, v in enumerate(phi)])
+
+        found.append((8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / (12 * h))
+    return np.array(found)
+
+
+@each_law
+def test_fisher_is_its_integral(kind, name, limits):
+    _, make, phi, _ = LAWS[name]
+    law, (low, high) = make(*phi), ends(name, limits)
+
+    def products(x):
+        score = slopes(lambda p: make(*p).logpdf(x), phi)
+        return law.pdf(x) * np.outer(score, score)
+
+    exact = integral(products, low, high)
+    if kind == "censored":
+        steps = slopes(lambda p: atoms(make(*p), limits), phi)
+        exact = exact + (steps / atoms(law, limits)) @ steps.T
+    else:
+        mass = 1 - atoms(law, limits).sum()
+        steps = slopes(lambda p: np.log(1 - atoms(make(*p), limits).sum()), phi)
+        exact = exact / mass - np.outer(steps, steps)
+    root = family_of(kind, name, limits).fisher_root(row(phi)).dense()[0].numpy()
+    np.testing.assert_allclose(root.T @ root, exact, rtol=1e-6, atol=1e-8)
+
+
+@each_law
+def test_divergences_are_their_integrals(kind, name, limits):
+    _, make, phi, other = LAWS[name]
+    f, g, (low, high) = make(*phi), make(*other), ends(name, limits)
+    p, q = atoms(f, limits), atoms(g, limits)
+    scale = (1, 1) if kind == "censored" else (1 - p.sum(), 1 - q.sum())
+    p, q = (p, q) if kind == "censored" else (p[:0], q[:0])
+
+    def values(a, b):
+        mean = (a + b) / 2
+        shannon = (a * np.log(a / mean) + b * np.log(b / mean)) / 2
+        return np.array([a * np.log(a / b), shannon, a**0.4 * b**0.6, a**1.3 * b**-0.3])
+
+    inside = integral(
+        lambda x: values(f.pdf(x) / scale[0], g.pdf(x) / scale[1]), low, high
+    )
+    kl, shannon, half, above = inside + values(p, q).sum(-1)
+    family, pair = family_of(kind, name, limits), (row(phi), row(other))
+    assert family.kl(*pair).item() == nearly(kl, 1e-8)
+    assert family.jensen_shannon(*pair).item() == nearly(shannon, 1e-7)
+    assert family.renyi(*pair, 0.4).item() == nearly(np.log(half) / -0.6, 1e-7)
+    assert family.renyi(*pair, 1.3).item() == nearly(np.log(above) / 0.3, 1e-7)
+
+
+@each_law
+@pytest.mark.parametrize("size", [1e-3, 1e-5])
+def test_kl_of_close_laws_is_half_the_form(kind, name, limits, size):
+    family, phi = family_of(kind, name, limits), row(LAWS[name][2])
+    step = size * phi * torch.tensor([[1.0, -0.7]], dtype=torch.float64)
+    form = family.fisher_root(phi).matmat(step.unsqueeze(-1)).square().sum().item()
+    assert family.kl(phi, phi + step).item() == nearly(form / 2, 20 * size + 1e-6)
+    assert family.kl(phi, phi).item() == 0
+
+
+@each_law
+def test_the_score_of_draws_has_the_information_for_its_covariance(kind, name, limits):
+    torch.manual_seed(0)
+    family = family_of(kind, name, limits)
+    phi = row(LAWS[name][2]).repeat(4000, 1).requires_grad_()
+    law = family.distribution(phi)
+    draws = law.sample().detach()
+    low, high = limits.get("low", -np.inf), limits.get("high", np.inf)
+    assert bool(((draws >= low) & (draws <= high)).all())
+    (score,) = torch.autograd.grad(law.log_prob(draws).sum(), phi)
+    root = family.fisher_root(phi[:1].detach()).dense()[0]
+    products = score.unsqueeze(-1) * score.unsqueeze(-2)
+    error = products.std(0) / len(products) ** 0.5
+    assert ((products.mean(0) - root.mT @ root).abs() < 4.5 * error + 1e-9).all()
+
+
+def test_limits_that_hold_everything_change_nothing():
+    plain = build_family("normal", {"loc": (), "scale": ()})
+    pair = row((0.3, 1.2)), row((0.5, 1.0))
+    for kind in ("censored", "truncated"):
+        family = family_of(kind, "normal", {"low": -1e4, "high": 1e4})
+        assert family.kl(*pair).item() == nearly(plain.kl(*pair).item(), 1e-10)
+        ours, theirs = (f.fisher_root(pair[0]).dense()[0] for f in (family, plain))
+        torch.testing.assert_close(ours.mT @ ours, theirs.mT @ theirs)
+
+
+def test_a_truncated_law_that_is_not_resolved_is_not_a_number():
+    family = family_of("truncated", "normal", {"low": 40.0})
+    phi = row((0.3, 1.2))
+    assert family.fisher_root(phi).dense().isnan().any()
+    assert family.kl(phi, 1.01 * phi).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("censored:normal", {}, "low and high"),
+        ("censored:normal", {"low": 1.0, "high": 0.0}, "low below high"),
+        ("truncated:poisson", {"low": 1.0}, "takes|parameters"),
+        ("truncated:von_mises", {"low": 1.0}, "line|parameters"),
+    ],
+)
+def test_what_makes_no_law_is_refused(name, options, words):
+    with pytest.raises(ConfigError, match=words):
+        build_family(name, {"loc": (), "scale": ()}, **options)
+
+
+def test_their_transport_is_refused_with_what_else():
+    with pytest.raises(NoTransport, match="-d kl"):
+        family_of("censored", "normal", {"low": 0.0}).transport_root(row((0.3, 1.2)))

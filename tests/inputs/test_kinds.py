@@ -1,0 +1,187 @@
+"""The same numbers from every kind of data file, and the words where there are none."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from audit.ground.errors import AuditError, ConfigError, InputError
+from audit.inputs import list_keys, open_inputs
+from audit.inputs.joined import Joined
+
+X = np.random.default_rng(0).normal(size=(7, 3))
+NAMES = ["age", "fare", "weight"]
+
+
+def write_csv(path):
+    lines = [",".join(NAMES), *(",".join(map(repr, row)) for row in X.tolist())]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_tsv(path):
+    lines = ["\t".join(NAMES), *("\t".join(map(repr, row)) for row in X.tolist())]
+    path.write_text("\n".join(lines))
+
+
+def arrow_table():
+    arrow = pytest.importorskip("pyarrow")
+    return arrow.table(dict(zip(NAMES, X.T, strict=True)))
+
+
+def write_parquet(path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow_table(), path)
+
+
+def write_arrow(path):
+    feather = pytest.importorskip("pyarrow.feather")
+    feather.write_feather(arrow_table(), str(path), compression="uncompressed")
+
+
+def write_hdf5(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["group/x"] = X
+
+
+def write_zarr(path):
+    zarr = pytest.importorskip("zarr")
+    zarr.open_group(str(path), mode="w").create_array("x", data=X)
+
+
+def write_mat(path):
+    io = pytest.importorskip("scipy.io")
+    io.savemat(path, {"x": X, "name": "a text"})
+
+
+KINDS = {
+    "d.npz": lambda path: np.savez(path, x=X),
+    "d.csv": write_csv,
+    "d.tsv": write_tsv,
+    "d.parquet": write_parquet,
+    "d.arrow": write_arrow,
+    "d.h5": write_hdf5,
+    "d.zarr": write_zarr,
+    "d.mat": write_mat,
+    "d.pt": lambda path: torch.save({"x": torch.from_numpy(X)}, path),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_numbers_are_the_same(tmp_path, name):
+    path = tmp_path / name
+    KINDS[name](path)
+    found = open_inputs(str(path), {"input": None})
+    np.testing.assert_array_equal(found.take("input", slice(0, 7)), X)
+    np.testing.assert_array_equal(found.take("input", np.array([5, 2])), X[[5, 2]])
+    assert found.n == 7
+    assert found.finite(slice(0, 7)).all()
+    assert len(found.sha256) == 64
+    assert found.sha256 == open_inputs(str(path), {"input": None}).sha256
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.parquet", "d.arrow"])
+def test_columns_are_taken_by_name_and_the_rest_is_the_condition(tmp_path, name):
+    path = tmp_path / name
+    KINDS[name](path)
+    assert list(list_keys(str(path))) == NAMES
+    found = open_inputs(str(path), {"x": None, "fare": None})
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), X[:, [0, 2]])
+    np.testing.assert_array_equal(found.take("fare", slice(0, 7)), X[:, 1:2])
+    condition = found.arrays["x"]
+    assert isinstance(condition, Joined)
+    assert condition.names == ["age", "weight"]
+    some = open_inputs(f"{path}::weight,age", {"x": None})
+    np.testing.assert_array_equal(some.take("x", slice(0, 7)), X[:, [2, 0]])
+
+
+def refused(path, words, error=InputError, wanted=None):
+    with pytest.raises(error, match=words) as found:
+        open_inputs(str(path), wanted or {"x": None})
+    assert found.value.next_step
+
+
+def test_a_column_of_texts_is_refused_by_name(tmp_path):
+    (tmp_path / "d.csv").write_text("age,sex\n1.5,male\n2,female\n")
+    refused(tmp_path / "d.csv", r"column 'sex' holds text \(such as 'male'\)")
+    found = open_inputs(f"{tmp_path / 'd.csv'}::age", {"x": None})
+    assert found.take("x", slice(0, 2)).tolist() == [[1.5], [2.0]]
+
+
+def test_an_empty_cell_is_a_missing_number(tmp_path):
+    (tmp_path / "d.csv").write_text("a,b\n1,2\n,NA\n5,6\n")
+    found = open_inputs(str(tmp_path / "d.csv"), {"x": None})
+    assert found.finite(slice(0, 3)).tolist() == [True, False, True]
+    assert "input 'x' holds nan" in found.blemish(1)
+
+
+def test_whole_numbers_of_a_column_stay_whole(tmp_path):
+    (tmp_path / "d.csv").write_text("a,b\n1,2.5\n-3,6\n")
+    found = open_inputs(str(tmp_path / "d.csv"), {"a": "a", "b": "b"})
+    assert found.arrays["a"].dtype == np.int64
+    assert found.arrays["b"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n3\n", "Line 3 of .* has 1 cells"),
+        ("a,a\n1,2\n", "has a name twice"),
+        ("a,\n1,2\n", "has a name twice, or an empty one"),
+        ("1,2\n3,4\n", "The first line of .* holds numbers"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_words(tmp_path, text, words):
+    (tmp_path / "d.csv").write_text(text)
+    refused(tmp_path / "d.csv", words)
+
+
+def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):
+    write_csv(tmp_path / "d.csv")
+    refused(f"{tmp_path / 'd.csv'}::age,other", "no column 'other'.*age, fare, weight")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("d.parquet", "pyarrow", "parquet"),
+        ("d.h5", "h5py", "hdf5"),
+        ("d.zarr", "zarr", "zarr"),
+        ("d.mat", "scipy", "matlab"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    tmp_path, monkeypatch, name, package, extra
+):
+    path = tmp_path / name
+    if name == "d.zarr":
+        path.mkdir()
+        (path / "zarr.json").write_text("{}")
+    else:
+        heads = {"d.h5": b"\x89HDF\r\n\x1a\n", "d.mat": b"MATLAB 5.0 MAT-file"}
+        path.write_bytes(heads.get(name, b"PAR1") + b"\0" * 99)
+    monkeypatch.setitem(sys.modules, package, None)
+    refused(path, rf"pip install 'robaudit\[{extra}\]'", ConfigError)
+
+
+@pytest.mark.parametrize("name", ["d.parquet", "d.arrow", "d.h5", "d.mat", "d.pt"])
+def test_a_file_cut_short_is_refused(tmp_path, name):
+    path = tmp_path / name
+    KINDS[name](path)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(AuditError, match=r"no readable|cannot be read"):
+        open_inputs(str(path), {"x": None})
+
+
+def test_a_pickle_is_no_file_of_tensors(tmp_path):
+    torch.save({"x": object()}, tmp_path / "d.pt")
+    refused(tmp_path / "d.pt", "no readable file of tensors")
+    torch.save({"x": [1, 2]}, tmp_path / "d.pt")
+    refused(tmp_path / "d.pt", "'x' is a list")
+
+
+def test_a_table_larger_than_memory_is_refused(tmp_path):
+    write_csv(tmp_path / "d.csv")
+    with pytest.raises(ConfigError, match="--memory"):
+        open_inputs(str(tmp_path / "d.csv"), {"x": None}, memory=10)
