@@ -7,7 +7,8 @@ mixtures; with `gate` there is no need of that for `probs` and `logits`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Self
 
 import numpy as np
 import torch
@@ -67,6 +68,11 @@ class Gated(Univariate):
         self.shapes = {name: tuple(shapes[name]) for name in self.parameters}
         self.settings = dict(options)
         self._event_shape = self._broadcast(shapes[gate], made.event_shape)
+
+    def reshaped(self, shapes: Shapes) -> Self:
+        """Return the same law of laws with other shapes of its parameters."""
+        made: Callable[..., Self] = type(self)
+        return made(self.component.name, shapes, **self.settings)
 
     def _broadcast(
         self, gate: tuple[int, ...], event: tuple[int, ...]

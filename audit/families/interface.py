@@ -86,6 +86,10 @@ class Family(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shapes!r})"
 
+    def reshaped(self, shapes: Mapping[str, tuple[int, ...]]) -> Family:
+        """Return the same family with other shapes of its parameters."""
+        return type(self)(shapes, **self.settings)
+
     # φ and back
 
     @property

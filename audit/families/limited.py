@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -79,6 +80,11 @@ class Limited(Univariate):
                 "Expected one of low and high, or both with low below high",
                 "Give them with --option low=… and --option high=…",
             )
+
+    def reshaped(self, shapes: Shapes) -> Self:
+        """Return the same law of laws with other shapes of its parameters."""
+        made: Callable[..., Self] = type(self)
+        return made(self.line.name, shapes, **self.settings)
 
     def _limit(self, name: str, default: float) -> float:
         if name not in self.settings:

@@ -27,12 +27,12 @@ from torch import Tensor
 from audit.ground.errors import ConfigError, boundary, cause
 from audit.models.functions import FUNCTIONS, aligned
 from audit.models.grammar import (
-    INSIDE,
     Outside,
     check,
     keywords_of,
     operands_of,
     output_name,
+    source_of,
     values_in,
 )
 from audit.models.indexing import indexed, places_of, shown
@@ -74,7 +74,7 @@ class Expression:
     @property
     def _source(self) -> str:
         """The text with names inside the graph in quotes."""
-        return INSIDE.sub(r'"@\1"', self.text).strip()
+        return source_of(self.text)
 
     @cached_property
     def _tree(self) -> ast.expr:
@@ -193,7 +193,7 @@ class Expression:
         self, node: ast.expr, values: Sequence[Tensor], error: Exception
     ) -> ConfigError:
         """Return the error for values whose shapes a part of it does not take."""
-        why = cause(error)
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
         shapes = " and ".join(str(list(value.shape)) for value in values)
         if isinstance(node, ast.Subscript):
             return self._refused(f"does not fit {shapes} ({why})")

@@ -171,3 +171,8 @@ def _is_finite(value: float) -> bool:
 
 
 INSIDE = re.compile(r"(?<![\w\"'])@([\w./:\-]+)")
+
+
+def source_of(text: str) -> str:
+    """Return an expression with the names of tensors inside the graph in quotes."""
+    return INSIDE.sub(r'"@\1"', text).strip()

@@ -46,6 +46,7 @@ _FIFTH: tuple[tuple[bytes, str, str], ...] = (
     (b"TFL3", "is a TensorFlow Lite program", "Convert it with tf2onnx"),
     (b"ORTM", "is onnxruntime's own format", "Give the .onnx file it was made of"),
 )
+_PROGRAM = re.compile(r"models/[^/]+\.json")
 
 
 def told_by_content(path: Path) -> str:
@@ -88,9 +89,9 @@ def _archive(path: Path) -> str | None:
             names = [name.partition("/")[2] for name in whole]
             if "constants.pkl" in names:
                 return ".pt"
-            if any(re.fullmatch(r"models/[^/]+\.json", name) for name in names):
+            if any(_PROGRAM.fullmatch(name) for name in names):
                 return ".pt2"
-            if any(re.search(r"(^|/)aotinductor/.+", name) for name in names):
+            if any("aotinductor" in name.split("/")[:-1] for name in names):
                 raise _is(path, "is an AOTInductor package: compiled code", _AGAIN)
             if "data.pkl" in names:
                 raise _pickled(path, archive, whole[names.index("data.pkl")])
@@ -136,13 +137,14 @@ def _single(path: Path, head: bytes) -> str | None:
     for words, what, step in _FIFTH:
         if head[4:].startswith(words):
             raise _is(path, what, step)
-    if re.match(rb"\s*(<!doctype html|<html|<\?xml)", head, re.IGNORECASE):
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
         raise _is(
             path,
             "is a web page, not the file that was asked for",
             "Download the file itself (its raw or resolve link)",
         )
-    if re.match(rb"\s*<\s*ir_version\s*:", head):
+    tokens = head.replace(b"<", b" < ").replace(b":", b" : ").split()
+    if tokens[:3] == [b"<", b"ir_version", b":"]:
         raise _is(path, "is ONNX in text form", "Convert it: onnx.parser.parse_model")
     if _is_safetensors(path, head):
         raise _is(path, "holds weights alone (safetensors), without a program", _TORCH)

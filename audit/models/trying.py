@@ -20,6 +20,7 @@ from audit.models.network import Network, Values, carried
 
 _LARGEST = 4096  # block that is tried
 _TRIES = 4
+_SIZES = re.compile(r"\b\d{1,4}\b")  # numbers that may be one
 
 
 def settled(network: Network, condition: str, values: Values) -> Network:
@@ -102,5 +103,5 @@ def _has_one_row(network: Network, condition: str, values: Values) -> bool:
 def _baked(failures: list[str]) -> Iterator[int]:
     """Yield the numbers in the last words of a failure that a batch could have."""
     words = " ".join(text.splitlines()[-1] for text in failures if text)
-    found = dict.fromkeys(int(n) for n in re.findall(r"\b\d{1,4}\b", words))
+    found = dict.fromkeys(int(n) for n in _SIZES.findall(words))
     yield from [n for n in found if 2 <= n <= _LARGEST][:_TRIES]

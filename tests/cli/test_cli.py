@@ -369,6 +369,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
         "forward_error": 1.5e-7,
         "scan_command": "robaudit scan 'a[b].onnx' DATA --param 'loc=mean' " + "x" * 70,
         "warnings": ["the batch is fixed"],
+        "ranges": {"x": (-1.0, 2.0)},
     }
     found = make_dataclass("Inspection", data)(**data)
     module = SimpleNamespace(inspect=lambda config: found)

@@ -64,7 +64,7 @@ class Subject:
         if not isinstance(self.law, Univariate) or self.law.coordinates == 1:
             return self
         shapes = dict.fromkeys(self.law.parameters, ())
-        law = type(self.law)(shapes, **self.law.settings)
+        law = self.law.reshaped(shapes)
         columns = (value[:, 0] for value in self.law.split(self.phi))
         values = dict(zip(self.law.parameters, columns, strict=True))
         return Subject(law, values, self.tangent, self.seed)
