@@ -13,7 +13,6 @@ Reference:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,14 +24,12 @@ from torch.distributions import (
     MultivariateNormal,
 )
 
+from audit.families.tensors import Drawn
 from audit.linalg.operators import Sampled
 from audit.nodes.noise import Noise, Points
 
-if TYPE_CHECKING:
-    from audit.families.interface import Family
 
-
-def draws_of(family: Family, phi: Tensor, noise: Noise) -> Points:
+def draws_of(family: Drawn, phi: Tensor, noise: Noise) -> Points:
     """Return θ [S, N, *event] drawn from q_φ, and how many of them make a unit.
 
     A law that only its own sampler can draw from ignores how the noise fills the cube.
@@ -85,7 +82,7 @@ def _inverse(law: Distribution, u: Tensor) -> Tensor:
     return values
 
 
-def _by_own_sampler(family: Family, phi: Tensor, noise: Noise) -> Tensor:
+def _by_own_sampler(family: Drawn, phi: Tensor, noise: Noise) -> Tensor:
     """Sample each input under a seed made of its key; the global state is kept."""
     parts = []
     with torch.random.fork_rng(devices=[]):
@@ -96,7 +93,7 @@ def _by_own_sampler(family: Family, phi: Tensor, noise: Noise) -> Tensor:
     return torch.cat(parts, dim=1).to(phi.device)
 
 
-def scores_at(family: Family, phi: Tensor, targets: Tensor) -> Tensor:
+def scores_at(family: Drawn, phi: Tensor, targets: Tensor) -> Tensor:
     """Return scores ∇_φ log q_φ(θ_s) [N, S, p] at θ [S, N, *event].
 
     No network is involved: the score is taken in parameter space and pulled back
@@ -111,7 +108,7 @@ def scores_at(family: Family, phi: Tensor, targets: Tensor) -> Tensor:
     return scores.reshape(draws, *phi.shape).transpose(0, 1)
 
 
-def sampled_fisher_root(family: Family, phi: Tensor, noise: Noise) -> Sampled:
+def sampled_fisher_root(family: Drawn, phi: Tensor, noise: Noise) -> Sampled:
     """Return scores / √S at draws from q_φ: BᵀB estimates F(φ) without bias."""
     found = draws_of(family, phi, noise)
     scores = scores_at(family, phi, found.values.detach())

@@ -19,25 +19,22 @@ that much. For independent draws this is the division by S − 1.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from audit.families.computed import ComputedFamily
 from audit.families.tensors import Tensors
 from audit.linalg.operators import Averaged, Sampled
 from audit.nodes.noise import Noise
 from audit.nodes.noise_box import Speed
 from audit.nodes.noise_grid import noise_grid
 
-if TYPE_CHECKING:
-    from audit.families.implicit import ImplicitFamily
-
 _NUMBERS = 2**24  # of Jacobians that are only measured
 
 
 def implicit_root(
-    tensor: Tensors, family: ImplicitFamily, phi: Tensor, noise: Noise
+    tensor: Tensors, family: ComputedFamily, phi: Tensor, noise: Noise
 ) -> Averaged:
     """Return the root of a metric tensor, Fisher's or that of the map."""
     if tensor is Tensors.FISHER:
@@ -45,7 +42,7 @@ def implicit_root(
     return _transport_root(family, phi, noise)
 
 
-def _fisher_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
+def _fisher_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averaged:
     """Return centred scores [N, S, p] over √S, or times √w at weighted nodes."""
     nodes = family.nodes(phi, noise)
     scores = family.scores(nodes.targets, phi)  # [S, N, p]
@@ -69,7 +66,7 @@ def _unbiased(centred: Tensor, unit: int) -> Tensor:
     return (units + (stretch - 1) * means).flatten(0, 1)
 
 
-def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averaged:
+def _transport_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averaged:
     """Return Jacobians [N, S·n, p] over √S, n rows for each draw of z, or times √w.
 
     They are infinite where the second moment is.
@@ -91,7 +88,7 @@ def _transport_root(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Averag
     return Sampled(rows, draw=family.n, unit=points.unit)
 
 
-def map_speed(family: ImplicitFamily, phi: Tensor) -> Speed:
+def map_speed(family: ComputedFamily, phi: Tensor) -> Speed:
     """Return z [N, K, m] -> ‖∂T/∂φ‖² [N, K], a part of K at a time."""
     chunk = max(1, _NUMBERS // (len(phi) * family.n * family.size))
 

@@ -10,11 +10,11 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_roots import map_speed
 from audit.families.tensors import Comparable, Pointwise, Tensors
@@ -22,14 +22,11 @@ from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
 
-if TYPE_CHECKING:
-    from audit.families.implicit import ImplicitFamily
-
 _TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
 
 
 def implicit_reference(
-    divergence: Comparable, family: ImplicitFamily, phi: Tensor, noise: Noise
+    divergence: Comparable, family: ComputedFamily, phi: Tensor, noise: Noise
 ) -> _OfDensity | _OfTransport | _WhereItMoves | None:
     """Return the laws at φ [N, p + c], ready to be compared under a divergence.
 
@@ -49,7 +46,7 @@ class _OfDensity:
     """Means of g(q'/q) over nodes of q; nodes and log q are computed once."""
 
     def __init__(
-        self, pointwise: Pointwise, family: ImplicitFamily, phi: Tensor, noise: Noise
+        self, pointwise: Pointwise, family: ComputedFamily, phi: Tensor, noise: Noise
     ) -> None:
         self.pointwise, self.family = pointwise, family
         self.nodes = family.nodes(phi, noise)
@@ -75,7 +72,7 @@ class _OfTransport:
 
     sampled = True
 
-    def __init__(self, family: ImplicitFamily, phi: Tensor, noise: Noise) -> None:
+    def __init__(self, family: ComputedFamily, phi: Tensor, noise: Noise) -> None:
         _, base = family.map()
         self.family, self.points = family, base.points(noise)
         self.here = family.push(self.points.values, phi)
@@ -97,7 +94,7 @@ class _WhereItMoves:
 
     sampled = True
 
-    def __init__(self, family: ImplicitFamily, phi: Tensor, noise: Noise) -> None:
+    def __init__(self, family: ComputedFamily, phi: Tensor, noise: Noise) -> None:
         _, base = family.map()
         assert base.law is not None
         self.family = family

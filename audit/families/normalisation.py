@@ -17,17 +17,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from audit.families.computed import ComputedFamily
 from audit.linalg.spectrum import Estimate
 from audit.nodes.grid import grid_nodes
 from audit.nodes.noise import Noise
-
-if TYPE_CHECKING:
-    from audit.families.implicit import ImplicitFamily
 
 _GRID = 1  # continuous coordinates that a grid can take
 _KERNELS, _POINTS = 64, 1024
@@ -38,7 +35,7 @@ _EFFECTIVE = 64  # points, (Σ w)² / Σ w²
 _LARGEST = 300.0  # of a log weight, whose square is still a number
 
 
-def normalisation(family: ImplicitFamily, phi: Tensor, noise: Noise) -> Estimate:
+def normalisation(family: ComputedFamily, phi: Tensor, noise: Noise) -> Estimate:
     """Return Z [N] and its standard error (zero on a grid) at φ [N, p + c]."""
     if len(family.space.continuous) <= _GRID:
         value = grid_nodes(family.density(), phi, family.space).normalisation
@@ -105,7 +102,7 @@ class _Proposal:
         return values.T
 
 
-def _proposal(family: ImplicitFamily, phi: Tensor, noise: Noise) -> _Proposal:
+def _proposal(family: ComputedFamily, phi: Tensor, noise: Noise) -> _Proposal:
     targets = family.nodes(phi, noise).targets
     u = family.space.from_target(targets[..., list(family.space.continuous)])
     mean = u.mean(dim=0)

@@ -7,18 +7,15 @@ q_φ alone, its draws and their densities, is computed once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from audit.families.draws import draws_of
-from audit.families.tensors import Comparable
+from audit.families.tensors import Comparable, Drawn
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
-
-if TYPE_CHECKING:
-    from audit.families.interface import Family
 
 
 class Reference(Protocol):
@@ -38,7 +35,7 @@ class Reference(Protocol):
 
 
 def reference_of(
-    divergence: Comparable, family: Family, phi: Tensor, noise: Noise
+    divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
 ) -> Reference | None:
     """Return the laws at φ [N, p], ready to be compared under a divergence.
 
@@ -63,7 +60,7 @@ class _Closed:
 
     sampled = False
 
-    def __init__(self, divergence: Comparable, family: Family, phi: Tensor) -> None:
+    def __init__(self, divergence: Comparable, family: Drawn, phi: Tensor) -> None:
         self.divergence, self.family, self.phi = divergence, family, phi
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +77,7 @@ class _Drawn:
     sampled = True
 
     def __init__(
-        self, divergence: Comparable, family: Family, phi: Tensor, noise: Noise
+        self, divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
     ) -> None:
         assert divergence.pointwise is not None
         self.pointwise, self.family = divergence.pointwise, family

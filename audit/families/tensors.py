@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from audit.families.interface import Family
+from torch.distributions import Distribution
 
 Pointwise = Callable[[Tensor], Tensor]
 
@@ -68,9 +66,20 @@ class Comparable(Protocol):
         """Its metric tensor."""
 
     @property
-    def exact(self) -> Callable[[Family, Tensor, Tensor], Tensor | None]:
+    def exact(self) -> Callable[[Any, Tensor, Tensor], Tensor | None]:
         """Return (law, φ, φ') -> D [N], None where it is not known."""
 
     @property
     def pointwise(self) -> Pointwise | None:
         """Log t -> g(t) with D = E_q[g(q'/q)]; None where D is no such mean."""
+
+
+class Drawn(Protocol):
+    """A law that torch can draw from."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one θ."""
+
+    def distribution(self, phi: Tensor) -> Distribution:
+        """Return q_φ: batch shape [N]."""

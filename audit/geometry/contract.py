@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -12,10 +12,28 @@ from audit.ground.errors import BrokenPlugin
 from audit.ground.plugins import fault, is_ours
 from audit.linalg.operators import LinearOperator
 
-if TYPE_CHECKING:
-    from audit.geometry.divergences import Divergence
 
-T = TypeVar("T", bound="Divergence")
+class Row(Protocol):
+    """What of a divergence is looked at."""
+
+    @property
+    def scale(self) -> float:
+        """C."""
+
+    @property
+    def tensor(self) -> Tensors:
+        """Which metric tensor it has."""
+
+    @property
+    def root(self) -> Callable[..., LinearOperator] | None:
+        """Its own root."""
+
+    @property
+    def exact(self) -> Callable[..., Tensor | None]:
+        """Its exact values."""
+
+
+T = TypeVar("T", bound=Row)
 _KIND = "divergences"
 
 
@@ -41,9 +59,7 @@ def checked(made: object, make: Callable[..., object], base: type[T]) -> T:
     return made
 
 
-def checked_root(
-    divergence: Divergence, found: LinearOperator, phi: Tensor
-) -> LinearOperator:
+def checked_root(divergence: Row, found: LinearOperator, phi: Tensor) -> LinearOperator:
     """Return the root that a divergence brings, if it is one of N laws [N, r, p].
 
     Raises:
@@ -60,7 +76,7 @@ def checked_root(
     return found
 
 
-def checked_values(divergence: Divergence, found: object, phi: Tensor) -> None:
+def checked_values(divergence: Row, found: object, phi: Tensor) -> None:
     """Look at exact values [N]; None says that they are not known.
 
     Raises:
@@ -74,7 +90,7 @@ def checked_values(divergence: Divergence, found: object, phi: Tensor) -> None:
         raise _fault(divergence, clause)
 
 
-def _fault(divergence: Divergence, clause: str) -> BrokenPlugin:
+def _fault(divergence: Row, clause: str) -> BrokenPlugin:
     hooks = (divergence.root, divergence.exact)
     owner = next(
         (hook for hook in hooks if hook is not None and not is_ours(hook)),

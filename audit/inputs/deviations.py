@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError
 
-if TYPE_CHECKING:
-    from audit.inputs import Inputs
+
+class Rows(Protocol):
+    """Data that are read some rows at a time."""
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+
+    def take(self, name: str, rows: slice) -> NDArray[Any]:
+        """Return some rows."""
+
+    def finite(self, rows: slice) -> NDArray[np.bool_]:
+        """Return which of some rows are finite."""
 
 
-def standard_deviations(inputs: Inputs, name: str) -> NDArray[np.float64]:
+def standard_deviations(inputs: Rows, name: str) -> NDArray[np.float64]:
     """Return each feature's standard deviation over the finite rows [*event].
 
     Blocks are merged by their means and squared deviations (Chan, Golub & LeVeque,

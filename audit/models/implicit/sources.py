@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.families.computed import Transport
 from audit.families.givers import Base, Nodes
-from audit.families.implicit import Transport
 from audit.inputs import Inputs
 from audit.nodes.base_laws import BASE_LAWS, BaseLaw
 from audit.nodes.chains import Chains, nuts_draws

@@ -1,0 +1,216 @@
+"""What a file computes of its law: log q(θ; φ), a map θ = T(φ, z), and derivatives.
+
+Shapes: S nodes, N inputs, n coordinates of θ, m numbers of noise, p parameters and c
+numbers of context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from audit.families.givers import Base, Nodes, Source
+from audit.families.interface import Family
+from audit.ground.errors import NoFisher, NotDifferentiable, NoTransport
+from audit.linalg.operators import LinearOperator
+from audit.nodes.noise import Noise
+from audit.nodes.space import TargetSpace
+
+LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p + c] -> [R]
+Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
+ROWS = 4096  # of one call: about what a cache holds of a small network
+
+
+class ComputedFamily(Family):
+    """The functions that a file gives, indexed by φ.
+
+    Args:
+        size: p, without the context.
+        space: where θ lives.
+        log_density: log q(θ; φ) in nats, None where the file has none.
+        transport: T(φ, z), None where the file has none.
+        base: the law of z, where there is a T.
+        source: of θ ~ q(·; φ), where there is a density.
+        transport_name: what T is called.
+        unnormalised: whether log q is known up to a number that may depend on x.
+    """
+
+    parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("phi",),)
+    parametric = False
+
+    def __init__(
+        self,
+        size: int,
+        space: TargetSpace,
+        log_density: LogDensity | None,
+        transport: Transport | None,
+        base: Base | None,
+        source: Source | None,
+        transport_name: str = "the file's own map",
+        unnormalised: bool = False,
+    ) -> None:
+        super().__init__({"phi": (size,)})
+        self.space, self.n = space, space.n
+        self.log_density, self.transport = log_density, transport
+        self.base, self.source = base, source
+        self.transport_name, self.unnormalised = transport_name, unnormalised
+
+    @property
+    def size(self) -> int:
+        """The number p of columns of a metric tensor."""
+        return self.shapes["phi"][0]
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """(n,)."""
+        return (self.n,)
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return φ."""
+        return values["phi"]
+
+    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return φ by its only name."""
+        return {"phi": phi}
+
+    def distribution(self, phi: Tensor) -> Distribution:
+        """Refuse: the law is a function, not one of torch's."""
+        raise NotImplementedError
+
+    def violations(self, phi: Tensor) -> dict[str, Tensor]:
+        """Return what φ alone tells: the conditioning network overflowed."""
+        return {"a conditioning tensor is not finite": ~torch.isfinite(phi).all(dim=-1)}
+
+    def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return None: only draws can tell."""
+        return None
+
+    def wasserstein_root(self, phi: Tensor) -> LinearOperator:
+        """Refuse: T need not be the optimal map.
+
+        Raises:
+            NoTransport: always.
+        """
+        raise NoTransport(
+            "W₂² was asked for of a law that is known by a file's own map",
+            "Its metric tensor needs the optimal map, which the file does not give",
+            "Audit the quantile distance of the file's map, -d quantile",
+        )
+
+    # what the file computes
+
+    def density(self) -> LogDensity:
+        """Return log q.
+
+        Raises:
+            NoFisher: the file has none.
+        """
+        if self.log_density is None:
+            raise NoFisher(
+                "The file is a sampler θ = T(x, z) and has no log-density"
+                + self._singular(),
+                "KL and the other f-divergences need log q(θ|x)",
+                "Audit the quantile distance, -d quantile, or export log q(θ|x)",
+            )
+        return self.log_density
+
+    def _singular(self) -> str:
+        m = getattr(self.base, "size", self.n)
+        if m >= self.n:
+            return ""
+        return (
+            f"; none exists, since {m} numbers of noise fill no volume among {self.n}"
+        )
+
+    def map(self) -> tuple[Transport, Base]:
+        """Return T and the law of its noise.
+
+        Raises:
+            NoTransport: the file has none.
+        """
+        if self.transport is None or self.base is None:
+            raise NoTransport(
+                "The file has a log-density but no sampler θ = T(x, z)",
+                "The quantile distance needs a differentiable map from noise to draws",
+                "Pass --sampler FILE, or audit it with -d kl",
+            )
+        return self.transport, self.base
+
+    def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return θ at φ [N, p + c], with their weights."""
+        assert self.source is not None
+        return self.source.nodes(phi, noise)
+
+    def log_prob(self, targets: Tensor, phi: Tensor) -> Tensor:
+        """Return log q [S, N] at θ [S, N, n] for φ [N, p + c]."""
+        log_density = self.density()
+        with torch.no_grad():
+            parts = [log_density(*rows) for rows in _rows(targets, phi)]
+        return torch.cat(parts).reshape(targets.shape[:2])
+
+    def push(self, z: Tensor, phi: Tensor) -> Tensor:
+        """Return T(φ, z) [S, N, n] for z [S, N, m]."""
+        transport, _ = self.map()
+        with torch.no_grad():
+            parts = [transport(*rows) for rows in _rows(z, phi)]
+        return torch.cat(parts).reshape(*z.shape[:2], self.n)
+
+    def scores(self, targets: Tensor, phi: Tensor) -> Tensor:
+        """Return ∇_φ log q [S, N, p] at θ [S, N, n]; the context is left out.
+
+        Raises:
+            NotDifferentiable: log q does not depend on φ by differentiable operators.
+        """
+        log_density = self.density()
+        parts = []
+        for theta, rows in _rows(targets, phi):
+            leaf = rows.requires_grad_()
+            parts.append(_gradient(log_density(theta, leaf).sum(), leaf, "log q(θ|x)"))
+        found = torch.cat(parts).reshape(*targets.shape[:2], -1)
+        return found[..., : self.size]
+
+    def jacobians(self, z: Tensor, phi: Tensor) -> Tensor:
+        """Return ∂T/∂φ [S, N, n, p] at z [S, N, m].
+
+        Raises:
+            NotDifferentiable: T does not depend on φ by differentiable operators.
+        """
+        transport, _ = self.map()
+        parts = []
+        for noise, rows in _rows(z, phi):
+            leaf = rows.requires_grad_()
+            moved = transport(noise, leaf)
+            gradients = [
+                _gradient(moved[:, j].sum(), leaf, "T(x, z)", j < self.n - 1)
+                for j in range(self.n)
+            ]
+            parts.append(torch.stack(gradients, dim=1)[..., : self.size])
+        return torch.cat(parts).reshape(*z.shape[:2], self.n, self.size)
+
+
+def _rows(values: Tensor, phi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield values [S, N, …] with the φ of their input, `ROWS` of them at a time."""
+    flat, inputs = values.flatten(0, 1), values.shape[1]
+    for first in range(0, len(flat), ROWS):
+        part = flat[first : first + ROWS]
+        owner = torch.arange(first, first + len(part), device=phi.device) % inputs
+        yield part, phi.detach()[owner]
+
+
+def _gradient(total: Tensor, leaf: Tensor, what: str, keep: bool = False) -> Tensor:
+    if total.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            total, leaf, retain_graph=keep, allow_unused=True
+        )
+        if gradient is not None:
+            return gradient
+    raise NotDifferentiable(
+        f"No gradient connects the condition with {what}",
+        "Expected a path of differentiable operators from one to the other",
+        "robaudit inspect names the first operator that stops it; a root-finding "
+        "inverse (bisection) lets none through",
+    )
