@@ -1,3 +1,9 @@
+"""What all tests share. Each of two processes computes on one thread."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, and for subprocesses
+
 import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
