@@ -99,6 +99,8 @@ def hold(value: str, port: Port) -> object:
     try:
         constant, _ = read_yaml(value)
         np.asarray(constant, dtype=np.float64)
+        if np.asarray(constant).dtype.kind not in "biuf":  # too large for 64 bits
+            constant = None
     except (ValueError, TypeError, OverflowError):
         constant = None
     if isinstance(constant, (int, float, list)):

@@ -21,7 +21,9 @@ from audit.ground.errors import (
     ModelError,
 )
 from audit.inputs import open_inputs
+from audit.models.contract import hold
 from audit.models.expressions import Expression
+from audit.models.network import Port
 from audit.reports.json import to_json
 from audit.reports.row_readers import reader_of
 from audit.reports.stored import stored
@@ -168,6 +170,14 @@ def test_torch_logs_no_trace_of_an_archive_that_it_refuses(tmp_path, capfd):
     data = mutators.packed(found)
     refused(ModelError, lambda: parsers.program(data, tmp_path), "m.pt2")
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value", ["99999999999999999999", "[1, -99999999999999999999]"]
+)
+def test_a_held_number_of_more_than_64_bits(value):
+    with pytest.raises(InputError, match="was given as"):
+        hold(value, Port("sr"))
 
 
 def test_a_folder_is_no_configuration(run, tmp_path):
