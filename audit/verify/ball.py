@@ -11,8 +11,8 @@ coordinate, since objective and constraint are sums over coordinates:
 ‖u‖ is monotone in θ, so a bisection finds it. It ends on the side inside of the ball:
 no point of ours is outside by more than rounding.
 
-The steepest step of a linear function g over the unit ball is g/‖g‖₂, sign(g), or the
-coordinate of the largest |g| alone.
+Steps follow g/‖g‖₂, sign(g), or, for p = 1, g/‖g‖_∞: where that is brought back to the
+ball, the small coordinates vanish and the largest remain.
 
 References:
     Duchi et al., Efficient projections onto the l1-ball (2008), for p = 1.
@@ -86,15 +86,14 @@ class Ball:
         return self.clipped(v * (self.size / length).unsqueeze(1))
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """Return the step of the unit ball that a gradient [C, m] gains most from."""
+        """Return the step [C, m] to take along a gradient [C, m]."""
         if self.p == 2:
             length = gradient.norm(dim=1, keepdim=True).clamp_min(1e-300)
             return gradient / length
         if self.p == math.inf:
             return gradient.sign()
-        largest = gradient.abs().argmax(dim=1, keepdim=True)
-        step = torch.zeros_like(gradient)
-        return step.scatter_(1, largest, gradient.gather(1, largest).sign())
+        largest = gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
+        return gradient / largest
 
     def _bisected(self, point: Callable[[Tensor], Tensor], top: Tensor) -> Tensor:
         """Return point(s) for the largest s [C, 1] in [0, 1] that is in the ball."""

@@ -34,6 +34,7 @@ from audit.verify.slopes import Slope
 _FIRST, _LAST = 2.0, 0.02  # η, of ε
 _LEAN = 0.75  # α
 _GAIN = 1e-12
+_LITTLE, _TIRED = 1e-5, 4  # a gain that halves η, and how many of them end it
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class Summits:
     """The best points of C candidates.
 
     Shapes: u [C, m]; value, D there, and first, D at the start [C]; −∞ for NaN.
+        through: whether nothing more is to be gained [C].
     """
 
     u: Tensor
     value: Tensor
     first: Tensor
+    through: Tensor
 
 
 def climb(slope: Slope, rows: Tensor, ball: Ball, u: Tensor, steps: int) -> Summits:
@@ -62,16 +65,16 @@ def climb(slope: Slope, rows: Tensor, ball: Ball, u: Tensor, steps: int) -> Summ
     first = lowered(value)
     state = _State(rows, ball, u, first, gradient)
     for _ in range(steps):
-        going = state.going()
+        going = (~state.through).nonzero()[:, 0]
         if not len(going):
             break
         state.step(slope, going)
-    return Summits(state.best, state.value, first)
+    return Summits(state.best, state.value, first, state.through)
 
 
-def gains(value: Tensor, before: Tensor) -> Tensor:
-    """Tell where D is larger than before by more than rounding."""
-    least = torch.where(torch.isfinite(before), _GAIN * before.abs(), 0.0)
+def gains(value: Tensor, before: Tensor, share: float = _GAIN) -> Tensor:
+    """Tell where D is larger than before by more than a share of it: rounding."""
+    least = torch.where(torch.isfinite(before), share * before.abs(), 0.0)
     return value > before + least
 
 
@@ -92,12 +95,14 @@ class _State:
         self.best, self.uphill = u.clone(), gradient.clone()
         self.value = value.clone()
         self.eta = torch.full_like(value, _FIRST)
+        self.tired = torch.zeros_like(rows)
 
-    def going(self) -> Tensor:
-        """Return which candidates [c] can still gain."""
+    @property
+    def through(self) -> Tensor:
+        """Whether nothing more is to be gained [C]."""
         flat = self.gradient.abs().amax(dim=1) == 0
-        through = flat | torch.isinf(self.value) | (self.eta < _LAST)
-        return (~through).nonzero()[:, 0]
+        ended = (self.eta < _LAST) | (self.tired >= _TIRED)
+        return flat | ended | torch.isinf(self.value)
 
     def step(self, slope: Slope, at: Tensor) -> None:
         """Move some candidates, and keep what they gain."""
@@ -109,10 +114,12 @@ class _State:
         value, gradient = slope(self.rows[at], moved)
         value = lowered(value)
         gained = gains(value, self.value[at])
+        little = ~gains(value, self.value[at], _LITTLE)
         where = gained.unsqueeze(1)
         self.best[at] = torch.where(where, moved, self.best[at])
         self.uphill[at] = torch.where(where, gradient, self.uphill[at])
         self.value[at] = torch.where(gained, value, self.value[at])
         self.before[at] = torch.where(where, now, self.best[at])
         self.now[at], self.gradient[at] = self.best[at], self.uphill[at]
-        self.eta[at] = torch.where(gained, self.eta[at], self.eta[at] / 2)
+        self.eta[at] = torch.where(little, self.eta[at] / 2, self.eta[at])
+        self.tired[at] = torch.where(little, self.tired[at] + 1, 0)

@@ -67,7 +67,7 @@ class Wanderer:
             best = torch.where(kept.unsqueeze(1), moved, best)
             value = torch.where(kept, found, value)
             sigma = (sigma * torch.where(gained, _UP, _DOWN)).clamp(_LEAST, _MOST)
-        return Summits(best, value, first)
+        return Summits(best, value, first, value == torch.inf)
 
     def _value(self, rows: Tensor, u: Tensor) -> Tensor:
         found, _ = self.exact(rows, u.unsqueeze(1))
