@@ -7,6 +7,9 @@ starts with a radius at which D ≥ τ is known alternates two moves:
     least τ is the new radius.
 2.  Shrink along that witness's ray, to the first crossing of τ on it (`crossing`).
 
+Witnesses that are there already begin the search: those of at least τ are shrunk first,
+and all of them are directions to start along, which saves it the others.
+
 It ends where a round lowers the radius by less than half a percent, and never raises
 it. Where no radius is known (τ is not reached along ±v) the ladder of the first round
 goes up to the input's own norms instead, and finds one or not. At the end D at u is τ
@@ -42,6 +45,7 @@ def lowered_radius(
     start: Tensor,
     p: float = 2.0,
     bounds: Bounds | None = None,
+    known: Witness | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return radii [n] that no start is below, and the perturbations u [n, m].
 
@@ -53,12 +57,13 @@ def lowered_radius(
             where it is reached at once.
         p: of the norm of the radii, which those of `start` are in.
         bounds: the valid range of the inputs.
+        known: witnesses of all inputs, in this norm and within the bounds.
 
     Returns:
         ∞, and zeros, where τ was not reached anywhere; u is zeros, too, where the
         radius is the start's own and no witness lowered it.
     """
-    state = _Lowering(exact, local, tau, start, p, bounds)
+    state = _Lowering(exact, local, tau, start, p, bounds, known)
     for turn in range(_ROUNDS):
         if not state.round(turn):
             break
@@ -76,11 +81,14 @@ class _Lowering:
         start: Tensor,
         p: float,
         bounds: Bounds | None,
+        known: Witness | None,
     ) -> None:
         self.exact, self.local, self.tau, self.p = exact, local, tau, p
-        self.bounds = bounds
+        self.bounds, self.known = bounds, known
         self.radius = torch.where(start.isnan(), torch.inf, start.double())
         self.u = torch.zeros_like(local.worst)
+        if known is not None:
+            self._take(torch.arange(len(self.u), device=self.u.device), known)
         self.live = self.radius > 0
 
     def round(self, turn: int) -> bool:
@@ -88,33 +96,46 @@ class _Lowering:
         rows = self.live.nonzero()[:, 0]
         if not len(rows):
             return False
-        found = self._ascended(rows, turn)
-        reached = found.value >= self.tau * _REACHED
-        which = reached.any(dim=1).nonzero()[:, 0]
-        first = reached.to(torch.int8).argmax(dim=1)[which]
         before = self.radius.clone()
-        if len(which):
-            self._shrink(rows[which], found.u[which, first])
+        self._take(rows, self._ascended(rows, turn))
         lower = self.radius < (1 - _ENOUGH) * before
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
 
+    def _take(self, rows: Tensor, found: Witness) -> None:
+        """Shrink the smallest witness of at least τ of each of some inputs."""
+        reached = found.value >= self.tau * _REACHED
+        which = reached.any(dim=1).nonzero()[:, 0]
+        first = reached.to(torch.int8).argmax(dim=1)[which]
+        if len(which):
+            self._shrink(rows[which], found.u[which, first])
+
     def _ascended(self, rows: Tensor, turn: int) -> Witness:
         """Return witnesses of some inputs at sizes below their radii."""
         known = torch.isfinite(self.radius[rows])
-        ladder = self.radius.new_tensor(_LADDER if turn == 0 else _CLOSER)
+        wide = turn == 0 and self.known is None
+        ladder = self.radius.new_tensor(_LADDER if wide else _CLOSER)
         sizes = torch.where(known, self.radius[rows], 0.0).unsqueeze(1) * ladder
         if not bool(known.all()):
             size = self.exact.site.lengths()[rows] / self._two_norm_share()
             none = size.unsqueeze(1) * self.radius.new_tensor(_WHERE_NONE)
-            none = none[:, : len(ladder)] if turn else none
+            none = none[:, -len(ladder) :]
             sizes = torch.where(known.unsqueeze(1), sizes, none)
         given = self.u[rows].unsqueeze(1)
-        some = bool((given != 0).any())
-        effort = _EFFORTS[min(turn, 1)]
-        more = given if some else None
-        asked = (sizes, self.p, self.bounds, effort, more, rows)
-        return ascend(self.exact, self.local, *asked)
+        effort, alone = _EFFORTS[min(turn, 1)], turn > 0 or self.known is not None
+        if turn == 0 and self.known is not None:
+            given = torch.cat([given, self.known.u[rows].flip(1)], dim=1)
+        return ascend(
+            self.exact,
+            self.local,
+            sizes,
+            self.p,
+            self.bounds,
+            effort,
+            given,
+            rows,
+            alone,
+        )
 
     def _two_norm_share(self) -> float:
         """Return ‖u‖₂ / ‖u‖_p of a u whose entries are all alike."""

@@ -99,6 +99,7 @@ def ascend(
     effort: Effort | None = None,
     given: Tensor | None = None,
     rows: Tensor | None = None,
+    alone: bool = False,
 ) -> Witness:
     """Return witnesses at n inputs of a site.
 
@@ -111,13 +112,14 @@ def ascend(
         effort: None: by whether values are exact or means over draws.
         given: further directions to start along [n, K, m].
         rows: the site's inputs that are asked about [n]; None: all.
+        alone: whether to start along the given directions only.
 
     Raises:
         ConfigError: an input is out of bounds.
     """
     climbers = _Climbers(exact, local, sizes, p, bounds, rows)
     effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
-    found = climbers.from_starts(given, effort.first)
+    found = climbers.from_starts(given, alone, effort.first)
     found = climbers.on(found.best(effort.kept), effort.second)
     shared = climbers.shared(found.best(1))
     found = climbers.on(shared, effort.last)
@@ -191,14 +193,11 @@ class _Climbers:
         rows = self.rows(count)
         return Ball(self.p, size, self.box[0][rows], self.box[1][rows])
 
-    def from_starts(self, given: Tensor | None, steps: int) -> _Candidates:
+    def from_starts(
+        self, given: Tensor | None, alone: bool, steps: int
+    ) -> _Candidates:
         """Return where the starts lead."""
-        along = starts(self.exact.site, self.local, self.p)[self.asked]
-        code = torch.arange(along.shape[1], device=along.device)
-        if given is not None:
-            along = torch.cat([along, given.to(along)], dim=1)
-            label = self.origins.index(GIVEN)
-            code = torch.cat([code, code.new_full((given.shape[1],), label)])
+        along, code = self._starts(given, alone)
         count = along.shape[1]
         wide = along.unsqueeze(1).expand(self.n, self.sizes.shape[1], count, self.m)
         u = self.ball(count).outermost(wide.reshape(-1, self.m))
@@ -211,6 +210,17 @@ class _Climbers:
         self.search = self._search(u)
         found, first = self._searched(before, steps)
         return replace(found, start=first.amax(dim=2))
+
+    def _starts(self, given: Tensor | None, alone: bool) -> tuple[Tensor, Tensor]:
+        """Return directions to start along [n, K, m], and their origins [K]."""
+        more = self.sizes.new_zeros(self.n, 0, self.m) if given is None else given
+        label = self.origins.index(GIVEN)
+        code = torch.full((more.shape[1],), label, device=self.sizes.device)
+        if alone and len(code):
+            return more, code
+        along = starts(self.exact.site, self.local, self.p)[self.asked]
+        own = torch.arange(along.shape[1], device=along.device)
+        return torch.cat([along, more.to(along)], dim=1), torch.cat([own, code])
 
     def on(self, before: _Candidates, steps: int) -> _Candidates:
         """Return where candidates lead with some more steps."""
