@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit.reports.roles import LOWER, PARTED, RATIO, UPPER, named
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -17,6 +19,8 @@ class Quantity:
     """May hold {unit}, the divergence's own; δ is the perturbation's unit."""
     formula: str
     reading: str
+    at_sizes: bool = False
+    """Whether it is measured at several sizes ε of the perturbation."""
 
 
 PER_DELTA = "{unit}/δ²"
@@ -37,14 +41,14 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "c ε² λ_max.",
     ),
     Quantity(
-        "eigenvalue_upper",
+        named("eigenvalue", UPPER),
         PER_DELTA,
         "naive Monte-Carlo λ_max, and its 95 % margin",
         "The upper end of the bracket: the top eigenvalue of a sampled G, which is "
         "biased upwards, E ≥ λ_max.",
     ),
     Quantity(
-        "eigenvalue_lower",
+        named("eigenvalue", LOWER),
         PER_DELTA,
         "cross-fitted λ_max, less its 95 % margin",
         "The lower end of the bracket: the direction comes from one half of the draws, "
@@ -93,14 +97,14 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "that is from the truth stands beside it, critical_radius / radius.",
     ),
     Quantity(
-        "radius_ratio",
+        named("radius", RATIO),
         "",
         "critical_radius / radius",
         "How far the second-order radius is from the exact one: below 1 it is too "
         "optimistic.",
     ),
     Quantity(
-        "radius_parted",
+        named("radius", PARTED),
         "",
         "1 where critical_radius is more than 10 % from radius, else 0",
         "The mean is the share of inputs whose second-order radius is not to be "

@@ -14,9 +14,9 @@ from audit.reports.quantities import (
     ATTACK_KINDS,
     QUANTITIES,
     STATISTICS,
-    base_name,
     describe,
 )
+from audit.reports.roles import base_name
 
 DEFAULT_DIVERGENCES = ("kl", "quantile")
 _SYNONYMS = {

@@ -15,6 +15,7 @@ from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.opening import OpenModel
 from audit.reports.measured import VerificationInfo
+from audit.reports.roles import ERROR, REALISED, named
 from audit.reports.values import Values, join
 from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
@@ -77,7 +78,7 @@ def _checked(
     """Return the columns of one divergence at a site, and what they compare."""
     questions, n = site.questions, len(site.x)
     exact, local = exact_at(divergence, site), local_law(divergence, site)
-    labels = [f"{label}_realised" for label in questions.attacks]
+    labels = [named(label, REALISED) for label in questions.attacks]
     if exact is None:
         why = f"no exact value of {divergence.name} is known for this law"
         names = ("critical_radius", *labels)
@@ -96,10 +97,10 @@ def _checked(
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
         if not isinstance(attack, DirectedAttack | RandomAttack):
-            columns[f"{label}_realised"] = Values.unmeasured(n, NO_LAW)
+            columns[named(label, REALISED)] = Values.unmeasured(n, NO_LAW)
             continue
         if predicted is None:
-            columns[f"{label}_realised"] = Values.unmeasured(n, TWO_MOMENTS)
+            columns[named(label, REALISED)] = Values.unmeasured(n, TWO_MOMENTS)
             continue
         cost = realised(attack, predicted, exact, local)
         found.append(compared_attack(label, predicted, cost))
@@ -133,14 +134,16 @@ def _parting(subject: str, label: str, found: VerificationInfo) -> str:
     if 2 * found.parted > found.n:
         return (
             f"{subject}: on {found.parted} of {found.n} checked inputs the realised "
-            f"value is more than 10 % from the predicted one: read {label}_realised "
+            f"value is more than 10 % from the predicted one: read "
+            f"{named(label, REALISED)} "
             f"{why}"
         )
     if found.pooled is not None and abs(found.pooled - 1) > TOLERANCE:
         return (
             f"{subject}: over all {found.n} checked inputs the realised value is "
             f"{found.pooled:.3g} times the predicted one; they are apart, though noise "
-            f"hides it on most of them: read {label}_realised {why}"
+            f"hides it on most of them: read "
+            f"{named(label, REALISED)} {why}"
         )
     return ""
 
@@ -157,5 +160,5 @@ def _mass(sites: list[Site]) -> dict[str, Values]:
     reasons = {FEW_POINTS: torch.ones_like(value, dtype=torch.bool)}
     return {
         "normalisation": values_of(value, None, reasons),
-        "normalisation_se": values_of(error, None, reasons),
+        named("normalisation", ERROR): values_of(error, None, reasons),
     }
