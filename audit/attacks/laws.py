@@ -49,6 +49,8 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "fixed_norm": "audit.attacks.laws:FixedNorm",
         "uniform_norm": "audit.attacks.laws:UniformNorm",
         "random_direction": "audit.attacks.laws:RandomDirection",
+        "worst_case": "audit.attacks.worst:WorstCase",
+        "certified": "audit.attacks.worst:Certified",
     },
     _lacks,
 )
@@ -61,6 +63,8 @@ class Attack(ABC):
     """A law for δ. Sizes are in the units of the perturbation (`--units`)."""
 
     arguments: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Of the arguments that may be left out."""
 
     @classmethod
     def parse(cls, kind: str, arguments: Mapping[str, str]) -> Attack:
@@ -241,16 +245,33 @@ def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:
         BrokenPlugin: it is a third party's, and lacks something.
     """
     attack = ATTACKS[kind]
-    if set(arguments) != set(attack.arguments):
+    given, needed = set(arguments), set(attack.arguments)
+    if not needed <= given <= needed | set(attack.optional):
         raise ConfigError(
             f"The attack {kind} was given {', '.join(sorted(arguments)) or 'nothing'}",
-            f"It takes {', '.join(attack.arguments)}",
+            f"It takes {', '.join([*attack.arguments, *attack.optional])}",
             "Write it as "
             + f"{kind}:{','.join(f'{name}=…' for name in attack.arguments)}",
         )
     built = attack.parse(kind, arguments)
     look_at(built, Attack)
     return built
+
+
+def positive_size(kind: str, name: str, text: str) -> float:
+    """Return the size of a ball read from text.
+
+    Raises:
+        ConfigError: it is no positive number.
+    """
+    size = _size(kind, name, text)
+    if size > 0:
+        return size
+    raise ConfigError(
+        f"The attack {kind} was given {name}={text}",
+        "Expected a number above zero",
+        f"Write it as {kind}:{name}=0.1",
+    )
 
 
 def _size(kind: str, name: str, text: str) -> float:

@@ -222,6 +222,20 @@ ATTACK_QUANTITIES: tuple[Quantity, ...] = (
         "What a worst-direction perturbation of random norm costs on average.",
     ),
     Quantity(
+        "worst_case",
+        "{unit}",
+        "max c |A u|² over ‖u‖_p ≤ ε",
+        "What the worst perturbation of a ball costs to second order; its realised "
+        "value is the most that an ascent on the exact divergence finds.",
+    ),
+    Quantity(
+        "certified",
+        "{unit}",
+        "max c |A u|² over ‖u‖_p ≤ ε",
+        "What the worst perturbation of a ball costs to second order; the certificate "
+        "beside it is a proven upper bound.",
+    ),
+    Quantity(
         "random_direction",
         "{unit}",
         "c ε_max² tr G / (3 d),  δ = ε u, u uniform on the sphere",
