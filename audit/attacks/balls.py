@@ -37,12 +37,14 @@ class Ball:
 
     def norm(self, u: Tensor) -> Tensor:
         """Return ‖u‖_p over the last axis."""
-        return torch.linalg.vector_norm(u, self.p, dim=-1)
+        found: Tensor = torch.linalg.vector_norm(u, self.p, dim=-1)
+        return found
 
     def dual(self, g: Tensor) -> Tensor:
         """Return max gᵀu over the ball, over the last axis."""
         other = {1.0: math.inf, math.inf: 1.0}.get(self.p, 2.0)
-        return torch.linalg.vector_norm(g, other, dim=-1)
+        found: Tensor = torch.linalg.vector_norm(g, other, dim=-1)
+        return found
 
     def steepest(self, g: Tensor) -> Tensor:
         """Return a u of the ball with gᵀu = ‖g‖_q, over the last axis; 0 for g = 0."""
@@ -85,8 +87,9 @@ def _column(form: QuadraticForm) -> Tensor:
     n, _, m = form.root.shape
     lengths = []
     eye = torch.eye(m, dtype=torch.float64)
-    for part in eye.split(_COLUMNS):
-        columns = part.T.expand(n, m, len(part))
+    for first in range(0, m, _COLUMNS):
+        part = eye[:, first : first + _COLUMNS]
+        columns = part.expand(n, *part.shape)
         lengths.append(form(columns.to(_device(form))))
     longest = torch.cat(lengths, dim=1).argmax(dim=1)
     return torch.nn.functional.one_hot(longest, m).double()

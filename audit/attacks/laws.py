@@ -87,6 +87,10 @@ class Attack(ABC):
         (discrete families) needs, as the second moment is what a quadratic one does.
         """
 
+    def reach(self) -> float | None:
+        """Return a norm of δ that is typical of the attack; None where none is."""
+        return None
+
 
 class DirectedAttack(Attack):
     """δ = ε v along the worst direction v; only ε may be random."""
@@ -140,6 +144,10 @@ class RandomDirection(RandomAttack):
     max_norm: float
     arguments = ("max_norm",)
 
+    def reach(self) -> float | None:
+        """Return the largest norm."""
+        return self.max_norm
+
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c ε² tr G / (3 d)."""
         d = form.root.shape[2]
@@ -165,6 +173,10 @@ class FixedNorm(DirectedAttack):
     norm: float
     arguments = ("norm",)
 
+    def reach(self) -> float | None:
+        """Return the norm."""
+        return self.norm
+
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c ε² λ_max."""
         return spectrum.top.scaled(form.scale * self.norm**2)
@@ -180,6 +192,10 @@ class UniformNorm(DirectedAttack):
 
     max_norm: float
     arguments = ("max_norm",)
+
+    def reach(self) -> float | None:
+        """Return the largest norm."""
+        return self.max_norm
 
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c ε_max² λ_max / 3."""

@@ -39,6 +39,10 @@ class WorstCase(Attack):
         corner = self.ball.largest(form, spectrum)
         return form.total(corner.unsqueeze(-1)).scaled(self.norm**2)
 
+    def reach(self) -> float | None:
+        """Return the radius of the ball."""
+        return self.norm
+
     def mean_size(self, d: int) -> float | None:
         """Return ε along an ℓ₂ direction; None for other balls."""
         return self.norm if self.ball.p == 2 else None

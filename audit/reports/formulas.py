@@ -113,11 +113,55 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "critical_radius",
         "δ",
-        "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
-        "The perturbation along the worst direction v, on its worse side, that moves "
-        "the distribution by τ: solved on the exact divergence. Infinite where τ is "
-        "not reached within 1,000 second-order radii. Other directions may be worse "
-        "still. Larger is more robust.",
+        "the smallest ‖u‖ found with D(q_x ‖ q_{x+δ}) = τ",
+        "The smallest perturbation found that moves the distribution by τ: solved on "
+        "the exact divergence along the worst direction v, on its worse side, then "
+        "lowered by ascents. At least the truth, with a witness of it. Infinite where "
+        "τ is not reached within 1,000 second-order radii. Larger is more robust.",
+    ),
+    Quantity(
+        "predicted",
+        "{unit}",
+        "max c |A u|² over ‖u‖_p ≤ ε",
+        "What a perturbation of this size does to second order. It is no bound.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "along",
+        "{unit}",
+        "max over ± of D(q_x ‖ q_{x ± ε v})",
+        "What a step of this size along the worst direction really does, on its worse "
+        "side.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "witness",
+        "{unit}",
+        "D(q_x ‖ q_{x+δ}) at the worst δ of this size that an ascent found",
+        "What some perturbation of this size does: the truth is at least this. Anyone "
+        "can replay it.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "certificate",
+        "{unit}",
+        "B ≥ max D(q_x ‖ q_{x+δ}) over ‖u‖_p ≤ ε, by linear relaxation of the network",
+        "What no perturbation of this size exceeds: the truth is at most this.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "certified_radius",
+        "δ",
+        "the largest ε whose certificate is at most τ",
+        "No perturbation smaller than this moves the distribution by more than τ: "
+        "proven. Never above the critical radius.",
+    ),
+    Quantity(
+        "validity_radius",
+        "δ",
+        "the largest r up to which D(q_x ‖ q_{x ± r' v}) is within 10 % of c r'² λ_max "
+        "on both sides",
+        "How far the local number may be used along the worst direction.",
     ),
     Quantity(
         "effective_rank",
