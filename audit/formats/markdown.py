@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.formats import features, reading, verdicts
+from audit.formats import features, reading, sides, verdicts
 from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -67,6 +67,12 @@ def _lines(report: Report) -> Iterator[str]:
         shown = [q for q in divergence.summary if not is_minor(q)]
         lines = reading.counts(report, name, shown)
         yield from ("", *(f"- {escape(line)}" for line in lines))
+        if divergence.two_sided:
+            yield from ("", f"{escape(sides.title(report, name))}.", "")
+            cells = [tuple(map(escape, row)) for row in sides.rows(divergence)]
+            yield from _table(sides.HEADINGS, cells)
+            said = sides.reasons(divergence)
+            yield from ("", *(f"- {escape(line)}" for line in said))
     yield from _details(report)
 
 

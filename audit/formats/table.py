@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.formats import features, reading, verdicts
+from audit.formats import features, reading, sides, verdicts
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
@@ -88,6 +88,7 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
         yield Text()
         yield _quantities(report, name, report.divergences[name], style)
         yield from _counts(report, name, style)
+        yield from _two_sided(report, name, style)
     yield from _section("Why", _why(report))
     if report.worst:
         yield Text()
@@ -156,6 +157,24 @@ def _counts(report: Report, name: str, style: Style) -> Iterator[RenderableType]
         yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
     if len(lines) > len(shown):
         yield Padding(Text(f"and {len(lines) - len(shown)} more (-v)", "dim"), (0, 2))
+
+
+def _two_sided(report: Report, name: str, style: Style) -> Iterator[RenderableType]:
+    """Yield the two-sided table of a divergence; ±v on request only."""
+    rows = sides.rows(report.divergences[name])
+    if not rows:
+        return
+    kept = [k for k in range(len(sides.HEADINGS)) if style.verbose or k != 2]
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for k in kept:
+        table.add_column(Text(sides.HEADINGS[k]), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(row[k])) for k in kept))
+    yield Text()
+    yield Text(printable(sides.title(report, name)), "bold")
+    yield table
+    for line in sides.reasons(report.divergences[name]):
+        yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
 
 
 def is_minor(quantity: str) -> bool:

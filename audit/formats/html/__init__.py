@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.formats import features, reading, verdicts
-from audit.formats.html import directions, figures, spectrum
+from audit.formats.html import directions, figures, spectrum, two_sided
 from audit.formats.html.svg import Drawing
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -163,6 +163,7 @@ def _plots(report: Report) -> Iterator[Drawing | None]:
         yield figures.chain(report, name)
         for label in report.attacks:
             yield figures.validity(report, name, label)
+        yield two_sided.band(report, name)
         yield spectrum.band(report, name)
         yield directions.share_of_features(report, name)
     if len(report.ranked) > 1:
