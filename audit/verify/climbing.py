@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.verify.ball import Ball
+from audit.verify.feasible import Feasible
 from audit.verify.slopes import Slope
 
 _FIRST, _LAST = 2.0, 0.02  # η, of ε
@@ -51,19 +51,21 @@ class Summits:
     through: Tensor
 
 
-def climb(slope: Slope, rows: Tensor, ball: Ball, u: Tensor, steps: int) -> Summits:
+def climb(
+    slope: Slope, rows: Tensor, within: Feasible, u: Tensor, steps: int
+) -> Summits:
     """Return the best points on the way up.
 
     Args:
         slope: D and its gradient.
         rows: each candidate's input [C].
-        ball: their sets.
+        within: their sets.
         u: where they start [C, m], inside.
         steps: at most, each a forward and a backward pass.
     """
     value, gradient = slope(rows, u)
     first = lowered(value)
-    state = _State(rows, ball, u, first, gradient)
+    state = _State(rows, within, u, first, gradient)
     for _ in range(steps):
         going = (~state.through).nonzero()[:, 0]
         if not len(going):
@@ -87,9 +89,9 @@ class _State:
     """All candidates: where they are, where they were, and the best so far."""
 
     def __init__(
-        self, rows: Tensor, ball: Ball, u: Tensor, value: Tensor, gradient: Tensor
+        self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
     ) -> None:
-        self.rows, self.ball = rows, ball
+        self.rows, self.within = rows, within
         self.now, self.before = u.clone(), u.clone()
         self.gradient = gradient.clone()
         self.best, self.uphill = u.clone(), gradient.clone()
@@ -106,11 +108,11 @@ class _State:
 
     def step(self, slope: Slope, at: Tensor) -> None:
         """Move some candidates, and keep what they gain."""
-        ball, now = self.ball.take(at), self.now[at]
-        length = (self.eta[at] * ball.size).unsqueeze(1)
-        z = ball.nearest(now + length * ball.steepest(self.gradient[at]))
+        within, now = self.within.take(at), self.now[at]
+        length = (self.eta[at] * within.size).unsqueeze(1)
+        z = within.nearest(now + length * within.steepest(self.gradient[at]))
         lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
-        moved = ball.nearest(now + lean)
+        moved = within.nearest(now + lean)
         value, gradient = slope(self.rows[at], moved)
         value = lowered(value)
         gained = gains(value, self.value[at])

@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.verify.ball import norms
+from audit.attacks.balls import Ball
 from audit.verify.bounds import Bounds
 from audit.verify.crossing import crossings
 from audit.verify.local import LocalLaw
@@ -140,11 +140,11 @@ class _Lowering:
     def _two_norm_share(self) -> float:
         """Return ‖u‖₂ / ‖u‖_p of a u whose entries are all alike."""
         ones = torch.ones(self.exact.site.free, dtype=torch.float64)
-        return float(norms(ones, 2) / norms(ones, self.p))
+        return float(ones.norm() / Ball(self.p).norm(ones))
 
     def _shrink(self, rows: Tensor, u: Tensor) -> None:
         """Go back along rays to where τ is crossed first, and keep what is nearer."""
-        length = norms(u, self.p)
+        length = Ball(self.p).norm(u)
         direction = u / length.unsqueeze(1)
 
         def evaluate(rays: Tensor, radii: Tensor) -> Tensor:

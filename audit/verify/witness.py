@@ -23,16 +23,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.verify.ball import Ball
+from audit.attacks.balls import Ball
 from audit.verify.bounds import Bounds
 from audit.verify.climbing import Summits, climb, gains, lowered
+from audit.verify.feasible import Feasible
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 from audit.verify.slopes import slope_of
 from audit.verify.starts import names_of, starts
 from audit.verify.wandering import Wanderer
 
-Search = Callable[[Tensor, Ball, Tensor, int], Summits]
+Search = Callable[[Tensor, Feasible, Tensor, int], Summits]
 SHARED, GIVEN = "another size's witness", "given"
 _TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
 _BLIND = 8  # moves of random search for a step of ascent
@@ -185,23 +186,21 @@ class _Climbers:
         """Return the input [n · S · K] of each of K candidates."""
         return self.asked.repeat_interleave(self.sizes.shape[1] * count)
 
-    def ball(self, count: int) -> Ball:
+    def within(self, count: int) -> Feasible:
         """Return the sets of K candidates for each input and size."""
         size = self.sizes.unsqueeze(2).expand(*self.sizes.shape, count).reshape(-1)
         if self.box is None:
-            return Ball(self.p, size)
+            return Feasible(Ball(self.p), size)
         rows = self.rows(count)
-        return Ball(self.p, size, self.box[0][rows], self.box[1][rows])
+        return Feasible(Ball(self.p), size, self.box[0][rows], self.box[1][rows])
 
-    def from_starts(
-        self, given: Tensor | None, alone: bool, steps: int
-    ) -> _Candidates:
+    def from_starts(self, given: Tensor | None, alone: bool, steps: int) -> _Candidates:
         """Return where the starts lead."""
         along, code = self._starts(given, alone)
         count = along.shape[1]
         wide = along.unsqueeze(1).expand(self.n, self.sizes.shape[1], count, self.m)
-        u = self.ball(count).outermost(wide.reshape(-1, self.m))
-        u = self.ball(count).nearest(u)
+        u = self.within(count).outermost(wide.reshape(-1, self.m))
+        u = self.within(count).nearest(u)
         origin = code.expand(*wide.shape[:3])
         lowest = torch.full_like(self.sizes, -torch.inf)
         unknown = lowest.unsqueeze(2).expand(origin.shape)
@@ -233,8 +232,8 @@ class _Climbers:
         unknown = torch.full_like(one.value, -torch.inf).expand(-1, -1, 2)
         for step in (-1, 1):
             at = (torch.arange(last + 1) + step).clamp(0, last).to(self.sizes.device)
-            moved = self.ball(1).outermost(one.u[:, at].reshape(-1, self.m))
-            parts.append(self.ball(1).nearest(moved).reshape(one.u.shape))
+            moved = self.within(1).outermost(one.u[:, at].reshape(-1, self.m))
+            parts.append(self.within(1).nearest(moved).reshape(one.u.shape))
             origin.append(torch.full_like(one.origin, self.origins.index(SHARED)))
         u, codes = torch.cat(parts, dim=2), torch.cat(origin, dim=2)
         value = torch.cat([one.value, unknown], dim=2)
@@ -250,7 +249,9 @@ class _Climbers:
         held = torch.where(best >= best.cummax(dim=1).values, held, -1)
         held = held.cummax(dim=1).values
         carried = held != torch.arange(value.shape[1], device=value.device)
-        origin = torch.where(carried, self.origins.index(SHARED), origin.gather(1, held))
+        origin = torch.where(
+            carried, self.origins.index(SHARED), origin.gather(1, held)
+        )
         value, error = value.gather(1, held), error.gather(1, held)
         u = u.gather(1, held.unsqueeze(2).expand_as(u))
         improved = gains(lowered(value), one.start)
@@ -268,19 +269,20 @@ class _Climbers:
             return partial(climb, slope)
         self.by = "random search"
         wander = Wanderer(self.exact)
-        return lambda rows, ball, u, steps: wander(rows, ball, u, _BLIND * steps)
+        return lambda rows, sets, u, steps: wander(rows, sets, u, _BLIND * steps)
 
-    def _searched(
-        self, before: _Candidates, steps: int
-    ) -> tuple[_Candidates, Tensor]:
+    def _searched(self, before: _Candidates, steps: int) -> tuple[_Candidates, Tensor]:
         """Return where candidates lead, and D where they were [n, S, K]."""
         assert self.search is not None
         shape, count = before.value.shape, before.value.shape[2]
         at = (~before.through).reshape(-1).nonzero()[:, 0]
-        u, value = before.u.reshape(-1, self.m).clone(), before.value.reshape(-1).clone()
+        u, value = (
+            before.u.reshape(-1, self.m).clone(),
+            before.value.reshape(-1).clone(),
+        )
         first, through = value.clone(), before.through.reshape(-1).clone()
-        rows, ball = self.rows(count)[at], self.ball(count).take(at)
-        found = self.search(rows, ball, u[at], steps)
+        rows, within = self.rows(count)[at], self.within(count).take(at)
+        found = self.search(rows, within, u[at], steps)
         u[at], value[at] = found.u, found.value
         first[at], through[at] = found.first, found.through
         after = _Candidates(

@@ -28,39 +28,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.ground.errors import ConfigError
+from audit.attacks.balls import Ball
 
-NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
 _HALVINGS = 60
 
 
 @dataclass(frozen=True)
-class Ball:
+class Feasible:
     """‖u‖_p ≤ ε and lower ≤ u ≤ upper, for C candidates.
+
+    Args:
+        ball: of the norm.
 
     Shapes: size ε [C]; lower, upper [C, m], which contain 0; both None: no box.
     """
 
-    p: float
+    ball: Ball
     size: Tensor
     lower: Tensor | None = None
     upper: Tensor | None = None
 
-    def take(self, places: Tensor) -> Ball:
+    def take(self, places: Tensor) -> Feasible:
         """Return the sets of some candidates."""
         lower = None if self.lower is None else self.lower[places]
         upper = None if self.upper is None else self.upper[places]
-        return Ball(self.p, self.size[places], lower, upper)
+        return Feasible(self.ball, self.size[places], lower, upper)
 
     def nearest(self, z: Tensor) -> Tensor:
         """Return the nearest point of each set to z [C, m]."""
         size = self.size.unsqueeze(1)
-        if self.p == math.inf:
+        if self.ball.p == math.inf:
             return self.clipped(torch.maximum(torch.minimum(z, size), -size))
-        if self.p == 2 and self.lower is None:
+        if self.ball.p == 2 and self.lower is None:
             norm = z.norm(dim=1, keepdim=True)
             return torch.where(norm > size, z * (size / norm.clamp_min(1e-300)), z)
-        if self.p == 2:
+        if self.ball.p == 2:
             return self._bisected(lambda s: self.clipped(s * z), torch.ones_like(size))
         top = z.abs().amax(dim=1, keepdim=True)
 
@@ -78,7 +80,7 @@ class Ball:
 
     def norms(self, u: Tensor) -> Tensor:
         """Return ‖u‖_p [C]."""
-        return norms(u, self.p)
+        return self.ball.norm(u)
 
     def outermost(self, v: Tensor) -> Tensor:
         """Return where a ray along v [C, m] leaves the ball, clipped by the box."""
@@ -87,11 +89,8 @@ class Ball:
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the step [C, m] to take along a gradient [C, m]."""
-        if self.p == 2:
-            length = gradient.norm(dim=1, keepdim=True).clamp_min(1e-300)
-            return gradient / length
-        if self.p == math.inf:
-            return gradient.sign()
+        if self.ball.p != 1:
+            return self.ball.steepest(gradient)
         largest = gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
         return gradient / largest
 
@@ -108,24 +107,3 @@ class Ball:
             low = torch.where(inside, middle, low)
             high = torch.where(inside, high, middle)
         return torch.where(outside.unsqueeze(1), point(low), whole)
-
-
-def norms(u: Tensor, p: float) -> Tensor:
-    """Return ‖u‖_p [...] of the last axis of u [..., m]."""
-    found: Tensor = torch.linalg.vector_norm(u, ord=p, dim=-1)
-    return found
-
-
-def norm_named(text: str) -> float:
-    """Return the p that a text names: 1, 2 or inf.
-
-    Raises:
-        ConfigError: it names none of them.
-    """
-    if text not in NORMS:
-        raise ConfigError(
-            f"A witness was asked for in the norm p={text}",
-            f"Expected one of {', '.join(NORMS)}",
-            "Write worst_case:norm=0.1,p=inf, or leave p out: 2",
-        )
-    return NORMS[text]
