@@ -73,8 +73,9 @@ def save_witness(
             "Add --attack worst_case:norm=0.1, or --verify 64",
         )
     names = list(dict.fromkeys(one.divergence.name for one in found))
-    parts = [_columns(one, names.index(one.divergence.name), model) for one in found]
-    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    columns = _joined(
+        [_of_divergence(code, name, found, model) for code, name in enumerate(names)]
+    )
     frame = found[0].exact.site.questions.frame
     columns[f"{PREFIX}unit"] = frame.units(model.event).ravel()
     said = json.dumps(_about(found[0], names, model, settings), sort_keys=True)
@@ -94,27 +95,46 @@ def _pack(file: IO[bytes], columns: Mapping[str, Array]) -> None:
                 npy.write_array(member, array, allow_pickle=False)
 
 
-def _columns(found: Found, code: int, model: OpenModel) -> dict[str, Array]:
-    """Return the rows of one divergence and site."""
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _of_divergence(
+    code: int, name: str, found: Sequence[Found], model: OpenModel
+) -> dict[str, Array]:
+    """Return the rows of one divergence, their D taken together."""
+    own = [one for one in found if one.divergence.name == name]
+    columns = _joined([_predictions(one, model) for one in own])
+    site = own[0].exact.site
+    index = columns[f"{PREFIX}index"]
+    noise = Noise(site.noise.seed, index, site.noise.draws, site.noise.sampling)
+    phi, moved = (
+        torch.from_numpy(columns[f"{PREFIX}{key}"]).to(site.x.device)
+        for key in ("phi", "phi_moved")
+    )
+    value, error = value_of(own[0].divergence, site.point.family, phi, moved, noise)
+    return columns | {
+        f"{PREFIX}divergence": np.full(len(index), code),
+        f"{PREFIX}value": value.cpu().numpy(),
+        f"{PREFIX}error": error.cpu().numpy(),
+    }
+
+
+def _predictions(found: Found, model: OpenModel) -> dict[str, Array]:
+    """Return the rows of one site, all but D."""
     site, witness = found.exact.site, found.witness
     places = (~witness.value.isnan()).nonzero()
     rows, sizes = places[:, 0], places[:, 1]
     index = site.noise.index[rows.cpu().numpy()]
     x, moved = _points(site, rows, witness.u[rows, sizes], model)
-    phi, phi_moved = (_predicted(site, rows, point) for point in (x, moved))
-    noise = Noise(site.noise.seed, index, site.noise.draws, site.noise.sampling)
-    family = site.point.family
-    value, error = value_of(found.divergence, family, phi, phi_moved, noise)
+    size = witness.size[rows, sizes]
     columns = {
         "index": torch.from_numpy(index),
-        "divergence": torch.full_like(rows, code),
-        "size": witness.size[rows, sizes],
-        "p": torch.full_like(value, witness.p),
+        "size": size,
+        "p": torch.full_like(size, witness.p),
         "delta": moved - x,
-        "phi": phi,
-        "phi_moved": phi_moved,
-        "value": value,
-        "error": error,
+        "phi": _predicted(site, rows, x),
+        "phi_moved": _predicted(site, rows, moved),
     }
     named = {f"{PREFIX}{name}": one.cpu().numpy() for name, one in columns.items()}
     return named | _inputs(model, index, x)
@@ -123,13 +143,19 @@ def _columns(found: Found, code: int, model: OpenModel) -> dict[str, Array]:
 def _points(
     site: Site, rows: Tensor, u: Tensor, model: OpenModel
 ) -> tuple[Tensor, Tensor]:
-    """Return x and x + δ [W, d] as numbers of the file's own type, in float64."""
-    x = site.x[rows].double()
-    moved = x + site.questions.frame.push(u)
+    """Return x and x + δ [W, d] as numbers of the file's own type, in float64.
+
+    x + δ is rounded towards x: no feature moves further than in δ, in any norm.
+    """
+    x, delta = site.x[rows].double(), site.questions.frame.push(u)
     if model.space == "parameters":
-        return x, moved
+        return x, x + delta
     own = model.network.dtype_of(model.roles.condition)
-    return x.to(own).double(), moved.to(own).double()
+    start = x.to(own)
+    moved = (start.double() + delta).to(own)
+    further = (moved.double() - start.double()).abs() > delta.abs()
+    moved = torch.where(further, torch.nextafter(moved, start), moved)
+    return start.double(), moved.double()
 
 
 def _predicted(site: Site, rows: Tensor, x: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.attacks.balls import NORMS, Ball
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, InputError
@@ -63,6 +64,18 @@ class WitnessFile:
         key = self.about["noise"]
         return Noise(key["seed"], index, key["draws"], key["sampling"])
 
+    def lengths(self, rows: Tensor) -> Tensor:
+        """Return ‖u‖_p [W] of δ = S u at some rows; ∞ where a masked feature moves."""
+        unit = torch.from_numpy(self.columns["unit"])
+        delta = torch.from_numpy(self.columns["delta"])[rows]
+        p, free = torch.from_numpy(self.columns["p"])[rows], unit > 0
+        u = delta[:, free] / unit[free]
+        found = torch.full_like(p, torch.nan)
+        for norm in NORMS.values():
+            found = torch.where(p == norm, Ball(norm).norm(u), found)
+        moves = (delta[:, ~free] != 0).any(dim=1)
+        return torch.where(moves, torch.inf, found)
+
 
 def read_witness(path: str) -> WitnessFile:
     """Read a file of witnesses.
@@ -88,6 +101,9 @@ def read_witness(path: str) -> WitnessFile:
         shape = columns[name].shape
         if not rows or len(shape) != 1 + wide or shape[0] != rows:
             raise _broken(path, f"holds '{PREFIX}{name}' of shape {list(shape)}")
+    unnamed = ~np.isin(columns["divergence"], np.arange(len(about["divergences"])))
+    if unnamed.any() or not np.isin(columns["p"], list(NORMS.values())).all():
+        raise _broken(path, "holds a divergence or a norm that it does not name")
     if columns["unit"].shape != columns["delta"].shape[1:]:
         raise _broken(path, "has a δ of another length than its units")
     if columns["phi"].shape != columns["phi_moved"].shape:
