@@ -1,15 +1,17 @@
 """Projected gradient ascent of many candidates at once.
 
-A step goes from u along the ball's steepest step g* of the gradient g, comes back into
-the set, and leans on the step before:
+Step k of T goes from u along the ball's steepest step g* of the gradient g, comes back
+into the set, and leans on the step before:
 
     z  = P(u + η ε g*(u)),    u⁺ = P(u + α (z − u) + (1 − α)(u − u⁻)),    α = 3/4
+    η  = 1 − k / (T + 1)
 
-with P the nearest point of the set. η starts at 2, the ball's diameter: there the step
-goes to about the point of the ball where D's tangent is largest, which for a convex D
-can only raise it. After a step that gains nothing, the candidate goes back to its best
-point, without the lean, and η is halved. A candidate is through when η is below its
-end, D is infinite, or its gradient is zero or no number.
+with P the nearest point of the set. The first steps are as long as the ball's radius,
+and are taken whether D rises or not: they leave small hills, as a search that only
+takes what it gains does not (on the digits sample that costs a tenth of D). Short
+steps at the end find the top of the hill. What is returned is the best point of the
+way. A candidate is through when D is infinite, its gradient is zero or no number, or
+it stands still.
 
 The gain of a step is counted where it is more than rounding (10⁻¹²); NaN is less than
 every number, so that it never wins.
@@ -17,8 +19,7 @@ every number, so that it never wins.
 References:
     Madry et al., Towards deep learning models resistant to adversarial attacks (2018).
     Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of
-    diverse parameter-free attacks (2020), section 3, for α and halving from the best.
-    Journée et al., Generalized power method (2010), for full steps on convex D.
+    diverse parameter-free attacks (2020), section 3, for α.
 """
 
 from __future__ import annotations
@@ -31,10 +32,9 @@ from torch import Tensor
 from audit.verify.feasible import Feasible
 from audit.verify.slopes import Slope
 
-_FIRST, _LAST = 2.0, 0.02  # η, of ε
 _LEAN = 0.75  # α
 _GAIN = 1e-12
-_LITTLE, _TIRED = 1e-5, 4  # a gain that halves η, and how many of them end it
+_STILL = 1e-4  # of ε: a move that is none
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ def climb(
     value, gradient = slope(rows, u)
     first = lowered(value)
     state = _State(rows, within, u, first, gradient)
-    for _ in range(steps):
+    for turn in range(steps):
         going = (~state.through).nonzero()[:, 0]
         if not len(going):
             break
-        state.step(slope, going)
+        state.step(slope, going, 1 - turn / (steps + 1))
     return Summits(state.best, state.value, first, state.through)
 
 
-def gains(value: Tensor, before: Tensor, share: float = _GAIN) -> Tensor:
-    """Tell where D is larger than before by more than a share of it: rounding."""
-    least = torch.where(torch.isfinite(before), share * before.abs(), 0.0)
+def gains(value: Tensor, before: Tensor) -> Tensor:
+    """Tell where D is larger than before by more than rounding."""
+    least = torch.where(torch.isfinite(before), _GAIN * before.abs(), 0.0)
     return value > before + least
 
 
@@ -94,34 +94,27 @@ class _State:
         self.rows, self.within = rows, within
         self.now, self.before = u.clone(), u.clone()
         self.gradient = gradient.clone()
-        self.best, self.uphill = u.clone(), gradient.clone()
-        self.value = value.clone()
-        self.eta = torch.full_like(value, _FIRST)
-        self.tired = torch.zeros_like(rows)
+        self.best, self.value = u.clone(), value.clone()
+        self.still = torch.zeros_like(rows, dtype=torch.bool)
 
     @property
     def through(self) -> Tensor:
         """Whether nothing more is to be gained [C]."""
         flat = self.gradient.abs().amax(dim=1) == 0
-        ended = (self.eta < _LAST) | (self.tired >= _TIRED)
-        return flat | ended | torch.isinf(self.value)
+        return flat | self.still | torch.isinf(self.value)
 
-    def step(self, slope: Slope, at: Tensor) -> None:
-        """Move some candidates, and keep what they gain."""
+    def step(self, slope: Slope, at: Tensor, eta: float) -> None:
+        """Move some candidates by η of their balls, and keep what they gain."""
         within, now = self.within.take(at), self.now[at]
-        length = (self.eta[at] * within.size).unsqueeze(1)
+        length = (eta * within.size).unsqueeze(1)
         z = within.nearest(now + length * within.steepest(self.gradient[at]))
         lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
-        moved = within.nearest(now + lean)
+        first = (now == self.before[at]).all(dim=1, keepdim=True)
+        moved = torch.where(first, z, within.nearest(now + lean))
         value, gradient = slope(self.rows[at], moved)
         value = lowered(value)
         gained = gains(value, self.value[at])
-        little = ~gains(value, self.value[at], _LITTLE)
-        where = gained.unsqueeze(1)
-        self.best[at] = torch.where(where, moved, self.best[at])
-        self.uphill[at] = torch.where(where, gradient, self.uphill[at])
+        self.best[at] = torch.where(gained.unsqueeze(1), moved, self.best[at])
         self.value[at] = torch.where(gained, value, self.value[at])
-        self.before[at] = torch.where(where, now, self.best[at])
-        self.now[at], self.gradient[at] = self.best[at], self.uphill[at]
-        self.eta[at] = torch.where(little, self.eta[at] / 2, self.eta[at])
-        self.tired[at] = torch.where(little, self.tired[at] + 1, 0)
+        self.before[at], self.now[at], self.gradient[at] = now, moved, gradient
+        self.still[at] = within.norms(moved - now) <= _STILL * within.size

@@ -6,8 +6,8 @@ exists (`wandering`), from several starts (`starts`), for several sizes at once:
 
 1.  Every start climbs a few steps, at each size.
 2.  The best of them, for each input and size, climb on.
-3.  The best one climbs to its end, beside the best ones of the next smaller and the
-    next larger size, brought to this size: sizes share what they found.
+3.  The best of these climb to their ends, beside the best one of the next smaller and
+    of the next larger size, brought to this size: sizes share what they found.
 
 Balls are nested: where a smaller size's witness is worth more, it is the larger one's
 as well. So a value is never below that of any of its starts, nor of a smaller size. It
@@ -41,16 +41,17 @@ _BLIND = 8  # moves of random search for a step of ascent
 
 @dataclass(frozen=True)
 class Effort:
-    """Steps of the three rounds, and how many candidates are left after the first."""
+    """Steps of the three rounds, and how many candidates are kept after two of them."""
 
-    first: int = 3
-    kept: int = 4
-    second: int = 10
-    last: int = 30
+    first: int = 10
+    kept: int = 3
+    second: int = 20
+    last: int = 40
+    ended: int = 2
 
 
 EFFORT = Effort()
-THRIFTY = Effort(1, 1, 2, 3)  # where each value is a mean over draws
+THRIFTY = Effort(1, 1, 2, 3, 1)  # where each value is a mean over draws
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def ascend(
     effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
     found = climbers.from_starts(given, alone, effort.first)
     found = climbers.on(found.best(effort.kept), effort.second)
-    shared = climbers.shared(found.best(1))
+    shared = climbers.shared(found.best(effort.ended))
     found = climbers.on(shared, effort.last)
     return climbers.witness(found.best(1))
 
@@ -225,20 +226,22 @@ class _Climbers:
         """Return where candidates lead with some more steps."""
         return self._searched(before, steps)[0]
 
-    def shared(self, one: _Candidates) -> _Candidates:
-        """Return each size's best candidate beside those of its neighbours."""
+    def shared(self, ours: _Candidates) -> _Candidates:
+        """Return each size's candidates beside the best ones of its neighbours."""
         last = self.sizes.shape[1] - 1
-        parts, origin = [one.u], [one.origin]
-        unknown = torch.full_like(one.value, -torch.inf).expand(-1, -1, 2)
+        parts, origin = [ours.u], [ours.origin]
+        one = ours.u[:, :, :1]
+        unknown = torch.full_like(ours.value[:, :, :1], -torch.inf).expand(-1, -1, 2)
         for step in (-1, 1):
             at = (torch.arange(last + 1) + step).clamp(0, last).to(self.sizes.device)
-            moved = self.within(1).outermost(one.u[:, at].reshape(-1, self.m))
-            parts.append(self.within(1).nearest(moved).reshape(one.u.shape))
-            origin.append(torch.full_like(one.origin, self.origins.index(SHARED)))
+            moved = self.within(1).outermost(one[:, at].reshape(-1, self.m))
+            parts.append(self.within(1).nearest(moved).reshape(one.shape))
+            code = self.origins.index(SHARED)
+            origin.append(torch.full_like(ours.origin[:, :, :1], code))
         u, codes = torch.cat(parts, dim=2), torch.cat(origin, dim=2)
-        value = torch.cat([one.value, unknown], dim=2)
-        through = _twins(u) | torch.cat([one.through, unknown > 0], dim=2)
-        return _Candidates(u, value, codes, through, one.start)
+        value = torch.cat([ours.value, unknown], dim=2)
+        through = _twins(u) | torch.cat([ours.through, unknown > 0], dim=2)
+        return _Candidates(u, value, codes, through, ours.start)
 
     def witness(self, one: _Candidates) -> Witness:
         """Return the best candidates, their values taken anew, sizes nested."""
