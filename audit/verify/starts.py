@@ -23,7 +23,7 @@ from audit.verify.local import LocalLaw
 from audit.verify.sites import Site
 
 LEADING = 3  # directions of the form
-RANDOM = 6
+RANDOM = 10
 _STREAM = 11  # of the noise
 _CHANCE = "random"
 _NAMES = {2.0: "v", math.inf: "sign v", 1.0: "feature "}

@@ -44,10 +44,10 @@ class Effort:
     """Steps of the three rounds, and how many candidates are kept after two of them."""
 
     first: int = 10
-    kept: int = 3
+    kept: int = 5
     second: int = 20
     last: int = 40
-    ended: int = 2
+    ended: int = 3
 
 
 EFFORT = Effort()
@@ -279,6 +279,8 @@ class _Climbers:
         assert self.search is not None
         shape, count = before.value.shape, before.value.shape[2]
         at = (~before.through).reshape(-1).nonzero()[:, 0]
+        if not len(at):
+            return before, before.value
         u, value = (
             before.u.reshape(-1, self.m).clone(),
             before.value.reshape(-1).clone(),
