@@ -1,8 +1,8 @@
 """Where the search for a witness starts: what the local law knows, and chance.
 
     p = 2     ±v₁, ±v₂, ±v₃, the form's leading eigenvectors
-    p = ∞     their signs, and the signs of the rows of its root A: max |A u| over the
-              cube's corners is at such signs where one row is all there is
+    p = ∞     ± the corner of the cube where the form is largest, as far as found (among
+              few features: for certain), and the signs of v₁ and v₂
     p = 1     ± the three features of the largest |A e_j|, the corners of the ball
     always    random points of the sphere (p = ∞: corners), keyed by the input
 
@@ -17,6 +17,7 @@ import math
 import torch
 from torch import Tensor
 
+from audit.attacks.balls import Ball
 from audit.linalg.decompose import decompose
 from audit.measure.linear_law import LinearLaw
 from audit.verify.local import LocalLaw
@@ -26,12 +27,16 @@ LEADING = 3  # directions of the form
 RANDOM = 10
 _STREAM = 11  # of the noise
 _CHANCE = "random"
-_NAMES = {2.0: "v", math.inf: "sign v", 1.0: "feature "}
+_NAMES = {
+    2.0: ("v1", "v2", "v3"),
+    math.inf: ("worst corner", "sign v1", "sign v2"),
+    1.0: ("feature 1", "feature 2", "feature 3"),
+}
 
 
 def names_of(p: float) -> tuple[str, ...]:
     """Return what the starts are called, in the order of `starts`."""
-    along = [f"{sign}{_NAMES[p]}{k + 1}" for sign in "+-" for k in range(LEADING)]
+    along = [f"{sign}{name}" for sign in "+-" for name in _NAMES[p]]
     return (*along, *(f"{_CHANCE} {k + 1}" for k in range(RANDOM)))
 
 
@@ -53,8 +58,10 @@ def starts(site: Site, local: LocalLaw, p: float) -> Tensor:
 
 def _leading(site: Site, local: LocalLaw, p: float) -> Tensor:
     """Return the local law's directions [n, LEADING, m], zero where it has none."""
-    found = _corners(site, local) if p == 1 else _eigenvectors(site, local)
-    found = found.sign() if p == math.inf else found
+    found = _features(site, local) if p == 1 else _eigenvectors(site, local)
+    if p == math.inf:
+        corner = local.worst_of(Ball(p)).unsqueeze(1)
+        found = torch.cat([corner, found[:, : LEADING - 1].sign()], dim=1)
     found = torch.where(torch.isfinite(found).all(dim=2, keepdim=True), found, 0.0)
     return torch.nn.functional.pad(found, (0, 0, 0, LEADING - found.shape[1]))
 
@@ -73,7 +80,7 @@ def _eigenvectors(site: Site, local: LocalLaw) -> Tensor:
     return torch.cat([local.worst.unsqueeze(1), found.mT[:, 1:top]], dim=1)
 
 
-def _corners(site: Site, local: LocalLaw) -> Tensor:
+def _features(site: Site, local: LocalLaw) -> Tensor:
     """Return the features [n, k, m] that the local law costs most, each alone."""
     rows = (
         local.law.rows

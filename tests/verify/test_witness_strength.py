@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scans import sample
-from verify.independent import KL, Plain
-from verify.sited import sited
 
 from audit.verify.witness import ascend
+from verify.independent import KL, Plain
+from verify.sited import sited
 
 SIZES = (0.03, 0.1, 0.3, 1.0)
 ROWS = {"heteroscedastic": 150, "digits_cnn": 60, "sunspots_gru": 80, "counts": 150}
