@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from audit.formats.reading import headline, quantity_order
-from audit.formats.table import is_detail
+from audit.formats.table import is_minor
 from audit.reports.report import Report
 from audit.reports.text import number
 
@@ -34,7 +34,7 @@ def _rows(report: Report) -> Iterator[str]:
     for name in report.ranked:
         divergence = report.divergences[name]
         for quantity in quantity_order(report, divergence):
-            if is_detail(quantity):
+            if is_minor(quantity):
                 continue
             summary = divergence.summary[quantity]
             numbers = [number(getattr(summary, one)) for one in _SHOWN]

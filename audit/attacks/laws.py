@@ -49,6 +49,8 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "fixed_norm": "audit.attacks.laws:FixedNorm",
         "uniform_norm": "audit.attacks.laws:UniformNorm",
         "random_direction": "audit.attacks.laws:RandomDirection",
+        "worst_case": "audit.attacks.worst:WorstCase",
+        "certified": "audit.attacks.worst:Certified",
     },
     _lacks,
 )
@@ -61,6 +63,8 @@ class Attack(ABC):
     """A law for δ. Sizes are in the units of the perturbation (`--units`)."""
 
     arguments: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Of the arguments that may be left out."""
 
     @classmethod
     def parse(cls, kind: str, arguments: Mapping[str, str]) -> Attack:
@@ -82,6 +86,10 @@ class Attack(ABC):
         None where the law leaves it open. It is what a linear law of degradation
         (discrete families) needs, as the second moment is what a quadratic one does.
         """
+
+    def reach(self) -> float | None:
+        """Return a norm of δ that is typical of the attack; None where none is."""
+        return None
 
 
 class DirectedAttack(Attack):
@@ -136,6 +144,10 @@ class RandomDirection(RandomAttack):
     max_norm: float
     arguments = ("max_norm",)
 
+    def reach(self) -> float | None:
+        """Return the largest norm."""
+        return self.max_norm
+
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c ε² tr G / (3 d)."""
         d = form.root.shape[2]
@@ -161,6 +173,10 @@ class FixedNorm(DirectedAttack):
     norm: float
     arguments = ("norm",)
 
+    def reach(self) -> float | None:
+        """Return the norm."""
+        return self.norm
+
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c ε² λ_max."""
         return spectrum.top.scaled(form.scale * self.norm**2)
@@ -176,6 +192,10 @@ class UniformNorm(DirectedAttack):
 
     max_norm: float
     arguments = ("max_norm",)
+
+    def reach(self) -> float | None:
+        """Return the largest norm."""
+        return self.max_norm
 
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c ε_max² λ_max / 3."""
@@ -241,16 +261,33 @@ def build_attack(kind: str, arguments: Mapping[str, str]) -> Attack:
         BrokenPlugin: it is a third party's, and lacks something.
     """
     attack = ATTACKS[kind]
-    if set(arguments) != set(attack.arguments):
+    given, needed = set(arguments), set(attack.arguments)
+    if not needed <= given <= needed | set(attack.optional):
         raise ConfigError(
             f"The attack {kind} was given {', '.join(sorted(arguments)) or 'nothing'}",
-            f"It takes {', '.join(attack.arguments)}",
+            f"It takes {', '.join([*attack.arguments, *attack.optional])}",
             "Write it as "
             + f"{kind}:{','.join(f'{name}=…' for name in attack.arguments)}",
         )
     built = attack.parse(kind, arguments)
     look_at(built, Attack)
     return built
+
+
+def positive_size(kind: str, name: str, text: str) -> float:
+    """Return the size of a ball read from text.
+
+    Raises:
+        ConfigError: it is no positive number.
+    """
+    size = _size(kind, name, text)
+    if size > 0:
+        return size
+    raise ConfigError(
+        f"The attack {kind} was given {name}={text}",
+        "Expected a number above zero",
+        f"Write it as {kind}:{name}=0.1",
+    )
 
 
 def _size(kind: str, name: str, text: str) -> float:

@@ -142,6 +142,23 @@ OPTIONS: dict[str, Option] = {
     "tau": Option(
         readers.positive, "The move that radius asks for (1 nat).", "TAU", MEASURE
     ),
+    "sizes": Option(
+        readers.sizes,
+        "Norms at which prediction, witness and certificate are compared (auto, off).",
+        "E,E,...",
+        MEASURE,
+        many=True,
+    ),
+    "norm": Option(
+        readers.choice("2", "inf", "1"), "The norm of --sizes (2).", "P", MEASURE
+    ),
+    "bounds": Option(
+        readers.text,
+        "Valid range of the inputs, that no witness leaves: lo,hi or a file.",
+        "LO,HI",
+        MEASURE,
+        names_file=True,
+    ),
     "draws_per_input": Option(
         readers.integer(8), "Monte-Carlo draws where needed.", "M", ESTIMATOR
     ),

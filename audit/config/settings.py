@@ -114,6 +114,13 @@ class ScanConfig:
     """Directions kept for each input."""
     tau: float = 1.0
     """The move, in the divergence's unit, that `radius` asks for."""
+    sizes: tuple[float, ...] | None = None
+    """Norms ε at which prediction, witness and certificate are put side by side; None:
+    five about the attacks' own, where exact values are cheap."""
+    norm: str = "2"
+    """The norm of these: `2`, `inf` or `1`."""
+    bounds: str | None = None
+    """The valid range of the inputs, "lo,hi" or a file; no witness leaves it."""
     draws_per_input: int = 1024
     sampling: str = "auto"
     """How base noise is drawn: `random`, `antithetic`, `sobol`, or chosen."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats import reading
-from audit.formats.table import Style, is_detail, print_all, verdict_lines
+from audit.formats.table import Style, is_minor, print_all, verdict_lines
 from audit.ground.printable import json_without_commands, printable
 from audit.reports.changes import Change
 from audit.reports.compare import Comparison
@@ -67,7 +67,7 @@ def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[Renderab
 
 def headline(found: Comparison) -> str:
     """Say in one sentence what changed."""
-    measured = [change for change in found.changes if not is_detail(change.quantity)]
+    measured = [change for change in found.changes if not is_minor(change.quantity)]
     told = [change for change in measured if change.sign != "~"]
     main = next(
         (c for c in found.changes if f"{c.divergence}.{c.quantity}" == found.measure),
@@ -94,7 +94,7 @@ def _table(changes: list[Change], judged: Report, style: Style) -> RenderableTyp
     table.add_column("", no_wrap=True)
     order = reading.quantity_order(judged, judged.divergences[changes[0].divergence])
     for change in sorted(changes, key=lambda c: order.index(c.quantity)):
-        if style.verbose or not is_detail(change.quantity):
+        if style.verbose or not is_minor(change.quantity):
             table.add_row(*_row(change), style=_STYLES[change.sign])
     return table
 

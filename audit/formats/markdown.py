@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.formats import features, reading, verdicts
-from audit.formats.table import direction, is_detail
+from audit.formats import features, reading, sides, verdicts
+from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Report
@@ -59,14 +59,20 @@ def _lines(report: Report) -> Iterator[str]:
             [
                 (f"`{quantity}`", *map(number, values), escape(summary.unit))
                 for quantity in reading.quantity_order(report, divergence)
-                if not is_detail(quantity)
+                if not is_minor(quantity)
                 and (summary := divergence.summary[quantity])
                 and (values := _five(summary))
             ],
         )
-        shown = [q for q in divergence.summary if not is_detail(q)]
+        shown = [q for q in divergence.summary if not is_minor(q)]
         lines = reading.counts(report, name, shown)
         yield from ("", *(f"- {escape(line)}" for line in lines))
+        if divergence.two_sided:
+            yield from ("", f"{escape(sides.title(report, name))}.", "")
+            cells = [tuple(map(escape, row)) for row in sides.rows(divergence)]
+            yield from _table(sides.HEADINGS, cells)
+            said = sides.reasons(divergence)
+            yield from ("", *(f"- {escape(line)}" for line in said))
     yield from _details(report)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from audit.reports.doubts import CRITICAL, doubt
 from audit.reports.quantities import is_attack
 from audit.reports.report import Divergence, Report, Summary, Verification
+from audit.reports.roles import ERROR, LOWER, REALISED, UPPER, named
 from audit.reports.text import count, interval, number, percent
 
 
@@ -78,7 +79,7 @@ def _attack(report: Report, name: str) -> str:
     divergence = report.divergences[name]
     for label, spec in report.attacks.items():
         said = doubt(report, name, label)
-        quantity = f"{label}_realised" if said else label
+        quantity = named(label, REALISED) if said else label
         found = divergence.summary.get(quantity)
         if found and found.mean is not None:
             text = (
@@ -247,7 +248,7 @@ def estimation(report: Report) -> list[str]:
         how = divergence.estimator.replace("_", " ")
         if divergence.draws:
             how += f", {divergence.draws} draws an input"
-        error = divergence.summary.get("trace_se")
+        error = divergence.summary.get(named("trace", ERROR))
         trace = divergence.summary.get("trace")
         if error and trace and error.p50 and trace.p50:
             how += f", standard error of the trace {percent(error.p50 / trace.p50)}"
@@ -276,8 +277,8 @@ def _assumed(divergence: Divergence) -> str:
 def _bracket(divergence: Divergence) -> str:
     """Return the medians of a sampled eigenvalue and of the bracket it lies in."""
     found = [
-        divergence.summary.get(name)
-        for name in ("eigenvalue", "eigenvalue_lower", "eigenvalue_upper")
+        divergence.summary.get(named("eigenvalue", *end))
+        for end in ((), (LOWER,), (UPPER,))
     ]
     value, lower, upper = (None if s is None else s.p50 for s in found)
     if value is None or lower is None or upper is None:

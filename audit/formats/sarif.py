@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from audit.formats import verdicts
 from audit.ground.printable import json_without_commands, printable
+from audit.reports.keys import split_key
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
 
@@ -41,7 +42,7 @@ def _driver(report: Report, told: list[Check]) -> dict[str, Any]:
     labels = report.attacks
     rules = []
     for key in sorted({check.key for check in told}):
-        row = describe(key.rsplit(".", 2)[-2], labels)
+        row = describe(split_key(key)[1], labels)
         text = f"{row.formula}. {row.reading}" if row else key
         rules.append({"id": key, "shortDescription": {"text": text}})
     return {"name": "robaudit", "version": report.tool.version, "rules": rules}

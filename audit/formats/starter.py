@@ -14,6 +14,7 @@ from audit.ground.errors import ConfigError
 from audit.reports.doubts import CRITICAL, doubt
 from audit.reports.identity import settings
 from audit.reports.report import Report
+from audit.reports.roles import REALISED, named
 
 _HEAD = """\
 # Settings of robaudit. The command line and ROBAUDIT_* variables win over this file.
@@ -83,7 +84,7 @@ def _ceilings(report: Report, margin: float) -> Iterator[tuple[str, float]]:
     """Yield limits on what each attack costs: as realised where the two part."""
     for name in report.ranked:
         for label in report.attacks:
-            quantity = f"{label}_realised" if doubt(report, name, label) else label
+            quantity = named(label, REALISED) if doubt(report, name, label) else label
             value = _statistic(report, name, quantity, "p95")
             if value is not None:
                 yield f"{name}.{quantity}.p95", _round_up(value * (1 + margin))

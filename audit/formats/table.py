@@ -11,10 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.formats import features, reading, verdicts
+from audit.formats import features, reading, sides, verdicts
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
+from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
 from audit.reports.trust import TRUST
 
@@ -22,7 +23,6 @@ NARROW, ROOMY, WIDE = 60, 80, 100
 SHOWN = ("p05", "p50", "mean", "p95", "max")
 SHOWN_NARROW = ("p50", "p95", "max")
 SHOWN_WORST = 5
-DETAILS = ("_se", "_realised", "_ratio", "_parted", "_upper", "_lower", "_bound")
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 COMPARED = ("angle", "attained")
@@ -88,6 +88,7 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
         yield Text()
         yield _quantities(report, name, report.divergences[name], style)
         yield from _counts(report, name, style)
+        yield from _two_sided(report, name, style)
     yield from _section("Why", _why(report))
     if report.worst:
         yield Text()
@@ -145,7 +146,7 @@ def _quantities(
 def _listed(report: Report, name: str, style: Style) -> list[str]:
     """Return the quantities of a divergence that are shown."""
     order = reading.quantity_order(report, report.divergences[name])
-    return [one for one in order if style.verbose or not is_detail(one)]
+    return [one for one in order if style.verbose or not is_minor(one)]
 
 
 def _counts(report: Report, name: str, style: Style) -> Iterator[RenderableType]:
@@ -158,9 +159,27 @@ def _counts(report: Report, name: str, style: Style) -> Iterator[RenderableType]
         yield Padding(Text(f"and {len(lines) - len(shown)} more (-v)", "dim"), (0, 2))
 
 
-def is_detail(quantity: str) -> bool:
+def _two_sided(report: Report, name: str, style: Style) -> Iterator[RenderableType]:
+    """Yield the two-sided table of a divergence; ±v on request only."""
+    rows = sides.rows(report.divergences[name])
+    if not rows:
+        return
+    kept = [k for k in range(len(sides.HEADINGS)) if style.verbose or k != 2]
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for k in kept:
+        table.add_column(Text(sides.HEADINGS[k]), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(row[k])) for k in kept))
+    yield Text()
+    yield Text(printable(sides.title(report, name)), "bold")
+    yield table
+    for line in sides.reasons(report.divergences[name]):
+        yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
+
+
+def is_minor(quantity: str) -> bool:
     """Tell whether a quantity is shown on request only."""
-    return quantity.endswith(DETAILS) or quantity in SECONDARY
+    return is_detail(quantity) or quantity in SECONDARY
 
 
 def _row(quantity: str, summary: Summary, roomy: bool) -> list[Text]:

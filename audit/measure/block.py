@@ -35,6 +35,7 @@ from audit.measure.point import Point, Roots, in_frame, linearized
 from audit.measure.questions import Questions
 from audit.models.maps import RowByRow
 from audit.models.opening import OpenModel
+from audit.reports.roles import ERROR, named
 from audit.reports.values import Values
 
 
@@ -131,9 +132,9 @@ def _unsettled(answers: Answers, rel_error: float) -> NDArray[np.intp]:
     over = np.zeros(len(answers.index), dtype=bool)
     for columns in answers.columns.values():
         for name in ("trace", "eigenvalue"):
-            if f"{name}_se" in columns:
-                error, value = columns[f"{name}_se"].numbers, columns[name].numbers
-                over |= error > rel_error * value
+            error = columns.get(named(name, ERROR))
+            if error is not None:
+                over |= error.numbers > rel_error * columns[name].numbers
     return over.nonzero()[0]
 
 

@@ -26,6 +26,7 @@ from audit.linalg.spectrum import Estimate, Spectrum
 from audit.measure.linear_law import LinearLaw
 from audit.measure.point import Point
 from audit.measure.questions import Questions
+from audit.reports.roles import ERROR, LOWER, UPPER, named
 from audit.reports.values import Floats, Values
 
 LINEAR = "the distance is linear in the perturbation: see 'linear'"
@@ -179,9 +180,10 @@ def linear_columns(law: LinearLaw, questions: Questions) -> dict[str, Values]:
 def _with_error(name: str, estimate: Estimate) -> dict[str, Tensor]:
     found = {name: estimate.value}
     if estimate.standard_error is not None:
-        found[f"{name}_se"] = estimate.standard_error
+        found[named(name, ERROR)] = estimate.standard_error
     if estimate.interval is not None:
-        found[f"{name}_lower"], found[f"{name}_upper"] = estimate.interval
+        ends = named(name, LOWER), named(name, UPPER)
+        found |= dict(zip(ends, estimate.interval, strict=True))
     return found
 
 

@@ -20,7 +20,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from audit.attacks.balls import Ball
 from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
+from audit.attacks.worst import WorstCase
 from audit.linalg.spectrum import Estimate
 
 _ENUMERATE = 8  # rows; 2^7 sign patterns
@@ -82,6 +84,8 @@ class LinearLaw:
         the mean size of one coordinate; a directed one costs the worst coefficient
         times E[ε].
         """
+        if isinstance(attack, WorstCase):
+            return Estimate(attack.norm * self.worst(attack.ball)[1])
         size = attack.mean_size(self.rows.shape[2])
         if size is None:
             return None
@@ -91,15 +95,32 @@ class LinearLaw:
             Estimate(size * self.lengths) if isinstance(attack, RandomAttack) else None
         )
 
+    def worst(self, ball: Ball) -> tuple[Tensor, Tensor]:
+        """Return where the law is largest on a unit ball [N, d], and how large [N].
+
+        max over u of ‖A u‖₁ is max over signs s of the dual norm of Aᵀ s. Of more than
+        8 rows the signs of the Euclidean ball are tried, a lower bound.
+        """
+        longest = ball.dual(self._candidates).argmax(dim=1)
+        place = torch.arange(len(self.rows), device=longest.device)
+        combined = self._candidates[place, longest]
+        direction = torch.where((self._beyond == 0).unsqueeze(1), combined, 0.0)
+        return ball.steepest(direction), ball.dual(combined) + self._beyond
+
     @cached_property
     def _combined(self) -> Tensor:
         """Return Aᵀ s [N, d] for the signs s that make it longest."""
+        combined = self._candidates
+        longest = combined.norm(dim=2).argmax(dim=1)
+        return combined[torch.arange(len(combined)), longest]
+
+    @cached_property
+    def _candidates(self) -> Tensor:
+        """Return Aᵀ s [N, S, d] for the signs s that are tried."""
         candidates = self._all_signs() if self.rows.shape[1] <= _ENUMERATE else None
         if candidates is None:
             candidates = self._alternated_signs()
-        combined = candidates.to(self.rows) @ self.rows  # [N, S, d]
-        longest = combined.norm(dim=2).argmax(dim=1)
-        return combined[torch.arange(len(combined)), longest]
+        return candidates.to(self.rows) @ self.rows
 
     def _all_signs(self) -> Tensor:
         """Return every pattern of signs [2^(m−1), m], the first one positive."""

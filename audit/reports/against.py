@@ -14,8 +14,8 @@ from audit.reports.gate import Rules, find, judge
 from audit.reports.json import read_report
 from audit.reports.keys import split_key
 from audit.reports.paired import change_from
-from audit.reports.quantities import base_name
 from audit.reports.report import Change, Report
+from audit.reports.roles import base_name
 from audit.reports.stored import Stored, listed
 
 Changes = dict[tuple[str, str], Change]

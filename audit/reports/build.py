@@ -27,6 +27,7 @@ from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
 from audit.reports.stored import Stored
+from audit.reports.two_sided import Asked, two_sided
 from audit.reports.values import Floats, Mask, Outcome, Values
 
 LISTED_INPUTS = 10_000
@@ -42,7 +43,6 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
     Raises:
         ConfigError: a threshold names a number that the scan did not measure.
     """
-    labels = [attack.label for attack in config.attacks]
     model = measured.model
     files = [file.sha256 for file in model.files] or [str(model.weights_sha256)]
     report = schema.Report(
@@ -52,7 +52,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         data=_data(measured),
         config=settings(config),
         divergences={
-            name: _divergence(measured, name, info, labels)
+            name: _divergence(measured, name, info, config)
             for name, info in measured.divergences.items()
         },
         inputs=_inputs(measured),
@@ -95,20 +95,25 @@ def _data(measured: Measured) -> schema.Data:
 
 
 def _divergence(
-    measured: Measured, name: str, info: DivergenceInfo, labels: list[str]
+    measured: Measured, name: str, info: DivergenceInfo, config: ScanConfig
 ) -> schema.Divergence:
     verification = measured.checks.verification if measured.checks else {}
+    labels = [attack.label for attack in config.attacks]
+    columns = measured.columns[name]
+    summary = {
+        quantity: _summary(
+            column,
+            unit(quantity, info.unit, labels),
+            _sample(measured, name, quantity),
+        )
+        for quantity, column in columns.items()
+    }
+    medians = {quantity: found["p50"] for quantity, found in summary.items()}
     return schema.Divergence.model_validate(
         {
             **asdict(info),
-            "summary": {
-                quantity: _summary(
-                    column,
-                    unit(quantity, info.unit, labels),
-                    _sample(measured, name, quantity),
-                )
-                for quantity, column in measured.columns[name].items()
-            },
+            "summary": summary,
+            "two_sided": _two_sided(measured, columns, medians, config),
             "verification": {
                 label: _verification(found)
                 for label, found in verification.get(name, {}).items()
@@ -117,6 +122,18 @@ def _divergence(
             "spectrum": spectrum_record(measured.spectra.get(name)),
         }
     )
+
+
+def _two_sided(
+    measured: Measured,
+    columns: Mapping[str, Values],
+    medians: Mapping[str, float | None],
+    config: ScanConfig,
+) -> list[schema.Rung]:
+    if measured.checks is None:
+        return []
+    asked = Asked(config.norm, config.tau)
+    return two_sided(columns, medians, measured.checks.sample, asked)
 
 
 def _verification(found: VerificationInfo) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from audit.reports.quantities import is_attack
 from audit.reports.report import Divergence, Report
+from audit.reports.roles import REALISED, named
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
@@ -36,7 +37,8 @@ def doubt(report: Report, name: str, quantity: str) -> str:
             f"{name}.trace_median"
         )
     if predicted:
-        return _of_prediction(divergence, quantity, f"{name}.{quantity}_realised")
+        instead = f"{name}.{named(quantity, REALISED)}"
+        return _of_prediction(divergence, quantity, instead)
     if quantity == "radius":
         return _of_radius(divergence, f"{name}.{CRITICAL}")
     return ""
@@ -49,7 +51,7 @@ def _heavy(report: Report, name: str) -> bool:
 def _of_prediction(divergence: Divergence, label: str, instead: str) -> str:
     found = divergence.verification.get(label)
     if found is None or not found.n:
-        return _unchecked(divergence, f"{label}_realised")
+        return _unchecked(divergence, named(label, REALISED))
     if 2 * found.parted > found.n:
         checked = count(found.n, "checked input")
         return (

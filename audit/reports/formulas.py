@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit.reports.roles import LOWER, PARTED, RATIO, UPPER, named
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -17,6 +19,8 @@ class Quantity:
     """May hold {unit}, the divergence's own; δ is the perturbation's unit."""
     formula: str
     reading: str
+    at_sizes: bool = False
+    """Whether it is measured at several sizes ε of the perturbation."""
 
 
 PER_DELTA = "{unit}/δ²"
@@ -37,14 +41,14 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "c ε² λ_max.",
     ),
     Quantity(
-        "eigenvalue_upper",
+        named("eigenvalue", UPPER),
         PER_DELTA,
         "naive Monte-Carlo λ_max, and its 95 % margin",
         "The upper end of the bracket: the top eigenvalue of a sampled G, which is "
         "biased upwards, E ≥ λ_max.",
     ),
     Quantity(
-        "eigenvalue_lower",
+        named("eigenvalue", LOWER),
         PER_DELTA,
         "cross-fitted λ_max, less its 95 % margin",
         "The lower end of the bracket: the direction comes from one half of the draws, "
@@ -93,14 +97,14 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "that is from the truth stands beside it, critical_radius / radius.",
     ),
     Quantity(
-        "radius_ratio",
+        named("radius", RATIO),
         "",
         "critical_radius / radius",
         "How far the second-order radius is from the exact one: below 1 it is too "
         "optimistic.",
     ),
     Quantity(
-        "radius_parted",
+        named("radius", PARTED),
         "",
         "1 where critical_radius is more than 10 % from radius, else 0",
         "The mean is the share of inputs whose second-order radius is not to be "
@@ -109,11 +113,55 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "critical_radius",
         "δ",
-        "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
-        "The perturbation along the worst direction v, on its worse side, that moves "
-        "the distribution by τ: solved on the exact divergence. Infinite where τ is "
-        "not reached within 1,000 second-order radii. Other directions may be worse "
-        "still. Larger is more robust.",
+        "the smallest ‖u‖ found with D(q_x ‖ q_{x+δ}) = τ",
+        "The smallest perturbation found that moves the distribution by τ: solved on "
+        "the exact divergence along the worst direction v, on its worse side, then "
+        "lowered by ascents. At least the truth, with a witness of it. Infinite where "
+        "τ is not reached within 1,000 second-order radii. Larger is more robust.",
+    ),
+    Quantity(
+        "predicted",
+        "{unit}",
+        "max c |A u|² over ‖u‖_p ≤ ε",
+        "What a perturbation of this size does to second order. It is no bound.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "along",
+        "{unit}",
+        "max over ± of D(q_x ‖ q_{x ± ε v})",
+        "What a step of this size along the worst direction really does, on its worse "
+        "side.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "witness",
+        "{unit}",
+        "D(q_x ‖ q_{x+δ}) at the worst δ of this size that an ascent found",
+        "What some perturbation of this size does: the truth is at least this. Anyone "
+        "can replay it.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "certificate",
+        "{unit}",
+        "B ≥ max D(q_x ‖ q_{x+δ}) over ‖u‖_p ≤ ε, by linear relaxation of the network",
+        "What no perturbation of this size exceeds: the truth is at most this.",
+        at_sizes=True,
+    ),
+    Quantity(
+        "certified_radius",
+        "δ",
+        "the largest ε whose certificate is at most τ",
+        "No perturbation smaller than this moves the distribution by more than τ: "
+        "proven. Never above the critical radius.",
+    ),
+    Quantity(
+        "validity_radius",
+        "δ",
+        "the largest r up to which D(q_x ‖ q_{x ± r' v}) is within 10 % of c r'² λ_max "
+        "on both sides",
+        "How far the local number may be used along the worst direction.",
     ),
     Quantity(
         "effective_rank",
@@ -216,6 +264,20 @@ ATTACK_QUANTITIES: tuple[Quantity, ...] = (
         "{unit}",
         "c ε_max² λ_max / 3,  δ = ε v, ε ~ U[0, ε_max]",
         "What a worst-direction perturbation of random norm costs on average.",
+    ),
+    Quantity(
+        "worst_case",
+        "{unit}",
+        "max c |A u|² over ‖u‖_p ≤ ε",
+        "What the worst perturbation of a ball costs to second order; its realised "
+        "value is the most that an ascent on the exact divergence finds.",
+    ),
+    Quantity(
+        "certified",
+        "{unit}",
+        "max c |A u|² over ‖u‖_p ≤ ε",
+        "What the worst perturbation of a ball costs to second order; the certificate "
+        "beside it is a proven upper bound.",
     ),
     Quantity(
         "random_direction",

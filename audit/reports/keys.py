@@ -1,10 +1,12 @@
 """Keys of a gate, `divergence.quantity.statistic`, split and checked.
 
-A divergence may hold dots (`renyi:alpha=0.5`), so a key is split from the right.
+A divergence may hold dots (`renyi:alpha=0.5`), so a key is split from the right; a size
+may hold one too (`kl.witness@0.1.p95`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from audit.config import ScanConfig, Threshold
@@ -14,11 +16,15 @@ from audit.reports.quantities import (
     ATTACK_KINDS,
     QUANTITIES,
     STATISTICS,
-    base_name,
     describe,
 )
+from audit.reports.roles import base_name
 
 DEFAULT_DIVERGENCES = ("kl", "quantile")
+_KEY = re.compile(
+    r"(?P<divergence>[^@]+)\.(?P<quantity>[^.@]+(@[^@]+)?)\.(?P<statistic>[^.]+)"
+)
+"""A divergence may hold dots, and so may the size that a quantity is measured at."""
 _SYNONYMS = {
     "median": "p50",
     "average": "mean",
@@ -36,14 +42,14 @@ def split_key(key: str) -> tuple[str, str, str]:
     Raises:
         ConfigError: it does not have three parts, or the statistic is unknown.
     """
-    parts = key.rsplit(".", 2)
-    if len(parts) != 3 or not all(parts):
+    found = _KEY.fullmatch(key)
+    if found is None:
         raise ConfigError(
             f"The threshold key '{key}' does not have three parts",
             "Expected divergence.quantity.statistic",
             "Write it as kl.gaussian.p95",
         )
-    divergence, quantity, statistic = parts
+    divergence, quantity, statistic = found.group("divergence", "quantity", "statistic")
     if statistic not in STATISTICS:
         nearest = _SYNONYMS.get(statistic, statistic)
         _refuse(key, "statistics", nearest, STATISTICS, statistic)

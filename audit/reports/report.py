@@ -194,6 +194,33 @@ class Verification(Record):
     """Of these, inputs without a direction, where sampled ones moved nothing."""
 
 
+class Side(Record):
+    """A prediction or a bound at one size, over the checked inputs."""
+
+    n: int
+    """Checked inputs with a value."""
+    p50: Number = None
+    """The median over all inputs, from the checked ones."""
+    reaching: Number = None
+    """The share of inputs where it is τ or more."""
+    reason: str | None = None
+    """Why some have no value."""
+
+
+class Rung(Record):
+    """What a perturbation of one size may do: from below, as predicted, from above."""
+
+    size: float
+    norm: Literal["2", "inf", "1"]
+    predicted: Side | None = None
+    along: Side | None = None
+    """The exact divergence on the worse side of the worst direction."""
+    witness: Side | None = None
+    """The most that an ascent found: at most the truth."""
+    certificate: Side | None = None
+    """A proven bound: at least the truth."""
+
+
 class FeatureMeans(Record):
     """Which features the worst direction v moves, over all `n` inputs that have one."""
 
@@ -222,6 +249,8 @@ class Divergence(Record):
     notes: list[str] = Field(default_factory=list)
     summary: dict[str, Summary]
     verification: dict[str, Verification] = Field(default_factory=dict)
+    two_sided: list[Rung] = Field(default_factory=list)
+    """At each size asked for, ascending."""
     features: FeatureMeans | None = None
     spectrum: SpectrumBand | None = None
 

@@ -6,6 +6,7 @@ q(θ|x) is the density of the model, drawn from or put on a grid; G is its metri
 from __future__ import annotations
 
 from audit.reports.formulas import PER_DELTA, Quantity
+from audit.reports.roles import ERROR, named
 
 TRUST_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
@@ -40,7 +41,7 @@ TRUST_QUANTITIES: tuple[Quantity, ...] = (
         "the density is not normalised.",
     ),
     Quantity(
-        "score_mean_se",
+        named("score_mean", ERROR),
         "1/δ",
         "√(tr G / M), the size of score_mean expected from sampling alone",
         "What score_mean is held against: up to about twice it is no more than noise.",

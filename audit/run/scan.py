@@ -37,7 +37,7 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
-from audit.verify import verify
+from audit.verify import Ladder, ladder_of, verify
 from audit.verify.trust import trust_warnings
 
 Tick = Callable[[int, int], None]
@@ -136,6 +136,8 @@ class _Opened:
     started: float
     names: list[str] | None
     """Of the features, if the data name them."""
+    ladder: Ladder
+    """The sizes that are searched for worst cases."""
 
     @property
     def total(self) -> int:
@@ -153,7 +155,9 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
     names = _feature_names(prepared, config.memory)
-    return _Opened(config, prepared, started, names)
+    asked = (config.sizes, config.norm, config.bounds)
+    ladder = ladder_of(prepared.questions, *asked, prepared.model.event)
+    return _Opened(config, prepared, started, names, ladder)
 
 
 def _join_run(
@@ -193,7 +197,7 @@ def _report(
     answers = collection.close()
     sample = sample_of(config, answers)
     index = answers.index[sample.places]
-    verified = verify(prepared.model, prepared.questions, index)
+    verified = verify(prepared.model, prepared.questions, index, opened.ladder)
     columns, checks = with_checks(answers, verified, sample, rows)
     warnings = [*prepared.notes, *verified.notes]
     for name, found in columns.items():

@@ -10,17 +10,21 @@ import torch
 from numpy.typing import NDArray
 
 from audit.attacks.laws import DirectedAttack, RandomAttack
+from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.opening import OpenModel
 from audit.reports.measured import VerificationInfo
+from audit.reports.roles import ERROR, REALISED, named
 from audit.reports.values import Values, join
 from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
 from audit.verify.critical import critical_radius
+from audit.verify.ladder import Ladder
 from audit.verify.local import local_law
 from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
+from audit.verify.worst_cases import worst_cases
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
@@ -45,9 +49,16 @@ class Verified:
 
 
 def verify(
-    model: OpenModel, questions: Questions, index: NDArray[np.int64]
+    model: OpenModel, questions: Questions, index: NDArray[np.int64], ladder: Ladder
 ) -> Verified:
-    """Return what every prediction is worth at the inputs `index`."""
+    """Return what every prediction is worth at the inputs `index`.
+
+    Args:
+        model: the open model.
+        questions: what was asked of it.
+        index: of the inputs.
+        ladder: the sizes that are searched for worst cases.
+    """
     if not len(index):
         return Verified(index)
     model, notes = precise(model)
@@ -58,7 +69,7 @@ def verify(
     ]
     columns, summary = {}, {}
     for divergence in questions.divergences:
-        parts = [_checked(divergence, site) for site in sites]
+        parts = [_checked(divergence, site, ladder) for site in sites]
         name = divergence.name
         columns[name] = {
             quantity: join([part[quantity] for part, _ in parts])
@@ -72,12 +83,12 @@ def verify(
 
 
 def _checked(
-    divergence: Divergence, site: Site
+    divergence: Divergence, site: Site, ladder: Ladder
 ) -> tuple[dict[str, Values], list[Compared]]:
     """Return the columns of one divergence at a site, and what they compare."""
     questions, n = site.questions, len(site.x)
     exact, local = exact_at(divergence, site), local_law(divergence, site)
-    labels = [f"{label}_realised" for label in questions.attacks]
+    labels = [named(label, REALISED) for label in questions.attacks]
     if exact is None:
         why = f"no exact value of {divergence.name} is known for this law"
         names = ("critical_radius", *labels)
@@ -92,16 +103,22 @@ def _checked(
             radius, critical_radius(exact, aimed, questions.tau), questions.tau
         )
     ]
-    columns: dict[str, Values] = {}
+    worst = worst_cases(divergence, exact, aimed, ladder)
+    columns = dict(worst.columns)
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
-        if not isinstance(attack, DirectedAttack | RandomAttack):
-            columns[f"{label}_realised"] = Values.unmeasured(n, NO_LAW)
+        if isinstance(attack, Certified):
+            continue
+        if not isinstance(attack, DirectedAttack | RandomAttack | WorstCase):
+            columns[named(label, REALISED)] = Values.unmeasured(n, NO_LAW)
             continue
         if predicted is None:
-            columns[f"{label}_realised"] = Values.unmeasured(n, TWO_MOMENTS)
+            columns[named(label, REALISED)] = Values.unmeasured(n, TWO_MOMENTS)
             continue
-        cost = realised(attack, predicted, exact, local)
+        if isinstance(attack, WorstCase):
+            cost = worst.realised(attack)
+        else:
+            cost = realised(attack, predicted, exact, local)
         found.append(compared_attack(label, predicted, cost))
     for one in found:
         columns |= one.columns
@@ -133,14 +150,16 @@ def _parting(subject: str, label: str, found: VerificationInfo) -> str:
     if 2 * found.parted > found.n:
         return (
             f"{subject}: on {found.parted} of {found.n} checked inputs the realised "
-            f"value is more than 10 % from the predicted one: read {label}_realised "
+            f"value is more than 10 % from the predicted one: read "
+            f"{named(label, REALISED)} "
             f"{why}"
         )
     if found.pooled is not None and abs(found.pooled - 1) > TOLERANCE:
         return (
             f"{subject}: over all {found.n} checked inputs the realised value is "
             f"{found.pooled:.3g} times the predicted one; they are apart, though noise "
-            f"hides it on most of them: read {label}_realised {why}"
+            f"hides it on most of them: read "
+            f"{named(label, REALISED)} {why}"
         )
     return ""
 
@@ -157,5 +176,5 @@ def _mass(sites: list[Site]) -> dict[str, Values]:
     reasons = {FEW_POINTS: torch.ones_like(value, dtype=torch.bool)}
     return {
         "normalisation": values_of(value, None, reasons),
-        "normalisation_se": values_of(error, None, reasons),
+        named("normalisation", ERROR): values_of(error, None, reasons),
     }

@@ -13,6 +13,16 @@ from audit.linalg.intervals.pooled import pooled_ratio
 from audit.linalg.spectrum import Estimate
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.measured import VerificationInfo
+from audit.reports.roles import (
+    ERROR,
+    LOWER,
+    PARTED,
+    RATIO,
+    REALISED,
+    UPPER,
+    Role,
+    named,
+)
 from audit.reports.statistics import quantiles
 from audit.reports.values import Floats, Values
 from audit.verify.attacks import TOLERANCE, Realised
@@ -49,12 +59,12 @@ def compared_attack(label: str, predicted: Estimate, realised: Realised) -> Comp
         NOT_RESOLVED: total.value.isnan(),
         INFINITE: torch.ones_like(directed),
     }
-    ends = {"": total.value}
+    ends: dict[tuple[Role, ...], Tensor] = {(): total.value}
     if not realised.exact:
-        ends["_se"] = total.standard_error
-        ends |= {"_lower": total.lower, "_upper": total.upper}
+        ends |= {(ERROR,): total.standard_error}
+        ends |= {(LOWER,): total.lower, (UPPER,): total.upper}
     columns = {
-        f"{label}_realised{end}": values_of(values, None, everywhere)
+        named(label, REALISED, *end): values_of(values, None, everywhere)
         for end, values in ends.items()
     }
     still = ~directed & (predicted.value == 0) & (total.value == 0)
@@ -68,10 +78,10 @@ def compared_attack(label: str, predicted: Estimate, realised: Realised) -> Comp
     ratio = (total.value / predicted.value).masked_fill(at_least, torch.nan)
     lost = still | at_least | total.value.isnan() | predicted.value.isnan()
     parted = _parted(predicted, realised).double().masked_fill(lost, torch.nan)
-    columns[f"{label}_ratio"] = values_of(
+    columns[named(label, RATIO)] = values_of(
         ratio, None, {**unknown, BOTH: both, **everywhere}
     )
-    columns[f"{label}_parted"] = values_of(parted, None, unknown)
+    columns[named(label, PARTED)] = values_of(parted, None, unknown)
     error = realised.apart.standard_error
     return Compared(
         columns, label, _array(predicted.value), _array(total.value), _array(error)
@@ -102,9 +112,9 @@ def compared_radius(local: Tensor, critical: Critical, tau: float) -> Compared:
         **columns["critical_radius"].explained(),
         NO_WORST: (~critical.directed).cpu().numpy(),
     }
-    columns["radius_ratio"] = Values.of(_array(ratio), None, reasons)
+    columns[named("radius", RATIO)] = Values.of(_array(ratio), None, reasons)
     parted = torch.where(ratio.isnan(), torch.nan, off.double())
-    columns["radius_parted"] = Values.of(_array(parted), None, reasons)
+    columns[named("radius", PARTED)] = Values.of(_array(parted), None, reasons)
     exact, zero = _array(critical.value), np.zeros(len(ratio))
     return Compared(columns, "radius", _array(local), exact, zero)
 
@@ -116,8 +126,8 @@ def in_numbers(parts: list[Compared]) -> VerificationInfo:
     """
     label = parts[0].label
     ratio, parted = (
-        np.concatenate([part.columns[f"{label}_{name}"].numbers for part in parts])
-        for name in ("ratio", "parted")
+        np.concatenate([part.columns[named(label, role)].numbers for part in parts])
+        for role in (RATIO, PARTED)
     )
     known = ~np.isnan(parted)
     seen = np.sort(ratio[known & ~np.isnan(ratio)])
@@ -129,7 +139,9 @@ def in_numbers(parts: list[Compared]) -> VerificationInfo:
     )
     pooled = pooled_ratio(exact, predicted, error)
     ends = (pooled.lower, pooled.upper)
-    still = [p.columns[f"{label}_parted"].explained().get(NOTHING_MOVED) for p in parts]
+    still = [
+        p.columns[named(label, PARTED)].explained().get(NOTHING_MOVED) for p in parts
+    ]
     return VerificationInfo(
         int(known.sum()),
         int((parted == 1).sum()),

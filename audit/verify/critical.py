@@ -21,6 +21,7 @@ from torch import Tensor
 
 from audit.ground.student import student_quantile
 from audit.measure.columns import NOT_RESOLVED, values_of
+from audit.reports.roles import LOWER, UPPER, named
 from audit.reports.values import Values
 from audit.verify.crossing import REACH, crossings
 from audit.verify.local import LocalLaw, sampled_directions
@@ -59,7 +60,7 @@ class Critical:
             HIDDEN: self.hidden,
             NOT_RESOLVED: self.value.isnan(),
         }
-        names = ("critical_radius", "critical_radius_lower", "critical_radius_upper")
+        names = [named("critical_radius", *role) for role in ((), (LOWER,), (UPPER,))]
         ends = (self.value, self.lower, self.upper)
         kept = 3 if self.sampled else 1
         return {

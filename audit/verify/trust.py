@@ -14,6 +14,7 @@ import numpy as np
 from audit.geometry.comparison import ISOTROPIC
 from audit.linalg.intervals.means import LEAST
 from audit.models.differences import TOLERANCE
+from audit.reports.roles import ERROR, named
 from audit.reports.values import Floats, Mask, Values
 
 Notes = list[tuple[str, str]]
@@ -153,7 +154,7 @@ def _mismatch(name: str, columns: Mapping[str, Floats]) -> Notes:
     if "score_mean" not in columns:
         return []
     mean = columns["score_mean"]
-    noise = columns.get("score_mean_se", np.zeros_like(mean))
+    noise = columns.get(named("score_mean", ERROR), np.zeros_like(mean))
     size = np.sqrt(columns["trace"] + np.square(mean))  # of one score
     bad = (mean > _SIGMAS * noise) & (mean > _SCORE * size)
     what = (
@@ -176,7 +177,7 @@ def _mass(name: str, columns: Mapping[str, Floats]) -> Notes:
             "--unnormalised)"
         )
         return [(MASS, message) for _, message in _note(MASS, name, bad, what)]
-    bad = apart > _MASS + _SIGMAS * columns["normalisation_se"]
+    bad = apart > _MASS + _SIGMAS * columns[named("normalisation", ERROR)]
     what = "importance sampling finds that the density does not integrate to one"
     return _note("mass", name, bad, what)
 
@@ -210,8 +211,9 @@ def _open_direction(name: str, columns: Mapping[str, Floats]) -> Notes:
 def _not_reached(name: str, columns: Mapping[str, Floats], rel_error: float) -> Notes:
     bad = np.zeros(len(columns[next(iter(columns))]), dtype=bool)
     for quantity in ("trace", "eigenvalue"):
-        if f"{quantity}_se" in columns:
-            bad |= columns[f"{quantity}_se"] > rel_error * columns[quantity]
+        error = columns.get(named(quantity, ERROR))
+        if error is not None:
+            bad |= error > rel_error * columns[quantity]
     if not bad.any():
         return []
     message = (

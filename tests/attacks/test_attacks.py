@@ -21,6 +21,7 @@ from audit.attacks.laws import (
     UniformNorm,
     build_attack,
 )
+from audit.attacks.worst import WorstCase
 from audit.ground.errors import ConfigError, UnknownName
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix, Product, Sampled
@@ -56,6 +57,8 @@ def make(moments_file):
         "fixed_norm": {"norm": "0.3"},
         "uniform_norm": {"max_norm": "0.3"},
         "random_direction": {"max_norm": "0.3"},
+        "worst_case": {"norm": "0.3", "p": "inf"},
+        "certified": {"norm": "0.3"},
         "moments": {"file": moments_file(mean=MEAN, factor=FACTOR)},
     }
     return lambda kind: build_attack(kind, arguments[kind])
@@ -89,6 +92,9 @@ def test_the_mean_size_is_the_mean_over_the_attacks_own_draws(attack):
     size, rng = attack.mean_size(D), np.random.default_rng(3)
     if isinstance(attack, Moments):
         assert size is None
+        return
+    if isinstance(attack, WorstCase):
+        assert size == (0.3 if attack.ball.p == 2 else None)
         return
     if isinstance(attack, RandomAttack):
         v = np.array([3.0, 0.0, -4.0, 0.0, 0.0]) / 5
@@ -233,6 +239,9 @@ def test_a_missing_moments_file_and_an_npy_are_told_apart(tmp_path):
         ("fixed_norm", {"norm": "nan"}, "Expected a number, zero or larger"),
         ("uniform_norm", {"max_norm": "inf"}, "Expected a number, zero or larger"),
         ("random_direction", {"max_norm": "a"}, "random_direction:max_norm=0.1"),
+        ("worst_case", {"norm": "0"}, "norm=0. Expected a number above zero"),
+        ("worst_case", {"p": "2"}, "given p. It takes norm, p"),
+        ("certified", {"norm": "1", "p": "3"}, "p=3 was given. Expected one of 2, inf"),
     ],
 )
 def test_a_wrong_argument_is_named_with_the_right_form(kind, arguments, words):

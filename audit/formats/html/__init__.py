@@ -13,13 +13,13 @@ from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.formats import features, reading, verdicts
-from audit.formats.html import directions, figures, spectrum
+from audit.formats.html import directions, figures, spectrum, two_sided
 from audit.formats.html.svg import Drawing
-from audit.formats.table import DETAILS
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
+from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, interval, number
 
 STATISTICS = ("p05", "p50", "mean", "p95", "max")
@@ -136,7 +136,7 @@ def _histograms(report: Report) -> Iterator[Drawing]:
 def _rows(report: Report, name: str) -> Iterator[_Row]:
     divergence, labels = report.divergences[name], report.attacks
     for quantity in reading.quantity_order(report, divergence):
-        if not quantity.endswith(DETAILS):
+        if not is_detail(quantity):
             summary, row = divergence.summary[quantity], describe(quantity, labels)
             values = [getattr(summary, statistic) for statistic in STATISTICS]
             said = [f"{line}." for line in reading.counts(report, name, [quantity])]
@@ -163,6 +163,7 @@ def _plots(report: Report) -> Iterator[Drawing | None]:
         yield figures.chain(report, name)
         for label in report.attacks:
             yield figures.validity(report, name, label)
+        yield two_sided.band(report, name)
         yield spectrum.band(report, name)
         yield directions.share_of_features(report, name)
     if len(report.ranked) > 1:

@@ -19,6 +19,7 @@ from audit.formats.html.svg import (
     axis,
 )
 from audit.reports.report import Bins, Check, Report, Summary
+from audit.reports.roles import REALISED, named
 from audit.reports.text import count, number
 
 MOST_DOTS = 2000
@@ -99,7 +100,7 @@ def _edges(low: float, high: float, bins: int, log: bool) -> list[float]:
 
 def validity(report: Report, name: str, label: str) -> Drawing | None:
     """Draw predicted against realised degradation, input by input."""
-    pairs = _pairs(report, (name, label), (name, f"{label}_realised"))
+    pairs = _pairs(report, (name, label), (name, named(label, REALISED)))
     if len(pairs) < 2:
         return None
     unit = report.divergences[name].unit

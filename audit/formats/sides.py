@@ -1,0 +1,52 @@
+"""The two-sided table of a report, as rows of text: below, predicted and above."""
+
+from __future__ import annotations
+
+from audit.reports.report import Divergence, Report, Rung, Side
+from audit.reports.text import NOTHING, number, percent
+
+HEADINGS = ("ε", "predicted", "along ±v", "witness", "certificate")
+_NORMS = {"2": "‖u‖₂", "inf": "‖u‖∞", "1": "‖u‖₁"}
+
+
+def title(report: Report, name: str) -> str:
+    """Say what the table of a divergence holds; "" where there is none."""
+    rungs = report.divergences[name].two_sided
+    if not rungs:
+        return ""
+    tau = report.config["tau"].value if "tau" in report.config else 1.0
+    return (
+        f"{name} at {_NORMS[rungs[0].norm]} ≤ ε, witness ≤ truth ≤ certificate: "
+        f"medians, and the share of inputs at {number(float(tau))} or more"
+    )
+
+
+def rows(divergence: Divergence) -> list[tuple[str, ...]]:
+    """Return a row of cells under `HEADINGS` for each size, ascending."""
+    return [
+        (number(rung.size), *(_cell(side) for side in sides(rung)))
+        for rung in divergence.two_sided
+    ]
+
+
+def sides(rung: Rung) -> tuple[Side | None, ...]:
+    """Return a rung's numbers in the order of `HEADINGS`."""
+    return (rung.predicted, rung.along, rung.witness, rung.certificate)
+
+
+def reasons(divergence: Divergence) -> list[str]:
+    """Return why some numbers are missing, each reason once."""
+    found = [
+        f"no {name}: {side.reason}"
+        for rung in divergence.two_sided
+        for name, side in zip(HEADINGS[1:], sides(rung), strict=True)
+        if side is not None and side.reason and not side.n
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _cell(side: Side | None) -> str:
+    if side is None or side.p50 is None:
+        return NOTHING
+    reached = f" ({percent(side.reaching)})" if side.reaching else ""
+    return f"{number(side.p50)}{reached}"
