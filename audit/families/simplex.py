@@ -75,13 +75,13 @@ class Categorical(Classes):
     transport_name = "none: the classes have no order"
 
     @property
-    def largest_kl(self, enclosure: Enclosure) -> Tensor:
-        """Return the smaller of the bounds of `largest_kl` [B]."""
-        return of_classes(enclosure)
-
     def event_shape(self) -> tuple[int, ...]:
         """()."""
         return ()
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_classes(enclosure)
 
     def log_probs(self, phi: Tensor) -> Tensor:
         """Return log p [..., K], normalised."""
