@@ -49,7 +49,8 @@ def certify(divergence: Divergence, site: Site, sizes: Tensor, p: float) -> Cert
     Args:
         divergence: only `kl` has certificates.
         site: inputs of a model in float64.
-        sizes: ε > 0 [S], in units of the perturbation.
+        sizes: ε > 0 [S], in units of the perturbation, float64 (a float32 number
+            rounded down would be a smaller ball than the one that was asked for).
         p: the norm, 1, 2 or ∞.
 
     Returns:
@@ -58,11 +59,12 @@ def certify(divergence: Divergence, site: Site, sizes: Tensor, p: float) -> Cert
     Raises:
         ConfigError: p is another number, or a size is not positive and finite.
     """
-    sizes = sizes.to(torch.float64).to(site.x.device)
-    if not bool((torch.isfinite(sizes) & (sizes > 0)).all()):
+    sizes = sizes.to(site.x.device)
+    wide = sizes.dtype == torch.float64
+    if not (wide and bool((torch.isfinite(sizes) & (sizes > 0)).all())):
         raise ConfigError(
             f"A certificate was asked for at the sizes {sizes.tolist()}",
-            "Expected positive finite numbers",
+            "Expected positive finite numbers in float64",
             "Correct the sizes",
         )
     try:
