@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import distributions as td
 from torch.distributions import kl_divergence
 
 from audit.families import build_family
-from audit.families.enclosures import growth
+from audit.families.enclosures import Expansion, growth
 from audit.families.planar import directions, largest
 from audit.ground.errors import NoCertificate
 from audit.linalg.gains import largest_gain
@@ -144,8 +145,6 @@ def test_the_bound_of_one_normal_is_near_the_truth_over_an_ellipse():
             return (w @ self.matrix).norm(dim=2) * self.reach
 
         def expand(self, w):
-            from audit.families.enclosures import Expansion
-
             top = self.above(w)
             return Expansion(top, -top, w @ self.matrix, torch.zeros_like(top))
 
@@ -179,12 +178,6 @@ def test_pareto_makes_no_use_of_what_holds_for_its_base():
 
 def test_the_growth_of_the_exponential_excess():
     t = torch.tensor([-30.0, -1.0, -1e-5, 0.0, 1e-9, 1e-3, 2.0, 50.0]).double()
-    import mpmath
-
-    expected = [
-        float(2 * (mpmath.exp(v) - 1 - v) / mpmath.mpf(v) ** 2) if v else 1.0
-        for v in map(mpmath.mpf, t.tolist())
-    ]
     with mpmath.workdps(40):
         expected = [
             float(2 * (mpmath.exp(v) - 1 - v) / v**2) if v else 1.0
