@@ -200,7 +200,9 @@ def of_means(enclosure: Enclosure, scale_tril: Tensor) -> Tensor:
         scale_tril, eye.expand_as(scale_tril), upper=False
     )
     off = (eye - inverse @ scale_tril).norm(dim=(1, 2))
-    off = off + n * n * 2.0**-52 * inverse.norm(dim=(1, 2)) * scale_tril.norm(dim=(1, 2))
+    off = off + n * n * 2.0**-52 * inverse.norm(dim=(1, 2)) * scale_tril.norm(
+        dim=(1, 2)
+    )
     rest = enclosure.centre.shape[-1] - n
     weights = torch.cat([inverse, inverse.new_zeros(len(inverse), n, rest)], dim=-1)
     found = enclosure.expand(weights)

@@ -59,9 +59,7 @@ def largest(function: Function, heights: Tensor, joint: float) -> Tensor:
     return value.amax(-1)
 
 
-def _on_edges(
-    function: Function, a: Tensor, b: Tensor, c: Tensor, d: Tensor
-) -> Tensor:
+def _on_edges(function: Function, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """Return the largest corner value around the parts of edges (a, c)-(b, d) [M]."""
     steps = torch.arange(PARTS + 1, dtype=a.dtype, device=a.device) / PARTS
     first = a[:, None] + (b - a)[:, None] * steps

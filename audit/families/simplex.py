@@ -70,7 +70,10 @@ class Categorical(Classes):
     """One of K classes, by `logits` or `probs`; θ is the class's index."""
 
     parameterizations = (("probs",), ("logits",))
-    enclosed_as: ClassVar[Mapping[str, str]] = {"probs": "log_probs", "logits": "logits"}
+    enclosed_as: ClassVar[Mapping[str, str]] = {
+        "probs": "log_probs",
+        "logits": "logits",
+    }
     discrete = True
     transport_name = "none: the classes have no order"
 

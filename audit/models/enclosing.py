@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 
 from audit.families.enclosures import Expansion
-from audit.importer.relaxation import Ball, Moving, Operand, Relaxed, Tape, read, refusal
+from audit.importer.relaxation import (
+    Ball,
+    Moving,
+    Operand,
+    Relaxed,
+    Tape,
+    read,
+    refusal,
+)
 from audit.importer.relaxation.affine import copied
 from audit.models.batching import layout_of
 from audit.models.opened import OpenModel
@@ -141,7 +149,9 @@ def _packed(model: OpenModel, tape: Tape, found: Mapping[str, Operand]) -> int:
 
     def run(*moving: Tensor) -> Tensor:
         rest = iter(moving)
-        given = {n: next(rest) if isinstance(v, Moving) else v for n, v in found.items()}
+        given = {
+            n: next(rest) if isinstance(v, Moving) else v for n, v in found.items()
+        }
         return family.pack(given)  # type: ignore[arg-type]
 
     return copied(tape, inputs, run, "the family's layout")
@@ -195,5 +205,3 @@ def _check(
         theirs, ours = (torch.log_softmax(v, dim=-1) for v in (theirs, ours))
     if not torch.allclose(theirs, ours, rtol=_AGREE, atol=_AGREE):
         raise refusal("the graph does not give the parameters of the file")
-
-

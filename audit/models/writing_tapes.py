@@ -143,7 +143,9 @@ class Writer:
 
     def _aligned(self, values: list[Operand]) -> list[Operand]:
         """Give all values the same number of axes, as expressions do."""
-        centres = [self.tape.values[v.at] if isinstance(v, Moving) else v for v in values]
+        centres = [
+            self.tape.values[v.at] if isinstance(v, Moving) else v for v in values
+        ]
         found: list[Operand] = []
         for value, lifted in zip(values, aligned(*centres), strict=True):  # type: ignore[arg-type]
             if not isinstance(value, Moving):

@@ -125,7 +125,10 @@ def test_units_and_masked_features_shape_the_ball():
         (g, s) for g, s in (dense_net(k) for k in range(50)) if s[0] >= 3
     )
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(3, *shape)))
-    free, unit = torch.tensor([0, 2]), torch.tensor([0.5, 3.0]).double()  # exact in float32
+    free, unit = (
+        torch.tensor([0, 2]),
+        torch.tensor([0.5, 3.0]).double(),
+    )  # exact in float32
     found, at = relaxed(graph, x, 0.1, 2.0, unit, free)
     w = torch.ones(1, 1, 2).double()
     planes = found.upper(at, w)
@@ -210,7 +213,9 @@ def test_lines_hold_in_exact_arithmetic_and_touch(name):
         assert min(above) >= 0, (low, high)
         assert min(below) >= 0, (low, high)
         rise = abs(exact(mpmath.mpf(high)) - exact(mpmath.mpf(low)))
-        least_gap = 1e-13 * (1 + abs(float(exact(mpmath.mpf(high))))) + 3e-2 * float(rise)
+        least_gap = 1e-13 * (1 + abs(float(exact(mpmath.mpf(high))))) + 3e-2 * float(
+            rise
+        )
         if "switched" not in name:
             assert float(min(above)) <= least_gap
             assert float(min(below)) <= least_gap

@@ -165,7 +165,10 @@ class Relaxed:
     # functionals
 
     def _carried(
-        self, target: int, weights: Tensor, through: Callable[..., tuple[Tensor, Tensor]]
+        self,
+        target: int,
+        weights: Tensor,
+        through: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
         """Carry functionals [K, R, *shape] back to u: slopes [K, R, m], level [K, B]."""
         pending = {target: weights}

@@ -81,8 +81,12 @@ class Curve(ABC):
     def _raised(self, low: Tensor, high: Tensor, lines: Lines) -> Lines:
         far = torch.maximum(low.abs(), high.abs())
         level = torch.maximum(self.value(low).abs(), self.value(high).abs())
-        above = _SLACK * (level + lines.above_level.abs() + (1 + lines.above.abs()) * far)
-        below = _SLACK * (level + lines.below_level.abs() + (1 + lines.below.abs()) * far)
+        above = _SLACK * (
+            level + lines.above_level.abs() + (1 + lines.above.abs()) * far
+        )
+        below = _SLACK * (
+            level + lines.below_level.abs() + (1 + lines.below.abs()) * far
+        )
         return lines._replace(
             above_level=lines.above_level + above, below_level=lines.below_level - below
         )
@@ -170,9 +174,7 @@ class Smooth(Curve):
         return found
 
     def _on_convex(self, a: Tensor, b: Tensor, s: Tensor, sign: float) -> Tensor:
-        return torch.maximum(
-            sign * self.value(a) - s * a, sign * self.value(b) - s * b
-        )
+        return torch.maximum(sign * self.value(a) - s * a, sign * self.value(b) - s * b)
 
     def _on_concave(self, a: Tensor, b: Tensor, s: Tensor, sign: float) -> Tensor:
         left, right = a, b

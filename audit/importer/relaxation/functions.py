@@ -84,7 +84,9 @@ SIGMOID = Smooth(
     (0.0,),
     rising=True,
 )
-TANH = Smooth("tanh", torch.tanh, lambda v: 1 - torch.tanh(v).square(), (0.0,), rising=True)
+TANH = Smooth(
+    "tanh", torch.tanh, lambda v: 1 - torch.tanh(v).square(), (0.0,), rising=True
+)
 ERF = Smooth(
     "erf",
     torch.erf,
@@ -106,9 +108,7 @@ SQUARE = Smooth("square", torch.square, lambda v: 2 * v)
 SQRT = Smooth(
     "sqrt", torch.sqrt, lambda v: v.rsqrt() / 2, (), (0.0, torch.inf), True, False
 )
-RELU = Kinked(
-    "relu", torch.relu, lambda v: (v > 0).to(v.dtype), (0.0,), rising=True
-)
+RELU = Kinked("relu", torch.relu, lambda v: (v > 0).to(v.dtype), (0.0,), rising=True)
 ABS = Kinked("abs", torch.abs, torch.sign, (0.0,))
 
 

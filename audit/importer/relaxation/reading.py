@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.graph import Graph
-from audit.importer.plan import ShapeOf, Step
+from audit.importer.plan import Plan, ShapeOf, Step
 from audit.importer.relaxation.rules import (
     Call,
     Compared,
@@ -44,6 +44,7 @@ def read(
         NoCertificate: an operator on the way has no rule; it is named.
     """
     plan = graph.plan
+    _check_operators(plan, plan.inputs[graph.input_names.index(condition)])
     slots: list[Operand] = list(plan.slots)
     for slot, name in zip(plan.inputs, graph.input_names, strict=True):
         slots[slot] = Moving(0) if name == condition else held[name]
@@ -52,6 +53,19 @@ def read(
             _follow(tape, step, slots)
     found = zip(graph.output_names, plan.outputs, strict=True)
     return {name: slots[slot] for name, slot in found}
+
+
+def _check_operators(plan: Plan, source: int) -> None:
+    """Raise for every operator on the way that has no rule, before any is followed."""
+    moving, unknown = {source}, dict[str, None]()
+    for step in plan.steps:
+        if isinstance(step.run, ShapeOf) or moving.isdisjoint(step.inputs):
+            continue
+        moving.update(slot for slot in step.outputs if slot)
+        if find(step.node.domain, step.node.op) is None:
+            unknown[step.node.op] = None
+    if unknown:
+        raise refusal(", ".join(unknown))
 
 
 def _follow(tape: Tape, step: Step, slots: list[Operand]) -> None:
@@ -65,8 +79,7 @@ def _follow(tape: Tape, step: Step, slots: list[Operand]) -> None:
         result: Operand = step.run(*given)  # type: ignore[arg-type]
     else:
         written = find(step.node.domain, step.node.op)
-        if written is None:
-            raise refusal(step.node.op)
+        assert written is not None
         result = written(Call(tape, step, given))
     if len(step.outputs) == 1 and not isinstance(result, tuple):
         slots[step.outputs[0]] = result
