@@ -81,6 +81,10 @@ class NoTransport(AuditError):
     """A family has no differentiable transport map, e.g. a discrete one (exit 3)."""
 
 
+class NoCertificate(AuditError):
+    """No upper bound is proven for a network or a family, with the reason (exit 3)."""
+
+
 class BrokenPlugin(AuditError):
     """A third party's class or function lacks what its kind has to have (exit 3)."""
 
