@@ -1,4 +1,4 @@
-"""A key of the data that no input of the model reads: what lies beside it, such as θ."""
+"""A key of the data that no input of the model reads, such as that of θ."""
 
 from __future__ import annotations
 

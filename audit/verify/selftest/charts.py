@@ -1,4 +1,4 @@
-"""A form is covariant: in coordinates δ = s R u, with R orthogonal, G becomes s² Rᵀ G R.
+"""A form is covariant: for δ = s R u, with R orthogonal, G becomes s² Rᵀ G R.
 
 The trace and the eigenvalues are those of G times s², and the worst direction turns
 with R. The new coordinates are put *before the file*: x(u) = x + S s R u at u = 0, so
@@ -46,9 +46,10 @@ def rotation_and_scaling(it: Subject) -> Finding:
         return inapplicable(NAME, "there is no quadratic form to turn")
     turn = _rotation(len(frame.free), frame.unit.device)
     phi, jacobian = _turned(it, model, turn)
+    law = model.density.family
     errors: dict[str, float] = {}
     for divergence, form in forms.items():
-        other = pull_back(divergence, it.family, phi, jacobian, it.noise())
+        other = pull_back(divergence, law, phi, jacobian, it.noise())
         if form.beyond is not None and bool(form.beyond.any()):
             continue
         before, after = (decompose(f, 1, model.rounding) for f in (form, other))

@@ -35,7 +35,7 @@ def float32_against_float64(it: Subject) -> Finding:
         return inapplicable(NAME, "the file computes in float64 already")
     if not it.is_double:
         return inapplicable(NAME, "the file does not run in float64")
-    exact, notes = it.in_double
+    exact = it.in_double[0]
     ours, theirs = it.forms(it.model), it.forms(exact)
     errors: dict[str, float] = {}
     for divergence, form in theirs.items():
@@ -67,12 +67,9 @@ def _spectrum(form: QuadraticForm, model: OpenModel) -> Spectrum:
 
 
 def _apart(ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest relative difference; equal infinities are equal."""
-    judged = (
-        theirs > _AT_REST * theirs[theirs.isfinite()].max(dim=0).values.clamp_min(0)
-        if bool(theirs.isfinite().any())
-        else torch.ones_like(theirs, dtype=torch.bool)
-    )
-    same = (ours == theirs) | ~judged
+    """Return the largest relative difference; what rests is not judged."""
+    finite = theirs[theirs.isfinite()]
+    least = _AT_REST * float(finite.max()) if len(finite) else 0.0
+    same = (ours == theirs) | (theirs <= least)
     error = ((ours - theirs) / theirs).abs().masked_fill(same, 0.0)
     return float(error.nan_to_num(nan=torch.inf).max())

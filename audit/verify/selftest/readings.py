@@ -46,7 +46,8 @@ def _matrix_power(scale_tril: Tensor, power: float) -> Tensor:
     """Return the Cholesky factor of Σ^power for Σ = L Lᵀ [..., n, n]."""
     values, vectors = torch.linalg.eigh(scale_tril @ scale_tril.mT)
     changed = (vectors * values.clamp_min(0).pow(power).unsqueeze(-2)) @ vectors.mT
-    return torch.linalg.cholesky_ex(changed)[0]
+    factor: Tensor = torch.linalg.cholesky_ex(changed)[0]
+    return factor
 
 
 _VARIANCE = (

@@ -22,7 +22,7 @@ An error of 0.1 % is nothing even where the test sees it.
 
 References:
     Lehmann & Casella, Theory of Point Estimation (1998), section 2.5: F = Var[s].
-    Feller, An Introduction to Probability Theory, vol. II (1971), XVI.7, for the factor.
+    Feller, An Introduction to Probability Theory II (1971), XVI.7, for the factor.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Subject:
         phi = self.model.density.parameter_map(*self.model.rows(rows))
         kept = rows[~outside(self.family, phi).cpu().numpy()]
         chosen = np.linspace(0, len(kept) - 1, min(len(kept), INPUTS))
-        return kept[chosen.round().astype(np.int64)]
+        return np.asarray(kept[chosen.round().astype(np.int64)])
 
     def noise(self) -> Noise:
         """Return the randomness of the inputs, of few draws where these are dear."""

@@ -49,7 +49,7 @@ def values_of(family: Family, phi: Tensor) -> Values | None:
 
 
 def _whole(family: Family, phi: Tensor, values: Tensor) -> Values | None:
-    """Return values [K, n, *event] with their masses; None if some mass is elsewhere."""
+    """Return values [K, n, *event] with their masses; None if mass is elsewhere."""
     try:
         mass = family.distribution(phi).log_prob(values).exp()
     except (IndexError, RuntimeError, ValueError):
