@@ -13,7 +13,7 @@ from audit.ground import streams
 from audit.ground.errors import UnknownName
 from audit.ground.registry import unknown
 
-FORMATS = ("table", "json")
+FORMATS = {"table": "a line for each check", "json": "plain data"}
 ASKED = [
     *CONTRACT,
     *("divergences", "units", "mask", "tau", "draws_per_input", "sampling"),

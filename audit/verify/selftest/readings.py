@@ -15,13 +15,13 @@ logarithm of one is said by an expression, and a wrong one gives a law all the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Values = Mapping[str, Tensor]
+from audit.families.interface import Family
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Reading:
         change: what is read -> what was meant.
         what: was probably mistaken. todo: what to write instead.
         scaled: whether a constant factor is a rival explanation.
+        families: those it is a mistake of; none: of all.
     """
 
     parameter: str
@@ -40,6 +41,7 @@ class Reading:
     what: str
     todo: str
     scaled: bool = True
+    families: tuple[str, ...] = ()
 
 
 def _matrix_power(scale_tril: Tensor, power: float) -> Tensor:
@@ -60,6 +62,7 @@ _DEVIATION = (
 )
 _HALVE = "write scale=exp(0.5*NAME) for a log-variance, scale=sqrt(NAME) for a variance"
 _WHOLE = "write scale=exp(NAME) for a log-standard deviation, scale=NAME for a scale"
+_OUTCOMES = ("bernoulli", "binomial", "geometric", "negative_binomial")
 READINGS = (
     Reading("scale", torch.sqrt, _VARIANCE, _HALVE),
     Reading("scale", torch.square, _DEVIATION, _WHOLE),
@@ -78,21 +81,25 @@ READINGS = (
         lambda p: 1 - p,
         "the probabilities are those of the other outcome",
         "write probs=1-NAME",
-        scaled=False,
+        False,
+        _OUTCOMES,
     ),
     Reading(
         "logits",
         torch.neg,
         "the logits are those of the other outcome",
         "write logits=-NAME",
-        scaled=False,
+        False,
+        _OUTCOMES,
     ),
 )
 
 
-def readings_of(values: Values) -> Iterator[tuple[str, Reading]]:
+def readings_of(family: Family) -> Iterator[tuple[str, Reading]]:
     """Yield (name of a parameter, another reading of it)."""
-    for name in values:
+    for name in family.parameters:
         for reading in READINGS:
-            if name.rpartition(".")[2] == reading.parameter:
+            if name.rpartition(".")[2] != reading.parameter:
+                continue
+            if not reading.families or family.name in reading.families:
                 yield name, reading

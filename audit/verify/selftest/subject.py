@@ -60,8 +60,7 @@ class Subject:
     @cached_property
     def inputs(self) -> NDArray[np.int64]:
         """Up to three inputs [n] that can be measured, spread over those audited."""
-        spread = np.linspace(0, len(self.index) - 1, min(len(self.index), _CANDIDATES))
-        rows = self.index[np.unique(spread.round().astype(np.int64))]
+        rows = self.spread(_CANDIDATES)
         rows = rows[self.model.inputs.finite(rows)]
         if not len(rows):
             return rows
@@ -69,6 +68,11 @@ class Subject:
         kept = rows[~outside(self.family, phi).cpu().numpy()]
         chosen = np.linspace(0, len(kept) - 1, min(len(kept), INPUTS))
         return np.asarray(kept[chosen.round().astype(np.int64)])
+
+    def spread(self, most: int) -> NDArray[np.int64]:
+        """Return at most so many of the indices, evenly spread."""
+        places = np.linspace(0, len(self.index) - 1, min(len(self.index), most))
+        return np.asarray(self.index[np.unique(places.round().astype(np.int64))])
 
     def noise(self) -> Noise:
         """Return the randomness of the inputs, of few draws where these are dear."""
