@@ -24,6 +24,7 @@ from audit.verify.selftest.subject import Subject
 
 NAME = "runs_twice"
 _ULPS = 64
+_SHARE = 0.01  # of the change, that is left under the same seed
 _SEED = 20_240_301
 _STATE = (
     "memory of earlier calls: a buffer changes when the model is called (running "
@@ -53,7 +54,7 @@ def runs_twice(it: Subject) -> Finding:
     if worst <= _ULPS * torch.finfo(rows.network.dtype).eps:
         same = "the same bits" if worst == 0 else f"the same within {worst:.0e}"
         return passed(NAME, f"four calls give {same}", **errors)
-    why = _RANDOM if _same_when_seeded(rows) else _STATE
+    why = _RANDOM if _seeded(rows) < _SHARE * worst else _STATE
     said = f"the outputs change by {worst:.1e} of their size between equal calls: "
     return failed(NAME, said + why, _FIX[why], **errors)
 
@@ -93,12 +94,11 @@ def _after_backward(rows: Rows, first: Mapping[str, Tensor]) -> float:
     return _change(rows, first, rows.values)
 
 
-def _same_when_seeded(rows: Rows) -> bool:
-    """Return whether two calls agree that begin with the same seed."""
+def _seeded(rows: Rows) -> float:
+    """Return the change between two calls that begin with the same seed."""
     found = []
     for _ in range(2):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(_SEED)
             found.append(rows.call(rows.values))
-    limit = _ULPS * torch.finfo(rows.network.dtype).eps
-    return worst_error(found[0], found[1], rows.used)[1] <= limit
+    return worst_error(found[0], found[1], rows.used)[1]

@@ -24,8 +24,8 @@ Another reading is called a mistake where three things hold:
 3. `meant` is 10 nats above `rescaled`, which was fitted to these θ and covers every
    constant over- or under-confidence. Where what is read hardly varies among the rows,
    a constant factor and a power are the same thing and the two can only tie; then it is
-   enough that the factor is at least three and `meant` falls 5 nats short at most: with
-   no number fitted it has hit what has a range of decades.
+   enough not to fall short where the factor is at least two, or to fall 5 nats short
+   where it is three: with nothing fitted it has hit what has a range of decades.
 
 A mistake that leaves θ nearly as likely (σ near one, where σ² is σ) is not seen, and
 fewer than 20 rows are not judged.
@@ -40,12 +40,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Distribution
 
 from audit.families.interface import Family
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
@@ -54,9 +56,9 @@ from audit.verify.selftest.subject import Subject, outside
 
 NAME = "residuals"
 _MOST, _LEAST = 2000, 20  # rows
-_BETTER, _RATIO, _BEYOND, _SHORT = 0.25, 25.0, 10.0, 5.0  # nats: a row, and in all
+_BETTER, _RATIO = 0.25, 25.0  # nats: a row, and in all
+_NEEDED = ((3.0, -5.0), (2.0, 0.0), (0.0, 10.0))  # from a factor on: nats in all
 _EXPECTED, _LEFT = 0.5, 0.02  # nats a row, or of how far the stated law is off
-_FACTOR = 3.0
 _FACTORS = torch.logspace(-3, 3, 121, dtype=torch.float64)
 _DRAWS, _SEED = 64, 20_240_302
 _CANNOT = (NotImplementedError, AttributeError, IndexError, RuntimeError, ValueError)
@@ -73,10 +75,10 @@ class Rows:
 
     def log_likelihood(self, phi: Tensor) -> Tensor:
         """Return log q(θ) [n] at other parameters; −∞ where they are none."""
-        found = self.family.distribution(phi).log_prob(self.theta)
-        found = found.reshape(len(phi), -1).sum(dim=1)
+        law = self.family.distribution(phi)
+        found = law.log_prob(self.theta).reshape(len(phi), -1).sum(dim=1)
         lost = outside(self.family, phi) | found.isnan()
-        return found.masked_fill(lost, -torch.inf)
+        return found.masked_fill(lost | ~_supported(law, self.theta), -torch.inf)
 
     def expected(self, phi: Tensor) -> float:
         """Return the mean of −H over the rows, by draws from their own laws."""
@@ -102,6 +104,15 @@ class Rows:
             return None
         found = float(squares.mean()) if squares.shape == mean.shape else math.nan
         return found if math.isfinite(found) else None
+
+
+def _supported(law: Distribution, theta: Tensor) -> Tensor:
+    """Return which θ [n] a law can give, as far as torch knows its support."""
+    inside = torch.ones_like(theta, dtype=torch.bool)
+    with suppress(*_CANNOT):
+        support = law.support
+        inside = inside if support is None else support.check(theta)  # type: ignore[no-untyped-call]
+    return inside.reshape(len(theta), -1).all(dim=1)
 
 
 def residuals(it: Subject) -> Finding:
@@ -164,9 +175,9 @@ def _gain(rows: Rows, name: str, reading: Reading, stated: Tensor) -> float | No
         return mean
     factor, rescaled = _rescaled(rows, name)
     beyond = float((meant - rescaled).sum())
-    far = max(factor, 1 / factor) >= _FACTOR
-    told = beyond >= _BEYOND or (far and beyond >= -_SHORT)
-    return mean if told else None
+    size = max(factor, 1 / factor)
+    needed = next(nats for least, nats in _NEEDED if size >= least)
+    return mean if beyond >= needed else None
 
 
 def _rescaled(rows: Rows, name: str) -> tuple[float, Tensor]:

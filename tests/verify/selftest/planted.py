@@ -21,7 +21,7 @@ B = (_RNG.normal(size=(DIMENSION, 1)) / 2).astype(np.float32)
 
 
 class Base(nn.Module):
-    """loc = x A, log_scale = x B − 1, after `body`."""
+    """loc = x A, log_scale = x B − 2, after `body`."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +33,7 @@ class Base(nn.Module):
 
     def forward(self, x: Tensor) -> Dict[str, Tensor]:  # noqa: UP006
         x = self.body(x)
-        return {"loc": x @ self.a, "log_scale": x @ self.b - 1.0}
+        return {"loc": x @ self.a, "log_scale": x @ self.b - 2.0}
 
 
 class Dropout(Base):
@@ -93,7 +93,7 @@ def onnx_head(folder, body, **weights):
         s = MatMul(h, b)
         log_scale = Sub(s, one)
     }}"""
-    return onnx_text(folder, text, a=A, b=B, one=np.ones(1, np.float32), **weights)
+    return onnx_text(folder, text, a=A, b=B, one=np.full(1, 2, np.float32), **weights)
 
 
 def inputs(n=120, seed=0):
@@ -101,9 +101,9 @@ def inputs(n=120, seed=0):
 
 
 def drawn(x, power=1.0, seed=1):
-    """θ of N(x A, σ²), σ = exp(x B − 1)^power, by numpy alone."""
+    """θ of N(x A, σ²), σ = exp(x B − 2)^power, by numpy alone."""
     z = np.random.default_rng(seed).normal(size=(len(x), 1))
-    return (x @ A + z * np.exp(power * (x @ B - 1))).astype(np.float32)
+    return (x @ A + z * np.exp(power * (x @ B - 2))).astype(np.float32)
 
 
 def config(folder, path, family="normal", parameters=NORMAL, x=None, **arrays):
