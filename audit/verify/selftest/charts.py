@@ -54,7 +54,9 @@ def rotation_and_scaling(it: Subject) -> Finding:
             continue
         before, after = (decompose(f, 1, model.rounding) for f in (form, other))
         errors |= _errors(divergence, before.trace.value, after.trace.value, "trace")
-        errors |= _errors(divergence, before.top.value, after.top.value, "eigenvalue")
+        errors |= _errors(
+            divergence, before.eigenvalues[:, 0], after.eigenvalues[:, 0], "eigenvalue"
+        )
         v = after.directions[:, :, 0]
         errors |= _errors(divergence, form(turn(v)), other(v), "form")
     if not errors:
@@ -82,7 +84,9 @@ def _errors(
     """Return by how much a number is not s² times what it was, relatively."""
     expected = _SCALE**2 * before
     error = ((after - expected) / expected).abs().masked_fill(after == expected, 0.0)
-    return {f"{divergence.name}.{what}": float(error.nan_to_num(nan=torch.inf).max())}
+    return {
+        f"{divergence.name}.{what}": float(error.nan_to_num(torch.inf, torch.inf).max())
+    }
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch.distributions import Independent
 
 from audit.families.interface import Family
 from audit.families.tensors import Tensors
-from audit.ground.errors import NoFisher
+from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import Matrix, Product, Sampled
 from audit.models.maps import AutogradMap, ReverseJacobian
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
@@ -33,6 +33,7 @@ from audit.verify.selftest.subject import Subject, largest
 NAME = "other_parameterisation"
 _DOUBLE, _SINGLE = 1e-6, 1e-3
 _LEAST = 1e-12
+_DRAWS, _SEED = 16, 20_240_303
 
 
 def other_parameterisation(it: Subject) -> Finding:
@@ -81,7 +82,7 @@ def _apart(own: Tensor, other: Tensor, judged: Tensor) -> float:
         if not bool(torch.isfinite(s).all()) or float(s.sum()) == 0:
             continue
         pairs = torch.stack([t.sum() / s.sum(), t.max() / s.max()])
-        errors.append((pairs - 1).abs().nan_to_num(nan=torch.inf).cpu())
+        errors.append((pairs - 1).abs().nan_to_num(torch.inf, torch.inf).cpu())
     found = torch.cat(errors)
     return float(found.max()) if len(found) else -1.0
 
@@ -108,26 +109,48 @@ def _by_family(
     family: Family, phi: Tensor, jacobian: Tensor
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield each other parameterisation's name and its A [n, r, m]."""
-    for names in family.parameterizations:
+    for names in getattr(family, "parameterizations", ()):
         leaf = phi.detach().clone().requires_grad_()
-        law = _base(family, leaf)
-        known = family.unpack(leaf) | {
-            name: value
-            for name in names
-            if isinstance(value := getattr(law, name, None), Tensor)
-        }
-        if names == family.parameters or not set(names) <= set(known):
+        found = None if names == family.parameters else _converted(family, leaf, names)
+        if found is None:
             continue
-        values = {name: known[name] for name in names}
-        shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
-        other = family.reshaped(shapes)
-        packed = other.pack(values)
-        if not packed.requires_grad:
-            continue
-        slope = ReverseJacobian(packed, leaf).dense()
+        other, packed = found
         root = other.fisher_root(packed.detach())
         if root is not None:
+            slope = ReverseJacobian(packed, leaf).dense()
             yield " and ".join(names), root.matmat(slope @ jacobian)
+
+
+def _converted(
+    family: Family, leaf: Tensor, names: tuple[str, ...]
+) -> tuple[Family, Tensor] | None:
+    """Return the law by other parameters, and these as a function of φ [n, p].
+
+    What torch calls by a parameter's name need not be that parameter (the `probs` of a
+    discrete hazard are masses there), so both have to give equal densities.
+    """
+    law = _base(family, leaf)
+    known = {name: getattr(law, name, None) for name in names} | family.unpack(leaf)
+    values = {n: v for n in names if isinstance(v := known[n], Tensor)}
+    if len(values) < len(names):
+        return None
+    shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
+    try:
+        other = family.reshaped(shapes)
+        packed = other.pack(values)
+        same = _same_law(family, leaf.detach(), other, packed.detach())
+    except (ConfigError, NotImplementedError):
+        return None  # an option fixes one of them
+    return (other, packed) if same and packed.requires_grad else None
+
+
+def _same_law(family: Family, phi: Tensor, other: Family, packed: Tensor) -> bool:
+    law = family.distribution(phi)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        drawn = law.sample(torch.Size((_DRAWS,)))
+    there = other.distribution(packed).log_prob(drawn)
+    return torch.allclose(law.log_prob(drawn), there, rtol=1e-6, atol=1e-6)
 
 
 def _by_chart(it: Subject, root: Tensor) -> Tensor | None:

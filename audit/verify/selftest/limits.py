@@ -124,7 +124,7 @@ def _nearest(divergence: Divergence, site: Site, it: Subject) -> _Nearest | None
     )
     predicted = local.at(rows, u)
     ratio = values / predicted
-    off = (ratio - 1).abs().nan_to_num(nan=torch.inf)
+    off = (ratio - 1).abs().nan_to_num(torch.inf, torch.inf)
     pairs = torch.maximum(off[:, 1:], off[:, :-1])
     nearest, place = pairs.min(dim=1)
     noise = (_ERRORS * errors / predicted)[:, 1:].gather(1, place[:, None]).squeeze(1)

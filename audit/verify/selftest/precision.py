@@ -45,7 +45,7 @@ def float32_against_float64(it: Subject) -> Finding:
             narrow.trace.value, wide.trace.value
         )
         errors[f"{divergence.name}.eigenvalue"] = _apart(
-            narrow.top.value, wide.top.value
+            narrow.eigenvalues[:, 0], wide.eigenvalues[:, 0]
         )
     if not errors:
         return inapplicable(NAME, "there is no quadratic form to compare")
@@ -72,4 +72,4 @@ def _apart(ours: Tensor, theirs: Tensor) -> float:
     least = _AT_REST * float(finite.max()) if len(finite) else 0.0
     same = (ours == theirs) | (theirs <= least)
     error = ((ours - theirs) / theirs).abs().masked_fill(same, 0.0)
-    return float(error.nan_to_num(nan=torch.inf).max())
+    return float(error.nan_to_num(torch.inf, torch.inf).max())
