@@ -60,7 +60,7 @@ class Enclosed:
 
     @property
     def power(self) -> float:
-        """p."""
+        """P."""
         return self.relaxed.ball.power
 
     @cached_property

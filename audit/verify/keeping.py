@@ -1,21 +1,23 @@
 """Writing a file of witnesses (`witness_file` says what is in it).
 
-x and x + δ are numbers of the type that the file computes in, and δ is their difference:
-what a runtime is given is then exactly what was measured, in float64 where the file
-allows it. Inputs for which no value is a number are left out.
+x and x + δ are numbers of the type that the file computes in, and δ is their
+difference: what a runtime is given is then exactly what was measured, in float64 where
+the file allows it. Inputs for which no value is a number are left out.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,6 +33,7 @@ from audit.verify.witness import Witness
 from audit.verify.witness_file import KIND, PREFIX, VERSION, value_of
 
 _PASS = 1024  # rows in one pass of the network
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def save_witness(
 
     Args:
         path: of the file.
-        found: of every divergence and site, all in one norm.
+        found: of every divergence and site, in any norms.
         model: as the audit opened it, in the type of the file.
         settings: what the user said about it.
 
@@ -77,8 +80,18 @@ def save_witness(
     said = json.dumps(_about(found[0], names, model, settings), sort_keys=True)
     columns[f"{PREFIX}about"] = np.frombuffer(said.encode(), np.uint8)
     with atomic_file(path) as file:
-        np.savez(file, **columns)
+        _pack(file, columns)
     return len(columns[f"{PREFIX}index"])
+
+
+def _pack(file: IO[bytes], columns: Mapping[str, Array]) -> None:
+    """Write an npz whose bytes depend on its arrays alone, whatever their names."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, column in columns.items():
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            with archive.open(info, "w", force_zip64=True) as member:
+                array = np.ascontiguousarray(column)
+                npy.write_array(member, array, allow_pickle=False)
 
 
 def _columns(found: Found, code: int, model: OpenModel) -> dict[str, Array]:
@@ -96,6 +109,7 @@ def _columns(found: Found, code: int, model: OpenModel) -> dict[str, Array]:
         "index": torch.from_numpy(index),
         "divergence": torch.full_like(rows, code),
         "size": witness.size[rows, sizes],
+        "p": torch.full_like(value, witness.p),
         "delta": moved - x,
         "phi": phi,
         "phi_moved": phi_moved,
@@ -167,7 +181,6 @@ def _about(
         "kind": KIND,
         "version": VERSION,
         "divergences": list(names),
-        "p": "inf" if math.isinf(found.witness.p) else f"{found.witness.p:g}",
         "family": family.point.family.name,
         "asked": asked,
         "method": settings.method,

@@ -6,8 +6,11 @@ formats is a fresh load of the file, in float64 where it runs so. It computes φ
 
     |D − D_file| ≤ 10⁻⁵ D_file + r        and        ‖u‖_p ≤ ε (1 + 10⁻⁵)
 
-with δ = S u. r is what rounding of φ and φ' alone can do to D: both by four units in the
-last place of the type that the referee computes in, Σ_j 4 ε |∂D/∂φ'_j| (|φ_j| + |φ'_j|),
+with δ = S u. r is what rounding of φ and φ' alone can do to D: both by four units in
+the last place of the type that the referee computes in,
+
+    r = Σ_j 4 ε |∂D/∂φ'_j| (|φ_j| + |φ'_j|),
+
 since to first order D changes with φ as it does with φ', and the other way. Where D is
 near zero that is more than 10⁻⁵ of it, and no runtime in that type could tell. ∞ holds
 where the referee finds ∞. What the file says of φ and φ' has to be what the referee
@@ -24,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.attacks.balls import NORMS, Ball
 from audit.geometry.divergences import Divergence, build_divergence
 from audit.ground.errors import AuditError, InputError
 from audit.models.maps import AutogradMap
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
-from audit.verify.ball import NORMS, norms
 from audit.verify.witness_file import WitnessFile, value_of
 
 TOLERANCE = 1e-5
@@ -41,16 +44,17 @@ _STEP = 1e-5  # of a parameter, or of 1 where it is smaller
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of the witnesses of one divergence and size.
+    """What became of the witnesses of one divergence, size and norm.
 
     Args:
-        divergence: its name. size: ε. count: of witnesses. failed: of those that do not
-            hold. worst: the largest relative deviation of D. inputs: the first inputs
-            that do not hold, with what is wrong.
+        divergence: its name. size: ε, of the norm p. count: of witnesses. failed: of
+            those that do not hold. worst: the largest relative deviation of D. wrong:
+            the first inputs that do not hold, and why.
     """
 
     divergence: str
     size: float
+    p: float
     count: int
     failed: int
     worst: float
@@ -87,7 +91,8 @@ def replay(file: WitnessFile, model: OpenModel) -> tuple[list[Replayed], str]:
     """Return what became of each divergence and size, and who said so.
 
     Args:
-        file: the witnesses. model: the file's own model, opened on the file.
+        file: the witnesses.
+        model: the file's own model, opened on the file.
 
     Raises:
         InputError: the file is of another model, or its numbers are of another shape.
@@ -95,12 +100,18 @@ def replay(file: WitnessFile, model: OpenModel) -> tuple[list[Replayed], str]:
     refuse_another(file, model)
     referee = referee_of(model)
     found: list[Replayed] = []
-    codes, sizes = file.columns["divergence"], file.columns["size"]
-    for code, name in enumerate(file.about["divergences"]):
-        divergence = build_divergence(name)
-        for size in np.unique(sizes[codes == code]):
-            rows = np.flatnonzero((codes == code) & (sizes == size))
-            found.append(_replayed(file, model, referee, divergence, rows))
+    names = file.about["divergences"]
+    keys = np.stack([file.columns[name] for name in ("divergence", "p", "size")], 1)
+    for key in np.unique(keys, axis=0):
+        if key[0] not in range(len(names)) or key[1] not in NORMS.values():
+            raise InputError(
+                f"'{file.path}' holds a divergence or a norm that it does not name",
+                "Expected a file as robaudit scan writes it",
+                "Write it again with robaudit scan MODEL DATA --witness FILE",
+            )
+        divergence = build_divergence(names[int(key[0])])
+        rows = np.flatnonzero((keys == key).all(axis=1))
+        found.append(_replayed(file, model, referee, divergence, rows))
     return found, referee.name
 
 
@@ -162,6 +173,7 @@ def _replayed(
     return Replayed(
         divergence.name,
         float(file.columns["size"][rows[0]]),
+        float(file.columns["p"][rows[0]]),
         len(rows),
         int(bad.any(dim=0).sum()),
         float(relative.nan_to_num(torch.inf).max()),
@@ -236,7 +248,7 @@ def _inside(file: WitnessFile, rows: NDArray[np.intp]) -> Tensor:
     """Tell which δ [W] are within their size, and move no feature that is masked."""
     unit, delta = torch.from_numpy(file.columns["unit"]), _taken(file, "delta", rows)
     free = unit > 0
-    u = delta[:, free] / unit[free]
-    length = norms(u, NORMS[str(file.about["p"])])
+    p = float(file.columns["p"][rows[0]])
+    length = Ball(p).norm(delta[:, free] / unit[free])
     still = (delta[:, ~free] == 0).all(dim=1)
     return still & (length <= (1 + TOLERANCE) * _taken(file, "size", rows))

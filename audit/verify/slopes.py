@@ -40,7 +40,8 @@ def slope_of(exact: Exact, rows: Tensor, u: Tensor) -> Slope | None:
 
     Args:
         exact: the divergence at a site.
-        rows: each candidate's input [C]. u: its perturbation [C, m].
+        rows: each candidate's input [C].
+        u: its perturbation [C, m].
 
     Returns:
         None where only values tell.

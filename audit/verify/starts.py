@@ -39,7 +39,9 @@ def starts(site: Site, local: LocalLaw, p: float) -> Tensor:
     """Return directions [n, K, m] to start along, none of them zero.
 
     Args:
-        site: the inputs. local: the local law there. p: of the norm.
+        site: the inputs.
+        local: the local law there.
+        p: of the norm.
     """
     leading = _leading(site, local, p)  # [n, LEADING, m]
     drawn = _drawn(site, 2 * LEADING + RANDOM)

@@ -38,8 +38,8 @@ _HALVINGS = 20
 class Validity:
     """The range of the local law at n inputs.
 
-    Shapes: radius [n]; 0 where the lowest rung is off already, ∞ where every rung holds,
-        NaN where no direction is the worst. skew [n], NaN where D is no number there.
+    Shapes: radius [n]; 0 where the lowest rung is off already, ∞ where every rung
+        holds, NaN where no direction is the worst. skew [n], NaN where D is no number there.
     """
 
     radius: Tensor
@@ -50,7 +50,8 @@ def validity(exact: Exact, local: LocalLaw) -> Validity:
     """Return up to which radius the local law is right within 10 %, and its skew.
 
     Args:
-        exact: the divergence. local: its local law.
+        exact: the divergence.
+        local: its local law.
     """
     unit = local.radius(_SMALLEST)
     usable = local.directed & torch.isfinite(unit) & (unit > 0)

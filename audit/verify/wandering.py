@@ -58,7 +58,9 @@ class Wanderer:
 
         Args:
             rows: each candidate's input [C], every input in one run of equal length.
-            within: their sets. u: where they start [C, m]. steps: moves of each.
+            within: their sets.
+            u: where they start [C, m].
+            steps: moves of each.
         """
         best, first = u.clone(), self._value(rows, u)
         value, sigma = first.clone(), torch.full_like(first, _SIGMA)

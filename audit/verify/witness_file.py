@@ -1,14 +1,15 @@
 """A file of witnesses that anybody can replay: x, δ, both predictions, and D.
 
-An npz with W rows, one for each divergence, input and size. The model's inputs are in it
-under their own names, x among them, so that it is the data of the model; what is about
-the witnesses has names that begin with `witness.`:
+An npz with W rows, one for each divergence, input and size. The model's inputs are in
+it under their own names, x among them, so that it is the data of the model; what is
+about the witnesses has names that begin with `witness.`:
 
-    witness.about       JSON in UTF-8, as bytes: what the file is, the model's hashes and
-                        contract, the names of the divergences, p, and the noise's key
+    witness.about       JSON in UTF-8, as bytes: what the file is, the model's hashes
+                        and contract, the names of the divergences, the key of the noise
     witness.index       of the input in the data [W]
     witness.divergence  which one of the names [W]
-    witness.size        ε [W]
+    witness.size        ε [W], of the norm p
+    witness.p           1, 2 or ∞ [W]
     witness.delta       δ [W, d], in the inputs' own units
     witness.phi, witness.phi_moved    φ(x) and φ(x + δ) [W, p]
     witness.value, witness.error      D and its standard error [W]
@@ -36,11 +37,12 @@ from audit.verify.sites import outside
 
 KIND, VERSION = "robaudit.witness", 1
 PREFIX = "witness."
-ROWS = ("index", "divergence", "size", "delta", "phi", "phi_moved", "value", "error")
+_NUMBERS = ("index", "divergence", "size", "p", "value", "error")
 _WIDE = ("delta", "phi", "phi_moved")
 _EXPECTED = "Expected a file that robaudit scan wrote with --witness"
 _NEXT = "Write it again with robaudit scan MODEL DATA --witness FILE"
-_SAYS = ("asked", "divergences", "family", "method", "model", "noise", "p")
+_SAYS = ("asked", "divergences", "family", "method", "model", "noise")
+ROWS = (*_NUMBERS, *_WIDE)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def value_of(
     """Return D(q_φ ‖ q_φ') [W] and its error, row by row; ∞ where φ' is no member.
 
     Args:
-        divergence: it. family: of both laws. phi, moved: φ and φ' [W, p].
+        divergence: it.
+        family: of both laws.
+        phi: φ [W, p].
+        moved: φ' [W, p].
         noise: of the rows.
 
     Raises:
