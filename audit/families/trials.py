@@ -23,8 +23,8 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
-from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.enclosures import Enclosure
+from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.largest_kl import of_trials
 from audit.families.lattice import Lattice
 from audit.families.options import read_positive

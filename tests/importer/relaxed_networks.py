@@ -1,7 +1,6 @@
 """Random small networks of every operator with a rule, for the tests of relaxations."""
 
 import numpy as np
-import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
