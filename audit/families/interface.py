@@ -310,7 +310,8 @@ class Family(ABC):
         """Return an upper bound [B] on KL(q_η ‖ q_η') over an enclosure of η'.
 
         Args:
-            enclosure: of the coordinates `enclosed_as`; ∞ where nothing finite is proven.
+            enclosure: of the coordinates `enclosed_as`. Where nothing finite is
+                proven, the bound is ∞.
 
         Raises:
             NoCertificate: none is known for this law, or for such an enclosure.

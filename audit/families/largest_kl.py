@@ -12,8 +12,8 @@ With ψ(t) = eᵗ − 1 − t (convex, ≥ 0, 0 at 0) and κ of `enclosures`:
 
 **Two coordinates.** Either KL is convex in a for a given ρ, and in ρ for a given a:
 e^{−2ρ} and e^{−ρ} have positive factors. Jointly: the Hessian of the normal's has the
-determinant e^{−4ρ}(2 − 2a²), so for |a| ≤ 1; Laplace's has e^{−2ρ}[(|a|+2)e^{−|a|} − 1],
-so for |a| ≤ 1.146. `planar` bounds it over a polygon. In the quadratic bound, by
+determinant e^{−4ρ}(2 − 2a²), so for |a| ≤ 1; Laplace's e^{−2ρ}[(|a|+2)e^{−|a|} − 1], so
+for |a| ≤ 1.146. `planar` bounds it over a polygon. In the quadratic bound, by
 ψ(t) = ½ t² κ(t) and κ rising, with ρ ≥ ρ₀ and ψ(−|a|) ≤ ½ a²:
 
     normal     KL ≤ ½ [e^{−2ρ₀} a² + 2 κ(−2ρ₀) ρ²]
@@ -25,7 +25,8 @@ p'(1−p'), the largest at the logit nearest to 0, and so KL ≤ ½ max p'(1−p
 
 **Classes.** KL = log Σ p_j e^{D_j} and Σ p_j D_j = 0, D_j ∈ [l_j, u_j]. For every ν
 
-    Σ p_j e^{D_j} = Σ p_j (e^{D_j} − ν D_j) ≤ Σ p_j max(e^{u_j} − ν u_j, e^{l_j} − ν l_j)
+    Σ p_j e^{D_j} = Σ p_j (e^{D_j} − ν D_j)
+                  ≤ Σ p_j max(e^{u_j} − ν u_j, e^{l_j} − ν l_j)
 
 since a convex function is largest at an end; ν is searched for, and any proves it. And
 Σ p_j e^{D_j} = 1 + Σ p_j ψ(D_j) ≤ 1 + ½ Σ p_j κ(u_j) D_j².

@@ -100,7 +100,7 @@ class MultivariateNormal(Gaussian):
         """Return a bound [B] where the matrix does not move."""
         if self.matrix not in enclosure.fixed:
             raise NoCertificate(
-                f"no certificate: the {self.matrix} of {self.name} moves with the input",
+                f"no certificate: the {self.matrix} of {self.name} moves with x",
                 "Expected a matrix that is the same for every input",
                 "Read the witness instead, which needs no such thing",
             )

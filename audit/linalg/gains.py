@@ -36,12 +36,13 @@ def largest_gain(matrix: Tensor, power: float) -> Tensor:
     size = torch.where(torch.isfinite(size) & (size > 0), size, 1.0)
     whole = matrix / size[:, None, None]  # squares neither overflow nor vanish
     if power == 1:
-        gain = whole.norm(dim=1).amax(1)
+        gain = torch.linalg.vector_norm(whole, dim=1).amax(1)
     elif power == 2:
         gain = _spectral(whole)
     else:
         gain = _cubic(whole)
-    return gain * size * (1 + 1e-12)
+    raised: Tensor = gain * size * (1 + 1e-12)
+    return raised
 
 
 def _spectral(matrix: Tensor) -> Tensor:
@@ -67,7 +68,8 @@ def _cubic(matrix: Tensor) -> Tensor:
             columns, device=matrix.device
         )
         signs = 1.0 - 2.0 * (bits & 1).to(matrix.dtype)
-        return (matrix @ signs.mT).norm(dim=1).amax(1)
+        longest: Tensor = torch.linalg.vector_norm(matrix @ signs.mT, dim=1).amax(1)
+        return longest
     gram = matrix.mT @ matrix if columns <= 512 else None
     bounds = [
         math.sqrt(columns) * _spectral(matrix),

@@ -29,7 +29,8 @@ from audit.importer.relaxation import (
 from audit.importer.relaxation.affine import copied
 from audit.models.batching import layout_of
 from audit.models.opened import OpenModel
-from audit.models.writing_tapes import Writer, coordinate, in_coordinate
+from audit.models.tape_coordinates import coordinate, in_coordinate
+from audit.models.writing_tapes import Writer
 
 _SHARED = ("logits", "log_probs")  # coordinates up to a number that classes share
 _AGREE = 1e-6

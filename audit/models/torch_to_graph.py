@@ -90,7 +90,7 @@ class _Values(torch.nn.Module):
 def _flat(
     module: Any,  # noqa: ANN401
     arguments: tuple[Tensor, ...],
-) -> object:
+) -> Any:  # noqa: ANN401
     """Return a ScriptModule without the dict that it may return: exporters know none.
 
     What it calls stays a script, with its branches and sizes; the dict goes when the
@@ -101,7 +101,9 @@ def _flat(
     with torch.no_grad():
         if not isinstance(module(*arguments), dict):
             return module
-        traced = torch.jit.trace(_Values(module), arguments, check_trace=False)
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            _Values(module), arguments, check_trace=False
+        )
         return torch.jit.freeze(traced.eval())
 
 

@@ -1,14 +1,8 @@
-"""Expressions and links on a tape: what lies between a file's outputs and a family.
+"""Expressions on a tape: what lies between a file's outputs and a family's parameters.
 
-A family that is enclosed asks for each parameter in a coordinate of its own:
-
-    value       the parameter itself
-    log         its logarithm; of exp(v) that is v, of softplus(v) one curve
-    logit       log p/(1−p); of sigmoid(v) it is v
-    logits      the parameter, up to a number that all classes share
-    log_probs   the logarithm up to such a number; of softmax(v) it is v
-
-Copies, multiples and square roots between a link and its logarithm are looked through.
+Slices and reshapes are copies, sums and products with constants are affine, functions
+of one number are curves; a softmax is marked, for a law of classes is the same by its
+logits. What is constant is computed as expressions compute it.
 """
 
 from __future__ import annotations
@@ -21,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation import Bend, Moving, Operand, Softened, Tape, refusal
+from audit.importer.relaxation import Moving, Operand, Softened, Tape, refusal
 from audit.importer.relaxation import functions as curves
 from audit.importer.relaxation.affine import added, copied, operator, scaled
 from audit.importer.relaxation.curves import Curve
-from audit.importer.relaxation.tape import Affine
 from audit.models.expressions import Expression, applied
 from audit.models.functions import aligned
 
@@ -42,7 +35,6 @@ _CURVES: dict[str, Curve] = {
 }
 _COPIES = ("identity", "cat", "stack", "reshape", "diag", "transpose", "pad")
 _SUMS = ("sum", "mean", "cumsum")
-_SOFT = ("softplus", "softplus_switched")
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,10 @@ class Writer:
         Raises:
             NoCertificate: a function or operator in it has no place on a tape.
         """
-        return expression.reduced(self._leaf, self._made)
+        found = expression.reduced(self._leaf, self._made)
+        if isinstance(found, Tensor) and not found.dim():
+            return found.expand(self.tape.rows).clone()
+        return found
 
     def _leaf(self, name: str | float) -> Operand:
         if isinstance(name, float):
@@ -159,65 +154,3 @@ class Writer:
                 )
                 found.append(Moving(at))
         return found
-
-
-def coordinate(tape: Tape, value: Operand, kind: str) -> Operand:
-    """Return a parameter in the coordinate that its family asks for.
-
-    Raises:
-        NoCertificate: a softmax or sigmoid is where none is looked through.
-    """
-    if isinstance(value, Softened):
-        if value.log == (kind == "logits") and kind in ("logits", "log_probs"):
-            return Moving(value.at)
-        raise refusal("a softmax whose logits are not the law's own")
-    if isinstance(value, Tensor):
-        return in_coordinate(value, kind)
-    assert isinstance(value, Moving)
-    if kind in ("value", "logits"):
-        return value
-    if kind == "logit":
-        found = _inverse(tape, value.at, ("sigmoid",))
-        return Moving(tape.bend(value.at, curves.LOGIT) if found is None else found)
-    found = _inverse(tape, value.at, ("exp", *_SOFT))
-    return Moving(tape.bend(value.at, curves.LOG) if found is None else found)
-
-
-def in_coordinate(value: Tensor, kind: str) -> Tensor:
-    """Return numbers in a coordinate."""
-    if kind in ("log", "log_probs"):
-        return value.log()
-    return torch.logit(value) if kind == "logit" else value
-
-
-def _inverse(tape: Tape, at: int, links: tuple[str, ...]) -> int | None:
-    """Return the logarithm (or logit) of a value as what its link was given."""
-    entry = tape.entries[at]
-    if isinstance(entry, Bend):
-        return _of_bend(tape, entry, links)
-    if not isinstance(entry, Affine) or len(entry.inputs) != 1:
-        return None
-    if entry.index is not None and entry.bias is None:
-        inner = _inverse(tape, entry.inputs[0], links)
-        return None if inner is None else copied(tape, [inner], entry.run, "a copy")
-    alpha, beta = entry.factor or (0.0, 0.0)
-    if alpha > 0 and beta == 0 and "exp" in links:
-        inner = _inverse(tape, entry.inputs[0], links)
-        shift = tape.x.new_tensor(alpha).log()
-        one = tape.x.new_ones(())
-        return None if inner is None else scaled(tape, inner, one, shift, "a factor")
-    return None
-
-
-def _of_bend(tape: Tape, entry: Bend, links: tuple[str, ...]) -> int | None:
-    name = entry.curve.name
-    if name == "sqrt" and "exp" in links:
-        inner = _inverse(tape, entry.input, links)
-        half = tape.x.new_tensor(0.5)
-        return None if inner is None else scaled(tape, inner, half, None, "a root")
-    if name not in links:
-        return None
-    if name in _SOFT:
-        curve = curves.log_of(entry.curve)
-        return None if curve is None else tape.bend(entry.input, curve)
-    return entry.input

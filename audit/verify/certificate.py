@@ -161,7 +161,9 @@ def _bounds(
     frame, family = site.questions.frame, site.model.density.family
     size = max(1, min(_ROWS, _NUMBERS // site.x.shape[1]))
     parts = []
-    for part, sizes in zip(rows.split(size), reach.split(size), strict=True):
+    for part, sizes in zip(
+        torch.split(rows, size), torch.split(reach, size), strict=True
+    ):
         held = {name: values[part] for name, values in site.held.items()}
         ball = (sizes, p, frame.free, frame.unit.double())
         enclosed = enclose(site.model, site.x[part], held, ball)

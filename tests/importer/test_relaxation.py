@@ -213,12 +213,11 @@ def test_lines_hold_in_exact_arithmetic_and_touch(name):
         assert min(above) >= 0, (low, high)
         assert min(below) >= 0, (low, high)
         rise = abs(exact(mpmath.mpf(high)) - exact(mpmath.mpf(low)))
-        least_gap = 1e-13 * (1 + abs(float(exact(mpmath.mpf(high))))) + 3e-2 * float(
-            rise
-        )
+        near = 1e-13 * (1 + abs(float(exact(mpmath.mpf(high)))))
+        near += 3e-2 * float(rise)
         if "switched" not in name:
-            assert float(min(above)) <= least_gap
-            assert float(min(below)) <= least_gap
+            assert float(min(above)) <= near
+            assert float(min(below)) <= near
 
 
 def test_every_curve_of_a_graph_is_in_the_random_networks():

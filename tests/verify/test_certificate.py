@@ -275,6 +275,22 @@ LINKS = {
         {"family": "exponential", "parameters": {"rate": "exp(a) * 3"}},
         lambda a, b: td.Exponential(3 * a.exp()),
     ),
+    "constant": (
+        {"family": "normal", "parameters": {"loc": "cat(a, b)", "scale": "0.5"}},
+        lambda a, b: td.Normal(torch.cat([a, b], 1), 0.5),
+    ),
+    "partly": (  # a copy of exp beside a constant: its logarithm is no copy
+        {
+            "family": "normal",
+            "parameters": {
+                "loc": "a",
+                "scale": "cat(exp(b), pad(exp(b), 0, 1, value=2))",
+            },
+        },
+        lambda a, b: td.Normal(
+            a.expand(-1, 3), torch.cat([b.exp(), b.exp(), 0 * b + 2], 1)
+        ),
+    ),
     "laplace": (
         {"family": "laplace", "parameters": {"loc": "a[:, :1]", "scale": "exp(-b)"}},
         lambda a, b: td.Laplace(a, (-b).exp()),

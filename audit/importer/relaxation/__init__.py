@@ -13,7 +13,8 @@
 """
 
 from audit.importer.relaxation.ball import Ball
-from audit.importer.relaxation.bounds import Planes, Relaxed
+from audit.importer.relaxation.bounds import Relaxed
+from audit.importer.relaxation.planes import Planes
 from audit.importer.relaxation.reading import read
 from audit.importer.relaxation.rules import Compared, Moving, Operand, Softened
 from audit.importer.relaxation.tape import Affine, Bend, Tape, refusal

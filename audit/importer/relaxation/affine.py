@@ -43,7 +43,7 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
     def back(a: Tensor) -> Sequence[Tensor]:
         flat = a.flatten(2) * there
         whole = flat.new_zeros(*flat.shape[:2], total).index_add_(2, spots, flat)
-        parts = whole.split(sizes, dim=2)
+        parts = torch.split_with_sizes(whole, list(sizes), dim=2)
         return [
             part.reshape(*a.shape[:2], *v.shape[1:])
             for part, v in zip(parts, values, strict=True)
@@ -61,7 +61,7 @@ def _index_of(
     """Return which element of a row each element of the value is [*out]; −1: none.
 
     Elements are numbered over all rows and inputs; what follows a shift of the numbers
-    is a copy, and the rest is constant. Row b of the value has to hold numbers of row b.
+    is a copy, and the rest is constant. Row b of the value must hold numbers of row b.
     """
     rows, total = tape.rows, sum(sizes)
     shift, numbered, first = rows * total + 1, [], 0

@@ -60,7 +60,7 @@ class Ball:
         It is ε ‖a‖_q, 1/p + 1/q = 1 (Hölder, and it is attained).
         """
         dual = {1.0: torch.inf, 2.0: 2.0}.get(self.power, 1.0)
-        norms = torch.linalg.vector_norm(slopes, ord=dual, dim=-1)
+        norms: Tensor = torch.linalg.vector_norm(slopes, ord=dual, dim=-1)
         return norms * self.reach * (1 + (slopes.shape[-1] + 8) * UNIT)
 
     def radius(self) -> Tensor:

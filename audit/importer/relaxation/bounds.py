@@ -21,7 +21,7 @@ M ≥ |L||v| + |b| for all v of the enclosure, and γ |A|·M is added to the lev
 step, with n the numbers that go in and come out of a row, and 16 more. That covers
 sums of functionals (residual connections) and the last product with x as well.
 
-Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for general graphs.
+Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs.
 """
 
 from __future__ import annotations
@@ -33,33 +33,11 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import UNIT, Ball
-from audit.importer.relaxation.curves import Curve, Lines
+from audit.importer.relaxation.curves import Lines
+from audit.importer.relaxation.planes import Planes, dot, range_of
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
 BYTES = 2**26  # that the functionals of one pass may take
-_SLACK = 2.0**-49
-
-
-@dataclass(frozen=True)
-class Planes:
-    """Affine upper bounds level + a·u on K functionals, over each of B balls.
-
-    Shapes: slopes a [K, R, m], R = 1 or B; level [K, B].
-    """
-
-    slopes: Tensor
-    level: Tensor
-    ball: Ball
-
-    def top(self, less: Tensor | None = None) -> Tensor:
-        """Return upper bounds [K, B] on the functional, or on it less j·u.
-
-        Args:
-            less: j [K, R, m].
-        """
-        slopes = self.slopes if less is None else self.slopes - less
-        found = self.level + self.ball.largest(slopes)
-        return torch.where(found.isnan(), torch.inf, found)
 
 
 @dataclass
@@ -142,7 +120,7 @@ class Relaxed:
         slope = torch.maximum(lines.above.abs(), lines.below.abs())
         level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
         magnitude = slope * size + level
-        self._keep(*_range(entry.curve, low, high, lines), magnitude)
+        self._keep(*range_of(entry.curve, low, high, lines), magnitude)
 
     def _tighten(self, target: int) -> None:
         """Meet the interval of a value with what backward passes say."""
@@ -170,7 +148,7 @@ class Relaxed:
         weights: Tensor,
         through: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """Carry functionals [K, R, *shape] back to u: slopes [K, R, m], level [K, B]."""
+        """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B]."""
         pending = {target: weights}
         level = weights.new_zeros(len(weights), self.tape.rows)
         for index in range(target, 0, -1):
@@ -186,7 +164,8 @@ class Relaxed:
             else:
                 assert isinstance(entry, Bend)
                 slopes, more = through(index, entry, a)
-                level, parts = level + more, iter([(entry.input, slopes)])
+                level = level + more
+                parts = zip((entry.input,), (slopes,), strict=True)
             for place, part in parts:
                 known = pending.get(place)
                 pending[place] = part if known is None else known + part
@@ -213,30 +192,3 @@ class Relaxed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
         v = self.tape.values[entry.input]
         return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))
-
-
-def dot(a: Tensor, v: Tensor) -> Tensor:
-    """Return a·v [K, B] for functionals a [K, R, *shape] and values v [R', *shape]."""
-    flat, values = a.flatten(2), v.flatten(1)
-    if len(values) == 1 or flat.shape[1] == 1:
-        one = flat.shape[1] == 1
-        found = flat[:, 0] @ values.mT if one else flat @ values[0]
-        return found
-    return torch.einsum("kbs,bs->kb", flat, values)
-
-
-def _range(
-    curve: Curve, low: Tensor, high: Tensor, lines: Lines
-) -> tuple[Tensor, Tensor]:
-    """Return an interval that holds the curve on [low, high]."""
-    if curve.rising:
-        least, most = curve.value(low), curve.value(high)
-        slack = _SLACK * torch.maximum(least.abs(), most.abs())
-    else:
-        above = [lines.above * v + lines.above_level for v in (low, high)]
-        below = [lines.below * v + lines.below_level for v in (low, high)]
-        most, least = torch.maximum(*above), torch.minimum(*below)
-        slope = torch.maximum(lines.above.abs(), lines.below.abs())
-        level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
-        slack = _SLACK * (slope * torch.maximum(low.abs(), high.abs()) + level)
-    return least - slack, most + slack

@@ -13,8 +13,6 @@ so where z comes from does not matter for the proof: it is found by bisection of
 f'(z) = s, and the bound is off by its last step times the width. Where all of [l, u]
 is convex this gives the chord above and the tangent at the middle below.
 
-**Piecewise linear f.** The maximum of g is at l, u or a knot between them.
-
 **Rounding.** Values of f and f' are good to a few units of float64, so t is raised by
 2⁻⁴⁹ (|f| + (1 + |s|) max(|l|, |u|)), which is 16 roundings of each term that makes it.
 An inflection point that is off by one rounding changes g by less than 1e-40.
@@ -28,6 +26,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -162,7 +161,7 @@ class Smooth(Curve):
             sign * self.value(low) - s * low, sign * self.value(high) - s * high
         )
         ends = (-torch.inf, *self.breaks, torch.inf)
-        for index, (a, b) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for index, (a, b) in enumerate(pairwise(ends)):
             left, right = low.clamp_min(a), high.clamp_max(b)
             inside = left < right
             convex = (index % 2 == 0) == (self.convex if sign > 0 else not self.convex)
@@ -186,53 +185,6 @@ class Smooth(Curve):
         z = left + (right - left) / 2
         g, dg = sign * self.value(z) - s * z, sign * self.slope(z) - s
         return g + torch.maximum(dg * (a - z), dg * (b - z))
-
-
-@dataclass(frozen=True)
-class Kinked(Curve):
-    """A continuous curve of straight pieces, with its knots in `breaks`."""
-
-    def _lines(self, low: Tensor, high: Tensor) -> Lines:
-        points = [low, high]
-        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
-        slopes = [self._chord(low, high)]
-        slopes += [self.slope(low), self.slope(high), *self._inner(low, high)]
-        above, over = self._best(points, slopes, 1.0, low, high)
-        below, under = self._best(points, slopes, -1.0, low, high)
-        return Lines(above, over, below, under)
-
-    def _inner(self, low: Tensor, high: Tensor) -> list[Tensor]:
-        """Return the slopes between two knots, and the chords to each knot."""
-        between = [
-            self.slope(torch.full_like(low, (a + b) / 2))
-            for a, b in zip(self.breaks[:-1], self.breaks[1:], strict=True)
-        ]
-        knots = [low.clamp_min(knot).minimum(high) for knot in self.breaks]
-        if len(knots) < 2:
-            return between
-        return between + [self._chord(low, knot) for knot in knots]
-
-    def _best(
-        self,
-        points: list[Tensor],
-        slopes: list[Tensor],
-        sign: float,
-        low: Tensor,
-        high: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the slope whose line is nearest to f at the middle, and its level."""
-        middle, best = low + (high - low) / 2, slopes[0]
-        level = self._level(points, best, sign)
-        for slope in slopes[1:]:
-            other = self._level(points, slope, sign)
-            nearer = sign * (other + slope * middle) < sign * (level + best * middle)
-            best = torch.where(nearer, slope, best)
-            level = torch.where(nearer, other, level)
-        return best, level
-
-    def _level(self, points: list[Tensor], slope: Tensor, sign: float) -> Tensor:
-        levels = torch.stack([self.value(v) - slope * v for v in points])
-        return levels.amax(0) if sign > 0 else levels.amin(0)
 
 
 def hull_slopes(f: Function, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

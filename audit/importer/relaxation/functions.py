@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.importer.relaxation.curves import Curve, Kinked, Lines, Smooth
+from audit.importer.relaxation.curves import Curve, Lines, Smooth
+from audit.importer.relaxation.kinked import Kinked
 
 _SILU = 2.3993572805154667  # c tanh(c/2) = 2
 _ROOT_HALF = math.sqrt(0.5)
@@ -37,7 +38,8 @@ _PEAK = 1 / math.sqrt(2 * math.pi)
 
 
 def _softplus(v: Tensor) -> Tensor:
-    return v.clamp_min(0) + torch.log1p((-v.abs()).exp())
+    rest: Tensor = torch.log1p((-v.abs()).exp())
+    return v.clamp_min(0) + rest
 
 
 def _silu_slope(v: Tensor) -> Tensor:
@@ -46,7 +48,8 @@ def _silu_slope(v: Tensor) -> Tensor:
 
 
 def _cdf(v: Tensor) -> Tensor:
-    return torch.special.erfc(-v * _ROOT_HALF) / 2
+    tail: Tensor = torch.special.erfc(-v * _ROOT_HALF)
+    return tail / 2
 
 
 def _gelu_slope(v: Tensor) -> Tensor:

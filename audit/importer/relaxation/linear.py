@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.affine import added, copied, operator, product, scaled
-from audit.importer.relaxation.rules import Call, Moving, Operand, rule
+from audit.importer.relaxation.rules import Call, Made, Moving, Operand, rule
 from audit.importer.values import FLOATS, TORCH_TYPES
 
 
@@ -14,6 +16,9 @@ from audit.importer.values import FLOATS, TORCH_TYPES
 def identity(call: Call) -> Operand:
     """Hand on the value: inference has no dropout."""
     (at,) = call.moving(0)
+    training = call.constant(2)
+    if training is not None and bool(training):
+        raise call.refused("in training mode")
     return Moving(at)
 
 
@@ -48,24 +53,22 @@ def pad(call: Call) -> Operand:
 
 
 @rule("Split")
-def split(call: Call) -> Operand:
+def split(call: Call) -> Made:
     """Return each part as a copy."""
     (at,) = call.moving(0)
 
-    def part(place: int, v: Tensor) -> Tensor:
-        found = call.filled(v)
-        assert isinstance(found, tuple)
-        value = found[place]
-        assert isinstance(value, Tensor)
-        return value.double()
+    def part(place: int) -> Callable[[Tensor], Tensor]:
+        def run(v: Tensor) -> Tensor:
+            found = call.filled(v)
+            assert isinstance(found, tuple)
+            return _tensor(found[place]).double()
 
-    found = tuple(
-        Moving(copied(call.tape, [at], lambda v, k=k: part(k, v), call.op))
-        if name
-        else None
+        return run
+
+    return tuple(
+        Moving(copied(call.tape, [at], part(k), call.op)) if name else None
         for k, name in enumerate(call.step.node.outputs)
     )
-    return found  # type: ignore[return-value]
 
 
 @rule("Neg")
@@ -153,6 +156,8 @@ def batch_norm(call: Call) -> Operand:
     (at,) = call.moving(0)
     if call.attribute("training_mode", 0) or len(call.step.node.outputs) > 1:
         raise call.refused("in training mode")
+    if not call.attribute("spatial", 1):
+        raise call.refused("of each element by itself")
     weight, bias, mean, variance = (call.wide(k) for k in range(1, 5))
     assert weight is not None
     assert bias is not None

@@ -7,6 +7,8 @@ missing elements are replaced by one of its own: the maximum is the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -76,12 +78,12 @@ def _largest(tape: Tape, at: int, places: Tensor, what: str) -> int:
 
 
 def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:
-    """Append max(a, b) = b + relu(a − b), or for a sign −1 min(a, b) = b − relu(b − a)."""
+    """Append b + relu(a − b), or for the sign −1 the smaller, b − relu(b − a)."""
     gap = added(tape, [a, b], [sign, -sign], what)
     return added(tape, [b, tape.bend(gap, functions.RELU)], [1.0, sign], what)
 
 
-def _taking(places: Tensor):  # noqa: ANN202
+def _taking(places: Tensor) -> Callable[[Tensor], Tensor]:
     def take(v: Tensor) -> Tensor:
         return v.flatten(1)[:, places.reshape(-1)].reshape(len(v), *places.shape)
 

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from audit.ground.errors import NoCertificate, cause
 from audit.importer.graph import Graph
 from audit.importer.plan import Plan, ShapeOf, Step
 from audit.importer.relaxation.rules import (
     Call,
     Compared,
+    Made,
     Moving,
     Operand,
+    Rule,
     Softened,
     find,
 )
@@ -76,15 +79,25 @@ def _follow(tape: Tape, step: Step, slots: list[Operand]) -> None:
             for a in given
         )
     if not any(isinstance(a, _MARKS) for a in given):
-        result: Operand = step.run(*given)  # type: ignore[arg-type]
+        result: Made = step.run(*given)
     else:
         written = find(step.node.domain, step.node.op)
         assert written is not None
-        result = written(Call(tape, step, given))
+        result = _written(written, Call(tape, step, given))
     if len(step.outputs) == 1 and not isinstance(result, tuple):
         slots[step.outputs[0]] = result
         return
     results = result if isinstance(result, tuple) else (result,)
     for slot, value in zip(step.outputs, results, strict=False):
         if slot:
-            slots[slot] = value  # type: ignore[assignment]
+            slots[slot] = value
+
+
+def _written(rule: Rule, call: Call) -> Made:
+    """Apply a rule; a form of the operator that it stumbles over is refused."""
+    try:
+        return rule(call)
+    except NoCertificate:
+        raise
+    except Exception as error:  # shapes of every kind, from torch
+        raise refusal(f"{call.op} ({cause(error)})") from error

@@ -54,7 +54,8 @@ class Softened:
 
 
 Operand: TypeAlias = "Moving | Compared | Softened | Value"
-Rule = Callable[["Call"], Operand]
+Made: TypeAlias = "Operand | tuple[Operand, ...]"
+Rule = Callable[["Call"], Made]
 _RULES: dict[str, Rule] = {}
 _MODULES = ("linear", "bent", "pooled")
 R = TypeVar("R", bound=Rule)
