@@ -249,7 +249,9 @@ class _Climbers:
         held = torch.where(best >= best.cummax(dim=1).values, held, -1)
         held = held.cummax(dim=1).values
         carried = held != torch.arange(value.shape[1], device=value.device)
-        origin = torch.where(carried, self.origins.index(SHARED), origin.gather(1, held))
+        origin = torch.where(  # noqa: E501
+            carried, self.origins.index(SHARED), origin.gather(1, held)
+        )
         value, error = value.gather(1, held), error.gather(1, held)
         u = u.gather(1, held.unsqueeze(2).expand_as(u))
         improved = gains(lowered(value), one.start)
@@ -269,9 +271,7 @@ class _Climbers:
         wander = Wanderer(self.exact)
         return lambda rows, sets, u, steps: wander(rows, sets, u, _BLIND * steps)
 
-    def _searched(
-        self, before: _Candidates, steps: int
-    ) -> tuple[_Candidates, Tensor]:
+    def _searched(self, before: _Candidates, steps: int) -> tuple[_Candidates, Tensor]:
         """Return where candidates lead, and D where they were [n, S, K]."""
         assert self.search is not None
         shape, count = before.value.shape, before.value.shape[2]
