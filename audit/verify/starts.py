@@ -83,7 +83,7 @@ def _corners(site: Site, local: LocalLaw) -> Tensor:
     price = rows.norm(dim=1)  # [n, m]
     best = price.topk(min(LEADING, site.free), dim=1)
     found = torch.zeros(len(price), best.indices.shape[1], site.free).to(price)
-    return found.scatter_(  # noqa: E501
+    return found.scatter_(
         2, best.indices.unsqueeze(2), (best.values > 0).to(price)[..., None]
     )
 

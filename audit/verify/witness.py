@@ -249,7 +249,7 @@ class _Climbers:
         held = torch.where(best >= best.cummax(dim=1).values, held, -1)
         held = held.cummax(dim=1).values
         carried = held != torch.arange(value.shape[1], device=value.device)
-        origin = torch.where(  # noqa: E501
+        origin = torch.where(
             carried, self.origins.index(SHARED), origin.gather(1, held)
         )
         value, error = value.gather(1, held), error.gather(1, held)
