@@ -39,8 +39,8 @@ class Validity:
     """The range of the local law at n inputs.
 
     Shapes: radius [n]; 0 where the lowest rung is off already, ∞ where every rung
-        holds, NaN where no direction is the worst. skew [n], NaN where D is no number
-        there.
+        holds, NaN where no direction is the worst.
+        skew [n], NaN where D is no number there.
     """
 
     radius: Tensor

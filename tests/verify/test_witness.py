@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scans import sample, written
+from scans import SAMPLES, sample, written
 
 from audit.attacks.balls import Ball
 from audit.ground.errors import ConfigError
@@ -60,24 +60,18 @@ def test_on_a_linear_map_the_witness_is_the_largest_value_of_the_ball(p, tmp_pat
 
 @pytest.mark.parametrize("p", [2.0, math.inf, 1.0])
 def test_on_the_linear_gaussian_the_witness_is_exact(p):
-    """KL is exactly quadratic: its values at e_i and e_i + e_j are the form."""
+    """KL is ½ δᵀ F_x δ with F_x = Wᵀ Σ⁻¹ W, for every x and δ."""
     exact, local, _ = sited(sample("linear_gaussian", divergences=("kl",)), 20)
     found = ascend(exact, local, SIZES, p)
-    rows = torch.arange(1)
-    m = exact.site.free
-    columns = torch.eye(m).double().unsqueeze(0)
-    pairs = columns.unsqueeze(2) + columns.unsqueeze(1)
-    single = exact(rows, columns)[0][0]
-    both = exact(rows, pairs.reshape(1, m * m, m))[0].reshape(m, m)
-    form = 0.5 * (both - single[:, None] - single[None, :])
-    if p == 2:
-        worst = torch.linalg.eigvalsh(form)[-1]
-    elif p == 1:
-        worst = single.max()
-    else:
-        signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=m))).double()
-        worst = torch.einsum("ki,ij,kj->k", signs, form, signs).max()
-    expected = (worst * SIZES**2).expand_as(found.value)
+    with np.load(SAMPLES / "linear_gaussian_truth.npz") as truth:
+        form = truth["W"].T @ np.linalg.inv(truth["Sigma"]) @ truth["W"]
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(form))))
+    worst = {
+        2.0: np.linalg.eigvalsh(form)[-1],
+        1.0: np.diag(form).max(),
+        math.inf: np.einsum("ki,ij,kj->k", signs, form, signs).max(),
+    }
+    expected = np.broadcast_to(0.5 * worst[p] * SIZES.numpy() ** 2, (20, 3))
     np.testing.assert_allclose(found.value, expected, rtol=1e-5)
 
 
