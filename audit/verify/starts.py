@@ -25,6 +25,7 @@ from audit.verify.sites import Site
 
 LEADING = 3  # directions of the form
 RANDOM = 10
+EARLY = 2 * LEADING + 2  # of the starts; the others climb where these disagree
 _STREAM = 11  # of the noise
 _CHANCE = "random"
 _NAMES = {
