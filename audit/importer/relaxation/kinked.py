@@ -20,6 +20,13 @@ from audit.importer.relaxation.curves import Curve, Lines
 class Kinked(Curve):
     """A continuous curve of straight pieces, with its knots in `breaks`."""
 
+    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return where a knot is inside [B, *shape]."""
+        found = torch.zeros_like(low, dtype=torch.bool)
+        for knot in self.breaks:
+            found |= (low < knot) & (high > knot)
+        return found
+
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
         points = [low, high]
         points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
