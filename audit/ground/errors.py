@@ -69,6 +69,10 @@ class UnsupportedOperator(ModelError):
     """A graph uses an operator, or a form of one, that is not implemented (exit 3)."""
 
 
+class NotInference(UnsupportedOperator):
+    """A graph draws random numbers, or is one of a training step (exit 3)."""
+
+
 class NotDifferentiable(ModelError):
     """No gradient connects the condition with the outputs (exit 3)."""
 

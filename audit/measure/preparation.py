@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.attacks.laws import build_attack
+from audit.attacks.laws import Attack, build_attack
 from audit.config import ScanConfig
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, build_divergence
@@ -68,10 +68,27 @@ def prepare(
     Raises:
         AuditError: one of its kinds, for whatever is wrong with model, data or options.
     """
-    attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
+    _attacks(config)
     for text in config.divergences:
         build_divergence(text)
     model = open_model(settings_of(config), config.data, network)
+    return prepared_for(config, keep_directions, model)
+
+
+def prepared_for(
+    config: ScanConfig, keep_directions: bool, model: OpenModel
+) -> Prepared:
+    """Resolve every option that needs the model, and size the blocks.
+
+    Args:
+        config: everything there is to know.
+        keep_directions: whether answers hold directions.
+        model: open, its gates passed.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is wrong with the options.
+    """
+    attacks = _attacks(config)
     phi = probe_parameters(model)
     divergences, left_out = _divergences(config, model.density.family, phi)
     names = [divergence.name for divergence in divergences]
@@ -96,6 +113,10 @@ def prepare(
     trust = config.rel_error, family.unnormalised
     block = _block_rows(config, model, len(rows), divergences)
     return Prepared(model, questions, rows, sampling, block, notes, trust, phi)
+
+
+def _attacks(config: ScanConfig) -> dict[str, Attack]:
+    return {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
 
 
 def _first_draws(config: ScanConfig) -> int:

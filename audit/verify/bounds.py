@@ -1,7 +1,7 @@
-"""The valid range of the inputs: `--bounds lo,hi` or a file with both for each feature.
+"""The valid range of the inputs: `--bounds lo,hi`, or a file with both by feature.
 
-Bounds are in the inputs' own units, and what they bound is x + δ. With δ = S u each free
-feature has lower ≤ x + s u ≤ upper, an interval for u that contains 0.
+Bounds are in the inputs' own units, and what they bound is x + δ. With δ = S u each
+free feature has lower ≤ x + s u ≤ upper, an interval for u that contains 0.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def read_bounds(text: str, event: Event) -> Bounds:
         )
     except (ValueError, TypeError):
         shapes = " and ".join(str(list(end.shape)) for end in ends)
-        raise _wrong(text, f"have the shapes {shapes}: one input has {list(event)}")
+        said = f"have the shapes {shapes}: one input has {list(event)}"
+        raise _wrong(text, said) from None
     if np.isnan(lower).any() or np.isnan(upper).any():
         raise _wrong(text, "hold NaN")
     if (lower >= upper).any():

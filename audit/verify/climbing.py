@@ -28,12 +28,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.verify.ball import Ball
+from audit.verify.feasible import Feasible
 from audit.verify.slopes import Slope
 
 _FIRST, _LAST = 2.0, 0.02  # η, of ε
 _LEAN = 0.75  # α
 _GAIN = 1e-12
+_LITTLE, _TIRED = 1e-5, 4  # a gain that halves η, and how many of them end it
 
 
 @dataclass(frozen=True)
@@ -41,37 +42,41 @@ class Summits:
     """The best points of C candidates.
 
     Shapes: u [C, m]; value, D there, and first, D at the start [C]; −∞ for NaN.
+        through: whether nothing more is to be gained [C].
     """
 
     u: Tensor
     value: Tensor
     first: Tensor
+    through: Tensor
 
 
-def climb(slope: Slope, rows: Tensor, ball: Ball, u: Tensor, steps: int) -> Summits:
+def climb(
+    slope: Slope, rows: Tensor, within: Feasible, u: Tensor, steps: int
+) -> Summits:
     """Return the best points on the way up.
 
     Args:
         slope: D and its gradient.
         rows: each candidate's input [C].
-        ball: their sets.
+        within: their sets.
         u: where they start [C, m], inside.
         steps: at most, each a forward and a backward pass.
     """
     value, gradient = slope(rows, u)
     first = lowered(value)
-    state = _State(rows, ball, u, first, gradient)
+    state = _State(rows, within, u, first, gradient)
     for _ in range(steps):
-        going = state.going()
+        going = (~state.through).nonzero()[:, 0]
         if not len(going):
             break
         state.step(slope, going)
-    return Summits(state.best, state.value, first)
+    return Summits(state.best, state.value, first, state.through)
 
 
-def gains(value: Tensor, before: Tensor) -> Tensor:
-    """Tell where D is larger than before by more than rounding."""
-    least = torch.where(torch.isfinite(before), _GAIN * before.abs(), 0.0)
+def gains(value: Tensor, before: Tensor, share: float = _GAIN) -> Tensor:
+    """Tell where D is larger than before by more than a share of it: rounding."""
+    least = torch.where(torch.isfinite(before), share * before.abs(), 0.0)
     return value > before + least
 
 
@@ -84,35 +89,39 @@ class _State:
     """All candidates: where they are, where they were, and the best so far."""
 
     def __init__(
-        self, rows: Tensor, ball: Ball, u: Tensor, value: Tensor, gradient: Tensor
+        self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
     ) -> None:
-        self.rows, self.ball = rows, ball
+        self.rows, self.within = rows, within
         self.now, self.before = u.clone(), u.clone()
         self.gradient = gradient.clone()
         self.best, self.uphill = u.clone(), gradient.clone()
         self.value = value.clone()
         self.eta = torch.full_like(value, _FIRST)
+        self.tired = torch.zeros_like(rows)
 
-    def going(self) -> Tensor:
-        """Return which candidates [c] can still gain."""
+    @property
+    def through(self) -> Tensor:
+        """Whether nothing more is to be gained [C]."""
         flat = self.gradient.abs().amax(dim=1) == 0
-        through = flat | torch.isinf(self.value) | (self.eta < _LAST)
-        return (~through).nonzero()[:, 0]
+        ended = (self.eta < _LAST) | (self.tired >= _TIRED)
+        return flat | ended | torch.isinf(self.value)
 
     def step(self, slope: Slope, at: Tensor) -> None:
         """Move some candidates, and keep what they gain."""
-        ball, now = self.ball.take(at), self.now[at]
-        length = (self.eta[at] * ball.size).unsqueeze(1)
-        z = ball.nearest(now + length * ball.steepest(self.gradient[at]))
+        within, now = self.within.take(at), self.now[at]
+        length = (self.eta[at] * within.size).unsqueeze(1)
+        z = within.nearest(now + length * within.steepest(self.gradient[at]))
         lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
-        moved = ball.nearest(now + lean)
+        moved = within.nearest(now + lean)
         value, gradient = slope(self.rows[at], moved)
         value = lowered(value)
         gained = gains(value, self.value[at])
+        little = ~gains(value, self.value[at], _LITTLE)
         where = gained.unsqueeze(1)
         self.best[at] = torch.where(where, moved, self.best[at])
         self.uphill[at] = torch.where(where, gradient, self.uphill[at])
         self.value[at] = torch.where(gained, value, self.value[at])
         self.before[at] = torch.where(where, now, self.best[at])
         self.now[at], self.gradient[at] = self.best[at], self.uphill[at]
-        self.eta[at] = torch.where(gained, self.eta[at], self.eta[at] / 2)
+        self.eta[at] = torch.where(little, self.eta[at] / 2, self.eta[at])
+        self.tired[at] = torch.where(little, self.tired[at] + 1, 0)

@@ -14,7 +14,9 @@ from audit.attacks.balls import Ball, read_norm
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.measure import Questions
+from audit.measure.linear_law import LinearLaw
 from audit.verify.bounds import Bounds, read_bounds
+from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 
 _STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the reference size
@@ -40,10 +42,14 @@ class Ladder:
     asked: bool = False
     bounds: Bounds | None = None
 
-    def rungs(self, divergence: Divergence, exact: Exact) -> tuple[float, ...]:
+    def rungs(
+        self, divergence: Divergence, exact: Exact, local: LocalLaw
+    ) -> tuple[float, ...]:
         """Return the sizes that are worth their cost for a divergence."""
         if self.asked:
             return self.sizes
+        if isinstance(local.law, LinearLaw):
+            return () if exact.laws.sampled else self.sizes
         point, draws = exact.site.point, exact.site.noise.draws
         how = divergence.estimation(point.family, point.phi[:1], draws)
         cheap = how.kind == "closed_form" and not exact.laws.sampled

@@ -121,11 +121,11 @@ class Exact:
         A gradient that φ' requires passes, where the divergence's values carry it.
         """
         point = self.site.point
-        outside = _outside(point.family, others.detach())
+        apart = outside(point.family, others.detach())
         own = point.phi[rows].unsqueeze(1)
-        others = torch.where(outside.unsqueeze(-1), own, others)
+        others = torch.where(apart.unsqueeze(-1), own, others)
         values, errors = self.laws(rows, others)
-        return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
+        return values.masked_fill(apart, torch.inf), errors.masked_fill(apart, 0.0)
 
 
 def exact_at(divergence: Divergence, site: Site) -> Exact | None:
@@ -172,7 +172,7 @@ def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
         return model, (("verified_in_own_precision", note),)
 
 
-def _outside(family: Family, others: Tensor) -> Tensor:
+def outside(family: Family, others: Tensor) -> Tensor:
     """Return where φ [n, K, p] is no member; of a matrix, its symmetric part counts."""
     phi = others.flatten(0, 1)
     found = [~torch.isfinite(phi).all(dim=1)]

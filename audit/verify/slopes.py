@@ -40,7 +40,8 @@ def slope_of(exact: Exact, rows: Tensor, u: Tensor) -> Slope | None:
 
     Args:
         exact: the divergence at a site.
-        rows: each candidate's input [C]. u: its perturbation [C, m].
+        rows: each candidate's input [C].
+        u: its perturbation [C, m].
 
     Returns:
         None where only values tell.
@@ -129,9 +130,7 @@ def _by_differences(
 ) -> tuple[Tensor, Tensor]:
     """Return D [C] and ∂D/∂φ' [C, p] by central differences."""
     step = _STEP * phi[:, :moving].abs().clamp_min(1.0)
-    moves = torch.nn.functional.pad(
-        torch.diag_embed(step), (0, phi.shape[1] - moving)
-    )
+    moves = torch.nn.functional.pad(torch.diag_embed(step), (0, phi.shape[1] - moving))
     here = phi.unsqueeze(1)
     values, _ = exact.against(rows, torch.cat([here, here + moves, here - moves], 1))
     rise = values[:, 1 : moving + 1] - values[:, moving + 1 :]

@@ -39,7 +39,9 @@ def starts(site: Site, local: LocalLaw, p: float) -> Tensor:
     """Return directions [n, K, m] to start along, none of them zero.
 
     Args:
-        site: the inputs. local: the local law there. p: of the norm.
+        site: the inputs.
+        local: the local law there.
+        p: of the norm.
     """
     leading = _leading(site, local, p)  # [n, LEADING, m]
     drawn = _drawn(site, 2 * LEADING + RANDOM)
@@ -63,10 +65,12 @@ def _eigenvectors(site: Site, local: LocalLaw) -> Tensor:
         rest = local.law.rows.norm(dim=2).argsort(dim=1, descending=True)
         rest = rest[:, : LEADING - 1, None].expand(-1, -1, site.free)
         return torch.cat([local.worst.unsqueeze(1), local.law.rows.gather(1, rest)], 1)
-    _, rows, columns = local.law.root.shape
-    top = min(LEADING, rows, columns)
-    found = decompose(local.law, top, site.point.rounding).directions
-    return torch.cat([local.worst.unsqueeze(1), found.mT[:, 1:]], dim=1)
+    assert local.spectrum is not None  # a form has one
+    found = local.spectrum.directions
+    top = min(LEADING, *local.law.root.shape[1:])
+    if found.shape[2] < top:
+        found = decompose(local.law, top, site.point.rounding).directions
+    return torch.cat([local.worst.unsqueeze(1), found.mT[:, 1:top]], dim=1)
 
 
 def _corners(site: Site, local: LocalLaw) -> Tensor:
@@ -79,7 +83,9 @@ def _corners(site: Site, local: LocalLaw) -> Tensor:
     price = rows.norm(dim=1)  # [n, m]
     best = price.topk(min(LEADING, site.free), dim=1)
     found = torch.zeros(len(price), best.indices.shape[1], site.free).to(price)
-    return found.scatter_(2, best.indices.unsqueeze(2), (best.values > 0).to(price)[..., None])
+    return found.scatter_(
+        2, best.indices.unsqueeze(2), (best.values > 0).to(price)[..., None]
+    )
 
 
 def _drawn(site: Site, count: int) -> Tensor:

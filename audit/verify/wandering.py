@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.verify.ball import Ball
 from audit.verify.climbing import Summits, gains, lowered
+from audit.verify.feasible import Feasible
 from audit.verify.sites import Exact
 
 _STREAM = 13  # of the noise
@@ -51,35 +51,41 @@ class Wanderer:
         count = range(len(site.x))
         self._generators = [site.noise.generator(row, _STREAM) for row in count]
 
-    def __call__(self, rows: Tensor, ball: Ball, u: Tensor, steps: int) -> Summits:
+    def __call__(
+        self, rows: Tensor, within: Feasible, u: Tensor, steps: int
+    ) -> Summits:
         """Return the best points that were met.
 
         Args:
             rows: each candidate's input [C], every input in one run of equal length.
-            ball: their sets. u: where they start [C, m]. steps: moves of each.
+            within: their sets.
+            u: where they start [C, m].
+            steps: moves of each.
         """
         best, first = u.clone(), self._value(rows, u)
         value, sigma = first.clone(), torch.full_like(first, _SIGMA)
         for _ in range(steps):
-            moved = ball.nearest(self._moved(rows, ball, best, sigma))
+            moved = within.nearest(self._moved(rows, within, best, sigma))
             found = self._value(rows, moved)
             gained, kept = gains(found, value), found >= value
             best = torch.where(kept.unsqueeze(1), moved, best)
             value = torch.where(kept, found, value)
             sigma = (sigma * torch.where(gained, _UP, _DOWN)).clamp(_LEAST, _MOST)
-        return Summits(best, value, first)
+        return Summits(best, value, first, value == torch.inf)
 
     def _value(self, rows: Tensor, u: Tensor) -> Tensor:
         found, _ = self.exact(rows, u.unsqueeze(1))
         return lowered(found.squeeze(1))
 
-    def _moved(self, rows: Tensor, ball: Ball, u: Tensor, sigma: Tensor) -> Tensor:
+    def _moved(
+        self, rows: Tensor, within: Feasible, u: Tensor, sigma: Tensor
+    ) -> Tensor:
         """Return proposals [C, m], not yet in the set."""
         m = u.shape[1]
-        size, sigma = ball.size.unsqueeze(1), sigma.unsqueeze(1)
+        size, sigma = within.size.unsqueeze(1), sigma.unsqueeze(1)
         normal = self._drawn(rows, m, u)
-        if ball.p != math.inf:
-            typical = m**0.5 if ball.p == 2 else m
+        if within.ball.p != math.inf:
+            typical = m**0.5 if within.ball.p == 2 else m
             return u + normal * sigma * size / typical
         side = torch.where(normal > 0, size, -size)
         # |z| of a normal number is below the quantile of σ with probability σ

@@ -63,7 +63,7 @@ def worst_cases(
         ladder: the sizes, beside those of the attacks.
     """
     questions = exact.site.questions
-    rungs = ladder.rungs(divergence, exact)
+    rungs = ladder.rungs(divergence, exact, local)
     witnesses = {
         ball: ascend(exact, local, local.worst.new_tensor(sizes), ball.p, ladder.bounds)
         for ball, sizes in ladder.searched(questions, rungs, certified=False).items()

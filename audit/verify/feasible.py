@@ -11,8 +11,8 @@ coordinate, since objective and constraint are sums over coordinates:
 ‖u‖ is monotone in θ, so a bisection finds it. It ends on the side inside of the ball:
 no point of ours is outside by more than rounding.
 
-The steepest step of a linear function g over the unit ball is g/‖g‖₂, sign(g), or the
-coordinate of the largest |g| alone.
+Steps follow g/‖g‖₂, sign(g), or, for p = 1, g/‖g‖_∞: where that is brought back to the
+ball, the small coordinates vanish and the largest remain.
 
 References:
     Duchi et al., Efficient projections onto the l1-ball (2008), for p = 1.
@@ -28,39 +28,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.ground.errors import ConfigError
+from audit.attacks.balls import Ball
 
-NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
 _HALVINGS = 60
 
 
 @dataclass(frozen=True)
-class Ball:
+class Feasible:
     """‖u‖_p ≤ ε and lower ≤ u ≤ upper, for C candidates.
+
+    Args:
+        ball: of the norm.
 
     Shapes: size ε [C]; lower, upper [C, m], which contain 0; both None: no box.
     """
 
-    p: float
+    ball: Ball
     size: Tensor
     lower: Tensor | None = None
     upper: Tensor | None = None
 
-    def take(self, places: Tensor) -> Ball:
+    def take(self, places: Tensor) -> Feasible:
         """Return the sets of some candidates."""
         lower = None if self.lower is None else self.lower[places]
         upper = None if self.upper is None else self.upper[places]
-        return Ball(self.p, self.size[places], lower, upper)
+        return Feasible(self.ball, self.size[places], lower, upper)
 
     def nearest(self, z: Tensor) -> Tensor:
         """Return the nearest point of each set to z [C, m]."""
         size = self.size.unsqueeze(1)
-        if self.p == math.inf:
+        if self.ball.p == math.inf:
             return self.clipped(torch.maximum(torch.minimum(z, size), -size))
-        if self.p == 2 and self.lower is None:
+        if self.ball.p == 2 and self.lower is None:
             norm = z.norm(dim=1, keepdim=True)
             return torch.where(norm > size, z * (size / norm.clamp_min(1e-300)), z)
-        if self.p == 2:
+        if self.ball.p == 2:
             return self._bisected(lambda s: self.clipped(s * z), torch.ones_like(size))
         top = z.abs().amax(dim=1, keepdim=True)
 
@@ -78,7 +80,7 @@ class Ball:
 
     def norms(self, u: Tensor) -> Tensor:
         """Return ‖u‖_p [C]."""
-        return norms(u, self.p)
+        return self.ball.norm(u)
 
     def outermost(self, v: Tensor) -> Tensor:
         """Return where a ray along v [C, m] leaves the ball, clipped by the box."""
@@ -86,15 +88,11 @@ class Ball:
         return self.clipped(v * (self.size / length).unsqueeze(1))
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """Return the step of the unit ball that a gradient [C, m] gains most from."""
-        if self.p == 2:
-            length = gradient.norm(dim=1, keepdim=True).clamp_min(1e-300)
-            return gradient / length
-        if self.p == math.inf:
-            return gradient.sign()
-        largest = gradient.abs().argmax(dim=1, keepdim=True)
-        step = torch.zeros_like(gradient)
-        return step.scatter_(1, largest, gradient.gather(1, largest).sign())
+        """Return the step [C, m] to take along a gradient [C, m]."""
+        if self.ball.p != 1:
+            return self.ball.steepest(gradient)
+        largest = gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
+        return gradient / largest
 
     def _bisected(self, point: Callable[[Tensor], Tensor], top: Tensor) -> Tensor:
         """Return point(s) for the largest s [C, 1] in [0, 1] that is in the ball."""
@@ -109,24 +107,3 @@ class Ball:
             low = torch.where(inside, middle, low)
             high = torch.where(inside, high, middle)
         return torch.where(outside.unsqueeze(1), point(low), whole)
-
-
-def norms(u: Tensor, p: float) -> Tensor:
-    """Return ‖u‖_p [...] of the last axis of u [..., m]."""
-    found: Tensor = torch.linalg.vector_norm(u, ord=p, dim=-1)
-    return found
-
-
-def norm_named(text: str) -> float:
-    """Return the p that a text names: 1, 2 or inf.
-
-    Raises:
-        ConfigError: it names none of them.
-    """
-    if text not in NORMS:
-        raise ConfigError(
-            f"A witness was asked for in the norm p={text}",
-            f"Expected one of {', '.join(NORMS)}",
-            "Write worst_case:norm=0.1,p=inf, or leave p out: 2",
-        )
-    return NORMS[text]
