@@ -18,8 +18,10 @@ Algorithms, 2002, section 3.1). Carrying a functional A over an entry v' = L v +
 rounds each coefficient of A L by γ_n |A||L|, which moves the bound by at most
 γ_n |A| (|L||v|), and the level by γ_n |A||b|. So each entry keeps a magnitude
 M ≥ |L||v| + |b| for all v of the enclosure, and γ |A|·M is added to the level at every
-step, with n the numbers that go in and come out of a row, and 16 more. That covers
-sums of functionals (residual connections) and the last product with x as well.
+step, with n the numbers that go in and come out of a row, the entries of the tape and
+16 more. That covers sums of functionals (residual connections), of the levels of all
+entries, and the last product with x as well. A ball of size 0 encloses the value at x
+itself in real arithmetic, whatever its rounding.
 
 Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs.
 """
@@ -46,10 +48,12 @@ class Relaxed:
 
     Args:
         tape: the function. ball: B balls around its centre.
+        tight: whether intervals are met with backward passes, too.
     """
 
     tape: Tape
     ball: Ball
+    tight: bool = True
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     magnitudes: list[Tensor] = field(default_factory=list)
     lines: dict[int, Lines] = field(default_factory=dict)
@@ -112,7 +116,8 @@ class Relaxed:
         return middle - spread, middle + spread, magnitude
 
     def _bend(self, index: int, entry: Bend) -> None:
-        self._tighten(entry.input, entry.curve)
+        if self.tight:
+            self._tighten(entry.input, entry.curve)
         low, high = self.intervals[entry.input]
         lines = entry.curve.lines(low, high)
         self.lines[index] = lines
@@ -156,7 +161,7 @@ class Relaxed:
 
     def _gamma(self, inputs: tuple[int, ...], value: Tensor) -> float:
         terms = sum(self.tape.values[i][0].numel() for i in inputs)
-        count = terms + value[0].numel() + 16
+        count = terms + value[0].numel() + len(self.tape.entries) + 16
         return count * UNIT / (1 - count * UNIT)
 
     # functionals

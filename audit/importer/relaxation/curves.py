@@ -151,7 +151,7 @@ class Smooth(Curve):
 
     def _mixed(self, low: Tensor, high: Tensor) -> Lines:
         """Return lines on intervals [M] with inflection points inside."""
-        above, below = hull_slopes(self.value, low, high)
+        above, below = hull_slopes(self, low, high)
         return Lines(
             above,
             self._most(low, high, above, 1.0),
@@ -191,23 +191,24 @@ class Smooth(Curve):
         return g + torch.maximum(dg * (a - z), dg * (b - z))
 
 
-def hull_slopes(f: Function, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def hull_slopes(curve: Curve, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Guess the slopes of the concave and convex hull of f at the middle, [M] each.
 
-    From chords between points on either side of the middle; nothing is proven by them.
+    That of the best chord over the middle; of f itself where no chord is beyond it.
+    Nothing is proven by them. A chord that ends at the middle is as high as f there
+    whatever its slope, so that rounding would choose: there is none.
     """
     steps = torch.arange(_POINTS + 1, dtype=low.dtype, device=low.device) / _POINTS
     v = low[:, None] + (high - low)[:, None] * steps
-    y, half = f(v), _POINTS // 2
-    left, right = v[:, : half + 1, None], v[:, None, half:]
-    y_left, y_right = y[:, : half + 1, None], y[:, None, half:]
-    width = right - left
-    slope = (y_right - y_left) / width
-    middle = y_left + slope * (v[:, half, None, None] - left)
-    flat, heights = slope.flatten(1), middle.flatten(1)
-    real = (width > 0).flatten(1)
-    top = heights.masked_fill(~real, -torch.inf).argmax(1, keepdim=True)
-    least = heights.masked_fill(~real, torch.inf).argmin(1, keepdim=True)
-    found = (flat.gather(1, at).squeeze(1) for at in (top, least))
-    above, below = (torch.nan_to_num(one) for one in found)
-    return above, below
+    y, half = curve.value(v), _POINTS // 2
+    left, right = v[:, :half, None], v[:, None, half + 1 :]
+    slope = (y[:, None, half + 1 :] - y[:, :half, None]) / (right - left)
+    over = y[:, :half, None] + slope * (v[:, half, None, None] - left)
+    own, at_middle = curve.slope(v[:, half]), y[:, half]
+    found = []
+    for sign in (1.0, -1.0):
+        heights = (sign * over).flatten(1).nan_to_num(-torch.inf)
+        best, at = heights.max(1, keepdim=True)
+        chord = slope.flatten(1).gather(1, at).squeeze(1)
+        found.append(torch.where(best.squeeze(1) > sign * at_middle, chord, own))
+    return found[0].nan_to_num(), found[1].nan_to_num()
