@@ -185,6 +185,13 @@ def test_another_format_has_the_certificate_of_its_onnx_twin(suffix):
     torch.testing.assert_close(own, other, rtol=1e-6, atol=0)
 
 
+def test_a_graph_that_an_exporter_rounded_is_not_the_file():
+    """torch folds the normalisation of this network into its weights, in float32."""
+    found = certify(kl(), site(sample("digits_cnn", ".pt2"), 3), wide(0.01), 2.0)
+    assert found.bound is None
+    assert "gives other parameters" in found.why
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -324,3 +331,21 @@ def test_links_of_a_head_are_carried_through(link, tmp_path):
         ratio = certified.bound[:, k] / best
         assert float(ratio.min()) >= 1 - 1e-9
         assert float(ratio.median()) <= 1.5
+
+
+def test_probabilities_that_float64_blurs_are_certified(tmp_path):
+    model = {"family": "bernoulli", "parameters": {"probs": "sigmoid(a)"}}
+    x = np.array([[1.8, 0.5], [-2.0, 1.0]])
+    config = written(
+        tmp_path, lambda v: {"a": 10 * v[:, :1] + v[:, 1:]}, x, model=model
+    )
+    found = certify(kl(), site(config), wide(0.1), 2.0)
+    assert found.bound is not None, found.why
+    logit, step = torch.from_numpy(x) @ wide(10.0, 1.0), 0.1 * math.sqrt(101)
+    best = torch.stack(
+        [
+            kl_divergence(td.Bernoulli(logits=-logit.abs()), td.Bernoulli(logits=moved))
+            for moved in (-logit.abs() - step, -logit.abs() + step)
+        ]
+    ).amax(0)
+    np.testing.assert_allclose(found.bound[:, 0], best, rtol=1e-6)
