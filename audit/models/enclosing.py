@@ -30,11 +30,8 @@ from audit.importer.relaxation import (
 from audit.importer.relaxation.affine import copied
 from audit.models.batching import layout_of
 from audit.models.opened import OpenModel
-from audit.models.tape_coordinates import coordinate, in_coordinate
+from audit.models.tape_coordinates import check_same, coordinate
 from audit.models.writing_tapes import Writer
-
-_SHARED = ("logits", "log_probs")  # coordinates up to a number that classes share
-_AGREE = 1e-9  # of η; what an exporter folds in float32 is another network
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def enclose(
         if not moving:
             raise refusal("no parameter of the law depends on what is perturbed")
         at = _packed(model, tape, found)
-        _check(model, tape, x, held, at)
+        check_same(model.density, x, held, tape.values[at])
         relaxed = Relaxed(tape, Ball(tape.x, *ball))
     return Enclosed(relaxed, at, frozenset(found) - set(moving))
 
@@ -204,29 +201,3 @@ def _outputs(
     found = read(graph, tape, condition, placed)
     passed = {n: Moving(0) if n == condition else held[n] for n in network.passed}
     return {**found, **passed}
-
-
-def _check(
-    model: OpenModel, tape: Tape, x: Tensor, held: Mapping[str, Tensor], at: int
-) -> None:
-    """Raise where the tape gives other coordinates than the file, beyond rounding."""
-    family, kinds = model.density.family, model.density.family.enclosed_as
-    phi = model.density.parameter_map(x, held)
-    own = {n: in_coordinate(v, kinds[n]) for n, v in family.unpack(phi).items()}
-    theirs, ours = family.pack(own), tape.values[at]
-    if set(kinds.values()) & set(_SHARED):
-        theirs, ours = (torch.log_softmax(v, dim=-1) for v in (theirs, ours))
-    apart = (theirs - ours).abs() / theirs.abs().clamp_min(1)
-    blur = {n: _blur(v, kinds[n]) for n, v in family.unpack(phi).items()}
-    if not bool((apart <= _AGREE + family.pack(blur)).all()):
-        raise refusal(
-            "the graph that was exported from the file gives other parameters, "
-            f"{float(apart.max()):.0e} off"
-        )
-
-
-def _blur(value: Tensor, kind: str) -> Tensor:
-    """Return by how much a coordinate is off for the rounding of its parameter."""
-    if kind != "logit":
-        return torch.zeros_like(value)
-    return 2.0**-50 / (value * (1 - value))  # d logit p = dp / (p (1 − p))

@@ -32,9 +32,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.hulls import hull_slopes
+
 Function = Callable[[Tensor], Tensor]
 _SLACK = 2.0**-49
-_POINTS = 16  # that a hull is guessed from
 _STEPS = 30
 
 
@@ -151,7 +152,7 @@ class Smooth(Curve):
 
     def _mixed(self, low: Tensor, high: Tensor) -> Lines:
         """Return lines on intervals [M] with inflection points inside."""
-        above, below = hull_slopes(self, low, high)
+        above, below = hull_slopes(self.value, self.slope, low, high)
         return Lines(
             above,
             self._most(low, high, above, 1.0),
@@ -189,26 +190,3 @@ class Smooth(Curve):
         z = left + (right - left) / 2
         g, dg = sign * self.value(z) - s * z, sign * self.slope(z) - s
         return g + torch.maximum(dg * (a - z), dg * (b - z))
-
-
-def hull_slopes(curve: Curve, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Guess the slopes of the concave and convex hull of f at the middle, [M] each.
-
-    That of the best chord over the middle; of f itself where no chord is beyond it.
-    Nothing is proven by them. A chord that ends at the middle is as high as f there
-    whatever its slope, so that rounding would choose: there is none.
-    """
-    steps = torch.arange(_POINTS + 1, dtype=low.dtype, device=low.device) / _POINTS
-    v = low[:, None] + (high - low)[:, None] * steps
-    y, half = curve.value(v), _POINTS // 2
-    left, right = v[:, :half, None], v[:, None, half + 1 :]
-    slope = (y[:, None, half + 1 :] - y[:, :half, None]) / (right - left)
-    over = y[:, :half, None] + slope * (v[:, half, None, None] - left)
-    own, at_middle = curve.slope(v[:, half]), y[:, half]
-    found = []
-    for sign in (1.0, -1.0):
-        heights = (sign * over).flatten(1).nan_to_num(-torch.inf)
-        best, at = heights.max(1, keepdim=True)
-        chord = slope.flatten(1).gather(1, at).squeeze(1)
-        found.append(torch.where(best.squeeze(1) > sign * at_middle, chord, own))
-    return found[0].nan_to_num(), found[1].nan_to_num()
