@@ -2,7 +2,8 @@
 
 The graph, the expressions of the head and the links of the coordinates are one tape;
 the bounds are those of `audit.importer.relaxation`, over the balls of many inputs. They
-are about the graph as it is evaluated in float64, in real arithmetic. A file of another
+are about the graph with its constants as float64 has them, in real arithmetic: a change
+is taken from an enclosure of η(x), not from its rounded value. A file of another
 format is exported to a graph in memory; that it gives the parameters of the file itself
 is looked at, at every input.
 """
@@ -10,7 +11,7 @@ is looked at, at every input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -29,11 +30,8 @@ from audit.importer.relaxation import (
 from audit.importer.relaxation.affine import copied
 from audit.models.batching import layout_of
 from audit.models.opened import OpenModel
-from audit.models.tape_coordinates import coordinate, in_coordinate
+from audit.models.tape_coordinates import check_same, coordinate
 from audit.models.writing_tapes import Writer
-
-_SHARED = ("logits", "log_probs")  # coordinates up to a number that classes share
-_AGREE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,15 @@ class Enclosed:
 
     @property
     def power(self) -> float:
-        """P."""
+        """The norm's p."""
         return self.relaxed.ball.power
+
+    @cached_property
+    def _point(self) -> Relaxed:
+        """The tape over balls of size 0."""
+        ball = self.relaxed.ball
+        nowhere = replace(ball, reach=torch.zeros_like(ball.reach))
+        return Relaxed(self.relaxed.tape, nowhere, tight=False)
 
     @cached_property
     def _jacobian(self) -> Tensor:
@@ -75,19 +80,19 @@ class Enclosed:
     def above(self, weights: Tensor) -> Tensor:
         """Return upper bounds [B, K] on w·Δη, w [B or 1, K, q]; they hold for u = 0."""
         w = weights.transpose(0, 1)
-        top = self.relaxed.upper(self.at, w).top() - self._start(w)
-        return (top + self._doubt(w)).T.clamp_min(0)
+        top = self.relaxed.upper(self.at, w).top()
+        return self._beyond(top, self._start(w)).T
 
     def expand(self, weights: Tensor) -> Expansion:
         """Return both bounds and the expansion of w·Δη, w [B or 1, K, q]."""
         w, count = weights.transpose(0, 1), weights.shape[1]
         both = torch.cat([w, -w])
         planes = self.relaxed.upper(self.at, both)
-        start, doubt = self._start(both), self._doubt(both)
+        start = self._start(both)
         slopes = weights @ self._jacobian
         signed = torch.cat([slopes, -slopes], dim=1).transpose(0, 1)
-        top = (planes.top() - start + doubt).clamp_min(0)
-        rest = (planes.top(signed) - start + doubt).clamp_min(0)
+        top = self._beyond(planes.top(), start)
+        rest = self._beyond(planes.top(signed), start)
         return Expansion(
             top[:count].T,
             -top[count:].T,
@@ -96,13 +101,17 @@ class Enclosed:
         )
 
     def _start(self, w: Tensor) -> Tensor:
-        """Return w·η(x) [K, B]."""
-        return (w * self.centre).sum(-1)
+        """Return a lower bound on w·η(x) [K, B] in real arithmetic.
 
-    def _doubt(self, w: Tensor) -> Tensor:
-        """Return what is left open by the rounding of w·η(x) [K, B]."""
-        size = (w.abs() * self.centre.abs()).sum(-1)
-        return (w.shape[-1] + 4) * 2.0**-52 * size
+        `centre` is rounded on its way, and a change is taken from where η really is.
+        """
+        return -self._point.upper(self.at, -w).top()
+
+    @staticmethod
+    def _beyond(top: Tensor, start: Tensor) -> Tensor:
+        """Return top − start [K, B], rounded up; 0 is among the changes."""
+        slack = 2.0**-52 * (top.abs() + start.abs())
+        return (top - start + slack).clamp_min(0)
 
 
 def enclose(
@@ -138,7 +147,7 @@ def enclose(
         if not moving:
             raise refusal("no parameter of the law depends on what is perturbed")
         at = _packed(model, tape, found)
-        _check(model, tape, x, held, at)
+        check_same(model.density, x, held, tape.values[at])
         relaxed = Relaxed(tape, Ball(tape.x, *ball))
     return Enclosed(relaxed, at, frozenset(found) - set(moving))
 
@@ -192,17 +201,3 @@ def _outputs(
     found = read(graph, tape, condition, placed)
     passed = {n: Moving(0) if n == condition else held[n] for n in network.passed}
     return {**found, **passed}
-
-
-def _check(
-    model: OpenModel, tape: Tape, x: Tensor, held: Mapping[str, Tensor], at: int
-) -> None:
-    """Raise where the tape gives other parameters than the file."""
-    family, kinds = model.density.family, model.density.family.enclosed_as
-    phi = model.density.parameter_map(x, held)
-    own = {n: in_coordinate(v, kinds[n]) for n, v in family.unpack(phi).items()}
-    theirs, ours = family.pack(own), tape.values[at]
-    if set(kinds.values()) & set(_SHARED):
-        theirs, ours = (torch.log_softmax(v, dim=-1) for v in (theirs, ours))
-    if not torch.allclose(theirs, ours, rtol=_AGREE, atol=_AGREE):
-        raise refusal("the graph does not give the parameters of the file")

@@ -11,6 +11,8 @@ Copies, multiples and square roots between a link and its logarithm are looked t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -25,8 +27,11 @@ from audit.importer.relaxation import (
 )
 from audit.importer.relaxation import functions as curves
 from audit.importer.relaxation.affine import copied, scaled
+from audit.models.density import ConditionalDensity
 
 _SOFT = ("softplus", "softplus_switched")
+_SHARED = ("logits", "log_probs")  # coordinates up to a number that classes share
+_AGREE = 1e-9  # of η; what an exporter folds in float32 is another network
 
 
 def coordinate(tape: Tape, value: Operand, kind: str) -> Operand:
@@ -89,3 +94,39 @@ def _of_bend(tape: Tape, entry: Bend, links: tuple[str, ...]) -> int | None:
         curve = curves.log_of(entry.curve)
         return None if curve is None else tape.bend(entry.input, curve)
     return entry.input
+
+
+def check_same(
+    density: ConditionalDensity, x: Tensor, held: Mapping[str, Tensor], ours: Tensor
+) -> None:
+    """Raise where η of the tape is not that of the file, beyond rounding.
+
+    Args:
+        density: of the file.
+        x: [B, d].
+        held: its other inputs.
+        ours: η(x) [B, q] on the tape.
+
+    Raises:
+        NoCertificate: an exporter has made another network of the file.
+    """
+    family, kinds = density.family, density.family.enclosed_as
+    parameters = family.unpack(density.parameter_map(x, held))
+    own = {n: in_coordinate(v, kinds[n]) for n, v in parameters.items()}
+    theirs = family.pack(own)
+    if set(kinds.values()) & set(_SHARED):
+        theirs, ours = (torch.log_softmax(v, dim=-1) for v in (theirs, ours))
+    apart = (theirs - ours).abs() / theirs.abs().clamp_min(1)
+    blur = family.pack({n: _blur(v, kinds[n]) for n, v in parameters.items()})
+    if not bool((apart <= _AGREE + blur).all()):
+        raise refusal(
+            "the graph that was exported from the file gives other parameters, "
+            f"{float(apart.max()):.0e} off"
+        )
+
+
+def _blur(value: Tensor, kind: str) -> Tensor:
+    """Return by how much a coordinate is off for the rounding of its parameter."""
+    if kind != "logit":
+        return torch.zeros_like(value)
+    return 2.0**-50 / (value * (1 - value))  # d logit p = dp / (p (1 − p))

@@ -24,7 +24,7 @@ from audit.models.enclosing import enclose
 from audit.verify.sites import Site
 
 _ROWS = 1024  # balls at the same time
-_NUMBERS = 2**18  # of inputs at the same time
+_NUMBERS = 2**12  # of inputs at the same time
 _DOUBLINGS = 60
 _BISECTIONS = 24
 _CLOSE = 1e-3  # relative width of a bracket that is narrow enough
@@ -69,8 +69,9 @@ def certify(divergence: Divergence, site: Site, sizes: Tensor, p: float) -> Cert
         )
     try:
         n, count = len(site.x), len(sizes)
-        rows = torch.arange(n, device=site.x.device).repeat_interleave(count)
-        found = _bounds(divergence, site, rows, sizes.repeat(n), p).reshape(n, count)
+        rows = torch.arange(n, device=site.x.device).repeat(count)
+        reach = sizes.repeat_interleave(n)  # balls of one size need the same passes
+        found = _bounds(divergence, site, rows, reach, p).reshape(count, n).T
     except NoCertificate as error:
         return Certified(None, error.given)
     order = torch.argsort(sizes)

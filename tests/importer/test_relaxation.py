@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from importer.relaxed_networks import CURVES, Net, dense_net, image_net
+from onnx import numpy_helper
 
 from audit.ground.errors import ConfigError, NoCertificate
 from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read
@@ -218,6 +219,61 @@ def test_lines_hold_in_exact_arithmetic_and_touch(name):
         if "switched" not in name:
             assert float(min(above)) <= near
             assert float(min(below)) <= near
+
+
+def exactly(matrix, bias, v):
+    """Return M v + b as numbers of mpmath."""
+    rows = zip(matrix.tolist(), bias.tolist(), strict=True)
+    return [mpmath.fdot(row, v) + shift for row, shift in rows]
+
+
+def test_a_ball_of_size_0_encloses_the_value_in_exact_arithmetic():
+    mpmath.mp.dps = 60
+    rng = np.random.default_rng(2)
+    net = Net(rng)
+    far = net.node("Add", net.curve("Tanh", net.dense("x", 3, 5)), net.constant(3e7))
+    value = net.node("Sub", far, net.constant(3e7))
+    graph = net.graph((3,), net.dense(value, 5, 2))
+    x = torch.from_numpy(rng.normal(size=(4, 3)))
+    tape = Tape(x)
+    (y,) = read(graph, tape, "x", {}).values()
+    own = torch.arange(3), torch.ones(3).double()
+    found = Relaxed(tape, Ball(x, torch.zeros(4).double(), 2.0, *own), tight=False)
+    w = torch.eye(2).double()[:, None]
+    top, bottom = found.upper(y.at, w).top(), -found.upper(y.at, -w).top()
+    bias, matrix, _, _, last_bias, last = (numpy_helper.to_array(v) for v in net.stored)
+    missed = 0
+    for row in range(4):
+        inner = exactly(matrix, bias, x[row].tolist())
+        exact = exactly(last, last_bias, [mpmath.tanh(v) for v in inner])
+        for k in range(2):
+            low, high = (mpmath.mpf(float(end[k, row])) for end in (bottom, top))
+            assert low <= exact[k] <= high
+            assert float(high - low) < 1e-5
+            rounded = mpmath.mpf(float(tape.values[y.at][row, k]))
+            missed += abs(rounded - exact[k]) > 1e-10  # which is not the value itself
+    assert missed > 0
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "erf", "relu"])
+def test_lines_are_not_chosen_by_rounding(name):
+    curve, _ = EXACT[name]
+    rng = torch.Generator().manual_seed(3)
+    low = -3 * torch.rand(400, 1, generator=rng, dtype=torch.float64)
+    high = low + 4 * torch.rand(400, 1, generator=rng, dtype=torch.float64) + 0.1
+    low[:5], high[:5] = -1.0, 1.0  # where lines of several slopes are as near
+    one = curve.lines(low, high)
+    step = 1e-14 * torch.randn(400, 1, generator=rng, dtype=torch.float64)
+    two = curve.lines(low + step, high - step)
+    moved = [(a - b).abs().max() for a, b in zip(one, two, strict=True)]
+    assert float(torch.stack(moved).max()) < 1e-6
+
+
+@pytest.mark.parametrize("switch", [1.0, 20.0])
+def test_a_switch_at_the_very_end_of_an_interval_is_inside(switch):
+    ends = torch.tensor([[switch - 2.0], [switch]], dtype=torch.float64)
+    lines = functions.switched(switch).lines(*ends)
+    assert float(lines.below * switch + lines.below_level) <= switch  # of v ≥ switch
 
 
 def test_every_curve_of_a_graph_is_in_the_random_networks():

@@ -185,6 +185,13 @@ def test_another_format_has_the_certificate_of_its_onnx_twin(suffix):
     torch.testing.assert_close(own, other, rtol=1e-6, atol=0)
 
 
+def test_a_graph_that_an_exporter_rounded_is_not_the_file():
+    """torch folds the normalisation of this network into its weights, in float32."""
+    found = certify(kl(), site(sample("digits_cnn", ".pt2"), 3), wide(0.01), 2.0)
+    assert found.bound is None
+    assert "gives other parameters" in found.why
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -324,3 +331,23 @@ def test_links_of_a_head_are_carried_through(link, tmp_path):
         ratio = certified.bound[:, k] / best
         assert float(ratio.min()) >= 1 - 1e-9
         assert float(ratio.median()) <= 1.5
+
+
+def test_probabilities_that_float64_blurs_are_certified(tmp_path):
+    model = {"family": "bernoulli", "parameters": {"probs": "p"}}
+    x = np.stack([np.linspace(-2.2, 2.2, 30), np.linspace(0, 0.3, 30)], 1)
+
+    def head(v):
+        return {"p": torch.sigmoid(10 * v[:, :1] + v[:, 1:])}
+
+    config = written(tmp_path, head, x, model=model)
+    found = certify(kl(), site(config), wide(0.1), 2.0)
+    assert found.bound is not None, found.why
+    logit, step = torch.from_numpy(x) @ wide(10.0, 1.0), 0.1 * math.sqrt(101)
+    best = torch.stack(
+        [
+            kl_divergence(td.Bernoulli(logits=-logit.abs()), td.Bernoulli(logits=moved))
+            for moved in (-logit.abs() - step, -logit.abs() + step)
+        ]
+    ).amax(0)
+    np.testing.assert_allclose(found.bound[:, 0], best, rtol=2e-5)

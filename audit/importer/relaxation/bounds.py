@@ -18,8 +18,10 @@ Algorithms, 2002, section 3.1). Carrying a functional A over an entry v' = L v +
 rounds each coefficient of A L by γ_n |A||L|, which moves the bound by at most
 γ_n |A| (|L||v|), and the level by γ_n |A||b|. So each entry keeps a magnitude
 M ≥ |L||v| + |b| for all v of the enclosure, and γ |A|·M is added to the level at every
-step, with n the numbers that go in and come out of a row, and 16 more. That covers
-sums of functionals (residual connections) and the last product with x as well.
+step, with n the numbers that go in and come out of a row, the entries of the tape and
+16 more. That covers sums of functionals (residual connections), of the levels of all
+entries, and the last product with x as well. A ball of size 0 encloses the value at x
+itself in real arithmetic, whatever its rounding.
 
 Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs.
 """
@@ -33,11 +35,11 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import UNIT, Ball
-from audit.importer.relaxation.curves import Lines
+from audit.importer.relaxation.curves import Curve, Lines
 from audit.importer.relaxation.planes import Planes, dot, range_of
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
-BYTES = 2**26  # that the functionals of one pass may take
+BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
 
 
 @dataclass
@@ -46,10 +48,12 @@ class Relaxed:
 
     Args:
         tape: the function. ball: B balls around its centre.
+        tight: whether intervals are met with backward passes, too.
     """
 
     tape: Tape
     ball: Ball
+    tight: bool = True
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     magnitudes: list[Tensor] = field(default_factory=list)
     lines: dict[int, Lines] = field(default_factory=dict)
@@ -112,7 +116,8 @@ class Relaxed:
         return middle - spread, middle + spread, magnitude
 
     def _bend(self, index: int, entry: Bend) -> None:
-        self._tighten(entry.input)
+        if self.tight:
+            self._tighten(entry.input, entry.curve)
         low, high = self.intervals[entry.input]
         lines = entry.curve.lines(low, high)
         self.lines[index] = lines
@@ -122,22 +127,41 @@ class Relaxed:
         magnitude = slope * size + level
         self._keep(*range_of(entry.curve, low, high, lines), magnitude)
 
-    def _tighten(self, target: int) -> None:
-        """Meet the interval of a value with what backward passes say."""
-        if target == 0:
+    def _tighten(self, target: int, curve: Curve) -> None:
+        """Meet the interval of a value with what backward passes say.
+
+        Only where the curve depends on it: a rectifier whose interval is on one side of
+        its knot already is a straight line. As many functionals as any row needs are
+        carried, each row's own; where most are needed, all of them.
+        """
+        low, high = (end.flatten(1) for end in self.intervals[target])
+        open_ = curve.undecided(low, high)
+        count = int(open_.sum(1).max())
+        if target == 0 or not count:
             return
-        low, high = self.intervals[target]
-        shape = low.shape[1:]
-        count = low[0].numel()
-        eye = torch.eye(count, dtype=low.dtype, device=low.device)
-        eye = eye.reshape(count, 1, *shape)
-        top = self.upper(target, torch.cat([eye, -eye])).top()
-        above, below = top.T.reshape(len(low), 2, *shape).unbind(1)
-        self.intervals[target] = torch.maximum(low, -below), torch.minimum(high, above)
+        shape = self.tape.values[target].shape[1:]
+        if 2 * count < low.shape[1]:
+            places = open_.to(torch.int8).topk(count, dim=1).indices
+            w = low.new_zeros(count, *low.shape).scatter_(2, places.T[..., None], 1.0)
+        else:
+            places = torch.arange(low.shape[1], device=low.device).expand_as(low)
+            w = torch.eye(low.shape[1], dtype=low.dtype, device=low.device)[:, None]
+        w = w.reshape(*w.shape[:2], *shape)
+        above, below = self.upper(target, torch.cat([w, -w])).top().T.chunk(2, dim=1)
+        ends = (
+            (low, torch.maximum(low.gather(1, places), -below)),
+            (
+                high,
+                torch.minimum(high.gather(1, places), above),
+            ),
+        )
+        self.intervals[target] = tuple(  # type: ignore[assignment]
+            end.scatter(1, places, new).reshape(-1, *shape) for end, new in ends
+        )
 
     def _gamma(self, inputs: tuple[int, ...], value: Tensor) -> float:
         terms = sum(self.tape.values[i][0].numel() for i in inputs)
-        count = terms + value[0].numel() + 16
+        count = terms + value[0].numel() + len(self.tape.entries) + 16
         return count * UNIT / (1 - count * UNIT)
 
     # functionals

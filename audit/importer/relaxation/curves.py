@@ -32,9 +32,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.hulls import hull_slopes
+
 Function = Callable[[Tensor], Tensor]
 _SLACK = 2.0**-49
-_POINTS = 16  # that a hull is guessed from
 _STEPS = 30
 
 
@@ -76,6 +77,10 @@ class Curve(ABC):
         ends = (torch.where(known, end, inside) for end in (low, high))
         found = self._raised(low, high, self._lines(*ends))
         return Lines(*(torch.where(known, part, torch.nan) for part in found))
+
+    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return where a narrower interval would change the lines [B, *shape]."""
+        return torch.ones_like(low, dtype=torch.bool)
 
     def _raised(self, low: Tensor, high: Tensor, lines: Lines) -> Lines:
         far = torch.maximum(low.abs(), high.abs())
@@ -147,7 +152,7 @@ class Smooth(Curve):
 
     def _mixed(self, low: Tensor, high: Tensor) -> Lines:
         """Return lines on intervals [M] with inflection points inside."""
-        above, below = hull_slopes(self.value, low, high)
+        above, below = hull_slopes(self.value, self.slope, low, high)
         return Lines(
             above,
             self._most(low, high, above, 1.0),
@@ -185,25 +190,3 @@ class Smooth(Curve):
         z = left + (right - left) / 2
         g, dg = sign * self.value(z) - s * z, sign * self.slope(z) - s
         return g + torch.maximum(dg * (a - z), dg * (b - z))
-
-
-def hull_slopes(f: Function, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Guess the slopes of the concave and convex hull of f at the middle, [M] each.
-
-    From chords between points on either side of the middle; nothing is proven by them.
-    """
-    steps = torch.arange(_POINTS + 1, dtype=low.dtype, device=low.device) / _POINTS
-    v = low[:, None] + (high - low)[:, None] * steps
-    y, half = f(v), _POINTS // 2
-    left, right = v[:, : half + 1, None], v[:, None, half:]
-    y_left, y_right = y[:, : half + 1, None], y[:, None, half:]
-    width = right - left
-    slope = (y_right - y_left) / width
-    middle = y_left + slope * (v[:, half, None, None] - left)
-    flat, heights = slope.flatten(1), middle.flatten(1)
-    real = (width > 0).flatten(1)
-    top = heights.masked_fill(~real, -torch.inf).argmax(1, keepdim=True)
-    least = heights.masked_fill(~real, torch.inf).argmin(1, keepdim=True)
-    found = (flat.gather(1, at).squeeze(1) for at in (top, least))
-    above, below = (torch.nan_to_num(one) for one in found)
-    return above, below

@@ -154,7 +154,7 @@ class Switched(Smooth):
     def lines(self, low: Tensor, high: Tensor) -> Lines:
         """Return those of the base, the one below lowered by the fall."""
         found = self.base.lines(low, high)
-        fall = torch.where(high > self.switch, self.fall, 0.0)
+        fall = torch.where(high >= self.switch, self.fall, 0.0)
         return found._replace(below_level=found.below_level - fall)
 
 

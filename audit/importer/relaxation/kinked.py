@@ -2,8 +2,9 @@
 
 The largest of f(v) − s v over [l, u] is at l, u or a knot between them, so any slope
 has its level exactly. Slopes are those of the pieces and of chords; the one whose line
-is nearest to f at the middle is taken. For a rectifier that is the chord above, and
-below the line v or 0, whichever side of the knot is wider.
+is nearest to f at the middle is taken, the first of equals: rounding chooses none. For
+a rectifier that is the chord above, and below the line v or 0, whichever side of the
+knot is wider.
 """
 
 from __future__ import annotations
@@ -15,10 +16,19 @@ from torch import Tensor
 
 from audit.importer.relaxation.curves import Curve, Lines
 
+_NEARER = 1e-12  # of the interval's width
+
 
 @dataclass(frozen=True)
 class Kinked(Curve):
     """A continuous curve of straight pieces, with its knots in `breaks`."""
+
+    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return where a knot is inside [B, *shape]."""
+        found = torch.zeros_like(low, dtype=torch.bool)
+        for knot in self.breaks:
+            found |= (low < knot) & (high > knot)
+        return found
 
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
         points = [low, high]
@@ -53,7 +63,8 @@ class Kinked(Curve):
         level = self._level(points, best, sign)
         for slope in slopes[1:]:
             other = self._level(points, slope, sign)
-            nearer = sign * (other + slope * middle) < sign * (level + best * middle)
+            gain = sign * (level + best * middle - other - slope * middle)
+            nearer = gain > _NEARER * (high - low)
             best = torch.where(nearer, slope, best)
             level = torch.where(nearer, other, level)
         return best, level
