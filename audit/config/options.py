@@ -221,6 +221,7 @@ OPTIONS: dict[str, Option] = {
         "SECONDS",
         RUN,
     ),
+    "witness": Option(readers.text, "Keep the witnesses here, to replay.", "FILE", RUN),
     "run_dir": Option(
         readers.text, "Keep finished parts here, to resume from.", "FOLDER", RUN
     ),

@@ -121,6 +121,8 @@ class ScanConfig:
     """The norm of these: `2`, `inf` or `1`."""
     bounds: str | None = None
     """The valid range of the inputs, "lo,hi" or a file; no witness leaves it."""
+    witness: str | None = None
+    """Where the witnesses that were found are kept, for `robaudit replay`."""
     draws_per_input: int = 1024
     sampling: str = "auto"
     """How base noise is drawn: `random`, `antithetic`, `sobol`, or chosen."""

@@ -120,6 +120,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "engine": "another",
         "open_timeout": "99",
         "run_dir": "run",
+        "witness": "w.npz",
         "resume": None,
         "max": "hellinger.trace.max=1",
         "min": "hellinger.radius.min=1",
