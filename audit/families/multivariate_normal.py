@@ -8,6 +8,7 @@ mathematics.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class MultivariateNormal(Gaussian):
         ("loc", "covariance_matrix"),
         ("loc", "precision_matrix"),
     )
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "loc": 1,
+        **dict.fromkeys(("scale_tril", "covariance_matrix", "precision_matrix"), 2),
+    }
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object

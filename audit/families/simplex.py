@@ -19,6 +19,7 @@ Source: Amari, Information Geometry and Its Applications (2016), section 2.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,12 @@ SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
 
 class Classes(Family):
     """One vector of K numbers: shape (K,)."""
+
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "logits": 1,
+        "probs": 1,
+        "concentration": 1,
+    }
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
