@@ -105,7 +105,7 @@ class Repeats:
         stored = inner if isinstance(inner, Stored) else Matrix(inner.dense())
 
         def by_rows(entries: Tensor) -> Tensor:
-            changed = change(entries.unflatten(0, (-1, count)))
+            changed = change(entries.reshape(-1, count, *entries.shape[1:]))
             return changed.flatten(0, 1)
 
         return Repeats(stored.map_entries(by_rows), count)
