@@ -136,7 +136,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "units": Option(
         readers.text,
-        "Units of a perturbation: input, std or a file.",
+        "Units of a perturbation: input, std, mad (median deviation) or a file.",
         "UNITS",
         MEASURE,
         names_file=True,
