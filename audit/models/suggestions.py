@@ -95,6 +95,11 @@ def _by_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
         found = named_expression(output)
         if found is not None and found[0] not in named:
             named[found[0]] = found[1]
+    if set(named) == {"scale"}:
+        others = [n for n in outputs if named_expression(n) is None]
+        if len(others) == 1:
+            pair = {"loc": quoted(others[0]), **named}
+            yield Suggestion("normal", pair, "an output beside its scale")
     gates = {stem_of(n): quoted(n) for n in outputs if stem_of(n) in _GATES}
     if len(gates) == 1:
         for family in _ordered(families_with(set(named))):
