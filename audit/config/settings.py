@@ -39,6 +39,10 @@ class ModelConfig:
     """What the coordinates of θ are, e.g. "rt:positive,choice:{-1,1}"."""
     unnormalised: bool = False
     """Whether log q is known up to a constant that may depend on x."""
+    batch_axis: int | None = None
+    """The axis of the rows in the file's outputs; None: the first."""
+    rows: str | None = None
+    """`one`: the file gets one row a call."""
     space: str = "input"
     """What is perturbed: the `input`, or the distribution's own `parameters`."""
     trust_model: bool = False

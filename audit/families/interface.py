@@ -50,6 +50,9 @@ class Family(ABC):
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]]
     options: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()  # those of `options` with a default
+    event_axes: ClassVar[Mapping[str, int]] = {}
+    """Parameter -> how many axes it has for one law, where that is fixed; axes before
+    them are places with a law each. A parameter that is not named takes any shape."""
     discrete: bool = False
     parametric: bool = True
     """Whether φ are parameters of a known law, whose own tensor tells something."""

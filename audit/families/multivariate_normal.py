@@ -31,6 +31,10 @@ class MultivariateNormal(Gaussian):
         ("loc", "covariance_matrix"),
         ("loc", "precision_matrix"),
     )
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "loc": 1,
+        **dict.fromkeys(("scale_tril", "covariance_matrix", "precision_matrix"), 2),
+    }
 
     enclosed_as: ClassVar[Mapping[str, str]] = {
         "loc": "value",

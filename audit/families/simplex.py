@@ -40,6 +40,12 @@ SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
 class Classes(Family):
     """One vector of K numbers: shape (K,)."""
 
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "logits": 1,
+        "probs": 1,
+        "concentration": 1,
+    }
+
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
     ) -> None:

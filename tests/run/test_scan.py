@@ -498,6 +498,17 @@ def test_standard_deviations_are_the_units_of_the_features():
     assert np.nanmax(np.abs(ratio - 1)) < 1e-5
 
 
+def test_median_deviations_are_the_units_of_the_features():
+    x = np.load(SAMPLES / "linear_gaussian.npz")["x"].astype(np.float64)
+    report = scan(sample("linear_gaussian", units="mad", verify=4))
+    s = np.diag(
+        np.median(np.abs(x - np.median(x, axis=0)), axis=0) / 0.6744897501960817
+    )
+    np.testing.assert_allclose(
+        columns(report)["trace"], np.trace(s @ F_X @ s), rtol=1e-6
+    )
+
+
 def test_a_feature_that_is_constant_has_no_unit_and_is_told(tmp_path):
     x = np.random.default_rng(0).normal(size=(9000, 3))
     x[:, 1] = 0.1
