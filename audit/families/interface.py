@@ -15,6 +15,7 @@ in a root or a divergence, is for a law that no quadrature or sum resolves.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from typing import ClassVar
@@ -26,6 +27,7 @@ from torch.distributions import Distribution
 
 from audit.families.draws import sampled_fisher_root
 from audit.families.references import Reference, reference_of
+from audit.families.roles import ROLES, Role
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Product, Sampled
@@ -49,6 +51,7 @@ class Family(ABC):
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]]
     options: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()  # those of `options` with a default
+    roles: ClassVar[Mapping[str, Role]] = {}  # where a name means another than usual
     discrete: bool = False
     parametric: bool = True
     """Whether φ are parameters of a known law, whose own tensor tells something."""
@@ -193,6 +196,22 @@ class Family(ABC):
     def total(self, phi: Tensor, noise: Noise) -> Estimate | None:
         """Return ∫ q_φ [N] where it has to be looked at; None where it is one."""
         return None
+
+    # what its parameters are for
+
+    def role(self, name: str) -> Role | None:
+        """Return what a parameter is for; None where no single word says it."""
+        return self.roles.get(name, ROLES.get(name))
+
+    def coordinate_of_each(self) -> Tensor | None:
+        """Return which coordinate of θ each entry of φ belongs to, integers [p].
+
+        Returns:
+            None where coordinates depend on each other, or share parameters.
+        """
+        if math.prod(self.event_shape) != 1:
+            return None
+        return torch.zeros(self.size, dtype=torch.int64)
 
     # metric tensors
 

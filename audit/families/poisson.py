@@ -8,11 +8,15 @@ Source: Johnson, Kemp & Kotz, Univariate Discrete Distributions (2005), chapter 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch import distributions as td
 
 from audit.families.lattice import TAIL, Lattice
+from audit.families.roles import Role
 from audit.families.univariate import Parameters
 from audit.nodes.excess import entropy_excess, exp_excess, log_ratio, ratio_excess
 from audit.nodes.special import edge_log, times
@@ -23,6 +27,7 @@ class Poisson(Lattice):
 
     parameterizations = (("rate",),)
     not_negative = ("rate",)
+    roles: ClassVar[Mapping[str, Role]] = {"rate": Role.LOCATION}  # its mean
 
     def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the Poisson law."""

@@ -14,6 +14,7 @@ from rich.text import Text
 from audit.formats import features, reading, verdicts
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
+from audit.reports.quantities import MOVED
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
 from audit.reports.trust import TRUST
@@ -22,11 +23,20 @@ NARROW, ROOMY, WIDE = 60, 80, 100
 SHOWN = ("p05", "p50", "mean", "p95", "max")
 SHOWN_NARROW = ("p50", "p95", "max")
 SHOWN_WORST = 5
-DETAILS = ("_se", "_realised", "_ratio", "_parted", "_upper", "_lower", "_bound")
+DETAILS = (
+    "_se",
+    "_realised",
+    "_ratio",
+    "_parted",
+    "_upper",
+    "_lower",
+    "_bound",
+    "_universal",
+)
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 COMPARED = ("angle", "attained")
-SECONDARY = frozenset({*CHAIN, *COMPARED, *TRUST})
+SECONDARY = frozenset({*CHAIN, *COMPARED, *MOVED, *TRUST})
 """Shown on request only; the sentences of a report tell what matters of them."""
 STATUS = {
     "pass": ("✓", "green"),

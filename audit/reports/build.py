@@ -22,7 +22,12 @@ from audit.reports.measured import (
     VerificationInfo,
     Worst,
 )
-from audit.reports.overall import features_record, spectrum_record
+from audit.reports.overall import (
+    coordinates_record,
+    features_record,
+    spectrum_record,
+    universal_record,
+)
 from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
@@ -115,6 +120,8 @@ def _divergence(
             },
             "features": features_record(measured.features.get(name)),
             "spectrum": spectrum_record(measured.spectra.get(name)),
+            "coordinates": coordinates_record(measured.coordinates.get(name)),
+            "universal": universal_record(measured.universal.get(name), PRINTED_VALUES),
         }
     )
 

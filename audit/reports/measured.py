@@ -111,6 +111,31 @@ class FeatureMeans:
 
 
 @dataclass(frozen=True)
+class CoordinateShares:
+    """Each coordinate of θ's mean share of the top direction's cost, over n inputs."""
+
+    n: int
+    mean: Floats | None
+    """[C]; None where no input has a single worst direction."""
+
+
+@dataclass(frozen=True)
+class UniversalInfo:
+    """The direction that is worst for all inputs at once; see `report.Universal`."""
+
+    n: int
+    left_out: int = 0
+    """Inputs whose form is not finite."""
+    eigenvalue: float | None = None
+    mean_eigenvalue: float | None = None
+    direction: Floats | None = None
+    """[*event], unit norm in the units of the perturbation."""
+    signs: Mapping[str, int] = field(default_factory=dict)
+    """Attack label -> 1 or -1, the sign that costs more over the checked inputs."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class VerificationInfo:
     """Exact over predicted values, on `n` inputs; see `report.Verification`."""
 
@@ -165,3 +190,7 @@ class Measured:
     """Divergence -> what its worst directions move."""
     spectra: dict[str, Floats] = field(default_factory=dict)
     """Divergence -> leading eigenvalues [N, K], of G without c, descending."""
+    coordinates: dict[str, CoordinateShares] = field(default_factory=dict)
+    """Divergence -> what its worst directions cost in each coordinate of θ."""
+    universal: dict[str, UniversalInfo] = field(default_factory=dict)
+    """Divergence -> the worst direction of all inputs at once."""

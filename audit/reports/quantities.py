@@ -11,15 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from audit.reports.formulas import ATTACK_QUANTITIES, FORM_QUANTITIES, Quantity
+from audit.reports.formulas import (
+    ATTACK_QUANTITIES,
+    FORM_QUANTITIES,
+    MOVED_QUANTITIES,
+    Quantity,
+)
 from audit.reports.trust import TRUST_QUANTITIES
 
 PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 """What a summary says of each quantity, and the last part of a gate's key."""
 
-QUANTITIES = (*FORM_QUANTITIES, *TRUST_QUANTITIES)
+QUANTITIES = (*FORM_QUANTITIES, *MOVED_QUANTITIES, *TRUST_QUANTITIES)
 ATTACK_KINDS = tuple(row.name for row in ATTACK_QUANTITIES)
+MOVED = tuple(row.name for row in MOVED_QUANTITIES)
 _BY_NAME = {row.name: row for row in (*QUANTITIES, *ATTACK_QUANTITIES)}
 _LABELLED = Quantity(
     "attack",
@@ -67,6 +73,13 @@ _SUFFIXES: tuple[tuple[str, str | None, str, str], ...] = (
         "1 where {0}_realised is surely more than 10 % from {0}, else 0",
         "The mean is the share of inputs whose prediction of {0} is not to be believed "
         "at the attack's own size.",
+    ),
+    (
+        "_universal",
+        None,
+        "{0} with the exact divergence along ±v̄, v̄ the top eigenvector of mean G",
+        "What one and the same perturbation costs, of {0}'s size, with the sign that "
+        "is worse for all inputs together.",
     ),
 )
 """Suffix of a quantity, its unit (None: the quantity's), formula, reading."""

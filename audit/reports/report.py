@@ -203,6 +203,34 @@ class FeatureMeans(Record):
     reason: str | None = None
 
 
+class CoordinateShares(Record):
+    """The mean share of each coordinate of θ in the worst direction's cost."""
+
+    n: int
+    """Inputs with a single worst direction."""
+    mean: list[Number] | None = None
+
+
+class Universal(Record):
+    """The direction that is worst for all inputs at once: the top one of mean G."""
+
+    n: int
+    """Inputs whose forms were averaged."""
+    left_out: int = 0
+    """Inputs whose form is not finite."""
+    eigenvalue: Number = None
+    """λ_max of the mean G, without c."""
+    mean_eigenvalue: Number = None
+    """The mean of λ_max(G) over the inputs."""
+    universality: Number = None
+    """Their ratio, in (0, 1]: 1 where one direction is the worst for every input."""
+    direction: Any = None
+    """In the shape of one input; null with a reason, or where it is too large."""
+    signs: dict[str, int] = Field(default_factory=dict)
+    """Attack -> the sign of the direction that costs more."""
+    reason: str | None = None
+
+
 class SpectrumBand(Record):
     """Percentiles over `n` inputs of each of the K leading eigenvalues of G."""
 
@@ -224,6 +252,9 @@ class Divergence(Record):
     verification: dict[str, Verification] = Field(default_factory=dict)
     features: FeatureMeans | None = None
     spectrum: SpectrumBand | None = None
+    coordinates: CoordinateShares | None = None
+    """Null where θ is one number, or its coordinates are not independent."""
+    universal: Universal | None = None
 
 
 class Outcomes(Record):

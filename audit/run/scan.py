@@ -37,6 +37,7 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
+from audit.run.universal import universal
 from audit.verify import verify
 from audit.verify.trust import trust_warnings
 
@@ -194,6 +195,8 @@ def _report(
     sample = sample_of(config, answers)
     index = answers.index[sample.places]
     verified = verify(prepared.model, prepared.questions, index)
+    means = collection.tally.forms()
+    directions, verified = universal(prepared, means, sample, verified)
     columns, checks = with_checks(answers, verified, sample, rows)
     warnings = [*prepared.notes, *verified.notes]
     for name, found in columns.items():
@@ -213,6 +216,8 @@ def _report(
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),
+        collection.tally.coordinates(),
+        directions,
     )
     if rows is not None:
         model, frame = prepared.model, prepared.questions.frame
