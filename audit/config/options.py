@@ -142,6 +142,12 @@ OPTIONS: dict[str, Option] = {
     "tau": Option(
         readers.positive, "The move that radius asks for (1 nat).", "TAU", MEASURE
     ),
+    "target_key": Option(
+        readers.text,
+        "Key of DATA that holds θ: likelihood and coverage, clean and under attack.",
+        "KEY",
+        MEASURE,
+    ),
     "draws_per_input": Option(
         readers.integer(8), "Monte-Carlo draws where needed.", "M", ESTIMATOR
     ),

@@ -114,6 +114,8 @@ class ScanConfig:
     """Directions kept for each input."""
     tau: float = 1.0
     """The move, in the divergence's unit, that `radius` asks for."""
+    target_key: str | None = None
+    """Key of the data that holds θ, to hold the model against under attack."""
     draws_per_input: int = 1024
     sampling: str = "auto"
     """How base noise is drawn: `random`, `antithetic`, `sobol`, or chosen."""

@@ -25,7 +25,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.families.draws import sampled_fisher_root
+from audit.families.draws import draws_of, sampled_fisher_root
+from audit.families.givers import Nodes
+from audit.families.observed import log_likelihood
 from audit.families.references import Reference, reference_of
 from audit.families.roles import ROLES, Role
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
@@ -195,6 +197,29 @@ class Family(ABC):
 
     def total(self, phi: Tensor, noise: Noise) -> Estimate | None:
         """Return ∫ q_φ [N] where it has to be looked at; None where it is one."""
+        return None
+
+    # what was seen of it
+
+    def log_likelihood(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """Return ln q_φ(θ) [S, N] at θ [S, N, *event], −∞ where there is no such θ.
+
+        Raises:
+            NotImplementedError: the law has no density.
+        """
+        return log_likelihood(self, theta, phi)
+
+    def drawn(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return θ of each law [S, N, *event], with weights where they are no draws.
+
+        Raises:
+            ConfigError: nothing draws from the law at another φ.
+        """
+        points = draws_of(self, phi, noise)
+        return Nodes(points.values, unit=points.unit)
+
+    def most_likely(self, phi: Tensor) -> Tensor | None:
+        """Return the θ [N, *event] that a classifier answers; None for other laws."""
         return None
 
     # what its parameters are for

@@ -62,6 +62,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         },
         inputs=_inputs(measured),
         checked=_checked(measured),
+        under_attack=_under_attack(measured),
         worst=[_worst(measured, worst) for worst in measured.worst],
         skipped=[
             schema.Skipped(index=index, reason=reason)
@@ -211,6 +212,11 @@ def _checked(measured: Measured) -> schema.Checked | None:
         weights=sample.weights.tolist(),
         strata=sample.strata.tolist(),
     )
+
+
+def _under_attack(measured: Measured) -> schema.UnderAttack | None:
+    found = measured.under_attack
+    return None if found is None else schema.UnderAttack.model_validate(asdict(found))
 
 
 def _worst(measured: Measured, worst: Worst) -> schema.WorstInput:

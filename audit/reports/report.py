@@ -257,6 +257,48 @@ class Divergence(Record):
     universal: Universal | None = None
 
 
+class Bounded(Record):
+    """A number, and its 95 % interval where one is known."""
+
+    value: Extended
+    ci95: Interval = None
+
+
+class Attacked(Record):
+    """How well the law at x + δ knows the θ of x."""
+
+    attack: str
+    """`clean`, `noise`, `direction` (±v, the side that moves the law more), …"""
+    size: float
+    """‖δ‖ in units of the perturbation; of noise √E‖δ‖²."""
+    nll: Bounded
+    """Mean of −ln q(θ|x + δ), nats."""
+    nll_loss: Bounded
+    """Mean of ln q(θ|x) − ln q(θ|x + δ), input by input, nats."""
+    coverage: dict[str, Bounded]
+    """Level -> share of inputs whose θ is in the highest-density region of it."""
+    pit: list[Bounded]
+    """Kolmogorov distance of each coordinate's PIT to the uniform law; empty where
+    there are too many coordinates, or classes."""
+    accuracy: Bounded | None = None
+    """Share of inputs whose likeliest class is θ; null where the law has no classes."""
+    n_excluded: int = 0
+    n_lost: int = 0
+
+
+class UnderAttack(Record):
+    """The data's θ against the model, clean and attacked."""
+
+    key: str
+    n: int
+    draws: int
+    """θ drawn from the law at each input and δ, for coverage and PIT."""
+    divergence: str
+    clean: Attacked
+    attacked: list[Attacked]
+    notes: list[str] = Field(default_factory=list)
+
+
 class Outcomes(Record):
     """What became of the values of one divergence that are not plain numbers.
 
@@ -386,6 +428,8 @@ class Report(Record):
     inputs: Inputs | None
     """Null beyond 10,000 inputs: then only the rows file lists them."""
     checked: Checked | None = None
+    under_attack: UnderAttack | None = None
+    """Null unless --target-key names the θ of the data."""
     worst: list[WorstInput]
     checks: list[Check] = Field(default_factory=list)
     skipped: list[Skipped]

@@ -37,6 +37,7 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
+from audit.run.targets import held_against
 from audit.run.universal import universal
 from audit.verify import verify
 from audit.verify.trust import trust_warnings
@@ -218,6 +219,7 @@ def _report(
         collection.tally.spectra(),
         collection.tally.coordinates(),
         directions,
+        held_against(config, prepared, answers),
     )
     if rows is not None:
         model, frame = prepared.model, prepared.questions.frame

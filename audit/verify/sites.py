@@ -104,11 +104,11 @@ class Exact:
 
     def _part(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         others, point = self.site.moved(rows, u), self.site.point
-        outside = _outside(point.family, others)
+        lost = outside(point.family, others)
         own = point.phi[rows].unsqueeze(1)
-        others = torch.where(outside.unsqueeze(-1), own, others)
+        others = torch.where(lost.unsqueeze(-1), own, others)
         values, errors = self.laws(rows, others)
-        return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
+        return values.masked_fill(lost, torch.inf), errors.masked_fill(lost, 0.0)
 
 
 def exact_at(divergence: Divergence, site: Site) -> Exact | None:
@@ -155,7 +155,7 @@ def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
         return model, (("verified_in_own_precision", note),)
 
 
-def _outside(family: Family, others: Tensor) -> Tensor:
+def outside(family: Family, others: Tensor) -> Tensor:
     """Return where φ [n, K, p] is no member; of a matrix, its symmetric part counts."""
     phi = others.flatten(0, 1)
     found = [~torch.isfinite(phi).all(dim=1)]

@@ -1,0 +1,61 @@
+"""The data's own θ, where `--target-key` names it: read, and held against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.config import ScanConfig
+from audit.measure import Answers
+from audit.measure.preparation import Prepared
+from audit.models.targets import read_targets
+from audit.reports.measured import UnderAttackInfo
+from audit.verify.under_attack import attack_sizes, under_attack
+
+MOST_INPUTS = 2048
+"""More inputs are a random sample of the audited ones."""
+MOST_OF_A_FILE = 128
+"""Of a law that a file computes: each draw takes a pass of it."""
+
+
+def held_against(
+    config: ScanConfig,
+    prepared: Prepared,
+    answers: Answers,
+    deltas: Mapping[str, Tensor] | None = None,
+) -> UnderAttackInfo | None:
+    """Return how well the model knows the data's θ; None where nobody asked.
+
+    Args:
+        config: with the key of θ.
+        prepared: the open model.
+        answers: of the audited inputs.
+        deltas: attack -> u [n, S, m] at `inputs_of` and the sizes of `attack_sizes`.
+
+    Raises:
+        AuditError: θ is missing, does not fit, or the law has no likelihood.
+    """
+    if config.target_key is None:
+        return None
+    index = inputs_of(config, prepared, answers)
+    model, questions = prepared.model, prepared.questions
+    theta = read_targets(model, config.target_key, index, config.memory)
+    sizes = attack_sizes(questions)
+    found = under_attack(model, questions, index, theta, sizes, deltas)
+    return found.record(config.target_key)
+
+
+def inputs_of(
+    config: ScanConfig, prepared: Prepared, answers: Answers
+) -> NDArray[np.int64]:
+    """Return the inputs [n], ascending, that are held against their θ."""
+    parametric = prepared.model.density.family.parametric
+    most = MOST_INPUTS if parametric else MOST_OF_A_FILE
+    index = answers.index
+    if len(index) <= most:
+        return index
+    rng = np.random.Generator(np.random.Philox(key=config.seed % 2**64))
+    return np.sort(rng.choice(index, size=most, replace=False))
