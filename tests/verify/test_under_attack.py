@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from html import unescape
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -70,13 +72,41 @@ def test_the_exact_posterior_covers_as_it_says_and_less_under_attack():
     found = held(sample("linear_gaussian"), [0.1, 0.3, 1.0, 2.0]).record("theta")
     for level, share in found.clean.coverage.items():
         assert share.ci95[0] <= float(level) <= share.ci95[1]
-    for pit in found.clean.pit:
-        assert pit.ci95[0] == 0
     along = [one for one in found.attacked if one.attack == "direction"]
     inside = [one.coverage["0.9"].value for one in along]
-    assert inside == sorted(inside, reverse=True) or inside[0] - inside[-1] > 0.4
+    assert all(a >= b - 0.01 for a, b in pairwise(inside))  # one input of 200 may turn
+    assert inside[0] - inside[-1] > 0.4
     assert along[-1].coverage["0.9"].ci95[1] < 0.9
     assert along[-1].nll_loss.ci95[0] > 0
+
+
+def test_the_pit_of_the_exact_posterior_is_that_of_its_closed_form():
+    """Its third coordinate is off by .12 in this very sample: scipy finds p = .006."""
+    truth = np.load(SAMPLES / "linear_gaussian_truth.npz")
+    data = np.load(SAMPLES / "linear_gaussian.npz")
+    gap = data["theta"].astype(float) - data["x"].astype(float) @ truth["W"].T
+    u = stats.norm.cdf((gap - truth["b"]) / np.sqrt(np.diag(truth["Sigma"])))
+    scores = held(sample("linear_gaussian"), [0.1])
+    np.testing.assert_allclose(scores.clean.pit, u, atol=0.02)
+    told = scores.record("theta").clean.pit
+    for place, pit in enumerate(told):
+        exact = stats.kstest(u[:, place], "uniform").statistic
+        assert pit.value == pytest.approx(exact, abs=0.01)
+        assert pit.ci95[1] - pit.value == pytest.approx(0.09603, abs=1e-4)
+
+
+def test_a_fresh_sample_of_the_exact_posterior_is_calibrated(tmp_path):
+    truth = np.load(SAMPLES / "linear_gaussian_truth.npz")
+    rng = np.random.default_rng(1)
+    theta = rng.multivariate_normal(truth["prior_mean"], truth["P"], size=1500)
+    noise = rng.multivariate_normal(np.zeros(6), truth["R"], size=1500)
+    x = (theta @ truth["A"].T + noise).astype(np.float32)
+    np.savez(tmp_path / "fresh.npz", x=x, theta=theta)
+    config = replace(sample("linear_gaussian"), data=str(tmp_path / "fresh.npz"))
+    clean = held(config, [0.1]).record("theta").clean
+    for level, share in clean.coverage.items():
+        assert share.ci95[0] <= float(level) <= share.ci95[1]
+    assert all(pit.ci95[0] == 0 for pit in clean.pit)
 
 
 def test_the_exact_posterior_has_the_likelihood_of_its_closed_form():
@@ -275,7 +305,7 @@ def test_the_report_and_every_format_show_it():
     assert again.under_attack == told
     assert json.loads(to_json(report))["under_attack"]["clean"]["attack"] == "clean"
     for text in (table(report), markdown(report), page(report)):
-        assert "θ 'theta' of 150 inputs" in " ".join(text.split())
+        assert "θ 'theta' of 150 inputs" in unescape(" ".join(text.split()))
     assert "Likelihood lost under attack" in page(report)
     assert "Coverage under attack" in page(report)
     assert scan(sample("heteroscedastic")).under_attack is None
