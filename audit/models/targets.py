@@ -45,7 +45,7 @@ def read_targets(
     rows = opened.take("θ", index)
     theta = torch.from_numpy(rows.astype(np.float64))
     theta = _shaped(theta, key, event)
-    bad = ~torch.isfinite(theta).reshape(len(theta), -1).all(dim=1)
+    bad = ~torch.isfinite(theta).unsqueeze(-1).flatten(1).all(dim=1)
     if bool(bad.any()):
         raise InputError(
             f"In '{path}', θ '{key}' of input {index[int(bad.nonzero()[0])]} is not "

@@ -37,7 +37,7 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
-from audit.run.targets import held_against
+from audit.run.targets import held_against, refuse_early
 from audit.run.universal import universal
 from audit.verify import verify
 from audit.verify.trust import trust_warnings
@@ -154,6 +154,7 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
         refuse_open(config)
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
+    refuse_early(config, prepared)
     names = _feature_names(prepared, config.memory)
     return _Opened(config, prepared, started, names)
 

@@ -21,6 +21,17 @@ MOST_OF_A_FILE = 128
 """Of a law that a file computes: each draw takes a pass of it."""
 
 
+def refuse_early(config: ScanConfig, prepared: Prepared) -> None:
+    """Refuse a key of θ that is missing or has another shape, before the scan.
+
+    Raises:
+        AuditError: as `held_against`.
+    """
+    if config.target_key is not None:
+        none = prepared.rows[:0]
+        read_targets(prepared.model, config.target_key, none, config.memory)
+
+
 def held_against(
     config: ScanConfig,
     prepared: Prepared,

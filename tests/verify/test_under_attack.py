@@ -270,6 +270,18 @@ def test_a_key_that_is_not_there_is_refused(tmp_path):
     assert "--target-key" in caught.value.next_step
 
 
+def test_what_can_be_seen_before_the_scan_is_refused_before_it(tmp_path):
+    theta = np.zeros((60, 2))
+    config = with_theta(written(tmp_path, gaussian, X, NORMAL), theta=theta)
+
+    def measured(done, total):
+        raise AssertionError("the scan began")
+
+    for key in ("theta", "truth"):
+        with pytest.raises((ConfigError, InputError), match="--target-key"):
+            scan(replace(config, target_key=key, verify=0), measured)
+
+
 @pytest.mark.parametrize(
     ("family", "parameters", "theta"),
     [
