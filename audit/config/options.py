@@ -169,6 +169,12 @@ OPTIONS: dict[str, Option] = {
         MEASURE,
         names_file=True,
     ),
+    "target_key": Option(
+        readers.text,
+        "Key of DATA that holds θ: likelihood and coverage, clean and under attack.",
+        "KEY",
+        MEASURE,
+    ),
     "draws_per_input": Option(
         readers.integer(8), "Monte-Carlo draws where needed.", "M", ESTIMATOR
     ),

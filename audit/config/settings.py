@@ -127,6 +127,8 @@ class ScanConfig:
     """The valid range of the inputs, "lo,hi" or a file; no witness leaves it."""
     witness: str | None = None
     """Where the witnesses that were found are kept, for `robaudit replay`."""
+    target_key: str | None = None
+    """Key of the data that holds θ, to hold the model against under attack."""
     draws_per_input: int = 1024
     sampling: str = "auto"
     """How base noise is drawn: `random`, `antithetic`, `sobol`, or chosen."""

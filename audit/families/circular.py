@@ -16,6 +16,8 @@ Source: Mardia & Jupp, Directional Statistics (2000), sections 3.5.4 and 5.3.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +26,7 @@ from torch import distributions as td
 from audit.families.bessel import deviation, lack, log_i0_excess, log_i0e, mean_cosine
 from audit.families.continuous import Continuous
 from audit.families.exponential import renyi_by_kl
+from audit.families.roles import Role
 from audit.families.roots import diagonal
 from audit.families.univariate import Parameters
 from audit.nodes.lines import Line
@@ -37,6 +40,7 @@ class VonMises(Continuous):
 
     parameterizations = (("loc", "concentration"),)
     not_negative = ("concentration",)
+    roles: ClassVar[Mapping[str, Role]] = {"concentration": Role.SCALE}
     limit = math.pi
     transport_name = "rotation of the increasing map, cut opposite the mean"
 

@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 
 from audit.families.givers import Base, Nodes, Source
 from audit.families.interface import Family
-from audit.ground.errors import NoFisher, NotDifferentiable, NoTransport
+from audit.ground.errors import ConfigError, NoFisher, NotDifferentiable, NoTransport
 from audit.linalg.operators import LinearOperator
 from audit.nodes.noise import Noise
 from audit.nodes.space import TargetSpace
@@ -144,6 +144,37 @@ class ComputedFamily(Family):
         """Return θ at φ [N, p + c], with their weights."""
         assert self.source is not None
         return self.source.nodes(phi, noise)
+
+    def log_likelihood(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """Return log q [S, N] at θ [S, N, n]; −∞ where the file gives no number.
+
+        Raises:
+            NoFisher: the file has no density.
+            ConfigError: log q is known up to a number that may depend on x.
+        """
+        if self.unnormalised:
+            raise ConfigError(
+                "--target-key asks for a likelihood, and --unnormalised was given",
+                "log q(θ|x) up to a number that depends on x is no log-likelihood",
+                "Leave --target-key out, or export a normalised density",
+            )
+        value = self.log_prob(theta, phi)
+        return torch.where(value.isnan(), -torch.inf, value)
+
+    def drawn(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return θ at φ [N, p + c].
+
+        Raises:
+            ConfigError: draws are given in the data, and do not move with x.
+        """
+        source = self.source
+        if source is None or (source.fixed and not source.weighted):
+            raise ConfigError(
+                "Coverage under attack was asked for of draws that the data bring",
+                "They belong to the data's own x, and not to x + δ",
+                "Pass --sampler FILE, or leave --target-key out",
+            )
+        return self.nodes(phi, noise)
 
     def log_prob(self, targets: Tensor, phi: Tensor) -> Tensor:
         """Return log q [S, N] at θ [S, N, n] for φ [N, p + c]."""

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch import distributions as td
+from torch.distributions import constraints
+
+from audit.families.observed import supported
 
 
 class Concatenated(td.Distribution):
@@ -23,14 +26,26 @@ class Concatenated(td.Distribution):
         )
         self.has_rsample = all(law.has_rsample for law in laws)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the sum of the parts' log densities."""
-        total, start = torch.zeros_like(value[..., 0]), 0
+    @property
+    def support(self) -> constraints.Constraint:
+        """The parts' own."""
+        return _Parts(self)
+
+    def pieces(self, value: Tensor) -> list[tuple[td.Distribution, Tensor]]:
+        """Return each part with its θ [*sample, *batch, *event] among [..., n]."""
+        found, start = [], 0
         for law, width in zip(self.laws, self.widths, strict=True):
             piece = value[..., start : start + width]
             shape = (*piece.shape[:-1], *law.event_shape)
-            total = total + law.log_prob(piece.reshape(shape))
+            found.append((law, piece.reshape(shape)))
             start += width
+        return found
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the sum of the parts' log densities."""
+        total = torch.zeros_like(value[..., 0])
+        for law, piece in self.pieces(value):
+            total = total + law.log_prob(piece)
         return total
 
     def sample(
@@ -52,3 +67,17 @@ class Concatenated(td.Distribution):
             for draw, law in zip(draws, self.laws, strict=True)
         ]
         return torch.cat([part.to(torch.float64) for part in flat], dim=-1)
+
+
+class _Parts(constraints.Constraint):
+    """Every part is in its own support; one that tells none is asked by its density."""
+
+    event_dim = 1
+
+    def __init__(self, law: Concatenated) -> None:
+        self.law = law
+
+    def check(self, value: Tensor) -> Tensor:
+        """Return where all parts are [*sample, *batch]."""
+        found = [supported(law, piece) for law, piece in self.law.pieces(value)]
+        return torch.stack(found).all(dim=0)

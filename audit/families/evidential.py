@@ -11,12 +11,14 @@ Source: Amini, Schwarting, Soleimany & Rus, NeurIPS (2020), equation 8.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from audit.families.roles import Role
 from audit.families.roots import rows
 from audit.families.student import StudentT
 from audit.families.univariate import Parameters, Univariate
@@ -27,6 +29,7 @@ class Evidential(Univariate):
 
     parameterizations = (("loc", "nu", "alpha", "beta"),)
     positive: ClassVar[tuple[str, ...]] = ("nu", "alpha", "beta")
+    roles: ClassVar[Mapping[str, Role]] = {"nu": Role.SCALE, "beta": Role.SCALE}
     least_index = StudentT.least_index
 
     @property

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.families import FAMILIES
+from audit.families.roles import Role
 from audit.families.trials import Bernoulli
 from audit.families.univariate import Parameters, Univariate
 from audit.ground.errors import ConfigError
@@ -73,6 +74,12 @@ class Gated(Univariate):
         """Return the same law of laws with other shapes of its parameters."""
         made: Callable[..., Self] = type(self)
         return made(self.component.name, shapes, **self.settings)
+
+    def role(self, name: str) -> Role | None:
+        """Return what a parameter is for: the gate's, or the component's own."""
+        if name == self.gate:
+            return Role.WEIGHTS
+        return self.component.role(name.removeprefix(PREFIX))
 
     def _broadcast(
         self, gate: tuple[int, ...], event: tuple[int, ...]

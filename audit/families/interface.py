@@ -15,6 +15,7 @@ in a root or a divergence, is for a law that no quadrature or sum resolves.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from typing import ClassVar
@@ -24,9 +25,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.families.draws import sampled_fisher_root
+from audit.families.draws import draws_of, sampled_fisher_root
 from audit.families.enclosures import Enclosure
+from audit.families.givers import Nodes
+from audit.families.observed import log_likelihood
 from audit.families.references import Reference, reference_of
+from audit.families.roles import ROLES, Role
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.ground.errors import ConfigError, NoCertificate, NoTransport
 from audit.linalg.operators import LinearOperator, Product, Sampled
@@ -53,6 +57,7 @@ class Family(ABC):
     event_axes: ClassVar[Mapping[str, int]] = {}
     """Parameter -> how many axes it has for one law, where that is fixed; axes before
     them are places with a law each. A parameter that is not named takes any shape."""
+    roles: ClassVar[Mapping[str, Role]] = {}  # where a name means another than usual
     discrete: bool = False
     parametric: bool = True
     """Whether φ are parameters of a known law, whose own tensor tells something."""
@@ -199,6 +204,45 @@ class Family(ABC):
     def total(self, phi: Tensor, noise: Noise) -> Estimate | None:
         """Return ∫ q_φ [N] where it has to be looked at; None where it is one."""
         return None
+
+    # what was seen of it
+
+    def log_likelihood(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """Return ln q_φ(θ) [S, N] at θ [S, N, *event], −∞ where there is no such θ.
+
+        Raises:
+            NotImplementedError: the law has no density.
+        """
+        return log_likelihood(self, theta, phi)
+
+    def drawn(self, phi: Tensor, noise: Noise) -> Nodes:
+        """Return θ of each law [S, N, *event], with weights where they are no draws.
+
+        Raises:
+            ConfigError: nothing draws from the law at another φ.
+        """
+        points = draws_of(self, phi, noise)
+        return Nodes(points.values, unit=points.unit)
+
+    def most_likely(self, phi: Tensor) -> Tensor | None:
+        """Return the θ [N, *event] that a classifier answers; None for other laws."""
+        return None
+
+    # what its parameters are for
+
+    def role(self, name: str) -> Role | None:
+        """Return what a parameter is for; None where no single word says it."""
+        return self.roles.get(name, ROLES.get(name))
+
+    def coordinate_of_each(self) -> Tensor | None:
+        """Return which coordinate of θ each entry of φ belongs to, integers [p].
+
+        Returns:
+            None where coordinates depend on each other, or share parameters.
+        """
+        if math.prod(self.event_shape) != 1:
+            return None
+        return torch.zeros(self.size, dtype=torch.int64)
 
     # metric tensors
 

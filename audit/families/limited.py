@@ -28,6 +28,7 @@ from audit.families.continuous import Continuous
 from audit.families.gates import Shapes
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.options import read_numbers
+from audit.families.roles import Role
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters, Univariate
 from audit.ground.errors import ConfigError, NoTransport
@@ -85,6 +86,10 @@ class Limited(Univariate):
         """Return the same law of laws with other shapes of its parameters."""
         made: Callable[..., Self] = type(self)
         return made(self.line.name, shapes, **self.settings)
+
+    def role(self, name: str) -> Role | None:
+        """Return what a parameter is for in the component."""
+        return self.line.role(name)
 
     def _limit(self, name: str, default: float) -> float:
         if name not in self.settings:

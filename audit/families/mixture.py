@@ -28,6 +28,7 @@ from torch import distributions as td
 
 from audit.families import FAMILIES
 from audit.families.interface import Family
+from audit.families.roles import Role
 from audit.families.simplex import Categorical
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
@@ -99,6 +100,12 @@ class Mixture(Family):
     def event_shape(self) -> tuple[int, ...]:
         """The component's."""
         return self.component.event_shape
+
+    def role(self, name: str) -> Role | None:
+        """Return what a parameter is for: the weights', or the component's own."""
+        if name == self.weights_name:
+            return Role.WEIGHTS
+        return self.component.role(name.removeprefix(PREFIX))
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return (weights, φ of component 1, …, φ of component K)."""

@@ -23,7 +23,8 @@ Source: Lawless, Canadian Journal of Statistics 15 (1987), for F as a sum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from torch import distributions as td
 
 from audit.families.integrands import Renyi
 from audit.families.lattice import TAIL
+from audit.families.roles import Role
 from audit.families.roots import rows
 from audit.families.summed import GROUPS
 from audit.families.univariate import Parameters
@@ -49,6 +51,10 @@ class NegativeBinomial(Waiting):
 
     parameterizations = (("total_count", "probs"), ("total_count", "logits"))
     not_negative = ("total_count",)
+    roles: ClassVar[Mapping[str, Role]] = {  # the odds are the mixing gamma's scale
+        "probs": Role.SCALE,
+        "logits": Role.SCALE,
+    }
     stop, certain = 0, (0.0,)
 
     def log_odds(self, parameters: Parameters) -> Tensor:

@@ -69,6 +69,10 @@ class Ordinal(Family):
         loc = phi[..., 0].reshape(*phi.shape[:-1], *self.shapes["loc"])
         return {"loc": loc, "cutpoints": phi[..., 1:]}
 
+    def most_likely(self, phi: Tensor) -> Tensor | None:
+        """Return the class with the largest probability [N]."""
+        return self.log_probs(phi).argmax(dim=-1).to(phi)
+
     def log_probs(self, phi: Tensor) -> Tensor:
         """Return ln P(k) [..., K]."""
         upper, lower, gap = _ends(phi)

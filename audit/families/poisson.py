@@ -18,6 +18,7 @@ from torch import distributions as td
 from audit.families.enclosures import Enclosure
 from audit.families.largest_kl import of_rates
 from audit.families.lattice import TAIL, Lattice
+from audit.families.roles import Role
 from audit.families.univariate import Parameters
 from audit.nodes.excess import entropy_excess, exp_excess, log_ratio, ratio_excess
 from audit.nodes.special import edge_log, times
@@ -29,6 +30,7 @@ class Poisson(Lattice):
     parameterizations = (("rate",),)
     enclosed_as: ClassVar[Mapping[str, str]] = {"rate": "log"}
     not_negative = ("rate",)
+    roles: ClassVar[Mapping[str, Role]] = {"rate": Role.LOCATION}  # its mean
 
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return the smaller of the bounds of `largest_kl` [B]."""

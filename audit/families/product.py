@@ -18,6 +18,7 @@ from audit.families import build_family
 from audit.families.block_diagonal import Blocks, blocks_of
 from audit.families.concatenated import Concatenated
 from audit.families.interface import Family
+from audit.families.roles import Role
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator
 
@@ -76,6 +77,22 @@ class Product(Family):
     def unpack(self, phi: Tensor) -> dict[str, Tensor]:
         """Return the parameters of every part, with its prefix."""
         return self._prefixed(lambda part, own: part.unpack(own), phi)
+
+    def role(self, name: str) -> Role | None:
+        """Return what a part's parameter is for, `0.loc` of the first."""
+        place, _, own = name.partition(".")
+        return self.parts[int(place)].role(own)
+
+    def coordinate_of_each(self) -> Tensor | None:
+        """Return the parts' coordinates one after the other; None if one has none."""
+        found, first = [], 0
+        for part in self.parts:
+            own = part.coordinate_of_each()
+            if own is None:
+                return None
+            found.append(own + first)
+            first += math.prod(part.event_shape)
+        return torch.cat(found)
 
     def distribution(self, phi: Tensor) -> td.Distribution:
         """Return q_φ: batch shape [N], event shape [n]."""

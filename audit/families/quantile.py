@@ -91,6 +91,10 @@ class Quantile(Family):
         levels = phi.reshape(shape)
         return {"quantiles": levels.movedim(-1 - len(self.event_shape), -1)}
 
+    def coordinate_of_each(self) -> Tensor | None:
+        """Return the coordinate of each entry of φ, level by level [Q n]."""
+        return torch.arange(math.prod(self.event_shape)).repeat(len(self.levels))
+
     def distribution(self, phi: Tensor) -> td.Distribution:
         """Return a law that can be sampled; it has no density."""
         quantiles = self.unpack(phi)["quantiles"]

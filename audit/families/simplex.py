@@ -111,6 +111,10 @@ class Categorical(Classes):
         close = (step == small).all(-1, keepdim=True)
         return torch.where(close, step - near, self.log_probs(other) - log_p)
 
+    def most_likely(self, phi: Tensor) -> Tensor | None:
+        """Return the class with the largest probability [N]."""
+        return self.log_probs(phi).argmax(dim=-1).to(phi)
+
     def distribution(self, phi: Tensor) -> td.Distribution:
         """Return q_φ: batch shape [N], event shape []."""
         return td.Categorical(logits=self.log_probs(phi), validate_args=False)
@@ -168,6 +172,11 @@ class OneHotCategorical(Categorical):
     def event_shape(self) -> tuple[int, ...]:
         """(K,)."""
         return (self.size,)
+
+    def most_likely(self, phi: Tensor) -> Tensor | None:
+        """Return the class with the largest probability as a one-hot vector [N, K]."""
+        found = self.log_probs(phi).argmax(dim=-1)
+        return torch.nn.functional.one_hot(found, self.size).to(phi)
 
     def distribution(self, phi: Tensor) -> td.Distribution:
         """Return q_φ: batch shape [N], event shape [K]."""

@@ -120,6 +120,14 @@ class Bernoulli(Trials):
         success = self.one_trial(parameters)[1].exp()
         return td.Bernoulli(probs=success, validate_args=False)
 
+    def most_likely(self, phi: Tensor) -> Tensor | None:
+        """Return the likelier of 0 and 1 of each coordinate [N, *event]."""
+        if self.trials != 1:
+            return None
+        (value,) = self.split(phi)
+        half = 0.0 if self.parameters == ("logits",) else 0.5
+        return (value > half).to(phi).reshape(*phi.shape[:-1], *self.event_shape)
+
     def log_mass(self, k: Tensor, parameters: Parameters) -> Tensor:
         """Return ln (n over k) + (n−k) ln(1−p) + k ln p."""
         failure, success = self.one_trial(parameters)

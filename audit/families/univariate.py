@@ -77,6 +77,10 @@ class Univariate(Family):
         values = (value.reshape(shape) for value in self.split(phi))
         return dict(zip(self.parameters, values, strict=True))
 
+    def coordinate_of_each(self) -> Tensor | None:
+        """Return the coordinate of each entry of φ, parameter by parameter [q n]."""
+        return torch.arange(self.coordinates).repeat(len(self.parameters))
+
     def split(self, phi: Tensor) -> Parameters:
         """Return the parameters [..., n] of φ [..., q n]."""
         return phi.chunk(len(self.parameters), dim=-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.formats import features, reading, sides, verdicts
+from audit.formats import attacked, features, reading, sides, verdicts
 from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -108,11 +108,19 @@ def _details(report: Report) -> Iterator[str]:
                 for worst in report.worst
             ],
         )
+    if report.under_attack is not None:
+        found = report.under_attack
+        yield from ("", "### Under attack, with the data's θ", "")
+        cells = [[escape(cell) for cell in row] for row in attacked.rows(found)]
+        yield from _table(attacked.header(found), cells)
+        said = (attacked.caption(found), *found.notes)
+        yield from ("", *(f"- {escape(line)}" for line in said))
     chains = [reading.decomposition(report, name) for name in report.ranked]
     moved = [features.sentence(report, name) for name in report.ranked]
     for title, lines in (
         ("Why", [*filter(None, [*moved, *chains, reading.comparison(report)])]),
         ("Predicted and realised", reading.verification(report)),
+        ("What moved", attacked.sentences(report)),
         ("Estimated", reading.estimation(report)),
         ("Skipped", [f"{s.index}: {s.reason}" for s in report.skipped[:20]]),
         ("Warnings", [warning.message for warning in report.warnings]),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
+from typing import Literal
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.formats import features, reading, sides, verdicts
+from audit.formats import attacked, features, reading, sides, verdicts
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
+from audit.reports.quantities import MOVED
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
@@ -26,7 +28,7 @@ SHOWN_WORST = 5
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 COMPARED = ("angle", "attained")
-SECONDARY = frozenset({*CHAIN, *COMPARED, *TRUST})
+SECONDARY = frozenset({*CHAIN, *COMPARED, *MOVED, *TRUST})
 """Shown on request only; the sentences of a report tell what matters of them."""
 STATUS = {
     "pass": ("✓", "green"),
@@ -94,6 +96,8 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
         yield Text()
         yield _worst(report)
     yield from _section("Predicted and realised", reading.verification(report))
+    yield from _section("What moved", attacked.sentences(report))
+    yield from _under_attack(report)
     yield from _section("Estimated", reading.estimation(report))
     yield from _section("Skipped", _skipped(report))
     yield from _section("Warnings", [w.message for w in report.warnings])
@@ -223,6 +227,24 @@ def direction(report: Report, worst: WorstInput, name: str, wanted: int = 3) -> 
         return NOTHING
     largest = features.largest(report.data, found[0], wanted)
     return "  ".join(f"{label} {value:+.2f}" for label, value in largest)
+
+
+def _under_attack(report: Report) -> Iterator[RenderableType]:
+    """Yield the table of the data's θ under attack, if it was asked for."""
+    found = report.under_attack
+    if found is None:
+        return
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for title in attacked.header(found):
+        justify: Literal["left", "right"] = "left" if title == "attack" else "right"
+        table.add_column(Text(title), justify=justify, no_wrap=True)
+    for row in attacked.rows(found):
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    yield Text()
+    yield Text("Under attack, with the data's θ", "bold")
+    yield Padding(table, (0, 0, 0, 2))
+    for line in (attacked.caption(found), *found.notes):
+        yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
 
 
 def _skipped(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.measure.mean_form import MeanForm, summed
 from audit.reports.values import Floats, Values, join
 
 Columns = Mapping[str, Mapping[str, Values]]
@@ -24,7 +25,9 @@ class Answers:
     Shapes: index [n]; columns: divergence -> quantity -> [n]; directions [n, K, d],
     zero where no direction moves anything; eigenvalues [n, K], NaN where there is none
     beside an infinite one. leaders: the most sensitive inputs with every direction,
-    where those of the others were let go.
+    where those of the others were let go. coordinates: of θ, their shares of the top
+    direction's cost [n, C], NaN where there are none. means: sums of the forms of all
+    inputs, or of those of the blocks that these are of.
     """
 
     index: NDArray[np.int64]
@@ -33,6 +36,8 @@ class Answers:
     eigenvalues: Mapping[str, Floats] = field(default_factory=dict)
     skipped: tuple[tuple[int, str], ...] = ()
     leaders: Answers | None = None
+    coordinates: Mapping[str, Floats] = field(default_factory=dict)
+    means: Mapping[str, MeanForm] = field(default_factory=dict)
 
     @property
     def ranking(self) -> tuple[str, str]:
@@ -54,7 +59,7 @@ class Answers:
         places = np.argsort(-ranked, kind="stable")[:LEADERS]
         name, quantity = self.ranking
         only = {name: {quantity: self.columns[name][quantity]}}
-        bare = replace(self, columns=only, skipped=(), leaders=None)
+        bare = replace(self, columns=only, skipped=(), leaders=None, means={})
         return bare.take(np.sort(places))
 
     def take(self, rows: NDArray[np.intp]) -> Answers:
@@ -68,6 +73,7 @@ class Answers:
             },
             directions={name: v[rows] for name, v in self.directions.items()},
             eigenvalues={name: v[rows] for name, v in self.eigenvalues.items()},
+            coordinates={name: v[rows] for name, v in self.coordinates.items()},
         )
 
     def placed(self, rows: NDArray[np.intp], newer: Answers) -> Answers:
@@ -85,6 +91,7 @@ class Answers:
             columns=columns,
             directions=_placed(self.directions, rows, newer.directions),
             eigenvalues=_placed(self.eigenvalues, rows, newer.eigenvalues),
+            coordinates=_placed(self.coordinates, rows, newer.coordinates),
         )
 
     def plain(self) -> dict[str, Any]:
@@ -100,6 +107,7 @@ class Answers:
             "columns": columns,
             "skipped": skipped,
             "leaders": leaders,
+            "means": {name: mean.plain() for name, mean in self.means.items()},
         }
 
     @classmethod
@@ -111,7 +119,13 @@ class Answers:
         }
         skipped = tuple((int(index), str(why)) for index, why in kept["skipped"])
         leaders = None if kept["leaders"] is None else cls.from_plain(kept["leaders"])
-        own = {"columns": columns, "skipped": skipped, "leaders": leaders}
+        means = {name: MeanForm.from_plain(m) for name, m in kept["means"].items()}
+        own: dict[str, Any] = {
+            "columns": columns,
+            "skipped": skipped,
+            "leaders": leaders,
+            "means": means,
+        }
         return cls(**{**kept, **own})
 
 
@@ -131,6 +145,8 @@ def joined(parts: Sequence[Answers]) -> Answers:
         _joined([part.eigenvalues for part in full]),
         skipped,
         _leaders(full),
+        _joined([part.coordinates for part in full]),
+        {name: summed([part.means[name] for part in full]) for name in full[0].means},
     )
 
 

@@ -31,8 +31,10 @@ from audit.measure.columns import (
     plain,
     relative_blur,
 )
+from audit.measure.mean_form import means_of
 from audit.measure.point import Point, Roots, in_frame, linearized
 from audit.measure.questions import Questions
+from audit.measure.shares import coordinate_shares, manifold_share, role_shares
 from audit.models.maps import RowByRow
 from audit.models.opening import OpenModel
 from audit.reports.roles import ERROR, named
@@ -69,12 +71,14 @@ def measure(
     framed = in_frame(rows, questions.frame)
     blur = errors and questions.frame.pull(errors)
     point = Point(padded, model.density.family, phi, framed, model.rounding, blur)
-    answers, broken = answer_all(point, questions)
+    answers, broken, found = answer_all(point, questions)
     for row, reason in sorted(broken.items()):
         if row in kept:
             skipped[int(padded[row])] = reason
             kept = kept[kept != row]
-    return replace(answers.take(kept), skipped=tuple(sorted(skipped.items())))
+    means = means_of(found, kept)
+    skips = tuple(sorted(skipped.items()))
+    return replace(answers.take(kept), skipped=skips, means=means)
 
 
 def skip_reasons(
@@ -103,28 +107,32 @@ def skip_reasons(
     return reasons
 
 
-def answer_all(point: Point, questions: Questions) -> tuple[Answers, dict[int, str]]:
+def answer_all(
+    point: Point, questions: Questions
+) -> tuple[Answers, dict[int, str], dict[str, Found]]:
     """Ask everything at a point; return the answers, and row -> why it has none.
+
+    The forms that are returned with them are those of the first round of draws.
 
     With `rel_error` the draws are doubled for the rows that are not known well enough,
     until they are, or `max_draws` is reached. A row's numbers come from its last round
     alone, so they do not depend on how its neighbours fare.
     """
-    answers, broken = answer(point, questions)
+    answers, broken, first = answer(point, questions)
     tensors = {divergence.tensor for divergence in questions.divergences}
     fixed = point.family.cost(tensors, questions.draws).fixed
     if questions.rel_error is None or fixed:
-        return answers, broken
+        return answers, broken, first
     asked = questions
     while asked.draws * 2 <= questions.max_draws:
         rows = _unsettled(answers, questions.rel_error)
         if not len(rows):
             break
         asked = replace(asked, draws=asked.draws * 2)
-        again, found = answer(point.refilled(rows), asked)
+        again, found, _ = answer(point.refilled(rows), asked)
         broken |= {int(rows[i]): why for i, why in found.items() if i < len(rows)}
         answers = answers.placed(rows, again)
-    return answers, broken
+    return answers, broken, first
 
 
 def _unsettled(answers: Answers, rel_error: float) -> NDArray[np.intp]:
@@ -138,24 +146,29 @@ def _unsettled(answers: Answers, rel_error: float) -> NDArray[np.intp]:
     return over.nonzero()[0]
 
 
-def answer(point: Point, questions: Questions) -> tuple[Answers, dict[int, str]]:
-    """Ask everything once; return the answers, and row -> why it has none."""
+def answer(
+    point: Point, questions: Questions
+) -> tuple[Answers, dict[int, str], dict[str, Found]]:
+    """Ask everything once; return the answers, row -> why it has none, and forms."""
     roots = Roots(point, questions.noise(point.index))
     found: dict[str, Found] = {}
     columns: dict[str, dict[str, Values]] = {}
     directions: dict[str, Tensor] = {}
     eigenvalues: dict[str, Tensor] = {}
+    parts: dict[str, Tensor | None] = {}
     for divergence in questions.divergences:
         name, law = divergence.name, linear_law(divergence, point)
         if law is not None:
             columns[name] = linear_columns(law, questions)
             directions[name] = law.direction[..., None]
+            columns[name] |= manifold_share(questions, law.direction)
             continue
         form = roots.form(divergence)
         one = Found(form, decompose(form, questions.top, point.rounding))
         found[name], columns[name] = one, _columns(divergence, one, roots, questions)
         directions[name] = one.spectrum.directions
         eigenvalues[name] = one.spectrum.eigenvalues[:, : questions.top]
+        parts[name] = coordinate_shares(one, point)
     for name, other in (("kl", "quantile"), ("quantile", "kl")):
         if {name, other} <= set(found):
             columns[name] |= compare(found[name], found[other])
@@ -166,8 +179,9 @@ def answer(point: Point, questions: Questions) -> tuple[Answers, dict[int, str]]
             answers,
             directions={name: plain(place(v)) for name, v in directions.items()},
             eigenvalues={name: plain(values) for name, values in eigenvalues.items()},
+            coordinates={n: plain(v) for n, v in parts.items() if v is not None},
         )
-    return answers, roots.broken()
+    return answers, roots.broken(), found
 
 
 def _columns(
@@ -179,6 +193,8 @@ def _columns(
     columns = of_form(found, questions, caveats) | beside_form(
         divergence, found, point, caveats
     )
+    columns |= role_shares(found, point)
+    columns |= manifold_share(questions, found.spectrum.directions[:, :, 0], found)
     if divergence.is_fisher:
         columns |= complete_data_bound(point)
     if point.error is not None:

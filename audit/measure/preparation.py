@@ -5,7 +5,7 @@ Every worker prepares for itself: what crosses an engine is the configuration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from audit.geometry.divergences import Divergence, build_divergence
 from audit.geometry.frame import MEASURED, Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.measure import Questions
+from audit.measure.principal import principal_space
 from audit.measure.selection import select_rows
 from audit.models.contract import Settings
 from audit.models.network import Network
@@ -108,6 +109,8 @@ def prepared_for(
         config.max_draws,
     )
     rows, sampling = select_rows(config, model.inputs.n)
+    principal = principal_space(model, frame, rows)
+    questions = replace(questions, principal=principal)
     notes = (*model.gates.warnings, *notes, *left_out)
     family = model.density.family
     trust = config.rel_error, family.unnormalised

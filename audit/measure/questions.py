@@ -7,11 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.nodes.noise import Noise
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The space that the data's leading principal components span.
+
+    Args:
+        basis: orthonormal columns [m, k], of the free features; None with a reason.
+        rows: how many inputs it is of.
+        reason: why there is none.
+    """
+
+    basis: Tensor | None
+    rows: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class Questions:
     sampling: str = "auto"
     rel_error: float | None = None
     max_draws: int = 0
+    principal: Principal | None = None
 
     def noise(self, index: NDArray[np.int64]) -> Noise:
         """Return the randomness of some inputs."""

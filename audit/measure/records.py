@@ -95,11 +95,21 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
             f"rank at most {family.size} of {d}: a perturbation orthogonal to the "
             "Jacobian's rows costs nothing to second order"
         )
-    bottleneck = prepared.model.bottleneck
-    if bottleneck and divergence is prepared.questions.divergences[0]:
-        notes.append(bottleneck)
+    if divergence is prepared.questions.divergences[0]:
+        notes += filter(None, [prepared.model.bottleneck, _space(prepared, d)])
     kind = "finite_difference" if prepared.model.by_differences else found.kind
     return DivergenceInfo(scale, unit, kind, found.draws, notes)
+
+
+def _space(prepared: Prepared, d: int) -> str:
+    """Return what `principal_share` is a share of; "" where there is none."""
+    space = prepared.questions.principal
+    if space is None or space.basis is None:
+        return ""
+    return (
+        f"principal_share: {space.basis.shape[1]} of {d} principal axes hold 95 % of "
+        f"the variance of {space.rows} inputs"
+    )
 
 
 def run_record(

@@ -22,7 +22,12 @@ from audit.reports.measured import (
     VerificationInfo,
     Worst,
 )
-from audit.reports.overall import features_record, spectrum_record
+from audit.reports.overall import (
+    coordinates_record,
+    features_record,
+    spectrum_record,
+    universal_record,
+)
 from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
@@ -57,6 +62,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         },
         inputs=_inputs(measured),
         checked=_checked(measured),
+        under_attack=_under_attack(measured),
         worst=[_worst(measured, worst) for worst in measured.worst],
         skipped=[
             schema.Skipped(index=index, reason=reason)
@@ -120,6 +126,8 @@ def _divergence(
             },
             "features": features_record(measured.features.get(name)),
             "spectrum": spectrum_record(measured.spectra.get(name)),
+            "coordinates": coordinates_record(measured.coordinates.get(name)),
+            "universal": universal_record(measured.universal.get(name), PRINTED_VALUES),
         }
     )
 
@@ -221,6 +229,11 @@ def _checked(measured: Measured) -> schema.Checked | None:
         weights=sample.weights.tolist(),
         strata=sample.strata.tolist(),
     )
+
+
+def _under_attack(measured: Measured) -> schema.UnderAttack | None:
+    found = measured.under_attack
+    return None if found is None else schema.UnderAttack.model_validate(asdict(found))
 
 
 def _worst(measured: Measured, worst: Worst) -> schema.WorstInput:

@@ -233,6 +233,34 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "with the perturbation, with this slope.",
     ),
 )
+MOVED_QUANTITIES: tuple[Quantity, ...] = (
+    *(
+        Quantity(
+            f"{role}_share",
+            "",
+            "(‖b_1 + … + b_g‖² − ‖b_1 + … + b_{g−1}‖²) / ‖B J v‖²,  b_g = B P_g J v",
+            f"The share of the worst direction's cost that is paid by the law's {role} "
+            "parameters: exact where role_overlap is 0, else by substituting location, "
+            "scale, shape and weights one after the other.",
+        )
+        for role in ("location", "scale", "shape", "weights")
+    ),
+    Quantity(
+        "role_overlap",
+        "",
+        "Σ_{g≠h} b_gᵀ b_h / ‖B J v‖²",
+        "0: the shares of location, scale, shape and weights are exact. Away from 0 "
+        "their parts help or undo each other, and shares are by substitution.",
+    ),
+    Quantity(
+        "principal_share",
+        "",
+        "‖Q v‖², Q the projection on the principal axes with 95 % of the variance",
+        "1: the data vary along the worst direction themselves. Near 0 it leaves the "
+        "space of the data: the model is sensitive where it has seen nothing.",
+    ),
+)
+"""What the top direction moves."""
 ATTACK_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "gaussian",

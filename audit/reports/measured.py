@@ -111,6 +111,72 @@ class FeatureMeans:
 
 
 @dataclass(frozen=True)
+class CoordinateShares:
+    """Each coordinate of θ's mean share of the top direction's cost, over n inputs."""
+
+    n: int
+    mean: Floats | None
+    """[C]; None where no input has a single worst direction."""
+
+
+@dataclass(frozen=True)
+class UniversalInfo:
+    """The direction that is worst for all inputs at once; see `report.Universal`."""
+
+    n: int
+    left_out: int = 0
+    """Inputs whose form is not finite."""
+    eigenvalue: float | None = None
+    mean_eigenvalue: float | None = None
+    direction: Floats | None = None
+    """[*event], unit norm in the units of the perturbation."""
+    signs: Mapping[str, int] = field(default_factory=dict)
+    """Attack label -> 1 or -1, the sign that costs more over the checked inputs."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A number, and its 95 % interval where one is known."""
+
+    value: float
+    ci95: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class AttackedInfo:
+    """How well the law at x + δ knows the θ of x; see `report.Attacked`."""
+
+    attack: str
+    size: float
+    nll: Bounded
+    nll_loss: Bounded
+    coverage: dict[str, Bounded]
+    """Level of the region, "0.9" -> share of inputs whose θ is inside."""
+    pit: list[Bounded]
+    """Kolmogorov distance to the uniform law, for each coordinate."""
+    accuracy: Bounded | None = None
+    n_excluded: int = 0
+    """Inputs whose θ the law gives no probability."""
+    n_lost: int = 0
+    """Inputs where x + δ has parameters of no law; their θ counts as excluded."""
+
+
+@dataclass(frozen=True)
+class UnderAttackInfo:
+    """The data's θ against the model, clean and attacked; see `report.UnderAttack`."""
+
+    key: str
+    n: int
+    draws: int
+    divergence: str
+    """Whose worst direction, on its worse side, is the attack's."""
+    clean: AttackedInfo
+    attacked: list[AttackedInfo]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class VerificationInfo:
     """Exact over predicted values, on `n` inputs; see `report.Verification`."""
 
@@ -165,3 +231,9 @@ class Measured:
     """Divergence -> what its worst directions move."""
     spectra: dict[str, Floats] = field(default_factory=dict)
     """Divergence -> leading eigenvalues [N, K], of G without c, descending."""
+    coordinates: dict[str, CoordinateShares] = field(default_factory=dict)
+    """Divergence -> what its worst directions cost in each coordinate of θ."""
+    universal: dict[str, UniversalInfo] = field(default_factory=dict)
+    """Divergence -> the worst direction of all inputs at once."""
+    under_attack: UnderAttackInfo | None = None
+    """Where the data hold θ, and --target-key names it."""

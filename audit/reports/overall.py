@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.reports.measured import FeatureMeans
+from audit.reports.measured import CoordinateShares, FeatureMeans, UniversalInfo
 from audit.reports.statistics import quantiles
 from audit.reports.values import Floats
 
@@ -19,6 +19,39 @@ def features_record(found: FeatureMeans | None) -> dict[str, Any] | None:
         return None
     mean = None if found.mean is None else np.round(found.mean, 8).tolist()
     return {"n": found.n, "mean_abs": mean, "reason": found.reason}
+
+
+def coordinates_record(found: CoordinateShares | None) -> dict[str, Any] | None:
+    """Return the mean share of each coordinate as a list, to 8 decimals."""
+    if found is None:
+        return None
+    mean = None if found.mean is None else np.round(found.mean, 8).tolist()
+    return {"n": found.n, "mean": mean}
+
+
+def universal_record(found: UniversalInfo | None, most: int) -> dict[str, Any] | None:
+    """Return the universal direction, to 8 decimals, and what it is worth.
+
+    Args:
+        found: None where there is no quadratic form.
+        most: features of an input whose direction is printed.
+    """
+    if found is None:
+        return None
+    one, each = found.eigenvalue, found.mean_eigenvalue
+    direction, printed = found.direction, None
+    if direction is not None and direction.size <= most:
+        printed = np.round(direction, 8).tolist()
+    return {
+        "n": found.n,
+        "left_out": found.left_out,
+        "eigenvalue": one,
+        "mean_eigenvalue": each,
+        "universality": min(1.0, one / each) if one is not None and each else None,
+        "direction": printed,
+        "signs": dict(found.signs),
+        "reason": found.reason,
+    }
 
 
 def spectrum_record(eigenvalues: Floats | None) -> dict[str, Any] | None:

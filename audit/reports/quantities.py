@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from audit.reports.formulas import ATTACK_QUANTITIES, FORM_QUANTITIES, Quantity
+from audit.reports.formulas import (
+    ATTACK_QUANTITIES,
+    FORM_QUANTITIES,
+    MOVED_QUANTITIES,
+    Quantity,
+)
 from audit.reports.roles import named, parsed, sized
 from audit.reports.trust import TRUST_QUANTITIES
 
@@ -19,8 +24,9 @@ PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 """What a summary says of each quantity, and the last part of a gate's key."""
 
-QUANTITIES = (*FORM_QUANTITIES, *TRUST_QUANTITIES)
+QUANTITIES = (*FORM_QUANTITIES, *MOVED_QUANTITIES, *TRUST_QUANTITIES)
 ATTACK_KINDS = tuple(row.name for row in ATTACK_QUANTITIES)
+MOVED = tuple(row.name for row in MOVED_QUANTITIES)
 _BY_NAME = {row.name: row for row in (*QUANTITIES, *ATTACK_QUANTITIES)}
 _LABELLED = Quantity(
     "attack",

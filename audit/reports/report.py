@@ -230,6 +230,34 @@ class FeatureMeans(Record):
     reason: str | None = None
 
 
+class CoordinateShares(Record):
+    """The mean share of each coordinate of θ in the worst direction's cost."""
+
+    n: int
+    """Inputs with a single worst direction."""
+    mean: list[Number] | None = None
+
+
+class Universal(Record):
+    """The direction that is worst for all inputs at once: the top one of mean G."""
+
+    n: int
+    """Inputs whose forms were averaged."""
+    left_out: int = 0
+    """Inputs whose form is not finite."""
+    eigenvalue: Number = None
+    """λ_max of the mean G, without c."""
+    mean_eigenvalue: Number = None
+    """The mean of λ_max(G) over the inputs."""
+    universality: Number = None
+    """Their ratio, in (0, 1]: 1 where one direction is the worst for every input."""
+    direction: Any = None
+    """In the shape of one input; null with a reason, or where it is too large."""
+    signs: dict[str, int] = Field(default_factory=dict)
+    """Attack -> the sign of the direction that costs more."""
+    reason: str | None = None
+
+
 class SpectrumBand(Record):
     """Percentiles over `n` inputs of each of the K leading eigenvalues of G."""
 
@@ -253,6 +281,51 @@ class Divergence(Record):
     """At each size asked for, ascending."""
     features: FeatureMeans | None = None
     spectrum: SpectrumBand | None = None
+    coordinates: CoordinateShares | None = None
+    """Null where θ is one number, or its coordinates are not independent."""
+    universal: Universal | None = None
+
+
+class Bounded(Record):
+    """A number, and its 95 % interval where one is known."""
+
+    value: Extended
+    ci95: Interval = None
+
+
+class Attacked(Record):
+    """How well the law at x + δ knows the θ of x."""
+
+    attack: str
+    """`clean`, `noise`, `direction` (±v, the side that moves the law more), …"""
+    size: float
+    """‖δ‖ in units of the perturbation; of noise √E‖δ‖²."""
+    nll: Bounded
+    """Mean of −ln q(θ|x + δ), nats."""
+    nll_loss: Bounded
+    """Mean of ln q(θ|x) − ln q(θ|x + δ), input by input, nats."""
+    coverage: dict[str, Bounded]
+    """Level -> share of inputs whose θ is in the highest-density region of it."""
+    pit: list[Bounded]
+    """Kolmogorov distance of each coordinate's PIT to the uniform law; empty where
+    there are too many coordinates, or classes."""
+    accuracy: Bounded | None = None
+    """Share of inputs whose likeliest class is θ; null where the law has no classes."""
+    n_excluded: int = 0
+    n_lost: int = 0
+
+
+class UnderAttack(Record):
+    """The data's θ against the model, clean and attacked."""
+
+    key: str
+    n: int
+    draws: int
+    """θ drawn from the law at each input and δ, for coverage and PIT."""
+    divergence: str
+    clean: Attacked
+    attacked: list[Attacked]
+    notes: list[str] = Field(default_factory=list)
 
 
 class Outcomes(Record):
@@ -384,6 +457,8 @@ class Report(Record):
     inputs: Inputs | None
     """Null beyond 10,000 inputs: then only the rows file lists them."""
     checked: Checked | None = None
+    under_attack: UnderAttack | None = None
+    """Null unless --target-key names the θ of the data."""
     worst: list[WorstInput]
     checks: list[Check] = Field(default_factory=list)
     skipped: list[Skipped]

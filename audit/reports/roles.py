@@ -67,13 +67,20 @@ PARTED = Role(
     "The mean is the share of inputs whose prediction of {0} is not to be believed "
     "at the attack's own size.",
 )
+UNIVERSAL = Role(
+    "_universal",
+    None,
+    "{0} with the exact divergence along ±v̄, v̄ the top eigenvector of mean G",
+    "What one and the same perturbation costs, of {0}'s size, with the sign that is "
+    "worse for all inputs together.",
+)
 CERTIFICATE = Role(
     "_certificate",
     None,
     "B ≥ the exact divergence anywhere in the ball of {0}",
     "No perturbation of the ball exceeds this: proven.",
 )
-ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, CERTIFICATE)
+ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, UNIVERSAL, CERTIFICATE)
 _BOUND = "_bound"
 """Ends the names of quantities that bound another: rows of their own."""
 

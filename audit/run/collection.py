@@ -52,7 +52,15 @@ class Collection:
         first = [] if self._leaders is None else [self._leaders]
         self._leaders = joined([*first, answers.leaders or answers.leading()]).leading()
         self._parts.append(
-            replace(answers, directions={}, eigenvalues={}, skipped=(), leaders=None)
+            replace(
+                answers,
+                directions={},
+                eigenvalues={},
+                skipped=(),
+                leaders=None,
+                coordinates={},
+                means={},
+            )
         )
 
     def close(self) -> Answers:
@@ -144,6 +152,8 @@ def _flat(
         flat |= {f"{name}.{quantity}": values for quantity, values in columns.items()}
     for name, values in answers.eigenvalues.items():
         flat[f"{name}.eigenvalues"] = values
+    for name, values in answers.coordinates.items():
+        flat[f"{name}.coordinate_shares"] = values
     for name, placed in answers.directions.items():
         flat[f"{name}.directions"] = placed.reshape(*placed.shape[:2], *event)
     return flat

@@ -38,6 +38,8 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
+from audit.run.targets import held_against, refuse_early
+from audit.run.universal import universal
 from audit.verify import Ladder, ladder_of, save_witness, verify
 from audit.verify.trust import trust_warnings
 
@@ -156,6 +158,7 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
         refuse_open(config)
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
+    refuse_early(config, prepared)
     names = _feature_names(prepared, config.memory)
     asked = (config.sizes, config.norm, config.bounds)
     ladder = ladder_of(prepared.questions, *asked, prepared.model.event)
@@ -217,6 +220,8 @@ def _report(
     if config.witness is not None:
         settings = settings_of(config)
         save_witness(config.witness, verified.witnesses, prepared.model, settings)
+    means = collection.tally.forms()
+    directions, verified = universal(prepared, means, sample, verified)
     columns, checks = with_checks(answers, verified, sample, rows)
     warnings = [*prepared.notes, *verified.notes]
     for name, found in columns.items():
@@ -236,6 +241,9 @@ def _report(
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),
+        collection.tally.coordinates(),
+        directions,
+        held_against(config, prepared, answers, opened.ladder),
     )
     if rows is not None:
         model, frame = prepared.model, prepared.questions.frame

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.measure import Answers
+from audit.measure import Answers, MeanForm
 from audit.reports.build import PRINTED_VALUES
-from audit.reports.measured import FeatureMeans
+from audit.reports.measured import CoordinateShares, FeatureMeans
 from audit.reports.values import Floats
 
 STEPS = 2.0**36
@@ -43,11 +43,21 @@ class Tally:
     _sums: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
     _eigenvalues: dict[str, list[Floats]] = field(default_factory=dict)
+    _forms: dict[str, MeanForm] = field(default_factory=dict)
+    _shares: dict[str, tuple[NDArray[np.int64], int]] = field(default_factory=dict)
 
     def add(self, answers: Answers) -> None:
         """Take the directions and eigenvalues of some inputs."""
         for name, values in answers.eigenvalues.items():
             self._eigenvalues.setdefault(name, []).append(values)
+        for name, mean in answers.means.items():
+            before = self._forms.get(name)
+            self._forms[name] = mean if before is None else before + mean
+        for name, shares in answers.coordinates.items():
+            sums, count = self._shares.get(name, (0, 0))
+            known = shares[~np.isnan(shares).any(axis=1)]
+            steps = np.rint(known * STEPS).astype(np.int64).sum(axis=0)
+            self._shares[name] = (sums + steps, count + len(known))
         for name, directions in answers.directions.items():
             if directions.shape[2] > PRINTED_VALUES:
                 continue
@@ -75,6 +85,17 @@ class Tally:
             return FeatureMeans(0, None, "no input has a worst direction")
         means = self._sums[name] / (STEPS * n)
         return FeatureMeans(n, means.reshape(self.event))
+
+    def coordinates(self) -> dict[str, CoordinateShares]:
+        """Return, for each divergence, the mean share of each coordinate of θ [C]."""
+        return {
+            name: CoordinateShares(n, sums / (STEPS * n) if n else None)
+            for name, (sums, n) in self._shares.items()
+        }
+
+    def forms(self) -> dict[str, MeanForm]:
+        """Return, for each divergence, the sum of the forms of all inputs."""
+        return dict(self._forms)
 
     def spectra(self) -> dict[str, Floats]:
         """Return each divergence's leading eigenvalues [N, K]."""

@@ -94,13 +94,13 @@ def _worst_of(
     u = directions.unsqueeze(2) * sizes[:, None]
     values, errors = exact(rows, u.reshape(k, count * len(sizes), m))
     shape = (k, count, len(sizes))
-    means = _weighted(values.reshape(shape), weights)
-    noise = _weighted(errors.reshape(shape), weights)
+    means = weighted(values.reshape(shape), weights)
+    noise = weighted(errors.reshape(shape), weights)
     worst = means.argmax(dim=1, keepdim=True)
     return means.gather(1, worst).squeeze(1), noise.gather(1, worst).squeeze(1)
 
 
-def _weighted(values: Tensor, weights: Tensor) -> Tensor:
+def weighted(values: Tensor, weights: Tensor) -> Tensor:
     """Return sums over the last axis; ∞ where a value is, else NaN where one is."""
     infinite = torch.isinf(values)
     sums = torch.where(infinite, 0.0, values) @ weights

@@ -12,13 +12,14 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
-from audit.formats import features, reading, verdicts
+from audit.formats import attacked, features, reading, verdicts
 from audit.formats.html import directions, figures, spectrum, two_sided
 from audit.formats.html.svg import Drawing
+from audit.formats.html.under_attack import curves
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.quantities import describe
-from audit.reports.report import Check, Report
+from audit.reports.report import Check, Report, UnderAttack
 from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, interval, number
 
@@ -113,6 +114,13 @@ def _facts(report: Report) -> str:
     )
 
 
+def _line(found: UnderAttack, row: list[str]) -> str:
+    """Return a row of the table under attack as words."""
+    titles = attacked.header(found)[1:]
+    told = (f"{title} {cell}" for title, cell in zip(titles, row[1:], strict=True))
+    return f"{row[0]}: {', '.join(told)}"
+
+
 def _beyond(check: Check) -> str:
     if not check.offenders:
         return NOTHING
@@ -166,6 +174,7 @@ def _plots(report: Report) -> Iterator[Drawing | None]:
         yield two_sided.band(report, name)
         yield spectrum.band(report, name)
         yield directions.share_of_features(report, name)
+    yield from curves(report)
     if len(report.ranked) > 1:
         yield figures.against(report, *report.ranked[:2])
 
@@ -182,6 +191,11 @@ def _chains(report: Report) -> Iterator[str]:
 
 def _notes(report: Report) -> Iterator[tuple[str, list[Any]]]:
     yield "Predicted and realised", reading.verification(report)
+    yield "What moved", attacked.sentences(report)
+    if report.under_attack is not None:
+        found = report.under_attack
+        said = [_line(found, row) for row in attacked.rows(found)]
+        yield "Under attack", [*said, attacked.caption(found), *found.notes]
     yield "How it was estimated", reading.estimation(report)
     skipped = [f"input {s.index}: {s.reason}" for s in report.skipped[:MOST_LINES]]
     if len(report.skipped) > MOST_LINES:

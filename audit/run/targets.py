@@ -1,0 +1,69 @@
+"""The data's own θ, where `--target-key` names it: read, and held against the model."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.config import ScanConfig
+from audit.measure import Answers
+from audit.measure.preparation import Prepared
+from audit.models.targets import read_targets
+from audit.reports.measured import UnderAttackInfo
+from audit.verify import Ladder
+from audit.verify.under_attack import under_attack
+
+MOST_INPUTS = 2048
+"""More inputs are a random sample of the audited ones."""
+MOST_OF_A_FILE = 128
+"""Of a law that a file computes: each draw takes a pass of it."""
+
+
+def refuse_early(config: ScanConfig, prepared: Prepared) -> None:
+    """Refuse a key of θ that is missing or has another shape, before the scan.
+
+    Raises:
+        AuditError: as `held_against`.
+    """
+    if config.target_key is not None:
+        none = prepared.rows[:0]
+        read_targets(prepared.model, config.target_key, none, config.memory)
+
+
+def held_against(
+    config: ScanConfig,
+    prepared: Prepared,
+    answers: Answers,
+    ladder: Ladder,
+) -> UnderAttackInfo | None:
+    """Return how well the model knows the data's θ; None where nobody asked.
+
+    Args:
+        config: with the key of θ.
+        prepared: the open model.
+        answers: of the audited inputs.
+        ladder: the sizes, and how worst cases are searched.
+
+    Raises:
+        AuditError: θ is missing, does not fit, or the law has no likelihood.
+    """
+    if config.target_key is None:
+        return None
+    index = inputs_of(config, prepared, answers)
+    model, questions = prepared.model, prepared.questions
+    theta = read_targets(model, config.target_key, index, config.memory)
+    found = under_attack(model, questions, index, theta, ladder)
+    return found.record(config.target_key)
+
+
+def inputs_of(
+    config: ScanConfig, prepared: Prepared, answers: Answers
+) -> NDArray[np.int64]:
+    """Return the inputs [n], ascending, that are held against their θ."""
+    parametric = prepared.model.density.family.parametric
+    most = MOST_INPUTS if parametric else MOST_OF_A_FILE
+    index = answers.index
+    if len(index) <= most:
+        return index
+    rng = np.random.Generator(np.random.Philox(key=config.seed % 2**64))
+    return np.sort(rng.choice(index, size=most, replace=False))
