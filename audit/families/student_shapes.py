@@ -35,6 +35,8 @@ from numpy.polynomial import chebyshev, hermite_e
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.nodes.lines import watched
+
 FIRST, WIDTH, CELLS = -1.75, 0.5, 22  # cells of m, up to 9.25
 LEAST = -2.0  # of s: ν = 2.14
 REACH = 1.0  # of h: ν' − 2 is at most 7 times ν − 2
@@ -116,7 +118,8 @@ def _logarithms(
     half = _reach(index) * np.sqrt((square + 1) / 2)
     ends = (2 + np.exp((middle - half).ravel())), (2 + np.exp((middle + half).ravel()))
     heavy, light = map(torch.from_numpy, ends)
-    found: NDArray[np.float64] = rule(heavy, light).numpy().reshape(m.shape)
+    with watched(None):  # a cell is filled once, whoever comes first
+        found: NDArray[np.float64] = rule(heavy, light).numpy().reshape(m.shape)
     return np.log(found / (4 * half**2))
 
 

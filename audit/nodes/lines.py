@@ -9,7 +9,9 @@ Shapes: M laws, K nodes, B bulks, q parameters; `rows` [M, q] is one φ for each
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +23,7 @@ from audit.nodes.panels import ORDER
 
 CHUNK = 1_500_000  # numbers [laws, nodes, parameters] at once
 PANELS = 36  # around one bulk, about
+_watch: ContextVar[list[Line] | None] = ContextVar("_watch", default=None)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,16 @@ class Line(Protocol):
         """Return ∂ log f / ∂φ [M, K, q] at y [M, K], for parameters [M, q]."""
 
 
+@contextmanager
+def watched(into: list[Line] | None) -> Iterator[None]:
+    """Write into a list, meanwhile, which lines are resolved; None: nowhere."""
+    token = _watch.set(into)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
 def by_chunks(
     function: Callable[..., Tensor], line: Line, *tables: Tensor, copies: int = 1
 ) -> Tensor:
@@ -75,6 +88,9 @@ def by_chunks(
         tables: parameters and the like, each [M, ...].
         copies: how many numbers `function` keeps for each law and node.
     """
+    seen = _watch.get()
+    if seen is not None:
+        seen.append(line)
     bulks = line.bulk(tables[0][:1])[0].shape[1]
     size = max(1, CHUNK // (PANELS * ORDER * bulks * copies))
     starts = range(0, len(tables[0]), size)

@@ -73,7 +73,8 @@ def verify(
     columns, summary = {}, {}
     witnesses: list[Found] = []
     for divergence in questions.divergences:
-        parts = [_checked(divergence, site, ladder) for site in sites]
+        settled = ladder.settled(divergence, sites[0])
+        parts = [_checked(divergence, site, settled) for site in sites]
         name = divergence.name
         columns[name] = {
             quantity: join([part[quantity] for part, *_ in parts])

@@ -1,23 +1,26 @@
 """The sizes at which a prediction is put between a witness and a certificate.
 
 By default five of them, a factor of about three apart, about the largest norm that an
-attack of the scan has; and only where exact values cost no more than a formula, since
-an ascent takes hundreds of them for each input. Sizes that were asked for are always
-climbed.
+attack of the scan has; and only where exact values cost no more than a formula or a
+sum, since an ascent takes hundreds of them for each input: not where they are means
+over draws, nor where a quadrature resolves each law (which is seen by doing one). Sizes
+that were asked for are always climbed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import torch
 
 from audit.attacks.balls import Ball, read_norm
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.measure import Questions
-from audit.measure.linear_law import LinearLaw
+from audit.measure.columns import linear_law
+from audit.nodes.lines import Line, watched
 from audit.verify.bounds import Bounds, read_bounds
-from audit.verify.local import LocalLaw
-from audit.verify.sites import Exact
+from audit.verify.sites import Site, exact_at
 
 _STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the reference size
 _REFERENCE = 0.1  # where no attack has a size
@@ -42,36 +45,51 @@ class Ladder:
     asked: bool = False
     bounds: Bounds | None = None
 
-    def rungs(
-        self, divergence: Divergence, exact: Exact, local: LocalLaw
-    ) -> tuple[float, ...]:
-        """Return the sizes that are worth their cost for a divergence."""
-        if self.asked:
-            return self.sizes
-        if isinstance(local.law, LinearLaw):
-            return () if exact.laws.sampled else self.sizes
-        point, draws = exact.site.point, exact.site.noise.draws
-        how = divergence.estimation(point.family, point.phi[:1], draws)
-        cheap = how.kind == "closed_form" and not exact.laws.sampled
-        return self.sizes if cheap else ()
+    def settled(self, divergence: Divergence, site: Site) -> Ladder:
+        """Return the ladder with the sizes that are worth their cost for a divergence.
+
+        Args:
+            divergence: of the laws.
+            site: some inputs; the first is tried.
+        """
+        if self.asked or _cheap(divergence, site):
+            return self
+        return replace(self, sizes=())
 
     def searched(
-        self, questions: Questions, rungs: tuple[float, ...], certified: bool
+        self, questions: Questions, certified: bool
     ) -> dict[Ball, tuple[float, ...]]:
         """Return the sizes of each norm that is to be searched, or certified.
 
         Args:
             questions: with their attacks.
-            rungs: the ladder's own sizes.
             certified: whether certificates are asked for, or witnesses.
         """
-        found: dict[Ball, set[float]] = {self.ball: set(rungs)} if rungs else {}
+        own = self.sizes if self.asked or not certified else ()
+        found: dict[Ball, set[float]] = {self.ball: set(own)} if own else {}
         for attack in questions.attacks.values():
             if isinstance(attack, Certified) is certified and isinstance(
                 attack, WorstCase
             ):
                 found.setdefault(attack.ball, set()).add(attack.norm)
         return {ball: tuple(sorted(sizes)) for ball, sizes in found.items()}
+
+
+def _cheap(divergence: Divergence, site: Site) -> bool:
+    """Tell whether exact values at a site are a formula or a sum."""
+    exact = exact_at(divergence, site)
+    if exact is None or exact.laws.sampled:
+        return False
+    point, draws = site.point, site.noise.draws
+    if linear_law(divergence, point) is None:
+        how = divergence.estimation(point.family, point.phi[:1], draws)
+        if how.kind != "closed_form":
+            return False
+    step = point.phi.new_full((1, 1, site.free), 1e-3)
+    resolved: list[Line] = []
+    with watched(resolved):
+        exact(torch.zeros(1, dtype=torch.long, device=step.device), step)
+    return not resolved
 
 
 def ladder_of(

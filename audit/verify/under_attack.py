@@ -191,7 +191,7 @@ def _aimed(
         return {}, (NO_EXACT.format(divergence.name),)
     local = local_law(divergence, site)
     attacks = {DIRECTION: _worse_side(exact, local, lengths)}
-    if not ladder.rungs(divergence, exact, local):
+    if not ladder.settled(divergence, site).sizes:
         return attacks, (NO_WITNESS.format(DEAR),)
     found = ascend(exact, local, lengths, ladder.ball.p, ladder.bounds)
     told = () if ladder.ball.p == 2 else (OTHER_NORM.format(ladder.ball.p),)

@@ -64,13 +64,12 @@ def worst_cases(
         divergence: whose.
         exact: its values at a site.
         local: its local law there.
-        ladder: the sizes, beside those of the attacks.
+        ladder: the sizes that are worth their cost, beside those of the attacks.
     """
-    questions = exact.site.questions
-    rungs = ladder.rungs(divergence, exact, local)
+    questions, rungs = exact.site.questions, ladder.sizes
     witnesses = {
         ball: ascend(exact, local, local.worst.new_tensor(sizes), ball.p, ladder.bounds)
-        for ball, sizes in ladder.searched(questions, rungs, certified=False).items()
+        for ball, sizes in ladder.searched(questions, certified=False).items()
     }
     columns: dict[str, Values] = {}
     for size in rungs:
@@ -78,12 +77,12 @@ def worst_cases(
         place = int((witnesses[ladder.ball].size[0] == size).nonzero()[0])
         found = witnesses[ladder.ball].value[:, place]
         columns[at_size("witness", size)] = _plain(found)
-    columns |= _certificates(divergence, exact, ladder, rungs)
+    columns |= _certificates(divergence, exact, ladder)
     return WorstCases(columns, witnesses)
 
 
 def _certificates(
-    divergence: Divergence, exact: Exact, ladder: Ladder, shown: tuple[float, ...]
+    divergence: Divergence, exact: Exact, ladder: Ladder
 ) -> dict[str, Values]:
     """Return the certificates that were asked for, or why there are none.
 
@@ -93,7 +92,7 @@ def _certificates(
     site, n = exact.site, len(exact.site.x)
     questions = site.questions
     rungs = ladder.sizes if ladder.asked else ()
-    asked = ladder.searched(questions, rungs, certified=True)
+    asked = ladder.searched(questions, certified=True)
     columns: dict[str, Values] = {}
     for ball, sizes in asked.items():
         found = certify(
@@ -115,7 +114,7 @@ def _certificates(
         unasked = Values.unmeasured(n, NOT_ASKED)
         columns |= {
             at_size("certificate", size): unasked
-            for size in shown
+            for size in ladder.sizes
             if at_size("certificate", size) not in columns
         }
     return columns

@@ -98,6 +98,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "mask": "0:3",
         "top": "7",
         "tau": "0.5",
+        "target_key": "theta",
         "sizes": "0.2,0.4",
         "norm": "inf",
         "bounds": "-3,3",
