@@ -58,6 +58,8 @@ class Family(ABC):
     """Parameter -> how many axes it has for one law, where that is fixed; axes before
     them are places with a law each. A parameter that is not named takes any shape."""
     roles: ClassVar[Mapping[str, Role]] = {}  # where a name means another than usual
+    places: tuple[int, ...] = ()
+    """Axes of places with a law each, where it is one law for each place."""
     discrete: bool = False
     parametric: bool = True
     """Whether φ are parameters of a known law, whose own tensor tells something."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from audit.ground.errors import ConfigError
+from audit.models.class_axes import reading_notes
 from audit.models.contract import Settings
 from audit.models.files import cuts_of, open_network
 from audit.models.gates import examine
@@ -106,6 +107,7 @@ def pass_gates(model: OpenModel) -> OpenModel:
     by_gradient = estimated or model.derivative == REVERSE_MODE
     found = examine(model.subject, by_gradient and model.space == "input", estimated)
     notes = metadata_notes(model.network.metadata, options_of(model.head.family))
+    notes = (*notes, *reading_notes(model.head, model.density.family))
     notes = (_AS_IF, *notes) if estimated else notes
     told = model.network.details.get("told")
     notes = (("format", str(told)), *notes) if told else notes

@@ -12,6 +12,7 @@ from audit.families import build_family
 from audit.families.contract import look_at
 from audit.families.interface import Family
 from audit.ground.errors import AuditError, ConfigError
+from audit.models.class_axes import refuse_images
 from audit.models.contract import Head, Settings
 from audit.models.density import ConditionalDensity, DifferentiableMap, Values
 from audit.models.differences import FiniteDifferenceMap
@@ -114,6 +115,7 @@ def _assemble(head: Head, space: str, differences: bool, probe: Probe) -> OpenMo
     values = _parameters(head, probe.outputs)
     shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
     family = build_family(head.family, shapes, **head.options)
+    refuse_images(head, family)
     look_at(family, values)
     subject = _subject(probe, head, family)
     outer = subject.map_of(subject.call, probe.network.dtype)
