@@ -10,10 +10,12 @@ read. An expression that gives the axes (`reshape`, `transpose`) is believed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from audit.families.interface import Family
 from audit.ground.errors import ConfigError
 from audit.models.contract import Head
+from audit.models.expressions import Expression
 from audit.models.metadata import Notes
 
 
@@ -23,21 +25,25 @@ def refuse_images(head: Head, family: Family) -> None:
     Raises:
         ConfigError: with the expression for either reading.
     """
-    for name, shape in _open(head, family):
+    for name, shape in at_places(head.parameters, family):
         if len(family.places) < 2:
             continue
-        text = head.parameters[name]
-        first, *middle, last = shape
-        at_end = f"{name}=reshape({text}, {math.prod(shape[:-1])}, {last})"
-        at_start = math.prod([*middle, last])
-        turned = f"{name}=transpose(reshape({text}, {first}, {at_start}))"
+        text = str(head.parameters[name])
+        first, last = readings(text, shape)
         raise ConfigError(
             f"The {name} of one input have the shape {list(shape)}",
-            f"Expected to know which axis holds the {first} or {last} numbers of one "
-            f"law: nothing says it of '{text}'",
-            f'Pass --param "{turned}" if it is the first (as in a segmentation '
-            f'network), --param "{at_end}" if it is the last',
+            f"Expected to know which axis holds the {shape[0]} or {shape[-1]} numbers "
+            f"of one law: nothing says it of '{text}'",
+            f'Pass --param "{name}={first}" if it is the first (as in a segmentation '
+            f'network), --param "{name}={last}" if it is the last',
         )
+
+
+def readings(text: str, shape: tuple[int, ...]) -> tuple[str, str]:
+    """Return expressions that read the first axis, and the last, as a law's own."""
+    rows, places = math.prod(shape[:-1]), math.prod(shape[1:])
+    first = f"transpose(reshape({text}, {shape[0]}, {places}))"
+    return first, f"reshape({text}, {rows}, {shape[-1]})"
 
 
 def reading_notes(head: Head, family: Family) -> Notes:
@@ -49,16 +55,18 @@ def reading_notes(head: Head, family: Family) -> Notes:
             f"{shape[1]} numbers each; if the first axis holds those of one law, pass "
             f'--param "{name}=transpose({head.parameters[name]})"',
         )
-        for name, shape in _open(head, family)
+        for name, shape in at_places(head.parameters, family)
     )
 
 
-def _open(head: Head, family: Family) -> list[tuple[str, tuple[int, ...]]]:
-    """Return parameters that are vectors at places, read as the file gives them."""
+def at_places(
+    parameters: Mapping[str, Expression], family: Family
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the vectors at places that are read as the file gives them."""
     return [
         (name, shape)
         for name, shape in family.shapes.items()
         if family.places
         and len(shape) == len(family.places) + 1
-        and head.parameters[name].output(sliced=True) is not None
+        and parameters[name].output(sliced=True) is not None
     ]

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from audit.families import build_family
+from audit.families.interface import Family
 from audit.ground.errors import AuditError
+from audit.models.class_axes import at_places, readings
 from audit.models.expressions import Expression, quoted
 from audit.models.names import NAMES, families_with, named_expression, stem_of
 
@@ -56,21 +58,52 @@ def suggest(outputs: Mapping[str, Tensor]) -> Suggestion | None:
         outputs: of a few real rows.
     """
     real = {n: v.double() for n, v in outputs.items() if v.is_floating_point()}
-    return next((found for found in _readings(real) if _fits(found, real)), None)
+    for found in _readings(real):
+        for one in _at_places(found, real):
+            if _fits(one, real):
+                return one
+    return None
 
 
 def _fits(found: Suggestion, outputs: Mapping[str, Tensor]) -> bool:
     """Whether every row is a law of the family."""
     try:
-        values = {
-            name: Expression(text)(outputs) for name, text in found.parameters.items()
-        }
-        shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
-        family = build_family(found.family, shapes)
+        family, values = _read(found, outputs)
         broken = family.violations(family.pack(values)).values()
     except (AuditError, RuntimeError):
         return False
     return not any(bool(rows.any()) for rows in broken)
+
+
+def _read(
+    found: Suggestion, outputs: Mapping[str, Tensor]
+) -> tuple[Family, dict[str, Tensor]]:
+    values = {
+        name: Expression(text)(outputs) for name, text in found.parameters.items()
+    }
+    shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
+    return build_family(found.family, shapes), values
+
+
+def _at_places(
+    found: Suggestion, outputs: Mapping[str, Tensor]
+) -> Iterator[Suggestion]:
+    """Yield a reading; of pictures, with the first and then the last axis its own."""
+    try:
+        family, _ = _read(found, outputs)
+    except (AuditError, RuntimeError):
+        return
+    given = {name: Expression(text) for name, text in found.parameters.items()}
+    pictures = at_places(given, family) if len(family.places) > 1 else []
+    if not pictures:
+        yield found
+        return
+    for axis, place in enumerate(("first", "last")):
+        turned = {
+            n: readings(found.parameters[n], shape)[axis] for n, shape in pictures
+        }
+        why = f"{found.why}, with the {place} axis of a picture for the classes"
+        yield Suggestion(found.family, {**found.parameters, **turned}, why)
 
 
 def _readings(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:

@@ -158,7 +158,7 @@ def _with_open_questions(
             notes = [f"open: {error}", f"the command below is a suggestion: {why}"]
             return replace(found, warnings=[*notes, *found.warnings])
     items, warnings = _declared(settings_of(config), network)
-    notes = [str(error), *(text for text in warnings if text != str(error))]
+    notes = [str(error), *(w for w in warnings if not w.startswith(error.given))]
     return _describe(network, network.outputs, items, config, "not tried", notes)
 
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from audit.config import ModelConfig, ScanConfig
 from audit.ground.errors import ConfigError
+from audit.models.suggestions import suggest
+from audit.run.inspection import inspect
 
 from .saved import data_file, opened, trace_file
 
@@ -69,3 +72,22 @@ def test_a_sequence_is_read_with_classes_last_and_the_report_says_so(tmp_path):
     (said,) = [text for code, text in model.gates.warnings if code == "places"]
     assert "logits [5, 3] of one input were read as 5 laws of 3 numbers each" in said
     assert '--param "logits=transpose(logits)"' in said
+
+
+def test_a_suggestion_turns_a_picture_the_way_its_numbers_say():
+    scores = scores_of(torch.from_numpy(X))  # [4, 5, 3, 2]
+    first = {"logits": "transpose(reshape(logits, 5, 6))"}
+    assert suggest({"logits": scores}).parameters == first
+    for axis, text in (
+        (1, "transpose(reshape(probs, 5, 6))"),
+        (3, "reshape(probs, 15, 2)"),
+    ):
+        assert suggest({"probs": scores.softmax(axis)}).parameters == {"probs": text}
+
+
+def test_inspect_prints_a_command_that_works_on_a_picture(tmp_path):
+    path, data = file(tmp_path, segmentation)
+    found = inspect(ScanConfig(ModelConfig(str(path)), str(data)))
+    assert "--family categorical" in found.scan_command
+    assert "transpose(reshape(logits, 5, 6))" in found.scan_command
+    assert found.differentiable == "yes"
