@@ -14,6 +14,18 @@ from torch.distributions import Poisson
 
 CONTRACT = {"family": "poisson", "parameters": {"rate": "rate"}}
 TRAIN, TEST = 8000, 300
+COVARIATES = {
+    "lncoins": "log coinsurance",
+    "idp": "deductible plan",
+    "lpi": "participation",
+    "fmde": "max expenditure",
+    "physlm": "physical limits",
+    "disea": "chronic diseases",
+    "hlthg": "health good",
+    "hlthf": "health fair",
+    "hlthp": "health poor",
+}
+"""Column of the data -> what it is, as statsmodels describes them."""
 
 
 class Counts(nn.Module):
@@ -39,7 +51,7 @@ def load() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     frame = randhie.load_pandas().data.astype(np.float64)
     rows = np.random.default_rng(0).permutation(len(frame))[: TRAIN + TEST]
     theta = frame.pop("mdvis").to_numpy()[rows, None].astype(np.float32)
-    x = frame.to_numpy()[rows]
+    x = frame[list(COVARIATES)].to_numpy()[rows]
     x = ((x - x[:TRAIN].mean(0)) / x[:TRAIN].std(0)).astype(np.float32)
     x, theta = torch.from_numpy(x), torch.from_numpy(theta)
     return x[:TRAIN], theta[:TRAIN], x[TRAIN:], theta[TRAIN:]
@@ -65,7 +77,8 @@ def main(folder: Path) -> dict[str, Results]:
         }
     information = input_information(model, x_test, poisson)
     save(model, "counts", x_test, CONTRACT, folder, scripted=model)
-    save_data(folder, "counts", x=x_test, theta=theta_test)
+    names = list(COVARIATES.values())
+    save_data(folder, "counts", x=x_test, theta=theta_test, feature_names=names)
     return {"counts": {**measured, **summary(information)}}
 
 

@@ -24,6 +24,11 @@ CONTRACT = {
     "family": "normal",
     "parameters": {"loc": "loc", "scale": "exp(log_scale)"},
 }
+MEASUREMENTS = (
+    *("age", "sex", "BMI", "blood pressure", "cholesterol", "LDL", "HDL"),
+    *("cholesterol/HDL", "triglycerides", "glucose"),
+)
+"""The columns of the diabetes data, as Efron et al. (2004) describe them."""
 PENALTIES = {
     "heteroscedastic": ("none", 0.0),
     "heteroscedastic_jacobian": ("jacobian", 0.5),
@@ -129,7 +134,8 @@ def main(folder: Path) -> dict[str, Results]:
             path = folder / "heteroscedastic_legacy.onnx"
             save_onnx(legacy, path, x_test, ["mean", "log_std"], None, dynamo=False)
             compare(legacy, run(path), x_test, path.name)
-    save_data(folder, "heteroscedastic", x=x_test, theta=theta_test)
+    arrays = {"x": x_test, "theta": theta_test}
+    save_data(folder, "heteroscedastic", **arrays, feature_names=MEASUREMENTS)
     return measured
 
 

@@ -144,7 +144,8 @@ def main(folder: Path) -> dict[str, Results]:
         "coverage_of_80_percent": inside.float().mean().item(),
     }
     save(model, "sunspots_quantiles", x_test, QUANTILE, folder)
-    save_data(folder, "sunspots", x=x_test, theta=theta_test)
+    years = [f"year -{WINDOW - k}" for k in range(WINDOW)]
+    save_data(folder, "sunspots", x=x_test, theta=theta_test, feature_names=years)
     return measured
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats import attacked, features, reading, sides, verdicts
+from audit.formats.features import NAME_WIDTH
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.quantities import MOVED
@@ -27,8 +28,10 @@ SHOWN_NARROW = ("p50", "p95", "max")
 SHOWN_WORST = 5
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
+CRITICAL_SHORT = "critical"
 COMPARED = ("angle", "attained")
-SECONDARY = frozenset({*CHAIN, *COMPARED, *MOVED, *TRUST})
+SHAPE = ("effective_rank", "map_effective_rank", "rank", "gap")
+SECONDARY = frozenset({*CHAIN, *COMPARED, *SHAPE, *MOVED, *TRUST})
 """Shown on request only; the sentences of a report tell what matters of them."""
 STATUS = {
     "pass": ("✓", "green"),
@@ -207,11 +210,11 @@ def _worst(report: Report) -> RenderableType:
     exact = CRITICAL in report.divergences[name].summary
     quantities = ("eigenvalue", CRITICAL if exact else "radius", label)
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column("worst inputs", justify="right", no_wrap=True)
-    for quantity in quantities:
-        title = "critical" if quantity == CRITICAL else quantity
-        table.add_column(Text(title), justify="right", no_wrap=True)
-    table.add_column(Text(f"worst direction of {printable(name)}"), no_wrap=True)
+    titles = [CRITICAL_SHORT if one == CRITICAL else one for one in quantities]
+    for title in ("worst inputs", *titles):
+        wide = min(len(title), NAME_WIDTH)
+        table.add_column(Text(title), justify="right", no_wrap=True, min_width=wide)
+    table.add_column(Text(f"worst direction of {printable(name)}"), overflow="fold")
     for worst in report.worst[:SHOWN_WORST]:
         values = worst.values.get(name, {})
         others = (number(values.get(quantity)) for quantity in quantities[1:])

@@ -9,6 +9,7 @@ from reports.synthetic import CONFIG, EIGENVALUES, measured_of, report_of
 
 from audit.config import ScanConfig, override, read_config
 from audit.formats import diff
+from audit.formats.table import Style
 from audit.ground.errors import ConfigError
 from audit.reports.against import judged_by_change
 from audit.reports.baseline import with_baseline
@@ -168,7 +169,8 @@ def test_a_baseline_joins_the_other_limits(tmp_path):
 
 def test_the_text_marks_what_is_not_told_from_noise():
     old, new = report_of(MANY), report_of(0.5 * MANY)
-    text = diff.render(compare(old, new, ("a[b].json", "new.json")), new)
+    found, style = compare(old, new, ("a[b].json", "new.json")), Style(verbose=True)
+    text = diff.render(found, new, style)
     rows = {line.split()[0]: line.split()[-1] for line in text.splitlines() if line}
     assert "old  a[b].json" in text
     assert (rows["eigenvalue"], rows["rank"]) == ("-", "~")
