@@ -128,8 +128,12 @@ class _Weighted:
         return intervals
 
     def _resolves(self, quantile: float, p: float) -> bool:
-        """Tell whether no checked input stands for more than lie beyond a quantile."""
-        beyond = self.values >= quantile if p >= 0.5 else self.values <= quantile
+        """Tell whether no checked input stands for more than lie beyond a quantile.
+
+        Beyond the median is either side of it.
+        """
+        above, below = self.values >= quantile, self.values <= quantile
+        beyond = (above & (p >= 0.5)) | (below & (p <= 0.5))
         largest = self.sample.weights[beyond].max()
         return bool(largest <= min(p, 1 - p) * self.sample.weights.sum())
 
