@@ -24,6 +24,10 @@ CURVES = {
     "huge": (lambda r: 1e9 * r, 1e-9),
     "tiny": (lambda r: 1e-5 * r**2, math.sqrt(1e5)),
     "beyond reach": (lambda r: r / (1.01 * REACH), math.inf),
+    "bounded by the level": (lambda r: r.clamp_max(1.0), 1.0),
+    "bounded by the level, early": (lambda r: (3 * r).clamp_max(1.0), 1 / 3),
+    "a jump onto the level": (lambda r: torch.where(r < 0.7, 0.5, 1.0) + 0 * r, 0.7),
+    "a jump onto it from zero": (lambda r: torch.where(r < 5, 0.0, 1.0) + 0 * r, 5.0),
 }
 
 
@@ -97,3 +101,56 @@ def test_random_monotone_curves_are_solved_to_a_millionth(seed):
     found, _ = solved([curve(k) for k in range(20)], rng.lognormal())
     for k, r in enumerate(found):
         assert curve(k)(r) == pytest.approx(1.0, rel=1e-6)
+
+
+def hump(place, beyond=math.inf):
+    """Return a curve above the level on [0.99 r, 1.985 r] of a place r and beyond."""
+
+    def curve(r):
+        above = (r >= 0.99 * place) & (r <= 1.985 * place) | (r >= beyond)
+        return torch.where(above, 2.0, 0.5) + 0 * r
+
+    return curve
+
+
+@pytest.mark.parametrize("rung", range(-4, 10))
+def test_a_hump_as_wide_as_a_factor_of_two_is_never_missed(rung):
+    """From a sixteenth of the guess to a thousand times it."""
+    (found,), _ = solved([hump(2.0**rung)])
+    assert found == pytest.approx(0.99 * 2.0**rung, rel=2e-6)
+
+
+@pytest.mark.parametrize("rung", range(-39, -4))
+def test_below_the_ladder_factors_of_two_are_tried_down_to_a_trillionth(rung):
+    """Four at a time, as long as D is above the level at all of them."""
+    beyond = 2.0 ** (-4 - 4 * ((-5 - rung) // 4))
+    (found,), _ = solved([hump(2.0**rung, beyond)])
+    assert found == pytest.approx(0.99 * 2.0**rung, rel=2e-6)
+
+
+@pytest.mark.parametrize("tau", [2.0**-20, 2.0**-3, 2.0**7])
+def test_a_level_is_reached_as_a_multiple_of_it_by_the_multiple(tau):
+    """r(c D, c τ) = r(D, τ), to the last bit and in as many steps, c a power of two."""
+    for name, (curve, _) in CURVES.items():
+        (one,), count = solved([curve])
+        (other,), steps = solved([lambda r, curve=curve: tau * curve(r)], tau=tau)
+        assert (one, count) == (other, steps), name
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_no_radius_is_asked_for_twice(name):
+    asked = []
+
+    def evaluate(rays, radii):
+        asked.extend(radii.flatten().tolist())
+        return CURVES[name][0](radii)
+
+    crossings(evaluate, torch.tensor([1.0]).double(), TAU)
+    assert len(set(asked)) == len(asked)
+
+
+def test_a_level_that_is_met_on_a_rung_takes_few_steps():
+    for guess in (1.0, 0.25, 4.0):
+        (found,), count = solved([CURVES["linear"][0]], guess)
+        assert found == pytest.approx(1.0, rel=2e-6)
+        assert count <= 13
