@@ -111,6 +111,22 @@ def test_offenders_are_named_farthest_first():
     assert (lower.offenders, lower.n_offending) == ([6, 5, 4], 3)
 
 
+@pytest.mark.parametrize(
+    ("key", "op", "value", "offenders"),
+    [
+        ("kl.eigenvalue.max", "<=", 40.0, []),
+        ("kl.eigenvalue.max", "<=", 8.0, [6]),
+        ("kl.eigenvalue.min", ">=", 0.5, []),
+        ("kl.eigenvalue.min", ">=", 1.0, [1]),
+    ],
+)
+def test_an_input_exactly_at_the_limit_is_no_offender(key, op, value, offenders):
+    check = report_of(EIGENVALUES, limit(key, op, value)).checks[0]
+    named = [check.offenders, check.n_offending]
+    place = report_of(EIGENVALUES).inputs.index
+    assert named == [[place[k - 1] for k in offenders], len(offenders)]
+
+
 def test_offenders_of_a_large_report_come_from_the_worst():
     values = np.random.default_rng(0).lognormal(size=10_001)
     report = report_of(values, limit("kl.eigenvalue.max", "<=", 0.01))
