@@ -17,6 +17,7 @@ from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import (
     compact_root,
     decompose_sampled,
+    mean_of,
     mean_over_units,
     sum_of_squares,
 )
@@ -316,3 +317,88 @@ def test_only_a_root_made_of_draws_is_decomposed_with_errors():
     assert drawn.trace.standard_error is not None
     assert stored.bracket is None
     np.testing.assert_allclose(drawn.trace.value, stored.trace.value, rtol=1e-12)
+
+
+LIMIT = 2.0**-20  # of a singular value over the largest, in a root of four columns
+
+
+@pytest.mark.parametrize(
+    ("singular", "rank"),
+    [(LIMIT, 1), (LIMIT * (1 - 1e-3), 1), (LIMIT * (1 + 1e-3), 2), (1.3 * LIMIT, 2)],
+)
+def test_zero_is_what_lies_at_the_limit_of_rounding_and_below_it(singular, rank):
+    """σ ≤ 2.65 ε √m σ_max is rounding: here ε 2.65 √4 is a power of two, exactly."""
+    rounding = LIMIT / 2 / 2.65
+    assert 2.65 * rounding == LIMIT / 2
+    a = torch.diag_embed(torch.tensor([[1.0, singular, 0.0, 0.0]]).double())
+    for scale in (1.0, 2.0**-30, 2.0**30):
+        assert decompose_exact(Matrix(scale * a), 2, rounding).rank.tolist() == [rank]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "again"), [(2.0**-52, 1), (9e-9, 1), (1e-8, 0), (1.2e-8, 0), (1e-7, 0)]
+)
+def test_only_a_root_known_to_more_than_eight_digits_is_decomposed_again(
+    rounding, again, monkeypatch
+):
+    """Squares keep half of float64's sixteen digits; an SVD costs several times more."""
+    calls = []
+    svd = torch.linalg.svd
+    monkeypatch.setattr(
+        torch.linalg, "svd", lambda *args, **kw: calls.append(1) or svd(*args, **kw)
+    )
+    a = torch.diag_embed(torch.tensor([[1.0, 1e-4, 1e-5]]).double())
+    found = decompose_exact(Matrix(a), 3, rounding)
+    assert len(calls) == again
+    np.testing.assert_allclose(found.eigenvalues[0], [1.0, 1e-8, 1e-10], rtol=1e-5)
+
+
+def test_a_compact_root_is_the_draws_themselves_where_they_are_no_more_than_columns():
+    for rows in (2, 4):
+        b = torch.from_numpy(random_root(2, rows, 4, 0))
+        assert compact_root(b).entries is b
+    assert compact_root(torch.from_numpy(random_root(2, 5, 4, 0))).shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize(("draw", "unit"), [(1, 1), (1, 4), (3, 2)])
+def test_the_error_of_a_centre_is_that_of_a_mean_over_independent_units(draw, unit):
+    """m is a mean of U units' m_u; its variance is Σ_u |Jᵀ(m_u − m)|² / (U (U − 1))."""
+    rng = np.random.default_rng(9)
+    n, units, p, d = 3, 6, 4, 5
+    scores = rng.normal(size=(n, units, unit, p)) + 0.5
+    jacobian = rng.normal(size=(n, p, d))
+    parts = rng.dirichlet(np.ones(draw), size=(n, units, unit))  # rows of one draw
+    center = scores.mean(axis=(1, 2))
+    rows = parts[..., None] * (scores - center[:, None, None])[:, :, :, None]
+    entries = torch.from_numpy(rows.reshape(n, -1, p) / math.sqrt(units * unit))
+    draws = Sampled(entries, center=torch.from_numpy(center), draw=draw, unit=unit)
+    found = mean_of(draws, Matrix(torch.from_numpy(jacobian)))
+    of_units = np.einsum("nup,npd->nud", scores.mean(axis=2), jacobian)
+    variance = np.var(of_units, axis=1, ddof=1).sum(axis=1) / units
+    np.testing.assert_allclose(found.standard_error, np.sqrt(variance), rtol=1e-12)
+    length = np.linalg.norm(of_units.mean(axis=1), axis=1)
+    np.testing.assert_allclose(found.value, length, rtol=1e-12)
+
+
+def test_the_error_of_a_centre_is_the_length_that_sampling_alone_makes_of_it():
+    scores = np.random.default_rng(10).normal(size=(4000, 16, 3))
+    center = scores.mean(axis=1)
+    entries = torch.from_numpy((scores - center[:, None]) / 4)
+    found = mean_of(Sampled(entries, center=torch.from_numpy(center)), None)
+    excess = found.value.square() - found.standard_error.square()
+    assert within_four_errors(excess.numpy(), 0.0)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4])
+def test_a_root_of_no_more_rows_than_columns_is_never_stored(rows):
+    """It is known by what it does to vectors, and by its gram on the smaller side."""
+
+    class Unstored(Matrix):
+        def dense(self):
+            raise AssertionError("stored")
+
+    a = random_root(2, rows, 4, 11)
+    found = decompose_exact(Unstored(torch.from_numpy(a)), 2)
+    np.testing.assert_allclose(
+        found.eigenvalues, dense_eigh(a)[0][:, :rows], rtol=1e-9, atol=1e-12
+    )
