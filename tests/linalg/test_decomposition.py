@@ -341,7 +341,7 @@ def test_zero_is_what_lies_at_the_limit_of_rounding_and_below_it(singular, rank)
 def test_only_a_root_known_to_more_than_eight_digits_is_decomposed_again(
     rounding, again, monkeypatch
 ):
-    """Squares keep half of float64's sixteen digits; an SVD costs several times more."""
+    """Squares keep half of float64's sixteen digits; an SVD costs more."""
     calls = []
     svd = torch.linalg.svd
     monkeypatch.setattr(
