@@ -179,3 +179,26 @@ def test_resamples_of_many_inputs_are_drawn_a_few_at_a_time():
     drawn = next(redrawn(np.full(k, 2.0), np.zeros(k, int)))
     assert drawn.nbytes <= 2**24
     assert (drawn.sum(axis=1) == 2 * k).all()
+
+
+@pytest.mark.parametrize(("count", "known"), [(1, False), (2, False), (3, True)])
+def test_one_input_that_stands_for_all_others_leaves_no_interval(count, known):
+    """Two of 100 checked: the worst, and one for 99. Its spread is anybody's guess."""
+    exact = np.random.default_rng(5).lognormal(size=100)
+    sample = draw_sample(exact, count, 0)
+    numbers = np.full(100, np.nan)
+    numbers[sample.places] = exact[sample.places]
+    why = {"not checked": np.ones(100, bool)}
+    found = estimate(Values.of(numbers, None, why), sample)
+    assert found.values["mean"] is not None
+    assert (found.intervals["mean"] is not None) is known
+    assert any(found.intervals.values()) is known
+
+
+def test_one_input_that_stands_for_itself_hides_no_spread():
+    numbers = np.array([9.0, 1.0, 2.0, 4.0, np.nan, np.nan, np.nan])
+    weights, strata = np.array([1.0, 2.0, 2.0, 2.0]), np.array([0, 1, 1, 1])
+    why = {"not checked": np.ones(7, bool)}
+    sample = Sample(np.arange(4), weights, strata)
+    low, high = estimate(Values.of(numbers, None, why), sample).intervals["mean"]
+    assert low < (9 + 2 * 7) / 7 < high
