@@ -12,6 +12,8 @@ from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
 from audit.reports.gate import Rules, judge
 from audit.reports.keys import check_config, split_key
+from audit.reports.report import Summary
+from audit.reports.subjects import of_value
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 
@@ -87,6 +89,17 @@ def test_the_upper_gate_cannot_pass_without_an_interval(key, words):
     assert words in check_line(report.checks[0])
     broken = report_of(EIGENVALUES, limit(key, "<=", 1e-9), gate="upper")
     assert (broken.verdict, broken.exit_code) == ("fail", 1)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "p95"])
+def test_a_sample_without_an_interval_says_what_would_give_one(statistic):
+    summary = Summary(unit="nat", n=2, n_checked=2, **{statistic: 1.0})
+    key = f"kl.gaussian_realised.{statistic}"
+    value, words = of_value(summary, limit(key, "<=", 2.0)).judged("upper")
+    assert value is None
+    assert f"2 checked inputs do not resolve {statistic}" in words
+    assert "--verify all" in words
+    assert of_value(summary, limit(key, "<=", 0.5)).judged("upper") == (1.0, "")
 
 
 @pytest.mark.parametrize(
