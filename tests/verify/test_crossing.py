@@ -156,3 +156,24 @@ def test_a_level_that_is_met_on_a_rung_takes_few_steps():
         (found,), count = solved([CURVES["linear"][0]], guess)
         assert found == pytest.approx(1.0, rel=2e-6)
         assert count <= 13
+
+
+@pytest.mark.parametrize("guess", [1.0, 0.03])
+def test_a_thousand_guesses_and_a_trillionth_of_one_are_the_ends(guess):
+    """Beyond 1,000 the level counts as not reached, below 2⁻⁴⁰ as reached at once."""
+
+    def jump(at):
+        return lambda r: torch.where(r < at * guess, 0.5, 2.0) + 0 * r
+
+    places = [999.0, 1001.0, 1.01 * 2.0**-40, 0.99 * 2.0**-40, 2.0**-42]
+    found, _ = solved([jump(place) for place in places], guess)
+    wanted = [999.0 * guess, math.inf, 1.01 * 2.0**-40 * guess, 0.0, 0.0]
+    assert found == pytest.approx(wanted, rel=2e-6, abs=1e-300)
+
+
+def test_a_jump_is_found_to_nine_digits():
+    """Sixty steps halve the logarithm of a factor of two thirty times at least."""
+    for at in (0.37, 3.0, 511.0):
+        (found,), _ = solved([lambda r, at=at: torch.where(r < at, 0.5, 2.0) + 0 * r])
+        assert found == pytest.approx(at, rel=1e-9)
+        assert found >= at * (1 - 1e-12)  # the level is reached there
