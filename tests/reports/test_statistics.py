@@ -202,3 +202,44 @@ def test_ranks_of_a_billion_take_a_few_megabytes_and_are_the_binomials(p):
     law = stats.binom(n, p)
     assert low == pytest.approx(law.ppf(0.025) - 1, abs=2)
     assert high == pytest.approx(law.ppf(0.975), abs=2)
+
+
+@pytest.mark.parametrize("n", [2, 5, 400])
+def test_the_interval_of_a_mean_is_students(n):
+    column = np.random.default_rng(n).normal(3.0, 0.1, size=n)
+    mean, error = column.mean(), stats.sem(column)
+    wanted = stats.t.interval(0.95, n - 1, mean, error)
+    found = of(column).intervals["mean"]
+    assert found == pytest.approx((max(0.0, wanted[0]), wanted[1]), rel=1e-9)
+    shifted = of(column - 4.0).intervals["mean"]
+    assert shifted == pytest.approx((wanted[0] - 4, wanted[1] - 4), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("column", "bins"),
+    [
+        ([0.0, 1e-300], 1),  # the threshold itself
+        ([0.0, 1.2e-300], 24),
+        ([1.0, 1 + 0.9e-9], 1),
+        ([1.0, 1 + 1.2e-9], 24),
+        ([-1e6 - 0.9e-3, -1e6], 1),
+        ([-1e6 - 1.2e-3, -1e6], 24),
+        ([-4.9e299, 4.9e299], 24),
+    ],
+)
+def test_values_that_are_equal_to_nine_digits_share_one_bin(column, bins):
+    found = of(column).histogram
+    assert len(found.counts) == bins
+    assert sum(found.counts) == 2
+
+
+def test_ends_that_are_1e300_apart_have_no_bins():
+    assert of([0.0, 1e300]).histogram is None
+    assert of([-5.1e299, 5.1e299]).histogram is None
+
+
+def test_a_mean_near_the_end_of_float64_has_no_interval_that_overflows():
+    column = [1.0e308, 1.79e308, 1.79e308, 1.79e308]
+    assert of(column).values["mean"] == pytest.approx(1.5925e308)
+    assert of(column).intervals["mean"] is None
+    assert of(-np.array(column)).intervals["mean"] is None
