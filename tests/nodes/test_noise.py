@@ -177,3 +177,36 @@ def test_a_digital_shift_is_one_number_of_53_bits_for_a_whole_copy():
     whole = (found * 2.0**30).floor().long().reshape(COPIES, 16, 40, 2)
     between = whole[:, 1:] ^ whole[:, :1]
     assert (between == between[:1, :, :1]).all()  # every copy of every input
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+def test_seeds_are_numbers_of_64_bits(sampling):
+    """Any whole number is a seed; those that differ by 2⁶⁴ are one."""
+    for seed in (-1, 2**63, 2**64 - 1):
+        one, other = (
+            points(sampling=sampling, seed=s, index=[4]).values
+            for s in (seed, seed + 2**64)
+        )
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("draws", "count", "kind"),
+    [
+        (COPIES * 8, 21201, "sobol"),  # the least net, the most dimensions
+        (COPIES * 8, 21202, "random"),
+        (COPIES * 4, 2, "random"),
+        (COPIES * 24, 2, "random"),  # 24 is no power of two
+        (COPIES * 8 + 1, 2, "random"),
+    ],
+)
+def test_a_net_has_eight_points_at_least_and_a_power_of_two(draws, count, kind):
+    assert COPIES == 32
+    assert noise(draws, "auto").kind(count) == kind
+    for asked in ("random", "antithetic"):
+        assert noise(2 * draws, asked).kind(count) == asked
+    if kind == "random":
+        with pytest.raises(ConfigError, match="--draws-per-input 1024"):
+            noise(draws, "sobol").kind(count)
+    else:
+        assert noise(draws, "sobol").kind(count) == "sobol"

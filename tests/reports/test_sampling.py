@@ -202,3 +202,34 @@ def test_one_input_that_stands_for_itself_hides_no_spread():
     sample = Sample(np.arange(4), weights, strata)
     low, high = estimate(Values.of(numbers, None, why), sample).intervals["mean"]
     assert low < (9 + 2 * 7) / 7 < high
+
+
+@pytest.mark.parametrize("weights", [[3.0] * 6, [1.0, 4.0, 2.0, 2.0, 7.0, 1.0]])
+def test_mean_and_deviation_are_those_of_each_value_as_often_as_it_stands_for(weights):
+    values = np.array([0.5, 1.0, 1.5, 4.0, 4.5, 30.0])
+    found = estimate(*sample_of(values, weights)).values
+    everybody = np.repeat(values, np.array(weights, int))
+    assert found["mean"] == pytest.approx(everybody.mean(), rel=1e-13)
+    assert found["std"] == pytest.approx(everybody.std(ddof=1), rel=1e-13)
+    assert (found["min"], found["max"]) == (0.5, 30.0)
+
+
+@pytest.mark.parametrize(("k", "count"), [(10_000, 999), (10_001, 199)])
+def test_ten_thousand_inputs_are_resampled_999_times_and_more_of_them_199_times(
+    k, count
+):
+    strata = np.zeros(k, int)
+    strata[: k // 4] = 1
+    drawn = list(redrawn(np.where(strata == 1, 1.0, 3.0), strata))
+    assert sum(len(one) for one in drawn) == count
+    inside = drawn[0][:, strata == 1].sum(axis=1)
+    assert (inside == k // 4).all()  # as many of each stratum as there are
+    assert set(np.unique(drawn[0][:, strata == 0] % 3)) == {0.0}
+
+
+@pytest.mark.parametrize("off", [0.9e-9, -0.9e-9])
+def test_levels_closer_than_a_billionth_are_one(off):
+    values, weights = np.array([1.0, 2.0, np.inf]), np.full((1, 3), 2.0)
+    found = weighted_quantiles(values, weights, [0.5 + off, 0.5 + off * 4 / 3])[0]
+    assert found[0] == 2.0
+    assert found[1] != 2.0

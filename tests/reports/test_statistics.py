@@ -243,3 +243,22 @@ def test_a_mean_near_the_end_of_float64_has_no_interval_that_overflows():
     assert of(column).values["mean"] == pytest.approx(1.5925e308)
     assert of(column).intervals["mean"] is None
     assert of(-np.array(column)).intervals["mean"] is None
+
+
+def test_the_mean_of_what_may_be_zero_has_no_negative_interval_either():
+    assert of([0.0, 0.2, 30.0]).intervals["mean"][0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("column", "mean", "std"),
+    [
+        ([math.inf], math.inf, None),  # one value has no deviation
+        ([math.inf, 1.0], math.inf, math.inf),
+        ([-math.inf, -math.inf], -math.inf, math.inf),
+        ([math.inf, -math.inf], None, None),  # ∞ − ∞ is no mean
+        ([3.0], 3.0, None),
+    ],
+)
+def test_moments_that_do_not_exist_are_none(column, mean, std):
+    found = of(column).values
+    assert (found["mean"], found["std"]) == (mean, std)
