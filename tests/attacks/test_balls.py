@@ -134,3 +134,23 @@ def test_a_feature_that_nothing_reads_is_pushed_up(m):
     form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
     u = Ball(math.inf).largest(form, decompose(form, 3))
     assert (u[:, [2, m - 1]] == 1).all()
+
+
+@pytest.mark.parametrize("ball", BALLS, ids=lambda ball: f"p={ball.p}")
+@pytest.mark.parametrize("m", [4, 12])
+def test_where_the_form_is_zero_no_corner_is_the_worst(ball, m):
+    a = root(m)
+    a[1] = 0
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
+    u = ball.largest(form, decompose(form, 2))
+    assert not u[1].any()
+    np.testing.assert_allclose(ball.norm(u)[[0, 2, 3]], 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 65, 128])
+def test_the_longest_column_is_found_wherever_it_is_among_many(place):
+    a = root(129)
+    a[:, :, place] *= 100
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
+    u = Ball(1.0).largest(form, decompose(form, 1))
+    assert u.abs().argmax(dim=1).tolist() == [place] * N
