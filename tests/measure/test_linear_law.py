@@ -184,6 +184,8 @@ def test_what_is_infinite_on_top_makes_every_value_infinite_and_positive():
     for name, found in values.items():
         assert math.isfinite(found[0]), name
         np.testing.assert_array_equal(found[1:], wanted[1:], err_msg=name)
-    assert not law.direction[1:].any()
+    for direction in (law.direction, law.worst(Ball(1.0))[0], law.worst(Ball())[0]):
+        assert direction[0].any()
+        assert not direction[1:].any()
     taken = law.take(torch.tensor([1]))
     assert taken.lengths.tolist() == [math.inf]
