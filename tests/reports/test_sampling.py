@@ -233,3 +233,17 @@ def test_levels_closer_than_a_billionth_are_one(off):
     found = weighted_quantiles(values, weights, [0.5 + off, 0.5 + off * 4 / 3])[0]
     assert found[0] == 2.0
     assert found[1] != 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "std"),
+    [
+        ([3.0], 3.0, None),  # one value has no deviation, however many it stands for
+        ([1.0, np.inf, np.inf], np.inf, np.inf),
+        ([-np.inf, 1.0, np.inf], None, None),
+    ],
+)
+def test_weighted_moments_that_do_not_exist_are_none(values, mean, std):
+    found = estimate(*sample_of(values, [5.0] * len(values)))
+    assert (found.values["mean"], found.values["std"]) == (mean, std)
+    assert found.intervals["mean"] is None
