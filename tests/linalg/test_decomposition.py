@@ -402,3 +402,10 @@ def test_a_root_of_no_more_rows_than_columns_is_never_stored(rows):
     np.testing.assert_allclose(
         found.eigenvalues, dense_eigh(a)[0][:, :rows], rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.parametrize(("share", "rank"), [(0.98, 1), (1.02, 2)])
+def test_by_default_a_root_is_known_to_the_digits_of_float32(share, rank):
+    limit = 2.65 * np.finfo(np.float32).eps * math.sqrt(4)
+    a = torch.diag_embed(torch.tensor([[1.0, share * limit, 0.0, 0.0]]).double())
+    assert decompose_exact(Matrix(a), 2).rank.tolist() == [rank]
