@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
 from audit.linalg.decompose import decompose
-from audit.linalg.exact import decompose_exact
+from audit.linalg.exact import decompose_exact, gram_eigenvalues
 from audit.linalg.intervals.means import mean_interval
 from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
@@ -409,3 +409,36 @@ def test_by_default_a_root_is_known_to_the_digits_of_float32(share, rank):
     limit = 2.65 * np.finfo(np.float32).eps * math.sqrt(4)
     a = torch.diag_embed(torch.tensor([[1.0, share * limit, 0.0, 0.0]]).double())
     assert decompose_exact(Matrix(a), 2).rank.tolist() == [rank]
+
+
+@pytest.mark.parametrize("unit", [2.0**-40, 1.0, 2.0**40])
+def test_small_singular_values_are_resolved_in_any_unit(unit):
+    rng = np.random.default_rng(12)
+    u, v = (np.linalg.qr(rng.normal(size=(k, 3)))[0] for k in (3, 6))
+    singular = unit * np.array([1.0, 3e-9, 1e-9])
+    root = Matrix(torch.from_numpy((u * singular) @ v.T)[None])
+    found = decompose_exact(root, 3, rounding=2.0**-52).eigenvalues[0].sqrt()
+    np.testing.assert_allclose(found, singular, rtol=1e-5)
+
+
+def test_eigenvalues_alone_are_those_of_the_dense_gram():
+    rng = np.random.default_rng(13)
+    blocks, entries = rng.normal(size=(3, 2, 4, 2)), rng.normal(size=(3, 5))
+    a = random_root(3, 4, 6, 14)
+    broken = a.copy()
+    broken[1, 2, 0] = np.inf
+    cases = {
+        "matrix": (Matrix(torch.from_numpy(a)), a),
+        "diagonal": (Diagonal(torch.from_numpy(entries)), None),
+        "blocks": (CoordinateBlocks(torch.from_numpy(blocks)), None),
+    }
+    for name, (root, dense) in cases.items():
+        dense = root.dense().numpy() if dense is None else dense
+        wanted = np.linalg.eigvalsh(dense @ dense.transpose(0, 2, 1))[:, ::-1]
+        found = gram_eigenvalues(root)
+        np.testing.assert_allclose(found, wanted, atol=1e-12, err_msg=name)
+    found = gram_eigenvalues(Matrix(torch.from_numpy(broken)))
+    whole = gram_eigenvalues(Matrix(torch.from_numpy(a)))
+    assert torch.equal(found[[0, 2]], whole[[0, 2]])
+    assert found[1, 0] == torch.inf
+    assert found[1, 1:].isnan().all()
