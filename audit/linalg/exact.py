@@ -69,7 +69,7 @@ def _refined(
 ) -> tuple[Tensor, Tensor]:
     """Return eigenpairs with those of graded matrices from singular values."""
     first, last = eigenvalues[:, 0], eigenvalues[:, -1]
-    graded = torch.isfinite(first) & (first > 0) & (last < _GRADED * first)
+    graded = torch.isfinite(first) & (last < _GRADED * first)
     if not bool(graded.any()):
         return eigenvalues, directions
     dense = root.dense()[graded]

@@ -9,7 +9,9 @@ input therefore weighs as many inputs as it stands for (Horvitz & Thompson):
 and quantiles are those of the weighted distribution. With equal weights they are the
 ordinary ones, linear between order statistics. Intervals are percentiles of a
 bootstrap within the strata. A percentile has none where one checked input stands for
-more inputs than lie beyond it: the sample does not resolve it.
+more inputs than lie beyond it: the sample does not resolve it. Where one checked input
+alone stands for the others of its stratum, resampling would repeat it and call certain
+what nobody knows: nothing has an interval.
 
 References:
     Horvitz & Thompson, A generalization of sampling without replacement from a finite
@@ -109,7 +111,7 @@ class _Weighted:
 
     def _intervals(self, found: Floats) -> dict[str, Interval | None]:
         """Return bootstrap intervals of the mean and of the percentiles `found`."""
-        if len(self.values) < 2:
+        if len(self.values) < 2 or self._alone():
             return {}
         means, levels = [], []
         finite = bool(np.isfinite(self.values).all())
@@ -127,9 +129,20 @@ class _Weighted:
             intervals["mean"] = ends(np.concatenate(means))
         return intervals
 
+    def _alone(self) -> bool:
+        """Tell whether the spread of some stratum is seen by one input only."""
+        _, place, counts = np.unique(
+            self.sample.strata, return_index=True, return_counts=True
+        )
+        return bool(((counts == 1) & (self.sample.weights[place] > 1)).any())
+
     def _resolves(self, quantile: float, p: float) -> bool:
-        """Tell whether no checked input stands for more than lie beyond a quantile."""
-        beyond = self.values >= quantile if p >= 0.5 else self.values <= quantile
+        """Tell whether no checked input stands for more than lie beyond a quantile.
+
+        Beyond the median is either side of it.
+        """
+        above, below = self.values >= quantile, self.values <= quantile
+        beyond = (above & (p >= 0.5)) | (below & (p <= 0.5))
         largest = self.sample.weights[beyond].max()
         return bool(largest <= min(p, 1 - p) * self.sample.weights.sum())
 

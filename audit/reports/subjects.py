@@ -91,9 +91,10 @@ def _needed(statistic: str, n: int, checked: bool) -> str:
     A percentile p lies between two of n values with that probability only if p^n and
     (1 − p)^n are at most 2.5 %.
     """
-    if statistic in PERCENTILES and checked:
+    if checked and statistic in (*PERCENTILES, "mean"):
         values = count(n, "checked input")
-        return f"{values} do not resolve {statistic}; pass --verify all"
+        infinite = ", or one of them is ∞" if statistic == "mean" else ""
+        return f"{values} do not resolve {statistic}{infinite}; pass --verify all"
     if statistic in PERCENTILES:
         p = PERCENTILES[statistic]
         least = math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))

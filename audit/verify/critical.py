@@ -62,7 +62,7 @@ class Critical:
         }
         names = [named("critical_radius", *role) for role in ((), (LOWER,), (UPPER,))]
         ends = (self.value, self.lower, self.upper)
-        kept = 3 if self.sampled else 1
+        kept = len(names) if self.sampled else 1
         return {
             name: values_of(end, None, reasons)
             for name, end in zip(names[:kept], ends[:kept], strict=True)

@@ -5,7 +5,9 @@ quadratic, a ladder of radii looks for the first one where D ≥ τ: below the g
 factors of two, then above it. What lies between two rungs is bracketed, and the
 crossing found by the secant in (log r, log D), where D ∝ r² is a straight line, kept
 inside the bracket; a step that shortens it too little is followed by a bisection. A
-jump of D over τ ends at the jump.
+jump of D over τ ends at the jump, and so does one onto a plateau at the level itself,
+as of a divergence that is bounded by τ: where the upper end of a bracket is on the
+level already, a radius below it that is on the level too need not be the first.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below 2⁻⁴⁰
 of it, as reached at once, and the radius is 0. A dip of D below τ between two rungs of
@@ -118,14 +120,14 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
         share = torch.where(good, share.clamp(1e-3, 1 - 1e-3), 0.5)
         middle = low + share * (high - low)
         value = evaluate(rays, middle.exp().unsqueeze(1)).squeeze(1)
-        above, width = value >= tau, high - low
+        above, width, level = value >= tau, high - low, _close(at_high, tau)
         high, at_high = (
             torch.where(above, middle, high),
             torch.where(above, value, at_high),
         )
         low, at_low = torch.where(above, low, middle), torch.where(above, at_low, value)
         halve = (high - low) > width / 2
-        hit, lost = (value / tau - 1).abs() <= _EXACT, value.isnan()
+        hit, lost = _close(value, tau) & ~(above & level), value.isnan()
         closed = hit | lost | (high - low <= _WIDTH)
         radius = torch.where(hit, middle, high).exp().masked_fill(lost, torch.nan)
         found[rays[closed]] = radius[closed]
@@ -134,3 +136,8 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
         at_low, at_high, halve = at_low[rest], at_high[rest], halve[rest]
     found[rays] = high.exp()
     return found
+
+
+def _close(value: Tensor, tau: float) -> Tensor:
+    """Return where D is τ, as far as it is solved for."""
+    return (value / tau - 1).abs() <= _EXACT

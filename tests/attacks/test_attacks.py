@@ -257,3 +257,54 @@ def test_an_unknown_attack_is_answered_with_the_nearest_name():
 def test_an_attack_of_no_size_costs_nothing():
     for attack in (Gaussian(0.0), FixedNorm(0.0), UniformNorm(0.0)):
         assert not attack.expected(FORM, SPECTRUM).value.any()
+
+
+@pytest.mark.parametrize("least", [0.0, -0.9e-10])
+@pytest.mark.parametrize("unit", [0.0, 1e-6, 1.0, 1e6])
+def test_a_covariance_may_be_singular_up_to_rounding_in_any_unit(
+    moments_file, least, unit
+):
+    """An eigenvalue of −10⁻¹⁰ of the largest is a zero; no variance at all is legal."""
+    path = moments_file(covariance=unit * np.diag([1.0, least, 0.25]))
+    attack = build_attack("moments", {"file": path})
+    found = attack.factor @ attack.factor.T
+    wanted = unit * np.diag([1.0, 0.0, 0.25])
+    np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_covariance_with_a_negative_eigenvalue_is_none_in_any_unit(
+    moments_file, unit
+):
+    path = moments_file(covariance=unit * np.diag([1.0, -1.2e-10, 0.25]))
+    with pytest.raises(ConfigError, match="positive semi-definite"):
+        build_attack("moments", {"file": path})
+
+
+@pytest.mark.parametrize("name", ["mean", "factor"])
+def test_either_moment_has_to_be_finite(moments_file, name):
+    arrays = {"mean": np.zeros(2), "factor": np.eye(2)}
+    arrays[name] = arrays[name] * np.nan
+    with pytest.raises(ConfigError, match="hold NaN or infinity"):
+        build_attack("moments", {"file": moments_file(**arrays)})
+
+
+def test_white_noise_written_as_moments_is_drawn_as_white_noise():
+    """The same numbers of the same generator, moved to the mean."""
+    one, other = (
+        attack.draw(np.random.default_rng(4), 50, D)
+        for attack in (Gaussian(0.3), Moments(MEAN, 0.3 * np.eye(D)))
+    )
+    np.testing.assert_allclose(other, one + MEAN, rtol=1e-12)
+
+
+def test_a_norm_costs_as_many_exact_values_as_its_rule_has_nodes():
+    """Six nodes are exact for polynomials of degree eleven, and one for one norm."""
+    for attack, count in ((UniformNorm(0.7), 6), (FixedNorm(0.7), 1)):
+        norms, weights = attack.sizes()
+        assert norms.shape == weights.shape == (count,)
+    norms, weights = UniformNorm(0.7).sizes()
+    assert ((norms > 0) & (norms < 0.7)).all()
+    for degree in range(12):
+        wanted = 0.7**degree / (degree + 1)
+        assert float(norms**degree @ weights) == pytest.approx(wanted, rel=1e-12)

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from audit.attacks.balls import Ball, read_norm
 from audit.attacks.worst import WorstCase
@@ -96,3 +97,60 @@ def test_a_linear_law_is_largest_where_its_signs_agree(ball):
 
 def test_norms_are_read_by_their_names():
     assert [read_norm(text).p for text in ("2", "inf", "1")] == [2.0, math.inf, 1.0]
+
+
+def flops(function):
+    """Return the result of a function, and how many additions and products it took."""
+    with FlopCounterMode(display=False) as counter:
+        found = function()
+    return found, counter.get_total_flops()
+
+
+@pytest.mark.parametrize("m", [9, 10])
+def test_up_to_ten_features_every_corner_is_tried(m):
+    """Whatever the directions are that a search would start from."""
+    a = np.random.default_rng(7).normal(size=(200, R, m))
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
+    u = Ball(math.inf).largest(form, decompose(form, 1)).numpy()
+    found = np.square(np.einsum("nrm,nm->nr", a, u)).sum(1)
+    wanted = np.square(np.einsum("nrm,km->nrk", a, corners(math.inf, m))).sum(1).max(1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("m", [11, 40])
+def test_beyond_ten_features_the_cost_grows_with_them_and_not_with_the_corners(m):
+    """Thirty steps at most, there and back, of each of three starts, and their form."""
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(root(m))))
+    spectrum = decompose(form, 3)
+    _, count = flops(lambda: Ball(math.inf).largest(form, spectrum))
+    assert count <= (2 * 30 + 1) * 3 * (2 * N * R * m)
+
+
+@pytest.mark.parametrize("m", [6, 10, 11, 14])
+def test_a_feature_that_nothing_reads_is_pushed_up(m):
+    """Of two signs that cost the same the positive one is taken, tried or searched."""
+    a = root(m, seed=8)
+    a[:, :, [2, m - 1]] = 0
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
+    u = Ball(math.inf).largest(form, decompose(form, 3))
+    assert (u[:, [2, m - 1]] == 1).all()
+
+
+@pytest.mark.parametrize("ball", BALLS, ids=lambda ball: f"p={ball.p}")
+@pytest.mark.parametrize("m", [4, 12])
+def test_where_the_form_is_zero_no_corner_is_the_worst(ball, m):
+    a = root(m)
+    a[1] = 0
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
+    u = ball.largest(form, decompose(form, 2))
+    assert not u[1].any()
+    np.testing.assert_allclose(ball.norm(u)[[0, 2, 3]], 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 65, 128])
+def test_the_longest_column_is_found_wherever_it_is_among_many(place):
+    a = root(129)
+    a[:, :, place] *= 100
+    form = QuadraticForm(0.5, Matrix(torch.from_numpy(a)))
+    u = Ball(1.0).largest(form, decompose(form, 1))
+    assert u.abs().argmax(dim=1).tolist() == [place] * N

@@ -2,12 +2,14 @@
 
 from itertools import pairwise
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
 
 from audit.families import FAMILIES, build_family
+from audit.families.location_scale import LocationScale
 from audit.families.univariate import Univariate
 
 from . import levels
@@ -411,3 +413,44 @@ def test_the_distance_of_von_mises_laws_is_an_arc_and_a_spread(phi):
     arc = 6.5 - 2 * np.pi
     ours = family_of("von_mises").transport_distance(row(phi), row(other)).item()
     assert ours == nearly(arc**2 + spread, 1e-6)
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**40, 2.0**-40])
+def test_kl_of_cauchy_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
+    """ln[((γ₁+γ₂)² + Δ²) / (4 γ₁ γ₂)] in fifty digits; Chyzak & Nielsen (2019)."""
+    family = family_of("cauchy")
+    steps = [0.0, 1e-9, 1e-3, 0.5, 1.9, 2.1, 40.0, 1e8]
+    ratios = [1.0, 1 + 2.0**-40, 1.01, 0.3, 3.0, 1e-6, 1e6, 0.02]
+    pairs = [(step, ratio) for step in steps for ratio in ratios]
+    ours = torch.tensor([[0.25 * unit, 1.5 * unit]] * len(pairs)).double()
+    theirs = torch.tensor([(0.25 + s, 1.5 * r) for s, r in pairs]).double() * unit
+    for left, right in ((ours, theirs), (theirs, ours)):
+        found = family.kl(left, right).tolist()
+        raw = family.relative_entropy(left.unbind(-1), right.unbind(-1)).tolist()
+        for one, direct, (a, s), (b, t) in zip(
+            found, raw, left.tolist(), right.tolist(), strict=True
+        ):
+            with mpmath.workdps(50):
+                a, s, b, t = map(mpmath.mpf, (a, s, b, t))
+                wanted = mpmath.log(((s + t) ** 2 + (a - b) ** 2) / (4 * s * t))
+            assert one == pytest.approx(float(wanted), rel=1e-12)
+            assert direct == pytest.approx(float(wanted), rel=1e-12)
+
+
+def test_a_new_law_is_three_numbers_of_information_whatever_they_are():
+    """B is a root of [[E u², E uv], [·, E v²]] / σ², with cross terms and without."""
+
+    class Skew(LocationScale):
+        information, moments = (2.0, -1.5, 4.0), (0.7, 3.0)
+
+        def law(self, parameters):
+            raise NotImplementedError
+
+    scale = torch.tensor([0.5, 3.0]).double()
+    loc = torch.zeros_like(scale)
+    family = object.__new__(Skew)
+    fisher = family.fisher_block((loc, scale))
+    wanted = np.array([[2.0, -1.5], [-1.5, 4.0]])
+    for root, sigma in zip(fisher, scale.tolist(), strict=True):
+        found = (root.mT @ root).numpy()
+        np.testing.assert_allclose(found, wanted / sigma**2, rtol=1e-14)

@@ -11,10 +11,15 @@ from scipy import integrate, stats
 from audit.families import build_family
 from audit.families.references import reference_of as reference
 from audit.geometry.checking import LAWS, Subject
-from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
+from audit.geometry.divergences import (
+    DIVERGENCES,
+    Divergence,
+    Tensors,
+    build_divergence,
+)
 from audit.geometry.pullback import pull_back
 from audit.ground.errors import ConfigError, UnknownName
-from audit.linalg.operators import Diagonal
+from audit.linalg.operators import Averaged, Diagonal, Matrix, Sampled
 from audit.nodes.noise import Noise
 
 NORMAL = build_family("normal", {"loc": (1,), "scale": (1,)})
@@ -224,3 +229,24 @@ def test_wrong_arguments_are_refused_with_the_right_form(text, words):
 def test_an_unknown_divergence_is_answered_with_the_nearest_name():
     with pytest.raises(UnknownName, match="Did you mean 'wasserstein'"):
         build_divergence("waserstein")
+
+
+@pytest.mark.parametrize("draw", [1, 3])
+@pytest.mark.parametrize("kind", [Sampled, Averaged, Matrix])
+def test_the_rows_that_are_kept_are_those_of_a_root_with_as_many_draws(kind, draw):
+    """Of draws, `draw` rows each; of nodes, all of them; of a matrix, no average."""
+
+    def root(law, phi, noise):
+        rows = draw * noise.draws if kind is Sampled else 5
+        entries = torch.ones(len(phi), rows, phi.shape[1]).double()
+        return Sampled(entries, draw=draw) if kind is Sampled else kind(entries)
+
+    def exact(law, phi, other):
+        return torch.zeros(len(phi)).double()
+
+    divergence = Divergence("ours", "1", 1.0, Tensors.OTHER, exact, root=root)
+    for draws in (2, 64, 1000):
+        noise = Noise(0, np.arange(1), draws)
+        rows = divergence.metric_root(NORMAL, PHI, noise).shape[1]
+        wanted = 0 if kind is Matrix else rows
+        assert divergence.kept_rows(NORMAL, PHI, draws) == wanted

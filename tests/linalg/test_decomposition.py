@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
 from audit.linalg.decompose import decompose
-from audit.linalg.exact import decompose_exact
+from audit.linalg.exact import decompose_exact, gram_eigenvalues
 from audit.linalg.intervals.means import mean_interval
 from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import (
     compact_root,
     decompose_sampled,
+    mean_of,
     mean_over_units,
     sum_of_squares,
 )
@@ -316,3 +317,128 @@ def test_only_a_root_made_of_draws_is_decomposed_with_errors():
     assert drawn.trace.standard_error is not None
     assert stored.bracket is None
     np.testing.assert_allclose(drawn.trace.value, stored.trace.value, rtol=1e-12)
+
+
+LIMIT = 2.0**-20  # of a singular value over the largest, in a root of four columns
+
+
+@pytest.mark.parametrize(
+    ("singular", "rank"),
+    [(LIMIT, 1), (LIMIT * (1 - 1e-3), 1), (LIMIT * (1 + 1e-3), 2), (1.3 * LIMIT, 2)],
+)
+def test_zero_is_what_lies_at_the_limit_of_rounding_and_below_it(singular, rank):
+    """σ ≤ 2.65 ε √m σ_max is rounding: here ε 2.65 √4 is a power of two, exactly."""
+    rounding = LIMIT / 2 / 2.65
+    assert 2.65 * rounding == LIMIT / 2
+    a = torch.diag_embed(torch.tensor([[1.0, singular, 0.0, 0.0]]).double())
+    for scale in (1.0, 2.0**-30, 2.0**30):
+        assert decompose_exact(Matrix(scale * a), 2, rounding).rank.tolist() == [rank]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "again"), [(2.0**-52, 1), (9e-9, 1), (1e-8, 0), (1.2e-8, 0), (1e-7, 0)]
+)
+def test_only_a_root_known_to_more_than_eight_digits_is_decomposed_again(
+    rounding, again, monkeypatch
+):
+    """Squares keep half of float64's sixteen digits; an SVD costs more."""
+    calls = []
+    svd = torch.linalg.svd
+    monkeypatch.setattr(
+        torch.linalg, "svd", lambda *args, **kw: calls.append(1) or svd(*args, **kw)
+    )
+    a = torch.diag_embed(torch.tensor([[1.0, 1e-4, 1e-5]]).double())
+    found = decompose_exact(Matrix(a), 3, rounding)
+    assert len(calls) == again
+    np.testing.assert_allclose(found.eigenvalues[0], [1.0, 1e-8, 1e-10], rtol=1e-5)
+
+
+def test_a_compact_root_is_the_draws_themselves_where_they_are_no_more_than_columns():
+    for rows in (2, 4):
+        b = torch.from_numpy(random_root(2, rows, 4, 0))
+        assert compact_root(b).entries is b
+    assert compact_root(torch.from_numpy(random_root(2, 5, 4, 0))).shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize(("draw", "unit"), [(1, 1), (1, 4), (3, 2)])
+def test_the_error_of_a_centre_is_that_of_a_mean_over_independent_units(draw, unit):
+    """m is a mean of U units' m_u; its variance is Σ_u |Jᵀ(m_u − m)|² / (U (U − 1))."""
+    rng = np.random.default_rng(9)
+    n, units, p, d = 3, 6, 4, 5
+    scores = rng.normal(size=(n, units, unit, p)) + 0.5
+    jacobian = rng.normal(size=(n, p, d))
+    parts = rng.dirichlet(np.ones(draw), size=(n, units, unit))  # rows of one draw
+    center = scores.mean(axis=(1, 2))
+    rows = parts[..., None] * (scores - center[:, None, None])[:, :, :, None]
+    entries = torch.from_numpy(rows.reshape(n, -1, p) / math.sqrt(units * unit))
+    draws = Sampled(entries, center=torch.from_numpy(center), draw=draw, unit=unit)
+    found = mean_of(draws, Matrix(torch.from_numpy(jacobian)))
+    of_units = np.einsum("nup,npd->nud", scores.mean(axis=2), jacobian)
+    variance = np.var(of_units, axis=1, ddof=1).sum(axis=1) / units
+    np.testing.assert_allclose(found.standard_error, np.sqrt(variance), rtol=1e-12)
+    length = np.linalg.norm(of_units.mean(axis=1), axis=1)
+    np.testing.assert_allclose(found.value, length, rtol=1e-12)
+
+
+def test_the_error_of_a_centre_is_the_length_that_sampling_alone_makes_of_it():
+    scores = np.random.default_rng(10).normal(size=(4000, 16, 3))
+    center = scores.mean(axis=1)
+    entries = torch.from_numpy((scores - center[:, None]) / 4)
+    found = mean_of(Sampled(entries, center=torch.from_numpy(center)), None)
+    excess = found.value.square() - found.standard_error.square()
+    assert within_four_errors(excess.numpy(), 0.0)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4])
+def test_a_root_of_no_more_rows_than_columns_is_never_stored(rows):
+    """It is known by what it does to vectors, and by its gram on the smaller side."""
+
+    class Unstored(Matrix):
+        def dense(self):
+            raise AssertionError("stored")
+
+    a = random_root(2, rows, 4, 11)
+    found = decompose_exact(Unstored(torch.from_numpy(a)), 2)
+    np.testing.assert_allclose(
+        found.eigenvalues, dense_eigh(a)[0][:, :rows], rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("share", "rank"), [(0.98, 1), (1.02, 2)])
+def test_by_default_a_root_is_known_to_the_digits_of_float32(share, rank):
+    limit = 2.65 * np.finfo(np.float32).eps * math.sqrt(4)
+    a = torch.diag_embed(torch.tensor([[1.0, share * limit, 0.0, 0.0]]).double())
+    assert decompose_exact(Matrix(a), 2).rank.tolist() == [rank]
+
+
+@pytest.mark.parametrize("unit", [2.0**-40, 1.0, 2.0**40])
+def test_small_singular_values_are_resolved_in_any_unit(unit):
+    rng = np.random.default_rng(12)
+    u, v = (np.linalg.qr(rng.normal(size=(k, 3)))[0] for k in (3, 6))
+    singular = unit * np.array([1.0, 3e-9, 1e-9])
+    root = Matrix(torch.from_numpy((u * singular) @ v.T)[None])
+    found = decompose_exact(root, 3, rounding=2.0**-52).eigenvalues[0].sqrt()
+    np.testing.assert_allclose(found, singular, rtol=1e-5)
+
+
+def test_eigenvalues_alone_are_those_of_the_dense_gram():
+    rng = np.random.default_rng(13)
+    blocks, entries = rng.normal(size=(3, 2, 4, 2)), rng.normal(size=(3, 5))
+    a = random_root(3, 4, 6, 14)
+    broken = a.copy()
+    broken[1, 2, 0] = np.inf
+    cases = {
+        "matrix": (Matrix(torch.from_numpy(a)), a),
+        "diagonal": (Diagonal(torch.from_numpy(entries)), None),
+        "blocks": (CoordinateBlocks(torch.from_numpy(blocks)), None),
+    }
+    for name, (root, dense) in cases.items():
+        dense = root.dense().numpy() if dense is None else dense
+        wanted = np.linalg.eigvalsh(dense @ dense.transpose(0, 2, 1))[:, ::-1]
+        found = gram_eigenvalues(root)
+        np.testing.assert_allclose(found, wanted, atol=1e-12, err_msg=name)
+    found = gram_eigenvalues(Matrix(torch.from_numpy(broken)))
+    whole = gram_eigenvalues(Matrix(torch.from_numpy(a)))
+    assert torch.equal(found[[0, 2]], whole[[0, 2]])
+    assert found[1, 0] == torch.inf
+    assert found[1, 1:].isnan().all()

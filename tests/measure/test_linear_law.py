@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch.utils.flop_counter import FlopCounterMode
 
+from audit.attacks.balls import Ball
 from audit.attacks.laws import (
     FixedNorm,
     Gaussian,
@@ -138,3 +140,52 @@ def test_the_worst_direction_is_a_unit_vector_that_costs_the_coefficient(rows):
     cost = law(law.direction.unsqueeze(-1)).squeeze(-1)
     np.testing.assert_allclose(law.direction.norm(dim=1), 1.0, rtol=1e-12)
     np.testing.assert_allclose(cost, law.coefficient, rtol=1e-12)
+
+
+def test_up_to_eight_rows_every_pattern_of_signs_is_tried():
+    root = np.random.default_rng(6).normal(size=(300, 8, 3))
+    worst, _ = coefficients(root)
+    np.testing.assert_allclose(worst, by_signs(root), rtol=1e-10)
+
+
+def test_of_nine_rows_the_coefficient_is_a_lower_bound_and_not_always_the_worst():
+    """What is called a bound may not be read as the maximum: some are below it."""
+    root = np.random.default_rng(6).normal(size=(300, 9, 3))
+    worst, _ = coefficients(root)
+    truth = by_signs(root)
+    assert (worst <= truth * (1 + 1e-12)).all()
+    assert (worst < truth * (1 - 1e-6)).any()
+    assert (worst > truth * (1 - 1e-6)).mean() > 0.8
+
+
+@pytest.mark.parametrize("rows", [9, 30])
+def test_many_rows_cost_twenty_steps_from_eight_starts(rows):
+    """A step is A v and Aᵀ s; what the last signs come to is one product more."""
+    d = 4
+    root = torch.randn(3, rows, d, generator=torch.manual_seed(0)).double()
+    with FlopCounterMode(display=False) as counter:
+        _ = LinearLaw(root).coefficient
+    assert counter.get_total_flops() <= (2 * 20 + 1) * 8 * (2 * 3 * rows * d)
+
+
+def test_what_is_infinite_on_top_makes_every_value_infinite_and_positive():
+    beyond = torch.tensor([0.0, math.inf, math.nan]).double()
+    rows = torch.from_numpy(ROOT).expand(3, -1, -1)
+    law, wanted = LinearLaw(rows, beyond), (0.0, math.inf, math.nan)
+    delta = torch.full((3, 4, 1), 0.1).double()
+    values = {
+        "lengths": law.lengths,
+        "coefficient": law.coefficient,
+        "at": law(delta)[:, 0],
+        "gaussian": law.expected(Gaussian(0.2)).value,
+        "fixed": law.expected(FixedNorm(0.2)).value,
+        "ball": law.worst(Ball(1.0))[1],
+    }
+    for name, found in values.items():
+        assert math.isfinite(found[0]), name
+        np.testing.assert_array_equal(found[1:], wanted[1:], err_msg=name)
+    for direction in (law.direction, law.worst(Ball(1.0))[0], law.worst(Ball())[0]):
+        assert direction[0].any()
+        assert not direction[1:].any()
+    taken = law.take(torch.tensor([1]))
+    assert taken.lengths.tolist() == [math.inf]

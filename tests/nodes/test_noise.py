@@ -1,5 +1,7 @@
 """Randomness keyed by (seed, index): what each way of sampling promises."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,89 @@ def test_no_point_maps_to_infinity():
     found = noise(2**14, index=[0]).uniforms(64)
     assert torch.special.ndtri(found).isfinite().all()
     assert torch.logit(found).isfinite().all()
+
+
+class Fixed(Noise):
+    """Noise whose generators draw one and the same number: 0 or the largest one."""
+
+    least = True
+
+    def generator(self, row, stream):
+        low = self.least
+        return SimpleNamespace(
+            random=lambda size: np.full(size, 0.0 if low else 1 - 2.0**-53),
+            integers=lambda end, size: np.full(size, 0 if low else end - 1),
+        )
+
+
+class Largest(Fixed):
+    least = False
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+@pytest.mark.parametrize("kind", [Fixed, Largest])
+def test_the_rarest_draws_are_inside_the_cube_too(kind, sampling):
+    """Between 2⁻⁶⁰ and the last float64 below one: quantiles of both are finite."""
+    found = kind(0, np.arange(2), 512, sampling).points(3).values
+    assert found.min() >= 2.0**-60
+    assert found.max() <= np.nextafter(1, 0)
+    assert torch.special.ndtri(found).isfinite().all()
+    if sampling == "random":
+        expected = 2.0**-60 if kind is Fixed else np.nextafter(1, 0)
+        assert (found == expected).all()
+
+
+def test_an_unshifted_net_lies_in_the_middle_of_cells_of_its_own_corners():
+    """k/2³⁰ + ½/2⁵³, with the k of the scrambled net: exact where k/2³⁰ is below ½."""
+    found = Fixed(3, np.arange(2), 512, "sobol").points(2)
+    net = torch.quasirandom.SobolEngine(2, scramble=True, seed=3)
+    corners = net.draw(16, dtype=torch.float64).repeat(COPIES, 1)
+    apart = found.values - corners.unsqueeze(1)
+    below = found.values < 0.5
+    assert below.any()
+    assert (apart[below] == 2.0**-54).all()
+    assert (apart.abs() <= 2.0**-53).all()
+
+
+def test_a_digital_shift_is_one_number_of_53_bits_for_a_whole_copy():
+    """Below ½ a point is (k + ½)/2⁵³; two points of a copy differ by the net's bits."""
+    found = points(2, sampling="sobol", draws=COPIES * 16, index=range(40)).values
+    cells = found * 2.0**53
+    below = found < 0.5
+    assert (cells[below] - 0.5 == cells[below].floor()).all()
+    whole = (found * 2.0**30).floor().long().reshape(COPIES, 16, 40, 2)
+    between = whole[:, 1:] ^ whole[:, :1]
+    assert (between == between[:1, :, :1]).all()  # every copy of every input
+
+
+@pytest.mark.parametrize("sampling", KINDS)
+def test_seeds_are_numbers_of_64_bits(sampling):
+    """Any whole number is a seed; those that differ by 2⁶⁴ are one."""
+    for seed in (-1, 2**63, 2**64 - 1):
+        one, other = (
+            points(sampling=sampling, seed=s, index=[4]).values
+            for s in (seed, seed + 2**64)
+        )
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("draws", "count", "kind"),
+    [
+        (COPIES * 8, 21201, "sobol"),  # the least net, the most dimensions
+        (COPIES * 8, 21202, "random"),
+        (COPIES * 4, 2, "random"),
+        (COPIES * 24, 2, "random"),  # 24 is no power of two
+        (COPIES * 8 + 1, 2, "random"),
+    ],
+)
+def test_a_net_has_eight_points_at_least_and_a_power_of_two(draws, count, kind):
+    assert COPIES == 32
+    assert noise(draws, "auto").kind(count) == kind
+    for asked in ("random", "antithetic"):
+        assert noise(2 * draws, asked).kind(count) == asked
+    if kind == "random":
+        with pytest.raises(ConfigError, match="--draws-per-input 1024"):
+            noise(draws, "sobol").kind(count)
+    else:
+        assert noise(draws, "sobol").kind(count) == "sobol"

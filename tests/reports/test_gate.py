@@ -12,6 +12,8 @@ from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
 from audit.reports.gate import Rules, judge
 from audit.reports.keys import check_config, split_key
+from audit.reports.report import Summary
+from audit.reports.subjects import of_value
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 
@@ -89,6 +91,17 @@ def test_the_upper_gate_cannot_pass_without_an_interval(key, words):
     assert (broken.verdict, broken.exit_code) == ("fail", 1)
 
 
+@pytest.mark.parametrize("statistic", ["mean", "p95"])
+def test_a_sample_without_an_interval_says_what_would_give_one(statistic):
+    summary = Summary(unit="nat", n=2, n_checked=2, **{statistic: 1.0})
+    key = f"kl.gaussian_realised.{statistic}"
+    value, words = of_value(summary, limit(key, "<=", 2.0)).judged("upper")
+    assert value is None
+    assert f"2 checked inputs do not resolve {statistic}" in words
+    assert "--verify all" in words
+    assert of_value(summary, limit(key, "<=", 0.5)).judged("upper") == (1.0, "")
+
+
 @pytest.mark.parametrize(
     ("op", "limit_", "said"),
     [
@@ -109,6 +122,22 @@ def test_offenders_are_named_farthest_first():
     assert (upper.offenders, upper.n_offending) == ([6, 5, 4], 3)
     lower = report_of(EIGENVALUES, limit("kl.radius.min", ">=", 0.8)).checks[0]
     assert (lower.offenders, lower.n_offending) == ([6, 5, 4], 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "op", "value", "offenders"),
+    [
+        ("kl.eigenvalue.max", "<=", 40.0, []),
+        ("kl.eigenvalue.max", "<=", 8.0, [6]),
+        ("kl.eigenvalue.min", ">=", 0.5, []),
+        ("kl.eigenvalue.min", ">=", 1.0, [1]),
+    ],
+)
+def test_an_input_exactly_at_the_limit_is_no_offender(key, op, value, offenders):
+    check = report_of(EIGENVALUES, limit(key, op, value)).checks[0]
+    named = [check.offenders, check.n_offending]
+    place = report_of(EIGENVALUES).inputs.index
+    assert named == [[place[k - 1] for k in offenders], len(offenders)]
 
 
 def test_offenders_of_a_large_report_come_from_the_worst():

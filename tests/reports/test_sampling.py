@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from audit.reports.quantities import PERCENTILES
-from audit.reports.sampling import Sample, estimate, weighted_quantiles
+from audit.reports.sampling import (
+    Sample,
+    ends,
+    estimate,
+    redrawn,
+    weighted_quantiles,
+)
 from audit.reports.statistics import summarise
 from audit.reports.values import Values
 from audit.verify import draw_sample
@@ -111,3 +117,133 @@ def test_infinite_and_resting_inputs_are_not_among_the_worst():
     sample = draw_sample(sensitivity, 6, 0)
     assert {90, 91, 92} <= set(sample.places[sample.strata == 0])
     assert sample.weights.sum() == pytest.approx(100)
+
+
+def test_unequal_weights_place_values_at_the_middle_of_what_they_stand_for():
+    """t_i = (C_i − w_i/2 − w_1/2) / (C_k − w_k/2 − w_1/2), linear in between."""
+    rng = np.random.default_rng(4)
+    values, weights = np.sort(rng.normal(size=9)), rng.uniform(0.2, 5, size=9)
+    above = [sum(weights[:i]) + weights[i] / 2 - weights[0] / 2 for i in range(9)]
+    wanted = np.interp(LEVELS, np.array(above) / above[-1], values)
+    found = weighted_quantiles(values, weights[None], LEVELS)
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [3.0, 1.0, 2.0]])
+def test_a_level_that_falls_on_a_value_is_that_value_whatever_comes_next(weights):
+    """Levels 0 and 1 are the ends; a finite value before ∞ stays what it is."""
+    values, weights = np.array([1.0, 2.0, np.inf]), np.array(weights)
+    middle = (weights[0] + weights[1]) / 2
+    level = middle / (middle + (weights[1] + weights[2]) / 2)
+    found = weighted_quantiles(values, weights[None], [0.0, level, 1.0])
+    assert found[0].tolist() == [1.0, 2.0, np.inf]
+    found = weighted_quantiles(np.array([1.0, 2.0, 4.0]), weights[None], [0.0, 1.0])
+    assert found[0].tolist() == [1.0, 4.0]
+
+
+def sample_of(values, weights):
+    """Return a column and a sample of one stratum that knows these values of it."""
+    k, n = len(values), round(sum(weights))
+    numbers = np.full(n, np.nan)
+    numbers[:k] = values
+    sample = Sample(np.arange(k), np.array(weights, float), np.ones(k, int))
+    return Values.of(numbers, None, {"not checked": np.ones(n, bool)}), sample
+
+
+@pytest.mark.parametrize(("count", "resolved"), [(20, True), (19, False)])
+def test_one_input_may_stand_for_as_many_as_lie_beyond_and_for_no_more(count, resolved):
+    """Of 20 equal ones each stands for 5 %: as many as lie beyond p05 and p95."""
+    found = estimate(*sample_of(np.arange(count), [3.0] * count)).intervals
+    assert [found[name] is not None for name in ("p05", "p95")] == [resolved] * 2
+    assert found["p50"] is not None
+    assert found["p01"] is found["p99"] is None
+
+
+@pytest.mark.parametrize("heavy", [0, 1, 2])
+def test_what_stands_for_more_than_half_leaves_the_median_open_wherever_it_lies(heavy):
+    weights = np.ones(3)
+    weights[heavy] = 5
+    assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is None
+    weights[heavy] = 2  # exactly half
+    assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is not None
+
+
+def test_a_percentile_interval_leaves_as_many_resamples_on_either_side():
+    assert ends(np.arange(201.0)[::-1]) == (5.0, 195.0)
+    assert ends(np.arange(41.0)) == (1.0, 39.0)
+
+
+def test_resamples_of_many_inputs_are_drawn_a_few_at_a_time():
+    """16 MiB of float64 at a time at most, however many inputs were checked."""
+    k = 60_000
+    drawn = next(redrawn(np.full(k, 2.0), np.zeros(k, int)))
+    assert drawn.nbytes <= 2**24
+    assert (drawn.sum(axis=1) == 2 * k).all()
+
+
+@pytest.mark.parametrize(("count", "known"), [(1, False), (2, False), (3, True)])
+def test_one_input_that_stands_for_all_others_leaves_no_interval(count, known):
+    """Two of 100 checked: the worst, and one for 99. Its spread is anybody's guess."""
+    exact = np.random.default_rng(5).lognormal(size=100)
+    sample = draw_sample(exact, count, 0)
+    numbers = np.full(100, np.nan)
+    numbers[sample.places] = exact[sample.places]
+    why = {"not checked": np.ones(100, bool)}
+    found = estimate(Values.of(numbers, None, why), sample)
+    assert found.values["mean"] is not None
+    assert (found.intervals["mean"] is not None) is known
+    assert any(found.intervals.values()) is known
+
+
+def test_one_input_that_stands_for_itself_hides_no_spread():
+    numbers = np.array([9.0, 1.0, 2.0, 4.0, np.nan, np.nan, np.nan])
+    weights, strata = np.array([1.0, 2.0, 2.0, 2.0]), np.array([0, 1, 1, 1])
+    why = {"not checked": np.ones(7, bool)}
+    sample = Sample(np.arange(4), weights, strata)
+    low, high = estimate(Values.of(numbers, None, why), sample).intervals["mean"]
+    assert low < (9 + 2 * 7) / 7 < high
+
+
+@pytest.mark.parametrize("weights", [[3.0] * 6, [1.0, 4.0, 2.0, 2.0, 7.0, 1.0]])
+def test_mean_and_deviation_are_those_of_each_value_as_often_as_it_stands_for(weights):
+    values = np.array([0.5, 1.0, 1.5, 4.0, 4.5, 30.0])
+    found = estimate(*sample_of(values, weights)).values
+    everybody = np.repeat(values, np.array(weights, int))
+    assert found["mean"] == pytest.approx(everybody.mean(), rel=1e-13)
+    assert found["std"] == pytest.approx(everybody.std(ddof=1), rel=1e-13)
+    assert (found["min"], found["max"]) == (0.5, 30.0)
+
+
+@pytest.mark.parametrize(("k", "count"), [(10_000, 999), (10_001, 199)])
+def test_ten_thousand_inputs_are_resampled_999_times_and_more_of_them_199_times(
+    k, count
+):
+    strata = np.zeros(k, int)
+    strata[: k // 4] = 1
+    drawn = list(redrawn(np.where(strata == 1, 1.0, 3.0), strata))
+    assert sum(len(one) for one in drawn) == count
+    inside = drawn[0][:, strata == 1].sum(axis=1)
+    assert (inside == k // 4).all()  # as many of each stratum as there are
+    assert set(np.unique(drawn[0][:, strata == 0] % 3)) == {0.0}
+
+
+@pytest.mark.parametrize("off", [0.9e-9, -0.9e-9])
+def test_levels_closer_than_a_billionth_are_one(off):
+    values, weights = np.array([1.0, 2.0, np.inf]), np.full((1, 3), 2.0)
+    found = weighted_quantiles(values, weights, [0.5 + off, 0.5 + off * 4 / 3])[0]
+    assert found[0] == 2.0
+    assert found[1] != 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "std"),
+    [
+        ([3.0], 3.0, None),  # one value has no deviation, however many it stands for
+        ([1.0, np.inf, np.inf], np.inf, np.inf),
+        ([-np.inf, 1.0, np.inf], None, None),
+    ],
+)
+def test_weighted_moments_that_do_not_exist_are_none(values, mean, std):
+    found = estimate(*sample_of(values, [5.0] * len(values)))
+    assert (found.values["mean"], found.values["std"]) == (mean, std)
+    assert found.intervals["mean"] is None

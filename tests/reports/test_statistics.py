@@ -1,15 +1,17 @@
 """Percentiles against numpy, intervals against their own promise."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from audit.reports.quantities import PERCENTILES, STATISTICS
-from audit.reports.statistics import order_ranks, summarise
+from audit.reports.statistics import order_ranks, quantiles, summarise
 from audit.reports.values import Values
 
 finite = st.floats(-1e6, 1e6)
@@ -142,3 +144,121 @@ def test_the_mean_of_what_is_never_negative_has_no_negative_interval():
     assert low == 0.0
     low, _ = of([-0.1, 0.2, 30.0]).intervals["mean"]
     assert low < 0
+
+
+def test_a_histogram_has_24_equal_bins():
+    """Of 25 posts, 24 widths apart, each opens a bin and the last one closes it."""
+    found = of(np.arange(25.0)).histogram
+    assert found.counts == [1] * 23 + [2]
+    found = of(2.0 ** np.arange(25.0)).histogram
+    assert (found.scale, found.counts) == ("log", [1] * 23 + [2])
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ([-9e299, 9e299], False),  # 1.8e300 apart
+        ([9e299, 9.5e299], True),  # 5e298 apart, though both are huge
+        ([-9.5e299, -9e299], True),
+    ],
+)
+def test_it_is_the_distance_of_the_ends_that_bins_may_overflow_by(column, shown):
+    assert (of(column).histogram is not None) is shown
+
+
+@pytest.mark.parametrize(
+    ("column", "scale"),
+    [
+        ([10.0, 50.0], "linear"),  # 5 times, whatever the unit
+        ([0.01, 0.05], "linear"),
+        ([0.01, 1.0], "log"),  # 100 times
+        ([100.0, 1e4], "log"),
+        ([1.0, 20.0], "linear"),  # the threshold itself
+        ([1.0, 20.5], "log"),
+    ],
+)
+def test_a_histogram_is_logarithmic_beyond_a_factor_of_20_in_any_unit(column, scale):
+    assert of(column).histogram.scale == scale
+
+
+def test_a_level_that_falls_on_a_value_of_a_million_is_that_value():
+    """k/(n − 1) · (n − 1) is k, of which float64 may be an ulp short or beyond."""
+    n = 1_400_004
+    wanted = np.arange(800_000, 1_300_000, 97)
+    levels = wanted / (n - 1)
+    assert (levels * (n - 1) != wanted).any()
+    assert quantiles(np.arange(float(n)), levels) == wanted.tolist()
+
+
+@pytest.mark.parametrize("p", [0.01, 0.5, 0.99])
+def test_ranks_of_a_billion_take_a_few_megabytes_and_are_the_binomials(p):
+    """Only ranks within some standard deviations √(n p (1 − p)) are looked at."""
+    n = 10**9
+    tracemalloc.start()
+    low, high = order_ranks(n, p)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 * 24 * math.sqrt(n * p * (1 - p)) + 2**16
+    law = stats.binom(n, p)
+    assert low == pytest.approx(law.ppf(0.025) - 1, abs=2)
+    assert high == pytest.approx(law.ppf(0.975), abs=2)
+
+
+@pytest.mark.parametrize("n", [2, 5, 400])
+def test_the_interval_of_a_mean_is_students(n):
+    column = np.random.default_rng(n).normal(3.0, 0.1, size=n)
+    mean, error = column.mean(), stats.sem(column)
+    wanted = stats.t.interval(0.95, n - 1, mean, error)
+    found = of(column).intervals["mean"]
+    assert found == pytest.approx((max(0.0, wanted[0]), wanted[1]), rel=1e-9)
+    shifted = of(column - 4.0).intervals["mean"]
+    assert shifted == pytest.approx((wanted[0] - 4, wanted[1] - 4), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("column", "bins"),
+    [
+        ([0.0, 1e-300], 1),  # the threshold itself
+        ([0.0, 1.2e-300], 24),
+        ([1.0, 1 + 0.9e-9], 1),
+        ([1.0, 1 + 1.2e-9], 24),
+        ([-1e6 - 0.9e-3, -1e6], 1),
+        ([-1e6 - 1.2e-3, -1e6], 24),
+        ([-4.9e299, 4.9e299], 24),
+    ],
+)
+def test_values_that_are_equal_to_nine_digits_share_one_bin(column, bins):
+    found = of(column).histogram
+    assert len(found.counts) == bins
+    assert sum(found.counts) == 2
+
+
+def test_ends_that_are_1e300_apart_have_no_bins():
+    assert of([0.0, 1e300]).histogram is None
+    assert of([-5.1e299, 5.1e299]).histogram is None
+
+
+def test_a_mean_near_the_end_of_float64_has_no_interval_that_overflows():
+    column = [1.0e308, 1.79e308, 1.79e308, 1.79e308]
+    assert of(column).values["mean"] == pytest.approx(1.5925e308)
+    assert of(column).intervals["mean"] is None
+    assert of(-np.array(column)).intervals["mean"] is None
+
+
+def test_the_mean_of_what_may_be_zero_has_no_negative_interval_either():
+    assert of([0.0, 0.2, 30.0]).intervals["mean"][0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("column", "mean", "std"),
+    [
+        ([math.inf], math.inf, None),  # one value has no deviation
+        ([math.inf, 1.0], math.inf, math.inf),
+        ([-math.inf, -math.inf], -math.inf, math.inf),
+        ([math.inf, -math.inf], None, None),  # ∞ − ∞ is no mean
+        ([3.0], 3.0, None),
+    ],
+)
+def test_moments_that_do_not_exist_are_none(column, mean, std):
+    found = of(column).values
+    assert (found["mean"], found["std"]) == (mean, std)

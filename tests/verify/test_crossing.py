@@ -24,6 +24,10 @@ CURVES = {
     "huge": (lambda r: 1e9 * r, 1e-9),
     "tiny": (lambda r: 1e-5 * r**2, math.sqrt(1e5)),
     "beyond reach": (lambda r: r / (1.01 * REACH), math.inf),
+    "bounded by the level": (lambda r: r.clamp_max(1.0), 1.0),
+    "bounded by the level, early": (lambda r: (3 * r).clamp_max(1.0), 1 / 3),
+    "a jump onto the level": (lambda r: torch.where(r < 0.7, 0.5, 1.0) + 0 * r, 0.7),
+    "a jump onto it from zero": (lambda r: torch.where(r < 5, 0.0, 1.0) + 0 * r, 5.0),
 }
 
 
@@ -97,3 +101,79 @@ def test_random_monotone_curves_are_solved_to_a_millionth(seed):
     found, _ = solved([curve(k) for k in range(20)], rng.lognormal())
     for k, r in enumerate(found):
         assert curve(k)(r) == pytest.approx(1.0, rel=1e-6)
+
+
+def hump(start, beyond=math.inf):
+    """Return a curve above the level on [r, 2.005 r] of a start r, and beyond."""
+
+    def curve(r):
+        above = (r >= start) & (r <= 2.005 * start) | (r >= beyond)
+        return torch.where(above, 2.0, 0.5) + 0 * r
+
+    return curve
+
+
+@pytest.mark.parametrize("rung", range(-4, 10))
+@pytest.mark.parametrize("share", [0.505, 0.7, 0.99])
+def test_a_hump_as_wide_as_a_factor_of_two_is_never_missed(rung, share):
+    """From a sixteenth of the guess to a thousand times it."""
+    start = share * 2.0**rung
+    (found,), _ = solved([hump(start)])
+    assert found == pytest.approx(start, rel=2e-6)
+
+
+@pytest.mark.parametrize("rung", range(-39, -4))
+def test_below_the_ladder_factors_of_two_are_tried_down_to_a_trillionth(rung):
+    """Four at a time, as long as D is above the level at all of them."""
+    beyond = 2.0 ** (-4 - 4 * ((-5 - rung) // 4))
+    (found,), _ = solved([hump(0.99 * 2.0**rung, beyond)])
+    assert found == pytest.approx(0.99 * 2.0**rung, rel=2e-6)
+
+
+@pytest.mark.parametrize("tau", [2.0**-20, 2.0**-3, 2.0**7])
+def test_a_level_is_reached_as_a_multiple_of_it_by_the_multiple(tau):
+    """r(c D, c τ) = r(D, τ), to the last bit and in as many steps, c a power of two."""
+    for name, (curve, _) in CURVES.items():
+        (one,), count = solved([curve])
+        (other,), steps = solved([lambda r, curve=curve: tau * curve(r)], tau=tau)
+        assert (one, count) == (other, steps), name
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_no_radius_is_asked_for_twice(name):
+    asked = []
+
+    def evaluate(rays, radii):
+        asked.extend(radii.flatten().tolist())
+        return CURVES[name][0](radii)
+
+    crossings(evaluate, torch.tensor([1.0]).double(), TAU)
+    assert len(set(asked)) == len(asked)
+
+
+def test_a_level_that_is_met_on_a_rung_takes_few_steps():
+    for guess in (1.0, 0.25, 4.0):
+        (found,), count = solved([CURVES["linear"][0]], guess)
+        assert found == pytest.approx(1.0, rel=2e-6)
+        assert count <= 13
+
+
+@pytest.mark.parametrize("guess", [1.0, 0.03])
+def test_a_thousand_guesses_and_a_trillionth_of_one_are_the_ends(guess):
+    """Beyond 1,000 the level counts as not reached, below 2⁻⁴⁰ as reached at once."""
+
+    def jump(at):
+        return lambda r: torch.where(r < at * guess, 0.5, 2.0) + 0 * r
+
+    places = [999.0, 1001.0, 1.01 * 2.0**-40, 0.99 * 2.0**-40, 2.0**-42]
+    found, _ = solved([jump(place) for place in places], guess)
+    wanted = [999.0 * guess, math.inf, 1.01 * 2.0**-40 * guess, 0.0, 0.0]
+    assert found == pytest.approx(wanted, rel=2e-6, abs=1e-300)
+
+
+def test_a_jump_is_found_to_nine_digits():
+    """Sixty steps halve the logarithm of a factor of two thirty times at least."""
+    for at in (0.37, 3.0, 511.0):
+        (found,), _ = solved([lambda r, at=at: torch.where(r < at, 0.5, 2.0) + 0 * r])
+        assert found == pytest.approx(at, rel=1e-9)
+        assert found >= at * (1 - 1e-12)  # the level is reached there

@@ -130,3 +130,40 @@ def test_one_infinite_value_anywhere_is_an_infinite_mean(where):
     assert math.isinf(found.interval.value[1])
     assert math.isinf(found.interval.lower[1])
     assert found.interval.standard_error[1] == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 48, 100, 4096])
+def test_how_many_pairs_are_evaluated_at_a_time_changes_nothing(chunk, monkeypatch):
+    scale = torch.tensor([0.0, 40.0, 0.5]).double()
+    whole = mean_of(Gaussian(0.3), scale, np.arange(3), 0.36)
+    monkeypatch.setattr("audit.verify.random_attacks.CHUNK", chunk)
+    other = mean_of(Gaussian(0.3), scale, np.arange(3), 0.36)
+    assert torch.equal(whole.pairs, other.pairs)
+    for name in ("value", "lower", "upper", "standard_error"):
+        one, two = getattr(whole.apart, name), getattr(other.apart, name)
+        np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
+
+
+def test_perturbations_are_those_of_philox_and_may_be_drawn_again():
+    """Key (seed, input); the last word of the counter is 1 for the pilot, else 2."""
+    asked = []
+
+    def evaluate(rows, delta):
+        asked.append(delta.clone())
+        form = delta.square().sum(dim=2)
+        return Evaluated(form, 0 * form, form)
+
+    seed, index, size = 5, np.array([3, 8]), 4
+    noise, predicted = Noise(seed, index, 8), estimate(0.36, 2)
+    attack_mean(Gaussian(0.3), noise, size, predicted, 0.1, evaluate)
+    assert [one.shape[1] for one in asked] == [2 * PILOT, 2 * CHUNK]
+    for delta, stream in zip(asked, (1, 2), strict=True):
+        for row, key in enumerate(index):
+            bits = np.random.Philox(
+                key=np.array([seed, key], np.uint64),
+                counter=np.array([0, 0, 0, stream], np.uint64),
+            )
+            half = delta.shape[1] // 2
+            drawn = 0.3 * np.random.Generator(bits).standard_normal((half, size))
+            expected = np.concatenate([drawn, -drawn])
+            np.testing.assert_allclose(delta[row], expected, rtol=1e-14)

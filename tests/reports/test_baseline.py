@@ -1,0 +1,38 @@
+"""A limit on a change is a limit on the number: the old one, and a step beyond it."""
+
+import numpy as np
+import pytest
+
+from audit.config import ScanConfig, override
+from audit.ground.errors import ConfigError
+from audit.reports.baseline import change_limits
+from reports.synthetic import EIGENVALUES, report_of
+
+OLD = report_of(EIGENVALUES)
+MAX = 40.0  # of kl.eigenvalue
+
+
+@pytest.mark.parametrize(
+    ("option", "step", "op", "bound"),
+    [
+        ("max_increase", "5%", "<=", 1.05 * MAX),
+        ("max_increase", "2.5", "<=", MAX + 2.5),
+        ("max_decrease", "5%", ">=", 0.95 * MAX),
+        ("max_decrease", "2.5", ">=", MAX - 2.5),
+        ("max_increase", "0", "<=", MAX),
+        ("max_decrease", "0%", ">=", MAX),
+    ],
+)
+def test_a_number_may_grow_above_and_shrink_below_the_old_one(option, step, op, bound):
+    given = {option: [f"kl.eigenvalue.max={step}"]}
+    config = override(ScanConfig(), "command line", **given)
+    (found,) = change_limits(config, OLD)
+    assert (found.key, found.op, found.step) == ("kl.eigenvalue.max", op, step)
+    assert found.limit == pytest.approx(bound, rel=1e-14)
+
+
+def test_nothing_changes_from_a_number_that_was_not_measured():
+    config = override(ScanConfig(), "command line", max_increase=["kl.trace.p99=5%"])
+    old = report_of(np.full(6, np.nan))
+    with pytest.raises(ConfigError, match="did not measure"):
+        change_limits(config, old)
