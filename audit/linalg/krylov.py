@@ -55,9 +55,9 @@ from audit.linalg.spectrum import Estimate, Spectrum
 
 SETTLED = 1e-4  # of λ_max: the largest residual of an eigenpair that is reported
 MOST = 600  # products with K for an input
-_PROBES = 24  # of the trace, more than intervals.means.LEAST
+PROBES_OF_TRACE = 24  # of the trace, more than intervals.means.LEAST
 _LEAST = 5  # blocks before anything counts as settled
-_WIDTH = 96  # columns of a basis, before it is shrunk
+WIDTH = 96  # columns of a basis, before it is shrunk
 _NOTHING = 1e-11  # of the largest θ: a new column that is shorter is none
 
 
@@ -167,7 +167,7 @@ def _searched(side: _Side, block: int, draw: Draw) -> _Found:
     What an input's numbers come from is fixed in the step where it settles.
     """
     start = draw(side.size, block, START)
-    signs = draw(side.size, _PROBES, PROBES).sign()
+    signs = draw(side.size, PROBES_OF_TRACE, PROBES).sign()
     n = len(start)
     new, _ = _orthonormal(start, start.new_ones(n))
     space = _Space(
@@ -200,7 +200,7 @@ def _searched(side: _Side, block: int, draw: Draw) -> _Found:
             space.new = torch.where(done[:, None, None], 0.0, space.new)
         if not bool(space.growing.any()):
             break
-        if space.q.shape[2] + block > max(_WIDTH, 4 * block):
+        if space.q.shape[2] + block > max(WIDTH, 4 * block):
             _shrink(space, values, vectors, block)
     assert found is not None  # the last turn ends every input
     return found
@@ -292,7 +292,7 @@ def _polished(fresh: Tensor, kept: Tensor) -> Tensor:
 
 def _shrink(space: _Space, values: Tensor, vectors: Tensor, block: int) -> None:
     """Keep the leading Ritz vectors of a basis; T is their eigenvalues."""
-    kept = max(2 * block, _WIDTH // 2)
+    kept = max(2 * block, WIDTH // 2)
     space.q = space.q @ vectors[:, :, :kept]
     space.t = torch.diag_embed(values[:, :kept])
 

@@ -66,7 +66,7 @@ def measure(
         else:
             phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
             errors = errors and Matrix(errors.entries[valid])
-    framed = in_frame(rows, questions.frame)
+    framed = in_frame(rows, questions.frame, questions.noise(padded))
     blur = errors and questions.frame.pull(errors)
     point = Point(padded, model.density.family, phi, framed, model.rounding, blur)
     answers, broken = answer_all(point, questions)
@@ -112,7 +112,7 @@ def answer_all(point: Point, questions: Questions) -> tuple[Answers, dict[int, s
     """
     answers, broken = answer(point, questions)
     tensors = {divergence.tensor for divergence in questions.divergences}
-    fixed = point.family.cost(tensors, questions.draws).fixed
+    fixed = questions.matrix_free or point.family.cost(tensors, questions.draws).fixed
     if questions.rel_error is None or fixed:
         return answers, broken
     asked = questions

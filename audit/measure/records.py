@@ -11,6 +11,7 @@ import torch
 from audit.config import ScanConfig
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
+from audit.linalg.krylov import PROBES_OF_TRACE, SETTLED
 from audit.measure import LINEAR
 from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
@@ -21,6 +22,13 @@ from audit.reports.measured import (
     FileRecord,
     ModelRecord,
     TensorRecord,
+)
+
+
+BY_PRODUCTS = (
+    f"method krylov: the Jacobian is known by its products alone; leading eigenpairs by "
+    f"block Krylov (residual at most {SETTLED:g} of the largest eigenvalue, see "
+    f"'residual'), the trace by Hutch++ with {PROBES_OF_TRACE} probes (see 'trace_se')"
 )
 
 
@@ -98,6 +106,8 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
     bottleneck = prepared.model.bottleneck
     if bottleneck and divergence is prepared.questions.divergences[0]:
         notes.append(bottleneck)
+    if prepared.questions.matrix_free:
+        notes.append(BY_PRODUCTS)
     kind = "finite_difference" if prepared.model.by_differences else found.kind
     return DivergenceInfo(scale, unit, kind, found.draws, notes)
 
@@ -111,6 +121,7 @@ def run_record(
         "seconds": round(time.time() - started, 3),
         "device": str(prepared.model.network.device),
         "block": prepared.block,
+        "method": "krylov" if prepared.questions.matrix_free else "dense",
         "batch_size": config.batch_size,
         "workers": config.workers,
         "python": platform.python_version(),

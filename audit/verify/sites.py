@@ -22,11 +22,13 @@ from audit.geometry.divergences import Divergence
 from audit.ground.errors import AuditError, cause
 from audit.linalg.operators import LinearOperator
 from audit.measure import Point, Questions, stored
+from audit.measure.point import in_frame, linearized
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
 
 _MOVED_BYTES = 2**27  # of perturbed inputs at the same time
-_PASS = 1024  # of them in one pass of the network
+_PASS = 1024  # of them in one pass of the network, and of wide ones no more than
+_PASS_NUMBERS = 2**22  # numbers together
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
@@ -80,11 +82,12 @@ class Site:
             name: values[rows].repeat_interleave(count, dim=0)
             for name, values in self.held.items()
         }
+        size = pass_rows(d)
         parts = [
             self.model.density.parameter_map(
-                x[i : i + _PASS], {name: v[i : i + _PASS] for name, v in held.items()}
+                x[i : i + size], {name: v[i : i + size] for name, v in held.items()}
             )
-            for i in range(0, k * count, _PASS)
+            for i in range(0, k * count, size)
         ]
         return torch.cat(parts).reshape(k, count, -1)
 
@@ -146,11 +149,20 @@ def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) ->
     draws than the form where the law asks for that.
     """
     x, held = model.rows(index)
-    phi, jacobian = model.density.parameter_map.linearize(x, held)
-    framed = questions.frame.pull(stored(jacobian))
-    point = Point(index, model.density.family, phi, framed, model.rounding)
     noise = questions.noise(index)
+    if questions.matrix_free:
+        phi, rows, _ = linearized(model, questions, index)
+        framed = in_frame(rows, questions.frame, noise)
+    else:
+        phi, jacobian = model.density.parameter_map.linearize(x, held)
+        framed = questions.frame.pull(stored(jacobian))
+    point = Point(index, model.density.family, phi, framed, model.rounding)
     return Site(model, questions, point, x, held, model.density.family.few(noise))
+
+
+def pass_rows(d: int) -> int:
+    """Return how many inputs of d features go through the network at once."""
+    return max(1, min(_PASS, _PASS_NUMBERS // d))
 
 
 def rows_at_once(model: OpenModel) -> int:

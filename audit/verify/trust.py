@@ -95,7 +95,7 @@ def _isotropy(name: str, values: Mapping[str, Values]) -> Notes:
     if "gap" not in values:
         return []
     gap, rank = values["gap"], values["rank"]
-    open_rows = int(((gap.numbers < ISOTROPIC) & (rank.numbers > 1)).sum())
+    open_rows = int(((gap.numbers < ISOTROPIC) & ~(rank.numbers <= 1)).sum())
     if not open_rows:
         return []
     n = len(gap)
