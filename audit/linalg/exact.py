@@ -25,7 +25,8 @@ from audit.linalg.spectrum import Estimate, Spectrum, extended
 SINGLE = 2.0**-23
 """The relative rounding of a root whose network computes in float32."""
 _SLACK = 2.65  # of ε √m, below which a singular value is zero
-_SQUARED = 1e-8  # ε of what squares of float64 still tell apart
+SQUARED = 1e-8
+"""The relative rounding of what squares in float64 still tell apart."""
 _GRADED = 1e-7  # of λ_max: smaller eigenvalues of a square are not exact
 
 
@@ -49,7 +50,7 @@ def decompose_exact(
         dense = root.dense()
         eigenvalues, vectors = descending(dense.mT @ dense)
         directions = vectors[:, :, :top]
-    if rounding < _SQUARED:
+    if rounding < SQUARED:
         eigenvalues, directions = _refined(root, eigenvalues, directions)
     eigenvalues = clean(eigenvalues, rounding, eigenvalues.shape[1])
     trace = torch.where(

@@ -47,7 +47,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.exact import SINGLE, clean, unit_columns
+from audit.linalg.exact import SINGLE, SQUARED, clean, unit_columns
 from audit.linalg.intervals.means import mean_interval
 from audit.linalg.matrix_free import PROBES, START, Draw
 from audit.linalg.operators import LinearOperator
@@ -75,7 +75,8 @@ def decompose_krylov(
     side = _Side(root)
     found = _searched(side, min(max(top, 2), side.size), draw)
     known = found.residuals <= SETTLED
-    values = torch.where(known, clean(found.values, rounding, side.size), torch.nan)
+    values = clean(found.values, max(rounding, SQUARED), side.size)
+    values = torch.where(known, values, torch.nan)
     meaningful = (known & (values > 0))[:, :top]
     directions = unit_columns(side.lifted(found.ritz)[:, :, :top], meaningful)
     return Spectrum(

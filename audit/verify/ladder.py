@@ -2,7 +2,8 @@
 
 By default five of them, a factor of about three apart, about the largest norm that an
 attack of the scan has; and only where exact values cost no more than a formula, since
-an ascent takes hundreds of them for each input. Sizes that were asked for are always
+an ascent takes hundreds of them for each input. Where the Jacobian itself is too large
+to be stored each is a long pass of the network, and none is climbed by default. Sizes that were asked for are always
 climbed.
 """
 
@@ -48,6 +49,8 @@ class Ladder:
         """Return the sizes that are worth their cost for a divergence."""
         if self.asked:
             return self.sizes
+        if exact.site.questions.matrix_free:
+            return ()
         if isinstance(local.law, LinearLaw):
             return () if exact.laws.sampled else self.sizes
         point, draws = exact.site.point, exact.site.noise.draws

@@ -26,7 +26,7 @@ from audit.measure.point import in_frame, linearized
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
 
-_MOVED_BYTES = 2**27  # of perturbed inputs at the same time
+_MOVED_BYTES = 2**27  # of perturbed inputs, or of their φ, at the same time
 _PASS = 1024  # of them in one pass of the network, and of wide ones no more than
 _PASS_NUMBERS = 2**22  # numbers together
 Notes = tuple[tuple[str, str], ...]  # (code, message)
@@ -107,7 +107,8 @@ class Exact:
             u: perturbations [k, K, m].
         """
         k, count, _ = u.shape
-        at_once = max(1, _MOVED_BYTES // (8 * max(1, k) * self.site.x.shape[1]))
+        wide = max(self.site.x.shape[1], self.site.point.phi.shape[1])
+        at_once = max(1, _MOVED_BYTES // (8 * max(1, k) * wide))
         parts = [
             self._part(rows, u[:, first : first + at_once])
             for first in range(0, count, at_once)
@@ -167,7 +168,8 @@ def pass_rows(d: int) -> int:
 
 def rows_at_once(model: OpenModel) -> int:
     """Return how many inputs make a site, so that a few moves of each fit."""
-    return max(1, _MOVED_BYTES // (8 * 64 * model.density.d))
+    wide = max(model.density.d, model.density.family.size)
+    return max(1, _MOVED_BYTES // (8 * 64 * wide))
 
 
 def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
