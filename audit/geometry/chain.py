@@ -22,7 +22,6 @@ from audit.linalg.exact import gram_eigenvalues
 from audit.linalg.operators import Product, Sampled
 from audit.linalg.sampled import compact_root
 
-
 FACTORS = (
     "model_norm",
     "map_norm",

@@ -76,8 +76,7 @@ def linearized(
     """
     phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
     if questions.matrix_free:
-        assert isinstance(jacobian, ReverseJacobian)
-        return phi, ByProducts(jacobian.phi, jacobian.x), None
+        return phi, by_products(jacobian), None
     few = meeting(model.density.family, questions) < jacobian.shape[1]
     if few and isinstance(jacobian, ReverseJacobian):
         return phi, RowByRow(jacobian.phi, jacobian.x), None
@@ -107,6 +106,21 @@ def in_frame(
         count, _, d = jacobian.shape
         return Unstored(jacobian, Selection(frame.free, frame.unit, count, d))
     return frame.pull(jacobian)
+
+
+def framed_whole(
+    jacobian: LinearOperator, questions: Questions, noise: Noise
+) -> LinearOperator:
+    """Return J S with all of J stored, or by products where these are to be enough."""
+    if questions.matrix_free:
+        return in_frame(by_products(jacobian), questions.frame, noise)
+    return questions.frame.pull(stored(jacobian))
+
+
+def by_products(jacobian: LinearOperator) -> ByProducts:
+    """Return a Jacobian known by its products alone, from one with a graph."""
+    assert isinstance(jacobian, ReverseJacobian)  # else products are not chosen
+    return ByProducts(jacobian.phi, jacobian.x)
 
 
 def _framed(jacobian: ByProducts, frame: Frame) -> LinearOperator:

@@ -37,9 +37,9 @@ _BLOCK_ROWS = 512
 _COPIES = 4  # of a block's Jacobians that live at the same time
 _DEFAULTS = ("kl", "quantile")
 _ROWS_LEFT_OUT = (
-    "{0} was not measured: of a discrete law it is linear in the perturbation and takes "
-    "every row of a Jacobian that is too large to be stored; -d {0} --method dense "
-    "measures it all the same"
+    "{0} was not measured: of a discrete law it is linear in the perturbation, and it "
+    "takes every row of a Jacobian that is too large to be stored; -d {0} --method "
+    "dense measures it all the same"
 )
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 

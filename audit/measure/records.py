@@ -24,10 +24,9 @@ from audit.reports.measured import (
     TensorRecord,
 )
 
-
 BY_PRODUCTS = (
-    f"method krylov: the Jacobian is known by its products alone; leading eigenpairs by "
-    f"block Krylov (residual at most {SETTLED:g} of the largest eigenvalue, see "
+    "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
+    f"by block Krylov (residual at most {SETTLED:g} of the largest eigenvalue, see "
     f"'residual'), the trace by Hutch++ with {PROBES_OF_TRACE} probes (see 'trace_se')"
 )
 

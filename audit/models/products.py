@@ -56,7 +56,8 @@ def has_products(jacobian: ReverseJacobian, u: Tensor, v: Tensor) -> bool:
 
     Args:
         jacobian: with the graph of a forward pass.
-        u: [N, p, 1]. v: [N, d, 1]. Both are random.
+        u: random [N, p, 1].
+        v: random [N, d, 1].
 
     Returns:
         False too where an operator has no second derivative.

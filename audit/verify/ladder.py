@@ -3,8 +3,8 @@
 By default five of them, a factor of about three apart, about the largest norm that an
 attack of the scan has; and only where exact values cost no more than a formula, since
 an ascent takes hundreds of them for each input. Where the Jacobian itself is too large
-to be stored each is a long pass of the network, and none is climbed by default. Sizes that were asked for are always
-climbed.
+to be stored each is a long pass of the network, and none is climbed by default. Sizes
+that were asked for are always climbed.
 """
 
 from __future__ import annotations

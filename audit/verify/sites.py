@@ -21,8 +21,8 @@ from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import AuditError, cause
 from audit.linalg.operators import LinearOperator
-from audit.measure import Point, Questions, stored
-from audit.measure.point import in_frame, linearized
+from audit.measure import Point, Questions
+from audit.measure.point import framed_whole
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
 
@@ -151,12 +151,8 @@ def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) ->
     """
     x, held = model.rows(index)
     noise = questions.noise(index)
-    if questions.matrix_free:
-        phi, rows, _ = linearized(model, questions, index)
-        framed = in_frame(rows, questions.frame, noise)
-    else:
-        phi, jacobian = model.density.parameter_map.linearize(x, held)
-        framed = questions.frame.pull(stored(jacobian))
+    phi, jacobian = model.density.parameter_map.linearize(x, held)
+    framed = framed_whole(jacobian, questions, noise)
     point = Point(index, model.density.family, phi, framed, model.rounding)
     return Site(model, questions, point, x, held, model.density.family.few(noise))
 
