@@ -162,49 +162,81 @@ class _Found:
         return _Found(*(chosen(new, old) for new, old in pairs))
 
 
+@dataclass
+class _Pairs:
+    """The Ritz pairs of a space after a step, and whether it may go on.
+
+    Shapes: values [N, M] and vectors [N, M, M] of T; residuals [N, b]; more, where
+        there is another block [N].
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+    more: Tensor
+
+    @property
+    def settled(self) -> Tensor:
+        """Where the leading pairs have settled [N]."""
+        return (self.residuals <= SETTLED).all(dim=1)
+
+
 def _searched(side: _Side, block: int, draw: Draw) -> _Found:
     """Grow a space until the leading eigenpairs have settled, or `MOST` products.
 
     What an input's numbers come from is fixed in the step where it settles.
     """
-    start = draw(side.size, block, START)
+    space = _begun(side, block, draw)
     signs = draw(side.size, PROBES_OF_TRACE, PROBES).sign()
-    n = len(start)
-    new, _ = _orthonormal(start, start.new_ones(n))
-    space = _Space(
-        start.new_zeros(n, side.size, 0),
-        start.new_zeros(n, 0, 0),
-        new,
-        torch.zeros(n, device=start.device),
-    )
     found: _Found | None = None
-    for turn in range(1, MOST // block + 1):
+    turns = MOST // block
+    for turn in range(1, turns + 1):
         going = space.growing
-        left, parted = _step(side, space)
-        values, vectors = _descending(space.t)
-        residuals = _residuals(values[:, :block], vectors[:, -block:, :block], left)
-        residuals = residuals + parted.unsqueeze(1)
-        settled = (residuals <= SETTLED).all(dim=1) & (turn >= _LEAST)
-        space.new, kept = _next_block(space, left, values[:, 0])
-        last = turn == MOST // block
-        done = going & (settled | ~kept | (space.rank >= side.size) | last)
+        pairs = _turn(side, space)
+        through = ~pairs.more | (space.rank >= side.size)
+        through = through | (pairs.settled & (turn >= _LEAST))
+        done = going & (through | (turn == turns))
         if bool(done.any()):
-            ritz = space.q @ vectors[:, :, :block]
-            newer = _Found(
-                values[:, :block],
-                residuals,
-                ritz,
-                space.t.diagonal(dim1=1, dim2=2).sum(dim=1),
-                _beside(space, signs, side.size),
-            )
+            newer = _finding(space, pairs, signs)
             found = newer if found is None else found.replaced(done, newer)
             space.new = torch.where(done[:, None, None], 0.0, space.new)
         if not bool(space.growing.any()):
             break
         if space.q.shape[2] + block > max(WIDTH, 4 * block):
-            _shrink(space, values, vectors, block)
+            _shrink(space, pairs)
     assert found is not None  # the last turn ends every input
     return found
+
+
+def _begun(side: _Side, block: int, draw: Draw) -> _Space:
+    """Return an empty space with a random block to grow by."""
+    start = draw(side.size, block, START)
+    n = len(start)
+    new, _ = _orthonormal(start, start.new_ones(n))
+    empty = start.new_zeros(n, side.size, 0)
+    return _Space(empty, start.new_zeros(n, 0, 0), new, start.new_zeros(n))
+
+
+def _turn(side: _Side, space: _Space) -> _Pairs:
+    """Widen a space by its newest block, and make the next one."""
+    block = space.new.shape[2]
+    left, parted = _step(side, space)
+    values, vectors = _descending(space.t)
+    residuals = _residuals(values[:, :block], vectors[:, -block:, :block], left)
+    space.new, more = _next_block(space, left, values[:, 0])
+    return _Pairs(values, vectors, residuals + parted.unsqueeze(1), more)
+
+
+def _finding(space: _Space, pairs: _Pairs, signs: Tensor) -> _Found:
+    """Return what a space knows of its inputs now."""
+    block = space.new.shape[2]
+    return _Found(
+        pairs.values[:, :block],
+        pairs.residuals,
+        space.q @ pairs.vectors[:, :, :block],
+        space.t.diagonal(dim1=1, dim2=2).sum(dim=1),
+        _beside(space, signs),
+    )
 
 
 def _step(side: _Side, space: _Space) -> tuple[Tensor, Tensor]:
@@ -291,11 +323,11 @@ def _polished(fresh: Tensor, kept: Tensor) -> Tensor:
     return torch.stack(done, dim=2)
 
 
-def _shrink(space: _Space, values: Tensor, vectors: Tensor, block: int) -> None:
+def _shrink(space: _Space, pairs: _Pairs) -> None:
     """Keep the leading Ritz vectors of a basis; T is their eigenvalues."""
-    kept = max(2 * block, WIDTH // 2)
-    space.q = space.q @ vectors[:, :, :kept]
-    space.t = torch.diag_embed(values[:, :kept])
+    kept = max(2 * space.new.shape[2], WIDTH // 2)
+    space.q = space.q @ pairs.vectors[:, :, :kept]
+    space.t = torch.diag_embed(pairs.values[:, :kept])
 
 
 def _descending(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -303,11 +335,12 @@ def _descending(t: Tensor) -> tuple[Tensor, Tensor]:
     return values.clamp_min(0).flip(-1), vectors.flip(-1)
 
 
-def _beside(space: _Space, signs: Tensor, size: int) -> Tensor:
+def _beside(space: _Space, signs: Tensor) -> Tensor:
     """Return probes without their part in the space; zero where that is everything."""
     probes = signs
     for _ in range(2):
         probes = probes - space.q @ (space.q.mT @ probes)
+    size = space.q.shape[1]
     everything = (space.rank >= size) & (space.q.shape[2] >= size)
     return torch.where(everything[:, None, None], 0.0, probes)
 

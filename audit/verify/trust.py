@@ -216,8 +216,15 @@ def _not_reached(name: str, columns: Mapping[str, Floats], rel_error: float) -> 
             bad |= error > rel_error * columns[quantity]
     if not bad.any():
         return []
+    by_probes = "residual" in columns
     message = (
         f"{name}: on {int(bad.sum())} of {len(bad)} inputs the standard error is above "
-        f"{rel_error:g} of the value after all the draws allowed; raise --max-draws"
+        f"{rel_error:g} of the value "
+    )
+    message += (
+        "(its trace is probed by products with the Jacobian, not drawn); pass --method "
+        "dense, or leave --rel-error out"
+        if by_probes
+        else "after all the draws allowed; raise --max-draws"
     )
     return [(NOT_REACHED, message)]

@@ -267,3 +267,20 @@ def test_the_report_names_the_method(tmp_path):
     assert report.run["method"] == "krylov"
     assert any("block Krylov" in note for note in report.divergences["kl"].notes)
     assert report.divergences["kl"].summary["residual"].max <= 1e-4
+
+
+def test_the_longest_of_all_columns_is_refused(tmp_path):
+    asked = config(tmp_path, attacks=attacks(worst_case={"norm": "0.1", "p": "1"}))
+    with pytest.raises(ConfigError, match="ball p=1"):
+        scan(asked)
+
+
+def test_a_worst_corner_is_found_by_products(tmp_path):
+    worst = attacks(worst_case={"norm": "0.1", "p": "inf"})
+    free, dense = both(config(tmp_path, attacks=worst))
+    np.testing.assert_allclose(free["worst_case"], dense["worst_case"], rtol=1e-5)
+
+
+def test_an_error_that_no_draw_lessens_is_said_as_that(tmp_path):
+    report = scan(config(tmp_path, rel_error=1e-6))
+    assert any("probed by products" in one.message for one in report.warnings)
