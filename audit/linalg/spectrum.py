@@ -56,9 +56,9 @@ class Spectrum:
             neither interval nor bracket covers as often as it says.
         stability: angle between the worst directions of two halves of the draws [N],
             in degrees; None if exact.
-        residual: of the `top` eigenpairs, the largest ‖G v − λ v‖ / λ_max [N], where
-            only the largest eigenvalues are known; those that did not settle are NaN.
-            None where all eigenvalues are there.
+        residual: of the `top` eigenpairs, the largest ‖K u − λ u‖ / λ_max [N], K = A Aᵀ
+            or AᵀA, where only the largest eigenvalues are known; those that did not
+            settle are NaN. None where all eigenvalues are there.
     """
 
     eigenvalues: Tensor

@@ -84,7 +84,7 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "residual",
         "",
-        "max over the directions kept of ‖G v − λ v‖ / λ_max",
+        "max over the directions kept of ‖K u − λ u‖ / λ_max, K = A Aᵀ or AᵀA",
         "Where only products with the Jacobian were made (method krylov): some "
         "eigenvalue lies within this part of λ_max of each that is reported.",
     ),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from audit.ground.errors import ConfigError
+from audit.linalg import krylov
 from audit.linalg.decompose import decompose
 from audit.linalg.krylov import SETTLED, decompose_krylov
 from audit.linalg.matrix_free import MatrixFree
@@ -234,3 +235,25 @@ def test_nobody_gets_the_entries_of_a_matrix_that_is_not_stored():
         with pytest.raises(ConfigError, match="known by its products") as caught:
             getattr(free(np.ones((1, 2, 3))), ask)()
         assert "--method dense" in str(caught.value)
+
+
+def test_a_basis_that_is_shrunk_again_and_again_finds_the_same():
+    a = np.random.default_rng(11).normal(size=(N, 600, 700))
+    singular = np.linalg.svd(a, compute_uv=False)
+    found = found_in(a)
+    assert (found.residual <= SETTLED).all()
+    np.testing.assert_allclose(found.eigenvalues, singular[:, :3] ** 2, rtol=1e-6)
+    apart = np.abs(found.trace.value - (a**2).sum(axis=(1, 2)))
+    assert (apart <= 4.5 * found.trace.standard_error).all()
+
+
+def test_too_few_products_leave_the_eigenvalues_open_and_the_trace_known(monkeypatch):
+    monkeypatch.setattr(krylov, "MOST", 9)
+    a = np.random.default_rng(12).normal(size=(N, 300, 400))
+    found = found_in(a)
+    assert found.eigenvalues.isnan().all()
+    assert (found.directions == 0).all()
+    assert found.unsettled.all()
+    assert (found.residual > SETTLED).all()
+    apart = np.abs(found.trace.value - (a**2).sum(axis=(1, 2)))
+    assert (apart <= 4.5 * found.trace.standard_error).all()

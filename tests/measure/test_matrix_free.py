@@ -8,8 +8,9 @@ import torch
 from scans import attacks, columns, scan, written
 
 from audit.ground.errors import ConfigError
+from audit.linalg import krylov
 from audit.measure import measure
-from audit.measure.columns import PARTIAL
+from audit.measure.columns import PARTIAL, UNSETTLED
 from audit.measure.preparation import prepare
 
 WIDE, FEATURES, ROWS = 300, 400, 5
@@ -284,3 +285,14 @@ def test_a_worst_corner_is_found_by_products(tmp_path):
 def test_an_error_that_no_draw_lessens_is_said_as_that(tmp_path):
     report = scan(config(tmp_path, rel_error=1e-6))
     assert any("probed by products" in one.message for one in report.warnings)
+
+
+def test_what_has_not_settled_is_absent_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(krylov, "MOST", 6)
+    prepared = prepare(config(tmp_path), False)
+    answers = measure(prepared.model, prepared.questions, np.arange(ROWS), ROWS)
+    found = answers.columns["kl"]
+    for name in ("eigenvalue", "radius", "gap", "uniform_norm"):
+        assert found[name].missing.all()
+        assert found[name].reason(0) == UNSETTLED
+    assert np.isfinite(found["trace"].numbers).all()
