@@ -115,14 +115,15 @@ def run_record(
     config: ScanConfig, prepared: Prepared, started: float
 ) -> dict[str, Any]:
     """Return all that may change from run to run."""
+    by_products = prepared.questions.matrix_free
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "device": str(prepared.model.network.device),
         "block": prepared.block,
-        "method": "krylov" if prepared.questions.matrix_free else "dense",
         "batch_size": config.batch_size,
         "workers": config.workers,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **({"method": "krylov"} if by_products else {}),
     }
