@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
+from audit.linalg.matrix_free import free_part
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Spectrum
 
@@ -85,6 +86,13 @@ def read_norm(text: str) -> Ball:
 def _column(form: QuadraticForm) -> Tensor:
     """Return the unit vector [N, m] of the longest column of A."""
     n, _, m = form.root.shape
+    if free_part(form.root) is not None:
+        raise ConfigError(
+            "The worst of a ball p=1 was asked for, of a Jacobian that is too large to "
+            "be stored",
+            f"It is the longest of {m:,} columns, each a pass of the network",
+            "Ask for p=2 or p=inf, or pass --method dense",
+        )
     lengths = []
     eye = torch.eye(m, dtype=torch.float64)
     for first in range(0, m, _COLUMNS):

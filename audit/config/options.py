@@ -207,9 +207,17 @@ OPTIONS: dict[str, Option] = {
         ESTIMATOR,
     ),
     "method": Option(
-        readers.choice("auto", "exact", "finite-difference", "straight-through"),
-        "Derivatives: auto or exact (reverse mode), finite-difference, or "
-        "straight-through (quantised ONNX).",
+        readers.choice(
+            "auto",
+            "exact",
+            "dense",
+            "krylov",
+            "finite-difference",
+            "straight-through",
+        ),
+        "Derivatives: auto or exact (reverse mode), dense (all of the Jacobian), "
+        "krylov (its products alone), finite-difference, or straight-through "
+        "(quantised ONNX).",
         "METHOD",
         ESTIMATOR,
     ),

@@ -22,6 +22,15 @@ from audit.linalg.exact import gram_eigenvalues
 from audit.linalg.operators import Product, Sampled
 from audit.linalg.sampled import compact_root
 
+FACTORS = (
+    "model_norm",
+    "map_norm",
+    "jacobian_norm",
+    "map_effective_rank",
+    "von_neumann",
+    "alignment",
+)
+
 
 def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
     """Return every factor of the chain [N] for a form with root B J and trace tr G.

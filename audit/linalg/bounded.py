@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.linalg.matrix_free import free_part
 from audit.linalg.operators import Averaged, LinearOperator, Matrix, Stored
 
 
@@ -79,7 +80,9 @@ def bounded(
     if bool(torch.isfinite(sums).all()):
         return root, None
     stored = root if isinstance(root, Stored) else Matrix(root.dense())
-    moved = (inner.dense().abs().amax(dim=2) > 0).to(phi)
+    free = free_part(inner)
+    rows = inner.dense().abs().amax(dim=2) > 0 if free is None else free.moves()
+    moved = rows.to(phi)
     beyond = _beyond(stored, moved)
     kept = stored.map_entries(lambda e: torch.where(torch.isfinite(e), e, 0.0))
     whole = _beyond(stored, every)

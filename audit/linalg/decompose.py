@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from audit.linalg.exact import SINGLE, decompose_exact
+from audit.linalg.krylov import decompose_krylov
+from audit.linalg.matrix_free import free_part
 from audit.linalg.operators import LinearOperator, Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import decompose_sampled
@@ -18,7 +20,10 @@ def decompose(form: QuadraticForm, top: int, rounding: float = SINGLE) -> Spectr
         rounding: the relative precision of the root's entries.
     """
     draws, inner = split(form.root)
-    if isinstance(draws, Sampled):
+    free = free_part(form.root)
+    if free is not None:
+        found = decompose_krylov(form.root, top, free.draw, rounding)
+    elif isinstance(draws, Sampled):
         found = decompose_sampled(draws, inner, top)
     else:
         found = decompose_exact(form.root, top, rounding)

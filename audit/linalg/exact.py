@@ -25,7 +25,8 @@ from audit.linalg.spectrum import Estimate, Spectrum, extended
 SINGLE = 2.0**-23
 """The relative rounding of a root whose network computes in float32."""
 _SLACK = 2.65  # of ε √m, below which a singular value is zero
-_SQUARED = 1e-8  # ε of what squares of float64 still tell apart
+SQUARED = 1e-8
+"""The relative rounding of what squares in float64 still tell apart."""
 _GRADED = 1e-7  # of λ_max: smaller eigenvalues of a square are not exact
 
 
@@ -49,9 +50,9 @@ def decompose_exact(
         dense = root.dense()
         eigenvalues, vectors = descending(dense.mT @ dense)
         directions = vectors[:, :, :top]
-    if rounding < _SQUARED:
+    if rounding < SQUARED:
         eigenvalues, directions = _refined(root, eigenvalues, directions)
-    eigenvalues = _clean(eigenvalues, rounding)
+    eigenvalues = clean(eigenvalues, rounding, eigenvalues.shape[1])
     trace = torch.where(
         eigenvalues[:, 0] == torch.inf, torch.inf, eigenvalues.sum(dim=1)
     )
@@ -150,9 +151,15 @@ def _eigenvalues(gram: Tensor) -> Tensor:
     return _masked(values, finite, whole).reshape(gram.shape[:-1])
 
 
-def _clean(eigenvalues: Tensor, rounding: float) -> Tensor:
-    """Return eigenvalues with zero in place of rounding; none is negative."""
-    share = (_SLACK * rounding) ** 2 * eigenvalues.shape[1]
+def clean(eigenvalues: Tensor, rounding: float, count: int) -> Tensor:
+    """Return eigenvalues with zero in place of rounding; none is negative.
+
+    Args:
+        eigenvalues: [N, k], the largest first.
+        rounding: the relative precision of the root's entries.
+        count: how many eigenvalues there are, of which these are the largest.
+    """
+    share = (_SLACK * rounding) ** 2 * count
     floor = eigenvalues[:, :1].clamp_min(0) * share
     small = (eigenvalues <= floor) & torch.isfinite(floor)
     return torch.where(small, 0.0, eigenvalues)

@@ -46,6 +46,14 @@ class Stored(Protocol):
         """Return the operator with its entries changed, whatever its structure."""
 
 
+@runtime_checkable
+class Takes(Protocol):
+    """An operator that gives some of its N matrices itself."""
+
+    def take(self, rows: Tensor) -> LinearOperator:
+        """Return some of the N matrices."""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """Stored entries [N, rows, columns]."""
@@ -332,4 +340,6 @@ def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
         operator = replace(operator, center=center, beyond=beyond, checks=checks)
     if isinstance(operator, Stored):
         return operator.map_entries(lambda entries: entries[rows])
+    if isinstance(operator, Takes):
+        return operator.take(rows)
     return Matrix(operator.dense()[rows])

@@ -56,6 +56,9 @@ class Spectrum:
             neither interval nor bracket covers as often as it says.
         stability: angle between the worst directions of two halves of the draws [N],
             in degrees; None if exact.
+        residual: of the `top` eigenpairs, the largest ‖K u − λ u‖ / λ_max [N], K = A Aᵀ
+            or AᵀA, where only the largest eigenvalues are known; those that did not
+            settle are NaN. None where all eigenvalues are there.
     """
 
     eigenvalues: Tensor
@@ -64,6 +67,7 @@ class Spectrum:
     top: Estimate
     stability: Tensor | None = None
     units: int | None = None
+    residual: Tensor | None = None
 
     def extended(self, beyond: Tensor) -> Spectrum:
         """Return the spectrum of forms to whose values ∞ or NaN is added [N]."""
@@ -75,7 +79,18 @@ class Spectrum:
             self.top.extended(beyond),
             None if self.stability is None else self.stability + 0 * beyond,
             self.units,
+            self.residual,
         )
+
+    @property
+    def partial(self) -> bool:
+        """Whether only the largest eigenvalues are known."""
+        return self.residual is not None
+
+    @property
+    def unsettled(self) -> Tensor:
+        """Where the form is known, and its largest eigenvalue is not [N]."""
+        return self.eigenvalues[:, 0].isnan() & self.trace.value.isfinite()
 
     @property
     def bracket(self) -> tuple[Tensor, Tensor] | None:
@@ -99,13 +114,23 @@ class Spectrum:
 
     @property
     def rank(self) -> Tensor:
-        """The number of eigenvalues above rounding [N]; NaN where G is not finite."""
+        """The number of eigenvalues above rounding [N].
+
+        NaN where G is not finite, or not all eigenvalues are known.
+        """
+        if self.partial:
+            return torch.where(self.at_rest, 0.0, torch.nan)
         count = (self.eigenvalues > 0).sum(dim=1).to(self.eigenvalues)
         return torch.where(self.eigenvalues[:, 0].isfinite(), count, torch.nan)
 
     @property
     def effective_rank(self) -> Tensor:
-        """‖Λ‖₁² / ‖Λ‖₂² [N]: how many directions matter; NaN where G is not finite."""
+        """‖Λ‖₁² / ‖Λ‖₂² [N]: how many directions matter.
+
+        NaN where G is not finite, or not all eigenvalues are known.
+        """
+        if self.partial:
+            return torch.where(self.at_rest, 0.0, torch.nan)
         scaled = self.eigenvalues / self.eigenvalues[:, :1]  # squares would overflow
         number = scaled.sum(dim=1).square() / scaled.square().sum(dim=1)
         return torch.where(self.at_rest, 0.0, number)

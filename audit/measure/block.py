@@ -68,7 +68,7 @@ def measure(
         else:
             phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
             errors = errors and Matrix(errors.entries[valid])
-    framed = in_frame(rows, questions.frame)
+    framed = in_frame(rows, questions.frame, questions.noise(padded))
     blur = errors and questions.frame.pull(errors)
     point = Point(padded, model.density.family, phi, framed, model.rounding, blur)
     answers, broken, found = answer_all(point, questions)
@@ -76,7 +76,7 @@ def measure(
         if row in kept:
             skipped[int(padded[row])] = reason
             kept = kept[kept != row]
-    means = means_of(found, kept)
+    means = means_of(found, kept, questions.matrix_free)
     skips = tuple(sorted(skipped.items()))
     return replace(answers.take(kept), skipped=skips, means=means)
 
@@ -120,7 +120,7 @@ def answer_all(
     """
     answers, broken, first = answer(point, questions)
     tensors = {divergence.tensor for divergence in questions.divergences}
-    fixed = point.family.cost(tensors, questions.draws).fixed
+    fixed = questions.matrix_free or point.family.cost(tensors, questions.draws).fixed
     if questions.rel_error is None or fixed:
         return answers, broken, first
     asked = questions

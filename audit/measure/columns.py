@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.geometry.chain import factor
+from audit.geometry.chain import FACTORS, factor
 from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import Divergence
 from audit.geometry.trust import averaging_checks
@@ -36,6 +36,8 @@ NOT_RESOLVED = "no sum or quadrature resolves the law at these parameters"
 OF_LAW = "the law's own tensor is infinite or overflows"
 NOTHING = "at rest: there is nothing to have a share of"
 NO_DIRECTION = "at rest: no direction is the worst"
+UNSETTLED = "its leading eigenvalues did not settle in the products allowed"
+PARTIAL = "it takes all eigenvalues, or all of J, and only products were made (krylov)"
 OPEN = "no single worst direction where the two largest eigenvalues are equal"
 
 
@@ -69,7 +71,16 @@ def of_form(
     }
     for label, attack in questions.attacks.items():
         columns |= _with_error(label, attack.expected(form, spectrum))
-    return _all(columns, spectrum.at_rest, _of_infinite(spectrum, caveats))
+    reasons = _of_infinite(spectrum, caveats)
+    if spectrum.residual is None:
+        return _all(columns, spectrum.at_rest, reasons)
+    whole = {name: columns.pop(name) for name in ("rank", "effective_rank")}
+    reasons_of_whole = {PARTIAL: spectrum.trace.value.isfinite(), **reasons}
+    return (
+        _all(columns, spectrum.at_rest, reasons)
+        | _all(whole, spectrum.at_rest, reasons_of_whole)
+        | _all({"residual": spectrum.residual}, None, reasons)
+    )
 
 
 def beside_form(
@@ -79,6 +90,8 @@ def beside_form(
     spectrum = found.spectrum
     columns: dict[str, Tensor] = {}
     reasons = _of_infinite(spectrum, caveats)
+    if spectrum.partial:
+        return _unknown_factors(divergence, point)
     if point.family.parametric:
         assert isinstance(found.form.root, Product)
         columns |= factor(found.form.root, spectrum.trace.value)
@@ -96,6 +109,14 @@ def beside_form(
     return _all(columns, None, reasons)
 
 
+def _unknown_factors(divergence: Divergence, point: Point) -> dict[str, Values]:
+    """Return the columns beside a form as what products alone do not tell."""
+    names = [*FACTORS]
+    if divergence.is_transport and point.family.tail_root(point.phi) is not None:
+        names.append("tail_share")
+    return {name: Values.unmeasured(len(point.phi), PARTIAL) for name in names}
+
+
 def _of_infinite(
     spectrum: Spectrum, caveats: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -105,6 +126,7 @@ def _of_infinite(
         **{why: where & infinite for why, where in caveats.items()},
         INFINITE: infinite,
         NOT_RESOLVED: spectrum.unknown,
+        UNSETTLED: spectrum.unsettled,
     }
 
 

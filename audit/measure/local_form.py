@@ -18,7 +18,7 @@ def local_form(prepared: Prepared) -> QuadraticForm:
     model, questions, index = prepared.model, prepared.questions, prepared.rows
     phi, rows, _ = linearized(model, questions, index)
     reasons = skip_reasons(model, index, phi, rows)
-    framed = in_frame(rows, questions.frame)
+    framed = in_frame(rows, questions.frame, questions.noise(index))
     point = Point(index, model.density.family, phi, framed, model.rounding)
     roots = Roots(point, questions.noise(index))
     form = roots.form(questions.divergences[0])

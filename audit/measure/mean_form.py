@@ -41,7 +41,7 @@ class MeanForm:
     Args:
         n: inputs whose form is finite. left_out: the others.
         matrix: Σ G [2, m, m] of the free features, the sum and what rounding dropped;
-            [2, 0, 0] where there are more than `MOST_FEATURES`.
+            [2, 0, 0] where there are more than `MOST_FEATURES`, or none is stored.
         top: Σ λ_max(G) [2], alike.
     """
 
@@ -101,19 +101,28 @@ def _sum(left: Floats, right: Floats) -> Floats:
     return np.stack([whole, dropped - (whole - high)])
 
 
-def means_of(found: Mapping[str, Found], kept: NDArray[np.intp]) -> dict[str, MeanForm]:
-    """Return the sums of the forms of some rows of a block, by divergence."""
-    return {name: _mean(one, kept) for name, one in found.items()}
+def means_of(
+    found: Mapping[str, Found], kept: NDArray[np.intp], matrix_free: bool = False
+) -> dict[str, MeanForm]:
+    """Return the sums of the forms of some rows of a block, by divergence.
+
+    Args:
+        found: the forms.
+        kept: rows of the block.
+        matrix_free: whether a form is known by products, and has no matrix to add up.
+    """
+    return {name: _mean(one, kept, matrix_free) for name, one in found.items()}
 
 
-def _mean(found: Found, kept: NDArray[np.intp]) -> MeanForm:
+def _mean(found: Found, kept: NDArray[np.intp], matrix_free: bool) -> MeanForm:
     trace = found.spectrum.trace.value
     rows = torch.from_numpy(kept).to(trace.device)
     rows = rows[torch.isfinite(trace[rows])]
     m = found.form.root.shape[2]
     top = np.array([float(found.spectrum.eigenvalues[rows, 0].sum()), 0.0])
-    matrix = np.zeros((2, m, m)) if m <= MOST_FEATURES else np.zeros((2, 0, 0))
-    if m <= MOST_FEATURES and len(rows):
+    stored = m <= MOST_FEATURES and not matrix_free
+    matrix = np.zeros((2, m, m) if stored else (2, 0, 0))
+    if stored and len(rows):
         matrix[0] = _gram_sum(found.form.take(rows)).cpu().numpy()
     return MeanForm(len(rows), len(kept) - len(rows), matrix, top)
 

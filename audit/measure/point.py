@@ -15,11 +15,13 @@ from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import split
+from audit.linalg.matrix_free import Draw, MatrixFree
 from audit.linalg.operators import (
     Averaged,
     Diagonal,
     LinearOperator,
     Matrix,
+    Product,
     Sampled,
     Selection,
     Unstored,
@@ -30,9 +32,11 @@ from audit.measure.questions import Questions
 from audit.models.differences import EstimatedJacobian
 from audit.models.maps import ReverseJacobian, RowByRow
 from audit.models.opening import OpenModel
+from audit.models.products import ByProducts
 from audit.nodes.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
+_STREAM = 23  # of the noise, and the next ones: what products are tried with
 _NO_DERIVATIVE = "a draw's derivative is not finite"
 _NO_GRID = "no grid resolves the density (its quadrature is off by more than 10 %)"
 
@@ -67,9 +71,12 @@ def linearized(
     """Return φ, the Jacobian, and the errors of its entries where it is an estimate.
 
     It is stored, by a backward pass for each of its p rows, unless fewer rows of roots
-    will meet it: then each of them is pulled back by a pass of its own.
+    will meet it: then each of them is pulled back by a pass of its own. Where products
+    are to be enough, there are only these.
     """
     phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
+    if questions.matrix_free:
+        return phi, by_products(jacobian), None
     few = meeting(model.density.family, questions) < jacobian.shape[1]
     if few and isinstance(jacobian, ReverseJacobian):
         return phi, RowByRow(jacobian.phi, jacobian.x), None
@@ -89,12 +96,51 @@ def meeting(family: Family, questions: Questions) -> float:
     return family.cost(tensors, questions.draws).pulled
 
 
-def in_frame(jacobian: Matrix | Diagonal | RowByRow, frame: Frame) -> LinearOperator:
-    """Return J S."""
+def in_frame(
+    jacobian: Matrix | Diagonal | RowByRow, frame: Frame, noise: Noise
+) -> LinearOperator:
+    """Return J S, the noise being that of the inputs."""
+    if isinstance(jacobian, ByProducts):
+        return MatrixFree(_framed(jacobian, frame), drawn_from(noise, jacobian.x))
     if isinstance(jacobian, RowByRow):
         count, _, d = jacobian.shape
         return Unstored(jacobian, Selection(frame.free, frame.unit, count, d))
     return frame.pull(jacobian)
+
+
+def framed_whole(
+    jacobian: LinearOperator, questions: Questions, noise: Noise
+) -> LinearOperator:
+    """Return J S with all of J stored, or by products where these are to be enough."""
+    if questions.matrix_free:
+        return in_frame(by_products(jacobian), questions.frame, noise)
+    return questions.frame.pull(stored(jacobian))
+
+
+def by_products(jacobian: LinearOperator) -> ByProducts:
+    """Return a Jacobian known by its products alone, from one with a graph."""
+    assert isinstance(jacobian, ReverseJacobian)  # else products are not chosen
+    return ByProducts(jacobian.phi, jacobian.x)
+
+
+def _framed(jacobian: ByProducts, frame: Frame) -> LinearOperator:
+    if frame.is_identity:
+        return jacobian
+    count, _, d = jacobian.shape
+    return Product(jacobian, Selection(frame.free, frame.unit, count, d))
+
+
+def drawn_from(noise: Noise, like: Tensor) -> Draw:
+    """Return normal numbers keyed by the inputs, on a tensor's device."""
+
+    def draw(size: int, columns: int, stream: int) -> Tensor:
+        rows = [
+            noise.generator(row, _STREAM + stream).standard_normal((columns, size))
+            for row in range(len(noise.index))
+        ]
+        return torch.from_numpy(np.stack(rows)).to(like.device).mT.contiguous()
+
+    return draw
 
 
 def stored(jacobian: LinearOperator) -> Matrix | Diagonal:

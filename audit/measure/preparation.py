@@ -18,6 +18,14 @@ from audit.geometry.divergences import Divergence, build_divergence
 from audit.geometry.frame import MEASURED, Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.measure import Questions
+from audit.measure.matrix_free import (
+    KRYLOV,
+    block_rows,
+    chosen,
+    is_linear,
+    is_wide,
+    refusal,
+)
 from audit.measure.principal import principal_space
 from audit.measure.selection import select_rows
 from audit.models.contract import Settings
@@ -29,6 +37,11 @@ _BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
 _BLOCK_ROWS = 512
 _COPIES = 4  # of a block's Jacobians that live at the same time
 _DEFAULTS = ("kl", "quantile")
+_ROWS_LEFT_OUT = (
+    "{0} was not measured: of a discrete law it is linear in the perturbation, and it "
+    "takes every row of a Jacobian that is too large to be stored; -d {0} --method "
+    "dense measures it all the same"
+)
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
@@ -91,10 +104,13 @@ def prepared_for(
     """
     attacks = _attacks(config)
     phi = probe_parameters(model)
-    divergences, left_out = _divergences(config, model.density.family, phi)
+    frame, notes = _frame(config, model)
+    free = len(frame.free)
+    without = _rows_left_out(config, model, free)
+    divergences, left_out = _divergences(config, model.density.family, phi, without)
     names = [divergence.name for divergence in divergences]
     check_keys(config.thresholds, names, list(attacks))
-    frame, notes = _frame(config, model)
+    free_of_matrix = chosen(config, model, free, divergences)
     questions = Questions(
         divergences,
         attacks,
@@ -107,6 +123,7 @@ def prepared_for(
         config.sampling,
         config.rel_error,
         config.max_draws,
+        free_of_matrix,
     )
     rows, sampling = select_rows(config, model.inputs.n)
     principal = principal_space(model, frame, rows)
@@ -114,7 +131,11 @@ def prepared_for(
     notes = (*model.gates.warnings, *notes, *left_out)
     family = model.density.family
     trust = config.rel_error, family.unnormalised
-    block = _block_rows(config, model, len(rows), divergences)
+    if free_of_matrix:
+        most = min(block_rows(config, model, divergences), len(rows))
+        block = int(2 ** (most.bit_length() - 1))
+    else:
+        block = _block_rows(config, model, len(rows), divergences)
     return Prepared(model, questions, rows, sampling, block, notes, trust, phi)
 
 
@@ -181,7 +202,7 @@ def _row_bytes(model: OpenModel, draws: int, asked: tuple[Divergence, ...]) -> i
 
 
 def _divergences(
-    config: ScanConfig, family: Family, phi: torch.Tensor
+    config: ScanConfig, family: Family, phi: torch.Tensor, by_products: bool
 ) -> tuple[tuple[Divergence, ...], Notes]:
     """Return the divergences asked for; by default those of two that exist.
 
@@ -200,6 +221,9 @@ def _divergences(
         except (NoFisher, NoTransport) as error:
             refusals.append(error)
             continue
+        if by_products and is_linear(divergence, family, phi):
+            notes.append(("left_out", _ROWS_LEFT_OUT.format(divergence.name)))
+            continue
         why = _infinite(divergence, family, phi)
         if why:
             notes.append(("left_out", _left_out(divergence.name, len(phi), why)))
@@ -208,6 +232,18 @@ def _divergences(
     if not found:
         raise refusals[0]
     return tuple(found), tuple(notes)
+
+
+def _rows_left_out(config: ScanConfig, model: OpenModel, free: int) -> bool:
+    """Tell whether only products with J are made, so that nothing takes every row."""
+    if config.divergences or config.method not in ("auto", KRYLOV):
+        return False
+    if config.method == "auto" and not is_wide(model, free, config.memory):
+        return False
+    try:
+        return not refusal(model, (build_divergence("kl"),))
+    except NoFisher:
+        return False
 
 
 def _left_out(name: str, probed: int, why: str) -> str:

@@ -45,6 +45,8 @@ class Questions:
     sampling: str = "auto"
     rel_error: float | None = None
     max_draws: int = 0
+    matrix_free: bool = False
+    """Whether Jacobians are known by their products alone."""
     principal: Principal | None = None
 
     def noise(self, index: NDArray[np.int64]) -> Noise:

@@ -11,6 +11,7 @@ import torch
 from audit.config import ScanConfig
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
+from audit.linalg.krylov import PROBES_OF_TRACE, SETTLED
 from audit.measure import LINEAR
 from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
@@ -21,6 +22,12 @@ from audit.reports.measured import (
     FileRecord,
     ModelRecord,
     TensorRecord,
+)
+
+BY_PRODUCTS = (
+    "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
+    f"by block Krylov (residual at most {SETTLED:g} of the largest eigenvalue, see "
+    f"'residual'), the trace by Hutch++ with {PROBES_OF_TRACE} probes (see 'trace_se')"
 )
 
 
@@ -97,6 +104,8 @@ def _info(divergence: Divergence, prepared: Prepared) -> DivergenceInfo:
         )
     if divergence is prepared.questions.divergences[0]:
         notes += filter(None, [prepared.model.bottleneck, _space(prepared, d)])
+    if prepared.questions.matrix_free:
+        notes.append(BY_PRODUCTS)
     kind = "finite_difference" if prepared.model.by_differences else found.kind
     return DivergenceInfo(scale, unit, kind, found.draws, notes)
 
@@ -116,6 +125,7 @@ def run_record(
     config: ScanConfig, prepared: Prepared, started: float
 ) -> dict[str, Any]:
     """Return all that may change from run to run."""
+    by_products = prepared.questions.matrix_free
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
@@ -125,4 +135,5 @@ def run_record(
         "workers": config.workers,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **({"method": "krylov"} if by_products else {}),
     }

@@ -82,6 +82,13 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "With finite differences: by what fraction trace and eigenvalue may be off.",
     ),
     Quantity(
+        "residual",
+        "",
+        "max over the directions kept of ‖K u − λ u‖ / λ_max, K = A Aᵀ or AᵀA",
+        "Where only products with the Jacobian were made (method krylov): some "
+        "eigenvalue lies within this part of λ_max of each that is reported.",
+    ),
+    Quantity(
         "gap",
         "",
         "(λ₁ − λ₂) / λ₁",

@@ -91,7 +91,9 @@ class Collection:
 
 def _refuse_zero_gradient(columns: Columns) -> None:
     for found in columns.values():
-        norms = found.get("jacobian_norm", found.get("trace"))
+        norms = found.get("jacobian_norm")
+        if norms is None or norms.missing.all():
+            norms = found.get("trace")
         if norms is not None and not np.any(norms.numbers > 0):
             raise NotDifferentiable(
                 "The gradient of the distribution's parameters is zero at every "

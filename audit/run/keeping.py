@@ -9,6 +9,7 @@ import torch
 
 from audit.config import ScanConfig
 from audit.ground.errors import ConfigError
+from audit.measure.matrix_free import KRYLOV
 from audit.measure.preparation import Prepared
 from audit.measure.records import file_records
 from audit.reports.rows import RowsWriter
@@ -85,8 +86,13 @@ def _manifest(
 
 
 def identity_of(config: ScanConfig, prepared: Prepared) -> Identity:
-    """Return what a scan measures, as far as it changes numbers."""
+    """Return what a scan measures, as far as it changes numbers.
+
+    Whether Jacobians are stored may follow from --memory, and is part of it.
+    """
     model = prepared.model
+    if prepared.questions.matrix_free:
+        config = replace(config, method=KRYLOV)
     files = [file.sha256 for file in file_records(model.network)]
     libraries = {"torch": torch.__version__}
     return identity(config, files, model.inputs.sha256, libraries)

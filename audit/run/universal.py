@@ -19,6 +19,10 @@ from audit.verify.universal import universal_costs
 
 AT_REST = "at rest: the form is zero at every input"
 NO_FORM = "no input has a finite form"
+BY_PRODUCTS = "the mean form adds up matrices, and none is stored (--method krylov)"
+TOO_MANY = (
+    "the mean form is kept up to {} features, and more are free: fewer with --mask"
+)
 
 
 def universal(
@@ -36,7 +40,9 @@ def universal(
         What is known of each direction; and the exact values with a column more for
         each attack along a direction, `LABEL_universal`.
     """
-    found = {name: _direction(mean) for name, mean in means.items()}
+    free = prepared.questions.matrix_free
+    why = BY_PRODUCTS if free else TOO_MANY.format(MOST_FEATURES)
+    found = {name: _direction(mean, why) for name, mean in means.items()}
     along = {name: v for name, (_, v) in found.items() if v is not None}
     columns = {name: dict(own) for name, own in checked.columns.items()}
     signs: dict[str, Mapping[str, int]] = {}
@@ -57,17 +63,18 @@ def universal(
     return infos, replace(checked, columns=columns)
 
 
-def _direction(mean: MeanForm) -> tuple[UniversalInfo, Floats | None]:
-    """Return what the sum of forms says, and the direction [m] if there is one."""
+def _direction(mean: MeanForm, unstored: str) -> tuple[UniversalInfo, Floats | None]:
+    """Return what the sum of forms says, and the direction [m] if there is one.
+
+    Args:
+        mean: the sum.
+        unstored: why there is no sum where it is not kept.
+    """
     info = UniversalInfo(mean.n, mean.left_out)
     if not mean.n:
         return replace(info, reason=NO_FORM), None
     if not mean.kept:
-        why = (
-            f"the mean form is kept up to {MOST_FEATURES} features, and more are free: "
-            "fewer with --mask"
-        )
-        return replace(info, reason=why), None
+        return replace(info, reason=unstored), None
     if not np.isfinite(mean.matrix).all():
         return replace(info, reason="the sum of the forms overflows"), None
     v, top, each = mean.universal()

@@ -3,7 +3,8 @@
 By default five of them, a factor of about three apart, about the largest norm that an
 attack of the scan has; and only where exact values cost no more than a formula or a
 sum, since an ascent takes hundreds of them for each input: not where they are means
-over draws, nor where a quadrature resolves each law (which is seen by doing one). Sizes
+over draws, nor where a quadrature resolves each law (which is seen by doing one), nor
+where the Jacobian is too large to be stored and each takes a long pass. Sizes
 that were asked for are always climbed.
 """
 
@@ -78,7 +79,7 @@ class Ladder:
 def _cheap(divergence: Divergence, site: Site) -> bool:
     """Tell whether exact values at a site are a formula or a sum."""
     exact = exact_at(divergence, site)
-    if exact is None or exact.laws.sampled:
+    if exact is None or exact.laws.sampled or site.questions.matrix_free:
         return False
     point, draws = site.point, site.noise.draws
     if linear_law(divergence, point) is None:

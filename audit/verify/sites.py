@@ -21,12 +21,14 @@ from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import AuditError, cause
 from audit.linalg.operators import LinearOperator
-from audit.measure import Point, Questions, stored
+from audit.measure import Point, Questions
+from audit.measure.point import framed_whole
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
 
-_MOVED_BYTES = 2**27  # of perturbed inputs at the same time
-_PASS = 1024  # of them in one pass of the network
+_MOVED_BYTES = 2**27  # of perturbed inputs, or of their φ, at the same time
+_PASS = 1024  # of them in one pass of the network, and of wide ones no more than
+_PASS_NUMBERS = 2**22  # numbers together
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
@@ -80,11 +82,12 @@ class Site:
             name: values[rows].repeat_interleave(count, dim=0)
             for name, values in self.held.items()
         }
+        size = pass_rows(d)
         parts = [
             self.model.density.parameter_map(
-                x[i : i + _PASS], {name: v[i : i + _PASS] for name, v in held.items()}
+                x[i : i + size], {name: v[i : i + size] for name, v in held.items()}
             )
-            for i in range(0, k * count, _PASS)
+            for i in range(0, k * count, size)
         ]
         return torch.cat(parts).reshape(k, count, -1)
 
@@ -104,7 +107,8 @@ class Exact:
             u: perturbations [k, K, m].
         """
         k, count, _ = u.shape
-        at_once = max(1, _MOVED_BYTES // (8 * max(1, k) * self.site.x.shape[1]))
+        wide = max(self.site.x.shape[1], self.site.point.phi.shape[1])
+        at_once = max(1, _MOVED_BYTES // (8 * max(1, k) * wide))
         parts = [
             self._part(rows, u[:, first : first + at_once])
             for first in range(0, count, at_once)
@@ -146,16 +150,22 @@ def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) ->
     draws than the form where the law asks for that.
     """
     x, held = model.rows(index)
-    phi, jacobian = model.density.parameter_map.linearize(x, held)
-    framed = questions.frame.pull(stored(jacobian))
-    point = Point(index, model.density.family, phi, framed, model.rounding)
     noise = questions.noise(index)
+    phi, jacobian = model.density.parameter_map.linearize(x, held)
+    framed = framed_whole(jacobian, questions, noise)
+    point = Point(index, model.density.family, phi, framed, model.rounding)
     return Site(model, questions, point, x, held, model.density.family.few(noise))
+
+
+def pass_rows(d: int) -> int:
+    """Return how many inputs of d features go through the network at once."""
+    return max(1, min(_PASS, _PASS_NUMBERS // d))
 
 
 def rows_at_once(model: OpenModel) -> int:
     """Return how many inputs make a site, so that a few moves of each fit."""
-    return max(1, _MOVED_BYTES // (8 * 64 * model.density.d))
+    wide = max(model.density.d, model.density.family.size)
+    return max(1, _MOVED_BYTES // (8 * 64 * wide))
 
 
 def precise(model: OpenModel) -> tuple[OpenModel, Notes]:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.models.maps import ReverseJacobian, RowByRow
-from audit.verify.sites import Exact
+from audit.verify.sites import Exact, pass_rows
 
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """rows [C], u [C, m] -> D [C] and its gradient [C, m], 0 where it is no number."""
@@ -48,7 +48,8 @@ def slope_of(exact: Exact, rows: Tensor, u: Tensor) -> Slope | None:
     """
     if exact.site.model.by_differences:
         return None
-    rows, u = rows[:_PROBED], u[:_PROBED]
+    few = min(_PROBED, pass_rows(exact.site.x.shape[1]))
+    rows, u = rows[:few], u[:few]
     try:
         phi, jacobian = exact.site.linearized(rows, u)
     except (AuditError, RuntimeError):
@@ -71,9 +72,10 @@ class _Pulled:
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [C] and its gradient [C, m]."""
+        size = min(_ROWS, pass_rows(self.exact.site.x.shape[1]))
         parts = [
-            self._part(rows[first : first + _ROWS], u[first : first + _ROWS])
-            for first in range(0, len(rows), _ROWS)
+            self._part(rows[first : first + size], u[first : first + size])
+            for first in range(0, len(rows), size)
         ]
         values, gradients = zip(*parts, strict=True)
         return torch.cat(values), torch.cat(gradients)

@@ -95,7 +95,7 @@ def _isotropy(name: str, values: Mapping[str, Values]) -> Notes:
     if "gap" not in values:
         return []
     gap, rank = values["gap"], values["rank"]
-    open_rows = int(((gap.numbers < ISOTROPIC) & (rank.numbers > 1)).sum())
+    open_rows = int(((gap.numbers < ISOTROPIC) & ~(rank.numbers <= 1)).sum())
     if not open_rows:
         return []
     n = len(gap)
@@ -216,8 +216,15 @@ def _not_reached(name: str, columns: Mapping[str, Floats], rel_error: float) -> 
             bad |= error > rel_error * columns[quantity]
     if not bad.any():
         return []
+    by_probes = "residual" in columns
     message = (
         f"{name}: on {int(bad.sum())} of {len(bad)} inputs the standard error is above "
-        f"{rel_error:g} of the value after all the draws allowed; raise --max-draws"
+        f"{rel_error:g} of the value "
+    )
+    message += (
+        "(its trace is probed by products with the Jacobian, not drawn); pass --method "
+        "dense, or leave --rel-error out"
+        if by_probes
+        else "after all the draws allowed; raise --max-draws"
     )
     return [(NOT_REACHED, message)]

@@ -178,7 +178,8 @@ BAD = [
     (
         "method",
         "fast",
-        "Expected one of: auto, exact, finite-difference, straight-through",
+        "Expected one of: auto, exact, dense, krylov, finite-difference, "
+        "straight-through",
     ),
     ("contract", "gan", "Expected one of: parameters, density, transport"),
     ("trust_model", "maybe", "--trust-model is maybe. Expected true or false"),

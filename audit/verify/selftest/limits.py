@@ -31,7 +31,8 @@ import torch
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
-from audit.measure import Point, stored
+from audit.measure import Point
+from audit.measure.point import framed_whole
 from audit.verify.local import local_law
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.subject import Subject, largest, outside
@@ -103,7 +104,7 @@ def _jittered(it: Subject) -> Site | None:
     phi, jacobian = model.density.parameter_map.linearize(x, site.held)
     if bool(outside(model.density.family, phi).any()):
         return None
-    framed = asked.frame.pull(stored(jacobian))
+    framed = framed_whole(jacobian, asked, asked.noise(it.inputs))
     point = Point(it.inputs, model.density.family, phi, framed, model.rounding)
     return replace(site, x=x, point=point)
 

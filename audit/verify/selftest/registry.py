@@ -32,11 +32,13 @@ class Check:
         run: makes it.
         title: what has to hold, in a few words.
         short: whether it is cheap enough for every scan.
+        whole: whether it takes every entry of a Jacobian, or of the law's root.
     """
 
     run: Callable[[Subject], Finding]
     title: str
     short: bool = False
+    whole: bool = False
 
 
 FILE = {
@@ -55,12 +57,20 @@ CHECKS = FILE | {
         precision.float32_against_float64, "float32 agrees with float64"
     ),
     charts.NAME: Check(
-        charts.rotation_and_scaling, "turned and stretched x, the same eigenvalues"
+        charts.rotation_and_scaling,
+        "turned and stretched x, the same eigenvalues",
+        whole=True,
     ),
-    heads.NAME: Check(heads.other_parameterisation, "another head, the same F_x", True),
-    scores.NAME: Check(scores.fisher_against_scores, "closed form = E[score scoreᵀ]"),
+    heads.NAME: Check(
+        heads.other_parameterisation, "another head, the same F_x", True, whole=True
+    ),
+    scores.NAME: Check(
+        scores.fisher_against_scores, "closed form = E[score scoreᵀ]", whole=True
+    ),
     maps.NAME: Check(
-        maps.transport_against_quantiles, "transport tensor = that of quantiles"
+        maps.transport_against_quantiles,
+        "transport tensor = that of quantiles",
+        whole=True,
     ),
     limits.NAME: Check(limits.exact_divergence, "D(x, x ± εv) / c ε² λ → 1", True),
 }

@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from audit.ground.errors import AuditError, cause
 from audit.measure import Questions
 from audit.models.opening import OpenModel
-from audit.verify.selftest.finding import Finding, failed, not_run
+from audit.verify.selftest.finding import Finding, failed, inapplicable, not_run
 from audit.verify.selftest.registry import CHECKS, FILE, GATES, Check
 from audit.verify.selftest.subject import INPUTS, Subject
 
 CODE = "selftest_"
 """What the code of a warning begins with; the check's name follows."""
+
+
+NOT_STORED = (
+    "it takes every entry of the Jacobian, which is too large to be stored: only its "
+    "products are made (--method krylov); --method dense makes the check"
+)
 
 
 def run_all(it: Subject, checks: Mapping[str, Check] = CHECKS) -> Iterator[Finding]:
@@ -27,6 +33,8 @@ def run_all(it: Subject, checks: Mapping[str, Check] = CHECKS) -> Iterator[Findi
 
 def made(name: str, check: Check, it: Subject) -> Finding:
     """Make one check; a file that breaks in it is a finding too, not a traceback."""
+    if check.whole and it.questions.matrix_free:
+        return inapplicable(name, NOT_STORED)
     try:
         return check.run(it)
     except (AuditError, RuntimeError) as error:

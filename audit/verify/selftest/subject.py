@@ -87,7 +87,8 @@ class Subject:
     def point(self, model: OpenModel) -> Point:
         """Return φ and its Jacobian in the frame, at the inputs, by a model."""
         phi, rows, _ = linearized(model, self._asked, self.inputs)
-        framed = in_frame(rows, self.questions.frame)
+        noise = self.questions.noise(self.inputs)
+        framed = in_frame(rows, self.questions.frame, noise)
         family = model.density.family
         return Point(self.inputs, family, phi, framed, model.rounding)
 

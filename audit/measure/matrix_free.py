@@ -1,0 +1,165 @@
+"""Where a Jacobian is not stored: which models, and how many inputs at once.
+
+J has p · d numbers and takes p backward passes. Where both p and d are large, or J does
+not fit in `--memory`, trace and leading directions come from products (`krylov`), tens
+of passes. The law's root has to be known in closed form: with draws of scores there are
+as many rows as draws, and with a quadrature the rows are its nodes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from audit.config import ScanConfig
+from audit.families.interface import Family
+from audit.geometry.divergences import Divergence
+from audit.ground.errors import ConfigError
+from audit.linalg.krylov import PROBES_OF_TRACE, WIDTH
+from audit.linalg.operators import Averaged, Matrix
+from audit.models.maps import ReverseJacobian
+from audit.models.opening import OpenModel
+from audit.models.products import has_products
+from audit.nodes.noise import Noise
+
+KRYLOV, DENSE = "krylov", "dense"
+WIDE = 256  # of the smaller side of J: up to here all of it is decomposed
+MOST_ROWS = 32  # of a block
+_COPIES = 4  # of a Jacobian that is stored, see `preparation`
+_GRAPHS = 4  # forward, backward, and what runs through them, over what forward keeps
+_SEED = 41
+
+
+def refusal(model: OpenModel, asked: tuple[Divergence, ...]) -> str:
+    """Return why a model cannot be measured by products alone; "" where it can."""
+    family = model.density.family
+    if not family.parametric:
+        return "the law is a function of the file itself, not of its outputs"
+    if model.space != "input":
+        return "the parameters themselves are perturbed, and have no Jacobian"
+    if model.by_differences:
+        return "derivatives are taken by finite differences, a column at a time"
+    phi = _first(model)
+    for divergence in asked:
+        if is_linear(divergence, family, phi):
+            return f"{divergence.name} of a discrete law is linear, and takes every row"
+        root = divergence.metric_root(family, phi, Noise(0, np.arange(len(phi)), 2))
+        if isinstance(root, Averaged):
+            return f"the tensor of {divergence.name} has no closed form for this law"
+    if not _by_both(model):
+        return "an operator on the way has no second derivative"
+    return ""
+
+
+def is_wide(model: OpenModel, free: int, memory: int) -> bool:
+    """Tell whether both sides of J are large, or J is larger than the memory."""
+    p, d = model.density.family.size, model.density.d
+    return min(p, free) > WIDE or 8 * p * d * _COPIES > memory
+
+
+def chosen(
+    config: ScanConfig, model: OpenModel, free: int, asked: tuple[Divergence, ...]
+) -> bool:
+    """Tell whether J is known by its products alone.
+
+    Args:
+        config: with the method, if one was asked for.
+        model: the open model.
+        free: the number of features that move.
+        asked: the divergences.
+
+    Raises:
+        ConfigError: that was asked for, and cannot be.
+    """
+    if config.method == KRYLOV:
+        why = refusal(model, asked)
+        if why:
+            raise ConfigError(
+                f"--method krylov was given, and {why}",
+                "Expected a law whose metric tensor has a closed form in the file's "
+                "outputs, and outputs with two derivatives",
+                "Leave --method out, or pass --method dense",
+            )
+        return True
+    wide = config.method == "auto" and is_wide(model, free, config.memory)
+    return wide and not refusal(model, asked)
+
+
+def is_linear(divergence: Divergence, family: Family, phi: torch.Tensor) -> bool:
+    """Tell whether a divergence is linear in δ: it has rows, and no quadratic form."""
+    return divergence.is_transport and family.linear_root(phi) is not None
+
+
+def block_rows(
+    config: ScanConfig, model: OpenModel, asked: tuple[Divergence, ...]
+) -> int:
+    """Return how many inputs fit in the memory with their graphs and spaces.
+
+    Raises:
+        ConfigError: not one does.
+    """
+    one = _row_bytes(config, model, asked)
+    if one > config.memory:
+        raise ConfigError(
+            f"One input's passes and Krylov space take {one / 2**30:.1f} GiB",
+            f"--memory allows {config.memory / 2**30:.1f} GiB",
+            "Raise --memory, or audit fewer features with --mask",
+        )
+    return min(MOST_ROWS, config.memory // one)
+
+
+def _row_bytes(
+    config: ScanConfig, model: OpenModel, asked: tuple[Divergence, ...]
+) -> int:
+    p, d = model.density.family.size, model.density.d
+    space = min(p, d) * (2 * WIDTH + 2 * PROBES_OF_TRACE + 4 * config.top)
+    both = (p + d) * (PROBES_OF_TRACE + 4 * config.top)
+    phi = _first(model)
+    roots = sum(_root_bytes(divergence, model, phi) for divergence in asked)
+    return 8 * (space + both) + 2 * roots + _GRAPHS * _kept_bytes(model)
+
+
+def _root_bytes(divergence: Divergence, model: OpenModel, phi: torch.Tensor) -> int:
+    """Return the bytes of a law's root at one input, where it is stored."""
+    noise = Noise(0, np.arange(len(phi)), 2)
+    root = divergence.metric_root(model.density.family, phi, noise)
+    return 8 * root.entries[0].numel() if isinstance(root, Matrix) else 0
+
+
+def _kept_bytes(model: OpenModel) -> int:
+    """Return what a forward pass keeps for one input: not the weights, which it shares.
+
+    It is what the passes through one and two inputs differ by.
+    """
+    found = []
+    for count in (1, 2):
+        sizes: dict[int, int] = {}
+
+        def keep(value: torch.Tensor, sizes: dict[int, int] = sizes) -> torch.Tensor:
+            storage = value.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+            return value
+
+        index = np.resize(model.probe_index()[:1], count)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            kept = model.density.parameter_map.linearize(*model.rows(index))
+        found.append(sum(sizes.values()))
+        del kept
+    return max(0, found[1] - found[0])
+
+
+def _first(model: OpenModel) -> torch.Tensor:
+    """Return φ [1, p] of the first input without NaN."""
+    return model.density.parameter_map(*model.rows(model.probe_index()[:1]))
+
+
+def _by_both(model: OpenModel) -> bool:
+    """Whether products with J and Jᵀ agree at one input."""
+    rows = model.rows(model.probe_index()[:1])
+    _, jacobian = model.density.parameter_map.linearize(*rows)
+    if not isinstance(jacobian, ReverseJacobian):
+        return False
+    random = np.random.default_rng(_SEED)
+    _, p, d = jacobian.shape
+    u, v = (torch.from_numpy(random.standard_normal((1, m, 1))) for m in (p, d))
+    return has_products(jacobian, u.to(jacobian.x.device), v.to(jacobian.x.device))
