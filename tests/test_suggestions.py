@@ -43,7 +43,7 @@ HEADS = {
         lambda x: {"concentration": out(x).exp(), "rate": (x @ B).exp()},
         "gamma",
     ),
-    "counts": (lambda x: {"rate": out(x).exp()}, ""),
+    "counts": (lambda x: {"rate": out(x).exp()}, "poisson"),
     "mixture": (
         lambda x: {
             "logits": out(x),
@@ -70,6 +70,108 @@ HEADS = {
     ),
     "image": (lambda x: out(x, 4).reshape(-1, 2, 2), "normal"),
     "sequence": (lambda x: out(x)[:, None, :].repeat(1, 3, 1), "normal"),
+    "sequence of classes": (
+        lambda x: out(x)[:, None, :].repeat(1, 3, 1).softmax(-1),
+        "categorical",
+    ),
+    "logits of a sequence": (
+        lambda x: {"logits": torch.stack([out(x), x @ B], 1)},
+        "categorical",
+    ),
+    "forecaster": (
+        lambda x: {
+            "loc": out(x).cumsum(-1),
+            "scale": torch.nn.functional.softplus(x @ B) + 0.1,
+        },
+        "normal",
+    ),
+    "student forecaster": (
+        lambda x: {
+            "df": 2.5 + out(x)[:, :3].exp(),
+            "loc": (x @ B)[:, :3],
+            "scale": out(x, 3).exp(),
+        },
+        "student_t",
+    ),
+    "quantile forecaster": (
+        lambda x: {"quantiles": out(x, 1) + out(x, 3).exp().cumsum(-1)},
+        "",
+    ),
+    "survival": (
+        lambda x: {"concentration": out(x, 1).exp(), "scale": (x @ B[:, :1]).exp()},
+        "weibull",
+    ),
+    "discrete survival": (lambda x: {"hazard": out(x).sigmoid()}, "discrete_hazard"),
+    "evidential": (
+        lambda x: {
+            "loc": out(x, 1),
+            "nu": out(x, 1).exp(),
+            "alpha": 1.5 + out(x, 2)[:, 1:].exp(),
+            "beta": (x @ B[:, :1]).exp(),
+        },
+        "evidential",
+    ),
+    "zero-inflated": (
+        lambda x: {"gate_logits": out(x, 1), "rate": (x @ B[:, :1]).exp()},
+        "zero_inflated:poisson",
+    ),
+    "pose": (
+        lambda x: {
+            "loc": out(x, 3),
+            "scale_tril": torch.diag_embed(out(x, 3).exp())
+            + torch.tril((x @ B[:, :3])[:, None] * torch.ones(3, 1), -1),
+        },
+        "multivariate_normal",
+    ),
+    "poses": (
+        lambda x: {
+            "loc": torch.stack([out(x, 2), (x @ B)[:, :2]], 1),
+            "covariance_matrix": torch.diag_embed(
+                torch.stack([out(x, 2).exp(), (x @ B)[:, :2].exp()], 1)
+            ),
+        },
+        "multivariate_normal",
+    ),
+    "ensemble": (
+        lambda x: {
+            "mean": torch.stack([out(x, 2), (x @ B)[:, :2]], 1),
+            "log_std": torch.stack([out(x, 2), (x @ B)[:, :2]], 1) / 2,
+        },
+        "normal",
+    ),
+    "embedding": (
+        lambda x: torch.nn.functional.normalize(out(x) + 0.5, dim=-1),
+        "normal",
+    ),
+    "set": (
+        lambda x: {"logits": (x[:, :, None] * A[None]).tanh().sum(1)},
+        "categorical",
+    ),
+    "image of chances": (lambda x: out(x).reshape(-1, 2, 2).sigmoid(), "bernoulli"),
+    "image with its spread": (
+        lambda x: {
+            "mean": out(x).reshape(-1, 1, 2, 2),
+            "log_var": (x @ B).reshape(-1, 1, 2, 2),
+        },
+        "normal",
+    ),
+    "dirichlet": (lambda x: {"concentration": out(x).exp() + 0.5}, "dirichlet"),
+    "beta": (
+        lambda x: {
+            "concentration1": out(x, 2).exp(),
+            "concentration0": (x @ B)[:, :2].exp(),
+        },
+        "beta",
+    ),
+    "rates": (lambda x: {"rate": out(x).exp() + 0.1}, ""),
+    "policy": (
+        lambda x: {"mean": out(x, 2).tanh(), "std": torch.full_like(x[:, :2], 0.3)},
+        "normal",
+    ),
+    "policy and value": (
+        lambda x: {"logits": out(x), "value": x @ B[:, :1]},
+        "categorical",
+    ),
     "label and probabilities": (
         lambda x: (out(x).argmax(-1), out(x).softmax(-1)),
         "categorical",
@@ -77,7 +179,17 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("name", HEADS)
+ALWAYS = ("sequence of classes", "poses", "evidential", "zero-inflated")
+FEW = 12  # heads of every day; the others are slow
+
+
+def heads():
+    for place, name in enumerate(HEADS):
+        marks = [] if place < FEW or name in ALWAYS else [pytest.mark.slow]
+        yield pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", list(heads()))
 def test_the_printed_command_works_as_printed(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     make, family = HEADS[name]
@@ -92,6 +204,10 @@ def test_the_printed_command_works_as_printed(tmp_path, monkeypatch, name):
     words = shlex.split(found.scan_command)[1:]
     done = CliRunner().invoke(app, [*words, "--verify", "4"])
     assert done.exit_code == 0, done.stdout + done.stderr
+
+
+def test_there_are_forty_heads():
+    assert len(HEADS) >= 40
 
 
 def test_a_scan_that_does_not_know_the_family_says_what_would_fit(tmp_path):

@@ -1,15 +1,15 @@
 """The command line: `robaudit scan`, `inspect`, `check`, ...
 
 Every command is a few lines and imports what is heavy when it runs: `robaudit --help`
-loads neither torch nor numpy, and nothing but `scan`, `merge` and `inspect` ever loads
-torch.
+loads neither torch nor numpy, and nothing but `scan`, `merge`, `inspect`, `selftest`
+and `replay` ever loads torch.
 """
 
 from __future__ import annotations
 
 import typer
 
-from audit.cli import merging, reporting, scanning
+from audit.cli import merging, replaying, reporting, scanning, selftesting
 from audit.cli.door import Door
 from audit.cli.supervisor import supervised
 from audit.ground import streams
@@ -22,8 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (*scanning.COMMANDS, *merging.COMMANDS, *reporting.COMMANDS):
-    app.command()(command)
+for room in (scanning, selftesting, replaying, merging, reporting):
+    for command in room.COMMANDS:
+        app.command()(command)
 
 
 def main() -> None:

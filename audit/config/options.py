@@ -101,6 +101,16 @@ OPTIONS: dict[str, Option] = {
     "unnormalised": Option(
         readers.flag, "log q is known up to a constant that may depend on x."
     ),
+    "batch_axis": Option(
+        readers.integer(0),
+        "Axis of the rows in the outputs: 1 for time-major ones [T, N, K].",
+        "AXIS",
+    ),
+    "rows": Option(
+        readers.choice("any", "one"),
+        "Rows that a call of the file gets: one, where its first axis is its own.",
+        "ROWS",
+    ),
     "space": Option(
         readers.choice("input", "parameters"),
         "What is perturbed: the input, or the distribution's parameters.",
@@ -126,7 +136,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "units": Option(
         readers.text,
-        "Units of a perturbation: input, std or a file.",
+        "Units of a perturbation: input, std, mad (median deviation) or a file.",
         "UNITS",
         MEASURE,
         names_file=True,
@@ -221,6 +231,7 @@ OPTIONS: dict[str, Option] = {
         "SECONDS",
         RUN,
     ),
+    "witness": Option(readers.text, "Keep the witnesses here, to replay.", "FILE", RUN),
     "run_dir": Option(
         readers.text, "Keep finished parts here, to resume from.", "FOLDER", RUN
     ),

@@ -39,6 +39,10 @@ class ModelConfig:
     """What the coordinates of θ are, e.g. "rt:positive,choice:{-1,1}"."""
     unnormalised: bool = False
     """Whether log q is known up to a constant that may depend on x."""
+    batch_axis: int | None = None
+    """The axis of the rows in the file's outputs; None: the first."""
+    rows: str | None = None
+    """`one`: the file gets one row a call."""
     space: str = "input"
     """What is perturbed: the `input`, or the distribution's own `parameters`."""
     trust_model: bool = False
@@ -121,6 +125,8 @@ class ScanConfig:
     """The norm of these: `2`, `inf` or `1`."""
     bounds: str | None = None
     """The valid range of the inputs, "lo,hi" or a file; no witness leaves it."""
+    witness: str | None = None
+    """Where the witnesses that were found are kept, for `robaudit replay`."""
     draws_per_input: int = 1024
     sampling: str = "auto"
     """How base noise is drawn: `random`, `antithetic`, `sobol`, or chosen."""

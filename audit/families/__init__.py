@@ -85,6 +85,10 @@ COMPOSED: Registry[Callable[..., Family]] = Registry(
 KIND_OPTIONS = {"censored": ("low", "high"), "truncated": ("low", "high")}
 
 
+MIXED = {"mixture": {"logits": 1, "probs": 1}}
+"""Kind -> the axes of its own parameters for one law, as a family's `event_axes`."""
+
+
 def build_family(
     name: str, shapes: Mapping[str, tuple[int, ...]], **options: object
 ) -> Family:
@@ -100,6 +104,14 @@ def build_family(
 
         return Product(name.split(","), shapes, **options)
     kind, _, component = name.partition(":")
+    own = FAMILIES[name].event_axes if not component else MIXED.get(kind, {})
+    if any(len(shape) > own.get(n, len(shape)) for n, shape in shapes.items()):
+        from audit.families.repeated import Repeated
+
+        def one(inner: Mapping[str, tuple[int, ...]]) -> Family:
+            return build_family(name, inner, **options)
+
+        return Repeated(one, own, shapes)
     if component:
         return COMPOSED[kind](component, shapes, **options)
     return FAMILIES[name](shapes, **options)

@@ -62,6 +62,69 @@ class Blocks:
         return Blocks([part.map_entries(change) for part in stored])
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """Block diagonal matrices of T blocks of one size, kept as N T matrices.
+
+    Args:
+        blocks: those of the first row, then those of the second [N T, r, p].
+        count: T.
+    """
+
+    blocks: LinearOperator
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, T r, T p)."""
+        total, height, width = self.blocks.shape
+        return total // self.count, self.count * height, self.count * width
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V."""
+        return self._each(self.blocks.matmat, vectors)
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U."""
+        return self._each(self.blocks.rmatmat, vectors)
+
+    def dense(self) -> Tensor:
+        """Return A."""
+        return self._spread(self.blocks.dense())
+
+    def gram(self) -> Tensor:
+        """Return A Aᵀ, again block diagonal."""
+        return self._spread(self.blocks.gram())
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> Repeats:
+        """Return the matrices with the entries of their blocks changed.
+
+        A change that picks rows picks whole ones, with all their blocks.
+        """
+        inner, count = self.blocks, self.count
+        stored = inner if isinstance(inner, Stored) else Matrix(inner.dense())
+
+        def by_rows(entries: Tensor) -> Tensor:
+            changed = change(entries.reshape(-1, count, *entries.shape[1:]))
+            return changed.flatten(0, 1)
+
+        return Repeats(stored.map_entries(by_rows), count)
+
+    def _each(self, apply: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:
+        rows, _, columns = vectors.shape
+        pieces = vectors.reshape(rows * self.count, -1, columns)
+        return apply(pieces).reshape(rows, -1, columns)
+
+    def _spread(self, blocks: Tensor) -> Tensor:
+        total, height, width = blocks.shape
+        rows, count = total // self.count, self.count
+        whole = blocks.new_zeros(rows, count, height, count, width)
+        place = torch.arange(count, device=blocks.device)
+        parts = blocks.reshape(rows, count, height, width).transpose(0, 1)
+        whole[:, place, :, place, :] = parts
+        return whole.reshape(rows, count * height, count * width)
+
+
 def blocks_of(roots: Sequence[LinearOperator | None]) -> Blocks | None:
     """Return the block diagonal of the roots; None if one is unknown."""
     known = [root for root in roots if root is not None]

@@ -14,6 +14,7 @@ Thomas, Elements of Information Theory (2006), theorem 2.5.3, for the chain rule
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ class DiscreteHazard(Family):
     """The interval 0 … T − 1 of the event, T for none: `logits` or `probs` [T]."""
 
     parameterizations = (("logits",), ("probs",))
+    event_axes: ClassVar[Mapping[str, int]] = {"logits": 1, "probs": 1}
     discrete = True
     transport_name = "step quantile function of the interval"
 

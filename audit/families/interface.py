@@ -25,9 +25,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from audit.families.draws import sampled_fisher_root
+from audit.families.enclosures import Enclosure
 from audit.families.references import Reference, reference_of
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
-from audit.ground.errors import ConfigError, NoTransport
+from audit.ground.errors import ConfigError, NoCertificate, NoTransport
 from audit.linalg.operators import LinearOperator, Product, Sampled
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
@@ -49,11 +50,16 @@ class Family(ABC):
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]]
     options: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()  # those of `options` with a default
+    event_axes: ClassVar[Mapping[str, int]] = {}
+    """Parameter -> how many axes it has for one law, where that is fixed; axes before
+    them are places with a law each. A parameter that is not named takes any shape."""
     discrete: bool = False
     parametric: bool = True
     """Whether φ are parameters of a known law, whose own tensor tells something."""
     unnormalised: bool = False
     """Whether the density is known up to a number that may depend on x."""
+    enclosed_as: ClassVar[Mapping[str, str]] = {}
+    """Parameter -> how `largest_kl` wants it: value, log, logit, logits, log_probs."""
     transport_name: str = "increasing map of each coordinate"
 
     def __init__(
@@ -302,6 +308,22 @@ class Family(ABC):
     def wasserstein_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return W₂² [N]; None where unknown."""
         return self.transport_distance(phi, other)
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return an upper bound [B] on KL(q_η ‖ q_η') over an enclosure of η'.
+
+        Args:
+            enclosure: of the coordinates `enclosed_as`. Where nothing finite is
+                proven, the bound is ∞.
+
+        Raises:
+            NoCertificate: none is known for this law, or for such an enclosure.
+        """
+        raise NoCertificate(
+            f"no certificate: the family {self.name} has none",
+            "Expected a family whose KL is bounded in closed form",
+            "Read the witness instead, which needs no such thing",
+        )
 
     # helpers
 

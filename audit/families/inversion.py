@@ -268,7 +268,7 @@ def _inside(at: Place, near: Tensor) -> Tensor:
         step = torch.where(inside, step, (low + high) / 2)
         before, place = place, torch.where(moving, step, place)
         found[active] = place
-        moving &= ~((place - before).abs() <= CONVERGED) & at.matters
+        moving = moving & ~((place - before).abs() <= CONVERGED) & at.matters
         count = int(moving.sum())
         if not count:
             break

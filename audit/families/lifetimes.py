@@ -12,6 +12,7 @@ chapters 19 and 21.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -19,12 +20,14 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
+from audit.families.enclosures import Enclosure
 from audit.families.gumbel import (
     EULER,
     Gumbel,
     gumbel_diverges,
     gumbel_relative_entropy,
 )
+from audit.families.largest_kl import of_rates
 from audit.families.normals import renyi_of_scales
 from audit.families.roots import rows
 from audit.families.univariate import Parameters
@@ -42,7 +45,12 @@ class Exponential(Continuous):
 
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("rate",),)
     positive: ClassVar[tuple[str, ...]] = ("rate",)
+    enclosed_as: ClassVar[Mapping[str, str]] = {"rate": "log"}
     chart = POSITIVE
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_rates(enclosure, torch.ones_like(enclosure.centre))
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the exponential law."""

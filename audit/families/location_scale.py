@@ -18,6 +18,7 @@ for the moments; Chyzak & Nielsen, arXiv:1905.10965, for the Cauchy divergence.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -25,6 +26,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.continuous import Continuous
+from audit.families.enclosures import Enclosure
+from audit.families.largest_kl import of_laplaces, of_normals
 from audit.families.logistic import LogisticLaw
 from audit.families.normals import (
     normal_log_density,
@@ -98,7 +101,12 @@ class Symmetric(LocationScale):
 class Normal(Symmetric):
     """Normal coordinates: u = z."""
 
+    enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
     information, moments = (1.0, 0.0, 2.0), (0.0, 1.0)
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_normals(enclosure)
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return N(loc, scale²)."""
@@ -123,7 +131,12 @@ class Normal(Symmetric):
 class Laplace(Symmetric):
     """Laplace coordinates: u = sign z."""
 
+    enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
     information, moments = (1.0, 0.0, 1.0), (0.0, 2.0)
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_laplaces(enclosure)
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Laplace law."""

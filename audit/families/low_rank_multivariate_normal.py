@@ -8,6 +8,7 @@ tensor has over the Bures tensor there is gauge. `gaussian` has the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,11 @@ class LowRankMultivariateNormal(Gaussian):
     """
 
     parameterizations = (("loc", "cov_factor", "cov_diag"),)
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "loc": 1,
+        "cov_factor": 2,
+        "cov_diag": 1,
+    }
     transport_name = "loc + W z + sqrt(D) z'"
 
     def __init__(

@@ -8,14 +8,17 @@ mathematics.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from audit.families.enclosures import Enclosure
 from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import check_finite
+from audit.families.largest_kl import of_means
 from audit.families.roots import lower_cholesky, solve_lower
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, NoCertificate
 
 ASYMMETRY = 1e-5  # of a matrix made in float32, relative to its largest entry
 
@@ -28,6 +31,17 @@ class MultivariateNormal(Gaussian):
         ("loc", "covariance_matrix"),
         ("loc", "precision_matrix"),
     )
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "loc": 1,
+        **dict.fromkeys(("scale_tril", "covariance_matrix", "precision_matrix"), 2),
+    }
+
+    enclosed_as: ClassVar[Mapping[str, str]] = {
+        "loc": "value",
+        "scale_tril": "value",
+        "covariance_matrix": "value",
+        "precision_matrix": "value",
+    }
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
@@ -85,6 +99,16 @@ class MultivariateNormal(Gaussian):
         _, failed = torch.linalg.cholesky_ex(clean)
         found[f"{self.matrix} is not positive definite"] = failed > 0
         return found
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return a bound [B] where the matrix does not move."""
+        if self.matrix not in enclosure.fixed:
+            raise NoCertificate(
+                f"no certificate: the {self.matrix} of {self.name} moves with x",
+                "Expected a matrix that is the same for every input",
+                "Read the witness instead, which needs no such thing",
+            )
+        return of_means(enclosure, self.scale_tril(enclosure.centre))
 
     def scale_tril(self, phi: Tensor) -> Tensor:
         """Return L [..., n, n]."""

@@ -15,6 +15,7 @@ Source: McCullagh, Journal of the Royal Statistical Society B 42 (1980).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class Ordinal(Family):
     """One of K ordered classes, 0 … K − 1: `loc` η and `cutpoints` [K − 1]."""
 
     parameterizations = (("loc", "cutpoints"),)
+    event_axes: ClassVar[Mapping[str, int]] = {"cutpoints": 1}
     discrete = True
     transport_name = "step quantile function of the class"
 

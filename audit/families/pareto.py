@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Pareto(Exponential):
 
     parameterizations = (("alpha",), ("scale", "alpha"))
     positive = ("scale", "alpha")
+    enclosed_as: ClassVar[Mapping[str, str]] = {}
     options = ("scale",)
     optional = ("scale",)
     mixes = False

@@ -8,10 +8,15 @@ Source: Johnson, Kemp & Kotz, Univariate Discrete Distributions (2005), chapter 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.enclosures import Enclosure
+from audit.families.largest_kl import of_rates
 from audit.families.lattice import TAIL, Lattice
 from audit.families.univariate import Parameters
 from audit.nodes.excess import entropy_excess, exp_excess, log_ratio, ratio_excess
@@ -22,7 +27,12 @@ class Poisson(Lattice):
     """Poisson counts."""
 
     parameterizations = (("rate",),)
+    enclosed_as: ClassVar[Mapping[str, str]] = {"rate": "log"}
     not_negative = ("rate",)
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_rates(enclosure, enclosure.centre.exp())
 
     def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the Poisson law."""

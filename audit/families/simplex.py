@@ -19,13 +19,16 @@ Source: Amari, Information Geometry and Its Applications (2016), section 2.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.enclosures import Enclosure
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.interface import Family, check_finite
+from audit.families.largest_kl import of_classes
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
 from audit.nodes.excess import log_ratio
@@ -36,6 +39,12 @@ SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
 
 class Classes(Family):
     """One vector of K numbers: shape (K,)."""
+
+    event_axes: ClassVar[Mapping[str, int]] = {
+        "logits": 1,
+        "probs": 1,
+        "concentration": 1,
+    }
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], **options: object
@@ -67,6 +76,10 @@ class Categorical(Classes):
     """One of K classes, by `logits` or `probs`; θ is the class's index."""
 
     parameterizations = (("probs",), ("logits",))
+    enclosed_as: ClassVar[Mapping[str, str]] = {
+        "probs": "log_probs",
+        "logits": "logits",
+    }
     discrete = True
     transport_name = "none: the classes have no order"
 
@@ -74,6 +87,10 @@ class Categorical(Classes):
     def event_shape(self) -> tuple[int, ...]:
         """()."""
         return ()
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_classes(enclosure)
 
     def log_probs(self, phi: Tensor) -> Tensor:
         """Return log p [..., K], normalised."""

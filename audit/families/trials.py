@@ -23,7 +23,9 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn.functional import logsigmoid
 
+from audit.families.enclosures import Enclosure
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.largest_kl import of_trials
 from audit.families.lattice import Lattice
 from audit.families.options import read_positive
 from audit.families.univariate import Parameters
@@ -106,7 +108,12 @@ class Trials(Lattice):
 class Bernoulli(Trials):
     """Coordinates 0 or 1."""
 
+    enclosed_as: ClassVar[Mapping[str, str]] = {"probs": "logit", "logits": "value"}
     trials: float = 1.0
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]."""
+        return of_trials(enclosure, self.trials)
 
     def sampler(self, parameters: Parameters) -> td.Distribution:
         """Return the Bernoulli law."""

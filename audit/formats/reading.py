@@ -54,7 +54,8 @@ def _radius(report: Report, divergence: Divergence) -> str:
 
 
 def _norm(report: Report, size: float) -> str:
-    units = " standard deviations" if report.data.units == "std" else ""
+    known = {"std": " standard deviations", "mad": " scaled median deviations"}
+    units = known.get(report.data.units, "")
     return f"a perturbation of norm {number(size)}{units}"
 
 

@@ -22,6 +22,7 @@ from audit.ground.storage.arrays import read_arrays
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Selection
 
 Event = tuple[int, ...]
+MEASURED = ("std", "mad")  # units that come from the data
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ def build_frame(
 
 
 def read_units(
-    text: str, event: Event, std: NDArray[np.float64]
+    text: str, event: Event, measured: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the unit of each feature: `input` (1), `std`, or a file's numbers.
+    """Return the unit of each feature: `input` (1), `std`, `mad`, or a file's numbers.
 
     Args:
         text: the option.
         event: the shape of one input.
-        std: its features' standard deviations [*event].
+        measured: its features' deviations over the data [*event], where asked for.
 
     Raises:
         ConfigError: the file cannot be read, or holds something else than positive
@@ -94,9 +95,9 @@ def read_units(
     """
     if text == "input":
         return np.ones(event)
-    if text == "std":
-        return std
-    units = _read_array(text, "units", "input, std or")
+    if text in MEASURED:
+        return measured
+    units = _read_array(text, "units", "input, std, mad or")
     try:
         spread = np.broadcast_to(np.asarray(units, np.float64), event)
     except Exception:  # text and structures are no numbers, other shapes do not fit

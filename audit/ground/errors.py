@@ -69,6 +69,10 @@ class UnsupportedOperator(ModelError):
     """A graph uses an operator, or a form of one, that is not implemented (exit 3)."""
 
 
+class NotInference(UnsupportedOperator):
+    """A graph draws random numbers, or is one of a training step (exit 3)."""
+
+
 class NotDifferentiable(ModelError):
     """No gradient connects the condition with the outputs (exit 3)."""
 
@@ -79,6 +83,10 @@ class NoFisher(AuditError):
 
 class NoTransport(AuditError):
     """A family has no differentiable transport map, e.g. a discrete one (exit 3)."""
+
+
+class NoCertificate(AuditError):
+    """No upper bound is proven for a network or a family, with the reason (exit 3)."""
 
 
 class BrokenPlugin(AuditError):

@@ -11,6 +11,7 @@ permit. Nothing here knows of densities. Where to find things: `loading` reads f
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from audit.importer.functions import expand
 from audit.importer.graph import Graph, ValueInfo
 from audit.importer.loading import read_model
 from audit.importer.paths import PathOp
+from audit.importer.readable import readable
 from audit.importer.source import OnnxFile
 from audit.importer.straight_through import straight_through
 from audit.importer.values import Policy
@@ -35,6 +37,7 @@ def load_graph(
     device: torch.device | str | None = None,
     simplify: bool = True,
     quantised: Literal["exact", "straight_through"] = "exact",
+    inside: Collection[str] | None = None,
 ) -> Graph:
     """Read an ONNX model as a torch function.
 
@@ -46,6 +49,8 @@ def load_graph(
         simplify: fold constants, drop dead and duplicate nodes first.
         quantised: derivative of QuantizeLinear / DequantizeLinear pairs: "exact" is
             zero and `path_ops` says so; "straight_through" is one inside their range.
+        inside: tensors inside that are asked for: where there are any, outputs that
+            depend on an operator we do not have are left out.
 
     Raises:
         ModelError: the file is missing, damaged or asks for too much.
@@ -60,7 +65,7 @@ def load_graph(
         "Check it with onnx.checker, and export it again",
         ModelError,
     ):
-        return _loaded(source, dtype, device, simplify, quantised)
+        return _loaded(source, dtype, device, simplify, quantised, inside)
 
 
 def _loaded(
@@ -69,6 +74,7 @@ def _loaded(
     device: torch.device | str | None,
     simplify: bool,
     quantised: str,
+    inside: Collection[str] | None,
 ) -> Graph:
     model = read_model(source)
     place = torch.device(device) if device is not None else None
@@ -76,4 +82,6 @@ def _loaded(
     program = expand(model)
     if quantised == "straight_through":
         program = straight_through(program)
+    if inside is not None:
+        program = readable(program, inside)
     return Graph(program, Policy(dtype, place), opset, model.metadata, simplify)

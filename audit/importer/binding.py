@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from audit.ground.errors import ModelError, UnsupportedOperator
+from audit.ground.errors import ModelError, NotInference, UnsupportedOperator
 from audit.importer import cleanup
 from audit.importer.foresight import Foreseen
 from audit.importer.places import Body
@@ -40,7 +40,8 @@ def operator_of(node: Node) -> Operator:
         )
     for name, values in entry.only.items():
         if (given := node.attributes.get(name, values[0])) not in values:
-            raise UnsupportedOperator(
+            kind = NotInference if name == "training_mode" else UnsupportedOperator
+            raise kind(
                 f"{node.label}: {name}={given!r} is not implemented",
                 f"Expected {name} in {list(values)}",
                 "Export the model in inference mode",

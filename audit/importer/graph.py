@@ -159,6 +159,11 @@ class Graph:
         """The graph as data, for who takes it apart (see `bottleneck`)."""
         return self._program
 
+    @property
+    def plan(self) -> Plan:
+        """The graph as steps, for who follows it (see `relaxation`)."""
+        return self._plan
+
     def with_program(self, program: Program) -> Graph:
         """Return another program, evaluated in the way of this one."""
         return Graph(program, self._policy, self.opset, self.metadata, self._simplify)

@@ -6,7 +6,7 @@ neither is a function of the input that could be differentiated.
 
 from __future__ import annotations
 
-from audit.ground.errors import UnsupportedOperator
+from audit.ground.errors import NotInference, UnsupportedOperator
 from audit.importer.program import Node
 
 RANDOM = (
@@ -45,4 +45,5 @@ def refusal(node: Node) -> UnsupportedOperator | None:
     if reason is None:
         return None
     what, expected, next_step = reason
-    return UnsupportedOperator(f"{node.label}: {what}", expected, next_step)
+    kind = UnsupportedOperator if reason is BYTES else NotInference
+    return kind(f"{node.label}: {what}", expected, next_step)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from audit.ground.errors import UnsupportedOperator
+from audit.ground.errors import NotInference, UnsupportedOperator
 from audit.ground.plugins import plugged
 from audit.importer.values import Policy, Value
 
@@ -65,6 +65,11 @@ class Site:
             "Expected a form of the operator that is implemented",
             next_step or "Export it otherwise, or use --method finite-difference",
         )
+
+    def refuse_training(self) -> NotInference:
+        """Return the error for an operator that is in training mode."""
+        refused = self.refuse("it is in training mode", "Export the model in eval mode")
+        return NotInference(refused.given, refused.expected, refused.next_step)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from audit.ground.errors import ConfigError, InputError, NothingAudited, boundary
 from audit.ground.storage import split_spec
 from audit.ground.storage.arrays import MEMORY, Array
-from audit.inputs.deviations import standard_deviations
+from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
 from audit.inputs.names import NAMES, read_feature_names
 from audit.inputs.readers import open_file
@@ -69,6 +69,14 @@ class Inputs:
             ConfigError: there are fewer than two finite rows.
         """
         return standard_deviations(self, name)
+
+    def median_deviations(self, name: str) -> NDArray[np.float64]:
+        """Return each feature's median absolute deviation, scaled as a normal's.
+
+        Raises:
+            ConfigError: there are fewer than two finite rows.
+        """
+        return median_deviations(self, name)
 
     def feature_names(self, event: Sequence[int], memory: int) -> list[str] | None:
         """Return the names of an input's features, row-major; None without any.

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.attacks.laws import build_attack
+from audit.attacks.laws import Attack, build_attack
 from audit.config import ScanConfig
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, build_divergence
-from audit.geometry.frame import Frame, build_frame, read_mask, read_units
+from audit.geometry.frame import MEASURED, Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.measure import Questions
 from audit.measure.selection import select_rows
@@ -68,10 +68,27 @@ def prepare(
     Raises:
         AuditError: one of its kinds, for whatever is wrong with model, data or options.
     """
-    attacks = {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
+    _attacks(config)
     for text in config.divergences:
         build_divergence(text)
     model = open_model(settings_of(config), config.data, network)
+    return prepared_for(config, keep_directions, model)
+
+
+def prepared_for(
+    config: ScanConfig, keep_directions: bool, model: OpenModel
+) -> Prepared:
+    """Resolve every option that needs the model, and size the blocks.
+
+    Args:
+        config: everything there is to know.
+        keep_directions: whether answers hold directions.
+        model: open, its gates passed.
+
+    Raises:
+        AuditError: one of its kinds, for whatever is wrong with the options.
+    """
+    attacks = _attacks(config)
     phi = probe_parameters(model)
     divergences, left_out = _divergences(config, model.density.family, phi)
     names = [divergence.name for divergence in divergences]
@@ -96,6 +113,10 @@ def prepare(
     trust = config.rel_error, family.unnormalised
     block = _block_rows(config, model, len(rows), divergences)
     return Prepared(model, questions, rows, sampling, block, notes, trust, phi)
+
+
+def _attacks(config: ScanConfig) -> dict[str, Attack]:
+    return {a.label: build_attack(a.kind, a.arguments) for a in config.attacks}
 
 
 def _first_draws(config: ScanConfig) -> int:
@@ -211,32 +232,53 @@ def probe_parameters(model: OpenModel) -> torch.Tensor:
 
 
 def _frame(config: ScanConfig, model: OpenModel) -> tuple[Frame, Notes]:
-    std = np.ones(model.event)
+    sizes = np.ones(model.event)
     notes: Notes = ()
-    if config.units == "std":
-        if model.space == "parameters":
-            raise ConfigError(
-                "--units std was given with --space parameters",
-                "Standard deviations are those of the data's features",
-                "Give the units of the parameters in a file: --units FILE",
-            )
-        std = model.inputs.standard_deviations(model.roles.condition)
-        constant = int((std == 0).sum())
-        if constant:
-            notes = (("constant_features", _constant_note(constant, std.size)),)
-    units = read_units(config.units, model.event, std)
+    if config.units in MEASURED:
+        sizes, notes = _measured(config.units, model)
+    units = read_units(config.units, model.event, sizes)
     mask = read_mask(config.mask, model.event) & (units > 0)
     if not mask.any():
         raise ConfigError(
-            "No feature is free: all those of the mask are constant in the data",
-            "A standard deviation of zero is no unit",
+            f"No feature is free: --units {config.units} gives all those of the mask "
+            "a size of zero",
+            "A deviation of zero is no unit",
             "Choose --units input, or other data",
         )
     return build_frame(units, mask, model.network.device), notes
 
 
-def _constant_note(constant: int, size: int) -> str:
+def _measured(units: str, model: OpenModel) -> tuple[NDArray[np.float64], Notes]:
+    """Return each feature's deviation over the data [*event], and what is to be said.
+
+    Raises:
+        ConfigError: what is perturbed are no features of the data.
+    """
+    if model.space == "parameters":
+        raise ConfigError(
+            f"--units {units} was given with --space parameters",
+            "Deviations are those of the data's features",
+            "Give the units of the parameters in a file: --units FILE",
+        )
+    name = model.roles.condition
+    found = {
+        "std": model.inputs.standard_deviations,
+        "mad": model.inputs.median_deviations,
+    }[units](name)
+    still = int((found == 0).sum())
+    return found, (
+        (("constant_features", _constant_note(units, still, found.size)),)
+        if still
+        else ()
+    )
+
+
+def _constant_note(units: str, still: int, size: int) -> str:
+    what = {
+        "std": "are constant in the data",
+        "mad": "have one value in half of the data or more",
+    }[units]
     return (
-        f"{constant} of {size} features are constant in the data; with --units std "
-        "they have no unit and are not perturbed"
+        f"{still} of {size} features {what}; with --units {units} they have no unit "
+        "and are not perturbed"
     )

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from keyword import iskeyword
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -37,6 +38,7 @@ from audit.models.grammar import (
 )
 from audit.models.indexing import indexed, places_of, shown
 
+T = TypeVar("T")
 MAX_TEXT = 4096
 MAX_SHOWN = 200  # characters of an expression in an error
 _PLAIN = re.compile(r"[\w./:\-]+")
@@ -163,6 +165,26 @@ class Expression:
             value = self._value(self._tree, outputs, rows)
             return value if value.dim() else value.expand(len(rows)).clone()
 
+    def reduced(
+        self, leaf: Callable[[str | float], T], made: Callable[[ast.expr, list[T]], T]
+    ) -> T:
+        """Return what comes of reading it in other values than tensors.
+
+        Args:
+            leaf: the name of an output, or a number -> its value.
+            made: a part of the expression, and the values of its operands -> its own.
+        """
+
+        def value(node: ast.expr) -> T:
+            name = output_name(node)
+            if name is not None:
+                return leaf(name)
+            if isinstance(node, ast.Constant):
+                return leaf(float(node.value))  # type: ignore[arg-type]
+            return made(node, [value(part) for part in operands_of(node) or ()])
+
+        return value(self._tree)
+
     def _value(
         self, node: ast.expr, outputs: Mapping[str, Tensor], rows: Tensor
     ) -> Tensor:
@@ -175,7 +197,7 @@ class Expression:
         assert parts is not None
         values = [self._value(part, outputs, rows) for part in parts]
         try:
-            return _applied(node, values)
+            return applied(node, values)
         except _WRONG as error:
             raise self._misfit(node, values, error) from None
 
@@ -215,7 +237,7 @@ class Expression:
         )
 
 
-def _applied(node: ast.expr, values: Sequence[Tensor]) -> Tensor:
+def applied(node: ast.expr, values: Sequence[Tensor]) -> Tensor:
     """Return what a part of an expression makes of its values.
 
     Raises:

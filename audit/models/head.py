@@ -124,7 +124,8 @@ def _family(
     fits = families_with(named)
     if "normal" in fits and any(stem in NORMAL_SCALES for stem in stems):
         fits = ["normal"]
-    if len(fits) == 1:
+    alone = named == {"scale"} and len(outputs) > 1  # of which law, nothing says
+    if len(fits) == 1 and not (alone and not parameters):
         return Item("family", fits[0], "names")
     could = f"they could be those of {', '.join(fits)}" if fits else "no family fits"
     raise ConfigError(

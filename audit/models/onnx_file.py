@@ -36,7 +36,7 @@ def load(
         ModelError: it is damaged, asks for too much, or uses unknown operators.
     """
     file = OnnxFile(path)
-    graph = _cut(load_graph(file, device=device), cuts)
+    graph = _cut(load_graph(file, device=device, inside=cuts), cuts)
     return _network(graph, file, device, cuts)
 
 
@@ -52,7 +52,7 @@ def load_straight_through(
         ModelError: it is damaged, asks for too much, or uses unknown operators.
     """
     file = OnnxFile(path)
-    graph = load_graph(file, device=device, quantised="straight_through")
+    graph = load_graph(file, device=device, quantised="straight_through", inside=cuts)
     network = _network(_cut(graph, cuts), file, device, cuts)
     details = {**network.details, "derivative": STRAIGHT_THROUGH}
     double = cache(lambda: replace(network.double(), details=details))
@@ -142,7 +142,11 @@ def _network(
         lambda: load(path, device, False, cuts),
         cache(lambda: _double(_network(graph.to(torch.float64), file, device, cuts))),
         read_metadata(graph.metadata.get(KEY), path),
-        {"opset": graph.opset, "operators": sorted(set(graph.op_types))},
+        {
+            "opset": graph.opset,
+            "operators": sorted(set(graph.op_types)),
+            **_left_out(graph, file),
+        },
         Runtime(file, tuple(sorted(cuts))),
         inside.census,
         inside.locate,
@@ -150,6 +154,18 @@ def _network(
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
         lambda example: graph.given(n for n in graph.optional_names if n in example),
     )
+
+
+def _left_out(graph: Graph, file: OnnxFile) -> dict[str, str]:
+    """Say which outputs of the file are none of the graph's, if any."""
+    names = [info.name for info in file.message().graph.output]
+    lost = [name for name in names if name not in graph.output_names]
+    if not lost:
+        return {}
+    return {
+        "told": f"left out of {file.path.name}: {', '.join(lost)}, made by operators "
+        "that draw random numbers or are not implemented"
+    }
 
 
 def _double(network: Network) -> Network:

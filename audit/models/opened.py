@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.importer import Graph
 from audit.inputs import Inputs
 from audit.models.contract import Head, Item, Roles
 from audit.models.density import ConditionalDensity, DifferentiableMap
@@ -91,6 +92,14 @@ class OpenModel:
         exact = self.space == "parameters" or self.network.dtype == torch.float64
         in_double = exact and not self.by_differences
         return torch.finfo(torch.float64 if in_double else torch.float32).eps
+
+    @cached_property
+    def graph(self) -> Graph | None:
+        """The file as an imported graph, in its precision; None if there is none."""
+        make = self.network.graph
+        beside = self.network.beside
+        own = {n: v for n, v in self.probe.values.items() if n not in beside}
+        return None if make is None else make(own)
 
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is perturbed [n, d] and the held inputs of some rows.

@@ -22,7 +22,14 @@ _AS_IF = (
     "derivatives are taken as if quantisation did not round: an estimate that no gate "
     "can check; trust the realised values beside the predicted ones",
 )
-__all__ = ["OpenModel", "open_model", "open_network", "open_unchecked", "pass_gates"]
+__all__ = [
+    "OpenModel",
+    "checked",
+    "open_model",
+    "open_network",
+    "open_unchecked",
+    "pass_gates",
+]
 
 
 def open_model(
@@ -38,7 +45,16 @@ def open_model(
     Raises:
         AuditError: one of its kinds, for whatever is missing, ambiguous or broken.
     """
-    opened = pass_gates(open_unchecked(settings, data, network))
+    return checked(settings, open_unchecked(settings, data, network))
+
+
+def checked(settings: Settings, model: OpenModel) -> OpenModel:
+    """Return an open model with its gates passed, in the precision of the audit.
+
+    Raises:
+        ModelError: a gate is closed, or the file does not run in float64.
+    """
+    opened = pass_gates(model)
     return opened.in_float64() if settings.model.dtype == "float64" else opened
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from audit.ground.errors import ConfigError
 from audit.inputs import Inputs, list_keys, open_inputs, split_spec
+from audit.models.batch_axis import row_by_row, with_batch_axis
 from audit.models.contract import Roles, Settings
 from audit.models.network import Network
 from audit.models.probing import Probe, split_held
@@ -63,8 +64,24 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
     wanted = {roles.condition: settings.model.condition_key, **keys}
     source = Source(data, settings.memory, names, roles, wanted)
     probe = Probe(network, source.opened(), roles, constants)
-    known = settled(network, roles.condition, probe.values)
+    known = _arranged(settings, network, roles.condition, probe)
     return (probe if known is network else replace(probe, network=known)), source
+
+
+def _arranged(
+    settings: Settings, network: Network, condition: str, probe: Probe
+) -> Network:
+    """Return the network with its rows where they were said to be, or are found.
+
+    Raises:
+        ConfigError: they are not there.
+    """
+    axis = settings.model.batch_axis
+    if settings.model.rows == "one":
+        return row_by_row(network)
+    if axis:
+        return with_batch_axis(network, axis, condition, probe.values)
+    return settled(network, condition, probe.values)
 
 
 def _together(settings: Settings, data: str, network: Network) -> tuple[str, ...]:

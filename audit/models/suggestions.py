@@ -19,7 +19,11 @@ from audit.models.expressions import Expression, quoted
 from audit.models.names import NAMES, families_with, named_expression, stem_of
 
 SUM = 1e-3  # how far from one probabilities may add up
-_USUAL = ("normal", "multivariate_normal", "categorical", "bernoulli", "gamma")
+_USUAL = (
+    *("normal", "multivariate_normal", "categorical", "bernoulli"),
+    *("gamma", "poisson", "negative_binomial"),
+)
+_GATES = ("gate", "gate_logits")  # of an atom at zero
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,23 @@ def _readings(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
 
 
 def _by_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
+    yield from _by_own_names(outputs)
     named: dict[str, str] = {}
     for output in outputs:
         found = named_expression(output)
         if found is not None and found[0] not in named:
             named[found[0]] = found[1]
+    if set(named) == {"scale"}:
+        others = [n for n in outputs if named_expression(n) is None]
+        if len(others) == 1:
+            pair = {"loc": quoted(others[0]), **named}
+            yield Suggestion("normal", pair, "an output beside its scale")
+    gates = {stem_of(n): quoted(n) for n in outputs if stem_of(n) in _GATES}
+    if len(gates) == 1:
+        for family in _ordered(families_with(set(named))):
+            for kind in ("zero_inflated", "hurdle"):
+                why = "a gate beside parameters"
+                yield Suggestion(f"{kind}:{family}", {**gates, **named}, why)
     weights = {"logits", "probs"} & set(named)
     if weights and set(named) - weights:
         rest = set(named) - weights
@@ -97,6 +113,14 @@ def _by_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
             yield Suggestion(f"mixture:{family}", named, "weights beside parameters")
     for family in _ordered(families_with(set(named))):
         yield Suggestion(family, named, "the outputs' names")
+
+
+def _by_own_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
+    """Yield families of three parameters or more that all outputs are named after."""
+    stems = {stem_of(output): quoted(output) for output in outputs}
+    if len(stems) == len(outputs) >= 3:
+        for family in _ordered(families_with(set(stems))):
+            yield Suggestion(family, stems, "the outputs' names")
 
 
 def _ordered(families: list[str]) -> list[str]:
@@ -111,10 +135,13 @@ def _by_ranges(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
         inside = bool(((value >= 0) & (value <= 1)).all())
         if not inside:
             continue
-        several = value.dim() == 2 and value.shape[1] > 1
+        several = value.dim() >= 2 and value.shape[-1] > 1
         if several and bool(((value.sum(-1) - 1).abs() < SUM).all()):
             why = f"the rows of '{name}' add up to one"
             yield Suggestion("categorical", {"probs": text}, why)
+        if value.dim() == 2 and stem_of(name) in ("hazard", "hazards"):
+            why = f"the name '{name}', between 0 and 1"
+            yield Suggestion("discrete_hazard", {"probs": text}, why)
         if len(outputs) == 1:
             why = f"'{name}' lies between 0 and 1"
             yield Suggestion("bernoulli", {"probs": text}, why)

@@ -63,7 +63,7 @@ def _exported(
         return bytes(program.model_proto.SerializeToString())
     file = io.BytesIO()
     torch.onnx.export(
-        module,
+        _flat(module, arguments),
         arguments,
         file,  # type: ignore[arg-type]
         input_names=list(inputs),
@@ -73,6 +73,38 @@ def _exported(
         dynamo=False,
     )
     return file.getvalue()
+
+
+class _Values(torch.nn.Module):
+    """A module that returns what another one puts into a dict, in its order."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """Return the values."""
+        return tuple(self.inner(*arguments).values())
+
+
+def _flat(
+    module: Any,  # noqa: ANN401
+    arguments: tuple[Tensor, ...],
+) -> Any:  # noqa: ANN401
+    """Return a ScriptModule without the dict that it may return: exporters know none.
+
+    What it calls stays a script, with its branches and sizes; the dict goes when the
+    constants are folded in.
+    """
+    if not isinstance(module, torch.jit.ScriptModule):
+        return module
+    with torch.no_grad():
+        if not isinstance(module(*arguments), dict):
+            return module
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            _Values(module), arguments, check_trace=False
+        )
+        return torch.jit.freeze(traced.eval())
 
 
 @contextlib.contextmanager

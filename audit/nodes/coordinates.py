@@ -45,6 +45,13 @@ class Coordinate:
     low: float = 0.0
     high: float = 1.0
 
+    def __str__(self) -> str:
+        """The coordinate as --target-space reads it."""
+        if self.kind == "choice":
+            return f"{self.name}:{{{','.join(map(_written, self.values))}}}"
+        ends = f"({_written(self.low)},{_written(self.high)})"
+        return f"{self.name}:{self.kind}{ends if self.kind == 'interval' else ''}"
+
     def from_unconstrained(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return θ and log |dθ/du|, both shaped as u."""
         if self.kind == "real":
@@ -121,6 +128,11 @@ def _coordinate(name: str, kind: str) -> Coordinate:
         _refuse(name, kind, "An interval has a low and a higher end: interval(0,10)")
     _refuse(name, kind, "A kind is real, positive, unit, interval(LOW,HIGH) or {A,B}")
     raise AssertionError
+
+
+def _written(value: float) -> str:
+    """Return a number as short as it reads back."""
+    return repr(value).removesuffix(".0")
 
 
 def _numbers(name: str, text: str) -> tuple[float, ...]:

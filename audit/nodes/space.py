@@ -21,6 +21,10 @@ class TargetSpace:
 
     coordinates: tuple[Coordinate, ...]
 
+    def __str__(self) -> str:
+        """The space as --target-space reads it."""
+        return ",".join(map(str, self.coordinates))
+
     @property
     def n(self) -> int:
         """The number of columns of θ."""

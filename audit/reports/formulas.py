@@ -113,11 +113,11 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "critical_radius",
         "δ",
-        "the smallest ‖u‖ found with D(q_x ‖ q_{x+δ}) = τ",
-        "The smallest perturbation found that moves the distribution by τ: solved on "
-        "the exact divergence along the worst direction v, on its worse side, then "
-        "lowered by ascents. At least the truth, with a witness of it. Infinite where "
-        "τ is not reached within 1,000 second-order radii. Larger is more robust.",
+        "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
+        "The perturbation along the worst direction v, on its worse side, that moves "
+        "the distribution by τ: solved on the exact divergence. Infinite where τ is "
+        "not reached within 1,000 second-order radii. Other directions may be worse "
+        "still. Larger is more robust.",
     ),
     Quantity(
         "predicted",
@@ -155,13 +155,6 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "the largest ε whose certificate is at most τ",
         "No perturbation smaller than this moves the distribution by more than τ: "
         "proven. Never above the critical radius.",
-    ),
-    Quantity(
-        "validity_radius",
-        "δ",
-        "the largest r up to which D(q_x ‖ q_{x ± r' v}) is within 10 % of c r'² λ_max "
-        "on both sides",
-        "How far the local number may be used along the worst direction.",
     ),
     Quantity(
         "effective_rank",

@@ -67,7 +67,13 @@ PARTED = Role(
     "The mean is the share of inputs whose prediction of {0} is not to be believed "
     "at the attack's own size.",
 )
-ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED)
+CERTIFICATE = Role(
+    "_certificate",
+    None,
+    "B ≥ the exact divergence anywhere in the ball of {0}",
+    "No perturbation of the ball exceeds this: proven.",
+)
+ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, CERTIFICATE)
 _BOUND = "_bound"
 """Ends the names of quantities that bound another: rows of their own."""
 

@@ -36,7 +36,7 @@ from audit.reports.measured import FileRecord
 
 _PLAIN = (
     *("contract", "target", "noise", "sampler", "draws"),
-    *("input_layout", "target_space", "space"),
+    *("input_layout", "target_space", "batch_axis", "rows", "space"),
 )
 Shape = tuple[int | str | None, ...]
 
@@ -253,5 +253,5 @@ def _flags(model: ModelConfig) -> list[str]:
     for name in _PLAIN:
         value = getattr(model, name)
         if value is not None and value != "input":
-            flags += ["--" + name.replace("_", "-"), value]
+            flags += ["--" + name.replace("_", "-"), str(value)]
     return [*flags, "--trust-model"] if model.trust_model else flags

@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from audit.config import ScanConfig
 from audit.ground import watch
 from audit.ground.errors import ConfigError
 from audit.measure import Answers
-from audit.measure.preparation import Prepared, prepare
+from audit.measure.preparation import Prepared, prepare, settings_of
 from audit.measure.records import (
     data_record,
     divergence_infos,
@@ -37,7 +38,7 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
-from audit.verify import verify
+from audit.verify import Ladder, ladder_of, save_witness, verify
 from audit.verify.trust import trust_warnings
 
 Tick = Callable[[int, int], None]
@@ -136,6 +137,8 @@ class _Opened:
     started: float
     names: list[str] | None
     """Of the features, if the data name them."""
+    ladder: Ladder
+    """The sizes that are searched for worst cases."""
 
     @property
     def total(self) -> int:
@@ -147,13 +150,30 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
     started = time.time()
     check_config(config)
     check_options(config)
+    _refuse_no_folder(config.witness)
     ENGINES[config.engine]  # a name that is none, or a broken one, is said now
     if network is not None:
         refuse_open(config)
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
     names = _feature_names(prepared, config.memory)
-    return _Opened(config, prepared, started, names)
+    asked = (config.sizes, config.norm, config.bounds)
+    ladder = ladder_of(prepared.questions, *asked, prepared.model.event)
+    return _Opened(config, prepared, started, names, ladder)
+
+
+def _refuse_no_folder(path: str | None) -> None:
+    """Refuse, before anything is measured, a file whose folder does not exist.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise ConfigError(
+            f"Witnesses were to be kept in '{path}', whose folder does not exist",
+            "Expected a folder to write a file into",
+            "Create it, or correct --witness",
+        )
 
 
 def _join_run(
@@ -193,7 +213,10 @@ def _report(
     answers = collection.close()
     sample = sample_of(config, answers)
     index = answers.index[sample.places]
-    verified = verify(prepared.model, prepared.questions, index)
+    verified = verify(prepared.model, prepared.questions, index, opened.ladder)
+    if config.witness is not None:
+        settings = settings_of(config)
+        save_witness(config.witness, verified.witnesses, prepared.model, settings)
     columns, checks = with_checks(answers, verified, sample, rows)
     warnings = [*prepared.notes, *verified.notes]
     for name, found in columns.items():

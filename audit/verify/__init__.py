@@ -1,6 +1,16 @@
 """How true are the local numbers? Exact values at a sample of the inputs."""
 
 from audit.verify.checks import Verified, verify
+from audit.verify.keeping import save_witness
+from audit.verify.ladder import Ladder, ladder_of
 from audit.verify.sample import CHECKED, draw_sample
 
-__all__ = ["CHECKED", "Verified", "draw_sample", "verify"]
+__all__ = [
+    "CHECKED",
+    "Ladder",
+    "Verified",
+    "draw_sample",
+    "ladder_of",
+    "save_witness",
+    "verify",
+]

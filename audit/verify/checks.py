@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from audit.attacks.laws import DirectedAttack, RandomAttack
+from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.measure import Questions
 from audit.measure.columns import values_of
@@ -20,8 +21,11 @@ from audit.reports.values import Values, join
 from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
 from audit.verify.critical import critical_radius
+from audit.verify.keeping import Found
+from audit.verify.ladder import Ladder
 from audit.verify.local import local_law
 from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
+from audit.verify.worst_cases import worst_cases
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
@@ -37,18 +41,27 @@ class Verified:
         columns: divergence -> quantity -> [k].
         summary: divergence -> attack label, or "radius" -> exact over predicted.
         notes: (code, message) for the reader.
+        witnesses: what was found, to keep.
     """
 
     index: NDArray[np.int64]
     columns: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     summary: Mapping[str, Mapping[str, VerificationInfo]] = field(default_factory=dict)
     notes: Notes = ()
+    witnesses: tuple[Found, ...] = ()
 
 
 def verify(
-    model: OpenModel, questions: Questions, index: NDArray[np.int64]
+    model: OpenModel, questions: Questions, index: NDArray[np.int64], ladder: Ladder
 ) -> Verified:
-    """Return what every prediction is worth at the inputs `index`."""
+    """Return what every prediction is worth at the inputs `index`.
+
+    Args:
+        model: the open model.
+        questions: what was asked of it.
+        index: of the inputs.
+        ladder: the sizes that are searched for worst cases.
+    """
     if not len(index):
         return Verified(index)
     model, notes = precise(model)
@@ -58,31 +71,34 @@ def verify(
         for part in np.split(index, range(size, len(index), size))
     ]
     columns, summary = {}, {}
+    witnesses: list[Found] = []
     for divergence in questions.divergences:
-        parts = [_checked(divergence, site) for site in sites]
+        parts = [_checked(divergence, site, ladder) for site in sites]
         name = divergence.name
         columns[name] = {
-            quantity: join([part[quantity] for part, _ in parts])
+            quantity: join([part[quantity] for part, *_ in parts])
             for quantity in parts[0][0]
         }
-        compared = zip(*(found for _, found in parts), strict=True)
+        witnesses += [one for *_, kept in parts for one in kept]
+        compared = zip(*(found for _, found, _ in parts), strict=True)
         summary[name] = {one[0].label: in_numbers(list(one)) for one in compared}
         if divergence.is_fisher:
             columns[name] |= _mass(sites)
-    return Verified(index, columns, summary, (*notes, *_partings(summary)))
+    notes = (*notes, *_partings(summary))
+    return Verified(index, columns, summary, notes, tuple(witnesses))
 
 
 def _checked(
-    divergence: Divergence, site: Site
-) -> tuple[dict[str, Values], list[Compared]]:
-    """Return the columns of one divergence at a site, and what they compare."""
+    divergence: Divergence, site: Site, ladder: Ladder
+) -> tuple[dict[str, Values], list[Compared], list[Found]]:
+    """Return the columns of one divergence at a site, what they compare, witnesses."""
     questions, n = site.questions, len(site.x)
     exact, local = exact_at(divergence, site), local_law(divergence, site)
     labels = [named(label, REALISED) for label in questions.attacks]
     if exact is None:
         why = f"no exact value of {divergence.name} is known for this law"
         names = ("critical_radius", *labels)
-        return {name: Values.unmeasured(n, why) for name in names}, []
+        return {name: Values.unmeasured(n, why) for name in names}, [], []
     aimed = local
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
@@ -93,20 +109,27 @@ def _checked(
             radius, critical_radius(exact, aimed, questions.tau), questions.tau
         )
     ]
-    columns: dict[str, Values] = {}
+    worst = worst_cases(divergence, exact, aimed, ladder)
+    columns = dict(worst.columns)
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
-        if not isinstance(attack, DirectedAttack | RandomAttack):
+        if isinstance(attack, Certified):
+            continue
+        if not isinstance(attack, DirectedAttack | RandomAttack | WorstCase):
             columns[named(label, REALISED)] = Values.unmeasured(n, NO_LAW)
             continue
         if predicted is None:
             columns[named(label, REALISED)] = Values.unmeasured(n, TWO_MOMENTS)
             continue
-        cost = realised(attack, predicted, exact, local)
+        if isinstance(attack, WorstCase):
+            cost = worst.realised(attack)
+        else:
+            cost = realised(attack, predicted, exact, local)
         found.append(compared_attack(label, predicted, cost))
     for one in found:
         columns |= one.columns
-    return columns, found
+    kept = [Found(divergence, exact, one) for one in worst.witnesses.values()]
+    return columns, found, kept
 
 
 def _partings(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:

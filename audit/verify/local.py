@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.attacks.balls import Ball
 from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
@@ -52,6 +53,18 @@ class LocalLaw:
         assert self.spectrum is not None
         return attack.expected(self.law, self.spectrum)
 
+    def worst_of(self, ball: Ball) -> Tensor:
+        """Return where the law is largest on a unit ball [n, m], as far as found.
+
+        Zero where no direction is the worst.
+        """
+        if ball.p == 2:
+            return self.worst
+        if isinstance(self.law, LinearLaw):
+            return self.law.worst(ball)[0]
+        assert self.spectrum is not None
+        return ball.largest(self.law, self.spectrum)
+
     def radius(self, tau: float) -> Tensor:
         """Return the norm along the worst direction at which the law is τ [n]."""
         if isinstance(self.law, LinearLaw):
@@ -79,7 +92,7 @@ def local_law(divergence: Divergence, site: Site) -> LocalLaw:
     if linear is not None:
         return LocalLaw(linear, None, linear.direction, linear.coefficient)
     form = pull_back(divergence, point.family, point.phi, point.jacobian, site.noise)
-    spectrum = decompose(form, 1, point.rounding)
+    spectrum = decompose(form, site.questions.top, point.rounding)
     worst = spectrum.directions[:, :, 0]
     return LocalLaw(form, spectrum, worst, spectrum.eigenvalues[:, 0])
 

@@ -20,6 +20,7 @@ from audit.families.interface import Family
 from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import AuditError, cause
+from audit.linalg.operators import LinearOperator
 from audit.measure import Point, Questions, stored
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
@@ -60,6 +61,15 @@ class Site:
         frame = self.questions.frame
         norms = (self.x.double()[:, frame.free] / frame.unit).norm(dim=1)
         return torch.where(norms > 0, norms, 1.0)
+
+    def linearized(self, rows: Tensor, u: Tensor) -> tuple[Tensor, LinearOperator]:
+        """Return φ(x + S u) [C, p] of some inputs [C], for u [C, m], and J [C, p, d].
+
+        J is with respect to x, before the frame. All C are in one pass of the network.
+        """
+        x = self.x[rows].double() + self.questions.frame.push(u)
+        held = {name: values[rows] for name, values in self.held.items()}
+        return self.model.density.parameter_map.linearize(x, held)
 
     def moved(self, rows: Tensor, u: Tensor) -> Tensor:
         """Return φ(x + S u) [k, K, p] of some inputs [k], for u [k, K, m]."""
@@ -103,12 +113,19 @@ class Exact:
         return torch.cat(values, dim=1), torch.cat(errors, dim=1)
 
     def _part(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        others, point = self.site.moved(rows, u), self.site.point
-        outside = _outside(point.family, others)
+        return self.against(rows, self.site.moved(rows, u))
+
+    def against(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D(q_φ ‖ q_φ') [k, K] and its error, for φ' [k, K, p] of some inputs.
+
+        A gradient that φ' requires passes, where the divergence's values carry it.
+        """
+        point = self.site.point
+        apart = outside(point.family, others.detach())
         own = point.phi[rows].unsqueeze(1)
-        others = torch.where(outside.unsqueeze(-1), own, others)
+        others = torch.where(apart.unsqueeze(-1), own, others)
         values, errors = self.laws(rows, others)
-        return values.masked_fill(outside, torch.inf), errors.masked_fill(outside, 0.0)
+        return values.masked_fill(apart, torch.inf), errors.masked_fill(apart, 0.0)
 
 
 def exact_at(divergence: Divergence, site: Site) -> Exact | None:
@@ -155,7 +172,7 @@ def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
         return model, (("verified_in_own_precision", note),)
 
 
-def _outside(family: Family, others: Tensor) -> Tensor:
+def outside(family: Family, others: Tensor) -> Tensor:
     """Return where φ [n, K, p] is no member; of a matrix, its symmetric part counts."""
     phi = others.flatten(0, 1)
     found = [~torch.isfinite(phi).all(dim=1)]

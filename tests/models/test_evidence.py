@@ -10,6 +10,7 @@ from audit.config import ModelConfig, ScanConfig
 from audit.ground.errors import ModelError, NotDifferentiable
 from audit.importer import registry
 from audit.models.gates.agreement import Differences, compare, compare_jacobians
+from audit.models.gates.slopes import Stored
 from audit.models.gates.subject import worst_error
 from audit.reports.gate import UNTRUSTED
 from models.saved import data_file, onnx_file, opened, script_file, trace_file
@@ -269,7 +270,7 @@ def linear(x, held):
 
 
 def test_a_derivative_that_is_right_agrees_on_every_parameter():
-    found = compare(linear, X, {}, A.expand(4, 2, 3), 1e-2).agreement()
+    found = compare(linear, X, {}, Stored(A.expand(4, 2, 3)), 1e-2).agreement()
     assert found.error < 1e-12
     assert found.seen.tolist() == [True, True]
 
@@ -277,10 +278,10 @@ def test_a_derivative_that_is_right_agrees_on_every_parameter():
 def test_the_error_is_that_of_the_parameters_together():
     off = A.clone()
     off[0] *= 1.1
-    found = compare(linear, X, {}, off.expand(4, 2, 3), 1e-2).agreement()
+    found = compare(linear, X, {}, Stored(off.expand(4, 2, 3)), 1e-2).agreement()
     assert 0.03 < found.error < 0.1
     only = torch.tensor([False, True])
-    alone = compare(linear, X, {}, off.expand(4, 2, 3), 1e-2).agreement(only)
+    alone = compare(linear, X, {}, Stored(off.expand(4, 2, 3)), 1e-2).agreement(only)
     assert alone.error < 1e-12
     assert alone.seen.tolist() == [False, True]
 
@@ -290,9 +291,9 @@ def test_a_parameter_below_the_resolution_rests():
         return torch.stack([x.sum(1), 1 + 1e-12 * x.sum(1)], dim=1)
 
     jacobian = torch.tensor([[1.0] * 3, [1e-12] * 3]).double().expand(4, 2, 3)
-    found = compare(still, X, {}, jacobian, 1e-6).agreement()
+    found = compare(still, X, {}, Stored(jacobian), 1e-6).agreement()
     assert found.seen.tolist() == [True, False]
-    found = compare(still, X, {}, jacobian, 1e-6, resolution=1e-8).agreement()
+    found = compare(still, X, {}, Stored(jacobian), 1e-6, resolution=1e-8).agreement()
     assert found.seen.tolist() == [True, True]
 
 
@@ -308,5 +309,6 @@ def test_nothing_to_compare_is_no_agreement():
 
 def test_jacobians_that_are_both_zero_agree():
     zero = torch.zeros(4, 2, 3, dtype=torch.float64)
-    assert compare_jacobians(zero, zero).within(0.0)
-    assert compare_jacobians(zero, zero + 1).above(0.5)
+    one = Stored(zero + 1)
+    assert compare_jacobians(Stored(zero), Stored(zero), X).within(0.0)
+    assert compare_jacobians(Stored(zero), one, X).above(0.5)

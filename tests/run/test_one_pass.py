@@ -53,4 +53,5 @@ def test_a_block_is_asked_once_beside_preparation_and_verification(calls):
         ("rows", "sites"): 1,
         ("root", "local"): 1,
         ("decompose", "local"): 1,
+        ("root", "ladder"): 1,
     }

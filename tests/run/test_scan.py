@@ -39,6 +39,11 @@ def scale_of(numbers, quantity):
     return np.nanmax(np.abs(np.array(numbers[name], float)))
 
 
+def blurred(report):
+    """Tell whether small steps were taken in float32, as the report then says."""
+    return any(one.code == "verified_in_own_precision" for one in report.warnings)
+
+
 @pytest.mark.parametrize("name", [*MEASURED, "sunspots_quantiles"])
 def test_the_formats_of_one_model_give_the_same_report_to_five_digits(name):
     first, *others = (scan(sample(name, suffix, verify=4)) for suffix in FORMATS)
@@ -48,10 +53,11 @@ def test_the_formats_of_one_model_give_the_same_report_to_five_digits(name):
             assert set(found) == set(numbers)
             for quantity, values in numbers.items():
                 exact = quantity.endswith(("_se", "angle"))
+                small = "@" in quantity and blurred(other)
                 np.testing.assert_allclose(
                     np.array(found[quantity], float),
                     np.array(values, float),
-                    rtol=1e-5,
+                    rtol=1e-3 if small else 1e-5,
                     atol=1e-5 * scale_of(numbers, quantity) if exact else 0.0,
                     err_msg=f"{divergence}.{quantity}",
                 )
@@ -490,6 +496,17 @@ def test_standard_deviations_are_the_units_of_the_features():
     np.testing.assert_allclose(columns(report)["trace"], trace, rtol=1e-6)
     ratio = columns(report)["gaussian_ratio"]
     assert np.nanmax(np.abs(ratio - 1)) < 1e-5
+
+
+def test_median_deviations_are_the_units_of_the_features():
+    x = np.load(SAMPLES / "linear_gaussian.npz")["x"].astype(np.float64)
+    report = scan(sample("linear_gaussian", units="mad", verify=4))
+    s = np.diag(
+        np.median(np.abs(x - np.median(x, axis=0)), axis=0) / 0.6744897501960817
+    )
+    np.testing.assert_allclose(
+        columns(report)["trace"], np.trace(s @ F_X @ s), rtol=1e-6
+    )
 
 
 def test_a_feature_that_is_constant_has_no_unit_and_is_told(tmp_path):

@@ -33,7 +33,7 @@ def batch_norm_flagged(
 ) -> Tensor:
     """Up to opset 6 `is_test`, up to opset 13 the number of outputs, says inference."""
     if (site.node.opset < 7 and not is_test) or site.wants(1):
-        raise site.refuse("it is in training mode", "Export the model in eval mode")
+        raise site.refuse_training()
     if spatial:
         return batch_norm(x, scale, bias, mean, variance, epsilon=epsilon)
     return (x - mean) * (variance + epsilon).rsqrt() * scale + bias
@@ -189,7 +189,7 @@ def dropout_flagged(
 ) -> tuple[Tensor, Tensor]:
     """Dropout of inference mode hands its input on (up to opset 6 by a flag)."""
     if site.node.opset < 7 and not is_test:
-        raise site.refuse("it is in training mode", "Export the model in eval mode")
+        raise site.refuse_training()
     return x, torch.ones_like(x, dtype=torch.bool)
 
 
@@ -205,5 +205,5 @@ def dropout(
     """Hand the input on, unless training is asked for with a ratio above zero."""
     drops = training is not None and bool(training.any())
     if drops and (ratio is None or float(ratio.reshape(-1)[0]) > 0):
-        raise site.refuse("it is in training mode", "Export the model in eval mode")
+        raise site.refuse_training()
     return x, torch.ones_like(x, dtype=torch.bool)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.models.differences import row_sizes
+from audit.models.gates.slopes import Slopes
 from audit.models.network import Values
 
 Evaluate = Callable[[Tensor, Values], Tensor]
@@ -102,7 +103,7 @@ def compare(
     function: Evaluate,
     x: Tensor,
     held: Values,
-    jacobian: Tensor,
+    slopes: Slopes,
     step: float,
     resolution: float = 0.0,
 ) -> Differences:
@@ -112,22 +113,23 @@ def compare(
         function: (x, held) -> φ [n, p].
         x: the rows [n, d], in the type in which points are put to the function.
         held: its other inputs.
-        jacobian: J [n, p, d].
+        slopes: J of n rows.
         step: h, of a row's root mean square; a second one, 2h, gives the noise.
         resolution: a parameter rests that would move by less than this part of itself
             if a row moved by its own size.
     """
-    theirs, ours, size = _differences(function, x, held, jacobian, step)
-    wider, ours_wider, _ = _differences(function, x, held, jacobian, 2 * step)
+    theirs, ours, size = _differences(function, x, held, slopes, step)
+    wider, ours_wider, _ = _differences(function, x, held, slopes, 2 * step)
     rounding = torch.finfo(x.dtype).eps * size / step
     near = wider - (ours_wider - ours)
     return Differences(theirs, ours, near, resolution * size, rounding)
 
 
-def compare_jacobians(exact: Tensor, other: Tensor) -> Agreement:
-    """Return how two Jacobians [n, p, d] agree along the directions."""
-    theirs, ours = _along(exact), _along(other)
-    zero = theirs.new_zeros(exact.shape[1])
+def compare_jacobians(exact: Slopes, other: Slopes, x: Tensor) -> Agreement:
+    """Return how two Jacobians of rows x [n, d] agree along the directions."""
+    v = _directions(len(x), x.shape[1], x.device)
+    theirs, ours = (each.along(v).flatten(0, 1) for each in (exact, other))
+    zero = theirs.new_zeros(exact.parameters)
     return Differences(theirs, ours, theirs, zero, zero).agreement()
 
 
@@ -135,7 +137,7 @@ def _differences(
     function: Evaluate,
     x: Tensor,
     held: Values,
-    jacobian: Tensor,
+    slopes: Slopes,
     step: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (φ(x+) − φ(x−)) / 2h and J (x+ − x−) / 2h, each [n · K, p].
@@ -154,17 +156,11 @@ def _differences(
     }
     values = [function(z.reshape(-1, d), many) for z in (above, below)]
     width = 2 * h.expand(n, DIRECTIONS, 1).reshape(-1, 1)
-    moved = (above.double() - below.double()).mT
-    ours = (jacobian @ moved).mT.reshape(n * DIRECTIONS, -1)
+    moved = above.double() - below.double()
+    ours = slopes.along(moved).reshape(n * DIRECTIONS, -1)
     relative = values[0].abs() / sizes.repeat_interleave(DIRECTIONS)[:, None]
     size = relative.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt()
     return (values[0] - values[1]) / width, ours / width, size
-
-
-def _along(jacobian: Tensor) -> Tensor:
-    """Return J v [n · K, p] along the same directions for every Jacobian [n, p, d]."""
-    n, p, d = jacobian.shape
-    return (jacobian @ _directions(n, d, jacobian.device).mT).mT.reshape(-1, p)
 
 
 def _directions(n: int, d: int, device: torch.device) -> Tensor:

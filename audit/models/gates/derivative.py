@@ -46,7 +46,9 @@ from audit.models.gates.evidence import (
     no_rows,
 )
 from audit.models.gates.gradient import census_of
+from audit.models.gates.slopes import WIDE, Slopes, Stored, products_of
 from audit.models.gates.subject import Findings, Subject, first_wrong
+from audit.models.maps import AutogradMap
 
 ROWS = 8
 _ENTRIES = 2**22  # of the Jacobians held at once
@@ -54,14 +56,14 @@ _LARGE = (0.1, 1.0)  # of a row's size: steps in which a model that goes in step
 
 
 def derivative_parity(
-    subject: Subject, x: Tensor, jacobian: Tensor, precise: Subject | None
+    subject: Subject, x: Tensor, slopes: Slopes, precise: Subject | None
 ) -> Findings:
     """Compare the Jacobian at x [n, d] with central differences.
 
     Args:
         subject: the file on real rows.
         x: the first n of them, flattened.
-        jacobian: dφ/dx [n, p, d] there, as a scan would use it.
+        slopes: dφ/dx there, as a scan would use it.
         precise: the file in float64; None where it cannot be opened so.
 
     Raises:
@@ -71,18 +73,18 @@ def derivative_parity(
     """
     if not bool(_finite_rows(subject, len(x)).any()):
         return Findings(warnings=(no_rows(len(x)),))
-    double = None if precise is None else _in_float64(subject, jacobian, precise)
-    seen = torch.zeros(jacobian.shape[1], dtype=torch.bool, device=jacobian.device)
+    double = None if precise is None else _in_float64(subject, slopes, precise)
+    seen = torch.zeros(slopes.parameters, dtype=torch.bool, device=x.device)
     if double is not None and double.within(SINGLE.refuse):
         seen = double.seen
     single, other = None, ""
     if subject.referee() is not None or not bool(seen.all()):
-        single, seen, other = _in_own_type(subject, x, jacobian, seen)
+        single, seen, other = _in_own_type(subject, x, slopes, seen)
     evidence = Evidence(single, double, other, seen)
     if not bool(seen.any()):
         raise evidence.refusal()
     found = evidence.findings()
-    steps = _steps(subject, x, jacobian)
+    steps = _steps(subject, x, slopes)
     return replace(found, warnings=(*found.warnings, *steps))
 
 
@@ -91,29 +93,39 @@ def _finite_rows(subject: Subject, rows: int) -> Tensor:
     return torch.isfinite(phi).all(dim=1)
 
 
-def _in_float64(
-    subject: Subject, jacobian: Tensor, precise: Subject
-) -> Agreement | None:
+def _in_float64(subject: Subject, slopes: Slopes, precise: Subject) -> Agreement | None:
     """Check the rules of differentiation, where rounding does not hide them."""
-    rows = len(jacobian)
+    rows = subject.rows
     function = precise.map_of(precise.call, torch.float64)
     x, held = precise.flat(rows), precise.held(rows)
     try:
-        exact = function.linearize(x, held)[1].dense()
+        exact = _slopes(precise, slopes.parameters, x, held, function)
         (step,) = DOUBLE.steps
         moved = compare(function, x, held, exact, step, DOUBLE.resolution)
     except (AuditError, RuntimeError):
         return None  # the file does not run in float64
     found = moved.agreement()
     _judge(subject, found, DOUBLE, exact, DIFFERENCES + FLOAT64)
-    apart = compare_jacobians(exact, jacobian)
-    _judge(subject, apart, SINGLE, jacobian, "the one in float64")
+    apart = compare_jacobians(exact, slopes, x)
+    _judge(subject, apart, SINGLE, slopes, "the one in float64")
     seen = found.seen & apart.seen
     return Agreement(found.error, found.floor, seen)
 
 
+def _slopes(
+    precise: Subject,
+    parameters: int,
+    x: Tensor,
+    held: dict[str, Tensor],
+    function: AutogradMap,
+) -> Slopes:
+    """Return the Jacobian in float64, by its products where it is large."""
+    found = products_of(precise, x, held) if parameters > WIDE else None
+    return found or Stored(function.linearize(x, held)[1].dense())
+
+
 def _in_own_type(
-    subject: Subject, x: Tensor, jacobian: Tensor, known: Tensor
+    subject: Subject, x: Tensor, slopes: Slopes, known: Tensor
 ) -> tuple[Agreement, Tensor, str]:
     """Compare in the file's own type; judge what float64 does not know already.
 
@@ -125,10 +137,10 @@ def _in_own_type(
     plain = subject.map_of(referee or subject.call, subject.network.dtype)
     best, seen = None, known
     for step in SINGLE.steps:
-        moved = compare(plain, x, subject.held(len(x)), jacobian, step)
+        moved = compare(plain, x, subject.held(len(x)), slopes, step)
         found = moved.agreement(~seen)
-        if best is None or not bool(jacobian.any()):
-            _judge(subject, found, SINGLE, jacobian, DIFFERENCES + other)
+        if best is None or not bool(slopes.moves().any()):
+            _judge(subject, found, SINGLE, slopes, DIFFERENCES + other)
         whole = moved.agreement()
         if best is None or whole.within(SINGLE.refuse):
             best = whole
@@ -144,12 +156,12 @@ def _judge(
     subject: Subject,
     found: Agreement,
     precision: Precision,
-    jacobian: Tensor,
+    slopes: Slopes,
     other: str,
 ) -> None:
     if not found.above(precision.refuse):
         return
-    if not bool(jacobian.any()):
+    if not bool(slopes.moves().any()):
         raise NotDifferentiable(
             "The gradient is zero at every row tried, and yet the outputs move when "
             f"the condition does ({other})",
@@ -173,15 +185,15 @@ def _first_stop(subject: Subject) -> str:
     return f" (here {stops[0]})" if stops else ""
 
 
-def _steps(subject: Subject, x: Tensor, jacobian: Tensor) -> Iterator[tuple[str, str]]:
+def _steps(subject: Subject, x: Tensor, slopes: Slopes) -> Iterator[tuple[str, str]]:
     """Warn of a zero gradient that may be that of a model that goes in steps."""
     census = census_of(subject)
-    if bool(jacobian.any()) or (census.complete and not census.stops):
+    if bool(slopes.moves().any()) or (census.complete and not census.stops):
         return
     plain = subject.map_of(subject.call, subject.network.dtype)
     for step in _LARGE:
         held = subject.held(len(x))
-        found = compare(plain, x, held, jacobian, step, subject.tolerance)
+        found = compare(plain, x, held, slopes, step, subject.tolerance)
         if bool((found.theirs.abs() > found.rest).any()):
             yield (
                 UNVERIFIED,

@@ -8,34 +8,39 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import ModelError, NotDifferentiable, cause
+from audit.models.gates.slopes import WIDE, Slopes, Stored, products_of
 from audit.models.gates.subject import Subject
 from audit.models.network import Census
 
 _ROUNDS = ("round", "floor", "ceil", "sign", "trunc", "cast", "arg")
 
 
-def jacobian_of(subject: Subject, rows: int) -> tuple[Tensor, Tensor]:
-    """Return x [n, d] and dφ/dx [n, p, d] on the first rows.
+def slopes_of(subject: Subject, rows: int, parameters: int) -> tuple[Tensor, Slopes]:
+    """Return x [n, d] and dφ/dx on the first rows, by its products where it is large.
 
     Raises:
         NotDifferentiable: no gradient arrives; names the first operator in its way.
         ModelError: the gradient is not finite although the outputs are.
     """
     x, held = subject.flat(rows), subject.held(rows)
+    wide = products_of(subject, x, held) if parameters > WIDE else None
+    if wide is not None and bool(wide.moves().any()):
+        _refuse_nan(wide.phi.detach(), wide)
+        return x, wide
     try:
         function = subject.map_of(subject.call, subject.network.dtype)
         phi, operator = function.linearize(x, held)
-        jacobian = operator.dense()
+        slopes = Stored(operator.dense())
     except NotDifferentiable:
         raise _stopped(census_of(subject)) from None
     except RuntimeError as error:
         raise _no_rule(error) from None
-    _refuse_nan(phi, jacobian)
-    if not bool(jacobian.any()):
+    _refuse_nan(phi, slopes)
+    if not bool(slopes.moves().any()):
         found = census_of(subject)
         if not found.connected:
             raise _stopped(found)
-    return x, jacobian
+    return x, slopes
 
 
 def census_of(subject: Subject) -> Census:
@@ -117,10 +122,10 @@ def _no_rule(error: RuntimeError) -> NotDifferentiable:
     )
 
 
-def _refuse_nan(phi: Tensor, jacobian: Tensor) -> None:
+def _refuse_nan(phi: Tensor, slopes: Slopes) -> None:
     """Raise if every row with finite outputs has a gradient that is not."""
     sound = torch.isfinite(phi).all(dim=1)
-    broken = ~torch.isfinite(jacobian).flatten(1).all(dim=1)
+    broken = ~slopes.finite()
     if bool(sound.any()) and bool(broken[sound].all()):
         raise ModelError(
             "The gradient is NaN or infinite at every row tried, although the outputs "

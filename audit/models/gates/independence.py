@@ -7,7 +7,7 @@ the gradient of one row with respect to the others, which must be exactly zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -83,9 +83,17 @@ def _refuse_other_axes(subject: Subject) -> None:
             f"The output '{name}' has the shape {list(output.shape)} for "
             f"{subject.rows} rows of input",
             "Expected one row of output for each row of input, on the first axis",
-            "Export the model with the batch as the first axis (a size that the "
-            "exporter wrote into a Reshape is one it saw as fixed), or " + _ONE_BY_ONE,
+            f"{_other_axis(output.shape, subject.rows)} the model with the batch as "
+            "the first axis (a size that the exporter wrote into a Reshape is one it "
+            "saw as fixed), or " + _ONE_BY_ONE,
         )
+
+
+def _other_axis(shape: Sequence[int], rows: int) -> str:
+    """Return the verb, after the option for rows that lie on another axis."""
+    if rows not in shape:
+        return "Export"
+    return f"Pass --batch-axis {list(shape).index(rows)}, export"
 
 
 def _alone(subject: Subject) -> Iterator[_Change]:
@@ -138,8 +146,8 @@ def _off_diagonal(total: Tensor, x: Tensor) -> float:
 
 
 _ONE_BY_ONE = (
-    "audit whole batches of one: save the data with an axis of one after the first "
-    "(x[:, None]), then the file gets each input by itself"
+    "pass --rows one, or save the data with an axis of one after the first "
+    "(x[:, None]): the file then gets each input by itself"
 )
 
 

@@ -7,15 +7,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audit.models.gates.derivative import derivative_parity, tried_rows
+from audit.models.gates.derivative import ROWS, derivative_parity, tried_rows
 from audit.models.gates.gradient import (
     census_of,
     census_warnings,
-    jacobian_of,
     refuse_quantised,
+    slopes_of,
 )
 from audit.models.gates.independence import row_independence
 from audit.models.gates.parity import forward_parity, refuse_whims
+from audit.models.gates.slopes import WIDE, Products, Slopes, Stored, products_of
 from audit.models.gates.subject import Findings, Subject, precise_of
 
 
@@ -51,10 +52,10 @@ def examine(subject: Subject, by_gradient: bool, estimated: bool = False) -> Fin
 def _examine_gradient(
     subject: Subject, precise: Subject | None, found: Findings
 ) -> Findings:
-    rows, x, jacobian = _telling_rows(subject)
+    rows, x, slopes = _telling_rows(subject)
     part = subject.taken(rows)
     exact = None if precise is None else precise.taken(rows)
-    agreed = derivative_parity(part, x, jacobian, exact)
+    agreed = derivative_parity(part, x, slopes, exact)
     census = census_of(subject)
     warnings = (*found.warnings, *agreed.warnings, *census_warnings(census))
     return replace(
@@ -66,8 +67,8 @@ def _examine_gradient(
     )
 
 
-def _telling_rows(subject: Subject) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a few rows, with x [n, d] and the Jacobian [n, p, d] there.
+def _telling_rows(subject: Subject) -> tuple[Tensor, Tensor, Slopes]:
+    """Return a few rows, with x [n, d] and the Jacobian there.
 
     Rows whose outputs are not finite, or where the gradient is zero, say little of a
     derivative; they are taken only where there are no others.
@@ -76,18 +77,45 @@ def _telling_rows(subject: Subject) -> tuple[Tensor, Tensor, Tensor]:
         phi = subject.parameters(subject.outputs)
     sound = torch.isfinite(phi).all(dim=1)
     order = torch.argsort(sound.int(), descending=True, stable=True)
+    if phi.shape[1] > WIDE:
+        found = _by_products(subject, order, phi.shape[1])
+        if found is not None:
+            return found
     count, parts, telling = tried_rows(subject, phi.shape[1]), [], 0
     for rows in torch.split(order, count):
-        x, jacobian = jacobian_of(subject.taken(rows), len(rows))
-        moves = jacobian.flatten(1).any(dim=1)
-        parts.append((rows, x, jacobian, moves))
+        x, slopes = slopes_of(subject.taken(rows), len(rows), 0)
+        assert isinstance(slopes, Stored)
+        moves = slopes.moves()
+        parts.append((rows, x, slopes.entries, moves))
         telling += int(moves.sum())
         if 2 * telling >= count:
             break
     rows, x, jacobian, moves = (torch.cat(part) for part in zip(*parts, strict=True))
-    picked = torch.argsort(moves.int(), descending=True, stable=True)
-    picked = picked[: min(count, telling or count)]
-    return rows[picked], x[picked], jacobian[picked]
+    picked = _first(moves, min(count, telling or count))
+    return rows[picked], x[picked], Stored(jacobian[picked])
+
+
+def _by_products(
+    subject: Subject, order: Tensor, parameters: int
+) -> tuple[Tensor, Tensor, Slopes] | None:
+    """Return rows with a Jacobian that nobody stores; None where there is none.
+
+    One backward pass through all rows tells which of them move.
+    """
+    every = subject.taken(order)
+    wide = products_of(every, every.flat(len(order)), every.held(len(order)))
+    if wide is None:
+        return None
+    picked = order[_first(wide.moves(), min(ROWS, subject.rows))]
+    del wide
+    x, slopes = slopes_of(subject.taken(picked), len(picked), parameters)
+    return (picked, x, slopes) if isinstance(slopes, Products) else None
+
+
+def _first(moves: Tensor, count: int) -> Tensor:
+    """Return so many places, those that move first."""
+    some = min(count, int(moves.sum()) or count)
+    return torch.argsort(moves.int(), descending=True, stable=True)[:some]
 
 
 def _rounding(subject: Subject, error: float) -> tuple[tuple[str, str], ...]:

@@ -209,16 +209,18 @@ def worst_error(
 ) -> tuple[str, float]:
     """Return the output that differs most, and by how much of its size.
 
+    Outputs that the contract does not read may differ: an unused state is no reason.
+
     Args:
         ours: outputs by name.
         theirs: those they are held against.
-        needed: outputs that have to be in both.
+        needed: outputs that are compared; one that is not in both is infinitely off.
     """
     errors = {
         name: relative_error(ours[name], theirs[name])
-        for name in theirs
-        if name in ours
+        if name in ours and name in theirs
+        else float("inf")
+        for name in needed
     }
-    errors |= {name: float("inf") for name in needed if name not in errors}
     worst = max(errors, key=lambda name: errors[name])
     return worst, errors[worst]

@@ -52,6 +52,13 @@ def _refuse(settings: Settings, contract: str) -> None:
                 "It belongs to a file that computes log q(θ|x)",
                 "Leave it out, or pass --contract density",
             )
+    for name in ("batch_axis", "rows"):
+        if getattr(settings.model, name) not in (None, 0, "any"):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} was given for a {contract} file",
+                "It belongs to files whose outputs are parameters of a family",
+                "Export the file with the rows on the first axis of every tensor",
+            )
     if settings.model.space == "parameters":
         raise ConfigError(
             "--space parameters was given",

@@ -24,6 +24,7 @@ from audit.models.implicit.shapes import (
     event_of,
     fitting_space,
     noise_slot,
+    one_by_one,
     stated_space,
     target_slot,
     zeros,
@@ -44,6 +45,7 @@ def open_implicit(
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
     network, roles = open_files(settings, data, network, contract.value)
+    network = one_by_one(network, roles)
     known = list_keys(split_spec(data)[0])
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from audit.models.contract import Item, Roles, Settings
 from audit.models.implicit.laws import Shape, Slot
 from audit.models.implicit.roles import LAWS
 from audit.models.kinds import stated
-from audit.models.network import Network
+from audit.models.network import Network, carried
 from audit.nodes.space import TargetSpace, parse_space, real_space
 
 
@@ -94,6 +96,27 @@ def noise_slot(
             f"Pass --noise '{roles.noise}:{roles.base}*5', for five numbers",
         )
     return Slot(roles.noise, shape)
+
+
+def one_by_one(network: Network, roles: Roles) -> Network:
+    """Return a network of one row a call where θ or z have one row, and x any number.
+
+    An exporter that saw one draw fixes its first axis at 1, beside a dynamic condition:
+    such a draw is one row's, not one for all rows.
+    """
+    condition = network.input(roles.condition)
+    drawn = [n for n in (roles.target, roles.noise) if n is not None]
+    ports = [network.input(name) for name in drawn]
+    fixed = any(port.fixed_batch == 1 for port in ports)
+    if not condition.shape or condition.fixed_batch is not None or not fixed:
+        return network
+    one = replace(condition, shape=(1, *condition.shape[1:]))
+
+    def change(each: Network) -> Network:
+        inputs = tuple(one if p.name == one.name else p for p in each.inputs)
+        return replace(each, inputs=inputs)
+
+    return carried(network, change)
 
 
 def row_shape(network: Network, roles: Roles, event: Shape, name: str) -> Shape | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 import torch
@@ -19,6 +20,7 @@ from audit.models.implicit.plan import Plan
 from audit.models.maps import IdentityMap
 from audit.models.probing import Probe, finite_rows
 from audit.nodes.noise import Noise
+from audit.nodes.tails import bounded_space, tails_of
 
 _PROBE_DRAWS = 16
 _GRIDS, _POOL = 2, 256  # rows with a grid, and nodes of each
@@ -114,7 +116,9 @@ def draw_for_gates(
     return drawn
 
 
-def _refuse_foreign(plan: Plan, nodes: Nodes) -> None:
+def _refuse_foreign(
+    plan: Plan, family: ImplicitFamily, phi: Tensor, nodes: Nodes
+) -> None:
     """Refuse draws outside the stated space, and densities that no grid integrates.
 
     Raises:
@@ -130,13 +134,29 @@ def _refuse_foreign(plan: Plan, nodes: Nodes) -> None:
         )
     error = nodes.checks.get("quadrature_error")
     if error is not None and not bool((error < _DIVERGES).any()):
-        raise ModelError(
+        raise _endless(plan, family, phi)
+
+
+def _endless(plan: Plan, family: ImplicitFamily, phi: Tensor) -> ModelError:
+    """Return the error of a density that no grid integrates, with the tail if seen."""
+    tails = tails_of(family.density(), phi, plan.space)
+    if not tails:
+        return ModelError(
             "The density does not integrate over θ on any of the rows tried (its "
             "quadrature is off by more than 50 %)",
             "Expected ∫ q(θ|x) dθ to be finite, and the mass where a grid can find it",
             "State the support with --target-space, or give draws with --sampler or "
             "--draws",
         )
+    where = " and ".join(tail.shown(plan.space) for tail in tails)
+    ended = shlex.quote(str(bounded_space(plan.space, tails)))
+    return ModelError(
+        f"The density does not integrate over θ: log q(θ|x) {where}, on the rows tried",
+        "Expected ∫ q(θ|x) dθ to be finite; a tail that stays flat, as likelihood "
+        "networks have beyond their training data, holds infinite mass",
+        f"State the range that the file was trained on, e.g. --target-space {ended}: "
+        "θ is then confined to it, and the mass beyond is left out",
+    )
 
 
 def _stand_ins(plan: Plan, family: ImplicitFamily, phi: Tensor, noise: Noise) -> Tensor:
@@ -148,11 +168,11 @@ def _stand_ins(plan: Plan, family: ImplicitFamily, phi: Tensor, noise: Noise) ->
     assert family.source is not None
     if not family.source.weighted:
         nodes = family.nodes(phi, noise)
-        _refuse_foreign(plan, nodes)
+        _refuse_foreign(plan, family, phi, nodes)
         return nodes.targets[0]
     few = replace(noise, index=noise.index[:_GRIDS])
     nodes = family.nodes(phi[:_GRIDS], few)
-    _refuse_foreign(plan, nodes)
+    _refuse_foreign(plan, family, phi[:_GRIDS], nodes)
     pool = nodes.targets[:_POOL].flatten(0, 1)  # heaviest first
     each = pool.unsqueeze(1).expand(-1, len(phi), -1)
     values = family.log_prob(each, phi).nan_to_num(nan=-torch.inf)

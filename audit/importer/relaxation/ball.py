@@ -1,0 +1,70 @@
+"""The set of perturbations: x + S u with ‖u‖_p ≤ ε, one ε for each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from audit.ground.errors import ConfigError
+
+UNIT = 2.0**-53  # relative rounding of one operation in float64
+POWERS = (1.0, 2.0, float("inf"))
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Perturbations u of B rows, each in a ball of its own size.
+
+    Args:
+        centre: x [B, *event], float64.
+        reach: ε [B], not negative.
+        power: p, one of 1, 2 and ∞.
+        free: which of the flattened features move [m].
+        unit: what one unit of u is in each of them [m].
+
+    Raises:
+        ConfigError: p is another number.
+    """
+
+    centre: Tensor
+    reach: Tensor
+    power: float
+    free: Tensor
+    unit: Tensor
+
+    def __post_init__(self) -> None:
+        if self.power not in POWERS:
+            raise ConfigError(
+                f"A ball of the norm p={self.power:g} was asked for",
+                "Expected p=1, p=2 or p=inf",
+                "Choose one of these norms",
+            )
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether every feature moves, in its own unit."""
+        every = len(self.free) == self.centre[:1].numel()
+        return every and bool((self.unit == 1).all())
+
+    def in_units(self, slopes: Tensor) -> Tensor:
+        """Return coefficients of x [K, R, *event] as those of u [K, R, m]."""
+        flat = slopes.flatten(2)
+        return flat if self.whole else flat[..., self.free] * self.unit
+
+    def largest(self, slopes: Tensor) -> Tensor:
+        """Return max a·u [K, B] over the balls for a [K, R, m], rounded up.
+
+        It is ε ‖a‖_q, 1/p + 1/q = 1 (Hölder, and it is attained).
+        """
+        dual = {1.0: torch.inf, 2.0: 2.0}.get(self.power, 1.0)
+        norms: Tensor = torch.linalg.vector_norm(slopes, ord=dual, dim=-1)
+        return norms * self.reach * (1 + (slopes.shape[-1] + 8) * UNIT)
+
+    def radius(self) -> Tensor:
+        """Return how far each feature may move [B, *event]: |u_j| ≤ ε for every p."""
+        flat = torch.zeros_like(self.centre).flatten(1)
+        flat[:, self.free] = self.reach[:, None] * self.unit
+        return flat.reshape(self.centre.shape)

@@ -1,0 +1,158 @@
+"""Rules of activations, and of what exporters write for one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from audit.importer.relaxation import functions
+from audit.importer.relaxation.affine import scaled
+from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.patterns import gated
+from audit.importer.relaxation.rules import (
+    Call,
+    Compared,
+    Moving,
+    Operand,
+    Softened,
+    rule,
+)
+from audit.importer.relaxation.tape import Tape
+
+_CURVES: dict[str, Curve] = {
+    "Exp": functions.EXP,
+    "Log": functions.LOG,
+    "Sigmoid": functions.SIGMOID,
+    "Softplus": functions.SOFTPLUS,
+    "Sqrt": functions.SQRT,
+    "Tanh": functions.TANH,
+    "Erf": functions.ERF,
+    "Relu": functions.RELU,
+    "Abs": functions.ABS,
+}
+
+
+@rule(*_CURVES)
+def curve(call: Call) -> Operand:
+    """A curve of the table."""
+    (at,) = call.moving(0)
+    return Moving(call.tape.bend(at, _CURVES[call.op]))
+
+
+@rule("LeakyRelu")
+def leaky_relu(call: Call) -> Operand:
+    """V above zero, alpha v below."""
+    (at,) = call.moving(0)
+    alpha = float(call.step.node.attributes.get("alpha", 0.01))
+    return Moving(call.tape.bend(at, functions.leaky(alpha)))
+
+
+@rule("Swish")
+def swish(call: Call) -> Operand:
+    """V σ(α v)."""
+    (at,) = call.moving(0)
+    alpha = float(call.step.node.attributes.get("alpha", 1.0))
+    return Moving(stretched(call.tape, at, functions.SILU, alpha, 1 / alpha, call.op))
+
+
+@rule("Gelu")
+def gelu(call: Call) -> Operand:
+    """V Φ(v)."""
+    (at,) = call.moving(0)
+    if call.attribute("approximate", "none") not in ("none", b"none"):
+        raise call.refused("in its tanh approximation")
+    return Moving(call.tape.bend(at, functions.GELU))
+
+
+@rule("Clip")
+def clip(call: Call) -> Operand:
+    """V kept between two constants."""
+    (at,) = call.moving(0)
+    attributes = call.step.node.attributes
+    low, high = (
+        attributes.get(name) if value is None else float(value)
+        for name, value in (("min", call.wide(1)), ("max", call.wide(2)))
+    )
+    low = -float("inf") if low is None else float(low)
+    high = float("inf") if high is None else float(high)
+    if low > high:
+        raise call.refused("with ends that cross")
+    return Moving(call.tape.bend(at, functions.clipped(low, high)))
+
+
+@rule("Softmax", "LogSoftmax")
+def softmax(call: Call) -> Operand:
+    """Mark it: a law of classes is the same by its logits."""
+    (at,) = call.moving(0)
+    last = call.tape.values[at].dim() - 1
+    default = -1 if call.step.node.opset >= 13 else 1
+    if int(call.step.node.attributes.get("axis", default)) not in (-1, last):
+        raise call.refused("over another axis than the last")
+    return Softened(at, call.op == "LogSoftmax")
+
+
+@rule("Greater", "Less", "GreaterOrEqual", "LessOrEqual")
+def compared(call: Call) -> Operand:
+    """Mark the comparison of a moving value with a number."""
+    (at,) = call.moving()
+    first = isinstance(call.arguments[0], Moving)
+    number = call.wide(1 if first else 0)
+    if number is None or number.numel() != 1:
+        raise call.refused("with something else than a number")
+    return Compared(at, float(number), call.op.startswith("Greater") == first)
+
+
+@rule("Where")
+def where(call: Call) -> Operand:
+    """Choose by a constant, or write v above a switch and softplus below as one."""
+    test, yes, no = call.arguments
+    if not isinstance(test, Compared):
+        raise call.refused("of values that move")
+    entries = call.tape.entries
+    if isinstance(yes, Moving) and isinstance(no, Moving) and test.above:
+        entry = entries[no.at]
+        soft = getattr(entry, "curve", None) is functions.SOFTPLUS
+        if soft and yes.at == test.at == getattr(entry, "input", None):
+            curve = functions.switched(test.number)
+            return Moving(call.tape.bend(yes.at, curve))
+    raise call.refused("of a comparison that is not softplus's own")
+
+
+@rule("Mul", "Div")
+def multiplied(call: Call) -> Operand:
+    """Products with constants; v Φ(v) and v σ(v) written as products."""
+    inputs = call.moving()
+    if len(inputs) == 2 and call.op == "Mul":
+        return Moving(_gated(call, *inputs))
+    place = 0 if isinstance(call.arguments[0], Moving) else 1
+    if len(inputs) > 1 or (place and call.op == "Div"):
+        raise call.refused("by a value that moves")
+    if call.attribute("axis") is not None:
+        raise call.refused("with the broadcasting of opset 6")
+    factor = call.wide(1 - place)
+    assert factor is not None
+    factor = 1 / factor if call.op == "Div" else factor
+    return Moving(scaled(call.tape, inputs[0], factor, None, call.op))
+
+
+def _gated(call: Call, left: int, right: int) -> int:
+    """Return v times a gate of v."""
+    found = gated(call.tape, left, right) or gated(call.tape, right, left)
+    if found is None:
+        raise call.refused("of two values that move")
+    return stretched(
+        call.tape, found.base, found.curve, found.inner, found.outer, call.op
+    )
+
+
+def stretched(
+    tape: Tape, at: int, curve: Curve, inner: float, outer: float, what: str
+) -> int:
+    """Append outer · f(inner · v)."""
+
+    def number(value: float) -> Tensor:
+        return tape.x.new_tensor(value)
+
+    if inner != 1:
+        at = scaled(tape, at, number(inner), None, what)
+    bent = tape.bend(at, curve)
+    return bent if outer == 1 else scaled(tape, bent, number(outer), None, what)

@@ -1,0 +1,192 @@
+"""Functions of one number between two lines on an interval, proven.
+
+For f on [l, u] two lines are wanted, s v + t ≥ f(v) ≥ s' v + t'. The slopes may be any
+numbers: good ones are guessed (chords, tangents, the hull of a few points). What is
+proven is t, an upper bound on g(v) = f(v) − s v over [l, u], and t' likewise for −f.
+
+**Smooth f.** R is cut where the sign of f'' changes, at known points. On a convex
+piece [a, b] the maximum of g is at an end. On a concave one, for *any* z in it,
+
+    g(v) ≤ g(z) + g'(z)(v − z) ≤ g(z) + max(g'(z)(a − z), g'(z)(b − z)),
+
+so where z comes from does not matter for the proof: it is found by bisection of
+f'(z) = s, and the bound is off by its last step times the width. Where all of [l, u]
+is convex this gives the chord above and the tangent at the middle below.
+
+**Rounding.** Values of f and f' are good to a few units of float64, so t is raised by
+2⁻⁴⁹ (|f| + (1 + |s|) max(|l|, |u|)), which is 16 roundings of each term that makes it.
+An inflection point that is off by one rounding changes g by less than 1e-40.
+
+Source: Zhang et al., Efficient Neural Network Robustness Certification with General
+Activation Functions, arXiv:1811.00866.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from audit.importer.relaxation.hulls import hull_slopes
+
+Function = Callable[[Tensor], Tensor]
+_SLACK = 2.0**-49
+_STEPS = 30
+
+
+class Lines(NamedTuple):
+    """Two lines around a function: slopes and levels, each [B, *shape]."""
+
+    above: Tensor
+    above_level: Tensor
+    below: Tensor
+    below_level: Tensor
+
+
+@dataclass(frozen=True)
+class Curve(ABC):
+    """A function of one number.
+
+    Args:
+        name: as the table calls it.
+        value: f. slope: f'.
+        breaks: where f'' changes its sign, or where f has knots, ascending.
+        domain: open ends of where f is defined.
+        rising: whether f never falls.
+    """
+
+    name: str
+    value: Function
+    slope: Function
+    breaks: tuple[float, ...] = ()
+    domain: tuple[float, float] = (-torch.inf, torch.inf)
+    rising: bool = False
+
+    def lines(self, low: Tensor, high: Tensor) -> Lines:
+        """Return lines around f on [low, high]; NaN where f is not defined there."""
+        known = torch.isfinite(low) & torch.isfinite(high)
+        known &= (low > self.domain[0]) & (high < self.domain[1])
+        if bool(known.all()):
+            return self._raised(low, high, self._lines(low, high))
+        inside = 0.5 if self.domain[0] == 0 else 0.0
+        ends = (torch.where(known, end, inside) for end in (low, high))
+        found = self._raised(low, high, self._lines(*ends))
+        return Lines(*(torch.where(known, part, torch.nan) for part in found))
+
+    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return where a narrower interval would change the lines [B, *shape]."""
+        return torch.ones_like(low, dtype=torch.bool)
+
+    def _raised(self, low: Tensor, high: Tensor, lines: Lines) -> Lines:
+        far = torch.maximum(low.abs(), high.abs())
+        level = torch.maximum(self.value(low).abs(), self.value(high).abs())
+        above = _SLACK * (
+            level + lines.above_level.abs() + (1 + lines.above.abs()) * far
+        )
+        below = _SLACK * (
+            level + lines.below_level.abs() + (1 + lines.below.abs()) * far
+        )
+        return lines._replace(
+            above_level=lines.above_level + above, below_level=lines.below_level - below
+        )
+
+    @abstractmethod
+    def _lines(self, low: Tensor, high: Tensor) -> Lines:
+        """Return lines, up to rounding."""
+
+    def _pieces(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Return on which piece each end lies, [B, *shape] of whole numbers."""
+        first = torch.zeros_like(low, dtype=torch.int64)
+        last = torch.zeros_like(first)
+        for point in self.breaks:
+            first += low >= point
+            last += high > point
+        return first, torch.maximum(first, last)
+
+    def _chord(self, low: Tensor, high: Tensor) -> Tensor:
+        rise = (self.value(high) - self.value(low)) / (high - low)
+        return torch.where(high > low, rise, self.slope(low))
+
+
+@dataclass(frozen=True)
+class Smooth(Curve):
+    """A curve with two derivatives.
+
+    Args:
+        convex: whether it is so below the first of its inflection points.
+    """
+
+    convex: bool = True
+
+    def _lines(self, low: Tensor, high: Tensor) -> Lines:
+        first, last = self._pieces(low, high)
+        convex = (first % 2 == 0) == self.convex
+        middle = low + (high - low) / 2
+        chord, tangent = self._chord(low, high), self.slope(middle)
+        over = torch.maximum(
+            self.value(low) - chord * low, self.value(high) - chord * high
+        )
+        under = torch.minimum(
+            self.value(low) - chord * low, self.value(high) - chord * high
+        )
+        at_middle = self.value(middle) - tangent * middle
+        lines = Lines(
+            torch.where(convex, chord, tangent),
+            torch.where(convex, over, at_middle),
+            torch.where(convex, tangent, chord),
+            torch.where(convex, at_middle, under),
+        )
+        mixed = first != last
+        if not bool(mixed.any()):
+            return lines
+        for part, found in zip(
+            lines, self._mixed(low[mixed], high[mixed]), strict=True
+        ):
+            part[mixed] = found
+        return lines
+
+    def _mixed(self, low: Tensor, high: Tensor) -> Lines:
+        """Return lines on intervals [M] with inflection points inside."""
+        above, below = hull_slopes(self.value, self.slope, low, high)
+        return Lines(
+            above,
+            self._most(low, high, above, 1.0),
+            below,
+            -self._most(low, high, -below, -1.0),
+        )
+
+    def _most(self, low: Tensor, high: Tensor, s: Tensor, sign: float) -> Tensor:
+        """Return an upper bound on sign f(v) − s v over the intervals [M]."""
+        found = torch.maximum(
+            sign * self.value(low) - s * low, sign * self.value(high) - s * high
+        )
+        ends = (-torch.inf, *self.breaks, torch.inf)
+        for index, (a, b) in enumerate(pairwise(ends)):
+            left, right = low.clamp_min(a), high.clamp_max(b)
+            inside = left < right
+            convex = (index % 2 == 0) == (self.convex if sign > 0 else not self.convex)
+            if not bool(inside.any()):
+                continue
+            parts = left[inside], right[inside], s[inside]
+            bound = self._on_convex if convex else self._on_concave
+            found[inside] = torch.maximum(found[inside], bound(*parts, sign))
+        return found
+
+    def _on_convex(self, a: Tensor, b: Tensor, s: Tensor, sign: float) -> Tensor:
+        return torch.maximum(sign * self.value(a) - s * a, sign * self.value(b) - s * b)
+
+    def _on_concave(self, a: Tensor, b: Tensor, s: Tensor, sign: float) -> Tensor:
+        left, right = a, b
+        for _ in range(_STEPS):
+            middle = left + (right - left) / 2
+            rising = sign * self.slope(middle) > s
+            left = torch.where(rising, middle, left)
+            right = torch.where(rising, right, middle)
+        z = left + (right - left) / 2
+        g, dg = sign * self.value(z) - s * z, sign * self.slope(z) - s
+        return g + torch.maximum(dg * (a - z), dg * (b - z))

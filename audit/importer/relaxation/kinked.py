@@ -1,0 +1,74 @@
+"""Curves of straight pieces between two lines: the best of a few slopes, exact levels.
+
+The largest of f(v) − s v over [l, u] is at l, u or a knot between them, so any slope
+has its level exactly. Slopes are those of the pieces and of chords; the one whose line
+is nearest to f at the middle is taken, the first of equals: rounding chooses none. For
+a rectifier that is the chord above, and below the line v or 0, whichever side of the
+knot is wider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.importer.relaxation.curves import Curve, Lines
+
+_NEARER = 1e-12  # of the interval's width
+
+
+@dataclass(frozen=True)
+class Kinked(Curve):
+    """A continuous curve of straight pieces, with its knots in `breaks`."""
+
+    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return where a knot is inside [B, *shape]."""
+        found = torch.zeros_like(low, dtype=torch.bool)
+        for knot in self.breaks:
+            found |= (low < knot) & (high > knot)
+        return found
+
+    def _lines(self, low: Tensor, high: Tensor) -> Lines:
+        points = [low, high]
+        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
+        slopes = [self._chord(low, high)]
+        slopes += [self.slope(low), self.slope(high), *self._inner(low, high)]
+        above, over = self._best(points, slopes, 1.0, low, high)
+        below, under = self._best(points, slopes, -1.0, low, high)
+        return Lines(above, over, below, under)
+
+    def _inner(self, low: Tensor, high: Tensor) -> list[Tensor]:
+        """Return the slopes between two knots, and the chords to each knot."""
+        between = [
+            self.slope(torch.full_like(low, (a + b) / 2))
+            for a, b in zip(self.breaks[:-1], self.breaks[1:], strict=True)
+        ]
+        knots = [low.clamp_min(knot).minimum(high) for knot in self.breaks]
+        if len(knots) < 2:
+            return between
+        return between + [self._chord(low, knot) for knot in knots]
+
+    def _best(
+        self,
+        points: list[Tensor],
+        slopes: list[Tensor],
+        sign: float,
+        low: Tensor,
+        high: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the slope whose line is nearest to f at the middle, and its level."""
+        middle, best = low + (high - low) / 2, slopes[0]
+        level = self._level(points, best, sign)
+        for slope in slopes[1:]:
+            other = self._level(points, slope, sign)
+            gain = sign * (level + best * middle - other - slope * middle)
+            nearer = gain > _NEARER * (high - low)
+            best = torch.where(nearer, slope, best)
+            level = torch.where(nearer, other, level)
+        return best, level
+
+    def _level(self, points: list[Tensor], slope: Tensor, sign: float) -> Tensor:
+        levels = torch.stack([self.value(v) - slope * v for v in points])
+        return levels.amax(0) if sign > 0 else levels.amin(0)

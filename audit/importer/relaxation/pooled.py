@@ -1,0 +1,109 @@
+"""Maxima, as sums and rectifiers: max(a, b) = b + relu(a − b).
+
+A window of k elements is halved until one is left, so that each relu has the interval
+of a difference, by a backward pass of its own. Where a window hangs over the edge, the
+missing elements are replaced by one of its own: the maximum is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audit.importer.ops.windows import windows
+from audit.importer.relaxation import functions
+from audit.importer.relaxation.affine import added, copied
+from audit.importer.relaxation.rules import Call, Moving, Operand, rule
+from audit.importer.relaxation.tape import Tape
+
+
+@rule("MaxPool")
+def max_pool(call: Call) -> Operand:
+    """The largest element of each window."""
+    (at,) = call.moving(0)
+    if len(call.step.node.outputs) > 1:
+        raise call.refused("with the positions of its maxima")
+    event = tuple(call.tape.values[at].shape[1:])
+    places = _places(call, event)
+    return Moving(_largest(call.tape, at, places, call.op))
+
+
+@rule("GlobalMaxPool")
+def global_max_pool(call: Call) -> Operand:
+    """The largest element over the spatial axes."""
+    (at,) = call.moving(0)
+    channels, *spatial = call.tape.values[at].shape[1:]
+    places = torch.arange(call.tape.values[at][0].numel(), device=call.tape.x.device)
+    places = places.reshape(channels, *(1,) * len(spatial), -1)
+    return Moving(_largest(call.tape, at, places, call.op))
+
+
+@rule("Max", "Min")
+def extreme(call: Call) -> Operand:
+    """The larger or smaller of two moving values of one shape."""
+    inputs = call.moving()
+    values = [call.tape.values[i].shape for i in inputs]
+    if len(call.arguments) != 2 or len(inputs) != 2 or values[0] != values[1]:
+        raise call.refused("of something else than two values of one shape")
+    a, b = inputs
+    return Moving(_larger(call.tape, a, b, call.op, 1.0 if call.op == "Max" else -1.0))
+
+
+def _largest(tape: Tape, at: int, places: Tensor, what: str) -> int:
+    """Append maxima over the last axis of `places` [*out, k], elements of a row."""
+    found, first = places, True
+    while found.shape[-1] > 1 or first:
+        size, first = found.shape[-1], False
+        half = size // 2
+        left, right = found[..., :half], found[..., half : 2 * half]
+        if not half:
+            return copied(tape, [at], _taking(found[..., 0]), what)
+        rest = found[..., 2 * half :]
+        a, b = (copied(tape, [at], _taking(part), what) for part in (left, right))
+        larger = _larger(tape, a, b, what, 1.0)
+        count = tape.values[larger][0].numel()
+        own = torch.arange(count, device=found.device).reshape(left.shape)
+        if rest.shape[-1]:
+            extra = copied(tape, [at], _taking(rest), what)
+            larger = copied(
+                tape, [larger, extra], lambda u, v: torch.cat([u, v], dim=-1), what
+            )
+            wide = (*left.shape[:-1], half + 1)
+            own = torch.arange(torch.Size(wide).numel(), device=found.device)
+            own = own.reshape(wide)
+        at, found = larger, own
+    return copied(tape, [at], _taking(found[..., 0]), what)
+
+
+def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:
+    """Append b + relu(a − b), or for the sign −1 the smaller, b − relu(b − a)."""
+    gap = added(tape, [a, b], [sign, -sign], what)
+    return added(tape, [b, tape.bend(gap, functions.RELU)], [1.0, sign], what)
+
+
+def _taking(places: Tensor) -> Callable[[Tensor], Tensor]:
+    def take(v: Tensor) -> Tensor:
+        return v.flatten(1)[:, places.reshape(-1)].reshape(len(v), *places.shape)
+
+    return take
+
+
+def _places(call: Call, event: tuple[int, ...]) -> Tensor:
+    """Return the elements in each window [*out, k], none of them padding."""
+    attributes = call.step.node.attributes
+    kernel = tuple(attributes["kernel_shape"])
+    place = windows(
+        event[1:],
+        kernel,
+        attributes.get("strides"),
+        attributes.get("dilations"),
+        attributes.get("pads"),
+        attributes.get("auto_pad", "NOTSET"),
+        int(attributes.get("ceil_mode", 0)),
+    )
+    cells = torch.arange(torch.Size(event).numel(), device=call.tape.x.device)
+    padded = place.pad(cells.double().reshape(1, *event), -1.0)
+    found = place.views(padded)[0].flatten(-len(kernel)).to(torch.int64)
+    return torch.where(found < 0, found.amax(-1, keepdim=True), found)

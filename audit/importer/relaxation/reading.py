@@ -1,0 +1,103 @@
+"""From an imported graph to a tape: the graph's own plan, followed once.
+
+What does not depend on the numbers of x is computed as the graph computes it (weights,
+shapes, held inputs); what does is written down by the rule of its operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from audit.ground.errors import NoCertificate, cause
+from audit.importer.graph import Graph
+from audit.importer.plan import Plan, ShapeOf, Step
+from audit.importer.relaxation.rules import (
+    Call,
+    Compared,
+    Made,
+    Moving,
+    Operand,
+    Rule,
+    Softened,
+    find,
+)
+from audit.importer.relaxation.tape import Tape, refusal
+
+_MARKS = (Moving, Compared, Softened)
+
+
+def read(
+    graph: Graph, tape: Tape, condition: str, held: Mapping[str, Tensor]
+) -> dict[str, Operand]:
+    """Write a graph on a tape whose first value is the graph's input.
+
+    Args:
+        graph: evaluated in float64.
+        tape: it grows.
+        condition: the input that moves.
+        held: the other inputs.
+
+    Returns:
+        Output -> its value, constant where it does not move.
+
+    Raises:
+        NoCertificate: an operator on the way has no rule; it is named.
+    """
+    plan = graph.plan
+    _check_operators(plan, plan.inputs[graph.input_names.index(condition)])
+    slots: list[Operand] = list(plan.slots)
+    for slot, name in zip(plan.inputs, graph.input_names, strict=True):
+        slots[slot] = Moving(0) if name == condition else held[name]
+    with torch.no_grad():
+        for step in plan.steps:
+            _follow(tape, step, slots)
+    found = zip(graph.output_names, plan.outputs, strict=True)
+    return {name: slots[slot] for name, slot in found}
+
+
+def _check_operators(plan: Plan, source: int) -> None:
+    """Raise for every operator on the way that has no rule, before any is followed."""
+    moving, unknown = {source}, dict[str, None]()
+    for step in plan.steps:
+        if isinstance(step.run, ShapeOf) or moving.isdisjoint(step.inputs):
+            continue
+        moving.update(slot for slot in step.outputs if slot)
+        if find(step.node.domain, step.node.op) is None:
+            unknown[step.node.op] = None
+    if unknown:
+        raise refusal(", ".join(unknown))
+
+
+def _follow(tape: Tape, step: Step, slots: list[Operand]) -> None:
+    given = tuple(slots[slot] for slot in step.inputs)
+    if isinstance(step.run, ShapeOf):
+        given = tuple(
+            tape.values[a.at] if isinstance(a, Moving | Compared | Softened) else a
+            for a in given
+        )
+    if not any(isinstance(a, _MARKS) for a in given):
+        result: Made = step.run(*given)
+    else:
+        written = find(step.node.domain, step.node.op)
+        assert written is not None
+        result = _written(written, Call(tape, step, given))
+    if len(step.outputs) == 1 and not isinstance(result, tuple):
+        slots[step.outputs[0]] = result
+        return
+    results = result if isinstance(result, tuple) else (result,)
+    for slot, value in zip(step.outputs, results, strict=False):
+        if slot:
+            slots[slot] = value
+
+
+def _written(rule: Rule, call: Call) -> Made:
+    """Apply a rule; a form of the operator that it stumbles over is refused."""
+    try:
+        return rule(call)
+    except NoCertificate:
+        raise
+    except Exception as error:  # shapes of every kind, from torch
+        raise refusal(f"{call.op} ({cause(error)})") from error

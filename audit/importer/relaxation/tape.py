@@ -1,0 +1,136 @@
+"""A function of x as a list of affine maps and curves, in the order of its values.
+
+A value is [B, *shape] with the rows of a batch first, and row i depends on row i of x
+alone: that is looked at when an entry is made. Affine entries know their value, the sum
+of the absolute values of the terms that make it (for rounding and for intervals) and
+their transpose, which carries functionals back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from audit.ground.errors import NoCertificate
+from audit.importer.relaxation.curves import Curve
+
+Map = Callable[..., Tensor]
+Back = Callable[[Tensor], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The perturbed input."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """L(v₁, v₂, …) + b.
+
+    Args:
+        inputs: positions of v₁, v₂, … in the tape.
+        run: values -> value [B, *out].
+        absolute: magnitudes -> Σ |terms| without b [B, *out].
+        back: functionals of the value [K, R, *out] -> those of each input, R = 1 or B.
+        bias: b [R, *out], None for zero.
+        factor: (α, β) where it is α v + β for two numbers.
+        index: of the elements that it copies, where it does nothing else.
+    """
+
+    inputs: tuple[int, ...]
+    run: Map
+    absolute: Map
+    back: Back
+    bias: Tensor | None = None
+    factor: tuple[float, float] | None = None
+    index: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A curve, element by element."""
+
+    input: int
+    curve: Curve
+
+
+Entry = Source | Affine | Bend
+
+
+@dataclass
+class Tape:
+    """Entries, with the value of each at the centre.
+
+    Args:
+        x: the centre [B, *event], float64.
+    """
+
+    x: Tensor
+    entries: list[Entry] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.entries.append(Source())
+        self.values.append(self.x)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows B."""
+        return len(self.x)
+
+    def affine(self, entry: Affine, what: str) -> int:
+        """Append an affine map; `what` names it in a refusal.
+
+        Raises:
+            NoCertificate: rows of its value are not rows of the batch.
+        """
+        inputs = [self.values[i] for i in entry.inputs]
+        value = entry.run(*inputs)
+        if value.shape[:1] != (self.rows,) or not self._by_rows(entry, inputs):
+            raise refusal(f"{what} mixes the rows of a batch, or moves their axis")
+        return self._append(entry, value)
+
+    def bend(self, source: int, curve: Curve) -> int:
+        """Append a curve."""
+        return self._append(Bend(source, curve), curve.value(self.values[source]))
+
+    def _append(self, entry: Entry, value: Tensor) -> int:
+        self.entries.append(entry)
+        self.values.append(value)
+        return len(self.entries) - 1
+
+    def _by_rows(self, entry: Affine, inputs: Sequence[Tensor]) -> bool:
+        """Return whether row i of the value is made of row i of the inputs.
+
+        Rows get labels: Σ_j |c_j| label_j is label_i Σ_j |c_j| in every row only where
+        each row has terms of its own label; row i's could be a mixture by chance, the
+        row of the largest label cannot. So every row gets the largest one in turn, up
+        to three.
+        """
+        if self.rows == 1 or entry.index is not None:
+            return True
+        ones = entry.absolute(*(torch.ones_like(v) for v in inputs))
+        for largest in range(min(self.rows, 3)):
+            label = 1 + (torch.arange(self.rows, device=self.x.device) * 0.618) % 1
+            label[largest] = 3.0
+            marked = [_rows_of(label, v).expand_as(v).to(v) for v in inputs]
+            expected = _rows_of(label, ones) * ones
+            if not torch.allclose(entry.absolute(*marked), expected, rtol=1e-6):
+                return False
+        return True
+
+
+def _rows_of(label: Tensor, value: Tensor) -> Tensor:
+    return label.to(value).reshape(-1, *(1,) * (value.dim() - 1))
+
+
+def refusal(why: str) -> NoCertificate:
+    """Return the refusal of something in a network."""
+    return NoCertificate(
+        f"no certificate: {why}",
+        "Expected a network of affine operators and known activations",
+        "Read the witness instead, which needs no such thing",
+    )

@@ -1,0 +1,194 @@
+"""Candidates for witnesses: several for each input and size, which climb together.
+
+A candidate beside a better one, by a twentieth of their lengths, is its twin, and
+rests: both would end at one point. Where the first starts end at no more than two
+places (near v and −v, say) the remaining random ones are spared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from audit.attacks.balls import Ball
+from audit.verify.bounds import Bounds
+from audit.verify.climbing import Summits, climb
+from audit.verify.feasible import Feasible
+from audit.verify.local import LocalLaw
+from audit.verify.sites import Exact
+from audit.verify.slopes import slope_of
+from audit.verify.starts import EARLY, names_of, starts
+from audit.verify.wandering import Wanderer
+
+Search = Callable[[Tensor, Feasible, Tensor, int], Summits]
+SHARED, GIVEN = "another size's witness", "given"
+_TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
+_AGREED = 2  # ends of the first starts, such as near ±v, that call for no more
+_BLIND = 8  # moves of random search for a step of ascent
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """K candidates for each of n inputs and S sizes.
+
+    Shapes: u [n, S, K, m]; value, origin and through [n, S, K], whether nothing more is
+        to be gained there. start: the best of D at the starts [n, S].
+    """
+
+    u: Tensor
+    value: Tensor
+    origin: Tensor
+    through: Tensor
+    start: Tensor
+
+    def best(self, count: int) -> Candidates:
+        """Return the best of them, in descending order; twins of better ones rest."""
+        count = min(count, self.value.shape[2])
+        at = self.value.argsort(dim=2, descending=True, stable=True)[:, :, :count]
+        u = self.u.gather(2, at.unsqueeze(3).expand(*at.shape, self.u.shape[3]))
+        value, origin = self.value.gather(2, at), self.origin.gather(2, at)
+        through = self.through.gather(2, at) | twins(u)
+        return Candidates(u, value, origin, through, self.start)
+
+
+def clusters(u: Tensor) -> Tensor:
+    """Return how many of u [n, S, K, m] lie apart from all before them [n, S]."""
+    return (~twins(u)).sum(dim=2)
+
+
+def twins(u: Tensor) -> Tensor:
+    """Tell which of u [n, S, K, m] lie beside one before them [n, S, K]."""
+    apart = torch.cdist(u, u, compute_mode="donot_use_mm_for_euclid_dist")
+    length = u.norm(dim=3)
+    near = apart <= _TWIN * torch.maximum(length.unsqueeze(3), length.unsqueeze(2))
+    return near.tril(diagonal=-1).any(dim=3)
+
+
+class Climbers:
+    """The sets and the search that all rounds share."""
+
+    def __init__(
+        self,
+        exact: Exact,
+        local: LocalLaw,
+        sizes: Tensor,
+        p: float,
+        bounds: Bounds | None,
+        rows: Tensor | None,
+    ) -> None:
+        site = exact.site
+        self.exact, self.local, self.p = exact, local, p
+        everyone = torch.arange(len(site.x), device=site.x.device)
+        self.asked = everyone if rows is None else rows
+        self.n, self.m = len(self.asked), site.free
+        self.sizes = sizes.to(local.worst).expand(self.n, sizes.shape[-1])
+        self.box = None if bounds is None else bounds.box(site)
+        self.search: Search | None = None
+        self.by = "ascent"
+        self.origins = (*names_of(p), GIVEN, SHARED)
+
+    def rows(self, count: int) -> Tensor:
+        """Return the input [n · S · K] of each of K candidates."""
+        return self.asked.repeat_interleave(self.sizes.shape[1] * count)
+
+    def within(self, count: int) -> Feasible:
+        """Return the sets of K candidates for each input and size."""
+        size = self.sizes.unsqueeze(2).expand(*self.sizes.shape, count).reshape(-1)
+        if self.box is None:
+            return Feasible(Ball(self.p), size)
+        rows = self.rows(count)
+        return Feasible(Ball(self.p), size, self.box[0][rows], self.box[1][rows])
+
+    def from_starts(self, given: Tensor | None, alone: bool, steps: int) -> Candidates:
+        """Return where the starts lead."""
+        along, code = self._starts(given, alone)
+        count = along.shape[1]
+        wide = along.unsqueeze(1).expand(self.n, self.sizes.shape[1], count, self.m)
+        u = self.within(count).outermost(wide.reshape(-1, self.m))
+        u = self.within(count).nearest(u)
+        origin = code.expand(*wide.shape[:3])
+        lowest = torch.full_like(self.sizes, -torch.inf)
+        unknown = lowest.unsqueeze(2).expand(origin.shape)
+        late = ((code >= EARLY) & (code < self.origins.index(GIVEN))).expand_as(origin)
+        before = Candidates(u.reshape(wide.shape), unknown, origin, late, lowest)
+        self.search = self._search(u)
+        found, first = self._searched(before, steps)
+        apart = clusters(found.u[:, :, ~late[0, 0]]) > _AGREED
+        more = late & apart.unsqueeze(2)
+        again, later = self._searched(replace(found, through=~more), steps)
+        through = torch.where(more, again.through, found.through)
+        first = torch.where(more, later, first)
+        return replace(again, through=through, start=first.amax(dim=2))
+
+    def _starts(self, given: Tensor | None, alone: bool) -> tuple[Tensor, Tensor]:
+        """Return directions to start along [n, K, m], and their origins [K]."""
+        more = self.sizes.new_zeros(self.n, 0, self.m) if given is None else given
+        label = self.origins.index(GIVEN)
+        code = torch.full((more.shape[1],), label, device=self.sizes.device)
+        if alone and len(code):
+            return more, code
+        along = starts(self.exact.site, self.local, self.p)[self.asked]
+        own = torch.arange(along.shape[1], device=along.device)
+        return torch.cat([along, more.to(along)], dim=1), torch.cat([own, code])
+
+    def on(self, before: Candidates, steps: int) -> Candidates:
+        """Return where candidates lead with some more steps."""
+        return self._searched(before, steps)[0]
+
+    def shared(self, ours: Candidates) -> Candidates:
+        """Return each size's candidates beside the best ones of its neighbours."""
+        last = self.sizes.shape[1] - 1
+        parts, origin = [ours.u], [ours.origin]
+        one = ours.u[:, :, :1]
+        unknown = torch.full_like(ours.value[:, :, :1], -torch.inf).expand(-1, -1, 2)
+        for step in (-1, 1):
+            at = (torch.arange(last + 1) + step).clamp(0, last).to(self.sizes.device)
+            moved = self.within(1).outermost(one[:, at].reshape(-1, self.m))
+            parts.append(self.within(1).nearest(moved).reshape(one.shape))
+            code = self.origins.index(SHARED)
+            origin.append(torch.full_like(ours.origin[:, :, :1], code))
+        u, codes = torch.cat(parts, dim=2), torch.cat(origin, dim=2)
+        value = torch.cat([ours.value, unknown], dim=2)
+        through = twins(u) | torch.cat([ours.through, unknown > 0], dim=2)
+        return Candidates(u, value, codes, through, ours.start)
+
+    def _search(self, u: Tensor) -> Search:
+        """Return ascent, or random search where there is no gradient."""
+        count = len(u) // self.n
+        rows = self.rows(count // self.sizes.shape[1])
+        spread = torch.arange(0, len(u), max(1, len(u) // 64), device=u.device)
+        slope = slope_of(self.exact, rows[spread], u[spread])
+        if slope is not None:
+            return partial(climb, slope)
+        self.by = "random search"
+        wander = Wanderer(self.exact)
+        return lambda rows, sets, u, steps: wander(rows, sets, u, _BLIND * steps)
+
+    def _searched(self, before: Candidates, steps: int) -> tuple[Candidates, Tensor]:
+        """Return where candidates lead, and D where they were [n, S, K]."""
+        assert self.search is not None
+        shape, count = before.value.shape, before.value.shape[2]
+        at = (~before.through).reshape(-1).nonzero()[:, 0]
+        if not len(at):
+            return before, before.value
+        u, value = (
+            before.u.reshape(-1, self.m).clone(),
+            before.value.reshape(-1).clone(),
+        )
+        first, through = value.clone(), before.through.reshape(-1).clone()
+        rows, within = self.rows(count)[at], self.within(count).take(at)
+        found = self.search(rows, within, u[at], steps)
+        u[at], value[at] = found.u, found.value
+        first[at], through[at] = found.first, found.through
+        after = Candidates(
+            u.reshape(before.u.shape),
+            value.reshape(shape),
+            before.origin,
+            through.reshape(shape),
+            before.start,
+        )
+        return after, first.reshape(shape)

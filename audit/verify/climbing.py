@@ -1,0 +1,120 @@
+"""Projected gradient ascent of many candidates at once.
+
+Step k of T goes from u along the ball's steepest step g* of the gradient g, comes back
+into the set, and leans on the step before:
+
+    z  = P(u + η ε g*(u)),    u⁺ = P(u + α (z − u) + (1 − α)(u − u⁻)),    α = 3/4
+    η  = 1 − k / (T + 1)
+
+with P the nearest point of the set. The first steps are as long as the ball's radius,
+and are taken whether D rises or not: they leave small hills, as a search that only
+takes what it gains does not (on the digits sample that costs a tenth of D). Short
+steps at the end find the top of the hill. What is returned is the best point of the
+way. A candidate is through when D is infinite, its gradient is zero or no number, or
+it stands still.
+
+The gain of a step is counted where it is more than rounding (10⁻¹²); NaN is less than
+every number, so that it never wins.
+
+References:
+    Madry et al., Towards deep learning models resistant to adversarial attacks (2018).
+    Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks (2020), section 3, for α.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.verify.feasible import Feasible
+from audit.verify.slopes import Slope
+
+_LEAN = 0.75  # α
+_GAIN = 1e-12
+_STILL = 1e-4  # of ε: a move that is none
+
+
+@dataclass(frozen=True)
+class Summits:
+    """The best points of C candidates.
+
+    Shapes: u [C, m]; value, D there, and first, D at the start [C]; −∞ for NaN.
+        through: whether nothing more is to be gained [C].
+    """
+
+    u: Tensor
+    value: Tensor
+    first: Tensor
+    through: Tensor
+
+
+def climb(
+    slope: Slope, rows: Tensor, within: Feasible, u: Tensor, steps: int
+) -> Summits:
+    """Return the best points on the way up.
+
+    Args:
+        slope: D and its gradient.
+        rows: each candidate's input [C].
+        within: their sets.
+        u: where they start [C, m], inside.
+        steps: at most, each a forward and a backward pass.
+    """
+    value, gradient = slope(rows, u)
+    first = lowered(value)
+    state = _State(rows, within, u, first, gradient)
+    for turn in range(steps):
+        going = (~state.through).nonzero()[:, 0]
+        if not len(going):
+            break
+        state.step(slope, going, 1 - turn / (steps + 1))
+    return Summits(state.best, state.value, first, state.through)
+
+
+def gains(value: Tensor, before: Tensor) -> Tensor:
+    """Tell where D is larger than before by more than rounding."""
+    least = torch.where(torch.isfinite(before), _GAIN * before.abs(), 0.0)
+    return value > before + least
+
+
+def lowered(value: Tensor) -> Tensor:
+    """Return D with −∞ for NaN."""
+    return torch.where(value.isnan(), -torch.inf, value)
+
+
+class _State:
+    """All candidates: where they are, where they were, and the best so far."""
+
+    def __init__(
+        self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
+    ) -> None:
+        self.rows, self.within = rows, within
+        self.now, self.before = u.clone(), u.clone()
+        self.gradient = gradient.clone()
+        self.best, self.value = u.clone(), value.clone()
+        self.still = torch.zeros_like(rows, dtype=torch.bool)
+
+    @property
+    def through(self) -> Tensor:
+        """Whether nothing more is to be gained [C]."""
+        flat = self.gradient.abs().amax(dim=1) == 0
+        return flat | self.still | torch.isinf(self.value)
+
+    def step(self, slope: Slope, at: Tensor, eta: float) -> None:
+        """Move some candidates by η of their balls, and keep what they gain."""
+        within, now = self.within.take(at), self.now[at]
+        length = (eta * within.size).unsqueeze(1)
+        z = within.nearest(now + length * within.steepest(self.gradient[at]))
+        lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
+        first = (now == self.before[at]).all(dim=1, keepdim=True)
+        moved = torch.where(first, z, within.nearest(now + lean))
+        value, gradient = slope(self.rows[at], moved)
+        value = lowered(value)
+        gained = gains(value, self.value[at])
+        self.best[at] = torch.where(gained.unsqueeze(1), moved, self.best[at])
+        self.value[at] = torch.where(gained, value, self.value[at])
+        self.before[at], self.now[at], self.gradient[at] = now, moved, gradient
+        self.still[at] = within.norms(moved - now) <= _STILL * within.size

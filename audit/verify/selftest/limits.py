@@ -1,0 +1,140 @@
+"""The form is the limit of the exact divergence: D(x, x ± ε v) / (c ε² λ) -> 1.
+
+v is the worst direction, ε falls by factors of four from a fraction of the radius at
+which the form is τ, and D is the mean over both signs, whose error is of order ε²: the
+third-order terms cancel. Far out the ratio is not one because the divergence is not
+quadratic, and far in because D is a difference of nearly equal numbers. In between it
+has to stay at one, so the two neighbouring sizes count at which it is nearest to it.
+
+The input is moved by a thousandth of its own size first, at random. Where a ReLU or a
+maximum is exactly at its kink, both sides of it have other derivatives, and no form is
+a limit; images with a constant background are full of such ties. The nearest of m
+kinks is then about 1/m of that move away, and the smallest steps are shorter.
+
+An input whose form is τ within a millionth of its own size is not judged: quantiles
+that jump from one mode of a mixture to another move at such a rate that the divergence
+is quadratic for no step that has digits.
+
+Allowed are 1e-3 where D is known in closed form and the file runs in float64. Where
+it does not, D is blurred by its rounding: 0.1. Where D and the form are means over
+draws of θ, both take the same draws, so their own errors cancel and what is left is
+the estimators' difference: 0.1, or six and a half standard errors of D where these
+are more (a normal's tail of 4e-11 on each side, so that with three inputs and two
+divergences a false alarm has a chance below 1e-9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from audit.geometry.divergences import Divergence
+from audit.measure import Point, stored
+from audit.verify.local import local_law
+from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
+from audit.verify.selftest.subject import Subject, largest, outside
+from audit.verify.sites import Site, exact_at, site_of
+
+NAME = "exact_divergence"
+_START, _STEP, _SIZES = 0.05, 4.0, 10
+_JITTER = 1e-3
+_STEEP = 1e-6  # of an input's own size
+_STREAM = 11  # of the noise
+_CLOSED, _BLURRED = 1e-3, 0.1
+_ERRORS = 6.5
+
+
+def exact_divergence(it: Subject) -> Finding:
+    """Compare the exact divergence at small steps with the form."""
+    if not len(it.inputs):
+        return inapplicable(NAME, "no input can be measured")
+    site = _jittered(it)
+    if site is None:
+        return inapplicable(NAME, "next to the inputs there is no member of the family")
+    numbers, wrong = {}, {}
+    for divergence in it.questions.divergences:
+        found = _nearest(divergence, site, it)
+        if found is None:
+            continue
+        numbers[divergence.name] = found.error
+        if not found.error <= found.allowed:
+            wrong[divergence.name] = found.error
+    if not numbers:
+        return inapplicable(
+            NAME,
+            "no exact divergence is known, or no form that is finite and not too steep",
+        )
+    if not wrong:
+        said = f"D(x, x ± εv) tends to the form within {largest(numbers)[1]:.0e}"
+        return passed(NAME, said, **numbers)
+    name, worst = largest(wrong)
+    return failed(
+        NAME,
+        f"the exact {name} at small steps is not the form: they stay {worst:.1e} apart",
+        "the derivative of the file or a formula of the family is wrong, or the model "
+        "goes in steps: audit with --method finite-difference and read the realised "
+        "columns",
+        **numbers,
+    )
+
+
+@dataclass(frozen=True)
+class _Nearest:
+    """How near the ratio comes to one at the worst input, and how near it has to."""
+
+    error: float
+    allowed: float
+
+
+def _jittered(it: Subject) -> Site | None:
+    """Return the inputs a little beside themselves; None where nothing is left."""
+    model = it.in_double[0]
+    asked = replace(it.questions, draws=it.noise().draws, rel_error=None)
+    site = site_of(model, asked, it.inputs)
+    drawn = [
+        torch.from_numpy(site.noise.generator(row, _STREAM).standard_normal(site.free))
+        for row in range(len(it.inputs))
+    ]
+    u = torch.stack(drawn).to(site.x.device) / site.free**0.5
+    sizes = _JITTER * site.lengths().unsqueeze(1)
+    x = site.x.double() + asked.frame.push(sizes * u)
+    phi, jacobian = model.density.parameter_map.linearize(x, site.held)
+    if bool(outside(model.density.family, phi).any()):
+        return None
+    framed = asked.frame.pull(stored(jacobian))
+    point = Point(it.inputs, model.density.family, phi, framed, model.rounding)
+    return replace(site, x=x, point=point)
+
+
+def _nearest(divergence: Divergence, site: Site, it: Subject) -> _Nearest | None:
+    """Return how near the ratio comes to one; None where there is no ratio."""
+    exact, local = exact_at(divergence, site), local_law(divergence, site)
+    radius = local.radius(it.questions.tau)
+    judged = torch.isfinite(radius) & (radius > _STEEP * site.lengths())
+    rows = (local.directed & judged).nonzero()[:, 0]
+    if exact is None or not len(rows):
+        return None
+    ladder = _START / _STEP ** torch.arange(_SIZES, device=radius.device)
+    sizes = radius[rows, None] * ladder  # [k, S]
+    u = (sizes.unsqueeze(-1) * local.worst[rows].unsqueeze(1)).double()
+    values, errors = (
+        _mean_of_signs(part) for part in exact(rows, torch.cat([u, -u], 1))
+    )
+    predicted = local.at(rows, u)
+    ratio = values / predicted
+    off = (ratio - 1).abs().nan_to_num(torch.inf, torch.inf)
+    pairs = torch.maximum(off[:, 1:], off[:, :-1])
+    nearest, place = pairs.min(dim=1)
+    noise = (_ERRORS * errors / predicted)[:, 1:].gather(1, place[:, None]).squeeze(1)
+    closed = not exact.laws.sampled and not local.sampled and it.is_double
+    allowed = torch.full_like(nearest, _CLOSED if closed else _BLURRED)
+    allowed = torch.maximum(allowed, noise.nan_to_num(nan=0.0))
+    worst = int((nearest / allowed).argmax())
+    return _Nearest(float(nearest[worst]), float(allowed[worst]))
+
+
+def _mean_of_signs(values: Tensor) -> Tensor:
+    above, below = values.chunk(2, dim=1)
+    return (above + below) / 2

@@ -1,0 +1,174 @@
+"""The data's own θ under the law as it is read, and under other readings of it.
+
+An honest model is often over- or under-confident, so a variance of the standardised
+residuals that is not one proves no mistake: the sample posterior that was trained by
+reverse KL has one of 28. A wrong reading leaves other traces. If a log-variance is read
+as a log-standard deviation, σ is read as σ², and the errors grow like the *root* of
+what is read; read as they were meant, they are as large as the law says. Three
+log-likelihoods are compared:
+
+    stated     Σ log q(θ) as it is read
+    meant      Σ log q(θ) with the parameter as another reading means it: nothing fitted
+    rescaled   Σ log q(θ) with the parameter times the best constant factor
+
+Another reading is called a mistake where three things hold:
+
+1. `meant` is 0.25 nats a row above `stated`, and 25 nats in all. Were the law as it is
+   read true, a likelihood ratio of e²⁵ would have a chance below e⁻²⁵ (Markov), however
+   heavy the tails. A paired z would not do: one outlier of a variance that is read 100
+   times too small makes its standard error as large as its mean.
+2. `meant` is what that law itself expects, −H, its own negative entropy: within 0.5
+   nats a row, or a fiftieth of how far `stated` is from what *it* expects. A model that
+   is wrong in its own way (reverse KL: 26 nats better with √Σ, and still 1.5 of 28.8
+   nats off) does not become right by another reading.
+3. `meant` is 10 nats above `rescaled`, which was fitted to these θ and covers every
+   constant over- or under-confidence. Where what is read hardly varies among the rows,
+   a constant factor and a power are the same thing and the two can only tie; then it is
+   enough not to fall short where the factor is at least two, or to fall 5 nats short
+   where it is three: with nothing fitted it has hit what has a range of decades.
+
+A mistake that leaves θ nearly as likely (σ near one, where σ² is σ) is not seen, and
+fewer than 20 rows are not judged.
+
+References:
+    Royall, Statistical Evidence (1997), section 1.4: P(ratio ≥ k) ≤ 1/k.
+    Gneiting, Balabdaoui & Raftery, Probabilistic forecasts, calibration and sharpness,
+    JRSS B 69 (2007).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
+from audit.verify.selftest.pairs import CANNOT, Rows, rows_with_theta
+from audit.verify.selftest.readings import Reading, readings_of
+from audit.verify.selftest.subject import Subject, outside
+
+NAME = "residuals"
+_BETTER, _RATIO = 0.25, 25.0  # nats: a row, and in all
+_NEEDED = ((3.0, -5.0), (2.0, 0.0), (0.0, 10.0))  # from a factor on: nats in all
+_EXPECTED, _LEFT = 0.5, 0.02  # nats a row, or of how far the stated law is off
+_FACTORS = torch.logspace(-3, 3, 121, dtype=torch.float64)
+
+
+def residuals(it: Subject) -> Finding:
+    """Hold the data's own θ against the law, as it is read and otherwise."""
+    if it.targets is None:
+        return inapplicable(NAME, "the data hold no θ (--target-key names it)")
+    if not it.family.parametric:
+        return inapplicable(NAME, "the file names no parameters to be misread")
+    rows = rows_with_theta(it, it.targets)
+    if isinstance(rows, str):
+        return inapplicable(NAME, rows)
+    try:
+        stated, expected = rows.log_likelihood(rows.phi), rows.expected(rows.phi)
+    except CANNOT:
+        return inapplicable(NAME, f"{rows.family.name} has no density at these θ")
+    impossible = int((~torch.isfinite(stated)).sum())
+    if 2 * impossible > len(stated):
+        return _impossible(rows, impossible)
+    numbers = _numbers(rows, stated, expected)
+    best = max(_better(rows, stated), default=None, key=lambda found: found[0])
+    if best is None:
+        return passed(NAME, _fine(numbers, impossible, len(stated)), **numbers)
+    gain, name, reading = best
+    return failed(
+        NAME,
+        f"'{name}': {reading.what}, probably: read so, the data's own θ are {gain:.2g} "
+        "nats a row more likely" + _variance_then(rows, name, reading),
+        reading.todo,
+        gain=gain,
+        **numbers,
+    )
+
+
+def _better(rows: Rows, stated: Tensor) -> list[tuple[float, str, Reading]]:
+    """Return (nats a row, parameter, reading) of all readings that are better."""
+    found = []
+    for name, reading in readings_of(rows.family):
+        gain = _gain(rows, name, reading, stated)
+        if gain is not None:
+            found.append((gain, name, reading))
+    return found
+
+
+def _gain(rows: Rows, name: str, reading: Reading, stated: Tensor) -> float | None:
+    """Return the nats a row that another reading gains; None if it is no mistake."""
+    phi = rows.changed(name, reading.change)
+    meant = rows.log_likelihood(phi)
+    possible = torch.isfinite(stated)
+    if not bool(torch.isfinite(meant).all()) or bool(outside(rows.family, phi).any()):
+        return None
+    gain = (meant - stated)[possible]
+    mean = float(gain.mean())
+    if mean < _BETTER or float(gain.sum()) < _RATIO:
+        return None
+    off = abs(float(stated[possible].mean()) - rows.expected(rows.phi))
+    left = abs(float(meant.mean()) - rows.expected(phi))
+    if left > max(_EXPECTED, _LEFT * off):
+        return None
+    if not reading.scaled:
+        return mean
+    factor, rescaled = _rescaled(rows, name)
+    beyond = float((meant - rescaled).sum())
+    size = max(factor, 1 / factor)
+    needed = next(nats for least, nats in _NEEDED if size >= least)
+    return mean if beyond >= needed else None
+
+
+def _rescaled(rows: Rows, name: str) -> tuple[float, Tensor]:
+    """Return the best constant factor of a parameter, and log q(θ) [n] with it."""
+    best = -math.inf, 1.0, torch.full_like(rows.phi[:, 0], -torch.inf)
+    for factor in _FACTORS.tolist():
+        found = rows.log_likelihood(rows.changed(name, lambda v, f=factor: f * v))  # type: ignore[misc]
+        total = float(found.sum())
+        if total > best[0]:
+            best = total, factor, found
+    return best[1], best[2]
+
+
+def _fine(numbers: dict[str, float], impossible: int, count: int) -> str:
+    said = "no usual misreading explains θ better"
+    if "variance" in numbers:
+        variance = numbers["variance"]
+        said = f"standardised residuals have the variance {variance:.3g}; " + said
+    if impossible:
+        said = f"{impossible} of {count} θ are impossible under the law; " + said
+    return said
+
+
+def _variance_then(rows: Rows, name: str, reading: Reading) -> str:
+    then = rows.variance(rows.changed(name, reading.change))
+    now = rows.variance(rows.phi)
+    if then is None or now is None:
+        return ""
+    return (
+        f", and their standardised residuals have the variance {then:.3g} instead of "
+        f"{now:.3g}"
+    )
+
+
+def _impossible(rows: Rows, count: int) -> Finding:
+    return failed(
+        NAME,
+        f"{count} of {len(rows.phi)} θ of the data are impossible under "
+        f"{rows.family.name}: another family, another unit of θ, or another key",
+        "name the key of θ with --target-key, or the family with --family",
+        rows=float(len(rows.phi)),
+    )
+
+
+def _numbers(rows: Rows, stated: Tensor, expected: float) -> dict[str, float]:
+    possible = stated[torch.isfinite(stated)]
+    found = {
+        "rows": float(len(rows.phi)),
+        "log_likelihood": float(possible.mean()),
+        "expected": expected,
+    }
+    variance = rows.variance(rows.phi)
+    found |= {} if variance is None else {"variance": variance}
+    return {name: value for name, value in found.items() if math.isfinite(value)}

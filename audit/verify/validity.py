@@ -1,0 +1,127 @@
+"""How far the local number is right, and which of ±v is worse beyond.
+
+The validity radius is the largest r with |D(q_x ‖ q_{x ± s v}) / law(s v) − 1| ≤ 10 %
+for every s ≤ r that was looked at, on both sides of the worst direction v: a ladder of
+radii upwards from where the law predicts 10⁻⁷, then bisection between the last rung
+that holds and the first that does not. A violation between two rungs that both hold is
+not seen. With draws of θ a value violates where it does by more than 1.96 of its
+standard errors.
+
+The skew is taken at that radius r, or at the last rung where the law holds all the way:
+
+    skew = (D(+r v) − D(−r v)) / (D(+r v) + D(−r v))        in [−1, 1]
+
+To second order it is 0; with D(±r v) = c λ r² ± κ r³ it is κ r / (c λ). Above zero the
+side of +v is the worse one, v as the report's directions have it, and (1 + skew) /
+(1 − skew) is how many times as much it costs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.ground.student import student_quantile
+from audit.verify.attacks import TOLERANCE
+from audit.verify.local import LocalLaw
+from audit.verify.sites import Exact
+
+_SMALLEST = 1e-7  # of a nat, or what the divergence's unit is: D of the lowest rung
+_RUNGS, _FACTOR = 34, 1.5  # up to about 10⁶ times the lowest rung
+_HALVINGS = 20
+
+
+@dataclass(frozen=True)
+class Validity:
+    """The range of the local law at n inputs.
+
+    Shapes: radius [n]; 0 where the lowest rung is off already, ∞ where every rung
+        holds, NaN where no direction is the worst.
+        skew [n], NaN where D is no number there.
+    """
+
+    radius: Tensor
+    skew: Tensor
+
+
+def validity(exact: Exact, local: LocalLaw) -> Validity:
+    """Return up to which radius the local law is right within 10 %, and its skew.
+
+    Args:
+        exact: the divergence.
+        local: its local law.
+    """
+    unit = local.radius(_SMALLEST)
+    usable = local.directed & torch.isfinite(unit) & (unit > 0)
+    rows = usable.nonzero()[:, 0]
+    nothing = torch.full_like(local.size, torch.nan)
+    if not len(rows):
+        return Validity(nothing, nothing.clone())
+    search = _Search(exact, local, rows)
+    lowest = unit[rows]
+    low, high = search.bracket(lowest)
+    inner = search.bisected(low, high)
+    skew = search.skew(torch.where(inner > 0, inner, lowest))
+    radius = torch.where(torch.isinf(high), torch.inf, inner)
+    return Validity(
+        nothing.index_put((rows,), radius), nothing.index_put((rows,), skew)
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Radii along ±v of some inputs [k]."""
+
+    exact: Exact
+    local: LocalLaw
+    rows: Tensor
+
+    def both(self, radii: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D, its error and the law at ±r v [k, K, 2], for radii [k, K]."""
+        rows = self.rows[at]
+        v = self.local.worst[rows]
+        u = torch.stack([radii, -radii], dim=2).flatten(1).unsqueeze(2) * v.unsqueeze(1)
+        values, errors = self.exact(rows, u)
+        shape = (*radii.shape, 2)
+        law = self.local.at(rows, u)
+        return values.reshape(shape), errors.reshape(shape), law.reshape(shape)
+
+    def holds(self, radii: Tensor, at: Tensor) -> Tensor:
+        """Tell at which radii [k, K] both sides are within 10 %."""
+        values, errors, law = self.both(radii, at)
+        slack = TOLERANCE * law + student_quantile(math.inf) * errors
+        return ((values - law).abs() <= slack).all(dim=2)  # NaN and ∞ do not hold
+
+    def bracket(self, lowest: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last rung that holds [k], 0 if none, and the next, ∞ if none."""
+        everyone = torch.arange(len(self.rows), device=lowest.device)
+        rungs = _FACTOR ** torch.arange(_RUNGS, device=lowest.device).to(lowest)
+        radii = lowest.unsqueeze(1) * rungs
+        good = self.holds(radii, everyone).to(torch.int8).cumprod(dim=1).sum(dim=1)
+        padded = torch.nn.functional.pad(radii, (1, 1))
+        padded[:, -1] = torch.inf
+        low = padded.gather(1, good.unsqueeze(1)).squeeze(1)
+        return low, padded.gather(1, good.unsqueeze(1) + 1).squeeze(1)
+
+    def bisected(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return the end [k] of what holds between a rung that does and one not."""
+        low, high = low.clone(), high.clone()
+        at = ((low > 0) & torch.isfinite(high)).nonzero()[:, 0]
+        for _ in range(_HALVINGS if len(at) else 0):
+            middle = (low[at] + high[at]) / 2
+            good = self.holds(middle.unsqueeze(1), at).squeeze(1)
+            low[at] = torch.where(good, middle, low[at])
+            high[at] = torch.where(good, high[at], middle)
+        return low
+
+    def skew(self, radius: Tensor) -> Tensor:
+        """Return the share [k] by which the two sides part at a radius."""
+        everyone = torch.arange(len(self.rows), device=radius.device)
+        values, _, _ = self.both(radius.unsqueeze(1), everyone)
+        plus, minus = values[:, 0].unbind(dim=1)
+        found = (plus - minus) / (plus + minus)
+        found = torch.where(torch.isinf(plus) & torch.isfinite(minus), 1.0, found)
+        return torch.where(torch.isinf(minus) & torch.isfinite(plus), -1.0, found)

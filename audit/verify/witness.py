@@ -1,0 +1,136 @@
+"""Witnesses: perturbations that move the prediction as far as any that was found.
+
+D(q_x ‖ q_{x+Su}) at a u with ‖u‖_p ≤ ε is a lower bound on the maximum over the ball,
+whoever found u. It is found by ascent (`climbing`), by random search where no gradient
+exists (`wandering`), from several starts (`starts`), for several sizes at once:
+
+1.  Every start climbs a few steps, at each size; the last random ones do only where
+    the others end at more than two places.
+2.  The best of them, for each input and size, climb on.
+3.  The best of these climb to their ends, beside the best one of the next smaller and
+    of the next larger size, brought to this size: sizes share what they found.
+
+Balls are nested: where a smaller size's witness is worth more, it is the larger one's
+as well. So a value is never below that of any of its starts, nor of a smaller size. It
+is taken anew at the end by the same exact evaluation as every value of the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.verify.bounds import Bounds
+from audit.verify.candidates import SHARED, Candidates, Climbers
+from audit.verify.climbing import gains, lowered
+from audit.verify.local import LocalLaw
+from audit.verify.sites import Exact
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Steps of the three rounds, and how many candidates are kept after two of them."""
+
+    first: int = 10
+    kept: int = 5
+    second: int = 20
+    last: int = 40
+    ended: int = 3
+
+
+EFFORT = Effort()
+THRIFTY = Effort(1, 1, 2, 3, 1)  # where each value is a mean over draws
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What was found at n inputs, for S sizes.
+
+    Args:
+        u: perturbations [n, S, m], in the frame. size: ε [n, S]. p: of the norm.
+        value: D there [n, S]; ∞ where x + δ has no law of the family any more, NaN
+            where no value on the way was a number. error: its standard error [n, S].
+        origin: which of `origins` the best candidate started from [n, S].
+        improved: whether the search gained on the best of its starts [n, S].
+        origins: names of starts.
+        by: "ascent", or "random search" where there is no gradient.
+    """
+
+    u: Tensor
+    size: Tensor
+    p: float
+    value: Tensor
+    error: Tensor
+    origin: Tensor
+    improved: Tensor
+    origins: tuple[str, ...]
+    by: str
+
+    def said(self) -> str:
+        """Return a sentence about inputs where the search gained nothing; "" if none.
+
+        Infinite values are at their maximum where they start.
+        """
+        stuck = int((~self.improved & torch.isfinite(self.value)).all(dim=1).sum())
+        if not stuck:
+            return ""
+        return (
+            f"on {stuck} of {len(self.value)} inputs the {self.by} never improved on "
+            "its starts: the witness is the best of these"
+        )
+
+
+def ascend(
+    exact: Exact,
+    local: LocalLaw,
+    sizes: Tensor,
+    p: float = 2.0,
+    bounds: Bounds | None = None,
+    effort: Effort | None = None,
+    given: Tensor | None = None,
+    rows: Tensor | None = None,
+    alone: bool = False,
+) -> Witness:
+    """Return witnesses at n inputs of a site.
+
+    Args:
+        exact: the divergence.
+        local: its local law, with directions to start along.
+        sizes: ε, ascending and positive, [S] or for each input [n, S].
+        p: of the norm, 1, 2 or ∞.
+        bounds: the valid range of the inputs; None: everything.
+        effort: None: by whether values are exact or means over draws.
+        given: further directions to start along [n, K, m].
+        rows: the site's inputs that are asked about [n]; None: all.
+        alone: whether to start along the given directions only.
+
+    Raises:
+        ConfigError: an input is out of bounds.
+    """
+    climbers = Climbers(exact, local, sizes, p, bounds, rows)
+    effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
+    found = climbers.from_starts(given, alone, effort.first)
+    found = climbers.on(found.best(effort.kept), effort.second)
+    shared = climbers.shared(found.best(effort.ended))
+    found = climbers.on(shared, effort.last)
+    return _taken_anew(climbers, found.best(1))
+
+
+def _taken_anew(search: Climbers, one: Candidates) -> Witness:
+    """Return the best candidates, their values taken anew, sizes nested."""
+    u, origin = one.u[:, :, 0], one.origin[:, :, 0]
+    value, error = search.exact(search.asked, u)
+    best = lowered(value)
+    held = torch.arange(value.shape[1], device=value.device).expand_as(value)
+    held = torch.where(best >= best.cummax(dim=1).values, held, -1)
+    held = held.cummax(dim=1).values
+    carried = held != torch.arange(value.shape[1], device=value.device)
+    origin = torch.where(carried, search.origins.index(SHARED), origin.gather(1, held))
+    value, error = value.gather(1, held), error.gather(1, held)
+    u = u.gather(1, held.unsqueeze(2).expand_as(u))
+    improved = gains(lowered(value), one.start)
+    sizes = search.sizes.contiguous()
+    names, by = search.origins, search.by
+    return Witness(u, sizes, search.p, value, error, origin, improved, names, by)

@@ -1,0 +1,165 @@
+"""Worst cases of balls: predicted, along the worst direction, found, and bounded.
+
+The columns of the two-sided table, and of the attacks `worst_case` and `certified`. A
+witness is a lower bound on the maximum over the ball, a certificate an upper one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from audit.attacks.balls import Ball
+from audit.attacks.worst import Certified, WorstCase
+from audit.geometry.divergences import Divergence
+from audit.linalg.intervals.means import Interval
+from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
+from audit.reports.roles import CERTIFICATE, at_size, named
+from audit.reports.values import Values
+from audit.verify.attacks import Realised
+from audit.verify.certificate import Certified as Proven
+from audit.verify.certificate import certified_radius, certify
+from audit.verify.columns import INFINITE
+from audit.verify.ladder import Ladder
+from audit.verify.local import LocalLaw
+from audit.verify.sites import Exact
+from audit.verify.witness import Witness, ascend
+
+NOT_ASKED = "not certified by default: ask for sizes with --sizes, or certified:norm=…"
+NOT_PROVEN = "no finite bound is proven at this size"
+_OWN = "certified"  # the label whose certificate needs no name
+
+
+@dataclass(frozen=True)
+class WorstCases:
+    """What is known of the worst of some balls at n inputs.
+
+    Args:
+        columns: quantity -> [n].
+        witnesses: by their norm, for every size that was searched.
+    """
+
+    columns: Mapping[str, Values] = field(default_factory=dict)
+    witnesses: Mapping[Ball, Witness] = field(default_factory=dict)
+
+    def realised(self, attack: WorstCase) -> Realised:
+        """Return what was found at an attack's size."""
+        found = self.witnesses[attack.ball]
+        place = int((found.size[0] == attack.norm).nonzero()[0])
+        value, error = found.value[:, place], found.error[:, place]
+        interval = Interval(value, value, value, torch.zeros_like(value))
+        interval = interval.widened(error).at_least_zero()
+        return Realised(interval, interval, torch.ones_like(value, dtype=torch.bool))
+
+
+def worst_cases(
+    divergence: Divergence, exact: Exact, local: LocalLaw, ladder: Ladder
+) -> WorstCases:
+    """Return what is known of the worst of the balls that were asked for.
+
+    Args:
+        divergence: whose.
+        exact: its values at a site.
+        local: its local law there.
+        ladder: the sizes, beside those of the attacks.
+    """
+    questions = exact.site.questions
+    rungs = ladder.rungs(divergence, exact, local)
+    witnesses = {
+        ball: ascend(exact, local, local.worst.new_tensor(sizes), ball.p, ladder.bounds)
+        for ball, sizes in ladder.searched(questions, rungs, certified=False).items()
+    }
+    columns: dict[str, Values] = {}
+    for size in rungs:
+        columns |= _predicted(exact, local, ladder, size)
+        place = int((witnesses[ladder.ball].size[0] == size).nonzero()[0])
+        found = witnesses[ladder.ball].value[:, place]
+        columns[at_size("witness", size)] = _plain(found)
+    columns |= _certificates(divergence, exact, ladder, rungs)
+    return WorstCases(columns, witnesses)
+
+
+def _certificates(
+    divergence: Divergence, exact: Exact, ladder: Ladder, shown: tuple[float, ...]
+) -> dict[str, Values]:
+    """Return the certificates that were asked for, or why there are none.
+
+    They are of the ladder's sizes where these were asked for, and of the attacks
+    `certified`; then the certified radius stands beside them.
+    """
+    site, n = exact.site, len(exact.site.x)
+    questions = site.questions
+    rungs = ladder.sizes if ladder.asked else ()
+    asked = ladder.searched(questions, rungs, certified=True)
+    columns: dict[str, Values] = {}
+    for ball, sizes in asked.items():
+        found = certify(
+            divergence, site, torch.tensor(sizes, dtype=torch.float64), ball.p
+        )
+        bounds = dict(zip(sizes, _bounds(found, n, len(sizes)), strict=True))
+        if ball == ladder.ball:
+            columns |= {at_size("certificate", size): bounds[size] for size in rungs}
+        columns |= {
+            certificate_name(label): bounds[attack.norm]
+            for label, attack in questions.attacks.items()
+            if isinstance(attack, Certified) and attack.ball == ball
+        }
+    if asked:
+        ball = next(iter(asked))
+        radius = certified_radius(divergence, site, questions.tau, ball.p)
+        columns["certified_radius"] = _bounds(radius, n, 1)[0]
+    if not ladder.asked:
+        unasked = Values.unmeasured(n, NOT_ASKED)
+        columns |= {
+            at_size("certificate", size): unasked
+            for size in shown
+            if at_size("certificate", size) not in columns
+        }
+    return columns
+
+
+def certificate_name(label: str) -> str:
+    """Return the column of an attack's certificate: `certificate` of `certified`."""
+    return "certificate" if label == _OWN else named(label, CERTIFICATE)
+
+
+def _bounds(found: Proven, n: int, count: int) -> list[Values]:
+    """Return bounds as columns, one for each size."""
+    if found.bound is None:
+        return [Values.unmeasured(n, found.why)] * count
+    every = torch.ones(n, dtype=torch.bool, device=found.bound.device)
+    columns = found.bound.reshape(n, count).unbind(dim=1)
+    return [values_of(column, None, {NOT_PROVEN: every}) for column in columns]
+
+
+def _predicted(
+    exact: Exact, local: LocalLaw, ladder: Ladder, size: float
+) -> dict[str, Values]:
+    """Return the prediction at a size, and what is true along its direction.
+
+    A step along it that leaves the valid range is cut off there.
+    """
+    ball = ladder.ball
+    predicted = local.expected(WorstCase(size, ball))
+    assert predicted is not None  # a ball has one for every local law
+    direction = local.worst_of(ball)
+    rows = torch.arange(len(direction), device=direction.device)
+    u = torch.stack([direction, -direction], dim=1) * size
+    if ladder.bounds is not None:
+        low, high = (end.unsqueeze(1) for end in ladder.bounds.box(exact.site))
+        u = torch.maximum(torch.minimum(u, high), low)
+    along = exact(rows, u)[0].amax(dim=1)
+    nowhere = direction.abs().sum(dim=1) == 0
+    along = along.masked_fill(nowhere, torch.nan)
+    return {
+        at_size("predicted", size): _plain(predicted.value),
+        at_size("along", size): _plain(along, {NO_DIRECTION: nowhere}),
+    }
+
+
+def _plain(values: Tensor, reasons: Mapping[str, Tensor] | None = None) -> Values:
+    said = {**(reasons or {}), NOT_RESOLVED: values.isnan()}
+    return values_of(values, None, {**said, INFINITE: values.isinf()})

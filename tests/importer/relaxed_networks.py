@@ -1,0 +1,119 @@
+"""Random small networks of every operator with a rule, for the tests of relaxations."""
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from audit.importer import load_graph
+
+CURVES = (
+    *("Relu", "LeakyRelu", "Tanh", "Sigmoid", "Softplus", "Gelu", "Erf", "Abs"),
+    *("silu", "gelu", "quick_gelu", "softplus", "clip", "max", "exp"),
+)
+
+
+class Net:
+    """Writes an ONNX graph node by node."""
+
+    def __init__(self, rng, opset=20):
+        self.rng, self.opset = rng, opset
+        self.nodes, self.stored = [], []
+
+    def constant(self, array, kind=np.float64):
+        name = f"c{len(self.stored)}"
+        self.stored.append(numpy_helper.from_array(np.asarray(array, kind), name))
+        return name
+
+    def node(self, op, *inputs, outputs=1, **attributes):
+        names = [f"v{len(self.nodes)}_{k}" for k in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def dense(self, value, n, m):
+        weights = self.rng.normal(size=(m, n)) / np.sqrt(n) * 1.3
+        bias = self.constant(self.rng.normal(size=m) * 0.3)
+        return self.node("Gemm", value, self.constant(weights), bias, transB=1)
+
+    def curve(self, kind, value):
+        number = lambda v: self.constant(v)  # noqa: E731
+        if kind == "silu":
+            return self.node("Mul", value, self.node("Sigmoid", value))
+        if kind == "quick_gelu":
+            gate = self.node("Sigmoid", self.node("Mul", value, number(1.702)))
+            return self.node("Mul", gate, value)
+        if kind == "gelu":
+            cut = number(np.float32(np.sqrt(2)))
+            gate = self.node("Erf", self.node("Div", value, cut))
+            gate = self.node("Add", gate, number(1.0))
+            return self.node("Mul", self.node("Mul", value, gate), number(0.5))
+        if kind == "softplus":  # with torch's switch, at a number that is passed here
+            test = self.node("Greater", value, number(1.5))
+            return self.node("Where", test, value, self.node("Softplus", value))
+        if kind == "clip":
+            return self.node("Clip", value, number(-0.5), number(0.75))
+        if kind == "max":
+            other = self.node("Mul", value, number(-0.3))
+            return self.node("Max", value, self.node("Add", other, number(0.2)))
+        if kind == "exp":
+            return self.node("Exp", self.node("Mul", value, number(0.4)))
+        return self.node(kind, value)
+
+    def graph(self, shape, output):
+        info = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes,
+            "net",
+            [info("x", TensorProto.DOUBLE, ["n", *shape])],
+            [info(output, TensorProto.DOUBLE, None)],
+            self.stored,
+        )
+        opset = [helper.make_opsetid("", self.opset)]
+        proto = helper.make_model(graph, opset_imports=opset, ir_version=10)
+        return load_graph(proto, dtype=torch.float64)
+
+
+def dense_net(seed, outputs=2):
+    """Return (graph, shape): two or three layers, sometimes with a residual sum."""
+    rng = np.random.default_rng(seed)
+    net, n = Net(rng), int(rng.integers(1, 7))
+    width, value, size = int(rng.integers(3, 9)), "x", n
+    for layer in range(int(rng.integers(1, 4))):
+        before, size_before = value, size
+        value = net.curve(str(rng.choice(CURVES)), net.dense(value, size, width))
+        size = width
+        if layer and size == size_before and rng.random() < 0.5:
+            value = net.node("Add", before, value)
+        if rng.random() < 0.3:
+            split = net.constant([1, size - 1], np.int64)
+            a, b = net.node("Split", value, split, outputs=2, axis=1)
+            value = net.node("Concat", b, a, axis=1)
+        if rng.random() < 0.3:
+            factor = net.constant(rng.normal(size=size))
+            value = net.node("Sub", factor, net.node("Mul", value, factor))
+    return net.graph((n,), net.dense(value, size, outputs)), (n,)
+
+
+def image_net(seed, outputs=3):
+    """Return (graph, shape): convolutions, normalisation and pooling."""
+    rng = np.random.default_rng(seed)
+    net = Net(rng)
+    stats = [rng.normal(size=2), rng.normal(size=2), rng.normal(size=2)]
+    stats = [net.constant(v) for v in (*stats, rng.uniform(0.5, 2, size=2))]
+    value = net.node("BatchNormalization", "x", *stats)
+    kernel = net.constant(rng.normal(size=(3, 2, 3, 3)) / 4)
+    bias = net.constant(rng.normal(size=3))
+    value = net.node("Conv", value, kernel, bias, pads=[1, 1, 0, 1])
+    value = net.curve(str(rng.choice(CURVES)), value)
+    pool = str(rng.choice(["MaxPool", "AveragePool", "GlobalMaxPool", "ReduceMean"]))
+    if pool in ("MaxPool", "AveragePool"):
+        windows = {"kernel_shape": [2, 3], "strides": [2, 1], "pads": [1, 1, 0, 0]}
+        value = net.node(pool, value, **windows)
+    elif pool == "ReduceMean":
+        value = net.node(pool, value, net.constant([2], np.int64), keepdims=1)
+    else:
+        value = net.node(pool, value)
+    value = net.node("Transpose", value, perm=[0, 2, 3, 1])
+    value = net.node("Flatten", value)
+    shape = (2, 4, 5)
+    size = net.graph(shape, value)(torch.zeros(1, *shape))[0].shape[1]
+    return net.graph(shape, net.dense(value, size, outputs)), shape

@@ -1,0 +1,322 @@
+"""Bounds on graphs over balls: held against points of the balls, and exact cases."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from importer.relaxed_networks import CURVES, Net, dense_net, image_net
+from onnx import numpy_helper
+
+from audit.ground.errors import ConfigError, NoCertificate
+from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read
+
+POWERS = (1.0, 2.0, math.inf)
+
+
+def relaxed(graph, x, reach, power, unit=None, free=None):
+    tape = Tape(x)
+    (value,) = read(graph, tape, "x", {}).values()
+    count = x[0].numel()
+    free = torch.arange(count) if free is None else free
+    unit = torch.ones(len(free)).double() if unit is None else unit
+    ball = Ball(x, torch.full((len(x),), reach, dtype=torch.float64), power, free, unit)
+    return Relaxed(tape, ball), value.at
+
+
+def points(x, reach, power, count, seed):
+    """Return points of balls [B, count, d], most of them on the surface."""
+    rng = torch.Generator().manual_seed(seed)
+    shape = (len(x), count, x[0].numel())
+    u = torch.randn(shape, generator=rng, dtype=torch.float64)
+    if power == math.inf:
+        u[:, : count // 2] = u[:, : count // 2].sign()
+    if power == 1.0:
+        u = u * torch.rand(shape, generator=rng) ** 3
+    u = u / torch.linalg.vector_norm(u, ord=power, dim=2, keepdim=True)
+    return u * reach
+
+
+def ascended(graph, x, reach, power, w, steps=40):
+    """Return max w·y by projected sign or gradient ascent, by torch alone [B]."""
+    best = torch.full((len(x),), -torch.inf).double()
+    u = torch.zeros_like(x)
+    for step in range(steps):
+        u.requires_grad_(True)
+        value = (graph(x + u)[0] * w).sum(1)
+        best = torch.maximum(best, value.detach())
+        (g,) = torch.autograd.grad(value.sum(), u)
+        flat = g.flatten(1)
+        if power == math.inf:
+            to = flat.sign()
+        elif power == 2.0:
+            to = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-300)
+        else:
+            to = torch.zeros_like(flat)
+            at = flat.abs().argmax(1, keepdim=True)
+            to.scatter_(1, at, flat.gather(1, at).sign())
+        share = 1.0 if step < steps // 2 else 0.3
+        u = (1 - share) * u.detach() + share * reach * to.reshape(x.shape)
+    return best
+
+
+def check(make, seed, rows=3, count=200):
+    """Raise where a point of a ball is above a bound; return how tight it was."""
+    graph, shape = make(seed)
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(size=(rows, *shape)))
+    power, reach = POWERS[seed % 3], float(rng.choice([1e-4, 0.01, 0.1, 0.5, 2.0]))
+    found, at = relaxed(graph, x, reach, power)
+    y0 = graph(x)[0]
+    w = torch.from_numpy(rng.normal(size=(4, 1, y0.shape[1])))
+    planes = found.upper(at, w)
+    u = points(x, reach, power, count, seed)
+    moved = x[:, None] + u.reshape(rows, count, *shape)
+    y = graph(moved.flatten(0, 1))[0].reshape(rows, count, -1)
+    values = torch.einsum("kp,bcp->kbc", w[:, 0], y)
+    slopes = planes.slopes.expand(-1, rows, -1)
+    lines = planes.level[:, :, None] + torch.einsum("kbm,bcm->kbc", slopes, u)
+    slack = 1e-12 * (1 + values.abs())  # the rounding of the points themselves
+    assert bool((values <= lines + slack).all())
+    top = planes.top()
+    for k in range(len(w)):
+        best = ascended(graph, x, reach, power, w[k])
+        assert bool((best <= top[k] + 1e-12 * (1 + best.abs())).all())
+    return found, at, graph, x
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_no_point_of_a_ball_is_above_the_bound_of_a_dense_network(seed):
+    check(dense_net, seed)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_no_point_of_a_ball_is_above_the_bound_of_an_image_network(seed):
+    check(image_net, seed, rows=2, count=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_no_point_of_a_ball_is_above_the_bound_of_200_networks():
+    for seed in range(100, 300):
+        make = image_net if seed % 5 == 0 else dense_net
+        check(make, seed, rows=4, count=400)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_an_affine_network_is_bounded_by_its_own_maximum(power):
+    rng = np.random.default_rng(3)
+    net = Net(rng)
+    graph = net.graph((5,), net.dense(net.dense("x", 5, 7), 7, 2))
+    x = torch.from_numpy(rng.normal(size=(4, 5)))
+    found, at = relaxed(graph, x, 0.3, power)
+    w = torch.tensor([[1.0, -2.0]]).double()
+    matrix = torch.autograd.functional.jacobian(lambda v: graph(v[None])[0][0], x[0])
+    dual = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[power]
+    size = 0.3 * torch.linalg.vector_norm(w @ matrix, ord=dual)
+    expected = (graph(x)[0] @ w.T)[:, 0] + size
+    top = found.upper(at, w[:, None]).top()[0]
+    assert bool((top >= expected - 1e-15).all())
+    torch.testing.assert_close(top, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_units_and_masked_features_shape_the_ball():
+    graph, shape = next(
+        (g, s) for g, s in (dense_net(k) for k in range(50)) if s[0] >= 3
+    )
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(3, *shape)))
+    free, unit = (
+        torch.tensor([0, 2]),
+        torch.tensor([0.5, 3.0]).double(),
+    )  # exact in float32
+    found, at = relaxed(graph, x, 0.1, 2.0, unit, free)
+    w = torch.ones(1, 1, 2).double()
+    planes = found.upper(at, w)
+    assert planes.slopes.shape[-1] == 2
+    u = points(x[:, :2], 0.1, 2.0, 300, 5)
+    delta = torch.zeros(3, 300, shape[0]).double()
+    delta[..., free] = u * unit
+    y = graph((x[:, None] + delta).flatten(0, 1))[0].sum(1).reshape(3, 300)
+    assert bool((y <= planes.top()[0][:, None] + 1e-12).all())
+    widest = y.amax(1) - graph(x)[0].sum(1)
+    assert bool((planes.top()[0] - graph(x)[0].sum(1) < 3 * widest).all())
+
+
+def test_what_is_left_of_a_linear_function_is_of_second_order():
+    net = Net(np.random.default_rng(5))
+    value = net.curve("Tanh", net.dense("x", 3, 6))
+    graph = net.graph((3,), net.dense(net.curve("silu", net.dense(value, 6, 6)), 6, 1))
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 3)))
+    w, left = torch.ones(1, 1, 1).double(), []
+    for reach in (1e-2, 1e-3):
+        found, at = relaxed(graph, x, reach, 2.0)
+        j = found.derivative(at, w)
+        left.append(found.upper(at, w).top(j)[0] - graph(x)[0][:, 0])
+        own = torch.func.vmap(torch.func.jacrev(lambda v: graph(v[None])[0][0]))(x)
+        torch.testing.assert_close(j[0], own[:, 0], rtol=1e-10, atol=1e-12)
+    assert bool((left[0] > 20 * left[1]).all())
+    assert bool((left[1] > 0).all())
+
+
+EXACT = {
+    "sigmoid": (functions.SIGMOID, lambda v: 1 / (1 + mpmath.exp(-v))),
+    "tanh": (functions.TANH, mpmath.tanh),
+    "erf": (functions.ERF, mpmath.erf),
+    "exp": (functions.EXP, mpmath.exp),
+    "softplus": (functions.SOFTPLUS, lambda v: mpmath.log1p(mpmath.exp(v))),
+    "log_softplus": (
+        functions.LOG_SOFTPLUS,
+        lambda v: mpmath.log(mpmath.log1p(mpmath.exp(v))),
+    ),
+    "silu": (functions.SILU, lambda v: v / (1 + mpmath.exp(-v))),
+    "gelu": (functions.GELU, lambda v: v * mpmath.ncdf(v)),
+    "square": (functions.SQUARE, lambda v: v * v),
+    "relu": (functions.RELU, lambda v: max(v, mpmath.mpf(0))),
+    "abs": (functions.ABS, abs),
+    "clip": (
+        functions.clipped(-0.4, 0.9),
+        lambda v: min(max(v, mpmath.mpf(-0.4)), mpmath.mpf(0.9)),
+    ),
+    "leaky": (functions.leaky(0.1), lambda v: v if v > 0 else v * mpmath.mpf(0.1)),
+    "switched": (
+        functions.switched(1.0),
+        lambda v: v if v > 1 else mpmath.log1p(mpmath.exp(v)),
+    ),
+    "log_switched": (
+        functions.log_of(functions.switched(1.0)),
+        lambda v: mpmath.log(v if v > 1 else mpmath.log1p(mpmath.exp(v))),
+    ),
+    "log": (functions.LOG, mpmath.log),
+    "sqrt": (functions.SQRT, mpmath.sqrt),
+    "logit": (functions.LOGIT, lambda v: mpmath.log(v / (1 - v))),
+}
+INSIDE = {"log": (1e-6, 5.0), "sqrt": (1e-6, 5.0), "logit": (1e-6, 1 - 1e-6)}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_lines_hold_in_exact_arithmetic_and_touch(name):
+    curve, exact = EXACT[name]
+    mpmath.mp.dps = 40
+    rng = np.random.default_rng(7)
+    least, most = INSIDE.get(name, (-30.0, 30.0))
+    for _ in range(60):
+        width = 10 ** rng.uniform(-9, 1.5)
+        low = rng.uniform(-4, 4) if name not in INSIDE else rng.uniform(least, most)
+        low, high = max(low, least), min(low + width, most)
+        ends = torch.tensor([[low], [high]], dtype=torch.float64)
+        s, t, r, q = (mpmath.mpf(float(part)) for part in curve.lines(*ends))
+        gaps = []
+        for share in np.linspace(0, 1, 41):
+            v = mpmath.mpf(low) + (mpmath.mpf(high) - mpmath.mpf(low)) * share
+            gaps.append((s * v + t - exact(v), exact(v) - r * v - q))
+        above, below = zip(*gaps, strict=True)
+        assert min(above) >= 0, (low, high)
+        assert min(below) >= 0, (low, high)
+        rise = abs(exact(mpmath.mpf(high)) - exact(mpmath.mpf(low)))
+        near = 1e-13 * (1 + abs(float(exact(mpmath.mpf(high)))))
+        near += 3e-2 * float(rise)
+        if "switched" not in name:
+            assert float(min(above)) <= near
+            assert float(min(below)) <= near
+
+
+def exactly(matrix, bias, v):
+    """Return M v + b as numbers of mpmath."""
+    rows = zip(matrix.tolist(), bias.tolist(), strict=True)
+    return [mpmath.fdot(row, v) + shift for row, shift in rows]
+
+
+def test_a_ball_of_size_0_encloses_the_value_in_exact_arithmetic():
+    mpmath.mp.dps = 60
+    rng = np.random.default_rng(2)
+    net = Net(rng)
+    far = net.node("Add", net.curve("Tanh", net.dense("x", 3, 5)), net.constant(3e7))
+    value = net.node("Sub", far, net.constant(3e7))
+    graph = net.graph((3,), net.dense(value, 5, 2))
+    x = torch.from_numpy(rng.normal(size=(4, 3)))
+    tape = Tape(x)
+    (y,) = read(graph, tape, "x", {}).values()
+    own = torch.arange(3), torch.ones(3).double()
+    found = Relaxed(tape, Ball(x, torch.zeros(4).double(), 2.0, *own), tight=False)
+    w = torch.eye(2).double()[:, None]
+    top, bottom = found.upper(y.at, w).top(), -found.upper(y.at, -w).top()
+    bias, matrix, _, _, last_bias, last = (numpy_helper.to_array(v) for v in net.stored)
+    missed = 0
+    for row in range(4):
+        inner = exactly(matrix, bias, x[row].tolist())
+        exact = exactly(last, last_bias, [mpmath.tanh(v) for v in inner])
+        for k in range(2):
+            low, high = (mpmath.mpf(float(end[k, row])) for end in (bottom, top))
+            assert low <= exact[k] <= high
+            assert float(high - low) < 1e-5
+            rounded = mpmath.mpf(float(tape.values[y.at][row, k]))
+            missed += abs(rounded - exact[k]) > 1e-10  # which is not the value itself
+    assert missed > 0
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "erf", "relu"])
+def test_lines_are_not_chosen_by_rounding(name):
+    curve, _ = EXACT[name]
+    rng = torch.Generator().manual_seed(3)
+    low = -3 * torch.rand(400, 1, generator=rng, dtype=torch.float64)
+    high = low + 4 * torch.rand(400, 1, generator=rng, dtype=torch.float64) + 0.1
+    low[:5], high[:5] = -1.0, 1.0  # where lines of several slopes are as near
+    one = curve.lines(low, high)
+    step = 1e-14 * torch.randn(400, 1, generator=rng, dtype=torch.float64)
+    two = curve.lines(low + step, high - step)
+    moved = [(a - b).abs().max() for a, b in zip(one, two, strict=True)]
+    assert float(torch.stack(moved).max()) < 1e-6
+
+
+@pytest.mark.parametrize("switch", [1.0, 20.0])
+def test_a_switch_at_the_very_end_of_an_interval_is_inside(switch):
+    ends = torch.tensor([[switch - 2.0], [switch]], dtype=torch.float64)
+    lines = functions.switched(switch).lines(*ends)
+    assert float(lines.below * switch + lines.below_level) <= switch  # of v ≥ switch
+
+
+def test_every_curve_of_a_graph_is_in_the_random_networks():
+    assert {"gelu", "quick_gelu", "silu", "softplus"} <= set(CURVES)
+
+
+REFUSED = {
+    "Sin": lambda net: net.node("Sin", "x"),
+    "Mul of two values that move": lambda net: net.node("Mul", "x", "x"),
+    "Div by a value that moves": lambda net: net.node("Div", net.constant(1.0), "x"),
+    "Gelu in its tanh": lambda net: net.node("Gelu", "x", approximate="tanh"),
+    "Pow": lambda net: net.node("Pow", "x", net.constant(3.0)),
+    "Transpose m": lambda net: net.node("Transpose", "x", perm=[1, 0]),
+    "ReduceMean m": lambda net: net.node(
+        "ReduceMean", "x", net.constant([0], np.int64), keepdims=1
+    ),
+    "Where": lambda net: net.node(
+        "Where", net.node("Greater", "x", net.constant(0.5)), "x", net.constant(0.0)
+    ),
+    "1 + erf with unequal terms: Mul": lambda net: net.node(
+        "Mul", "x", net.node("Add", net.node("Erf", "x"), net.constant(1.1))
+    ),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_has_no_rule_is_refused_by_name(words):
+    net = Net(np.random.default_rng(0))
+    graph = net.graph((3,), REFUSED[words](net))
+    name = words.rpartition(": ")[2]
+    with pytest.raises(NoCertificate, match=f"no certificate: {name}"):
+        read(graph, Tape(torch.zeros(3, 3).double()), "x", {})
+
+
+def test_a_norm_that_is_none_of_three_is_refused():
+    x = torch.zeros(1, 2).double()
+    with pytest.raises(ConfigError, match="p=3"):
+        Ball(x, torch.ones(1).double(), 3.0, torch.arange(2), torch.ones(2).double())
+
+
+def test_what_overflows_has_the_bound_infinity():
+    net = Net(np.random.default_rng(0))
+    graph = net.graph((1,), net.node("Exp", net.node("Exp", "x")))
+    found, at = relaxed(graph, torch.tensor([[6.0]]).double(), 1.0, 2.0)
+    top = found.upper(at, torch.ones(1, 1, 1).double()).top()
+    assert torch.isposinf(top).all()

@@ -1,0 +1,218 @@
+"""Every mistake is planted in a saved file, and caught with the words."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from verify.selftest.planted import (
+    A,
+    B,
+    Base,
+    BatchNorm,
+    Dropout,
+    Leaky,
+    Noisy,
+    Remembers,
+    drawn,
+    inputs,
+    onnx_head,
+    onnx_text,
+    script,
+)
+from verify.selftest.planted import (
+    tested as run_tests,
+)
+
+SAME = "h = Identity(x)"
+
+
+def failed(lines):
+    return {name for name, line in lines.items() if line.status == "failed"}
+
+
+def test_the_honest_head_passes_in_both_formats(tmp_path):
+    x = inputs()
+    for path in (script(tmp_path, Base()), onnx_head(tmp_path, SAME)):
+        code, lines = run_tests(tmp_path, path, x=x, theta=drawn(x))
+        assert code == 0, lines
+        assert not failed(lines)
+        assert lines["residuals"].status == "passed"
+        assert lines["exact_divergence"].numbers["kl"] < 1e-6
+        assert {line.status for line in lines.values()} <= {"passed", "not applicable"}
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (Dropout(), "dropout in training mode"),
+        (Noisy(), "random numbers drawn inside the model"),
+        (Remembers(0.1), "memory of earlier calls"),
+    ],
+    ids=["dropout", "random", "state"],
+)
+def test_what_is_no_function_is_told_apart_although_its_gate_is_closed(
+    tmp_path, module, said
+):
+    code, lines = run_tests(tmp_path, script(tmp_path, module))
+    assert code == 1
+    assert lines["gates"].status == "failed"
+    assert "called again with the same inputs" in lines["gates"].said
+    assert said in lines["runs_twice"].said
+    assert "model.eval()" in lines["runs_twice"].todo
+    assert lines["exact_divergence"].status == "not run"
+
+
+def test_a_drift_below_the_gate_is_caught(tmp_path):
+    code, lines = run_tests(tmp_path, script(tmp_path, Remembers(5e-6)))
+    assert code == 1
+    assert lines["gates"].status == "passed"
+    assert "memory of earlier calls" in lines["runs_twice"].said
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("r = RandomNormalLike(x)\n h = Add(x, r)", "draws random numbers"),
+        ("h = Dropout(x, ratio, yes)", "training mode"),
+        (
+            "h, m, v = BatchNormalization<training_mode=1>(x, w, w, w, w)",
+            "training_mode=1",
+        ),
+    ],
+    ids=["random", "dropout", "batch norm"],
+)
+def test_an_onnx_graph_of_training_fails_the_gates_and_is_no_traceback(
+    tmp_path, body, said
+):
+    weights = {
+        "ratio": np.float32(0.3),
+        "yes": np.array(True),
+        "w": np.ones(4, np.float32),
+    }
+    used = {name: value for name, value in weights.items() if name in body}
+    code, lines = run_tests(tmp_path, onnx_head(tmp_path, body, **used))
+    assert code == 1
+    assert failed(lines) == {"gates"}
+    assert said in lines["gates"].said
+    assert {line.status for line in lines.values()} == {"failed", "not run"}
+
+
+MEAN = "m = ReduceMean<axes=[0], keepdims=1>(x)\n"
+
+
+def test_batch_normalisation_in_training_mode_is_named(tmp_path):
+    body = MEAN + (
+        "c = Sub(x, m)\n q = Mul(c, c)\n v = ReduceMean<axes=[0], keepdims=1>(q)\n"
+        "t = Sqrt(v)\n h = Div(c, t)"
+    )
+    for path in (script(tmp_path, BatchNorm()), onnx_head(tmp_path, body)):
+        code, lines = run_tests(tmp_path, path)
+        assert code == 1
+        assert "The rows of a batch interact" in lines["gates"].said
+        assert "batch normalisation in training mode" in lines["rows_alone"].said
+
+
+def test_rows_that_interact_below_the_gate_are_caught(tmp_path):
+    body = MEAN + "e = Mul(m, small)\n h = Add(x, e)"
+    small = np.array([1e-6], np.float32)
+    paths = script(tmp_path, Leaky()), onnx_head(tmp_path, body, small=small)
+    for path in paths:
+        code, lines = run_tests(tmp_path, path)
+        assert code == 1
+        assert lines["gates"].status == "passed"
+        assert failed(lines) == {"rows_alone"}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_a_log_variance_read_as_a_log_standard_deviation_is_caught(tmp_path, kind):
+    path = onnx_head(tmp_path, SAME) if kind == "onnx" else script(tmp_path, Base())
+    x = inputs()
+    code, lines = run_tests(tmp_path, path, x=x, theta=drawn(x, power=0.5))
+    assert code == 1
+    assert failed(lines) == {"residuals"}
+    line = lines["residuals"]
+    assert "a log-variance is read as a log-standard deviation" in line.said
+    assert "exp(0.5*NAME)" in line.todo
+    z = (drawn(x, power=0.5) - x @ A) / np.exp(log_scale(x))
+    assert line.numbers["variance"] == pytest.approx(np.square(z).mean(), rel=1e-5)
+
+
+def log_scale(x):
+    return x @ B - 2
+
+
+def test_a_standard_deviation_read_as_a_variance_is_caught(tmp_path):
+    x = inputs()
+    path = onnx_head(tmp_path, SAME)
+    code, lines = run_tests(tmp_path, path, x=x, theta=drawn(x, power=2.0))
+    assert code == 1
+    assert "a standard deviation as a variance" in lines["residuals"].said
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.6, 1.7, 3.0])
+def test_a_constant_over_or_under_confidence_is_no_misreading(tmp_path, factor):
+    path = onnx_head(tmp_path, SAME)
+    for seed in range(5):
+        x = inputs(seed=seed)
+        theta = x @ A + factor * (drawn(x, seed=seed + 50) - x @ A)
+        code, lines = run_tests(tmp_path, path, x=x, theta=theta.astype(np.float32))
+        assert code == 0, lines["residuals"]
+
+
+CLASSES = """head (float[n, 4] x) => (float[n, 3] y, float[n, 3] l) {
+    l = MatMul(x, w)
+    y = Softmax(l)
+}"""
+W = np.random.default_rng(9).normal(size=(4, 3)).astype(np.float32)
+
+
+class Classifier(nn.Module):
+    def forward(self, x):
+        logits = x @ torch.from_numpy(W)
+        return {"y": torch.softmax(logits, -1), "l": logits}
+
+
+def classifiers(folder):
+    path = folder / "classes.pt"
+    torch.jit.trace(Classifier(), torch.zeros(2, 4), strict=False).save(str(path))
+    return onnx_text(folder, CLASSES, w=W), path
+
+
+def test_probabilities_read_as_logits_are_caught(tmp_path):
+    for path in classifiers(tmp_path):
+        code, lines = run_tests(tmp_path, path, "categorical", {"logits": "y"})
+        assert code == 1
+        assert failed(lines) == {"probabilities_as_logits"}
+        line = lines["probabilities_as_logits"]
+        assert "probabilities are read as logits" in line.said
+        assert "probs=NAME" in line.todo
+        assert run_tests(tmp_path, path, "categorical", {"probs": "y"})[0] == 0
+        assert run_tests(tmp_path, path, "categorical", {"logits": "l"})[0] == 0
+
+
+def test_logits_read_as_probabilities_are_caught(tmp_path):
+    for path in classifiers(tmp_path):
+        code, lines = run_tests(tmp_path, path, "categorical", {"probs": "l"})
+        assert code == 1
+        assert "members" in failed(lines)
+        assert "logits are probably read as probabilities" in lines["members"].todo
+
+
+def test_cancellation_in_float32_is_caught(tmp_path):
+    body = "u = Add(x, big)\n d = Sub(u, big)\n h = Mul(d, d)"
+    path = onnx_head(tmp_path, body, big=np.array([3e4], np.float32))
+    code, lines = run_tests(tmp_path, path, x=inputs() * 0.05 - 12)
+    said = {name: line.said for name, line in lines.items()}
+    assert code == 1, said
+    assert failed(lines) == {"float32_against_float64"}, said
+    assert "--dtype float64" in lines["float32_against_float64"].todo
+
+
+def test_theta_that_is_impossible_says_so(tmp_path):
+    x = inputs()
+    path = onnx_head(tmp_path, SAME)
+    head = {"rate": "exp(log_scale)"}
+    code, lines = run_tests(tmp_path, path, "poisson", head, x=x, theta=drawn(x) - 5)
+    assert code == 1
+    assert "impossible under poisson" in lines["residuals"].said

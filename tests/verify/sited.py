@@ -1,0 +1,15 @@
+"""Sites of models, with exact values and the local law, for tests of searches."""
+
+from audit.measure.preparation import prepare
+from audit.verify.local import local_law
+from audit.verify.sites import exact_at, precise, site_of
+
+
+def sited(config, count=None):
+    """Return (exact, local, prepared) of a scan's first divergence and inputs."""
+    prepared = prepare(config, True)
+    model, _ = precise(prepared.model)
+    site = site_of(model, prepared.questions, prepared.rows[:count])
+    divergence = prepared.questions.divergences[0]
+    exact = exact_at(divergence, site)
+    return exact, local_law(divergence, site), prepared
