@@ -29,8 +29,7 @@ their nodes did not see (`probe`, `assurance`; Good, Biometrika 40, 1953). Z is 
 with its relative error, infinite where nothing was found. Missed in silence: a mode in
 the bulk of a broad one of scale σ that is thinner than σ/10000 on a line and σ/100 on a
 plane, and thinner ones outside that bulk (`search` has the figures), and legs of a
-ridge that are as thin. Where a ridge leads above all nodes (`ridges`) the error is at
-least one. Said aloud: tails
+ridge that are as thin. Said aloud: a ridge that leads above all nodes (`ridges`), tails
 beyond the numbers that doubles hold (log-Cauchy), mass where 1 − x has no digits (a
 beta law of shape .05), noise of single precision.
 
