@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn.functional import linear, pad, softplus
 
 
-
 def single(value):
     """Return a constant as the file holds it."""
     return float(np.float32(value))
@@ -65,7 +64,9 @@ class Flow(nn.Module):
         return self[f"flow._transform._transforms.{number}.{name}"]
 
     def forward(self, x, theta, z):
-        x = (x - self["flow._embedding_net.0._mean"]) / self["flow._embedding_net.0._std"]
+        x = (x - self["flow._embedding_net.0._mean"]) / self[
+            "flow._embedding_net.0._std"
+        ]
         shift, scale = self.of(0, "_shift"), self.of(0, "_scale")
         y = theta * scale + shift
         total = self["sum_1"].expand(len(x))  # log |scale|
@@ -116,9 +117,7 @@ class LinearPosterior(Flow):
         used = [i for n in nodes for i in n if i in self.names and "mul_" in i]
         used = list(dict.fromkeys(used))
         places = [i for n in nodes for i in n if i.endswith("._permutation")]
-        return [
-            Masked(2 * k + 1, used[3 * k : 3 * k + 3], places[k]) for k in range(4)
-        ]
+        return [Masked(2 * k + 1, used[3 * k : 3 * k + 3], places[k]) for k in range(4)]
 
 
 class Spline:
@@ -211,6 +210,3 @@ class TwoMoons(Flow):
             names = f"{place}{2 * k}", f"{place}{2 * k + 1}", f"lifted_tensor_{8 - k}"
             layers += [Spline(2 * k + 1, k % 2), Linear(2 * k + 2, names)]
         return layers
-
-
-
