@@ -12,7 +12,7 @@ from audit.families.mixture import Mixture
 def build_mixture(
     component: str, shapes: Mapping[str, tuple[int, ...]], **options: object
 ) -> Mixture:
-    """Return the mixture: by quadrature or sums for one number, else by draws.
+    """A mixture of laws: by quadrature or sums for one number, else by draws.
 
     Raises:
         UnknownName: no family has the component's name.

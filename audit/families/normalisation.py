@@ -23,7 +23,7 @@ from torch import Tensor
 
 from audit.families.computed import ComputedFamily
 from audit.linalg.spectrum import Estimate
-from audit.nodes.grid import grid_nodes
+from audit.nodes import grid_nodes
 from audit.nodes.noise import Noise
 
 _GRID = 1  # continuous coordinates that a grid can take

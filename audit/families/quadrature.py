@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand
+from audit.nodes import line_nodes
 from audit.nodes.lines import Line, by_chunks
 from audit.nodes.panels import DEEPEST, FALL, ORDER, Panels
 from audit.nodes.special import times
@@ -45,15 +46,13 @@ def automatic_score(line: Line, y: Tensor, rows: Tensor) -> Tensor:
 
 
 def fisher_information(line: Line, rows: Tensor) -> Tensor:
-    """Return F [M, q, q]."""
+    """Return F [M, q, q], NaN for the laws that no panels resolve."""
 
-    def tensor(rows: Tensor, surveyed: Survey) -> Tensor:
-        panels = panels_of(surveyed)
-        score = line.score(panels.nodes, rows)
-        density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
-        return _outer(panels.weights * density, score)
+    def chunk(rows: Tensor) -> Tensor:
+        nodes = line_nodes(line, rows)
+        return nodes.outer(line.score(nodes.points, nodes.rows))
 
-    return _square(tensor, line, rows, moment=0)
+    return by_chunks(chunk, line, rows, copies=2 + 2 * rows.shape[1])
 
 
 def transport_tensor(line: Line, rows: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ def transport_tensor(line: Line, rows: Tensor) -> Tensor:
         found = _outer(panels.weights, torch.where(endless, 0.0, speed))
         return torch.where(torch.diag_embed(endless.any(1)), torch.inf, found)
 
-    return _square(tensor, line, rows, moment=2)
+    return _square(tensor, line, rows)
 
 
 def _stepped(line: Line, rows: Tensor, panels: Panels) -> Panels:
@@ -108,12 +107,12 @@ def _speed(line: Line, rows: Tensor, panels: Panels) -> Tensor:
 
 
 def _square(
-    tensor: Callable[[Tensor, Survey], Tensor], line: Line, rows: Tensor, moment: int
+    tensor: Callable[[Tensor, Survey], Tensor], line: Line, rows: Tensor
 ) -> Tensor:
     """Return tensor(rows, their survey) [M, q, q] by chunks, NaN for those lost."""
 
     def chunk(rows: Tensor) -> Tensor:
-        surveyed = survey(line, rows, moment)
+        surveyed = survey(line, rows, moment=2)
         found = where_known(tensor, surveyed.lost, rows, surveyed)
         square = len(rows), rows.shape[1], rows.shape[1]
         return found if found.dim() == 3 else found[:, None, None].expand(square)

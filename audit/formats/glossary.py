@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from audit.formats.built_in import BuiltIn, built_in, paragraph_of
 from audit.formats.pages import PAGES, page
 from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
@@ -88,7 +89,8 @@ def _paragraphs(name: str) -> list[tuple[str, str]]:
     if name == "expressions":
         return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
-    return [*([whole] if whole else []), *_page(name), *_plugged(name)]
+    known = [whole] if whole else []
+    return [*known, *_ours(name), *_page(name), *_plugged(name)]
 
 
 def render(name: str | None, style: Style | None = None) -> str:
@@ -126,6 +128,7 @@ def names() -> dict[str, str]:
         ("language", ["expressions"]),
     )
     ours = {name: kind for kind, members in kinds for name in members}
+    ours = {one.name: one.kind for one in built_in()} | ours
     theirs = {one.name: NOUNS[one.kind] for one in plugins() if one.name not in ours}
     return ours | theirs
 
@@ -140,6 +143,21 @@ def _last(name: str) -> list[tuple[str, str]]:
     found = _quantity(name) or _statistic(name)
     attacks = (one for one in plugins() if one.kind == "attacks" and one.name == name)
     return [found] if found else [paragraph(one) for one in attacks]
+
+
+def _ours(name: str) -> list[tuple[str, str]]:
+    """The paragraphs of families, attacks and formats of ours, "mixture:normal" too.
+
+    Attacks that are quantities of a report have theirs in the table of these.
+    """
+    kind = name.partition(":")[0]
+
+    def asked(one: BuiltIn) -> bool:
+        composed = one.kind == "composed family" and one.name == kind
+        known = one.kind == "attack" and describe(one.name) is not None
+        return (one.name == name or composed) and not known
+
+    return [paragraph_of(one) for one in built_in() if asked(one)]
 
 
 def _page(name: str) -> list[tuple[str, str]]:

@@ -42,6 +42,7 @@ class Plugin:
         kind: of its registry ("families"). name: under which it is asked for.
         place: "module:attribute". package: the distribution that it comes with.
         rival: another package that claims the same name, "" if there is none.
+        version: of the package, "" if that is not known.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Plugin:
     place: str
     package: str
     rival: str = ""
+    version: str = ""
 
     def load(self) -> object:
         """Import and return the object.
@@ -79,7 +81,8 @@ def plugged(kind: str) -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
     for point in entry_points(group=f"robaudit.{kind}"):
         package = point.dist.name if point.dist else point.value.partition(".")[0]
-        plugin = Plugin(kind, point.name, point.value, package)
+        version = point.dist.version if point.dist else ""
+        plugin = Plugin(kind, point.name, point.value, package, version=version)
         known = found.setdefault(point.name, plugin)
         if known.place != plugin.place:
             found[point.name] = replace(known, rival=package)

@@ -1,8 +1,8 @@
 """The data: arrays with one row for each input to audit.
 
 A file is `.npy` (one array) or `.npz` (several, by key), which `ground.storage.arrays`
-opens, one of the kinds of `reading` (tables, tensors, HDF5, Zarr, MATLAB), or one for
-whose suffix a third party has a reader (`readers`).
+opens, one of other kinds (tables, tensors, HDF5, Zarr, MATLAB), or one for whose suffix
+a third party has a reader (`readers`, `opening`).
 
 Rows that hold NaN or infinity are no error here: they are for the scan to skip, with
 the reason that `blemish` gives.
@@ -23,8 +23,7 @@ from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
 from audit.inputs.names import NAMES, read_feature_names
-from audit.inputs.readers import open_file
-from audit.inputs.reading import InputReader
+from audit.inputs.opening import Contents, open_file
 
 __all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
 Rows = slice | NDArray[np.int64]
@@ -167,7 +166,7 @@ def list_keys(path: str) -> tuple[str, ...]:
 
 
 def _found(
-    path: str, wanted: Mapping[str, str | None], file: InputReader
+    path: str, wanted: Mapping[str, str | None], file: Contents
 ) -> dict[str, str]:
     """Return the key of each of the model's inputs; that of an `.npy` is ""."""
     first, *others = wanted
@@ -187,7 +186,7 @@ def _found(
     return {first: ""}
 
 
-def _columns(wanted: Mapping[str, str | None], file: InputReader) -> dict[str, str]:
+def _columns(wanted: Mapping[str, str | None], file: Contents) -> dict[str, str]:
     """Return the columns of each input: what nobody else claims is the first one's."""
     first, *others = wanted
     keys = {name: key or name for name, key in wanted.items()}

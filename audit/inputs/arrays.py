@@ -9,6 +9,7 @@ import numpy as np
 from audit.ground.errors import InputError
 from audit.ground.storage.arrays import Array
 from audit.inputs.joined import Joined
+from audit.inputs.readers import Field
 
 
 class Arrays:
@@ -30,6 +31,18 @@ class Arrays:
     def keys(self) -> tuple[str, ...]:
         """The keys."""
         return tuple(self._arrays)
+
+    def fields(self) -> dict[str, Field]:
+        """Return the arrays by name, as readers declare them."""
+        return {key: Field(a.shape, str(a.dtype)) for key, a in self._arrays.items()}
+
+    def window(self, name: str, start: int, stop: int) -> Array:
+        """Return rows [start, stop) of an array."""
+        return self._arrays[name][start:stop]
+
+    def fingerprint(self) -> str:
+        """Return the digest of the file."""
+        return self._sha256
 
     def read(
         self, keys: Iterable[str], memory: int

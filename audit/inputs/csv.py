@@ -8,14 +8,14 @@ import io
 import numpy as np
 
 from audit.ground.errors import InputError
-from audit.ground.storage.arrays import Array
+from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Table
 from audit.inputs.reading import broken, whole
 
 _MISSING = ("", "na", "nan", "null", "none")
 
 
-def open_csv(path: str, memory: int) -> Table:
+def open_csv(path: str, memory: int = MEMORY) -> Table:
     """Read a table.
 
     Raises:

@@ -7,12 +7,12 @@ from types import ModuleType
 
 import numpy as np
 
-from audit.ground.storage.arrays import Array
+from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Arrays
 from audit.inputs.reading import broken, needs, whole
 
 
-def open_hdf5(path: str, memory: int) -> Arrays:
+def open_hdf5(path: str, memory: int = MEMORY) -> Arrays:
     """Read every data set of numbers.
 
     Raises:

@@ -7,11 +7,12 @@ from types import ModuleType
 
 import numpy as np
 
+from audit.ground.storage.arrays import MEMORY
 from audit.inputs.arrays import Arrays
 from audit.inputs.reading import broken, needs, whole
 
 
-def open_matlab(path: str, memory: int) -> Arrays:
+def open_matlab(path: str, memory: int = MEMORY) -> Arrays:
     """Read every matrix of numbers; their first axis is the rows.
 
     Raises:

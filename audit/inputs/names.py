@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from audit.ground.errors import InputError, boundary
 from audit.ground.storage.arrays import MEMORY, Array
-from audit.inputs.readers import open_file
+from audit.inputs.opening import open_file
 
 NAMES = "feature_names"
 _LONGEST = 80

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from audit.ground.storage.arrays import Array
+from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Table
 from audit.inputs.reading import broken, needs, whole
 
 
-def open_parquet(path: str, memory: int) -> Table:
+def open_parquet(path: str, memory: int = MEMORY) -> Table:
     """Read a Parquet file.
 
     Raises:
@@ -23,7 +23,7 @@ def open_parquet(path: str, memory: int) -> Table:
     return _table(path, memory, "Parquet file", arrow.parquet.read_table)
 
 
-def open_arrow(path: str, memory: int) -> Table:
+def open_arrow(path: str, memory: int = MEMORY) -> Table:
     """Read an Arrow file.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 from audit.ground.errors import InputError
-from audit.ground.storage.arrays import Array
+from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Arrays
 from audit.inputs.reading import broken, whole
 
 
-def open_tensors(path: str, memory: int) -> Arrays:
+def open_tensors(path: str, memory: int = MEMORY) -> Arrays:
     """Read tensors by their names; a tensor alone is called `x`.
 
     Raises:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from audit.ground.errors import ConfigError
-from audit.ground.storage.arrays import Array
+from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Arrays
 from audit.inputs.reading import broken, needs
 
 
-def open_zarr(path: str, memory: int) -> Arrays:
+def open_zarr(path: str, memory: int = MEMORY) -> Arrays:
     """Read every array of numbers.
 
     Raises:

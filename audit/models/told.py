@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import pickletools
 import re
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from audit.ground.errors import ConfigError, ModelError
+from audit.ground.storage import Member, ZipFault, open_regular, read_members, unpacked
 from audit.models import LOADERS
 
 HEAD = 4096
@@ -58,7 +60,7 @@ def told_by_content(path: Path) -> str:
     """
     if path.suffix in LOADERS and path.suffix not in OWN:
         return path.suffix  # somebody else's
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(HEAD)
     found = _archive(path) if head[:4] == b"PK\x03\x04" else _single(path, head)
     if found is not None:
@@ -82,21 +84,32 @@ def misnamed(path: Path, kind: str) -> str:
 
 
 def _archive(path: Path) -> str | None:
-    """Return what is in a zip; None where its loader may say."""
+    """Return what is in a zip; None where its loader may say.
+
+    Raises:
+        ModelError: it is something else, or damaged and nothing says what it was.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.namelist()
-            names = [name.partition("/")[2] for name in whole]
-            if "constants.pkl" in names:
-                return ".pt"
-            if any(_PROGRAM.fullmatch(name) for name in names):
-                return ".pt2"
-            if any("aotinductor" in name.split("/")[:-1] for name in names):
-                raise _is(path, "is an AOTInductor package: compiled code", _AGAIN)
-            if "data.pkl" in names:
-                raise _pickled(path, archive, whole[names.index("data.pkl")])
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return None
+        with open_regular(path) as file:
+            members = {member.name: member for member in read_members(file)}
+            return _content(path, file, members)
+    except ZipFault as fault:
+        if path.suffix in LOADERS:
+            return None  # which says the same, and what to do
+        step = "Save or copy it again"
+        raise _is(path, f"begins like a zip archive and {fault}", step) from None
+
+
+def _content(path: Path, file: BinaryIO, whole: Mapping[str, Member]) -> str | None:
+    names = {name.partition("/")[2]: name for name in whole}
+    if "constants.pkl" in names:
+        return ".pt"
+    if any(_PROGRAM.fullmatch(name) for name in names):
+        return ".pt2"
+    if any("aotinductor" in name.split("/")[:-1] for name in names):
+        raise _is(path, "is an AOTInductor package: compiled code", _AGAIN)
+    if "data.pkl" in names:
+        raise _pickled(path, file, whole[names["data.pkl"]])
     if whole and all(name.endswith(".npy") for name in whole):
         raise _is(path, "is an .npz of arrays", "Give the model first, then the data")
     if "config.json" in whole:
@@ -104,11 +117,9 @@ def _archive(path: Path) -> str | None:
     return None
 
 
-def _pickled(path: Path, archive: zipfile.ZipFile, name: str) -> ModelError:
+def _pickled(path: Path, file: BinaryIO, member: Member) -> ModelError:
     """Return the error for what torch.save wrote: weights, or a module of Python."""
-    if archive.getinfo(name).file_size < _MAX_PICKLE and _only_tensors(
-        archive.read(name)
-    ):
+    if member.size < _MAX_PICKLE and _only_tensors(unpacked(file, member)):
         what = "holds a state dict (torch.save): weights without the program that "
         return _is(path, what + "uses them", _TORCH)
     return _is(

@@ -4,7 +4,8 @@ Each turn looks at the cells with points of its own (`probe`). Where q stands ab
 cells' polynomials, the modes uphill are found, the cells cut down to them and refined
 again. Only laws in which the last turn saw something go on, so that none depends on
 the others. What the last turn of a law does not explain is in its doubt: the mass that
-it may be wrong by.
+it may be wrong by. On a plane the way up a ridge is followed from the highest node at
+last (`ridges`): where it leads above all nodes, the mode is elsewhere and unresolved.
 
 Shapes: M laws, P cells, J modes, c ∈ {1, 2} axes.
 """
@@ -18,12 +19,14 @@ from torch import Tensor
 
 from audit.nodes.cells import Cells, Density, evaluate, log_sum
 from audit.nodes.halving import choose, put, refine, take
-from audit.nodes.peaks import Peaks, Seen
-from audit.nodes.probe import look_again
+from audit.nodes.peaks import Peaks, Seen, spans
+from audit.nodes.probe import GRAVE, STANDS_OUT, look_again
+from audit.nodes.ridges import follow
 from audit.nodes.search import add
 from audit.nodes.seeds import Boxes, divide
 
 TURNS = 4
+UPHILL = 40  # steps: to rise above all nodes, not to arrive
 FEW = 2  # points: a mode that no more have hit may have companions
 SPAN = 1.6  # standard deviations in a span: between 1.2 and 2.4
 WITHIN = 6.0  # spans of a mode in which points hit it
@@ -61,7 +64,26 @@ def assure(
         cells = mend(density, cells, peaks)
         cells = refine(density, cells, noise, tolerance, rounds, active)
     whole = log_sum(cells.log_mass).masked_fill(~stands_out, -torch.inf)
-    return cells, log_sum(torch.stack([missed, late, whole], -1))
+    beyond = _uphill(density, cells)
+    return cells, log_sum(torch.stack([missed, late, whole, beyond], -1))
+
+
+def _uphill(density: Density, cells: Cells) -> Tensor:
+    """Return the log mass [M] that is in doubt where a ridge leads above all nodes.
+
+    It is the whole, or the mass of the higher peak if that is more; -inf elsewhere, and
+    where the peak is too thin to matter.
+    """
+    nothing = torch.full_like(cells.log_mass[:, 0], -torch.inf)
+    if cells.low.shape[-1] != 2:
+        return nothing
+    top, best = cells.values.flatten(1).max(-1)
+    at = cells.points.gather(1, best[:, None, None].expand(-1, 1, 2))
+    at, height = follow(density, at, spans(density, at), UPHILL)
+    mass = Peaks(at, height, spans(density, at)).log_mass.squeeze(1)
+    whole = log_sum(cells.log_mass)
+    higher = (height.squeeze(1) > top + STANDS_OUT) & (mass > whole + math.log(GRAVE))
+    return torch.where(higher, torch.maximum(mass, whole), nothing)
 
 
 def mend(density: Density, cells: Cells, peaks: Peaks) -> Cells:

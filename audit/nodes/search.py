@@ -26,6 +26,7 @@ from torch import Tensor
 
 from audit.nodes.charts import Field, lattice
 from audit.nodes.peaks import Peaks, Seen, climb, join, on_lattice, spans
+from audit.nodes.ridges import follow
 
 FARTHEST = 1e20
 SMALLEST = 1e-8
@@ -157,7 +158,10 @@ def find_mode(field: Field, grid: Tensor, values: Tensor) -> Tensor:
         center, at = _best(window, field(lattice(window)))
         inside = (at > 1) & (at < points - 2)
         half = torch.where(inside, shrink * half, 1.5 * half)
-    return center
+    if grid.shape[-1] == 1:
+        return center
+    at = center.unsqueeze(1)
+    return follow(field, at, spans(field, at))[0].squeeze(1)
 
 
 def _best(axes: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -221,7 +221,12 @@ def where_known(
         return function(*tables)
     if bool(lost.all()):
         return torch.full(lost.shape, torch.nan, dtype=torch.float64).to(lost.device)
-    places = torch.arange(len(lost), device=lost.device)
-    places = torch.where(lost, (~lost).to(torch.uint8).argmax(), places)
+    places = stand_ins(lost)
     values = function(*(table[places] for table in tables))
     return values.masked_fill(lost.reshape(-1, *(1,) * (values.dim() - 1)), torch.nan)
+
+
+def stand_ins(lost: Tensor) -> Tensor:
+    """Return each law's own place [M], or the first that is not lost for a lost one."""
+    places = torch.arange(len(lost), device=lost.device)
+    return torch.where(lost, (~lost).to(torch.uint8).argmax(), places)

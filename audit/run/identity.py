@@ -1,19 +1,25 @@
 """What a run measures, as far as it can change a number: to compare, not to repeat.
 
 It is the identity of `reports`, with the versions and the kind of device that compute:
-these change the rounding, and the parts of a run are to be those of one scan.
+these change the rounding, and the parts of a run are to be those of one scan. Packages
+of third parties whose family, divergence, attack, loader or input reader is asked for
+compute as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from audit import __version__
 from audit.config import ScanConfig
 from audit.config.options import OPTIONS, flag_names
 from audit.ground.errors import ConfigError
+from audit.ground.plugins import plugged
+from audit.ground.storage import split_spec
 from audit.reports.identity import question
 
 Identity = dict[str, Any]
@@ -37,6 +43,31 @@ def identity(
     }
 
 
+def packages(config: ScanConfig, family: str | None) -> dict[str, str]:
+    """Return package -> version of the third parties that compute in a scan.
+
+    Args:
+        config: every option.
+        family: the name of the model's family as it was found, such as
+            "mixture:rayleigh"; None where the file computes its own law.
+    """
+    data = split_spec(config.data)[0]
+    asked: dict[str, Collection[str]] = {
+        "families": re.split(r"[,:\s]+", family or ""),
+        "divergences": [name.partition(":")[0] for name in config.divergences],
+        "attacks": [attack.kind for attack in config.attacks],
+        "loaders": [Path(config.model.path).suffix],
+        "inputs": [Path(data).suffix.lower()],
+    }
+    found = (
+        plugin
+        for kind, names in asked.items()
+        for name, plugin in plugged(kind).items()
+        if name in names
+    )
+    return {plugin.package: plugin.version or "unknown" for plugin in found}
+
+
 def refuse_another(folder: str, stored: Identity, given: Identity) -> None:
     """Refuse to go on with a run that measures something else.
 
@@ -53,10 +84,13 @@ def refuse_another(folder: str, stored: Identity, given: Identity) -> None:
 
 
 def _differences(folder: str, stored: Identity, given: Identity) -> Iterator[str]:
-    for name, version in given["versions"].items():
-        old = stored["versions"].get(name)
-        if old != version:
-            yield f"The run in '{folder}' was made with {name} {old}, this is {version}"
+    for name in {**stored["versions"], **given["versions"]}:
+        old, now = (one["versions"].get(name) for one in (stored, given))
+        if old is None:
+            yield f"The run in '{folder}' was made without {name}, this is {now}"
+        elif old != now:
+            here = f"this is {now}" if now else "which is not used now"
+            yield f"The run in '{folder}' was made with {name} {old}, {here}"
     for name in ("model", "data"):
         if stored[name] != given[name]:
             yield (

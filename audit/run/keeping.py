@@ -14,7 +14,7 @@ from audit.measure.preparation import Prepared
 from audit.measure.records import file_records
 from audit.reports.rows import RowsWriter
 from audit.run.folder import Run
-from audit.run.identity import Identity, identity, refuse_another
+from audit.run.identity import Identity, identity, packages, refuse_another
 from audit.run.jobs import part_rows
 from audit.run.manifest import Manifest, create, exists, read_manifest
 from audit.run.plan import read_shard
@@ -94,7 +94,8 @@ def identity_of(config: ScanConfig, prepared: Prepared) -> Identity:
     if prepared.questions.matrix_free:
         config = replace(config, method=KRYLOV)
     files = [file.sha256 for file in file_records(model.network)]
-    libraries = {"torch": torch.__version__}
+    theirs = packages(config, model.head.family)
+    libraries = {"torch": torch.__version__, **theirs}
     return identity(config, files, model.inputs.sha256, libraries)
 
 

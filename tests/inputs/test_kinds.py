@@ -8,7 +8,9 @@ import torch
 
 from audit.ground.errors import AuditError, ConfigError, InputError
 from audit.inputs import list_keys, open_inputs
+from audit.inputs.checking import check_reader
 from audit.inputs.joined import Joined
+from audit.inputs.readers import READERS
 
 X = np.random.default_rng(0).normal(size=(7, 3))
 NAMES = ["age", "fare", "weight"]
@@ -66,6 +68,16 @@ KINDS = {
     "d.mat": write_mat,
     "d.pt": lambda path: torch.save({"x": torch.from_numpy(X)}, path),
 }
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_reader_of_ours_keeps_the_laws_of_all_readers(tmp_path, name):
+    path = tmp_path / name
+    KINDS[name](path)
+    table = dict(zip(NAMES, X.T, strict=True))
+    arrays = {"d.h5": {"group/x": X}}.get(name, {"x": X})
+    arrays = table if path.suffix in (".csv", ".tsv", ".parquet", ".arrow") else arrays
+    check_reader(READERS[path.suffix], str(path), arrays)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -148,3 +148,24 @@ def test_what_nothing_tells_lists_the_formats(tmp_path):
     path.write_bytes(b"\x00\x01\x02" * 100)
     with pytest.raises(ConfigError, match=r"Expected ONNX, TorchScript"):
         told_by_content(path)
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".pth.tar"])
+def test_a_damaged_archive_that_nothing_names_is_said_to_be_one(tmp_path, suffix):
+    path = script_file(tmp_path, Head(), f"cut{suffix}")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ModelError, match="begins like a zip archive and is no zip"):
+        told_by_content(path)
+    named = path.rename(tmp_path / "cut.pt")
+    assert told_by_content(named) == ".pt"  # its loader says what is wrong
+
+
+def test_an_archive_in_which_readers_differ_is_not_told(tmp_path):
+    path = script_file(tmp_path, Head(), "twice.ckpt")
+    with (
+        pytest.warns(UserWarning, match="Duplicate name"),
+        zipfile.ZipFile(path, "a") as archive,
+    ):
+        archive.writestr(archive.namelist()[0], b"another")
+    with pytest.raises(ModelError, match="two members of the same name"):
+        told_by_content(path)

@@ -17,7 +17,8 @@ def write_metadata(folder, package, points):
     """Write what an installer leaves of a package: its name and its entry points."""
     info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\n")
+    words = f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+    (info / "METADATA").write_text(words)
     lines = []
     for kind, places in points.items():
         lines += [f"[robaudit.{kind}]", *(f"{n} = {p}" for n, p in places.items())]

@@ -8,8 +8,7 @@ from audit.inputs import Inputs
 from audit.models.contract import Head, Item
 from audit.models.implicit.laws import Slot
 from audit.models.implicit.sources import ChainKey
-from audit.nodes.chains import Chains
-from audit.nodes.space import TargetSpace
+from audit.nodes import Chains, TargetSpace
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ from torch import Tensor
 from audit.families.computed import Transport
 from audit.families.givers import Base, Nodes
 from audit.inputs import Inputs
+from audit.nodes import Chains, LogDensity, TargetSpace, grid_nodes, nuts_draws
 from audit.nodes.base_laws import BASE_LAWS, BaseLaw
-from audit.nodes.chains import Chains, nuts_draws
-from audit.nodes.grid import LogDensity, grid_nodes
 from audit.nodes.noise import Noise, Points
-from audit.nodes.space import TargetSpace
 
 _REMEMBERED = 512  # inputs whose chains are kept
 _LONG = 64  # draws: fewer are only to try the file on

@@ -1,0 +1,72 @@
+"""Families, attacks and formats of ours explain themselves, without being imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+from audit.attacks.laws import ATTACKS
+from audit.families import COMPOSED, FAMILIES
+from audit.formats import FORMATS
+from audit.formats.built_in import built_in, paragraph_of
+from audit.formats.glossary import explain, names
+from audit.geometry.divergences import DIVERGENCES
+from audit.ground.errors import UnknownName
+
+REGISTRIES = {
+    "family": FAMILIES,
+    "composed family": COMPOSED,
+    "attack": ATTACKS,
+    "format": FORMATS,
+}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_what_is_read_from_the_source_is_what_the_registry_holds(kind):
+    found = {one.name for one in built_in() if one.kind == kind}
+    assert found == {name for name in REGISTRIES[kind] if REGISTRIES[kind].ours(name)}
+    assert found <= set(names())
+
+
+def test_every_divergence_has_a_name_too():
+    assert {name for name in DIVERGENCES if DIVERGENCES.ours(name)} <= set(names())
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILIES if FAMILIES.ours(n)])
+def test_a_family_is_explained_by_its_docstring_and_its_parameters(name):
+    found = dict(explain(name))
+    text = found[f"{name} (family)"]
+    law = FAMILIES[name]
+    assert text.startswith(law.__doc__.partition("\n")[0].strip())
+    ways = "; or ".join(", ".join(names) for names in law.parameterizations)
+    assert f"\nParameters: {ways}.\n" in text or not ways
+    assert text.endswith(f"Written --family {name}.")
+
+
+def test_formats_and_compositions_say_how_they_are_written():
+    ((title, text),) = explain("sarif")
+    assert title == "sarif (format)"
+    assert text.startswith("SARIF 2.1.0")
+    assert "-f sarif" in text
+    ((title, text),) = explain("mixture:normal")
+    assert title == "mixture (composed family)"
+    assert "--family mixture:COMPONENT" in text
+    with pytest.raises(UnknownName, match="Did you mean 'student_t'"):
+        explain("studnt_t")
+
+
+def test_every_attack_is_explained_once():
+    for name in (name for name in ATTACKS if ATTACKS.ours(name)):
+        assert [title for title, _ in explain(name)] == [f"{name} (attack)"]
+    for one in built_in():
+        assert len(paragraph_of(one)[1]) > 20
+
+
+def test_nothing_of_ours_is_imported_to_be_explained():
+    code = (
+        "import sys; from audit.formats.glossary import render; render(None); "
+        "print([m for m in ('torch', 'audit.families', 'audit.attacks') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
