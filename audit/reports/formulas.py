@@ -113,11 +113,14 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "critical_radius",
         "δ",
-        "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
-        "The perturbation along the worst direction v, on its worse side, that moves "
-        "the distribution by τ: solved on the exact divergence. Infinite where τ is "
-        "not reached within 1,000 second-order radii. Other directions may be worse "
-        "still. Larger is more robust.",
+        "min ‖δ‖ with D(q_x ‖ q_{x+δ}) = τ, δ = ± r v by a ladder, then by witnesses",
+        "A perturbation of this norm moves the distribution by τ: found on the exact "
+        "divergence along the worst direction v, on its worse side, then lowered by an "
+        "ascent among all directions where a formula or --sizes makes that "
+        "affordable (critical_radius_along, what v alone needs, stands beside it "
+        "then). The true smallest norm is at most this. Infinite where τ was not "
+        "reached, along v within 1,000 second-order radii. --bounds do not cut it. "
+        "Larger is more robust.",
     ),
     Quantity(
         "predicted",

@@ -67,13 +67,20 @@ PARTED = Role(
     "The mean is the share of inputs whose prediction of {0} is not to be believed "
     "at the attack's own size.",
 )
+ALONG = Role(
+    "_along",
+    None,
+    "{0} along the worst direction v alone, on its worse side",
+    "How far the worst direction alone takes: {0} is below it where witnesses of other "
+    "directions were found nearer.",
+)
 CERTIFICATE = Role(
     "_certificate",
     None,
     "B ≥ the exact divergence anywhere in the ball of {0}",
     "No perturbation of the ball exceeds this: proven.",
 )
-ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, CERTIFICATE)
+ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, ALONG, CERTIFICATE)
 _BOUND = "_bound"
 """Ends the names of quantities that bound another: rows of their own."""
 
