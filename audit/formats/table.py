@@ -26,7 +26,8 @@ SHOWN_WORST = 5
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 COMPARED = ("angle", "attained")
-SECONDARY = frozenset({*CHAIN, *COMPARED, *TRUST})
+RANGE = ("validity_radius", "skew")
+SECONDARY = frozenset({*CHAIN, *COMPARED, *RANGE, *TRUST})
 """Shown on request only; the sentences of a report tell what matters of them."""
 STATUS = {
     "pass": ("✓", "green"),

@@ -123,6 +123,23 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "Larger is more robust.",
     ),
     Quantity(
+        "validity_radius",
+        "δ",
+        "max r with |D(q_x ‖ q_{x ± s v}) / (c s² λ_max) − 1| ≤ 10 % for every s ≤ r",
+        "Up to this norm along the worst direction the second-order number is right "
+        "within a tenth, on both sides. Beyond it, read realised values. Infinite "
+        "where it is right at every radius that was tried.",
+    ),
+    Quantity(
+        "skew",
+        "",
+        "(D(q_x ‖ q_{x + r v}) − D(q_x ‖ q_{x − r v})) / their sum, r the validity "
+        "radius",
+        "Which side of the worst direction v is worse, and by how much: above 0 it is "
+        "+v, below 0 −v; to second order it is 0. The worse side costs (1 + |skew|) / "
+        "(1 − |skew|) times as much.",
+    ),
+    Quantity(
         "predicted",
         "{unit}",
         "max c |A u|² over ‖u‖_p ≤ ε",

@@ -35,6 +35,8 @@ from audit.verify.sites import (
     rows_at_once,
     site_of,
 )
+from audit.verify.validity import COLUMNS as RANGE
+from audit.verify.validity import validity_columns
 from audit.verify.worst_cases import WorstCases, worst_cases
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
@@ -107,7 +109,7 @@ def _checked(
     labels = [named(label, REALISED) for label in questions.attacks]
     if exact is None:
         why = f"no exact value of {divergence.name} is known for this law"
-        names = ("critical_radius", *labels)
+        names = ("critical_radius", *RANGE, *labels)
         return {name: Values.unmeasured(n, why) for name in names}, [], []
     aimed = local
     fewer = questions.draws != site.noise.draws
@@ -117,7 +119,7 @@ def _checked(
     critical = _critical(exact, aimed, worst)
     radius = aimed.radius(questions.tau)
     found = [compared_radius(radius, critical, questions.tau)]
-    columns = dict(worst.columns)
+    columns = {**worst.columns, **validity_columns(exact, aimed)}
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
         if isinstance(attack, Certified):
