@@ -39,6 +39,7 @@ from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
 from audit.verify import Ladder, ladder_of, save_witness, verify
+from audit.verify.selftest import short_selftest
 from audit.verify.trust import trust_warnings
 
 Tick = Callable[[int, int], None]
@@ -203,7 +204,7 @@ def _report(
     progress: Tick = silent,
     missing: Sequence[Job] = (),
 ) -> Report:
-    """Join the answers, check predictions, and build and judge the report."""
+    """Join the answers, check predictions and file, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
     collection = Collection(prepared.model.event, rows)
     progress(0, opened.total)
@@ -218,7 +219,8 @@ def _report(
         settings = settings_of(config)
         save_witness(config.witness, verified.witnesses, prepared.model, settings)
     columns, checks = with_checks(answers, verified, sample, rows)
-    warnings = [*prepared.notes, *verified.notes]
+    tested = short_selftest(prepared.model, prepared.questions, answers.index)
+    warnings = [*prepared.notes, *tested, *verified.notes]
     for name, found in columns.items():
         warnings += trust_warnings(name, found, *prepared.trust)
     data = data_record(prepared.model, config, prepared.sampling)

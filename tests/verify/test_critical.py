@@ -134,14 +134,6 @@ def test_on_the_digits_an_ascent_finds_a_sixth_of_the_second_order_radius():
     assert np.median(found["critical_radius_along"] / found["radius"]) > 0.19
 
 
-def test_draws_are_not_climbed_for_a_radius(tmp_path):
-    """An ascent would climb their noise: the radius stays that of ±v, an interval."""
-    asked = {"sizes": (0.1,), "divergences": ("kl",), "verify": 4, "limit": 12}
-    report = scan(sample("mixture", draws_per_input=64, **asked))
-    summary = report.divergences["kl"].summary
-    assert "critical_radius_along" not in summary
-
-
 def test_of_the_two_signs_the_smaller_radius_counts(tmp_path):
     """A scale that moves: KL(σ ‖ σ + r) and KL(σ ‖ σ − r) reach τ at different r."""
 

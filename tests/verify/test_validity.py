@@ -82,8 +82,22 @@ def test_an_input_at_rest_has_neither_and_says_why(tmp_path):
     assert "at rest" in report.divergences["kl"].summary["skew"].reason
 
 
-def test_means_over_draws_are_refused_in_words():
-    config = sample("mixture", divergences=("kl",), verify=2, limit=4)
-    summary = scan(config).divergences["kl"].summary
-    assert summary["validity_radius"].n == 0
-    assert "draws" in summary["validity_radius"].reason
+def mixed(x):
+    """Mixtures of two normals in the plane: their KL is a mean over draws."""
+    loc = torch.stack([x, -x], dim=1)
+    return {"logits": x, "loc": loc, "scale": torch.exp(0.1 * loc)}
+
+
+def test_means_over_draws_are_refused_in_words(tmp_path):
+    """Nor are they climbed: the radius stays that of ±v, with its interval."""
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    model, options = {"family": "mixture:normal"}, {"draws_per_input": 64}
+    options |= {"divergences": ("kl",), "sizes": (0.1,)}
+    summary = scan(written(tmp_path, mixed, x, model, **options)).divergences["kl"]
+    found = summary.summary
+    for name in ("validity_radius", "skew"):
+        assert found[name].n == 0
+        assert "means over draws" in found[name].reason
+    assert found["witness@0.1"].n == 3
+    assert "critical_radius_upper" in found
+    assert "critical_radius_along" not in found
