@@ -116,11 +116,11 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
         "min ‖δ‖ with D(q_x ‖ q_{x+δ}) = τ, δ = ± r v by a ladder, then by witnesses",
         "A perturbation of this norm moves the distribution by τ: found on the exact "
         "divergence along the worst direction v, on its worse side, then lowered by an "
-        "ascent among all directions where a formula or --sizes makes that "
-        "affordable (critical_radius_along, what v alone needs, stands beside it "
-        "then). The true smallest norm is at most this. Infinite where τ was not "
-        "reached, along v within 1,000 second-order radii. --bounds do not cut it. "
-        "Larger is more robust.",
+        "ascent among all directions: of the first divergence where a formula makes "
+        "that affordable, of all with --sizes (critical_radius_along, what v alone "
+        "needs, stands beside it then). The true smallest norm is at most this. "
+        "Infinite where τ was not reached, along v within 1,000 second-order radii. "
+        "--bounds do not cut it. Larger is more robust.",
     ),
     Quantity(
         "validity_radius",

@@ -1,9 +1,9 @@
 """The sizes at which a prediction is put between a witness and a certificate.
 
 By default five of them, a factor of about three apart, about the largest norm that an
-attack of the scan has; and only where exact values cost no more than a formula, since
-an ascent takes hundreds of them for each input. Sizes that were asked for are always
-climbed.
+attack of the scan has; and only for the first divergence, where its exact values cost
+no more than a formula, since an ascent takes hundreds of them for each input. Sizes
+that were asked for are always climbed, for every divergence.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Ladder:
         """Return the sizes that are worth their cost for a divergence."""
         if self.asked:
             return self.sizes
+        if divergence.name != exact.site.questions.divergences[0].name:
+            return ()
         if isinstance(local.law, LinearLaw):
             return () if exact.laws.sampled else self.sizes
         point, draws = exact.site.point, exact.site.noise.draws

@@ -120,7 +120,9 @@ def test_without_an_ascent_only_the_worst_direction_is_spoken_of(tmp_path):
         here = law(x)
         return np.maximum(kl(here, law(x + r * v)), kl(here, law(x - r * v)))
 
-    assert (moved(1.01 * median) >= 1).mean() >= 0.5 > (moved(0.97 * median) >= 1).mean()
+    assert (
+        (moved(1.01 * median) >= 1).mean() >= 0.5 > (moved(0.97 * median) >= 1).mean()
+    )
 
 
 def test_on_the_digits_an_ascent_finds_a_sixth_of_the_second_order_radius():
