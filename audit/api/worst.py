@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from audit import ConfigError
 from audit.reports.recorded import RecordedRows
 from audit.reports.report import Report as Record
+from audit.reports.roles import ALONG, named
 
 Array = NDArray[Any]
 
@@ -24,8 +25,9 @@ class Worst:
         x: the input [*event].
         direction: v [*event], of norm one in the units of the scan.
         radius: r, which moves the prediction by τ; ∞ where no step along v does.
-        exact: whether r was found on the divergence itself (`critical_radius`); else
-            it is what the local quadratic says (`radius`).
+        exact: whether r was found on the divergence itself (`critical_radius_along`, or
+            `critical_radius` where only v was searched); else it is what the local
+            quadratic says (`radius`).
         above, below: x + r v and x − r v [*event], v in the units of the data.
         eigenvalue: by which inputs are ranked.
     """
@@ -64,6 +66,7 @@ def _worst(rows: RecordedRows, name: str, row: int, eigenvalue: float) -> Worst:
     columns, x = rows.arrays, rows.inputs[row]
     direction = columns[f"{name}.directions"][row, 0]
     critical = columns.get(f"{name}.critical_radius")
+    critical = columns.get(f"{name}.{named('critical_radius', ALONG)}", critical)
     exact = critical is not None and not np.isnan(critical[row])
     radii = critical if exact else columns.get(f"{name}.radius")
     radius = float("nan") if radii is None else float(radii[row])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from audit.reports.doubts import CRITICAL, doubt
 from audit.reports.quantities import is_attack
 from audit.reports.report import Divergence, Report, Summary, Verification
-from audit.reports.roles import ERROR, LOWER, REALISED, UPPER, named
+from audit.reports.roles import ALONG, ERROR, LOWER, REALISED, UPPER, named
 from audit.reports.text import count, interval, number, percent
 
 
@@ -39,8 +39,10 @@ def _radius(report: Report, divergence: Divergence) -> str:
     moved = f"moves the prediction by {number(tau(report))}{_of(divergence)}"
     checked = exact.n_checked or exact.n
     least = number(exact.min)
-    said = f"{_norm(report, exact.p50)} along the worst direction {moved} on half of "
-    said += f"the inputs, {least} on the most sensitive one"
+    searched = named(CRITICAL, ALONG) in divergence.summary
+    where = "" if searched else " along the worst direction"
+    said = f"{_norm(report, exact.p50)}{where} {moved} on half of the inputs, {least} "
+    said += "on the most sensitive one"
     if exact.p50 == 0:
         said = f"any perturbation, however small, {moved} on half of the inputs"
     if exact.p50 == math.inf:

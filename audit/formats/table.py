@@ -31,7 +31,8 @@ CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 CRITICAL_SHORT = "critical"
 COMPARED = ("angle", "attained")
 SHAPE = ("effective_rank", "map_effective_rank", "rank", "gap")
-SECONDARY = frozenset({*CHAIN, *COMPARED, *SHAPE, *MOVED, *TRUST})
+RANGE = ("validity_radius", "skew")
+SECONDARY = frozenset({*CHAIN, *COMPARED, *SHAPE, *RANGE, *MOVED, *TRUST})
 """Shown on request only; the sentences of a report tell what matters of them."""
 STATUS = {
     "pass": ("✓", "green"),

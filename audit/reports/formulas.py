@@ -120,11 +120,31 @@ FORM_QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "critical_radius",
         "δ",
-        "min over ± of the smallest r on a ladder with D(q_x ‖ q_{x ± r v}) = τ",
-        "The perturbation along the worst direction v, on its worse side, that moves "
-        "the distribution by τ: solved on the exact divergence. Infinite where τ is "
-        "not reached within 1,000 second-order radii. Other directions may be worse "
-        "still. Larger is more robust.",
+        "min ‖δ‖ with D(q_x ‖ q_{x+δ}) = τ, δ = ± r v by a ladder, then by witnesses",
+        "A perturbation of this norm moves the distribution by τ: found on the exact "
+        "divergence along the worst direction v, on its worse side, then lowered by an "
+        "ascent among all directions: of the first divergence where a formula makes "
+        "that affordable, of all with --sizes (critical_radius_along, what v alone "
+        "needs, stands beside it then). The true smallest norm is at most this. "
+        "Infinite where τ was not reached, along v within 1,000 second-order radii. "
+        "--bounds do not cut it. Larger is more robust.",
+    ),
+    Quantity(
+        "validity_radius",
+        "δ",
+        "max r with |D(q_x ‖ q_{x ± s v}) / (c s² λ_max) − 1| ≤ 10 % for every s ≤ r",
+        "Up to this norm along the worst direction the second-order number is right "
+        "within a tenth, on both sides. Beyond it, read realised values. Infinite "
+        "where it is right at every radius that was tried.",
+    ),
+    Quantity(
+        "skew",
+        "",
+        "(D(q_x ‖ q_{x + r v}) − D(q_x ‖ q_{x − r v})) / their sum, r the validity "
+        "radius",
+        "Which side of the worst direction v is worse, and by how much: above 0 it is "
+        "+v, below 0 −v; to second order it is 0. The worse side costs (1 + |skew|) / "
+        "(1 − |skew|) times as much.",
     ),
     Quantity(
         "predicted",

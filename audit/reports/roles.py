@@ -74,13 +74,20 @@ UNIVERSAL = Role(
     "What one and the same perturbation costs, of {0}'s size, with the sign that is "
     "worse for all inputs together.",
 )
+ALONG = Role(
+    "_along",
+    None,
+    "{0} along the worst direction v alone, on its worse side",
+    "How far the worst direction alone takes: {0} is below it where witnesses of other "
+    "directions were found nearer.",
+)
 CERTIFICATE = Role(
     "_certificate",
     None,
     "B ≥ the exact divergence anywhere in the ball of {0}",
     "No perturbation of the ball exceeds this: proven.",
 )
-ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, UNIVERSAL, CERTIFICATE)
+ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, UNIVERSAL, ALONG, CERTIFICATE)
 _BOUND = "_bound"
 """Ends the names of quantities that bound another: rows of their own."""
 

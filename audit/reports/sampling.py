@@ -198,12 +198,13 @@ def redrawn(weights: Floats, strata: NDArray[np.intp]) -> Iterator[Floats]:
     members = [(strata == stratum).nonzero()[0] for stratum in np.unique(strata)]
     step = max(1, _NUMBERS // k)
     for first in range(0, count, step):
-        drawn = np.empty((min(step, count - first), k))
-        for row in drawn:
-            for places in members:
-                chosen = generator.integers(0, len(places), len(places))
-                row[places] = np.bincount(chosen, minlength=len(places))
-        yield drawn * weights
+        size = min(step, count - first)
+        drawn = np.zeros(size * k)
+        begin = np.arange(size)[:, None] * k
+        for places in members:
+            chosen = generator.integers(0, len(places), (size, len(places)))
+            drawn += np.bincount((begin + places[chosen]).ravel(), minlength=size * k)
+        yield drawn.reshape(size, k) * weights
 
 
 def ends(replicas: Floats) -> Interval:

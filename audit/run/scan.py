@@ -41,6 +41,7 @@ from audit.run.plan import Job, cut, read_shard, spans
 from audit.run.targets import held_against, refuse_early
 from audit.run.universal import universal
 from audit.verify import Ladder, ladder_of, save_witness, verify
+from audit.verify.selftest import short_selftest
 from audit.verify.trust import trust_warnings
 
 Tick = Callable[[int, int], None]
@@ -206,7 +207,7 @@ def _report(
     progress: Tick = silent,
     missing: Sequence[Job] = (),
 ) -> Report:
-    """Join the answers, check predictions, and build and judge the report."""
+    """Join the answers, check predictions and file, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
     collection = Collection(prepared.model.event, rows)
     progress(0, opened.total)
@@ -223,7 +224,8 @@ def _report(
     means = collection.tally.forms()
     directions, verified = universal(prepared, means, sample, verified)
     columns, checks = with_checks(answers, verified, sample, rows)
-    warnings = [*prepared.notes, *verified.notes]
+    tested = short_selftest(prepared.model, prepared.questions, answers.index)
+    warnings = [*prepared.notes, *tested, *verified.notes]
     for name, found in columns.items():
         warnings += trust_warnings(name, found, *prepared.trust)
     data = data_record(prepared.model, config, prepared.sampling)

@@ -2,7 +2,8 @@
 
 A candidate beside a better one, by a twentieth of their lengths, is its twin, and
 rests: both would end at one point. Where the first starts end at no more than two
-places (near v and −v, say) the remaining random ones are spared.
+places, or all as high as +v or −v did, the remaining random ones are spared. A
+candidate that gains less than three thousandths in a whole round is settled, and rests.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from audit.verify.feasible import Feasible
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 from audit.verify.slopes import slope_of
-from audit.verify.starts import EARLY, names_of, starts
+from audit.verify.starts import EARLY, LEADING, names_of, starts
 from audit.verify.wandering import Wanderer
 
 Search = Callable[[Tensor, Feasible, Tensor, int], Summits]
 SHARED, GIVEN = "another size's witness", "given"
 _TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
 _AGREED = 2  # ends of the first starts, such as near ±v, that call for no more
+_SETTLED = 3e-3  # of D: a round that gains no more is the last one
+_LEVEL = 0.01  # of D: ends that differ by less are on one hill
 _BLIND = 8  # moves of random search for a step of ascent
 
 
@@ -117,12 +120,25 @@ class Climbers:
         before = Candidates(u.reshape(wide.shape), unknown, origin, late, lowest)
         self.search = self._search(u)
         found, first = self._searched(before, steps)
-        apart = clusters(found.u[:, :, ~late[0, 0]]) > _AGREED
-        more = late & apart.unsqueeze(2)
+        if not bool(late.any()):
+            return replace(found, start=first.amax(dim=2))
+        more = late & self._disagree(found, ~late[0, 0]).unsqueeze(2)
         again, later = self._searched(replace(found, through=~more), steps)
         through = torch.where(more, again.through, found.through)
         first = torch.where(more, later, first)
         return replace(again, through=through, start=first.amax(dim=2))
+
+    def _disagree(self, found: Candidates, early: Tensor) -> Tensor:
+        """Tell where the first starts end apart, at other hills than ±v do [n, S].
+
+        Args:
+            found: where they ended.
+            early: which of the starts they are [K].
+        """
+        u, value = found.u[:, :, early], found.value[:, :, early]
+        known = value[:, :, [0, LEADING]].unsqueeze(2)  # of +v and of −v
+        level = (value.unsqueeze(3) - known).abs() <= _LEVEL * known.abs()
+        return (clusters(u) > _AGREED) & ~level.any(dim=3).all(dim=2)
 
     def _starts(self, given: Tensor | None, alone: bool) -> tuple[Tensor, Tensor]:
         """Return directions to start along [n, K, m], and their origins [K]."""
@@ -136,8 +152,11 @@ class Climbers:
         return torch.cat([along, more.to(along)], dim=1), torch.cat([own, code])
 
     def on(self, before: Candidates, steps: int) -> Candidates:
-        """Return where candidates lead with some more steps."""
-        return self._searched(before, steps)[0]
+        """Return where candidates lead with some more steps; the settled ones rest."""
+        after = self._searched(before, steps)[0]
+        gain = after.value - before.value
+        settled = (before.value > 0) & (gain <= _SETTLED * before.value)
+        return replace(after, through=after.through | settled)
 
     def shared(self, ours: Candidates) -> Candidates:
         """Return each size's candidates beside the best ones of its neighbours."""
@@ -153,7 +172,8 @@ class Climbers:
             origin.append(torch.full_like(ours.origin[:, :, :1], code))
         u, codes = torch.cat(parts, dim=2), torch.cat(origin, dim=2)
         value = torch.cat([ours.value, unknown], dim=2)
-        through = twins(u) | torch.cat([ours.through, unknown > 0], dim=2)
+        settled = ours.through.all(dim=2, keepdim=True).expand_as(unknown)
+        through = twins(u) | torch.cat([ours.through, settled], dim=2)
         return Candidates(u, value, codes, through, ours.start)
 
     def _search(self, u: Tensor) -> Search:

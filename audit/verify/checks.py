@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audit.attacks.balls import Ball
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
@@ -20,12 +21,23 @@ from audit.reports.roles import ERROR, REALISED, named
 from audit.reports.values import Values, join
 from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
-from audit.verify.critical import critical_radius
+from audit.verify.critical import Critical, critical_radius
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
-from audit.verify.local import local_law
-from audit.verify.sites import Notes, Site, exact_at, precise, rows_at_once, site_of
-from audit.verify.worst_cases import worst_cases
+from audit.verify.local import LocalLaw, local_law
+from audit.verify.lowering import lowered
+from audit.verify.sites import (
+    Exact,
+    Notes,
+    Site,
+    exact_at,
+    precise,
+    rows_at_once,
+    site_of,
+)
+from audit.verify.validity import COLUMNS as RANGE
+from audit.verify.validity import validity_columns
+from audit.verify.worst_cases import WorstCases, worst_cases
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
@@ -98,20 +110,17 @@ def _checked(
     labels = [named(label, REALISED) for label in questions.attacks]
     if exact is None:
         why = f"no exact value of {divergence.name} is known for this law"
-        names = ("critical_radius", *labels)
+        names = ("critical_radius", *RANGE, *labels)
         return {name: Values.unmeasured(n, why) for name in names}, [], []
     aimed = local
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
         aimed = local_law(divergence, site.with_draws(questions.draws))
-    radius = aimed.radius(questions.tau)
-    found = [
-        compared_radius(
-            radius, critical_radius(exact, aimed, questions.tau), questions.tau
-        )
-    ]
     worst = worst_cases(divergence, exact, aimed, ladder)
-    columns = dict(worst.columns)
+    critical = _critical(exact, aimed, worst)
+    radius = aimed.radius(questions.tau)
+    found = [compared_radius(radius, critical, questions.tau)]
+    columns = {**worst.columns, **validity_columns(exact, aimed)}
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
         if isinstance(attack, Certified):
@@ -131,6 +140,18 @@ def _checked(
         columns |= one.columns
     kept = [Found(divergence, exact, one) for one in worst.witnesses.values()]
     return columns, found, kept
+
+
+def _critical(exact: Exact, local: LocalLaw, worst: WorstCases) -> Critical:
+    """Return the critical radii: along ±v, or in all directions where they are climbed.
+
+    The ascent's own witnesses begin the search.
+    """
+    tau = exact.site.questions.tau
+    along = critical_radius(exact, local, tau)
+    if not worst.witnesses:
+        return along
+    return lowered(along, exact, local, tau, worst.witnesses.get(Ball()))
 
 
 def _partings(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:

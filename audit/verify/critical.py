@@ -9,24 +9,28 @@ how far is far.
 With draws of θ, the same for every r, D̂ is a smooth function of r with an error s. Its
 crossing has the interval between those of D̂ + 1.96 s and D̂ − 1.96 s. Where the latter
 is not reached, or far off, noise hides the crossing.
+
+Other directions may be worse than v. Where a search of all of them found radii
+(`lowering`), the smaller ones count, and those along v stand beside them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from audit.ground.student import student_quantile
 from audit.measure.columns import NOT_RESOLVED, values_of
-from audit.reports.roles import LOWER, UPPER, named
+from audit.reports.roles import ALONG, LOWER, UPPER, Role, named
 from audit.reports.values import Values
 from audit.verify.crossing import REACH, crossings
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.sites import Exact
 
+NAME = "critical_radius"
 HIDDEN = "the noise of the draws hides where τ is crossed"
 _FAR = 10.0  # of an input's own norm, where no form says how far is far
 _WIDEST = 4.0  # upper over lower end of an interval that still says something
@@ -39,7 +43,7 @@ class Critical:
     Shapes: value, lower, upper [n], in units of the perturbation; ∞ where τ is not
     reached, NaN where it is not known. directed: whether along a worst direction [n].
     hidden: whether noise is why it is not known [n]. sampled: whether draws leave an
-    interval at all.
+    interval at all. along: those along v alone [n], where others were found; else None.
     """
 
     value: Tensor
@@ -48,24 +52,39 @@ class Critical:
     directed: Tensor
     hidden: Tensor
     sampled: bool
+    along: Tensor | None = None
+
+    def lowered_to(self, radius: Tensor) -> Critical:
+        """Return the radii [n] with those that were found in other directions.
+
+        Args:
+            radius: found [n]; ∞ where nothing was.
+        """
+        value = torch.where(radius < self.value, radius, self.value)
+        value = torch.where(self.value.isnan() & radius.isfinite(), radius, value)
+        return replace(self, value=value, lower=value, upper=value, along=self.value)
 
     def columns(self, tau: float) -> dict[str, Values]:
         """Return the radii as columns."""
-        unreached = torch.isinf(self.value)
-        reasons = {
+        found: dict[tuple[Role, ...], Tensor] = {(): self.value}
+        if self.sampled:
+            found |= {(LOWER,): self.lower, (UPPER,): self.upper}
+        if self.along is not None:
+            found[(ALONG,)] = self.along
+        return {
+            named(NAME, *roles): values_of(end, None, self._reasons(end, tau))
+            for roles, end in found.items()
+        }
+
+    def _reasons(self, end: Tensor, tau: float) -> dict[str, Tensor]:
+        unreached = torch.isinf(end)
+        return {
             f"{tau:g} is not reached within {REACH:g} second-order radii": unreached
             & self.directed,
             f"{tau:g} is not reached within {_FAR:g} times the input's own norm, along "
             "sampled directions: the form has no worst one": unreached & ~self.directed,
             HIDDEN: self.hidden,
-            NOT_RESOLVED: self.value.isnan(),
-        }
-        names = [named("critical_radius", *role) for role in ((), (LOWER,), (UPPER,))]
-        ends = (self.value, self.lower, self.upper)
-        kept = len(names) if self.sampled else 1
-        return {
-            name: values_of(end, None, reasons)
-            for name, end in zip(names[:kept], ends[:kept], strict=True)
+            NOT_RESOLVED: end.isnan(),
         }
 
 

@@ -1,11 +1,11 @@
 """The sizes at which a prediction is put between a witness and a certificate.
 
 By default five of them, a factor of about three apart, about the largest norm that an
-attack of the scan has; and only where exact values cost no more than a formula or a
-sum, since an ascent takes hundreds of them for each input: not where they are means
-over draws, nor where a quadrature resolves each law (which is seen by doing one), nor
-where the Jacobian is too large to be stored and each takes a long pass. Sizes
-that were asked for are always climbed.
+attack of the scan has; and only for the first divergence, where its exact values cost
+no more than a formula or a sum, since an ascent takes hundreds of them for each input:
+not where they are means over draws, nor where a quadrature resolves each law (which is
+seen by doing one), nor where the Jacobian is too large to be stored and each takes a
+long pass. Sizes that were asked for are always climbed, for every divergence.
 """
 
 from __future__ import annotations
@@ -78,8 +78,10 @@ class Ladder:
 
 def _cheap(divergence: Divergence, site: Site) -> bool:
     """Tell whether exact values at a site are a formula or a sum."""
-    exact = exact_at(divergence, site)
-    if exact is None or exact.laws.sampled or site.questions.matrix_free:
+    questions, exact = site.questions, exact_at(divergence, site)
+    if questions.matrix_free or divergence.name != questions.divergences[0].name:
+        return False
+    if exact is None or exact.laws.sampled:
         return False
     point, draws = site.point, site.noise.draws
     if linear_law(divergence, point) is None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from audit.attacks.balls import Ball
 from audit.verify.bounds import Bounds
+from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
@@ -36,6 +37,27 @@ _ROUNDS = 6
 _ENOUGH = 0.005
 _EFFORTS = (Effort(2, 2, 4, 10, 2), Effort(1, 2, 4, 10, 1))  # first, later
 _REACHED = 1 - 2e-6  # of τ, as exact as a crossing is
+
+
+def lowered(
+    critical: Critical, exact: Exact, local: LocalLaw, tau: float, known: Witness | None
+) -> Critical:
+    """Return critical radii with those that witnesses of all directions reach τ at.
+
+    Values that are means over draws stay as they are: an ascent would climb their
+    noise. A valid range of the inputs does not count, as it does not along ±v.
+
+    Args:
+        critical: the radii along ±v.
+        exact: the divergence.
+        local: its local law.
+        tau: what has to be reached.
+        known: witnesses of all inputs in the ℓ₂ norm, if there are any.
+    """
+    if critical.sampled:
+        return critical
+    radius, _ = lowered_radius(exact, local, tau, critical.value, known=known)
+    return critical.lowered_to(radius)
 
 
 def lowered_radius(
