@@ -43,6 +43,9 @@ def identity(
     }
 
 
+_SEPARATORS = re.compile(r"[,:\s]")
+
+
 def packages(config: ScanConfig, family: str | None) -> dict[str, str]:
     """Return package -> version of the third parties that compute in a scan.
 
@@ -53,7 +56,7 @@ def packages(config: ScanConfig, family: str | None) -> dict[str, str]:
     """
     data = split_spec(config.data)[0]
     asked: dict[str, Collection[str]] = {
-        "families": re.split(r"[,:\s]+", family or ""),
+        "families": _SEPARATORS.split(family or ""),
         "divergences": [name.partition(":")[0] for name in config.divergences],
         "attacks": [attack.kind for attack in config.attacks],
         "loaders": [Path(config.model.path).suffix],

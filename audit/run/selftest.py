@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from audit.config import ScanConfig
 from audit.ground import watch
-from audit.ground.errors import AuditError, ModelError, NotInference
+from audit.ground.errors import AuditError, ModelError, UnsupportedOperator
 from audit.measure.preparation import Prepared, prepared_for, settings_of
 from audit.models.beside import read_beside
 from audit.models.network import Network
@@ -78,7 +78,7 @@ def selftest(
     with watch.opening(config.model.path, config.open_timeout):
         try:
             model = open_unchecked(settings_of(config), config.data, network)
-        except NotInference as error:
+        except UnsupportedOperator as error:
             return _concluded(config, "", [closed_gate(error), *_not_run(CHECKS)])
         try:
             passing = checked(settings_of(config), model)

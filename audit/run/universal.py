@@ -48,9 +48,7 @@ def universal(
     signs: dict[str, Mapping[str, int]] = {}
     if along and len(checked.index):
         weights = torch.from_numpy(sample.weights)
-        costs = universal_costs(
-            prepared.model, prepared.questions, checked.index, along, weights
-        )
+        costs = universal_costs(checked.sites, along, weights)
         for name, (own, chosen) in costs.items():
             columns[name] |= own
             signs[name] = chosen

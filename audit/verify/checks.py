@@ -54,6 +54,7 @@ class Verified:
         summary: divergence -> attack label, or "radius" -> exact over predicted.
         notes: (code, message) for the reader.
         witnesses: what was found, to keep.
+        sites: the inputs, ready to be moved again.
     """
 
     index: NDArray[np.int64]
@@ -61,6 +62,7 @@ class Verified:
     summary: Mapping[str, Mapping[str, VerificationInfo]] = field(default_factory=dict)
     notes: Notes = ()
     witnesses: tuple[Found, ...] = ()
+    sites: tuple[Site, ...] = ()
 
 
 def verify(
@@ -98,7 +100,7 @@ def verify(
         if divergence.is_fisher:
             columns[name] |= _mass(sites)
     notes = (*notes, *_partings(summary))
-    return Verified(index, columns, summary, notes, tuple(witnesses))
+    return Verified(index, columns, summary, notes, tuple(witnesses), tuple(sites))
 
 
 def _checked(

@@ -7,40 +7,30 @@ one that costs more on average. For a directed attack its sizes ε are those of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.attacks.laws import DirectedAttack
 from audit.geometry.divergences import Divergence
-from audit.measure import Questions
 from audit.measure.columns import NOT_RESOLVED, values_of
-from audit.models.opening import OpenModel
 from audit.reports.roles import UNIVERSAL, named
 from audit.reports.values import Floats, Values
 from audit.verify.attacks import weighted
 from audit.verify.columns import INFINITE
-from audit.verify.sites import Site, exact_at, precise, rows_at_once, site_of
+from audit.verify.sites import Site, exact_at
 
 Costs = tuple[dict[str, Values], dict[str, int]]
 
 
 def universal_costs(
-    model: OpenModel,
-    questions: Questions,
-    index: NDArray[np.int64],
-    directions: Mapping[str, Floats],
-    weights: Tensor,
+    sites: Sequence[Site], directions: Mapping[str, Floats], weights: Tensor
 ) -> dict[str, Costs]:
     """Return, for each divergence, columns of the checked inputs [k] and signs.
 
     Args:
-        model: the open model.
-        questions: what is asked.
-        index: the checked inputs [k].
+        sites: the checked inputs, in order.
         directions: divergence -> v̄ [m], a unit vector in the frame.
         weights: how many inputs each checked one stands for [k].
 
@@ -48,12 +38,8 @@ def universal_costs(
         Divergence -> (`LABEL_universal` -> [k], label -> the worse sign). Attacks
         without a direction, and divergences without exact values, have none.
     """
-    model, _ = precise(model)
-    size = rows_at_once(model)
-    parts = np.split(index, range(size, len(index), size))
-    sites = [site_of(model, questions, part) for part in parts]
     found = {}
-    for divergence in questions.divergences:
+    for divergence in sites[0].questions.divergences:
         if divergence.name in directions:
             v = torch.from_numpy(directions[divergence.name])
             found[divergence.name] = _costs(divergence, sites, v, weights)
@@ -61,7 +47,7 @@ def universal_costs(
 
 
 def _costs(
-    divergence: Divergence, sites: list[Site], v: Tensor, weights: Tensor
+    divergence: Divergence, sites: Sequence[Site], v: Tensor, weights: Tensor
 ) -> Costs:
     columns: dict[str, Values] = {}
     signs: dict[str, int] = {}

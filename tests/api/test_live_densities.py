@@ -5,8 +5,6 @@ are written in plain torch in `sbi_flows`, with the weights of the file, and are
 held against onnxruntime.
 """
 
-import importlib
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -65,10 +63,9 @@ def same(live, name, keywords, **settings):
 @pytest.mark.parametrize(
     "name", ["choice_likelihood", "decoder", pytest.param("zuko_nsf", marks=SLOW)]
 )
-def test_a_module_of_python_scans_as_its_file(name, monkeypatch):
+def test_a_module_of_python_scans_as_its_file(name, samples):
     script, kind, prefix, keywords = MODULES[name]
-    monkeypatch.syspath_prepend(str(SAMPLES))
-    module = getattr(importlib.import_module(script), kind)()
+    module = getattr(samples(script), kind)()
     saved = torch.export.load(SAMPLES / f"{name}.pt2").state_dict
     state = {key.removeprefix(prefix): value for key, value in saved.items()}
     module.load_state_dict(state)

@@ -255,7 +255,7 @@ def test_a_model_at_rest_somewhere_is_at_rest_there(tmp_path):
 
 
 def test_exact_values_stand_beside_numbers_from_products(tmp_path):
-    asked = config(tmp_path, "bernoulli", verify=2, limit=2)
+    asked = config(tmp_path, "bernoulli", verify=2, limit=2, sizes=())
     free, dense = both(asked)
     for name in ("critical_radius", "uniform_norm_realised"):
         known = np.isfinite(dense[name])

@@ -191,7 +191,8 @@ def test_a_distance_that_is_infinite_everywhere_is_measured_only_if_asked(tmp_pa
 def test_a_linear_law_has_its_coefficient_and_no_quadratic_numbers():
     found = chunk(sample("counts", limit=8, divergences=("kl", "quantile")))
     quantile = found.columns["quantile"]
-    assert set(quantile) == {"linear", "radius", "gaussian", "uniform_norm"}
+    numbers = {"linear", "radius", "gaussian", "uniform_norm"}
+    assert set(quantile) == {*numbers, "principal_share"}
     np.testing.assert_allclose(quantile["radius"] * quantile["linear"], 1.0, rtol=1e-12)
     np.testing.assert_allclose(
         quantile["gaussian"], 0.1 * np.sqrt(2 / np.pi) * quantile["linear"], rtol=1e-12

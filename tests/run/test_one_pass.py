@@ -47,11 +47,14 @@ def test_a_block_is_asked_once_beside_preparation_and_verification(calls):
         ("rows", "preparation"): 1,
         ("root", "preparation"): 1,
         ("root", "records"): 1,
-        ("rows", "point"): blocks,
+        ("rows", "principal"): 1,
+        ("rows", "point"): blocks + 1,  # one more for the selftest
         ("root", "point"): blocks,
         ("decompose", "block"): blocks,
-        ("rows", "sites"): 1,
-        ("root", "local"): 1,
-        ("decompose", "local"): 1,
+        ("rows", "sites"): 2,  # verification and the selftest
+        ("root", "local"): 2,
+        ("decompose", "local"): 2,
+        ("rows", ""): 2,  # the selftest
+        ("root", ""): 1,
         ("root", "ladder"): 1,
     }

@@ -74,7 +74,11 @@ def test_a_closed_gate_is_a_finding_and_no_traceback(tmp_path):
         ((), 2, "No model is given"),
         ((MODEL,), 2, "No data is given"),
         ((MODEL, DATA, "-f", "jsn"), 2, "Did you mean 'json'"),
-        ((MODEL, DATA, "--target-key", "nope"), 3, "Its keys are theta, x"),
+        (
+            (MODEL, DATA, "--target-key", "nope"),
+            3,
+            "keys are feature_names, theta, x",
+        ),
         ((MODEL, "nowhere.npz"), 3, "nowhere.npz"),
         (("nowhere.onnx", DATA), 3, "There is no model file"),
         ((MODEL, DATA, "-d", "kll"), 2, "kll"),
