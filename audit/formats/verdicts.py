@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from audit.reports.doubts import CRITICAL
 from audit.reports.report import Change, Check, Interval, Report
 from audit.reports.text import count, interval, number
 
@@ -109,3 +110,24 @@ def verdict_line(report: Report) -> str:
         said = f"{open_} of {count(len(report.checks), 'limit')} decided nothing"
     why = reasons.get(report.exit_code, "")
     return f"{said} · exit {report.exit_code}" + (f" ({why})" if why else "")
+
+
+def answer(report: Report) -> str:
+    """Say the verdict; where no limit was set, what the numbers rest on."""
+    if report.verdict != "none" or report.checks:
+        return verdict_line(report)
+    return f"{evidence(report)} · no limit was set"
+
+
+def evidence(report: Report) -> str:
+    """Say on how many inputs the first divergence is exact, and what is elsewhere."""
+    total = report.data.n_audited
+    if not report.ranked or not total:
+        return "Nothing was audited"
+    exact = report.divergences[report.ranked[0]].summary.get(CRITICAL)
+    checked = 0 if exact is None else exact.n_checked or exact.n
+    if not checked:
+        return f"Second order on {count(total, 'input')}, none of them checked"
+    if checked >= total:
+        return f"Exact on {count(total, 'input')}"
+    return f"Exact on {checked} of {count(total, 'input')}, second order elsewhere"

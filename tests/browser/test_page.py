@@ -113,6 +113,22 @@ def test_nothing_overlaps_or_is_cut_off(browser, pages, tmp_path, name, width):
     browser.picture(tmp_path / f"{name}-{width}.png")
 
 
+TOP_OF = "document.querySelector('{}')?.getBoundingClientRect().top ?? 1e9"
+
+
+@pytest.mark.parametrize("name", ["vector", "picture", "series"])
+def test_the_answer_comes_first_and_the_rest_is_folded(browser, pages, name):
+    browser.emulate(1280)
+    browser.load(pages[name].as_uri())
+    order = (".verdict", ".reading", ".warnings", ".figures", ".gallery", "details")
+    tops = [browser.evaluate(TOP_OF.format(one)) for one in order]
+    assert tops == sorted(tops)
+    assert tops[3] < 900  # the first pictures begin on the first screen
+    assert browser.evaluate("document.documentElement.scrollHeight") <= 3 * 900
+    folded = browser.evaluate("[...document.querySelectorAll('details')].length")
+    assert folded >= 4
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_it_follows_the_taste_of_its_reader(browser, pages, tmp_path, scheme):
     browser.emulate(1280, scheme)
@@ -150,6 +166,9 @@ def test_it_prints_dark_on_white_and_in_full(browser, pages, tmp_path):
     assert browser.evaluate("document.documentElement.scrollWidth") <= 720
     hidden = "[...document.querySelectorAll('.wide')].some(e => e.scrollWidth > 720)"
     assert browser.evaluate(hidden) is False
+    tables = "[...document.querySelectorAll('details table')]"
+    shown = f"{tables}.every(e => e.getBoundingClientRect().height > 50)"
+    assert browser.evaluate(shown) is True
     browser.print(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     browser.emulate(1280)

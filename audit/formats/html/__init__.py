@@ -24,7 +24,7 @@ from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, interval, number
 
 STATISTICS = ("p05", "p50", "mean", "p95", "max")
-GALLERY = 6
+GALLERY = 4
 MOST_LINES = 50
 
 
@@ -44,8 +44,10 @@ def render(report: Report) -> str:
             statistics=("p05", "median", "mean", "p95", "max"),
             model=report.model.files[0].path if report.model.files else "model",
             facts=_facts(report),
-            verdict=verdicts.verdict_line(report),
+            verdict=verdicts.answer(report),
             headline=reading.headline(report),
+            warnings=[warning.message for warning in report.warnings[:MOST_LINES]],
+            glance=[drawing for drawing in _glance(report) if drawing is not None],
             histograms=list(_histograms(report)),
             tables=[(name, list(_rows(report, name))) for name in report.ranked],
             gallery=list(_gallery(report)),
@@ -128,17 +130,28 @@ def _beyond(check: Check) -> str:
     return f"{check.n_offending}: {shown}" if check.n_offending else shown
 
 
+def _glance(report: Report) -> Iterator[Drawing | None]:
+    """Yield how far the inputs may be pushed, and what is known on the way."""
+    name = report.ranked[0] if report.ranked else None
+    if name is not None:
+        summary = report.divergences[name].summary
+        radius = CRITICAL if CRITICAL in summary else "radius"
+        if radius in summary:
+            yield figures.histogram(name, radius, summary[radius], report.checks)
+        yield two_sided.band(report, name)
+
+
 def _histograms(report: Report) -> Iterator[Drawing]:
+    """Yield the other distributions: every divergence's, but for the first radius."""
     for name in report.ranked:
         summary = report.divergences[name].summary
         attack = next(iter(report.attacks), "")
-        for quantity in ("eigenvalue", CRITICAL, "radius", attack):
-            if quantity in summary:
-                found = figures.histogram(
-                    name, quantity, summary[quantity], report.checks
-                )
-                if found is not None:
-                    yield found
+        wanted = [CRITICAL, "radius", "eigenvalue", attack]
+        shown = [quantity for quantity in wanted if quantity in summary]
+        for quantity in shown[name == report.ranked[0] :]:
+            found = figures.histogram(name, quantity, summary[quantity], report.checks)
+            if found is not None:
+                yield found
 
 
 def _rows(report: Report, name: str) -> Iterator[_Row]:
@@ -171,7 +184,8 @@ def _plots(report: Report) -> Iterator[Drawing | None]:
         yield figures.chain(report, name)
         for label in report.attacks:
             yield figures.validity(report, name, label)
-        yield two_sided.band(report, name)
+        if name != report.ranked[0]:
+            yield two_sided.band(report, name)
         yield spectrum.band(report, name)
         yield directions.share_of_features(report, name)
     yield from curves(report)
@@ -201,4 +215,3 @@ def _notes(report: Report) -> Iterator[tuple[str, list[Any]]]:
     if len(report.skipped) > MOST_LINES:
         skipped.append(f"and {len(report.skipped) - MOST_LINES} more")
     yield "Skipped", skipped
-    yield "Warnings", [warning.message for warning in report.warnings[:MOST_LINES]]

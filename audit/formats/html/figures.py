@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from audit.formats import reading
 from audit.formats.html.svg import (
@@ -18,6 +18,7 @@ from audit.formats.html.svg import (
     Drawing,
     axis,
 )
+from audit.reports.doubts import CRITICAL
 from audit.reports.report import Bins, Check, Report, Summary
 from audit.reports.roles import REALISED, named
 from audit.reports.text import count, number
@@ -26,6 +27,9 @@ MOST_DOTS = 2000
 ACROSS = (LEFT, WIDTH - RIGHT)
 UPRIGHT = (HEIGHT - BOTTOM, TOP)
 LIMITS_SHOWN = 4
+RADII = (CRITICAL, "radius")
+"""Quantities whose small values are the dangerous ones."""
+LETTER = 11  # the width of one, in pixels, at the largest type
 Pairs = list[tuple[float, float]]
 
 
@@ -40,9 +44,8 @@ def histogram(
     beyond = f"; {summary.n - drawn} are infinite and not drawn" * (drawn < summary.n)
     drawing = Drawing(
         f"{name} {quantity}",
-        f"{count(summary.n, 'input')}: half of them below {number(summary.p50)}, 95 % "
-        f"below {number(summary.p95)}, at most {number(summary.max)} {summary.unit}"
-        f"{beyond}",
+        f"{count(summary.n, 'input')}: {_ends(quantity, summary)} "
+        f"{summary.unit}{beyond}",
         f"inputs for each step of {summary.unit or quantity}",
     )
     log = bins.scale == "log"
@@ -56,19 +59,45 @@ def histogram(
     rows = ROW * (1 + len(limits))
     drawing.height += rows
     _bars(drawing, x, bins, TOP + rows)
-    _rules(drawing, x, summary, limits)
+    _rules(drawing, x, _marks(quantity, summary), limits)
     unit = f" ({summary.unit})" if summary.unit else ""
     drawing.across(x, f"{quantity}{unit}")
     return drawing
 
 
+def _ends(quantity: str, summary: Summary) -> str:
+    """Say where the numbers are, towards the dangerous end last."""
+    half = number(summary.p50)
+    if quantity in RADII:
+        return (
+            f"half of them above {half}, 95 % above {number(summary.p05)}, at least "
+            f"{number(summary.min)}"
+        )
+    return (
+        f"half of them below {half}, 95 % below {number(summary.p95)}, at most "
+        f"{number(summary.max)}"
+    )
+
+
+def _marks(quantity: str, summary: Summary) -> dict[str, float | None]:
+    """Return the median and the percentile towards the dangerous end."""
+    if quantity in RADII:
+        return {"p05": summary.p05, "median": summary.p50}
+    return {"median": summary.p50, "p95": summary.p95}
+
+
 def _rules(
-    drawing: Drawing, x: Axis, summary: Summary, limits: Sequence[Check]
+    drawing: Drawing,
+    x: Axis,
+    marks: Mapping[str, float | None],
+    limits: Sequence[Check],
 ) -> None:
-    """Mark median, 95th percentile and limits, each limit in a row of its own."""
-    for mark, value in (("median", summary.p50), ("p95", summary.p95)):
+    """Mark percentiles, in ascending order, and limits, each in a row of its own."""
+    for order, (mark, value) in enumerate(marks.items()):
         if value is not None and math.isfinite(value):
-            drawing.rule(x(value), mark, "mark", 0, right=mark == "p95")
+            at = x(value)
+            right = order > 0 or at - LETTER * len(mark) < LEFT
+            drawing.rule(at, mark, "mark", 0, right=right)
     for row, check in enumerate(limits, start=1):
         kind = "limit broken" if check.holds is False else "limit"
         text = f"limit {check.op} {number(check.limit)}"
