@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from audit.cli.terminal import emit, style
 from audit.formats import FORMATS, format_of, rendered
+from audit.formats.figure import check as check_figure
+from audit.formats.figure import figure, is_figure
 from audit.formats.table import render as render_table
 from audit.ground import watch
 from audit.ground.errors import ConfigError
-from audit.reports.files import ROWS, check_writable, write_text
+from audit.reports.files import ROWS, check_writable, write_bytes, write_text
 
 if TYPE_CHECKING:
     from audit.reports.report import Report
@@ -32,6 +34,10 @@ class Destinations:
     verbose: bool = False
     rows: bool = True
     """Whether rows can be written: while scanning, not from a saved report."""
+    figure: str = "radius"
+    """What a figure shows."""
+    index: int | None = None
+    """Which input the figure of a worst direction is of; None: the worst."""
 
     def __post_init__(self) -> None:
         if self.format:
@@ -39,7 +45,9 @@ class Destinations:
         if len(set(self.files)) < len(self.files):
             raise ConfigError("One output file is given twice")
         for path in self.files:
-            if not self._is_rows(path):
+            if is_figure(path):
+                check_figure(self.figure)
+            elif not self._is_rows(path):
                 format_of(path)
             if SCAN not in path:
                 check_writable(path)
@@ -63,7 +71,11 @@ class Destinations:
             code: the exit code that is final with it, None while there is more to do.
         """
         for path in self.files:
-            if not self._is_rows(path):
+            if is_figure(path):
+                made = figure(report, path, self.figure, self.index)
+                for name, content in made.items():
+                    write_bytes(name, content)
+            elif not self._is_rows(path):
                 write_text(path, rendered(format_of(path), report))
         if self.files:
             watch.settle(code)

@@ -103,13 +103,32 @@ def render(
     output: Outputs = None,
     format_: Format = "",
     verbose: Verbose = False,
+    figure: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Of -o x.svg .pdf .png: radius, band, worst, spectrum, compare.",
+        ),
+    ] = "radius",
+    index: Annotated[
+        int | None,
+        typer.Option(
+            help="Which input the figure worst is of: one that the report lists.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Turn a saved report into other formats: -o x.md -o x.csv, or -f to stdout."""
+    """Turn a saved report into other formats: -o x.md -o x.csv, or -f to stdout.
+
+    A figure (-o x.pdf) has its numbers beside it, in x.pdf.csv.
+    """
     from audit.cli.output import Destinations
     from audit.reports.json import believed, read_report
 
     format_ = format_ or ("" if output else "table")
-    destinations = Destinations(format_, output or [], verbose=verbose, rows=False)
+    destinations = Destinations(
+        format_, output or [], False, verbose, rows=False, figure=figure, index=index
+    )
     with believed(report):
         destinations.deliver(read_report(report))
 

@@ -38,7 +38,7 @@ Outputs = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet.",
+        help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet .pdf .svg.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),

@@ -46,8 +46,13 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write text in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write bytes, whole or not at all."""
     with atomic_file(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(content)
 
 
 def check_writable(path: str | Path) -> None:

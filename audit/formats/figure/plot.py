@@ -1,0 +1,72 @@
+"""A figure as data: axes, series and marks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["line", "dashed", "band", "steps", "bars", "dots"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbers that are drawn alike.
+
+    Args:
+        name: in the legend; "" for none.
+        kind: how they are drawn. `steps` has one more x than y: edges of bins. `band`
+            has the upper ends in `top`. `bars` lie: y are their lengths.
+        x, y, top: of each point.
+        labels: of bars.
+    """
+
+    name: str
+    kind: Kind
+    x: Sequence[float]
+    y: Sequence[float]
+    top: Sequence[float] = ()
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value on the x axis, with a word."""
+
+    name: str
+    x: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Everything that is drawn.
+
+    Args:
+        x, y: names of the axes, with units.
+        series: in the order in which they are drawn.
+        marks: on the x axis.
+        logs: the axes that are logarithmic, of "x" and "y".
+    """
+
+    x: str
+    y: str
+    series: Sequence[Series]
+    marks: Sequence[Mark] = field(default=())
+    logs: str = ""
+    ranks: bool = False
+    """Whether x are whole numbers."""
+
+    def csv(self) -> str:
+        """Return all numbers: series, label, x, y, top; and the marks."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["series", "label", self.x, self.y, "top"])
+        for one in self.series:
+            for k, x in enumerate(one.x):
+                cells = (one.labels, one.y, one.top)
+                label, y, top = (c[k] if k < len(c) else "" for c in cells)
+                rows.writerow([one.name or one.kind, label, x, y, top])
+        rows.writerows([["mark", mark.name, mark.x, "", ""] for mark in self.marks])
+        return text.getvalue()
