@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 ACTION = ROOT / ".github" / "action.yml"
 GITLAB = ROOT / ".github" / "ci" / "gitlab-ci.yml"
 JENKINS = ROOT / ".github" / "ci" / "Jenkinsfile"
+AZURE = ROOT / ".github" / "ci" / "azure-pipelines.yml"
+DVC = ROOT / ".github" / "ci" / "dvc.yaml"
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
 CONFIG = """\
 data: inputs.npz
@@ -117,7 +119,9 @@ def test_the_action_takes_no_input_as_code():
     assert ACTION.with_name("..").joinpath("pyproject.toml").exists()
 
 
-@pytest.mark.parametrize("path", [GITLAB, JENKINS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [GITLAB, JENKINS, AZURE, DVC], ids=lambda path: path.name
+)
 def test_the_commands_of_the_snippets_exist(path, workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     (workspace / "reports").mkdir()
@@ -126,6 +130,61 @@ def test_the_commands_of_the_snippets_exist(path, workspace, monkeypatch):
     result = CliRunner().invoke(app, [*words, "--scan", "none"])
     assert result.exit_code == 2
     assert "'none' is not among the scans" in result.stderr
+
+
+SHELL = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+
+
+def script_of(path):
+    """Return the lines that a template runs, without those that install."""
+    if path == JENKINS:
+        (script,) = re.findall(r"\'\'\'(.*?)\'\'\'", path.read_text(), re.DOTALL)
+        text = script.replace("\\\\", "\\").replace(".audit/bin/", "")
+    elif path == AZURE:
+        text = read(path)["steps"][1]["script"]
+    else:
+        text = "\n".join(read(path)["robaudit"]["script"])
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    return "\n".join(line for line in lines if "pip install" not in line)
+
+
+@SHELL
+@pytest.mark.parametrize("path", [GITLAB, JENKINS, AZURE], ids=lambda path: path.name)
+@pytest.mark.parametrize(("limit", "code"), [(0.01, 1), (1.0, 0), (None, 4)])
+def test_a_template_passes_fails_and_does_not_pass_what_is_undecided(
+    path, limit, code, robaudit, workspace
+):
+    text = CONFIG if limit is None else CONFIG.replace("0.01", str(limit))
+    if limit is None:  # nothing is checked, so nothing bears the limit out
+        text = text.replace("verify: 8", "verify: 0")
+    (workspace / "robaudit.yaml").write_text(text)
+    done = run(script_of(path), workspace, robaudit)
+    assert done.returncode == code, done.stderr
+    reports = workspace / "reports"
+    assert {one.name for one in reports.glob("*.xml")} == {"plain.xml", "penalised.xml"}
+
+
+@SHELL
+@pytest.mark.parametrize(("limit", "code"), [(0.01, 1), (1.0, 0)])
+def test_the_stage_of_dvc_writes_its_metrics(limit, code, robaudit, workspace):
+    single = "data: inputs.npz\nmodel: plain.onnx\nverify: 8\n"
+    single += f"max: {{kl.gaussian.p95: {limit}}}\n"
+    (workspace / "robaudit.yaml").write_text(single)
+    stage = read(DVC)["stages"]["robaudit"]
+    done = run(stage["cmd"], workspace, robaudit)
+    assert done.returncode == code, done.stderr
+    for kind in ("outs", "metrics"):
+        for name, settings in (pair for one in stage[kind] for pair in one.items()):
+            assert (workspace / name).exists()
+            assert settings == {"cache": False}
+
+
+def test_no_template_lets_an_exit_code_pass():
+    for path in (GITLAB, JENKINS, AZURE, DVC):
+        text = path.read_text()
+        assert not re.search(
+            r"allow_failure|continueOnError|\|\| *true|exit_zero", text
+        )
 
 
 def test_gitlab_and_jenkins_read_what_is_written():
