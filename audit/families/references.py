@@ -2,18 +2,21 @@
 
 Closed forms and quadrature come from the family. Where it has none, draws θ ~ q_φ,
 the same for every δ, give D = E_q[g(q'/q)] with a standard error. Whatever depends on
-q_φ alone, its draws and their densities, is computed once.
+q_φ alone, its draws and their densities, is computed once. A divergence that q_φ'
+carries is a mean over its draws (`exchanged`).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from audit.families.draws import draws_of
-from audit.families.tensors import Comparable, Drawn
+from audit.families.exchanged import Exchanged
+from audit.families.tensors import Comparable, Drawn, Pointwise
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
 
@@ -50,9 +53,12 @@ def reference_of(
     """
     if divergence.exact(family, phi[:1], phi[:1]) is not None:
         return _Closed(divergence, family, phi)
-    if divergence.pointwise is None:
+    if divergence.pointwise is not None:
+        return _Drawn(divergence.pointwise, family, phi, noise)
+    if divergence.exchanged is None:
         return None
-    return _Drawn(divergence, family, phi, noise)
+    draw = partial(_Drawn, divergence.exchanged, family)
+    return Exchanged(draw, phi, noise, sampled=True)
 
 
 class _Closed:
@@ -77,10 +83,9 @@ class _Drawn:
     sampled = True
 
     def __init__(
-        self, divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
+        self, pointwise: Pointwise, family: Drawn, phi: Tensor, noise: Noise
     ) -> None:
-        assert divergence.pointwise is not None
-        self.pointwise, self.family = divergence.pointwise, family
+        self.pointwise, self.family = pointwise, family
         self.drawn = draws_of(family, phi, noise)
         self.here = family.distribution(phi).log_prob(self.drawn.values)  # [S, N]
 
