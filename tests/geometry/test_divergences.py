@@ -203,8 +203,8 @@ def test_reverse_kl_by_draws_sees_what_the_first_law_does_not_have():
     unknown = replace(build_divergence("reverse_kl"), exact=lambda family, a, b: None)
     laws = reference(unknown, pair, phi, Noise(1, np.arange(1), 1024))
     value, error = laws(torch.arange(1), other.unsqueeze(1))
-    assert abs(value.item() - 100) < 5 * error.item()
-    assert error.item() < 1
+    assert abs(value.item() - 100) < 4 * error.item()
+    assert error.item() < math.sqrt(200 / 1024) * 1.2  # log q'/q ~ N(100, 200)
 
 
 def test_a_mass_that_only_the_other_law_has_is_infinite():
