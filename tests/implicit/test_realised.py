@@ -26,6 +26,7 @@ SMALL = attacks(
     fixed_norm={"norm": "0.01"},
     random_direction={"max_norm": "0.01"},
 )
+SMALL_ONES = ["kl", "reverse_kl", "quantile", "hellinger", "chi_squared"]
 LARGE = attacks(fixed_norm={"norm": "0.5"})
 TWO = {"x": 3, "theta": 1}
 THREE = {"x": 3, "theta": 2, "z": 2}
@@ -60,7 +61,7 @@ def push_distance(x, other):
 
 
 @pytest.mark.parametrize("sampling", ["random", "sobol"])
-@pytest.mark.parametrize("divergence", ["kl", "quantile", "hellinger", "chi_squared"])
+@pytest.mark.parametrize("divergence", SMALL_ONES)
 def test_small_attacks_do_what_is_predicted(flow, divergence, sampling):
     found = columns_of(
         flow, X, NORMAL, divergence, verify=3, attacks=SMALL, sampling=sampling
@@ -72,7 +73,12 @@ def test_small_attacks_do_what_is_predicted(flow, divergence, sampling):
 
 
 @pytest.mark.parametrize(
-    ("divergence", "exact"), [("kl", gauss_kl), ("quantile", push_distance)]
+    ("divergence", "exact"),
+    [
+        ("kl", gauss_kl),
+        ("reverse_kl", lambda x, other: gauss_kl(other, x)),
+        ("quantile", push_distance),
+    ],
 )
 def test_a_large_attack_realises_the_closed_form(flow, divergence, exact):
     report = report_of(
