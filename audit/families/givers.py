@@ -44,6 +44,10 @@ class Source(Protocol):
     def weighted(self) -> bool:
         """Whether its nodes have weights: a rule, which finds the mass too."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether it gives θ of whichever φ it is asked for, at little cost."""
+
     def count(self, draws: int) -> int:
         """Return about how many nodes there are for one input."""
 

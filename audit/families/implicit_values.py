@@ -10,11 +10,13 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from audit.families.computed import ComputedFamily
+from audit.families.exchanged import Exchanged
 from audit.families.givers import Nodes
 from audit.families.implicit_roots import map_speed
 from audit.families.tensors import Comparable, Pointwise, Tensors
@@ -27,19 +29,24 @@ _TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
 
 def implicit_reference(
     divergence: Comparable, family: ComputedFamily, phi: Tensor, noise: Noise
-) -> _OfDensity | _OfTransport | _WhereItMoves | None:
+) -> _OfDensity | _OfTransport | _WhereItMoves | Exchanged | None:
     """Return the laws at φ [N, p + c], ready to be compared under a divergence.
 
     Returns:
-        None where the divergence is no mean over θ or z.
+        None where the divergence is no mean over θ or z, or one over the moved law, of
+        which nothing gives θ.
     """
     if divergence.tensor is Tensors.TRANSPORT:
         _, base = family.map()
         of = _OfTransport if base.law is None else _WhereItMoves
         return of(family, phi, noise)
-    if divergence.pointwise is None:
+    if divergence.pointwise is not None:
+        return _OfDensity(divergence.pointwise, family, phi, noise)
+    source = family.source
+    if divergence.exchanged is None or source is None or not source.follows:
         return None
-    return _OfDensity(divergence.pointwise, family, phi, noise)
+    look = partial(_OfDensity, divergence.exchanged, family)
+    return Exchanged(look, phi, noise, sampled=not source.weighted)
 
 
 class _OfDensity:

@@ -2,20 +2,36 @@
 
 Closed forms and quadrature come from the family. Where it has none, draws θ ~ q_φ,
 the same for every δ, give D = E_q[g(q'/q)] with a standard error. Whatever depends on
-q_φ alone, its draws and their densities, is computed once.
+q_φ alone, its draws and their densities, is computed once. A divergence that q_φ'
+carries is a mean over its draws (`exchanged`).
+
+That mean takes E[t] = 1 for granted, t the ratio of the other density to the one drawn
+from. Draws do not see what the other law has where this one has nothing, a mass of
+1 − E[t] that costs g'(∞) times as much:
+
+    D = E[g(t)] + g'(∞) (1 − E[t]).
+
+The second mean is taken where it is clearly not zero, since it costs the first its
+small variance.
 """
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from audit.families.draws import draws_of
-from audit.families.tensors import Comparable, Drawn
+from audit.families.exchanged import Exchanged
+from audit.families.tensors import Comparable, Drawn, Pointwise
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
+
+_LARGE = 700.0  # a log ratio at which g has its slope
+_CLEAR, _ROUNDING = 6.0, 1e-9  # standard errors, and mass
 
 
 class Reference(Protocol):
@@ -50,9 +66,12 @@ def reference_of(
     """
     if divergence.exact(family, phi[:1], phi[:1]) is not None:
         return _Closed(divergence, family, phi)
-    if divergence.pointwise is None:
+    if divergence.pointwise is not None:
+        return _Drawn(divergence.pointwise, family, phi, noise)
+    if divergence.exchanged is None:
         return None
-    return _Drawn(divergence, family, phi, noise)
+    draw = partial(_Drawn, divergence.exchanged, family, whole=True)
+    return Exchanged(draw, phi, noise, sampled=True)
 
 
 class _Closed:
@@ -77,10 +96,14 @@ class _Drawn:
     sampled = True
 
     def __init__(
-        self, divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
+        self,
+        pointwise: Pointwise,
+        family: Drawn,
+        phi: Tensor,
+        noise: Noise,
+        whole: bool = False,
     ) -> None:
-        assert divergence.pointwise is not None
-        self.pointwise, self.family = divergence.pointwise, family
+        self.pointwise, self.family, self.whole = pointwise, family, whole
         self.drawn = draws_of(family, phi, noise)
         self.here = family.distribution(phi).log_prob(self.drawn.values)  # [S, N]
 
@@ -89,9 +112,21 @@ class _Drawn:
         values, errors = [], []
         for other in others.unbind(dim=1):
             log_ratio = self.family.distribution(other).log_prob(targets) - here
-            samples = self.pointwise(log_ratio).T / len(targets)
+            samples = self.pointwise(log_ratio)
+            if self.whole:
+                samples = samples + self._unseen(log_ratio)
+            samples = samples.T / len(targets)
             found = mean_over_units(samples, self.drawn.unit)
             assert found.standard_error is not None
             values.append(found.value)
             errors.append(found.standard_error)
         return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+
+    def _unseen(self, log_ratio: Tensor) -> Tensor:
+        """Return g'(∞) (1 − t) [S, N] where E[t] is clearly below one, else 0."""
+        slope = self.pointwise(log_ratio.new_tensor(_LARGE)) * math.exp(-_LARGE)
+        rest = -torch.expm1(log_ratio)
+        lost = mean_over_units(rest.T / len(rest), self.drawn.unit)
+        assert lost.standard_error is not None
+        clear = lost.value > _CLEAR * lost.standard_error + _ROUNDING
+        return torch.where(clear, slope * rest, 0.0)

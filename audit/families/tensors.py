@@ -73,6 +73,10 @@ class Comparable(Protocol):
     def pointwise(self) -> Pointwise | None:
         """Log t -> g(t) with D = E_q[g(q'/q)]; None where D is no such mean."""
 
+    @property
+    def exchanged(self) -> Pointwise | None:
+        """Log t -> g(t) with D = E_q'[g(q/q')]; None where q tells as much."""
+
 
 class Drawn(Protocol):
     """A law that torch can draw from."""

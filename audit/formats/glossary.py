@@ -20,8 +20,14 @@ from audit.reports.quantities import QUANTITIES, STATISTICS, describe
 
 DIVERGENCES: dict[str, tuple[str, str]] = {
     "kl": (
-        "KL(q_x ‖ q_{x+δ}) ≈ ½ δᵀ F δ, both ways, in nats",
-        "Keeps density ratios near one: small scales are expensive.",
+        "KL(q_x ‖ q_{x+δ}) ≈ ½ δᵀ F δ, in nats",
+        "Keeps density ratios near one: small scales are expensive. What q_x holds for "
+        "possible and q_{x+δ} does not costs most; reverse_kl is the other direction.",
+    ),
+    "reverse_kl": (
+        "KL(q_{x+δ} ‖ q_x) ≈ ½ δᵀ F δ, in nats",
+        "The same form as kl, and other exact values: what q_{x+δ} claims and q_x does "
+        "not hold for possible costs most. Only kl has certificates.",
     ),
     "renyi": (
         "D_α ≈ (α/2) δᵀ F δ, in nats; written renyi:alpha=0.5",

@@ -18,6 +18,7 @@ from torch import Tensor
 from audit.families import build_family
 from audit.families.draws import draws_of
 from audit.families.interface import Family
+from audit.families.tensors import Pointwise
 from audit.geometry.contract import checked
 from audit.geometry.divergences import Divergence
 from audit.ground.checking import demand
@@ -112,25 +113,43 @@ def its_form_predicts_its_values(it: Subject) -> None:
 
 def its_pointwise_values_have_its_constant(it: Subject) -> None:
     """g(log t) is not negative and c (log t)² near 0; its mean is the divergence."""
-    pointwise, c = it.divergence.pointwise, it.divergence.scale
-    if pointwise is None:
-        return
+    if it.divergence.pointwise is not None:
+        _has_its_constant(it, it.divergence.pointwise)
+        other = it.phi + it.step(0.1)
+        _has_its_mean(it, it.divergence.pointwise, it.phi, other, "D = E_q[g(q'/q)]")
+
+
+def its_exchanged_values_have_its_constant(it: Subject) -> None:
+    """So has the g of a mean over the other law, whose mean is the divergence."""
+    if it.divergence.exchanged is not None:
+        _has_its_constant(it, it.divergence.exchanged)
+        other = it.phi + it.step(0.1)
+        _has_its_mean(it, it.divergence.exchanged, other, it.phi, "D = E_q'[g(q/q')]")
+
+
+def _has_its_constant(it: Subject, pointwise: Pointwise) -> None:
+    c = it.divergence.scale
     law = "g(log t) is not negative, and c (log t)² near 0"
     wide = pointwise(torch.linspace(-8, 8, 401, dtype=torch.float64))
     it.demand((wide >= -1e-15).all(), law, "≥ 0", wide.min())
     small = torch.tensor([-1e-4, 1e-4], dtype=torch.float64)
     near = pointwise(small) / small.square()
     it.demand(((near / c - 1).abs() < 1e-3).all(), law, c, near)
-    other = it.phi + it.step(0.1)
-    exact = it.divergence.exact(it.law, it.phi, other)
+
+
+def _has_its_mean(
+    it: Subject, pointwise: Pointwise, drawn: Tensor, other: Tensor, law: str
+) -> None:
+    """Demand that E g(log of the other density over the drawn one) is D."""
+    exact = it.divergence.exact(it.law, it.phi, it.phi + it.step(0.1))
     if exact is None:
         return
-    points = draws_of(it.law, it.phi, it.noise(_DRAWS)).values
-    here, there = (it.law.distribution(p).log_prob(points) for p in (it.phi, other))
+    points = draws_of(it.law, drawn, it.noise(_DRAWS)).values
+    here, there = (it.law.distribution(p).log_prob(points) for p in (drawn, other))
     values = pointwise(there - here)
     error = values.std(0) / _DRAWS**0.5
     gap = (values.mean(0) - exact).abs()
-    it.demand((gap <= _ERRORS * error).all(), "D = E_q[g(q'/q)]", exact, values.mean(0))
+    it.demand((gap <= _ERRORS * error).all(), law, exact, values.mean(0))
 
 
 LAWS: tuple[Callable[[Subject], None], ...] = (
@@ -139,6 +158,7 @@ LAWS: tuple[Callable[[Subject], None], ...] = (
     its_values_are_those_of_a_divergence,
     its_form_predicts_its_values,
     its_pointwise_values_have_its_constant,
+    its_exchanged_values_have_its_constant,
 )
 
 

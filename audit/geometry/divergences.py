@@ -3,7 +3,8 @@
 Every f-divergence has the Fisher information as its metric tensor, with c = f''(1)/2;
 Rényi's has α/2. The quantile distance and W₂² have a transport tensor and c = 1.
 
-    kl                c = 1/2    f = t log t, and −log t for the other direction
+    kl                c = 1/2    f = −log t, with t = q'/q
+    reverse_kl        c = 1/2    f = t log t
     renyi:alpha=a     c = a/2    log ∫ p^a q^(1−a) / (a − 1)
     hellinger         c = 1/8    1 − ∫√(pq)
     jensen_shannon    c = 1/8    half of each KL to the mean of both, in nats
@@ -13,6 +14,12 @@ Rényi's has α/2. The quantile distance and W₂² have a transport tensor and 
 
 The exact values of the last columns follow from Rényi's: 1 − ∫√(pq) =
 1 − exp(−D_{1/2}/2), and χ²(p‖q) = exp(D₂(p‖q)) − 1.
+
+Reverse KL is an integral over the mass of q'. Draws of q do not see what q' has beyond
+them: their E_q[t log t − t + 1] is near 1 where q' lies apart, whatever the truth, with
+a small error. So it is estimated as KL with its roles exchanged, a mean over q',
+E_q'[t' − 1 − log t'] with t' = q/q': a mass that q' has and q has not shows there, and
+is infinite.
 
 References:
     Amari, Information Geometry and its Applications (2016), section 3.5.
@@ -57,6 +64,8 @@ class Divergence:
             not know themselves (`Tensors.OTHER`).
         formula: as `robaudit explain` shows it.
         reading: a sentence, of how to read it.
+        exchanged: as `pointwise`, of a mean over the other law: log t -> g(t) with
+            D = E_q'[g(q/q')]. None where draws of q tell as much.
     """
 
     name: str
@@ -68,6 +77,7 @@ class Divergence:
     root: Root | None = None
     formula: str = ""
     reading: str = ""
+    exchanged: Pointwise | None = None
 
     def metric_root(self, law: Family, phi: Tensor, noise: Noise) -> LinearOperator:
         """Return B [N, r, p] with BᵀB the metric tensor at φ.
@@ -135,8 +145,25 @@ def kl() -> Divergence:
         1 / 2,
         Tensors.FISHER,
         lambda q, a, b: q.kl(a, b),
-        lambda log_t: torch.expm1(log_t) - log_t,
+        _relative_entropy_of_ratio,
     )
+
+
+def reverse_kl() -> Divergence:
+    """Return the Kullback-Leibler divergence of the other direction, KL(q' ‖ q)."""
+    return Divergence(
+        "reverse_kl",
+        "nat",
+        1 / 2,
+        Tensors.FISHER,
+        lambda q, a, b: q.kl(b, a),
+        exchanged=_relative_entropy_of_ratio,
+    )
+
+
+def _relative_entropy_of_ratio(log_t: Tensor) -> Tensor:
+    """Return t − 1 − log t; infinite at t = 0."""
+    return torch.expm1(log_t) - log_t
 
 
 def renyi(alpha: float) -> Divergence:
@@ -233,6 +260,7 @@ DIVERGENCES: Registry[Callable[..., Divergence]] = Registry(
         name: f"audit.geometry.divergences:{name}"
         for name in (
             "kl",
+            "reverse_kl",
             "renyi",
             "hellinger",
             "jensen_shannon",

@@ -35,6 +35,7 @@ from audit.verify.sites import (
     rows_at_once,
     site_of,
 )
+from audit.verify.stuck import stuck_notes
 from audit.verify.validity import COLUMNS as RANGE
 from audit.verify.validity import validity_columns
 from audit.verify.worst_cases import WorstCases, worst_cases
@@ -86,6 +87,7 @@ def verify(
     ]
     columns, summary = {}, {}
     witnesses: list[Found] = []
+    stuck: Notes = ()
     for divergence in questions.divergences:
         settled = ladder.settled(divergence, sites[0])
         parts = [_checked(divergence, site, settled) for site in sites]
@@ -94,18 +96,19 @@ def verify(
             quantity: join([part[quantity] for part, *_ in parts])
             for quantity in parts[0][0]
         }
-        witnesses += [one for *_, kept in parts for one in kept]
-        compared = zip(*(found for _, found, _ in parts), strict=True)
+        witnesses += [one for _, _, kept, _ in parts for one in kept]
+        stuck = (*stuck, *stuck_notes(name, [worst for *_, worst in parts]))
+        compared = zip(*(found for _, found, *_ in parts), strict=True)
         summary[name] = {one[0].label: in_numbers(list(one)) for one in compared}
         if divergence.is_fisher:
             columns[name] |= _mass(sites)
-    notes = (*notes, *_partings(summary))
+    notes = (*notes, *_partings(summary), *stuck)
     return Verified(index, columns, summary, notes, tuple(witnesses), tuple(sites))
 
 
 def _checked(
     divergence: Divergence, site: Site, ladder: Ladder
-) -> tuple[dict[str, Values], list[Compared], list[Found]]:
+) -> tuple[dict[str, Values], list[Compared], list[Found], WorstCases]:
     """Return the columns of one divergence at a site, what they compare, witnesses."""
     questions, n = site.questions, len(site.x)
     exact, local = exact_at(divergence, site), local_law(divergence, site)
@@ -113,7 +116,8 @@ def _checked(
     if exact is None:
         why = f"no exact value of {divergence.name} is known for this law"
         names = ("critical_radius", *RANGE, *labels)
-        return {name: Values.unmeasured(n, why) for name in names}, [], []
+        unknown = {name: Values.unmeasured(n, why) for name in names}
+        return unknown, [], [], WorstCases()
     aimed = local
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
@@ -141,7 +145,7 @@ def _checked(
     for one in found:
         columns |= one.columns
     kept = [Found(divergence, exact, one) for one in worst.witnesses.values()]
-    return columns, found, kept
+    return columns, found, kept, worst
 
 
 def _critical(exact: Exact, local: LocalLaw, worst: WorstCases) -> Critical:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.verify.attacks import TOLERANCE
 from audit.verify.bounds import Bounds
 from audit.verify.candidates import SHARED, Candidates, Climbers
 from audit.verify.climbing import gains, lowered
@@ -68,18 +69,18 @@ class Witness:
     origins: tuple[str, ...]
     by: str
 
-    def said(self) -> str:
-        """Return a sentence about inputs where the search gained nothing; "" if none.
+    def stuck(self, foreseen: Tensor) -> Tensor:
+        """Tell where the search gained nothing on starts that are clearly too low [n].
 
+        Where the divergence is a form, the start ±v is the best there is, and not low.
         Infinite values are at their maximum where they start.
+
+        Args:
+            foreseen: what the local law says of the best of ±v [n, S].
         """
-        stuck = int((~self.improved & torch.isfinite(self.value)).all(dim=1).sum())
-        if not stuck:
-            return ""
-        return (
-            f"on {stuck} of {len(self.value)} inputs the {self.by} never improved on "
-            "its starts: the witness is the best of these"
-        )
+        low = self.value < (1 - TOLERANCE) * foreseen
+        known = torch.isfinite(self.value) & torch.isfinite(foreseen)
+        return (low & known & ~self.improved).any(dim=1)
 
 
 def ascend(

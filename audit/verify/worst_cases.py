@@ -40,10 +40,12 @@ class WorstCases:
     Args:
         columns: quantity -> [n].
         witnesses: by their norm, for every size that was searched.
+        stuck: by their norm, where a search gained nothing on low starts [n].
     """
 
     columns: Mapping[str, Values] = field(default_factory=dict)
     witnesses: Mapping[Ball, Witness] = field(default_factory=dict)
+    stuck: Mapping[Ball, Tensor] = field(default_factory=dict)
 
     def realised(self, attack: WorstCase) -> Realised:
         """Return what was found at an attack's size."""
@@ -78,7 +80,11 @@ def worst_cases(
         found = witnesses[ladder.ball].value[:, place]
         columns[at_size("witness", size)] = _plain(found)
     columns |= _certificates(divergence, exact, ladder)
-    return WorstCases(columns, witnesses)
+    stuck = {
+        ball: found.stuck(_foreseen(exact, local, ladder, ball, found.size[0]))
+        for ball, found in witnesses.items()
+    }
+    return WorstCases(columns, witnesses, stuck)
 
 
 def _certificates(
@@ -137,19 +143,13 @@ def _bounds(found: Proven, n: int, count: int) -> list[Values]:
 def _predicted(
     exact: Exact, local: LocalLaw, ladder: Ladder, size: float
 ) -> dict[str, Values]:
-    """Return the prediction at a size, and what is true along its direction.
-
-    A step along it that leaves the valid range is cut off there.
-    """
+    """Return the prediction at a size, and what is true along its direction."""
     ball = ladder.ball
     predicted = local.expected(WorstCase(size, ball))
     assert predicted is not None  # a ball has one for every local law
     direction = local.worst_of(ball)
     rows = torch.arange(len(direction), device=direction.device)
-    u = torch.stack([direction, -direction], dim=1) * size
-    if ladder.bounds is not None:
-        low, high = (end.unsqueeze(1) for end in ladder.bounds.box(exact.site))
-        u = torch.maximum(torch.minimum(u, high), low)
+    u = _both_ways(exact, ladder, direction, size)
     along = exact(rows, u)[0].amax(dim=1)
     nowhere = direction.abs().sum(dim=1) == 0
     along = along.masked_fill(nowhere, torch.nan)
@@ -157,6 +157,25 @@ def _predicted(
         at_size("predicted", size): _plain(predicted.value),
         at_size("along", size): _plain(along, {NO_DIRECTION: nowhere}),
     }
+
+
+def _both_ways(exact: Exact, ladder: Ladder, direction: Tensor, size: float) -> Tensor:
+    """Return steps of a size along ±v [n, 2, m], cut off where the valid range ends."""
+    u = torch.stack([direction, -direction], dim=1) * size
+    if ladder.bounds is None:
+        return u
+    low, high = (end.unsqueeze(1) for end in ladder.bounds.box(exact.site))
+    return torch.maximum(torch.minimum(u, high), low)
+
+
+def _foreseen(
+    exact: Exact, local: LocalLaw, ladder: Ladder, ball: Ball, sizes: Tensor
+) -> Tensor:
+    """Return what the local law says of the better of ±v [n, S], within the range."""
+    direction = local.worst_of(ball)
+    rows = torch.arange(len(direction), device=direction.device)
+    steps = [_both_ways(exact, ladder, direction, size) for size in sizes.tolist()]
+    return torch.stack([local.at(rows, u).amax(dim=1) for u in steps], dim=1)
 
 
 def _plain(values: Tensor, reasons: Mapping[str, Tensor] | None = None) -> Values:

@@ -57,6 +57,17 @@ def test_exact_draws_do_as_well_as_ones_drawn_here(density):
     assert "'posterior' of the data (given, not drawn)" in notes_of(report)
 
 
+def test_draws_that_do_not_move_with_x_know_nothing_of_reverse_kl(density):
+    """It is a mean over the law at x + δ; its form, which is kl's, is known."""
+    report = given(density, drawn(), divergences=("kl", "reverse_kl"), verify=2)
+    one, other = (report.divergences[name] for name in ("kl", "reverse_kl"))
+    assert one.summary["trace"].p50 == other.summary["trace"].p50
+    realised = other.summary["gaussian_realised"]
+    assert realised.n == 0
+    assert "no exact value of reverse_kl is known for this law" in realised.reason
+    assert one.summary["gaussian_realised"].n == 2
+
+
 def test_no_more_are_used_than_asked_for_or_given(density):
     for asked, used in ((100, 100), (4000, SIZE)):
         report = given(density, drawn(), draws_per_input=asked)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scans import attacks, columns
-from scipy import integrate
+from scipy import integrate, special
 
 from implicit.laws import (
     NORMAL,
@@ -26,6 +26,7 @@ SMALL = attacks(
     fixed_norm={"norm": "0.01"},
     random_direction={"max_norm": "0.01"},
 )
+SMALL_ONES = ["kl", "reverse_kl", "quantile", "hellinger", "chi_squared"]
 LARGE = attacks(fixed_norm={"norm": "0.5"})
 TWO = {"x": 3, "theta": 1}
 THREE = {"x": 3, "theta": 2, "z": 2}
@@ -60,7 +61,7 @@ def push_distance(x, other):
 
 
 @pytest.mark.parametrize("sampling", ["random", "sobol"])
-@pytest.mark.parametrize("divergence", ["kl", "quantile", "hellinger", "chi_squared"])
+@pytest.mark.parametrize("divergence", SMALL_ONES)
 def test_small_attacks_do_what_is_predicted(flow, divergence, sampling):
     found = columns_of(
         flow, X, NORMAL, divergence, verify=3, attacks=SMALL, sampling=sampling
@@ -72,7 +73,12 @@ def test_small_attacks_do_what_is_predicted(flow, divergence, sampling):
 
 
 @pytest.mark.parametrize(
-    ("divergence", "exact"), [("kl", gauss_kl), ("quantile", push_distance)]
+    ("divergence", "exact"),
+    [
+        ("kl", gauss_kl),
+        ("reverse_kl", lambda x, other: gauss_kl(other, x)),
+        ("quantile", push_distance),
+    ],
 )
 def test_a_large_attack_realises_the_closed_form(flow, divergence, exact):
     report = report_of(
@@ -115,6 +121,36 @@ def test_a_grid_realises_to_three_digits_past_a_kink_it_does_not_know(tmp_path):
     truth = shift + math.exp(-shift) - 1
     np.testing.assert_allclose(found["fixed_norm_realised"], truth, 1e-3)
     assert "fixed_norm_realised_se" not in found
+
+
+def test_reverse_kl_on_a_grid_sees_a_place_that_only_the_moved_law_has(tmp_path):
+    """A second place 40 away, whose share grows from 10⁻¹³ to a tenth and more.
+
+    The grid of the first law leaves that place out. Expected are integrals by scipy.
+    """
+
+    def law(x, theta):
+        share = torch.sigmoid(-30 + 60 * x)
+        near = -0.5 * theta**2 + torch.log1p(-share)
+        far = -0.5 * (theta - 40) ** 2 + share.log()
+        both = torch.logsumexp(torch.cat([near, far], dim=1), dim=1)
+        return both - 0.5 * math.log(2 * math.pi)
+
+    x = np.array([[0.0], [0.01]])
+    path = onnx_file(
+        tmp_path / "g.onnx", law, {"x": 1, "theta": 1}, ["log_prob"], torch.float64
+    )
+    size = attacks(fixed_norm={"norm": "0.5"})
+    found = columns_of(path, x, divergence="reverse_kl", verify=2, attacks=size)
+    for i, at in enumerate(x[:, 0]):
+        truth = max(coin(at + step, at) for step in (0.5, -0.5))
+        assert found["fixed_norm_realised"][i] == pytest.approx(truth, rel=1e-4)
+
+
+def coin(here, there):
+    """KL of the coins that choose between places 40 apart, in which no law doubts."""
+    (p, q) = (1 / (1 + math.exp(30 - 60 * x)) for x in (here, there))
+    return special.rel_entr([p, 1 - p], [q, 1 - q]).sum()
 
 
 # A family written as parameters, and as a density with its sampler

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from scans import FORMATS, SAMPLES, sample
+from scans import FORMATS, SAMPLES, sample, written
 from typer.testing import CliRunner
 from verify.sited import sited
 
@@ -30,6 +30,10 @@ CASES = (
 def kept(path, name="heteroscedastic", suffix=".onnx", p=2.0, **options):
     """Write the witnesses of eight inputs, and return how many."""
     config = sample(name, suffix, divergences=("kl",), **options)
+    return kept_of(config, path, p)
+
+
+def kept_of(config, path, p=2.0):
     exact, local, prepared = sited(config, 8)
     found = ascend(exact, local, SIZES, p)
     one = Found(prepared.questions.divergences[0], exact, found)
@@ -70,6 +74,27 @@ def test_every_witness_holds_by_the_referee_alone(name, suffix, tmp_path):
     assert "16 witnesses" in result.output
     who = "onnxruntime" if suffix == ".onnx" else "loaded afresh"
     assert who in " ".join(result.output.split())
+
+
+def test_a_witness_of_reverse_kl_holds_by_the_same_draws(tmp_path):
+    """A mixture in the plane is drawn from at x + δ: so it is again, by the key."""
+
+    def heads(x):
+        zero = 0 * x[:, :2]
+        loc = torch.stack([x[:, :2], x[:, 1:3] + 2], dim=1)
+        return x[:, :2], loc, torch.stack([torch.exp(x[:, 2:] / 3) + zero, 1 + zero], 1)
+
+    x = np.random.default_rng(1).normal(size=(8, 3))
+    parameters = {"logits": "output_0", "loc": "output_1", "scale": "output_2"}
+    model = {"family": "mixture:normal", "parameters": parameters}
+    config = written(tmp_path, heads, x, model, divergences=("reverse_kl",))
+    path = tmp_path / "w.npz"
+    kept_of(config, path)
+    result = replayed(path, config.model.path)
+    assert result.exit_code == 0, result.output
+    assert "16 witnesses" in result.output
+    changed(path, value=lambda value: 1.01 * value)
+    assert replayed(path, config.model.path).exit_code == 1
 
 
 def test_a_file_says_what_plain_numpy_finds_in_it(tmp_path):

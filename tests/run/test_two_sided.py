@@ -14,8 +14,8 @@ SIDES = ("predicted", "along", "witness", "certificate")
 KL = {"divergences": ("kl",)}
 
 
-def columns(report, size):
-    found = report.inputs.columns["kl"]
+def columns(report, size, divergence="kl"):
+    found = report.inputs.columns[divergence]
     return {side: np.array(found[f"{side}@{size:g}"], float) for side in SIDES}
 
 
@@ -33,6 +33,27 @@ def test_where_the_divergence_is_a_form_all_four_are_one(norm):
                 found[side][checked], found["predicted"][checked], rtol=1e-5
             )
     assert [rung.size for rung in report.divergences["kl"].two_sided] == [*sizes]
+
+
+@pytest.mark.parametrize("norm", ["2", "inf", "1"])
+def test_of_both_directions_of_kl_all_are_one_and_only_kl_is_certified(norm):
+    """KL of normals that differ in place alone is the same both ways."""
+    asked = {"sizes": (0.03, 3.0), "norm": norm, "verify": 12}
+    both = ("kl", "reverse_kl")
+    report = scan(sample("linear_gaussian", divergences=both, **asked))
+    for size in asked["sizes"]:
+        for name in both:
+            found = columns(report, size, name)
+            checked = ~np.isnan(found["witness"])
+            assert checked.sum() == 12
+            for side in ("along", "witness"):
+                np.testing.assert_allclose(
+                    found[side][checked], found["predicted"][checked], rtol=1e-5
+                )
+        assert np.isnan(columns(report, size, "reverse_kl")["certificate"]).all()
+    for rung in report.divergences["reverse_kl"].two_sided:
+        assert rung.certificate.n == 0
+        assert "the divergence reverse_kl has none" in rung.certificate.reason
 
 
 def test_a_certificate_is_never_below_a_witness_nor_a_witness_below_a_step():

@@ -47,10 +47,10 @@ KL = {
 
 
 class Plain:
-    """A sample model in float64, by torch alone."""
+    """A sample model in float64, by torch alone; reverse: by KL(moved ‖ own)."""
 
-    def __init__(self, name, count):
-        self.kl = KL[name]
+    def __init__(self, name, count, reverse=False):
+        self.kl, self.reverse = KL[name], reverse
         self.net = torch.jit.load(str(SAMPLES / f"{name}.pt")).double().eval()
         with np.load(SAMPLES / f"{DATA[name]}.npz") as data:
             self.x = torch.from_numpy(data["x"][:count]).double()
@@ -72,7 +72,8 @@ class Plain:
         many = {k: v.repeat(len(u), *[1] * (v.dim() - 1)) for k, v in self.law.items()}
         x = self.x.repeat(len(u), *[1] * (self.x.dim() - 1))
         moved = x + u.reshape(x.shape)
-        return self.kl(many, self.run(moved))
+        laws = (many, self.run(moved))
+        return self.kl(*(laws[::-1] if self.reverse else laws))
 
     def ascent(self, size, steps, restarts, seed=0):
         """Return the best KL [n] of projected gradient ascent on ‖u‖₂ ≤ size."""

@@ -213,10 +213,16 @@ def test_an_operator_without_a_rule_is_named():
     assert found.why == "no certificate: GRU"
 
 
-def test_only_kl_has_a_certificate():
-    place = site(sample("linear_gaussian"), 2)
-    found = certify(build_divergence("hellinger"), place, wide(0.1), 2.0)
-    assert found.why == "no certificate: the divergence hellinger has none"
+@pytest.mark.parametrize("name", ["hellinger", "reverse_kl"])
+def test_only_kl_has_a_certificate(name):
+    """Bounds of KL(q_η ‖ q_η') say nothing of the other direction."""
+    place, other = site(sample("linear_gaussian"), 2), build_divergence(name)
+    for found in (
+        certify(other, place, wide(0.1), 2.0),
+        certified_radius(other, place, 1.0, 2.0),
+    ):
+        assert found.bound is None
+        assert found.why == f"no certificate: the divergence {name} has none"
 
 
 @pytest.mark.parametrize("size", [0.0, -1.0, math.inf, math.nan])

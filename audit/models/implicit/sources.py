@@ -90,6 +90,11 @@ class GivenDraws:
         return False
 
     @property
+    def follows(self) -> bool:
+        """Whether they move with φ: they are those of the data's own x."""
+        return False
+
+    @property
     def name(self) -> str:
         """The key, and that nobody here drew them."""
         return f"'{self.key}' of the data (given, not drawn)"
@@ -126,6 +131,11 @@ class FromSampler:
     def weighted(self) -> bool:
         """Whether its nodes have weights."""
         return False
+
+    @property
+    def follows(self) -> bool:
+        """Whether they move with φ."""
+        return True
 
     @property
     def name(self) -> str:
@@ -171,6 +181,11 @@ class FromGrid:
         return True
 
     @property
+    def follows(self) -> bool:
+        """Whether they move with φ."""
+        return True
+
+    @property
     def name(self) -> str:
         """What is integrated."""
         kinds = ", ".join(f"{c.name} {c.kind}" for c in self.space.coordinates)
@@ -207,6 +222,11 @@ class FromChains:
     @property
     def weighted(self) -> bool:
         """Whether its nodes have weights."""
+        return False
+
+    @property
+    def follows(self) -> bool:
+        """Whether they move with φ: a chain is run once for each input."""
         return False
 
     @property
