@@ -86,6 +86,11 @@ def _paragraphs(name: str) -> list[tuple[str, str]]:
         first = _paragraphs(name[:dot]) if last else []
         if first:
             return [*first, *last]
+    return whole(name)
+
+
+def whole(name: str) -> list[tuple[str, str]]:
+    """Return the paragraphs about a name that stands for one thing, dots and all."""
     if name == "expressions":
         return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)

@@ -1,0 +1,91 @@
+"""Text of the glossary as HTML: paragraphs, code, and names that lead to their entry.
+
+The texts are plain: a blank line parts paragraphs, four spaces or a fence of three
+backticks make code, and single backticks code within a line. All of it is escaped:
+plug-ins are a stranger's, and so are their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from markupsafe import Markup, escape
+
+from audit.ground.printable import printable
+
+Links = Mapping[str, str]
+"""A name -> where it is explained, relative to any page of the site."""
+
+FENCE, INDENT = "```", "    "
+COMMAND = "robaudit explain "
+_TOKEN = re.compile(r"`[^`\n]++`|[\w-]++")
+
+
+def shown(text: str, links: Links, here: str = "", wraps: bool = False) -> Markup:
+    """Return text as paragraphs and code.
+
+    Args:
+        text: of an entry.
+        links: the names that lead somewhere.
+        here: where this stands, so that nothing leads to itself.
+        wraps: whether lines that follow each other are one paragraph.
+    """
+    parts = []
+    for is_code, block in blocks(text, wraps):
+        if is_code:
+            parts.append(Markup("<pre>{}</pre>").format(printable(block, lines=True)))
+        else:
+            parts.append(Markup("<p>{}</p>").format(inline(block, links, here)))
+    return Markup("\n").join(parts)
+
+
+def blocks(text: str, wraps: bool) -> Iterator[tuple[bool, str]]:
+    """Yield (whether it is code, its text) for each paragraph and piece of code."""
+    if not wraps:
+        yield from ((False, line) for line in text.split("\n") if line.strip())
+        return
+    for index, part in enumerate(re.split(rf"(?m)^{FENCE}\w*\n?", text)):
+        if index % 2:
+            yield True, part.rstrip("\n")
+        else:
+            yield from _paragraphs(part)
+
+
+def _paragraphs(text: str) -> Iterator[tuple[bool, str]]:
+    """Yield paragraphs, one line each, and what is indented as it is."""
+    for part in text.split("\n\n"):
+        lines = [line for line in part.split("\n") if line.strip()]
+        if lines and all(line.startswith(INDENT) for line in lines):
+            yield True, "\n".join(line.removeprefix(INDENT) for line in lines)
+        elif lines:
+            yield False, " ".join(line.strip() for line in lines)
+
+
+def inline(text: str, links: Links, here: str = "") -> Markup:
+    """Return one line, with code in backticks and names as links."""
+    parts, end = [], 0
+    for found in _TOKEN.finditer(text):
+        parts += [_plain(text[end : found.start()]), _token(found[0], links, here)]
+        end = found.end()
+    return Markup("").join([*parts, _plain(text[end:])])
+
+
+def _token(token: str, links: Links, here: str) -> Markup:
+    """Return a word or a piece of code; a name of several parts leads to its entry.
+
+    A name of one part may be a word like any other ("normal", "mean"), so it leads
+    there in backticks alone.
+    """
+    is_code = token.startswith("`")
+    name = token.strip("`").removeprefix(COMMAND)
+    body = _plain(token.strip("`"))
+    marked = Markup("<code>{}</code>").format(body) if is_code else body
+    place = links.get(name, here)
+    if place == here or not (is_code or "_" in name or "-" in name):
+        return marked
+    return Markup('<a href="{}">{}</a>').format(place, marked)
+
+
+def _plain(text: str) -> Markup:
+    return escape(printable(text))
