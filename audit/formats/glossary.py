@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -12,7 +14,7 @@ from audit.formats.pages import PAGES, page
 from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
-from audit.ground.plugins import NOUNS
+from audit.ground.plugins import NOUNS, Plugin
 from audit.ground.registry import unknown
 from audit.reports import expressions
 from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
@@ -89,13 +91,18 @@ def _paragraphs(name: str) -> list[tuple[str, str]]:
     return whole(name)
 
 
-def whole(name: str) -> list[tuple[str, str]]:
-    """Return the paragraphs about a name that stands for one thing, dots and all."""
+def whole(name: str, theirs: Collection[Plugin] | None = None) -> list[tuple[str, str]]:
+    """Return the paragraphs about a name that stands for one thing, dots and all.
+
+    Args:
+        name: as `names` has it.
+        theirs: the plug-ins, where many names are asked for; else they are looked up.
+    """
     if name == "expressions":
         return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     known = [whole] if whole else []
-    return [*known, *_ours(name), *_page(name), *_plugged(name)]
+    return [*known, *_ours(name), *_page(name), *_plugged(name, theirs)]
 
 
 def render(name: str | None, style: Style | None = None) -> str:
@@ -115,10 +122,10 @@ def _list() -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("name", "kind", "what it is"):
         table.add_column(column)
+    theirs = list(plugins())
     for name, kind in names().items():
-        table.add_row(
-            Text(name), Text(kind, "dim"), Text(explain(name)[0][1].split("\n")[0])
-        )
+        said = whole(name, theirs)[0][1].split("\n")[0]
+        table.add_row(Text(name), Text(kind, "dim"), Text(said))
     return table
 
 
@@ -172,10 +179,11 @@ def _page(name: str) -> list[tuple[str, str]]:
     return [(f"{name} (page)", f"{title.lstrip('# ')}\n{text.strip()}")]
 
 
-def _plugged(name: str) -> list[tuple[str, str]]:
+def _plugged(name: str, theirs: Collection[Plugin] | None) -> list[tuple[str, str]]:
     """The paragraphs of the plug-ins that have this name, "shift" of "shift:by=2"."""
     asked = (name, name.partition(":")[0])
-    return [paragraph(plugin) for plugin in plugins() if plugin.name in asked]
+    known = plugins() if theirs is None else theirs
+    return [paragraph(plugin) for plugin in known if plugin.name in asked]
 
 
 def _quantity(name: str) -> tuple[str, str] | None:

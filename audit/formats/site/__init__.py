@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, Template
 from markupsafe import Markup
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from audit import __version__
 from audit.formats.site import contents, prose
 from audit.formats.site.folder import GENERATOR, publish
+from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
 
 
@@ -25,9 +27,16 @@ def write(folder: str | Path) -> list[str]:
         The names of its pages, the index first.
 
     Raises:
-        ConfigError: the folder holds something else, or its parent does not exist.
+        ConfigError: no folder is named, it holds something else, or its parent does
+            not exist.
         InputError: it cannot be written.
     """
+    if not str(folder).strip():
+        raise ConfigError(
+            "--html names no folder",
+            "Expected one that is new, empty or an earlier site",
+            "Name it, --html site",
+        )
     found = pages()
     publish(Path(folder), found)
     return list(found)
@@ -41,8 +50,8 @@ def pages() -> dict[str, str]:
     for _, entries in site:
         for one in entries:
             links.setdefault(one.entry.name, one.place)
-    common = {"site": site, "links": links, "version": __version__}
-    common |= {"generator": GENERATOR, "start": contents.START}
+    common: dict[str, Any] = {"site": site, "links": links, "start": contents.START}
+    common |= {"generator": GENERATOR, "version": __version__}
     found = {contents.INDEX: template.render(topic=None, entries=[], **common)}
     for topic, entries in site:
         found[topic.file] = template.render(topic=topic, entries=entries, **common)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from audit.formats.site.entries import Entry, entries
 
 INDEX = "index.html"
+MAIN = "main"
+"""The anchor of a page's text, which no entry takes."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def placed() -> Iterator[tuple[Topic, list[Placed]]]:
 
 def _anchored(file: str, found: list[Entry]) -> Iterator[Placed]:
     """Yield entries with anchors; the second of a name gets a number behind it."""
-    used: set[str] = set()
+    used = {MAIN}
     for entry in found:
         anchor, number = slug(entry.name), 1
         while anchor in used:

@@ -13,6 +13,8 @@ from audit.config.layers import PREFIX
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.formats import glossary
 from audit.formats.pages import page
+from audit.formats.plugged import plugins
+from audit.ground.plugins import Plugin
 from audit.reports import expressions
 from audit.reports.roles import AT, ROLES
 
@@ -43,8 +45,9 @@ class Entry:
 
 def entries() -> Iterator[Entry]:
     """Yield every entry, in the order of the glossary; then what has no name there."""
+    theirs = list(plugins())
     for name in glossary.names():
-        yield from _named(name)
+        yield from _named(name, theirs)
     yield from _functions()
     yield from _roles()
     for code, meaning in glossary.EXIT_CODES.items():
@@ -52,13 +55,15 @@ def entries() -> Iterator[Entry]:
     yield from _options()
 
 
-def _named(name: str) -> Iterator[Entry]:
+def _named(name: str, theirs: list[Plugin]) -> Iterator[Entry]:
     """Yield the entries of a name: one for each thing that is called so."""
     if name == "expressions":
         text = f"{expressions.GRAMMAR}\n\n{expressions.SHAPES}"
         yield Entry("language", name, text, wraps=True)
         return
-    for title, text in glossary.whole(name):
+    for title, text in glossary.whole(name, theirs):
+        if not title.startswith(f"{name} ("):
+            continue  # an exit code, for a plug-in that is called by its number
         kind = title.removeprefix(f"{name} (").removesuffix(")")
         yield Entry(kind, name, _page(name) if kind == "page" else text, kind == "page")
 

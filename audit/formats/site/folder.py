@@ -7,11 +7,12 @@ holds anything else is refused before a byte is written. The index comes last.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from audit.ground.errors import ConfigError, InputError
+from audit.ground.errors import ConfigError, InputError, cause
 from audit.ground.storage.temporary import TemporaryFolder, sweep
 
 GENERATOR = "robaudit explain --html"
@@ -33,7 +34,7 @@ def publish(folder: Path, pages: Mapping[str, str]) -> None:
         InputError: it cannot be read or written.
     """
     with _writing(folder):
-        target = folder.resolve()
+        target = Path(os.path.realpath(folder))  # never raises, also for loops
         _refuse_orphans(folder, target)
         sweep(target if target.is_dir() else target.parent, _PREFIX)
         earlier = list(_earlier(folder, target)) if target.is_dir() else None
@@ -48,7 +49,7 @@ def publish(folder: Path, pages: Mapping[str, str]) -> None:
             if earlier is None:
                 made.rename(target)
             else:
-                _exchange(made, target, [*reversed(pages)], earlier)
+                _exchange(made, target, list(pages), earlier)
         finally:
             temporary.remove()
 
@@ -57,11 +58,12 @@ def _exchange(made: Path, target: Path, new: list[str], earlier: list[Path]) -> 
     """Move the new pages over the earlier ones, and remove those without a successor.
 
     Args:
-        made, target: where the pages are, and where they go.
-        new: the names of the pages, in the order of their moves.
+        made: the folder that the new pages are in.
+        target: the folder that they go to.
+        new: their names; the first is moved last.
         earlier: the pages that are there.
     """
-    for file in new:
+    for file in reversed(new):
         (made / file).replace(target / file)
     for path in earlier:
         if path.name not in new:
@@ -124,9 +126,9 @@ def _writing(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         raise InputError(
-            f"--html '{folder}' cannot be written: {error.strerror or error}",
+            f"--html '{folder}' cannot be written: {cause(error)}",
             "Expected a folder that can be read and written, with space for 1 MB",
             "Free some space or name another folder",
         ) from error

@@ -17,8 +17,9 @@ from audit.ground.printable import printable
 Links = Mapping[str, str]
 """A name -> where it is explained, relative to any page of the site."""
 
-FENCE, INDENT = "```", "    "
+INDENT = "    "
 COMMAND = "robaudit explain "
+_FENCE = re.compile(r"^```\w*+\n?", re.MULTILINE)
 _TOKEN = re.compile(r"`[^`\n]++`|[\w-]++")
 
 
@@ -45,7 +46,7 @@ def blocks(text: str, wraps: bool) -> Iterator[tuple[bool, str]]:
     if not wraps:
         yield from ((False, line) for line in text.split("\n") if line.strip())
         return
-    for index, part in enumerate(re.split(rf"(?m)^{FENCE}\w*\n?", text)):
+    for index, part in enumerate(_FENCE.split(text)):
         if index % 2:
             yield True, part.rstrip("\n")
         else:
@@ -64,11 +65,12 @@ def _paragraphs(text: str) -> Iterator[tuple[bool, str]]:
 
 def inline(text: str, links: Links, here: str = "") -> Markup:
     """Return one line, with code in backticks and names as links."""
+    text = printable(text)  # before it is cut: a command to a CI service is a line's
     parts, end = [], 0
     for found in _TOKEN.finditer(text):
-        parts += [_plain(text[end : found.start()]), _token(found[0], links, here)]
+        parts += [escape(text[end : found.start()]), _token(found[0], links, here)]
         end = found.end()
-    return Markup("").join([*parts, _plain(text[end:])])
+    return Markup("").join([*parts, escape(text[end:])])
 
 
 def _token(token: str, links: Links, here: str) -> Markup:
@@ -79,13 +81,9 @@ def _token(token: str, links: Links, here: str) -> Markup:
     """
     is_code = token.startswith("`")
     name = token.strip("`").removeprefix(COMMAND)
-    body = _plain(token.strip("`"))
+    body = escape(token.strip("`"))
     marked = Markup("<code>{}</code>").format(body) if is_code else body
     place = links.get(name, here)
     if place == here or not (is_code or "_" in name or "-" in name):
         return marked
     return Markup('<a href="{}">{}</a>').format(place, marked)
-
-
-def _plain(text: str) -> Markup:
-    return escape(printable(text))
