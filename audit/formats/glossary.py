@@ -140,7 +140,8 @@ def names() -> dict[str, str]:
         ("language", ["expressions"]),
     )
     ours = {name: kind for kind, members in kinds for name in members}
-    ours = {one.name: one.kind for one in built_in()} | ours
+    made = {one.name: one.kind for one in built_in() if one.name not in ours}
+    ours |= made
     theirs = {one.name: NOUNS[one.kind] for one in plugins() if one.name not in ours}
     return ours | theirs
 

@@ -58,7 +58,8 @@ TOPICS = (
         "divergences.html",
         "Divergences",
         "How far apart two predicted distributions are. Each is locally c · |A δ|², "
-        "with a root A of its metric tensor G = AᵀA at each input. Asked for by -d.",
+        "with a root A of its metric tensor G = AᵀA at each input. Asked for by "
+        "-d, more than once for several.",
         ("divergence",),
         Example(f"{_DIABETES} -d kl -d quantile", 0, "Two divergences side by side."),
     ),
@@ -66,20 +67,21 @@ TOPICS = (
         "attacks.html",
         "Attacks",
         "What disturbs the input: a law of the perturbation δ, and what it costs. "
-        "Asked for by -a, with a label of your own if you like.",
+        "Asked for by -a, with a label of your own if you like. [divergence] stands "
+        "for the unit of the divergence.",
         ("attack",),
         Example(
             f"{_DIABETES} -a weak=gaussian:sigma=0.05 -a fixed_norm:norm=0.2",
             0,
-            "White noise of two sorts of strength, and a step along the worst "
-            "direction.",
+            "Weak white noise, and a step of norm 0.2 along the worst direction.",
         ),
     ),
     Topic(
         "quantities.html",
         "Quantities",
         "The numbers of a report, one for each input. G is the local metric tensor, "
-        "c the constant of the divergence: D ≈ c δᵀ G δ.",
+        "c the constant of the divergence: D ≈ c δᵀ G δ. [divergence] stands for the "
+        "unit of the divergence, δ for that of a perturbation.",
         ("quantity",),
     ),
     Topic(
