@@ -22,6 +22,7 @@ from audit.ground.plugins import NOUNS
 from audit.reports import expressions
 from audit.reports.roles import ROLES
 
+from . import printed
 from .test_html import Page
 
 ROOT = Path(__file__).parents[2]
@@ -290,22 +291,31 @@ def test_commands_name_files_that_exist_and_names_that_are_explained(read):
         assert glossary.explain(command.split()[-1])
 
 
-def test_every_example_is_on_its_page(read):
-    shown = [t.example for t in contents.TOPICS if t.example] + [contents.START]
-    assert sorted({example.words for example in shown}) == commands(read)
+def test_every_example_is_on_its_page_with_what_it_prints(read):
+    assert sorted(one.words for one in contents.EXAMPLES) == commands(read)
+    for one in contents.EXAMPLES:
+        code = read[f"{one.page}.html"].code
+        assert one.words in code
+        assert one.printed in code
+        assert one.printed.rstrip().endswith(f"exit {one.code}")
+    kept = {path.stem for path in printed.KEPT.iterdir()}
+    assert kept == {one.page for one in contents.EXAMPLES}
+
+
+def test_a_difference_of_what_is_printed_is_seen():
+    kept = "mean 1.23 ▁▂▃  λ\nkl 0.0145 nat"
+    assert printed.difference(kept, "mean 1.24 ▁▂▂ λ kl 0.0145 nat") is None
+    assert printed.difference(kept, kept.replace("1.23", "1.26")) == ("1.23", "1.26")
+    assert printed.difference(kept, kept.replace("nat", "bit")) == ("nat", "bit")
+    assert printed.difference(kept, kept + " more")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "example",
-    [t.example for t in contents.TOPICS if t.example] + [contents.START],
-    ids=lambda e: e.words.partition(".npz")[2].strip() or "plain",
-)
-def test_every_command_ends_as_the_site_says(example):
-    words = [sys.executable, "-m", "audit", *shlex.split(example.words)[1:]]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("example", contents.EXAMPLES, ids=lambda one: one.page)
+def test_every_command_ends_and_prints_as_the_site_says(example):
+    done = printed.run(example)
     assert done.returncode == example.code, done.stderr
-    assert "Predicted and realised" in done.stdout
+    assert printed.difference(example.printed, done.stdout) is None
 
 
 # The folder

@@ -62,5 +62,6 @@ def _template() -> Template:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
     environment.filters |= {"shown": prose.shown, "inline": prose.inline}
+    environment.filters |= {"code": prose.code}
     page = files("audit.formats.site").joinpath("page.html.jinja")
     return environment.from_string(page.read_text(encoding="utf-8"))

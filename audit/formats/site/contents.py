@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 
 from audit.formats.site.entries import Entry, entries
 
@@ -20,11 +21,19 @@ class Example:
         words: the command, one line.
         code: the exit code that it ends with.
         why: what it shows.
+        page: that it stands on, without its suffix.
     """
 
     words: str
     code: int
     why: str
+    page: str = "index"
+
+    @property
+    def printed(self) -> str:
+        """What it prints; a slow test runs it and compares."""
+        kept = files("audit.formats.site") / "printed" / f"{self.page}.txt"
+        return kept.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,12 @@ TOPICS = (
         "with a root A of its metric tensor G = AᵀA at each input. Asked for by "
         "-d, more than once for several.",
         ("divergence",),
-        Example(f"{_DIABETES} -d kl -d quantile", 0, "Two divergences side by side."),
+        Example(
+            f"{_DIABETES} -d kl -d quantile",
+            0,
+            "Two divergences side by side.",
+            "divergences",
+        ),
     ),
     Topic(
         "attacks.html",
@@ -74,6 +88,7 @@ TOPICS = (
             f"{_DIABETES} -a weak=gaussian:sigma=0.05 -a fixed_norm:norm=0.2",
             0,
             "Weak white noise, and a step of norm 0.2 along the worst direction.",
+            "attacks",
         ),
     ),
     Topic(
@@ -97,7 +112,12 @@ TOPICS = (
         "The distributions whose parameters a file computes. Composed families are "
         "made of others.",
         ("family", "composed family"),
-        Example(f"{_COUNTS} --family poisson", 0, "A network that predicts a rate."),
+        Example(
+            f"{_COUNTS} --family poisson",
+            0,
+            "A network that predicts a rate.",
+            "families",
+        ),
     ),
     Topic(
         "expressions.html",
@@ -109,6 +129,7 @@ TOPICS = (
             "--param 'scale=exp(log_scale)'",
             0,
             "The parameters said in full.",
+            "expressions",
         ),
     ),
     Topic(
@@ -133,6 +154,7 @@ TOPICS = (
             f"{_DIABETES} --max kl.gaussian.max=0.001",
             1,
             "A limit that fails.",
+            "exit-codes",
         ),
     ),
     Topic(
@@ -143,6 +165,9 @@ TOPICS = (
         ("page", "loader", "engine", "input"),
     ),
 )
+
+
+EXAMPLES = (START, *(topic.example for topic in TOPICS if topic.example))
 
 
 def placed() -> Iterator[tuple[Topic, list[Placed]]]:

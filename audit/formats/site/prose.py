@@ -35,10 +35,15 @@ def shown(text: str, links: Links, here: str = "", wraps: bool = False) -> Marku
     parts = []
     for is_code, block in blocks(text, wraps):
         if is_code:
-            parts.append(Markup("<pre>{}</pre>").format(printable(block, lines=True)))
+            parts.append(code(block))
         else:
             parts.append(Markup("<p>{}</p>").format(inline(block, links, here)))
     return Markup("\n").join(parts)
+
+
+def code(text: str) -> Markup:
+    """Return text as it is, line by line."""
+    return Markup("<pre>{}</pre>").format(printable(text, lines=True))
 
 
 def blocks(text: str, wraps: bool) -> Iterator[tuple[bool, str]]:
