@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from audit.formats.site.contents import EXAMPLES
+from audit.formats.site.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "audit" / "formats" / "site" / "printed"

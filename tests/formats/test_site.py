@@ -17,6 +17,7 @@ from audit.config.options import OPTIONS, flag_names
 from audit.formats import glossary, site
 from audit.formats.pages import page
 from audit.formats.site import contents, prose
+from audit.formats.site.examples import EXAMPLES
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.plugins import NOUNS
 from audit.reports import expressions
@@ -292,14 +293,14 @@ def test_commands_name_files_that_exist_and_names_that_are_explained(read):
 
 
 def test_every_example_is_on_its_page_with_what_it_prints(read):
-    assert sorted(one.words for one in contents.EXAMPLES) == commands(read)
-    for one in contents.EXAMPLES:
+    assert sorted(one.words for one in EXAMPLES) == commands(read)
+    for one in EXAMPLES:
         code = read[f"{one.page}.html"].code
         assert one.words in code
         assert one.printed in code
         assert one.printed.rstrip().endswith(f"exit {one.code}")
     kept = {path.stem for path in printed.KEPT.iterdir()}
-    assert kept == {one.page for one in contents.EXAMPLES}
+    assert kept == {one.page for one in EXAMPLES}
 
 
 def test_a_difference_of_what_is_printed_is_seen():
@@ -311,7 +312,7 @@ def test_a_difference_of_what_is_printed_is_seen():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", contents.EXAMPLES, ids=lambda one: one.page)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.page)
 def test_every_command_ends_and_prints_as_the_site_says(example):
     done = printed.run(example)
     assert done.returncode == example.code, done.stderr

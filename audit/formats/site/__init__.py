@@ -14,7 +14,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from audit import __version__
-from audit.formats.site import contents, prose
+from audit.formats.site import contents, examples, prose
 from audit.formats.site.folder import GENERATOR, publish
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
@@ -50,7 +50,7 @@ def pages() -> dict[str, str]:
     for _, entries in site:
         for one in entries:
             links.setdefault(one.entry.name, one.place)
-    common: dict[str, Any] = {"site": site, "links": links, "start": contents.START}
+    common: dict[str, Any] = {"site": site, "links": links, "start": examples.START}
     common |= {"generator": GENERATOR, "version": __version__}
     found = {contents.INDEX: template.render(topic=None, entries=[], **common)}
     for topic, entries in site:

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 
 from audit.formats.site.entries import Entry, entries
+from audit.formats.site.examples import Example, example_of
 
 INDEX = "index.html"
 MAIN = "main"
 """The anchor of a page's text, which no entry takes."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A command that can be pasted in the folder of the repository.
-
-    Args:
-        words: the command, one line.
-        code: the exit code that it ends with.
-        why: what it shows.
-        page: that it stands on, without its suffix.
-    """
-
-    words: str
-    code: int
-    why: str
-    page: str = "index"
-
-    @property
-    def printed(self) -> str:
-        """What it prints; a slow test runs it and compares."""
-        kept = files("audit.formats.site") / "printed" / f"{self.page}.txt"
-        return kept.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -44,7 +21,16 @@ class Topic:
     title: str
     lead: str
     kinds: tuple[str, ...]
-    example: Example | None = None
+
+    @property
+    def name(self) -> str:
+        """The file without its suffix."""
+        return self.file.removesuffix(".html")
+
+    @property
+    def example(self) -> Example | None:
+        """A command that shows what the page is about."""
+        return example_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -56,12 +42,6 @@ class Placed:
     place: str
 
 
-_DIABETES = (
-    "robaudit scan sample_models/heteroscedastic.onnx sample_models/heteroscedastic.npz"
-)
-_COUNTS = "robaudit scan sample_models/counts.onnx sample_models/counts.npz"
-
-START = Example(_DIABETES, 0, "A first audit, of a network with a normal head.")
 TOPICS = (
     Topic(
         "divergences.html",
@@ -70,12 +50,6 @@ TOPICS = (
         "with a root A of its metric tensor G = AᵀA at each input. Asked for by "
         "-d, more than once for several.",
         ("divergence",),
-        Example(
-            f"{_DIABETES} -d kl -d quantile",
-            0,
-            "Two divergences side by side.",
-            "divergences",
-        ),
     ),
     Topic(
         "attacks.html",
@@ -84,12 +58,6 @@ TOPICS = (
         "Asked for by -a, with a label of your own if you like. [divergence] stands "
         "for the unit of the divergence.",
         ("attack",),
-        Example(
-            f"{_DIABETES} -a weak=gaussian:sigma=0.05 -a fixed_norm:norm=0.2",
-            0,
-            "Weak white noise, and a step of norm 0.2 along the worst direction.",
-            "attacks",
-        ),
     ),
     Topic(
         "quantities.html",
@@ -112,25 +80,12 @@ TOPICS = (
         "The distributions whose parameters a file computes. Composed families are "
         "made of others.",
         ("family", "composed family"),
-        Example(
-            f"{_COUNTS} --family poisson",
-            0,
-            "A network that predicts a rate.",
-            "families",
-        ),
     ),
     Topic(
         "expressions.html",
         "Expressions",
         "How the outputs of a file become the parameters of a family.",
         ("language", "function"),
-        Example(
-            f"{_DIABETES} --family normal --param loc=loc "
-            "--param 'scale=exp(log_scale)'",
-            0,
-            "The parameters said in full.",
-            "expressions",
-        ),
     ),
     Topic(
         "options.html",
@@ -150,12 +105,6 @@ TOPICS = (
         "Exit codes",
         "What a command ends with. 1 is a verdict and nothing else.",
         ("exit code",),
-        Example(
-            f"{_DIABETES} --max kl.gaussian.max=0.001",
-            1,
-            "A limit that fails.",
-            "exit-codes",
-        ),
     ),
     Topic(
         "plugins.html",
@@ -165,9 +114,6 @@ TOPICS = (
         ("page", "loader", "engine", "input"),
     ),
 )
-
-
-EXAMPLES = (START, *(topic.example for topic in TOPICS if topic.example))
 
 
 def placed() -> Iterator[tuple[Topic, list[Placed]]]:
