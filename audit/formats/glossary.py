@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.built_in import BuiltIn, built_in, paragraph_of
-from audit.formats.pages import PAGES, page
+from audit.formats.pages import CONCEPTS, PAGES, page
 from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
@@ -110,7 +110,7 @@ def render(name: str | None, style: Style | None = None) -> str:
     style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
-    if name in PAGES:
+    if name in (CONCEPTS, *PAGES):
         return page(name) + "\n"
     parts: list[RenderableType] = []
     for title, text in explain(name):
@@ -132,6 +132,7 @@ def _list() -> RenderableType:
 def names() -> dict[str, str]:
     """Return every name that can be explained, and its kind."""
     kinds = (
+        ("topic", [CONCEPTS]),
         ("divergence", DIVERGENCES),
         ("quantity", [row.name for row in QUANTITIES]),
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
@@ -174,10 +175,11 @@ def _ours(name: str) -> list[tuple[str, str]]:
 
 
 def _page(name: str) -> list[tuple[str, str]]:
-    if name not in PAGES:
+    if name not in (CONCEPTS, *PAGES):
         return []
+    kind = "topic" if name == CONCEPTS else "page"
     title, _, text = page(name).partition("\n")
-    return [(f"{name} (page)", f"{title.lstrip('# ')}\n{text.strip()}")]
+    return [(f"{name} ({kind})", f"{title.lstrip('# ')}\n{text.strip()}")]
 
 
 def _plugged(name: str, theirs: Collection[Plugin] | None) -> list[tuple[str, str]]:

@@ -66,7 +66,7 @@ class Content(HTMLParser):
 
 
 def normal(text):
-    return " ".join(text.replace("`", "").split())
+    return " ".join(text.replace("`", "").replace("**", "").split())
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +250,8 @@ def test_names_lead_to_their_entry_and_not_to_themselves():
     command = str(prose.inline("`robaudit explain x-plugin`", links))
     assert command == '<a href="c.html"><code>robaudit explain x-plugin</code></a>'
     assert str(prose.inline("one ` alone & < ", links)) == "one ` alone &amp; &lt; "
+    bold = str(prose.inline("**The law.** a ** b 2**3**4 <**x**>", links))
+    assert bold == "<strong>The law.</strong> a ** b 2**3**4 &lt;**x**&gt;"
     assert "FILE:: if" in str(prose.inline("(FILE:: if it has a ::)", links))
 
 

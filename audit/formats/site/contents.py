@@ -44,6 +44,12 @@ class Placed:
 
 TOPICS = (
     Topic(
+        "concepts.html",
+        "Concepts",
+        "What a scan measures, and how far its numbers are to be believed.",
+        ("topic",),
+    ),
+    Topic(
         "divergences.html",
         "Divergences",
         "How far apart two predicted distributions are. Each is locally c · |A δ|², "

@@ -45,7 +45,7 @@ EXAMPLES = (
     START,
     Example(
         "divergences",
-        f"{_DIABETES} -d hellinger -d wasserstein",
+        f"{_DIABETES} -d hellinger -d wasserstein --tau 0.1",
         0,
         "Two divergences side by side, one bounded and one in the units of θ.",
     ),

@@ -1,8 +1,8 @@
 """Text of the glossary as HTML: paragraphs, code, and names that lead to their entry.
 
 The texts are plain: a blank line parts paragraphs, four spaces or a fence of three
-backticks make code, and single backticks code within a line. All of it is escaped:
-plug-ins are a stranger's, and so are their names.
+backticks make code, single backticks code within a line, two stars bold text. All of
+it is escaped: plug-ins are a stranger's, and so are their names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Links = Mapping[str, str]
 INDENT = "    "
 COMMAND = "robaudit explain "
 _FENCE = re.compile(r"^```\w*+\n?", re.MULTILINE)
-_TOKEN = re.compile(r"`[^`\n]++`|[\w-]++")
+_TOKEN = re.compile(r"`[^`\n]++`|(?<!\S)\*\*\w[\w .]*+\*\*|[\w-]++")
 
 
 def shown(text: str, links: Links, here: str = "", wraps: bool = False) -> Markup:
@@ -79,11 +79,13 @@ def inline(text: str, links: Links, here: str = "") -> Markup:
 
 
 def _token(token: str, links: Links, here: str) -> Markup:
-    """Return a word or a piece of code; a name of several parts leads to its entry.
+    """Return a word, bold text or a piece of code; names lead to their entries.
 
     A name of one part may be a word like any other ("normal", "mean"), so it leads
     there in backticks alone.
     """
+    if token.startswith("*"):
+        return Markup("<strong>{}</strong>").format(token.strip("*"))
     is_code = token.startswith("`")
     name = token.strip("`").removeprefix(COMMAND)
     body = escape(token.strip("`"))
