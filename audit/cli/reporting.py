@@ -184,11 +184,11 @@ def explain(
         ),
     ] = None,
 ) -> None:
-    """Explain a quantity, divergence, attack, statistic or key: formula, unit, use."""
+    """Explain a topic, quantity, divergence, attack, family, statistic or key."""
     from audit.cli.terminal import emit, style
-    from audit.formats import glossary
+    from audit.formats import topics
 
-    emit(glossary.render(name, style()) if html is None else _site(html, name))
+    emit(topics.render(name, style()) if html is None else _site(html, name))
 
 
 def _site(folder: str, name: str | None) -> str:

@@ -50,6 +50,8 @@ def pages() -> dict[str, str]:
     for _, entries in site:
         for one in entries:
             links.setdefault(one.entry.name, one.place)
+    for topic, _ in site:
+        links.setdefault(topic.name, topic.file)
     common: dict[str, Any] = {"site": site, "links": links, "start": examples.START}
     common |= {"generator": GENERATOR, "version": __version__}
     found = {contents.INDEX: template.render(topic=None, entries=[], **common)}
