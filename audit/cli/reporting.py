@@ -193,12 +193,42 @@ def explain(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", show_default=False)
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(
+            "--html",
+            metavar="DIR",
+            help="Write everything that is explained as a static site.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Explain a quantity, divergence, attack, statistic or key: formula, unit, use."""
+    """Explain a topic, quantity, divergence, attack, family, statistic or key."""
     from audit.cli.terminal import emit, style
-    from audit.formats import glossary
+    from audit.formats import topics
 
-    emit(glossary.render(name, style()))
+    emit(topics.render(name, style()) if html is None else _site(html, name))
+
+
+def _site(folder: str, name: str | None) -> str:
+    """Write the site of all that is explained, and return what to say of it.
+
+    Raises:
+        ConfigError: a name is given too, or the folder holds something else.
+    """
+    from audit.formats import site
+    from audit.ground.errors import ConfigError
+    from audit.ground.printable import printable
+    from audit.reports.text import count
+
+    if name is not None:
+        raise ConfigError(
+            f"'{name}' and --html are given",
+            "Expected one of them: the site holds every name",
+            "Leave out the name, or --html",
+        )
+    pages = site.write(folder)
+    return f"Wrote {count(len(pages), 'page')}; open {printable(folder)}/{pages[0]}"
 
 
 def schema(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from audit.formats.built_in import BuiltIn, built_in, paragraph_of
-from audit.formats.pages import PAGES, page
+from audit.formats.pages import CONCEPTS, PAGES, page
 from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
-from audit.ground.plugins import NOUNS
+from audit.ground.plugins import NOUNS, Plugin
 from audit.ground.registry import unknown
 from audit.reports import expressions
 from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
@@ -92,11 +94,21 @@ def _paragraphs(name: str) -> list[tuple[str, str]]:
         first = _paragraphs(name[:dot]) if last else []
         if first:
             return [*first, *last]
+    return whole(name)
+
+
+def whole(name: str, theirs: Collection[Plugin] | None = None) -> list[tuple[str, str]]:
+    """Return the paragraphs about a name that stands for one thing, dots and all.
+
+    Args:
+        name: as `names` has it.
+        theirs: the plug-ins, where many names are asked for; else they are looked up.
+    """
     if name == "expressions":
         return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     known = [whole] if whole else []
-    return [*known, *_ours(name), *_page(name), *_plugged(name)]
+    return [*known, *_ours(name), *_page(name), *_plugged(name, theirs)]
 
 
 def render(name: str | None, style: Style | None = None) -> str:
@@ -104,7 +116,7 @@ def render(name: str | None, style: Style | None = None) -> str:
     style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
-    if name in PAGES:
+    if name in (CONCEPTS, *PAGES):
         return page(name) + "\n"
     parts: list[RenderableType] = []
     for title, text in explain(name):
@@ -116,16 +128,17 @@ def _list() -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("name", "kind", "what it is"):
         table.add_column(column)
+    theirs = list(plugins())
     for name, kind in names().items():
-        table.add_row(
-            Text(name), Text(kind, "dim"), Text(explain(name)[0][1].split("\n")[0])
-        )
+        said = whole(name, theirs)[0][1].split("\n")[0]
+        table.add_row(Text(name), Text(kind, "dim"), Text(said))
     return table
 
 
 def names() -> dict[str, str]:
     """Return every name that can be explained, and its kind."""
     kinds = (
+        ("topic", [CONCEPTS]),
         ("divergence", DIVERGENCES),
         ("quantity", [row.name for row in QUANTITIES]),
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
@@ -134,7 +147,8 @@ def names() -> dict[str, str]:
         ("language", ["expressions"]),
     )
     ours = {name: kind for kind, members in kinds for name in members}
-    ours = {one.name: one.kind for one in built_in()} | ours
+    made = {one.name: one.kind for one in built_in() if one.name not in ours}
+    ours |= made
     theirs = {one.name: NOUNS[one.kind] for one in plugins() if one.name not in ours}
     return ours | theirs
 
@@ -167,16 +181,18 @@ def _ours(name: str) -> list[tuple[str, str]]:
 
 
 def _page(name: str) -> list[tuple[str, str]]:
-    if name not in PAGES:
+    if name not in (CONCEPTS, *PAGES):
         return []
+    kind = "topic" if name == CONCEPTS else "page"
     title, _, text = page(name).partition("\n")
-    return [(f"{name} (page)", f"{title.lstrip('# ')}\n{text.strip()}")]
+    return [(f"{name} ({kind})", f"{title.lstrip('# ')}\n{text.strip()}")]
 
 
-def _plugged(name: str) -> list[tuple[str, str]]:
+def _plugged(name: str, theirs: Collection[Plugin] | None) -> list[tuple[str, str]]:
     """The paragraphs of the plug-ins that have this name, "shift" of "shift:by=2"."""
     asked = (name, name.partition(":")[0])
-    return [paragraph(plugin) for plugin in plugins() if plugin.name in asked]
+    known = plugins() if theirs is None else theirs
+    return [paragraph(plugin) for plugin in known if plugin.name in asked]
 
 
 def _quantity(name: str) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
-"""Pages of `robaudit explain`: how to add each kind of thing, from a complete example.
+"""Pages of `robaudit explain`: the concepts, and how to add each kind of thing.
 
-A page is a text beside this module. Its examples are Python, and the suite runs them.
+A page is a text beside this module. Those about plug-ins start from a complete example
+in Python, and the suite runs it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from importlib.resources import files
 
 from audit.ground.plugins import NOUNS
 
+CONCEPTS = "concepts"
 PAGES = ("plugins", *(f"{noun}-plugin" for noun in NOUNS.values()))
 
 
