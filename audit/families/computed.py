@@ -57,6 +57,7 @@ class ComputedFamily(Family):
         self.space, self.n = space, space.n
         self.log_density, self.transport = log_density, transport
         self.base, self.source = base, source
+        self.follows = source is None or source.follows
         self.transport_name, self.unnormalised = transport_name, unnormalised
 
     @property

@@ -60,6 +60,8 @@ class Family(ABC):
     roles: ClassVar[Mapping[str, Role]] = {}  # where a name means another than usual
     places: tuple[int, ...] = ()
     """Axes of places with a law each, where it is one law for each place."""
+    follows: bool = True
+    """Whether draws are those of the φ that is asked about, not of the inputs' own."""
     discrete: bool = False
     parametric: bool = True
     """Whether φ are parameters of a known law, whose own tensor tells something."""

@@ -30,7 +30,7 @@ from audit.families.tensors import Comparable, Drawn, Pointwise
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
 
-_LARGE = 700.0  # a log ratio at which g has its slope
+_LARGE = 300.0  # a log ratio at which g has its slope
 _CLEAR, _ROUNDING = 6.0, 1e-9  # standard errors, and mass
 
 
@@ -70,7 +70,7 @@ def reference_of(
         return _Drawn(divergence.pointwise, family, phi, noise)
     if divergence.exchanged is None:
         return None
-    draw = partial(_Drawn, divergence.exchanged, family, whole=True)
+    draw = partial(_Drawn, divergence.exchanged, family)
     return Exchanged(draw, phi, noise, sampled=True)
 
 
@@ -101,9 +101,8 @@ class _Drawn:
         family: Drawn,
         phi: Tensor,
         noise: Noise,
-        whole: bool = False,
     ) -> None:
-        self.pointwise, self.family, self.whole = pointwise, family, whole
+        self.pointwise, self.family = pointwise, family
         self.drawn = draws_of(family, phi, noise)
         self.here = family.distribution(phi).log_prob(self.drawn.values)  # [S, N]
 
@@ -112,9 +111,7 @@ class _Drawn:
         values, errors = [], []
         for other in others.unbind(dim=1):
             log_ratio = self.family.distribution(other).log_prob(targets) - here
-            samples = self.pointwise(log_ratio)
-            if self.whole:
-                samples = samples + self._unseen(log_ratio)
+            samples = self.pointwise(log_ratio) + self._unseen(log_ratio)
             samples = samples.T / len(targets)
             found = mean_over_units(samples, self.drawn.unit)
             assert found.standard_error is not None
@@ -123,7 +120,10 @@ class _Drawn:
         return torch.stack(values, dim=1), torch.stack(errors, dim=1)
 
     def _unseen(self, log_ratio: Tensor) -> Tensor:
-        """Return g'(∞) (1 − t) [S, N] where E[t] is clearly below one, else 0."""
+        """Return g'(∞) (1 − t) [S, N] where E[t] is clearly below one, else 0.
+
+        The mass of q' that no draw of q sees, 1 − E[t], adds g'(∞) times itself.
+        """
         slope = self.pointwise(log_ratio.new_tensor(_LARGE)) * math.exp(-_LARGE)
         rest = -torch.expm1(log_ratio)
         lost = mean_over_units(rest.T / len(rest), self.drawn.unit)

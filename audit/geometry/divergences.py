@@ -66,6 +66,7 @@ class Divergence:
         reading: a sentence, of how to read it.
         exchanged: as `pointwise`, of a mean over the other law: log t -> g(t) with
             D = E_q'[g(q/q')]. None where draws of q tell as much.
+        supremum: D ≤ this, with equality for laws without common support alone.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Divergence:
     formula: str = ""
     reading: str = ""
     exchanged: Pointwise | None = None
+    supremum: float = math.inf
 
     def metric_root(self, law: Family, phi: Tensor, noise: Noise) -> LinearOperator:
         """Return B [N, r, p] with BᵀB the metric tensor at φ.
@@ -192,12 +194,18 @@ def hellinger() -> Divergence:
 
     def exact(family: Family, phi: Tensor, other: Tensor) -> Tensor | None:
         half = family.renyi(phi, other, 0.5)
-        return None if half is None else -torch.expm1(-half / 2)
+        if half is None:
+            return None
+        below = torch.nextafter(torch.ones_like(half), torch.zeros_like(half))
+        apart = -torch.expm1(-half / 2)  # 1 by rounding, long before it is reached
+        return torch.where(torch.isinf(half), apart, torch.minimum(apart, below))
 
     def pointwise(log_t: Tensor) -> Tensor:
         return torch.expm1(log_t / 2).square() / 2
 
-    return Divergence("hellinger", "1", 1 / 8, Tensors.FISHER, exact, pointwise)
+    return Divergence(
+        "hellinger", "1", 1 / 8, Tensors.FISHER, exact, pointwise, supremum=1.0
+    )
 
 
 def jensen_shannon() -> Divergence:
@@ -209,6 +217,7 @@ def jensen_shannon() -> Divergence:
         Tensors.FISHER,
         lambda q, a, b: q.jensen_shannon(a, b),
         _jensen_shannon_of_ratio,
+        supremum=math.nextafter(math.log(2), 0.0),  # log 2 itself is rounding's too
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.config import ScanConfig
+from audit.ground.errors import ConfigError
 from audit.measure import Answers
 from audit.measure.preparation import Prepared
 from audit.models.targets import read_targets
@@ -20,14 +21,22 @@ MOST_OF_A_FILE = 128
 
 
 def refuse_early(config: ScanConfig, prepared: Prepared) -> None:
-    """Refuse a key of θ that is missing or has another shape, before the scan.
+    """Refuse θ that is missing, has another shape, or cannot be used, before the scan.
 
     Raises:
         AuditError: as `held_against`.
     """
-    if config.target_key is not None:
-        none = prepared.rows[:0]
-        read_targets(prepared.model, config.target_key, none, config.memory)
+    if config.target_key is None:
+        return
+    if not prepared.model.density.family.follows:
+        raise ConfigError(
+            "Coverage under attack was asked for (--target-key), and the draws of θ "
+            "are those of the inputs as they are",
+            "Expected draws of the law at the moved input: a sampler in the file, or a "
+            "law on one or two coordinates",
+            "Leave --target-key out, or give the model's own --sampler",
+        )
+    read_targets(prepared.model, config.target_key, prepared.rows[:0], config.memory)
 
 
 def held_against(

@@ -27,6 +27,7 @@ from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
 from audit.verify.lowering import lowered
 from audit.verify.sites import (
+    Attained,
     Exact,
     Notes,
     Site,
@@ -102,7 +103,7 @@ def verify(
         summary[name] = {one[0].label: in_numbers(list(one)) for one in compared}
         if divergence.is_fisher:
             columns[name] |= _mass(sites)
-    notes = (*notes, *_partings(summary), *stuck)
+    notes = (*notes, *_unreachable(questions), *_partings(summary), *stuck)
     return Verified(index, columns, summary, notes, tuple(witnesses), tuple(sites))
 
 
@@ -123,7 +124,7 @@ def _checked(
     if fewer and local.sampled:  # a direction takes more than a value
         aimed = local_law(divergence, site.with_draws(questions.draws))
     worst = worst_cases(divergence, exact, aimed, ladder)
-    critical = _critical(exact, aimed, worst)
+    critical = _critical(divergence, exact, aimed, worst)
     radius = aimed.radius(questions.tau)
     found = [compared_radius(radius, critical, questions.tau)]
     columns = {**worst.columns, **validity_columns(exact, aimed)}
@@ -148,16 +149,34 @@ def _checked(
     return columns, found, kept, worst
 
 
-def _critical(exact: Exact, local: LocalLaw, worst: WorstCases) -> Critical:
+def _critical(
+    divergence: Divergence, exact: Exact, local: LocalLaw, worst: WorstCases
+) -> Critical:
     """Return the critical radii: along ±v, or in all directions where they are climbed.
 
     The ascent's own witnesses begin the search.
     """
-    tau = exact.site.questions.tau
+    tau, bound = exact.site.questions.tau, divergence.supremum
+    if tau >= bound:
+        return critical_radius(Attained(exact.site, exact.laws, bound, tau), local, tau)
     along = critical_radius(exact, local, tau)
     if not worst.witnesses:
         return along
     return lowered(along, exact, local, tau, worst.witnesses.get(Ball()))
+
+
+def _unreachable(questions: Questions) -> Notes:
+    """Say which divergences cannot be τ: radii are then infinite."""
+    return tuple(
+        (
+            f"unreachable_{divergence.name}",
+            f"{divergence.name} is below {divergence.supremum:.3g} for any two laws "
+            f"with common support, so τ = {questions.tau:g} is not reached: pass a "
+            "smaller --tau",
+        )
+        for divergence in questions.divergences
+        if questions.tau >= divergence.supremum
+    )
 
 
 def _partings(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:

@@ -132,6 +132,27 @@ class Exact:
         return values.masked_fill(apart, torch.inf), errors.masked_fill(apart, 0.0)
 
 
+@dataclass(frozen=True)
+class Attained(Exact):
+    """Where a bounded divergence is as large as it can be: 2 τ there, else 0.
+
+    Laws far apart are at the bound by rounding; only those without common support
+    reach it, and leaving the family is no such thing.
+
+    Args:
+        bound: of the divergence. tau: what has to be reached, at least the bound.
+    """
+
+    bound: float
+    tau: float
+
+    def against(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 2 τ at the bound itself where that is τ, else 0, without an error."""
+        values, errors = super().against(rows, others)
+        there = (values == self.bound) & (self.tau <= self.bound)
+        return torch.where(there, 2 * self.tau, 0.0), torch.zeros_like(errors)
+
+
 def exact_at(divergence: Divergence, site: Site) -> Exact | None:
     """Return exact divergences at a site.
 

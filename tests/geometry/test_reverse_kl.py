@@ -148,3 +148,15 @@ def test_it_vanishes_at_no_step_and_is_half_of_fishers_form_at_a_small_one():
 def test_what_has_no_value_under_either_law_is_not_known():
     neither = replace(REVERSE, exact=lambda q, a, b: None, exchanged=None)
     assert PLANE.reference(neither, plane(*SMALL)[0], Noise(0, np.arange(1), 4)) is None
+
+
+@pytest.mark.parametrize("where", MOVED)
+def test_kl_by_draws_counts_the_mass_that_no_draw_sees(where):
+    """E[q'/q] is one only where q has all of q': the control variate says so."""
+    phi, log_q, _ = plane(*SMALL)
+    other, log_moved, area = plane(*MOVED[where])
+    expected = (np.exp(log_q) * (log_q - log_moved)).sum() * area
+    laws = PLANE.reference(build_divergence("kl"), phi, Noise(3, np.arange(1), 1024))
+    value, error = laws(torch.arange(1), other.unsqueeze(1))
+    assert 0 < error.item() < 0.35 * expected + 1e-3
+    assert abs(value.item() - expected) < 4 * error.item()

@@ -1,6 +1,7 @@
 """Critical radii: exact on the divergence, by onnxruntime and formulas of textbooks."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -8,8 +9,10 @@ import pytest
 import torch
 from scans import DATA, SAMPLES, attacks, columns, sample, scan, written
 
+from audit.families import build_family
 from audit.formats.reading import headline
 from audit.reports.rows import RowsWriter
+from audit.verify.sites import Attained
 from verify.independent import Plain
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
@@ -232,3 +235,35 @@ def test_a_family_that_ends_is_left_at_its_end(tmp_path):
     r = found["critical_radius"][0]
     scale = 1 - 1e-3 * r
     assert math.log(scale) + 1 / (2 * scale**2) - 0.5 == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "tau"), [("hellinger", 1.0), ("jensen_shannon", math.log(2))]
+)
+def test_what_only_laws_apart_reach_is_not_reached_by_rounding(divergence, tau):
+    """Of normal laws far apart the divergence rounds to its bound, and is below it."""
+    report = scan(
+        sample("heteroscedastic", divergences=(divergence,), tau=tau, verify=8)
+    )
+    summary = report.divergences[divergence].summary["critical_radius"]
+    assert summary.min == math.inf
+    (said,) = [w.message for w in report.warnings if w.code.startswith("unreachable")]
+    assert "pass a smaller --tau" in said
+    assert "No perturbation that was tried" in headline(report)
+
+
+def test_the_bound_itself_is_reached_and_leaving_the_family_is_not():
+    law = build_family("normal", {"loc": (1,), "scale": (1,)})
+    phi = torch.tensor([[0.0, 1.0]]).double()
+    others = torch.tensor([[[1.0, 1.0], [2.0, 1.0], [3.0, -1.0]]]).double()
+    values = torch.tensor([[0.9999999, 1.0, 0.5]]).double()
+    site = SimpleNamespace(point=SimpleNamespace(family=law, phi=phi))
+
+    def laws(rows, moved):
+        return values, torch.zeros_like(values)
+
+    rows = torch.arange(1)
+    found, _ = Attained(site, laws, bound=1.0, tau=1.0).against(rows, others)
+    assert found.tolist() == [[0.0, 2.0, 0.0]]
+    found, _ = Attained(site, laws, bound=1.0, tau=1.5).against(rows, others)
+    assert found.tolist() == [[0.0, 0.0, 0.0]]
