@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto
 
 from audit.ground.errors import ModelError
-from audit.importer import Graph, OnnxFile, ValueInfo, load_graph
+from audit.importer import ExposedFile, Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, calling, described
@@ -57,6 +57,44 @@ def load_straight_through(
     details = {**network.details, "derivative": STRAIGHT_THROUGH}
     double = cache(lambda: replace(network.double(), details=details))
     return replace(network, details=details, double=double)
+
+
+def load_exposed(
+    path: Path, device: torch.device, cuts: frozenset[str], seed: int
+) -> Network:
+    """Open an ONNX file with its random operators drawing from an input.
+
+    The law of that input is stated as metadata would state it, and `details` says what
+    was done: `noise` names the input, `seed` is what its numbers are drawn by.
+
+    Raises:
+        ConfigError: the file draws nothing.
+        ModelError: it is damaged, asks for too much, or what it draws cannot be an
+            input.
+    """
+    file = ExposedFile(path, cuts)
+    made = file.exposure
+    graph = _cut(load_graph(file, device=device, inside=cuts), cuts)
+    weights = onnx_hash(OnnxFile(path))
+    rows = "; it is given one row a call" if made.one_row else ""
+    note = (
+        f"{', '.join(made.operators)} of {path.name} draw from the input "
+        f"'{made.name}', {made.count} {made.law} numbers a row by --noise-in-graph "
+        f"{seed}{rows}"
+    )
+    known = {"noise": made.name, "seed": seed, "law": made.law, "exposed": note}
+
+    def stated(network: Network) -> Network:
+        return replace(
+            network,
+            weights_sha256=weights,
+            metadata={**network.metadata, "noise": {made.name: made.law}},
+            details={**network.details, **known},
+            again=lambda: load_exposed(path, device, cuts, seed),
+            double=cache(lambda: stated(network.double())),
+        )
+
+    return stated(_network(graph, file, device, cuts))
 
 
 def _cut(graph: Graph, cuts: frozenset[str]) -> Graph:

@@ -1,0 +1,265 @@
+"""The random operators of a graph: what each draws, and what it makes of it.
+
+A random operator is a function of its inputs and of base noise: independent numbers
+that are standard normal or uniform. Written out, the numbers are a tensor like others:
+
+    RandomNormal, RandomNormalLike      mean + scale z
+    RandomUniform, RandomUniformLike    low + (high − low) u
+    Bernoulli                           1[u < p]
+    Dropout in training mode            x 1[u ≥ ratio] / (1 − ratio)
+
+The last two are steps in p and in the ratio, through which no derivative passes and
+whose local form would be wrong: they are refused where p or the ratio depends on an
+input of the graph. The seed that an operator may have of its own is not used.
+
+Sources: the operators' definitions in the ONNX standard; Kingma & Welling,
+Auto-Encoding Variational Bayes (2014), section 2.4, for noise as an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from audit.ground.errors import NotInference
+
+LIKE = ("RandomNormalLike", "RandomUniformLike", "Bernoulli")
+ALONE = ("RandomNormal", "RandomUniform")
+_SHAPE_ONLY = ("Shape", "Size", *LIKE[:2], *ALONE)  # no value of an input gets through
+_STEPS = {"Bernoulli": (0,), "Dropout": (1, 2)}  # inputs that are thresholds
+Axes = tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random operator, and the numbers it needs.
+
+    Args:
+        node: it.
+        law: of each number, normal or uniform.
+        shape: of the numbers; names or None for sizes that are left open.
+        like: the tensor whose shape that is, "" where the operator says it.
+    """
+
+    node: NodeProto
+    law: str
+    shape: Axes
+    like: str
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return label(self.node)
+
+
+def label(node: NodeProto) -> str:
+    """Return how messages name a node."""
+    return f"{node.op_type} (node '{node.name or node.output[0]}')"
+
+
+class Reading:
+    """A graph whose random operators are looked for.
+
+    Args:
+        proto: with shapes inferred.
+    """
+
+    def __init__(self, proto: ModelProto) -> None:
+        self.graph: GraphProto = proto.graph
+        self._kept = {tensor.name: tensor for tensor in self.graph.initializer}
+        infos = (*self.graph.input, *self.graph.output, *self.graph.value_info)
+        self._infos = {info.name: info for info in infos}
+        self._makers = {n: node for node in self.graph.node for n in node.output if n}
+        given = {info.name for info in self.graph.input} - set(self._kept)
+        self._varying = _reached(self.graph, given)
+
+    def draws(self, wanted: set[str]) -> list[Draw]:
+        """Return the random operators that the wanted tensors depend on, in order.
+
+        Raises:
+            NotInference: one lies in a body, has a threshold that depends on an
+                input, or a shape that nothing tells.
+        """
+        live = _needed(self.graph, wanted)
+        found = []
+        for node in self.graph.node:
+            if live.isdisjoint(node.output):
+                continue
+            for body in _bodies(node):
+                self._refuse_bodies(body)
+            if self.is_random(node):
+                found.append(self._draw(node))
+        return found
+
+    def is_random(self, node: NodeProto) -> bool:
+        """Whether a node draws numbers that can be an input.
+
+        Raises:
+            NotInference: it is a Dropout that draws or not as an input says.
+        """
+        if node.domain not in ("", "ai.onnx"):
+            return False
+        if node.op_type != "Dropout":
+            return node.op_type in (*LIKE, *ALONE)
+        if len(node.input) < 3 or not node.input[2]:
+            return False
+        training, ratio = self.constant(node.input[2]), self.ratio(node)
+        if training is None:
+            raise NotInference(
+                f"{label(node)}: whether it drops is computed, from '{node.input[2]}'",
+                "Expected a training mode that is a constant of the graph",
+                "Export the model with its mode fixed: model.train() for masks that "
+                "are drawn, model.eval() for none",
+            )
+        return bool(training.any()) and not (ratio is not None and ratio == 0)
+
+    def ratio(self, node: NodeProto) -> float | None:
+        """Return a Dropout's ratio, 0.5 by default; None where it is computed.
+
+        Raises:
+            NotInference: it is no share below one.
+        """
+        if len(node.input) < 2 or not node.input[1]:
+            return 0.5
+        array = self.constant(node.input[1])
+        if array is None:
+            return None
+        ratio = float(array.reshape(-1)[0])
+        if not 0 <= ratio < 1:
+            raise NotInference(
+                f"{label(node)}: it drops a share of {ratio:g}",
+                "Expected a ratio of at least 0 and below 1",
+                "Export the model with another ratio",
+            )
+        return ratio
+
+    def constant(self, name: str) -> NDArray[np.generic] | None:
+        """Return a constant of the graph; None if it is computed, or lies outside."""
+        tensor = self._kept.get(name)
+        node = self._makers.get(name)
+        if tensor is None and node is not None and node.op_type == "Constant":
+            tensor = next((a.t for a in node.attribute if a.name == "value"), None)
+        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
+            return None
+        return np.asarray(numpy_helper.to_array(tensor))
+
+    def type_of(self, name: str) -> int:
+        """Return the element type of a tensor; float where nothing tells."""
+        if name in self._kept:
+            return int(self._kept[name].data_type)
+        info = self._infos.get(name)
+        found = 0 if info is None else info.type.tensor_type.elem_type
+        return int(found) or int(TensorProto.FLOAT)
+
+    def axes_of(self, name: str) -> Axes | None:
+        """Return the shape of a tensor, None where nothing tells its rank."""
+        if name in self._kept:
+            return tuple(self._kept[name].dims)
+        info = self._infos.get(name)
+        if info is None or not info.type.tensor_type.HasField("shape"):
+            return None
+        dims = info.type.tensor_type.shape.dim
+        return tuple(
+            int(d.dim_value) if d.HasField("dim_value") else d.dim_param or None
+            for d in dims
+        )
+
+    def _draw(self, node: NodeProto) -> Draw:
+        for place in _STEPS.get(node.op_type, ()):
+            if place < len(node.input) and node.input[place] in self._varying:
+                raise _step(node, node.input[place])
+        law = "normal" if "Normal" in node.op_type else "uniform"
+        if node.op_type in ALONE:
+            return Draw(node, law, tuple(attribute(node, "shape", [])), "")
+        axes = self.axes_of(node.input[0])
+        if axes is None or not all(isinstance(axis, int) for axis in axes[1:]):
+            shown = "of unknown rank" if axes is None else _shown(axes)
+            raise NotInference(
+                f"{label(node)}: it draws a tensor {shown}",
+                "Expected a shape whose first axis alone, the rows, may be open: base "
+                "noise as an input has so many numbers for each row",
+                "Export the model with fixed sizes beside the batch, and with constant "
+                "folding; or give the noise as an input of the model and name it with "
+                "--noise",
+            )
+        return Draw(node, law, axes, node.input[0])
+
+    def _refuse_bodies(self, body: GraphProto) -> None:
+        for node in body.node:
+            if node.op_type in (*LIKE, *ALONE):
+                raise NotInference(
+                    f"{label(node)}: it draws inside the body of an If, Loop or Scan",
+                    "Expected random operators in the graph itself: how often a body "
+                    "runs decides how much noise there is",
+                    "Draw the noise before the loop, or give it as an input of the "
+                    "model and name it with --noise",
+                )
+            for inner in _bodies(node):
+                self._refuse_bodies(inner)
+
+
+def _shown(axes: Axes) -> str:
+    return "[" + ", ".join(str(axis or "?") for axis in axes) + "]"
+
+
+def _step(node: NodeProto, name: str) -> NotInference:
+    what = "probability" if node.op_type == "Bernoulli" else "ratio"
+    return NotInference(
+        f"{label(node)}: its {what} '{name}' depends on an input of the graph",
+        f"Expected a {what} that is a constant: a draw is a step in it, through which "
+        "no derivative passes, and the local form would miss what it does",
+        f"Where the {what} is what the model says, read it: --family bernoulli "
+        f"--param probs='@{name}'",
+    )
+
+
+def attribute(node: NodeProto, name: str, default: object) -> object:
+    """Return an attribute of a node."""
+    found = next((a for a in node.attribute if a.name == name), None)
+    return default if found is None else helper.get_attribute_value(found)
+
+
+def _bodies(node: NodeProto) -> Iterator[GraphProto]:
+    for each in node.attribute:
+        if each.type == onnx.AttributeProto.GRAPH:
+            yield each.g
+        yield from each.graphs
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """Return what a node reads, its bodies' names included."""
+    names = set(node.input)
+    for body in _bodies(node):
+        names.update(info.name for info in body.output)
+        for inner in body.node:
+            names |= _reads(inner)
+    return names - {""}
+
+
+def _needed(graph: GraphProto, wanted: set[str]) -> set[str]:
+    """Return the tensors that the wanted ones depend on, themselves included."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    found, waiting = set(wanted), list(wanted)
+    while waiting:
+        node = makers.get(waiting.pop())
+        more = _reads(node) - found if node is not None else set()
+        found |= more
+        waiting += more
+    return found
+
+
+def _reached(graph: GraphProto, given: set[str]) -> set[str]:
+    """Return the tensors whose values depend on those given, not on their shapes."""
+    found, grows = set(given), True
+    while grows:
+        before = len(found)
+        for node in graph.node:
+            if node.op_type not in _SHAPE_ONLY and not found.isdisjoint(_reads(node)):
+                found.update(name for name in node.output if name)
+        grows = len(found) > before
+    return found
