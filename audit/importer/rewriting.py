@@ -108,9 +108,12 @@ class Writer:
         """Write x 1[u ≥ ratio] / (1 − ratio), and the mask where it is asked for."""
         node = draw.node
         kind = self._reading.type_of(node.input[0])
-        ratio = self._number(0.5)
-        if len(node.input) > 1 and node.input[1]:
-            ratio = self._add("Cast", node.input[1], to=self._kind)
+        given = len(node.input) > 1 and node.input[1]
+        ratio = (
+            self._add("Cast", node.input[1], to=self._kind)
+            if given
+            else self._number(0.5)
+        )
         outputs = [*node.output, ""][:2]
         dropped = self._add("Less", numbers, ratio)
         kept = self._add("Not", dropped)

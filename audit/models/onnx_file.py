@@ -64,8 +64,8 @@ def load_exposed(
 ) -> Network:
     """Open an ONNX file with its random operators drawing from an input.
 
-    The law of that input is stated as metadata would state it, and `details` says what
-    was done: `noise` names the input, `seed` is what its numbers are drawn by.
+    `details` says what was done: `noise` names the input, `law` and `count` are of its
+    numbers, `seed` is what they are drawn by, and `exposed` tells it to a reader.
 
     Raises:
         ConfigError: the file draws nothing.
@@ -79,16 +79,16 @@ def load_exposed(
     rows = "; it is given one row a call" if made.one_row else ""
     note = (
         f"{', '.join(made.operators)} of {path.name} draw from the input "
-        f"'{made.name}', {made.count} {made.law} numbers a row by --noise-in-graph "
-        f"{seed}{rows}"
+        f"'{made.name}', {made.count} {made.law} numbers a row drawn by "
+        f"--noise-in-graph {seed}{rows}"
     )
-    known = {"noise": made.name, "seed": seed, "law": made.law, "exposed": note}
+    known = {"noise": made.name, "law": made.law, "count": made.count, "seed": seed}
+    known |= {"exposed": note}
 
     def stated(network: Network) -> Network:
         return replace(
             network,
             weights_sha256=weights,
-            metadata={**network.metadata, "noise": {made.name: made.law}},
             details={**network.details, **known},
             again=lambda: load_exposed(path, device, cuts, seed),
             double=cache(lambda: stated(network.double())),

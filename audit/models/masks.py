@@ -1,0 +1,214 @@
+"""A file whose noise is fixed: `--noise-in-graph` where outputs are parameters.
+
+Monte Carlo dropout calls a network several times, its masks drawn anew, and takes the
+mean of the laws that come out. So the law of an input is a mixture
+
+    q(θ|x) = (1/S) Σ_s q(θ; φ(x, z_s)),        s = 1 … S,
+
+over noise z_s. Here S and the z_s are fixed: they are drawn once, by the seed alone,
+and all inputs share them. Then q is one function of x, its derivatives are those of
+this mixture, and so are its exact values. It is the mixture of these S masks; that of
+all masks is its limit, which S masks approach as 1/√S.
+
+A file that returns samples [N, S, …] has its noise fixed in the same way, with a
+single z for all inputs.
+
+Source: Gal & Ghahramani, Dropout as a Bayesian approximation (2016), equation 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.families import FAMILIES
+from audit.ground.errors import ConfigError, ModelError
+from audit.models.contract import Head, Item, Settings
+from audit.models.expressions import Expression
+from audit.models.kinds import told_by
+from audit.models.network import Call, Network, Port, Values, carried
+from audit.nodes.base_laws import BASE_LAWS
+from audit.nodes.noise import Noise
+
+MASKS = 16  # laws in the mixture, at most
+WEIGHTS = "probs"
+
+
+def fixed(settings: Settings, network: Network) -> Network:
+    """Return a file of samples with its noise fixed at one z for all inputs."""
+    return _with_noise(network, _points(network, 1), stacked=False)
+
+
+def over_masks(settings: Settings, network: Network) -> Network:
+    """Return a file whose outputs [N, S, …] are those of S masks.
+
+    Raises:
+        ConfigError: it is asked for something that a mixture over masks has not.
+    """
+    if settings.model.space == "parameters":
+        raise ConfigError(
+            "--space parameters was given with --noise-in-graph",
+            "The parameters of a mixture over masks are those of every mask, and no "
+            "perturbation of them is one of the model",
+            "Leave --space out",
+        )
+    count = min(MASKS, settings.draws)
+    if count < 2:
+        raise ConfigError(
+            f"--draws-per-input {settings.draws} was given with --noise-in-graph",
+            f"A mixture over masks takes at least 2, and at most {MASKS}",
+            f"Pass --draws-per-input {MASKS}, or leave it out",
+        )
+    points = _points(network, count)
+    note = (
+        f"{network.details['exposed']}: the law is the equal-weight mixture over "
+        f"S = {count} of them, the same for all inputs; over all of them it is another, "
+        f"which another seed shows"
+    )
+    return carried(
+        _with_noise(network, points, stacked=True),
+        lambda each: replace(each, details={**each.details, "exposed": note}),
+    )
+
+
+def masks_of(network: Network) -> int:
+    """Return the number of masks that its outputs hold; 0 for none."""
+    return int(str(network.details.get("masks", 0)))
+
+
+def mixed(settings: Settings, head: Head, network: Network) -> Head:
+    """Return the head of the mixture of what each mask gives.
+
+    Raises:
+        ConfigError: the family cannot be mixed.
+    """
+    if head.family not in FAMILIES or head.family in ("samples", "quantile"):
+        raise ConfigError(
+            f"--noise-in-graph was given with the family {head.family}",
+            "The masks make a mixture of one named family: of a mixture, of a product "
+            "or of quantiles it would be another law",
+            "Export the model in eval mode, or the mean of its masks",
+        )
+    count = masks_of(network)
+    parameters = {
+        f"component.{name}" if name in ("probs", "logits") else name: text
+        for name, text in head.parameters.items()
+    }
+    weights = Expression(repr(1 / count))
+    text = f"{count} masks of equal weight"
+    item = Item("mixture", text, told_by("noise_in_graph", settings))
+    return replace(
+        head,
+        family=f"mixture:{head.family}",
+        parameters={WEIGHTS: weights, **parameters},
+        items=(*head.items, item),
+        masks=count,
+    )
+
+
+def by_mask(head: Head, outputs: Values) -> dict[str, Tensor]:
+    """Return the parameters [N, S, …] of outputs [N, S, …], each mask read alone."""
+    flat = {name: value.flatten(0, 1) for name, value in outputs.items()}
+    found = {name: text(flat) for name, text in head.parameters.items()}
+    rows = len(next(iter(flat.values())))
+    return {
+        name: (value.expand(rows) if value.dim() == 0 else value).unflatten(
+            0, (-1, head.masks)
+        )
+        for name, value in found.items()
+    }
+
+
+def _points(network: Network, count: int) -> Tensor:
+    """Return z [S, m], drawn by the seed alone."""
+    details = network.details
+    noise = Noise(int(str(details["seed"])), np.zeros(1, np.int64), count)
+    uniforms = noise.uniforms(int(str(details["count"])))[:, 0]
+    return BASE_LAWS[str(details["law"])].quantile(uniforms)
+
+
+def _with_noise(network: Network, points: Tensor, stacked: bool) -> Network:
+    """Return the network without its noise input, which has these values."""
+    given = _Given(str(network.details["noise"]), points, stacked, _rows_of(network))
+
+    def change(each: Network) -> Network:
+        census = each.census
+        return replace(
+            each,
+            inputs=tuple(p for p in each.inputs if p.name != given.name),
+            outputs=tuple(given.port(port) for port in each.outputs),
+            call=given.call(each.call, each.dtype_of(given.name)),
+            reference=each.reference
+            and given.call(each.reference, each.dtype_of(given.name)),
+            census=census,
+            details={**each.details, "masks": len(points) if stacked else 0},
+            locate=None,
+            behind=None,
+            part=None,
+            graph=None,
+        )
+
+    return carried(network, change)
+
+
+def _rows_of(network: Network) -> str:
+    """Return the input whose first axis has the rows of a call, "" where it is one.
+
+    Raises:
+        ModelError: the rows of a call are another fixed number.
+    """
+    noise = network.input(str(network.details["noise"]))
+    if noise.fixed_batch == 1:
+        return ""
+    others = (port for port in network.required if port.name != noise.name)
+    found = next((p.name for p in others if p.shape and p.fixed_batch is None), "")
+    if noise.fixed_batch is not None or not found:
+        raise ModelError(
+            f"The file takes {noise.fixed_batch or 'an unknown number of'} rows a call",
+            "Noise can be fixed where a call takes one row, or any number",
+            "Export the model with a dynamic batch axis",
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Noise that has its values.
+
+    Args:
+        name: of the input. points: z [S, m].
+        stacked: whether all S are run, and stacked; else there is one.
+        rows: the input that tells how many rows a call has; "" for one.
+    """
+
+    name: str
+    points: Tensor
+    stacked: bool
+    rows: str
+
+    def port(self, port: Port) -> Port:
+        """Return an output as it is declared now."""
+        if not self.stacked or not port.shape:
+            return port
+        return replace(
+            port, shape=(port.shape[0], len(self.points), *port.shape[1:])
+        )
+
+    def call(self, call: Call, dtype: torch.dtype) -> Call:
+        """Return the call without the noise."""
+
+        def run(values: Values) -> dict[str, Tensor]:
+            first = next(iter(values.values()))
+            points = self.points.to(first.device, dtype)
+            rows = len(values[self.rows]) if self.rows else 1
+            found = [
+                call({**values, self.name: z.expand(rows, -1)}) for z in points
+            ]
+            if not self.stacked:
+                return found[0]
+            return {n: torch.stack([f[n] for f in found], dim=1) for n in found[0]}
+
+        return run
