@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto
 
 from audit.ground.errors import ConfigError, NotInference
 from audit.importer.drawing import ALONE, LIKE, Axes, Draw, Reading
@@ -105,7 +105,8 @@ def expose(
         )
     _refuse_old(proto, draws[0])
     law = "normal" if any(draw.law == "normal" for draw in draws) else "uniform"
-    one_row = any(not draw.shape or _is_call(draw, proto) for draw in draws)
+    calls = [draw for draw in draws if _is_call(draw, proto)]
+    one_row = bool(calls)
     first: int | str | None = draws[0].shape[0] if draws[0].shape else 1
     counts = [math.prod(_of_a_row(draw, proto)) for draw in draws]
     exposure = Exposure(
@@ -115,45 +116,54 @@ def expose(
         tuple(draw.label for draw in draws),
         one_row,
     )
-    return _written(proto, reading, draws, counts, exposure, 1 if one_row else first)
+    writer = Writer(exposure, _kind(draws, reading), reading)
+    new = _written(proto, writer, draws, counts, 1 if one_row else first)
+    if calls:
+        _fix_rows(new, calls[0], set(_given(proto)))
+    return new, exposure
 
 
 def _written(
     proto: ModelProto,
-    reading: Reading,
+    writer: Writer,
     draws: list[Draw],
     counts: list[int],
-    exposure: Exposure,
     first: int | str | None,
-) -> tuple[ModelProto, Exposure]:
-    """Replace each draw by operators on its columns of the input."""
-    double = any(_type_of(draw, reading) == TensorProto.DOUBLE for draw in draws)
-    kind = TensorProto.DOUBLE if double else TensorProto.FLOAT
-    writer = Writer(exposure, kind, reading)
-    drawn = {draw.node.output[0] or draw.node.output[1]: draw for draw in draws}
-    places = {name: sum(counts[:i]) for i, name in enumerate(drawn)}
+) -> ModelProto:
+    """Return the graph with each draw replaced by operators on its columns."""
+    drawn = {_made_by(draw.node): i for i, draw in enumerate(draws)}
     nodes = []
     for node in proto.graph.node:
-        key = next((n for n in node.output if n), "")
-        if key in drawn:
-            count = counts[list(drawn).index(key)]
-            nodes += writer.written(drawn[key], places[key], count)
-        else:
+        i = drawn.get(_made_by(node))
+        if i is None:
             nodes.append(node)
+        else:
+            nodes += writer.written(draws[i], sum(counts[:i]), counts[i])
     new = ModelProto()
     new.CopyFrom(proto)
     del new.graph.node[:]
     new.graph.node.extend(nodes)
-    port = helper.make_tensor_value_info(exposure.name, kind, [first, exposure.count])
-    new.graph.input.append(port)
-    if exposure.one_row:
-        _fix_rows(new, draws)
-    return new, exposure
+    new.graph.input.append(writer.port(first))
+    return new
+
+
+def _made_by(node: NodeProto) -> str:
+    """Return the first tensor that a node makes."""
+    return next((name for name in node.output if name), "")
+
+
+def _kind(draws: list[Draw], reading: Reading) -> int:
+    """Return the element type of the input: double where one draw's is."""
+    kinds = {reading.type_of(_made_by(draw.node)) for draw in draws}
+    double = TensorProto.DOUBLE in kinds
+    return int(TensorProto.DOUBLE if double else TensorProto.FLOAT)
 
 
 def _is_call(draw: Draw, proto: ModelProto) -> bool:
     """Whether a shape has no axis for the rows: it is fixed, and no input's is."""
-    first = draw.shape[0] if draw.shape else 1
+    if not draw.shape:
+        return True
+    first = draw.shape[0]
     fixed = {axes[0] for axes in _given(proto).values() if axes}
     return isinstance(first, int) and first not in fixed
 
@@ -178,21 +188,20 @@ def _given(proto: ModelProto) -> dict[str, Axes]:
     return found
 
 
-def _fix_rows(proto: ModelProto, draws: list[Draw]) -> None:
+def _fix_rows(proto: ModelProto, call: Draw, given: set[str]) -> None:
     """Fix the rows of a call at one, and see that this is what comes out.
+
+    Args:
+        proto: rewritten. call: an operator that draws once a call.
+        given: the inputs that the file had before.
 
     Raises:
         NotInference: which axis has the rows is not told, or the outputs of one row
             have another number of them, such as that of the exporter's batch.
     """
-    call = next(draw for draw in draws if not draw.shape or _is_call(draw, proto))
-    inputs = [info for info in proto.graph.input if info.type.tensor_type.shape.dim]
-    firsts = {
-        info.name: info.type.tensor_type.shape.dim[0]
-        for info in inputs
-        if info.name in _given(proto)
-    }
-    open_ones = [dim for dim in firsts.values() if not dim.HasField("dim_value")]
+    shapes = [i.type.tensor_type.shape for i in proto.graph.input if i.name in given]
+    firsts = [shape.dim[0] for shape in shapes if shape.dim]
+    open_ones = [dim for dim in firsts if not dim.HasField("dim_value")]
     names = {dim.dim_param for dim in open_ones}
     if len(names) > 1 or (len(open_ones) > 1 and "" in names):
         raise _no_rows(call, "several inputs have open axes of different names")
@@ -227,10 +236,6 @@ def _no_rows(draw: Draw, why: str) -> NotInference:
         "Export the model with a dynamic batch axis, its noise drawn like a tensor "
         "that has it (torch.randn_like, torch.randn(len(x), …))",
     )
-
-
-def _type_of(draw: Draw, reading: Reading) -> int:
-    return reading.type_of(draw.node.output[0])
 
 
 def _refuse_old(proto: ModelProto, draw: Draw) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from audit.importer.drawing import Draw, Reading, attribute
 
@@ -50,6 +50,11 @@ class Writer:
         self._prefix = exposure.name
         while any(name.startswith(f"{self._prefix}:") for name in names):
             self._prefix += "_"
+
+    def port(self, first: int | str | None) -> ValueInfoProto:
+        """Return the input as it is declared, with this first axis."""
+        shape = [first, self._exposure.count]
+        return helper.make_tensor_value_info(self._exposure.name, self._kind, shape)
 
     def written(self, draw: Draw, place: int, count: int) -> list[NodeProto]:
         """Return the nodes for a draw that takes `count` columns from `place` on."""

@@ -10,6 +10,9 @@ and all inputs share them. Then q is one function of x, its derivatives are thos
 this mixture, and so are its exact values. It is the mixture of these S masks; that of
 all masks is its limit, which S masks approach as 1/√S.
 
+A mixture of categorical laws is one again, its probabilities the mean of theirs, and
+is measured as such, without draws. Other families keep their components.
+
 A file that returns samples [N, S, …] has its noise fixed in the same way, with a
 single z for all inputs.
 
@@ -30,11 +33,13 @@ from audit.models.contract import Head, Item, Settings
 from audit.models.expressions import Expression
 from audit.models.kinds import told_by
 from audit.models.network import Call, Network, Port, Values, carried
+from audit.models.probing import Probe
 from audit.nodes.base_laws import BASE_LAWS
 from audit.nodes.noise import Noise
 
 MASKS = 16  # laws in the mixture, at most
 WEIGHTS = "probs"
+AVERAGED = ("categorical", "one_hot_categorical")  # their mixtures are of their kind
 
 
 def fixed(settings: Settings, network: Network) -> Network:
@@ -79,7 +84,7 @@ def masks_of(network: Network) -> int:
     return int(str(network.details.get("masks", 0)))
 
 
-def mixed(settings: Settings, head: Head, network: Network) -> Head:
+def mixed(settings: Settings, head: Head, probe: Probe) -> Head:
     """Return the head of the mixture of what each mask gives.
 
     Raises:
@@ -92,24 +97,58 @@ def mixed(settings: Settings, head: Head, network: Network) -> Head:
             "or of quantiles it would be another law",
             "Export the model in eval mode, or the mean of its masks",
         )
-    count = masks_of(network)
+    count = masks_of(probe.network)
+    text = f"{count} masks of equal weight"
+    item = Item("mixture", text, told_by("noise_in_graph", settings))
+    head = replace(head, items=(*head.items, item), masks=count)
+    if _is_averaged(head, probe):
+        return head
     parameters = {
         f"component.{name}" if name in ("probs", "logits") else name: text
         for name, text in head.parameters.items()
     }
     weights = Expression(repr(1 / count))
-    text = f"{count} masks of equal weight"
-    item = Item("mixture", text, told_by("noise_in_graph", settings))
     return replace(
         head,
         family=f"mixture:{head.family}",
         parameters={WEIGHTS: weights, **parameters},
-        items=(*head.items, item),
-        masks=count,
     )
 
 
+def _is_averaged(head: Head, probe: Probe) -> bool:
+    """Whether the mixture is one categorical law, of a single choice.
+
+    Raises:
+        ConfigError: such a law has another parameter than its probabilities.
+    """
+    if head.family not in AVERAGED:
+        return False
+    wide = {name: value.double() for name, value in probe.outputs.items()}
+    values = _each(head, wide)
+    if set(values) not in ({"probs"}, {"logits"}):
+        raise ConfigError(
+            f"The family {head.family} was given {', '.join(values)}",
+            "Expected probs or logits, one of the two",
+            "Pass --param probs=NAME or --param logits=NAME",
+        )
+    (value,) = values.values()
+    return value.dim() == 3  # [N, S, K]
+
+
 def by_mask(head: Head, outputs: Values) -> dict[str, Tensor]:
+    """Return the parameters of the mixture from outputs [N, S, …].
+
+    They are [N, S, …], or the mean probabilities [N, K] of a categorical law.
+    """
+    found = _each(head, outputs)
+    if head.family not in AVERAGED:
+        return found
+    ((name, value),) = found.items()
+    shares = value.softmax(-1) if name == "logits" else value / value.sum(-1, True)
+    return {WEIGHTS: shares.mean(1)}
+
+
+def _each(head: Head, outputs: Values) -> dict[str, Tensor]:
     """Return the parameters [N, S, …] of outputs [N, S, …], each mask read alone."""
     flat = {name: value.flatten(0, 1) for name, value in outputs.items()}
     found = {name: text(flat) for name, text in head.parameters.items()}

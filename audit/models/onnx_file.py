@@ -78,7 +78,7 @@ def load_exposed(
     weights = onnx_hash(OnnxFile(path))
     rows = "; it is given one row a call" if made.one_row else ""
     note = (
-        f"{', '.join(made.operators)} of {path.name} draw from the input "
+        f"the random operators of {path.name} ({', '.join(made.operators)}) draw from the input "
         f"'{made.name}', {made.count} {made.law} numbers a row drawn by "
         f"--noise-in-graph {seed}{rows}"
     )

@@ -87,7 +87,7 @@ def _of_masks(settings: Settings, head: Head, probe: Probe) -> OpenModel:
             f"Expected outputs, which each mask has: {', '.join(probe.outputs)}",
             "Leave it out, or export a model that computes the expression itself",
         )
-    return _assemble(mixed(settings, head, probe.network), "input", False, probe)
+    return _assemble(mixed(settings, head, probe), "input", False, probe)
 
 
 def _head(settings: Settings, probe: Probe) -> Head:
