@@ -33,7 +33,7 @@ class ModelConfig:
     target: str | None = None
     noise: str | None = None
     noise_in_graph: int | None = None
-    """The seed of what the graph's own random operators draw; None: they are refused."""
+    """The seed of what random operators of the graph draw; None: they are refused."""
     sampler: str | None = None
     draws: str | None = None
     input_layout: str | None = None

@@ -18,21 +18,25 @@ Auto-Encoding Variational Bayes (2014), section 2.4, for noise as an input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from audit.ground.errors import NotInference
+from audit.importer.reaching import (
+    ALONE,
+    LIKE,
+    bodies_of,
+    needed,
+    reached,
+)
 
-LIKE = ("RandomNormalLike", "RandomUniformLike", "Bernoulli")
-ALONE = ("RandomNormal", "RandomUniform")
-_SHAPE_ONLY = ("Shape", "Size", *LIKE[:2], *ALONE)  # no value of an input gets through
 _STEPS = {"Bernoulli": (0,), "Dropout": (1, 2)}  # inputs that are thresholds
 Axes = tuple[int | str | None, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Reading:
         self._infos = {info.name: info for info in infos}
         self._makers = {n: node for node in self.graph.node for n in node.output if n}
         given = {info.name for info in self.graph.input} - set(self._kept)
-        self._varying = _reached(self.graph, given)
+        self._varying = reached(self.graph, given)
 
     def draws(self, wanted: set[str]) -> list[Draw]:
         """Return the random operators that the wanted tensors depend on, in order.
@@ -85,15 +89,16 @@ class Reading:
             NotInference: one lies in a body, has a threshold that depends on an
                 input, or a shape that nothing tells.
         """
-        live = _needed(self.graph, wanted)
+        live = needed(self.graph, wanted)
         found = []
         for node in self.graph.node:
             if live.isdisjoint(node.output):
                 continue
-            for body in _bodies(node):
+            for body in bodies_of(node):
                 self._refuse_bodies(body)
             if self.is_random(node):
                 found.append(self._draw(node))
+        self._refuse_steps(found, live)
         return found
 
     def is_random(self, node: NodeProto) -> bool:
@@ -175,7 +180,8 @@ class Reading:
                 raise _step(node, node.input[place])
         law = "normal" if "Normal" in node.op_type else "uniform"
         if node.op_type in ALONE:
-            return Draw(node, law, tuple(attribute(node, "shape", [])), "")
+            fixed: tuple[int, ...] = ()
+            return Draw(node, law, tuple(attribute(node, "shape", fixed)), "")
         axes = self.axes_of(node.input[0])
         if axes is None or not all(isinstance(axis, int) for axis in axes[1:]):
             shown = "of unknown rank" if axes is None else _shown(axes)
@@ -189,6 +195,20 @@ class Reading:
             )
         return Draw(node, law, axes, node.input[0])
 
+    def _refuse_steps(self, draws: list[Draw], live: set[str]) -> None:
+        """Refuse 1[u < p(x)] where it is written with a comparison."""
+        made = {name for draw in draws for name in draw.node.output if name}
+        node = stepped(self.graph, made, self._varying)
+        if node is not None and not live.isdisjoint(node.output):
+            raise NotInference(
+                f"{label(node)}: it compares noise with what depends on an input, and "
+                "becomes the number 0 or 1",
+                "Expected draws that move with the condition: this one is a step in "
+                "it, through which no derivative passes",
+                "Where it is a Bernoulli draw, read its probability: --family bernoulli "
+                "--param probs='@NAME'",
+            )
+
     def _refuse_bodies(self, body: GraphProto) -> None:
         for node in body.node:
             if node.op_type in (*LIKE, *ALONE):
@@ -199,7 +219,7 @@ class Reading:
                     "Draw the noise before the loop, or give it as an input of the "
                     "model and name it with --noise",
                 )
-            for inner in _bodies(node):
+            for inner in bodies_of(node):
                 self._refuse_bodies(inner)
 
 
@@ -218,48 +238,7 @@ def _step(node: NodeProto, name: str) -> NotInference:
     )
 
 
-def attribute(node: NodeProto, name: str, default: object) -> object:
-    """Return an attribute of a node."""
+def attribute(node: NodeProto, name: str, default: T) -> T:
+    """Return an attribute of a node, of the kind of its default."""
     found = next((a for a in node.attribute if a.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
-
-
-def _bodies(node: NodeProto) -> Iterator[GraphProto]:
-    for each in node.attribute:
-        if each.type == onnx.AttributeProto.GRAPH:
-            yield each.g
-        yield from each.graphs
-
-
-def _reads(node: NodeProto) -> set[str]:
-    """Return what a node reads, its bodies' names included."""
-    names = set(node.input)
-    for body in _bodies(node):
-        names.update(info.name for info in body.output)
-        for inner in body.node:
-            names |= _reads(inner)
-    return names - {""}
-
-
-def _needed(graph: GraphProto, wanted: set[str]) -> set[str]:
-    """Return the tensors that the wanted ones depend on, themselves included."""
-    makers = {name: node for node in graph.node for name in node.output if name}
-    found, waiting = set(wanted), list(wanted)
-    while waiting:
-        node = makers.get(waiting.pop())
-        more = _reads(node) - found if node is not None else set()
-        found |= more
-        waiting += more
-    return found
-
-
-def _reached(graph: GraphProto, given: set[str]) -> set[str]:
-    """Return the tensors whose values depend on those given, not on their shapes."""
-    found, grows = set(given), True
-    while grows:
-        before = len(found)
-        for node in graph.node:
-            if node.op_type not in _SHAPE_ONLY and not found.isdisjoint(_reads(node)):
-                found.update(name for name in node.output if name)
-        grows = len(found) > before
-    return found
+    return default if found is None else cast(T, helper.get_attribute_value(found))

@@ -29,9 +29,12 @@ from pathlib import Path
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
+from onnx.inliner import inline_local_functions
 
 from audit.ground.errors import ConfigError, NotInference
-from audit.importer.drawing import ALONE, LIKE, Axes, Draw, Reading
+from audit.importer.drawing import Draw, Reading
+from audit.importer.noise_rows import fix_rows, given, is_call, of_a_row
+from audit.importer.reaching import ALONE, LIKE
 from audit.importer.rewriting import Exposure, Writer
 from audit.importer.source import OnnxFile
 
@@ -93,7 +96,7 @@ def expose(
         NotInference: one cannot be an input.
     """
     if _draws_in_functions(proto):
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = inline_local_functions(proto)
     reading = Reading(onnx.shape_inference.infer_shapes(proto, data_prop=True))
     draws = reading.draws(set(wanted))
     if not draws:
@@ -105,10 +108,10 @@ def expose(
         )
     _refuse_old(proto, draws[0])
     law = "normal" if any(draw.law == "normal" for draw in draws) else "uniform"
-    calls = [draw for draw in draws if _is_call(draw, proto)]
+    calls = [draw for draw in draws if is_call(draw, proto)]
     one_row = bool(calls)
     first: int | str | None = draws[0].shape[0] if draws[0].shape else 1
-    counts = [math.prod(_of_a_row(draw, proto)) for draw in draws]
+    counts = [math.prod(of_a_row(draw, proto)) for draw in draws]
     exposure = Exposure(
         _free_name(proto),
         law,
@@ -119,7 +122,7 @@ def expose(
     writer = Writer(exposure, _kind(draws, reading), reading)
     new = _written(proto, writer, draws, counts, 1 if one_row else first)
     if calls:
-        _fix_rows(new, calls[0], set(_given(proto)))
+        fix_rows(new, calls[0], set(given(proto)))
     return new, exposure
 
 
@@ -157,85 +160,6 @@ def _kind(draws: list[Draw], reading: Reading) -> int:
     kinds = {reading.type_of(_made_by(draw.node)) for draw in draws}
     double = TensorProto.DOUBLE in kinds
     return int(TensorProto.DOUBLE if double else TensorProto.FLOAT)
-
-
-def _is_call(draw: Draw, proto: ModelProto) -> bool:
-    """Whether a shape has no axis for the rows: it is fixed, and no input's is."""
-    if not draw.shape:
-        return True
-    first = draw.shape[0]
-    fixed = {axes[0] for axes in _given(proto).values() if axes}
-    return isinstance(first, int) and first not in fixed
-
-
-def _of_a_row(draw: Draw, proto: ModelProto) -> list[int]:
-    """Return the sizes of what a draw takes for each row of the input."""
-    axes: Axes = draw.shape if _is_call(draw, proto) else draw.shape[1:]
-    return [axis for axis in axes if isinstance(axis, int)]
-
-
-def _given(proto: ModelProto) -> dict[str, Axes]:
-    """Return the inputs that have to be given, and their shapes."""
-    kept = {tensor.name for tensor in proto.graph.initializer}
-    found = {}
-    for info in proto.graph.input:
-        if info.name not in kept:
-            dims = info.type.tensor_type.shape.dim
-            found[info.name] = tuple(
-                int(d.dim_value) if d.HasField("dim_value") else d.dim_param or None
-                for d in dims
-            )
-    return found
-
-
-def _fix_rows(proto: ModelProto, call: Draw, given: set[str]) -> None:
-    """Fix the rows of a call at one, and see that this is what comes out.
-
-    Args:
-        proto: rewritten. call: an operator that draws once a call.
-        given: the inputs that the file had before.
-
-    Raises:
-        NotInference: which axis has the rows is not told, or the outputs of one row
-            have another number of them, such as that of the exporter's batch.
-    """
-    shapes = [i.type.tensor_type.shape for i in proto.graph.input if i.name in given]
-    firsts = [shape.dim[0] for shape in shapes if shape.dim]
-    open_ones = [dim for dim in firsts if not dim.HasField("dim_value")]
-    names = {dim.dim_param for dim in open_ones}
-    if len(names) > 1 or (len(open_ones) > 1 and "" in names):
-        raise _no_rows(call, "several inputs have open axes of different names")
-    for dim in open_ones:
-        dim.dim_value = 1
-    _forget_shapes(proto)
-    known = Reading(onnx.shape_inference.infer_shapes(proto, data_prop=True))
-    for output in proto.graph.output:
-        axes = known.axes_of(output.name)
-        if axes is None or not axes or axes[0] != 1:
-            shown = "unknown" if not axes else str(axes[0] or "open")
-            raise _no_rows(
-                call, f"a call of one row gives '{output.name}' a first axis: {shown}"
-            )
-
-
-def _forget_shapes(proto: ModelProto) -> None:
-    """Remove what was declared of tensors inside and of the outputs' first axes."""
-    del proto.graph.value_info[:]
-    for output in proto.graph.output:
-        kind = output.type.tensor_type
-        if kind.HasField("shape"):
-            kind.ClearField("shape")
-
-
-def _no_rows(draw: Draw, why: str) -> NotInference:
-    return NotInference(
-        f"{draw.label}: it draws {list(draw.shape)}, with no axis for the rows, and "
-        f"{why}",
-        "Expected noise for each row, or noise of a fixed size in a graph that gives "
-        "one row for one row",
-        "Export the model with a dynamic batch axis, its noise drawn like a tensor "
-        "that has it (torch.randn_like, torch.randn(len(x), …))",
-    )
 
 
 def _refuse_old(proto: ModelProto, draw: Draw) -> None:

@@ -19,8 +19,7 @@ CHOSEN = (
     "it draws random numbers",
     "Expected a deterministic graph: which category is drawn is a step in their "
     "scores, through which no derivative passes",
-    "Read the scores as the law they are: --family categorical --param "
-    "logits=NAME",
+    "Read the scores as the law they are: --family categorical --param logits=NAME",
 )
 TRAINING = (
     "it belongs to a training step",

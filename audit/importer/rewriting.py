@@ -68,12 +68,12 @@ class Writer:
             case "Dropout":
                 self._dropout(draw, numbers)
             case "RandomNormal" | "RandomNormalLike":
-                mean = float(attribute(draw.node, "mean", 0.0))  # type: ignore[arg-type]
-                scale = float(attribute(draw.node, "scale", 1.0))  # type: ignore[arg-type]
+                mean = attribute(draw.node, "mean", 0.0)
+                scale = attribute(draw.node, "scale", 1.0)
                 self._affine(draw, numbers, scale, mean)
             case _:
-                low = float(attribute(draw.node, "low", 0.0))  # type: ignore[arg-type]
-                high = float(attribute(draw.node, "high", 1.0))  # type: ignore[arg-type]
+                low = attribute(draw.node, "low", 0.0)
+                high = attribute(draw.node, "high", 1.0)
                 self._affine(draw, numbers, high - low, low)
         return self._nodes
 
@@ -127,7 +127,9 @@ class Writer:
         if outputs[0]:
             share = self._add("Sub", self._number(1.0), ratio)
             mask = self._add("Div", self._add("Cast", kept, to=self._kind), share)
-            self._end("Mul", outputs[0], node.input[0], self._add("Cast", mask, to=kind))
+            self._end(
+                "Mul", outputs[0], node.input[0], self._add("Cast", mask, to=kind)
+            )
 
     def _cast(self, name: str, kind: int, node: NodeProto) -> None:
         if kind == self._kind and not name.endswith(":Less"):
@@ -142,13 +144,16 @@ class Writer:
     def _constant(self, array: NDArray[Any]) -> str:
         return self._add("Constant", value=numpy_helper.from_array(array))
 
-    def _add(self, op: str, *inputs: str, **attributes: Any) -> str:
+    def _add(self, op: str, *inputs: str, **attributes: int | TensorProto) -> str:
         self._made += 1
         return self._end(op, f"{self._prefix}:{self._made}:{op}", *inputs, **attributes)
 
-    def _end(self, op: str, output: str, *inputs: str, **attributes: Any) -> str:
+    def _end(
+        self, op: str, output: str, *inputs: str, **attributes: int | TensorProto
+    ) -> str:
         name = f"{self._prefix}:{op}:{output}"
-        self._nodes.append(
-            helper.make_node(op, list(inputs), [output], name=name, **attributes)
-        )
+        node = helper.make_node(op, list(inputs), [output], name=name)
+        for key, value in attributes.items():
+            node.attribute.append(helper.make_attribute(key, value))
+        self._nodes.append(node)
         return output

@@ -21,21 +21,18 @@ Source: Gal & Ghahramani, Dropout as a Bayesian approximation (2016), equation 6
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from audit.families import FAMILIES
-from audit.ground.errors import ConfigError, ModelError
+from audit.ground.errors import ConfigError
 from audit.models.contract import Head, Item, Settings
 from audit.models.expressions import Expression
+from audit.models.fixed_noise import points_of, with_noise
 from audit.models.kinds import told_by
-from audit.models.network import Call, Network, Port, Values, carried
+from audit.models.network import Network, Values, carried
 from audit.models.probing import Probe
-from audit.nodes.base_laws import BASE_LAWS
-from audit.nodes.noise import Noise
 
 MASKS = 16  # laws in the mixture, at most
 WEIGHTS = "probs"
@@ -44,7 +41,7 @@ AVERAGED = ("categorical", "one_hot_categorical")  # their mixtures are of their
 
 def fixed(settings: Settings, network: Network) -> Network:
     """Return a file of samples with its noise fixed at one z for all inputs."""
-    return _with_noise(network, _points(network, 1), stacked=False)
+    return with_noise(network, points_of(network, 1), stacked=False)
 
 
 def over_masks(settings: Settings, network: Network) -> Network:
@@ -67,14 +64,14 @@ def over_masks(settings: Settings, network: Network) -> Network:
             f"A mixture over masks takes at least 2, and at most {MASKS}",
             f"Pass --draws-per-input {MASKS}, or leave it out",
         )
-    points = _points(network, count)
+    points = points_of(network, count)
     note = (
         f"{network.details['exposed']}: the law is the equal-weight mixture over "
-        f"S = {count} of them, the same for all inputs; over all of them it is another, "
-        f"which another seed shows"
+        f"S = {count} masks, the same for all inputs; over all masks it is another, as "
+        "another seed shows"
     )
     return carried(
-        _with_noise(network, points, stacked=True),
+        with_noise(network, points, stacked=True),
         lambda each: replace(each, details={**each.details, "exposed": note}),
     )
 
@@ -152,102 +149,10 @@ def _each(head: Head, outputs: Values) -> dict[str, Tensor]:
     """Return the parameters [N, S, …] of outputs [N, S, …], each mask read alone."""
     flat = {name: value.flatten(0, 1) for name, value in outputs.items()}
     found = {name: text(flat) for name, text in head.parameters.items()}
-    rows = len(next(iter(flat.values())))
+    rows = len(next(iter(flat.values()))) // head.masks
     return {
-        name: (value.expand(rows) if value.dim() == 0 else value).unflatten(
-            0, (-1, head.masks)
-        )
+        name: value.expand(rows, head.masks)
+        if value.dim() == 0
+        else value.reshape(rows, head.masks, *value.shape[1:])
         for name, value in found.items()
     }
-
-
-def _points(network: Network, count: int) -> Tensor:
-    """Return z [S, m], drawn by the seed alone."""
-    details = network.details
-    noise = Noise(int(str(details["seed"])), np.zeros(1, np.int64), count)
-    uniforms = noise.uniforms(int(str(details["count"])))[:, 0]
-    return BASE_LAWS[str(details["law"])].quantile(uniforms)
-
-
-def _with_noise(network: Network, points: Tensor, stacked: bool) -> Network:
-    """Return the network without its noise input, which has these values."""
-    given = _Given(str(network.details["noise"]), points, stacked, _rows_of(network))
-
-    def change(each: Network) -> Network:
-        census = each.census
-        return replace(
-            each,
-            inputs=tuple(p for p in each.inputs if p.name != given.name),
-            outputs=tuple(given.port(port) for port in each.outputs),
-            call=given.call(each.call, each.dtype_of(given.name)),
-            reference=each.reference
-            and given.call(each.reference, each.dtype_of(given.name)),
-            census=census,
-            details={**each.details, "masks": len(points) if stacked else 0},
-            locate=None,
-            behind=None,
-            part=None,
-            graph=None,
-        )
-
-    return carried(network, change)
-
-
-def _rows_of(network: Network) -> str:
-    """Return the input whose first axis has the rows of a call, "" where it is one.
-
-    Raises:
-        ModelError: the rows of a call are another fixed number.
-    """
-    noise = network.input(str(network.details["noise"]))
-    if noise.fixed_batch == 1:
-        return ""
-    others = (port for port in network.required if port.name != noise.name)
-    found = next((p.name for p in others if p.shape and p.fixed_batch is None), "")
-    if noise.fixed_batch is not None or not found:
-        raise ModelError(
-            f"The file takes {noise.fixed_batch or 'an unknown number of'} rows a call",
-            "Noise can be fixed where a call takes one row, or any number",
-            "Export the model with a dynamic batch axis",
-        )
-    return found
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Noise that has its values.
-
-    Args:
-        name: of the input. points: z [S, m].
-        stacked: whether all S are run, and stacked; else there is one.
-        rows: the input that tells how many rows a call has; "" for one.
-    """
-
-    name: str
-    points: Tensor
-    stacked: bool
-    rows: str
-
-    def port(self, port: Port) -> Port:
-        """Return an output as it is declared now."""
-        if not self.stacked or not port.shape:
-            return port
-        return replace(
-            port, shape=(port.shape[0], len(self.points), *port.shape[1:])
-        )
-
-    def call(self, call: Call, dtype: torch.dtype) -> Call:
-        """Return the call without the noise."""
-
-        def run(values: Values) -> dict[str, Tensor]:
-            first = next(iter(values.values()))
-            points = self.points.to(first.device, dtype)
-            rows = len(values[self.rows]) if self.rows else 1
-            found = [
-                call({**values, self.name: z.expand(rows, -1)}) for z in points
-            ]
-            if not self.stacked:
-                return found[0]
-            return {n: torch.stack([f[n] for f in found], dim=1) for n in found[0]}
-
-        return run

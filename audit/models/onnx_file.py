@@ -78,8 +78,8 @@ def load_exposed(
     weights = onnx_hash(OnnxFile(path))
     rows = "; it is given one row a call" if made.one_row else ""
     note = (
-        f"the random operators of {path.name} ({', '.join(made.operators)}) draw from the input "
-        f"'{made.name}', {made.count} {made.law} numbers a row drawn by "
+        f"the random operators of {path.name} ({', '.join(made.operators)}) draw from "
+        f"the input '{made.name}', {made.count} {made.law} numbers a row drawn by "
         f"--noise-in-graph {seed}{rows}"
     )
     known = {"noise": made.name, "law": made.law, "count": made.count, "seed": seed}

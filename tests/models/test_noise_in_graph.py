@@ -16,7 +16,7 @@ from scipy.special import erf
 
 from audit.config import ModelConfig, ScanConfig
 from audit.families.tensors import Tensors
-from audit.ground.errors import AuditError, ConfigError, NotInference
+from audit.ground.errors import AuditError, ConfigError
 from audit.importer import ExposedFile
 from audit.nodes.noise import Noise
 from audit.run.scan import scan
@@ -261,12 +261,7 @@ def test_samples_with_their_noise_inside_have_it_fixed(tmp_path):
 
 def numbers(config, **options):
     report = scan(replace(config, **options))
-    return {
-        (divergence, name): values
-        for divergence, found in report.inputs.items()
-        if isinstance(found, dict)
-        for name, values in found.items()
-    }
+    return report.inputs.model_dump()
 
 
 @pytest.mark.parametrize("contract", ["transport", "parameters"])
@@ -304,7 +299,6 @@ def refusal(path, data, **options):
 def test_without_the_option_the_next_step_names_it(tmp_path):
     data = data_file(tmp_path, x=X)
     error = refusal(sampler(tmp_path, "RandomNormalLike(m)"), data, noise_in_graph=None)
-    assert isinstance(error, NotInference)
     assert "--noise-in-graph SEED" in error.next_step
     error = refusal(dropped(tmp_path), data, noise_in_graph=None, family="normal")
     assert "--noise-in-graph SEED" in error.next_step
@@ -316,6 +310,12 @@ def test_a_step_in_what_depends_on_the_condition_is_refused(tmp_path):
     error = refusal(onnx_file(tmp_path, text, **WEIGHTS), data)
     assert "probability 'c' depends on an input" in error.given
     assert "@c" in error.next_step
+    written = (
+        "u = RandomUniformLike(s) c = Sigmoid(s) l = Less(u, c) r = CastLike(l, u)"
+    )
+    text = SCALED.replace("r = {draw}", written).format()
+    error = refusal(onnx_file(tmp_path, text, **WEIGHTS), data)
+    assert "Less (node 'l'): it compares noise" in error.given
     text = "g (float[n,3] x) => (int32[n,1] sample) { h = MatMul(x, a)"
     text += " sample = Multinomial<sample_size = 1>(h) }"
     error = refusal(onnx_file(tmp_path, text, a=WEIGHTS["a"]), data)
@@ -394,7 +394,7 @@ def test_random_operators_that_nobody_reads_stay_where_they_are(tmp_path):
 
 def test_a_body_that_draws_is_refused(tmp_path):
     body = "then_branch = t () => (float[n,2] u) { u = RandomNormalLike(m) }"
-    text = f"g (float[n,3] x, bool c) => (float[n,2] sample) {{ m = MatMul(x,a) r = "
+    text = "g (float[n,3] x, bool c) => (float[n,2] sample) { m = MatMul(x,a) r = "
     text += f"If (c) <{body}, else_branch = e () => (float[n,2] w) "
     text += "{ w = Identity(m) }> sample = Add(m, r) }"
     proto = graph(text, a=WEIGHTS["a"])

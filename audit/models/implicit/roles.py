@@ -71,8 +71,8 @@ def _noise(
     made = network.details.get("noise")
     if made is not None:
         origin = told_by("noise_in_graph", settings)
-        law = Item("base law", str(network.details["law"]), origin)
-        return Item("noise", str(made), origin), law
+        of_it = Item("base law", str(network.details["law"]), origin)
+        return Item("noise", str(made), origin), of_it
     name, law = split_noise(settings.model.noise)
     found = role_of("noise", name, settings, network, NOISES)
     if found is None:
