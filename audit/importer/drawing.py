@@ -25,17 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from audit.ground.errors import NotInference
-from audit.importer.reaching import (
-    ALONE,
-    LIKE,
-    bodies_of,
-    needed,
-    reached,
-)
+from audit.importer import refused_draws
+from audit.importer.reaching import ALONE, LIKE, bodies_of, needed, reached, stepped
+from audit.importer.refused_draws import Axes
 
 _STEPS = {"Bernoulli": (0,), "Dropout": (1, 2)}  # inputs that are thresholds
-Axes = tuple[int | str | None, ...]
 T = TypeVar("T")
 
 
@@ -59,11 +53,6 @@ class Draw:
     def label(self) -> str:
         """How messages name it."""
         return label(self.node)
-
-
-def label(node: NodeProto) -> str:
-    """Return how messages name a node."""
-    return f"{node.op_type} (node '{node.name or node.output[0]}')"
 
 
 class Reading:
@@ -115,12 +104,7 @@ class Reading:
             return False
         training, ratio = self.constant(node.input[2]), self.ratio(node)
         if training is None:
-            raise NotInference(
-                f"{label(node)}: whether it drops is computed, from '{node.input[2]}'",
-                "Expected a training mode that is a constant of the graph",
-                "Export the model with its mode fixed: model.train() for masks that "
-                "are drawn, model.eval() for none",
-            )
+            raise refused_draws.mode(node)
         return bool(training.any()) and not (ratio is not None and ratio == 0)
 
     def ratio(self, node: NodeProto) -> float | None:
@@ -136,11 +120,7 @@ class Reading:
             return None
         ratio = float(array.reshape(-1)[0])
         if not 0 <= ratio < 1:
-            raise NotInference(
-                f"{label(node)}: it drops a share of {ratio:g}",
-                "Expected a ratio of at least 0 and below 1",
-                "Export the model with another ratio",
-            )
+            raise refused_draws.share(node, ratio)
         return ratio
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
@@ -177,22 +157,14 @@ class Reading:
     def _draw(self, node: NodeProto) -> Draw:
         for place in _STEPS.get(node.op_type, ()):
             if place < len(node.input) and node.input[place] in self._varying:
-                raise _step(node, node.input[place])
+                raise refused_draws.step(node, node.input[place])
         law = "normal" if "Normal" in node.op_type else "uniform"
         if node.op_type in ALONE:
             fixed: tuple[int, ...] = ()
             return Draw(node, law, tuple(attribute(node, "shape", fixed)), "")
         axes = self.axes_of(node.input[0])
         if axes is None or not all(isinstance(axis, int) for axis in axes[1:]):
-            shown = "of unknown rank" if axes is None else _shown(axes)
-            raise NotInference(
-                f"{label(node)}: it draws a tensor {shown}",
-                "Expected a shape whose first axis alone, the rows, may be open: base "
-                "noise as an input has so many numbers for each row",
-                "Export the model with fixed sizes beside the batch, and with constant "
-                "folding; or give the noise as an input of the model and name it with "
-                "--noise",
-            )
+            raise refused_draws.shape(node, axes)
         return Draw(node, law, axes, node.input[0])
 
     def _refuse_steps(self, draws: list[Draw], live: set[str]) -> None:
@@ -200,42 +172,14 @@ class Reading:
         made = {name for draw in draws for name in draw.node.output if name}
         node = stepped(self.graph, made, self._varying)
         if node is not None and not live.isdisjoint(node.output):
-            raise NotInference(
-                f"{label(node)}: it compares noise with what depends on an input, and "
-                "becomes the number 0 or 1",
-                "Expected draws that move with the condition: this one is a step in "
-                "it, through which no derivative passes",
-                "Where it is a Bernoulli draw, read its probability: --family bernoulli "
-                "--param probs='@NAME'",
-            )
+            raise refused_draws.compared(node)
 
     def _refuse_bodies(self, body: GraphProto) -> None:
         for node in body.node:
             if node.op_type in (*LIKE, *ALONE):
-                raise NotInference(
-                    f"{label(node)}: it draws inside the body of an If, Loop or Scan",
-                    "Expected random operators in the graph itself: how often a body "
-                    "runs decides how much noise there is",
-                    "Draw the noise before the loop, or give it as an input of the "
-                    "model and name it with --noise",
-                )
+                raise refused_draws.in_body(node)
             for inner in bodies_of(node):
                 self._refuse_bodies(inner)
-
-
-def _shown(axes: Axes) -> str:
-    return "[" + ", ".join(str(axis or "?") for axis in axes) + "]"
-
-
-def _step(node: NodeProto, name: str) -> NotInference:
-    what = "probability" if node.op_type == "Bernoulli" else "ratio"
-    return NotInference(
-        f"{label(node)}: its {what} '{name}' depends on an input of the graph",
-        f"Expected a {what} that is a constant: a draw is a step in it, through which "
-        "no derivative passes, and the local form would miss what it does",
-        f"Where the {what} is what the model says, read it: --family bernoulli "
-        f"--param probs='@{name}'",
-    )
 
 
 def attribute(node: NodeProto, name: str, default: T) -> T:

@@ -11,7 +11,8 @@ import onnx
 from onnx import ModelProto
 
 from audit.ground.errors import NotInference
-from audit.importer.drawing import Axes, Draw, Reading
+from audit.importer.drawing import Draw, Reading
+from audit.importer.refused_draws import Axes
 
 
 def is_call(draw: Draw, proto: ModelProto) -> bool:

@@ -310,9 +310,8 @@ def test_a_step_in_what_depends_on_the_condition_is_refused(tmp_path):
     error = refusal(onnx_file(tmp_path, text, **WEIGHTS), data)
     assert "probability 'c' depends on an input" in error.given
     assert "@c" in error.next_step
-    written = (
-        "u = RandomUniformLike(s) c = Sigmoid(s) l = Less(u, c) r = CastLike(l, u)"
-    )
+    written = "u = RandomUniformLike(s) c = Sigmoid(s) l = Less(u, c)"
+    written += " r = CastLike(l, u)"
     text = SCALED.replace("r = {draw}", written).format()
     error = refusal(onnx_file(tmp_path, text, **WEIGHTS), data)
     assert "Less (node 'l'): it compares noise" in error.given
