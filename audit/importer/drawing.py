@@ -27,7 +27,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from audit.importer import refused_draws
 from audit.importer.reaching import ALONE, LIKE, bodies_of, needed, reached, stepped
-from audit.importer.refused_draws import Axes
+from audit.importer.refused_draws import Axes, label
 
 _STEPS = {"Bernoulli": (0,), "Dropout": (1, 2)}  # inputs that are thresholds
 T = TypeVar("T")
