@@ -15,11 +15,14 @@ from audit.nodes.noise import Noise
 
 
 def points_of(network: Network, count: int) -> Tensor:
-    """Return z [S, m], drawn by the seed alone."""
+    """Return z [S, m], drawn by the seed alone.
+
+    They are numbers of single precision, so that a file has the same masks in double.
+    """
     details = network.details
     noise = Noise(int(str(details["seed"])), np.zeros(1, np.int64), count)
     uniforms = noise.uniforms(int(str(details["count"])))[:, 0]
-    return BASE_LAWS[str(details["law"])].quantile(uniforms)
+    return BASE_LAWS[str(details["law"])].quantile(uniforms).float().double()
 
 
 def with_noise(network: Network, points: Tensor, stacked: bool) -> Network:

@@ -99,6 +99,13 @@ def _head(settings: Settings, probe: Probe) -> Head:
     try:
         return resolve_head(settings, probe.network, list(probe.outputs))
     except ConfigError as error:
+        if masks_of(probe.network):
+            raise ConfigError(
+                error.given,
+                error.expected,
+                f"{error.next_step}; where the output is a draw of θ itself, pass "
+                "--contract transport",
+            ) from None
         found = None if settings.model.family else suggest(probe.outputs)
         if found is None or settings.model.parameters:
             raise

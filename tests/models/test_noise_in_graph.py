@@ -381,6 +381,23 @@ def test_only_onnx_graphs_can_be_rewritten(tmp_path):
     assert "ONNX" in error.expected
 
 
+def test_an_output_that_could_be_a_draw_or_a_parameter_is_asked_for(tmp_path):
+    error = refusal(dropped(tmp_path), data_file(tmp_path, x=X))
+    assert "does not say its family" in error.given
+    assert "--contract transport" in error.next_step
+
+
+def test_masks_are_the_same_in_double(tmp_path):
+    said = {"family": "categorical", "parameters": {"logits": "out"}}
+    path, data = dropped(tmp_path), data_file(tmp_path, x=X)
+    single, double = (
+        fisher_of_root(opened(path, data, noise_in_graph=7, dtype=kind, **said))
+        for kind in ("auto", "float64")
+    )
+    np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-6)
+    assert not np.array_equal(single, double)
+
+
 def test_random_operators_that_nobody_reads_stay_where_they_are(tmp_path):
     text = "g (float[n,3] x) => (float[n,2] sample) { m = MatMul(x,a)"
     text += " q = Sigmoid(m) c = Bernoulli(q) z = RandomNormalLike(m)"
