@@ -26,7 +26,16 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from audit.importer import refused_draws
-from audit.importer.reaching import ALONE, LIKE, bodies_of, needed, reached, stepped
+from audit.importer.reaching import (
+    ALONE,
+    LIKE,
+    bodies_of,
+    branching,
+    compared,
+    needed,
+    reached,
+    stepped,
+)
 from audit.importer.refused_draws import Axes, label
 
 _STEPS = {"Bernoulli": (0,), "Dropout": (1, 2)}  # inputs that are thresholds
@@ -167,11 +176,19 @@ class Reading:
             raise refused_draws.shape(node, axes)
         return Draw(node, law, axes, node.input[0])
 
+    def branching(self, draws: list[Draw]) -> NodeProto | None:
+        """Return a Where by which the map may jump, None if there is none."""
+        return branching(self.graph, self._compared(draws))
+
+    def _compared(self, draws: list[Draw]) -> dict[str, NodeProto]:
+        made = {name for draw in draws for name in draw.node.output if name}
+        return compared(self.graph, made, self._varying)
+
     def _refuse_steps(self, draws: list[Draw], live: set[str]) -> None:
         """Refuse 1[u < p(x)] where it is written with a comparison."""
-        made = {name for draw in draws for name in draw.node.output if name}
-        node = stepped(self.graph, made, self._varying)
-        if node is not None and not live.isdisjoint(node.output):
+        mixed = {n: by for n, by in self._compared(draws).items() if n in live}
+        node = stepped(self.graph, mixed)
+        if node is not None:
             raise refused_draws.compared(node)
 
     def _refuse_bodies(self, body: GraphProto) -> None:

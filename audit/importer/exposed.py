@@ -35,6 +35,7 @@ from audit.ground.errors import ConfigError, NotInference
 from audit.importer.drawing import Draw, Reading
 from audit.importer.noise_rows import fix_rows, given, is_call, of_a_row
 from audit.importer.reaching import ALONE, LIKE
+from audit.importer.refused_draws import label
 from audit.importer.rewriting import Exposure, Writer
 from audit.importer.source import OnnxFile
 
@@ -112,12 +113,14 @@ def expose(
     one_row = bool(calls)
     first: int | str | None = draws[0].shape[0] if draws[0].shape else 1
     counts = [math.prod(of_a_row(draw, proto)) for draw in draws]
+    picks = reading.branching(draws)
     exposure = Exposure(
         _free_name(proto),
         law,
         sum(counts),
         tuple(draw.label for draw in draws),
         one_row,
+        "" if picks is None else label(picks),
     )
     writer = Writer(exposure, _kind(draws, reading), reading)
     new = _written(proto, writer, draws, counts, 1 if one_row else first)

@@ -5,7 +5,7 @@ Dependence is on values: what only the shape of a tensor decides does not depend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto
@@ -14,7 +14,7 @@ LIKE = ("RandomNormalLike", "RandomUniformLike", "Bernoulli")
 ALONE = ("RandomNormal", "RandomUniform")
 SHAPE_ONLY = ("Shape", "Size", *LIKE[:2], *ALONE)  # no value of an input gets through
 _COMPARES = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal")
-_KEEPS = ("Not", "Identity")
+_LOGIC = ("Not", "And", "Or", "Xor", "Identity")
 _FLOATS = (
     *(TensorProto.FLOAT, TensorProto.DOUBLE),
     *(TensorProto.FLOAT16, TensorProto.BFLOAT16),
@@ -63,11 +63,38 @@ def reached(graph: GraphProto, given: set[str]) -> set[str]:
     return found
 
 
-def stepped(graph: GraphProto, drawn: set[str], varying: set[str]) -> NodeProto | None:
+def stepped(graph: GraphProto, mixed: Mapping[str, NodeProto]) -> NodeProto | None:
     """Return a comparison of noise with an input that becomes a number; None if none.
 
     That is how an exporter writes a Bernoulli draw, 1[u < p(x)]. A comparison that
-    picks a bin, as in a spline, becomes an index, and one that picks a branch a Where.
+    picks a bin, as in a spline, becomes an index.
+
+    Args:
+        graph: it.
+        mixed: see `compared`.
+    """
+    makers = (node for node in graph.node if _makes_number(node))
+    return next((mixed[n.input[0]] for n in makers if n.input[0] in mixed), None)
+
+
+def branching(graph: GraphProto, mixed: Mapping[str, NodeProto]) -> NodeProto | None:
+    """Return a Where that a comparison of noise with an input decides, None if none.
+
+    Where its branches meet, as in a spline or a leaky ReLU, the map is continuous;
+    where they do not, as in a mixture's sampler, it jumps.
+
+    Args:
+        graph: it.
+        mixed: see `compared`.
+    """
+    picks = (node for node in graph.node if node.op_type == "Where")
+    return next((node for node in picks if node.input[0] in mixed), None)
+
+
+def compared(
+    graph: GraphProto, drawn: set[str], varying: set[str]
+) -> dict[str, NodeProto]:
+    """Return the truth values that compare noise with an input, and who compares.
 
     Args:
         graph: it.
@@ -75,17 +102,16 @@ def stepped(graph: GraphProto, drawn: set[str], varying: set[str]) -> NodeProto 
         varying: what depends on an input.
     """
     noisy = reached(graph, drawn)
-    makers: dict[str, NodeProto] = {}
+    found: dict[str, NodeProto] = {}
     for node in graph.node:
         names = set(node.input)
         mixes = not names.isdisjoint(noisy) and not names.isdisjoint(varying)
+        known = next((found[n] for n in node.input if n in found), None)
         if node.op_type in _COMPARES and mixes:
-            makers[node.output[0]] = node
-        elif node.op_type in _KEEPS and node.input[0] in makers:
-            makers[node.output[0]] = makers[node.input[0]]
-        elif _makes_number(node) and node.input[0] in makers:
-            return makers[node.input[0]]
-    return None
+            found[node.output[0]] = node
+        elif node.op_type in _LOGIC and known is not None:
+            found[node.output[0]] = known
+    return found
 
 
 def _makes_number(node: NodeProto) -> bool:

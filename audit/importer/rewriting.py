@@ -25,6 +25,7 @@ class Exposure:
         count: m, its numbers a row.
         operators: those that drew them.
         one_row: whether the file is given one row a call.
+        jumps: an operator that noise and an input choose by, "" for none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Exposure:
     count: int
     operators: tuple[str, ...]
     one_row: bool
+    jumps: str = ""
 
 
 class Writer:

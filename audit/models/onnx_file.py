@@ -77,10 +77,17 @@ def load_exposed(
     graph = _cut(load_graph(file, device=device, inside=cuts), cuts)
     weights = onnx_hash(OnnxFile(path))
     rows = "; it is given one row a call" if made.one_row else ""
+    jumps = (
+        f"; {made.jumps} chooses by comparing noise with the input: where its branches "
+        "differ there the output jumps, which no local number sees: read the realised "
+        "values"
+        if made.jumps
+        else ""
+    )
     note = (
         f"the random operators of {path.name} ({', '.join(made.operators)}) draw from "
         f"the input '{made.name}', {made.count} {made.law} numbers a row drawn by "
-        f"--noise-in-graph {seed}{rows}"
+        f"--noise-in-graph {seed}{rows}{jumps}"
     )
     known = {"noise": made.name, "law": made.law, "count": made.count, "seed": seed}
     known |= {"exposed": note}

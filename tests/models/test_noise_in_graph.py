@@ -326,6 +326,18 @@ def test_a_step_in_what_depends_on_the_condition_is_refused(tmp_path):
     assert "--family categorical" in error.next_step
 
 
+def test_a_choice_by_noise_and_condition_is_told(tmp_path):
+    written = "u = RandomUniformLike(s) c = Sigmoid(s) l = Less(u, c)"
+    text = SCALED.replace("r = {draw}", f"{written} r = Where(l, u, s)").format()
+    path, data = onnx_file(tmp_path, text, **WEIGHTS), data_file(tmp_path, x=X)
+    notes = dict(opened(path, data, noise_in_graph=7).gates.warnings)
+    assert "Where (node 'r') chooses by comparing noise" in notes["noise_in_graph"]
+    other = opened(
+        sampler(tmp_path, "RandomNormalLike(m)"), data, noise_in_graph=7
+    ).gates
+    assert "chooses" not in dict(other.warnings)["noise_in_graph"]
+
+
 def test_noise_without_an_axis_for_the_rows_is_refused_or_drawn_for_each(tmp_path):
     data = data_file(tmp_path, x=X)
     fixed = "RandomNormal<shape=[12, 2]>()"  # the exporter's batch
