@@ -86,6 +86,11 @@ OPTIONS: dict[str, Option] = {
     ),
     "target": Option(readers.text, "The input that holds θ (density files).", "NAME"),
     "noise": Option(readers.text, "The input that holds base noise.", "NAME:LAW"),
+    "noise_in_graph": Option(
+        readers.integer(0),
+        "Seed for the random operators of an ONNX graph, whose noise becomes an input.",
+        "SEED",
+    ),
     "sampler": Option(
         readers.text, "A second file that draws θ.", "FILE", names_file=True
     ),

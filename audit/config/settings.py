@@ -32,6 +32,8 @@ class ModelConfig:
     """Model input that is not perturbed -> key in the data file, or a value."""
     target: str | None = None
     noise: str | None = None
+    noise_in_graph: int | None = None
+    """The seed of what random operators of the graph draw; None: they are refused."""
     sampler: str | None = None
     draws: str | None = None
     input_layout: str | None = None

@@ -19,6 +19,7 @@ import torch
 from onnx import ModelProto
 
 from audit.ground.errors import ModelError, boundary
+from audit.importer.exposed import ExposedFile
 from audit.importer.functions import expand
 from audit.importer.graph import Graph, ValueInfo
 from audit.importer.loading import read_model
@@ -28,7 +29,7 @@ from audit.importer.source import OnnxFile
 from audit.importer.straight_through import straight_through
 from audit.importer.values import Policy
 
-__all__ = ["Graph", "OnnxFile", "PathOp", "ValueInfo", "load_graph"]
+__all__ = ["ExposedFile", "Graph", "OnnxFile", "PathOp", "ValueInfo", "load_graph"]
 
 
 def load_graph(

@@ -12,7 +12,14 @@ from audit.importer.program import Node
 RANDOM = (
     "it draws random numbers",
     "Expected a deterministic graph",
-    "Export the noise as a graph input and name it with --noise",
+    "Pass --noise-in-graph SEED: the numbers it draws become an input, drawn by that "
+    "seed; or export the noise as a graph input and name it with --noise",
+)
+CHOSEN = (
+    "it draws random numbers",
+    "Expected a deterministic graph: which category is drawn is a step in their "
+    "scores, through which no derivative passes",
+    "Read the scores as the law they are: --family categorical --param logits=NAME",
 )
 TRAINING = (
     "it belongs to a training step",
@@ -26,7 +33,7 @@ BYTES = (
 )
 REASONS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("", "Bernoulli"): RANDOM,
-    ("", "Multinomial"): RANDOM,
+    ("", "Multinomial"): CHOSEN,
     ("", "RandomNormal"): RANDOM,
     ("", "RandomNormalLike"): RANDOM,
     ("", "RandomUniform"): RANDOM,

@@ -68,7 +68,11 @@ class Site:
 
     def refuse_training(self) -> NotInference:
         """Return the error for an operator that is in training mode."""
-        refused = self.refuse("it is in training mode", "Export the model in eval mode")
+        refused = self.refuse(
+            "it is in training mode",
+            "Export the model in eval mode; where its masks are meant to be drawn, as "
+            "in Monte Carlo dropout, pass --noise-in-graph SEED",
+        )
         return NotInference(refused.given, refused.expected, refused.next_step)
 
 

@@ -80,7 +80,8 @@ class Head:
     """The family and how its parameters are read from the outputs.
 
     In the contracts density and transport the family is `implicit`, and its parameters
-    are `log_prob` and `sample`.
+    are `log_prob` and `sample`. Where a file is run with several masks, `masks` is how
+    many outputs [N, S, …] hold.
     """
 
     family: str
@@ -88,6 +89,7 @@ class Head:
     options: Mapping[str, object]
     items: tuple[Item, ...]
     contract: str = "parameters"
+    masks: int = 0
 
 
 def hold(value: str, port: Port) -> object:

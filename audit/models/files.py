@@ -14,7 +14,7 @@ from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
 from audit.models.network import Network, carried
-from audit.models.onnx_file import load_straight_through, load_values
+from audit.models.onnx_file import load_exposed, load_straight_through, load_values
 from audit.models.told import misnamed, told_by_content
 
 
@@ -50,6 +50,8 @@ def _opened(
     cuts: frozenset[str],
     settings: Settings,
 ) -> Network:
+    if settings.model.noise_in_graph is not None:
+        return _exposed(path, kind, device, cuts, settings)
     if settings.finite_differences and kind == ".onnx":
         return load_values(path, device, cuts)
     if settings.straight_through:
@@ -60,6 +62,44 @@ def _opened(
         given = type(network).__name__
         raise fault("loaders", load, f"gives {given}, not a Network (audit.plugins)")
     return network
+
+
+def _exposed(
+    path: Path,
+    kind: str,
+    device: torch.device,
+    cuts: frozenset[str],
+    settings: Settings,
+) -> Network:
+    """Open a graph with its random operators drawing from an input.
+
+    Raises:
+        ConfigError: it is no ONNX graph, or derivatives are asked for otherwise.
+    """
+    seed = settings.model.noise_in_graph
+    assert seed is not None
+    if kind != ".onnx":
+        raise ConfigError(
+            f"--noise-in-graph was given for '{path.name}'",
+            "It is for ONNX graphs, whose random operators can be made an input",
+            "Export the model to ONNX, or save it with its noise as an input and name "
+            "that with --noise",
+        )
+    if settings.finite_differences or settings.straight_through:
+        raise ConfigError(
+            f"--noise-in-graph was given with --method {settings.method}",
+            "A graph that is rewritten is differentiated by the importer alone",
+            "Leave --method out",
+        )
+    if settings.model.noise is not None:
+        raise ConfigError(
+            f"--noise {settings.model.noise} was given with --noise-in-graph {seed}",
+            "A file has one base noise: an input of its own, or what its random "
+            "operators draw",
+            "Leave one of the two out; a file that has both is to be exported with "
+            "all of its noise in one input",
+        )
+    return load_exposed(path, device, cuts, seed)
 
 
 def _straight_through(

@@ -71,6 +71,8 @@ def _by_names(settings: Settings, network: Network) -> Item:
         return Item("contract", "density", "names")
     if settings.model.noise is not None:
         return Item("contract", "transport", told_by("noise", settings))
+    if "noise" in network.details and named(outputs, SAMPLES):
+        return Item("contract", "transport", "names")
     if named(inputs, NOISES) and named(outputs, SAMPLES):
         return Item("contract", "transport", "names")
     return Item("contract", "parameters", "default")

@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto
 
 from audit.ground.errors import ModelError
-from audit.importer import Graph, OnnxFile, ValueInfo, load_graph
+from audit.importer import ExposedFile, Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, calling, described
@@ -57,6 +57,51 @@ def load_straight_through(
     details = {**network.details, "derivative": STRAIGHT_THROUGH}
     double = cache(lambda: replace(network.double(), details=details))
     return replace(network, details=details, double=double)
+
+
+def load_exposed(
+    path: Path, device: torch.device, cuts: frozenset[str], seed: int
+) -> Network:
+    """Open an ONNX file with its random operators drawing from an input.
+
+    `details` says what was done: `noise` names the input, `law` and `count` are of its
+    numbers, `seed` is what they are drawn by, and `exposed` tells it to a reader.
+
+    Raises:
+        ConfigError: the file draws nothing.
+        ModelError: it is damaged, asks for too much, or what it draws cannot be an
+            input.
+    """
+    file = ExposedFile(path, cuts)
+    made = file.exposure
+    graph = _cut(load_graph(file, device=device, inside=cuts), cuts)
+    weights = onnx_hash(OnnxFile(path))
+    rows = "; it is given one row a call" if made.one_row else ""
+    jumps = (
+        f"; {made.jumps} chooses by comparing noise with the input: where its branches "
+        "differ there the output jumps, which no local number sees: read the realised "
+        "values"
+        if made.jumps
+        else ""
+    )
+    note = (
+        f"the random operators of {path.name} ({', '.join(made.operators)}) draw from "
+        f"the input '{made.name}', {made.count} {made.law} numbers a row drawn by "
+        f"--noise-in-graph {seed}{rows}{jumps}"
+    )
+    known = {"noise": made.name, "law": made.law, "count": made.count, "seed": seed}
+    known |= {"exposed": note}
+
+    def stated(network: Network) -> Network:
+        return replace(
+            network,
+            weights_sha256=weights,
+            details={**network.details, **known},
+            again=lambda: load_exposed(path, device, cuts, seed),
+            double=cache(lambda: stated(network.double())),
+        )
+
+    return stated(_network(graph, file, device, cuts))
 
 
 def _cut(graph: Graph, cuts: frozenset[str]) -> Graph:

@@ -69,6 +69,12 @@ def open_unchecked(
     """
     network = network_of(settings, network)
     contract = resolve_contract(settings, network)
+    if contract.value == "density" and settings.model.noise_in_graph is not None:
+        raise ConfigError(
+            "--noise-in-graph was given for a density log q(θ|x)",
+            "It belongs to files that draw samples, or parameters under dropout",
+            "Leave it out: --draws or --sampler give the density its θ",
+        )
     if contract.value == "parameters":
         return open_parametric(settings, data, network)
     if contract.value == "samples":
@@ -86,12 +92,14 @@ def network_of(settings: Settings, network: Network | None) -> Network:
     if network is None:
         return open_network(settings)
     inside = cuts_of(settings)
-    if inside or settings.straight_through:
+    exposed = settings.model.noise_in_graph is not None
+    if inside or exposed or settings.straight_through:
         what = f"'@{min(inside)}'" if inside else "--method straight-through"
+        what = "--noise-in-graph" if exposed else what
         raise ConfigError(
             f"{what} was asked of a model that is no file",
-            "Only ONNX graphs have named tensors inside, and pairs of QuantizeLinear "
-            "and DequantizeLinear",
+            "Only ONNX graphs have named tensors inside, random operators, and pairs "
+            "of QuantizeLinear and DequantizeLinear",
             "Export the model to ONNX and give its path, or leave this out",
         )
     return network
@@ -111,6 +119,8 @@ def pass_gates(model: OpenModel) -> OpenModel:
     notes = (_AS_IF, *notes) if estimated else notes
     told = model.network.details.get("told")
     notes = (("format", str(told)), *notes) if told else notes
+    drawn = model.network.details.get("exposed")
+    notes = (("noise_in_graph", str(drawn)), *notes) if drawn else notes
     referee = str(model.network.details.get("referee", ""))
     found = replace(found, warnings=(*found.warnings, *notes), referee=referee)
     return replace(model, gates=found)

@@ -20,6 +20,7 @@ from audit.models.gates import Subject
 from audit.models.head import resolve_head
 from audit.models.logits import read_logits
 from audit.models.maps import IdentityMap
+from audit.models.masks import by_mask, fixed, masks_of, mixed, over_masks
 from audit.models.network import Network
 from audit.models.opened import OpenModel
 from audit.models.passing import with_inputs
@@ -54,14 +55,39 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
     _refuse_others(settings)
+    if settings.model.noise_in_graph is not None:
+        samples = settings.model.family == "samples"
+        network = (fixed if samples else over_masks)(settings, network)
     probe, source = probed(settings, data, network)
     if settings.finite_differences:
         probe = _precise(probe)
     head = _head(settings, probe)
+    if masks_of(probe.network):
+        return _of_masks(settings, head, probe)
     head, probe = read_logits(settings, head, probe)
     probe = with_inputs(head, probe, data, source.opened)
     space, differences = settings.model.space, settings.finite_differences
     return _assemble(head, space, differences, probe)
+
+
+def _of_masks(settings: Settings, head: Head, probe: Probe) -> OpenModel:
+    """Put the mixture over masks together.
+
+    Raises:
+        ConfigError: the family cannot be mixed, or an expression reads an input.
+    """
+    read = {name for text in head.parameters.values() for name in text.names}
+    own = {name.removeprefix("@") for name in read} - {
+        name.removeprefix("@") for name in probe.outputs
+    }
+    if own:
+        raise ConfigError(
+            f"--noise-in-graph was given, and an expression reads '{min(own)}', which "
+            "is no output of the file",
+            f"Expected outputs, which each mask has: {', '.join(probe.outputs)}",
+            "Leave it out, or export a model that computes the expression itself",
+        )
+    return _assemble(mixed(settings, head, probe), "input", False, probe)
 
 
 def _head(settings: Settings, probe: Probe) -> Head:
@@ -73,6 +99,13 @@ def _head(settings: Settings, probe: Probe) -> Head:
     try:
         return resolve_head(settings, probe.network, list(probe.outputs))
     except ConfigError as error:
+        if masks_of(probe.network):
+            raise ConfigError(
+                error.given,
+                error.expected,
+                f"{error.next_step}; where the output is a draw of θ itself, pass "
+                "--contract transport",
+            ) from None
         found = None if settings.model.family else suggest(probe.outputs)
         if found is None or settings.model.parameters:
             raise
@@ -160,4 +193,6 @@ def _subject(probe: Probe, head: Head, family: Family) -> Subject:
 
 def _parameters(head: Head, outputs: Values) -> dict[str, Tensor]:
     wide = {name: value.double() for name, value in outputs.items()}
+    if head.masks:
+        return by_mask(head, wide)
     return {name: expression(wide) for name, expression in head.parameters.items()}

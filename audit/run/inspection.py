@@ -35,7 +35,7 @@ from audit.models.suggestions import range_of
 from audit.reports.measured import FileRecord
 
 _PLAIN = (
-    *("contract", "target", "noise", "sampler", "draws"),
+    *("contract", "target", "noise", "noise_in_graph", "sampler", "draws"),
     *("input_layout", "target_space", "batch_axis", "rows", "space"),
 )
 Shape = tuple[int | str | None, ...]

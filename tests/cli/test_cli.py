@@ -85,6 +85,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "held": "h=0",
         "target": "theta",
         "noise": "z:normal",
+        "noise_in_graph": "3",
         "sampler": "s.onnx",
         "draws": "theta",
         "input_layout": "theta:0:4,x:4:6",

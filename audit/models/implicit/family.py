@@ -58,7 +58,8 @@ def family_of(
     if plan.base is not None:
         base = GivenDraws(plan.base, next(iter(plan.base.arrays)), device)
     elif plan.noise is not None:
-        base = NamedBase(law_name(probe.roles), plan.noise.size, device, trial)
+        law_of_z = law_name(probe.roles)
+        base = NamedBase(law_of_z, plan.noise.size, device, trial, plan.seed)
     return ImplicitFamily(
         law.size,
         plan.space,

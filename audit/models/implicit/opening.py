@@ -75,6 +75,7 @@ def open_implicit(
         settings.model.unnormalised,
         settings.bottleneck,
         settings.draws,
+        settings.model.noise_in_graph,
         (contract, *head.items, *roles.items, *said),
     )
     return _assemble(plan, probe)

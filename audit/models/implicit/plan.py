@@ -22,7 +22,8 @@ class Plan:
         noise_drawn: why noise is drawn that a grid might do, once that has been tried.
         label: what the map T is called. unnormalised: whether q need not integrate to
             one. bottleneck: whether to look for a cut.
-        draws_per_input: S, for the cut's cost model. seed: of the probe's draws.
+        draws_per_input: S, for the cut's cost model. seed: of the noise, where it has
+            one of its own.
     """
 
     head: Head
@@ -35,6 +36,7 @@ class Plan:
     unnormalised: bool
     bottleneck: bool
     draws_per_input: int
+    seed: int | None
     items: tuple[Item, ...] = ()
     chains: dict[ChainKey, Chains] = field(default_factory=dict)
     noise_drawn: list[str] = field(default_factory=list)

@@ -68,6 +68,11 @@ def _noise(
     settings: Settings, network: Network, contract: str
 ) -> tuple[Item | None, Item | None]:
     """Return the input of the base noise and its law."""
+    made = network.details.get("noise")
+    if made is not None:
+        origin = told_by("noise_in_graph", settings)
+        of_it = Item("base law", str(network.details["law"]), origin)
+        return Item("noise", str(made), origin), of_it
     name, law = split_noise(settings.model.noise)
     found = role_of("noise", name, settings, network, NOISES)
     if found is None:

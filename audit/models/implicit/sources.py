@@ -35,12 +35,14 @@ class NamedBase:
         size: m.
         device: of z.
         trial: says why one or two numbers are drawn, and nothing where they are not.
+        seed: of its own, in place of the scan's.
     """
 
     law_name: str
     size: int
     device: torch.device
     trial: Callable[[], str] | None = None
+    seed: int | None = None
     fixed: bool = False
 
     @property
@@ -68,7 +70,8 @@ class NamedBase:
 
     def points(self, noise: Noise) -> Points:
         """Return z [S, N, m]."""
-        found = noise.points(self.size)
+        own = noise if self.seed is None else replace(noise, seed=self.seed)
+        found = own.points(self.size)
         values = BASE_LAWS[self.law_name].quantile(found.values)
         return Points(values.to(self.device), found.unit)
 
