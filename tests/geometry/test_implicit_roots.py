@@ -26,7 +26,7 @@ def normal(theta, phi):
 class Drawn:
     """Standard normal θ, in the units that a noise comes in."""
 
-    name, fixed = "drawn", False
+    name, fixed, follows = "drawn", False, True
 
     def nodes(self, phi, noise):
         points = noise.points(1)
@@ -55,7 +55,7 @@ def test_the_mean_over_repetitions_is_the_fisher_information(sampling, draws):
 class Grid:
     """Equal steps over a part of the line, weighted by the normal density."""
 
-    name, fixed = "grid", True
+    name, fixed, follows = "grid", True, True
 
     def nodes(self, phi, noise):
         theta = torch.linspace(-8, 8, 2001, dtype=torch.float64)

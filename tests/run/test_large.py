@@ -79,13 +79,14 @@ def scanned(folder, *options):
     return json.loads((folder / "report.json").read_text()), most * 1024
 
 
+@pytest.mark.timeout(900)
 def test_a_thousand_classes_of_an_image(tmp_path):
     net, x = saved(tmp_path, thousand_classes, (3, 224, 224))
     report, memory = scanned(tmp_path, "--family", "categorical", "--top", "5")
     assert memory < 4 * GIB
     assert report["run"]["method"] == "krylov"
     found = report["inputs"]["kl"]
-    for row in range(2):
+    for row in range(1):  # 256 backward passes of the network
         gram = fisher_gram(net, x[row : row + 1])
         values = torch.linalg.eigvalsh(gram)
         assert found["eigenvalue"][row] == pytest.approx(float(values[-1]), rel=1e-4)
