@@ -311,6 +311,20 @@ def test_a_family_without_a_density_is_refused():
         scan(config)
 
 
+def test_given_draws_do_not_move_with_the_input_and_are_refused(tmp_path):
+    """Draws of the clean law would look like the coverage of the attacked one."""
+    arrays = dict(np.load(SAMPLES / "choice_likelihood.npz"))
+    given = np.repeat(arrays["theta"][:, None], 64, axis=1)
+    np.savez(tmp_path / "d.npz", **arrays, given=given)
+    model = ModelConfig(str(SAMPLES / "choice_likelihood.onnx"), draws="given")
+    base = sample("linear_gaussian", limit=4, verify=0)
+    asked = replace(base, model=model, data=str(tmp_path / "d.npz"))
+    with pytest.raises(ConfigError, match="those of the inputs as they are") as caught:
+        scan(replace(asked, target_key="theta"))
+    assert "--target-key" in caught.value.given
+    assert "--sampler" in caught.value.next_step
+
+
 def test_a_file_that_is_a_density_is_held_against_theta_too():
     model = ModelConfig(str(SAMPLES / "choice_likelihood.onnx"))
     base = sample("linear_gaussian")
