@@ -3,12 +3,13 @@
 E(T − T')² is an integral over the levels u of the first law, whose nodes already know
 their levels; the second law's quantile there solves C'(y) = u. The panel is found by
 bisection over the edges, the place in it by Newton's method on the Chebyshev series of
-C' and of its derivative, kept inside a bracket. Levels above the median are counted
-from the top, so that 1 − u never loses its digits.
+C' and of its derivative, kept inside a bracket and begun between the two nodes whose
+levels enclose u. Levels above the median are counted from the top, so that 1 − u never
+loses its digits.
 
 Newton's method is quadratic: after a step of 1e-8 of a panel the next is 1e-16. Levels
-that have converged are left alone, and so are those beyond which there is less than
-`NEGLIGIBLE` of the second moment, after the rest has: of a heavy tail a mass of 1e-22
+that have converged are left alone. So are, where they were begun, those beyond which
+there is less than `NEGLIGIBLE` of the second moment: of a heavy tail a mass of 1e-22
 still holds a good part of it.
 
 Where modes lie far apart the quantile of one law steps from bulk to bulk within a panel
@@ -113,7 +114,7 @@ class Cost(NamedTuple):
 
 
 def _cost(line: Line, mine: Placed, other: Placed) -> Cost:
-    y = invert(other.panels, other.density, mine.levels, mine.panels.nodes)
+    y = invert(other, mine.levels)
     gap = line.chart.point(mine.panels.nodes) - line.chart.point(y)
     square = times(mine.density, gap.square())
     total = times(mine.panels.weights, square).sum(-1)
@@ -130,8 +131,8 @@ def _resolved(
     the integral is taken along the law that runs further: as a function of its place
     the other's is smooth.
     """
-    x = invert(mine.panels, mine.density, other.edge_levels, other.panels.edges)
-    y = invert(other.panels, other.density, mine.edge_levels, mine.panels.edges)
+    x = invert(mine, other.edge_levels)
+    y = invert(other, mine.edge_levels)
     x, y = (
         torch.cat([edges, _within(edges, found)], -1).sort(dim=-1).values
         for edges, found in ((mine.panels.edges, x), (other.panels.edges, y))
@@ -153,7 +154,7 @@ def _along(
     mine = Placed.of(line, rows, panels)
     matters = mine.matters & chosen.repeat_interleave(ORDER, dim=-1)
     levels = Levels(mine.below, mine.above, matters)
-    y = invert(other.panels, other.density, levels, panels.nodes)
+    y = invert(other, levels)
     gap = line.chart.point(panels.nodes) - line.chart.point(y)
     square = times(mine.density, gap.square())
     return torch.where(matters, panels.weights * square, 0.0).sum(-1)
@@ -185,10 +186,10 @@ class Levels:
     matters: Tensor
 
 
-def invert(panels: Panels, density: Tensor, at: Levels, near: Tensor) -> Tensor:
-    """Return y [M, K] where the integral of `density` [M, E k] has those levels."""
-    below, above = at.below, at.above
-    series = panels.series(density)
+def invert(law: Placed, at: Levels) -> Tensor:
+    """Return y [M, K] where a law has those levels."""
+    panels, below, above = law.panels, at.below, at.above
+    series = panels.series(law.density)
     coefficients = [part.flatten(0, 1).T.contiguous() for part in series]
     half = panels.half_widths.squeeze(-1)
     mass = series.integral.sum(-1) * half  # every Chebyshev polynomial is 1 at 1
@@ -204,16 +205,36 @@ def invert(panels: Panels, density: Tensor, at: Levels, near: Tensor) -> Tensor:
     panel = (row * mass.shape[-1] + index).flatten()
     goal = torch.where(low, below, above) / width
     base = torch.where(low, under.gather(-1, index), over.gather(-1, index)) / width
-    sign, start = torch.where(low, 1.0, -1.0).to(below), (near - left) / width - 1
-    found = torch.empty_like(goal).flatten()
-    for first in range(0, len(panel), BLOCK):
-        some = slice(first, first + BLOCK)
+    sign = torch.where(low, 1.0, -1.0).to(below)
+    start = (_between_nodes(law, at, low) - left) / width - 1
+    found = start.clamp(-1, 1).flatten()
+    for some in at.matters.flatten().nonzero()[:, 0].split(BLOCK):
         place = Place(
-            *(part.flatten()[some] for part in (goal, base, sign, at.matters)),
+            *(part.flatten()[some] for part in (goal, base, sign)),
             *(part[:, panel[some]] for part in coefficients),
         )
-        found[some] = _inside(place, start.flatten()[some])
+        found[some] = _inside(place, found[some])
     return left + width * (1 + found.reshape(index.shape))
+
+
+def _between_nodes(law: Placed, at: Levels, low: Tensor) -> Tensor:
+    """Return about where a law has levels [M, K]: between two of its nodes.
+
+    There the logarithm of the tail's mass is taken for linear.
+    """
+    last = law.below.shape[-1] - 1
+    after = torch.searchsorted(law.below, at.below.contiguous())
+    counted = torch.searchsorted(law.above.flip(-1), at.above.contiguous(), right=True)
+    after = torch.where(low, after, last + 1 - counted).clamp(1, last)
+    goal = torch.where(low, at.below, at.above).log()
+    ends = []
+    for index in (after - 1, after):
+        below, above = (part.gather(-1, index) for part in (law.below, law.above))
+        mass = torch.where(low, below, above).log()
+        ends.append((mass, law.panels.nodes.gather(-1, index)))
+    (first, left), (second, right) = ends
+    share = ((goal - first) / (second - first)).nan_to_num(0.5).clamp(0, 1)
+    return left + share * (right - left)
 
 
 @dataclass(frozen=True)
@@ -224,14 +245,12 @@ class Place:
         goal: the mass in the tail beyond the place, on the side it is counted from [n].
         base: that mass at the panel's left edge [n].
         sign: 1 where it is counted from below, and grows with the place; −1 else [n].
-        matters: whether there is mass enough for it to matter [n].
         density, integral: the Chebyshev series in the panel [k, n], [k + 1, n].
     """
 
     goal: Tensor
     base: Tensor
     sign: Tensor
-    matters: Tensor
     density: Tensor
     integral: Tensor
 
@@ -248,7 +267,8 @@ def _inside(at: Place, near: Tensor) -> Tensor:
     """Solve for the places [n] in [-1, 1] by Newton's method on the logarithm.
 
     A tail is close to exponential within a panel, so the logarithm of its mass is
-    close to linear.
+    close to linear. Where it ends, the mass itself is: its Newton step is taken where
+    the logarithm's leaves the bracket, and half of the bracket where both do.
     """
     one = torch.ones_like(near)
     before_panel = at.sign * (at.base - at.goal) >= 0
@@ -257,22 +277,24 @@ def _inside(at: Place, near: Tensor) -> Tensor:
     high = torch.where(before_panel, -one, one)
     place = near.clamp(low, high)
     found, active = place.clone(), torch.arange(len(place), device=place.device)
-    moving = torch.ones_like(at.matters)
+    moving = torch.ones_like(place, dtype=torch.bool)
     for _ in range(NEWTON_STEPS):
         mass = at.mass(place)
         short = at.sign * (mass - at.goal) < 0
         low, high = torch.where(short, place, low), torch.where(short, high, place)
         slope = at.sign * chebyshev(at.density, place)
-        step = place - (mass / at.goal).log() * mass / slope
-        inside = (step >= low) & (step <= high)
-        step = torch.where(inside, step, (low + high) / 2)
+        step = (low + high) / 2
+        for change in ((mass - at.goal), (mass / at.goal).log() * mass):
+            newton = place - change / slope
+            inside = (newton >= low) & (newton <= high)
+            step = torch.where(inside, newton, step)
         before, place = place, torch.where(moving, step, place)
         found[active] = place
-        moving = moving & ~((place - before).abs() <= CONVERGED) & at.matters
+        moving = moving & ~((place - before).abs() <= CONVERGED)
         count = int(moving.sum())
         if not count:
             break
-        if 4 * count < 3 * len(moving):
+        if 2 * count < len(moving):
             at, low, high = at.take(moving), low[moving], high[moving]
             place, active = place[moving], active[moving]
             moving = moving[moving]
