@@ -178,6 +178,36 @@ EXAMPLES = [
         },
     ),
     Example(
+        "transformed:student_t",
+        {
+            "df": [[3.0, 5.0], [9.0, 30.0]],
+            "loc": LOC,
+            "scale": SCALE,
+            "target_loc": [[10.0, -3.0], [0.2, 1.5]],
+            "target_scale": [[4.0, 0.5], [2.0, 1.0]],
+        },
+    ),
+    Example(
+        "transformed:gamma",
+        {
+            "concentration": SHAPE,
+            "rate": SCALE,
+            "target_scale": [[4.0, 0.5], [2.0, 1.0]],
+        },
+    ),
+    Example(
+        "transformed:normal",
+        {"loc": LOC, "scale": [[0.5, 0.3], [0.4, 0.2]]},
+        {"of": "log"},
+        " of log",
+    ),
+    Example(
+        "transformed:laplace",
+        {"loc": LOC, "scale": SCALE, "target_loc": [0.4, -0.3]},
+        {"of": "logit"},
+        " of logit",
+    ),
+    Example(
         "ordinal", {"loc": [0.3, -1.0], "cutpoints": [[-1.0, 0.2, 0.9], [0, 1, 4]]}
     ),
     Example("discrete_hazard", {"probs": [[0.2, 0.6, 0.1], [0.05, 0.4, 0.3]]}),

@@ -174,6 +174,13 @@ EXPECTED = {
     "hurdle:gamma(gate_logits,concentration,rate)": HURDLE,
     "zero_inflated:poisson(gate,rate)": COUNTS,
     "zero_inflated:negative_binomial(logits,total_count,component.probs)": COUNTS,
+    # as a Student-t's; the levels share two of its directions, which hides by how much
+    "transformed:student_t(df,loc,scale,target_loc,target_scale)": replace(
+        QUADRATURE, sampler="hidden"
+    ),
+    "transformed:gamma(concentration,rate,target_scale)": QUADRATURE,
+    "transformed:normal(loc,scale) of log": QUADRATURE,
+    "transformed:laplace(loc,scale,target_loc) of logit": QUADRATURE,
     "ordinal(loc,cutpoints)": replace(COUNTS, shannon="exact"),
     "discrete_hazard(probs)": replace(COUNTS, shannon="exact"),
     "discrete_hazard(logits)": replace(COUNTS, shannon="exact"),
