@@ -203,7 +203,7 @@ EXAMPLES = [
     ),
     Example(
         "transformed:laplace",
-        {"loc": LOC, "scale": SCALE, "target_loc": [0.4, -0.3]},
+        {"loc": LOC, "scale": SCALE, "target_loc": [[0.4, 0.1], [-0.3, 1.0]]},
         {"of": "logit"},
         " of logit",
     ),
