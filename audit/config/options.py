@@ -111,6 +111,11 @@ OPTIONS: dict[str, Option] = {
         "Axis of the rows in the outputs: 1 for time-major ones [T, N, K].",
         "AXIS",
     ),
+    "members": Option(
+        readers.integer(0),
+        "Axis of the outputs that counts an ensemble's members, e.g. 1 for [N, M, K].",
+        "AXIS",
+    ),
     "rows": Option(
         readers.choice("any", "one"),
         "Rows that a call of the file gets: one, where its first axis is its own.",

@@ -232,7 +232,7 @@ def test_beyond_the_image_there_is_no_density(of, outside):
     assert torch.isneginf(numbers(law, *outside)).all()
     theta = torch.tensor([[float(v)] for v in outside])
     assert torch.isneginf(family.log_likelihood(theta, row(0.2, 0.6))).all()
-    draws = family.drawn(row(0.2, 0.6), Noise(0, np.arange(1), 64)).points
+    draws = family.drawn(row(0.2, 0.6), Noise(0, np.arange(1), 64)).targets
     assert bool(torch.isfinite(family.log_likelihood(draws, row(0.2, 0.6))).all())
 
 
