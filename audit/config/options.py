@@ -146,7 +146,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "units": Option(
         readers.text,
-        "Units of a perturbation: input, std, mad (median deviation) or a file.",
+        "Units of a perturbation: input, std, mad (median deviation), row (each "
+        "input's own mean |x|; row:std, row:max_abs, row:abs) or a file.",
         "UNITS",
         MEASURE,
         names_file=True,
