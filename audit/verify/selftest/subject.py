@@ -65,7 +65,7 @@ class Subject:
         if not len(rows):
             return rows
         still = self.questions.frame.at(rows).still().cpu().numpy()
-        rows = rows[~np.broadcast_to(still, len(rows))]
+        rows = np.asarray(rows[~np.broadcast_to(still, len(rows))])
         if not len(rows):
             return rows
         phi = self.model.density.parameter_map(*self.model.rows(rows))
