@@ -54,6 +54,7 @@ FAMILIES: Registry[type[Family]] = Registry(
         "low_rank_multivariate_normal": (
             "audit.families.low_rank_multivariate_normal:LowRankMultivariateNormal"
         ),
+        "multinomial": "audit.families.multinomial:Multinomial",
         "multivariate_normal": "audit.families.multivariate_normal:MultivariateNormal",
         "negative_binomial": "audit.families.negative_binomial:NegativeBinomial",
         "normal": "audit.families.location_scale:Normal",

@@ -134,6 +134,8 @@ EXPECTED = {
     "multivariate_normal(loc,scale_tril)": GAUSSIAN,
     "multivariate_normal(loc,covariance_matrix)": GAUSSIAN,
     "multivariate_normal(loc,precision_matrix)": GAUSSIAN,
+    "multinomial(probs)": replace(CLASSES, shannon="none"),
+    "multinomial(logits)": replace(CLASSES, shannon="none"),
     "negative_binomial(total_count,probs)": replace(COUNTS, fisher="quadrature"),
     "negative_binomial(total_count,logits)": replace(COUNTS, fisher="quadrature"),
     "normal(loc,scale)": CLOSED,
