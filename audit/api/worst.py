@@ -71,7 +71,8 @@ def _worst(rows: RecordedRows, name: str, row: int, eigenvalue: float) -> Worst:
     radii = critical if exact else columns.get(f"{name}.radius")
     radius = float("nan") if radii is None else float(radii[row])
     with np.errstate(invalid="ignore"):
-        step = np.where(direction == 0, 0.0, radius * rows.unit * direction)
+        unit = rows.unit if rows.unit.ndim == direction.ndim else rows.unit[row]
+        step = np.where(direction == 0, 0.0, radius * unit * direction)
     return Worst(
         int(columns["index"][row]),
         x,

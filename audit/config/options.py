@@ -111,6 +111,11 @@ OPTIONS: dict[str, Option] = {
         "Axis of the rows in the outputs: 1 for time-major ones [T, N, K].",
         "AXIS",
     ),
+    "members": Option(
+        readers.integer(0),
+        "Axis of the outputs that counts an ensemble's members, e.g. 1 for [N, M, K].",
+        "AXIS",
+    ),
     "rows": Option(
         readers.choice("any", "one"),
         "Rows that a call of the file gets: one, where its first axis is its own.",
@@ -141,7 +146,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "units": Option(
         readers.text,
-        "Units of a perturbation: input, std, mad (median deviation) or a file.",
+        "Units of a perturbation: input, std, mad (median deviation), row (each "
+        "input's own mean |x|; row:std, row:max_abs, row:abs) or a file.",
         "UNITS",
         MEASURE,
         names_file=True,

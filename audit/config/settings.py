@@ -43,6 +43,8 @@ class ModelConfig:
     """Whether log q is known up to a constant that may depend on x."""
     batch_axis: int | None = None
     """The axis of the rows in the file's outputs; None: the first."""
+    members: int | None = None
+    """The axis of the file's outputs that counts members of an ensemble."""
     rows: str | None = None
     """`one`: the file gets one row a call."""
     space: str = "input"

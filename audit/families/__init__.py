@@ -9,6 +9,8 @@ zero_inflated:poisson  the same for counts, which have zeros of their own
 normal,gamma         independent families side by side; parameters are named by
 position, `0.loc`, `0.scale`, `1.concentration`, `1.rate`, and
 so are options, `1.levels`
+transformed:student_t  θ = target_loc + target_scale · y with y a draw of the component,
+and with the option `of` the log or the logit of θ is that
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ FAMILIES: Registry[type[Family]] = Registry(
         "low_rank_multivariate_normal": (
             "audit.families.low_rank_multivariate_normal:LowRankMultivariateNormal"
         ),
+        "multinomial": "audit.families.multinomial:Multinomial",
         "multivariate_normal": "audit.families.multivariate_normal:MultivariateNormal",
         "negative_binomial": "audit.families.negative_binomial:NegativeBinomial",
         "normal": "audit.families.location_scale:Normal",
@@ -76,13 +79,22 @@ COMPOSED: Registry[Callable[..., Family]] = Registry(
         "censored": "audit.families.censored:Censored",
         "hurdle": "audit.families.hurdle:Hurdle",
         "mixture": "audit.families.mixtures:build_mixture",
+        "transformed": "audit.families.transformed:Transformed",
         "truncated": "audit.families.truncated:Truncated",
         "zero_inflated": "audit.families.zero_inflated:ZeroInflated",
     },
 )
 
 
-KIND_OPTIONS = {"censored": ("low", "high"), "truncated": ("low", "high")}
+KIND_OPTIONS = {
+    "censored": ("low", "high"),
+    "transformed": ("of",),
+    "truncated": ("low", "high"),
+}
+
+
+KIND_PARAMETERS = {"transformed": ("target_loc", "target_scale")}
+"""Kind -> what it takes besides the component's parameters, each or none of them."""
 
 
 MIXED = {"mixture": {"logits": 1, "probs": 1}}

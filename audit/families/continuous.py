@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from audit.families import quadrature
+from audit.families.affine import Affine
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.inversion import quantile_distance
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters, Univariate
+from audit.ground.errors import NoTransport
 from audit.nodes.lines import REAL, Chart, Line
 
 STAND_IN = 4.0  # a value that every parameter may have
@@ -31,6 +34,8 @@ class Continuous(Univariate):
     limit: ClassVar[float] = math.inf
     mixes: ClassVar[bool] = True  # whether x(y) is the same for all members
     location: ClassVar[str] = ""  # the parameter that shifts θ, if there is one
+    under_affine: ClassVar[Mapping[str, Affine]] = {}
+    """Parameter -> how it moves with a + b θ; empty if no such law is in the family."""
 
     # a line, for the quadrature
 
@@ -117,6 +122,18 @@ class Continuous(Univariate):
         family may take one in which the numbers are near one.
         """
         return self, left, right
+
+    def exponential_index(self, parameters: Parameters) -> Tensor | None:
+        """Return the order k [...] from which E e^{kθ} is infinite; None for never.
+
+        Raises:
+            NoTransport: the family does not say.
+        """
+        raise NoTransport(
+            f"The family {self.name} does not say which moments e^y has",
+            "Distances between laws of e^y are known where two of them are finite",
+            "Audit it with -d kl",
+        )
 
     # the whole product
 

@@ -20,10 +20,14 @@ chapter 17; Gil, Alajaji & Linder, Information Sciences 249 (2013), for the dive
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.exponential import renyi_by_kl
 from audit.families.roots import rows as rows_of
@@ -42,6 +46,7 @@ class Gamma(Continuous):
     parameterizations = (("concentration", "rate"),)
     positive = ("concentration", "rate")
     chart = POSITIVE
+    under_affine: ClassVar[Mapping[str, Affine]] = {"rate": Affine.SHRINKS}
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the gamma law."""
@@ -133,6 +138,7 @@ class InverseGamma(Gamma):
     """Inverse gamma coordinates, 1/θ ~ Gamma; `rate` in units of θ."""
 
     least_index = 2.04
+    under_affine: ClassVar[Mapping[str, Affine]] = {"rate": Affine.STRETCHES}
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the inverse gamma law."""

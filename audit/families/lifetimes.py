@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.enclosures import Enclosure
 from audit.families.gumbel import (
@@ -46,6 +47,7 @@ class Exponential(Continuous):
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("rate",),)
     positive: ClassVar[tuple[str, ...]] = ("rate",)
     enclosed_as: ClassVar[Mapping[str, str]] = {"rate": "log"}
+    under_affine: ClassVar[Mapping[str, Affine]] = {"rate": Affine.SHRINKS}
     chart = POSITIVE
 
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
@@ -96,6 +98,7 @@ class Weibull(Continuous):
     parameterizations = (("scale", "concentration"),)
     positive = ("scale", "concentration")
     chart = POSITIVE
+    under_affine: ClassVar[Mapping[str, Affine]] = {"scale": Affine.STRETCHES}
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return the Weibull law."""

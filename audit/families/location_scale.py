@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.enclosures import Enclosure
 from audit.families.largest_kl import of_laplaces, of_normals
@@ -49,6 +50,10 @@ class LocationScale(Continuous):
     parameterizations = (("loc", "scale"),)
     positive = ("scale",)
     location = "loc"
+    under_affine: ClassVar[Mapping[str, Affine]] = {
+        "loc": Affine.SHIFTS,
+        "scale": Affine.STRETCHES,
+    }
     information: ClassVar[tuple[float, float, float]]  # E u², E uv, E v²
     moments: ClassVar[tuple[float, float]]  # E z, E z²
 
@@ -75,6 +80,10 @@ class LocationScale(Continuous):
         mean, square = self.moments
         spread = scale * math.sqrt(square - mean**2)
         return (loc + mean * scale).square() + spread.square()
+
+    def exponential_index(self, parameters: Parameters) -> Tensor | None:
+        """Return 1/σ: the base density falls like e^{−z} to the right."""
+        return 1 / parameters[1]
 
     def comparable(
         self, left: Parameters, right: Parameters
@@ -107,6 +116,10 @@ class Normal(Symmetric):
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return the smaller of the bounds of `largest_kl` [B]."""
         return of_normals(enclosure)
+
+    def exponential_index(self, parameters: Parameters) -> None:
+        """Return None: E e^{kθ} = e^{kμ + k²σ²/2}."""
+        return
 
     def law(self, parameters: Parameters) -> td.Distribution:
         """Return N(loc, scale²)."""
@@ -178,6 +191,10 @@ class Cauchy(Symmetric):
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return 1."""
         return torch.ones_like(parameters[0])
+
+    def exponential_index(self, parameters: Parameters) -> Tensor:
+        """Return 0: no power of e^θ has a mean."""
+        return torch.zeros_like(parameters[0])
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln[((γ₁+γ₂)² + Δ²) / (4 γ₁ γ₂)]."""

@@ -11,11 +11,14 @@ chapters 13 and 14.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.location_scale import standardised
 from audit.families.normals import (
@@ -33,6 +36,7 @@ class HalfNormal(Continuous):
     """Half-normal coordinates; `scale` in units of θ."""
 
     parameterizations = (("scale",),)
+    under_affine: ClassVar[Mapping[str, Affine]] = {"scale": Affine.STRETCHES}
     positive = ("scale",)
     chart = POSITIVE
 
@@ -80,6 +84,7 @@ class LogNormal(Continuous):
 
     parameterizations = (("loc", "scale"),)
     positive = ("scale",)
+    under_affine: ClassVar[Mapping[str, Affine]] = {"loc": Affine.IN_LOGS}
     chart = POSITIVE
 
     def law(self, parameters: Parameters) -> td.Distribution:

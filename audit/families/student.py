@@ -24,12 +24,15 @@ Source: Lange, Little & Taylor, Journal of the American Statistical Association 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
 from audit.families import quadrature
+from audit.families.affine import Affine
 from audit.families.arsinh_student import ArsinhStudent
 from audit.families.continuous import HEAVY, STAND_IN, Continuous
 from audit.families.integrands import Integrand
@@ -49,6 +52,10 @@ class StudentT(Continuous):
     parameterizations = (("df", "loc", "scale"),)
     positive = ("df", "scale")
     location = "loc"
+    under_affine: ClassVar[Mapping[str, Affine]] = {
+        "loc": Affine.SHIFTS,
+        "scale": Affine.STRETCHES,
+    }
     least_index = 2.04
 
     def law(self, parameters: Parameters) -> td.Distribution:
@@ -154,6 +161,10 @@ class StudentT(Continuous):
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return df."""
         return parameters[0]
+
+    def exponential_index(self, parameters: Parameters) -> Tensor:
+        """Return 0: no power of e^θ has a mean."""
+        return torch.zeros_like(parameters[0])
 
 
 def df_information(df: Tensor) -> Tensor:

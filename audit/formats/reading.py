@@ -58,6 +58,8 @@ def _radius(report: Report, divergence: Divergence) -> str:
 def _norm(report: Report, size: float) -> str:
     known = {"std": " standard deviations", "mad": " scaled median deviations"}
     units = known.get(report.data.units, "")
+    if report.data.units.partition(":")[0] == "row":
+        units = " times an input's own level"
     return f"a perturbation of norm {number(size)}{units}"
 
 

@@ -4,13 +4,14 @@
 the feature's unit. The pulled-back root becomes A S, the metric tensor Sᵀ G S (a
 congruence), and every direction and norm of the report is one of u. With
 `--units std` a norm of 0.1 is a tenth of a standard deviation; a masked feature does
-not move at all, and d counts the free ones.
+not move at all, and d counts the free ones. Units may differ from row to row
+(`row_frame`): then S belongs to a block of rows, and N matrices share their places.
 """
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ class Frame:
     """S: u [N, m] -> δ [N, d].
 
     Args:
-        unit: size of one unit of each free feature [m], in units of the input.
+        unit: size of one unit of each free feature [m], in units of the input; [N, m]
+            where rows have their own.
         free: indices of the free features [m] among the d flattened ones.
         d: the number of features.
     """
@@ -39,19 +41,35 @@ class Frame:
     free: Tensor
     d: int
 
+    def at(self, index: NDArray[np.int64]) -> Frame:
+        """Return the frame of some rows of the data: all have the same."""
+        return self
+
+    def taken(self, rows: Tensor) -> Frame:
+        """Return the frame of some of its rows, by their places [n]."""
+        return self if self.alike else replace(self, unit=self.unit[rows])
+
     def pull(self, jacobian: LinearOperator) -> LinearOperator:
         """Return J S [N, p, m]; where J is the identity, S itself."""
         if isinstance(jacobian, Diagonal) and bool((jacobian.entries == 1).all()):
             return Selection(self.free, self.unit, jacobian.shape[0], self.d)
         if self.is_identity:
             return jacobian
-        return Matrix(jacobian.dense()[:, :, self.free] * self.unit)
+        return Matrix(jacobian.dense()[:, :, self.free] * self.unit.unsqueeze(-2))
 
     def push(self, u: Tensor) -> Tensor:
-        """Return δ = S u: [..., m] -> [..., d]."""
+        """Return δ = S u: [..., m] -> [..., d]; of own rows, [N, ..., m]."""
         delta = u.new_zeros(*u.shape[:-1], self.d)
-        delta[..., self.free] = u * self.unit
+        unit = self.unit
+        if unit.dim() > 1:
+            unit = unit.reshape(len(unit), *(1,) * (u.dim() - 2), -1)
+        delta[..., self.free] = u * unit
         return delta
+
+    def in_units(self, delta: Tensor) -> Tensor:
+        """Return u of the free features of δ [N, d]: [N, m]; 0/0 = 0."""
+        u = delta[:, self.free] / self.unit
+        return torch.where(delta[:, self.free] == 0, 0.0, u)
 
     def place(self, directions: Tensor) -> Tensor:
         """Put columns u [N, m, k] back at their features, in their units: [N, k, d]."""
@@ -60,9 +78,22 @@ class Frame:
         return placed
 
     def units(self, event: Event) -> NDArray[np.float64]:
-        """Return one unit of each feature [*event]; 0 where it may not move."""
+        """Return one unit of each feature [*event]; 0 where it may not move.
+
+        Where rows have their own they are [N, *event].
+        """
         placed = self.push(torch.ones_like(self.unit, dtype=torch.float64))
-        return np.asarray(placed.cpu().numpy(), np.float64).reshape(event)
+        found = np.asarray(placed.cpu().numpy(), np.float64)
+        return found.reshape(*placed.shape[:-1], *event)
+
+    def still(self) -> Tensor:
+        """Return where a row has no unit other than zero [N]; [] for all alike."""
+        return (self.unit == 0).all(-1)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all rows have the same units."""
+        return self.unit.dim() == 1
 
     @property
     def is_identity(self) -> bool:
@@ -80,7 +111,7 @@ def build_frame(
 
 
 def read_units(
-    text: str, event: Event, measured: NDArray[np.float64]
+    text: str, event: Event, measured: NDArray[np.float64], n: int = 0
 ) -> NDArray[np.float64]:
     """Return the unit of each feature: `input` (1), `std`, `mad`, or a file's numbers.
 
@@ -88,20 +119,26 @@ def read_units(
         text: the option.
         event: the shape of one input.
         measured: its features' deviations over the data [*event], where asked for.
+        n: how many inputs the data have; a file may hold the units of each.
+
+    Returns:
+        [*event], or [n, *event].
 
     Raises:
         ConfigError: the file cannot be read, or holds something else than positive
-            numbers that broadcast to the event.
+            numbers that broadcast to the event, or to all of them.
     """
     if text == "input":
         return np.ones(event)
     if text in MEASURED:
         return measured
     units = _read_array(text, "units", "input, std, mad or")
+    own = units.ndim == len(event) + 1 and len(units) == n
     try:
-        spread = np.broadcast_to(np.asarray(units, np.float64), event)
+        shape = (n, *event) if own else event
+        spread = np.broadcast_to(np.asarray(units, np.float64), shape)
     except Exception:  # text and structures are no numbers, other shapes do not fit
-        raise _wrong_shape("units", text, units.shape, event) from None
+        raise _wrong_shape("units", text, units.shape, event, n) from None
     if not (np.isfinite(spread).all() and (spread > 0).all()):
         raise ConfigError(
             f"The units in '{text}' are not all positive numbers",
@@ -184,10 +221,13 @@ def _read_array(text: str, option: str, also: str) -> NDArray[np.generic]:
         return found
 
 
-def _wrong_shape(option: str, text: str, shape: Event, event: Event) -> ConfigError:
+def _wrong_shape(
+    option: str, text: str, shape: Event, event: Event, n: int = 0
+) -> ConfigError:
+    every = f", and all {n} of them {[n, *event]}" if n else ""
     has = f" has the shape {list(shape)}, which" if shape else ""
     return ConfigError(
         f"--{option} {text}{has} does not fit",
-        f"One input has the shape {list(event)}",
+        f"One input has the shape {list(event)}{every}",
         f"Correct --{option}",
     )

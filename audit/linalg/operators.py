@@ -116,7 +116,8 @@ class Averaged(Matrix):
     def select(self, columns: Tensor, unit: Tensor) -> Self:
         """Return A S for the columns that S keeps, each times its unit."""
         center = None if self.center is None else self.center[:, columns] * unit
-        return replace(self, entries=self.entries[:, :, columns] * unit, center=center)
+        entries = self.entries[:, :, columns] * unit.unsqueeze(-2)
+        return replace(self, entries=entries, center=center)
 
     def pulled(self, inner: LinearOperator) -> Self:
         """Return A times another operator, row by row, with the rows stored."""
@@ -266,10 +267,11 @@ class Product:
 
 @dataclass(frozen=True)
 class Selection:
-    """Matrices S [d, m], all alike, that keep some columns: (A S)_j = unit_j A_{c_j}.
+    """Matrices S [d, m] that keep some columns: (A S)_j = unit_j A_{c_j}.
 
     Args:
-        columns: c [m]. unit: [m]. count: N. d: the rows of S.
+        columns: c [m]. unit: [m], or [N, m] where they are not all alike. count: N.
+        d: the rows of S.
     """
 
     columns: Tensor
@@ -299,8 +301,8 @@ class Selection:
 
     def gram(self) -> Tensor:
         """Return S Sᵀ, diagonal."""
-        squares = self.unit.new_zeros(self.d)
-        squares[self.columns] = self.unit.square()
+        squares = self.unit.new_zeros(*self.unit.shape[:-1], self.d)
+        squares[..., self.columns] = self.unit.square()
         return torch.diag_embed(squares).expand(self.count, -1, -1)
 
 
@@ -325,12 +327,13 @@ def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
 
 
 def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
-    """Return some of the N matrices of an operator; those of a selection are alike."""
+    """Return some of the N matrices of an operator."""
     if isinstance(operator, Product):
         inner = rows_of(operator.inner, rows)
         return replace(operator, outer=rows_of(operator.outer, rows), inner=inner)
     if isinstance(operator, Selection):
-        return replace(operator, count=len(rows))
+        unit = operator.unit if operator.unit.dim() == 1 else operator.unit[rows]
+        return replace(operator, unit=unit, count=len(rows))
     if isinstance(operator, Averaged):
         center, beyond = (
             None if values is None else values[rows]

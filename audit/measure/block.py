@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
+from audit.geometry.frame import Frame
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix
 from audit.measure.answers import Answers
@@ -40,6 +41,8 @@ from audit.models.opening import OpenModel
 from audit.reports.roles import ERROR, named
 from audit.reports.values import Values
 
+NO_UNIT = "its own level is zero, so that no perturbation is in proportion to it"
+
 
 def measure(
     model: OpenModel, questions: Questions, index: NDArray[np.int64], block: int
@@ -56,7 +59,8 @@ def measure(
     padded = np.resize(index, block)
     padded[len(index) :] = index[-1]
     phi, rows, errors = linearized(model, questions, padded)
-    skipped = skip_reasons(model, padded, phi, rows)
+    frame = questions.frame.at(padded)
+    skipped = skip_reasons(model, padded, phi, rows) | unmoved(frame, padded)
     kept = np.array([i not in skipped for i in index.tolist()], dtype=bool).nonzero()[0]
     if not len(kept):
         return Answers(index[kept], skipped=tuple(sorted(skipped.items())))
@@ -69,7 +73,7 @@ def measure(
             phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
             errors = errors and Matrix(errors.entries[valid])
     framed = in_frame(rows, questions.frame, questions.noise(padded))
-    blur = errors and questions.frame.pull(errors)
+    blur = errors and questions.frame.at(padded).pull(errors)
     point = Point(padded, model.density.family, phi, framed, model.rounding, blur)
     answers, broken, found = answer_all(point, questions)
     for row, reason in sorted(broken.items()):
@@ -105,6 +109,12 @@ def skip_reasons(
     for i in index[~model.inputs.finite(index)].tolist():
         reasons[i] = model.inputs.blemish(i)
     return reasons
+
+
+def unmoved(frame: Frame, index: NDArray[np.int64]) -> dict[int, str]:
+    """Return input index -> why it cannot be perturbed: its own units are all zero."""
+    still = frame.still().cpu().numpy()
+    return dict.fromkeys(index[np.broadcast_to(still, len(index))].tolist(), NO_UNIT)
 
 
 def answer_all(

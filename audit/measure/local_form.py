@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from audit.ground.errors import InputError
 from audit.linalg.quadratic_form import QuadraticForm
-from audit.measure.block import skip_reasons
+from audit.measure.block import skip_reasons, unmoved
 from audit.measure.point import Point, Roots, in_frame, linearized
 from audit.measure.preparation import Prepared
 
@@ -18,6 +18,7 @@ def local_form(prepared: Prepared) -> QuadraticForm:
     model, questions, index = prepared.model, prepared.questions, prepared.rows
     phi, rows, _ = linearized(model, questions, index)
     reasons = skip_reasons(model, index, phi, rows)
+    reasons |= unmoved(questions.frame.at(index), index)
     framed = in_frame(rows, questions.frame, questions.noise(index))
     point = Point(index, model.density.family, phi, framed, model.rounding)
     roots = Roots(point, questions.noise(index))

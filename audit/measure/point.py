@@ -14,6 +14,7 @@ from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
+from audit.geometry.row_frame import Frames
 from audit.linalg.decompose import split
 from audit.linalg.matrix_free import Draw, MatrixFree
 from audit.linalg.operators import (
@@ -97,9 +98,10 @@ def meeting(family: Family, questions: Questions) -> float:
 
 
 def in_frame(
-    jacobian: Matrix | Diagonal | RowByRow, frame: Frame, noise: Noise
+    jacobian: Matrix | Diagonal | RowByRow, frames: Frames, noise: Noise
 ) -> LinearOperator:
     """Return J S, the noise being that of the inputs."""
+    frame = frames.at(noise.index)
     if isinstance(jacobian, ByProducts):
         return MatrixFree(_framed(jacobian, frame), drawn_from(noise, jacobian.x))
     if isinstance(jacobian, RowByRow):
@@ -114,7 +116,7 @@ def framed_whole(
     """Return J S with all of J stored, or by products where these are to be enough."""
     if questions.matrix_free:
         return in_frame(by_products(jacobian), questions.frame, noise)
-    return questions.frame.pull(stored(jacobian))
+    return questions.frame.at(noise.index).pull(stored(jacobian))
 
 
 def by_products(jacobian: LinearOperator) -> ByProducts:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.geometry.frame import Frame
+from audit.geometry.row_frame import Frames
 from audit.measure.questions import Principal
 from audit.models.opening import OpenModel
 
@@ -33,7 +34,7 @@ _CHUNK = 512
 
 
 def principal_space(
-    model: OpenModel, frame: Frame, rows: NDArray[np.int64]
+    model: OpenModel, frame: Frames, rows: NDArray[np.int64]
 ) -> Principal | None:
     """Return the principal space of the audited rows.
 
@@ -48,6 +49,13 @@ def principal_space(
     m = len(frame.free)
     if model.space != "input" or m < 2:
         return None
+    if not isinstance(frame, Frame):
+        return Principal(
+            None,
+            0,
+            "units differ from row to row, and the data have no principal space in "
+            "them",
+        )
     if m > MOST_FEATURES:
         return Principal(
             None,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
-from audit.geometry.frame import Frame
+from audit.geometry.row_frame import Frames
 from audit.nodes.noise import Noise
 
 
@@ -36,7 +36,7 @@ class Questions:
 
     divergences: tuple[Divergence, ...]
     attacks: Mapping[str, Attack]
-    frame: Frame
+    frame: Frames
     top: int
     tau: float
     draws: int

@@ -80,8 +80,8 @@ class Head:
     """The family and how its parameters are read from the outputs.
 
     In the contracts density and transport the family is `implicit`, and its parameters
-    are `log_prob` and `sample`. Where a file is run with several masks, `masks` is how
-    many outputs [N, S, …] hold.
+    are `log_prob` and `sample`. Where outputs hold those of several masks or members,
+    `masks` is how many, and `axis` where they are, [N, S, …] for 1.
     """
 
     family: str
@@ -90,6 +90,7 @@ class Head:
     items: tuple[Item, ...]
     contract: str = "parameters"
     masks: int = 0
+    axis: int = 1
 
 
 def hold(value: str, port: Port) -> object:

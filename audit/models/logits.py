@@ -26,7 +26,7 @@ from audit.models.files import open_network
 from audit.models.functions import FUNCTIONS
 from audit.models.probing import Probe
 
-SOFTMAX = ("categorical", "one_hot_categorical")
+SOFTMAX = ("categorical", "multinomial", "one_hot_categorical")
 SIGMOID = ("bernoulli", "binomial", "geometric", "negative_binomial")
 CLOSE = 1e-3  # how far from the file's own a probability may be that we make again
 

@@ -13,6 +13,9 @@ all masks is its limit, which S masks approach as 1/√S.
 A mixture of categorical laws is one again, its probabilities the mean of theirs, and
 is measured as such, without draws. Other families keep their components.
 
+The members of an ensemble are mixed alike (`members`). A mixture of mixtures is a
+mixture of all their components, with weights π_k / S.
+
 A file that returns samples [N, S, …] has its noise fixed in the same way, with a
 single z for all inputs.
 
@@ -31,11 +34,13 @@ from audit.models.contract import Head, Item, Settings
 from audit.models.expressions import Expression
 from audit.models.fixed_noise import points_of, with_noise
 from audit.models.kinds import told_by
+from audit.models.members import count_members, members_axis, read_by
 from audit.models.network import Network, Values, carried
 from audit.models.probing import Probe
 
 MASKS = 16  # laws in the mixture, at most
 WEIGHTS = "probs"
+MIXTURE = "mixture:"
 AVERAGED = ("categorical", "one_hot_categorical")  # their mixtures are of their kind
 
 
@@ -82,23 +87,21 @@ def masks_of(network: Network) -> int:
 
 
 def mixed(settings: Settings, head: Head, probe: Probe) -> Head:
-    """Return the head of the mixture of what each mask gives.
+    """Return the head of the mixture of what each mask, or each member, gives.
 
     Raises:
         ConfigError: the family cannot be mixed.
     """
-    if head.family not in FAMILIES or head.family in ("samples", "quantile"):
-        raise ConfigError(
-            f"--noise-in-graph was given with the family {head.family}",
-            "The masks make a mixture of one named family: of a mixture, of a product "
-            "or of quantiles it would be another law",
-            "Export the model in eval mode, or the mean of its masks",
-        )
-    count = masks_of(probe.network)
-    text = f"{count} masks of equal weight"
-    item = Item("mixture", text, told_by("noise_in_graph", settings))
-    head = replace(head, items=(*head.items, item), masks=count)
-    if _is_averaged(head, probe):
+    axis = members_axis(settings)
+    option, what = ("members", "members") if axis else ("noise_in_graph", "masks")
+    _refuse_family(head.family, option, what)
+    if axis:
+        count = count_members(settings, head, probe.outputs)
+    else:
+        count = masks_of(probe.network)
+    item = Item("mixture", f"{count} {what} of equal weight", told_by(option, settings))
+    head = replace(head, items=(*head.items, item), masks=count, axis=axis or 1)
+    if head.family.startswith(MIXTURE) or _is_averaged(head, probe):
         return head
     parameters = {
         f"component.{name}" if name in ("probs", "logits") else name: text
@@ -109,6 +112,23 @@ def mixed(settings: Settings, head: Head, probe: Probe) -> Head:
         head,
         family=f"mixture:{head.family}",
         parameters={WEIGHTS: weights, **parameters},
+    )
+
+
+def _refuse_family(family: str, option: str, what: str) -> None:
+    """Refuse a family of which a mixture is none that is known.
+
+    Raises:
+        ConfigError: it is a product, a law of laws, or one of samples or quantiles.
+    """
+    one = family.removeprefix(MIXTURE)
+    if one in FAMILIES and one not in ("samples", "quantile"):
+        return
+    raise ConfigError(
+        f"--{option.replace('_', '-')} was given with the family {family}",
+        f"The {what} make a mixture of one named family, or of mixtures of it: of a "
+        "product, another law of laws or of quantiles it would be another law",
+        f"Export the model in eval mode, or the mean of its {what}",
     )
 
 
@@ -135,9 +155,12 @@ def _is_averaged(head: Head, probe: Probe) -> bool:
 def by_mask(head: Head, outputs: Values) -> dict[str, Tensor]:
     """Return the parameters of the mixture from outputs [N, S, …].
 
-    They are [N, S, …], or the mean probabilities [N, K] of a categorical law.
+    They are [N, S, …], or the mean probabilities [N, K] of a categorical law; of
+    mixtures [N, S K, …].
     """
     found = _each(head, outputs)
+    if head.family.startswith(MIXTURE):
+        return _pooled(found)
     if head.family not in AVERAGED:
         return found
     ((name, value),) = found.items()
@@ -145,9 +168,30 @@ def by_mask(head: Head, outputs: Values) -> dict[str, Tensor]:
     return {WEIGHTS: shares.mean(1)}
 
 
+def _pooled(found: Values) -> dict[str, Tensor]:
+    """Return parameters [N, S K, …] of all components of S mixtures [N, S, K, …].
+
+    What has no axis of components is shared by those of its mixture.
+    """
+    count = max((v.shape[2] for v in found.values() if v.dim() > 2), default=1)
+    pooled = {}
+    for name, value in found.items():
+        if value.dim() == 2:
+            value = value.unsqueeze(-1).expand(*value.shape, count)
+        if name == "logits":
+            value = value.log_softmax(-1)
+        if name == WEIGHTS:
+            value = value / value.sum(-1, True) / value.shape[1]
+        pooled[name] = value.flatten(1, 2)
+    return pooled
+
+
 def _each(head: Head, outputs: Values) -> dict[str, Tensor]:
-    """Return the parameters [N, S, …] of outputs [N, S, …], each mask read alone."""
-    flat = {name: value.flatten(0, 1) for name, value in outputs.items()}
+    """Return the parameters [N, S, …] of outputs, each mask read alone."""
+    flat = {
+        name: value.movedim(head.axis, 1).flatten(0, 1)
+        for name, value in read_by(head, outputs).items()
+    }
     found = {name: text(flat) for name, text in head.parameters.items()}
     rows = len(next(iter(flat.values()))) // head.masks
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from audit.families import FAMILIES, KIND_OPTIONS
+from audit.families import FAMILIES, KIND_OPTIONS, KIND_PARAMETERS
 from audit.ground.errors import ConfigError
 from audit.models.expressions import quoted
 
@@ -159,6 +159,10 @@ def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
     if not component:
         return FAMILIES[kind].parameterizations
     inner = FAMILIES[component].parameterizations
+    if kind in KIND_PARAMETERS:
+        extra = KIND_PARAMETERS[kind]
+        sets = ((), *((one,) for one in extra), extra)
+        return tuple((*known, *levels) for levels in sets for known in inner)
     if kind in KIND_OPTIONS:
         return inner
     gates = ("logits", "probs") + (() if kind == "mixture" else ("gate", "gate_logits"))

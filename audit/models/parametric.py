@@ -62,7 +62,7 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
     if settings.finite_differences:
         probe = _precise(probe)
     head = _head(settings, probe)
-    if masks_of(probe.network):
+    if masks_of(probe.network) or settings.model.members is not None:
         return _of_masks(settings, head, probe)
     head, probe = read_logits(settings, head, probe)
     probe = with_inputs(head, probe, data, source.opened)
@@ -71,23 +71,50 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
 
 
 def _of_masks(settings: Settings, head: Head, probe: Probe) -> OpenModel:
-    """Put the mixture over masks together.
+    """Put the mixture over masks, or over members, together.
 
     Raises:
         ConfigError: the family cannot be mixed, or an expression reads an input.
     """
+    option, each = "--noise-in-graph", "mask"
+    if settings.model.members is not None:
+        option, each = "--members", "member"
+        _refuse_members(settings)
     read = {name for text in head.parameters.values() for name in text.names}
     own = {name.removeprefix("@") for name in read} - {
         name.removeprefix("@") for name in probe.outputs
     }
     if own:
         raise ConfigError(
-            f"--noise-in-graph was given, and an expression reads '{min(own)}', which "
-            "is no output of the file",
-            f"Expected outputs, which each mask has: {', '.join(probe.outputs)}",
+            f"{option} was given, and an expression reads '{min(own)}', which is no "
+            "output of the file",
+            f"Expected outputs, which each {each} has: {', '.join(probe.outputs)}",
             "Leave it out, or export a model that computes the expression itself",
         )
     return _assemble(mixed(settings, head, probe), "input", False, probe)
+
+
+def _refuse_members(settings: Settings) -> None:
+    """Refuse what an ensemble has not.
+
+    Raises:
+        ConfigError: its noise is fixed too, it returns samples, or its parameters are
+            to be perturbed.
+    """
+    model = settings.model
+    others = {
+        "--noise-in-graph": model.noise_in_graph is not None,
+        "--family samples": model.family == "samples",
+        "--space parameters": model.space == "parameters",
+    }
+    for other, given in others.items():
+        if given:
+            raise ConfigError(
+                f"--members was given with {other}",
+                "An ensemble is the mixture of the laws that its members' parameters "
+                "make, at each input",
+                "Leave one of the two out",
+            )
 
 
 def _head(settings: Settings, probe: Probe) -> Head:

@@ -13,6 +13,7 @@ from audit.ground.errors import ConfigError
 from audit.inputs import Inputs, list_keys, open_inputs, split_spec
 from audit.models.batch_axis import row_by_row, with_batch_axis
 from audit.models.contract import Roles, Settings
+from audit.models.members import rows_axis
 from audit.models.network import Network
 from audit.models.probing import Probe, split_held
 from audit.models.roles import resolve_roles
@@ -76,7 +77,7 @@ def _arranged(
     Raises:
         ConfigError: they are not there.
     """
-    axis = settings.model.batch_axis
+    axis = rows_axis(settings)
     if settings.model.rows == "one":
         return row_by_row(network)
     if axis:

@@ -57,7 +57,10 @@ class RecordedRows(RowsWriter):
 
     @property
     def unit(self) -> Array:
-        """One unit of each feature [*event]; 0 where it may not move."""
+        """One unit of each feature [*event], or of each input's [N, *event].
+
+        It is 0 where the feature may not move.
+        """
         return self._beside["unit"]
 
     @property

@@ -113,7 +113,8 @@ class RowsWriter:
         """Offer what belongs to the rows and no file of them holds.
 
         Args:
-            name: "x", the inputs [N, *event], or "unit" [*event], of a perturbation.
+            name: "x", the inputs [N, *event], or "unit" [*event], of a perturbation,
+                or each input's own [N, *event].
             read: gives it; not called here.
         """
 

@@ -36,7 +36,7 @@ from audit.reports.measured import FileRecord
 
 _PLAIN = (
     *("contract", "target", "noise", "noise_in_graph", "sampler", "draws"),
-    *("input_layout", "target_space", "batch_axis", "rows", "space"),
+    *("input_layout", "target_space", "batch_axis", "members", "rows", "space"),
 )
 Shape = tuple[int | str | None, ...]
 

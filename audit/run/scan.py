@@ -250,7 +250,7 @@ def _report(
     if rows is not None:
         model, frame = prepared.model, prepared.questions.frame
         rows.beside("x", lambda: model.perturbed(answers.index))
-        rows.beside("unit", lambda: frame.units(model.event))
+        rows.beside("unit", lambda: frame.at(answers.index).units(model.event))
     return build_report(measured, config)
 
 

@@ -20,6 +20,10 @@ from audit.verify.universal import universal_costs
 AT_REST = "at rest: the form is zero at every input"
 NO_FORM = "no input has a finite form"
 BY_PRODUCTS = "the mean form adds up matrices, and none is stored (--method krylov)"
+OWN_UNITS = (
+    "every input has its own units (--units row, or a file of all rows), and no single "
+    "perturbation is worst in all of them"
+)
 TOO_MANY = (
     "the mean form is kept up to {} features, and more are free: fewer with --mask"
 )
@@ -42,15 +46,16 @@ def universal(
     """
     free = prepared.questions.matrix_free
     why = BY_PRODUCTS if free else TOO_MANY.format(MOST_FEATURES)
-    found = {name: _direction(mean, why) for name, mean in means.items()}
+    own = not prepared.questions.frame.alike
+    found = {name: _direction(mean, why, own) for name, mean in means.items()}
     along = {name: v for name, (_, v) in found.items() if v is not None}
     columns = {name: dict(own) for name, own in checked.columns.items()}
     signs: dict[str, Mapping[str, int]] = {}
     if along and len(checked.index):
         weights = torch.from_numpy(sample.weights)
         costs = universal_costs(checked.sites, along, weights)
-        for name, (own, chosen) in costs.items():
-            columns[name] |= own
+        for name, (paid, chosen) in costs.items():
+            columns[name] |= paid
             signs[name] = chosen
     infos = {
         name: replace(
@@ -61,16 +66,21 @@ def universal(
     return infos, replace(checked, columns=columns)
 
 
-def _direction(mean: MeanForm, unstored: str) -> tuple[UniversalInfo, Floats | None]:
+def _direction(
+    mean: MeanForm, unstored: str, own: bool
+) -> tuple[UniversalInfo, Floats | None]:
     """Return what the sum of forms says, and the direction [m] if there is one.
 
     Args:
         mean: the sum.
         unstored: why there is no sum where it is not kept.
+        own: whether every input has its own units.
     """
     info = UniversalInfo(mean.n, mean.left_out)
     if not mean.n:
         return replace(info, reason=NO_FORM), None
+    if own:
+        return replace(info, reason=OWN_UNITS), None
     if not mean.kept:
         return replace(info, reason=unstored), None
     if not np.isfinite(mean.matrix).all():

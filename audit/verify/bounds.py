@@ -38,7 +38,7 @@ class Bounds:
         Raises:
             ConfigError: an input lies outside of the bounds.
         """
-        frame, x = site.questions.frame, site.x.double()
+        frame, x = site.frame, site.x.double()
         lower, upper = (torch.from_numpy(end).to(x) for end in (self.lower, self.upper))
         outside = (x < lower) | (x > upper)
         if bool(outside.any()):
@@ -52,8 +52,9 @@ class Bounds:
                 "Widen --bounds, or leave the input out with --index",
             )
         free = x[:, frame.free]
-        low = (lower[frame.free] - free) / frame.unit
-        high = (upper[frame.free] - free) / frame.unit
+        moves = frame.unit > 0  # what does not move is everywhere between the ends
+        low = torch.where(moves, (lower[frame.free] - free) / frame.unit, -torch.inf)
+        high = torch.where(moves, (upper[frame.free] - free) / frame.unit, torch.inf)
         return low.clamp_max(0.0), high.clamp_min(0.0)
 
 

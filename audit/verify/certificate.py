@@ -159,14 +159,14 @@ def _bounds(
             "Expected kl",
             "Read the witness instead, which needs no such thing",
         )
-    frame, family = site.questions.frame, site.model.density.family
+    frame, family = site.frame, site.model.density.family
     size = max(1, min(_ROWS, _NUMBERS // site.x.shape[1]))
     parts = []
     for part, sizes in zip(
         torch.split(rows, size), torch.split(reach, size), strict=True
     ):
         held = {name: values[part] for name, values in site.held.items()}
-        ball = (sizes, p, frame.free, frame.unit.double())
+        ball = (sizes, p, frame.free, frame.taken(part).unit.double())
         enclosed = enclose(site.model, site.x[part], held, ball)
         with torch.no_grad():
             parts.append(family.largest_kl(enclosed))

@@ -76,8 +76,9 @@ def save_witness(
     columns = _joined(
         [_of_divergence(code, name, found, model) for code, name in enumerate(names)]
     )
-    frame = found[0].exact.site.questions.frame
-    columns[f"{PREFIX}unit"] = frame.units(model.event).ravel()
+    units = found[0].exact.site.questions.frame.at(columns[f"{PREFIX}index"])
+    shape = (*units.unit.shape[:-1], -1)
+    columns[f"{PREFIX}unit"] = units.units(model.event).reshape(shape)
     said = json.dumps(_about(found[0], names, model, settings), sort_keys=True)
     columns[f"{PREFIX}about"] = np.frombuffer(said.encode(), np.uint8)
     with atomic_file(path) as file:
@@ -147,7 +148,7 @@ def _points(
 
     x + δ is rounded towards x: no feature moves further than in δ, in any norm.
     """
-    x, delta = site.x[rows].double(), site.questions.frame.push(u)
+    x, delta = site.x[rows].double(), site.frame.taken(rows).push(u)
     if model.space == "parameters":
         return x, x + delta
     own = model.network.dtype_of(model.roles.condition)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from audit.families.interface import Family
 from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
+from audit.geometry.frame import Frame
 from audit.ground.errors import AuditError, cause
 from audit.linalg.operators import LinearOperator
 from audit.measure import Point, Questions
@@ -49,6 +51,11 @@ class Site:
     held: Mapping[str, Tensor]
     noise: Noise
 
+    @cached_property
+    def frame(self) -> Frame:
+        """That of the inputs."""
+        return self.questions.frame.at(self.point.index)
+
     @property
     def free(self) -> int:
         """The number m of features that move."""
@@ -60,8 +67,7 @@ class Site:
 
     def lengths(self) -> Tensor:
         """Return the inputs' own norms [n] in units of the perturbation; 1 for 0."""
-        frame = self.questions.frame
-        norms = (self.x.double()[:, frame.free] / frame.unit).norm(dim=1)
+        norms = self.frame.in_units(self.x.double()).norm(dim=1)
         return torch.where(norms > 0, norms, 1.0)
 
     def linearized(self, rows: Tensor, u: Tensor) -> tuple[Tensor, LinearOperator]:
@@ -69,13 +75,13 @@ class Site:
 
         J is with respect to x, before the frame. All C are in one pass of the network.
         """
-        x = self.x[rows].double() + self.questions.frame.push(u)
+        x = self.x[rows].double() + self.frame.taken(rows).push(u)
         held = {name: values[rows] for name, values in self.held.items()}
         return self.model.density.parameter_map.linearize(x, held)
 
     def moved(self, rows: Tensor, u: Tensor) -> Tensor:
         """Return φ(x + S u) [k, K, p] of some inputs [k], for u [k, K, m]."""
-        delta = self.questions.frame.push(u)
+        delta = self.frame.taken(rows).push(u)
         k, count, d = delta.shape
         x = (self.x[rows].double().unsqueeze(1) + delta).reshape(k * count, d)
         held = {

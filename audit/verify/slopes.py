@@ -86,7 +86,7 @@ class _Pulled:
         if isinstance(jacobian, ReverseJacobian):  # one pass, and not p of them
             jacobian = RowByRow(jacobian.phi, jacobian.x)
         pulled = jacobian.rmatmat(gradient.unsqueeze(2)).squeeze(2)
-        frame = self.exact.site.questions.frame
+        frame = self.exact.site.frame.taken(rows)
         return value, numbers(pulled[:, frame.free] * frame.unit)
 
 

@@ -13,7 +13,8 @@ about the witnesses has names that begin with `witness.`:
     witness.delta       δ [W, d], in the inputs' own units
     witness.phi, witness.phi_moved    φ(x) and φ(x + δ) [W, p]
     witness.value, witness.error      D and its standard error [W]
-    witness.unit        one unit of each feature [d]; 0 where it may not move
+    witness.unit        one unit of each feature [d], or of each witness's [W, d]; 0
+                        where it may not move
 """
 
 from __future__ import annotations
@@ -68,13 +69,23 @@ class WitnessFile:
         """Return ‖u‖_p [W] of δ = S u at some rows; ∞ where a masked feature moves."""
         unit = torch.from_numpy(self.columns["unit"])
         delta = torch.from_numpy(self.columns["delta"])[rows]
-        p, free = torch.from_numpy(self.columns["p"])[rows], unit > 0
+        p = torch.from_numpy(self.columns["p"])[rows]
+        if unit.dim() > 1:  # rows have their own
+            u = torch.where(delta == 0, 0.0, delta / unit[rows])
+            return self._norms(u, p)
+        free = unit > 0
         u = delta[:, free] / unit[free]
+        found = self._norms(u, p)
+        moves = (delta[:, ~free] != 0).any(dim=1)
+        return torch.where(moves, torch.inf, found)
+
+    @staticmethod
+    def _norms(u: Tensor, p: Tensor) -> Tensor:
+        """Return ‖u‖_p [W] of u [W, m], each by its own p; ∞ where u is."""
         found = torch.full_like(p, torch.nan)
         for norm in NORMS.values():
             found = torch.where(p == norm, Ball(norm).norm(u), found)
-        moves = (delta[:, ~free] != 0).any(dim=1)
-        return torch.where(moves, torch.inf, found)
+        return found
 
 
 def read_witness(path: str) -> WitnessFile:
@@ -104,7 +115,8 @@ def read_witness(path: str) -> WitnessFile:
     unnamed = ~np.isin(columns["divergence"], np.arange(len(about["divergences"])))
     if unnamed.any() or not np.isin(columns["p"], list(NORMS.values())).all():
         raise _broken(path, "holds a divergence or a norm that it does not name")
-    if columns["unit"].shape != columns["delta"].shape[1:]:
+    moved = columns["delta"].shape
+    if columns["unit"].shape not in (moved, moved[1:]):
         raise _broken(path, "has a δ of another length than its units")
     if columns["phi"].shape != columns["phi_moved"].shape:
         raise _broken(path, "has φ(x) and φ(x + δ) of different lengths")

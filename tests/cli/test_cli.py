@@ -91,6 +91,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path):
         "input_layout": "theta:0:4,x:4:6",
         "target_space": "rt:positive",
         "batch_axis": "1",
+        "members": "1",
         "rows": "one",
         "space": "parameters",
         "divergences": "hellinger",

@@ -91,6 +91,11 @@ def categorical(p, q):
     return sum(a * mp.log(a / b) for a, b in zip(p, q, strict=True) if a)
 
 
+def multinomial(p, q):
+    """Of seven choices."""
+    return 7 * categorical(p, q)
+
+
 KL = {
     "normal": normal,
     "log_normal": normal,
@@ -112,6 +117,7 @@ KL = {
     "geometric": geometric,
     "negative_binomial": negative_binomial,
     "categorical": categorical,
+    "multinomial": multinomial,
     "one_hot_categorical": categorical,
 }
 

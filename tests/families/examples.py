@@ -35,6 +35,11 @@ class Example:
         return EXPECTED[self.label]
 
     @property
+    def is_of_classes(self) -> bool:
+        """Whether its `probs` are those of K classes, which sum to one."""
+        return self.family_name in CLASSES
+
+    @property
     def tensors(self) -> dict[str, Tensor]:
         return {
             name: torch.tensor(value, dtype=torch.float64)
@@ -57,6 +62,7 @@ class Example:
         return Example(self.family_name, values, self.options, self.note)
 
 
+CLASSES = ("categorical", "multinomial", "one_hot_categorical")
 LOC = [[0.3, -1.2], [2.0, 0.1]]
 SCALE = [[0.5, 1.4], [2.5, 0.8]]
 SHAPE = [[0.7, 3.0], [8.0, 1.3]]
@@ -94,6 +100,16 @@ EXAMPLES = [
             "cov_factor": [[[1.0], [0.5], [-0.2]], [[0.3], [0.3], [2.0]]],
             "cov_diag": [[0.5, 0.2, 1.0], [1.0, 2.0, 0.1]],
         },
+    ),
+    Example(
+        "multinomial",
+        {"probs": [[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]]},
+        {"total_count": 7},
+    ),
+    Example(
+        "multinomial",
+        {"logits": [[0.2, 1.5, -0.3], [0.7, 0.2, 3.0]]},
+        {"total_count": 7},
     ),
     Example("multivariate_normal", {"loc": LOC, "scale_tril": TRIL}),
     Example("multivariate_normal", {"loc": LOC, "covariance_matrix": COVARIANCE}),
@@ -176,6 +192,36 @@ EXAMPLES = [
             "total_count": [[0.7, 3.0], [2.0, 1.3]],
             "component.probs": [[0.2, 0.6], [0.35, 0.4]],
         },
+    ),
+    Example(
+        "transformed:student_t",
+        {
+            "df": [[3.0, 5.0], [9.0, 30.0]],
+            "loc": LOC,
+            "scale": SCALE,
+            "target_loc": [[10.0, -3.0], [0.2, 1.5]],
+            "target_scale": [[4.0, 0.5], [2.0, 1.0]],
+        },
+    ),
+    Example(
+        "transformed:gamma",
+        {
+            "concentration": SHAPE,
+            "rate": SCALE,
+            "target_scale": [[4.0, 0.5], [2.0, 1.0]],
+        },
+    ),
+    Example(
+        "transformed:normal",
+        {"loc": LOC, "scale": [[0.5, 0.3], [0.4, 0.2]]},
+        {"of": "log"},
+        " of log",
+    ),
+    Example(
+        "transformed:laplace",
+        {"loc": LOC, "scale": SCALE, "target_loc": [[0.4, 0.1], [-0.3, 1.0]]},
+        {"of": "logit"},
+        " of logit",
     ),
     Example(
         "ordinal", {"loc": [0.3, -1.0], "cutpoints": [[-1.0, 0.2, 0.9], [0, 1, 4]]}

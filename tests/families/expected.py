@@ -134,6 +134,8 @@ EXPECTED = {
     "multivariate_normal(loc,scale_tril)": GAUSSIAN,
     "multivariate_normal(loc,covariance_matrix)": GAUSSIAN,
     "multivariate_normal(loc,precision_matrix)": GAUSSIAN,
+    "multinomial(probs)": replace(CLASSES, shannon="none"),
+    "multinomial(logits)": replace(CLASSES, shannon="none"),
     "negative_binomial(total_count,probs)": replace(COUNTS, fisher="quadrature"),
     "negative_binomial(total_count,logits)": replace(COUNTS, fisher="quadrature"),
     "normal(loc,scale)": CLOSED,
@@ -174,6 +176,13 @@ EXPECTED = {
     "hurdle:gamma(gate_logits,concentration,rate)": HURDLE,
     "zero_inflated:poisson(gate,rate)": COUNTS,
     "zero_inflated:negative_binomial(logits,total_count,component.probs)": COUNTS,
+    # as a Student-t's; the levels share two of its directions, which hides by how much
+    "transformed:student_t(df,loc,scale,target_loc,target_scale)": replace(
+        QUADRATURE, sampler="hidden"
+    ),
+    "transformed:gamma(concentration,rate,target_scale)": QUADRATURE,
+    "transformed:normal(loc,scale) of log": QUADRATURE,
+    "transformed:laplace(loc,scale,target_loc) of logit": QUADRATURE,
     "ordinal(loc,cutpoints)": replace(COUNTS, shannon="exact"),
     "discrete_hazard(probs)": replace(COUNTS, shannon="exact"),
     "discrete_hazard(logits)": replace(COUNTS, shannon="exact"),

@@ -39,14 +39,15 @@ LAWS = {
     "geometric": [(0.3,), (1e-30,)],
     "negative_binomial": [(3.0, 0.4)],
     "categorical": [(0.2, 0.5, 0.3)],
+    "multinomial": [(0.2, 0.5, 0.3)],
     "one_hot_categorical": [(0.2, 0.5, 0.3)],
 }
-SCALED = {"categorical", "one_hot_categorical", "dirichlet"}  # one vector
+SCALED = {"categorical", "multinomial", "one_hot_categorical", "dirichlet"}
 
 
 def family_of(name, size=0):
     known = FAMILIES[name].parameterizations[0]
-    options = {"total_count": 7} if name == "binomial" else {}
+    options = {"total_count": 7} if name.endswith("nomial") else {}
     shape = (size,) if name in SCALED else ()
     return build_family(name, dict.fromkeys(known, shape), **options)
 

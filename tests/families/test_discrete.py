@@ -200,6 +200,34 @@ def test_dirichlet_is_scipys():
         assert family.renyi(*pair, alpha).item() == nearly(exact, 1e-6)
 
 
+@pytest.mark.parametrize("last", ["probs", "logits"])
+def test_a_multinomial_is_summed_over_all_its_counts(last):
+    """Information, KL and Rényi over every vector of four choices among three."""
+    counts = np.array([(i, j, 4 - i - j) for i in range(5) for j in range(5 - i)])
+    family = build_family("multinomial", {last: (3,)}, total_count=4)
+    pair = np.array([0.2, 0.5, 0.3]), np.array([0.25, 0.35, 0.4])
+    p, q = (np.exp(stats.multinomial(4, one).logpmf(counts)) for one in pair)
+    phi, other = (row(np.log(one) if last == "logits" else one) for one in pair)
+    assert family.kl(phi, other).item() == nearly((p * np.log(p / q)).sum(), 1e-12)
+    for alpha in (0.5, 1.7):
+        value = np.log((p**alpha * q ** (1 - alpha)).sum()) / (alpha - 1)
+        assert family.renyi(phi, other, alpha).item() == nearly(value, 1e-12)
+    assert family.jensen_shannon(phi, other) is None
+    score = counts - 4 * pair[0] if last == "logits" else counts / pair[0] - 4
+    root = family.fisher_root(phi).dense()[0].numpy()
+    np.testing.assert_allclose(root.T @ root, (score.T * p) @ score, atol=1e-12)
+
+
+def test_a_multinomial_has_no_density_at_counts_with_another_sum():
+    family = build_family("multinomial", {"probs": (3,)}, total_count=4)
+    some = [[1.0, 2, 1], [1, 1, 1], [2, 2, 1], [1.5, 1.5, 1], [5, 0, -1]]
+    theta = torch.tensor(some, dtype=torch.float64).unsqueeze(1)
+    found = family.log_likelihood(theta, row([0.2, 0.5, 0.3]))[:, 0]
+    exact = stats.multinomial(4, [0.2, 0.5, 0.3]).logpmf([1, 2, 1])
+    assert found[0].item() == nearly(exact, 1e-12)
+    assert torch.isneginf(found[1:]).all()
+
+
 def test_categorical_has_no_linear_law_without_a_cost():
     family = build_family("categorical", {"logits": (3,)})
     assert family.linear_root(torch.zeros(1, 3, dtype=torch.float64)) is None

@@ -66,6 +66,7 @@ EXTREME = {
     "von_mises": [{"loc": [-3.0, 0.0, 100.0], "concentration": [0.0, *SHAPE, 1e300]}],
     "weibull": [{"scale": SCALE, "concentration": SHAPE}],
 }
+TRIALS = ("binomial", "multinomial")
 VECTORS = {
     "categorical": [
         {"probs": [[1, 0, 0], [0.5, 0.5, 0], [1e-320, 0, 1], [1e-16, 1e-300, 1]]},
@@ -98,6 +99,10 @@ VECTORS = {
                 for r in (0.0, 1 - 1e-12, -(1 - 1e-12))
             ],
         }
+    ],
+    "multinomial": [
+        {"probs": [[1, 0, 0], [0.5, 0.5, 0], [1e-320, 0, 1]]},
+        {"logits": [[0, 800, -800], [30, 0, 0]]},
     ],
     "one_hot_categorical": [{"logits": [[0, 800, -800], [30, 0, 0]]}],
 }
@@ -145,7 +150,7 @@ def test_every_family_is_here():
 
 def laws(name, grid):
     """The family, and every combination that is one of its laws."""
-    options = {"total_count": 7} if name == "binomial" else {}
+    options = {"total_count": 7} if name in TRIALS else {}
     shapes = {n: np.shape(values[0]) for n, values in grid.items()}
     family = build_family(name, shapes, **options)
     rows = zip(*product(*grid.values()), strict=True)
@@ -265,6 +270,7 @@ FAR = [
     ("geometric", (1e-12,), (0.3,)),
     ("negative_binomial", (1e9, 0.2), (1e9, 0.3)),
     ("categorical", (1e-200, 0.4, 0.6), (0.3, 0.3, 0.4)),
+    ("multinomial", (1e-200, 0.4, 0.6), (0.3, 0.3, 0.4)),
     ("one_hot_categorical", (1e-200, 0.4, 0.6), (0.3, 0.3, 0.4)),
 ]
 
@@ -276,8 +282,8 @@ def test_every_closed_divergence_has_a_far_law():
 @pytest.mark.parametrize(("name", "phi", "other"), FAR)
 def test_kl_of_very_different_laws(name, phi, other):
     known = FAMILIES[name].parameterizations[0]
-    vector = name in {"dirichlet", "categorical", "one_hot_categorical"}
-    options = {"total_count": 7} if name == "binomial" else {}
+    vector = name in {"dirichlet", "categorical", "multinomial", "one_hot_categorical"}
+    options = {"total_count": 7} if name in TRIALS else {}
     shapes = dict.fromkeys(known, (len(phi),) if vector else ())
     family = build_family(name, shapes, **options)
     pair = (torch.tensor([law], dtype=torch.float64) for law in (phi, other))

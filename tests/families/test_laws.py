@@ -28,7 +28,7 @@ CASES = [
 
 
 def subject(example):
-    centred = "probs" in example.values and "categorical" in example.family_name
+    centred = "probs" in example.values and example.is_of_classes
     tangent = (lambda step: step - step.mean(-1, keepdim=True)) if centred else None
     return subject_of(example.family, example.values, tangent=tangent)
 

@@ -19,7 +19,7 @@ def direction_of(example):
     torch.manual_seed(11)
     phi = example.phi
     step = torch.randn_like(phi) * phi.abs().clamp_min(0.05)
-    if example.values.keys() & {"probs"} and "categorical" in example.family_name:
+    if example.values.keys() & {"probs"} and example.is_of_classes:
         step -= step.mean(-1, keepdim=True)
     return step
 

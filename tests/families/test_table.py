@@ -51,7 +51,7 @@ def step_of(example, wider=True):
     for name, sign in example.expected.wider.items():
         values[name] = values[name] * (sign if wider else -sign)
     step = family.pack(values)
-    if "probs" in example.values and "categorical" in example.family_name:
+    if "probs" in example.values and example.is_of_classes:
         step = step - step.mean(-1, keepdim=True)
     return step
 

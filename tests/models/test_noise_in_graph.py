@@ -364,7 +364,7 @@ OTHERS = {
     "no random operator": ({"text": "loc"}, "no output of"),
     "density": ({"contract": "density"}, "density"),
     "two noises": ({"noise": "z:normal"}, "--noise z:normal"),
-    "a mixture": ({"family": "mixture:normal"}, "the family mixture:normal"),
+    "quantiles": ({"family": "quantile"}, "the family quantile"),
     "a product": ({"family": "normal,poisson"}, "the family normal,poisson"),
     "parameters": ({"family": "normal", "space": "parameters"}, "--space parameters"),
 }

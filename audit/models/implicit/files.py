@@ -52,13 +52,20 @@ def _refuse(settings: Settings, contract: str) -> None:
                 "It belongs to a file that computes log q(θ|x)",
                 "Leave it out, or pass --contract density",
             )
-    for name in ("batch_axis", "rows"):
-        if getattr(settings.model, name) not in (None, 0, "any"):
+    for name, none in (("batch_axis", (None, 0)), ("rows", (None, "any"))):
+        if getattr(settings.model, name) not in none:
             raise ConfigError(
                 f"--{name.replace('_', '-')} was given for a {contract} file",
                 "It belongs to files whose outputs are parameters of a family",
                 "Export the file with the rows on the first axis of every tensor",
             )
+    if settings.model.members is not None:
+        raise ConfigError(
+            f"--members was given for a {contract} file",
+            "It belongs to files whose outputs are parameters of a family, one set of "
+            "them for each member",
+            "Leave it out, or export the ensemble as one density or sampler",
+        )
     if settings.model.space == "parameters":
         raise ConfigError(
             "--space parameters was given",

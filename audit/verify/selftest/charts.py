@@ -38,7 +38,7 @@ _SEED = 7
 
 def rotation_and_scaling(it: Subject) -> Finding:
     """Compare every form with the same one in turned, stretched coordinates."""
-    model, frame = it.in_double[0], it.questions.frame
+    model, frame = it.in_double[0], it.questions.frame.at(it.inputs)
     if model.by_differences:
         return inapplicable(NAME, "derivatives are differences along the axes")
     forms = it.forms(model)
@@ -119,10 +119,10 @@ def _turned(
     """Return φ [n, p] and ∂φ/∂u [n, p, m] at u = 0."""
     x, held = model.rows(it.inputs)
     inner = model.density.parameter_map
-    frame = it.questions.frame
+    frame = it.questions.frame.at(it.inputs)
     if not isinstance(inner, AutogradMap):
         phi, jacobian = inner.linearize(x, held)
-        entries = jacobian.dense()[:, :, frame.free] * frame.unit
+        entries = frame.pull(Matrix(jacobian.dense())).dense()
         return phi, Matrix(_SCALE * turn.back(entries))
     chart = _Chart(x, frame, turn)
     zero = x.new_zeros(len(x), len(frame.free), dtype=torch.float64)

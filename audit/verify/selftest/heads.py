@@ -171,5 +171,6 @@ def _by_chart(it: Subject, root: Tensor) -> Tensor | None:
     inside = torch.where(positive, phi, 1.0)
     psi = torch.where(positive, inside.log(), phi.asinh())
     slope = torch.where(positive, phi, (1 + phi.square()).sqrt()).detach()
-    framed = it.questions.frame.pull(Matrix(ReverseJacobian(psi, leaf).dense()))
+    frame = it.questions.frame.at(it.inputs)
+    framed = frame.pull(Matrix(ReverseJacobian(psi, leaf).dense()))
     return root @ (slope.unsqueeze(-1) * framed.dense())

@@ -100,7 +100,7 @@ def _jittered(it: Subject) -> Site | None:
     ]
     u = torch.stack(drawn).to(site.x.device) / site.free**0.5
     sizes = _JITTER * site.lengths().unsqueeze(1)
-    x = site.x.double() + asked.frame.push(sizes * u)
+    x = site.x.double() + site.frame.push(sizes * u)
     phi, jacobian = model.density.parameter_map.linearize(x, site.held)
     if bool(outside(model.density.family, phi).any()):
         return None

@@ -64,6 +64,10 @@ class Subject:
         rows = rows[self.model.inputs.finite(rows)]
         if not len(rows):
             return rows
+        still = self.questions.frame.at(rows).still().cpu().numpy()
+        rows = np.asarray(rows[~np.broadcast_to(still, len(rows))])
+        if not len(rows):
+            return rows
         phi = self.model.density.parameter_map(*self.model.rows(rows))
         kept = rows[~outside(self.family, phi).cpu().numpy()]
         chosen = np.linspace(0, len(kept) - 1, min(len(kept), INPUTS))
