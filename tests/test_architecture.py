@@ -154,9 +154,9 @@ def test_the_page_for_contributors_draws_the_house_as_it_is():
     assert rows_of_the_page() == drawn
 
 
-def test_the_readme_names_every_room_on_its_floor():
-    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
-    house = readme.partition("## The house")[2]
+def test_the_page_for_contributors_names_every_room_on_its_floor():
+    page = (ROOT.parent / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    house = page.partition("## The house")[2]
     named = re.findall(r"^(?:\d  |   )(\w+) ", house, re.MULTILINE)
     assert sorted(named) == sorted(arrows())
 

@@ -108,6 +108,34 @@ def test_the_action_fails_with_the_verdict_and_writes_the_summary(
     }
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize(("limit", "more"), [(0.01, ""), (1.0, "x")])
+def test_the_action_annotates_what_did_not_hold(
+    limit, more, robaudit, workspace, tmp_path
+):
+    text = CONFIG.replace("0.01", str(limit))
+    text = text.replace("verify: 8", "verify: 0") if more else text
+    (workspace / "robaudit.yaml").write_text(text)
+    audit, annotate = action_step("Audit"), action_step("Annotate")
+    files = {"GITHUB_STEP_SUMMARY": tmp_path / "s", "GITHUB_OUTPUT": tmp_path / "o"}
+    settings = {name: str(path) for name, path in files.items()}
+    settings |= {"CONFIG": "robaudit.yaml", "ARGUMENTS": "-d kl"}
+    run(audit["run"], workspace, robaudit, **settings, RUNNER_TEMP=str(tmp_path))
+    assert annotate["shell"] == "python"
+    done = subprocess.run(
+        [sys.executable, "-c", annotate["run"]],
+        env={**os.environ, "REPORTS": str(tmp_path / "robaudit")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert all(line.startswith("::error title=robaudit::") for line in lines)
+    named = {line.split("::")[2].partition(":")[0] for line in lines}
+    broken = {"plain"} if limit == 0.01 else set()
+    assert named == ({"plain", "penalised"} if more else broken)
+
+
 def test_the_action_takes_no_input_as_code():
     action = read(ACTION)
     assert action["runs"]["using"] == "composite"
@@ -173,6 +201,7 @@ def test_the_stage_of_dvc_writes_its_metrics(limit, code, robaudit, workspace):
     stage = read(DVC)["stages"]["robaudit"]
     done = run(stage["cmd"], workspace, robaudit)
     assert done.returncode == code, done.stderr
+    assert stage["always_changed"]
     for kind in ("outs", "metrics"):
         for name, settings in (pair for one in stage[kind] for pair in one.items()):
             assert (workspace / name).exists()

@@ -69,11 +69,13 @@ def settings_of(run_dir: str, flags: dict[str, Any]) -> ScanConfig:
     from audit.cli.running import ready
     from audit.config import override
     from audit.ground.errors import ConfigError
+    from audit.ground.tracking import is_reference
     from audit.run.manifest import read_manifest
 
     manifest = read_manifest(run_dir)
     asked = replace(manifest.asked(), run_dir=run_dir, resume=True, shard=None)
-    if not Path(asked.model.path).exists() and manifest.folder != str(Path.cwd()):
+    named = is_reference(asked.model.path) or Path(asked.model.path).exists()
+    if not named and manifest.folder != str(Path.cwd()):
         raise ConfigError(
             f"There is no '{asked.model.path}' in this folder",
             f"The paths of the run lead from '{manifest.folder}', where it was started",

@@ -155,6 +155,54 @@ def show(
     emit(text)
 
 
+def log(
+    report: ReportFile,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="To MLflow.", show_default=False)
+    ] = False,
+    uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            metavar="URI",
+            help="The server or store; default: MLFLOW_TRACKING_URI.",
+            show_default=False,
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its experiment.", show_default=False),
+    ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Add to this run, for example that of the training.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Log a saved report to an experiment tracker: metrics, settings and files.
+
+    Exits 0 when it is logged, whatever the verdict: `robaudit check` is the gate.
+    """
+    from audit.cli.terminal import emit
+    from audit.formats.logged import log as run
+    from audit.ground.errors import ConfigError
+    from audit.ground.printable import printable
+    from audit.reports.json import believed, read_report
+
+    if not mlflow:
+        raise ConfigError(
+            f"Nothing says where '{report}' is to be logged",
+            "Expected --mlflow, the only tracker so far",
+            "Add --mlflow",
+        )
+    with believed(report):
+        found = run(read_report(report), uri, experiment, run_id)
+    emit(f"Logged to MLflow as the run {printable(found)}")
+
+
 def init(
     report: Annotated[
         str | None,
@@ -261,4 +309,4 @@ def version(json_: AsJson = False) -> None:
     emit(text if json_ else f"robaudit {found['robaudit']}")
 
 
-COMMANDS = (check, diff, render, show, init, explain, schema, version)
+COMMANDS = (check, diff, render, show, log, init, explain, schema, version)

@@ -28,7 +28,7 @@ Format = Annotated[
         "-f",
         "--format",
         metavar="FORMAT",
-        help="What stdout carries: table, json, md, github, junit or sarif.",
+        help="What stdout carries: table, json, md, github, junit, sarif or metrics.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -38,7 +38,8 @@ Outputs = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet .pdf .svg.",
+        help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet .pdf .svg "
+        ".metrics.json (DVC).",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),

@@ -46,7 +46,7 @@ POSITIONAL = ("model", "data")
 OPTIONS: dict[str, Option] = {
     "model": Option(
         readers.text,
-        "The saved model: .onnx, .pt or .pt2.",
+        "The saved model: .onnx, .pt or .pt2; or models:/NAME/VERSION, runs:/ID/PATH.",
         "MODEL",
         names_file=True,
     ),

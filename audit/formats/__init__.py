@@ -32,12 +32,14 @@ FORMATS: Registry[Render] = Registry(
         "html": "audit.formats.html:render",
         "junit": "audit.formats.junit:render",
         "sarif": "audit.formats.sarif:render",
+        "metrics": "audit.formats.metrics:render",
     },
     _lacks,
 )
 SUFFIXES = {
     ".sarif.json": "sarif",
     ".sarif": "sarif",
+    ".metrics.json": "metrics",
     ".json": "json",
     ".md": "md",
     ".csv": "csv",

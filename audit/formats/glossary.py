@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.built_in import BuiltIn, built_in, paragraph_of
-from audit.formats.pages import CONCEPTS, PAGES, page
+from audit.formats.pages import CONCEPTS, GUIDES, PAGES, page
 from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
@@ -116,7 +116,7 @@ def render(name: str | None, style: Style | None = None) -> str:
     style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
-    if name in (CONCEPTS, *PAGES):
+    if name in _kinds_of_pages():
         return page(name) + "\n"
     parts: list[RenderableType] = []
     for title, text in explain(name):
@@ -139,6 +139,7 @@ def names() -> dict[str, str]:
     """Return every name that can be explained, and its kind."""
     kinds = (
         ("topic", [CONCEPTS]),
+        ("guide", GUIDES),
         ("divergence", DIVERGENCES),
         ("quantity", [row.name for row in QUANTITIES]),
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
@@ -181,11 +182,17 @@ def _ours(name: str) -> list[tuple[str, str]]:
 
 
 def _page(name: str) -> list[tuple[str, str]]:
-    if name not in (CONCEPTS, *PAGES):
+    kind = _kinds_of_pages().get(name)
+    if kind is None:
         return []
-    kind = "topic" if name == CONCEPTS else "page"
     title, _, text = page(name).partition("\n")
     return [(f"{name} ({kind})", f"{title.lstrip('# ')}\n{text.strip()}")]
+
+
+def _kinds_of_pages() -> dict[str, str]:
+    """Return the name of each page that is a text of its own -> its kind."""
+    kinds = {"topic": (CONCEPTS,), "guide": GUIDES, "page": PAGES}
+    return {name: kind for kind, names in kinds.items() for name in names}
 
 
 def _plugged(name: str, theirs: Collection[Plugin] | None) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import torch
 from audit.config import ScanConfig
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
+from audit.ground.tracking import shown
 from audit.linalg.krylov import PROBES_OF_TRACE, SETTLED
 from audit.measure import LINEAR
 from audit.measure.preparation import Prepared
@@ -57,7 +58,8 @@ def file_records(network: Network) -> list[FileRecord]:
     """
     try:
         return [
-            FileRecord(str(file.path), file.size, file.sha256) for file in network.files
+            FileRecord(shown(file.path), file.size, file.sha256)
+            for file in network.files
         ]
     except OSError as error:
         raise ModelError(

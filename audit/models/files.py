@@ -10,6 +10,7 @@ import torch
 
 from audit.ground.errors import ConfigError, ModelError, cause
 from audit.ground.plugins import fault
+from audit.ground.tracking import located
 from audit.models import LOADERS
 from audit.models.contract import Settings
 from audit.models.expressions import Expression
@@ -28,9 +29,10 @@ def open_network(settings: Settings, inside: Collection[str] = ()) -> Network:
 
     Raises:
         ConfigError: nothing tells the format, or the device does not exist.
-        ModelError: the file is missing, empty, damaged, not trusted, or no model.
+        ModelError: the file is missing, empty, damaged, not trusted, or no model; or a
+            reference to MLflow leads to none.
     """
-    path = Path(settings.model.path)
+    path = located(settings.model.path)
     _look_at(path)
     device = device_of(settings.model.device)
     cuts, kind = cuts_of(settings) | frozenset(inside), told_by_content(path)

@@ -20,6 +20,7 @@ from audit.config.options import OPTIONS, flag_names
 from audit.ground.errors import ConfigError
 from audit.ground.plugins import plugged
 from audit.ground.storage import split_spec
+from audit.ground.tracking import located
 from audit.reports.identity import question
 
 Identity = dict[str, Any]
@@ -59,7 +60,7 @@ def packages(config: ScanConfig, family: str | None) -> dict[str, str]:
         "families": _SEPARATORS.split(family or ""),
         "divergences": [name.partition(":")[0] for name in config.divergences],
         "attacks": [attack.kind for attack in config.attacks],
-        "loaders": [Path(config.model.path).suffix],
+        "loaders": [located(config.model.path).suffix],
         "inputs": [Path(data).suffix.lower()],
     }
     found = (

@@ -39,8 +39,9 @@ def test_the_examples_of_the_documentation_run():
     assert not found.failed
 
 
-def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
-    text = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", ["README.md", "audit/formats/pages/python.md"])
+def test_the_example_of_the_documentation_runs(path, tmp_path, monkeypatch):
+    text = (SAMPLES.parent / path).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import numpy.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(code, {})

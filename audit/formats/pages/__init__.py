@@ -1,4 +1,4 @@
-"""Pages of `robaudit explain`: the concepts, and how to add each kind of thing.
+"""Pages of `robaudit explain`: the concepts, guides, how to add each kind of thing.
 
 A page is a text beside this module. Those about plug-ins start from a complete example
 in Python, and the suite runs it.
@@ -11,6 +11,10 @@ from importlib.resources import files
 from audit.ground.plugins import NOUNS
 
 CONCEPTS = "concepts"
+GUIDES = (
+    *("model-files", "densities", "evidence", "gates", "long-runs"),
+    *("python", "tracking"),
+)
 PAGES = ("plugins", *(f"{noun}-plugin" for noun in NOUNS.values()))
 
 

@@ -50,6 +50,13 @@ TOPICS = (
         ("topic",),
     ),
     Topic(
+        "guides.html",
+        "Guides",
+        "How to tell robaudit what a file computes, what its numbers rest on, and how it "
+        "is used in CI, in long runs, in Python and beside MLflow.",
+        ("guide",),
+    ),
+    Topic(
         "divergences.html",
         "Divergences",
         "How far apart two predicted distributions are. Each is locally c · |A δ|², "
