@@ -1,0 +1,151 @@
+"""The worst inputs to look at: x, x + δ at the critical radius, and both predictions.
+
+A picture of a prediction is data first: quantiles of each coordinate of θ, and where
+there are one or two coordinates, or classes, the density or the masses on a grid that
+both laws share. They are worked out where the model is open, so that a saved report can
+be drawn without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from audit.reports.record import Number, Record
+from audit.reports.values import Floats
+
+Kind = Literal["density", "masses", "contour", "quantiles"]
+DIGITS, PLACES = 6, 12
+"""Significant ones of densities, and of θ; x, δ and parameters are whole."""
+
+
+@dataclass(frozen=True)
+class PredictionInfo:
+    """One law: its parameters by name, quantiles [L, C], density on the grid.
+
+    `regions` is the least density in the highest-density region of each level.
+    """
+
+    parameters: Mapping[str, Floats] = field(default_factory=dict)
+    quantiles: Floats | None = None
+    density: Floats | None = None
+    regions: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PortraitInfo:
+    """One input, moved; see `Portrait`. Arrays have the shape of one input."""
+
+    index: int
+    divergence: str
+    reason: str = ""
+    x: Floats | None = None
+    delta: Floats | None = None
+    radius: float | None = None
+    cost: float | None = None
+    kind: Kind | None = None
+    levels: tuple[float, ...] = ()
+    axes: tuple[Floats, ...] = ()
+    how: str = ""
+    before: PredictionInfo | None = None
+    after: PredictionInfo | None = None
+    unpictured: str = ""
+
+
+class Prediction(Record):
+    """The law at x, or at x + δ."""
+
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of a named family: parameter -> its values, in nested lists."""
+    quantiles: list[list[Number]] | None = None
+    """A row for each level, with a number for each coordinate of θ."""
+    density: Any = None
+    """On the grid of `axes`: [G], or [G₁, G₂]; masses of classes and counts."""
+    regions: dict[str, Number] = Field(default_factory=dict)
+    """Level -> the least density in the highest-density region of this mass."""
+
+
+class Portrait(Record):
+    """One of the worst inputs, moved by its critical radius in the first divergence."""
+
+    index: int
+    divergence: str
+    radius: Number = None
+    """‖δ‖ in units of the perturbation; null with a reason."""
+    cost: Number = None
+    """The exact divergence at δ: τ, or more where it jumps over τ."""
+    reason: str = ""
+    """Why there is no δ, or why it is not kept."""
+    x: Any = None
+    """In the shape of one input, as the scan saw it."""
+    delta: Any = None
+    """δ at the critical radius, in the inputs' own units; the shape of one input."""
+    kind: Kind | None = None
+    """What pictures the predictions; null with a sentence in `unpictured`."""
+    levels: list[float] = Field(default_factory=list)
+    """Of the quantiles."""
+    axes: list[list[Number]] = Field(default_factory=list)
+    """The grid of each coordinate of θ; the classes or counts of masses."""
+    how: str = ""
+    """Where quantiles come from."""
+    before: Prediction | None = None
+    after: Prediction | None = None
+    unpictured: str = ""
+
+
+def portrait(found: PortraitInfo, most: int) -> Portrait:
+    """Return what a report keeps of a portrait.
+
+    Args:
+        found: it.
+        most: numbers of an input, and of the parameters of a law, that are printed.
+    """
+    large = found.x is not None and found.x.size > most
+    return Portrait(
+        index=found.index,
+        divergence=found.divergence,
+        radius=found.radius,
+        cost=found.cost,
+        reason=found.reason or why,
+        x=None if large else _whole(found.x),
+        delta=None if large else _whole(found.delta),
+        kind=found.kind,
+        levels=list(found.levels),
+        axes=[_rounded(axis, PLACES) for axis in found.axes],
+        how=found.how,
+        before=_prediction(found.before, most),
+        after=_prediction(found.after, most),
+        unpictured=found.unpictured,
+    )
+
+
+def _prediction(found: PredictionInfo | None, most: int) -> Prediction | None:
+    if found is None:
+        return None
+    kept = sum(values.size for values in found.parameters.values()) <= most
+    return Prediction(
+        parameters={n: _whole(v) for n, v in found.parameters.items()} if kept else {},
+        quantiles=_rounded(found.quantiles, PLACES),
+        density=_rounded(found.density, DIGITS),
+        regions={level: _significant(v, DIGITS) for level, v in found.regions.items()},
+    )
+
+
+def _whole(values: Floats | None) -> Any:  # noqa: ANN401 (nested lists)
+    return None if values is None else values.tolist()
+
+
+def _rounded(values: Floats | None, digits: int) -> Any:  # noqa: ANN401 (nested lists)
+    """Return numbers to a few significant digits, in nested lists."""
+    if values is None:
+        return None
+    flat = [_significant(value, digits) for value in values.ravel().tolist()]
+    return np.array(flat, dtype=object).reshape(values.shape).tolist()
+
+
+def _significant(value: float, digits: int) -> float | None:
+    return None if np.isnan(value) else float(f"{value:.{digits}g}")
