@@ -104,7 +104,9 @@ def portrait(found: PortraitInfo, most: int) -> Portrait:
         found: it.
         most: numbers of an input, and of the parameters of a law, that are printed.
     """
-    large = found.x is not None and found.x.size > most
+    size = 0 if found.x is None else found.x.size
+    large = size > most
+    why = f"an input has {size} features, and up to {most} are kept" if large else ""
     return Portrait(
         index=found.index,
         divergence=found.divergence,
