@@ -45,6 +45,7 @@ class PortraitInfo:
     reason: str = ""
     x: Floats | None = None
     delta: Floats | None = None
+    unit: Floats | None = None
     radius: float | None = None
     cost: float | None = None
     kind: Kind | None = None
@@ -84,6 +85,8 @@ class Portrait(Record):
     """In the shape of one input, as the scan saw it."""
     delta: Any = None
     """δ at the critical radius, in the inputs' own units; the shape of one input."""
+    unit: Any = None
+    """One unit of each feature; null where it is 1, or where δ is null."""
     kind: Kind | None = None
     """What pictures the predictions; null with a sentence in `unpictured`."""
     levels: list[float] = Field(default_factory=list)
@@ -115,6 +118,7 @@ def portrait(found: PortraitInfo, most: int) -> Portrait:
         reason=found.reason or why,
         x=None if large else _whole(found.x),
         delta=None if large else _whole(found.delta),
+        unit=None if large else _whole(found.unit),
         kind=found.kind,
         levels=list(found.levels),
         axes=[_rounded(axis, PLACES) for axis in found.axes],

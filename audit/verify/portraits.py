@@ -84,7 +84,10 @@ def _portrait(
     cost, _ = reached.exact(rows, u.unsqueeze(1))
     others = site.moved(rows, u.unsqueeze(1))
     delta = site.questions.frame.push(u)[0].cpu().numpy().reshape(event)
-    info = replace(info, delta=delta, radius=radius, cost=float(cost[0, 0]))
+    unit = site.questions.frame.units(event)
+    own_units = None if np.isin(unit, (0.0, 1.0)).all() else unit
+    info = replace(info, delta=delta, unit=own_units, radius=radius)
+    info = replace(info, cost=float(cost[0, 0]))
     family, own = site.point.family, site.point.phi[row : row + 1]
     if bool(outside(family, others)):
         return replace(info, unpictured=OUTSIDE)
