@@ -8,7 +8,7 @@ be drawn without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from pydantic import Field
 from audit.reports.record import Number, Record
 from audit.reports.values import Floats
 
+Line = Sequence[tuple[float, float]]
 Kind = Literal["density", "masses", "contour", "quantiles"]
 DIGITS, PLACES = 6, 12
 """Significant ones of densities, and of θ; x, δ and parameters are whole."""
@@ -25,15 +26,15 @@ DIGITS, PLACES = 6, 12
 
 @dataclass(frozen=True)
 class PredictionInfo:
-    """One law: its parameters by name, quantiles [L, C], density on the grid.
+    """One law: its parameters by name, quantiles [L, C], density on the grid [G].
 
-    `regions` is the least density in the highest-density region of each level.
+    `regions` has the lines around the highest-density region of each level.
     """
 
     parameters: Mapping[str, Floats] = field(default_factory=dict)
     quantiles: Floats | None = None
     density: Floats | None = None
-    regions: Mapping[str, float] = field(default_factory=dict)
+    regions: Mapping[str, Sequence[Line]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,11 @@ class Prediction(Record):
     """Of a named family: parameter -> its values, in nested lists."""
     quantiles: list[list[Number]] | None = None
     """A row for each level, with a number for each coordinate of θ."""
-    density: Any = None
-    """On the grid of `axes`: [G], or [G₁, G₂]; masses of classes and counts."""
-    regions: dict[str, Number] = Field(default_factory=dict)
-    """Level -> the least density in the highest-density region of this mass."""
+    density: list[Number] | None = None
+    """On the grid of `axes`; masses of classes and counts."""
+    regions: dict[str, list[list[tuple[float, float]]]] = Field(default_factory=dict)
+    """Level -> the lines around the highest-density region of this mass, each as its
+    points (θ₀, θ₁)."""
 
 
 class Portrait(Record):
@@ -137,7 +139,10 @@ def _prediction(found: PredictionInfo | None, most: int) -> Prediction | None:
         parameters={n: _whole(v) for n, v in found.parameters.items()} if kept else {},
         quantiles=_rounded(found.quantiles, PLACES),
         density=_rounded(found.density, DIGITS),
-        regions={level: _significant(v, DIGITS) for level, v in found.regions.items()},
+        regions={
+            level: [[(_short(a), _short(b)) for a, b in line] for line in lines]
+            for level, lines in found.regions.items()
+        },
     )
 
 
@@ -155,3 +160,7 @@ def _rounded(values: Floats | None, digits: int) -> Any:  # noqa: ANN401 (nested
 
 def _significant(value: float, digits: int) -> float | None:
     return None if np.isnan(value) else float(f"{value:.{digits}g}")
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{PLACES}g}")

@@ -4,12 +4,12 @@ What is drawn depends on θ:
 
     classes, or one count          the masses of both laws on what they can answer
     one number with a density      the density of both laws on one grid, and quantiles
-    two numbers with a density     the same in the plane, and the least density of the
-                                   highest-density regions of 50 and 90 %
+    two numbers with a density     the edges of the highest-density regions of 50 and
+                                   90 % of both laws, in the plane
     anything else                  quantiles of each coordinate
 
-The grid of a curve joins even steps with quantiles of both laws, so that a narrow peak
-is seen where most of a law lies. Quantiles are in closed form where torch inverts the
+Grids join even steps with quantiles of both laws, so that a narrow peak is seen where
+most of a law lies. Quantiles are in closed form where torch inverts the
 distribution function, else those of draws, the same noise for both laws. The least
 density of a region of level α is the (1 − α) quantile of q(θ) over θ ~ q.
 
@@ -23,7 +23,7 @@ quantiles of the density.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from audit.ground.errors import AuditError
 from audit.nodes.noise import Noise
 from audit.reports.portraits import Kind, PredictionInfo
 from audit.reports.values import Floats
+from audit.verify.contours import Line, contours
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 REGIONS = (0.5, 0.9)
@@ -42,7 +43,7 @@ DRAWS = 4096
 MOST_COORDINATES = 256
 MOST_CLASSES = 12
 MOST_COUNTS = 64
-_EVEN, _AT_QUANTILES, _PLANE = 64, 32, 27  # points of a grid
+_LINE, _PLANE = (64, 32), (24, 12)  # points of a grid: even ones, at quantiles
 _EDGE = 2e-3  # of a law, beyond the grid on either side
 _ROOM = 0.05  # of the grid, beside that
 _TIES = 0.01  # of the draws: more are atoms
@@ -146,17 +147,22 @@ class _Sketch:
         theta = found.targets.reshape(len(found.targets), 2, self.wide)
         draws = _Draws(theta.double(), found.weights)
         quantiles, how = self._quantiles(draws)
-        kind, axes, grid = self._grid(draws)
-        density = None if grid is None else self._density(grid)
-        regions = self._regions(draws) if kind == "contour" else ({}, {})
-        infos = []
-        for row, one in enumerate(named):
-            own = None
-            if density is not None:
-                own = density[row].reshape([len(axis) for axis in axes])
-            infos.append(
-                PredictionInfo(one.parameters, quantiles[row], own, regions[row])
-            )
+        kind, axes = self._axes(draws)
+        infos = [
+            replace(one, quantiles=quantiles[row]) for row, one in enumerate(named)
+        ]
+        if kind == "contour":
+            edges = self._edges(draws, axes)
+            infos = [
+                replace(one, regions=own) for one, own in zip(infos, edges, strict=True)
+            ]
+            return Pair(kind, infos[0], infos[1], (), how)
+        if axes:
+            density = self._density(self._points(axes[0][:, None]))
+            infos = [
+                replace(one, density=own)
+                for one, own in zip(infos, density, strict=True)
+            ]
         return Pair(kind, infos[0], infos[1], axes, how)
 
     def _quantiles(self, draws: _Draws) -> tuple[Floats, str]:
@@ -185,23 +191,18 @@ class _Sketch:
         values = _array(found.reshape(len(LEVELS), 2, self.wide)).swapaxes(0, 1)
         return values if np.isfinite(values).all() else None
 
-    def _grid(self, draws: _Draws) -> tuple[Kind, tuple[Floats, ...], Tensor | None]:
-        """Return what is drawn, its axes, and points for both laws [G, 2, *event]."""
+    def _axes(self, draws: _Draws) -> tuple[Kind, tuple[Floats, ...]]:
+        """Return what is drawn, and the grid of each coordinate that it takes."""
         if self.wide > 2 or not (self.law.discrete or self.law.has_density):
-            return "quantiles", (), None
+            return "quantiles", ()
         if self.law.discrete:
             whole = draws.whole() if self.wide == 1 else None
-            if whole is None:
-                return "quantiles", (), None
-            return "masses", (whole,), self._points(whole[:, None])
+            return ("quantiles", ()) if whole is None else ("masses", (whole,))
         if draws.repeated():
-            return "quantiles", (), None
+            return "quantiles", ()
         if self.wide == 1:
-            axis = draws.fine_axis()
-            return "density", (axis,), self._points(axis[:, None])
-        axes = tuple(draws.even_axis(k, _PLANE) for k in (0, 1))
-        plane = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-        return "contour", axes, self._points(plane)
+            return "density", (draws.axis(0, *_LINE),)
+        return "contour", tuple(draws.axis(k, *_PLANE) for k in (0, 1))
 
     def _points(self, places: Floats) -> Tensor:
         points = torch.from_numpy(places).to(self.phi.device)
@@ -212,22 +213,27 @@ class _Sketch:
         """Return the density, or the mass, of both laws [2, G]."""
         return _array(self.law.log_likelihood(grid, self.phi).exp()).T
 
-    def _regions(self, draws: _Draws) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the least density of the highest-density regions of both laws."""
+    def _edges(
+        self, draws: _Draws, axes: tuple[Floats, ...]
+    ) -> list[dict[str, list[Line]]]:
+        """Return the edges of the highest-density regions of both laws."""
+        plane = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        heights = self._density(self._points(plane.reshape(-1, 2)))
         theta = draws.theta.reshape(-1, 2, *self.law.event_shape)
         density = self.law.log_likelihood(theta.to(self.phi), self.phi).exp()
         of_q = _Draws(density.unsqueeze(2), draws.weights)
-        outside = [1 - level for level in REGIONS]
-        before, after = (
-            {
-                f"{level:g}": float(least)
-                for level, least in zip(
-                    REGIONS, of_q.quantiles(row, outside)[:, 0], strict=True
-                )
-            }
-            for row in (0, 1)
-        )
-        return before, after
+        x, y = (axis.tolist() for axis in axes)
+        found = []
+        for row in (0, 1):
+            least = of_q.quantiles(row, [1 - level for level in REGIONS])[:, 0]
+            own = heights[row].reshape(len(x), len(y)).tolist()
+            found.append(
+                {
+                    f"{level:g}": contours(x, y, own, at)
+                    for level, at in zip(REGIONS, least.tolist(), strict=True)
+                }
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -258,17 +264,14 @@ class _Draws:
             [np.minimum(ends[0][0], ends[1][0]), np.maximum(ends[0][1], ends[1][1])]
         )
 
-    def even_axis(self, k: int, count: int) -> Floats:
-        """Return even steps over what both laws cover of one coordinate."""
+    def axis(self, k: int, even: int, at_quantiles: int) -> Floats:
+        """Return even steps and quantiles of both laws in a coordinate, ascending."""
         low, high = self._ends()[:, k]
         room = _ROOM * (high - low)
-        return np.linspace(low - room, high + room, count)
-
-    def fine_axis(self) -> Floats:
-        """Return even steps and quantiles of both laws, ascending."""
-        levels = [(k + 0.5) / _AT_QUANTILES for k in range(_AT_QUANTILES)]
-        own = [self.quantiles(row, levels)[:, 0] for row in (0, 1)]
-        joined: Floats = np.unique(np.concatenate([self.even_axis(0, _EVEN), *own]))
+        levels = [(j + 0.5) / at_quantiles for j in range(at_quantiles)]
+        own = [self.quantiles(row, levels)[:, k] for row in (0, 1)]
+        steps = np.linspace(low - room, high + room, even)
+        joined: Floats = np.unique(np.concatenate([steps, *own]))
         return joined
 
     def whole(self) -> Floats | None:

@@ -34,12 +34,12 @@ def drawn(report: Report, found: Portrait) -> Drawing | None:
     named = features.names_of(report.data, delta.size) is not None
     if as_picture(delta) is not None:
         return _pictures(found, x, delta)
-    if not named and (delta.ndim == 2 or delta.size > MOST_BARS):
+    if delta.ndim == 2 or (not named and delta.size > MOST_BARS):
         return _series(report, found, x, delta)
     return _features(report, found, x, delta)
 
 
-TITLE = "Input and moved input"
+TITLE = "Input, before and after"
 
 
 def _strongest(report: Report | None, delta: Floats) -> str:

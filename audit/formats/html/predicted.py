@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from audit.formats.contours import Line, contours
 from audit.formats.html.svg import Axis, Drawing, axis
 from audit.reports.portraits import Portrait, Prediction
 from audit.reports.record import Number
@@ -36,7 +35,7 @@ def drawn(found: Portrait) -> Drawing | None:
 
 def _drawing(found: Portrait, said: str, unit: str, height: int = HEIGHT) -> Drawing:
     return Drawing(
-        "Both predictions",
+        "Prediction, before and after",
         f"Of input {found.index} (dashed or hollow) and moved (solid or filled). "
         f"{said}",
         unit,
@@ -74,7 +73,7 @@ def _density(found: Portrait, before: Prediction, after: Prediction) -> Drawing:
     """Draw two curves, with the middle 90 %, the quartiles and the median below."""
     drawing = _drawing(found, _moves(found, before, after, 0), "density", HEIGHT + 26)
     grid = _finite(found.axes[0])
-    curves = [[v or 0.0 for v in one.density] for one in (before, after)]
+    curves = [[v or 0.0 for v in one.density or ()] for one in (before, after)]
     top = max(max(_finite(curve), default=1.0) for curve in curves) or 1.0
     shown = [k for k in range(len(grid)) if max(c[k] for c in curves) > FAINT * top]
     x = axis([grid[k] for k in shown] or grid, LEFT, WIDTH - RIGHT)
@@ -126,11 +125,13 @@ def _moves(
 def _masses(found: Portrait, before: Prediction, after: Prediction) -> Drawing:
     """Draw a hollow and a filled bar for each class or count."""
     names = [f"{value:g}" for value in _finite(found.axes[0])]
-    masses = [[v or 0.0 for v in law.density] for law in (before, after)]
+    masses = [[v or 0.0 for v in law.density or ()] for law in (before, after)]
     moves = [b - a for a, b in zip(*masses, strict=True)]
     order = sorted(range(len(names)), key=lambda k: -abs(moves[k]))[:3]
+    what = "count" if found.how else "class"
     said = "; ".join(
-        f"{names[k]}: {percent(masses[0][k])} → {percent(masses[1][k])}" for k in order
+        f"{what} {names[k]}: {percent(masses[0][k])} → {percent(masses[1][k])}"
+        for k in order
     )
     drawing = _drawing(found, said, "probability")
     y = Axis(0, max(max(mass) for mass in masses) or 1.0, BASE, TOP)
@@ -147,8 +148,7 @@ def _masses(found: Portrait, before: Prediction, after: Prediction) -> Drawing:
         if k % every == 0:
             drawing.label((left + step / 2, BASE + 17), name, "tick middle")
     drawing.line((LEFT, BASE), (WIDTH - RIGHT, BASE), "axis")
-    said = "count" if found.how else "class"
-    drawing.label(((LEFT + WIDTH - RIGHT) / 2, BASE + 34), said, "name middle")
+    drawing.label(((LEFT + WIDTH - RIGHT) / 2, BASE + 34), what, "name middle")
     return drawing
 
 
@@ -206,34 +206,32 @@ def _fan(found: Portrait, before: Prediction, after: Prediction, said: str) -> D
 
 
 def _contour(found: Portrait, before: Prediction, after: Prediction) -> Drawing:
-    """Draw the highest-density regions of both laws in the plane."""
+    """Draw the edges of the highest-density regions of both laws in the plane."""
     shares = " and ".join(percent(float(level)) for level in sorted(before.regions))
     said = f"Highest-density regions of {shares}. θ[0]: "
     said += _moves(found, before, after, 0)
     drawing = _drawing(found, said, "θ[0] and θ[1]")
-    across, up = (_finite(values) for values in found.axes)
-    x, y = axis(across, LEFT + 10, WIDTH - RIGHT), axis(up, BASE, TOP)
-    for value in (y.low, y.high):
-        place = y(value) + (4 if value == y.low else 10)
-        drawing.label((LEFT + 5, place), number(value), "tick end")
-    turn = f"rotate(-90 12 {(BASE + TOP) / 2:.1f})"
+    points = [
+        point
+        for law in (before, after)
+        for lines in law.regions.values()
+        for line in lines
+        for point in line
+    ]
+    x = axis([a for a, _ in points] or [0.0], LEFT + 10, WIDTH - RIGHT - 4)
+    y = axis([b for _, b in points] or [0.0], BASE - 4, TOP + 4)
+    for value, shift in ((y.low, 0), (y.high, 10)):
+        drawing.label((LEFT + 2, y(value) + shift), number(value), "tick end")
     middle = (BASE + TOP) / 2
+    turn = f"rotate(-90 12 {middle:.1f})"
     drawing.add("text", "θ[1]", x=12, y=middle, class_="name middle", transform=turn)
-    drawing.rect((x.start, TOP), x.stop - x.start, BASE - TOP, "frame")
+    corner = (LEFT + 6, TOP)
+    drawing.rect(corner, WIDTH - RIGHT - corner[0], BASE - TOP, "frame")
     for law, class_ in ((before, "before"), (after, "after")):
-        heights = [[v or 0.0 for v in row] for row in law.density]
-        for least in _finite(list(law.regions.values())):
-            lines = contours(across, up, heights, least)
-            _lines(drawing, lines, x, y, class_)
+        for line in (line for lines in law.regions.values() for line in lines):
+            drawing.curve([(x(a), y(b)) for a, b in line], class_)
     _across(drawing, x, "θ[0]", BASE)
     return drawing
-
-
-def _lines(
-    drawing: Drawing, lines: Sequence[Line], x: Axis, y: Axis, class_: str
-) -> None:
-    for line in lines:
-        drawing.curve([(x(a), y(b)) for a, b in line], class_)
 
 
 _KINDS: dict[str, Callable[[Portrait, Prediction, Prediction], Drawing]] = {
