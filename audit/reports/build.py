@@ -28,7 +28,7 @@ from audit.reports.overall import (
     spectrum_record,
     universal_record,
 )
-from audit.reports.portraits import portrait
+from audit.reports.portrayed import portrait
 from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise

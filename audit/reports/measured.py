@@ -15,7 +15,7 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
-from audit.reports.portraits import PortraitInfo
+from audit.reports.portrayed import PortraitInfo
 from audit.reports.sampling import Sample
 from audit.reports.values import Floats, Values
 

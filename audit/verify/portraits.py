@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from audit.nodes.noise import Noise
-from audit.reports.portraits import PortraitInfo
+from audit.reports.portrayed import PortraitInfo
 from audit.reports.values import Values
 from audit.verify.critical import NAME, Critical
 from audit.verify.predictions import LEVELS, side_by_side

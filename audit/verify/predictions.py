@@ -33,7 +33,8 @@ from torch.distributions import Distribution, Independent
 from audit.families.interface import Family
 from audit.ground.errors import AuditError
 from audit.nodes.noise import Noise
-from audit.reports.portraits import Kind, PredictionInfo
+from audit.reports.portraits import Kind
+from audit.reports.portrayed import PredictionInfo
 from audit.reports.values import Floats
 from audit.verify.contours import Line, contours
 

@@ -125,7 +125,7 @@ def _series(report: Report, found: Portrait, x: Floats, delta: Floats) -> Drawin
         width=SIDE,
         height=218,
     )
-    across = Axis(0, max(steps - 1, 1), 52, SIDE - 8)
+    across = Axis(0, max(steps - 1, 1), 58, SIDE - 8)
     y = axis([*before.ravel().tolist(), *after.ravel().tolist()], 118, 10)
     below = axis([*change.ravel().tolist(), 0.0], 190, 142)
     _scale(drawing, y, across)
@@ -153,7 +153,7 @@ def _scale(drawing: Drawing, y: Axis, across: Axis) -> None:
     """Name the ends of an upright scale."""
     for value in (y.low, y.high):
         drawing.line((across.start, y(value)), (across.stop, y(value)), "grid")
-        drawing.label((across.start - 6, y(value) + 4), number(value), "tick end")
+        drawing.label((across.start - 6, y(value) + 4), number(value, 2), "tick end")
 
 
 def _features(report: Report, found: Portrait, x: Floats, delta: Floats) -> Drawing:
