@@ -120,6 +120,34 @@ def write_new(path: str, text: str, force: bool) -> None:
     write_text(path, text)
 
 
+def write_portrait(report: Report, index: int, files: Sequence[str]) -> None:
+    """Write one of the worst inputs as figures (.svg .pdf .png), or arrays (.npz).
+
+    Raises:
+        ConfigError: a file has another ending, or the report lacks what is to be drawn.
+    """
+    from audit.formats.arrays import SUFFIX, arrays
+    from audit.formats.figure.portraits import portrait_of
+
+    made: dict[str, bytes] = {}
+    for path in files:
+        check_writable(path)
+        if path.lower().endswith(SUFFIX):
+            made[path] = arrays(report, index)
+        elif is_figure(path):
+            check_figure("worst")
+            portrait_of(report, index)
+            made |= figure(report, path, "worst", index)
+        else:
+            raise ConfigError(
+                f"'{path}' was to show one input",
+                "Expected a name that ends in .png, .svg, .pdf or .npz",
+                "Rename it; robaudit render writes whole reports",
+            )
+    for name, content in made.items():
+        write_bytes(name, content)
+
+
 def single_report(reports: Sequence[str], files: Sequence[str] | None) -> list[str]:
     """Return the files to write, which hold one report.
 

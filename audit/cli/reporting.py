@@ -137,8 +137,24 @@ def show(
     report: ReportFile,
     index: Annotated[int, typer.Option(help="Which input.", show_default=False)],
     json_: AsJson = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Instead: a figure .png .svg .pdf, or arrays .npz, of a worst input.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show one input of a report beside all the others."""
+    """Show one input of a report beside all the others.
+
+    -o draws one of the worst inputs (worst.png) as it is, moved by its critical
+    radius, and what the model predicts of both; worst.npz holds x, δ and both
+    predictions.
+    """
+    from audit.cli.output import write_portrait
     from audit.cli.terminal import emit, style
     from audit.formats import single
     from audit.ground.printable import json_without_commands
@@ -146,6 +162,9 @@ def show(
 
     with believed(report):
         found = read_report(report)
+        if output:
+            write_portrait(found, index, output)
+            return
         if json_:
             values = finite(single.values_of(found, index))
             text = json.dumps(values, sort_keys=True, indent=2)

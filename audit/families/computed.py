@@ -162,13 +162,22 @@ class ComputedFamily(Family):
         value = self.log_prob(theta, phi)
         return torch.where(value.isnan(), -torch.inf, value)
 
+    @property
+    def has_density(self) -> bool:
+        """Whether the file computes a normalised density, of continuous θ alone."""
+        known = self.log_density is not None and not self.unnormalised
+        return known and len(self.space.continuous) == self.n
+
     def drawn(self, phi: Tensor, noise: Noise) -> Nodes:
-        """Return θ at φ [N, p + c].
+        """Return θ at φ [N, p + c]: of the source, or of the map where that is all.
 
         Raises:
             ConfigError: draws are given in the data, and do not move with x.
         """
         source = self.source
+        if source is None and self.transport is not None and self.base is not None:
+            points = self.base.points(noise)
+            return Nodes(self.push(points.values, phi), unit=points.unit)
         if source is None or (source.fixed and not source.weighted):
             raise ConfigError(
                 "Coverage under attack was asked for of draws that the data bring",

@@ -228,6 +228,11 @@ class Family(ABC):
         points = draws_of(self, phi, noise)
         return Nodes(points.values, unit=points.unit)
 
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_likelihood` is a density, of every coordinate of θ."""
+        return not self.discrete
+
     def most_likely(self, phi: Tensor) -> Tensor | None:
         """Return the θ [N, *event] that a classifier answers; None for other laws."""
         return None

@@ -129,6 +129,11 @@ class Quantile(Family):
         entries = tails.sqrt().to(phi).repeat_interleave(n)
         return Diagonal(entries.expand(*phi.shape[:-1], -1))
 
+    @property
+    def has_density(self) -> bool:
+        """False: between and beyond the levels nothing is known of one."""
+        return False
+
     def kl(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return None: there is no density."""
         return None

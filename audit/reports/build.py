@@ -28,6 +28,7 @@ from audit.reports.overall import (
     spectrum_record,
     universal_record,
 )
+from audit.reports.portrayed import portrait
 from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.statistics import summarise
@@ -64,6 +65,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         checked=_checked(measured),
         under_attack=_under_attack(measured),
         worst=[_worst(measured, worst) for worst in measured.worst],
+        portraits=[portrait(one, PRINTED_VALUES) for one in measured.portraits],
         skipped=[
             schema.Skipped(index=index, reason=reason)
             for index, reason in sorted(measured.skipped)

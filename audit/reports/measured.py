@@ -15,6 +15,7 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
+from audit.reports.portrayed import PortraitInfo
 from audit.reports.sampling import Sample
 from audit.reports.values import Floats, Values
 
@@ -235,5 +236,7 @@ class Measured:
     """Divergence -> what its worst directions cost in each coordinate of θ."""
     universal: dict[str, UniversalInfo] = field(default_factory=dict)
     """Divergence -> the worst direction of all inputs at once."""
+    portraits: list[PortraitInfo] = field(default_factory=list)
+    """Of the worst inputs, in their order."""
     under_attack: UnderAttackInfo | None = None
     """Where the data hold θ, and --target-key names it."""

@@ -10,43 +10,17 @@ Reports of schema 1.0 are read by `earlier`.
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import ConfigDict, Field
+
+from audit.reports.portraits import Portrait
+from audit.reports.record import Extended, Record
+from audit.reports.record import Interval as Interval
+from audit.reports.record import Number as Number
 
 SCHEMA_VERSION = "1.1"
-
-
-def _ordered(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("NaN is no number of a report")
-    return value
-
-
-Extended = Annotated[
-    float,
-    AfterValidator(_ordered),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity"]}]}
-    ),
-]
-"""A number or ±∞."""
-Number = Extended | None
-Interval = tuple[Extended, Extended] | None
 Status = Literal["pass", "fail", "borderline", "unmeasured", "undecided"]
-
-
-class Record(BaseModel):
-    """A part of a report; unknown fields of later 1.x schemas are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class Tool(Record):
@@ -460,6 +434,8 @@ class Report(Record):
     under_attack: UnderAttack | None = None
     """Null unless --target-key names the θ of the data."""
     worst: list[WorstInput]
+    portraits: list[Portrait] = Field(default_factory=list)
+    """Of the worst inputs, in their order; empty where nothing was checked."""
     checks: list[Check] = Field(default_factory=list)
     skipped: list[Skipped]
     warnings: list[Warned]

@@ -40,7 +40,7 @@ from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
 from audit.run.targets import held_against, refuse_early
 from audit.run.universal import universal
-from audit.verify import Ladder, ladder_of, save_witness, verify
+from audit.verify import Ladder, ladder_of, portraits, save_witness, verify
 from audit.verify.selftest import short_selftest
 from audit.verify.trust import trust_warnings
 
@@ -245,6 +245,12 @@ def _report(
         collection.tally.spectra(),
         collection.tally.coordinates(),
         directions,
+        portraits(
+            prepared.questions.divergences[0].name,
+            verified.reached,
+            [one.index for one in collection.worst] if len(index) else [],
+            prepared.model.event,
+        ),
         held_against(config, prepared, answers, opened.ladder),
     )
     if rows is not None:

@@ -3,6 +3,7 @@
 from audit.verify.checks import Verified, verify
 from audit.verify.keeping import save_witness
 from audit.verify.ladder import Ladder, ladder_of
+from audit.verify.portraits import portraits
 from audit.verify.sample import CHECKED, draw_sample
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Verified",
     "draw_sample",
     "ladder_of",
+    "portraits",
     "save_witness",
     "verify",
 ]

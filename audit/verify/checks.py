@@ -21,11 +21,13 @@ from audit.reports.roles import ERROR, REALISED, named
 from audit.reports.values import Values, join
 from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
+from audit.verify.critical import NAME as CRITICAL
 from audit.verify.critical import Critical, critical_radius
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
 from audit.verify.lowering import lowered
+from audit.verify.portraits import Reached
 from audit.verify.sites import (
     Attained,
     Exact,
@@ -65,6 +67,8 @@ class Verified:
     notes: Notes = ()
     witnesses: tuple[Found, ...] = ()
     sites: tuple[Site, ...] = ()
+    reached: tuple[Reached, ...] = ()
+    """Where the critical radii of the first divergence were found, by site."""
 
 
 def verify(
@@ -89,6 +93,7 @@ def verify(
     columns, summary = {}, {}
     witnesses: list[Found] = []
     stuck: Notes = ()
+    reached: dict[str, tuple[Reached, ...]] = {}
     for divergence in questions.divergences:
         settled = ladder.settled(divergence, sites[0])
         parts = [_checked(divergence, site, settled) for site in sites]
@@ -97,19 +102,22 @@ def verify(
             quantity: join([part[quantity] for part, *_ in parts])
             for quantity in parts[0][0]
         }
-        witnesses += [one for _, _, kept, _ in parts for one in kept]
-        stuck = (*stuck, *stuck_notes(name, [worst for *_, worst in parts]))
+        witnesses += [one for _, _, kept, *_ in parts for one in kept]
+        stuck = (*stuck, *stuck_notes(name, [part[3] for part in parts]))
+        reached[name] = tuple(part[4] for part in parts if part[4] is not None)
         compared = zip(*(found for _, found, *_ in parts), strict=True)
         summary[name] = {one[0].label: in_numbers(list(one)) for one in compared}
         if divergence.is_fisher:
             columns[name] |= _mass(sites)
     notes = (*notes, *_unreachable(questions), *_partings(summary), *stuck)
-    return Verified(index, columns, summary, notes, tuple(witnesses), tuple(sites))
+    first = reached[questions.divergences[0].name]
+    kept = tuple(witnesses)
+    return Verified(index, columns, summary, notes, kept, tuple(sites), first)
 
 
 def _checked(
     divergence: Divergence, site: Site, ladder: Ladder
-) -> tuple[dict[str, Values], list[Compared], list[Found], WorstCases]:
+) -> tuple[dict[str, Values], list[Compared], list[Found], WorstCases, Reached | None]:
     """Return the columns of one divergence at a site, what they compare, witnesses."""
     questions, n = site.questions, len(site.x)
     exact, local = exact_at(divergence, site), local_law(divergence, site)
@@ -118,7 +126,7 @@ def _checked(
         why = f"no exact value of {divergence.name} is known for this law"
         names = ("critical_radius", *RANGE, *labels)
         unknown = {name: Values.unmeasured(n, why) for name in names}
-        return unknown, [], [], WorstCases()
+        return unknown, [], [], WorstCases(), None
     aimed = local
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
@@ -146,7 +154,7 @@ def _checked(
     for one in found:
         columns |= one.columns
     kept = [Found(divergence, exact, one) for one in worst.witnesses.values()]
-    return columns, found, kept, worst
+    return columns, found, kept, worst, Reached(exact, critical, columns[CRITICAL])
 
 
 def _critical(

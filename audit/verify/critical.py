@@ -44,6 +44,7 @@ class Critical:
     reached, NaN where it is not known. directed: whether along a worst direction [n].
     hidden: whether noise is why it is not known [n]. sampled: whether draws leave an
     interval at all. along: those along v alone [n], where others were found; else None.
+    u: the perturbations [n, m] that they were found at; zeros where there is none.
     """
 
     value: Tensor
@@ -52,17 +53,22 @@ class Critical:
     directed: Tensor
     hidden: Tensor
     sampled: bool
+    u: Tensor
     along: Tensor | None = None
 
-    def lowered_to(self, radius: Tensor) -> Critical:
+    def lowered_to(self, radius: Tensor, u: Tensor) -> Critical:
         """Return the radii [n] with those that were found in other directions.
 
         Args:
             radius: found [n]; ∞ where nothing was.
+            u: where it was found [n, m].
         """
-        value = torch.where(radius < self.value, radius, self.value)
-        value = torch.where(self.value.isnan() & radius.isfinite(), radius, value)
-        return replace(self, value=value, lower=value, upper=value, along=self.value)
+        nearer = (radius < self.value) | (self.value.isnan() & radius.isfinite())
+        value = torch.where(nearer, radius, self.value)
+        u = torch.where(nearer.unsqueeze(1), u, self.u)
+        return replace(
+            self, value=value, lower=value, upper=value, along=self.value, u=u
+        )
 
     def columns(self, tau: float) -> dict[str, Values]:
         """Return the radii as columns."""
@@ -99,14 +105,14 @@ def critical_radius(exact: Exact, local: LocalLaw, tau: float) -> Critical:
     guess = local.radius(tau)
     usable = local.directed & torch.isfinite(guess) & (guess > 0)
     rays = _rays(exact, local, guess, usable)
-    value = rays.smallest(exact, tau, 0.0)
+    value, u = rays.smallest(exact, tau, 0.0)
     if not exact.laws.sampled:
         nowhere = torch.zeros_like(usable)
-        return Critical(value, value, value, usable, nowhere, sampled=False)
-    lower, upper = (rays.smallest(exact, tau, sign) for sign in (1.0, -1.0))
+        return Critical(value, value, value, usable, nowhere, False, u)
+    lower, upper = (rays.smallest(exact, tau, sign)[0] for sign in (1.0, -1.0))
     hidden = torch.isinf(upper) & torch.isfinite(value) | (upper > _WIDEST * lower)
     ends = [torch.where(hidden, torch.nan, end) for end in (value, lower, upper)]
-    return Critical(ends[0], ends[1], ends[2], usable, hidden, sampled=True)
+    return Critical(ends[0], ends[1], ends[2], usable, hidden, True, u)
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,12 @@ class _Rays:
     directions: Tensor
     guess: Tensor
 
-    def smallest(self, exact: Exact, tau: float, sign: float) -> Tensor:
-        """Return the smallest crossing [n] of D + 1.96 · sign · error over the rays."""
+    def smallest(self, exact: Exact, tau: float, sign: float) -> tuple[Tensor, Tensor]:
+        """Return the smallest crossing [n] of D + 1.96 · sign · error over the rays.
+
+        And where it is [n, m], on the first of the rays that have it; zeros where none
+        does.
+        """
         reach = sign * student_quantile(math.inf)
 
         def evaluate(rays: Tensor, radii: Tensor) -> Tensor:
@@ -132,7 +142,20 @@ class _Rays:
 
         found = crossings(evaluate, self.guess, tau)
         least = torch.full((self.n,), torch.inf).to(found)
-        return least.scatter_reduce(0, self.rows, found, "amin")
+        least = least.scatter_reduce(0, self.rows, found, "amin")
+        return least, self._places(found, least)
+
+    def _places(self, found: Tensor, least: Tensor) -> Tensor:
+        """Return where the crossings [R] are that are their input's least [n, m]."""
+        rays = (found == least[self.rows]) & found.isfinite()
+        order = torch.arange(len(found), device=found.device)
+        first = torch.full((self.n,), len(found), device=found.device)
+        first.scatter_reduce_(0, self.rows[rays], order[rays], "amin")
+        there = (first < len(found)).nonzero()[:, 0]
+        u = found.new_zeros(self.n, self.directions.shape[1])
+        ray = first[there]
+        u[there] = self.directions[ray].to(u) * found[ray].unsqueeze(1)
+        return u
 
 
 def _rays(exact: Exact, local: LocalLaw, guess: Tensor, usable: Tensor) -> _Rays:

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError
 from audit.ground.storage.arrays import Array
+from audit.ground.storage.npz import pack
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel
 from audit.nodes.noise import Noise
@@ -33,7 +32,6 @@ from audit.verify.witness import Witness
 from audit.verify.witness_file import KIND, PREFIX, VERSION, value_of
 
 _PASS = 1024  # rows in one pass of the network
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -82,18 +80,8 @@ def save_witness(
     said = json.dumps(_about(found[0], names, model, settings), sort_keys=True)
     columns[f"{PREFIX}about"] = np.frombuffer(said.encode(), np.uint8)
     with atomic_file(path) as file:
-        _pack(file, columns)
+        pack(file, columns)
     return len(columns[f"{PREFIX}index"])
-
-
-def _pack(file: IO[bytes], columns: Mapping[str, Array]) -> None:
-    """Write an npz whose bytes depend on its arrays alone, whatever their names."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, column in columns.items():
-            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            with archive.open(info, "w", force_zip64=True) as member:
-                array = np.ascontiguousarray(column)
-                npy.write_array(member, array, allow_pickle=False)
 
 
 def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -56,8 +56,8 @@ def lowered(
     """
     if critical.sampled:
         return critical
-    radius, _ = lowered_radius(exact, local, tau, critical.value, known=known)
-    return critical.lowered_to(radius)
+    found = lowered_radius(exact, local, tau, critical.value, known=known)
+    return critical.lowered_to(*found)
 
 
 def lowered_radius(

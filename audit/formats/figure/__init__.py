@@ -12,16 +12,24 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from audit.formats.figure import plots
-from audit.formats.figure.plot import Plot
+from audit.formats.figure.plot import Plot, numbers
 from audit.ground.errors import ConfigError
 from audit.ground.registry import unknown
 from audit.reports.report import Report
 
 SUFFIXES = (".svg", ".pdf", ".png")
-KINDS: dict[str, Callable[[Report, int | None], Plot]] = {
+
+
+def _worst(report: Report, index: int | None) -> tuple[Plot, ...]:
+    from audit.formats.figure.worst import worst  # numpy, which others do without
+
+    return worst(report, index)
+
+
+KINDS: dict[str, Callable[[Report, int | None], Plot | tuple[Plot, ...]]] = {
     "radius": plots.radius,
     "band": plots.band,
-    "worst": plots.worst,
+    "worst": _worst,
     "spectrum": plots.spectrum,
     "compare": plots.compare,
 }
@@ -62,6 +70,7 @@ def figure(report: Report, path: str, kind: str, index: int | None) -> dict[str,
     """
     from audit.formats.figure.drawing import drawn
 
-    plot = KINDS[kind](report, index)
-    picture = drawn(plot, Path(path).suffix.lower().removeprefix("."))
-    return {path: picture, f"{path}.csv": plot.csv().encode("utf-8")}
+    made = KINDS[kind](report, index)
+    plots = made if isinstance(made, tuple) else (made,)
+    picture = drawn(plots, Path(path).suffix.lower().removeprefix("."))
+    return {path: picture, f"{path}.csv": numbers(plots).encode("utf-8")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from audit.formats.figure.plot import Plot, Series
 from audit.ground.printable import printable
 
 SIZE = (3.4, 2.5)  # inches: a column of two
+_CELLS, _SEVERAL = 1.2, 1.9  # inches: the height of pictures, and of one of several
 ROOM = 1.3  # above bars, for the words of marks
 DOTS = 300  # of an inch
 STYLE: dict[str, Any] = {
@@ -34,24 +36,45 @@ UNDATED: dict[str, dict[str, Any]] = {
 }
 
 
-def drawn(plot: Plot, form: str) -> bytes:
-    """Return a picture; the same bytes for the same plot.
+def drawn(plots: Sequence[Plot], form: str) -> bytes:
+    """Return a picture; the same bytes for the same plots.
 
     Args:
-        plot: what to draw.
+        plots: what to draw, one below the other; pictures of cells side by side.
         form: svg, pdf or png.
     """
     settings: Any = {**mpl.rcParamsDefault, **STYLE}  # whatever the user's own are
     with mpl.rc_context(settings):
-        figure = Figure(figsize=SIZE, dpi=DOTS, layout="constrained")
+        figure = Figure(dpi=DOTS, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        for series in plot.series:
-            _draw(axes, series)
-        _frame(axes, plot)
+        for axes, plot in zip(_places(figure, plots), plots, strict=True):
+            for series in plot.series:
+                _draw(axes, series)
+            _frame(axes, plot)
         picture = io.BytesIO()
         figure.savefig(picture, format=form, metadata=UNDATED[form])
     return picture.getvalue()
+
+
+def _places(figure: Figure, plots: Sequence[Plot]) -> list[Any]:
+    """Return the axes of each plot, and give the figure its size."""
+    small = [is_picture(plot) for plot in plots]
+    rows = ([_CELLS] if any(small) else []) + [
+        SIZE[1] if len(plots) == 1 else _SEVERAL for picture in small if not picture
+    ]
+    figure.set_size_inches(SIZE[0], sum(rows))
+    grid = figure.add_gridspec(len(rows), 1, height_ratios=rows)
+    cells = grid[0].subgridspec(1, max(1, sum(small)))
+    pictures, others = iter(range(len(plots))), iter(range(any(small), len(rows)))
+    return [
+        figure.add_subplot(cells[next(pictures)] if picture else grid[next(others)])
+        for picture in small
+    ]
+
+
+def is_picture(plot: Plot) -> bool:
+    """Tell whether a plot is a picture of cells."""
+    return any(series.kind == "cells" for series in plot.series)
 
 
 def _draw(axes: Any, series: Series) -> None:  # noqa: ANN401 (matplotlib's own)
@@ -67,6 +90,18 @@ def _draw(axes: Any, series: Series) -> None:  # noqa: ANN401 (matplotlib's own)
         axes.invert_yaxis()
         axes.axvline(0, color=INK, linewidth=0.6)
         axes.set_title(_plain(name), loc="left", fontsize=8)
+    elif series.kind in ("hollow", "filled"):
+        hollow = series.kind == "hollow"
+        ends = [place + (-0.4 if hollow else 0.0) for place in x]
+        look: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.8}
+        look = look if hollow else {"color": ACCENT}
+        axes.bar(ends, y, 0.4, align="edge", label=name, **look)
+    elif series.kind in ("spans", "thin spans"):
+        thin = series.kind == "thin spans"
+        look = {"color": INK, "linestyles": "--"} if thin else {"color": ACCENT}
+        axes.vlines(x, y, list(series.top), label=name, **look)
+    elif series.kind == "cells":
+        _picture(axes, series)
     elif series.kind == "dots":
         axes.plot(x, y, ".", color=ACCENT, markersize=3, label=name)
     else:
@@ -75,7 +110,22 @@ def _draw(axes: Any, series: Series) -> None:  # noqa: ANN401 (matplotlib's own)
         axes.plot(x, y, line, color=colour, linewidth=0.9, label=name)
 
 
+def _picture(axes: Any, series: Series) -> None:  # noqa: ANN401 (matplotlib's own)
+    """Draw cells: in grey, or in two colours around 0 where they are a difference."""
+    columns, rows = (int(max(places)) + 1 for places in (series.x, series.y))
+    values = [list(series.top[row * columns :][:columns]) for row in range(rows)]
+    reach = max(map(abs, series.top)) or 1.0
+    look: dict[str, Any] = {"cmap": "gray"}
+    if series.name == "difference":
+        look = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
+    axes.imshow(values, interpolation="nearest", **look)
+    axes.set_title(_plain(series.name), fontsize=8)
+
+
 def _frame(axes: Any, plot: Plot) -> None:  # noqa: ANN401 (matplotlib's own)
+    if is_picture(plot):
+        axes.set_axis_off()
+        return
     axes.set_xlabel(_plain(plot.x))
     axes.set_ylabel(_plain(plot.y))
     if "x" in plot.logs:

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["line", "dashed", "band", "steps", "bars", "dots"]
+Kind = Literal[
+    "line",
+    "dashed",
+    "band",
+    "steps",
+    "bars",
+    "dots",
+    "hollow",
+    "filled",
+    "cells",
+    "spans",
+    "thin spans",
+]
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,9 @@ class Series:
     Args:
         name: in the legend; "" for none.
         kind: how they are drawn. `steps` has one more x than y: edges of bins. `band`
-            has the upper ends in `top`. `bars` lie: y are their lengths.
+            has the upper ends in `top`. `bars` lie: y are their lengths. `hollow` and
+            `filled` bars stand side by side. `spans` reach from y to `top`. `cells` are
+            a picture: x columns, y rows, and what is there in `top`.
         x, y, top: of each point.
         labels: of bars.
     """
@@ -58,15 +72,17 @@ class Plot:
     ranks: bool = False
     """Whether x are whole numbers."""
 
-    def csv(self) -> str:
-        """Return all numbers: series, label, x, y, top; and the marks."""
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(["series", "label", self.x, self.y, "top"])
-        for one in self.series:
+
+def numbers(plots: Sequence[Plot]) -> str:
+    """Return the numbers of plots as CSV, each under the names of its axes."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    for plot in plots:
+        rows.writerow(["series", "label", plot.x, plot.y, "top"])
+        for one in plot.series:
             for k, x in enumerate(one.x):
                 cells = (one.labels, one.y, one.top)
                 label, y, top = (c[k] if k < len(c) else "" for c in cells)
                 rows.writerow([one.name or one.kind, label, x, y, top])
-        rows.writerows([["mark", mark.name, mark.x, "", ""] for mark in self.marks])
-        return text.getvalue()
+        rows.writerows([["mark", mark.name, mark.x, "", ""] for mark in plot.marks])
+    return text.getvalue()

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.formats import features
 from audit.formats.figure.plot import Mark, Plot, Series
 from audit.ground.errors import ConfigError
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Bins, Divergence, Report, Side
 
-MOST_BARS = 12
 LEAST = 1e-12  # of the largest eigenvalue: rounding
 
 
 def radius(report: Report, _: int | None = None) -> Plot:
     """Return how far each input can be pushed, p05 and the limits marked."""
-    name, divergence = _first(report)
+    name, divergence = first(report)
     summary = divergence.summary
     quantity = CRITICAL if CRITICAL in summary else "radius"
     if quantity not in summary or summary[quantity].histogram is None:
-        raise _lacks("radius", f"no spread of the radius of {name}")
+        raise lacks("radius", f"no spread of the radius of {name}")
     found = summary[quantity]
     bins = found.histogram
     assert bins is not None
@@ -43,13 +41,13 @@ def radius(report: Report, _: int | None = None) -> Plot:
 
 def band(report: Report, _: int | None = None) -> Plot:
     """Return witness, prediction and certificate over ε, medians over the inputs."""
-    name, divergence = _first(report)
+    name, divergence = first(report)
     rungs = divergence.two_sided
     below = _medians([(rung.size, rung.witness) for rung in rungs])
     above = _medians([(rung.size, rung.certificate) for rung in rungs])
     predicted = _medians([(rung.size, rung.predicted) for rung in rungs])
     if len(below) < 2:
-        raise _lacks("band", "no witnesses at two sizes or more (see --sizes)")
+        raise lacks("band", "no witnesses at two sizes or more (see --sizes)")
     shared = [size for size in below if size in above]
     series = [Series("witness", "line", [*below], [*below.values()])]
     if len(shared) > 1:
@@ -62,35 +60,12 @@ def band(report: Report, _: int | None = None) -> Plot:
     return Plot("norm ε", f"{name} ({divergence.unit})", series, logs="xy")
 
 
-def worst(report: Report, index: int | None = None) -> Plot:
-    """Return the worst direction of one input, its largest entries."""
-    name, _ = _first(report)
-    listed = {one.index: one for one in report.worst}
-    wanted = report.worst[0].index if index is None and report.worst else index
-    if wanted not in listed:
-        known = ", ".join(map(str, listed)) or "none"
-        raise ConfigError(
-            f"The worst direction of input {wanted} was asked for",
-            f"The report lists those of the inputs {known}",
-            "Choose one of them with --index, or scan with --index",
-        )
-    found = listed[wanted].directions.get(name)
-    if not found:
-        raise _lacks("worst", f"no worst direction of input {wanted}")
-    entries = features.largest(report.data, found[0], MOST_BARS)
-    places = [float(k) for k in range(len(entries))]
-    values = [value for _, value in entries]
-    labels = [label for label, _ in entries]
-    bars = Series(f"input {wanted}", "bars", places, values, labels=labels)
-    return Plot("worst direction v", "", [bars])
-
-
 def spectrum(report: Report, _: int | None = None) -> Plot:
     """Return the leading eigenvalues: the median in the band of the middle 90 %."""
-    name, divergence = _first(report)
+    name, divergence = first(report)
     found = divergence.spectrum
     if found is None:
-        raise _lacks("spectrum", f"no eigenvalues of {name}")
+        raise lacks("spectrum", f"no eigenvalues of {name}")
     rows = zip(found.p05, found.p50, found.p95, strict=True)
     kept = []
     for low, middle, high in rows:
@@ -99,7 +74,7 @@ def spectrum(report: Report, _: int | None = None) -> Plot:
             break
         kept.append(ends)
     if len(kept) < 2:
-        raise _lacks("spectrum", f"fewer than two positive eigenvalues of {name}")
+        raise lacks("spectrum", f"fewer than two positive eigenvalues of {name}")
     floor = LEAST * max(high for _, _, high in kept)
     ranks = [float(k) for k in range(1, len(kept) + 1)]
     lows = [max(low, floor) for low, _, _ in kept]
@@ -120,7 +95,7 @@ def spectrum(report: Report, _: int | None = None) -> Plot:
 def compare(report: Report, _: int | None = None) -> Plot:
     """Return the top eigenvalues of two divergences against each other."""
     if len(report.ranked) < 2 or report.inputs is None:
-        raise _lacks("compare", "no second divergence input by input")
+        raise lacks("compare", "no second divergence input by input")
     names = report.ranked[:2]
     columns = [report.inputs.columns[name].get("eigenvalue", []) for name in names]
     pairs = [
@@ -129,15 +104,20 @@ def compare(report: Report, _: int | None = None) -> Plot:
         if a and b and min(a, b) > 0 and max(a, b) < math.inf
     ]
     if not pairs:
-        raise _lacks("compare", "no input with both eigenvalues")
+        raise lacks("compare", "no input with both eigenvalues")
     x, y = (f"{n} ({report.divergences[n].unit}/δ²)" for n in names)
     dots = Series("", "dots", [a for a, _ in pairs], [b for _, b in pairs])
     return Plot(x, y, [dots], logs="xy")
 
 
-def _first(report: Report) -> tuple[str, Divergence]:
+def first(report: Report) -> tuple[str, Divergence]:
+    """Return the divergence that a figure is of.
+
+    Raises:
+        ConfigError: none was measured.
+    """
     if not report.ranked:
-        raise _lacks("radius", "no divergence was measured")
+        raise lacks("radius", "no divergence was measured")
     return report.ranked[0], report.divergences[report.ranked[0]]
 
 
@@ -154,7 +134,8 @@ def _medians(found: Sequence[tuple[float, Side | None]]) -> dict[float, float]:
     return {s: value for s, value in medians.items() if value and 0 < value < math.inf}
 
 
-def _lacks(kind: str, what: str) -> ConfigError:
+def lacks(kind: str, what: str) -> ConfigError:
+    """Return the error of a figure that a report does not hold."""
     return ConfigError(
         f"The figure '{kind}' was asked for, and the report has {what}",
         "Expected a report that holds what is drawn",

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.formats import attacked, features, reading, verdicts
 from audit.formats.html import directions, figures, spectrum, two_sided
+from audit.formats.html.cards import cards
 from audit.formats.html.svg import Drawing
 from audit.formats.html.under_attack import curves
 from audit.ground.printable import printable
@@ -24,7 +25,6 @@ from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, interval, number
 
 STATISTICS = ("p05", "p50", "mean", "p95", "max")
-GALLERY = 4
 MOST_LINES = 50
 
 
@@ -50,7 +50,7 @@ def render(report: Report) -> str:
             glance=[drawing for drawing in _glance(report) if drawing is not None],
             histograms=list(_histograms(report)),
             tables=[(name, list(_rows(report, name))) for name in report.ranked],
-            gallery=list(_gallery(report)),
+            cards=list(cards(report)) if report.ranked else [],
             plots=[drawing for drawing in _plots(report) if drawing is not None],
             why=[*_chains(report), *filter(None, [reading.comparison(report)])],
             notes=[(title, lines) for title, lines in _notes(report) if lines],
@@ -87,19 +87,13 @@ class _Row:
     reading: str
 
 
-@dataclass(frozen=True)
-class _Item:
-    index: int
-    markup: Markup
-    unit: str
-    caption: str
-
-
 def _plot(drawing: Drawing) -> Markup:
     """Return a figure; the drawing has escaped its own text."""
     figure = Markup("<figure><b>{}</b>{}<figcaption>{}.</figcaption></figure>")
     return figure.format(
-        printable(drawing.title), _markup(drawing), printable(drawing.description)
+        printable(drawing.title),
+        _markup(drawing),
+        printable(drawing.caption or drawing.description),
     )
 
 
@@ -163,20 +157,6 @@ def _rows(report: Report, name: str) -> Iterator[_Row]:
             said = [f"{line}." for line in reading.counts(report, name, [quantity])]
             meaning = " ".join([*said, row.reading if row else ""])
             yield _Row(quantity, values, summary.unit, meaning)
-
-
-def _gallery(report: Report) -> Iterator[_Item]:
-    for worst in report.worst[:GALLERY]:
-        name = report.ranked[0]
-        drawing = directions.draw(report, worst, name)
-        values = worst.values.get(name, {})
-        caption = (
-            f"{name}: eigenvalue {reading.with_bracket(values, 'eigenvalue')} "
-            f"{report.divergences[name].unit}/δ², critical radius "
-            f"{number(values.get(CRITICAL))} δ"
-        )
-        markup = _markup(drawing) if drawing else Markup("")
-        yield _Item(worst.index, markup, drawing.unit if drawing else "", caption)
 
 
 def _plots(report: Report) -> Iterator[Drawing | None]:

@@ -96,7 +96,8 @@ def _rules(
     for order, (mark, value) in enumerate(marks.items()):
         if value is not None and math.isfinite(value):
             at = x(value)
-            right = order > 0 or at - LETTER * len(mark) < LEFT
+            room = LETTER * len(mark)
+            right = (order > 0 and at + room < WIDTH) or at - room < LEFT
             drawing.rule(at, mark, "mark", 0, right=right)
     for row, check in enumerate(limits, start=1):
         kind = "limit broken" if check.holds is False else "limit"

@@ -95,6 +95,8 @@ class Drawing:
     """What the numbers in it are counted in."""
     width: int = WIDTH
     height: int = HEIGHT
+    caption: str = ""
+    """What stands below it, where that is not the whole description."""
     parts: list[ElementTree.Element] = field(default_factory=list)
 
     def add(self, tag: str, text: str = "", **attributes: object) -> None:
@@ -118,6 +120,11 @@ class Drawing:
     def area(self, points: Sequence[Point], class_: str) -> None:
         """Fill the polygon through points."""
         self.add("path", d=f"{_path(points)}Z", class_=class_)
+
+    def rect(self, corner: Point, width: float, height: float, class_: str) -> None:
+        """Add a rectangle by its upper left corner."""
+        x, y = corner
+        self.add("rect", x=x, y=y, width=width, height=height, class_=class_)
 
     def dots(self, points: Iterable[Point], class_: str) -> None:
         """Add dots as one path: a few bytes each."""
