@@ -11,7 +11,7 @@ is looked at, at every input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -23,9 +23,12 @@ from audit.importer.relaxation import (
     Moving,
     Operand,
     Relaxed,
+    Slopes,
     Tape,
+    dot,
     read,
     refusal,
+    slopes_of,
 )
 from audit.importer.relaxation.affine import copied
 from audit.models.batching import layout_of
@@ -41,11 +44,13 @@ class Enclosed:
     Args:
         relaxed: the tape over the balls. at: η's place on it.
         fixed: the parameters that do not move.
+        still: an interval of η(x) itself in real arithmetic; None: not known yet.
     """
 
     relaxed: Relaxed
     at: int
     fixed: Set[str]
+    still: tuple[Tensor, Tensor] | None = None
 
     @property
     def centre(self) -> Tensor:
@@ -63,19 +68,20 @@ class Enclosed:
         return self.relaxed.ball.power
 
     @cached_property
-    def _point(self) -> Relaxed:
-        """The tape over balls of size 0."""
-        ball = self.relaxed.ball
-        nowhere = replace(ball, reach=torch.zeros_like(ball.reach))
-        return Relaxed(self.relaxed.tape, nowhere, tight=False)
+    def _still(self) -> tuple[Tensor, Tensor]:
+        if self.still is not None:
+            return self.still
+        return standing(self.relaxed.tape, self.relaxed.ball, self.at)
 
     @cached_property
     def _jacobian(self) -> Tensor:
         """J [B, q, m]; any numbers prove a bound, these make it tight."""
-        eta = self.centre
+        eta, slopes = self.centre, self.relaxed.slopes
+        if slopes is not None:
+            return slopes.jacobian.permute(1, 2, 0).expand(len(eta), -1, -1)
         eye = torch.eye(eta.shape[1], dtype=eta.dtype, device=eta.device)
-        slopes = self.relaxed.derivative(self.at, eye.unsqueeze(1))
-        return slopes.transpose(0, 1).expand(len(eta), -1, -1)
+        found = self.relaxed.derivative(self.at, eye.unsqueeze(1))
+        return found.transpose(0, 1).expand(len(eta), -1, -1)
 
     def above(self, weights: Tensor) -> Tensor:
         """Return upper bounds [B, K] on w·Δη, w [B or 1, K, q]; they hold for u = 0."""
@@ -103,9 +109,14 @@ class Enclosed:
     def _start(self, w: Tensor) -> Tensor:
         """Return a lower bound on w·η(x) [K, B] in real arithmetic.
 
-        `centre` is rounded on its way, and a change is taken from where η really is.
+        `centre` is rounded on its way, and a change is taken from where η really is: in
+        an interval for which q products are added up.
         """
-        return -self._point.upper(self.at, -w).top()
+        low, high = self._still
+        middle, half = (low + high) / 2, (high - low) / 2
+        size = middle.abs() + half
+        far = dot(w.abs(), half + (w.shape[-1] + 8) * 2.0**-52 * size)
+        return dot(w, middle) - far
 
     @staticmethod
     def _beyond(top: Tensor, start: Tensor) -> Tensor:
@@ -114,19 +125,60 @@ class Enclosed:
         return (top - start + slack).clamp_min(0)
 
 
-def enclose(
+def standing(tape: Tape, ball: Ball, at: int) -> tuple[Tensor, Tensor]:
+    """Return an interval of a value at the centre itself, in real arithmetic."""
+    nowhere = replace(ball, reach=torch.zeros_like(ball.reach))
+    return Relaxed(tape, nowhere, tight=False).intervals[at]
+
+
+@dataclass
+class Centred:
+    """Coordinates η of B inputs at their centres, ready for balls of any size.
+
+    Args:
+        tape: η as a function of x. at: η's place on it.
+        fixed: the parameters that do not move.
+        free: the features that move [m]. unit: of each [m].
+    """
+
+    tape: Tape
+    at: int
+    fixed: Set[str]
+    free: Tensor
+    unit: Tensor
+    known: dict[float, tuple[Slopes | None, tuple[Tensor, Tensor]]] = field(
+        default_factory=dict
+    )
+
+    def within(self, reach: Tensor, power: float) -> Enclosed:
+        """Return where they go in balls of sizes ε [B].
+
+        What does not depend on the sizes is computed once for each norm.
+        """
+        ball = Ball(self.tape.x, reach, power, self.free, self.unit)
+        if power not in self.known:
+            given = (self.tape, self.free, self.unit, power, self.at)
+            still = standing(self.tape, ball, self.at)
+            self.known[power] = slopes_of(*given), still
+        slopes, still = self.known[power]
+        relaxed = Relaxed(self.tape, ball, slopes=slopes)
+        return Enclosed(relaxed, self.at, self.fixed, still)
+
+
+def centred(
     model: OpenModel,
     x: Tensor,
     held: Mapping[str, Tensor],
-    ball: tuple[Tensor, float, Tensor, Tensor],
-) -> Enclosed:
-    """Return where the coordinates of a model's law go.
+    free: Tensor,
+    unit: Tensor,
+) -> Centred:
+    """Return the coordinates of a model's law, to be enclosed.
 
     Args:
         model: in float64.
         x: what is perturbed [B, d].
         held: the other inputs of these rows.
-        ball: ε [B], p, the features that move [m], and the unit of each [m].
+        free: the features that move [m]. unit: of each [m], float64.
 
     Raises:
         NoCertificate: nothing is proven for this file or family, with the reason.
@@ -148,8 +200,7 @@ def enclose(
             raise refusal("no parameter of the law depends on what is perturbed")
         at = _packed(model, tape, found)
         check_same(model.density, x, held, tape.values[at])
-        relaxed = Relaxed(tape, Ball(tape.x, *ball))
-    return Enclosed(relaxed, at, frozenset(found) - set(moving))
+    return Centred(tape, at, frozenset(found) - set(moving), free, unit)
 
 
 def _packed(model: OpenModel, tape: Tape, found: Mapping[str, Operand]) -> int:

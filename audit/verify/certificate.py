@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.models.enclosing import enclose
+from audit.models.enclosing import centred
 from audit.verify.sites import Site
 
 _ROWS = 1024  # balls at the same time
@@ -166,8 +166,7 @@ def _bounds(
         torch.split(rows, size), torch.split(reach, size), strict=True
     ):
         held = {name: values[part] for name, values in site.held.items()}
-        ball = (sizes, p, frame.free, frame.unit.double())
-        enclosed = enclose(site.model, site.x[part], held, ball)
+        centre = centred(site.model, site.x[part], held, frame.free, frame.unit.double())
         with torch.no_grad():
-            parts.append(family.largest_kl(enclosed))
+            parts.append(family.largest_kl(centre.within(sizes, p)))
     return torch.cat(parts)

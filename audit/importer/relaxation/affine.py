@@ -49,10 +49,15 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
             for part, v in zip(parts, values, strict=True)
         ]
 
+    def along(*tangents: Tensor) -> Tensor:
+        rows = max(t.shape[1] for t in tangents)
+        parts = [t.expand(-1, rows, *t.shape[2:]).flatten(2) for t in tangents]
+        flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        return (flat[:, :, spots] * there).reshape(-1, rows, *index.shape)
+
     kept = bias if bool((bias != 0).any()) else None
-    return tape.affine(
-        Affine(tuple(inputs), run, absolute, back, kept, index=index), what
-    )
+    entry = Affine(tuple(inputs), run, absolute, back, along, kept, index=index)
+    return tape.affine(entry, what)
 
 
 def _index_of(
@@ -109,8 +114,13 @@ def scaled(
     def back(a: Tensor) -> Sequence[Tensor]:
         return [summed(a * factor, value)]
 
+    def along(t: Tensor) -> Tensor:
+        found = t * factor
+        return found.expand(*found.shape[:2], *shape[1:])
+
     bias = None if shift is None else shift.expand(shape)
-    return tape.affine(Affine((source,), run, absolute, back, bias, pair), what)
+    entry = Affine((source,), run, absolute, back, along, bias, pair)
+    return tape.affine(entry, what)
 
 
 def added(tape: Tape, inputs: Sequence[int], signs: Sequence[float], what: str) -> int:
@@ -139,7 +149,7 @@ def added(tape: Tape, inputs: Sequence[int], signs: Sequence[float], what: str) 
         pairs = zip(values, signs, strict=True)
         return [summed(a if sign == 1 else a * sign, value) for value, sign in pairs]
 
-    return tape.affine(Affine(tuple(inputs), run, absolute, back), what)
+    return tape.affine(Affine(tuple(inputs), run, absolute, back, run), what)
 
 
 def product(
@@ -159,7 +169,10 @@ def product(
     if bias is not None:
         rows = tape.rows if bias.dim() == len(out) and len(bias) > 1 else 1
         kept = bias.expand(rows, *out[1:])
-    return tape.affine(Affine((source,), run, lambda v: v @ size, back, kept), what)
+    entry = Affine(
+        (source,), run, lambda v: v @ size, back, lambda t: t @ matrix, kept
+    )
+    return tape.affine(entry, what)
 
 
 def operator(
@@ -189,7 +202,11 @@ def operator(
     def whole(v: Tensor) -> Tensor:
         return run(v) if bias is None else run(v) + bias
 
-    return tape.affine(Affine((source,), whole, absolute, back, bias), what)
+    def along(t: Tensor) -> Tensor:
+        found = run(t.flatten(0, 1))
+        return found.reshape(*t.shape[:2], *found.shape[1:])
+
+    return tape.affine(Affine((source,), whole, absolute, back, along, bias), what)
 
 
 def summed(a: Tensor, value: Tensor) -> Tensor:

@@ -34,9 +34,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import UNIT, Ball
+from audit.importer.relaxation.ball import Ball
 from audit.importer.relaxation.curves import Curve, Lines
-from audit.importer.relaxation.planes import Planes, dot, range_of
+from audit.importer.relaxation.planes import Planes, dot
+from audit.importer.relaxation.slopes import Slopes
+from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
@@ -49,23 +51,29 @@ class Relaxed:
     Args:
         tape: the function. ball: B balls around its centre.
         tight: whether intervals are met with backward passes, too.
+        slopes: of the tape; None: intervals know nothing of the first order.
     """
 
     tape: Tape
     ball: Ball
     tight: bool = True
-    intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    magnitudes: list[Tensor] = field(default_factory=list)
+    slopes: Slopes | None = None
     lines: dict[int, Lines] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.spans = Spans(self.tape, self.ball, self.slopes)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
-                self._keep(*self._source())
+                self.spans.source()
             elif isinstance(entry, Affine):
-                self._keep(*self._affine(entry))
+                self.spans.affine(entry)
             else:
                 self._bend(index, entry)
+
+    @property
+    def intervals(self) -> list[tuple[Tensor, Tensor]]:
+        """Of every value, both ends [B, *shape]."""
+        return self.spans.intervals
 
     def upper(self, target: int, weights: Tensor) -> Planes:
         """Return affine upper bounds on functionals of a value.
@@ -92,40 +100,12 @@ class Relaxed:
     def _widest(self) -> int:
         return max(value[0].numel() for value in self.tape.values)
 
-    # intervals
-
-    def _keep(self, low: Tensor, high: Tensor, magnitude: Tensor | None = None) -> None:
-        self.intervals.append((low, high))
-        size = torch.maximum(low.abs(), high.abs())
-        self.magnitudes.append(size if magnitude is None else magnitude)
-
-    def _source(self) -> tuple[Tensor, Tensor]:
-        x, radius = self.tape.x, self.ball.radius() * (1 + 4 * UNIT)
-        slack = UNIT * (x.abs() + radius)
-        return x - radius - slack, x + radius + slack
-
-    def _affine(self, entry: Affine) -> tuple[Tensor, Tensor, Tensor]:
-        known = [self.intervals[i] for i in entry.inputs]
-        sizes = [torch.maximum(low.abs(), high.abs()) for low, high in known]
-        magnitude = entry.absolute(*sizes)
-        if entry.bias is not None:
-            magnitude = magnitude + entry.bias.abs()
-        middle = entry.run(*((low + high) / 2 for low, high in known))
-        spread = entry.absolute(*((high - low) / 2 for low, high in known))
-        spread = spread + 2 * self._gamma(entry.inputs, middle) * magnitude
-        return middle - spread, middle + spread, magnitude
-
     def _bend(self, index: int, entry: Bend) -> None:
         if self.tight:
             self._tighten(entry.input, entry.curve)
         low, high = self.intervals[entry.input]
-        lines = entry.curve.lines(low, high)
-        self.lines[index] = lines
-        size = torch.maximum(low.abs(), high.abs())
-        slope = torch.maximum(lines.above.abs(), lines.below.abs())
-        level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
-        magnitude = slope * size + level
-        self._keep(*range_of(entry.curve, low, high, lines), magnitude)
+        self.lines[index] = entry.curve.lines(low, high)
+        self.spans.bend(index, entry, self.lines[index])
 
     def _tighten(self, target: int, curve: Curve) -> None:
         """Meet the interval of a value with what backward passes say.
@@ -135,7 +115,7 @@ class Relaxed:
         carried, each row's own; where most are needed, all of them.
         """
         low, high = (end.flatten(1) for end in self.intervals[target])
-        open_ = curve.undecided(low, high)
+        open_ = self.spans.undecided(target, curve).flatten(1)
         count = int(open_.sum(1).max())
         if target == 0 or not count:
             return
@@ -158,11 +138,6 @@ class Relaxed:
         self.intervals[target] = tuple(  # type: ignore[assignment]
             end.scatter(1, places, new).reshape(-1, *shape) for end, new in ends
         )
-
-    def _gamma(self, inputs: tuple[int, ...], value: Tensor) -> float:
-        terms = sum(self.tape.values[i][0].numel() for i in inputs)
-        count = terms + value[0].numel() + len(self.tape.entries) + 16
-        return count * UNIT / (1 - count * UNIT)
 
     # functionals
 
@@ -202,7 +177,7 @@ class Relaxed:
     def _rounding(self, index: int, entry: object, a: Tensor) -> Tensor:
         value = self.tape.values[index]
         inputs = entry.inputs if isinstance(entry, Affine) else (index,)
-        size = self._gamma(inputs, value) * self.magnitudes[index]
+        size = self.spans.gamma(inputs, value) * self.spans.magnitudes[index]
         return dot(a.abs(), size)
 
     def _over(self, index: int, entry: Bend, a: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,7 @@ class Affine:
         run: values -> value [B, *out].
         absolute: magnitudes -> Σ |terms| without b [B, *out].
         back: functionals of the value [K, R, *out] -> those of each input, R = 1 or B.
+        along: tangents [m, R, *in] of the inputs -> L (t₁, t₂, …) [m, R, *out].
         bias: b [R, *out], None for zero.
         factor: (α, β) where it is α v + β for two numbers.
         index: of the elements that it copies, where it does nothing else.
@@ -44,6 +45,7 @@ class Affine:
     run: Map
     absolute: Map
     back: Back
+    along: Map
     bias: Tensor | None = None
     factor: tuple[float, float] | None = None
     index: Tensor | None = None
