@@ -8,26 +8,27 @@ rounding of the bound itself is accounted for. Where no finite bound is proven i
 
 A ball holds the smaller ones, so a bound at ε is one for all smaller ε: the smallest of
 those at sizes ≥ ε counts. For the same reason the largest ε with bound ≤ τ is below the
-radius at which D reaches τ; bisection keeps the end at which the bound holds.
+radius at which D reaches τ; a bracket keeps the end at which the bound holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.models.enclosing import centred
+from audit.models.enclosing import Centred, centred
+from audit.verify.bracket import Bracket
 from audit.verify.sites import Site
 
 _ROWS = 1024  # balls at the same time
 _NUMBERS = 2**12  # of inputs at the same time
-_DOUBLINGS = 60
-_BISECTIONS = 24
-_CLOSE = 1e-3  # relative width of a bracket that is narrow enough
+_START = 1e-3  # of an input's own norm, where the search for a radius begins
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ def certify(divergence: Divergence, site: Site, sizes: Tensor, p: float) -> Cert
             "Correct the sizes",
         )
     try:
-        n, count = len(site.x), len(sizes)
-        rows = torch.arange(n, device=site.x.device).repeat(count)
-        reach = sizes.repeat_interleave(n)  # balls of one size need the same passes
-        found = _bounds(divergence, site, rows, reach, p).reshape(count, n).T
+        parts = [
+            torch.stack([balls.bound(size.expand(balls.count)) for size in sizes], 1)
+            for balls in _balls(divergence, site, p)
+        ]
     except NoCertificate as error:
         return Certified(None, error.given)
+    found = torch.cat(parts)
     order = torch.argsort(sizes)
     least = found[:, order].flip(1).cummin(1).values.flip(1)
     return Certified(least[:, torch.argsort(order)])
@@ -84,7 +86,7 @@ def certified_radius(
 ) -> Certified:
     """Return the largest norm found [n] within which D ≤ τ is proven.
 
-    0 where none is; ∞ is never claimed. Bisection stops at a bracket of one part in
+    0 where none is; ∞ is never claimed. The search stops at a bracket of one part in
     1,000, on its safe side.
 
     Args:
@@ -94,61 +96,39 @@ def certified_radius(
         p: the norm, 1, 2 or ∞.
     """
     try:
-        return Certified(_Radii(divergence, site, tau, p).search())
+        parts = [_largest(balls, tau) for balls in _balls(divergence, site, p)]
     except NoCertificate as error:
         return Certified(None, error.given)
+    return Certified(torch.cat(parts))
 
 
-@dataclass
-class _Radii:
-    """A search for the largest ε with a bound ≤ τ, for all inputs of a site at once."""
+@dataclass(frozen=True)
+class _Balls:
+    """Some inputs, with all that balls around them share.
 
-    divergence: Divergence
-    site: Site
-    tau: float
+    Args:
+        family: of the law. centre: its coordinates at the inputs. p: of the norm.
+        lengths: the inputs' own norms [B].
+    """
+
+    family: Family
+    centre: Centred
     p: float
+    lengths: Tensor
 
-    def search(self) -> Tensor:
-        """Return the proven ends of the brackets [n]."""
-        good = self.site.lengths() * 1e-3
-        good, bad = self._bracketed(good)
-        for _ in range(_BISECTIONS):
-            open_ = (bad > good * (1 + _CLOSE)) & (bad < torch.inf) & (good > 0)
-            if not bool(open_.any()):
-                break
-            rows = open_.nonzero()[:, 0]
-            middle = (good[rows] * bad[rows]).sqrt()
-            holds = self._holds(rows, middle)
-            good[rows] = torch.where(holds, middle, good[rows])
-            bad[rows] = torch.where(holds, bad[rows], middle)
-        return good
+    @property
+    def count(self) -> int:
+        """The number of inputs B."""
+        return len(self.lengths)
 
-    def _bracketed(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return sizes with a bound ≤ τ, 0 where none is found, and sizes without."""
-        rows = torch.arange(len(start), device=start.device)
-        first = self._holds(rows, start)
-        good = torch.where(first, start, 0.0)
-        bad = torch.where(first, torch.inf, start)
-        for _ in range(_DOUBLINGS):
-            rows = ((good == 0) | torch.isinf(bad)).nonzero()[:, 0]
-            if not len(rows):
-                break
-            up = good[rows] > 0
-            size = torch.where(up, 2 * good[rows], bad[rows] / 2)
-            holds = self._holds(rows, size)
-            good[rows] = torch.where(holds, size, good[rows])
-            bad[rows] = torch.where(holds, bad[rows], size)
-        return good, bad
-
-    def _holds(self, rows: Tensor, reach: Tensor) -> Tensor:
-        found = _bounds(self.divergence, self.site, rows, reach, self.p)
-        return found <= self.tau
+    def bound(self, reach: Tensor) -> Tensor:
+        """Return upper bounds [B] over balls of sizes ε [B]."""
+        with torch.no_grad():
+            return self.family.largest_kl(self.centre.within(reach, self.p))
 
 
-def _bounds(
-    divergence: Divergence, site: Site, rows: Tensor, reach: Tensor, p: float
-) -> Tensor:
-    """Return upper bounds [B] for some inputs [B], each over a ball of its own size.
+def _balls(divergence: Divergence, site: Site, p: float) -> Iterator[_Balls]:
+    """Yield the inputs of a site, as many as may be enclosed at the same time.
 
     Raises:
         NoCertificate: nothing is proven for this divergence, family or file.
@@ -159,14 +139,19 @@ def _bounds(
             "Expected kl",
             "Read the witness instead, which needs no such thing",
         )
-    frame, family = site.questions.frame, site.model.density.family
+    frame, lengths = site.questions.frame, site.lengths()
     size = max(1, min(_ROWS, _NUMBERS // site.x.shape[1]))
-    parts = []
-    for part, sizes in zip(
-        torch.split(rows, size), torch.split(reach, size), strict=True
-    ):
+    for first in range(0, len(site.x), size):
+        part = slice(first, first + size)
         held = {name: values[part] for name, values in site.held.items()}
-        centre = centred(site.model, site.x[part], held, frame.free, frame.unit.double())
-        with torch.no_grad():
-            parts.append(family.largest_kl(centre.within(sizes, p)))
-    return torch.cat(parts)
+        given = (frame.free, frame.unit.double())
+        centre = centred(site.model, site.x[part], held, *given)
+        yield _Balls(site.model.density.family, centre, p, lengths[part])
+
+
+def _largest(balls: _Balls, tau: float) -> Tensor:
+    """Return the largest sizes found with a bound ≤ τ [B], 0 where none is."""
+    bracket = Bracket(balls.lengths * _START, tau)
+    while bool(bracket.open.any()):
+        bracket.take(balls.bound(bracket.size))
+    return bracket.good
