@@ -191,12 +191,17 @@ def operator(
         what: its name.
     """
     event = tape.values[source].shape[1:]
+    traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
 
     def back(a: Tensor) -> Sequence[Tensor]:
         flat = a.flatten(0, 1)
-        with torch.enable_grad():
-            v = flat.new_zeros(len(flat), *event, requires_grad=True)
-            (found,) = torch.autograd.grad(run(v), v, flat)
+        if len(flat) not in traced:
+            traced.clear()
+            with torch.enable_grad():
+                v = flat.new_zeros(len(flat), *event, requires_grad=True)
+                traced[len(flat)] = v, run(v)
+        v, value = traced[len(flat)]
+        (found,) = torch.autograd.grad(value, v, flat, retain_graph=True)
         return [found.reshape(*a.shape[:2], *event)]
 
     def whole(v: Tensor) -> Tensor:

@@ -19,8 +19,10 @@ rounds each coefficient of A L by γ_n |A||L|, which moves the bound by at most
 γ_n |A| (|L||v|), and the level by γ_n |A||b|. So each entry keeps a magnitude
 M ≥ |L||v| + |b| for all v of the enclosure, and γ |A|·M is added to the level at every
 step, with n the numbers that go in and come out of a row, the entries of the tape and
-16 more. That covers sums of functionals (residual connections), of the levels of all
-entries, and the last product with x as well. A ball of size 0 encloses the value at x
+32 more. That covers sums of functionals (residual connections), of the levels of all
+entries, and the last product with x as well. A value that only curves read is carried
+over as s A, and its step and bias are added with those of its curves: |A| max(|s|, |s'|)
+is at least the magnitude of any coefficient that comes of it. A ball of size 0 encloses the value at x
 itself in real arithmetic, whatever its rounding.
 
 Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs.
@@ -30,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,6 +45,29 @@ from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
+
+
+class Pair(NamedTuple):
+    """Two lines by what they share and by what parts them, each [B, *shape].
+
+    For a coefficient a the line is that above where a > 0, that below where a < 0: its
+    slope is a · slope + |a| · turn and its level a · level + |a| · gap.
+    """
+
+    slope: Tensor
+    turn: Tensor
+    level: Tensor
+    gap: Tensor
+
+
+Passed = tuple[Tensor, Tensor]  # slopes and levels of functionals
+
+
+def _read_by_curves_alone(tape: Tape) -> set[int]:
+    """Return the affine entries whose level their readers add, with their own."""
+    others = {i for e in tape.entries if isinstance(e, Affine) for i in e.inputs}
+    read = {e.input for e in tape.entries if isinstance(e, Bend)}
+    return {i for i in read - others if isinstance(tape.entries[i], Affine)}
 
 
 @dataclass
@@ -58,9 +84,10 @@ class Relaxed:
     ball: Ball
     tight: bool = True
     slopes: Slopes | None = None
-    lines: dict[int, Lines] = field(default_factory=dict)
+    pairs: dict[int, Pair] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.paid = _read_by_curves_alone(self.tape)
         self.spans = Spans(self.tape, self.ball, self.slopes)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
@@ -104,48 +131,44 @@ class Relaxed:
         if self.tight:
             self._tighten(entry.input, entry.curve)
         low, high = self.intervals[entry.input]
-        self.lines[index] = entry.curve.lines(low, high)
-        self.spans.bend(index, entry, self.lines[index])
+        lines = entry.curve.lines(low, high)
+        self.spans.bend(index, entry, lines)
+        self.pairs[index] = self._paired(index, entry, lines)
 
     def _tighten(self, target: int, curve: Curve) -> None:
         """Meet the interval of a value with what backward passes say.
 
         Only where the curve depends on it: a rectifier whose interval is on one side of
         its knot already is a straight line. As many functionals as any row needs are
-        carried, each row's own; where most are needed, all of them.
+        carried, each row's own; where most are needed, all of them. Low ends come first
+        among the 2 s ends of s elements, and are upper bounds of −v.
         """
-        low, high = (end.flatten(1) for end in self.intervals[target])
-        open_ = self.spans.undecided(target, curve).flatten(1)
-        count = int(open_.sum(1).max())
+        wanted = self.spans.undecided(target, curve).flatten(1)
+        count = int(wanted.sum(1).max())
         if target == 0 or not count:
             return
-        shape = self.tape.values[target].shape[1:]
-        if 2 * count < low.shape[1]:
-            places = open_.to(torch.int8).topk(count, dim=1).indices
-            w = low.new_zeros(count, *low.shape).scatter_(2, places.T[..., None], 1.0)
+        shape, rows = self.tape.values[target].shape[1:], self.tape.rows
+        low, high = (end.flatten(1) for end in self.intervals[target])
+        size = low.shape[1]
+        if count < size:
+            at = wanted.to(torch.int8).topk(count, dim=1).indices
+            sign = torch.where(at < size, -1.0, 1.0).to(low)
+            w = low.new_zeros(count, rows, size)
+            w.scatter_(2, (at % size).T[..., None], sign.T[..., None])
         else:
-            places = torch.arange(low.shape[1], device=low.device).expand_as(low)
-            w = torch.eye(low.shape[1], dtype=low.dtype, device=low.device)[:, None]
-        w = w.reshape(*w.shape[:2], *shape)
-        above, below = self.upper(target, torch.cat([w, -w])).top().T.chunk(2, dim=1)
-        ends = (
-            (low, torch.maximum(low.gather(1, places), -below)),
-            (
-                high,
-                torch.minimum(high.gather(1, places), above),
-            ),
-        )
-        self.intervals[target] = tuple(  # type: ignore[assignment]
-            end.scatter(1, places, new).reshape(-1, *shape) for end, new in ends
-        )
+            at = torch.arange(2 * size, device=low.device).expand(rows, -1)
+            eye = torch.eye(size, dtype=low.dtype, device=low.device).unsqueeze(1)
+            w = torch.cat([-eye, eye])
+        top = self.upper(target, w.reshape(*w.shape[:2], *shape)).top().T
+        ends = torch.cat([-low, high], dim=1)
+        least = torch.minimum(ends.gather(1, at), top)
+        below, above = ends.scatter(1, at, least).chunk(2, dim=1)
+        self.intervals[target] = -below.reshape(-1, *shape), above.reshape(-1, *shape)
 
     # functionals
 
     def _carried(
-        self,
-        target: int,
-        weights: Tensor,
-        through: Callable[..., tuple[Tensor, Tensor]],
+        self, target: int, weights: Tensor, through: Callable[..., Passed]
     ) -> tuple[Tensor, Tensor]:
         """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B]."""
         pending = {target: weights}
@@ -155,10 +178,9 @@ class Relaxed:
             if a is None:
                 continue
             entry = self.tape.entries[index]
-            level = level + self._rounding(index, entry, a)
             if isinstance(entry, Affine):
-                if entry.bias is not None:
-                    level = level + dot(a, entry.bias)
+                if index == target or index not in self.paid:
+                    level = level + self._own(index, entry, a)
                 parts = zip(entry.inputs, entry.back(a), strict=True)
             else:
                 assert isinstance(entry, Bend)
@@ -171,23 +193,35 @@ class Relaxed:
         a = pending.pop(0, None)
         if a is None:
             return weights.new_zeros(len(weights), 1, len(self.ball.free)), level
-        level = level + self._rounding(0, self.tape.entries[0], a)
-        return self.ball.in_units(a), level + dot(a, self.tape.x)
+        level = level + dot(a.abs(), self.spans.roundings[0]) + dot(a, self.tape.x)
+        return self.ball.in_units(a), level
 
-    def _rounding(self, index: int, entry: object, a: Tensor) -> Tensor:
-        value = self.tape.values[index]
-        inputs = entry.inputs if isinstance(entry, Affine) else (index,)
-        size = self.spans.gamma(inputs, value) * self.spans.magnitudes[index]
-        return dot(a.abs(), size)
+    def _own(self, index: int, entry: Affine, a: Tensor) -> Tensor:
+        """Return what an affine entry adds to the levels: its rounding, and a·b."""
+        found = dot(a.abs(), self.spans.roundings[index])
+        return found if entry.bias is None else found + dot(a, entry.bias)
 
-    def _over(self, index: int, entry: Bend, a: Tensor) -> tuple[Tensor, Tensor]:
+    def _over(self, index: int, entry: Bend, a: Tensor) -> Passed:
         """Replace a curve by the line above or below it, by the sign of a."""
-        lines = self.lines[index]
-        up, down = a.clamp_min(0), a.clamp_max(0)
-        level = dot(up, lines.above_level) + dot(down, lines.below_level)
-        return up * lines.above + down * lines.below, level
+        pair, size = self.pairs[index], a.abs()
+        level = dot(a, pair.level) + dot(size, pair.gap)
+        return torch.addcmul(a * pair.slope, size, pair.turn), level
 
-    def _through(self, index: int, entry: Bend, a: Tensor) -> tuple[Tensor, Tensor]:
+    def _through(self, index: int, entry: Bend, a: Tensor) -> Passed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
         v = self.tape.values[entry.input]
         return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))
+
+    def _paired(self, index: int, entry: Bend, lines: Lines) -> Pair:
+        """Return how a curve is passed, with what its input adds where it pays that."""
+        spans, source = self.spans, entry.input
+        slope, turn = (lines.above + lines.below) / 2, (lines.above - lines.below) / 2
+        level = (lines.above_level + lines.below_level) / 2
+        gap = (lines.above_level - lines.below_level) / 2 + spans.roundings[index]
+        if source in self.paid:
+            steepest = torch.maximum(lines.above.abs(), lines.below.abs())
+            gap = gap + steepest * spans.roundings[source]
+            bias = getattr(self.tape.entries[source], "bias", None)
+            if bias is not None:
+                level, gap = level + slope * bias, gap + turn * bias
+        return Pair(slope, turn, level, gap)

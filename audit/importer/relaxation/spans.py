@@ -36,7 +36,7 @@ from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Bend, Tape
 
 _SLACK = 2.0**-49
-_SHARE = 0.05  # of a half width: a backward pass could not make it narrower by more
+_SHARE = 0.2  # of a half width: a backward pass could not make it narrower by more
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Spans:
     Args:
         tape: the function. ball: B balls around its centre.
         slopes: of the tape; None: interval arithmetic alone.
-        intervals: of each value. magnitudes: |L||v| + |b| at most, for each.
+        intervals: of each value. roundings: γ M of each, M ≥ |L||v| + |b|.
         forms: c and r of each.
     """
 
@@ -54,7 +54,7 @@ class Spans:
     ball: Ball
     slopes: Slopes | None
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    magnitudes: list[Tensor] = field(default_factory=list)
+    roundings: list[Tensor] = field(default_factory=list)
     forms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def source(self) -> None:
@@ -62,7 +62,9 @@ class Spans:
         x, radius = self.tape.x, self.ball.radius() * (1 + 4 * UNIT)
         slack = UNIT * (x.abs() + radius)
         self.forms.append((x, torch.zeros_like(x)))
-        self._keep(x - radius - slack, x + radius + slack)
+        low, high = x - radius - slack, x + radius + slack
+        size = torch.maximum(low.abs(), high.abs())
+        self._keep(low, high, self.gamma((0,), x) * size)
 
     def affine(self, entry: Affine) -> None:
         """Append the value of an affine entry."""
@@ -77,7 +79,7 @@ class Spans:
         spread = spread + 2 * gamma * magnitude
         if self.slopes is not None:
             self.forms.append(self._affine_form(entry, gamma))
-        self._keep(middle - spread, middle + spread, magnitude)
+        self._keep(middle - spread, middle + spread, gamma * magnitude)
 
     def bend(self, index: int, entry: Bend, lines: Lines) -> None:
         """Append the value of a curve between lines on the interval of its input."""
@@ -90,20 +92,23 @@ class Spans:
             k = self.slopes.rates[index]
             slack = _SLACK * (magnitude + k.abs() * size)
             self.forms.append(self._bent_form(entry, lines, k, slack))
-        self._keep(*range_of(entry.curve, low, high, lines), magnitude)
+        ends = range_of(entry.curve, low, high, lines)
+        gamma = self.gamma((index,), self.tape.values[index])
+        self._keep(*ends, gamma * magnitude)
 
     def undecided(self, target: int, curve: Curve) -> Tensor:
-        """Tell where a backward pass may narrow an interval to some avail [B, *shape]."""
-        open_ = curve.undecided(*self.intervals[target])
+        """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
+        found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
         if self.slopes is None:
-            return open_
+            return found
         rest = self.forms[target][1]
-        return open_ & ~(rest <= _SHARE * (self._sway(target) + rest))
+        known = rest <= _SHARE * (self._sway(target) + rest)
+        return found & ~known.unsqueeze(1)
 
     def gamma(self, inputs: tuple[int, ...], value: Tensor) -> float:
         """Return γ of what an entry makes of some values."""
         terms = sum(self.tape.values[i][0].numel() for i in inputs)
-        count = terms + value[0].numel() + len(self.tape.entries) + 16
+        count = terms + value[0].numel() + len(self.tape.entries) + 32
         return count * UNIT / (1 - count * UNIT)
 
     def _affine_form(self, entry: Affine, gamma: float) -> tuple[Tensor, Tensor]:
@@ -137,7 +142,7 @@ class Spans:
         reach = self.ball.reach.reshape(-1, *(1,) * (norm.dim() - 1))
         return reach * (1 + 2 * UNIT) * norm
 
-    def _keep(self, low: Tensor, high: Tensor, magnitude: Tensor | None = None) -> None:
+    def _keep(self, low: Tensor, high: Tensor, rounding: Tensor) -> None:
         """Append an interval, met with that of the form where there is one."""
         if self.slopes is not None:
             centre, rest = self.forms[-1]
@@ -146,5 +151,4 @@ class Spans:
             low = torch.fmax(low, centre - wide)
             high = torch.fmin(high, centre + wide)
         self.intervals.append((low, high))
-        size = torch.maximum(low.abs(), high.abs())
-        self.magnitudes.append(size if magnitude is None else magnitude)
+        self.roundings.append(rounding)
