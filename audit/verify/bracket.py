@@ -1,11 +1,11 @@
 """The largest size at which a bound holds, for many inputs at once, in few looks.
 
 A bound b(ε) rises about as ε², faster where it is loose, so g = log(b/τ) is nearly a
-line in log ε. The next size is where the line through the two ends of the bracket is 0
-(an end that stays for a second time counts half its g: Illinois), or the middle, where g
-is infinite at an end. Near the crossing it is a third of the wanted width to the side
-that still lacks an end. While an end is missing, sizes go by ε² there, at least by a
-factor of 2 and at most by one of 30.
+line in log ε. The next size is where the line through both ends of the bracket is 0 (an
+end that stays for a second time counts half its g: Illinois), or the middle, where g is
+infinite at an end. Near the crossing it is a third of the wanted width to the side that
+still lacks an end. While an end is missing, sizes go by ε² there, at least by a factor
+of 2 and at most by one of 30.
 
 Reference:
     Dowell & Jarratt, A modified regula falsi method (1971).

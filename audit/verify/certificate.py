@@ -22,7 +22,8 @@ from torch import Tensor
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.models.enclosing import Centred, centred
+from audit.models.enclosed import Centred
+from audit.models.enclosing import centred
 from audit.verify.bracket import Bracket
 from audit.verify.sites import Site
 

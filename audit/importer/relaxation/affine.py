@@ -1,4 +1,4 @@
-"""Affine entries of a tape: copies, products with constants, sums, and whole operators.
+"""Affine entries of a tape: products with constants, sums, and whole operators.
 
 Each function returns the position of the new value. A constant that multiplies may
 differ from row to row (a held input), a weight may not.
@@ -14,76 +14,6 @@ from torch import Tensor
 from audit.importer.relaxation.tape import Affine, Tape, refusal
 
 Run = Callable[..., Tensor]
-
-
-def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
-    """Append an operator that only puts elements elsewhere, beside constants.
-
-    Args:
-        tape: it grows by one entry.
-        inputs: what it reads that moves.
-        run: values of the inputs -> value; other arguments are filled in.
-        what: the operator's name.
-
-    Raises:
-        NoCertificate: it moves elements between rows.
-    """
-    values = [tape.values[i] for i in inputs]
-    sizes = [value[0].numel() for value in values]
-    index = _index_of(tape, values, sizes, run, what)
-    zero = run(*(torch.zeros_like(v) for v in values))
-    total, spots = sum(sizes), index.clamp_min(0).reshape(-1)
-    there = index.reshape(-1) >= 0
-    bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
-
-    def absolute(*magnitudes: Tensor) -> Tensor:
-        flat = torch.cat([m.flatten(1) for m in magnitudes], dim=1)
-        return (flat[:, spots] * there).reshape(len(flat), *index.shape)
-
-    def back(a: Tensor) -> Sequence[Tensor]:
-        flat = a.flatten(2) * there
-        whole = flat.new_zeros(*flat.shape[:2], total).index_add_(2, spots, flat)
-        parts = torch.split_with_sizes(whole, list(sizes), dim=2)
-        return [
-            part.reshape(*a.shape[:2], *v.shape[1:])
-            for part, v in zip(parts, values, strict=True)
-        ]
-
-    def along(*tangents: Tensor) -> Tensor:
-        rows = max(t.shape[1] for t in tangents)
-        parts = [t.expand(-1, rows, *t.shape[2:]).flatten(2) for t in tangents]
-        flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return (flat[:, :, spots] * there).reshape(-1, rows, *index.shape)
-
-    kept = bias if bool((bias != 0).any()) else None
-    entry = Affine(tuple(inputs), run, absolute, back, along, kept, index=index)
-    return tape.affine(entry, what)
-
-
-def _index_of(
-    tape: Tape, values: Sequence[Tensor], sizes: Sequence[int], run: Run, what: str
-) -> Tensor:
-    """Return which element of a row each element of the value is [*out]; −1: none.
-
-    Elements are numbered over all rows and inputs; what follows a shift of the numbers
-    is a copy, and the rest is constant. Row b of the value must hold numbers of row b.
-    """
-    rows, total = tape.rows, sum(sizes)
-    shift, numbered, first = rows * total + 1, [], 0
-    row = torch.arange(rows, dtype=torch.float64, device=tape.x.device)[:, None] * total
-    for value, size in zip(values, sizes, strict=True):
-        own = torch.arange(first, first + size, dtype=torch.float64, device=row.device)
-        numbered.append((row + own).reshape(value.shape))
-        first += size
-    one, two = run(*numbered), run(*(n + shift for n in numbered))
-    if one.shape[:1] != (rows,):
-        raise refusal(f"{what} moves the axis of the rows")
-    moved = two - one == shift
-    within = one - row.reshape(-1, *(1,) * (one.dim() - 1))
-    right = (within >= 0) & (within < total) & (within == within[:1])
-    if not bool(torch.where(moved, right & moved[:1], moved[:1] == moved).all()):
-        raise refusal(f"{what} mixes the rows of a batch")
-    return torch.where(moved[0], within[0], -1.0).to(torch.int64)
 
 
 def scaled(
@@ -169,9 +99,7 @@ def product(
     if bias is not None:
         rows = tape.rows if bias.dim() == len(out) and len(bias) > 1 else 1
         kept = bias.expand(rows, *out[1:])
-    entry = Affine(
-        (source,), run, lambda v: v @ size, back, lambda t: t @ matrix, kept
-    )
+    entry = Affine((source,), run, lambda v: v @ size, back, lambda t: t @ matrix, kept)
     return tape.affine(entry, what)
 
 

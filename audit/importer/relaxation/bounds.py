@@ -20,10 +20,9 @@ rounds each coefficient of A L by γ_n |A||L|, which moves the bound by at most
 M ≥ |L||v| + |b| for all v of the enclosure, and γ |A|·M is added to the level at every
 step, with n the numbers that go in and come out of a row, the entries of the tape and
 32 more. That covers sums of functionals (residual connections), of the levels of all
-entries, and the last product with x as well. A value that only curves read is carried
-over as s A, and its step and bias are added with those of its curves: |A| max(|s|, |s'|)
-is at least the magnitude of any coefficient that comes of it. A ball of size 0 encloses the value at x
-itself in real arithmetic, whatever its rounding.
+entries, and the last product with x as well. What only copies each element once has no
+rounding of its own. A ball of size 0 encloses the value at x itself in real arithmetic,
+whatever its rounding.
 
 Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs.
 """
@@ -32,42 +31,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
-from audit.importer.relaxation.curves import Curve, Lines
+from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.passing import (
+    Pair,
+    Passed,
+    exact_copies,
+    paired,
+    read_by_curves_alone,
+)
 from audit.importer.relaxation.planes import Planes, dot
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
-
-
-class Pair(NamedTuple):
-    """Two lines by what they share and by what parts them, each [B, *shape].
-
-    For a coefficient a the line is that above where a > 0, that below where a < 0: its
-    slope is a · slope + |a| · turn and its level a · level + |a| · gap.
-    """
-
-    slope: Tensor
-    turn: Tensor
-    level: Tensor
-    gap: Tensor
-
-
-Passed = tuple[Tensor, Tensor]  # slopes and levels of functionals
-
-
-def _read_by_curves_alone(tape: Tape) -> set[int]:
-    """Return the affine entries whose level their readers add, with their own."""
-    others = {i for e in tape.entries if isinstance(e, Affine) for i in e.inputs}
-    read = {e.input for e in tape.entries if isinstance(e, Bend)}
-    return {i for i in read - others if isinstance(tape.entries[i], Affine)}
 
 
 @dataclass
@@ -87,7 +69,7 @@ class Relaxed:
     pairs: dict[int, Pair] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.paid = _read_by_curves_alone(self.tape)
+        self.paid, self.free = read_by_curves_alone(self.tape), exact_copies(self.tape)
         self.spans = Spans(self.tape, self.ball, self.slopes)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
@@ -133,7 +115,7 @@ class Relaxed:
         low, high = self.intervals[entry.input]
         lines = entry.curve.lines(low, high)
         self.spans.bend(index, entry, lines)
-        self.pairs[index] = self._paired(index, entry, lines)
+        self.pairs[index] = paired(self.tape, index, lines, self.paid, self.spans)
 
     def _tighten(self, target: int, curve: Curve) -> None:
         """Meet the interval of a value with what backward passes say.
@@ -198,7 +180,9 @@ class Relaxed:
 
     def _own(self, index: int, entry: Affine, a: Tensor) -> Tensor:
         """Return what an affine entry adds to the levels: its rounding, and a·b."""
-        found = dot(a.abs(), self.spans.roundings[index])
+        found = a.new_zeros(())
+        if index not in self.free:
+            found = dot(a.abs(), self.spans.roundings[index])
         return found if entry.bias is None else found + dot(a, entry.bias)
 
     def _over(self, index: int, entry: Bend, a: Tensor) -> Passed:
@@ -211,17 +195,3 @@ class Relaxed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
         v = self.tape.values[entry.input]
         return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))
-
-    def _paired(self, index: int, entry: Bend, lines: Lines) -> Pair:
-        """Return how a curve is passed, with what its input adds where it pays that."""
-        spans, source = self.spans, entry.input
-        slope, turn = (lines.above + lines.below) / 2, (lines.above - lines.below) / 2
-        level = (lines.above_level + lines.below_level) / 2
-        gap = (lines.above_level - lines.below_level) / 2 + spans.roundings[index]
-        if source in self.paid:
-            steepest = torch.maximum(lines.above.abs(), lines.below.abs())
-            gap = gap + steepest * spans.roundings[source]
-            bias = getattr(self.tape.entries[source], "bias", None)
-            if bias is not None:
-                level, gap = level + slope * bias, gap + turn * bias
-        return Pair(slope, turn, level, gap)

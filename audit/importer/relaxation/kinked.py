@@ -17,7 +17,7 @@ from torch import Tensor
 from audit.importer.relaxation.curves import Curve, Lines
 
 _NEARER = 1e-12  # of the interval's width
-_MATTERS = 0.3  # of the interval: an end changes the lines where the other is farther
+_MATTERS = 0.25  # of the interval: an end changes the lines where the other is farther
 
 
 @dataclass(frozen=True)

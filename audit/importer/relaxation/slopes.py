@@ -1,8 +1,9 @@
 """First-order slopes of every value of a tape at its centre, carried forwards.
 
-J of v(x + S u) with respect to u: m tangents go through all entries together, through a
-curve by its slope k at the centre. Whatever k is, and however J is rounded, a bound that
-is made with them is proven where it is used (`spans`), so sizes of balls share them.
+J of v(x + S u) with respect to u: m tangents go through all entries together, through
+a curve by its slope k at the centre. Whatever k is, and however J is rounded, a bound
+that is made with them is proven where it is used (`spans`), so that balls of all sizes
+share them.
 
 Kept are the slopes k, the dual norms ‖J‖_q of every value's rows, 1/p + 1/q = 1, and J
 of one value; not the rest, which is large.
@@ -43,7 +44,8 @@ def slopes_of(
 
     Args:
         tape: the function.
-        free: which of the flattened features move [m]. unit: of each [m].
+        free: which of the flattened features move [m].
+        unit: what one unit of u is in each of them [m].
         power: p.
         target: the value whose J is kept.
     """

@@ -1,7 +1,7 @@
 """Intervals of every value of a tape over balls, forwards, two ways at once.
 
-**Interval arithmetic**: the value at the middle of its inputs' intervals, and the sum of
-the absolute values of what may be added to it.
+**Interval arithmetic**: the value at the middle of its inputs' intervals, and the sum
+of the absolute values of what may be added to it.
 
 **First-order forms.** With J and k of `slopes`, which all sizes share,
 
@@ -12,10 +12,10 @@ s v + t ≥ f(v) ≥ s' v + t' on [l, h] has f(v) − k v between
 
     g' = min((s' − k) l, (s' − k) h) + t'    and    g = max((s − k) l, (s − k) h) + t,
 
-so c' = k c + (g + g')/2 and r' = |k| r + (g − g')/2. Where the curves are smooth r is of
-second order in ε, and where a rectifier is on one side of its knot on all of the ball it
-adds nothing. That costs one forward pass of two numbers for each value, against a
-backward pass for each functional.
+so c' = k c + (g + g')/2 and r' = |k| r + (g − g')/2. Where the curves are smooth r is
+of second order in ε, and where a rectifier is on one side of its knot on all of the
+ball it adds nothing. That costs one forward pass of two numbers for each value, against
+a backward pass for each functional.
 
 **Rounding**, with γ as in `bounds`: the centre of an affine entry is off by at most
 γ (|L||c| + |b|), and its J by γ |L||J|, which moves J u by at most γ |L| ε ‖J‖_q
@@ -36,7 +36,7 @@ from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Bend, Tape
 
 _SLACK = 2.0**-49
-_SHARE = 0.2  # of a half width: a backward pass could not make it narrower by more
+_SHARE = 0.1  # of a half width: a backward pass could not make it narrower by more
 
 
 @dataclass

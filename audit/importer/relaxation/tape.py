@@ -39,6 +39,7 @@ class Affine:
         bias: b [R, *out], None for zero.
         factor: (α, β) where it is α v + β for two numbers.
         index: of the elements that it copies, where it does nothing else.
+        once: whether it copies each of them once, so that nothing is rounded.
     """
 
     inputs: tuple[int, ...]
@@ -49,6 +50,7 @@ class Affine:
     bias: Tensor | None = None
     factor: tuple[float, float] | None = None
     index: Tensor | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True)
