@@ -45,9 +45,6 @@ def exact_copies(tape: Tape) -> set[int]:
 
     Nothing else reads what they copy, so that no sums are made of theirs.
     """
-    reads = [
-        e.inputs if isinstance(e, Affine) else (e.input,) for e in tape.entries[1:]
-    ]
     times = Counter(i for entry in tape.entries for i in _read_by(entry))
     return {
         index
