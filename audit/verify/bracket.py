@@ -2,13 +2,13 @@
 
 A bound b(ε) rises about as ε², faster where it is loose, so g = log(b/τ) is nearly a
 line in log ε. The next size is where the line through both ends of the bracket is 0 (an
-end that stays for a second time counts half its g: Illinois), or the middle, where g is
+end that stays for a second time counts less of its g), or the middle, where g is
 infinite at an end. Near the crossing it is a third of the wanted width to the side that
 still lacks an end. While an end is missing, sizes go by ε² there, at least by a factor
 of 2 and at most by one of 30.
 
 Reference:
-    Dowell & Jarratt, A modified regula falsi method (1971).
+    Anderson & Björck, A new high order method of regula falsi type (1973).
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ class Bracket:
         holds, fails = live & (bound <= self.tau), live & ~(bound <= self.tau)
         again_good = holds & (self.size > self.good) & (self.good > 0)
         again_bad = fails & torch.isfinite(self.bad)
+        fall, rise = _kept(g, self.below), _kept(g, self.above)
         self.good = torch.where(holds, self.size, self.good)
         self.bad = torch.where(fails, self.size, self.bad)
+        self.above = torch.where(again_good, self.above * fall, self.above)
+        self.below = torch.where(again_bad, self.below * rise, self.below)
         self.below = torch.where(holds, g, self.below)
         self.above = torch.where(fails, g, self.above)
-        self.above = torch.where(again_good, self.above / 2, self.above)
-        self.below = torch.where(again_bad, self.below / 2, self.below)
         self.steps += 1
         self.size = torch.where(self.open, self._next(g), self.size)
 
@@ -73,3 +74,9 @@ class Bracket:
         inner = torch.minimum(torch.maximum(at, width / 64), width * 63 / 64)
         found = torch.where(torch.isinf(self.bad), up, (low + inner).exp())
         return torch.where(self.good == 0, down, found)
+
+
+def _kept(g: Tensor, before: Tensor) -> Tensor:
+    """Return the share of g that an end keeps where the other end moves again."""
+    share = 1 - g / before
+    return torch.where((share > 0) & (share < 1), share, 0.5)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, NoCertificate
 from audit.models.enclosed import Centred
@@ -105,27 +104,41 @@ def certified_radius(
 
 @dataclass(frozen=True)
 class _Balls:
-    """Some inputs, with all that balls around them share.
+    """Some inputs of a site, with all that balls around them share.
 
     Args:
-        family: of the law. centre: its coordinates at the inputs. p: of the norm.
-        lengths: the inputs' own norms [B].
+        site: the inputs. rows: which of them [B].
+        p: of the norm. centre: the law's coordinates there.
     """
 
-    family: Family
-    centre: Centred
+    site: Site
+    rows: Tensor
     p: float
-    lengths: Tensor
+    centre: Centred
 
     @property
     def count(self) -> int:
         """The number of inputs B."""
-        return len(self.lengths)
+        return len(self.rows)
+
+    def take(self, places: Tensor) -> _Balls:
+        """Return some of the inputs."""
+        return _around(self.site, self.rows[places], self.p)
 
     def bound(self, reach: Tensor) -> Tensor:
         """Return upper bounds [B] over balls of sizes ε [B]."""
         with torch.no_grad():
-            return self.family.largest_kl(self.centre.within(reach, self.p))
+            enclosed = self.centre.within(reach, self.p)
+            return self.site.model.density.family.largest_kl(enclosed)
+
+
+def _around(site: Site, rows: Tensor, p: float) -> _Balls:
+    frame = site.questions.frame
+    held = {name: values[rows] for name, values in site.held.items()}
+    unit = frame.unit.double()
+    return _Balls(
+        site, rows, p, centred(site.model, site.x[rows], held, frame.free, unit)
+    )
 
 
 def _balls(divergence: Divergence, site: Site, p: float) -> Iterator[_Balls]:
@@ -140,19 +153,24 @@ def _balls(divergence: Divergence, site: Site, p: float) -> Iterator[_Balls]:
             "Expected kl",
             "Read the witness instead, which needs no such thing",
         )
-    frame, lengths = site.questions.frame, site.lengths()
     size = max(1, min(_ROWS, _NUMBERS // site.x.shape[1]))
-    for first in range(0, len(site.x), size):
-        part = slice(first, first + size)
-        held = {name: values[part] for name, values in site.held.items()}
-        given = (frame.free, frame.unit.double())
-        centre = centred(site.model, site.x[part], held, *given)
-        yield _Balls(site.model.density.family, centre, p, lengths[part])
+    everyone = torch.arange(len(site.x), device=site.x.device)
+    for rows in torch.split(everyone, size):
+        yield _around(site, rows, p)
 
 
 def _largest(balls: _Balls, tau: float) -> Tensor:
-    """Return the largest sizes found with a bound ≤ τ [B], 0 where none is."""
-    bracket = Bracket(balls.lengths * _START, tau)
+    """Return the largest sizes found with a bound ≤ τ [B], 0 where none is.
+
+    Inputs that are through are left out as soon as they are the most.
+    """
+    lengths = balls.site.lengths()[balls.rows]
+    bracket = Bracket(lengths * _START, tau)
+    left, at = balls, torch.arange(balls.count, device=lengths.device)
+    bound = torch.full_like(lengths, torch.nan)
     while bool(bracket.open.any()):
-        bracket.take(balls.bound(bracket.size))
+        if 2 * int(bracket.open.sum()) < len(at):
+            at = bracket.open.nonzero()[:, 0]
+            left = balls.take(at)
+        bracket.take(bound.index_put((at,), left.bound(bracket.size[at])))
     return bracket.good
