@@ -53,7 +53,7 @@ from audit.families.enclosures import (
 )
 from audit.nodes.excess import exp_excess
 
-_DIRECTIONS, _FEW = 64, 4  # of a polygon, and coordinates up to which there is one
+_DIRECTIONS, _FEW = 48, 4  # of a polygon, and coordinates up to which there is one
 _SEARCH = 40
 
 

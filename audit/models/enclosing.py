@@ -10,123 +10,35 @@ is looked at, at every input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from audit.families.enclosures import Expansion
-from audit.importer.relaxation import (
-    Ball,
-    Moving,
-    Operand,
-    Relaxed,
-    Tape,
-    read,
-    refusal,
-)
-from audit.importer.relaxation.affine import copied
+from audit.importer.relaxation import Moving, Operand, Tape, read, refusal
+from audit.importer.relaxation.copies import copied
 from audit.models.batching import layout_of
+from audit.models.enclosed import Centred
 from audit.models.opened import OpenModel
 from audit.models.tape_coordinates import check_same, coordinate
 from audit.models.writing_tapes import Writer
 
 
-@dataclass(frozen=True)
-class Enclosed:
-    """Coordinates η of B inputs, each in a ball of its own.
-
-    Args:
-        relaxed: the tape over the balls. at: η's place on it.
-        fixed: the parameters that do not move.
-    """
-
-    relaxed: Relaxed
-    at: int
-    fixed: Set[str]
-
-    @property
-    def centre(self) -> Tensor:
-        """η(x) [B, q]."""
-        return self.relaxed.tape.values[self.at]
-
-    @property
-    def reach(self) -> Tensor:
-        """ε [B]."""
-        return self.relaxed.ball.reach
-
-    @property
-    def power(self) -> float:
-        """The norm's p."""
-        return self.relaxed.ball.power
-
-    @cached_property
-    def _point(self) -> Relaxed:
-        """The tape over balls of size 0."""
-        ball = self.relaxed.ball
-        nowhere = replace(ball, reach=torch.zeros_like(ball.reach))
-        return Relaxed(self.relaxed.tape, nowhere, tight=False)
-
-    @cached_property
-    def _jacobian(self) -> Tensor:
-        """J [B, q, m]; any numbers prove a bound, these make it tight."""
-        eta = self.centre
-        eye = torch.eye(eta.shape[1], dtype=eta.dtype, device=eta.device)
-        slopes = self.relaxed.derivative(self.at, eye.unsqueeze(1))
-        return slopes.transpose(0, 1).expand(len(eta), -1, -1)
-
-    def above(self, weights: Tensor) -> Tensor:
-        """Return upper bounds [B, K] on w·Δη, w [B or 1, K, q]; they hold for u = 0."""
-        w = weights.transpose(0, 1)
-        top = self.relaxed.upper(self.at, w).top()
-        return self._beyond(top, self._start(w)).T
-
-    def expand(self, weights: Tensor) -> Expansion:
-        """Return both bounds and the expansion of w·Δη, w [B or 1, K, q]."""
-        w, count = weights.transpose(0, 1), weights.shape[1]
-        both = torch.cat([w, -w])
-        planes = self.relaxed.upper(self.at, both)
-        start = self._start(both)
-        slopes = weights @ self._jacobian
-        signed = torch.cat([slopes, -slopes], dim=1).transpose(0, 1)
-        top = self._beyond(planes.top(), start)
-        rest = self._beyond(planes.top(signed), start)
-        return Expansion(
-            top[:count].T,
-            -top[count:].T,
-            slopes,
-            torch.maximum(rest[:count], rest[count:]).T,
-        )
-
-    def _start(self, w: Tensor) -> Tensor:
-        """Return a lower bound on w·η(x) [K, B] in real arithmetic.
-
-        `centre` is rounded on its way, and a change is taken from where η really is.
-        """
-        return -self._point.upper(self.at, -w).top()
-
-    @staticmethod
-    def _beyond(top: Tensor, start: Tensor) -> Tensor:
-        """Return top − start [K, B], rounded up; 0 is among the changes."""
-        slack = 2.0**-52 * (top.abs() + start.abs())
-        return (top - start + slack).clamp_min(0)
-
-
-def enclose(
+def centred(
     model: OpenModel,
     x: Tensor,
     held: Mapping[str, Tensor],
-    ball: tuple[Tensor, float, Tensor, Tensor],
-) -> Enclosed:
-    """Return where the coordinates of a model's law go.
+    free: Tensor,
+    unit: Tensor,
+) -> Centred:
+    """Return the coordinates of a model's law, to be enclosed.
 
     Args:
         model: in float64.
         x: what is perturbed [B, d].
         held: the other inputs of these rows.
-        ball: ε [B], p, the features that move [m], and the unit of each [m].
+        free: the features that move [m].
+        unit: what one unit of u is in each of them, [m] or [B, m], float64.
 
     Raises:
         NoCertificate: nothing is proven for this file or family, with the reason.
@@ -148,8 +60,7 @@ def enclose(
             raise refusal("no parameter of the law depends on what is perturbed")
         at = _packed(model, tape, found)
         check_same(model.density, x, held, tape.values[at])
-        relaxed = Relaxed(tape, Ball(tape.x, *ball))
-    return Enclosed(relaxed, at, frozenset(found) - set(moving))
+    return Centred(tape, at, frozenset(found) - set(moving), free, unit)
 
 
 def _packed(model: OpenModel, tape: Tape, found: Mapping[str, Operand]) -> int:

@@ -26,7 +26,8 @@ from audit.importer.relaxation import (
     refusal,
 )
 from audit.importer.relaxation import functions as curves
-from audit.importer.relaxation.affine import copied, scaled
+from audit.importer.relaxation.affine import scaled
+from audit.importer.relaxation.copies import copied
 from audit.models.density import ConditionalDensity
 
 _SOFT = ("softplus", "softplus_switched")

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from audit.importer.relaxation import Moving, Operand, Softened, Tape, refusal
 from audit.importer.relaxation import functions as curves
-from audit.importer.relaxation.affine import added, copied, operator, scaled
+from audit.importer.relaxation.affine import added, operator, scaled
+from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.curves import Curve
 from audit.models.expressions import Expression, applied
 from audit.models.functions import aligned

@@ -8,11 +8,12 @@ rounding of the bound itself is accounted for. Where no finite bound is proven i
 
 A ball holds the smaller ones, so a bound at ε is one for all smaller ε: the smallest of
 those at sizes ≥ ε counts. For the same reason the largest ε with bound ≤ τ is below the
-radius at which D reaches τ; bisection keeps the end at which the bound holds.
+radius at which D reaches τ; a bracket keeps the end at which the bound holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +21,14 @@ from torch import Tensor
 
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.models.enclosing import enclose
+from audit.models.enclosed import Centred
+from audit.models.enclosing import centred
+from audit.verify.bracket import Bracket
 from audit.verify.sites import Site
 
 _ROWS = 1024  # balls at the same time
 _NUMBERS = 2**12  # of inputs at the same time
-_DOUBLINGS = 60
-_BISECTIONS = 24
-_CLOSE = 1e-3  # relative width of a bracket that is narrow enough
+_START = 1e-3  # of an input's own norm, where the search for a radius begins
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ def certify(divergence: Divergence, site: Site, sizes: Tensor, p: float) -> Cert
             "Correct the sizes",
         )
     try:
-        n, count = len(site.x), len(sizes)
-        rows = torch.arange(n, device=site.x.device).repeat(count)
-        reach = sizes.repeat_interleave(n)  # balls of one size need the same passes
-        found = _bounds(divergence, site, rows, reach, p).reshape(count, n).T
+        parts = [
+            torch.stack([balls.bound(size.expand(balls.count)) for size in sizes], 1)
+            for balls in _balls(divergence, site, p)
+        ]
     except NoCertificate as error:
         return Certified(None, error.given)
+    found = torch.cat(parts)
     order = torch.argsort(sizes)
     least = found[:, order].flip(1).cummin(1).values.flip(1)
     return Certified(least[:, torch.argsort(order)])
@@ -84,7 +86,7 @@ def certified_radius(
 ) -> Certified:
     """Return the largest norm found [n] within which D ≤ τ is proven.
 
-    0 where none is; ∞ is never claimed. Bisection stops at a bracket of one part in
+    0 where none is; ∞ is never claimed. The search stops at a bracket of one part in
     1,000, on its safe side.
 
     Args:
@@ -94,61 +96,53 @@ def certified_radius(
         p: the norm, 1, 2 or ∞.
     """
     try:
-        return Certified(_Radii(divergence, site, tau, p).search())
+        parts = [_largest(balls, tau) for balls in _balls(divergence, site, p)]
     except NoCertificate as error:
         return Certified(None, error.given)
+    return Certified(torch.cat(parts))
 
 
-@dataclass
-class _Radii:
-    """A search for the largest ε with a bound ≤ τ, for all inputs of a site at once."""
+@dataclass(frozen=True)
+class _Balls:
+    """Some inputs of a site, with all that balls around them share.
 
-    divergence: Divergence
+    Args:
+        site: the inputs. rows: which of them [B].
+        p: of the norm. centre: the law's coordinates there.
+    """
+
     site: Site
-    tau: float
+    rows: Tensor
     p: float
+    centre: Centred
 
-    def search(self) -> Tensor:
-        """Return the proven ends of the brackets [n]."""
-        good = self.site.lengths() * 1e-3
-        good, bad = self._bracketed(good)
-        for _ in range(_BISECTIONS):
-            open_ = (bad > good * (1 + _CLOSE)) & (bad < torch.inf) & (good > 0)
-            if not bool(open_.any()):
-                break
-            rows = open_.nonzero()[:, 0]
-            middle = (good[rows] * bad[rows]).sqrt()
-            holds = self._holds(rows, middle)
-            good[rows] = torch.where(holds, middle, good[rows])
-            bad[rows] = torch.where(holds, bad[rows], middle)
-        return good
+    @property
+    def count(self) -> int:
+        """The number of inputs B."""
+        return len(self.rows)
 
-    def _bracketed(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return sizes with a bound ≤ τ, 0 where none is found, and sizes without."""
-        rows = torch.arange(len(start), device=start.device)
-        first = self._holds(rows, start)
-        good = torch.where(first, start, 0.0)
-        bad = torch.where(first, torch.inf, start)
-        for _ in range(_DOUBLINGS):
-            rows = ((good == 0) | torch.isinf(bad)).nonzero()[:, 0]
-            if not len(rows):
-                break
-            up = good[rows] > 0
-            size = torch.where(up, 2 * good[rows], bad[rows] / 2)
-            holds = self._holds(rows, size)
-            good[rows] = torch.where(holds, size, good[rows])
-            bad[rows] = torch.where(holds, bad[rows], size)
-        return good, bad
+    def take(self, places: Tensor) -> _Balls:
+        """Return some of the inputs."""
+        return _around(self.site, self.rows[places], self.p)
 
-    def _holds(self, rows: Tensor, reach: Tensor) -> Tensor:
-        found = _bounds(self.divergence, self.site, rows, reach, self.p)
-        return found <= self.tau
+    def bound(self, reach: Tensor) -> Tensor:
+        """Return upper bounds [B] over balls of sizes ε [B]."""
+        with torch.no_grad():
+            enclosed = self.centre.within(reach, self.p)
+            return self.site.model.density.family.largest_kl(enclosed)
 
 
-def _bounds(
-    divergence: Divergence, site: Site, rows: Tensor, reach: Tensor, p: float
-) -> Tensor:
-    """Return upper bounds [B] for some inputs [B], each over a ball of its own size.
+def _around(site: Site, rows: Tensor, p: float) -> _Balls:
+    frame = site.frame.taken(rows)
+    held = {name: values[rows] for name, values in site.held.items()}
+    unit = frame.unit.double()
+    return _Balls(
+        site, rows, p, centred(site.model, site.x[rows], held, frame.free, unit)
+    )
+
+
+def _balls(divergence: Divergence, site: Site, p: float) -> Iterator[_Balls]:
+    """Yield the inputs of a site, as many as may be enclosed at the same time.
 
     Raises:
         NoCertificate: nothing is proven for this divergence, family or file.
@@ -159,15 +153,24 @@ def _bounds(
             "Expected kl",
             "Read the witness instead, which needs no such thing",
         )
-    frame, family = site.frame, site.model.density.family
     size = max(1, min(_ROWS, _NUMBERS // site.x.shape[1]))
-    parts = []
-    for part, sizes in zip(
-        torch.split(rows, size), torch.split(reach, size), strict=True
-    ):
-        held = {name: values[part] for name, values in site.held.items()}
-        ball = (sizes, p, frame.free, frame.taken(part).unit.double())
-        enclosed = enclose(site.model, site.x[part], held, ball)
-        with torch.no_grad():
-            parts.append(family.largest_kl(enclosed))
-    return torch.cat(parts)
+    everyone = torch.arange(len(site.x), device=site.x.device)
+    for rows in torch.split(everyone, size):
+        yield _around(site, rows, p)
+
+
+def _largest(balls: _Balls, tau: float) -> Tensor:
+    """Return the largest sizes found with a bound ≤ τ [B], 0 where none is.
+
+    Inputs that are through are left out as soon as they are the most.
+    """
+    lengths = balls.site.lengths()[balls.rows]
+    bracket = Bracket(lengths * _START, tau)
+    left, at = balls, torch.arange(balls.count, device=lengths.device)
+    bound = torch.full_like(lengths, torch.nan)
+    while bool(bracket.open.any()):
+        if 2 * int(bracket.open.sum()) < len(at):
+            at = bracket.open.nonzero()[:, 0]
+            left = balls.take(at)
+        bracket.take(bound.index_put((at,), left.bound(bracket.size[at])))
+    return bracket.good

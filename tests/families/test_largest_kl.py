@@ -16,7 +16,7 @@ from audit.families.enclosures import Expansion, growth
 from audit.families.planar import directions, largest
 from audit.ground.errors import NoCertificate
 from audit.linalg.gains import largest_gain
-from audit.models.enclosing import Enclosed
+from audit.models.enclosed import Enclosed
 
 
 def halves(eta):

@@ -10,19 +10,20 @@ from importer.relaxed_networks import CURVES, Net, dense_net, image_net
 from onnx import numpy_helper
 
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read
+from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read, slopes_of
 
 POWERS = (1.0, 2.0, math.inf)
 
 
-def relaxed(graph, x, reach, power, unit=None, free=None):
+def relaxed(graph, x, reach, power, unit=None, free=None, forms=True):
     tape = Tape(x)
     (value,) = read(graph, tape, "x", {}).values()
     count = x[0].numel()
     free = torch.arange(count) if free is None else free
     unit = torch.ones(len(free)).double() if unit is None else unit
     ball = Ball(x, torch.full((len(x),), reach, dtype=torch.float64), power, free, unit)
-    return Relaxed(tape, ball), value.at
+    slopes = slopes_of(tape, free, unit, power, value.at) if forms else None
+    return Relaxed(tape, ball, slopes=slopes), value.at
 
 
 def points(x, reach, power, count, seed):
@@ -61,18 +62,30 @@ def ascended(graph, x, reach, power, w, steps=40):
     return best
 
 
+def hold_every_value(found, graph, moved):
+    """Raise where a value on the way, at points [B, count, *event], is outside."""
+    tape = Tape(moved.flatten(0, 1))
+    read(graph, tape, "x", {})
+    for (low, high), value in zip(found.intervals, tape.values, strict=True):
+        v = value.reshape(*moved.shape[:2], *value.shape[1:])
+        slack = 1e-11 * (1 + v.abs())
+        assert bool((v >= low.unsqueeze(1) - slack).all())
+        assert bool((v <= high.unsqueeze(1) + slack).all())
+
+
 def check(make, seed, rows=3, count=200):
     """Raise where a point of a ball is above a bound; return how tight it was."""
     graph, shape = make(seed)
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.normal(size=(rows, *shape)))
     power, reach = POWERS[seed % 3], float(rng.choice([1e-4, 0.01, 0.1, 0.5, 2.0]))
-    found, at = relaxed(graph, x, reach, power)
+    found, at = relaxed(graph, x, reach, power, forms=seed % 4 > 0)
     y0 = graph(x)[0]
     w = torch.from_numpy(rng.normal(size=(4, 1, y0.shape[1])))
     planes = found.upper(at, w)
     u = points(x, reach, power, count, seed)
     moved = x[:, None] + u.reshape(rows, count, *shape)
+    hold_every_value(found, graph, moved)
     y = graph(moved.flatten(0, 1))[0].reshape(rows, count, -1)
     values = torch.einsum("kp,bcp->kbc", w[:, 0], y)
     slopes = planes.slopes.expand(-1, rows, -1)
@@ -157,6 +170,37 @@ def test_what_is_left_of_a_linear_function_is_of_second_order():
         torch.testing.assert_close(j[0], own[:, 0], rtol=1e-10, atol=1e-12)
     assert bool((left[0] > 20 * left[1]).all())
     assert bool((left[1] > 0).all())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_slopes_are_those_of_autograd_and_save_backward_passes(seed):
+    graph, shape = (image_net if seed % 4 == 0 else dense_net)(seed)
+    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, *shape)))
+    found, at = relaxed(graph, x, 1e-3, 2.0)
+    own = torch.func.vmap(torch.func.jacrev(lambda v: graph(v[None])[0][0]))(x)
+    ours = found.slopes.jacobian.permute(1, 2, 0).expand(3, -1, -1)
+    torch.testing.assert_close(ours, own.flatten(2), rtol=1e-6, atol=1e-9)
+    norms = own.flatten(2).norm(dim=2).expand_as(found.slopes.norms[at])
+    torch.testing.assert_close(found.slopes.norms[at], norms, rtol=1e-6, atol=1e-9)
+
+
+def test_forms_leave_a_smooth_network_no_backward_pass_at_small_sizes(monkeypatch):
+    passes = []
+    whole = Relaxed.upper
+    monkeypatch.setattr(
+        Relaxed, "upper", lambda self, *a: passes.append(a) or whole(self, *a)
+    )
+    net = Net(np.random.default_rng(5))
+    value = net.curve("Tanh", net.dense("x", 3, 6))
+    graph = net.graph((3,), net.dense(net.curve("silu", net.dense(value, 6, 6)), 6, 1))
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 3)))
+    with_forms, at = relaxed(graph, x, 1e-3, 2.0)
+    assert not passes
+    without, _ = relaxed(graph, x, 1e-3, 2.0, forms=False)
+    assert len(passes) == 2
+    w = torch.ones(1, 1, 1).double()
+    one, other = (found.upper(at, w).top() for found in (with_forms, without))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-7)
 
 
 EXACT = {

@@ -14,9 +14,10 @@
 
 from audit.importer.relaxation.ball import Ball
 from audit.importer.relaxation.bounds import Relaxed
-from audit.importer.relaxation.planes import Planes
+from audit.importer.relaxation.planes import Planes, dot
 from audit.importer.relaxation.reading import read
 from audit.importer.relaxation.rules import Compared, Moving, Operand, Softened
+from audit.importer.relaxation.slopes import Slopes, slopes_of
 from audit.importer.relaxation.tape import Affine, Bend, Tape, refusal
 
 __all__ = [
@@ -28,8 +29,11 @@ __all__ = [
     "Operand",
     "Planes",
     "Relaxed",
+    "Slopes",
     "Softened",
     "Tape",
+    "dot",
     "read",
     "refusal",
+    "slopes_of",
 ]

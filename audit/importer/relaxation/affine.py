@@ -1,4 +1,4 @@
-"""Affine entries of a tape: copies, products with constants, sums, and whole operators.
+"""Affine entries of a tape: products with constants, sums, and whole operators.
 
 Each function returns the position of the new value. A constant that multiplies may
 differ from row to row (a held input), a weight may not.
@@ -14,71 +14,6 @@ from torch import Tensor
 from audit.importer.relaxation.tape import Affine, Tape, refusal
 
 Run = Callable[..., Tensor]
-
-
-def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
-    """Append an operator that only puts elements elsewhere, beside constants.
-
-    Args:
-        tape: it grows by one entry.
-        inputs: what it reads that moves.
-        run: values of the inputs -> value; other arguments are filled in.
-        what: the operator's name.
-
-    Raises:
-        NoCertificate: it moves elements between rows.
-    """
-    values = [tape.values[i] for i in inputs]
-    sizes = [value[0].numel() for value in values]
-    index = _index_of(tape, values, sizes, run, what)
-    zero = run(*(torch.zeros_like(v) for v in values))
-    total, spots = sum(sizes), index.clamp_min(0).reshape(-1)
-    there = index.reshape(-1) >= 0
-    bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
-
-    def absolute(*magnitudes: Tensor) -> Tensor:
-        flat = torch.cat([m.flatten(1) for m in magnitudes], dim=1)
-        return (flat[:, spots] * there).reshape(len(flat), *index.shape)
-
-    def back(a: Tensor) -> Sequence[Tensor]:
-        flat = a.flatten(2) * there
-        whole = flat.new_zeros(*flat.shape[:2], total).index_add_(2, spots, flat)
-        parts = torch.split_with_sizes(whole, list(sizes), dim=2)
-        return [
-            part.reshape(*a.shape[:2], *v.shape[1:])
-            for part, v in zip(parts, values, strict=True)
-        ]
-
-    kept = bias if bool((bias != 0).any()) else None
-    return tape.affine(
-        Affine(tuple(inputs), run, absolute, back, kept, index=index), what
-    )
-
-
-def _index_of(
-    tape: Tape, values: Sequence[Tensor], sizes: Sequence[int], run: Run, what: str
-) -> Tensor:
-    """Return which element of a row each element of the value is [*out]; −1: none.
-
-    Elements are numbered over all rows and inputs; what follows a shift of the numbers
-    is a copy, and the rest is constant. Row b of the value must hold numbers of row b.
-    """
-    rows, total = tape.rows, sum(sizes)
-    shift, numbered, first = rows * total + 1, [], 0
-    row = torch.arange(rows, dtype=torch.float64, device=tape.x.device)[:, None] * total
-    for value, size in zip(values, sizes, strict=True):
-        own = torch.arange(first, first + size, dtype=torch.float64, device=row.device)
-        numbered.append((row + own).reshape(value.shape))
-        first += size
-    one, two = run(*numbered), run(*(n + shift for n in numbered))
-    if one.shape[:1] != (rows,):
-        raise refusal(f"{what} moves the axis of the rows")
-    moved = two - one == shift
-    within = one - row.reshape(-1, *(1,) * (one.dim() - 1))
-    right = (within >= 0) & (within < total) & (within == within[:1])
-    if not bool(torch.where(moved, right & moved[:1], moved[:1] == moved).all()):
-        raise refusal(f"{what} mixes the rows of a batch")
-    return torch.where(moved[0], within[0], -1.0).to(torch.int64)
 
 
 def scaled(
@@ -109,8 +44,13 @@ def scaled(
     def back(a: Tensor) -> Sequence[Tensor]:
         return [summed(a * factor, value)]
 
+    def along(t: Tensor) -> Tensor:
+        found = t * factor
+        return found.expand(*found.shape[:2], *shape[1:])
+
     bias = None if shift is None else shift.expand(shape)
-    return tape.affine(Affine((source,), run, absolute, back, bias, pair), what)
+    entry = Affine((source,), run, absolute, back, along, bias, pair)
+    return tape.affine(entry, what)
 
 
 def added(tape: Tape, inputs: Sequence[int], signs: Sequence[float], what: str) -> int:
@@ -139,7 +79,7 @@ def added(tape: Tape, inputs: Sequence[int], signs: Sequence[float], what: str) 
         pairs = zip(values, signs, strict=True)
         return [summed(a if sign == 1 else a * sign, value) for value, sign in pairs]
 
-    return tape.affine(Affine(tuple(inputs), run, absolute, back), what)
+    return tape.affine(Affine(tuple(inputs), run, absolute, back, run), what)
 
 
 def product(
@@ -159,7 +99,8 @@ def product(
     if bias is not None:
         rows = tape.rows if bias.dim() == len(out) and len(bias) > 1 else 1
         kept = bias.expand(rows, *out[1:])
-    return tape.affine(Affine((source,), run, lambda v: v @ size, back, kept), what)
+    entry = Affine((source,), run, lambda v: v @ size, back, lambda t: t @ matrix, kept)
+    return tape.affine(entry, what)
 
 
 def operator(
@@ -178,18 +119,27 @@ def operator(
         what: its name.
     """
     event = tape.values[source].shape[1:]
+    traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
 
     def back(a: Tensor) -> Sequence[Tensor]:
         flat = a.flatten(0, 1)
-        with torch.enable_grad():
-            v = flat.new_zeros(len(flat), *event, requires_grad=True)
-            (found,) = torch.autograd.grad(run(v), v, flat)
+        if len(flat) not in traced:
+            traced.clear()
+            with torch.enable_grad():
+                v = flat.new_zeros(len(flat), *event, requires_grad=True)
+                traced[len(flat)] = v, run(v)
+        v, value = traced[len(flat)]
+        (found,) = torch.autograd.grad(value, v, flat, retain_graph=True)
         return [found.reshape(*a.shape[:2], *event)]
 
     def whole(v: Tensor) -> Tensor:
         return run(v) if bias is None else run(v) + bias
 
-    return tape.affine(Affine((source,), whole, absolute, back, bias), what)
+    def along(t: Tensor) -> Tensor:
+        found = run(t.flatten(0, 1))
+        return found.reshape(*t.shape[:2], *found.shape[1:])
+
+    return tape.affine(Affine((source,), whole, absolute, back, along, bias), what)
 
 
 def summed(a: Tensor, value: Tensor) -> Tensor:

@@ -14,6 +14,11 @@ UNIT = 2.0**-53  # relative rounding of one operation in float64
 POWERS = (1.0, 2.0, float("inf"))
 
 
+def dual_of(power: float) -> float:
+    """Return q with 1/p + 1/q = 1, for one of the three powers."""
+    return {1.0: torch.inf, 2.0: 2.0}.get(power, 1.0)
+
+
 @dataclass(frozen=True)
 class Ball:
     """Perturbations u of B rows, each in a ball of its own size.
@@ -23,7 +28,7 @@ class Ball:
         reach: ε [B], not negative.
         power: p, one of 1, 2 and ∞.
         free: which of the flattened features move [m].
-        unit: what one unit of u is in each of them [m].
+        unit: what one unit of u is in each of them, [m] or [B, m].
 
     Raises:
         ConfigError: p is another number.
@@ -59,7 +64,7 @@ class Ball:
 
         It is ε ‖a‖_q, 1/p + 1/q = 1 (Hölder, and it is attained).
         """
-        dual = {1.0: torch.inf, 2.0: 2.0}.get(self.power, 1.0)
+        dual = dual_of(self.power)
         norms: Tensor = torch.linalg.vector_norm(slopes, ord=dual, dim=-1)
         return norms * self.reach * (1 + (slopes.shape[-1] + 8) * UNIT)
 

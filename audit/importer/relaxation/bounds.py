@@ -19,9 +19,10 @@ rounds each coefficient of A L by γ_n |A||L|, which moves the bound by at most
 γ_n |A| (|L||v|), and the level by γ_n |A||b|. So each entry keeps a magnitude
 M ≥ |L||v| + |b| for all v of the enclosure, and γ |A|·M is added to the level at every
 step, with n the numbers that go in and come out of a row, the entries of the tape and
-16 more. That covers sums of functionals (residual connections), of the levels of all
-entries, and the last product with x as well. A ball of size 0 encloses the value at x
-itself in real arithmetic, whatever its rounding.
+32 more. That covers sums of functionals (residual connections), of the levels of all
+entries, and the last product with x as well. What only copies each element once has no
+rounding of its own. A ball of size 0 encloses the value at x itself in real arithmetic,
+whatever its rounding.
 
 Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs.
 """
@@ -34,9 +35,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import UNIT, Ball
-from audit.importer.relaxation.curves import Curve, Lines
-from audit.importer.relaxation.planes import Planes, dot, range_of
+from audit.importer.relaxation.ball import Ball
+from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.passing import (
+    Pair,
+    Passed,
+    exact_copies,
+    paired,
+    read_by_curves_alone,
+)
+from audit.importer.relaxation.planes import Planes, dot
+from audit.importer.relaxation.slopes import Slopes
+from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
@@ -49,23 +59,30 @@ class Relaxed:
     Args:
         tape: the function. ball: B balls around its centre.
         tight: whether intervals are met with backward passes, too.
+        slopes: of the tape; None: intervals know nothing of the first order.
     """
 
     tape: Tape
     ball: Ball
     tight: bool = True
-    intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    magnitudes: list[Tensor] = field(default_factory=list)
-    lines: dict[int, Lines] = field(default_factory=dict)
+    slopes: Slopes | None = None
+    pairs: dict[int, Pair] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.paid, self.free = read_by_curves_alone(self.tape), exact_copies(self.tape)
+        self.spans = Spans(self.tape, self.ball, self.slopes)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
-                self._keep(*self._source())
+                self.spans.source()
             elif isinstance(entry, Affine):
-                self._keep(*self._affine(entry))
+                self.spans.affine(entry)
             else:
                 self._bend(index, entry)
+
+    @property
+    def intervals(self) -> list[tuple[Tensor, Tensor]]:
+        """Of every value, both ends [B, *shape]."""
+        return self.spans.intervals
 
     def upper(self, target: int, weights: Tensor) -> Planes:
         """Return affine upper bounds on functionals of a value.
@@ -92,85 +109,48 @@ class Relaxed:
     def _widest(self) -> int:
         return max(value[0].numel() for value in self.tape.values)
 
-    # intervals
-
-    def _keep(self, low: Tensor, high: Tensor, magnitude: Tensor | None = None) -> None:
-        self.intervals.append((low, high))
-        size = torch.maximum(low.abs(), high.abs())
-        self.magnitudes.append(size if magnitude is None else magnitude)
-
-    def _source(self) -> tuple[Tensor, Tensor]:
-        x, radius = self.tape.x, self.ball.radius() * (1 + 4 * UNIT)
-        slack = UNIT * (x.abs() + radius)
-        return x - radius - slack, x + radius + slack
-
-    def _affine(self, entry: Affine) -> tuple[Tensor, Tensor, Tensor]:
-        known = [self.intervals[i] for i in entry.inputs]
-        sizes = [torch.maximum(low.abs(), high.abs()) for low, high in known]
-        magnitude = entry.absolute(*sizes)
-        if entry.bias is not None:
-            magnitude = magnitude + entry.bias.abs()
-        middle = entry.run(*((low + high) / 2 for low, high in known))
-        spread = entry.absolute(*((high - low) / 2 for low, high in known))
-        spread = spread + 2 * self._gamma(entry.inputs, middle) * magnitude
-        return middle - spread, middle + spread, magnitude
-
     def _bend(self, index: int, entry: Bend) -> None:
         if self.tight:
             self._tighten(entry.input, entry.curve)
         low, high = self.intervals[entry.input]
         lines = entry.curve.lines(low, high)
-        self.lines[index] = lines
-        size = torch.maximum(low.abs(), high.abs())
-        slope = torch.maximum(lines.above.abs(), lines.below.abs())
-        level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
-        magnitude = slope * size + level
-        self._keep(*range_of(entry.curve, low, high, lines), magnitude)
+        self.spans.bend(index, entry, lines)
+        self.pairs[index] = paired(self.tape, index, lines, self.paid, self.spans)
 
     def _tighten(self, target: int, curve: Curve) -> None:
         """Meet the interval of a value with what backward passes say.
 
         Only where the curve depends on it: a rectifier whose interval is on one side of
         its knot already is a straight line. As many functionals as any row needs are
-        carried, each row's own; where most are needed, all of them.
+        carried, each row's own; where most are needed, all of them. Low ends come first
+        among the 2 s ends of s elements, and are upper bounds of −v.
         """
-        low, high = (end.flatten(1) for end in self.intervals[target])
-        open_ = curve.undecided(low, high)
-        count = int(open_.sum(1).max())
+        wanted = self.spans.undecided(target, curve).flatten(1)
+        count = int(wanted.sum(1).max())
         if target == 0 or not count:
             return
-        shape = self.tape.values[target].shape[1:]
-        if 2 * count < low.shape[1]:
-            places = open_.to(torch.int8).topk(count, dim=1).indices
-            w = low.new_zeros(count, *low.shape).scatter_(2, places.T[..., None], 1.0)
+        shape, rows = self.tape.values[target].shape[1:], self.tape.rows
+        low, high = (end.flatten(1) for end in self.intervals[target])
+        size = low.shape[1]
+        if count < size:
+            at = wanted.to(torch.int8).topk(count, dim=1).indices
+            sign = torch.where(at < size, -1.0, 1.0).to(low)
+            w = low.new_zeros(count, rows, size)
+            w.scatter_(2, (at % size).T[..., None], sign.T[..., None])
         else:
-            places = torch.arange(low.shape[1], device=low.device).expand_as(low)
-            w = torch.eye(low.shape[1], dtype=low.dtype, device=low.device)[:, None]
-        w = w.reshape(*w.shape[:2], *shape)
-        above, below = self.upper(target, torch.cat([w, -w])).top().T.chunk(2, dim=1)
-        ends = (
-            (low, torch.maximum(low.gather(1, places), -below)),
-            (
-                high,
-                torch.minimum(high.gather(1, places), above),
-            ),
-        )
-        self.intervals[target] = tuple(  # type: ignore[assignment]
-            end.scatter(1, places, new).reshape(-1, *shape) for end, new in ends
-        )
-
-    def _gamma(self, inputs: tuple[int, ...], value: Tensor) -> float:
-        terms = sum(self.tape.values[i][0].numel() for i in inputs)
-        count = terms + value[0].numel() + len(self.tape.entries) + 16
-        return count * UNIT / (1 - count * UNIT)
+            at = torch.arange(2 * size, device=low.device).expand(rows, -1)
+            eye = torch.eye(size, dtype=low.dtype, device=low.device).unsqueeze(1)
+            w = torch.cat([-eye, eye])
+        top = self.upper(target, w.reshape(*w.shape[:2], *shape)).top().T
+        ends = torch.cat([-low, high], dim=1)
+        least = torch.minimum(ends.gather(1, at), top)
+        below, above = ends.scatter(1, at, least).chunk(2, dim=1)
+        self.intervals[target] = -below.reshape(-1, *shape), above.reshape(-1, *shape)
 
     # functionals
 
     def _carried(
-        self,
-        target: int,
-        weights: Tensor,
-        through: Callable[..., tuple[Tensor, Tensor]],
+        self, target: int, weights: Tensor, through: Callable[..., Passed]
     ) -> tuple[Tensor, Tensor]:
         """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B]."""
         pending = {target: weights}
@@ -180,10 +160,9 @@ class Relaxed:
             if a is None:
                 continue
             entry = self.tape.entries[index]
-            level = level + self._rounding(index, entry, a)
             if isinstance(entry, Affine):
-                if entry.bias is not None:
-                    level = level + dot(a, entry.bias)
+                if index == target or index not in self.paid:
+                    level = level + self._own(index, entry, a)
                 parts = zip(entry.inputs, entry.back(a), strict=True)
             else:
                 assert isinstance(entry, Bend)
@@ -196,23 +175,23 @@ class Relaxed:
         a = pending.pop(0, None)
         if a is None:
             return weights.new_zeros(len(weights), 1, len(self.ball.free)), level
-        level = level + self._rounding(0, self.tape.entries[0], a)
-        return self.ball.in_units(a), level + dot(a, self.tape.x)
+        level = level + dot(a.abs(), self.spans.roundings[0]) + dot(a, self.tape.x)
+        return self.ball.in_units(a), level
 
-    def _rounding(self, index: int, entry: object, a: Tensor) -> Tensor:
-        value = self.tape.values[index]
-        inputs = entry.inputs if isinstance(entry, Affine) else (index,)
-        size = self._gamma(inputs, value) * self.magnitudes[index]
-        return dot(a.abs(), size)
+    def _own(self, index: int, entry: Affine, a: Tensor) -> Tensor:
+        """Return what an affine entry adds to the levels: its rounding, and a·b."""
+        found = a.new_zeros(())
+        if index not in self.free:
+            found = dot(a.abs(), self.spans.roundings[index])
+        return found if entry.bias is None else found + dot(a, entry.bias)
 
-    def _over(self, index: int, entry: Bend, a: Tensor) -> tuple[Tensor, Tensor]:
+    def _over(self, index: int, entry: Bend, a: Tensor) -> Passed:
         """Replace a curve by the line above or below it, by the sign of a."""
-        lines = self.lines[index]
-        up, down = a.clamp_min(0), a.clamp_max(0)
-        level = dot(up, lines.above_level) + dot(down, lines.below_level)
-        return up * lines.above + down * lines.below, level
+        pair, size = self.pairs[index], a.abs()
+        level = dot(a, pair.level) + dot(size, pair.gap)
+        return torch.addcmul(a * pair.slope, size, pair.turn), level
 
-    def _through(self, index: int, entry: Bend, a: Tensor) -> tuple[Tensor, Tensor]:
+    def _through(self, index: int, entry: Bend, a: Tensor) -> Passed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
         v = self.tape.values[entry.input]
         return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))

@@ -78,9 +78,10 @@ class Curve(ABC):
         found = self._raised(low, high, self._lines(*ends))
         return Lines(*(torch.where(known, part, torch.nan) for part in found))
 
-    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return where a narrower interval would change the lines [B, *shape]."""
-        return torch.ones_like(low, dtype=torch.bool)
+    def undecided(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Tell where another end, low or high, would change the lines [B, *shape]."""
+        every = torch.ones_like(low, dtype=torch.bool)
+        return every, every
 
     def _raised(self, low: Tensor, high: Tensor, lines: Lines) -> Lines:
         far = torch.maximum(low.abs(), high.abs())

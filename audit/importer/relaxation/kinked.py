@@ -17,18 +17,27 @@ from torch import Tensor
 from audit.importer.relaxation.curves import Curve, Lines
 
 _NEARER = 1e-12  # of the interval's width
+_MATTERS = 0.25  # of the interval: an end changes the lines where the other is farther
 
 
 @dataclass(frozen=True)
 class Kinked(Curve):
     """A continuous curve of straight pieces, with its knots in `breaks`."""
 
-    def undecided(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return where a knot is inside [B, *shape]."""
+    def undecided(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Tell where a knot is inside, and which end matters [B, *shape].
+
+        Between the lines of one knot in [−l, h] there is l h / (l + h) at most, which
+        changes with l by (h / (l + h))², with h by (l / (l + h))².
+        """
         found = torch.zeros_like(low, dtype=torch.bool)
         for knot in self.breaks:
             found |= (low < knot) & (high > knot)
-        return found
+        if len(self.breaks) != 1:
+            return found, found
+        (knot,) = self.breaks
+        share = (high - knot) / (high - low)
+        return found & (share > _MATTERS), found & (share < 1 - _MATTERS)
 
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
         points = [low, high]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.affine import added, copied, operator, product, scaled
+from audit.importer.relaxation.affine import added, operator, product, scaled
+from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.rules import Call, Made, Moving, Operand, rule
 from audit.importer.values import FLOATS, TORCH_TYPES
 

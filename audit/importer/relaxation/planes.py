@@ -41,7 +41,8 @@ def dot(a: Tensor, v: Tensor) -> Tensor:
     if len(values) == 1 or flat.shape[1] == 1:
         one = flat.shape[1] == 1
         return flat[:, 0] @ values.mT if one else flat @ values[0]
-    return torch.einsum("kbs,bs->kb", flat, values)
+    found: Tensor = torch.linalg.vecdot(flat, values.unsqueeze(0))
+    return found
 
 
 def range_of(

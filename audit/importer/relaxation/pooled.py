@@ -7,16 +7,17 @@ missing elements are replaced by one of its own: the maximum is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from audit.importer.ops.windows import windows
 from audit.importer.relaxation import functions
-from audit.importer.relaxation.affine import added, copied
+from audit.importer.relaxation.affine import added
+from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.rules import Call, Moving, Operand, rule
-from audit.importer.relaxation.tape import Tape
+from audit.importer.relaxation.tape import Affine, Tape
 
 
 @rule("MaxPool")
@@ -52,29 +53,55 @@ def extreme(call: Call) -> Operand:
 
 
 def _largest(tape: Tape, at: int, places: Tensor, what: str) -> int:
-    """Append maxima over the last axis of `places` [*out, k], elements of a row."""
-    found, first = places, True
-    while found.shape[-1] > 1 or first:
-        size, first = found.shape[-1], False
-        half = size // 2
-        left, right = found[..., :half], found[..., half : 2 * half]
-        if not half:
-            return copied(tape, [at], _taking(found[..., 0]), what)
-        rest = found[..., 2 * half :]
-        a, b = (copied(tape, [at], _taking(part), what) for part in (left, right))
-        larger = _larger(tape, a, b, what, 1.0)
-        count = tape.values[larger][0].numel()
-        own = torch.arange(count, device=found.device).reshape(left.shape)
-        if rest.shape[-1]:
-            extra = copied(tape, [at], _taking(rest), what)
-            larger = copied(
-                tape, [larger, extra], lambda u, v: torch.cat([u, v], dim=-1), what
-            )
-            wide = (*left.shape[:-1], half + 1)
-            own = torch.arange(torch.Size(wide).numel(), device=found.device)
-            own = own.reshape(wide)
-        at, found = larger, own
-    return copied(tape, [at], _taking(found[..., 0]), what)
+    """Append maxima over the last axis of `places` [*out, k], elements of a row.
+
+    The elements are put side by side as [k, *out] once; halves of that are slices.
+    """
+    stacked = places.movedim(-1, 0)
+    at, count = copied(tape, [at], _taking(stacked), what), len(stacked)
+    while count > 1:
+        half = count // 2
+        gap = tape.bend(tape.affine(_gap(at, half, count), what), functions.RELU)
+        at = tape.affine(_larger_half(at, gap, half), what)
+        count -= half
+    return copied(tape, [at], lambda v: v[:, 0], what)
+
+
+def _gap(at: int, half: int, count: int) -> Affine:
+    """Return the first half of k elements less the second [half, *out]."""
+
+    def run(v: Tensor) -> Tensor:
+        return v[:, :half] - v[:, half : 2 * half]
+
+    def absolute(v: Tensor) -> Tensor:
+        return v[:, :half] + v[:, half : 2 * half]
+
+    def back(a: Tensor) -> Sequence[Tensor]:
+        rest = a.new_zeros(*a.shape[:2], count - 2 * half, *a.shape[3:])
+        return [torch.cat([a, -a, rest], dim=2)]
+
+    def along(t: Tensor) -> Tensor:
+        return t[:, :, :half] - t[:, :, half : 2 * half]
+
+    return Affine((at,), run, absolute, back, along)
+
+
+def _larger_half(at: int, excess: int, half: int) -> Affine:
+    """Return the second half of k elements with an excess, beside those left over."""
+
+    def run(v: Tensor, w: Tensor) -> Tensor:
+        return torch.cat([v[:, half : 2 * half] + w, v[:, 2 * half :]], dim=1)
+
+    def back(a: Tensor) -> Sequence[Tensor]:
+        none = a.new_zeros(*a.shape[:2], half, *a.shape[3:])
+        return [torch.cat([none, a], dim=2), a[:, :, :half]]
+
+    def along(t: Tensor, w: Tensor) -> Tensor:
+        rest = t[:, :, 2 * half :]
+        rest = rest.expand(-1, max(t.shape[1], w.shape[1]), *rest.shape[2:])
+        return torch.cat([t[:, :, half : 2 * half] + w, rest], dim=2)
+
+    return Affine((at, excess), run, run, back, along)
 
 
 def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:

@@ -35,18 +35,22 @@ class Affine:
         run: values -> value [B, *out].
         absolute: magnitudes -> Σ |terms| without b [B, *out].
         back: functionals of the value [K, R, *out] -> those of each input, R = 1 or B.
+        along: tangents [m, R, *in] of the inputs -> L (t₁, t₂, …) [m, R, *out].
         bias: b [R, *out], None for zero.
         factor: (α, β) where it is α v + β for two numbers.
         index: of the elements that it copies, where it does nothing else.
+        once: whether it copies each of them once, so that nothing is rounded.
     """
 
     inputs: tuple[int, ...]
     run: Map
     absolute: Map
     back: Back
+    along: Map
     bias: Tensor | None = None
     factor: tuple[float, float] | None = None
     index: Tensor | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""How functionals pass the curves of a tape, and what each entry adds to their level.
+
+A value that only curves read is passed in one go with them: its bias and its rounding
+are theirs, since the coefficients that reach it are s a, with |s| known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from audit.importer.relaxation.curves import Lines
+from audit.importer.relaxation.spans import Spans
+from audit.importer.relaxation.tape import Affine, Bend, Entry, Tape
+
+Passed = tuple[Tensor, Tensor]  # slopes and levels of functionals
+
+
+class Pair(NamedTuple):
+    """Two lines by what they share and by what parts them, each [B, *shape].
+
+    For a coefficient a the line is that above where a > 0, that below where a < 0: its
+    slope is a · slope + |a| · turn and its level a · level + |a| · gap.
+    """
+
+    slope: Tensor
+    turn: Tensor
+    level: Tensor
+    gap: Tensor
+
+
+def read_by_curves_alone(tape: Tape) -> set[int]:
+    """Return the affine entries whose level their readers add, with their own."""
+    others = {i for e in tape.entries if isinstance(e, Affine) for i in e.inputs}
+    read = {e.input for e in tape.entries if isinstance(e, Bend)}
+    return {i for i in read - others if isinstance(tape.entries[i], Affine)}
+
+
+def exact_copies(tape: Tape) -> set[int]:
+    """Return the entries that carry functionals back by copies alone.
+
+    Nothing else reads what they copy, so that no sums are made of theirs.
+    """
+    times = Counter(i for entry in tape.entries for i in _read_by(entry))
+    return {
+        index
+        for index, entry in enumerate(tape.entries)
+        if isinstance(entry, Affine)
+        and entry.once
+        and all(times[i] == 1 for i in entry.inputs)
+    }
+
+
+def _read_by(entry: Entry) -> tuple[int, ...]:
+    if isinstance(entry, Affine):
+        return entry.inputs
+    return (entry.input,) if isinstance(entry, Bend) else ()
+
+
+def paired(tape: Tape, index: int, lines: Lines, paid: Set[int], spans: Spans) -> Pair:
+    """Return how a curve is passed, with what its input adds where it pays that.
+
+    Args:
+        tape: the function.
+        index: of the curve.
+        lines: around it.
+        paid: the entries whose readers add what they would.
+        spans: with the roundings of both.
+    """
+    entry = tape.entries[index]
+    assert isinstance(entry, Bend)
+    slope, turn = (lines.above + lines.below) / 2, (lines.above - lines.below) / 2
+    level = (lines.above_level + lines.below_level) / 2
+    gap = (lines.above_level - lines.below_level) / 2 + spans.roundings[index]
+    source = tape.entries[entry.input]
+    if entry.input in paid and isinstance(source, Affine):
+        steepest = torch.maximum(lines.above.abs(), lines.below.abs())
+        gap = gap + steepest * spans.roundings[entry.input]
+        if source.bias is not None:
+            level, gap = level + slope * source.bias, gap + turn * source.bias
+    return Pair(slope, turn, level, gap)
