@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from rays import (
@@ -191,17 +192,18 @@ def test_a_killed_scan_is_resumed_and_leaves_no_process(plain, folder):
     killed(family[0])  # the one that works; the first watches
     assert ended(process)[0] == 3
     assert 4 <= len(parts_of(folder)) < PARTS
-    wait_for(lambda: not [pid for pid in family if lives(pid)], 60)
+    wait_for(lambda: not any(map(works, family)), 30)
     assert ended(command(folder)) == (0, "")
     assert result_of(folder) == plain[2]
 
 
-def lives(pid):
+def works(pid):
+    """Tell whether a process is one of Ray's that is not a mere agent."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+        said = Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
+    return "Agent" not in said and said != ""  # those look after each other each minute
 
 
 def test_an_error_of_a_worker_is_that_of_a_scan(plain, here):

@@ -1,7 +1,8 @@
 """Joining a Ray cluster for as long as a scan takes, or having one of this machine.
 
 An own cluster lives as long as the scan: its processes end with this one, even by kill
--9, and its folder of sockets and logs is removed. Ray's reports of use are turned off:
+-9 (the workers within seconds, two agents of Ray's within a minute), and its folder of
+sockets and logs is removed. Ray's reports of use are turned off:
 what is audited is nobody's business.
 """
 
@@ -44,6 +45,7 @@ def joined(ray: Any, cluster: Cluster, workers: int) -> Iterator[None]:  # noqa:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         options = _options(cluster, workers, stack)
         with _own_signals(), watch.within(_JOIN, _late(cluster)):
