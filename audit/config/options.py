@@ -250,6 +250,18 @@ OPTIONS: dict[str, Option] = {
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
     "engine": Option(readers.text, "What runs the jobs (local).", "NAME", RUN),
+    "ray_address": Option(
+        readers.text,
+        "Cluster of --engine ray: its head, or auto (this machine alone).",
+        "HOST:PORT",
+        RUN,
+    ),
+    "gpus_per_worker": Option(
+        readers.positive,
+        "Accelerators of each worker of --engine ray (1 with --device cuda).",
+        "G",
+        RUN,
+    ),
     "open_timeout": Option(
         readers.positive,
         "Seconds to load the model and pass its gates (300).",

@@ -156,6 +156,10 @@ class ScanConfig:
     workers: int = 1
     engine: str = "local"
     """What runs the jobs, by its name among the engines."""
+    ray_address: str | None = None
+    """The cluster of `ray`; None: one of this machine alone."""
+    gpus_per_worker: float | None = None
+    """Accelerators of a worker of `ray`; None: one where `device` is one, else none."""
     open_timeout: float = 300.0
     """Seconds in which the model has to be open, its gates passed."""
     run_dir: str | None = None

@@ -78,6 +78,21 @@ def opening(what: str, seconds: float) -> Iterator[None]:
         "Raise --open-timeout if the model is that large; do not use the file if you "
         "do not know it",
     )
+    with within(seconds, late):
+        yield
+
+
+@contextlib.contextmanager
+def within(seconds: float, late: AuditError) -> Iterator[None]:
+    """Do something that may never come back within some seconds.
+
+    Args:
+        seconds: for the whole block.
+        late: what is said when they are over.
+
+    Raises:
+        AuditError: `late`, where nobody watches and the block ends at last.
+    """
     began = time.monotonic()
     tell(opening=[seconds, str(late)])
     try:

@@ -11,6 +11,7 @@ from audit.config import ScanConfig
 from audit.ground.errors import ConfigError, Incomplete, InputError, cause
 from audit.ground.storage.temporary import sweep
 from audit.reports.files import check_writable
+from audit.run.engines.cluster import check_cluster, cluster_of
 from audit.run.manifest import NAME, Manifest, exists, read_manifest
 from audit.run.parts import Damaged, Tree, read_part, write_part
 from audit.run.plan import Job, read_shard
@@ -58,6 +59,18 @@ class Run:
         if rows != job.rows:
             raise Damaged("it does not hold the rows of its name")
         return answers
+
+    def seen(self) -> tuple[int, int] | None:
+        """Return what tells this folder from one of its name on another machine.
+
+        Its manifest was written once: when, to the nanosecond, and its bytes. None
+        where there is no such folder.
+        """
+        try:
+            found = (Path(self.folder) / NAME).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
     def sound(self, job: Job) -> bool:
         """Tell whether a job is done: its part is there, whole and of this run.
@@ -119,6 +132,7 @@ def refuse_open(config: ScanConfig) -> None:
     """
     asked = {
         f"--workers {config.workers}": config.workers > 1,
+        f"--engine {config.engine}": cluster_of(config) is not None,
         "--run-dir": config.run_dir is not None,
         "--shard": config.shard is not None,
     }
@@ -135,8 +149,11 @@ def check_options(config: ScanConfig) -> None:
 
     Raises:
         ConfigError: --resume or --shard without --run-dir, a folder that cannot be
-            written, or that holds a run which nobody asked to resume.
+            written, or that holds a run which nobody asked to resume; a cluster that
+            cannot be used.
+        AuditError: a cluster that does not answer.
     """
+    check_cluster(config)
     shard = read_shard(config.shard) if config.shard is not None else None
     if config.run_dir is None:
         given = "--resume" if config.resume else "--shard" if shard else ""

@@ -17,7 +17,9 @@ from audit.ground.errors import Incomplete, InputError, boundary
 from audit.measure import Answers, joined, measure
 from audit.measure.preparation import Prepared, prepare
 from audit.run.engines import mapped as run_jobs
+from audit.run.engines.cluster import cluster_of
 from audit.run.folder import Run
+from audit.run.parts import Tree
 from audit.run.plan import Job, Shard
 from audit.run.tally import lighter
 
@@ -62,9 +64,11 @@ def measured(
         jobs: row ranges.
         whole: whether every direction is kept, for a rows file.
     """
-    if config.workers > 1 and len(jobs) > 1:
+    cluster = cluster_of(config)
+    if cluster is not None or (config.workers > 1 and len(jobs) > 1):
         make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
-        return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
+        workers = min(config.workers, max(len(jobs), 1))
+        return run_jobs(config.engine, make, jobs, workers, cluster)
     return run_jobs(config.engine, lambda: partial(work, prepared, whole), jobs, 1)
 
 
@@ -75,7 +79,13 @@ def filled(
 
     Whoever measures a part writes it: parts outlive the process that asked for them.
     """
-    whole = run.manifest.directions
+    cluster, whole = cluster_of(config), run.manifest.directions
+    if cluster is not None:
+        sender = partial(make_sender, config, run, run.seen(), read_by(prepared))
+        workers = min(config.workers, max(len(jobs), 1))
+        return received(
+            run, jobs, run_jobs(config.engine, sender, jobs, workers, cluster)
+        )
     if config.workers > 1 and len(jobs) > 1:
         make = partial(make_keeper, config, run, read_by(prepared))
         return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
@@ -112,6 +122,49 @@ def make_keeper(
     """Open the model in a worker's own process and return what does and keeps a job."""
     do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
     return partial(keep, run, do)
+
+
+def make_sender(
+    config: ScanConfig,
+    run: Run,
+    seen: tuple[int, int] | None,
+    expected: tuple[str, str],
+) -> Callable[[Job], Tree | None]:
+    """Open the model on a node and return what does a job there.
+
+    Where the node sees the very folder of the run, it keeps the part there and gives
+    None; elsewhere it gives the answers, for the scan to keep.
+
+    Args:
+        config: everything there is to know.
+        run: with a folder of the scan's own machine.
+        seen: what the scan sees of that folder.
+        expected: the digests of what the scan has read.
+    """
+    do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
+    if run.seen() == seen:
+        return partial(kept_there, run, do)
+    return partial(plain, do)
+
+
+def kept_there(run: Run, do: Callable[[Job], Answers], job: Job) -> None:
+    """Do a job and write its part file."""
+    run.write(job, do(job).plain())
+
+
+def plain(do: Callable[[Job], Answers], job: Job) -> Tree:
+    """Do a job and return its answers as a part holds them."""
+    return do(job).plain()
+
+
+def received(
+    run: Run, jobs: Sequence[Job], answers: Iterator[Tree | None]
+) -> Iterator[int]:
+    """Keep the answers that no node has kept; yield the rows of each job."""
+    for job, found in zip(jobs, answers, strict=True):
+        if found is not None:
+            run.write(job, found)
+        yield job.rows
 
 
 def work(prepared: Prepared, whole: bool, job: Job) -> Answers:

@@ -23,6 +23,9 @@ class Job:
         """The number of rows."""
         return self.stop - self.start
 
+    def __str__(self) -> str:
+        return f"rows {self.start} to {self.stop - 1}"
+
 
 @dataclass(frozen=True)
 class Shard:

@@ -10,11 +10,12 @@ way, results the other. Third parties add one by the entry point group
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from audit.ground.errors import BrokenPlugin
 from audit.ground.plugins import fault, lacks_of_function
 from audit.ground.registry import Registry
+from audit.run.engines.cluster import Cluster
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -44,7 +45,9 @@ def _lacks(found: object) -> Iterable[str]:
 
 
 ENGINES: Registry[Engine] = Registry(
-    "engines", {"local": "audit.run.engines.local:run"}, _lacks
+    "engines",
+    {"local": "audit.run.engines.local:run", "ray": "audit.run.engines.ray:run"},
+    _lacks,
 )
 
 
@@ -53,15 +56,24 @@ def mapped(
     make: Callable[[], Callable[[Job], Result]],
     jobs: Iterable[Job],
     workers: int,
+    cluster: Cluster | None = None,
 ) -> Iterator[Result]:
     """Yield the results of the jobs, in their order, one for each.
+
+    Args:
+        engine: its name.
+        make: returns the function that does a job.
+        jobs: plain data.
+        workers: processes at the same time.
+        cluster: where the workers are, for an engine that is told so.
 
     Raises:
         UnknownName: there is no such engine.
         BrokenPlugin: it is a third party's, and lost a job or made one up.
     """
     run, wanted, given = ENGINES[engine], list(jobs), 0
-    for result in run(make, wanted, workers):
+    told: dict[str, Any] = {} if cluster is None else {"cluster": cluster}
+    for result in run(make, wanted, workers, **told):
         given += 1
         if given > len(wanted):
             raise _lost(run, given, len(wanted))
