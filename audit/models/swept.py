@@ -13,7 +13,7 @@ on the batch size, the number of workers, or what the machine does beside.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ _ENTRIES = 2**22  # of their Jacobians
 _FORWARD = 2**21  # numbers that a forward run keeps: 8 MiB
 _BACKWARD = 2**19  # numbers of the widest cotangents: 2 MiB, a second-level cache
 _MOST = 512
+_LARGEST = 2**24  # numbers of one input's J; beyond, products are what is asked for
 
 
 @dataclass(frozen=True)
@@ -138,21 +139,20 @@ def _power(number: int) -> int:
     return int(2 ** (min(max(number, 1), _MOST).bit_length() - 1))
 
 
-def swept(model: OpenModel) -> tuple[SweptMap | None, str]:
-    """Return the sweep of a model that agrees with autograd, or why there is none.
-
-    The reason is for a reader only where the two differ; else it is "".
-    """
+def with_sweep(model: OpenModel) -> OpenModel:
+    """Return a model with its sweep, where there is one and it agrees with autograd."""
     made = _made(model)
     if made is None:
-        return None, ""
+        return model
     apart = _apart(model, made)
     if apart <= TOLERANCE[made.dtype]:
-        return made, ""
-    return None, (
+        return replace(model, swept=made)
+    note = (
         f"the reverse sweep of the graph differs from autograd by {apart:.1e} of the "
         "Jacobian on the first inputs: derivatives are taken by autograd"
     )
+    warnings = (*model.gates.warnings, ("sweep_differs", note))
+    return replace(model, gates=replace(model.gates, warnings=warnings))
 
 
 def _made(model: OpenModel) -> SweptMap | None:
@@ -162,6 +162,8 @@ def _made(model: OpenModel) -> SweptMap | None:
     if not plain or network.passed or network.dtype not in TOLERANCE:
         return None
     if network.format != "onnx" or model.head.masks or not model.density.family.parametric:
+        return None
+    if model.density.family.size * model.density.d > _LARGEST:
         return None
     graph = model.graph
     layout = layout_of(network, subject.condition, subject.event)
