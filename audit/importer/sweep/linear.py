@@ -13,13 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
 from audit.importer.graph import Graph
 from audit.importer.plan import failure
-from audit.importer.sweep import convolved, moved, normal, pointwise, products
+from audit.importer.sweep import (
+    convolved,
+    moved,
+    normal,
+    pointwise,
+    products,
+    recurrent,
+)
 from audit.importer.sweep.alone import Alone
 from audit.importer.sweep.path import Path, path_between, put
 from audit.importer.sweep.peepholes import looked_through
@@ -27,7 +35,7 @@ from audit.importer.sweep.rows import Axes, Dense, Piece, dense, merged
 from audit.importer.sweep.rules import RULES, Kept, NotSwept, Rule, Site
 from audit.importer.values import Value
 
-TABLES = (convolved, moved, normal, pointwise, products)
+TABLES = (convolved, moved, normal, pointwise, products, recurrent)
 """The modules that fill `RULES`."""
 
 
@@ -55,9 +63,9 @@ class Sweep:
 
     @property
     def widest(self) -> int:
-        """The numbers of one input that the widest value on the path has."""
+        """The numbers of a row of cotangents at its widest, at one input."""
         return max(
-            torch.Size(place.shape).numel() for place in self.path.places.values()
+            _width(rule, self.path.sites[index]) for index, rule in self.rules.items()
         )
 
     def linearise(self, inputs: Sequence[Value]) -> Linear:
@@ -189,6 +197,20 @@ def sweep_of(
     path = path_between(graph, condition, more, fewer)
     rules = {index: _rule_of(site) for index, site in path.sites.items()}
     return Sweep(path, looked_through(path, rules))
+
+
+def _width(rule: Rule, site: Site) -> int:
+    """Return the numbers of a row that a rule has at hand.
+
+    What only moves elements has no more than its smaller side: a few of many come as
+    they are.
+    """
+    if isinstance(rule, recurrent.Recurrent):
+        return rule.width
+    inputs = sum(prod(place.shape) for place in site.active.values())
+    outputs = sum(prod(place.shape) for place in site.outputs.values())
+    movement = isinstance(rule, moved.Moved | moved.Turned)
+    return min(inputs, outputs) if movement else max(inputs, outputs)
 
 
 def _rule_of(site: Site) -> Rule:

@@ -10,14 +10,14 @@ adds cotangents back at their sources. An index that is not a constant has no ru
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from audit.importer.sweep.rows import Axes, Dense, Piece, dense
+from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
 from audit.importer.sweep.rules import (
     Kept,
     Place,
@@ -27,6 +27,8 @@ from audit.importer.sweep.rules import (
     rule,
 )
 from audit.importer.values import Value
+
+_FEW = 4  # an operand has so many times more elements than are taken: no zeros stored
 
 
 @rule(
@@ -94,12 +96,14 @@ class Part:
     Args:
         where: flat positions in the result's row. source: in the operand's.
         whole: whether it is all of the result, in the operand's own order.
+        once: whether none of the operand's elements is there twice.
         inverse: of the operand's elements in the result, where each is there once.
     """
 
     where: Tensor
     source: Tensor
     whole: bool
+    once: bool
     inverse: Tensor | None
 
 
@@ -128,9 +132,9 @@ def _map_of(result: Value, place: Place, site: Site) -> list[Part] | None:
 def _part(where: Tensor, source: Tensor, size: int, width: int) -> Part:
     order = torch.arange(size, device=where.device)
     whole = len(where) == width == size and torch.equal(source, order)
-    once = len(source) == size and torch.equal(source.sort().values, order)
-    inverse = where[source.argsort()] if once else None
-    return Part(where, source, whole, inverse)
+    once = len(source.unique()) == len(source)
+    inverse = where[source.argsort()] if once and len(source) == size else None
+    return Part(where, source, whole, once, inverse)
 
 
 class Moved:
@@ -169,6 +173,11 @@ class Moved:
                     for own, each in zip(found, picked, strict=True):
                         own += each
                     continue
+            if isinstance(piece, Some):
+                passed = _passed(piece, parts, prod(out.shape))
+                if passed is not None:
+                    found[passed[0]].append(passed[1])
+                    continue
             whole = dense(piece, out.shape)
             places = self._active.values()
             for own, part, place in zip(found, parts, places, strict=True):
@@ -204,15 +213,19 @@ class Turned:
         (piece,) = given
         if piece is None:
             return [[]]
-        if isinstance(piece, Axes):
+        if not isinstance(piece, Dense):
             index = self._source.to(piece.index.device)[piece.index]
-            return [[Axes(piece.start, index, piece.scale, piece.like)]]
+            return [[replace(piece, index=index)]]
         return [[Dense(piece.start, piece.g.permute(self._perm), piece.owned)]]
 
 
-def _placed(piece: Dense, part: Part, place: Place) -> Dense:
+def _placed(piece: Dense, part: Part, place: Place) -> Dense | Some:
     """Return the cotangents of an operand."""
     n, rows = piece.g.shape[:2]
+    if part.once and len(part.source) * _FEW <= prod(place.shape):
+        flat = piece.g.reshape(n, rows, -1)
+        taken = flat if len(part.where) == flat.shape[2] else flat[:, :, part.where]
+        return Some(piece.start, taken, part.source)
     if part.whole:
         return Dense(piece.start, piece.g.reshape(n, rows, *place.shape), piece.owned)
     flat = piece.g.reshape(n, rows, -1)
@@ -222,6 +235,22 @@ def _placed(piece: Dense, part: Part, place: Place) -> Dense:
         g = flat.new_zeros(n, rows, prod(place.shape))
         g.index_add_(2, part.source, flat.index_select(2, part.where))
     return Dense(piece.start, g.reshape(n, rows, *place.shape), owned=True)
+
+
+def _passed(
+    piece: Some, parts: Sequence[Part], width: int
+) -> tuple[int, Some] | None:
+    """Return a few elements at their sources, and the operand that has them all.
+
+    None where several operands have them, or one of them twice, or a constant.
+    """
+    for k, part in enumerate(parts):
+        source = torch.full((width,), -1, device=piece.index.device)
+        source[part.where] = part.source
+        index = source[piece.index]
+        if part.once and bool((index >= 0).all()):
+            return k, replace(piece, index=index)
+    return None
 
 
 def _picked(

@@ -75,12 +75,42 @@ class Axes:
         return Dense(self.start, flat.reshape(*scale.shape, *shape), owned=True)
 
 
-Piece = Dense | Axes
+@dataclass(frozen=True)
+class Some:
+    """Cotangents of a few elements, zero at all others.
+
+    Args:
+        g: [n or 1, r, m].
+        index: flat positions [m] in the row shape, each once.
+    """
+
+    start: int
+    g: Tensor
+    index: Tensor
+
+    @property
+    def stop(self) -> int:
+        """The row after the last one."""
+        return self.start + self.g.shape[1]
+
+    def cut(self, first: int, last: int) -> Some:
+        """Return the cotangents of some inputs."""
+        return self if len(self.g) == 1 else replace(self, g=self.g[first:last])
+
+    def dense(self, shape: Sequence[int]) -> Dense:
+        """Return the rows with their zeros."""
+        n, rows = self.g.shape[:2]
+        flat = self.g.new_zeros(n, rows, prod(shape))
+        flat.index_copy_(2, self.index, self.g)
+        return Dense(self.start, flat.reshape(n, rows, *shape), owned=True)
+
+
+Piece = Dense | Axes | Some
 
 
 def dense(piece: Piece, shape: Sequence[int]) -> Dense:
     """Return a piece with all its numbers stored."""
-    return piece.dense(shape) if isinstance(piece, Axes) else piece
+    return piece if isinstance(piece, Dense) else piece.dense(shape)
 
 
 def merged(pieces: Sequence[Piece], shape: Sequence[int]) -> Piece:

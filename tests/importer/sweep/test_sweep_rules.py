@@ -248,6 +248,61 @@ CASES = {
 }
 
 
+def recurrence(op, gates, *, last=True, layout=0, **attributes):
+    """A recurrence over five steps of two features, three hidden units.
+
+    Its result is one step of Y, or the last state beside all of Y.
+    """
+    count = 2 if attributes.get("direction") == "bidirectional" else 1
+    nodes = [] if layout else [node("Transpose", "x", "t", perm=[1, 0, 2])]
+    made = "Y Yh Yc" if op == "LSTM" else "Y Yh"
+    source = "x" if layout else "t"
+    if layout:
+        attributes["layout"] = 1
+    nodes.append(node(op, f"{source} w r b", made, hidden_size=3, **attributes))
+    states, all_steps = ([0, 1, 2], [0, 1, 2, 3]) if layout else ([1, 0, 2], [2, 0, 1, 3])
+    if last:
+        nodes += [
+            node("Gather", "Y step", "s", axis=0),
+            node("Tanh", "s", "c"),
+            node("Transpose", "c", "f", perm=states),
+            node("Exp", "f", "y"),
+        ]
+    else:
+        nodes += [
+            node("Transpose", "Yc" if op == "LSTM" else "Yh", "z", perm=states),
+            node("Flatten", "z", "h"),
+            node("Transpose", "Y", "m", perm=all_steps),
+            node("Flatten", "m", "f"),
+            node("Concat", "h f", "y", axis=1),
+        ]
+    return case(
+        (5, 2),
+        *nodes,
+        w=0.5 * normal(11, count, gates * 3, 2).numpy(),
+        r=0.5 * normal(12, count, gates * 3, 3).numpy(),
+        b=0.5 * normal(13, count, 2 * gates * 3).numpy(),
+        step=np.array(3, INT),
+    )
+
+
+for op, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
+    for last in (True, False):
+        word = "one step" if last else "all steps"
+        CASES[f"{op} {word}"] = recurrence(op, gates, last=last)
+        CASES[f"{op} back {word}"] = recurrence(
+            op, gates, last=last, direction="reverse"
+        )
+        CASES[f"{op} both ways {word}"] = recurrence(
+            op, gates, last=last, direction="bidirectional"
+        )
+    CASES[f"{op} batch first"] = recurrence(op, gates, last=False, layout=1)
+CASES["GRU as torch has it"] = recurrence("GRU", 3, last=False, linear_before_reset=1)
+CASES["GRU as torch, both ways"] = recurrence(
+    "GRU", 3, linear_before_reset=1, direction="bidirectional"
+)
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_a_rule_is_what_autograd_gives(name, rows):
