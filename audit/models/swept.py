@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 _TRIED = 8  # rows that both are held against each other on
 _ENTRIES = 2**22  # of their Jacobians
 _FORWARD = 2**21  # numbers that a forward run keeps: 8 MiB
-_BACKWARD = 2**19  # numbers of the widest cotangents: 2 MiB, a second-level cache
+_BACKWARD = 2**20  # numbers of the widest cotangents: 4 MiB
 _MOST = 512
 _LARGEST = 2**24  # numbers of one input's J; beyond, products are what is asked for
 
@@ -86,11 +87,9 @@ class SweptMap:
 
     @property
     def forward_rows(self) -> int:
-        """The inputs of one forward run: a power of two."""
-        kept = sum(
-            torch.Size(place.shape).numel() for place in self.sweep.path.places.values()
-        )
-        return _power(_FORWARD // max(kept, 1))
+        """The inputs of one forward run: a power of two, no fewer than backwards."""
+        kept = sum(prod(place.shape) for place in self.sweep.path.places.values())
+        return max(_power(_FORWARD // max(kept, 1)), self.backward_rows)
 
     @property
     def backward_rows(self) -> int:

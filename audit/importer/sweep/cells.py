@@ -78,9 +78,10 @@ class Gated:
 
     def __init__(self, r: Tensor, b: Tensor) -> None:
         self._r, self._b, self._size = r, b, r.shape[1]
+        self._turned = torch.cat([r[2 * self._size :], r[: 2 * self._size]])  # n, z, r
 
     def step(self, gates: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
-        """Return h, the coefficients of the gates [n, 4 H] and z."""
+        """Return h, the coefficients of q, z, r and n [n, 4 H], and z."""
         (h,), size = state, self._size
         inner = functional.linear(h, self._r)
         update, reset = torch.sigmoid(
@@ -92,7 +93,7 @@ class Gated:
         of_q = of_new * reset
         of_update = (h - new) * (update * (1 - update))
         of_reset = of_q * q * (1 - reset)
-        kept = torch.cat([of_update, of_reset, of_q, of_new], dim=1)
+        kept = torch.cat([of_q, of_update, of_reset, of_new], dim=1)
         return (torch.lerp(new, h, update),), (kept, update)
 
     def back(self, kept: tuple[Tensor, ...], given: State) -> tuple[Tensor, State]:
@@ -100,10 +101,10 @@ class Gated:
         (h,), (coefficients, update) = given, kept
         n, size = len(coefficients), self._size
         four = coefficients.reshape(n, 1, 4, size) * h.unsqueeze(2)
-        before = _times(four[:, :, :3].flatten(2), self._r)
+        four = four.flatten(2)
+        before = _times(four[:, :, : 3 * size], self._turned)
         before.addcmul_(h, update.unsqueeze(1))
-        gates = four[:, :, [0, 1, 3]].flatten(2)
-        return gates, (before,)
+        return four[:, :, size:], (before,)
 
 
 class Reset:

@@ -202,15 +202,15 @@ def sweep_of(
 def _width(rule: Rule, site: Site) -> int:
     """Return the numbers of a row that a rule has at hand.
 
-    What only moves elements has no more than its smaller side: a few of many come as
-    they are.
+    What only moves elements has none of its own: a few of many come as they are, and
+    all of them belong to its neighbours too.
     """
     if isinstance(rule, recurrent.Recurrent):
         return rule.width
+    if isinstance(rule, moved.Moved | moved.Turned):
+        return 1
     inputs = sum(prod(place.shape) for place in site.active.values())
-    outputs = sum(prod(place.shape) for place in site.outputs.values())
-    movement = isinstance(rule, moved.Moved | moved.Turned)
-    return min(inputs, outputs) if movement else max(inputs, outputs)
+    return max(inputs, *(prod(place.shape) for place in site.outputs.values()))
 
 
 def _rule_of(site: Site) -> Rule:

@@ -144,13 +144,14 @@ class Recurrent:
         start = min(piece.start for piece in there.values())
         stop = max(piece.stop for piece in there.values())
         steps, features = self._sizes()
-        out = kept[0].new_zeros(n, stop - start, steps, features)
+        out = kept[0].new_zeros(steps, features, n * (stop - start))
         each = len(kept) // len(self._directions)
         for d, direction in enumerate(self._directions):
             asked = _Asked(self._outputs, there, d, (start, stop, n), direction)
             own = kept[d * each : (d + 1) * each]
             _back(direction, own, asked, out)
-        return [[Dense(start, out, owned=True)]]
+        g = out.reshape(steps, features, n, -1).permute(2, 3, 0, 1)
+        return [[Dense(start, g, owned=True)]]
 
     def _sizes(self) -> tuple[int, int]:
         steps, features = self._place.shape
@@ -245,14 +246,19 @@ class _Asked:
 def _back(
     direction: Direction, kept: Sequence[Tensor], asked: _Asked, out: Tensor
 ) -> None:
-    """Walk one direction back, adding to the cotangents of X [n, r, T, I]."""
+    """Walk one direction back, adding to the cotangents of X [T, I, n r].
+
+    X has few features as a rule, and a product with few rows is faster than one with
+    few columns.
+    """
+    back = direction.weights.w.T
     state = asked.zero(kept[0], 2 if isinstance(direction.cell, Long) else 1)
     moved = asked.add_final(state)
-    for t in direction.order(out.shape[2])[::-1]:
+    for t in direction.order(len(out))[::-1]:
         moved = asked.add(t, state[0]) or moved
         if not moved:
             continue
         own = tuple(k[:, t] for k in kept)
         gates, before = direction.cell.back(own, tuple(state))
-        out[:, :, t] += gates @ direction.weights.w
+        out[t].addmm_(back, gates.reshape(-1, gates.shape[2]).T)
         state = list(before)
