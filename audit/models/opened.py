@@ -14,7 +14,7 @@ from torch import Tensor
 from audit.importer import Graph
 from audit.inputs import Inputs
 from audit.models.contract import Head, Item, Roles
-from audit.models.density import ConditionalDensity, DifferentiableMap
+from audit.models.density import ConditionalDensity, DifferentiableMap, Linearized
 from audit.models.gates import Findings, Subject
 from audit.models.network import Network, Port
 from audit.models.probing import Probe, finite_rows
@@ -55,7 +55,7 @@ class OpenModel:
     gates: Findings = field(default_factory=Findings)
     bottleneck: str = ""
     items: tuple[Item, ...] = ()
-    swept: DifferentiableMap | None = None
+    swept: Linearized | None = None
 
     @property
     def network(self) -> Network:

@@ -134,7 +134,7 @@ class SweptMap:
 
 
 def _power(number: int) -> int:
-    """Return the largest power of two that is no larger, at least 1, at most `_MOST`."""
+    """Return the largest power of two up to a number, between 1 and `_MOST`."""
     return int(2 ** (min(max(number, 1), _MOST).bit_length() - 1))
 
 
@@ -160,9 +160,10 @@ def _made(model: OpenModel) -> SweptMap | None:
     plain = model.space == "input" and not model.by_differences
     if not plain or network.passed or network.dtype not in TOLERANCE:
         return None
-    if network.format != "onnx" or model.head.masks or not model.density.family.parametric:
+    family = model.density.family
+    if network.format != "onnx" or model.head.masks or not family.parametric:
         return None
-    if model.density.family.size * model.density.d > _LARGEST:
+    if family.size * model.density.d > _LARGEST:
         return None
     graph = model.graph
     layout = layout_of(network, subject.condition, subject.event)
@@ -177,7 +178,6 @@ def _made(model: OpenModel) -> SweptMap | None:
     if sweep.alone:
         return None
     shapes = {name: tuple(subject.outputs[name].shape[1:]) for name in subject.used}
-    family = model.density.family
     return SweptMap(
         sweep,
         part.input_names,

@@ -28,7 +28,7 @@ _AT_ONCE = 2**21  # numbers of the copies that are differentiated together
 _MOVING = ("cat", "stack", "reshape", "transpose")
 
 
-class _Mixed(Exception):  # noqa: N818
+class _Mixed(Exception):
     """A parameter is no function of a single number."""
 
 
@@ -89,7 +89,7 @@ def _traced(
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     sizes = [torch.Size(shape).numel() for shape in shapes.values()]
     labels = 1 + torch.rand(sum(sizes), generator=generator, dtype=torch.float64)
-    parts = zip(shapes.items(), labels.split(sizes), strict=True)
+    parts = zip(shapes.items(), torch.split(labels, sizes), strict=True)
     named = {
         name: part.reshape(1, *shape).repeat(2, *(1,) * len(shape))
         for (name, shape), part in parts
@@ -195,8 +195,8 @@ def _copied(
     eye = torch.eye(p, dtype=phi.dtype, device=phi.device).repeat(len(phi) // p, 1)
     found = torch.autograd.grad(phi, list(leaves.values()), eye, allow_unused=True)
     return [
-        torch.zeros_like(leaf).unflatten(0, (-1, p))
-        if gradient is None
-        else gradient.unflatten(0, (-1, p))
+        (torch.zeros_like(leaf) if gradient is None else gradient).reshape(
+            -1, p, *leaf.shape[1:]
+        )
         for gradient, leaf in zip(found, leaves.values(), strict=True)
     ]

@@ -1,7 +1,7 @@
 """One step of RNN, GRU and LSTM, and the transpose of its derivative.
 
-Gates a = W x + R h' + b are in the order of the standard; ′ marks the state before, σ'
-= σ (1 − σ), and d a cotangent. What depends on the input alone is computed once:
+Gates a = W x + R h' + b are in the order of the standard; h' is the state before, and d
+marks a cotangent. What depends on the input alone is computed once:
 
 RNN:  h = tanh a;                     da = dh (1 − h²),  dh' = da R.
 GRU:  z, r = σ, n = tanh(a_n + r q), q = R_n h' + b_n, h = (1 − z) n + z h':
@@ -116,7 +116,12 @@ class Reset:
 
     def __init__(self, r: Tensor, b: Tensor) -> None:
         size = r.shape[1]
-        self._two, self._new, self._b, self._size = r[: 2 * size], r[2 * size :], b, size
+        self._two, self._new, self._b, self._size = (
+            r[: 2 * size],
+            r[2 * size :],
+            b,
+            size,
+        )
 
     def step(self, gates: Tensor, state: State) -> tuple[State, tuple[Tensor, ...]]:
         """Return h, and the coefficients of z, n and r, z and r."""
@@ -172,7 +177,5 @@ class Long:
         h, c = given
         of_cell, of_o, of_i, of_forget, of_g, forget = (k.unsqueeze(1) for k in kept)
         cell = torch.addcmul(c, h, of_cell)
-        gates = torch.cat(
-            [cell * of_i, h * of_o, cell * of_forget, cell * of_g], dim=2
-        )
+        gates = torch.cat([cell * of_i, h * of_o, cell * of_forget, cell * of_g], dim=2)
         return gates, (_times(gates, self._r), cell * forget)

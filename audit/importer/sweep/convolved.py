@@ -79,7 +79,7 @@ class Convolved:
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
         pulled = self._pulled(_last(g) if self._image else g)
-        rows = pulled.unflatten(0, whole.g.shape[:2])
+        rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 
     def _pulled(self, g: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class Linear:
             y = self._run(leaf, *self._rest)
         assert isinstance(y, Tensor)
         (pulled,) = torch.autograd.grad(y, leaf, g.reshape(y.shape))
-        rows = pulled.unflatten(0, whole.g.shape[:2])
+        rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 
 
@@ -141,9 +141,7 @@ def _last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _windows(
-    site: Site, sizes: tuple[int, ...], kernel: tuple[int, ...]
-) -> Windows:
+def _windows(site: Site, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windows:
     """Return where the windows of a convolution lie, as its forward places them."""
 
     def numbers(name: str) -> list[int] | None:

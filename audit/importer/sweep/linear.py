@@ -77,7 +77,7 @@ class Sweep:
         """
         path, plan = self.path, self.path.plan
         slots, kept = list(plan.slots), {}
-        for slot, value in zip(plan.inputs, inputs, strict=True):
+        for slot, value in zip(plan.inputs, path.graph.fitted(inputs), strict=True):
             slots[slot] = value
         x = slots[path.source]
         assert isinstance(x, Tensor)
@@ -134,8 +134,9 @@ class Linear:
 
         Args:
             cotangents: of each output, in order.
-            first, last: the inputs that are asked for; all of them where a step goes
+            first: of the inputs that are asked for; all of them are where a step goes
                 by itself (`Sweep.alone`).
+            last: the input after them.
             out: [last − first, P, d], written into.
         """
         path = self.sweep.path
@@ -188,7 +189,8 @@ def sweep_of(
     Args:
         graph: with the outputs that are asked for.
         condition: the name of its perturbed input.
-        more, fewer: all its inputs, with three rows and with two.
+        more: all its inputs, with three rows.
+        fewer: the same with two.
 
     Raises:
         NotSwept: the rows of some value are not to be found, or a sequence is on the

@@ -1,4 +1,4 @@
-"""Operators that move elements and compute nothing: Reshape, Slice, Concat, Gather, …
+"""Operators that move elements and compute nothing: Reshape, Slice, Concat, Gather.
 
 Every element of the result is one element of an active operand, or a constant. Which
 one is read off a run on labels: operand k's element j at input i is labelled
@@ -38,7 +38,10 @@ _FEW = 4  # an operand has so many times more elements than are taken: no zeros 
 )
 def moved(site: Site) -> Rule | None:
     """Return the rule, where each element of every result has a fixed source."""
-    if site.op == "Pad" and site.attribute("mode", "constant") not in ("constant", b"constant"):
+    if site.op == "Pad" and site.attribute("mode", "constant") not in (
+        "constant",
+        b"constant",
+    ):
         return None
     labels = _labels(site)
     if labels is None:
@@ -71,7 +74,9 @@ def _labels(site: Site) -> list[Value] | None:
             size = prod(place.shape)
             own = torch.arange(size, device=value.device) + (1 + offset)
             each = torch.arange(site.rows, device=value.device) * total
-            whole = own.reshape(1, *place.shape) + each.reshape(-1, *(1,) * len(place.shape))
+            whole = own.reshape(1, *place.shape) + each.reshape(
+                -1, *(1,) * len(place.shape)
+            )
             given.append(place.back(whole))
             offset += size
         elif is_number_like(value):
@@ -132,7 +137,7 @@ def _map_of(result: Value, place: Place, site: Site) -> list[Part] | None:
 def _part(where: Tensor, source: Tensor, size: int, width: int) -> Part:
     order = torch.arange(size, device=where.device)
     whole = len(where) == width == size and torch.equal(source, order)
-    once = len(source.unique()) == len(source)
+    once = len(torch.unique(source)) == len(source)
     inverse = where[source.argsort()] if once and len(source) == size else None
     return Part(where, source, whole, once, inverse)
 
@@ -154,7 +159,9 @@ class Moved:
     @property
     def reshapes(self) -> bool:
         """Whether it is one operand in another shape."""
-        return len(self._maps) == 1 and len(self._active) == 1 and self._maps[0][0].whole
+        return (
+            len(self._maps) == 1 and len(self._active) == 1 and self._maps[0][0].whole
+        )
 
     def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
         """Return the value."""
@@ -237,9 +244,7 @@ def _placed(piece: Dense, part: Part, place: Place) -> Dense | Some:
     return Dense(piece.start, g.reshape(n, rows, *place.shape), owned=True)
 
 
-def _passed(
-    piece: Some, parts: Sequence[Part], width: int
-) -> tuple[int, Some] | None:
+def _passed(piece: Some, parts: Sequence[Part], width: int) -> tuple[int, Some] | None:
     """Return a few elements at their sources, and the operand that has them all.
 
     None where several operands have them, or one of them twice, or a constant.
@@ -253,9 +258,7 @@ def _passed(
     return None
 
 
-def _picked(
-    piece: Axes, parts: Sequence[Part], width: int
-) -> list[list[Piece]] | None:
+def _picked(piece: Axes, parts: Sequence[Part], width: int) -> list[list[Piece]] | None:
     """Return rows with one number each at their sources, cut where operands change.
 
     None where a row is at a constant: then it has no number at all.

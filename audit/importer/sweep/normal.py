@@ -168,7 +168,7 @@ class MaxPool:
         """Return the maxima and where they are."""
         x = arguments[0]
         assert isinstance(x, Tensor)
-        y, index = functional.max_pool2d(x, *self._given, return_indices=True)  # type: ignore[arg-type]
+        y, index = functional.max_pool2d(x, *self._given, return_indices=True)
         return y, (index.flatten(2).unsqueeze(1),)
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
@@ -180,6 +180,7 @@ class MaxPool:
         flat = whole.g.flatten(3)
         n = max(len(flat), len(index))
         flat = flat.expand(n, *flat.shape[1:])
-        g = flat.new_zeros(*flat.shape[:3], self._place.shape[1] * self._place.shape[2])
+        size = self._place.shape[1:]
+        g = flat.new_zeros(*flat.shape[:3], size[0] * size[1])
         g.scatter_add_(3, index.expand(flat.shape), flat)
-        return [[Dense(whole.start, g.unflatten(3, self._place.shape[1:]), owned=True)]]
+        return [[Dense(whole.start, g.reshape(*g.shape[:3], *size), owned=True)]]

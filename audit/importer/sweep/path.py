@@ -27,18 +27,26 @@ class Path:
     """The steps between an input and the outputs.
 
     Args:
-        plan: all of them.
+        graph: the whole.
         source: the slot of the input.
-        outputs: the slots of the outputs, in order.
         places: slot -> where its rows lie, for every value on the path.
         sites: index of a step -> what is known of it, for every step on the path.
     """
 
-    plan: Plan
+    graph: Graph
     source: int
-    outputs: tuple[int, ...]
     places: Mapping[int, Place]
     sites: Mapping[int, Site]
+
+    @property
+    def plan(self) -> Plan:
+        """The graph's steps."""
+        return self.graph.plan
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The slots of the outputs, in order."""
+        return self.plan.outputs
 
 
 def path_between(
@@ -49,14 +57,17 @@ def path_between(
     Args:
         graph: with the outputs that are asked for.
         condition: the name of the input.
-        more, fewer: all inputs with three and with two rows.
+        more: all inputs with three rows.
+        fewer: the same with two.
 
     Raises:
         NotSwept: the batch of some value on the path is not to be found.
     """
+    if graph.loops:
+        raise NotSwept("an operator has a graph of its own")
     plan = graph.plan
     source = plan.inputs[graph.input_names.index(condition)]
-    three, two = values_of(plan, more), values_of(plan, fewer)
+    three, two = (values_of(plan, graph.fitted(given)) for given in (more, fewer))
     active = _forward(plan, source, three)
     leading = _backward(plan, active)
     on_path = active & leading
@@ -68,7 +79,7 @@ def path_between(
         for index, step in enumerate(plan.steps)
         if not on_path.isdisjoint(step.outputs) and not on_path.isdisjoint(step.inputs)
     }
-    return Path(plan, source, plan.outputs, places, sites)
+    return Path(graph, source, places, sites)
 
 
 def values_of(plan: Plan, inputs: Sequence[Value]) -> list[Value]:

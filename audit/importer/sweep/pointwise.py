@@ -14,12 +14,13 @@ Where(c, a, b) is no product: what it does not take is zero, also times ∞ or N
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audit.importer.sweep.rows import Axes, Dense, Piece, dense
+from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
 from audit.importer.values import Value
 
@@ -28,8 +29,9 @@ Partial = Callable[[Sequence[Any], Tensor, int], Tensor]
 
 
 def _swish(a: Sequence[Any], _: Tensor, __: int) -> Tensor:
-    gate = torch.sigmoid(a[0])
-    return gate * (1 + a[0] * (1 - gate))
+    x: Tensor = a[0]
+    gate = torch.sigmoid(x)
+    return gate * (1 + x * (1 - gate))
 
 
 PARTIALS: dict[str, Partial] = {
@@ -252,6 +254,8 @@ class Cast:
         (piece,) = given
         if piece is None:
             return [[]]
+        if isinstance(piece, Some):
+            return [[replace(piece, g=piece.g.to(self._dtype))]]
         if isinstance(piece, Axes):
             scale = None if piece.scale is None else piece.scale.to(self._dtype)
             like = piece.like.to(self._dtype)

@@ -106,12 +106,14 @@ class Weighted:
         if self.image is None:
             return g
         channels, height, width = self.image
-        return g.unflatten(2, (height, width, channels)).permute(0, 1, 4, 2, 3)
+        pixels = g.reshape(*g.shape[:2], height, width, channels)
+        return pixels.permute(0, 1, 4, 2, 3)
 
 
 def _channels_last(weight: Tensor, image: tuple[int, ...]) -> Tensor:
     """Return W with its columns, (C, H, W) in order, in the order (H, W, C)."""
-    return weight.unflatten(1, image).permute(0, 2, 3, 1).flatten(1).contiguous()
+    whole = weight.reshape(-1, *image).permute(0, 2, 3, 1)
+    return whole.reshape(len(weight), -1).contiguous()
 
 
 class Multiplied:

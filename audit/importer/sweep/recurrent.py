@@ -87,7 +87,8 @@ class Recurrent:
         ]
 
     def _direction(self, site: Site, d: int, backwards: bool) -> Direction:
-        w, r, b = (site.arguments[k] if k < len(site.arguments) else None for k in (1, 2, 3))
+        given = (*site.arguments, None)
+        w, r, b = given[1], given[2], given[3]
         assert isinstance(w, Tensor)
         assert isinstance(r, Tensor)
         assert b is None or isinstance(b, Tensor)

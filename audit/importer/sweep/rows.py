@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -133,8 +134,7 @@ def merged(pieces: Sequence[Piece], shape: Sequence[int]) -> Piece:
 
 def _follow(ordered: Sequence[Piece]) -> bool:
     """Whether each piece starts where the one before it ends."""
-    pairs = zip(ordered[:-1], ordered[1:], strict=True)
-    return all(before.stop == after.start for before, after in pairs)
+    return all(a.stop == b.start for a, b in pairwise(ordered))
 
 
 def _joined_axes(axes: Sequence[Axes]) -> Axes:

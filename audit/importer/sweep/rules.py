@@ -25,8 +25,8 @@ Kept = tuple[Tensor, ...]
 """What a rule keeps of a run: each [n or 1, 1, …], so that inputs can be cut out."""
 
 
-class NotSwept(Exception):  # noqa: N818  (never shown as an error: autograd takes over)
-    """The sweep does not fit what it is given; the message says why."""
+class NotSwept(Exception):
+    """The sweep does not fit what it is given: autograd takes over."""
 
 
 @dataclass(frozen=True)

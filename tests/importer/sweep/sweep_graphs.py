@@ -25,7 +25,7 @@ def graph_of(nodes, event, constants, inputs=(), outputs=("y",), opset=OPSET):
 
 
 def by_autograd(graph, inputs):
-    """Outputs side by side [n, P], and their Jacobian [n, P, d], a pass for each row."""
+    """Outputs side by side [n, P], and their Jacobian [n, P, d], row by row."""
     x = inputs[0].clone().requires_grad_()
     y = torch.cat([o.reshape(len(x), -1) for o in graph(x, *inputs[1:])], dim=1)
     rows = []

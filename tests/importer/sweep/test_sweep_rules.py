@@ -121,8 +121,11 @@ CASES = {
         axes=np.array([2], INT),
     ),
     "held": case(
-        (4,), node("Mul", "x h", "m"), node("Where", "c m h", "y"),
-        inputs=(("h", (4,)),), c=np.array([True, False, True, True]),
+        (4,),
+        node("Mul", "x h", "m"),
+        node("Where", "c m h", "y"),
+        inputs=(("h", (4,)),),
+        c=np.array([True, False, True, True]),
     ),
     "where by the input": case(
         (4,),
@@ -244,7 +247,9 @@ CASES = {
         k=np.array([3], INT),
         alone=("TopK", "LpNormalization"),
     ),
-    "softmax of old": case((6,), node("Softmax", "x", "y"), opset=11, alone=("Softmax",)),
+    "softmax of old": case(
+        (6,), node("Softmax", "x", "y"), opset=11, alone=("Softmax",)
+    ),
 }
 
 
@@ -260,7 +265,9 @@ def recurrence(op, gates, *, last=True, layout=0, **attributes):
     if layout:
         attributes["layout"] = 1
     nodes.append(node(op, f"{source} w r b", made, hidden_size=3, **attributes))
-    states, all_steps = ([0, 1, 2], [0, 1, 2, 3]) if layout else ([1, 0, 2], [2, 0, 1, 3])
+    states, all_steps = (
+        ([0, 1, 2], [0, 1, 2, 3]) if layout else ([1, 0, 2], [2, 0, 1, 3])
+    )
     if last:
         nodes += [
             node("Gather", "Y step", "s", axis=0),
@@ -303,12 +310,24 @@ CASES["GRU as torch, both ways"] = recurrence(
 )
 
 
+def built(name):
+    """A case's graph, and the shapes of a row of each of its inputs."""
+    made = CASES[name]
+    given = made["nodes"], made["event"], made["constants"], made["inputs"]
+    graph = graph_of(*given, opset=made["opset"])
+    return graph, [made["event"], *(shape for _, shape in made["inputs"])]
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_a_rule_is_what_autograd_gives(name, rows):
     made = CASES[name]
     graph = graph_of(
-        made["nodes"], made["event"], made["constants"], made["inputs"], opset=made["opset"]
+        made["nodes"],
+        made["event"],
+        made["constants"],
+        made["inputs"],
+        opset=made["opset"],
     )
     shapes = [made["event"], *(shape for _, shape in made["inputs"])]
     inputs = [normal(20 + k, rows, *shape) for k, shape in enumerate(shapes)]
@@ -316,20 +335,15 @@ def test_a_rule_is_what_autograd_gives(name, rows):
     assert sweep.alone == made["alone"]
 
 
-def _network(name="convolutional network"):
-    made = CASES[name]
-    return graph_of(made["nodes"], made["event"], made["constants"]), made["event"]
-
-
 def test_inputs_are_pulled_back_in_parts():
-    graph, event = _network()
-    compare(graph, [normal(1, 7, *event)], together=2)
+    graph, shapes = built("convolutional network")
+    compare(graph, [normal(1, 7, *shapes[0])], together=2)
 
 
 @pytest.mark.parametrize("name", ["two layers", "convolutional network", "moved"])
 @pytest.mark.parametrize("pick", [[0], [2, 0]])
 def test_some_rows_alone(name, pick):
-    graph, event = _network(name)
+    graph, (event,) = built(name)
     x = normal(1, 4, *event)
     _, theirs = by_autograd(graph, [x])
     _, _, ours = swept(graph, [x], picks=pick)
@@ -339,7 +353,7 @@ def test_some_rows_alone(name, pick):
 @pytest.mark.parametrize("name", ["two layers", "convolutional network", "softmax"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_row_that_is_no_number_leaves_the_others(name, value):
-    graph, event = _network(name)
+    graph, (event,) = built(name)
     x = normal(1, 4, *event)
     _, whole = by_autograd(graph, [x])
     x[2] = value
@@ -349,17 +363,10 @@ def test_a_row_that_is_no_number_leaves_the_others(name, value):
 
 
 def test_weights_are_never_written_into():
-    for name, made in CASES.items():
-        graph = graph_of(
-            made["nodes"],
-            made["event"],
-            made["constants"],
-            made["inputs"],
-            opset=made["opset"],
-        )
+    for name in CASES:
+        graph, shapes = built(name)
         slots = [v for v in graph.plan.slots if isinstance(v, torch.Tensor)]
         before = [value.clone() for value in slots]
-        shapes = [made["event"], *(shape for _, shape in made["inputs"])]
         for rows in (1, 3):
             inputs = [normal(20 + k, rows, *shape) for k, shape in enumerate(shapes)]
             given = [value.clone() for value in inputs]
