@@ -92,20 +92,33 @@ class Graph:
         """
         if optional:
             return self.given(optional)(*inputs, *optional.values())
+        values = self.fitted(inputs)
+        if not self._loops:
+            return self._plan(*values)
+        with one_call():
+            return self._plan(*values)
+
+    def fitted(self, inputs: Sequence[Value]) -> list[Value]:
+        """Return inputs in the types that the graph computes with.
+
+        Raises:
+            InputError: too many or too few, or one of the wrong kind.
+        """
         if len(inputs) != len(self.inputs):
             raise InputError(
                 f"The graph was called with {len(inputs)} inputs",
                 f"Expected {len(self.inputs)}: {', '.join(self.input_names)}",
                 "Pass None for an optional input that is absent",
             )
-        values = [
+        return [
             _fitted(value, info, self._policy)
             for value, info in zip(inputs, self.inputs, strict=True)
         ]
-        if not self._loops:
-            return self._plan(*values)
-        with one_call():
-            return self._plan(*values)
+
+    @property
+    def loops(self) -> bool:
+        """Whether some operator has a graph of its own: Loop, Scan, If."""
+        return self._loops
 
     @property
     def tensor_names(self) -> tuple[str, ...]:

@@ -71,14 +71,17 @@ def linearized(
 ) -> tuple[Tensor, Matrix | Diagonal | RowByRow, Matrix | None]:
     """Return φ, the Jacobian, and the errors of its entries where it is an estimate.
 
-    It is stored, by a backward pass for each of its p rows, unless fewer rows of roots
-    will meet it: then each of them is pulled back by a pass of its own. Where products
-    are to be enough, there are only these.
+    It is stored, by a sweep for all of its p rows or a backward pass for each, unless
+    fewer rows of roots will meet it: then each of them is pulled back by a pass of its
+    own. Where products are to be enough, there are only these.
     """
+    few = meeting(model.density.family, questions) < model.density.family.size
+    if model.swept is not None and not (questions.matrix_free or few):
+        phi, whole = model.swept.linearize(*model.rows(index))
+        return phi, stored(whole), None
     phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
     if questions.matrix_free:
         return phi, by_products(jacobian), None
-    few = meeting(model.density.family, questions) < jacobian.shape[1]
     if few and isinstance(jacobian, ReverseJacobian):
         return phi, RowByRow(jacobian.phi, jacobian.x), None
     return phi, stored(jacobian), errors_of(jacobian)

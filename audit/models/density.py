@@ -17,14 +17,18 @@ from audit.linalg.operators import LinearOperator
 Values = Mapping[str, Tensor]
 
 
-class DifferentiableMap(Protocol):
-    """x -> φ with its derivative; `held` carries the inputs that are not perturbed."""
-
-    def __call__(self, x: Tensor, held: Values) -> Tensor:
-        """Return φ [N, p] in float64, for x [N, d]."""
+class Linearized(Protocol):
+    """φ with its derivative at x; `held` carries the inputs that are not perturbed."""
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, LinearOperator]:
         """Return φ [N, p] and its Jacobian [N, p, d], from one forward pass."""
+
+
+class DifferentiableMap(Linearized, Protocol):
+    """x -> φ with its derivative."""
+
+    def __call__(self, x: Tensor, held: Values) -> Tensor:
+        """Return φ [N, p] in float64, for x [N, d]."""
 
 
 @dataclass(frozen=True)

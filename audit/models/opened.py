@@ -14,7 +14,7 @@ from torch import Tensor
 from audit.importer import Graph
 from audit.inputs import Inputs
 from audit.models.contract import Head, Item, Roles
-from audit.models.density import ConditionalDensity, DifferentiableMap
+from audit.models.density import ConditionalDensity, DifferentiableMap, Linearized
 from audit.models.gates import Findings, Subject
 from audit.models.network import Network, Port
 from audit.models.probing import Probe, finite_rows
@@ -39,6 +39,8 @@ class OpenModel:
         gates: what the gates measured.
         bottleneck: what is run once for each input, and not for each draw.
         items: every decision of the contract, with who made it.
+        swept: condition -> φ and all of J by the reverse sweep of the graph; None where
+            autograd takes it.
     """
 
     probe: Probe
@@ -53,6 +55,7 @@ class OpenModel:
     gates: Findings = field(default_factory=Findings)
     bottleneck: str = ""
     items: tuple[Item, ...] = ()
+    swept: Linearized | None = None
 
     @property
     def network(self) -> Network:

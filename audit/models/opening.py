@@ -17,6 +17,7 @@ from audit.models.network import Network
 from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.opened import REVERSE_MODE, OpenModel
 from audit.models.parametric import as_samples, open_parametric
+from audit.models.swept import with_sweep
 
 _AS_IF = (
     STRAIGHT_THROUGH,
@@ -56,7 +57,9 @@ def checked(settings: Settings, model: OpenModel) -> OpenModel:
         ModelError: a gate is closed, or the file does not run in float64.
     """
     opened = pass_gates(model)
-    return opened.in_float64() if settings.model.dtype == "float64" else opened
+    return with_sweep(
+        opened.in_float64() if settings.model.dtype == "float64" else opened
+    )
 
 
 def open_unchecked(

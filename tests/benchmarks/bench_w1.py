@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,13 @@ def vmap_gram(model: torch.nn.Module, x: Tensor) -> Tensor:
     return torch.cat(values)
 
 
-def same_question(prepared: Prepared) -> Tensor:
+def same_question(prepared: Prepared, swept: bool = True) -> Tensor:
     """Trace, eigenvalues and directions, as the peers give them."""
     model, questions = prepared.model, prepared.questions
     values = []
     for rows in np.split(np.arange(N), range(prepared.block, N, prepared.block)):
-        phi, jacobian = model.density.parameter_map.linearize(*model.rows(rows))
+        linear = model.swept if swept else model.density.parameter_map
+        phi, jacobian = linear.linearize(*model.rows(rows))
         noise = Noise(0, rows, 1)
         family, (kl,) = model.density.family, questions.divergences
         spectrum = decompose(pull_back(kl, family, phi, jacobian, noise), TOP)
@@ -117,9 +119,12 @@ def main() -> None:
             top=TOP,
         )
         prepared = prepare(config, keep_directions=True)
+        plain = replace(prepared, model=replace(prepared.model, swept=None))
         works = {
             "robaudit": lambda: same_question(prepared),
+            "by autograd": lambda: same_question(prepared, swept=False),
             "robaudit, all columns": lambda: whole_measurement(prepared),
+            "all columns, autograd": lambda: whole_measurement(plain),
             "vmap(jacrev) + Gram": lambda: vmap_gram(model, x),
             "loop + eigh": lambda: loop_eigh(model, x),
         }

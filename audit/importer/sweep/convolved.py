@@ -1,0 +1,156 @@
+"""Conv, and other operators that are linear in one operand and have the batch first.
+
+The transpose of a convolution is a transposed one, with as much output padding as its
+own sizes need; both run with the channels last in memory, where they are fastest, and
+so does everything between them. Any other linear operator is run on zeros, with the
+rows of all inputs as its batch, and autograd takes its transpose once for all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audit.importer.ops.windows import Windows, windows
+from audit.importer.sweep.rows import Dense, Piece, dense
+from audit.importer.sweep.rules import Kept, Rule, Site, rule
+from audit.importer.values import Value
+
+_TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
+    functional.conv_transpose1d,
+    functional.conv_transpose2d,
+    functional.conv_transpose3d,
+)
+
+
+@rule("Conv")
+def conv(site: Site) -> Rule | None:
+    """Return the rule of a convolution with constant weights."""
+    found = site.only()
+    if found is None or found[0] != 0 or not site.others_fixed():
+        return None
+    _, place, out = found
+    if place.axis or out.axis or not 2 <= len(place.shape) <= 4:
+        return None
+    return Convolved(site)
+
+
+@rule("ConvTranspose", "AveragePool", "GlobalAveragePool", "ReduceSum", "ReduceMean")
+def linear(site: Site) -> Rule | None:
+    """Return the rule of an operator that is linear in its first operand."""
+    found = site.only()
+    if found is None or found[0] != 0 or not site.others_fixed():
+        return None
+    return None if found[1].axis or found[2].axis else Linear(site)
+
+
+class Convolved:
+    """A convolution."""
+
+    whole = False
+
+    def __init__(self, site: Site) -> None:
+        self._run = site.step.run
+        ((_, self._place),) = site.active.items()
+        self._out = site.outputs[0]
+        weight = site.arguments[1]
+        assert isinstance(weight, Tensor)
+        self._image = weight.dim() == 4
+        self._weight = _last(weight) if self._image else weight
+        self._where = _windows(site, self._place.shape[1:], tuple(weight.shape[2:]))
+        self._group = int(site.attribute("group", 1))  # type: ignore[call-overload]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value, with the channels last in memory."""
+        if not self._image:
+            return self._run(*arguments), ()
+        x, _, *rest = arguments
+        assert isinstance(x, Tensor)
+        return self._run(_last(x), self._weight, *rest), ()
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Return the transposed convolution of the cotangents."""
+        (piece,) = given
+        if piece is None:
+            return [[]]
+        whole = dense(piece, self._out.shape)
+        g = whole.g.flatten(0, 1)
+        pulled = self._pulled(_last(g) if self._image else g)
+        rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
+        return [[Dense(whole.start, rows, owned=True)]]
+
+    def _pulled(self, g: Tensor) -> Tensor:
+        place, sizes = self._where, self._place.shape[1:]
+        inside = place.symmetric
+        padding = place.padding if inside else (0,) * len(sizes)
+        wide = [
+            n + sum(ends) + extra
+            for n, ends, extra in zip(sizes, place.pads, place.extra, strict=True)
+        ]
+        reached = [
+            (count - 1) * stride + (k - 1) * dilation + 1
+            for count, stride, k, dilation in zip(
+                g.shape[2:], place.strides, place.kernel, place.dilations, strict=True
+            )
+        ]
+        more = [n - m for n, m in zip(wide, reached, strict=True)]
+        y = _TRANSPOSED[len(sizes) - 1](
+            g, self._weight, None, place.strides, padding, more, self._group,
+            place.dilations,
+        )  # fmt: skip
+        if not inside:
+            for axis, (n, ends) in enumerate(zip(sizes, place.pads, strict=True), 2):
+                y = y.narrow(axis, ends[0], n)
+        return y
+
+
+class Linear:
+    """An operator that is linear in its first operand, its batch on the first axis."""
+
+    whole = False
+
+    def __init__(self, site: Site) -> None:
+        self._run, self._rest = site.step.run, site.arguments[1:]
+        ((_, self._place),) = site.active.items()
+        self._out = site.outputs[0]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._run(*arguments), ()
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Take the transpose, all rows as one batch."""
+        (piece,) = given
+        if piece is None:
+            return [[]]
+        whole = dense(piece, self._out.shape)
+        g = whole.g.flatten(0, 1)
+        leaf = g.new_zeros(len(g), *self._place.shape).requires_grad_()
+        with torch.enable_grad():
+            y = self._run(leaf, *self._rest)
+        assert isinstance(y, Tensor)
+        (pulled,) = torch.autograd.grad(y, leaf, g.reshape(y.shape))
+        rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
+        return [[Dense(whole.start, rows, owned=True)]]
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _windows(site: Site, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windows:
+    """Return where the windows of a convolution lie, as its forward places them."""
+
+    def numbers(name: str) -> list[int] | None:
+        found = site.attribute(name, None)
+        assert found is None or isinstance(found, list)
+        return found
+
+    auto_pad = site.attribute("auto_pad", "NOTSET")
+    text = auto_pad.decode() if isinstance(auto_pad, bytes) else str(auto_pad)
+    return windows(
+        sizes, kernel, numbers("strides"), numbers("dilations"), numbers("pads"), text
+    )

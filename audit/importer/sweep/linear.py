@@ -1,0 +1,225 @@
+"""A program linearised once: rows of its Jacobian for all P outputs in one sweep.
+
+    sweep = sweep_of(graph, "x", more, fewer)
+    at = sweep.linearise(inputs)           values, and what each step keeps of them
+    at.rows(cotangents, first, last, out)  the rows [last − first, P, d]
+
+Backward passes by autograd walk the graph once for each row; here each step is walked
+once, with the rows of all outputs and inputs in one tensor, and its partial derivatives
+are computed once an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from audit.importer.graph import Graph
+from audit.importer.plan import failure
+from audit.importer.sweep import (
+    convolved,
+    moved,
+    normal,
+    pointwise,
+    products,
+    recurrent,
+)
+from audit.importer.sweep.alone import Alone
+from audit.importer.sweep.path import Path, path_between, put
+from audit.importer.sweep.peepholes import looked_through
+from audit.importer.sweep.rows import Axes, Dense, Piece, dense, merged
+from audit.importer.sweep.rules import RULES, Kept, NotSwept, Rule, Site
+from audit.importer.values import Value
+
+TABLES = (convolved, moved, normal, pointwise, products, recurrent)
+"""The modules that fill `RULES`."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A graph whose Jacobian is taken by rules.
+
+    Args:
+        path: what lies between the input and the outputs.
+        rules: index of a step -> its rule, for every step on the path.
+    """
+
+    path: Path
+    rules: dict[int, Rule]
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """The operators that have no rule here, in order."""
+        steps = self.path.plan.steps
+        return tuple(
+            steps[index].node.op
+            for index, rule in self.rules.items()
+            if isinstance(rule, Alone)
+        )
+
+    @property
+    def widest(self) -> int:
+        """The numbers of a row of cotangents at its widest, at one input."""
+        return max(
+            _width(rule, self.path.sites[index]) for index, rule in self.rules.items()
+        )
+
+    def linearise(self, inputs: Sequence[Value]) -> Linear:
+        """Return the graph at n inputs.
+
+        Raises:
+            NotSwept: a value does not have the shape that it had at first.
+            ModelError: an operator rejects its values.
+        """
+        path, plan = self.path, self.path.plan
+        slots, kept = list(plan.slots), {}
+        for slot, value in zip(plan.inputs, path.graph.fitted(inputs), strict=True):
+            slots[slot] = value
+        x = slots[path.source]
+        assert isinstance(x, Tensor)
+        rows = x.shape[path.places[path.source].axis]
+        for index, step in enumerate(plan.steps):
+            arguments = [slots[slot] for slot in step.inputs]
+            rule = self.rules.get(index)
+            try:
+                with torch.no_grad():
+                    if rule is None:
+                        result = step.run(*arguments)
+                    else:
+                        result, kept[index] = rule.run(arguments)
+            except Exception as error:
+                raise failure(step.node, error, arguments) from error
+            put(slots, step, result)
+            self._check(step.outputs, slots, rows)
+            for slot in step.dead:
+                slots[slot] = None
+        values = tuple(slots[slot] for slot in path.outputs)
+        return Linear(self, values, kept, rows)
+
+    def _check(self, outputs: Sequence[int], slots: list[Value], rows: int) -> None:
+        for slot in outputs:
+            place = self.path.places.get(slot)
+            if place is not None and not place.fits(slots[slot], rows):
+                raise NotSwept("a value on the path has another shape than it had")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A graph at n inputs: its values, and what its rules keep.
+
+    Args:
+        sweep: the rules.
+        values: the outputs, in order.
+        kept: index of a step -> what its rule needs to pull back.
+        inputs: n.
+    """
+
+    sweep: Sweep
+    values: tuple[Value, ...]
+    kept: dict[int, Kept]
+    inputs: int
+
+    def rows(
+        self,
+        cotangents: Sequence[Sequence[Piece]],
+        first: int,
+        last: int,
+        out: Tensor,
+    ) -> None:
+        """Pull cotangents of the outputs back to the input.
+
+        Args:
+            cotangents: of each output, in order.
+            first: of the inputs that are asked for; all of them are where a step goes
+                by itself (`Sweep.alone`).
+            last: the input after them.
+            out: [last − first, P, d], written into.
+        """
+        path = self.sweep.path
+        waiting: dict[int, list[Piece]] = {}
+        for slot, pieces in zip(path.outputs, cotangents, strict=True):
+            if slot in path.places and pieces:
+                waiting.setdefault(slot, []).extend(pieces)
+        cut = (first, last) != (0, self.inputs)
+        for index in sorted(self.sweep.rules, reverse=True):
+            kept = self.kept[index]
+            if cut:
+                kept = tuple(k if len(k) == 1 else k[first:last] for k in kept)
+            self._step_back(index, kept, waiting)
+        _write(waiting.get(path.source, []), path.places[path.source].shape, out)
+
+    def _step_back(
+        self, index: int, kept: Kept, waiting: dict[int, list[Piece]]
+    ) -> None:
+        path = self.sweep.path
+        step, site = path.plan.steps[index], path.sites[index]
+        given: list[Piece | None] = []
+        for position, place in site.outputs.items():
+            pieces = waiting.pop(step.outputs[position], None)
+            given.append(merged(pieces, place.shape) if pieces else None)
+        if all(piece is None for piece in given):
+            return
+        pulled = self.sweep.rules[index].pull(kept, given)
+        for position, found in zip(site.active, pulled, strict=True):
+            if found:
+                waiting.setdefault(step.inputs[position], []).extend(found)
+
+
+def _write(pieces: Sequence[Piece], shape: tuple[int, ...], out: Tensor) -> None:
+    """Write the cotangents of the input, zero where there are none."""
+    if not pieces:
+        out.zero_()
+        return
+    piece = dense(merged(pieces, shape), shape)
+    rows = piece.g.reshape(*piece.g.shape[:2], -1)
+    if (piece.start, piece.stop) != (0, out.shape[1]):
+        out.zero_()
+    out[:, piece.start : piece.stop] = rows
+
+
+def sweep_of(
+    graph: Graph, condition: str, more: Sequence[Value], fewer: Sequence[Value]
+) -> Sweep:
+    """Return the rules of a graph.
+
+    Args:
+        graph: with the outputs that are asked for.
+        condition: the name of its perturbed input.
+        more: all its inputs, with three rows.
+        fewer: the same with two.
+
+    Raises:
+        NotSwept: the rows of some value are not to be found, or a sequence is on the
+            way.
+    """
+    path = path_between(graph, condition, more, fewer)
+    rules = {index: _rule_of(site) for index, site in path.sites.items()}
+    return Sweep(path, looked_through(path, rules))
+
+
+def _width(rule: Rule, site: Site) -> int:
+    """Return the numbers of a row that a rule has at hand.
+
+    What only moves elements has none of its own: a few of many come as they are, and
+    all of them belong to its neighbours too.
+    """
+    if isinstance(rule, recurrent.Recurrent):
+        return rule.width
+    if isinstance(rule, moved.Moved | moved.Turned):
+        return 1
+    inputs = sum(prod(place.shape) for place in site.active.values())
+    return max(inputs, *(prod(place.shape) for place in site.outputs.values()))
+
+
+def _rule_of(site: Site) -> Rule:
+    """Return the rule of a step; where there is none, it goes alone."""
+    maker = None if site.step.node.domain else RULES.get(site.op)
+    found = None if maker is None else maker(site)
+    return Alone(site) if found is None else found
+
+
+__all__ = ["Axes", "Dense", "Linear", "NotSwept", "Sweep", "sweep_of"]

@@ -1,0 +1,282 @@
+"""Operators that move elements and compute nothing: Reshape, Slice, Concat, Gather.
+
+Every element of the result is one element of an active operand, or a constant. Which
+one is read off a run on labels: operand k's element j at input i is labelled
+1 + j + offset_k + i · total, and constants 0. The labels of the result show the source
+of each element, and that no input's row holds a number of another's. The transpose
+adds cotangents back at their sources. An index that is not a constant has no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
+from audit.importer.sweep.rules import (
+    Kept,
+    Place,
+    Rule,
+    Site,
+    is_number_like,
+    rule,
+)
+from audit.importer.values import Value
+
+_FEW = 4  # an operand has so many times more elements than are taken: no zeros stored
+
+
+@rule(
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile"),
+    *("Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Pad"),
+    *("DepthToSpace", "SpaceToDepth", "Trilu"),
+)
+def moved(site: Site) -> Rule | None:
+    """Return the rule, where each element of every result has a fixed source."""
+    if site.op == "Pad" and site.attribute("mode", "constant") not in (
+        "constant",
+        b"constant",
+    ):
+        return None
+    labels = _labels(site)
+    if labels is None:
+        return None
+    result = site.step.run(*labels)
+    results = result if isinstance(result, tuple) else (result,)
+    maps = [
+        _map_of(results[position], place, site)
+        for position, place in site.outputs.items()
+    ]
+    known = [each for each in maps if each is not None]
+    if len(known) < len(maps):
+        return None
+    if site.op == "Transpose":
+        return Turned(site)
+    return Moved(site, known)
+
+
+def _labels(site: Site) -> list[Value] | None:
+    """Return the arguments with labels for numbers; None where an index may change."""
+    given: list[Value] = []
+    sizes = [prod(place.shape) for place in site.active.values()]
+    total, offset = sum(sizes) + 1, 0
+    for position, (value, fixed) in enumerate(
+        zip(site.arguments, site.fixed, strict=True)
+    ):
+        place = site.active.get(position)
+        if place is not None:
+            assert isinstance(value, Tensor)
+            size = prod(place.shape)
+            own = torch.arange(size, device=value.device) + (1 + offset)
+            each = torch.arange(site.rows, device=value.device) * total
+            whole = own.reshape(1, *place.shape) + each.reshape(
+                -1, *(1,) * len(place.shape)
+            )
+            given.append(place.back(whole))
+            offset += size
+        elif is_number_like(value):
+            given.append(_zeros(value))
+        elif isinstance(value, Tensor) and not fixed:
+            return None
+        else:
+            given.append(value)
+    return given
+
+
+def _zeros(value: Value) -> Value:
+    if isinstance(value, Tensor):
+        return torch.zeros(value.shape, dtype=torch.int64, device=value.device)
+    return np.zeros(np.shape(value), dtype=np.int64)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one result takes from one operand.
+
+    Args:
+        where: flat positions in the result's row. source: in the operand's.
+        whole: whether it is all of the result, in the operand's own order.
+        once: whether none of the operand's elements is there twice.
+        inverse: of the operand's elements in the result, where each is there once.
+    """
+
+    where: Tensor
+    source: Tensor
+    whole: bool
+    once: bool
+    inverse: Tensor | None
+
+
+def _map_of(result: Value, place: Place, site: Site) -> list[Part] | None:
+    """Return what a result takes from each operand; None where rows mix."""
+    if not isinstance(result, Tensor) or not place.fits(result, site.rows):
+        return None
+    sizes = [prod(each.shape) for each in site.active.values()]
+    total = sum(sizes) + 1
+    rows = place.first(result).reshape(site.rows, -1)
+    sources, inputs = rows % total, rows // total
+    own = torch.arange(site.rows, device=rows.device).unsqueeze(1)
+    if not bool(((inputs == own) | (sources == 0)).all()):
+        return None
+    if not bool((sources == sources[:1]).all()):
+        return None
+    found, offset = [], 0
+    for size in sizes:
+        each = sources[0] - 1 - offset
+        where = ((each >= 0) & (each < size)).nonzero().squeeze(1)
+        found.append(_part(where, each[where], size, rows.shape[1]))
+        offset += size
+    return found
+
+
+def _part(where: Tensor, source: Tensor, size: int, width: int) -> Part:
+    order = torch.arange(size, device=where.device)
+    whole = len(where) == width == size and torch.equal(source, order)
+    once = len(torch.unique(source)) == len(source)
+    inverse = where[source.argsort()] if once and len(source) == size else None
+    return Part(where, source, whole, once, inverse)
+
+
+class Moved:
+    """Elements at other places.
+
+    Args:
+        site: where it is.
+        maps: for each active result, what it takes from each active operand.
+    """
+
+    whole = False
+
+    def __init__(self, site: Site, maps: Sequence[Sequence[Part]]) -> None:
+        self._run, self._maps = site.step.run, maps
+        self._active, self._outputs = dict(site.active), dict(site.outputs)
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether it is one operand in another shape."""
+        return (
+            len(self._maps) == 1 and len(self._active) == 1 and self._maps[0][0].whole
+        )
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._run(*arguments), ()
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Bring cotangents back to where their elements came from."""
+        found: list[list[Piece]] = [[] for _ in self._active]
+        outputs = self._outputs.values()
+        for piece, parts, out in zip(given, self._maps, outputs, strict=True):
+            if piece is None:
+                continue
+            if isinstance(piece, Axes):
+                picked = _picked(piece, parts, prod(out.shape))
+                if picked is not None:
+                    for own, each in zip(found, picked, strict=True):
+                        own += each
+                    continue
+            if isinstance(piece, Some):
+                passed = _passed(piece, parts, prod(out.shape))
+                if passed is not None:
+                    found[passed[0]].append(passed[1])
+                    continue
+            whole = dense(piece, out.shape)
+            places = self._active.values()
+            for own, part, place in zip(found, parts, places, strict=True):
+                if len(part.where):
+                    own.append(_placed(whole, part, place))
+        return found
+
+
+class Turned:
+    """A permutation of axes."""
+
+    whole = False
+
+    def __init__(self, site: Site) -> None:
+        self._run, self._out = site.step.run, site.outputs[0]
+        ((_, place),) = site.active.items()
+        rank = place.rank
+        perm = site.attribute("perm", None) or list(range(rank))[::-1]
+        assert isinstance(perm, list)
+        to = [axis for axis in range(rank) if axis != place.axis]
+        taken = [to.index(axis) for axis in perm if axis != place.axis]
+        back = [taken.index(axis) for axis in range(rank - 1)]
+        self._perm = [0, 1, *(axis + 2 for axis in back)]
+        numbers = torch.arange(prod(place.shape)).reshape(place.shape)
+        self._source = numbers.permute(taken).reshape(-1)
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._run(*arguments), ()
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Turn back."""
+        (piece,) = given
+        if piece is None:
+            return [[]]
+        if not isinstance(piece, Dense):
+            index = self._source.to(piece.index.device)[piece.index]
+            return [[replace(piece, index=index)]]
+        return [[Dense(piece.start, piece.g.permute(self._perm), piece.owned)]]
+
+
+def _placed(piece: Dense, part: Part, place: Place) -> Dense | Some:
+    """Return the cotangents of an operand."""
+    n, rows = piece.g.shape[:2]
+    if part.once and len(part.source) * _FEW <= prod(place.shape):
+        flat = piece.g.reshape(n, rows, -1)
+        taken = flat if len(part.where) == flat.shape[2] else flat[:, :, part.where]
+        return Some(piece.start, taken, part.source)
+    if part.whole:
+        return Dense(piece.start, piece.g.reshape(n, rows, *place.shape), piece.owned)
+    flat = piece.g.reshape(n, rows, -1)
+    if part.inverse is not None:
+        g = flat.index_select(2, part.inverse)
+    else:
+        g = flat.new_zeros(n, rows, prod(place.shape))
+        g.index_add_(2, part.source, flat.index_select(2, part.where))
+    return Dense(piece.start, g.reshape(n, rows, *place.shape), owned=True)
+
+
+def _passed(piece: Some, parts: Sequence[Part], width: int) -> tuple[int, Some] | None:
+    """Return a few elements at their sources, and the operand that has them all.
+
+    None where several operands have them, or one of them twice, or a constant.
+    """
+    for k, part in enumerate(parts):
+        source = torch.full((width,), -1, device=piece.index.device)
+        source[part.where] = part.source
+        index = source[piece.index]
+        if part.once and bool((index >= 0).all()):
+            return k, replace(piece, index=index)
+    return None
+
+
+def _picked(piece: Axes, parts: Sequence[Part], width: int) -> list[list[Piece]] | None:
+    """Return rows with one number each at their sources, cut where operands change.
+
+    None where a row is at a constant: then it has no number at all.
+    """
+    owner = torch.full((width,), -1, device=piece.index.device)
+    source = torch.zeros_like(owner)
+    for k, part in enumerate(parts):
+        owner[part.where], source[part.where] = k, part.source
+    mine = owner[piece.index].tolist()
+    if -1 in mine:
+        return None
+    found: list[list[Piece]] = [[] for _ in parts]
+    places, first = source[piece.index], 0
+    for last in range(1, len(mine) + 1):
+        if last < len(mine) and mine[last] == mine[first]:
+            continue
+        scale = None if piece.scale is None else piece.scale[:, first:last]
+        cut = Axes(piece.start + first, places[first:last], scale, piece.like)
+        found[mine[first]].append(cut)
+        first = last
+    return found

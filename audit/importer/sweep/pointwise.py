@@ -1,0 +1,311 @@
+"""Operators that go element by element, with NumPy's broadcasting.
+
+y = f(a, b, …) has one partial derivative an element and operand, ∂y/∂a [n, 1, *row]:
+it is computed once, and every row of cotangents is multiplied by it. Where an operand
+was broadcast, its cotangents are summed over what it was stretched along. The common
+partial derivatives are written out; any other is one autograd call on the step, with
+its operands expanded to the shape of the result:
+
+    ∂y/∂a = grad(Σ y, a), since element i of y depends on element i of a alone.
+
+Where(c, a, b) is no product: what it does not take is zero, also times ∞ or NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
+from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
+from audit.importer.values import Value
+
+Partial = Callable[[Sequence[Any], Tensor, int], Tensor]
+"""(arguments, result, position) -> ∂ result / ∂ argument, as torch broadcasts it."""
+
+
+def _swish(a: Sequence[Any], _: Tensor, __: int) -> Tensor:
+    x: Tensor = a[0]
+    gate = torch.sigmoid(x)
+    return gate * (1 + x * (1 - gate))
+
+
+PARTIALS: dict[str, Partial] = {
+    "Relu": lambda a, y, k: (a[0] <= 0).logical_not_().to(y.dtype),
+    "Exp": lambda a, y, k: y,
+    "Tanh": lambda a, y, k: 1 - y * y,
+    "Sigmoid": lambda a, y, k: y * (1 - y),
+    "Mul": lambda a, y, k: a[1 - k],
+    "Div": lambda a, y, k: -y / a[1] if k else 1 / a[1],
+    "Swish": _swish,
+}
+MINUS = {"Add": (), "Sum": (), "Identity": (), "Neg": (0,), "Sub": (1,)}
+"""Operators that sum their operands -> which of these they subtract."""
+_BY_AUTOGRAD = (
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Erf"),
+    *("Log", "Reciprocal", "Sin", "Sinh", "Softsign", "Sqrt", "Tan", "Mish"),
+    *("HardSwish", "Softplus", "Elu", "Celu", "Selu", "LeakyRelu", "ThresholdedRelu"),
+    *("HardSigmoid", "Shrink", "Gelu", "Clip", "Pow", "PRelu", "Max", "Min", "Mean"),
+    *("SwiGLU",),
+)
+_FIRST_BROADCAST = 7  # before this opset broadcasting had to be asked for
+
+
+@rule(*PARTIALS, *MINUS, *_BY_AUTOGRAD)
+def pointwise(site: Site) -> Rule | None:
+    """Return the rule, where the batch of every operand meets that of the result."""
+    if site.opset < _FIRST_BROADCAST or list(site.outputs) != [0]:
+        return None
+    out = site.outputs[0]
+    if not all(_aligned(place, out) for place in site.active.values()):
+        return None
+    if site.op in MINUS:
+        return Signed(site, MINUS[site.op])
+    if site.op == "Swish" and site.attribute("alpha", 1.0) != 1.0:
+        return Pointwise(site, None)
+    return Pointwise(site, PARTIALS.get(site.op))
+
+
+@rule("BatchNormalization")
+def batch_norm(site: Site) -> Rule | None:
+    """Return y = x · factor + shift with one factor a channel, on axis 1."""
+    found = site.only()
+    spatial = site.opset >= 9 or site.attribute("spatial", 1) == 1
+    if found is None or found[0] != 0 or not spatial or not site.others_fixed():
+        return None
+    epsilon = float(site.attribute("epsilon", 1e-5))  # type: ignore[arg-type]
+
+    def factor(a: Sequence[Any], _: Tensor, __: int) -> Tensor:
+        each = a[1] * (a[4] + epsilon).rsqrt().to(a[1].dtype)
+        return each.reshape(-1, *(1,) * (a[0].dim() - 2)).to(a[0].dtype)  # type: ignore[no-any-return]
+
+    return Pointwise(site, factor)
+
+
+@rule("Where")
+def where(site: Site) -> Rule | None:
+    """Return the rule of Where."""
+    if list(site.outputs) != [0] or 0 in site.active:
+        return None
+    out = site.outputs[0]
+    if not all(_aligned(place, out) for place in site.active.values()):
+        return None
+    return Where(site)
+
+
+@rule("Cast", "CastLike")
+def cast(site: Site) -> Rule | None:
+    """Return the rule of a cast between floating types."""
+    found = site.only()
+    return None if found is None or found[0] != 0 else Cast(site)
+
+
+class Pointwise:
+    """Every element by itself.
+
+    Args:
+        site: where it is.
+        partial: its partial derivatives; None: by autograd.
+    """
+
+    whole = False
+
+    def __init__(self, site: Site, partial: Partial | None) -> None:
+        self._run, self._partial = site.step.run, partial
+        self._active, self._out = dict(site.active), site.outputs[0]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value and the partial derivative of each active operand."""
+        if self._partial is None:
+            return self._recorded(arguments)
+        y = self._run(*arguments)
+        assert isinstance(y, Tensor)
+        partials = []
+        for position in self._active:
+            found = self._partial(arguments, y, position)
+            partials.append(lifted(found, self._out))
+        return y, tuple(partials)
+
+    def _recorded(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        shape = self._run(*arguments).shape  # type: ignore[union-attr]
+        given, leaves = list(arguments), []
+        for position in self._active:
+            value = given[position]
+            assert isinstance(value, Tensor)
+            leaves.append(value.detach().expand(shape).requires_grad_())
+            given[position] = leaves[-1]
+        with torch.enable_grad():
+            y = self._run(*given)
+        assert isinstance(y, Tensor)
+        found = torch.autograd.grad(y, leaves, torch.ones_like(y), allow_unused=True)
+        partials = [
+            lifted(y.new_zeros(()) if partial is None else partial, self._out)
+            for partial in found
+        ]
+        return y.detach(), tuple(partials)
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Multiply by the partial derivatives."""
+        (piece,) = given
+        if piece is None:
+            return [[] for _ in kept]
+        alone = len(kept) == 1
+        found: list[list[Piece]] = []
+        for partial, place in zip(kept, self._active.values(), strict=True):
+            if isinstance(piece, Axes) and place.shape == self._out.shape:
+                found.append([_scaled(piece, partial, place)])
+            else:
+                whole = dense(piece, self._out.shape)
+                found.append([_times(whole, partial, place, alone)])
+        return found
+
+
+class Signed:
+    """A sum or a difference: cotangents pass on, with a sign.
+
+    Args:
+        site: where it is.
+        minus: the positions of what is subtracted.
+    """
+
+    whole = False
+
+    def __init__(self, site: Site, minus: Sequence[int]) -> None:
+        self._run, self._minus = site.step.run, minus
+        self._active, self._out = dict(site.active), site.outputs[0]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._run(*arguments), ()
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Hand on."""
+        (piece,) = given
+        if piece is None:
+            return [[] for _ in self._active]
+        shared = len(self._active) > 1
+        return [
+            [self._passed(piece, place, position in self._minus, shared)]
+            for position, place in self._active.items()
+        ]
+
+    def _passed(self, piece: Piece, place: Place, minus: bool, shared: bool) -> Piece:
+        if isinstance(piece, Axes) and place.shape == self._out.shape:
+            return _negated(piece) if minus else piece
+        whole = dense(piece, self._out.shape)
+        g = summed_to(whole.g, place.shape)
+        owned = g is not whole.g or (whole.owned and not shared)
+        if minus:
+            g, owned = -g, True
+        return Dense(whole.start, g, owned)
+
+
+class Where:
+    """What is taken passes on, the rest is zero."""
+
+    whole = False
+
+    def __init__(self, site: Site) -> None:
+        self._run = site.step.run
+        self._active, self._out = dict(site.active), site.outputs[0]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value and the condition."""
+        condition = arguments[0]
+        assert isinstance(condition, Tensor)
+        return self._run(*arguments), (lifted(condition, self._out),)
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Pick."""
+        (piece,) = given
+        if piece is None:
+            return [[] for _ in self._active]
+        (condition,) = kept
+        whole = dense(piece, self._out.shape)
+        found: list[list[Piece]] = []
+        for position, place in self._active.items():
+            taken = condition if position == 1 else ~condition
+            g = torch.where(taken, whole.g, torch.zeros_like(whole.g[:1, :1]))
+            found.append([Dense(whole.start, summed_to(g, place.shape), owned=True)])
+        return found
+
+
+class Cast:
+    """Another floating type."""
+
+    whole = False
+
+    def __init__(self, site: Site) -> None:
+        self._run = site.step.run
+        value = site.arguments[0]
+        assert isinstance(value, Tensor)
+        self._dtype = value.dtype
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._run(*arguments), ()
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Cast back."""
+        (piece,) = given
+        if piece is None:
+            return [[]]
+        if isinstance(piece, Some):
+            return [[replace(piece, g=piece.g.to(self._dtype))]]
+        if isinstance(piece, Axes):
+            scale = None if piece.scale is None else piece.scale.to(self._dtype)
+            like = piece.like.to(self._dtype)
+            return [[Axes(piece.start, piece.index, scale, like)]]
+        owned = piece.owned or piece.g.dtype != self._dtype
+        return [[Dense(piece.start, piece.g.to(self._dtype), owned)]]
+
+
+def lifted(value: Tensor, out: Place) -> Tensor:
+    """Return an operand of a broadcast [n or 1, 1, *row], with as many axes as it."""
+    whole = value.reshape(*(1,) * (out.rank - value.dim()), *value.shape)
+    return out.first(whole).unsqueeze(1)
+
+
+def summed_to(g: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return cotangents summed over what an operand was stretched along."""
+    extra = g.dim() - 2 - len(shape)
+    if extra:
+        g = g.sum(dim=tuple(range(2, 2 + extra)))
+    stretched = [
+        axis
+        for axis, (there, own) in enumerate(zip(g.shape[2:], shape, strict=True), 2)
+        if there != own
+    ]
+    return g.sum(dim=stretched, keepdim=True) if stretched else g
+
+
+def _aligned(place: Place, out: Place) -> bool:
+    """Whether an operand's batch, counted from the right, is the result's."""
+    return place.axis - place.rank == out.axis - out.rank
+
+
+def _scaled(piece: Axes, partial: Tensor, place: Place) -> Axes:
+    """Return rows with one number each, times the partial derivative there."""
+    whole = partial.squeeze(1)
+    whole = whole.expand(len(whole), *place.shape).reshape(len(whole), -1)
+    scale = whole.index_select(1, piece.index)
+    if piece.scale is not None:
+        scale = scale * piece.scale
+    return Axes(piece.start, piece.index, scale, piece.like)
+
+
+def _negated(piece: Axes) -> Axes:
+    scale = piece.like.new_ones(1, len(piece.index))
+    scale = -(scale if piece.scale is None else piece.scale)
+    return Axes(piece.start, piece.index, scale, piece.like)
+
+
+def _times(piece: Dense, partial: Tensor, place: Place, alone: bool) -> Dense:
+    """Return g ∂y/∂a, in the memory of g where nobody else reads it."""
+    fits = len(partial) in (1, len(piece.g))
+    g = piece.g.mul_(partial) if piece.owned and alone and fits else piece.g * partial
+    return Dense(piece.start, summed_to(g, place.shape), owned=True)

@@ -1,0 +1,150 @@
+"""What a rule is: the value of a step and the transpose of its derivative.
+
+A rule is made for one step of a plan, from what a run of a few rows shows of it, and
+belongs to the operator: `RULES` maps its name to the function that makes one, or says
+None where it has none for this form of it. Then autograd takes the step alone.
+
+Sources: reverse accumulation, Griewank & Walther, Evaluating Derivatives (2008), 3.2;
+each transpose is in its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from audit.importer.plan import Step
+from audit.importer.sweep.rows import Piece
+from audit.importer.values import Value
+
+Kept = tuple[Tensor, ...]
+"""What a rule keeps of a run: each [n or 1, 1, …], so that inputs can be cut out."""
+
+
+class NotSwept(Exception):
+    """The sweep does not fit what it is given: autograd takes over."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rows of a value lie.
+
+    Args:
+        axis: of the batch.
+        shape: the row shape, without it.
+    """
+
+    axis: int
+    shape: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """The axes of the value, with the batch."""
+        return len(self.shape) + 1
+
+    def first(self, value: Tensor) -> Tensor:
+        """Return a value with its batch on the first axis."""
+        return value if self.axis == 0 else value.movedim(self.axis, 0)
+
+    def back(self, value: Tensor) -> Tensor:
+        """Return a value [n, *row shape] with its batch where it was."""
+        return value if self.axis == 0 else value.movedim(0, self.axis)
+
+    def fits(self, value: Value, rows: int) -> bool:
+        """Whether a value has this shape at so many inputs."""
+        if not isinstance(value, Tensor):
+            return False
+        whole = (*self.shape[: self.axis], rows, *self.shape[self.axis :])
+        return tuple(value.shape) == whole
+
+
+@dataclass(frozen=True)
+class Site:
+    """A step, and what a run of a few rows shows of it.
+
+    Args:
+        step: of the plan.
+        arguments: its arguments in that run.
+        fixed: which of them are the same in every run.
+        active: position of an argument -> where its rows lie, for those that a
+            derivative passes through.
+        outputs: position of a result -> where its rows lie, likewise.
+        rows: of that run.
+    """
+
+    step: Step
+    arguments: tuple[Value, ...]
+    fixed: tuple[bool, ...]
+    active: dict[int, Place]
+    outputs: dict[int, Place]
+    rows: int
+
+    @property
+    def op(self) -> str:
+        """The operator's name."""
+        return self.step.node.op
+
+    @property
+    def opset(self) -> int:
+        """The version of its domain."""
+        return self.step.node.opset
+
+    def attribute(self, name: str, default: object) -> object:
+        """Return an attribute of the node."""
+        return self.step.node.attributes.get(name, default)
+
+    def others_fixed(self) -> bool:
+        """Whether every argument that no derivative passes through is a constant."""
+        return all(
+            fixed or position in self.active or argument is None
+            for position, (argument, fixed) in enumerate(
+                zip(self.arguments, self.fixed, strict=True)
+            )
+        )
+
+    def only(self) -> tuple[int, Place, Place] | None:
+        """Return (position, place, place of the result) of a step with one of each."""
+        if len(self.active) != 1 or list(self.outputs) != [0]:
+            return None
+        ((position, place),) = self.active.items()
+        return position, place, self.outputs[0]
+
+
+class Rule(Protocol):
+    """A step with its derivative."""
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return what the step makes, and what `pull` needs of it."""
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Return the cotangents of each active argument, in their order.
+
+        Args:
+            kept: of the inputs that are pulled back.
+            given: the cotangents of each active result, in order.
+        """
+
+
+Maker = Callable[[Site], Rule | None]
+RULES: dict[str, Maker] = {}
+
+
+def rule(*names: str) -> Callable[[Maker], Maker]:
+    """Register what makes the rule of some operators of the default domain."""
+
+    def register(maker: Maker) -> Maker:
+        RULES.update(dict.fromkeys(names, maker))
+        return maker
+
+    return register
+
+
+def is_number_like(value: Value) -> bool:
+    """Whether a value holds floating numbers."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
