@@ -208,7 +208,7 @@ def invert(law: Placed, at: Levels) -> Tensor:
     sign = torch.where(low, 1.0, -1.0).to(below)
     start = (_between_nodes(law, at, low) - left) / width - 1
     found = start.clamp(-1, 1).flatten()
-    for some in at.matters.flatten().nonzero()[:, 0].split(BLOCK):
+    for some in torch.split(at.matters.flatten().nonzero()[:, 0], BLOCK):
         place = Place(
             *(part.flatten()[some] for part in (goal, base, sign)),
             *(part[:, panel[some]] for part in coefficients),

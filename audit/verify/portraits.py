@@ -83,8 +83,9 @@ def _portrait(
     rows = torch.tensor([row], device=u.device)
     cost, _ = reached.exact(rows, u.unsqueeze(1))
     others = site.moved(rows, u.unsqueeze(1))
-    delta = site.questions.frame.push(u)[0].cpu().numpy().reshape(event)
-    unit = site.questions.frame.units(event)
+    frame = site.frame.taken(rows)
+    delta = frame.push(u)[0].cpu().numpy().reshape(event)
+    unit = frame.units(event).reshape(event)
     own_units = None if np.isin(unit, (0.0, 1.0)).all() else unit
     info = replace(info, delta=delta, unit=own_units, radius=radius)
     info = replace(info, cost=float(cost[0, 0]))
