@@ -36,6 +36,7 @@ from audit.verify.sites import Exact
 
 _SMALLEST = 1e-7  # of a nat, or what the divergence's unit is: D of the lowest rung
 _RUNGS, _FACTOR = 32, 1.5  # for a law that is quadratic: to 8 · 10¹⁰ times as much
+_TOGETHER = 8  # rungs
 _HALVINGS = 10
 COLUMNS = ("validity_radius", "skew")
 EVERYWHERE = "within 10 % at every radius that was tried, to where the law says 10⁴"
@@ -126,12 +127,22 @@ class _Search:
         return ((values - law).abs() <= slack).all(dim=2)  # NaN and ∞ do not hold
 
     def bracket(self, lowest: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the last rung that holds [k], 0 if none, and the next, ∞ if none."""
-        everyone = torch.arange(len(self.rows), device=lowest.device)
+        """Return the last rung that holds [k], 0 if none, and the next, ∞ if none.
+
+        A few rungs at a time: what lies far beyond the first that does not hold may be
+        dear, as are the sums of counts with a rate of 10⁹.
+        """
         factor = _FACTOR**2 if isinstance(self.local.law, LinearLaw) else _FACTOR
         rungs = factor ** torch.arange(_RUNGS, device=lowest.device).to(lowest)
         radii = lowest.unsqueeze(1) * rungs
-        good = self.holds(radii, everyone).to(torch.int8).cumprod(dim=1).sum(dim=1)
+        good = torch.zeros(len(lowest), dtype=torch.int64, device=lowest.device)
+        climbing = torch.arange(len(lowest), device=lowest.device)
+        for first in range(0, _RUNGS, _TOGETHER):
+            held = self.holds(radii[climbing, first : first + _TOGETHER], climbing)
+            good[climbing] += held.to(torch.int8).cumprod(dim=1).sum(dim=1)
+            climbing = climbing[held.all(dim=1)]
+            if not len(climbing):
+                break
         padded = torch.nn.functional.pad(radii, (1, 1))
         padded[:, -1] = torch.inf
         low = padded.gather(1, good.unsqueeze(1)).squeeze(1)
