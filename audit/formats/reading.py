@@ -83,7 +83,7 @@ def _attack(report: Report, name: str) -> str:
     """Say what the first attack costs: as realised where the report doubts itself."""
     divergence = report.divergences[name]
     for label, spec in report.attacks.items():
-        said = doubt(report, name, label)
+        said = doubt(report, name, label) or _all_at_rest(divergence, label)
         quantity = named(label, REALISED) if said else label
         found = divergence.summary.get(quantity)
         if found and found.mean is not None:
@@ -96,6 +96,13 @@ def _attack(report: Report, name: str) -> str:
                 text += f" (realised; second order says {number(local.mean)})"
             return text
     return ""
+
+
+def _all_at_rest(divergence: Divergence, label: str) -> str:
+    """Say that a prediction is zero at every input: only what is realised counts."""
+    found = divergence.summary.get(label)
+    still = found is not None and found.n > 0 and found.n_at_rest == found.n
+    return "at rest at every input" if still else ""
 
 
 def _extremes(report: Report, divergence: Divergence) -> list[str]:

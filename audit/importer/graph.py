@@ -21,6 +21,8 @@ from audit.importer.program import ValueInfo as Declared
 from audit.importer.quantised import quantised_nodes
 from audit.importer.values import Policy, Value
 
+STRING = 8  # TensorProto.STRING
+
 
 @dataclass(frozen=True)
 class ValueInfo:
@@ -34,6 +36,7 @@ class ValueInfo:
     dtype: torch.dtype | None
     shape: tuple[int | str | None, ...] | None
     kind: str = "tensor"
+    is_text: bool = False
 
 
 class Graph:
@@ -220,9 +223,10 @@ class Graph:
 
 def _info(declared: Declared, policy: Policy) -> ValueInfo:
     dtype = None
-    if declared.kind == "tensor" and declared.onnx_type not in (None, 8):
+    if declared.kind == "tensor" and declared.onnx_type not in (None, STRING):
         dtype = policy.dtype_of(int(declared.onnx_type or 0))
-    return ValueInfo(declared.name, dtype, declared.shape, declared.kind)
+    text = declared.kind == "tensor" and declared.onnx_type == STRING
+    return ValueInfo(declared.name, dtype, declared.shape, declared.kind, text)
 
 
 def _fitted(value: Value, info: ValueInfo, policy: Policy) -> Value:

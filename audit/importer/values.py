@@ -210,6 +210,25 @@ def axis_of(axis: int, rank: int) -> int:
     return axis % rank if rank else 0
 
 
+_UNBOUNDED = (2**31 - 1, 2**63 - 1)
+
+
+def slice_of(start: int, end: int, step: int, size: int) -> slice:
+    """Return the Python slice for ONNX bounds (clamped, counted from the end).
+
+    A start beyond the front is 0 in both directions, unlike NumPy's. The largest end is
+    the end of the axis in both, as onnxruntime reads it; the standard says it of steps
+    forward.
+    """
+    first = start + size if start < 0 else start
+    last = end + size if end < 0 else end
+    if step < 0 and end in _UNBOUNDED:
+        last = -1
+    if step > 0:
+        return slice(max(first, 0), max(last, 0), step)
+    return slice(max(min(first, size - 1), 0), last if last >= 0 else None, step)
+
+
 def _type_name(onnx_type: int) -> str:
     names = TensorProto.DataType
     return names.Name(onnx_type) if onnx_type in names.values() else "unknown"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
 from audit.inputs.names import NAMES, read_feature_names
 from audit.inputs.opening import Contents, open_file
+from audit.inputs.texts import Vocabulary, coded, spelled
 
 __all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
 Rows = slice | NDArray[np.int64]
@@ -42,6 +43,8 @@ class Inputs:
     """Name of the model's input -> key in the file ("" for `.npy`)."""
     sha256: str
     """The digest of the file's bytes, all of them."""
+    texts: Mapping[str, Vocabulary] = field(default_factory=dict)
+    """Name of an input of text, whose array holds codes -> what they stand for."""
 
     @property
     def n(self) -> int:
@@ -52,6 +55,11 @@ class Inputs:
         """Return a copy of some rows, contiguous and in the machine's byte order."""
         part = self.arrays[name][rows]
         return np.array(part, dtype=part.dtype.newbyteorder("="), order="C")
+
+    def saved(self, name: str, rows: Rows) -> Array:
+        """Return a copy of some rows as they are in the file: text, not its codes."""
+        found = self.take(name, rows)
+        return spelled(found, self.texts[name]) if name in self.texts else found
 
     def finite(self, rows: Rows) -> NDArray[np.bool_]:
         """Return which of `rows` hold no NaN or infinity in any array."""
@@ -101,7 +109,10 @@ class Inputs:
 
 
 def open_inputs(
-    spec: str, keys: Mapping[str, str | None], memory: int = MEMORY
+    spec: str,
+    keys: Mapping[str, str | None],
+    memory: int = MEMORY,
+    texts: frozenset[str] = frozenset(),
 ) -> Inputs:
     """Open the arrays a model needs.
 
@@ -112,6 +123,7 @@ def open_inputs(
             own name, and for the first input also under a usual one (x, inputs, ...)
             or the file's only key.
         memory: bytes that arrays may take which are compressed, and so not mapped.
+        texts: the inputs that take text, and are codes here.
 
     Raises:
         ConfigError: a `::key` where there are no keys, or that contradicts `keys`; or
@@ -122,7 +134,7 @@ def open_inputs(
     """
     path, key = split_spec(spec)
     with _readable(path):
-        return _opened(path, key, dict(keys), memory)
+        return _opened(path, key, dict(keys), memory, texts)
 
 
 def _readable(path: str) -> AbstractContextManager[None]:
@@ -136,7 +148,11 @@ def _readable(path: str) -> AbstractContextManager[None]:
 
 
 def _opened(
-    path: str, key: str | None, wanted: dict[str, str | None], memory: int
+    path: str,
+    key: str | None,
+    wanted: dict[str, str | None],
+    memory: int,
+    texts: frozenset[str],
 ) -> Inputs:
     first = next(iter(wanted))
     if key and wanted[first] not in (None, key):
@@ -147,12 +163,24 @@ def _opened(
     wanted[first] = key or wanted[first]
     with open_file(path, memory) as file:
         found = _found(path, wanted, file)
-        arrays, sha256 = file.read(found.values(), memory)
-    named = {name: arrays[key] for name, key in found.items()}
+        numbers = [key for name, key in found.items() if name not in texts]
+        arrays, sha256 = file.read(numbers, memory)
+        words = {name: file.load(found[name], memory) for name in texts & set(found)}
+    if file.is_table:
+        words = {name: array.reshape(-1, 1) for name, array in words.items()}
+    codes = {
+        name: coded(f"In '{path}', key '{found[name]}'", name, array)
+        for name, array in words.items()
+    }
+    named = {
+        name: codes[name][0] if name in codes else arrays[key]
+        for name, key in found.items()
+    }
     for name, array in named.items():
         _check(path, name, found[name], array)
     _check_rows(path, named)
-    return Inputs(path, dict(named), found, sha256)
+    known = {name: vocabulary for name, (_, vocabulary) in codes.items()}
+    return Inputs(path, dict(named), found, sha256, known)
 
 
 def list_keys(path: str) -> tuple[str, ...]:

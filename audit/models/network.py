@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.ground.errors import ModelError
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
 from audit.models.class_maps import matrix_of
 
+TEXT = "string"  # the type of an input of text
 Values = Mapping[str, Tensor]
 Call = Callable[[Values], dict[str, Tensor]]
 
@@ -29,16 +31,18 @@ class Port:
 
     Args:
         name: the tensor's name.
-        dtype: torch's name for its type ("float32"), "" where undeclared.
+        dtype: torch's name for its type ("float32"), `TEXT`, "" where undeclared.
         shape: its axes, numbers where fixed, names or None where not; None where the
             file does not say.
         default: of an input, the value it has where none is given, as text.
+        coded: whether its integers are codes of texts (`texts`).
     """
 
     name: str
     dtype: str = ""
     shape: tuple[int | str | None, ...] | None = None
     default: str | None = None
+    coded: bool = False
 
     def __str__(self) -> str:
         axes = (
@@ -56,6 +60,33 @@ class Port:
     def is_integer(self) -> bool:
         """Whether it is declared as integers or booleans: no gradient passes."""
         return self.dtype.startswith(("int", "uint", "bool"))
+
+    @property
+    def declared(self) -> str:
+        """Its type in the file."""
+        return TEXT if self.coded else self.dtype
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is declared as text."""
+        return self.dtype == TEXT
+
+    @property
+    def torch_dtype(self) -> torch.dtype | None:
+        """Its type; None where undeclared.
+
+        Raises:
+            ModelError: it is text.
+        """
+        if self.is_text:
+            raise ModelError(
+                f"The input '{self.name}' holds text, and was to be given numbers",
+                "Text is held from the data or at a value",
+                f"Pass --held {self.name}=TEXT, or a key of the data",
+            )
+        found = getattr(torch, self.dtype) if self.dtype else None
+        assert found is None or isinstance(found, torch.dtype)
+        return found
 
 
 @dataclass(frozen=True)
@@ -130,8 +161,7 @@ class Network:
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Return the type an input takes: as declared, else the file's own."""
-        declared = self.input(name).dtype
-        return getattr(torch, declared) if declared else self.dtype
+        return self.input(name).torch_dtype or self.dtype
 
     @property
     def required(self) -> tuple[Port, ...]:
@@ -187,8 +217,7 @@ def to_tensors(
     """Return arrays as tensors in the types the file declares, on its device."""
     tensors = {}
     for name, array in arrays.items():
-        declared = network.input(name).dtype
-        dtype = getattr(torch, declared) if declared else None
+        dtype = network.input(name).torch_dtype
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if dtype is None and tensor.is_floating_point():
             dtype = network.dtype

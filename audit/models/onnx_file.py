@@ -19,7 +19,7 @@ from audit.ground.errors import ModelError
 from audit.importer import ExposedFile, Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Network, Port, calling, described
+from audit.models.network import TEXT, Network, Port, calling, described
 from audit.models.onnx_inside import Inside
 from audit.models.onnx_links import behind
 from audit.models.onnxruntime_file import Runtime
@@ -220,6 +220,7 @@ def _double(network: Network) -> Network:
 
 def _port(info: ValueInfo, default: str | None = None) -> Port:
     dtype = "" if info.dtype is None else str(info.dtype).removeprefix("torch.")
+    dtype = TEXT if info.is_text else dtype
     return Port(info.name, dtype, info.shape, default)
 
 

@@ -21,13 +21,14 @@ from torch import Tensor
 from audit.ground.errors import AuditError, ModelError, cause
 from audit.importer import OnnxFile
 from audit.models.class_maps import matrix_of
-from audit.models.network import Port, Values
+from audit.models.network import TEXT, Port, Values
 from audit.models.onnx_reference import Reference, is_lacking
 
 _TYPES = {
     "float": "float32",
     "double": "float64",
     "bool": "bool",
+    "string": TEXT,
     **{name: name for name in ("float16", "int8", "int16", "int32", "int64", "uint8")},
 }
 
@@ -50,7 +51,10 @@ class Runtime:
         Raises:
             ModelError: onnxruntime cannot open or run it.
         """
-        arrays = {name: value.detach().cpu().numpy() for name, value in values.items()}
+        arrays = {
+            name: value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            for name, value in values.items()
+        }
         try:
             found = self._referee(arrays)
         except AuditError:

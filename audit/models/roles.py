@@ -26,7 +26,9 @@ def resolve_roles(settings: Settings, network: Network, keys: Sequence[str]) -> 
     """
     held, items = _held(settings, network)
     free = [port.name for port in network.required if port.name not in held]
-    item = _condition(settings, network, free)
+    item = _condition(
+        settings, network, [n for n in free if not network.input(n).is_text]
+    )
     for port in network.inputs:
         if port.name == item.value or port.name in held:
             continue
@@ -37,14 +39,16 @@ def resolve_roles(settings: Settings, network: Network, keys: Sequence[str]) -> 
             items.append(Item(f"held {port.name}", port.default, DEFAULT))
     missing = [name for name in free if name != item.value and name not in held]
     if missing:
+        name = missing[0]
+        value = "TEXT" if network.input(name).is_text else "0"
         raise ConfigError(
-            f"The model input '{missing[0]}' has no value",
+            f"The model input '{name}' has no value",
             f"The perturbed input is '{item.value}'; every other one is held",
-            f"Pass --held {missing[0]}=KEY with a key of the data, or "
-            f"--held {missing[0]}=0; where it is θ or base noise, --contract density "
-            "or transport",
+            f"Pass --held {name}=KEY with a key of the data, or --held {name}={value}; "
+            "where it is θ or base noise, --contract density or transport",
         )
     _refuse_integers(network.input(item.value))
+    _refuse_text(network.input(item.value))
     return Roles(item.value, held, (item, *items))
 
 
@@ -96,6 +100,15 @@ def _no_such_input(name: str, network: Network, role: str) -> ConfigError:
         f"Its inputs are {', '.join(port.name for port in network.inputs)}",
         f"Name one of them with --{role}",
     )
+
+
+def _refuse_text(port: Port) -> None:
+    if port.is_text:
+        raise ConfigError(
+            f"The condition '{port.name}' holds text",
+            "A perturbation needs numbers: between two texts there is nothing",
+            "Choose another --condition; this one is held at a text or from the data",
+        )
 
 
 def _refuse_integers(port: Port) -> None:

@@ -17,6 +17,7 @@ from audit.models.members import rows_axis
 from audit.models.network import Network
 from audit.models.probing import Probe, split_held
 from audit.models.roles import resolve_roles
+from audit.models.texts import held_texts, spelling, text_inputs
 from audit.models.together import joined_data, named_together, together
 from audit.models.trying import settled
 
@@ -31,6 +32,7 @@ class Source:
         names: the inputs that are perturbed together; () where it is one.
         roles: of the inputs.
         wanted: input -> key, None where it is to be found.
+        texts: the inputs of text.
     """
 
     data: str
@@ -38,15 +40,17 @@ class Source:
     names: tuple[str, ...]
     roles: Roles
     wanted: Mapping[str, str | None]
+    texts: frozenset[str] = frozenset()
 
     def opened(self, beside: Sequence[str] = ()) -> Inputs:
         """Return the arrays, and those of further keys."""
         wanted = {**self.wanted, **dict.fromkeys(beside)}
         if not self.names:
-            return open_inputs(self.data, wanted, self.memory)
+            return open_inputs(self.data, wanted, self.memory, self.texts)
         del wanted[self.roles.condition]
         every = {name: name for name in self.names} | wanted
-        return joined_data(open_inputs(self.data, every, self.memory), self.names)
+        found = open_inputs(self.data, every, self.memory, self.texts)
+        return joined_data(found, self.names)
 
 
 def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Source]:
@@ -63,8 +67,12 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
     roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
-    source = Source(data, settings.memory, names, roles, wanted)
-    probe = Probe(network, source.opened(), roles, constants)
+    texts = text_inputs(network)
+    source = Source(data, settings.memory, names, roles, wanted, texts)
+    opened = source.opened()
+    constants, held = held_texts(texts, constants)
+    network = spelling(network, {**opened.texts, **held})
+    probe = Probe(network, opened, roles, constants)
     known = _arranged(settings, network, roles.condition, probe)
     return (probe if known is network else replace(probe, network=known)), source
 

@@ -38,15 +38,17 @@ def named_together(settings: Settings, network: Network) -> tuple[str, ...]:
         return tuple(
             port.name
             for port in network.required
-            if not port.is_integer and port.name not in held
+            if not (port.is_integer or port.is_text) and port.name not in held
         )
     parts = tuple(part.strip() for part in text.split(","))
     if len(parts) < 2:
         return ()
     for name in parts:
-        if name in names and network.input(name).is_integer:
+        port = network.input(name) if name in names else None
+        if port and (port.is_integer or port.is_text):
+            what = "text" if port.is_text else "integers"
             raise ConfigError(
-                f"--condition {text} names '{name}', which holds integers",
+                f"--condition {text} names '{name}', which holds {what}",
                 "A perturbation needs floating-point inputs: no gradient passes others",
                 f"Leave it out: it is held at the data's key '{name}'",
             )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.config import ScanConfig
-from audit.ground.errors import NotDifferentiable, NothingAudited
+from audit.ground.errors import NothingAudited
 from audit.measure import Answers, joined
 from audit.reports.build import UNCHECKED
 from audit.reports.measured import Checks, Columns, Worst
@@ -68,7 +68,6 @@ class Collection:
 
         Raises:
             NothingAudited: every input was skipped.
-            NotDifferentiable: the gradient is zero at every input.
         """
         if not self._parts:
             index, reason = self._skipped[0]
@@ -80,29 +79,12 @@ class Collection:
             )
         whole = replace(joined(self._parts), skipped=tuple(self._skipped))
         self._parts.clear()
-        _refuse_zero_gradient(whole.columns)
         return whole
 
     @property
     def worst(self) -> list[Worst]:
         """The most sensitive inputs with their directions, the worst first."""
         return [] if self._leaders is None else _ranked(self._leaders, self.event)
-
-
-def _refuse_zero_gradient(columns: Columns) -> None:
-    for found in columns.values():
-        norms = found.get("jacobian_norm")
-        if norms is None or norms.missing.all():
-            norms = found.get("trace")
-        if norms is not None and not np.any(norms.numbers > 0):
-            raise NotDifferentiable(
-                "The gradient of the distribution's parameters is zero at every "
-                "audited input",
-                "Expected a model that responds to its condition",
-                "robaudit inspect names the operators that stop the gradient "
-                "(rounding, argmax, comparisons); a constant model has nothing to "
-                "audit",
-            )
 
 
 def sample_of(config: ScanConfig, answers: Answers) -> Sample:

@@ -164,7 +164,9 @@ def _with_open_questions(
 
 def _ranges(model: OpenModel) -> dict[str, tuple[float, float]]:
     """Return the least and the largest number of each tensor on the rows tried."""
-    tensors = {**model.probe.values, **model.probe.outputs}
+    codes = {port.name for port in model.network.inputs if port.coded}
+    given = {n: v for n, v in model.probe.values.items() if n not in codes}
+    tensors = {**given, **model.probe.outputs}
     found = {name: range_of(value) for name, value in tensors.items()}
     return {name: ends for name, ends in found.items() if ends is not None}
 
@@ -183,7 +185,7 @@ def _describe(
         file_records(network),
         network.weights_sha256,
         opset if isinstance(opset, int) else None,
-        [(p.name, p.dtype, p.shape or ()) for p in network.inputs],
+        [(p.name, p.declared, p.shape or ()) for p in network.inputs],
         [(p.name, p.dtype, p.shape or ()) for p in outputs],
         next((i.value for i in items if i.name == "contract"), "parameters"),
         [(item.name, item.value, item.origin) for item in items],

@@ -38,6 +38,7 @@ from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
+from audit.run.still import still_notes
 from audit.run.targets import held_against, refuse_early
 from audit.run.universal import universal
 from audit.verify import Ladder, ladder_of, portraits, save_witness, verify
@@ -215,6 +216,7 @@ def _report(
         collection.add(part)
         progress(collection.done, opened.total)
     answers = collection.close()
+    still = still_notes(config, answers.columns)
     sample = sample_of(config, answers)
     index = answers.index[sample.places]
     verified = verify(prepared.model, prepared.questions, index, opened.ladder)
@@ -225,7 +227,7 @@ def _report(
     directions, verified = universal(prepared, means, sample, verified)
     columns, checks = with_checks(answers, verified, sample, rows)
     tested = short_selftest(prepared.model, prepared.questions, answers.index)
-    warnings = [*prepared.notes, *tested, *verified.notes]
+    warnings = [*still, *prepared.notes, *tested, *verified.notes]
     for name, found in columns.items():
         warnings += trust_warnings(name, found, *prepared.trust)
     data = data_record(prepared.model, config, prepared.sampling)

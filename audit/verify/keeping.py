@@ -161,7 +161,7 @@ def _predicted(site: Site, rows: Tensor, x: Tensor) -> Tensor:
 def _inputs(model: OpenModel, index: NDArray[np.int64], x: Tensor) -> dict[str, Array]:
     """Return the model's inputs at some rows, with x as it was rounded."""
     inputs, condition = model.inputs, model.roles.condition
-    arrays = {name: inputs.take(name, index) for name in inputs.arrays}
+    arrays = {name: inputs.saved(name, index) for name in inputs.arrays}
     if model.space == "input":
         shape = arrays[condition].shape
         arrays[condition] = x.cpu().numpy().reshape(shape)

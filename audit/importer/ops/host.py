@@ -17,7 +17,7 @@ from torch import Tensor
 from audit.importer.integers import check_divisor, check_quotient, steps_between
 from audit.importer.limits import check_elements
 from audit.importer.registry import Site, host_operator
-from audit.importer.values import Host, axis_of, ints
+from audit.importer.values import Host, axis_of, ints, slice_of
 
 
 @host_operator("Shape")
@@ -170,13 +170,8 @@ def slice_(
     index = [slice(None)] * x.ndim
     for start, end, axis, step in zip(first, last, chosen, steps, strict=True):
         place = axis_of(axis, x.ndim)
-        index[place] = _bounds(start, end, step, x.shape[place])
+        index[place] = slice_of(start, end, step, x.shape[place])
     return x[tuple(index)]
-
-
-def _bounds(start: int, end: int, step: int, size: int) -> slice:
-    stop = None if step < 0 and end < -size else end
-    return slice(start, stop, step)
 
 
 @host_operator("Reshape")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audit.importer.limits import check_elements, check_trips
 from audit.importer.registry import Site, operator
-from audit.importer.values import Host, axis_of, ints
+from audit.importer.values import Host, axis_of, ints, slice_of
 
 
 @operator("Concat")
@@ -103,12 +103,3 @@ def _slice(
         index[axis] = slice(picked.start, stop, abs(step))
     x = x[tuple(index)]
     return x.flip(flipped) if flipped else x
-
-
-def slice_of(start: int, end: int, step: int, size: int) -> slice:
-    """Return the Python slice for ONNX bounds (clamped, counted from the end)."""
-    first = start + size if start < 0 else start
-    last = end + size if end < 0 else end
-    if step > 0:
-        return slice(max(first, 0), max(last, 0), step)
-    return slice(max(min(first, size - 1), 0), last if last >= 0 else None, step)

@@ -12,6 +12,7 @@ from audit.models.gates.slopes import WIDE, Slopes, Stored, products_of
 from audit.models.gates.subject import Subject
 from audit.models.network import Census
 
+_TREES = "TreeEnsemble"
 _ROUNDS = ("round", "floor", "ceil", "sign", "trunc", "cast", "arg")
 
 
@@ -103,6 +104,17 @@ def census_warnings(found: Census) -> tuple[tuple[str, str], ...]:
 
 
 def _stopped(found: Census) -> NotDifferentiable:
+    tree = next((stop for stop in found.stops if stop.startswith(_TREES)), "")
+    if tree:
+        return NotDifferentiable(
+            f"The outputs come through a tree ensemble ({tree}), which is piecewise "
+            "constant: there is no local form, its derivative is zero wherever it "
+            "exists",
+            "Expected outputs that move with their condition; of a step function only "
+            "exact values tell",
+            "Search them, as the black-box witness does: --method finite-difference "
+            "--attack worst_case:norm=0.5; or audit the part of the model after it",
+        )
     where = f": it stops at {found.stops[0]}" if found.stops else ""
     return NotDifferentiable(
         "No gradient connects the condition with the distribution's parameters" + where,

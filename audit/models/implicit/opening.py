@@ -34,6 +34,7 @@ from audit.models.maps import IdentityMap
 from audit.models.network import Network
 from audit.models.opened import OpenModel
 from audit.models.probing import Probe, finite_rows, split_held
+from audit.models.texts import refuse_texts
 
 
 def open_implicit(
@@ -44,6 +45,7 @@ def open_implicit(
     Raises:
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
+    refuse_texts(network, contract.value)
     network, roles = open_files(settings, data, network, contract.value)
     network = one_by_one(network, roles)
     known = list_keys(split_spec(data)[0])
