@@ -66,6 +66,15 @@ def test_the_readme_is_two_screens_and_begins_with_two_commands():
     assert code[1] == "pip install -e '.[test]' && pytest"
 
 
+CARDS = sorted(path for path in TUTORIAL.parent.glob("*.md") if path != TUTORIAL)
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_every_card_says_what_a_reader_would_decide(path):
+    assert f"({path.name})" in TUTORIAL.read_text("utf-8")
+    assert "**What you would decide.**" in path.read_text("utf-8")
+
+
 @pytest.mark.slow
 def test_every_command_prints_what_the_tutorial_says():
     with scratch() as (folder, environment):
