@@ -52,8 +52,8 @@ TOPICS = (
     Topic(
         "guides.html",
         "Guides",
-        "How to tell robaudit what a file computes, what its numbers rest on, and how it "
-        "is used in CI, in long runs, in Python and beside MLflow.",
+        "How to tell robaudit what a file computes, what its numbers rest on, and how "
+        "it is used in CI, in long runs, in Python and beside MLflow.",
         ("guide",),
     ),
     Topic(
