@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
+from audit.ground import stages
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix
 from audit.measure.answers import Answers
@@ -157,6 +158,7 @@ def answer(
     eigenvalues: dict[str, Tensor] = {}
     parts: dict[str, Tensor | None] = {}
     for divergence in questions.divergences:
+        stages.step(0.9 / len(questions.divergences))
         name, law = divergence.name, linear_law(divergence, point)
         if law is not None:
             columns[name] = linear_columns(law, questions)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.config import ScanConfig
-from audit.ground import watch
+from audit.ground import stages, watch
 from audit.ground.errors import ConfigError
 from audit.measure import Answers
 from audit.measure.preparation import Prepared, prepare, settings_of
@@ -157,6 +157,7 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
     ENGINES[config.engine]  # a name that is none, or a broken one, is said now
     if network is not None:
         refuse_open(config)
+    stages.stage(stages.OPEN)
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
     refuse_early(config, prepared)
@@ -193,9 +194,11 @@ def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> lis
     """Measure those of some jobs that are not done, and return them."""
     missing = run.missing(jobs)
     done, total = 0, sum(job.rows for job in missing)
+    stages.stage(stages.MEASURE, total, "inputs")
     progress(done, total)
     for rows in filled(opened.config, opened.prepared, missing, run):
         done += rows
+        stages.reach(done)
         progress(done, total)
     return missing
 
@@ -210,9 +213,11 @@ def _report(
     """Join the answers, check predictions and file, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
     collection = Collection(prepared.model.event, rows)
+    stages.stage(stages.MEASURE, opened.total, "inputs")
     progress(0, opened.total)
     for part in parts:
         collection.add(part)
+        stages.reach(collection.done)
         progress(collection.done, opened.total)
     answers = collection.close()
     sample = sample_of(config, answers)
@@ -253,6 +258,7 @@ def _report(
         ),
         held_against(config, prepared, answers, opened.ladder),
     )
+    stages.stage(stages.WRITE)
     if rows is not None:
         model, frame = prepared.model, prepared.questions.frame
         rows.beside("x", lambda: model.perturbed(answers.index))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
+from audit.ground import stages
 from audit.ground.errors import ConfigError, NoCertificate
 from audit.models.enclosing import enclose
 from audit.verify.sites import Site
@@ -113,6 +114,7 @@ class _Radii:
         good = self.site.lengths() * 1e-3
         good, bad = self._bracketed(good)
         for _ in range(_BISECTIONS):
+            stages.step(0.04)
             open_ = (bad > good * (1 + _CLOSE)) & (bad < torch.inf) & (good > 0)
             if not bool(open_.any()):
                 break

@@ -13,6 +13,7 @@ from audit.attacks.balls import Ball
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
+from audit.ground import stages
 from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.opening import OpenModel
@@ -46,6 +47,7 @@ from audit.verify.worst_cases import WorstCases, worst_cases
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 FEW_POINTS = "too few points carry the weight of importance sampling"
+_WORST, _RADIUS = 0.6, 0.15  # of the time that a check takes, by experience
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,18 @@ def verify(
         site_of(model, questions, part)
         for part in np.split(index, range(size, len(index), size))
     ]
+    total = len(index) * len(questions.divergences)
+    stages.stage(stages.VERIFY, total, "checks")
     columns, summary = {}, {}
     witnesses: list[Found] = []
     stuck: Notes = ()
     reached: dict[str, tuple[Reached, ...]] = {}
     for divergence in questions.divergences:
         settled = ladder.settled(divergence, sites[0])
-        parts = [_checked(divergence, site, settled) for site in sites]
+        parts = []
+        for site in sites:
+            with stages.part(len(site.x) / total):
+                parts.append(_checked(divergence, site, settled))
         name = divergence.name
         columns[name] = {
             quantity: join([part[quantity] for part, *_ in parts])
@@ -131,12 +138,15 @@ def _checked(
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
         aimed = local_law(divergence, site.with_draws(questions.draws))
-    worst = worst_cases(divergence, exact, aimed, ladder)
-    critical = _critical(divergence, exact, aimed, worst)
+    with stages.part(_WORST):
+        worst = worst_cases(divergence, exact, aimed, ladder)
+    with stages.part(_RADIUS):
+        critical = _critical(divergence, exact, aimed, worst)
     radius = aimed.radius(questions.tau)
     found = [compared_radius(radius, critical, questions.tau)]
     columns = {**worst.columns, **validity_columns(exact, aimed)}
     for label, attack in questions.attacks.items():
+        stages.step((1 - _WORST - _RADIUS) / len(questions.attacks))
         predicted = local.expected(attack)
         if isinstance(attack, Certified):
             continue

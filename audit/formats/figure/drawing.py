@@ -79,7 +79,7 @@ def _settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
     for axes in figure.axes:
         x, y, width, height = axes.get_position(original=True).bounds
-        axes.set_position([round(part, 4) for part in (x, y, width, height)])
+        axes.set_position((round(x, 4), round(y, 4), round(width, 4), round(height, 4)))
 
 
 def is_picture(plot: Plot) -> bool:
