@@ -54,6 +54,11 @@ def heard_by(listener: Listener) -> Iterator[None]:
         _listener, _spans[:] = before, spans
 
 
+def heard() -> bool:
+    """Tell whether anybody listens, and an estimate of the work is worth its cost."""
+    return _listener is not None
+
+
 def stage(name: str, total: float = 1.0, unit: str = "") -> None:
     """Begin a stage, and end the one before.
 
