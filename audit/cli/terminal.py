@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
+from audit.formats.progress import shown as progress
 from audit.formats.table import Style
 from audit.ground import streams
 from audit.ground.printable import without_commands
 from audit.reports.files import unwritable
-from audit.reports.text import number
 
-Tick = Callable[[int, int], None]
-"""(inputs done, inputs in all)."""
+__all__ = ["emit", "progress", "style"]
 PIPED_WIDTH = 100
 
 
@@ -41,30 +36,3 @@ def style(verbose: bool = False) -> Style:
     return Style(
         streams.width(PIPED_WIDTH), streams.is_terminal() and not dumb, verbose
     )
-
-
-@contextmanager
-def progress(wanted: bool = True) -> Iterator[Tick]:
-    """Show a bar with rate and time left on stderr, if it is a terminal."""
-    if not wanted or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    words = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    columns = (*words, TextColumn("{task.fields[rate]}"), Remaining())
-    console, began = Console(stderr=True), time.monotonic()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("opening the model", total=None, rate="")
-
-        def tick(done: int, total: int) -> None:
-            nonlocal began
-            began = began if done else time.monotonic()
-            speed = done / max(time.monotonic() - began, 1e-3)
-            stage = "auditing" if done < total else "checking predictions"
-            rate = f"{number(speed)} inputs/s" if done else ""
-            bar.update(task, completed=done, total=total, description=stage, rate=rate)
-
-        yield tick

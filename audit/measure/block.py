@@ -18,6 +18,7 @@ from torch import Tensor
 
 from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
+from audit.ground import stages
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix
 from audit.measure.answers import Answers
@@ -167,6 +168,7 @@ def answer(
     eigenvalues: dict[str, Tensor] = {}
     parts: dict[str, Tensor | None] = {}
     for divergence in questions.divergences:
+        stages.step(0.9 / len(questions.divergences))
         name, law = divergence.name, linear_law(divergence, point)
         if law is not None:
             columns[name] = linear_columns(law, questions)

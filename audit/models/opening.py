@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from audit.ground import stages
 from audit.ground.errors import ConfigError
 from audit.models.class_axes import reading_notes
 from audit.models.contract import Settings
@@ -114,6 +115,7 @@ def pass_gates(model: OpenModel) -> OpenModel:
     Raises:
         ModelError: a gate is closed.
     """
+    stages.stage(stages.GATES)
     estimated = model.derivative == STRAIGHT_THROUGH
     by_gradient = estimated or model.derivative == REVERSE_MODE
     found = examine(model.subject, by_gradient and model.space == "input", estimated)

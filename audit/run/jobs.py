@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from audit.config import ScanConfig
+from audit.ground import stages
 from audit.ground.errors import Incomplete, InputError, boundary
 from audit.measure import Answers, joined, measure
 from audit.measure.preparation import Prepared, prepare
@@ -172,8 +173,12 @@ def work(prepared: Prepared, whole: bool, job: Job) -> Answers:
     rows = prepared.rows[job.start : job.stop]
     blocks = np.split(rows, range(prepared.block, len(rows), prepared.block))
     model, questions = prepared.model, prepared.questions
-    parts = (measure(model, questions, rows, prepared.block) for rows in blocks)
-    return joined([part if whole else lighter(part) for part in parts])
+    parts = []
+    for rows in blocks:
+        with stages.part(len(rows) / max(1, len(prepared.rows))):
+            part = measure(model, questions, rows, prepared.block)
+        parts.append(part if whole else lighter(part))
+    return joined(parts)
 
 
 def keep(run: Run, do: Callable[[Job], Answers], job: Job) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.config import ScanConfig
-from audit.ground import watch
+from audit.ground import stages, watch
 from audit.ground.errors import ConfigError
 from audit.measure import Answers
 from audit.measure.preparation import Prepared, prepare, settings_of
@@ -158,6 +158,7 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
     ENGINES[config.engine]  # a name that is none, or a broken one, is said now
     if network is not None:
         refuse_open(config)
+    stages.stage(stages.OPEN)
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
     refuse_early(config, prepared)
@@ -194,9 +195,11 @@ def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> lis
     """Measure those of some jobs that are not done, and return them."""
     missing = run.missing(jobs)
     done, total = 0, sum(job.rows for job in missing)
+    stages.stage(stages.MEASURE, total, "inputs")
     progress(done, total)
     for rows in filled(opened.config, opened.prepared, missing, run):
         done += rows
+        stages.reach(done)
         progress(done, total)
     return missing
 
@@ -211,9 +214,11 @@ def _report(
     """Join the answers, check predictions and file, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
     collection = Collection(prepared.model.event, rows)
+    stages.stage(stages.MEASURE, opened.total, "inputs")
     progress(0, opened.total)
     for part in parts:
         collection.add(part)
+        stages.reach(collection.done)
         progress(collection.done, opened.total)
     answers = collection.close()
     still = still_notes(config, answers.columns)
@@ -255,6 +260,7 @@ def _report(
         ),
         held_against(config, prepared, answers, opened.ladder),
     )
+    stages.stage(stages.WRITE)
     if rows is not None:
         model, frame = prepared.model, prepared.questions.frame
         rows.beside("x", lambda: model.perturbed(answers.index))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
+from audit.ground import stages
 from audit.verify.bounds import Bounds
 from audit.verify.climbing import Summits, climb
 from audit.verify.feasible import Feasible
@@ -31,6 +32,7 @@ _TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
 _AGREED = 2  # ends of the first starts, such as near ±v, that call for no more
 _SETTLED = 3e-3  # of D: a round that gains no more is the last one
 _LEVEL = 0.01  # of D: ends that differ by less are on one hill
+_EARLY_SHARE = 0.35  # of the time of all starts, where the late ones are not spared
 _BLIND = 8  # moves of random search for a step of ascent
 
 
@@ -119,11 +121,13 @@ class Climbers:
         late = ((code >= EARLY) & (code < self.origins.index(GIVEN))).expand_as(origin)
         before = Candidates(u.reshape(wide.shape), unknown, origin, late, lowest)
         self.search = self._search(u)
-        found, first = self._searched(before, steps)
+        with stages.part(_EARLY_SHARE):
+            found, first = self._searched(before, steps)
         if not bool(late.any()):
             return replace(found, start=first.amax(dim=2))
         more = late & self._disagree(found, ~late[0, 0]).unsqueeze(2)
-        again, later = self._searched(replace(found, through=~more), steps)
+        with stages.part(1.0):
+            again, later = self._searched(replace(found, through=~more), steps)
         through = torch.where(more, again.through, found.through)
         first = torch.where(more, later, first)
         return replace(again, through=through, start=first.amax(dim=2))

@@ -13,6 +13,7 @@ from audit.attacks.balls import Ball
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
+from audit.ground import stages
 from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.opening import OpenModel
@@ -23,6 +24,7 @@ from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
 from audit.verify.critical import NAME as CRITICAL
 from audit.verify.critical import Critical, critical_radius
+from audit.verify.effort import efforts, worth
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
@@ -46,6 +48,8 @@ from audit.verify.worst_cases import WorstCases, worst_cases
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 FEW_POINTS = "too few points carry the weight of importance sampling"
+_SEARCHED, _UNSEARCHED = (0.7, 0.12, 0.03), (0.0, 0.1, 0.15)
+"""Of the time of a check, by experience: worst cases, critical radii, validity."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,18 @@ def verify(
         site_of(model, questions, part)
         for part in np.split(index, range(size, len(index), size))
     ]
+    ladders = {d.name: ladder.settled(d, sites[0]) for d in questions.divergences}
+    stages.stage(stages.VERIFY, len(index) * len(ladders), "checks")
+    weights = efforts(questions.divergences, sites[0], ladders)
     columns, summary = {}, {}
     witnesses: list[Found] = []
     stuck: Notes = ()
     reached: dict[str, tuple[Reached, ...]] = {}
     for divergence in questions.divergences:
-        settled = ladder.settled(divergence, sites[0])
-        parts = [_checked(divergence, site, settled) for site in sites]
-        name = divergence.name
+        parts, name = [], divergence.name
+        for site in sites:
+            with stages.part(weights[name] * len(site.x) / len(index)):
+                parts.append(_checked(divergence, site, ladders[name]))
         columns[name] = {
             quantity: join([part[quantity] for part, *_ in parts])
             for quantity in parts[0][0]
@@ -131,11 +139,15 @@ def _checked(
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
         aimed = local_law(divergence, site.with_draws(questions.draws))
-    worst = worst_cases(divergence, exact, aimed, ladder)
-    critical = _critical(divergence, exact, aimed, worst)
+    shares = _SEARCHED if worth(questions, ladder) else _UNSEARCHED
+    with stages.part(shares[0]):
+        worst = worst_cases(divergence, exact, aimed, ladder)
+    with stages.part(shares[1]):
+        critical = _critical(divergence, exact, aimed, worst)
     radius = aimed.radius(questions.tau)
     found = [compared_radius(radius, critical, questions.tau)]
-    columns = {**worst.columns, **validity_columns(exact, aimed)}
+    with stages.part(shares[2]):
+        columns = {**worst.columns, **validity_columns(exact, aimed)}
     for label, attack in questions.attacks.items():
         predicted = local.expected(attack)
         if isinstance(attack, Certified):
@@ -149,7 +161,8 @@ def _checked(
         if isinstance(attack, WorstCase):
             cost = worst.realised(attack)
         else:
-            cost = realised(attack, predicted, exact, local)
+            with stages.part((1 - sum(shares)) / len(questions.attacks)):
+                cost = realised(attack, predicted, exact, local)
         found.append(compared_attack(label, predicted, cost))
     for one in found:
         columns |= one.columns

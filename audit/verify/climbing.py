@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.ground import stages
 from audit.verify.feasible import Feasible
 from audit.verify.slopes import Slope
 
@@ -71,6 +72,7 @@ def climb(
         if not len(going):
             break
         state.step(slope, going, 1 - turn / (steps + 1))
+        stages.step(1 / steps)
     return Summits(state.best, state.value, first, state.through)
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
+from audit.ground import stages
 from audit.verify.bounds import Bounds
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
@@ -87,7 +88,9 @@ def lowered_radius(
     """
     state = _Lowering(exact, local, tau, start, p, bounds, known)
     for turn in range(_ROUNDS):
-        if not state.round(turn):
+        with stages.part(1 / _ROUNDS):
+            lower = state.round(turn)
+        if not lower:
             break
     return state.radius, state.u
 

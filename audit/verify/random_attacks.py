@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.laws import RandomAttack
+from audit.ground import stages
 from audit.linalg.intervals.controlled import (
     LEVELS,
     PILOT,
@@ -28,6 +29,7 @@ from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 
 CHUNK = 64  # pairs that are evaluated at a time
+_PILOTS = 0.2  # of the time
 _PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ
 
 
@@ -82,11 +84,14 @@ def attack_mean(
     """
     expected = predicted.value
     everyone = torch.full(expected.shape, PILOT)
-    pilot = _sample(_Pairs(attack, noise, size, _PILOT_STREAM), everyone, evaluate)
+    pairs = _Pairs(attack, noise, size, _PILOT_STREAM)
+    with stages.part(_PILOTS):
+        pilot = _sample(pairs, everyone, evaluate)
     weight = control_weight(pilot.values, pilot.forms)
     first = controlled_mean(pilot.values, pilot.forms, expected, weight)
     needed = pairs_needed(first, expected, tolerance)
-    found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate)
+    with stages.part(1.0):
+        found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate)
     alone = _by_levels(found, needed, expected, weight)
     alone = alone.infinite_where(torch.isinf(first.value))
     whole = alone.widened(found.errors.nanmean(dim=1))
@@ -127,6 +132,7 @@ def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated:
         if table is None:
             table = means.new_full((3, len(needed), most), torch.nan)
         table[:, rows, first : first + count] = means
+        stages.step(len(rows) * count / float(needed.sum()))
     assert table is not None
     return Evaluated(*table)
 

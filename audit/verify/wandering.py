@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.ground import stages
 from audit.verify.climbing import Summits, gains, lowered
 from audit.verify.feasible import Feasible
 from audit.verify.sites import Exact
@@ -65,6 +66,7 @@ class Wanderer:
         best, first = u.clone(), self._value(rows, u)
         value, sigma = first.clone(), torch.full_like(first, _SIGMA)
         for _ in range(steps):
+            stages.step(1 / steps)
             moved = within.nearest(self._moved(rows, within, best, sigma))
             found = self._value(rows, moved)
             gained, kept = gains(found, value), found >= value

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.ground import stages
 from audit.verify.attacks import TOLERANCE
 from audit.verify.bounds import Bounds
 from audit.verify.candidates import SHARED, Candidates, Climbers
@@ -42,6 +43,7 @@ class Effort:
 
 
 EFFORT = Effort()
+_FIRST, _SECOND, _LAST = 0.4, 0.3, 0.3  # of the time of a search, by experience
 THRIFTY = Effort(1, 1, 2, 3, 1)  # where each value is a mean over draws
 
 
@@ -112,10 +114,13 @@ def ascend(
     """
     climbers = Climbers(exact, local, sizes, p, bounds, rows)
     effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
-    found = climbers.from_starts(given, alone, effort.first)
-    found = climbers.on(found.best(effort.kept), effort.second)
+    with stages.part(_FIRST):
+        found = climbers.from_starts(given, alone, effort.first)
+    with stages.part(_SECOND):
+        found = climbers.on(found.best(effort.kept), effort.second)
     shared = climbers.shared(found.best(effort.ended))
-    found = climbers.on(shared, effort.last)
+    with stages.part(_LAST):
+        found = climbers.on(shared, effort.last)
     return _taken_anew(climbers, found.best(1))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from audit.attacks.balls import Ball
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
+from audit.ground import stages
 from audit.linalg.intervals.means import Interval
 from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
 from audit.reports.roles import CERTIFICATE, at_size, named
@@ -69,17 +70,21 @@ def worst_cases(
         ladder: the sizes that are worth their cost, beside those of the attacks.
     """
     questions, rungs = exact.site.questions, ladder.sizes
-    witnesses = {
-        ball: ascend(exact, local, local.worst.new_tensor(sizes), ball.p, ladder.bounds)
-        for ball, sizes in ladder.searched(questions, certified=False).items()
-    }
+    witnesses = {}
+    searched = ladder.searched(questions, certified=False)
+    certified = bool(ladder.searched(questions, certified=True))
+    for ball, sizes in searched.items():
+        lengths = local.worst.new_tensor(sizes)
+        with stages.part((0.5 if certified else 0.95) / len(searched)):
+            witnesses[ball] = ascend(exact, local, lengths, ball.p, ladder.bounds)
     columns: dict[str, Values] = {}
     for size in rungs:
         columns |= _predicted(exact, local, ladder, size)
         place = int((witnesses[ladder.ball].size[0] == size).nonzero()[0])
         found = witnesses[ladder.ball].value[:, place]
         columns[at_size("witness", size)] = _plain(found)
-    columns |= _certificates(divergence, exact, ladder)
+    with stages.part(1.0, stages.CERTIFICATE if certified else ""):
+        columns |= _certificates(divergence, exact, ladder)
     stuck = {
         ball: found.stuck(_foreseen(exact, local, ladder, ball, found.size[0]))
         for ball, found in witnesses.items()

@@ -51,6 +51,7 @@ def drawn(plots: Sequence[Plot], form: str) -> bytes:
             for series in plot.series:
                 _draw(axes, series)
             _frame(axes, plot)
+        _settle(figure)
         picture = io.BytesIO()
         figure.savefig(picture, format=form, metadata=UNDATED[form])
     return picture.getvalue()
@@ -70,6 +71,15 @@ def _places(figure: Figure, plots: Sequence[Plot]) -> list[Any]:
         figure.add_subplot(cells[next(pictures)] if picture else grid[next(others)])
         for picture in small
     ]
+
+
+def _settle(figure: Figure) -> None:
+    """Fix where axes are: the solver of the layout differs in the last digits."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        x, y, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(x, 4), round(y, 4), round(width, 4), round(height, 4)))
 
 
 def is_picture(plot: Plot) -> bool:

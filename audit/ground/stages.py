@@ -1,0 +1,114 @@
+"""How far the work is: named stages, and shares of them, for whoever listens.
+
+The work says what it begins (`stage`), and how much of that is done: in counts
+(`reach`), or in shares of what is under way (`step`, `part`). Parts nest: within a part
+that is a fifth of a stage, a step of a half is a tenth of the stage. Whoever shows
+progress attaches a listener; without one nothing is counted. Processes that help tell
+nothing: the one that began them knows when their jobs are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+OPEN, GATES, MEASURE = "open", "gates", "measure"
+VERIFY, CERTIFICATE, WRITE = "verify", "certificate", "write"
+
+
+class Listener(Protocol):
+    """Is told how far the work is."""
+
+    def began(self, name: str, total: float, unit: str) -> None:
+        """Hear of a new stage: its name, how much it is, and of what."""
+
+    def moved(self, name: str, done: float) -> None:
+        """Hear how much of the stage is done, under the name of what is being done."""
+
+
+@dataclass
+class _Span:
+    """A share of a stage: where it begins, how long it is, how much is done."""
+
+    name: str
+    start: float
+    length: float
+    done: float = 0.0
+
+
+_listener: Listener | None = None
+_spans: list[_Span] = []
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Tell a listener everything within the block; the one before it, nothing."""
+    global _listener
+    before, spans = _listener, list(_spans)
+    _listener, _spans[:] = listener, []
+    try:
+        yield
+    finally:
+        _listener, _spans[:] = before, spans
+
+
+def heard() -> bool:
+    """Tell whether anybody listens, and an estimate of the work is worth its cost."""
+    return _listener is not None
+
+
+def stage(name: str, total: float = 1.0, unit: str = "") -> None:
+    """Begin a stage, and end the one before.
+
+    Args:
+        name: of it.
+        total: how much there is to do.
+        unit: of what; "" for a stage that is not counted.
+    """
+    if _listener is not None:
+        _spans[:] = [_Span(name, 0.0, total)]
+        _listener.began(name, total, unit)
+
+
+def reach(done: float) -> None:
+    """Say how much of the stage is done by now."""
+    if _listener is not None and _spans:
+        del _spans[1:]
+        _spans[0].done = min(done / _spans[0].length, 1.0) if _spans[0].length else 1.0
+        _listener.moved(_spans[0].name, done)
+
+
+def step(share: float) -> None:
+    """Say that a share of what is under way is done."""
+    if _listener is not None and _spans:
+        span = _spans[-1]
+        span.done = min(span.done + share, 1.0)
+        _listener.moved(span.name, span.start + span.length * span.done)
+
+
+@contextmanager
+def part(share: float, name: str = "") -> Iterator[None]:
+    """Do a share of what is under way; its own steps are shares of that.
+
+    Args:
+        share: of it.
+        name: of what is done within, where it has one of its own.
+    """
+    if _listener is None or not _spans:
+        yield
+        return
+    outer = _spans[-1]
+    start = outer.start + outer.length * outer.done
+    length = outer.length * min(share, 1.0 - outer.done)
+    _spans.append(_Span(name or outer.name, start, length))
+    depth = len(_spans)
+    if name:
+        _listener.moved(name, start)
+    try:
+        yield
+    finally:
+        if len(_spans) >= depth:  # else a stage began, or was reached, within
+            del _spans[depth - 1 :]
+            step(share)
