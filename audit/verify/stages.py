@@ -2,7 +2,7 @@
 
 1.  +v and −v, one random start, and those that were given.
 2.  v₂ and v₃ with both signs, and one more random start, where the first stage ended
-    off the local law by more than 30 %, or the random one above ±v. Elsewhere D is
+    off the local law by more than 15 %, or the random one above ±v. Elsewhere D is
     nearly the form, whose other eigenvectors are saddles: a climb from there leads to
     ±v, slowly.
 3.  The other random starts, where those of the first two stages ended at more than two
@@ -24,7 +24,7 @@ from audit.verify.starts import EARLY, LEADING, starts
 
 _AGREED = 2  # ends, such as near ±v, that call for no more
 _LEVEL = 0.01  # of D: ends that differ by less are on one hill
-_NEARLY = 1.3  # times the law or less: D is nearly the form
+_NEARLY = 1.15  # times the law or less: D is nearly the form
 
 
 def from_starts(
@@ -47,15 +47,22 @@ def from_starts(
     for stage, wanted in ((1, _beyond_the_law), (2, _apart)):
         known = _stage(code) < stage
         going = going & wanted(climbers, found, known)
+        if stage == 1:
+            found = _best_alone(found, ~going)
         if not bool(going.any()):
             break
         chosen = (_stage(code) == stage) & going.unsqueeze(2)
         again, later = climbers.searched(_waking(found, chosen), steps)
         first = torch.where(chosen, later, first)
-        found = replace(
-            again, through=torch.where(chosen, again.through, found.through)
-        )
+        through = torch.where(chosen, again.through, found.through)
+        found = replace(again, through=through)
     return replace(found, start=first.amax(dim=2))
+
+
+def _best_alone(found: Candidates, where: Tensor) -> Candidates:
+    """Return candidates of which only the best goes on, for some inputs and sizes."""
+    behind = found.value < found.value.amax(dim=2, keepdim=True)
+    return replace(found, through=found.through | (behind & where.unsqueeze(2)))
 
 
 def _stage(code: Tensor) -> Tensor:

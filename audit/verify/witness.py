@@ -36,10 +36,10 @@ class Effort:
     """Steps of the three rounds, and how many candidates are kept after two of them."""
 
     first: int = 10
-    kept: int = 5
+    kept: int = 4
     second: int = 20
     last: int = 40
-    ended: int = 3
+    ended: int = 2
 
 
 EFFORT = Effort()
