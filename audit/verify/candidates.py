@@ -1,9 +1,8 @@
 """Candidates for witnesses: several for each input and size, which climb together.
 
 A candidate beside a better one, by a twentieth of their lengths, is its twin, and
-rests: both would end at one point. Where the first starts end at no more than two
-places, or all as high as +v or −v did, the remaining random ones are spared. A
-candidate that gains less than three thousandths in a whole round is settled, and rests.
+rests: both would end at one point. A candidate that gains less than three thousandths
+in a whole round is settled, and rests.
 """
 
 from __future__ import annotations
@@ -16,23 +15,19 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
-from audit.ground import stages
 from audit.verify.bounds import Bounds
 from audit.verify.climbing import Summits, climb
 from audit.verify.feasible import Feasible
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 from audit.verify.slopes import slope_of
-from audit.verify.starts import EARLY, LEADING, names_of, starts
+from audit.verify.starts import names_of
 from audit.verify.wandering import Wanderer
 
 Search = Callable[[Tensor, Feasible, Tensor, int], Summits]
 SHARED, GIVEN = "another size's witness", "given"
 _TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
-_AGREED = 2  # ends of the first starts, such as near ±v, that call for no more
 _SETTLED = 3e-3  # of D: a round that gains no more is the last one
-_LEVEL = 0.01  # of D: ends that differ by less are on one hill
-_EARLY_SHARE = 0.35  # of the time of all starts, where the late ones are not spared
 _BLIND = 8  # moves of random search for a step of ascent
 
 
@@ -108,56 +103,9 @@ class Climbers:
         rows = self.rows(count)
         return Feasible(Ball(self.p), size, self.box[0][rows], self.box[1][rows])
 
-    def from_starts(self, given: Tensor | None, alone: bool, steps: int) -> Candidates:
-        """Return where the starts lead."""
-        along, code = self._starts(given, alone)
-        count = along.shape[1]
-        wide = along.unsqueeze(1).expand(self.n, self.sizes.shape[1], count, self.m)
-        u = self.within(count).outermost(wide.reshape(-1, self.m))
-        u = self.within(count).nearest(u)
-        origin = code.expand(*wide.shape[:3])
-        lowest = torch.full_like(self.sizes, -torch.inf)
-        unknown = lowest.unsqueeze(2).expand(origin.shape)
-        late = ((code >= EARLY) & (code < self.origins.index(GIVEN))).expand_as(origin)
-        before = Candidates(u.reshape(wide.shape), unknown, origin, late, lowest)
-        self.search = self._search(u)
-        with stages.part(_EARLY_SHARE):
-            found, first = self._searched(before, steps)
-        if not bool(late.any()):
-            return replace(found, start=first.amax(dim=2))
-        more = late & self._disagree(found, ~late[0, 0]).unsqueeze(2)
-        with stages.part(1.0):
-            again, later = self._searched(replace(found, through=~more), steps)
-        through = torch.where(more, again.through, found.through)
-        first = torch.where(more, later, first)
-        return replace(again, through=through, start=first.amax(dim=2))
-
-    def _disagree(self, found: Candidates, early: Tensor) -> Tensor:
-        """Tell where the first starts end apart, at other hills than ±v do [n, S].
-
-        Args:
-            found: where they ended.
-            early: which of the starts they are [K].
-        """
-        u, value = found.u[:, :, early], found.value[:, :, early]
-        known = value[:, :, [0, LEADING]].unsqueeze(2)  # of +v and of −v
-        level = (value.unsqueeze(3) - known).abs() <= _LEVEL * known.abs()
-        return (clusters(u) > _AGREED) & ~level.any(dim=3).all(dim=2)
-
-    def _starts(self, given: Tensor | None, alone: bool) -> tuple[Tensor, Tensor]:
-        """Return directions to start along [n, K, m], and their origins [K]."""
-        more = self.sizes.new_zeros(self.n, 0, self.m) if given is None else given
-        label = self.origins.index(GIVEN)
-        code = torch.full((more.shape[1],), label, device=self.sizes.device)
-        if alone and len(code):
-            return more, code
-        along = starts(self.exact.site, self.local, self.p)[self.asked]
-        own = torch.arange(along.shape[1], device=along.device)
-        return torch.cat([along, more.to(along)], dim=1), torch.cat([own, code])
-
     def on(self, before: Candidates, steps: int) -> Candidates:
         """Return where candidates lead with some more steps; the settled ones rest."""
-        after = self._searched(before, steps)[0]
+        after = self.searched(before, steps)[0]
         gain = after.value - before.value
         settled = (before.value > 0) & (gain <= _SETTLED * before.value)
         return replace(after, through=after.through | settled)
@@ -180,8 +128,8 @@ class Climbers:
         through = twins(u) | torch.cat([ours.through, settled], dim=2)
         return Candidates(u, value, codes, through, ours.start)
 
-    def _search(self, u: Tensor) -> Search:
-        """Return ascent, or random search where there is no gradient."""
+    def choose_search(self, u: Tensor) -> Search:
+        """Return ascent, or random search where there is no gradient, seen at u."""
         count = len(u) // self.n
         rows = self.rows(count // self.sizes.shape[1])
         spread = torch.arange(0, len(u), max(1, len(u) // 64), device=u.device)
@@ -192,7 +140,7 @@ class Climbers:
         wander = Wanderer(self.exact)
         return lambda rows, sets, u, steps: wander(rows, sets, u, _BLIND * steps)
 
-    def _searched(self, before: Candidates, steps: int) -> tuple[Candidates, Tensor]:
+    def searched(self, before: Candidates, steps: int) -> tuple[Candidates, Tensor]:
         """Return where candidates lead, and D where they were [n, S, K]."""
         assert self.search is not None
         shape, count = before.value.shape, before.value.shape[2]

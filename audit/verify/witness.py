@@ -4,8 +4,8 @@ D(q_x ‖ q_{x+Su}) at a u with ‖u‖_p ≤ ε is a lower bound on the maximum
 whoever found u. It is found by ascent (`climbing`), by random search where no gradient
 exists (`wandering`), from several starts (`starts`), for several sizes at once:
 
-1.  Every start climbs a few steps, at each size; the last random ones do only where
-    the others end at more than two places.
+1.  Starts climb a few steps, at each size; the later ones only where the first do not
+    agree with the local law, or with each other (`stages`).
 2.  The best of them, for each input and size, climb on.
 3.  The best of these climb to their ends, beside the best one of the next smaller and
     of the next larger size, brought to this size: sizes share what they found.
@@ -29,6 +29,7 @@ from audit.verify.candidates import SHARED, Candidates, Climbers
 from audit.verify.climbing import gains, lowered
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
+from audit.verify.waves import from_starts
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class Effort:
     """Steps of the three rounds, and how many candidates are kept after two of them."""
 
     first: int = 10
-    kept: int = 5
+    kept: int = 4
     second: int = 20
     last: int = 40
-    ended: int = 3
+    ended: int = 2
 
 
 EFFORT = Effort()
@@ -115,7 +116,7 @@ def ascend(
     climbers = Climbers(exact, local, sizes, p, bounds, rows)
     effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
     with stages.part(_FIRST):
-        found = climbers.from_starts(given, alone, effort.first)
+        found = from_starts(climbers, given, alone, effort.first)
     with stages.part(_SECOND):
         found = climbers.on(found.best(effort.kept), effort.second)
     shared = climbers.shared(found.best(effort.ended))

@@ -1,0 +1,176 @@
+"""What the two-sided answer costs: a scan with it against the same scan without, one run.
+
+Run: python -m tests.benchmarks.bench_verification [--rounds 5] [--only NAME] [--parts]
+
+Prints CPU seconds of whole scans in this process, one thread, rounds interleaved, of the
+sample models whose exact divergence is a closed form, with the default 64 checked
+inputs. "without" is the scan with exact values along ±v and of random attacks, but no
+witness, no radius lowered by any, no validity radius, no universal direction and no
+self-test. "command" adds the CPU seconds that a command takes to be imported, as a user
+pays them. With --parts: seconds of each part of the scan with everything.
+
+The certificate is asked for, not default: milliseconds an input for each size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from audit.config import ModelConfig, ScanConfig
+from audit.geometry.divergences import kl
+from audit.measure.preparation import prepare
+from audit.run.scan import scan
+from audit.verify import checks
+from audit.verify.certificate import certified_radius, certify
+from audit.verify.sites import precise, site_of
+from audit.verify.worst_cases import WorstCases
+
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+DATA = {
+    "linear_gaussian": "linear_gaussian",
+    "heteroscedastic": "heteroscedastic",
+    "digits_cnn": "digits_cnn",
+    "counts": "counts",
+    "posterior_forward_kl": "posterior",
+    "posterior_reverse_kl": "posterior",
+}
+SIZES = (0.003, 0.01, 0.03, 0.1, 0.3)
+INPUTS = {"digits_cnn": 16}  # certified; 64 of the others
+PARTS = {
+    "witness": "audit.verify.checks.worst_cases",
+    "random attacks": "audit.verify.checks.realised",
+    "radii": "audit.verify.checks._critical",
+    "validity": "audit.verify.checks.validity_columns",
+    "universal": "audit.run.scan.universal",
+    "self-test": "audit.run.scan.short_selftest",
+    "all of verify": "audit.run.scan.verify",
+}
+
+
+def config(name: str) -> ScanConfig:
+    """Return the default scan of a sample model."""
+    model = ModelConfig(str(SAMPLES / f"{name}.onnx"))
+    return ScanConfig(model=model, data=str(SAMPLES / f"{DATA[name]}.npz"))
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """Leave out everything that the two-sided answer adds."""
+    with ExitStack() as stack:
+        for name, stand_in in (
+            ("audit.verify.checks.worst_cases", lambda *_: WorstCases()),
+            ("audit.verify.checks.validity_columns", lambda *_: {}),
+            ("audit.run.scan.universal", lambda p, m, s, checked: ({}, checked)),
+            ("audit.run.scan.short_selftest", lambda *_: []),
+        ):
+            stack.enter_context(patch(name, stand_in))
+        yield
+
+
+def clocked(run: Callable[[], object]) -> float:
+    """Return the CPU seconds of a call."""
+    begun = time.process_time()
+    run()
+    return time.process_time() - begun
+
+
+def parts(asked: ScanConfig) -> dict[str, float]:
+    """Return the CPU seconds of each part of a scan with everything."""
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def timed(part: str, function: Callable[..., object]) -> Callable[..., object]:
+        @wraps(function)
+        def run(*given: object) -> object:
+            begun = time.process_time()
+            found = function(*given)
+            spent[part] += time.process_time() - begun
+            return found
+
+        return run
+
+    with ExitStack() as stack:
+        for part, name in PARTS.items():
+            module, _, attribute = name.rpartition(".")
+            own = getattr(checks if module.endswith("checks") else _scan(), attribute)
+            stack.enter_context(patch(name, timed(part, own)))
+        scan(asked)
+    return spent
+
+
+def _scan() -> object:
+    return sys.modules["audit.run.scan"]
+
+
+def imports() -> float:
+    """Return the CPU seconds that a command is imported in."""
+    code = (
+        "import time, audit.cli, audit.run.scan, torch, onnx, onnxruntime; "
+        "print(time.process_time())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def certificates(name: str) -> str:
+    """Return the cost of certificates of a sample model."""
+    count = INPUTS.get(name, 64)
+    prepared = prepare(replace(config(name), divergences=("kl",)), False)
+    model, _ = precise(prepared.model)
+    site = site_of(model, prepared.questions, prepared.rows[:count])
+    sizes = torch.tensor(SIZES, dtype=torch.float64)
+    found = certify(kl(), site, sizes, 2.0)
+    if found.bound is None:
+        return found.why
+    alone = [clocked(lambda e=e: certify(kl(), site, e[None], 2.0)) for e in sizes]
+    whole = clocked(lambda: certify(kl(), site, sizes, 2.0))
+    radius = clocked(lambda: certified_radius(kl(), site, 1.0, 2.0))
+    each = " ".join(f"{1e3 * t / count:.2f}" for t in alone)
+    return (
+        f"ms an input at {', '.join(map(str, SIZES))}: {each}; all five "
+        f"{1e3 * whole / count:.2f}; the radius {1e3 * radius / count:.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=DATA)
+    parser.add_argument("--parts", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    start = statistics.median(imports() for _ in range(3))
+    print(f"imports {start:.2f} s")
+    for name in [asked.only] if asked.only else DATA:
+        settings, pairs = config(name), []
+        scan(settings)
+        for _ in range(asked.rounds):
+            with without():
+                bare = clocked(lambda: scan(settings))
+            pairs.append((bare, clocked(lambda: scan(settings))))
+        bare, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
+        print(
+            f"{name:22} without {bare:.3f} s, with {whole:.3f} s, ratio "
+            f"{whole / bare:.2f}; command {(start + whole) / (start + bare):.2f}"
+        )
+        if asked.parts:
+            for part, seconds in parts(settings).items():
+                print(f"    {part:16} {seconds:.3f} s")
+        print(f"    certificate: {certificates(name)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
