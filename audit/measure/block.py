@@ -97,14 +97,26 @@ def skip_reasons(
         if isinstance(jacobian, RowByRow)
         else jacobian.entries
     )
-    finite = torch.isfinite(entries).flatten(1).all(dim=1)
-    gradient = {"the gradient is not finite": ~finite}
+    gradient = {"the gradient is not finite": ~_finite(entries)}
     for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
         for i in index[rows.cpu().numpy()].tolist():
             reasons.setdefault(i, reason)
     for i in index[~model.inputs.finite(index)].tolist():
         reasons[i] = model.inputs.blemish(i)
     return reasons
+
+
+def _finite(entries: Tensor) -> Tensor:
+    """Return where all entries [n, …] are finite: their norm is, as a rule.
+
+    A norm takes one pass and no copy. Where it is not finite the entries are looked at
+    one by one, since squares of finite ones may overflow.
+    """
+    norms = torch.linalg.vector_norm(entries.flatten(1), dim=1)
+    finite = torch.isfinite(norms)
+    if bool(finite.all()):
+        return finite
+    return torch.isfinite(entries).flatten(1).all(dim=1)
 
 
 def answer_all(

@@ -39,6 +39,7 @@ _TRIED = 8  # rows that both are held against each other on
 _ENTRIES = 2**22  # of their Jacobians
 _FORWARD = 2**21  # numbers that a forward run keeps: 8 MiB
 _BACKWARD = 2**20  # numbers of the widest cotangents: 4 MiB
+_IMAGES = 2**19  # the same where they are images
 _MOST = 512
 _LARGEST = 2**24  # numbers of one input's J; beyond, products are what is asked for
 
@@ -94,7 +95,8 @@ class SweptMap:
     @property
     def backward_rows(self) -> int:
         """The inputs that are pulled back together: a power of two."""
-        return _power(_BACKWARD // (self.size * self.sweep.widest))
+        most = _IMAGES if self.sweep.has_images else _BACKWARD
+        return _power(most // (self.size * self.sweep.widest))
 
     def _part(self, x: Tensor, held: Values, entries: Tensor) -> Tensor:
         """Fill in J of some inputs, and return their φ."""

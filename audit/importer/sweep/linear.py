@@ -62,6 +62,11 @@ class Sweep:
         )
 
     @property
+    def has_images(self) -> bool:
+        """Whether there are convolutions: they are fastest within a nearer cache."""
+        return any(isinstance(r, convolved.Convolved) for r in self.rules.values())
+
+    @property
     def widest(self) -> int:
         """The numbers of a row of cotangents at its widest, at one input."""
         return max(
