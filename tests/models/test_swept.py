@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from audit.families import build_family
 from audit.importer.sweep import pointwise
-from audit.models import swept
-from audit.models.contract import Head
+from audit.models import swept, swept_rows
 from audit.models.expressions import Expression
 from audit.models.swept_head import sources_of
 from tests.models.saved import data_file, onnx_file, opened
@@ -64,7 +63,7 @@ def model_of(folder, head, **options):
 def test_the_jacobian_is_that_of_plain_torch(head, dtype, error, tmp_path):
     model = model_of(tmp_path, head, dtype=dtype)
     assert model.swept is not None
-    assert (model.swept.sources is None) == (head == "mixed")
+    assert (model.swept.rows.sources is None) == (head == "mixed")
     x, held = model.rows(np.arange(40))
     phi, jacobian = model.swept.linearize(x, held)
     rows = x.double()
@@ -82,9 +81,9 @@ def test_a_number_does_not_depend_on_how_many_go_together(tmp_path, monkeypatch)
     model = model_of(tmp_path, "slices")
     rows = model.rows(np.arange(40))
     _, whole = model.swept.linearize(*rows)
-    monkeypatch.setattr(swept, "_BACKWARD", 1)
-    monkeypatch.setattr(swept, "_FORWARD", 1)
-    assert model.swept.forward_rows == model.swept.backward_rows == 1
+    monkeypatch.setattr(swept_rows, "_BACKWARD", 1)
+    monkeypatch.setattr(swept_rows, "_FORWARD", 1)
+    assert model.swept.rows.forward_rows == model.swept.rows.backward_rows == 1
     _, one = model.swept.linearize(*rows)
     torch.testing.assert_close(one.entries, whole.entries, rtol=1e-5, atol=1e-6)
 
@@ -114,7 +113,7 @@ def test_a_file_with_a_step_that_has_no_rule_stays_with_autograd(tmp_path):
 
 def test_a_value_of_another_shape_is_refused_by_the_sweep(tmp_path):
     model = model_of(tmp_path, "slices")
-    sweep = model.swept.sweep
+    sweep = model.swept.rows.sweep
     path = replace(
         sweep.path,
         places={s: replace(p, shape=(9,)) for s, p in sweep.path.places.items()},
@@ -124,9 +123,9 @@ def test_a_value_of_another_shape_is_refused_by_the_sweep(tmp_path):
 
 
 def found(family, shapes, **parameters):
-    head = Head(family, {n: Expression(text) for n, text in parameters.items()}, {}, ())
+    expressions = {name: Expression(text) for name, text in parameters.items()}
     law = build_family(family, dict.fromkeys(parameters, (2,)))
-    return sources_of(head, law, shapes)
+    return sources_of(expressions, law.pack, shapes)
 
 
 def test_which_number_each_parameter_is_made_of():
