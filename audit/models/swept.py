@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.families.implicit import ImplicitFamily
 from audit.ground.errors import AuditError
 from audit.importer.sweep import NotSwept, sweep_of
 from audit.linalg.operators import Matrix
 from audit.models.batching import Layout, layout_of
 from audit.models.density import Values
 from audit.models.gates import Subject
+from audit.models.implicit.laws import ContextMap
+from audit.models.implicit.slopes import swept_slopes
 from audit.models.opened import OpenModel
 from audit.models.swept_head import sources_of
 from audit.models.swept_rows import TOLERANCE, SweptRows, apart
@@ -67,12 +70,38 @@ class SweptMap:
 
 def with_sweep(model: OpenModel) -> OpenModel:
     """Return a model with its sweep, where there is one and it agrees with autograd."""
+    if isinstance(model.density.family, ImplicitFamily):
+        return _with_slopes(model, model.density.family)
     made = _made(model)
     if made is None:
         return model
     found = _apart(model, made)
     if found <= TOLERANCE[made.rows.dtype]:
         return replace(model, swept=made)
+    return _noted(model, found)
+
+
+def _with_slopes(model: OpenModel, family: ImplicitFamily) -> OpenModel:
+    """Return a model whose map from noise is swept, likewise."""
+    inner = model.density.parameter_map
+    if not isinstance(inner, ContextMap) or model.space != "input":
+        return model
+    subject = model.subject
+    rows = min(_TRIED, subject.rows)
+    held = subject.held(rows)
+    for slot in (inner.law.target, inner.law.noise):
+        if slot is not None:
+            held.pop(slot.name, None)
+    phi = inner(subject.flat(rows), held)
+    made, found = swept_slopes(inner.law, family, phi)
+    if made is None:
+        return _noted(model, found) if found else model
+    density = replace(model.density, family=family.with_slopes(made))
+    return replace(model, density=density)
+
+
+def _noted(model: OpenModel, found: float) -> OpenModel:
+    """Return a model that says how far its sweep was from autograd."""
     note = (
         f"the reverse sweep of the graph differs from autograd by {found:.1e} of the "
         "Jacobian on the first inputs: derivatives are taken by autograd"
