@@ -19,8 +19,6 @@ from audit.models.swept_head import Parameters, Sources, cotangents_of, scales_o
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 """How far a sweep may be from autograd, of ‖J‖, by the type of the network."""
 _FORWARD = 2**21  # numbers that a forward run keeps: 8 MiB
-_BACKWARD = 2**20  # numbers of the widest cotangents: 4 MiB
-_IMAGES = 2**19  # the same where they are images
 _MOST = 512
 Inputs = Callable[[slice], Sequence[Tensor]]
 """Some of the rows -> the inputs of the graph."""
@@ -55,8 +53,7 @@ class SweptRows:
     @property
     def backward_rows(self) -> int:
         """The inputs that are pulled back together: a power of two."""
-        most = _IMAGES if self.sweep.has_images else _BACKWARD
-        return _power(most // (self.size * self.sweep.widest))
+        return _power(self.sweep.at_once // (self.size * self.sweep.widest))
 
     def fill(self, inputs: Inputs, entries: Tensor) -> Tensor:
         """Return φ [N, p] in float64, and write J into `entries` [N, p, d].
