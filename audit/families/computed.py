@@ -7,7 +7,8 @@ numbers of context.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from audit.nodes.noise import Noise
 from audit.nodes.space import TargetSpace
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p + c] -> [R]
+Slopes = Callable[[Tensor, Tensor], Tensor]  # z, φ -> ∂T/∂φ [R, n, p]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
 ROWS = 4096  # of one call: about what a cache holds of a small network
 
@@ -59,6 +61,7 @@ class ComputedFamily(Family):
         self.base, self.source = base, source
         self.follows = source is None or source.follows
         self.transport_name, self.unnormalised = transport_name, unnormalised
+        self.slopes: Slopes | None = None
 
     @property
     def size(self) -> int:
@@ -103,6 +106,12 @@ class ComputedFamily(Family):
         )
 
     # what the file computes
+
+    def with_slopes(self, slopes: Slopes) -> Self:
+        """Return the same law with all rows of ∂T/∂φ from one sweep."""
+        found = copy(self)
+        found.slopes = slopes
+        return found
 
     def density(self) -> LogDensity:
         """Return log q.
@@ -221,6 +230,9 @@ class ComputedFamily(Family):
             NotDifferentiable: T does not depend on φ by differentiable operators.
         """
         transport, _ = self.map()
+        if self.slopes is not None:
+            swept = [self.slopes(*rows) for rows in _rows(z, phi)]
+            return torch.cat(swept).reshape(*z.shape[:2], self.n, self.size)
         parts = []
         for noise, rows in _rows(z, phi):
             leaf = rows.requires_grad_()

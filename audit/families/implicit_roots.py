@@ -84,7 +84,7 @@ def _transport_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averag
     points = base.points(noise)
     jacobians = family.jacobians(points.values, phi)
     draws = len(jacobians)
-    rows = jacobians.transpose(0, 1).flatten(1, 2) / math.sqrt(draws)
+    rows = jacobians.transpose(0, 1).flatten(1, 2).div_(math.sqrt(draws))
     return Sampled(rows, draw=family.n, unit=points.unit)
 
 

@@ -102,8 +102,7 @@ def skip_reasons(
         if isinstance(jacobian, RowByRow)
         else jacobian.entries
     )
-    finite = torch.isfinite(entries).flatten(1).all(dim=1)
-    gradient = {"the gradient is not finite": ~finite}
+    gradient = {"the gradient is not finite": ~_finite(entries)}
     for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
         for i in index[rows.cpu().numpy()].tolist():
             reasons.setdefault(i, reason)
@@ -116,6 +115,19 @@ def unmoved(frame: Frame, index: NDArray[np.int64]) -> dict[int, str]:
     """Return input index -> why it cannot be perturbed: its own units are all zero."""
     still = frame.still().cpu().numpy()
     return dict.fromkeys(index[np.broadcast_to(still, len(index))].tolist(), NO_UNIT)
+
+
+def _finite(entries: Tensor) -> Tensor:
+    """Return where all entries [n, …] are finite: their norm is, as a rule.
+
+    A norm takes one pass and no copy. Where it is not finite the entries are looked at
+    one by one, since squares of finite ones may overflow.
+    """
+    norms = torch.linalg.vector_norm(entries.flatten(1), dim=1)
+    finite = torch.isfinite(norms)
+    if bool(finite.all()):
+        return finite
+    return torch.isfinite(entries).flatten(1).all(dim=1)
 
 
 def answer_all(

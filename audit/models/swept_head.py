@@ -17,9 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.families.interface import Family
 from audit.importer.sweep import Axes, Dense, Piece
-from audit.models.contract import Head
 from audit.models.expressions import Expression, applied
 from audit.models.functions import FUNCTIONS
 
@@ -62,17 +60,19 @@ class Sources:
 
 
 def sources_of(
-    head: Head, family: Family, shapes: Mapping[str, tuple[int, ...]]
+    expressions: Mapping[str, Expression],
+    pack: Parameters,
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> Sources | None:
     """Return which numbers φ is made of, None where it mixes them.
 
     Args:
-        head: its expressions.
-        family: packs the parameters into φ.
+        expressions: of the parameters.
+        pack: parameters -> φ [n, p].
         shapes: of a row of each output, in order.
     """
     generator = torch.Generator().manual_seed(1)
-    found = [_traced(head, family, shapes, generator) for _ in range(2)]
+    found = [_traced(expressions, pack, shapes, generator) for _ in range(2)]
     if found[0] is None or found[0] != found[1]:
         return None
     pairs = [p for p in zip(*found[0], strict=True) if p[0] >= 0]
@@ -82,8 +82,8 @@ def sources_of(
 
 
 def _traced(
-    head: Head,
-    family: Family,
+    expressions: Mapping[str, Expression],
+    pack: Parameters,
     shapes: Mapping[str, tuple[int, ...]],
     generator: torch.Generator,
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
@@ -95,8 +95,8 @@ def _traced(
         for (name, shape), part in parts
     }
     try:
-        values = {n: _labelled(text, named) for n, text in head.parameters.items()}
-        phi = family.pack(values)[0]
+        values = {n: _labelled(text, named) for n, text in expressions.items()}
+        phi = pack(values)[0]
     except (_Mixed, RuntimeError, ValueError, IndexError, KeyError):
         return None
     places = {float(label): place for place, label in enumerate(labels.tolist())}

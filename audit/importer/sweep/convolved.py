@@ -2,7 +2,9 @@
 
 The transpose of a convolution is a transposed one, with as much output padding as its
 own sizes need; both run with the channels last in memory, where they are fastest, and
-so does everything between them. Any other linear operator is run on zeros, with the
+so does everything between them. Into few channels, those of an image, it is slow: there
+one product makes the columns of all windows, and each place in a window is added where
+it lies. Any other linear operator is run on zeros, with the
 rows of all inputs as its batch, and autograd takes its transpose once for all rows.
 """
 
@@ -24,6 +26,8 @@ _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
     functional.conv_transpose2d,
     functional.conv_transpose3d,
 )
+
+_THIN = 4  # channels, up to which windows are added one place at a time
 
 
 @rule("Conv")
@@ -62,6 +66,15 @@ class Convolved:
         self._weight = _last(weight) if self._image else weight
         self._where = _windows(site, self._place.shape[1:], tuple(weight.shape[2:]))
         self._group = int(site.attribute("group", 1))  # type: ignore[call-overload]
+        self._thin: Tensor | None = None
+        if self._image and self._group == 1 and weight.shape[1] <= _THIN:
+            self._thin = weight.flatten(1).T.contiguous()  # [C kh kw, out]
+        self._wide = [
+            n + sum(ends) + extra
+            for n, ends, extra in zip(
+                self._place.shape[1:], self._where.pads, self._where.extra, strict=True
+            )
+        ]
 
     def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
         """Return the value, with the channels last in memory."""
@@ -78,18 +91,43 @@ class Convolved:
             return [[]]
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
-        pulled = self._pulled(_last(g) if self._image else g)
+        if self._thin is not None:
+            pulled = self._columns(g)
+        else:
+            pulled = self._pulled(_last(g) if self._image else g)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 
+    def _columns(self, g: Tensor) -> Tensor:
+        """Return the cotangents of a thin image [m, C, H, W] by its windows."""
+        assert self._thin is not None
+        place, wide = self._where, self._wide
+        channels, (kh, kw), (m, _, rows, columns) = (
+            self._place.shape[0],
+            place.kernel,
+            g.shape,
+        )
+        flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
+        parts = (self._thin @ flat.T).reshape(channels, kh, kw, m, rows, columns)
+        y = g.new_zeros(m, channels, *wide)
+        (sh, sw), (dh, dw) = place.strides, place.dilations
+        for a in range(kh):
+            for b in range(kw):
+                down = slice(a * dh, a * dh + (rows - 1) * sh + 1, sh)
+                right = slice(b * dw, b * dw + (columns - 1) * sw + 1, sw)
+                y[:, :, down, right] += parts[:, a, b].movedim(0, 1)
+        return self._cropped(y)
+
+    def _cropped(self, y: Tensor) -> Tensor:
+        sizes = self._place.shape[1:]
+        for axis, (n, ends) in enumerate(zip(sizes, self._where.pads, strict=True), 2):
+            y = y.narrow(axis, ends[0], n)
+        return y
+
     def _pulled(self, g: Tensor) -> Tensor:
-        place, sizes = self._where, self._place.shape[1:]
+        place, wide = self._where, self._wide
         inside = place.symmetric
-        padding = place.padding if inside else (0,) * len(sizes)
-        wide = [
-            n + sum(ends) + extra
-            for n, ends, extra in zip(sizes, place.pads, place.extra, strict=True)
-        ]
+        padding = place.padding if inside else (0,) * len(wide)
         reached = [
             (count - 1) * stride + (k - 1) * dilation + 1
             for count, stride, k, dilation in zip(
@@ -97,14 +135,11 @@ class Convolved:
             )
         ]
         more = [n - m for n, m in zip(wide, reached, strict=True)]
-        y = _TRANSPOSED[len(sizes) - 1](
+        y = _TRANSPOSED[len(wide) - 1](
             g, self._weight, None, place.strides, padding, more, self._group,
             place.dilations,
         )  # fmt: skip
-        if not inside:
-            for axis, (n, ends) in enumerate(zip(sizes, place.pads, strict=True), 2):
-                y = y.narrow(axis, ends[0], n)
-        return y
+        return y if inside else self._cropped(y)
 
 
 class Linear:

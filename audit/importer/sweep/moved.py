@@ -163,6 +163,12 @@ class Moved:
             len(self._maps) == 1 and len(self._active) == 1 and self._maps[0][0].whole
         )
 
+    @property
+    def inverse(self) -> Tensor | None:
+        """Where its operand's elements are in the result, if each is there once."""
+        one = len(self._maps) == len(self._active) == 1
+        return self._maps[0][0].inverse if one else None
+
     def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
         """Return the value."""
         return self._run(*arguments), ()
@@ -191,6 +197,33 @@ class Moved:
                 if len(part.where):
                     own.append(_placed(whole, part, place))
         return found
+
+
+class Folded:
+    """A movement that the product behind it takes along: cotangents are the operand's.
+
+    Args:
+        movement: what it was.
+        place: of its operand.
+    """
+
+    whole = False
+
+    def __init__(self, movement: Moved, place: Place) -> None:
+        self._movement, self._shape = movement, place.shape
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._movement.run(arguments)
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Hand on, in the operand's shape."""
+        (piece,) = given
+        if piece is None:
+            return [[]]
+        g = dense(piece, self._shape).g
+        whole = g.reshape(*g.shape[:2], *self._shape)
+        return [[Dense(piece.start, whole, owned=True)]]
 
 
 class Turned:

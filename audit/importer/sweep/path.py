@@ -28,13 +28,13 @@ class Path:
 
     Args:
         graph: the whole.
-        source: the slot of the input.
+        sources: the slots of the inputs, in the order of their columns.
         places: slot -> where its rows lie, for every value on the path.
         sites: index of a step -> what is known of it, for every step on the path.
     """
 
     graph: Graph
-    source: int
+    sources: tuple[int, ...]
     places: Mapping[int, Place]
     sites: Mapping[int, Site]
 
@@ -50,13 +50,16 @@ class Path:
 
 
 def path_between(
-    graph: Graph, condition: str, more: Sequence[Value], fewer: Sequence[Value]
+    graph: Graph,
+    conditions: Sequence[str],
+    more: Sequence[Value],
+    fewer: Sequence[Value],
 ) -> Path:
-    """Return the path from an input to all outputs of a graph.
+    """Return the path from some inputs to all outputs of a graph.
 
     Args:
         graph: with the outputs that are asked for.
-        condition: the name of the input.
+        conditions: the names of the inputs.
         more: all inputs with three rows.
         fewer: the same with two.
 
@@ -66,20 +69,21 @@ def path_between(
     if graph.loops:
         raise NotSwept("an operator has a graph of its own")
     plan = graph.plan
-    source = plan.inputs[graph.input_names.index(condition)]
+    sources = tuple(plan.inputs[graph.input_names.index(n)] for n in conditions)
     three, two = (values_of(plan, graph.fitted(given)) for given in (more, fewer))
-    active = _forward(plan, source, three)
+    active = _forward(plan, sources, three)
     leading = _backward(plan, active)
     on_path = active & leading
-    if source not in on_path:
-        raise NotSwept("no output depends on the input")
+    if on_path.isdisjoint(sources):
+        raise NotSwept("no output depends on the inputs")
+    on_path |= set(sources)
     places = {slot: _place(slot, three, two) for slot in sorted(on_path)}
     sites = {
         index: _site(plan, step, three, places)
         for index, step in enumerate(plan.steps)
         if not on_path.isdisjoint(step.outputs) and not on_path.isdisjoint(step.inputs)
     }
-    return Path(graph, source, places, sites)
+    return Path(graph, sources, places, sites)
 
 
 def values_of(plan: Plan, inputs: Sequence[Value]) -> list[Value]:
@@ -108,9 +112,9 @@ def _passes(step: Step, source: int, output: int) -> bool:
     return entry is None or entry.passes(source, output)
 
 
-def _forward(plan: Plan, source: int, values: Sequence[Value]) -> set[int]:
-    """Return the slots whose numbers depend on the input by a derivative."""
-    active = {source}
+def _forward(plan: Plan, sources: Sequence[int], values: Sequence[Value]) -> set[int]:
+    """Return the slots whose numbers depend on the inputs by a derivative."""
+    active = set(sources)
     for step in plan.steps:
         moving = [k for k, slot in enumerate(step.inputs) if slot in active]
         for position, slot in enumerate(step.outputs):

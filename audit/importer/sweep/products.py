@@ -77,6 +77,10 @@ class Weighted:
         self._out = site.outputs[0]
         self._back = weight if image is None else _channels_last(weight, image)
 
+    def of_columns(self, columns: Tensor) -> Weighted:
+        """Return the same where only some columns of X move."""
+        return Weighted(self.site, self.weight[:, columns].contiguous())
+
     def of_image(self, image: tuple[int, ...]) -> Weighted:
         """Return the same after a Reshape of an image."""
         return Weighted(self.site, self.weight, image)

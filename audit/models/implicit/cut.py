@@ -60,7 +60,9 @@ def cut(
     if found is None or condition in found.tensors:
         return f"{WHOLE}: no part of it that depends on x alone is worth a cut"
     slots = tuple(map(Slot, found.tensors, found.shapes))
-    behind = replace(law, main=slots, calls=_calls(found.after))
+    behind = replace(
+        law, main=slots, calls=_calls(found.after), graphs=cache(found.after.pruned)
+    )
     embedding = AutogradMap(_embedding(found.before, condition), event, network.dtype)
     return CutLaw(behind, embedding, _note(found, draws))
 

@@ -9,7 +9,8 @@ import torch
 
 from audit.families.givers import Base, Source
 from audit.families.implicit import ImplicitFamily
-from audit.models.batching import any_batch
+from audit.importer import Graph
+from audit.models.batching import any_batch, layout_of
 from audit.models.implicit.laws import FileLaw, Slot
 from audit.models.implicit.plan import Plan
 from audit.models.implicit.shapes import law_name
@@ -39,7 +40,17 @@ def plain_law(plan: Plan, probe: Probe) -> FileLaw:
         return any_batch(alone, condition, probe.event)
 
     main = (Slot(condition, probe.event),)
-    return FileLaw(network, plan.head, calls, main, held, plan.target, plan.noise)
+
+    def graphs(outputs: tuple[str, ...]) -> Graph | None:
+        layout = layout_of(network, condition, probe.event)
+        plain = layout.rows is None and all(axis == 0 for axis in layout.axes.values())
+        if network.format != "onnx" or network.graph is None or not plain:
+            return None
+        graph = network.graph({**values, **probe.drawn})
+        return None if graph is None else graph.with_outputs(outputs)
+
+    drawn = plan.target, plan.noise
+    return FileLaw(network, plan.head, calls, main, held, *drawn, graphs)
 
 
 def family_of(

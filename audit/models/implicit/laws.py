@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.importer import Graph
 from audit.linalg.operators import LinearOperator
 from audit.models.contract import Head
 from audit.models.density import DifferentiableMap, Values
@@ -36,6 +37,11 @@ class Slot:
         return math.prod(self.shape)
 
 
+def no_graph(outputs: tuple[str, ...]) -> Graph | None:
+    """Return None: there is no graph."""
+    return None
+
+
 @dataclass(frozen=True)
 class FileLaw:
     """What a file computes from φ and a draw.
@@ -46,6 +52,7 @@ class FileLaw:
         calls: outputs -> the computation of these alone.
         main: what φ begins with. held: what follows.
         target: θ, where the file takes it. noise: z, where it does.
+        graphs: outputs -> the graph of these alone, None where there is none.
     """
 
     network: Network
@@ -55,6 +62,7 @@ class FileLaw:
     held: tuple[Slot, ...]
     target: Slot | None
     noise: Slot | None
+    graphs: Callable[[tuple[str, ...]], Graph | None] = no_graph
 
     @property
     def size(self) -> int:
@@ -72,14 +80,18 @@ class FileLaw:
         return self._run("sample", phi, self.noise, noise).reshape(len(phi), -1)
 
     def _run(self, output: str, phi: Tensor, slot: Slot, drawn: Tensor) -> Tensor:
+        cast = self.values(phi, slot, drawn)
+        return evaluate(self.head, output, self.calls(read_by(self.head, output))(cast))
+
+    def values(self, phi: Tensor, slot: Slot, drawn: Tensor) -> dict[str, Tensor]:
+        """Return the inputs of a call at φ [R, p + c] and draws [R, …] of a slot."""
         rows = len(phi)
         values = _unpacked((*self.main, *self.held), phi)
         values[slot.name] = drawn.reshape(rows, *slot.shape)
         for other in (self.target, self.noise):
             if other is not None and other.name not in values:
                 values[other.name] = phi.new_zeros(1).expand(rows, *other.shape)
-        cast = {name: self._cast(name, value) for name, value in values.items()}
-        return evaluate(self.head, output, self.calls(read_by(self.head, output))(cast))
+        return {name: self._cast(name, value) for name, value in values.items()}
 
     def _cast(self, name: str, value: Tensor) -> Tensor:
         known = {port.name for port in self.network.inputs}

@@ -40,7 +40,7 @@ def by_autograd(graph, inputs):
 def swept(graph, inputs, picks=None, together=None):
     """The same by the sweep, `together` inputs at a time."""
     few = [[v[np.resize(np.arange(len(v)), n)] for v in inputs] for n in (3, 2)]
-    sweep = sweep_of(graph, "x", *few)
+    sweep = sweep_of(graph, ["x"], *few)
     linear = sweep.linearise(inputs)
     n, pieces, rows = len(inputs[0]), [], 0
     for value in linear.values:

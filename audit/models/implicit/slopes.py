@@ -1,0 +1,115 @@
+"""∂T/∂φ of a file's own map θ = T(φ, z), all coordinates of θ in one sweep.
+
+Autograd walks the graph once for each coordinate, and is the oracle: on a few rows and
+draws both are held against each other before the sweep is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.families.implicit import ImplicitFamily
+from audit.ground.errors import AuditError
+from audit.importer import Graph
+from audit.importer.sweep import NotSwept, sweep_of
+from audit.models.density import Values
+from audit.models.implicit.laws import FileLaw, evaluate, read_by
+from audit.models.swept_head import sources_of
+from audit.models.swept_rows import TOLERANCE, SweptRows, apart
+
+_DRAWS = 2  # of each row that is tried
+_MORE, _FEWER = 3, 2
+
+
+@dataclass(frozen=True)
+class SweptSlopes:
+    """z [R, m], φ [R, p + c] -> ∂T/∂φ [R, n, p], by rules.
+
+    Args:
+        law: the file's functions.
+        rows: of the Jacobian, from the inputs of the graph.
+        inputs: the names of these, in order.
+    """
+
+    law: FileLaw
+    rows: SweptRows
+    inputs: tuple[str, ...]
+
+    def __call__(self, noise: Tensor, phi: Tensor) -> Tensor:
+        """Return the Jacobians in float64.
+
+        Raises:
+            NotSwept: a value has another shape than at opening.
+        """
+        assert self.law.noise is not None
+        values = self.law.values(phi, self.law.noise, noise)
+        size = (len(phi), self.rows.size, self.law.size)
+        entries = torch.empty(size, dtype=torch.float64, device=phi.device)
+        self.rows.fill(lambda part: [values[n][part] for n in self.inputs], entries)
+        return entries
+
+
+def swept_slopes(
+    law: FileLaw, family: ImplicitFamily, phi: Tensor
+) -> tuple[SweptSlopes | None, float]:
+    """Return the sweep of a law's map, and how far it is from autograd at φ [n, p + c].
+
+    None where it does not apply, or is too far.
+    """
+    if law.noise is None or law.network.dtype not in TOLERANCE:
+        return None, 0.0
+    graph = law.graphs(read_by(law.head, "sample"))
+    if graph is None:
+        return None, 0.0
+    generator = torch.Generator().manual_seed(0)
+    size = (_DRAWS, len(phi), law.noise.size)
+    z = torch.rand(size, generator=generator, dtype=torch.float64) + 0.1
+    z = z.to(phi.device)
+    try:
+        made = _made(law, graph, family.n, z[0], phi)
+        if made is None:
+            return None, 0.0
+        theirs = family.jacobians(z, phi).flatten(0, 1)
+        ours = made(z.flatten(0, 1), phi.repeat(_DRAWS, 1))
+    except (NotSwept, AuditError, RuntimeError, KeyError):
+        return None, 0.0
+    found = apart(ours, theirs)
+    return (made if found <= TOLERANCE[law.network.dtype] else None), found
+
+
+def _made(
+    law: FileLaw, graph: Graph, n: int, z: Tensor, phi: Tensor
+) -> SweptSlopes | None:
+    """Return the sweep of a map, unchecked; None where a step has no rule."""
+    assert law.noise is not None
+    names = graph.input_names
+    examples = []
+    for rows in (_MORE, _FEWER):
+        index = torch.from_numpy(np.resize(np.arange(len(phi)), rows)).to(phi.device)
+        values = law.values(phi[index], law.noise, z[index])
+        examples.append([values[name] for name in names])
+    main = [slot.name for slot in law.main]
+    sweep = sweep_of(graph, main, *examples)
+    if sweep.alone:
+        return None
+    places = [sweep.path.places.get(slot) for slot in graph.plan.outputs]
+    outputs = graph.output_names
+    shapes = {
+        name: place.shape
+        for name, place in zip(outputs, places, strict=True)
+        if place is not None and place.axis == 0
+    }
+    if len(shapes) < len(outputs):
+        return None
+
+    def parameters(found: Values) -> Tensor:
+        return evaluate(law.head, "sample", found).flatten(1)
+
+    expressions = {"sample": law.head.parameters["sample"]}
+    sources = sources_of(expressions, lambda v: v["sample"].flatten(1), shapes)
+    rows_of = SweptRows(sweep, outputs, parameters, sources, n, law.network.dtype)
+    return SweptSlopes(law, rows_of, names)

@@ -1,0 +1,121 @@
+"""φ and all rows of its Jacobian at some inputs, by a sweep and the head's own slopes.
+
+How many inputs go together is a matter of the shapes alone, so that no number depends
+on the batch size, the number of workers, or what the machine does beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from audit.importer.sweep import Linear, Piece, Sweep
+from audit.models.swept_head import Parameters, Sources, cotangents_of, scales_of
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+"""How far a sweep may be from autograd, of ‖J‖, by the type of the network."""
+_FORWARD = 2**21  # numbers that a forward run keeps: 8 MiB
+_MOST = 512
+Inputs = Callable[[slice], Sequence[Tensor]]
+"""Some of the rows -> the inputs of the graph."""
+
+
+@dataclass(frozen=True)
+class SweptRows:
+    """Outputs of a graph, φ, and its Jacobian.
+
+    Args:
+        sweep: of the graph.
+        outputs: the names of its outputs, in order.
+        parameters: outputs -> φ.
+        sources: which number of the outputs each φ_j is made of; None: of all.
+        size: p.
+        dtype: the type the network takes.
+    """
+
+    sweep: Sweep
+    outputs: tuple[str, ...]
+    parameters: Parameters
+    sources: Sources | None
+    size: int
+    dtype: torch.dtype
+
+    @property
+    def forward_rows(self) -> int:
+        """The inputs of one forward run: a power of two, no fewer than backwards."""
+        kept = sum(prod(place.shape) for place in self.sweep.path.places.values())
+        return max(_power(_FORWARD // max(kept, 1)), self.backward_rows)
+
+    @property
+    def backward_rows(self) -> int:
+        """The inputs that are pulled back together: a power of two."""
+        return _power(self.sweep.at_once // (self.size * self.sweep.widest))
+
+    def fill(self, inputs: Inputs, entries: Tensor) -> Tensor:
+        """Return φ [N, p] in float64, and write J into `entries` [N, p, d].
+
+        Raises:
+            NotSwept: a value has another shape than at opening.
+        """
+        found = []
+        for first in range(0, len(entries), self.forward_rows):
+            part = slice(first, first + self.forward_rows)
+            found.append(self._part(inputs(part), entries[part]))
+        return torch.cat(found)
+
+    def _part(self, inputs: Sequence[Tensor], entries: Tensor) -> Tensor:
+        linear = self.sweep.linearise(inputs)
+        values = dict(zip(self.outputs, linear.values, strict=True))
+        outputs = {n: v for n, v in values.items() if isinstance(v, Tensor)}
+        if self.sources is not None:
+            return self._scaled(linear, outputs, entries, self.sources)
+        phi, cotangents = cotangents_of(self.parameters, outputs)
+        for first, last, rows in self._parts(entries):
+            part = [[piece.cut(first, last) for piece in own] for own in cotangents]
+            linear.rows(part, first, last, rows)
+            entries[first:last] = rows
+        return phi
+
+    def _scaled(
+        self,
+        linear: Linear,
+        outputs: Mapping[str, Tensor],
+        entries: Tensor,
+        sources: Sources,
+    ) -> Tensor:
+        phi, scale = scales_of(self.parameters, outputs, sources)
+        axes: list[list[Piece]] = sources.axes(list(outputs.values()))
+        for first, last, rows in self._parts(entries):
+            linear.rows(axes, first, last, rows)
+            torch.mul(rows, scale[first:last].unsqueeze(-1), out=entries[first:last])
+        still = [j for j, output in enumerate(sources.output) if output < 0]
+        if still:
+            entries[:, still] = 0.0
+        return phi
+
+    def _parts(self, entries: Tensor) -> list[tuple[int, int, Tensor]]:
+        """Return (first, last, rows to write into) of the inputs that go together."""
+        together, n = min(self.backward_rows, len(entries)), len(entries)
+        rows = entries.new_empty(together, *entries.shape[1:], dtype=self.dtype)
+        ends = [(first, min(first + together, n)) for first in range(0, n, together)]
+        return [(first, last, rows[: last - first]) for first, last in ends]
+
+
+def _power(number: int) -> int:
+    """Return the largest power of two up to a number, between 1 and `_MOST`."""
+    return int(2 ** (min(max(number, 1), _MOST).bit_length() - 1))
+
+
+def apart(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest ‖J − J'‖ / ‖J'‖ of some inputs [n, …]; ∞ where none tells."""
+    difference = (ours - theirs).flatten(1).norm(dim=1)
+    size = theirs.flatten(1).norm(dim=1)
+    known = size.isfinite()
+    if not bool(known.any()):
+        return float("inf")
+    found = torch.where(difference == 0, 0.0, difference / size)[known]
+    return float(found.nan_to_num(nan=torch.inf).max())
