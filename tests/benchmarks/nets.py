@@ -39,6 +39,7 @@ class Net:
         draws: of θ for each input, where the form is sampled.
     """
 
+    name: str
     title: str
     build: Callable[[], nn.Module]
     inputs: Callable[[int], Tensor]
@@ -188,32 +189,39 @@ def walks(n: int) -> Tensor:
     return torch.randn(n, 200, 3).cumsum(dim=1) / 10
 
 
-NETS = {
-    "W1": Net(
+_NETS = (
+    Net(
+        "W1",
         "MLP 64-256-256-20, normal head",
         *(lively(dense, 1.6), numbers(64), "normal", 10_000, 512, 3.49),
     ),
-    "W2": Net(
+    Net(
+        "W2",
         "CNN 1×64×64, 32 parameters",
         *(lively(Convolutions, 1.6), grey, "normal", 512, 16, 206),
     ),
-    "W3": Net(
+    Net(
+        "W3",
         "zuko NSF(5 | 10), 256 draws",
         *(lively(flow, 1.5), numbers(10), "flow", 256, 32, 57, 256),
     ),
-    "W4": Net(
+    Net(
+        "W4",
         "ResNet 3×224×224, 1000 classes, top 5",
         *(peaked, pixels, "categorical", 4, 1, 12_757),
     ),
-    "W5": Net(
+    Net(
+        "W5",
         "GRU 3→64, 200 steps, 10 parameters",
         *(Recurrent, walks, "normal", 512, 32, 57),
     ),
-    "W6": Net(
+    Net(
+        "W6",
         "generator 48-128-128-16, 128 draws",
         *(lively(Generator, 1.6), numbers(32), "generator", 512, 32, 92, 128, 16),
     ),
-}
+)
+NETS = {net.name: net for net in _NETS}
 
 
 def saved(
