@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.built_in import BuiltIn, built_in, paragraph_of
-from audit.formats.pages import CONCEPTS, PAGES, page
+from audit.formats.pages import CONCEPTS, PAGES, SCALE, page
 from audit.formats.plugged import paragraph, plugins
 from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
@@ -116,7 +116,7 @@ def render(name: str | None, style: Style | None = None) -> str:
     style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
-    if name in (CONCEPTS, *PAGES):
+    if name in (CONCEPTS, SCALE, *PAGES):
         return page(name) + "\n"
     parts: list[RenderableType] = []
     for title, text in explain(name):
@@ -139,6 +139,7 @@ def names() -> dict[str, str]:
     """Return every name that can be explained, and its kind."""
     kinds = (
         ("topic", [CONCEPTS]),
+        ("guide", [SCALE]),
         ("divergence", DIVERGENCES),
         ("quantity", [row.name for row in QUANTITIES]),
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
@@ -181,9 +182,9 @@ def _ours(name: str) -> list[tuple[str, str]]:
 
 
 def _page(name: str) -> list[tuple[str, str]]:
-    if name not in (CONCEPTS, *PAGES):
+    if name not in (CONCEPTS, SCALE, *PAGES):
         return []
-    kind = "topic" if name == CONCEPTS else "page"
+    kind = {CONCEPTS: "topic", SCALE: "guide"}.get(name, "page")
     title, _, text = page(name).partition("\n")
     return [(f"{name} ({kind})", f"{title.lstrip('# ')}\n{text.strip()}")]
 

@@ -1,4 +1,4 @@
-"""Pages of `robaudit explain`: the concepts, and how to add each kind of thing.
+"""Pages of `robaudit explain`: concepts, large audits, and how to add things.
 
 A page is a text beside this module. Those about plug-ins start from a complete example
 in Python, and the suite runs it.
@@ -11,6 +11,7 @@ from importlib.resources import files
 from audit.ground.plugins import NOUNS
 
 CONCEPTS = "concepts"
+SCALE = "scale"
 PAGES = ("plugins", *(f"{noun}-plugin" for noun in NOUNS.values()))
 
 

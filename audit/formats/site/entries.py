@@ -65,7 +65,7 @@ def _named(name: str, theirs: list[Plugin]) -> Iterator[Entry]:
         if not title.startswith(f"{name} ("):
             continue  # an exit code, for a plug-in that is called by its number
         kind = title.removeprefix(f"{name} (").removesuffix(")")
-        is_page = kind in ("topic", "page")
+        is_page = kind in ("topic", "guide", "page")
         yield Entry(kind, name, _page(name) if is_page else text, is_page)
 
 
