@@ -59,6 +59,10 @@ def _opened(
     if settings.straight_through:
         return _straight_through(path, kind, device, cuts)
     load = LOADERS[kind]
+    if device.type == "cuda" and kind != ".onnx":
+        torch.backends.cudnn.enabled = (
+            False  # its GRUs have a gradient in training only
+        )
     network = load(path, device, settings.model.trust_model, cuts)
     if not isinstance(network, Network):
         given = type(network).__name__
@@ -156,7 +160,21 @@ def device_of(name: str) -> torch.device:
             "Expected cpu, cuda or cuda:0",
             "Leave --device out to run on the CPU",
         ) from None
+    if device.type == "cuda":
+        compute_exactly()
     return device
+
+
+def compute_exactly() -> None:
+    """Let CUDA compute single precision as such, and the same each time.
+
+    By default a convolution rounds its factors to 10 bits (TF32), which moves a third
+    digit, and cuDNN chooses kernels whose sums depend on the order of threads.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def cuts_of(settings: Settings) -> frozenset[str]:

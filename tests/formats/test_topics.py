@@ -39,7 +39,9 @@ def test_exit_codes_and_options_are_topics_too():
     assert "QUANTITY_realised (suffix)" in topics.render("columns")
 
 
-@pytest.mark.parametrize("name", ["kl", "concepts", "expressions", "plugins", "0"])
+@pytest.mark.parametrize(
+    "name", ["kl", "concepts", "scale", "expressions", "plugins", "0"]
+)
 def test_a_name_is_the_glossarys(name):
     assert topics.render(name) == glossary.render(name)
 
