@@ -6,20 +6,21 @@ part file of a run, whose numbers are the same: they depend on the block alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
+import torch
 
 from audit.config import ScanConfig
 from audit.ground.errors import Incomplete, InputError, boundary
-from audit.measure import Answers, joined, measure
+from audit.measure import Answers
 from audit.measure.preparation import Prepared, prepare
+from audit.models.gates import Findings
 from audit.run.engines import mapped as run_jobs
 from audit.run.folder import Run
 from audit.run.plan import Job, Shard
-from audit.run.tally import lighter
+from audit.run.work import Work, threads_inside, threads_of
 
 _ROWS = 1024  # of a job
 _PARTS = 64  # of a run, at least: what an interruption loses is a small share
@@ -63,9 +64,11 @@ def measured(
         whole: whether every direction is kept, for a rows file.
     """
     if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
+        known = read_by(prepared), prepared.model.gates
+        make = partial(make_worker, config, prepared.block, whole, *known)
         return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
-    return run_jobs(config.engine, lambda: partial(work, prepared, whole), jobs, 1)
+    work = Work(prepared, whole, threads_of(config, prepared), _answers)
+    return run_jobs(config.engine, lambda: work, jobs, 1)
 
 
 def filled(
@@ -75,12 +78,13 @@ def filled(
 
     Whoever measures a part writes it: parts outlive the process that asked for them.
     """
-    whole = run.manifest.directions
     if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_keeper, config, run, read_by(prepared))
+        known = read_by(prepared), prepared.model.gates
+        make = partial(make_keeper, config, run, *known)
         return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
-    do = partial(work, prepared, whole)
-    return run_jobs(config.engine, lambda: partial(keep, run, do), jobs, 1)
+    threads, whole = threads_of(config, prepared), run.manifest.directions
+    work = Work(prepared, whole, threads, partial(keep, run))
+    return run_jobs(config.engine, lambda: work, jobs, 1)
 
 
 def read_by(prepared: Prepared) -> tuple[str, str]:
@@ -89,43 +93,67 @@ def read_by(prepared: Prepared) -> tuple[str, str]:
 
 
 def make_worker(
-    config: ScanConfig, block: int, whole: bool, expected: tuple[str, str]
-) -> Callable[[Job], Answers]:
+    config: ScanConfig,
+    block: int,
+    whole: bool,
+    expected: tuple[str, str],
+    gates: Findings | None = None,
+) -> Work[Answers]:
     """Open the model in a worker's own process and return what does a job.
+
+    Args:
+        config: everything there is to know.
+        block: rows that are computed together.
+        whole: whether every direction is kept.
+        expected: what `read_by` gave where the scan was begun.
+        gates: what they measured there. The same bytes need not pass them again.
 
     Raises:
         InputError: the data or the model are not those that the scan has read.
     """
-    prepared = replace(prepare(config, True), block=block)
+    return Work(*_opened(config, block, expected, gates, whole), _answers)
+
+
+def make_keeper(
+    config: ScanConfig,
+    run: Run,
+    expected: tuple[str, str],
+    gates: Findings | None = None,
+) -> Work[int]:
+    """Open the model in a worker's own process and return what does and keeps a job."""
+    block, whole = run.manifest.block, run.manifest.directions
+    opened = _opened(config, block, expected, gates, whole)
+    return Work(*opened, partial(keep, run))
+
+
+def _opened(
+    config: ScanConfig,
+    block: int,
+    expected: tuple[str, str],
+    gates: Findings | None,
+    whole: bool,
+) -> tuple[Prepared, bool, int]:
+    """Open the model in a process of a worker's own, for `Work`."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)
+    prepared = replace(prepare(config, True, gates=gates), block=block)
     if read_by(prepared) != expected:
         raise InputError(
             f"'{config.data}' or '{config.model.path}' changed while the scan ran",
             "Every worker reads them again, and must read the same",
             "Scan again while nobody writes them",
         )
-    return partial(work, prepared, whole)
+    torch.set_num_threads(threads_inside(config, prepared, own))
+    return prepared, whole, threads_of(config, prepared)
 
 
-def make_keeper(
-    config: ScanConfig, run: Run, expected: tuple[str, str]
-) -> Callable[[Job], int]:
-    """Open the model in a worker's own process and return what does and keeps a job."""
-    do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
-    return partial(keep, run, do)
+def _answers(_job: Job, answers: Answers) -> Answers:
+    return answers
 
 
-def work(prepared: Prepared, whole: bool, job: Job) -> Answers:
-    """Measure a job's rows, block by block; `whole` keeps every direction."""
-    rows = prepared.rows[job.start : job.stop]
-    blocks = np.split(rows, range(prepared.block, len(rows), prepared.block))
-    model, questions = prepared.model, prepared.questions
-    parts = (measure(model, questions, rows, prepared.block) for rows in blocks)
-    return joined([part if whole else lighter(part) for part in parts])
-
-
-def keep(run: Run, do: Callable[[Job], Answers], job: Job) -> int:
-    """Do a job, write its part file and return the number of its rows."""
-    run.write(job, do(job).plain())
+def keep(run: Run, job: Job, answers: Answers) -> int:
+    """Write a job's part file and return the number of its rows."""
+    run.write(job, answers.plain())
     return job.rows
 
 
