@@ -10,7 +10,7 @@ import torch
 from scans import sample, scan
 from torch import nn
 
-from audit import api
+import audit
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.machine import free_memory, usable_cores
 from audit.measure import measure
@@ -221,10 +221,10 @@ def test_code_that_nobody_knows_has_one_thread():
     net, x = nn.Sequential(nn.Linear(3, 4)), torch.randn(64, 3)
     heads = {"loc": "output[:, :2]", "scale": "exp(output[:, 2:])"}
     options = {"family": "normal", "parameters": heads, "verify": 0}
-    report = api.scan(net, x, **options)
-    assert report.run["threads"] == 1
+    report = audit.scan(net, x, **options)
+    assert report.record.run["threads"] == 1
     with pytest.raises(ConfigError, match="--threads 2 was given for a model that is"):
-        api.scan(net, x, threads=2, **options)
+        audit.scan(net, x, threads=2, **options)
 
 
 def test_workers_do_not_pass_the_gates_again(monkeypatch):
