@@ -27,7 +27,7 @@ from audit.measure.matrix_free import (
     refusal,
 )
 from audit.measure.principal import principal_space
-from audit.measure.selection import select_rows
+from audit.measure.selection import Selected, index_of, select_rows
 from audit.models.contract import Settings
 from audit.models.gates import Findings
 from audit.models.network import Network
@@ -52,7 +52,7 @@ class Prepared:
 
     Args:
         model: open. questions: asked of it.
-        rows: the indices of the inputs that are audited, ascending.
+        selected: the indices of the inputs that are audited, ascending.
         sampling: how they were chosen.
         block: its number of rows.
         notes: (code, message) for the reader.
@@ -62,7 +62,7 @@ class Prepared:
 
     model: OpenModel
     questions: Questions
-    rows: NDArray[np.int64]
+    selected: Selected
     sampling: str
     block: int
     notes: Notes
@@ -70,6 +70,11 @@ class Prepared:
     phi: torch.Tensor
     held: int = 1
     """How many rows --memory holds at the same time; at least a block."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The indices of all inputs that are audited [N]."""
+        return index_of(self.selected)
 
 
 def prepare(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from audit.geometry.frame import Frame
 from audit.measure.questions import Principal
+from audit.measure.selection import Selected, rows_at
 from audit.models.opening import OpenModel
 
 HELD = 0.95
@@ -32,9 +33,7 @@ MOST_ROWS = 4096
 _CHUNK = 512
 
 
-def principal_space(
-    model: OpenModel, frame: Frame, rows: NDArray[np.int64]
-) -> Principal | None:
+def principal_space(model: OpenModel, frame: Frame, rows: Selected) -> Principal | None:
     """Return the principal space of the audited rows.
 
     Args:
@@ -55,7 +54,8 @@ def principal_space(
             f"the data's principal space is taken up to {MOST_FEATURES} features, and "
             f"{m} are free",
         )
-    spread = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))]
+    places = np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))
+    spread = rows_at(rows, places)
     count, covariance = _covariance(_chunks(model, frame, spread), m)
     if count < 2 or not bool(torch.isfinite(covariance).all()):
         return Principal(None, count, "fewer than two inputs have a finite variance")

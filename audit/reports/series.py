@@ -28,6 +28,9 @@ class Series(Protocol):
     def parts(self) -> Iterator[Values]:
         """Yield all values in order, window by window."""
 
+    def looked(self) -> Iterator[Values]:
+        """Yield the values of the inputs that were looked at, window by window."""
+
     def whole(self) -> Values:
         """Return all values in memory: of few inputs, or where it has to be."""
 
@@ -64,6 +67,10 @@ class Sparse:
         """Yield all values in order, window by window."""
         for first in range(0, self.n, WINDOW):
             yield self._of(np.arange(first, min(first + WINDOW, self.n)))
+
+    def looked(self) -> Iterator[Values]:
+        """Yield the known ones."""
+        yield self.known
 
     def whole(self) -> Values:
         """Return all values in memory."""

@@ -17,11 +17,12 @@ American Statistician 37 (1983).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from audit.ground.storage.mapped import let_go
 from audit.reports import statistics
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.selection import Ordered, Thinned, order_statistics
@@ -37,7 +38,7 @@ from audit.reports.statistics import (
     places_of,
     quantiles_at,
 )
-from audit.reports.values import FEW, Floats
+from audit.reports.values import FEW, WINDOW, Floats
 
 
 def summarise(column: Series) -> Statistics:
@@ -111,7 +112,7 @@ class _Added:
 
 def _first_pass(column: Series) -> _Seen:
     found, sample = _Seen(len(column)), Thinned(len(column))
-    for part in column.parts():
+    for part in column.looked():
         values = part.numbers[~part.missing]
         found.n += len(values)
         found.n_infinite += int(part.infinite.sum())
@@ -181,11 +182,39 @@ def _between(known: Ordered, ranks: tuple[int, int] | None) -> Interval | None:
     return float(low), float(high)
 
 
+def percentiles(
+    numbers: Floats, levels: Sequence[float]
+) -> tuple[int, list[float | None]]:
+    """Return how many of N numbers are none of NaN, and their quantiles.
+
+    Args:
+        numbers: [N], mapped or in memory.
+        levels: of the quantiles; they are None where there is no number.
+    """
+
+    def passes() -> Iterator[Floats]:
+        for first in range(0, len(numbers), WINDOW):
+            part = np.array(numbers[first : first + WINDOW])
+            yield part[~np.isnan(part)]
+            let_go(numbers)
+
+    sample, n = Thinned(len(numbers)), 0
+    for part in passes():
+        n += len(part)
+        sample.add(part)
+    if not n:
+        return 0, [None] * len(levels)
+    places = places_of(levels, n)
+    ranks = {int(rank) for rank in (*places.below, *places.above)}
+    known = Ordered(n, order_statistics(passes, n, ranks, sample.sorted()))
+    return n, quantiles_at(known.at(places.below), known.at(places.above), places)
+
+
 def _known(column: Series) -> Iterator[Floats]:
-    for part in column.parts():
+    for part in column.looked():
         yield part.numbers[~part.missing]
 
 
 def _finite(column: Series) -> Iterator[Floats]:
-    for part in column.parts():
+    for part in column.looked():
         yield part.numbers[np.isfinite(part.numbers)]

@@ -134,6 +134,10 @@ class Values:
             yield self.take(slice(first, first + WINDOW))
             let_go(self.numbers)
 
+    def looked(self) -> Iterator[Values]:
+        """Yield the values of the inputs that were looked at: of all of them."""
+        return self.parts()
+
     def whole(self) -> Values:
         """Return all values in memory."""
         return self

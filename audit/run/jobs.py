@@ -6,7 +6,7 @@ part file of a run, whose numbers are the same: they depend on the block alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -54,7 +54,7 @@ def _in_blocks(rows: int, prepared: Prepared) -> int:
 
 def measured(
     config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], whole: bool
-) -> Iterator[Answers]:
+) -> Generator[Answers, None, None]:
     """Yield the answers to the jobs, in their order.
 
     Args:
@@ -73,7 +73,7 @@ def measured(
 
 def filled(
     config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], run: Run
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Measure jobs into the part files of a run; yield the rows of each as it is done.
 
     Whoever measures a part writes it: parts outlive the process that asked for them.
@@ -157,7 +157,7 @@ def keep(run: Run, job: Job, answers: Answers) -> int:
     return job.rows
 
 
-def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Answers]:
+def kept(run: Run, jobs: Sequence[Job]) -> Generator[Answers, None, None]:
     """Yield the answers in the part files of a run, one at a time."""
     for job in jobs:
         with boundary(

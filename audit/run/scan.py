@@ -8,9 +8,9 @@ shared among machines (`scan_shard`) and put together by another process (`merge
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from audit.reports.keys import check_config
 from audit.reports.measured import Measured
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
+from audit.reports.spill import Spill
+from audit.reports.values import FEW
 from audit.run.collection import Collection, sample_of, with_checks
 from audit.run.commands import refuse_missing
 from audit.run.engines import ENGINES
@@ -151,10 +153,10 @@ class _Opened:
     @property
     def total(self) -> int:
         """How many rows are audited."""
-        return len(self.prepared.rows)
+        return len(self.prepared.selected)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _open(config: ScanConfig, network: Network | None = None) -> Iterator[_Opened]:
     """Open the model; torch has as many threads of its own as the scan gives it."""
     own = torch.get_num_threads()
@@ -210,26 +212,39 @@ def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> lis
     missing = run.missing(jobs)
     done, total = 0, sum(job.rows for job in missing)
     progress(done, total)
-    for rows in filled(opened.config, opened.prepared, missing, run):
-        done += rows
-        progress(done, total)
+    with closing(filled(opened.config, opened.prepared, missing, run)) as filling:
+        for rows in filling:
+            done += rows
+            progress(done, total)
     return missing
 
 
 def _report(
     opened: _Opened,
-    parts: Iterable[Answers],
+    parts: Generator[Answers, None, None],
     rows: RowsWriter | None,
     progress: Tick = silent,
     missing: Sequence[Job] = (),
 ) -> Report:
     """Join the answers, check predictions and file, and build and judge the report."""
+    with Spill() if opened.total > FEW else nullcontext() as spill:
+        collection = Collection(opened.prepared.model.event, rows, spill)
+        progress(0, opened.total)
+        with closing(parts) as arriving:
+            for part in arriving:
+                collection.add(part)
+                progress(collection.done, opened.total)
+        return _judged(opened, collection, rows, missing)
+
+
+def _judged(
+    opened: _Opened,
+    collection: Collection,
+    rows: RowsWriter | None,
+    missing: Sequence[Job],
+) -> Report:
+    """Check what was collected, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
-    collection = Collection(prepared.model.event, rows)
-    progress(0, opened.total)
-    for part in parts:
-        collection.add(part)
-        progress(collection.done, opened.total)
     answers = collection.close()
     sample = sample_of(config, answers)
     index = answers.index[sample.places]

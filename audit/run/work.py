@@ -20,6 +20,7 @@ from audit.ground.errors import ConfigError
 from audit.ground.machine import usable_cores
 from audit.measure import Answers, joined, measure
 from audit.measure.preparation import Prepared
+from audit.measure.selection import index_of
 from audit.run.engines.threads import in_order
 from audit.run.identity import packages
 from audit.run.plan import Job
@@ -59,7 +60,8 @@ class Work(Generic[Result]):
                 yield self.finish(job, answers)
 
     def _blocks(self, job: Job) -> list[NDArray[np.int64]]:
-        rows, block = self.prepared.rows[job.start : job.stop], self.prepared.block
+        rows = index_of(self.prepared.selected[job.start : job.stop])
+        block = self.prepared.block
         return np.split(rows, range(block, len(rows), block))
 
     def _block(self, rows: NDArray[np.int64]) -> Answers:

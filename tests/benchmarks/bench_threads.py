@@ -76,7 +76,7 @@ def opened(name: str, folder: Path) -> tuple[ScanConfig, Prepared]:
 
 def run(config: ScanConfig, prepared: Prepared) -> tuple[float, float, str]:
     """Measure all rows; return wall and CPU seconds and a digest of the numbers."""
-    jobs = cut(len(prepared.rows), job_rows(config, prepared, False))
+    jobs = cut(len(prepared.selected), job_rows(config, prepared, False))
     digest = hashlib.sha256()
     with torch_threads(1):
         wall, cpu = time.perf_counter(), time.process_time()

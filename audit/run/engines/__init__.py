@@ -12,7 +12,7 @@ entry point group `robaudit.engines`; it is chosen by name, --engine NAME.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from audit.ground.errors import BrokenPlugin
@@ -62,7 +62,7 @@ def mapped(
     make: Callable[[], Callable[[Job], Result]],
     jobs: Iterable[Job],
     workers: int,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the results of the jobs, in their order, one for each.
 
     Raises:
