@@ -3,12 +3,13 @@
 Up to `FEW` inputs, and of what was checked at a few, they are those of `statistics`.
 Beyond, two passes: the first counts, finds the ends and draws a sample; the second adds
 up, fills the histogram and finds the order statistics, which are exact (`selection`).
-Sums are of deviations from the sample's mean c, window by window and added without
+Sums are of deviations from the sample's median c, window by window and added without
 error (`math.fsum`):
 
     mean = c + Σ(x − c)/n,    variance = (Σ(x − c)² − (Σ(x − c))²/n) / (n − 1)
 
-Since c is within a few hundredths of a deviation of the mean, nothing cancels.
+The median is within a deviation of the mean, so that at most a bit cancels; and it is
+one of the values, so that equal ones have no deviation.
 
 Source: Chan, Golub & LeVeque, Algorithms for computing the sample variance, The
 American Statistician 37 (1983).
@@ -138,7 +139,7 @@ def _added(column: Series, seen: _Seen) -> _Added:
     most = max(abs(seen.finite_low), abs(seen.finite_high))
     size = 2.0 ** float(np.frexp(most)[1] - 1)  # the sum of huge ones overflows
     known = seen.sample[np.isfinite(seen.sample)] / size
-    shift = float(known.mean()) if len(known) else seen.finite_low / size
+    shift = float(known[len(known) // 2]) if len(known) else seen.finite_low / size
     bins = bins_of(seen.finite_low, seen.finite_high)
     sums, squares, counts = [], [], np.zeros(BINS, np.int64)
     for values in _finite(column):

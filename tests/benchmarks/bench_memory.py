@@ -67,18 +67,24 @@ def scanned(folder: Path, n: int, verify: str, rows: bool) -> tuple[float, float
     return usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
+def write_model(folder: Path) -> None:
+    """Save the network as model.onnx."""
+    torch.manual_seed(0)
+    net, x = Small().eval().requires_grad_(False), torch.randn(4, FEATURES)
+    save_onnx(net, x, ["loc", "scale"], folder / "model.onnx")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--verify", default="0")
     asked = parser.parse_args()
-    torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        net, x = Small().eval().requires_grad_(False), torch.randn(4, FEATURES)
-        save_onnx(net, x, ["loc", "scale"], folder / "model.onnx")
+        write_model(folder)
         print(
-            f"{'inputs':>10} {'rows file':>9} {'peak MiB':>9} {'CPU s':>8} {'wall s':>8}"
+            f"{'inputs':>10} {'rows file':>9} {'peak MiB':>9} "
+            f"{'CPU s':>8} {'wall s':>8}"
         )
         for n in map(int, asked.sizes.split(",")):
             write_rows(folder / f"{n}.npy", n)
