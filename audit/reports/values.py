@@ -144,7 +144,9 @@ class Values:
 
     def take(self, rows: Rows) -> Values:
         """Return the values of some rows; those of mapped ones are copies."""
-        found = Values(self.numbers[rows], self.rest[rows], self.why[rows], self.reasons)
+        found = Values(
+            self.numbers[rows], self.rest[rows], self.why[rows], self.reasons
+        )
         if not isinstance(rows, slice):
             let_go(self.numbers)  # each row brought some pages with it
         return found
