@@ -248,6 +248,9 @@ OPTIONS: dict[str, Option] = {
         readers.integer(1, "auto"), "Inputs in one chunk (auto).", "N", RUN
     ),
     "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
+    "threads": Option(
+        readers.integer(1, "auto"), "Threads of a process (its cores).", "N", RUN
+    ),
     "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
     "engine": Option(readers.text, "What runs the jobs (local).", "NAME", RUN),
     "ray_address": Option(

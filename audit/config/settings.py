@@ -153,6 +153,8 @@ class ScanConfig:
     """None: chosen from `memory`."""
     memory: int = GIBIBYTE
     """Bytes the numbers of one chunk may take."""
+    threads: int | None = None
+    """Blocks that one process measures at a time; None: as many as it has cores."""
     workers: int = 1
     engine: str = "local"
     """What runs the jobs, by its name among the engines."""

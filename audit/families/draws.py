@@ -27,6 +27,7 @@ from torch.distributions import (
 from audit.families.tensors import Drawn
 from audit.linalg.operators import Sampled
 from audit.nodes.noise import Noise, Points
+from audit.nodes.seeded import own_generator
 
 
 def draws_of(family: Drawn, phi: Tensor, noise: Noise) -> Points:
@@ -85,7 +86,7 @@ def _inverse(law: Distribution, u: Tensor) -> Tensor:
 def _by_own_sampler(family: Drawn, phi: Tensor, noise: Noise) -> Tensor:
     """Sample each input under a seed made of its key; the global state is kept."""
     parts = []
-    with torch.random.fork_rng(devices=[]):
+    with own_generator():
         for row in range(len(phi)):
             torch.manual_seed(int(noise.generator(row, 0).integers(2**62)))
             law = family.distribution(phi[row : row + 1].cpu())

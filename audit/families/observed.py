@@ -13,6 +13,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.tensors import Drawn
+from audit.nodes.seeded import own_generator
 
 
 def log_likelihood(family: Drawn, theta: Tensor, phi: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def tells_support(law: td.Distribution) -> bool:
 
 def _member(law: td.Distribution) -> Tensor:
     """Return some θ of each law [N, *event]; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with own_generator():
         torch.manual_seed(0)
         found: Tensor = law.sample()
     return found

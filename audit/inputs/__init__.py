@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from audit.ground.errors import ConfigError, InputError, NothingAudited, boundary
 from audit.ground.storage import split_spec
 from audit.ground.storage.arrays import MEMORY, Array
+from audit.ground.storage.mapped import let_go
 from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
 from audit.inputs.names import NAMES, read_feature_names
@@ -29,6 +30,8 @@ from audit.inputs.texts import Vocabulary, coded, spelled
 __all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
 Rows = slice | NDArray[np.int64]
 
+MAPPED = 1 << 25
+"""Bytes of a mapped array that may stay in memory once they were read."""
 USUAL_KEYS = ("x", "X", "inputs", "input", "data", "features", "condition")
 
 
@@ -53,7 +56,7 @@ class Inputs:
 
     def take(self, name: str, rows: Rows) -> Array:
         """Return a copy of some rows, contiguous and in the machine's byte order."""
-        part = self.arrays[name][rows]
+        part = _taken(self.arrays[name], rows)
         return np.array(part, dtype=part.dtype.newbyteorder("="), order="C")
 
     def saved(self, name: str, rows: Rows) -> Array:
@@ -65,7 +68,7 @@ class Inputs:
         """Return which of `rows` hold no NaN or infinity in any array."""
         marks = []
         for array in self.arrays.values():
-            part = array[rows]
+            part = _taken(array, rows)
             marks.append(np.isfinite(part.reshape(len(part), -1)).all(axis=1))
         return np.asarray(np.all(marks, axis=0))
 
@@ -106,6 +109,18 @@ class Inputs:
                 more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
                 return f"input '{name}' holds {value}{at}{more}"
         return ""
+
+
+def _taken(array: Array | Joined, rows: Rows) -> Array:
+    """Return some rows; what is mapped of a large file is let go, once it was copied.
+
+    Which pages are in memory is the kernel's business: this is safe among threads.
+    """
+    part = array[rows]
+    if isinstance(array, np.ndarray) and array.nbytes > MAPPED:
+        part = np.array(part)
+        let_go(array)
+    return part
 
 
 def open_inputs(

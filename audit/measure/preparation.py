@@ -28,8 +28,9 @@ from audit.measure.matrix_free import (
     refusal,
 )
 from audit.measure.principal import principal_space
-from audit.measure.selection import select_rows
+from audit.measure.selection import Selected, index_of, select_rows
 from audit.models.contract import Settings
+from audit.models.gates import Findings
 from audit.models.network import Network
 from audit.models.opening import OpenModel, open_model
 from audit.reports.keys import check_keys
@@ -62,7 +63,7 @@ class Prepared:
 
     Args:
         model: open. questions: asked of it.
-        rows: the indices of the inputs that are audited, ascending.
+        selected: the indices of the inputs that are audited, ascending.
         sampling: how they were chosen.
         block: its number of rows.
         notes: (code, message) for the reader.
@@ -72,16 +73,26 @@ class Prepared:
 
     model: OpenModel
     questions: Questions
-    rows: NDArray[np.int64]
+    selected: Selected
     sampling: str
     block: int
     notes: Notes
     trust: tuple[float | None, bool]
     phi: torch.Tensor
+    held: int = 1
+    """How many rows --memory holds at the same time; at least a block."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The indices of all inputs that are audited [N]."""
+        return index_of(self.selected)
 
 
 def prepare(
-    config: ScanConfig, keep_directions: bool, network: Network | None = None
+    config: ScanConfig,
+    keep_directions: bool,
+    network: Network | None = None,
+    gates: Findings | None = None,
 ) -> Prepared:
     """Open the model, resolve every option that needs it, and size the blocks.
 
@@ -89,6 +100,7 @@ def prepare(
         config: everything there is to know.
         keep_directions: whether answers hold directions.
         network: the model, where it is open already; None: the file of `config`.
+        gates: what they measured, where this file has passed them; None: pass them.
 
     Raises:
         AuditError: one of its kinds, for whatever is wrong with model, data or options.
@@ -96,7 +108,7 @@ def prepare(
     _attacks(config)
     for text in config.divergences:
         build_divergence(text)
-    model = open_model(settings_of(config), config.data, network)
+    model = open_model(settings_of(config), config.data, network, gates)
     return prepared_for(config, keep_directions, model)
 
 
@@ -144,10 +156,11 @@ def prepared_for(
     trust = config.rel_error, family.unnormalised
     if free_of_matrix:
         most = min(block_rows(config, model, divergences), len(rows))
-        block = int(2 ** (most.bit_length() - 1))
+        block = _power_of_two(most)
+        held = block
     else:
-        block = _block_rows(config, model, len(rows), divergences)
-    return Prepared(model, questions, rows, sampling, block, notes, trust, phi)
+        block, held = _block_rows(config, model, len(rows), divergences)
+    return Prepared(model, questions, rows, sampling, block, notes, trust, phi, held)
 
 
 def _attacks(config: ScanConfig) -> dict[str, Attack]:
@@ -175,11 +188,11 @@ def settings_of(config: ScanConfig) -> Settings:
 
 def _block_rows(
     config: ScanConfig, model: OpenModel, total: int, asked: tuple[Divergence, ...]
-) -> int:
-    """Return a power of two that keeps a block's Jacobians within the cache.
+) -> tuple[int, int]:
+    """Return the rows of a block, and how many --memory holds at the same time.
 
-    It depends on the model, the selection, what is asked and --memory alone: not on
-    the batch size.
+    A block is a power of two that keeps its Jacobians within the cache. It depends on
+    the model, the selection, what is asked and --memory alone: not on the batch size.
 
     Raises:
         ConfigError: the Jacobian of a single input is larger than --memory.
@@ -197,6 +210,10 @@ def _block_rows(
             "fewer features with --mask",
         )
     rows = min(max(1, _BLOCK_BYTES // row), most, _BLOCK_ROWS, total)
+    return _power_of_two(rows), most
+
+
+def _power_of_two(rows: int) -> int:
     return int(2 ** (rows.bit_length() - 1))
 
 

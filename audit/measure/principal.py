@@ -24,6 +24,7 @@ from torch import Tensor
 from audit.geometry.frame import Frame
 from audit.geometry.row_frame import Frames
 from audit.measure.questions import Principal
+from audit.measure.selection import Selected, rows_at
 from audit.models.opening import OpenModel
 
 HELD = 0.95
@@ -34,7 +35,7 @@ _CHUNK = 512
 
 
 def principal_space(
-    model: OpenModel, frame: Frames, rows: NDArray[np.int64]
+    model: OpenModel, frame: Frames, rows: Selected
 ) -> Principal | None:
     """Return the principal space of the audited rows.
 
@@ -63,7 +64,8 @@ def principal_space(
             f"the data's principal space is taken up to {MOST_FEATURES} features, and "
             f"{m} are free",
         )
-    spread = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))]
+    places = np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))
+    spread = rows_at(rows, places)
     count, covariance = _covariance(_chunks(model, frame, spread), m)
     if count < 2 or not bool(torch.isfinite(covariance).all()):
         return Principal(None, count, "fewer than two inputs have a finite variance")

@@ -8,8 +8,26 @@ from numpy.typing import NDArray
 from audit.config import ScanConfig
 from audit.ground.errors import ConfigError
 
+Selected = NDArray[np.int64] | range
+"""Indices of inputs, ascending: a range where there is no choice, which takes no memory
+whatever N."""
 
-def select_rows(config: ScanConfig, total: int) -> tuple[NDArray[np.int64], str]:
+
+def index_of(rows: Selected) -> NDArray[np.int64]:
+    """Return selected rows, or a slice of them, as an array of indices [n]."""
+    if isinstance(rows, range):
+        return np.arange(rows.start, rows.stop, rows.step)
+    return rows
+
+
+def rows_at(rows: Selected, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices at some places among the selected rows."""
+    if isinstance(rows, range):
+        return rows.start + rows.step * places
+    return rows[places]
+
+
+def select_rows(config: ScanConfig, total: int) -> tuple[Selected, str]:
     """Return the indices to audit, ascending, and how they were chosen.
 
     Raises:
@@ -30,5 +48,5 @@ def select_rows(config: ScanConfig, total: int) -> tuple[NDArray[np.int64], str]
         label = f"random {config.sample}, seed {config.seed}"
         return np.sort(chosen).astype(np.int64), label
     if config.limit is not None and config.limit < total:
-        return np.arange(config.limit), f"first {config.limit}"
-    return np.arange(total), "all"
+        return range(config.limit), f"first {config.limit}"
+    return range(total), "all"

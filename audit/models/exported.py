@@ -144,6 +144,7 @@ def _network(
         read_metadata(text, stored.path),
         census=ExportedInside(program.graph).census,
         graph=graph,
+        shared=True,
     )
 
 

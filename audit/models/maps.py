@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import NotDifferentiable
+from audit.linalg.cotangents import pulled_back
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix
 from audit.models.density import Values
 
@@ -63,9 +64,7 @@ class ReverseJacobian:
             len(self.x), vectors.shape[2], self.x.shape[1], dtype=torch.float64
         )
         for k, column in enumerate(vectors.to(self.phi.dtype).unbind(dim=2)):
-            (gradient,) = torch.autograd.grad(
-                self.phi, self.x, column, retain_graph=True, allow_unused=True
-            )
+            gradient = pulled_back(self.phi, self.x, column, keep=True)
             rows[:, k] = 0.0 if gradient is None else gradient
         return rows.mT
 

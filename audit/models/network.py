@@ -135,6 +135,8 @@ class Network:
         beside: those of them that the file itself does not take.
         rows: of one call, where running it has shown that: 1, 0 for a file without a
             batch axis, B for a batch that is fixed; None where the shapes tell.
+        shared: whether several threads may call it at the same time: it writes nothing
+            but its results. Of code that nobody here knows, no.
     """
 
     format: str
@@ -158,6 +160,7 @@ class Network:
     passed: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     rows: int | None = None
+    shared: bool = False
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Return the type an input takes: as declared, else the file's own."""

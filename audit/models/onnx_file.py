@@ -198,6 +198,7 @@ def _network(
         partial(behind, file),
         cache(lambda outputs: calling(graph.with_outputs(outputs))),
         lambda example: graph.given(n for n in graph.optional_names if n in example),
+        shared=True,
     )
 
 

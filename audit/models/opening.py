@@ -9,7 +9,7 @@ from audit.ground.errors import ConfigError
 from audit.models.class_axes import reading_notes
 from audit.models.contract import Settings
 from audit.models.files import cuts_of, open_network
-from audit.models.gates import examine
+from audit.models.gates import Findings, examine
 from audit.models.implicit.opening import open_implicit
 from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
@@ -36,7 +36,10 @@ __all__ = [
 
 
 def open_model(
-    settings: Settings, data: str, network: Network | None = None
+    settings: Settings,
+    data: str,
+    network: Network | None = None,
+    gates: Findings | None = None,
 ) -> OpenModel:
     """Open a model and its data, resolve the contract and pass every gate.
 
@@ -44,20 +47,23 @@ def open_model(
         settings: what the user said.
         data: where the inputs are.
         network: the model, where it is open already; None: the file of `settings`.
+        gates: what they measured, where this file has passed them; None: pass them.
 
     Raises:
         AuditError: one of its kinds, for whatever is missing, ambiguous or broken.
     """
-    return checked(settings, open_unchecked(settings, data, network))
+    return checked(settings, open_unchecked(settings, data, network), gates)
 
 
-def checked(settings: Settings, model: OpenModel) -> OpenModel:
+def checked(
+    settings: Settings, model: OpenModel, gates: Findings | None = None
+) -> OpenModel:
     """Return an open model with its gates passed, in the precision of the audit.
 
     Raises:
         ModelError: a gate is closed, or the file does not run in float64.
     """
-    opened = pass_gates(model)
+    opened = pass_gates(model) if gates is None else replace(model, gates=gates)
     return with_sweep(
         opened.in_float64() if settings.model.dtype == "float64" else opened
     )

@@ -16,6 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from audit.linalg.cotangents import pulled_back
 from audit.models.maps import ReverseJacobian, RowByRow
 
 _AGREES = {torch.float64: 1e-9}
@@ -35,9 +36,7 @@ class ByProducts(RowByRow):
         for k, column in enumerate(vectors.to(pulled.dtype).unbind(dim=2)):
             found = None
             if pulled.requires_grad:
-                (found,) = torch.autograd.grad(
-                    pulled, u, column, retain_graph=True, allow_unused=True
-                )
+                found = pulled_back(pulled, u, column, keep=True)
             columns[:, k] = 0.0 if found is None else found
         return columns.mT
 
@@ -45,9 +44,7 @@ class ByProducts(RowByRow):
     def _pullback(self) -> tuple[Tensor, Tensor]:
         """Return u = 0 [N, p] and Jᵀ u [N, d] as a function of it."""
         u = torch.zeros_like(self.phi, requires_grad=True)
-        (pulled,) = torch.autograd.grad(
-            self.phi, self.x, u, create_graph=True, allow_unused=True
-        )
+        pulled = pulled_back(self.phi, self.x, u, keep=True, create=True)
         return u, torch.zeros_like(self.x) if pulled is None else pulled
 
 

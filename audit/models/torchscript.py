@@ -130,6 +130,7 @@ def _network(source: _Source, dtype: torch.dtype | None) -> Network:
         census=partial(script_census, module, methods),
         part=part if len(methods) > 1 else None,
         graph=graph,
+        shared=True,
     )
 
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from audit.ground.errors import ConfigError
 from audit.nodes.noise import Noise
+from audit.nodes.seeded import own_generator
 from audit.nodes.sights import LogDensity
 from audit.nodes.space import TargetSpace
 
@@ -82,7 +83,7 @@ def nuts_draws(
     """
     _check(space)
     runs = []
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with own_generator(), torch.enable_grad():
         for row in range(len(phi)):
             torch.manual_seed(int(noise.generator(row, STREAM).integers(2**62)))
             law = _Law(log_density, phi[row].detach(), space)

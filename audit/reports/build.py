@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -31,12 +32,13 @@ from audit.reports.overall import (
 from audit.reports.portrayed import portrait
 from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
-from audit.reports.statistics import summarise
+from audit.reports.series import Series, Table
 from audit.reports.stored import Stored
+from audit.reports.streamed import summarise
 from audit.reports.two_sided import Asked, two_sided
-from audit.reports.values import Floats, Mask, Outcome, Values
+from audit.reports.values import FEW, Floats, Outcome, Values
 
-LISTED_INPUTS = 10_000
+LISTED_INPUTS = FEW
 """Up to here every input's numbers are in the report; beyond, in the rows file."""
 PRINTED_VALUES = 4096
 """Up to this size of an input its worst directions are in the report."""
@@ -84,7 +86,10 @@ def _numbers_of(measured: Measured, report: schema.Report) -> Stored:
     """Return the report with the numbers of its inputs, listed in it or not."""
     columns = measured.columns
     return Stored(
-        "this scan", report, measured.index, lambda name, q: columns[name][q].numbers
+        "this scan",
+        report,
+        measured.index,
+        lambda name, quantity: columns[name][quantity].whole().numbers,
     )
 
 
@@ -136,7 +141,7 @@ def _divergence(
 
 def _two_sided(
     measured: Measured,
-    columns: Mapping[str, Values],
+    columns: Table,
     medians: Mapping[str, float | None],
     config: ScanConfig,
 ) -> list[schema.Rung]:
@@ -167,7 +172,8 @@ def _sample(measured: Measured, name: str, quantity: str) -> Sample | None:
     return None if checks.sample.whole else checks.sample
 
 
-def _summary(column: Values, unit: str, sample: Sample | None) -> dict[str, Any]:
+def _summary(column: Series, unit: str, sample: Sample | None) -> dict[str, Any]:
+    why, why_infinite = _reasons(column)
     found = summarise(column) if sample is None else estimate(column, sample)
     return {
         "unit": unit,
@@ -179,26 +185,31 @@ def _summary(column: Values, unit: str, sample: Sample | None) -> dict[str, Any]
         **found.values,
         "ci95": found.intervals,
         "histogram": found.histogram and asdict(found.histogram),
-        "reason": _reason(column, column.missing),
-        "infinite_reason": _reason(column, column.infinite),
+        "reason": why,
+        "infinite_reason": why_infinite,
     }
 
 
-def _reason(column: Values, which: Mask) -> str | None:
-    """Return why some values are infinite or missing, with how many."""
-    counts = {
-        sentence: int((rows & which).sum())
-        for sentence, rows in column.explained().items()
-        if sentence != UNCHECKED
-    }
-    return "; ".join(f"{why} ({n})" for why, n in counts.items() if n) or None
+def _reasons(column: Series) -> tuple[str | None, str | None]:
+    """Return why some values are missing, and why infinite, with how many."""
+    missing, infinite = Counter[str](), Counter[str]()
+    for part in column.looked():
+        for sentence, rows in part.explained().items():
+            if sentence != UNCHECKED:
+                missing[sentence] += int((rows & part.missing).sum())
+                infinite[sentence] += int((rows & part.infinite).sum())
+    return _counted(missing), _counted(infinite)
+
+
+def _counted(sentences: Counter[str]) -> str | None:
+    return "; ".join(f"{why} ({n})" for why, n in sentences.items() if n) or None
 
 
 def _inputs(measured: Measured) -> schema.Inputs | None:
     if len(measured.index) > LISTED_INPUTS:
         return None
     columns = {
-        name: {q: _numbers(column.numbers) for q, column in columns.items()}
+        name: {q: _numbers(column.whole().numbers) for q, column in columns.items()}
         for name, columns in measured.columns.items()
     }
     outcomes = {
@@ -209,11 +220,12 @@ def _inputs(measured: Measured) -> schema.Inputs | None:
     )
 
 
-def _outcomes(measured: Measured, columns: Mapping[str, Values]) -> schema.Outcomes:
+def _outcomes(measured: Measured, columns: Table) -> schema.Outcomes:
     index = measured.index
     rest = np.zeros(len(index), bool)
     missing: dict[str, dict[str, list[int]]] = {}
-    for quantity, column in columns.items():
+    for quantity, series in columns.items():
+        column = series.whole()
         rest |= column.rest
         for sentence, rows in column.explained().items():
             rows = rows & column.missing
@@ -239,14 +251,18 @@ def _under_attack(measured: Measured) -> schema.UnderAttack | None:
 
 
 def _worst(measured: Measured, worst: Worst) -> schema.WorstInput:
-    row = int(np.searchsorted(measured.index, worst.index))
-    values = {
-        name: {q: _number(float(v.numbers[row])) for q, v in columns.items()}
+    row = np.searchsorted(measured.index, np.array([worst.index]))
+    there = {
+        name: {quantity: column.take(row) for quantity, column in columns.items()}
         for name, columns in measured.columns.items()
     }
+    values = {
+        name: {q: _number(float(v.numbers[0])) for q, v in columns.items()}
+        for name, columns in there.items()
+    }
     outcomes = {
-        name: {q: _said(v, row) for q, v in columns.items() if _said(v, row)}
-        for name, columns in measured.columns.items()
+        name: {q: _said(v, 0) for q, v in columns.items() if _said(v, 0)}
+        for name, columns in there.items()
     }
     return schema.WorstInput.model_validate(
         {

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from audit.reports.portrayed import PortraitInfo
 from audit.reports.sampling import Sample
-from audit.reports.values import Floats, Values
+from audit.reports.series import Table
+from audit.reports.values import Floats
 
-Columns = Mapping[str, Mapping[str, Values]]
+Columns = Mapping[str, Table]
 """Divergence -> quantity -> the values of all inputs."""
 
 

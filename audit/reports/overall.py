@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from audit.reports.measured import CoordinateShares, FeatureMeans, UniversalInfo
-from audit.reports.statistics import quantiles
+from audit.reports.streamed import percentiles
 from audit.reports.values import Floats
 
 BAND = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
@@ -61,9 +61,9 @@ def spectrum_record(eigenvalues: Floats | None) -> dict[str, Any] | None:
     """
     if eigenvalues is None or not eigenvalues.size:
         return None
-    measured = [np.sort(column[~np.isnan(column)]) for column in eigenvalues.T]
-    levels = [quantiles(column, BAND.values()) for column in measured if len(column)]
+    found = [percentiles(column, list(BAND.values())) for column in eigenvalues.T]
+    levels = [one for n, one in found if n]
     if not levels:
         return None
     bands = zip(BAND, map(list, zip(*levels, strict=True)), strict=True)
-    return {"n": len(measured[0]), **dict(bands)}
+    return {"n": found[0][0], **dict(bands)}

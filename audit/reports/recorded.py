@@ -12,6 +12,7 @@ import numpy as np
 
 from audit.reports.columns import REASON, Array, Sentences, split
 from audit.reports.rows import RowsWriter
+from audit.reports.series import Series
 from audit.reports.values import Values
 
 Chunk = Mapping[str, Array | Values]
@@ -36,9 +37,14 @@ class RecordedRows(RowsWriter):
         """Keep the rows of one chunk."""
         self._chunks.append(dict(chunk))
 
-    def extend(self, columns: Chunk) -> None:
+    def extend(self, columns: Mapping[str, Array | Series]) -> None:
         """Keep columns that are known only when all rows are in."""
-        self._late.append(dict(columns))
+        self._late.append(
+            {
+                name: column if isinstance(column, np.ndarray) else column.whole()
+                for name, column in columns.items()
+            }
+        )
 
     def beside(self, name: str, read: Callable[[], Array]) -> None:
         """Keep the audited inputs [N, *event], and the units of their features."""

@@ -16,10 +16,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from audit.ground.storage.temporary import TemporaryFolder, sweep
 from audit.reports.columns import REASON, Array, Column, Sentences, split
 from audit.reports.files import atomic_file, unwritable
 from audit.reports.row_formats import writer_of
+from audit.reports.series import Series
 from audit.reports.values import Values
 
 PREFIX = ".robaudit-rows-"
@@ -95,19 +98,31 @@ class RowsWriter:
         except OSError as error:
             raise unwritable(self.folder.parent, error) from None
 
-    def extend(self, columns: Mapping[str, Array | Values]) -> None:
+    def extend(self, columns: Mapping[str, Array | Series]) -> None:
         """Add columns that are known only when all rows are in, each [N, ...].
 
         Raises:
             ValueError: a column is there already, or has another number of rows.
+            InputError: the disk is full.
         """
         n = next(iter(self._columns.values())).n if self._columns else 0
-        plain = split(columns, self._said)
-        for name, rows in plain.items():
-            if name in self._columns or len(rows) != n:
-                raise ValueError(f"{name} has {len(rows)} rows, expected {n} new ones")
-            self._columns[name] = self._column(name, rows)
-        self._write(plain)
+        for name, column in columns.items():
+            if name in self._columns or len(column) != n:
+                said = f"{name} has {len(column)} rows, expected {n} new ones"
+                raise ValueError(said)
+        try:
+            for name, column in columns.items():
+                self._extend(name, column)
+        except OSError as error:
+            raise unwritable(self.folder.parent, error) from None
+
+    def _extend(self, name: str, column: Array | Series) -> None:
+        for part in [column] if isinstance(column, np.ndarray) else column.parts():
+            plain = split({name: part}, self._said)
+            for each, rows in plain.items():
+                if each not in self._columns:
+                    self._columns[each] = self._column(each, rows)
+            self._write(plain)
 
     def beside(self, name: str, read: Callable[[], Array]) -> None:
         """Offer what belongs to the rows and no file of them holds.

@@ -29,15 +29,16 @@ from numpy.typing import NDArray
 
 from audit.reports.changes import MOST_RESAMPLED, RESAMPLES
 from audit.reports.quantities import PERCENTILES
+from audit.reports.series import Series
 from audit.reports.statistics import (
     Interval,
     Statistics,
     between,
     described,
     moments,
-    summarise,
 )
-from audit.reports.values import Floats, Values
+from audit.reports.streamed import summarise
+from audit.reports.values import Floats
 
 FEWER = 199  # resamples of very many inputs
 _NUMBERS = 2**21  # of weights at the same time
@@ -70,7 +71,7 @@ class Sample:
         return Sample(self.places[rows], self.weights[rows], self.strata[rows])
 
 
-def estimate(column: Values, sample: Sample) -> Statistics:
+def estimate(column: Series, sample: Sample) -> Statistics:
     """Return the statistics of all N inputs from those of the checked ones.
 
     Args:
@@ -79,23 +80,28 @@ def estimate(column: Values, sample: Sample) -> Statistics:
     """
     if sample.whole:
         return summarise(column)
-    known = sample.take((~column.missing[sample.places]).nonzero()[0])
-    values = column.numbers[known.places]
+    looked = column.take(sample.places)
+    rows = (~looked.missing).nonzero()[0]
+    known, values = sample.take(rows), looked.numbers[rows]
     if not len(values):
-        return described(column, dict.fromkeys(("mean", "std", *PERCENTILES)), {})
+        nothing = dict.fromkeys(("mean", "std", *PERCENTILES))
+        return described(looked, len(column), nothing, {})
     order = np.argsort(values, kind="stable")
-    return _Weighted(column, values[order], known.take(order)).statistics()
+    found = _Weighted(values[order], known.take(order))
+    return described(looked, len(column), *found.statistics())
 
 
 @dataclass(frozen=True)
 class _Weighted:
     """Ascending values [k] of a sample, and how many inputs each stands for."""
 
-    column: Values
     values: Floats
     sample: Sample
 
-    def statistics(self) -> Statistics:
+    def statistics(
+        self,
+    ) -> tuple[dict[str, float | None], dict[str, Interval | None]]:
+        """Return the statistics and their intervals, by name."""
         levels = list(PERCENTILES.values())
         weights = self.sample.weights[None]
         mean, std = _moments(self.values, self.sample.weights)
@@ -107,7 +113,7 @@ class _Weighted:
             **dict(zip(PERCENTILES, found.tolist(), strict=True)),
             "max": float(self.values[-1]),
         }
-        return described(self.column, numbers, self._intervals(found))
+        return numbers, self._intervals(found)
 
     def _intervals(self, found: Floats) -> dict[str, Interval | None]:
         """Return bootstrap intervals of the mean and of the percentiles `found`."""

@@ -22,8 +22,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.ground.student import student_quantile
 from audit.reports.quantities import PERCENTILES, STATISTICS
@@ -70,7 +72,7 @@ def summarise(column: Values) -> Statistics:
     """Return the statistics of the values of N inputs."""
     values = np.sort(column.numbers[~column.missing])
     if not len(values):
-        return described(column, dict.fromkeys(STATISTICS), {})
+        return described(column, len(column), dict.fromkeys(STATISTICS), {})
     mean, std = moments(values)
     numbers = {
         "mean": mean,
@@ -82,22 +84,30 @@ def summarise(column: Values) -> Statistics:
     intervals = {"mean": mean_interval(values, mean, std)} | {
         name: percentile_interval(values, p) for name, p in PERCENTILES.items()
     }
-    return described(column, numbers, intervals)
+    return described(column, len(column), numbers, intervals)
 
 
 def described(
-    column: Values,
+    known: Values,
+    total: int,
     numbers: dict[str, float | None],
     intervals: dict[str, Interval | None],
 ) -> Statistics:
-    """Return statistics with the counts and the histogram of their column."""
-    missing = int(column.missing.sum())
-    finite = np.sort(column.numbers[np.isfinite(column.numbers)])
+    """Return statistics with the counts and the histogram of their column.
+
+    Args:
+        known: all its values, or those that were looked at.
+        total: how many inputs there are; those that were not looked at have no value.
+        numbers: by the name of the statistic.
+        intervals: alike.
+    """
+    n = int((~known.missing).sum())
+    finite = np.sort(known.numbers[np.isfinite(known.numbers)])
     return Statistics(
-        len(column) - missing,
-        int(column.infinite.sum()),
-        int(column.rest.sum()),
-        missing,
+        n,
+        int(known.infinite.sum()),
+        int(known.rest.sum()),
+        total - n,
         numbers,
         {name: intervals.get(name) for name in ("mean", *PERCENTILES)},
         histogram(finite) if len(finite) else None,
@@ -123,10 +133,28 @@ def moments(values: Floats) -> tuple[float | None, float | None]:
 
 def quantiles(values: Floats, levels: Iterable[float]) -> list[float | None]:
     """Return quantiles of ascending values, linear between two finite neighbours."""
-    places = np.round(np.array(list(levels)) * (len(values) - 1), 9)
+    places = places_of(levels, len(values))
+    return quantiles_at(values[places.below], values[places.above], places)
+
+
+class Places(NamedTuple):
+    """Between which ranks quantiles lie, and how far on the way."""
+
+    below: NDArray[np.intp]
+    above: NDArray[np.intp]
+    share: Floats
+
+
+def places_of(levels: Iterable[float], n: int) -> Places:
+    """Return where the quantiles of n values lie."""
+    places = np.round(np.array(list(levels)) * (n - 1), 9)
     below = np.floor(places).astype(int)
-    above = np.minimum(below + 1, len(values) - 1)
-    found = between(values[below], values[above], places - below)
+    return Places(below, np.minimum(below + 1, n - 1), places - below)
+
+
+def quantiles_at(low: Floats, high: Floats, places: Places) -> list[float | None]:
+    """Return quantiles from the values of the ranks below and above them."""
+    found = between(low, high, places.share)
     return [None if math.isnan(value) else value for value in found.tolist()]
 
 
@@ -141,12 +169,20 @@ def between(low: Floats, high: Floats, share: Floats) -> Floats:
 
 
 def mean_interval(
-    values: Floats, mean: float | None, std: float | None
+    values: Floats, mean: float | None, std: float | None, n: int | None = None
 ) -> Interval | None:
-    """Return the 95 % t interval of a mean; not below 0 when no value is."""
+    """Return the 95 % t interval of a mean; not below 0 when no value is.
+
+    Args:
+        values: ascending; the least of them alone will do, with their number n.
+        mean: of them.
+        std: of them.
+        n: their number; None: all are given.
+    """
     if mean is None or std is None or not math.isfinite(std):
         return None
-    half = student_quantile(len(values) - 1) * std / math.sqrt(len(values))
+    n = len(values) if n is None else n
+    half = student_quantile(n - 1) * std / math.sqrt(n)
     low, high = mean - half, mean + half
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
@@ -186,12 +222,38 @@ def order_ranks(n: int, p: float) -> tuple[int, int] | None:
 
 def histogram(values: Floats) -> Histogram | None:
     """Return counts of ascending `values`, on a log scale when they span 20 times."""
-    low, high = float(values[0]), float(values[-1])
+    bins = bins_of(float(values[0]), float(values[-1]))
+    return None if bins is None else bins.histogram(bins.count(values))
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Equal bins between two finite ends, on a scale; one bin where all are equal."""
+
+    scale: str
+    low: float
+    high: float
+
+    def count(self, values: Floats) -> NDArray[np.int64]:
+        """Return how many values lie in each bin [BINS]."""
+        if self.scale == "equal":
+            return np.bincount(np.zeros(len(values), int), minlength=BINS)
+        log = self.scale == "log"
+        ends = np.log([self.low, self.high]) if log else np.array([self.low, self.high])
+        spread = np.clip(np.log(values), *ends) if log else values
+        return np.histogram(spread, BINS, (float(ends[0]), float(ends[1])))[0]
+
+    def histogram(self, counts: NDArray[np.int64]) -> Histogram:
+        """Return the counts [BINS] with their bins."""
+        if self.scale == "equal":
+            return Histogram("linear", self.low, self.high, [int(counts.sum())])
+        return Histogram(self.scale, self.low, self.high, counts.tolist())
+
+
+def bins_of(low: float, high: float) -> Bins | None:
+    """Return the bins of values between two ends; None where they span too much."""
     if not high - low < LARGEST_SPAN:
         return None
     if high - low <= max(1e-9 * max(abs(low), abs(high)), SMALLEST_SPAN):
-        return Histogram("linear", low, high, [len(values)])
-    log = low > 0 and high / low > 20
-    spread = np.log(values) if log else values
-    counts, _ = np.histogram(spread, bins=BINS)
-    return Histogram("log" if log else "linear", low, high, counts.tolist())
+        return Bins("equal", low, high)
+    return Bins("log" if low > 0 and high / low > 20 else "linear", low, high)

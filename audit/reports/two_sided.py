@@ -16,6 +16,7 @@ import numpy as np
 from audit.reports import report as schema
 from audit.reports.roles import at_size, sized
 from audit.reports.sampling import Sample
+from audit.reports.series import Series, Table
 from audit.reports.values import Values
 
 SIDES = ("predicted", "along", "witness", "certificate")
@@ -31,7 +32,7 @@ class Asked:
 
 
 def two_sided(
-    columns: Mapping[str, Values],
+    columns: Table,
     medians: Mapping[str, float | None],
     sample: Sample,
     asked: Asked,
@@ -59,25 +60,23 @@ def two_sided(
 
 
 def _side(
-    column: Values, median: float | None, sample: Sample, tau: float
+    column: Series, median: float | None, sample: Sample, tau: float
 ) -> schema.Side:
-    known = ~column.missing[sample.places]
+    checked = column.take(sample.places)
+    known, reason = ~checked.missing, "; ".join(_reasons(checked)) or None
     weights = sample.weights[known]
     if not known.any():
-        return schema.Side(n=0, reason="; ".join(_reasons(column, sample)) or None)
-    reached = column.numbers[sample.places][known] >= tau
+        return schema.Side(n=0, reason=reason)
+    reached = checked.numbers[known] >= tau
     return schema.Side(
         n=int(known.sum()),
         p50=median,
         reaching=float(np.round(weights @ reached / weights.sum(), 12)),
-        reason="; ".join(_reasons(column, sample)) or None,
+        reason=reason,
     )
 
 
-def _reasons(column: Values, sample: Sample) -> list[str]:
+def _reasons(checked: Values) -> list[str]:
     """Return why some of the checked inputs have no value."""
-    return [
-        why
-        for why, rows in column.explained().items()
-        if (rows & column.missing)[sample.places].any()
-    ]
+    found = checked.explained().items()
+    return [why for why, rows in found if (rows & checked.missing).any()]

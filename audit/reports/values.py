@@ -8,7 +8,8 @@ is counted. NaN stands in `numbers` where, and only where, a value was not measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -16,9 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.ground.storage.mapped import let_go
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.uint16]
+Rows = NDArray[np.intp] | slice
+WINDOW = 1 << 16
+"""Rows that are in memory at a time where there may be very many."""
+FEW = 10_000
+"""Up to so many inputs every number is in memory, and in the report."""
 UNKNOWN = "its terms overflow"
 """The reason of a NaN for which nobody gave one."""
 
@@ -94,11 +102,12 @@ class Values:
 
     def outcome(self, row: int) -> Outcome:
         """Return what became of one value."""
-        if self.missing[row]:
+        number = float(self.numbers[row])
+        if math.isnan(number):
             return Outcome.NOT_MEASURED
         if self.rest[row]:
             return Outcome.AT_REST
-        return Outcome.INFINITE if self.infinite[row] else Outcome.FINITE
+        return Outcome.INFINITE if math.isinf(number) else Outcome.FINITE
 
     def reason(self, row: int) -> str:
         """Return why a value is not finite; "" where nothing is to be said."""
@@ -113,9 +122,34 @@ class Values:
         }
         return {sentence: rows for sentence, rows in found.items() if rows.any()}
 
-    def take(self, rows: NDArray[np.intp]) -> Values:
-        """Return the values of some rows."""
-        return Values(self.numbers[rows], self.rest[rows], self.why[rows], self.reasons)
+    def parts(self) -> Iterator[Values]:
+        """Yield the values in order, a few windows of `WINDOW` rows; mapped ones read.
+
+        Only one window is in memory, if nobody keeps the others.
+        """
+        if len(self) <= WINDOW:
+            yield self
+            return
+        for first in range(0, len(self), WINDOW):
+            yield self.take(slice(first, first + WINDOW))
+            let_go(self.numbers)
+
+    def looked(self) -> Iterator[Values]:
+        """Yield the values of the inputs that were looked at: of all of them."""
+        return self.parts()
+
+    def whole(self) -> Values:
+        """Return all values in memory."""
+        return self
+
+    def take(self, rows: Rows) -> Values:
+        """Return the values of some rows; those of mapped ones are copies."""
+        found = Values(
+            self.numbers[rows], self.rest[rows], self.why[rows], self.reasons
+        )
+        if not isinstance(rows, slice):
+            let_go(self.numbers)  # each row brought some pages with it
+        return found
 
     def placed(self, rows: NDArray[np.intp], newer: Values) -> Values:
         """Return these values with those of some rows replaced."""

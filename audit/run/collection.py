@@ -15,7 +15,9 @@ from audit.reports.build import UNCHECKED
 from audit.reports.measured import Checks, Columns, Worst
 from audit.reports.rows import RowsWriter
 from audit.reports.sampling import Sample
-from audit.reports.values import Values
+from audit.reports.series import Series, Sparse
+from audit.reports.spill import Spill
+from audit.reports.values import FEW, Values
 from audit.run.tally import Tally
 from audit.verify import CHECKED, Verified, draw_sample
 
@@ -27,10 +29,12 @@ class Collection:
     Args:
         event: the shape of one input.
         rows: gets every column, directions included; None if nobody asked.
+        spill: keeps the columns of many inputs on the disk; None: in memory.
     """
 
     event: tuple[int, ...]
     rows: RowsWriter | None
+    spill: Spill | None = None
     tally: Tally = field(init=False)
     done: int = 0
     _parts: list[Answers] = field(default_factory=list)
@@ -38,7 +42,7 @@ class Collection:
     _skipped: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tally = Tally(self.event)
+        self.tally = Tally(self.event, self.spill)
 
     def add(self, answers: Answers) -> None:
         """Take some answers; their directions go to the tally and the rows file."""
@@ -51,17 +55,11 @@ class Collection:
             self.rows.append(_flat(answers, self.event))
         first = [] if self._leaders is None else [self._leaders]
         self._leaders = joined([*first, answers.leaders or answers.leading()]).leading()
-        self._parts.append(
-            replace(
-                answers,
-                directions={},
-                eigenvalues={},
-                skipped=(),
-                leaders=None,
-                coordinates={},
-                means={},
-            )
-        )
+        kept = Answers(answers.index, answers.columns)
+        if self.spill is not None:
+            self.spill.append(_flat(kept, self.event))
+            kept = Answers(answers.index[:0], kept.columns)
+        self._parts = [kept] if self.spill else [*self._parts, kept]
 
     def close(self) -> Answers:
         """Return all answers as one.
@@ -77,9 +75,26 @@ class Collection:
                 "Expected at least one that can be measured",
                 "Check the data, and the expressions of --param",
             )
-        whole = replace(joined(self._parts), skipped=tuple(self._skipped))
+        whole = self._mapped(self.spill) if self.spill else joined(self._parts)
+        whole = replace(whole, skipped=tuple(self._skipped))
         self._parts.clear()
         return whole
+
+    def _mapped(self, spill: Spill) -> Answers:
+        """Return the columns as they lie on the disk."""
+        names, index = self._parts[0].columns, spill.array("index")
+        found = Answers(
+            index,
+            {
+                name: {q: spill.values(f"{name}.{q}") for q in quantities}
+                for name, quantities in names.items()
+            },
+        )
+        for quantities in found.columns.values():
+            for quantity, values in quantities.items():
+                if len(values) != len(index):
+                    raise ValueError(f"{quantity} was not given by every block")
+        return found
 
     @property
     def worst(self) -> list[Worst]:
@@ -101,13 +116,16 @@ def with_checks(
 
     The rows files, if there are any, get them too.
     """
-    columns = {name: dict(found) for name, found in answers.columns.items()}
-    placed: dict[str, Values] = {}
+    columns: dict[str, dict[str, Series]] = {
+        name: dict(found) for name, found in answers.columns.items()
+    }
+    n = len(answers.index)
+    placed: dict[str, Series] = {}
     quantities = {}
     for name, found in verified.columns.items():
         for quantity, values in found.items():
-            nothing = Values.unmeasured(len(answers.index), UNCHECKED)
-            columns[name][quantity] = nothing.placed(sample.places, values)
+            sparse = Sparse(n, sample.places, values, UNCHECKED)
+            columns[name][quantity] = sparse if n > FEW else sparse.whole()
             placed[f"{name}.{quantity}"] = columns[name][quantity]
         quantities[name] = frozenset(found)
     if rows is not None and placed:

@@ -6,23 +6,23 @@ part file of a run, whose numbers are the same: they depend on the block alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
+import torch
 
 from audit.config import ScanConfig
-from audit.ground import stages
 from audit.ground.errors import Incomplete, InputError, boundary
-from audit.measure import Answers, joined, measure
+from audit.measure import Answers
 from audit.measure.preparation import Prepared, prepare
+from audit.models.gates import Findings
 from audit.run.engines import mapped as run_jobs
 from audit.run.engines.cluster import cluster_of
 from audit.run.folder import Run
 from audit.run.parts import Tree
 from audit.run.plan import Job, Shard
-from audit.run.tally import lighter
+from audit.run.work import Work, threads_inside, threads_of
 
 _ROWS = 1024  # of a job
 _PARTS = 64  # of a run, at least: what an interruption loses is a small share
@@ -56,7 +56,7 @@ def _in_blocks(rows: int, prepared: Prepared) -> int:
 
 def measured(
     config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], whole: bool
-) -> Iterator[Answers]:
+) -> Generator[Answers, None, None]:
     """Yield the answers to the jobs, in their order.
 
     Args:
@@ -67,31 +67,34 @@ def measured(
     """
     cluster = cluster_of(config)
     if cluster is not None or (config.workers > 1 and len(jobs) > 1):
-        make = partial(make_worker, config, prepared.block, whole, read_by(prepared))
+        known = read_by(prepared), prepared.model.gates
+        make = partial(make_worker, config, prepared.block, whole, *known)
         workers = min(config.workers, max(len(jobs), 1))
         return run_jobs(config.engine, make, jobs, workers, cluster)
-    return run_jobs(config.engine, lambda: partial(work, prepared, whole), jobs, 1)
+    work = Work(prepared, whole, threads_of(config, prepared), _answers)
+    return run_jobs(config.engine, lambda: work, jobs, 1)
 
 
 def filled(
     config: ScanConfig, prepared: Prepared, jobs: Sequence[Job], run: Run
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Measure jobs into the part files of a run; yield the rows of each as it is done.
 
     Whoever measures a part writes it: parts outlive the process that asked for them.
     """
     cluster, whole = cluster_of(config), run.manifest.directions
+    known = read_by(prepared), prepared.model.gates
     if cluster is not None:
-        sender = partial(make_sender, config, run, run.seen(), read_by(prepared))
+        sender = partial(make_sender, config, run, run.seen(), *known)
         workers = min(config.workers, max(len(jobs), 1))
         return received(
             run, jobs, run_jobs(config.engine, sender, jobs, workers, cluster)
         )
     if config.workers > 1 and len(jobs) > 1:
-        make = partial(make_keeper, config, run, read_by(prepared))
+        make = partial(make_keeper, config, run, *known)
         return run_jobs(config.engine, make, jobs, min(config.workers, len(jobs)))
-    do = partial(work, prepared, whole)
-    return run_jobs(config.engine, lambda: partial(keep, run, do), jobs, 1)
+    work = Work(prepared, whole, threads_of(config, prepared), partial(keep, run))
+    return run_jobs(config.engine, lambda: work, jobs, 1)
 
 
 def read_by(prepared: Prepared) -> tuple[str, str]:
@@ -100,29 +103,62 @@ def read_by(prepared: Prepared) -> tuple[str, str]:
 
 
 def make_worker(
-    config: ScanConfig, block: int, whole: bool, expected: tuple[str, str]
-) -> Callable[[Job], Answers]:
+    config: ScanConfig,
+    block: int,
+    whole: bool,
+    expected: tuple[str, str],
+    gates: Findings | None = None,
+) -> Work[Answers]:
     """Open the model in a worker's own process and return what does a job.
+
+    Args:
+        config: everything there is to know.
+        block: rows that are computed together.
+        whole: whether every direction is kept.
+        expected: what `read_by` gave where the scan was begun.
+        gates: what they measured there. The same bytes need not pass them again.
 
     Raises:
         InputError: the data or the model are not those that the scan has read.
     """
-    prepared = replace(prepare(config, True), block=block)
+    return Work(*_opened(config, block, expected, gates, whole), _answers)
+
+
+def make_keeper(
+    config: ScanConfig,
+    run: Run,
+    expected: tuple[str, str],
+    gates: Findings | None = None,
+) -> Work[int]:
+    """Open the model in a worker's own process and return what does and keeps a job."""
+    block, whole = run.manifest.block, run.manifest.directions
+    opened = _opened(config, block, expected, gates, whole)
+    return Work(*opened, partial(keep, run))
+
+
+def _opened(
+    config: ScanConfig,
+    block: int,
+    expected: tuple[str, str],
+    gates: Findings | None,
+    whole: bool,
+) -> tuple[Prepared, bool, int]:
+    """Open the model in a process of a worker's own, for `Work`."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)
+    prepared = replace(prepare(config, True, gates=gates), block=block)
     if read_by(prepared) != expected:
         raise InputError(
             f"'{config.data}' or '{config.model.path}' changed while the scan ran",
             "Every worker reads them again, and must read the same",
             "Scan again while nobody writes them",
         )
-    return partial(work, prepared, whole)
+    torch.set_num_threads(threads_inside(config, prepared, own))
+    return prepared, whole, threads_of(config, prepared)
 
 
-def make_keeper(
-    config: ScanConfig, run: Run, expected: tuple[str, str]
-) -> Callable[[Job], int]:
-    """Open the model in a worker's own process and return what does and keeps a job."""
-    do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
-    return partial(keep, run, do)
+def _answers(_job: Job, answers: Answers) -> Answers:
+    return answers
 
 
 def make_sender(
@@ -130,6 +166,7 @@ def make_sender(
     run: Run,
     seen: tuple[int, int] | None,
     expected: tuple[str, str],
+    gates: Findings | None = None,
 ) -> Callable[[Job], Tree | None]:
     """Open the model on a node and return what does a job there.
 
@@ -141,8 +178,10 @@ def make_sender(
         run: with a folder of the scan's own machine.
         seen: what the scan sees of that folder.
         expected: the digests of what the scan has read.
+        gates: what they measured there.
     """
-    do = make_worker(config, run.manifest.block, run.manifest.directions, expected)
+    block, whole = run.manifest.block, run.manifest.directions
+    do = make_worker(config, block, whole, expected, gates)
     if run.seen() == seen:
         return partial(kept_there, run, do)
     return partial(plain, do)
@@ -160,7 +199,7 @@ def plain(do: Callable[[Job], Answers], job: Job) -> Tree:
 
 def received(
     run: Run, jobs: Sequence[Job], answers: Iterator[Tree | None]
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Keep the answers that no node has kept; yield the rows of each job."""
     for job, found in zip(jobs, answers, strict=True):
         if found is not None:
@@ -168,26 +207,13 @@ def received(
         yield job.rows
 
 
-def work(prepared: Prepared, whole: bool, job: Job) -> Answers:
-    """Measure a job's rows, block by block; `whole` keeps every direction."""
-    rows = prepared.rows[job.start : job.stop]
-    blocks = np.split(rows, range(prepared.block, len(rows), prepared.block))
-    model, questions = prepared.model, prepared.questions
-    parts = []
-    for rows in blocks:
-        with stages.part(len(rows) / max(1, len(prepared.rows))):
-            part = measure(model, questions, rows, prepared.block)
-        parts.append(part if whole else lighter(part))
-    return joined(parts)
-
-
-def keep(run: Run, do: Callable[[Job], Answers], job: Job) -> int:
-    """Do a job, write its part file and return the number of its rows."""
-    run.write(job, do(job).plain())
+def keep(run: Run, job: Job, answers: Answers) -> int:
+    """Write a job's part file and return the number of its rows."""
+    run.write(job, answers.plain())
     return job.rows
 
 
-def kept(run: Run, jobs: Sequence[Job]) -> Iterator[Answers]:
+def kept(run: Run, jobs: Sequence[Job]) -> Generator[Answers, None, None]:
     """Yield the answers in the part files of a run, one at a time."""
     for job in jobs:
         with boundary(

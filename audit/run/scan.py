@@ -9,9 +9,12 @@ shared among machines (`scan_shard`) and put together by another process (`merge
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from audit.config import ScanConfig
 from audit.ground import stages, watch
@@ -31,9 +34,12 @@ from audit.reports.keys import check_config
 from audit.reports.measured import Measured
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
+from audit.reports.spill import Spill
+from audit.reports.values import FEW
 from audit.run.collection import Collection, sample_of, with_checks
 from audit.run.commands import refuse_missing
 from audit.run.engines import ENGINES
+from audit.run.engines.threads import torch_threads
 from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
@@ -41,6 +47,7 @@ from audit.run.plan import Job, cut, read_shard, spans
 from audit.run.still import still_notes
 from audit.run.targets import held_against, refuse_early
 from audit.run.universal import universal
+from audit.run.work import threads_inside, threads_of
 from audit.verify import Ladder, ladder_of, portraits, save_witness, verify
 from audit.verify.selftest import short_selftest
 from audit.verify.trust import trust_warnings
@@ -77,15 +84,15 @@ def scan(
             "A shard measures its share; the report is of all of them",
             "Use scan_shard, and merge when all are done",
         )
-    opened = _open(config, network)
-    if config.run_dir is None:
-        whole = rows is not None
-        jobs = cut(opened.total, job_rows(config, opened.prepared, whole))
-        parts = measured(config, opened.prepared, jobs, whole)
-        return _report(opened, parts, rows, progress)
-    opened, run = _join_run(opened, rows, asked)
-    _fill(opened, run, run.jobs, progress)
-    return _report(opened, kept(run, run.jobs), rows)
+    with _open(config, network) as opened:
+        if config.run_dir is None:
+            whole = rows is not None
+            jobs = cut(opened.total, job_rows(config, opened.prepared, whole))
+            parts = measured(config, opened.prepared, jobs, whole)
+            return _report(opened, parts, rows, progress)
+        opened, run = _join_run(opened, rows, asked)
+        _fill(opened, run, run.jobs, progress)
+        return _report(opened, kept(run, run.jobs), rows)
 
 
 def scan_shard(
@@ -96,10 +103,10 @@ def scan_shard(
     Raises:
         AuditError: one of its kinds.
     """
-    opened, run = _join_run(_open(config), None, asked)
-    return run, _fill(
-        opened, run, read_shard(config.shard or "1/1").take(run.jobs), progress
-    )
+    with _open(config) as opened:
+        opened, run = _join_run(opened, None, asked)
+        mine = read_shard(config.shard or "1/1").take(run.jobs)
+        return run, _fill(opened, run, mine, progress)
 
 
 def merge(
@@ -125,11 +132,11 @@ def merge(
     missing = run.missing()
     lost = frozenset(missing)
     refuse_missing(run, missing, partial)
-    opened = _open(config)
-    check_run(run, identity_of(config, opened.prepared), rows)
-    opened = replace(opened, prepared=in_blocks_of(run, opened.prepared))
-    jobs = [job for job in run.jobs if job not in lost]
-    return _report(opened, kept(run, jobs), rows, progress, missing)
+    with _open(config) as opened:
+        check_run(run, identity_of(config, opened.prepared), rows)
+        opened = replace(opened, prepared=in_blocks_of(run, opened.prepared))
+        jobs = [job for job in run.jobs if job not in lost]
+        return _report(opened, kept(run, jobs), rows, progress, missing)
 
 
 @dataclass(frozen=True)
@@ -147,10 +154,20 @@ class _Opened:
     @property
     def total(self) -> int:
         """How many rows are audited."""
-        return len(self.prepared.rows)
+        return len(self.prepared.selected)
 
 
-def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
+@contextmanager
+def _open(config: ScanConfig, network: Network | None = None) -> Iterator[_Opened]:
+    """Open the model; torch has as many threads of its own as the scan gives it."""
+    own = torch.get_num_threads()
+    with torch_threads(1):
+        opened = _opened(config, network)
+        torch.set_num_threads(threads_inside(config, opened.prepared, own))
+        yield opened
+
+
+def _opened(config: ScanConfig, network: Network | None) -> _Opened:
     started = time.time()
     check_config(config)
     check_options(config)
@@ -162,6 +179,7 @@ def _open(config: ScanConfig, network: Network | None = None) -> _Opened:
     with watch.opening(config.model.path, config.open_timeout):
         prepared = prepare(config, True, network)
     refuse_early(config, prepared)
+    threads_of(config, prepared)  # more than there may be are refused now
     names = _feature_names(prepared, config.memory)
     asked = (config.sizes, config.norm, config.bounds)
     ladder = ladder_of(prepared.questions, *asked, prepared.model.event)
@@ -197,29 +215,42 @@ def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> lis
     done, total = 0, sum(job.rows for job in missing)
     stages.stage(stages.MEASURE, total, "inputs")
     progress(done, total)
-    for rows in filled(opened.config, opened.prepared, missing, run):
-        done += rows
-        stages.reach(done)
-        progress(done, total)
+    with closing(filled(opened.config, opened.prepared, missing, run)) as filling:
+        for rows in filling:
+            done += rows
+            stages.reach(done)
+            progress(done, total)
     return missing
 
 
 def _report(
     opened: _Opened,
-    parts: Iterable[Answers],
+    parts: Generator[Answers, None, None],
     rows: RowsWriter | None,
     progress: Tick = silent,
     missing: Sequence[Job] = (),
 ) -> Report:
     """Join the answers, check predictions and file, and build and judge the report."""
+    with Spill() if opened.total > FEW else nullcontext() as spill:
+        collection = Collection(opened.prepared.model.event, rows, spill)
+        stages.stage(stages.MEASURE, opened.total, "inputs")
+        progress(0, opened.total)
+        with closing(parts) as arriving:
+            for part in arriving:
+                collection.add(part)
+                stages.reach(collection.done)
+                progress(collection.done, opened.total)
+        return _judged(opened, collection, rows, missing)
+
+
+def _judged(
+    opened: _Opened,
+    collection: Collection,
+    rows: RowsWriter | None,
+    missing: Sequence[Job],
+) -> Report:
+    """Check what was collected, and build and judge the report."""
     config, prepared = opened.config, opened.prepared
-    collection = Collection(prepared.model.event, rows)
-    stages.stage(stages.MEASURE, opened.total, "inputs")
-    progress(0, opened.total)
-    for part in parts:
-        collection.add(part)
-        stages.reach(collection.done)
-        progress(collection.done, opened.total)
     answers = collection.close()
     still = still_notes(config, answers.columns)
     sample = sample_of(config, answers)
@@ -247,6 +278,7 @@ def _report(
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],
         run_record(config, prepared, opened.started)
+        | {"threads": threads_of(config, prepared)}
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),

@@ -68,6 +68,8 @@ def still_notes(config: ScanConfig, columns: Columns) -> Notes:
 def _is_still(found: Mapping[str, Values]) -> bool:
     """Whether no input has a form other than zero."""
     norms = found.get("jacobian_norm")
-    if norms is None or norms.missing.all():
+    if norms is None or all(part.missing.all() for part in norms.parts()):
         norms = found.get("trace")
-    return norms is not None and not np.any(norms.numbers > 0)
+    return norms is not None and not any(
+        np.any(part.numbers > 0) for part in norms.parts()
+    )

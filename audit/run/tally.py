@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from audit.measure import Answers, MeanForm
 from audit.reports.build import PRINTED_VALUES
 from audit.reports.measured import CoordinateShares, FeatureMeans
+from audit.reports.spill import Spill
 from audit.reports.values import Floats
 
 STEPS = 2.0**36
@@ -40,6 +41,8 @@ class Tally:
 
     event: tuple[int, ...]
     """The shape of one input."""
+    spill: Spill | None = None
+    """Keeps the eigenvalues of many inputs on the disk; None: in memory."""
     _sums: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
     _eigenvalues: dict[str, list[Floats]] = field(default_factory=dict)
@@ -49,7 +52,11 @@ class Tally:
     def add(self, answers: Answers) -> None:
         """Take the directions and eigenvalues of some inputs."""
         for name, values in answers.eigenvalues.items():
-            self._eigenvalues.setdefault(name, []).append(values)
+            kept = self._eigenvalues.setdefault(name, [])
+            if self.spill is None:
+                kept.append(values)
+            else:
+                self.spill.append({f"{name}.eigenvalues": values})
         for name, mean in answers.means.items():
             before = self._forms.get(name)
             self._forms[name] = mean if before is None else before + mean
@@ -99,4 +106,6 @@ class Tally:
 
     def spectra(self) -> dict[str, Floats]:
         """Return each divergence's leading eigenvalues [N, K]."""
-        return {name: np.concatenate(v) for name, v in self._eigenvalues.items()}
+        if self.spill is None:
+            return {name: np.concatenate(v) for name, v in self._eigenvalues.items()}
+        return {n: self.spill.array(f"{n}.eigenvalues") for n in self._eigenvalues}

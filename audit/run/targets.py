@@ -36,7 +36,9 @@ def refuse_early(config: ScanConfig, prepared: Prepared) -> None:
             "law on one or two coordinates",
             "Leave --target-key out, or give the model's own --sampler",
         )
-    read_targets(prepared.model, config.target_key, prepared.rows[:0], config.memory)
+    read_targets(
+        prepared.model, config.target_key, np.zeros(0, np.int64), config.memory
+    )
 
 
 def held_against(
@@ -75,4 +77,4 @@ def inputs_of(
     if len(index) <= most:
         return index
     rng = np.random.Generator(np.random.Philox(key=config.seed % 2**64))
-    return np.sort(rng.choice(index, size=most, replace=False))
+    return np.sort(index[rng.choice(len(index), size=most, replace=False)])

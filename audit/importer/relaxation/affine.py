@@ -123,13 +123,14 @@ def operator(
 
     def back(a: Tensor) -> Sequence[Tensor]:
         flat = a.flatten(0, 1)
-        if len(flat) not in traced:
-            traced.clear()
-            with torch.enable_grad():
+        with torch.enable_grad():
+            if len(flat) not in traced:
+                traced.clear()
                 v = flat.new_zeros(len(flat), *event, requires_grad=True)
                 traced[len(flat)] = v, run(v)
-        v, value = traced[len(flat)]
-        (found,) = torch.autograd.grad(value, v, flat, retain_graph=True)
+            v, value = traced[len(flat)]
+            total = (value * flat).sum()  # a cotangent would have torch import sympy
+        (found,) = torch.autograd.grad(total, v, retain_graph=True)
         return [found.reshape(*a.shape[:2], *event)]
 
     def whole(v: Tensor) -> Tensor:

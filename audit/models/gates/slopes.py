@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from audit.linalg.cotangents import pulled_back
 from audit.models.gates.subject import Subject
 
 WIDE = 256  # parameters: with fewer, p passes are no more than the products
@@ -88,13 +89,13 @@ class Products:
         """Return J v [n, K, p] in float64."""
         columns = []
         for v in vectors.to(self.pulled.dtype).unbind(dim=1):
-            (found,) = torch.autograd.grad(self.pulled, self.u, v, retain_graph=True)
+            found = _reached(pulled_back(self.pulled, self.u, v, keep=True))
             columns.append(found.detach().double())
         return torch.stack(columns, dim=1)
 
     def back(self, u: Tensor) -> Tensor:
         """Return Jᵀ u [n, d] for u [n, p], by a plain backward pass."""
-        (found,) = torch.autograd.grad(self.phi, self.x, u, retain_graph=True)
+        found = _reached(pulled_back(self.phi, self.x, u, keep=True))
         return found.detach().double()
 
     def moves(self) -> Tensor:
@@ -104,6 +105,17 @@ class Products:
     def finite(self) -> Tensor:
         """Return which rows have a finite gradient: no NaN survives a mixture."""
         return torch.isfinite(self.back(_mixtures(self.phi, 1)[0])).all(dim=1)
+
+
+def _reached(gradient: Tensor | None) -> Tensor:
+    """Return a gradient that there has to be.
+
+    Raises:
+        RuntimeError: nothing connects the two, as torch says it.
+    """
+    if gradient is None:
+        raise RuntimeError("One of the differentiated tensors was not used")
+    return gradient
 
 
 def products_of(
@@ -121,7 +133,7 @@ def products_of(
         function = subject.map_of(subject.call, x.dtype).function
         phi = function(leaf.reshape(-1, *subject.event), held)
         u = torch.zeros_like(phi, requires_grad=True)
-        (pulled,) = torch.autograd.grad(phi, leaf, u, create_graph=True)
+        pulled = _reached(pulled_back(phi, leaf, u, keep=True, create=True))
         found = Products(phi, leaf, u, pulled)
         return found if _consistent(found) else None
     except (RuntimeError, NotImplementedError):

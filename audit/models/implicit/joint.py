@@ -95,6 +95,7 @@ def _joined(density: Network, sampler: Sampler, condition: str) -> Network:
         census=partial(_census, density, sampler),
         locate=None,
         graph=None,
+        shared=density.shared and sampler.network.shared,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -176,7 +177,7 @@ class FromGrid:
     log_density: LogDensity
     space: TargetSpace
     fixed: bool = True
-    last: list[tuple[Tensor, Nodes]] = field(default_factory=list, compare=False)
+    last: threading.local = field(default_factory=threading.local, compare=False)
 
     @property
     def weighted(self) -> bool:
@@ -201,15 +202,16 @@ class FromGrid:
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return nodes [Q, N, n] with their weights, Z and the rule's own error.
 
-        The last are remembered: a form and exact values ask for them one after the
-        other.
+        A thread remembers its last: a form and exact values ask for them one after
+        the other.
         """
-        if self.last and torch.equal(self.last[0][0], phi):
-            return self.last[0][1]
+        known: tuple[Tensor, Nodes] | None = getattr(self.last, "one", None)
+        if known is not None and torch.equal(known[0], phi):
+            return known[1]
         found = grid_nodes(self.log_density, phi, self.space)
         checks = {"normalisation": found.normalisation, "quadrature_error": found.error}
         nodes = Nodes(found.targets, found.weights, checks=checks)
-        self.last[:] = [(phi.detach().clone(), nodes)]
+        self.last.one = phi.detach().clone(), nodes
         return nodes
 
 
@@ -259,11 +261,13 @@ class FromChains:
     def _chain(self, row: int, phi: Tensor, noise: Noise) -> Chains:
         """Return one input's chains, run once."""
         key = noise.seed, int(noise.index[row]), noise.draws
-        if key not in self.known:
-            if len(self.known) >= _REMEMBERED:
-                self.known.clear()
+        found = self.known.get(key)
+        if found is None:
             one = replace(noise, index=noise.index[row : row + 1])
             law = phi[row : row + 1]
             warmup = _WARMUP if noise.draws >= _LONG else _SHORT_WARMUP
-            self.known[key] = nuts_draws(self.log_density, law, self.space, one, warmup)
-        return self.known[key]
+            found = nuts_draws(self.log_density, law, self.space, one, warmup)
+            if len(self.known) >= _REMEMBERED:
+                self.known.clear()
+            self.known[key] = found
+        return found

@@ -3,13 +3,16 @@
 An engine takes (make, jobs, workers): `make()` is called once in each process and
 returns the function that does a job there, so that a model is opened once a process
 and never crosses from one to another. What crosses is plain data: `make` and jobs one
-way, results the other. Third parties add one by the entry point group
-`robaudit.engines`; it is chosen by name, --engine NAME.
+way, results the other.
+
+What `make` returns may be asked for several jobs at once, `several(jobs)`, and then
+uses the cores of its process by itself (`over`). Third parties add an engine by the
+entry point group `robaudit.engines`; it is chosen by name, --engine NAME.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from audit.ground.errors import BrokenPlugin
@@ -40,6 +43,12 @@ class Engine(Protocol):
         """
 
 
+def over(do: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    """Yield the results of jobs that are done in this process, in their order."""
+    several = getattr(do, "several", None)
+    return map(do, jobs) if several is None else iter(several(jobs))
+
+
 def _lacks(found: object) -> Iterable[str]:
     return lacks_of_function(found, "make", "jobs", "workers")
 
@@ -57,7 +66,7 @@ def mapped(
     jobs: Iterable[Job],
     workers: int,
     cluster: Cluster | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the results of the jobs, in their order, one for each.
 
     Args:

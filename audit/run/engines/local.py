@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from audit.ground import streams, watch
 from audit.ground.errors import AuditError
+from audit.run.engines import over
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -35,7 +36,7 @@ def run(
         AuditError: a worker died; or one of a job's own errors.
     """
     if workers <= 1:
-        yield from map(make(), jobs)
+        yield from over(make(), jobs)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (make, streams.diverted()))
