@@ -15,7 +15,7 @@ import numpy as np
 from audit.config import ScanConfig
 from audit.ground.errors import ConfigError, NotDifferentiable
 from audit.reports.measured import Columns
-from audit.reports.values import Values
+from audit.reports.series import Series
 
 EXACT = ("critical_radius", "witness@")
 """What the quantities of a step function that mean something begin with."""
@@ -65,7 +65,7 @@ def still_notes(config: ScanConfig, columns: Columns) -> Notes:
     return [("no_local_form", _NOTE)]
 
 
-def _is_still(found: Mapping[str, Values]) -> bool:
+def _is_still(found: Mapping[str, Series]) -> bool:
     """Whether no input has a form other than zero."""
     norms = found.get("jacobian_norm")
     if norms is None or all(part.missing.all() for part in norms.parts()):

@@ -223,7 +223,7 @@ def test_code_that_nobody_knows_has_one_thread():
     options = {"family": "normal", "parameters": heads, "verify": 0}
     report = audit.scan(net, x, **options)
     assert report.record.run["threads"] == 1
-    with pytest.raises(ConfigError, match="--threads 2 was given for a model that is"):
+    with pytest.raises(ConfigError, match="threads.2 was given for a model that is"):
         audit.scan(net, x, threads=2, **options)
 
 
