@@ -176,6 +176,19 @@ def test_a_batch_of_no_rows_is_explained_and_a_negative_one_is_any(tmp_path):
         torch.testing.assert_close(phi, exact, rtol=1e-5, atol=1e-6)
 
 
+def test_a_device_that_is_baked_in_is_named(tmp_path):
+    class Baked(torch.nn.Module):
+        def forward(self, x):
+            offset = torch.zeros(3, device="cuda")
+            return {"mean": x + offset, "std": x.exp()}
+
+    path = script_file(tmp_path, Baked())
+    if torch.cuda.is_available():
+        pytest.skip("the device is there")
+    with pytest.raises(ModelError, match="on the device cuda, which was baked in"):
+        opened(path, data_file(tmp_path), family="normal")
+
+
 def test_a_shape_the_exporter_saw_as_fixed_is_explained(tmp_path):
     def baked(x):
         return {"mean": x.reshape(5000, 3), "std": x.reshape(5000, 3).exp()}
