@@ -76,6 +76,8 @@ def layout_of(network: Network, condition: str, event: tuple[int, ...]) -> Layou
     unbatched = len(port.shape) == len(event)
     if not _fits(port.shape if unbatched else port.shape[1:], event):
         raise _wrong_shape(port, event)
+    if not unbatched and port.fixed_batch == 0:
+        raise _no_rows(port)
     rows = 0 if unbatched else network.rows or port.fixed_batch
     alone = rows in (0, 1)
     axes = {
@@ -236,6 +238,16 @@ def _fits(declared: tuple[int | str | None, ...], event: tuple[int, ...]) -> boo
     return len(declared) == len(event) and all(
         not isinstance(axis, int) or axis == size
         for axis, size in zip(declared, event, strict=True)
+    )
+
+
+def _no_rows(port: Port) -> InputError:
+    return InputError(
+        f"The model's input is {port}: it declares a batch of 0 rows",
+        "Exporters write 0 for a size that they do not know, and runtimes take it at "
+        "its word: no number of rows fits",
+        "Declare the axis by a name: set dim_param = 'n' on it in the ONNX file, or "
+        "export the model with a dynamic batch axis",
     )
 
 

@@ -8,7 +8,7 @@ be six families, and is an error that lists them.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from audit.families import FAMILIES, KIND_OPTIONS, KIND_PARAMETERS
 from audit.ground.errors import ConfigError
@@ -161,9 +161,28 @@ def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
     inner = FAMILIES[component].parameterizations
     if kind in KIND_PARAMETERS:
         extra = KIND_PARAMETERS[kind]
-        sets = ((), *((one,) for one in extra), extra)
+        sets = (extra, *((one,) for one in reversed(extra)), ())
         return tuple((*known, *levels) for levels in sets for known in inner)
     if kind in KIND_OPTIONS:
         return inner
     gates = ("logits", "probs") + (() if kind == "mixture" else ("gate", "gate_logits"))
     return tuple((gate, *known) for gate in gates for known in inner)
+
+
+def unread_levels(family: str, outputs: Sequence[str], read: Set[str]) -> list[str]:
+    """Return sentences on outputs that say how draws are shifted and stretched.
+
+    Args:
+        family: as the outputs are read.
+        outputs: their names.
+        read: those that an expression reads.
+    """
+    levels = {name for names in KIND_PARAMETERS.values() for name in names}
+    left = [name for name in outputs if stem_of(name) in levels and name not in read]
+    if family not in FAMILIES:
+        return []
+    return [
+        f"the output '{name}' is not read: where draws of {family} are shifted and "
+        f"stretched to be those of the target, pass --family transformed:{family}"
+        for name in left
+    ]

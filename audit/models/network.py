@@ -45,9 +45,8 @@ class Port:
     coded: bool = False
 
     def __str__(self) -> str:
-        axes = (
-            "…" if self.shape is None else ", ".join(str(a or "?") for a in self.shape)
-        )
+        sizes = ["?" if a in (None, "") else str(a) for a in self.shape or ()]
+        axes = "…" if self.shape is None else ", ".join(sizes)
         return f"{self.name} {self.dtype or '?'}[{axes}]"
 
     @property

@@ -13,7 +13,7 @@ from audit.models.gates import Findings, examine
 from audit.models.implicit.opening import open_implicit
 from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
-from audit.models.names import options_of
+from audit.models.names import options_of, unread_levels
 from audit.models.network import Network
 from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.opened import REVERSE_MODE, OpenModel
@@ -127,6 +127,9 @@ def pass_gates(model: OpenModel) -> OpenModel:
     found = examine(model.subject, by_gradient and model.space == "input", estimated)
     notes = metadata_notes(model.network.metadata, options_of(model.head.family))
     notes = (*notes, *reading_notes(model.head, model.density.family))
+    read = frozenset(model.subject.used)
+    unread = unread_levels(model.head.family, list(model.probe.outputs), read)
+    notes = (*notes, *(("not_read", text) for text in unread))
     notes = (_AS_IF, *notes) if estimated else notes
     told = model.network.details.get("told")
     notes = (("format", str(told)), *notes) if told else notes

@@ -6,6 +6,7 @@ when they run. Every later decision and every gate looks at what came out here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,6 +105,15 @@ class Probe:
 
     def _cannot_run(self, error: Exception) -> ModelError:
         shapes = ", ".join(f"{n} {list(v.shape)}" for n, v in self.values.items())
+        device = baked_device(str(error))
+        if device and device != self.network.device.type:
+            return ModelError(
+                f"The file makes tensors on the device {device}, which was baked in "
+                f"when it was saved ({cause(error)})",
+                f"It was run on {self.network.device}",
+                "Save it again after model.cpu(), with tensors made on the device of "
+                f"an input (device=x.device), or audit it with --device {device}",
+            )
         return ModelError(
             f"The model cannot be run on the data ({cause(error)})",
             f"It was given {shapes}, the first axis the rows; a Reshape or view whose "
@@ -111,6 +121,19 @@ class Probe:
             "Check the data's shape and type, --condition and --held; export the "
             "model with a dynamic batch axis",
         )
+
+
+_DEVICES = re.compile(
+    r"from the '(cuda|mps|xpu)' backend|not compiled with (cuda|mps|xpu)\b"
+    r"|\b(cuda|mps|xpu)(?::\d+)?\b",
+    re.IGNORECASE,
+)
+
+
+def baked_device(words: str) -> str:
+    """Return the device that a failure is about, other than the CPU; "" for none."""
+    found = _DEVICES.search(words)
+    return next(part for part in found.groups() if part).lower() if found else ""
 
 
 def finite_rows(inputs: Inputs) -> NDArray[np.int64]:

@@ -19,8 +19,9 @@ from audit.models.batching import any_batch, one_call
 from audit.models.network import Network, Values, carried
 
 _LARGEST = 4096  # block that is tried
-_TRIES = 4
+_TRIES = 8
 _SIZES = re.compile(r"\b\d{1,4}\b")  # numbers that may be one
+_ASKED = re.compile(r"shape '\[(\d{1,4})\b")
 
 
 def settled(network: Network, condition: str, values: Values) -> Network:
@@ -101,7 +102,11 @@ def _has_one_row(network: Network, condition: str, values: Values) -> bool:
 
 
 def _baked(failures: list[str]) -> Iterator[int]:
-    """Yield the numbers in the last words of a failure that a batch could have."""
+    """Yield the numbers in the last words of a failure that a batch could have.
+
+    The first number of a shape that something was to be put in is the likeliest.
+    """
     words = " ".join(text.splitlines()[-1] for text in failures if text)
-    found = dict.fromkeys(int(n) for n in _SIZES.findall(words))
+    numbers = [*_ASKED.findall(words), *_SIZES.findall(words)]
+    found = dict.fromkeys(int(n) for n in numbers)
     yield from [n for n in found if 2 <= n <= _LARGEST][:_TRIES]

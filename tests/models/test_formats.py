@@ -146,6 +146,49 @@ def test_a_batch_that_is_baked_in_is_found_and_runs_in_blocks(tmp_path):
     torch.testing.assert_close(phi, torch.cat([x, x.exp()], 1), rtol=1e-5, atol=1e-6)
 
 
+def test_a_batch_that_is_baked_into_a_reshape_of_a_graph_is_found(tmp_path):
+    text = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std) {"
+    text += " mean = Reshape(x, size) s = Exp(x) std = Reshape(s, size) }"
+    path = onnx_file(tmp_path, text, size=np.array([5, 3]))
+    data = data_file(tmp_path)
+    model = opened(path, data, family="normal")
+    assert model.network.rows == 5
+    phi, _ = jacobian(model)
+    x = torch.from_numpy(np.load(data)["x"]).double()
+    torch.testing.assert_close(phi, torch.cat([x, x.exp()], 1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_of_no_rows_is_explained_and_a_negative_one_is_any(tmp_path):
+    text = "g (float[n,3] x) => (float[n,3] mean, float[n,3] std)"
+    path = onnx_file(tmp_path, text + " { mean = Tanh(x) std = Exp(x) }")
+    for size in (0, -1):
+        model = onnx.load(path)
+        for one in (*model.graph.input, *model.graph.output):
+            one.type.tensor_type.shape.dim[0].dim_value = size
+        onnx.save(model, path)
+        if size == 0:
+            with pytest.raises(InputError, match=r"x float32\[0, 3\]: it declares"):
+                opened(path, data_file(tmp_path), family="normal")
+            continue
+        phi, _ = jacobian(opened(path, data_file(tmp_path), family="normal"))
+        x = torch.from_numpy(np.load(data_file(tmp_path))["x"]).double()
+        exact = torch.cat([x.tanh(), x.exp()], 1)
+        torch.testing.assert_close(phi, exact, rtol=1e-5, atol=1e-6)
+
+
+def test_a_device_that_is_baked_in_is_named(tmp_path):
+    class Baked(torch.nn.Module):
+        def forward(self, x):
+            offset = torch.zeros(3, device="cuda")
+            return {"mean": x + offset, "std": x.exp()}
+
+    path = script_file(tmp_path, Baked())
+    if torch.cuda.is_available():
+        pytest.skip("the device is there")
+    with pytest.raises(ModelError, match="on the device cuda, which was baked in"):
+        opened(path, data_file(tmp_path), family="normal")
+
+
 def test_a_shape_the_exporter_saw_as_fixed_is_explained(tmp_path):
     def baked(x):
         return {"mean": x.reshape(5000, 3), "std": x.reshape(5000, 3).exp()}
