@@ -2,9 +2,9 @@
 
 python -m tests.fresh some/new/folder
 
-Copies what git tracks, runs every `robaudit` and `pip install` line of README.md but the
-test suite, and its Python example as a notebook. What a gate would be given (model.onnx,
-inputs.npz) is the sample model under these names, with limits that it keeps or breaks.
+Copies what git tracks, runs every `robaudit` and `pip install` line of README.md but
+the test suite, and its Python example as a notebook. What a gate would be given
+(model.onnx, inputs.npz) is the sample model under these names.
 """
 
 import re
@@ -21,8 +21,8 @@ NOTEBOOK = """\
 import sys, nbformat
 from nbclient import NotebookClient
 
-book = nbformat.v4.new_notebook()
-book.cells = [nbformat.v4.new_code_cell(text) for text in sys.stdin.read().split("\\n\\n")]
+book, cells = nbformat.v4.new_notebook(), sys.stdin.read().split("\\n\\n")
+book.cells = [nbformat.v4.new_code_cell(text) for text in cells]
 NotebookClient(book, timeout=300, kernel_name="python3").execute()
 nbformat.write(book, "readme.ipynb")
 """
