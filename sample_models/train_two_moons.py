@@ -86,7 +86,7 @@ def main(folder: Path) -> dict[str, Results]:
             "nll_20000": estimator.loss(many_theta, many_x).mean().item(),
             "median_asymmetry": skew.abs().median().item(),
         }
-    export_posterior(estimator, folder / "two_moons.onnx", x=many_x)
+    export_posterior(estimator, folder / "two_moons.onnx", x=many_x, exporter="dynamo")
     save_data(folder, "two_moons", x=x, theta=theta)
     return {"two_moons": measured}
 

@@ -92,7 +92,7 @@ def main(folder: Path) -> dict[str, Results]:
             "laplace_entropy_20000": entropy_bound(many_theta).mean().item(),
         }
     for suffix in (".onnx", ".pt2"):
-        export_posterior(model, folder / f"zuko_nsf{suffix}", x=x)
+        export_posterior(model, folder / f"zuko_nsf{suffix}", x=x, exporter="dynamo")
     save_data(folder, "zuko_nsf", x=x, theta=theta)
     return {"zuko_nsf": measured}
 

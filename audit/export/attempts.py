@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from audit.export.checking import open_file, require_equal, require_slopes
 from audit.export.splines import branch_free
-from audit.export.writing import WRITERS, Writer, quietly
+from audit.export.writing import TRACED, WRITERS, Writer, quietly
 from audit.ground.errors import AuditError, ConfigError, ModelError, cause
 
 TOLERANCE = 1e-4
 ROWS = 32  # at which a file is compared
 EXAMPLE = 3  # rows an exporter sees; the file is compared at others too
+
+
+def silent(said: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Task:
         expected: the estimator's own values there.
         document: the contract.
         condition: the input that a scan will perturb.
+        traced: whether a trace may be tried before torch.export.
+        tell: is told what is being done.
     """
 
     module: nn.Module
@@ -40,6 +46,14 @@ class Task:
     expected: Mapping[str, Tensor]
     document: Mapping[str, object]
     condition: str = "x"
+    traced: bool = False
+    tell: Callable[[str], None] = silent
+
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        """Who may write it, the first to be tried first."""
+        suffix = self.path.suffix
+        return TRACED.get(suffix, WRITERS[suffix]) if self.traced else WRITERS[suffix]
 
 
 def known_format(path: str | Path) -> Path:
@@ -71,7 +85,7 @@ def write(task: Task) -> Path:
         ModelError: no exporter can, or none of the files says what it must.
     """
     failures = []
-    for writer in WRITERS[task.path.suffix]:
+    for writer in task.writers:
         partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
         try:
             _attempt(task, writer, partial)
@@ -92,8 +106,10 @@ def write(task: Task) -> Path:
 
 def _attempt(task: Task, writer: Writer, partial: Path) -> None:
     text = yaml.safe_dump(dict(task.document), sort_keys=False)
+    task.tell(f"{task.path.name}: {writer.__name__.replace('_', ' ')}")
     with quietly(), branch_free():
         writer(task.module, partial, _first(task.inputs, EXAMPLE), text)
+    task.tell(f"{task.path.name}: read back and compare")
     with quietly():
         run, slope = open_file(partial, list(task.expected))
         with torch.no_grad():

@@ -15,15 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
+from audit.export.routes import NOT_HERE
 from audit.export.splines import cache_inverses
 from audit.ground.errors import ModelError
 
 Foreign = Any  # an object of a library that is not required here
-NOT_HERE = (
-    "export_posterior takes a zuko flow or GMM, an nflows Flow, what sbi's NPE train() "
-    "returns or its DirectPosterior, or a module whose forward(x) returns a "
-    "torch distribution"
-)
 
 
 class Density(nn.Module):
@@ -138,8 +134,20 @@ def distribution_of(module: nn.Module, x: Tensor) -> Foreign:
         f"{type(module).__name__}.forward(x) returns a {type(result).__name__}"
         f" with events of shape {tuple(getattr(result, 'event_shape', ()))}",
         NOT_HERE,
-        "Return a distribution whose event is one axis, θ",
+        _one_event(result),
     )
+
+
+def _one_event(result: object) -> str:
+    """Return how to make one event, θ, of what forward gave."""
+    if isinstance(result, td.Distribution) and len(result.batch_shape) > 1:
+        axes = len(result.batch_shape) - 1
+        return (
+            f"Wrap it: return torch.distributions.Independent({type(result).__name__}"
+            f"(…), {axes}); or return its parameters as tensors, whose closed forms "
+            "need no draws"
+        )
+    return "Return a distribution whose event is one axis, θ"
 
 
 def innermost(base: Foreign) -> Foreign:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch import distributions as td
 
 from audit.export.densities import (
-    NOT_HERE,
     Density,
     Distributional,
     Foreign,
@@ -21,7 +20,7 @@ from audit.export.densities import (
     innermost,
 )
 from audit.export.mixtures import Components, Mixture, SbiMixture
-from audit.ground.errors import ModelError
+from audit.export.routes import refusal
 
 GAUSSIAN = (td.Normal, td.MultivariateNormal)
 LogProb = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +34,7 @@ def take_apart(estimator: Foreign, x: Tensor) -> tuple[Density | Components, Log
     """
     estimator = unwrap(estimator)
     if not isinstance(estimator, nn.Module):
-        raise _unknown(estimator)
+        raise refusal(estimator)
     model: Foreign = copy.deepcopy(estimator).eval()
     kinds = {kind.__name__ for kind in type(model).__mro__}
     if any(kind.__module__.startswith("sbi.") for kind in type(model).__mro__):
@@ -70,16 +69,7 @@ def _of_sbi(model: Foreign, x: Tensor) -> Density | Components:
     if name == "ZukoFlow":
         chain = nn.Sequential(model.embedding_net, model.net)
         return Distributional(chain, x, "sbi, " + zuko_title(model.net))
-    raise _unknown(model)
-
-
-def _unknown(estimator: object) -> ModelError:
-    return ModelError(
-        f"The estimator is a {type(estimator).__module__}.{type(estimator).__name__}",
-        NOT_HERE,
-        "Pass the density estimator inside it; flow matching and score estimators "
-        "solve an equation for each density: train a flow (NPE) instead",
-    )
+    raise refusal(model)
 
 
 def zuko_title(module: nn.Module) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audit.export.attempts import ROWS, Task, known_format, write
+from audit.export.bounds import prior_of, space_of, warn_of_leakage
 from audit.export.densities import Density, Foreign, base_noise, unvalidated
 from audit.export.estimators import LogProb, take_apart, unwrap
 from audit.export.mixtures import Components
@@ -25,6 +29,9 @@ def export_posterior(
     x: Tensor | None = None,
     target_space: str | None = None,
     seed: int = 0,
+    truncated: bool = False,
+    exporter: str = "auto",
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Save log q(θ|x), and θ = T(x, z) where it can be, with the contract inside.
 
@@ -32,7 +39,8 @@ def export_posterior(
     parameters of their components. The file is read back and compared with the
     estimator before it takes its name. sbi's standardising steps and embedding nets
     are part of the file; its correction for mass outside a bounded prior (leakage) is
-    not: the file holds the density that was trained.
+    not: the file holds the density that was trained, and a warning says how much of it
+    is outside.
 
     Args:
         estimator: a zuko flow or GMM, an nflows Flow, what sbi's NPE train() returns
@@ -42,6 +50,10 @@ def export_posterior(
         x: typical conditions [N, ...] to compare at; by default standard normal ones.
         target_space: for example "rt:positive,choice:{-1,1}".
         seed: of the rows that are compared.
+        truncated: write the density alone, with the prior's box as the range of θ: a
+            scan with --unnormalised then audits sbi's own posterior (`bounds`).
+        exporter: "auto", or "dynamo" to leave traces out, as files written before.
+        progress: is told what is being done; None: stderr is, if it is a terminal.
 
     Returns:
         The path.
@@ -59,11 +71,50 @@ def export_posterior(
     except (RuntimeError, TypeError) as error:
         raise _misfit(rows, error) from None
     inside.eval().requires_grad_(False)
-    if isinstance(inside, Density):
-        generator = torch.Generator().manual_seed(seed)
-        extra = {"target_space": target_space} if target_space else {}
-        return _density(inside, own, path, rows, extra, generator)
-    return _mixture(inside, own, path, rows)
+    how = _How(_traced(exporter), progress or _on_terminal)
+    prior = prior_of(estimator)
+    if not truncated:
+        warn_of_leakage(prior, inside, rows, path.name)
+    if not isinstance(inside, Density):
+        if truncated:
+            raise _not_of_mixtures(estimator)
+        return _mixture(inside, own, path, rows, how)
+    if truncated:
+        target_space = space_of(prior, inside.size)
+        inside.law, inside.obstacle = "", "its draws would leave the prior's bounds"
+    generator = torch.Generator().manual_seed(seed)
+    extra = {"target_space": target_space} if target_space else {}
+    return _density(inside, own, path, rows, extra, generator, how)
+
+
+def _not_of_mixtures(estimator: Foreign) -> ConfigError:
+    return ConfigError(
+        f"truncated=True was given for a {type(estimator).__name__} of a mixture",
+        "Expected a flow: a mixture is written as its parameters, without bounds",
+        "Leave it out, or train a flow (NPE with maf or nsf)",
+    )
+
+
+@dataclass(frozen=True)
+class _How:
+    """Whether a trace is tried first, and who is told what is being done."""
+
+    traced: bool
+    tell: Callable[[str], None]
+
+
+def _traced(exporter: str) -> bool:
+    if exporter in ("auto", "dynamo"):
+        return exporter == "auto"
+    raise ConfigError(
+        f"exporter={exporter!r} was given", "Expected auto or dynamo", "Leave it out"
+    )
+
+
+def _on_terminal(said: str) -> None:
+    """Say what is being done, where somebody is looking."""
+    if sys.stderr.isatty():
+        print(said, file=sys.stderr)
 
 
 def _conditions(
@@ -109,6 +160,7 @@ def _density(
     x: Tensor,
     extra: Mapping[str, str],
     generator: torch.Generator,
+    how: _How,
 ) -> Path:
     """Write both outputs, else log_prob alone and say what follows."""
     z = base_noise(module.law, len(x), module.size, generator).to(x)
@@ -119,15 +171,16 @@ def _density(
     _require_finite(log_prob, x)
     inputs, expected = {"x": x, "theta": theta}, {"log_prob": log_prob}
     reason = module.obstacle
+    options: dict[str, Any] = {"traced": how.traced, "tell": how.tell}
     if module.law:
         full, values = inputs | {"z": z}, expected | {"sample": theta}
+        document = density_contract(module, extra)
         try:
-            return write(
-                Task(module, path, full, values, density_contract(module, extra))
-            )
+            return write(Task(module, path, full, values, document, **options))
         except ModelError as error:
             reason = error.given
-    written = write(Task(module, path, inputs, expected, density_contract(None, extra)))
+    document = density_contract(None, extra)
+    written = write(Task(module, path, inputs, expected, document, **options))
     warnings.warn(
         f"'{path.name}' holds log_prob and no sampler: {reason}. A scan integrates "
         "over a grid where there are one or two parameters; for more it needs draws of "
@@ -151,7 +204,9 @@ def density_contract(
     }
 
 
-def _mixture(module: Components, own: LogProb, path: Path, x: Tensor) -> Path:
+def _mixture(
+    module: Components, own: LogProb, path: Path, x: Tensor, how: _How
+) -> Path:
     """Write the components' parameters, whose density must be the estimator's own."""
     with torch.no_grad():
         expected = module(x)
@@ -167,7 +222,7 @@ def _mixture(module: Components, own: LogProb, path: Path, x: Tensor) -> Path:
             "Pass typical conditions as x=",
         )
     document = mixture_contract(module, list(expected))
-    return write(Task(module, path, {"x": x}, expected, document))
+    return write(Task(module, path, {"x": x}, expected, document, tell=how.tell))
 
 
 def mixture_contract(module: Components, names: Sequence[str]) -> dict[str, object]:

@@ -5,8 +5,10 @@ and transform, from the change of variables, and from a mixture summed by hand. 
 sbi need sbi, which the main environment does not have.
 """
 
+import importlib
 import importlib.util
 import math
+import time
 
 import numpy as np
 import onnx
@@ -382,13 +384,51 @@ def test_the_posterior_of_sbi_is_unwrapped(tmp_path):
 
 
 @SBI
-def test_an_estimator_that_solves_an_equation_is_refused(tmp_path):
-    from sbi.neural_nets import posterior_flow_nn
-
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        ("posterior_flow_nn", r"FMPE.*Train a flow \(NPE\)"),
+        ("posterior_score_nn", r"NPSE.*Train a flow \(NPE\)"),
+        ("classifier_nn", r"NRE.*log_ratio \+ prior\.log_prob.*--unnormalised"),
+    ],
+)
+def test_estimators_without_a_density_are_told_the_route(build, said, tmp_path):
+    nets = importlib.import_module("sbi.neural_nets")
+    kind = ("resnet",) if build == "classifier_nn" else ()
     theta, x = torch.randn(50, N), torch.randn(50, CONTEXT)
-    estimator = posterior_flow_nn()(theta, x)
-    with pytest.raises(ModelError, match=r"FlowMatching.*train a flow \(NPE\)"):
+    estimator = getattr(nets, build)(*kind)(theta, x)
+    with pytest.raises(ModelError, match=said):
         export_posterior(estimator, tmp_path / "q.onnx", x=x)
+
+
+@SBI
+def test_the_share_inside_the_prior_is_that_of_sbi(tmp_path):
+    from sbi.inference.posteriors import DirectPosterior
+    from sbi.utils import BoxUniform
+
+    estimator, _, x = sbi_estimator("maf")
+    prior = BoxUniform(-torch.ones(N), 2 * torch.ones(N))
+    posterior = DirectPosterior(estimator, prior)
+    with pytest.warns(UserWarning, match="inside the prior's bounds") as caught:
+        export_posterior(posterior, tmp_path / "q.pt", x=x[:8])
+    words = next(str(w.message) for w in caught if "bounds" in str(w.message)).split()
+    told = [float(word[:-1]) / 100 for word in words if word.endswith("%")]
+    shares = [
+        float(posterior.leakage_correction(x=one[None], num_rejection_samples=4000))
+        for one in x[:8]
+    ]
+    np.testing.assert_allclose(told, [min(shares), max(shares)], atol=0.12)
+
+
+@SBI
+def test_a_spline_flow_of_sbi_takes_less_than_ten_seconds(tmp_path):
+    from sbi.neural_nets import posterior_nn
+
+    theta, x = torch.rand(200, 3), torch.randn(200, 6)
+    estimator = posterior_nn("nsf")(theta, x)
+    began = time.process_time()
+    export_posterior(estimator, tmp_path / "q.onnx", x=x)
+    assert time.process_time() - began < 10
 
 
 @SBI
