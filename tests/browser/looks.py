@@ -42,7 +42,8 @@ OVERLAP = """
 (() => {
   const blocks = [...document.querySelectorAll(
     'h1, h2, h3, p, li, figcaption, svg, summary, pre, figure > b, table')]
-    .filter(e => e.checkVisibility({contentVisibilityAuto: true}) && !e.closest('svg *'))
+    .filter(e => e.checkVisibility({contentVisibilityAuto: true}))
+    .filter(e => !e.closest('svg *'))
     .map(e => [e, e.getBoundingClientRect()]).filter(([_, r]) => r.height > 0);
   return blocks.flatMap(([a, p], k) => blocks.slice(k + 1)
     .filter(([b, q]) => !a.contains(b) && !b.contains(a)
