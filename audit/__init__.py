@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from audit.api.calls import check, inspect, local_form, scan
     from audit.api.report import Report
+    from audit.formats.progress import shown as progress
     from audit.ground.errors import (
         AuditError,
         ConfigError,
@@ -32,12 +33,15 @@ __all__ = [
     "check",
     "inspect",
     "local_form",
+    "progress",
     "scan",
 ]
 _PLACES = {
     **dict.fromkeys(("check", "inspect", "local_form", "scan"), "audit.api.calls"),
     "Report": "audit.api.report",
+    "progress": "audit.formats.progress",
 }
+_NAMES = {"progress": "shown"}
 _ERRORS = "audit.ground.errors"
 
 
@@ -45,7 +49,8 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'audit' has no attribute '{name}'")
-    found = getattr(import_module(_PLACES.get(name, _ERRORS)), name)
+    place = import_module(_PLACES.get(name, _ERRORS))
+    found = getattr(place, _NAMES.get(name, name))
     globals()[name] = found
     return found
 

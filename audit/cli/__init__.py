@@ -7,21 +7,41 @@ and `replay` ever loads torch.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from audit.cli import merging, replaying, reporting, scanning, selftesting
 from audit.cli.door import Door
 from audit.cli.supervisor import supervised
+from audit.cli.versions import say_versions
 from audit.ground import streams
 
 app = typer.Typer(
     name="robaudit",
     cls=Door,
-    help="Audit the local robustness of saved conditional density models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=say_versions,
+            is_eager=True,
+            help="Print the version of robaudit and of what it stands on.",
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
+    """Audit the local robustness of saved conditional density models."""
+
+
 for room in (scanning, selftesting, replaying, merging, reporting):
     for command in room.COMMANDS:
         app.command()(command)

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from audit.ground import streams, watch
 from audit.ground.errors import AuditError, cause
 from audit.ground.printable import printable
+from audit.ground.spelling import ERRORS
 from audit.reports.files import unwritable
 
 USAGE, CRASH, INTERRUPTED = 2, 3, 130
@@ -131,10 +132,10 @@ def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
 
 
 def _never_fail_to_encode() -> None:
-    """Print "?" for what the terminal's encoding lacks, instead of crashing."""
+    """Spell what the terminal's encoding lacks, instead of crashing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=ERRORS)
 
 
 def _flushed(code: int) -> int:

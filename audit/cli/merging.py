@@ -46,11 +46,12 @@ def merge(
     from audit.cli.output import Destinations
     from audit.cli.terminal import progress
 
-    destinations = Destinations(format_, output or [], quiet, verbose)
+    show = not (quiet or no_progress)
+    destinations = Destinations(format_, output or [], quiet, verbose, show=show)
     settings = settings_of(run_dir, flags)
     with ExitStack() as stack:
         rows = destinations.open_rows(stack)
-        tick = stack.enter_context(progress(not (quiet or no_progress)))
+        tick = stack.enter_context(progress(show))
         from audit.run.scan import merge as run
 
         report = run(settings, progress=tick, rows=rows, partial=partial)

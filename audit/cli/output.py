@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.cli.terminal import emit, style
+from audit.cli.terminal import emit, progress, style
 from audit.formats import FORMATS, format_of, rendered
 from audit.formats.figure import check as check_figure
 from audit.formats.figure import figure, is_figure
 from audit.formats.table import render as render_table
-from audit.ground import watch
+from audit.ground import stages, watch
 from audit.ground.errors import ConfigError
 from audit.reports.files import ROWS, check_writable, write_bytes, write_text
 
@@ -37,7 +37,9 @@ class Destinations:
     figure: str = "radius"
     """What a figure shows."""
     index: int | None = None
-    """Which input the figure of a worst direction is of; None: the worst."""
+    """Which input the figure of a worst input is of; None: the worst."""
+    show: bool = False
+    """Whether progress is shown while files are written."""
 
     def __post_init__(self) -> None:
         if self.format:
@@ -70,18 +72,24 @@ class Destinations:
             report: to be shown.
             code: the exit code that is final with it, None while there is more to do.
         """
-        for path in self.files:
-            if is_figure(path):
-                made = figure(report, path, self.figure, self.index)
-                for name, content in made.items():
-                    write_bytes(name, content)
-            elif not self._is_rows(path):
-                write_text(path, rendered(format_of(path), report))
+        with progress(self.show and bool(self.files)):
+            stages.stage(stages.WRITE, len(self.files), "files")
+            for done, path in enumerate(self.files):
+                stages.reach(done)
+                self._write(path, report)
         if self.files:
             watch.settle(code)
         if self.format and not self.quiet:
             emit(render_as(report, self.format, self.verbose))
         watch.settle(code)
+
+    def _write(self, path: str, report: Report) -> None:
+        if is_figure(path):
+            made = figure(report, path, self.figure, self.index)
+            for name, content in made.items():
+                write_bytes(name, content)
+        elif not self._is_rows(path):
+            write_text(path, rendered(format_of(path), report))
 
     def _is_rows(self, path: str) -> bool:
         return self.rows and path.lower().endswith(ROWS)

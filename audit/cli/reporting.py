@@ -77,7 +77,7 @@ def diff(
 
     Exits 1 only when a limit on a change fails (--max-increase, --max-decrease).
     """
-    from audit.cli.terminal import emit, style
+    from audit.cli.terminal import emit, progress, style
     from audit.config import ScanConfig, override
     from audit.formats import diff as shown
     from audit.ground.storage import split_spec
@@ -88,7 +88,7 @@ def diff(
 
     config = override(ScanConfig(), "command line", **flags)
     render = shown.to_json if json_ else partial(shown.render, style=style(verbose))
-    with believed(f"{old}' or '{new}"):
+    with progress(), believed(f"{old}' or '{new}"):
         names = [split_spec(one) for one in (old, new)]
         before, after = (stored(path, read_report(path), rows) for path, rows in names)
         found = compare(before, after)

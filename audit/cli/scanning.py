@@ -99,14 +99,15 @@ def scan(
     from audit.cli.output import Destinations
     from audit.cli.running import plan, run_all, summarise
 
-    destinations = Destinations(format_, output or [], quiet, verbose)
+    show = not (quiet or no_progress)
+    destinations = Destinations(format_, output or [], quiet, verbose, show=show)
     wanted = configured_scans(config, flags, scans or [])
     command = context.find_root().obj or []
     plans = {
         name: plan(settings, destinations, name, len(wanted), command)
         for name, settings in wanted.items()
     }
-    reports = run_all(plans, show=not (quiet or no_progress))
+    reports = run_all(plans, show)
     raise typer.Exit(summarise(reports, quiet))
 
 

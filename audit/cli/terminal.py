@@ -31,8 +31,7 @@ def emit(text: str) -> None:
 
 
 def style(verbose: bool = False) -> Style:
-    """Return the width of the terminal and whether it wants colour (NO_COLOR)."""
+    """Return the width of the terminal, its encoding, and whether it wants colour."""
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Style(
-        streams.width(PIPED_WIDTH), streams.is_terminal() and not dumb, verbose
-    )
+    coloured = streams.is_terminal() and not dumb
+    return Style(streams.width(PIPED_WIDTH), coloured, verbose, streams.encoding())

@@ -6,9 +6,22 @@ import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 
+import typer
+
 from audit import __version__
 
 LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pydantic", "rich", "typer")
+
+
+def say_versions(wanted: bool) -> None:
+    """Print all versions on one line and end, if that is wanted (--version)."""
+    if not wanted:
+        return
+    from audit.cli.terminal import emit
+
+    known = versions().items()
+    emit(", ".join(f"{name} {one or 'not installed'}" for name, one in known))
+    raise typer.Exit
 
 
 def versions() -> dict[str, str | None]:

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from audit.export.checking import open_file, require_equal, require_slopes
 from audit.export.splines import branch_free
 from audit.export.writing import TRACED, WRITERS, Writer, quietly
+from audit.ground import stages
 from audit.ground.errors import AuditError, ConfigError, ModelError, cause
 
 TOLERANCE = 1e-4
 ROWS = 32  # at which a file is compared
+_WRITTEN, _COMPARED = 0.7, 0.05  # of the time of an attempt, by experience
 EXAMPLE = 3  # rows an exporter sees; the file is compared at others too
 
 
@@ -85,7 +87,9 @@ def write(task: Task) -> Path:
         ModelError: no exporter can, or none of the files says what it must.
     """
     failures = []
-    for writer in task.writers:
+    stages.stage(stages.EXPORT, len(task.writers), "exporters")
+    for tried, writer in enumerate(task.writers):
+        stages.reach(tried)
         partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
         try:
             _attempt(task, writer, partial)
@@ -109,6 +113,7 @@ def _attempt(task: Task, writer: Writer, partial: Path) -> None:
     task.tell(f"{task.path.name}: {writer.__name__.replace('_', ' ')}")
     with quietly(), branch_free():
         writer(task.module, partial, _first(task.inputs, EXAMPLE), text)
+    stages.step(_WRITTEN / len(task.writers))
     task.tell(f"{task.path.name}: read back and compare")
     with quietly():
         run, slope = open_file(partial, list(task.expected))
@@ -116,6 +121,7 @@ def _attempt(task: Task, writer: Writer, partial: Path) -> None:
             for rows in (1, 7, len(task.inputs[task.condition])):
                 found = run(_first(task.inputs, rows))
                 require_equal(found, _first(task.expected, rows), TOLERANCE)
+                stages.step(_COMPARED / len(WRITERS[task.path.suffix]))
         names = list(task.expected)
         require_slopes(run, slope, dict(task.inputs), names, task.condition)
 

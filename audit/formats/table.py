@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Literal
@@ -14,7 +14,9 @@ from rich.text import Text
 
 from audit.formats import attacked, features, reading, sides, verdicts
 from audit.formats.features import NAME_WIDTH
+from audit.formats.spelling import spelt_part
 from audit.ground.printable import printable
+from audit.ground.spelling import spelt
 from audit.reports.doubts import CRITICAL
 from audit.reports.quantities import MOVED
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
@@ -22,9 +24,16 @@ from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
 from audit.reports.trust import TRUST
 
-NARROW, ROOMY, WIDE = 60, 80, 100
+NARROW, WIDE = 60, 100
+DISTRIBUTION = "distribution"
 SHOWN = ("p05", "p50", "mean", "p95", "max")
-SHOWN_NARROW = ("p50", "p95", "max")
+LAYOUTS = (
+    (DISTRIBUTION, *SHOWN),
+    SHOWN,
+    ("p05", "p50", "p95", "max"),
+    ("p50", "p95", "max"),
+)
+"""The columns of quantities: as many of them as have room."""
 SHOWN_WORST = 5
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
@@ -52,6 +61,8 @@ class Style:
     colour: bool = False
     verbose: bool = False
     """Every quantity, not only the main ones."""
+    encoding: str = "utf-8"
+    """What it lacks is spelt in ASCII before tables are laid out."""
 
 
 def render(report: Report, style: Style | None = None) -> str:
@@ -84,7 +95,7 @@ def print_all(parts: Iterator[RenderableType], style: Style) -> str:
     )
     with console.capture() as captured:
         for part in parts:
-            console.print(part)
+            console.print(spelt_part(part, style.encoding))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
@@ -92,7 +103,7 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _head(report)
     for name in report.ranked:
         yield Text()
-        yield _quantities(report, name, report.divergences[name], style)
+        yield from _quantities(report, name, report.divergences[name], style)
         yield from _counts(report, name, style)
         yield from _two_sided(report, name, style)
     yield from _section("Why", _why(report))
@@ -137,18 +148,41 @@ def _head(report: Report) -> Iterator[RenderableType]:
 
 def _quantities(
     report: Report, name: str, divergence: Divergence, style: Style
-) -> RenderableType:
+) -> Iterator[RenderableType]:
+    """Yield the table of a divergence with the columns that fit, and which do not."""
+    summaries = {q: divergence.summary[q] for q in _listed(report, name, style)}
+    for columns in LAYOUTS:
+        heads = [printable(name), *columns, "unit"]
+        rows = [_row(q, found, columns) for q, found in summaries.items()]
+        if _fits([heads, *rows], style):
+            break
+    yield _tabulated(heads, rows)
+    left_out = [column for column in LAYOUTS[0] if column not in columns]
+    if left_out and rows:
+        said = f"no room for {', '.join(left_out)}: see -o report.html, or COLUMNS"
+        yield Padding(Text(said, "dim"), (0, 0, 0, 2))
+
+
+def _tabulated(heads: list[str], rows: list[list[str]]) -> Table:
+    """Return a table; where it is too wide for all that, names are folded."""
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column(Text(printable(name)), no_wrap=True)
-    roomy = style.width >= ROOMY
-    if roomy:
-        table.add_column("distribution", no_wrap=True, width=12)
-    for statistic in SHOWN if roomy else SHOWN_NARROW:
-        table.add_column(statistic, justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True, style="dim")
-    for quantity in _listed(report, name, style):
-        table.add_row(*_row(quantity, divergence.summary[quantity], roomy))
+    table.add_column(Text(heads[0]), overflow="fold")
+    for head in heads[1:-1]:
+        drawn = head == DISTRIBUTION
+        side, width = ("left", 12) if drawn else ("right", None)
+        table.add_column(head, justify=side, no_wrap=True, width=width)  # type: ignore[arg-type]
+    table.add_column(heads[-1], no_wrap=True, style="dim")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
+
+
+def _fits(rows: list[list[str]], style: Style) -> bool:
+    """Tell whether rows have room in one line each, as they are spelt."""
+    room = max(NARROW, min(style.width, WIDE)) - 2 * (len(rows[0]) - 1)
+    columns = zip(*rows, strict=True)
+    widths = [max(len(spelt(cell, style.encoding)) for cell in c) for c in columns]
+    return sum(widths) <= room
 
 
 def _listed(report: Report, name: str, style: Style) -> list[str]:
@@ -190,12 +224,15 @@ def is_minor(quantity: str) -> bool:
     return is_detail(quantity) or quantity in SECONDARY
 
 
-def _row(quantity: str, summary: Summary, roomy: bool) -> list[Text]:
-    drawn = [sparkline(summary.histogram)] if roomy else []
-    values = (getattr(summary, name) for name in (SHOWN if roomy else SHOWN_NARROW))
+def _row(quantity: str, summary: Summary, columns: Sequence[str]) -> list[str]:
+    cells = [
+        sparkline(summary.histogram)
+        if column == DISTRIBUTION
+        else number(getattr(summary, column))
+        for column in columns
+    ]
     unit = "" if summary.unit == "directions" else summary.unit
-    cells = [quantity, *drawn, *map(number, values), unit]
-    return [Text(printable(cell)) for cell in cells]
+    return [printable(cell) for cell in (quantity, *cells, unit)]
 
 
 def _why(report: Report) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 OPEN, GATES, MEASURE = "open", "gates", "measure"
 VERIFY, CERTIFICATE, WRITE = "verify", "certificate", "write"
+COMPARE, EXPORT = "compare", "export"
 
 
 class Listener(Protocol):

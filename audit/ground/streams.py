@@ -18,6 +18,7 @@ import shutil
 import sys
 
 from audit.ground.printable import printable
+from audit.ground.spelling import ERRORS
 
 _NAMES = ("stdin", "stdout", "stderr")
 _results: int | None = None  # a duplicate of stdout as it was given to this process
@@ -109,7 +110,7 @@ def write(text: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    rest = memoryview(text.encode(sys.stdout.encoding or "utf-8", errors="replace"))
+    rest = memoryview(text.encode(encoding(), errors=ERRORS))
     sys.stdout.flush()
     if _results is None:
         while rest:
@@ -121,6 +122,11 @@ def write(text: str) -> None:
             rest = rest[os.write(_results, rest) :]
         except BlockingIOError:
             select.select([], [_results], [])
+
+
+def encoding() -> str:
+    """Return the encoding of what results are written to."""
+    return sys.stdout.encoding or "utf-8"
 
 
 def is_terminal() -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.ground import stages
 from audit.reports.alike import refuse_if, refuse_unlike, value_of
 from audit.reports.changes import Change, Intervals, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
@@ -55,7 +56,10 @@ def compare(old: Stored, new: Stored) -> Comparison:
     intervals, measure = Intervals(len(index)), (shared[0], "eigenvalue")
     changes: list[Change] = []
     moved: list[Moved] = []
-    for pair in _pairs(old.report, new.report, shared):
+    pairs = _pairs(old.report, new.report, shared)
+    stages.stage(stages.COMPARE, len(pairs), "quantities")
+    for done, pair in enumerate(pairs):
+        stages.reach(done)
         before, after = old.column(*pair)[places[0]], new.column(*pair)[places[1]]
         summary = new.report.divergences[pair[0]].summary[pair[1]]
         stands = None if summary.n_checked is None else _stands(new.report, index)

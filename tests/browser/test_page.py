@@ -14,6 +14,7 @@ from scans import sample, scan
 from audit.formats.html import render
 from audit.reports.build import build_report
 from browser import chromium
+from browser.looks import CUT, TOO_WIDE, TOUCHING
 
 if chromium.PATH is None:
     pytest.skip(
@@ -24,32 +25,6 @@ if chromium.PATH is None:
 SIZES = (1280, 390)
 SCHEMES = ("light", "dark")
 
-TOO_WIDE = """
-[...document.querySelectorAll('body *')]
-  .filter(e => !e.closest('svg *') && !e.closest('.wide *') && !e.closest('pre *'))
-  .filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)
-  .map(e => e.outerHTML.slice(0, 80))
-"""
-TOUCHING = """
-[...document.querySelectorAll('svg')].flatMap(svg => {
-  const boxes = [...svg.querySelectorAll('text')].map(
-    text => [text.textContent, text.getBoundingClientRect()]);
-  return boxes.flatMap(([a, p], k) => boxes.slice(k + 1)
-    .filter(([_, q]) => Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1
-      && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 3)
-    .map(([b]) => svg.getAttribute('aria-label').slice(0, 40) + ': ' + a + ' | ' + b));
-})
-"""
-CUT = """
-[...document.querySelectorAll('svg')].flatMap(svg => {
-  const frame = svg.getBoundingClientRect();
-  return [...svg.querySelectorAll('text')].filter(text => {
-    const box = text.getBoundingClientRect();
-    return box.left < frame.left - 1 || box.right > frame.right + 1
-      || box.top < frame.top - 2 || box.bottom > frame.bottom + 2;
-  }).map(text => svg.getAttribute('aria-label').slice(0, 40) + ': ' + text.textContent);
-})
-"""
 SMALLEST_TEXT = """
 Math.min(...[...document.querySelectorAll('svg.large')].map(svg => {
   const style = getComputedStyle(svg.querySelector('text'));
@@ -120,7 +95,7 @@ TOP_OF = "document.querySelector('{}')?.getBoundingClientRect().top ?? null"
 def test_the_answer_comes_first_and_the_rest_is_folded(browser, pages, name):
     browser.emulate(1280)
     browser.load(pages[name].as_uri())
-    order = (".verdict", ".reading", ".warnings", ".figures", ".gallery", "details")
+    order = (".verdict", ".reading", ".warnings", ".figures", ".cards", "details")
     tops = {one: browser.evaluate(TOP_OF.format(one)) for one in order}
     if tops[".warnings"] is None:  # the series has none
         assert name == "series"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from audit.formats import reading
 from audit.formats.html.svg import (
@@ -56,10 +57,11 @@ def histogram(
     ][:LIMITS_SHOWN]
     values = [bins.low, bins.high, *(check.limit for check in limits)]
     x = axis(values, *ACROSS, log=log)
-    rows = ROW * (1 + len(limits))
-    drawing.height += rows
-    _bars(drawing, x, bins, TOP + rows)
-    _rules(drawing, x, _marks(quantity, summary), limits)
+    marks = _placed(x, _marks(quantity, summary))
+    rows = 1 + max((mark.row for mark in marks), default=0)
+    drawing.height += ROW * (rows + len(limits))
+    _bars(drawing, x, bins, TOP + ROW * (rows + len(limits)))
+    _rules(drawing, x, marks, limits, rows)
     unit = f" ({summary.unit})" if summary.unit else ""
     drawing.across(x, f"{quantity}{unit}")
     return drawing
@@ -86,20 +88,42 @@ def _marks(quantity: str, summary: Summary) -> dict[str, float | None]:
     return {"median": summary.p50, "p95": summary.p95}
 
 
+@dataclass(frozen=True)
+class _Mark:
+    """A percentile: where its line is, and on which side and row its name stands."""
+
+    name: str
+    at: float
+    right: bool
+    row: int
+
+
+def _placed(x: Axis, marks: Mapping[str, float | None]) -> list[_Mark]:
+    """Return percentiles in ascending order; a name that has no room gets a new row."""
+    found: list[_Mark] = []
+    taken = -math.inf
+    for order, (name, value) in enumerate(marks.items()):
+        if value is None or not math.isfinite(value):
+            continue
+        at, room = x(value), LETTER * len(name)
+        right = (order > 0 and at + room < WIDTH) or at - room < LEFT
+        start = at if right else at - room
+        found.append(_Mark(name, at, right, int(start < taken)))
+        taken = max(taken, start + room)
+    return found
+
+
 def _rules(
     drawing: Drawing,
     x: Axis,
-    marks: Mapping[str, float | None],
+    marks: Sequence[_Mark],
     limits: Sequence[Check],
+    rows: int,
 ) -> None:
-    """Mark percentiles, in ascending order, and limits, each in a row of its own."""
-    for order, (mark, value) in enumerate(marks.items()):
-        if value is not None and math.isfinite(value):
-            at = x(value)
-            room = LETTER * len(mark)
-            right = (order > 0 and at + room < WIDTH) or at - room < LEFT
-            drawing.rule(at, mark, "mark", 0, right=right)
-    for row, check in enumerate(limits, start=1):
+    """Mark percentiles in the first rows, and limits, each in a row of its own."""
+    for mark in marks:
+        drawing.rule(mark.at, mark.name, "mark", mark.row, right=mark.right)
+    for row, check in enumerate(limits, start=rows):
         kind = "limit broken" if check.holds is False else "limit"
         text = f"limit {check.op} {number(check.limit)}"
         place = x(check.limit)

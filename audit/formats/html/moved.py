@@ -17,7 +17,7 @@ from audit.reports.text import count, number, shorten
 from audit.reports.values import Floats
 
 PANEL, GAP = 112, 12
-SIDE = 300
+SIDE = 310
 LEVELS = 16
 MOST_BARS = 24
 MOST_NAMED = 8
@@ -174,14 +174,14 @@ def _features(report: Report, found: Portrait, x: Floats, delta: Floats) -> Draw
         height=8 + 22 * len(order),
     )
     reach = float(np.abs(steps).max()) or 1.0
-    bar = Axis(-reach, reach, 112, 180)
+    bar = Axis(-reach, reach, 106, 160)
     for row, k in enumerate(order):
         y = 6 + 22 * row
         name = shorten(called[k], NAME_WIDTH)
-        drawing.label((106, y + 12), name, "tick end")
+        drawing.label((100, y + 12), name, "tick end")
         low, high = sorted((bar(0), bar(float(steps[k]))))
         kind = "plus" if steps[k] > 0 else "minus"
         drawing.rect((low, y), high - low, 15, kind)
-        drawing.label((188, y + 12), said[k])
+        drawing.label((166, y + 12), said[k])
     drawing.line((bar(0), 2), (bar(0), drawing.height - 4), "axis")
     return drawing

@@ -184,7 +184,10 @@ class Drawing:
 
 
 def _short(value: float) -> str:
-    """Return the name of a tick: 150k has room where 150 000 has none."""
+    """Return the name of a tick: 150k and 5.8e-4 have room, 150 000 has none."""
+    if 0 < abs(value) < 1e-3:
+        digits, _, power = f"{value:.1e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
     return f"{value / 1000:g}k" if 1e4 <= abs(value) < 1e6 else number(value)
 
 

@@ -1,0 +1,139 @@
+"""One report at every width and in every encoding: nothing is lost without a word."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scans import sample, scan
+
+from audit.ground.spelling import SPELT, spelt
+from audit.reports.json import to_json
+
+ROOT = str(Path(__file__).parents[2])
+WIDTHS = (60, 80, 120)
+ENCODINGS = ("utf-8", "latin-1", "ascii")
+COMMANDS = {
+    "render": ("render", "r.json"),
+    "verbose": ("render", "-v", "r.json"),
+    "show": ("show", "r.json", "--index", "WORST"),
+    "diff": ("diff", "r.json", "r.json"),
+    "check": ("check", "r.json", "--max", "kl.gaussian.p95=0.001"),
+    "explain": ("explain", "radius"),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("widths")
+    report = scan(sample("heteroscedastic", limit=24, verify=8))
+    (folder / "r.json").write_text(to_json(report))
+    return folder, report
+
+
+def said(saved, words, width, **environment):
+    """What a command prints down a pipe, decoded."""
+    folder, report = saved
+    words = [str(report.worst[0].index) if w == "WORST" else w for w in words]
+    names = ("PATH", "HOME", "VIRTUAL_ENV")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "audit", *words],
+        capture_output=True,
+        cwd=folder,
+        env={**kept, "PYTHONPATH": ROOT, "COLUMNS": str(width), **environment},
+    )
+    assert b"Traceback" not in done.stderr, done.stderr
+    encoding = environment.get("PYTHONIOENCODING", "ascii")
+    return done.stdout.decode(encoding)
+
+
+NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w.])")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_encoding_says_the_same_numbers(saved, command):
+    for width in (60, 120):
+        words = {
+            encoding: said(saved, COMMANDS[command], width, PYTHONIOENCODING=encoding)
+            for encoding in ENCODINGS
+        }
+        whole = words["utf-8"]
+        for encoding, text in words.items():
+            assert text.count("?") == whole.count("?"), encoding
+        if command in ("show", "check", "diff"):
+            found = [NUMBERS.findall(text) for text in words.values()]
+            assert set(found[0]) <= set(found[1]) | {"1"}
+            assert set(found[0]) <= set(found[2]) | {"1"}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_column_is_whole_or_named_as_left_out(saved, width, encoding):
+    text = said(saved, COMMANDS["render"], width, PYTHONIOENCODING=encoding)
+    summary = saved[1].divergences["kl"].summary["gaussian"]
+    lines = text.splitlines()
+    head = next(line for line in lines if line.startswith("kl "))
+    row = next(line for line in lines if line.startswith("gaussian "))
+    left_out = next((line for line in lines if "no room for" in line), "")
+    for column in ("p05", "p50", "mean", "p95", "max"):
+        if column in head.split():
+            assert f"{getattr(summary, column):.3g}" in row.split(), (column, row)
+        else:
+            assert column in left_out, (column, text)
+    assert "distribution" in head + left_out
+    assert row.split()[-1] == "nat"
+    assert not re.search(r"\d[…~]", text), text
+
+
+def test_a_wide_output_leaves_nothing_out(saved):
+    text = said(saved, COMMANDS["render"], 120, PYTHONIOENCODING="utf-8")
+    assert "no room for" not in text
+
+
+def test_the_c_locale_gets_ascii(saved):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    text = said(saved, COMMANDS["render"], 80, **plain)
+    assert "witness <= truth <= certificate" in text
+    assert "nat/delta^2" in text
+    assert "?" not in text
+
+
+def test_an_error_is_spelt_too(saved):
+    folder, _ = saved
+    done = subprocess.run(
+        [sys.executable, "-m", "audit", "show", "é≤ö.json", "--index", "1"],
+        capture_output=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": ROOT, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 2
+    assert b"'e<=oe.json'" in done.stderr
+
+
+def test_what_an_encoding_has_stays():
+    assert spelt("0 ≤ ½ ‖δ‖² · ö", "utf-8") == "0 ≤ ½ ‖δ‖² · ö"
+    assert spelt("0 ≤ ½ ‖δ‖² · ö", "latin-1") == "0 <= ½ |delta|² · ö"
+    assert spelt("0 ≤ ½ ‖δ‖² · ö", "ascii") == "0 <= 1/2 |delta|^2 - oe"
+    assert spelt("Ångström 語", "ascii") == "Angstroem \\u8a9e"
+
+
+def test_every_symbol_of_ours_is_spelt():
+    symbols = {
+        symbol
+        for path in (Path(ROOT) / "audit").rglob("*.py")
+        for symbol in path.read_text(encoding="utf-8")
+        if ord(symbol) > 127
+    }
+    lost = {s for s in symbols if spelt(s, "ascii").startswith("\\u")}
+    assert lost == set()
+    assert all(text.isascii() for text in SPELT.values())
+
+
+def test_the_version_is_said_in_full(saved):
+    text = said(saved, ("--version",), 80, PYTHONIOENCODING="ascii")
+    assert text.startswith("robaudit 0.1.0, python 3.")
+    for name in ("torch", "onnx", "onnxruntime", "numpy"):
+        assert re.search(rf", {name} \d", text)
