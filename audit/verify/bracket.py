@@ -29,19 +29,27 @@ class Bracket:
     Args:
         start: the first sizes [B], positive.
         tau: τ > 0.
+        close: relative width of a bracket that is narrow enough.
     """
 
-    def __init__(self, start: Tensor, tau: float) -> None:
+    def __init__(self, start: Tensor, tau: float, close: float = CLOSE) -> None:
         self.tau, self.start, self.size, self.steps = tau, start, start, 0
+        self.close = close
         self.good, self.bad = torch.zeros_like(start), torch.full_like(start, torch.inf)
         self.below = torch.full_like(start, -torch.inf)  # g at the good end
         self.above = torch.full_like(start, torch.inf)
+
+    def between(self, good: Tensor, bad: Tensor, bounds: tuple[Tensor, Tensor]) -> None:
+        """Begin with brackets that are known, and the bounds at both ends [B]."""
+        self.good, self.bad = good, bad
+        self.below, self.above = ((bound / self.tau).log() for bound in bounds)
+        self.size = torch.where(self.open, self._next(self.below), self.size)
 
     @property
     def open(self) -> Tensor:
         """Which are worth another look [B]."""
         lost = (self.good > self.start * _FAR) | (self.bad < self.start / _FAR)
-        wide = self.bad > self.good * (1 + CLOSE)
+        wide = self.bad > self.good * (1 + self.close)
         return wide & ~lost & (self.steps < _STEPS)
 
     def take(self, bound: Tensor) -> None:
@@ -69,7 +77,7 @@ class Bracket:
         share = -self.below / (self.above - self.below)
         known = torch.isfinite(self.above) & torch.isfinite(self.below)
         share = torch.where(known, share, 0.5)
-        third, at = math.log1p(CLOSE) / 3, share * width
+        third, at = math.log1p(self.close) / 3, share * width
         at = at + torch.where(at < third, third, -third)
         inner = torch.minimum(torch.maximum(at, width / 64), width * 63 / 64)
         found = torch.where(torch.isinf(self.bad), up, (low + inner).exp())

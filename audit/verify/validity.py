@@ -3,7 +3,8 @@
 The validity radius is the largest r with |D(q_x ‖ q_{x ± s v}) / law(s v) − 1| ≤ 10 %
 for every s ≤ r that was looked at, on both sides of the worst direction v: a ladder of
 radii upwards from where the law predicts 10⁻⁷, to where it predicts about 10⁴, then
-bisection between the last rung that holds and the first that does not, to a thousandth.
+secants (`bracket`) between the last rung that holds and the first that does not, to a
+ten-thousandth.
 A violation between two rungs that both hold is not seen.
 
 The skew is taken at that radius r, or at the last rung where the law holds all the way:
@@ -31,13 +32,14 @@ from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
 from audit.measure.linear_law import LinearLaw
 from audit.reports.values import Values
 from audit.verify.attacks import TOLERANCE
+from audit.verify.bracket import Bracket
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 
 _SMALLEST = 1e-7  # of a nat, or what the divergence's unit is: D of the lowest rung
 _RUNGS, _FACTOR = 32, 1.5  # for a law that is quadratic: to 8 · 10¹⁰ times as much
 _TOGETHER = 8  # rungs
-_HALVINGS = 10
+_CLOSE = 1e-4  # of a radius, which is known within that
 COLUMNS = ("validity_radius", "skew")
 EVERYWHERE = "within 10 % at every radius that was tried, to where the law says 10⁴"
 NO_FORM = "no worst direction with a finite form"
@@ -93,8 +95,8 @@ def validity(exact: Exact, local: LocalLaw) -> Validity:
         return Validity(nothing, nothing.clone())
     search = _Search(exact, local, rows)
     lowest = unit[rows]
-    low, high = search.bracket(lowest)
-    inner = search.bisected(low, high)
+    low, high, *ends = search.bracket(lowest)
+    inner = search.narrowed(low, high, *ends)
     skew = search.skew(torch.where(inner > 0, inner, lowest))
     radius = torch.where(torch.isinf(high), torch.inf, inner)
     return Validity(
@@ -120,44 +122,55 @@ class _Search:
         law = self.local.at(rows, u)
         return values.reshape(shape), errors.reshape(shape), law.reshape(shape)
 
-    def holds(self, radii: Tensor, at: Tensor) -> Tensor:
-        """Tell at which radii [k, K] both sides are within 10 %."""
-        values, errors, law = self.both(radii, at)
-        slack = TOLERANCE * law + student_quantile(math.inf) * errors
-        return ((values - law).abs() <= slack).all(dim=2)  # NaN and ∞ do not hold
+    def off(self, radii: Tensor, at: Tensor) -> Tensor:
+        """Return how far D is from the law at radii [k, K], on the worse side.
 
-    def bracket(self, lowest: Tensor) -> tuple[Tensor, Tensor]:
+        As a share of the law, less what the errors of D may be; NaN and ∞ stay.
+        """
+        values, errors, law = self.both(radii, at)
+        slack = student_quantile(math.inf) * errors
+        return (((values - law).abs() - slack) / law).amax(dim=2).clamp_min(0)
+
+    def bracket(self, lowest: Tensor) -> tuple[Tensor, ...]:
         """Return the last rung that holds [k], 0 if none, and the next, ∞ if none.
 
-        A few rungs at a time: what lies far beyond the first that does not hold may be
-        dear, as are the sums of counts with a rate of 10⁹.
+        And how far D is from the law at both. A few rungs at a time: what lies far
+        beyond the first that does not hold may be dear, as are the sums of counts with
+        a rate of 10⁹.
         """
         factor = _FACTOR**2 if isinstance(self.local.law, LinearLaw) else _FACTOR
         rungs = factor ** torch.arange(_RUNGS, device=lowest.device).to(lowest)
         radii = lowest.unsqueeze(1) * rungs
-        good = torch.zeros(len(lowest), dtype=torch.int64, device=lowest.device)
+        off = torch.full_like(radii, torch.nan)
         climbing = torch.arange(len(lowest), device=lowest.device)
         for first in range(0, _RUNGS, _TOGETHER):
-            held = self.holds(radii[climbing, first : first + _TOGETHER], climbing)
-            good[climbing] += held.to(torch.int8).cumprod(dim=1).sum(dim=1)
-            climbing = climbing[held.all(dim=1)]
+            some = slice(first, first + _TOGETHER)
+            off[climbing, some] = self.off(radii[climbing, some], climbing)
+            climbing = climbing[(off[climbing, some] <= TOLERANCE).all(dim=1)]
             if not len(climbing):
                 break
+        good = (off <= TOLERANCE).to(torch.int8).cumprod(dim=1).sum(dim=1, keepdim=True)
         padded = torch.nn.functional.pad(radii, (1, 1))
         padded[:, -1] = torch.inf
-        low = padded.gather(1, good.unsqueeze(1)).squeeze(1)
-        return low, padded.gather(1, good.unsqueeze(1) + 1).squeeze(1)
+        off = torch.nn.functional.pad(off, (1, 1))
+        ends = [part.gather(1, at) for part in (padded, off) for at in (good, good + 1)]
+        low, high, at_low, at_high = (end.squeeze(1) for end in ends)
+        return low, high, at_low, at_high
 
-    def bisected(self, low: Tensor, high: Tensor) -> Tensor:
+    def narrowed(
+        self, low: Tensor, high: Tensor, at_low: Tensor, at_high: Tensor
+    ) -> Tensor:
         """Return the end [k] of what holds between a rung that does and one not."""
-        low, high = low.clone(), high.clone()
+        found = low.clone()
         at = ((low > 0) & torch.isfinite(high)).nonzero()[:, 0]
-        for _ in range(_HALVINGS if len(at) else 0):
-            middle = (low[at] + high[at]) / 2
-            good = self.holds(middle.unsqueeze(1), at).squeeze(1)
-            low[at] = torch.where(good, middle, low[at])
-            high[at] = torch.where(good, high[at], middle)
-        return low
+        if not len(at):
+            return found
+        search = Bracket(low[at], TOLERANCE, _CLOSE)
+        search.between(low[at], high[at], (at_low[at], at_high[at]))
+        while bool(search.open.any()):
+            search.take(self.off(search.size.unsqueeze(1), at).squeeze(1))
+        found[at] = search.good
+        return found
 
     def skew(self, radius: Tensor) -> Tensor:
         """Return the share [k] by which the two sides part at a radius."""

@@ -1,9 +1,9 @@
-"""What the two-sided answer costs: a scan with it against the same scan without, one run.
+"""What the two-sided answer costs: a scan with it against the same scan without it.
 
 Run: python -m tests.benchmarks.bench_verification [--rounds 5] [--only NAME] [--parts]
 
-Prints CPU seconds of whole scans in this process, one thread, rounds interleaved, of the
-sample models whose exact divergence is a closed form, with the default 64 checked
+Prints CPU seconds of whole scans in this process, one thread, rounds interleaved, of
+the sample models whose exact divergence is a closed form, with the default 64 checked
 inputs. "without" is the scan with exact values along ±v and of random attacks, but no
 witness, no radius lowered by any, no validity radius, no universal direction and no
 self-test. "command" adds the CPU seconds that a command takes to be imported, as a user
@@ -79,10 +79,10 @@ def without() -> Iterator[None]:
         yield
 
 
-def clocked(run: Callable[[], object]) -> float:
+def clocked(run: Callable[..., object], *given: object) -> float:
     """Return the CPU seconds of a call."""
     begun = time.process_time()
-    run()
+    run(*given)
     return time.process_time() - begun
 
 
@@ -135,9 +135,9 @@ def certificates(name: str) -> str:
     found = certify(kl(), site, sizes, 2.0)
     if found.bound is None:
         return found.why
-    alone = [clocked(lambda e=e: certify(kl(), site, e[None], 2.0)) for e in sizes]
-    whole = clocked(lambda: certify(kl(), site, sizes, 2.0))
-    radius = clocked(lambda: certified_radius(kl(), site, 1.0, 2.0))
+    alone = [clocked(certify, kl(), site, size[None], 2.0) for size in sizes]
+    whole = clocked(certify, kl(), site, sizes, 2.0)
+    radius = clocked(certified_radius, kl(), site, 1.0, 2.0)
     each = " ".join(f"{1e3 * t / count:.2f}" for t in alone)
     return (
         f"ms an input at {', '.join(map(str, SIZES))}: {each}; all five "
@@ -159,8 +159,8 @@ def main() -> None:
         scan(settings)
         for _ in range(asked.rounds):
             with without():
-                bare = clocked(lambda: scan(settings))
-            pairs.append((bare, clocked(lambda: scan(settings))))
+                bare = clocked(scan, settings)
+            pairs.append((bare, clocked(scan, settings)))
         bare, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
         print(
             f"{name:22} without {bare:.3f} s, with {whole:.3f} s, ratio "

@@ -18,6 +18,7 @@ from torch.distributions import kl_divergence
 from audit.geometry.divergences import build_divergence, kl
 from audit.ground.errors import ConfigError
 from audit.measure.preparation import prepare
+from audit.models import torch_to_graph
 from audit.verify.certificate import certified_radius, certify
 from audit.verify.sites import precise, site_of
 
@@ -185,8 +186,19 @@ def test_another_format_has_the_certificate_of_its_onnx_twin(suffix):
     torch.testing.assert_close(own, other, rtol=1e-6, atol=0)
 
 
-def test_a_graph_that_an_exporter_rounded_is_not_the_file():
-    """torch folds the normalisation of this network into its weights, in float32."""
+def test_a_batch_norm_of_an_exported_program_is_not_folded_in_float32():
+    """TorchScript's graph keeps it too; the ONNX file has it folded, to 1e-7."""
+    exported, scripted, folded = (
+        certify(kl(), site(sample("digits_cnn", kind), 3), wide(0.01), 2.0).bound
+        for kind in (".pt2", ".pt", ".onnx")
+    )
+    torch.testing.assert_close(exported, scripted, rtol=1e-7, atol=0)
+    torch.testing.assert_close(exported, folded, rtol=1e-3, atol=0)
+
+
+def test_a_graph_that_an_exporter_rounded_is_not_the_file(monkeypatch):
+    """torch's optimiser folds a batch norm into its weights, in float32."""
+    monkeypatch.setattr(torch_to_graph, "_normalises", lambda program: False)
     found = certify(kl(), site(sample("digits_cnn", ".pt2"), 3), wide(0.01), 2.0)
     assert found.bound is None
     assert "gives other parameters" in found.why

@@ -36,7 +36,7 @@ def test_by_plain_torch_both_sides_are_within_ten_percent_up_to_it(tmp_path):
     assert bool(((ratio(1.02) - 1).abs().amax(dim=0) >= 0.0995).all())
     up, down = ratio(1.0)
     np.testing.assert_allclose(
-        found["kl.skew"], (up - down) / (up + down), atol=3e-4, rtol=1e-3
+        found["kl.skew"], (up - down) / (up + down), atol=1e-5, rtol=1e-4
     )
 
 

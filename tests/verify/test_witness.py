@@ -211,10 +211,10 @@ def test_the_validity_radius_is_where_a_cubic_leaves_ten_percent(tmp_path):
     exact, local, _ = sited(config)
     found = validity(exact, local)
     expected = (math.sqrt(1.1) - 1) / a  # 1 − √.9 = .0513 comes later
-    np.testing.assert_allclose(found.radius, expected, rtol=1e-3)
+    np.testing.assert_allclose(found.radius, expected, rtol=1e-4)
     up, down = (1 + a * expected) ** 2, (1 - a * expected) ** 2
     skew = (up - down) / (up + down) * local.worst[:, 0].sign()
-    np.testing.assert_allclose(found.skew, skew, rtol=1e-3)
+    np.testing.assert_allclose(found.skew, skew, rtol=1e-4)
 
 
 def test_a_local_law_that_is_exact_is_valid_everywhere(tmp_path):

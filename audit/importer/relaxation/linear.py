@@ -32,6 +32,17 @@ def cast(call: Call) -> Operand:
     return Moving(at)
 
 
+@rule("CastLike")
+def cast_like(call: Call) -> Operand:
+    """Hand on the value, as a cast to another floating type does."""
+    like = call.arguments[1]
+    own = call.tape.x if isinstance(like, Moving) else call.constant(1)
+    if own is None or not own.is_floating_point():
+        raise call.refused("to whole numbers")
+    first = call.arguments[0]
+    return Moving(call.moving()[0]) if isinstance(first, Moving) else call.wide(0)
+
+
 @rule("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather")
 @rule("Expand", "Tile")
 def copy(call: Call) -> Operand:
