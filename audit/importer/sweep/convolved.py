@@ -19,7 +19,7 @@ from torch.nn import functional
 from audit.importer.ops.windows import Windows, windows
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
-from audit.importer.values import Value
+from audit.importer.values import Value, integer
 
 _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
     functional.conv_transpose1d,
@@ -42,11 +42,13 @@ def conv(site: Site) -> Rule | None:
     return Convolved(site)
 
 
-@rule("ConvTranspose", "AveragePool", "GlobalAveragePool", "ReduceSum", "ReduceMean")
+@rule("ConvTranspose", "AveragePool", "GlobalAveragePool", "CumSum")
 def linear(site: Site) -> Rule | None:
     """Return the rule of an operator that is linear in its first operand."""
     found = site.only()
     if found is None or found[0] != 0 or not site.others_fixed():
+        return None
+    if site.op == "CumSum" and integer(site.arguments[1]) % found[1].rank == 0:
         return None
     return None if found[1].axis or found[2].axis else Linear(site)
 

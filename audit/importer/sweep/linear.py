@@ -27,6 +27,7 @@ from audit.importer.sweep import (
     pointwise,
     products,
     recurrent,
+    reduced,
 )
 from audit.importer.sweep.alone import Alone
 from audit.importer.sweep.path import Path, path_between, put
@@ -35,7 +36,7 @@ from audit.importer.sweep.rows import Axes, Dense, Piece, dense, merged
 from audit.importer.sweep.rules import RULES, Kept, NotSwept, Rule, Site
 from audit.importer.values import Value
 
-TABLES = (convolved, moved, normal, pointwise, products, recurrent)
+TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
 """The modules that fill `RULES`."""
 _LAYERS, _IMAGES, _STEPS = 2**18, 2**19, 2**20
 

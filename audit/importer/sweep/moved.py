@@ -33,8 +33,8 @@ _FEW = 4  # an operand has so many times more elements than are taken: no zeros 
 
 @rule(
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile"),
-    *("Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Pad"),
-    *("DepthToSpace", "SpaceToDepth", "Trilu"),
+    *("Concat", "Split", "Slice", "Gather", "GatherND", "Pad"),
+    *("DepthToSpace", "SpaceToDepth", "Trilu", "ScatterElements", "ScatterND"),
 )
 def moved(site: Site) -> Rule | None:
     """Return the rule, where each element of every result has a fixed source."""
@@ -42,6 +42,8 @@ def moved(site: Site) -> Rule | None:
         "constant",
         b"constant",
     ):
+        return None
+    if site.attribute("reduction", "none") not in ("none", b"none"):
         return None
     labels = _labels(site)
     if labels is None:

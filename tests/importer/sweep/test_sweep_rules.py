@@ -236,8 +236,46 @@ CASES = {
         node("ConvTranspose", "x k", "y", strides=[2, 2]),
         k=normal(10, 2, 3, 3, 3).numpy(),
     ),
-    "alone": case(
-        (6,), node("CumSum", "x axis", "y"), axis=np.array(1, INT), alone=("CumSum",)
+    "cumulated": case(
+        (2, 3),
+        node("CumSum", "x axis", "c", reverse=1, exclusive=1),
+        node("Tanh", "c", "y"),
+        axis=np.array(-1, INT),
+    ),
+    "scattered": case(
+        (2, 3),
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        node("Slice", "t zero one", "s"),
+        node("Exp", "s", "e"),
+        node("ScatterND", "t place e", "w"),
+        node("Transpose", "w", "y", perm=[1, 0, 2]),
+        zero=np.array([0], INT),
+        one=np.array([1], INT),
+        place=np.array([[1]], INT),
+    ),
+    "picked by an index that changes": case(
+        (2, 3),
+        node("ArgMax", "x", "i", axis=2),
+        node("Exp", "x", "e"),
+        node("GatherElements", "e i", "y", axis=2),
+    ),
+    **{
+        op: case(
+            (2, 3, 2),
+            node("Exp", "x", "e"),
+            node(op, "e axes", "r", keepdims=keep),
+            node("Tanh", "r", "y"),
+            axes=np.array([1, -1], INT),
+        )
+        for op, keep in (
+            *(("ReduceSum", 1), ("ReduceMean", 0), ("ReduceMax", 0), ("ReduceMin", 1)),
+            *(("ReduceL1", 0), ("ReduceL2", 0), ("ReduceSumSquare", 1)),
+            *(("ReduceLogSum", 0), ("ReduceLogSumExp", 1), ("ReduceProd", 0)),
+        )
+    },
+    "alone": case((6,), node("Hardmax", "x", "h"), node("Mul", "h x", "y")),
+    "alone indeed": case(
+        (6,), node("LpNormalization", "x", "y", axis=1), alone=("LpNormalization",)
     ),
     "alone with two results": case(
         (6,),
