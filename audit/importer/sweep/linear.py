@@ -77,6 +77,19 @@ class Sweep:
         return _IMAGES if convolved.Convolved in kinds else _LAYERS
 
     @property
+    def worth(self) -> int:
+        """How many rows make a sweep cheaper than a backward pass for each.
+
+        As measured: a recurrence always is, with its hundreds of steps; convolutions
+        are from three rows on, and layers from eight. With fewer, the partial
+        derivatives cost more than they save.
+        """
+        kinds = {type(rule) for rule in self.rules.values()}
+        if recurrent.Recurrent in kinds:
+            return 1
+        return 3 if convolved.Convolved in kinds else 8
+
+    @property
     def widest(self) -> int:
         """The numbers of a row of cotangents at its widest, at one input."""
         return max(
