@@ -37,7 +37,7 @@ def conv(site: Site) -> Rule | None:
     if found is None or found[0] != 0 or not site.others_fixed():
         return None
     _, place, out = found
-    if place.axis or out.axis or not 2 <= len(place.shape) <= 4:
+    if not (place.plain and out.plain and 2 <= len(place.shape) <= 4):
         return None
     return Convolved(site)
 
@@ -50,7 +50,7 @@ def linear(site: Site) -> Rule | None:
         return None
     if site.op == "CumSum" and integer(site.arguments[1]) % found[1].rank == 0:
         return None
-    return None if found[1].axis or found[2].axis else Linear(site)
+    return Linear(site) if found[1].plain and found[2].plain else None
 
 
 class Convolved:

@@ -109,7 +109,7 @@ class Sweep:
             slots[slot] = value
         x = slots[path.sources[0]]
         assert isinstance(x, Tensor)
-        rows = x.shape[path.places[path.sources[0]].axis]
+        rows = path.places[path.sources[0]].count(x)
         for index, step in enumerate(plan.steps):
             arguments = [slots[slot] for slot in step.inputs]
             rule = self.rules.get(index)

@@ -57,7 +57,8 @@ def moved(site: Site) -> Rule | None:
     known = [each for each in maps if each is not None]
     if len(known) < len(maps):
         return None
-    if site.op == "Transpose":
+    apart = all(place.joined is None for place in site.active.values())
+    if site.op == "Transpose" and apart:
         return Turned(site)
     return Moved(site, known)
 

@@ -152,12 +152,12 @@ def _place(slot: int, three: Sequence[Value], two: Sequence[Value]) -> Place:
         raise NotSwept("a value on the path has another rank with fewer rows")
     pairs = list(zip(a.shape, b.shape, strict=True))
     axes = [axis for axis, (m, n) in enumerate(pairs) if m != n]
-    if len(axes) != 1 or pairs[axes[0]] != (MORE, FEWER):
-        raise NotSwept(
-            f"a value of the shape {list(a.shape)} on the path has no axis of its own "
-            "for the rows"
-        )
-    shape = list(a.shape)
+    if len(axes) != 1 or FEWER * pairs[axes[0]][0] != MORE * pairs[axes[0]][1]:
+        raise NotSwept(f"a value of the shape {list(a.shape)} has no axis for the rows")
+    shape, joined = list(a.shape), a.shape[axes[0]] // MORE
+    if joined > 1:
+        shape[axes[0]] = joined
+        return Place(axes[0], tuple(shape), joined)
     del shape[axes[0]]
     return Place(axes[0], tuple(shape))
 

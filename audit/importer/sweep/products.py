@@ -23,7 +23,10 @@ def gemm(site: Site) -> Rule | None:
     found = site.only()
     if found is None or found[0] != 0 or not site.fixed[1]:
         return None
+    joined = found[1].joined, found[2].joined
     if site.attribute("transA", 0) or found[1].axis or found[2].axis:
+        return None
+    if joined[0] != joined[1]:
         return None
     weight = site.arguments[1]
     assert isinstance(weight, Tensor)
@@ -45,13 +48,17 @@ def mat_mul(site: Site) -> Rule | None:
     found = site.only()
     if found is not None and found[0] == 0 and site.fixed[1] and b.dim() == 2:
         place = found[1]
-        if place.rank < 2 or place.axis == place.rank - 1 or place.axis != out.axis:
+        if place.rank < 2 or place.axis == place.rank - 1:
+            return None
+        if (place.axis, place.joined) != (out.axis, out.joined):
             return None
         return Weighted(site, b.t().contiguous())
     if min(a.dim(), b.dim()) < 2 or out.axis >= out.rank - 2:
         return None
     for place in site.active.values():
         if place.axis - place.rank != out.axis - out.rank:
+            return None
+        if place.joined != out.joined:
             return None
     return Multiplied(site)
 

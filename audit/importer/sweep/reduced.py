@@ -39,7 +39,9 @@ def reduced(site: Site) -> Rule | None:
     axes = sorted(axis_of(int(axis), place.rank) for axis in listed)
     if place.axis in axes:
         return None
-    return Reduced(site, [axis - (axis > place.axis) + 2 for axis in axes])
+    if place.joined is not None and not site.attribute("keepdims", 1):
+        return None
+    return Reduced(site, [place.dim(axis) for axis in axes])
 
 
 @rule("GatherElements")
@@ -54,7 +56,9 @@ def gathered(site: Site) -> Rule | None:
     same = isinstance(index, Tensor | np.ndarray) and index.ndim == place.rank
     if axis == place.axis or place.axis != out.axis or not same:
         return None
-    return Gathered(site, axis - (axis > place.axis) + 2)
+    if place.joined is not None or out.joined is not None:
+        return None
+    return Gathered(site, place.dim(axis))
 
 
 class Reduced:
