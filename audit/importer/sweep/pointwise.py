@@ -286,7 +286,7 @@ def summed_to(g: Tensor, shape: Sequence[int]) -> Tensor:
 def _aligned(place: Place, out: Place) -> bool:
     """Whether an operand's batch, counted from the right, is the result's."""
     same = place.axis - place.rank == out.axis - out.rank
-    return same and place.joined == out.joined
+    return same and (place.joined, place.striped) == (out.joined, out.striped)
 
 
 def _scaled(piece: Axes, partial: Tensor, place: Place) -> Axes:

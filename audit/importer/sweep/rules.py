@@ -36,14 +36,17 @@ class Place:
     Args:
         axis: of the batch.
         shape: the row shape, without it.
-        joined: how many numbers of each row the batch's axis holds, one row after the
-            other (a batch of sequences as one of steps); they are `shape[axis]` then.
-            None where it holds rows alone.
+        joined: how many numbers of each row the batch's axis holds (a batch of
+            sequences as one of steps); they are `shape[axis]` then. None where it
+            holds rows alone.
+        striped: whether these lie in stripes, the first of all rows first, and not
+            one row after the other.
     """
 
     axis: int
     shape: tuple[int, ...]
     joined: int | None = None
+    striped: bool = False
 
     @property
     def rank(self) -> int:
@@ -69,12 +72,14 @@ class Place:
             size = value.shape[self.axis]
             rows = (1, 1) if size == 1 else (size // self.joined, self.joined)
             before, after = value.shape[: self.axis], value.shape[self.axis + 1 :]
-            value = value.reshape(*before, *rows, *after)
-        return value if self.axis == 0 else value.movedim(self.axis, 0)
+            value = value.reshape(
+                *before, *(rows[::-1] if self.striped else rows), *after
+            )
+        return value.movedim(self.axis + self.striped, 0)
 
     def back(self, value: Tensor) -> Tensor:
         """Return a value [n, *row shape] with its batch where it was."""
-        value = value if self.axis == 0 else value.movedim(0, self.axis)
+        value = value.movedim(0, self.axis + self.striped)
         if self.joined is None:
             return value
         return value.flatten(self.axis, self.axis + 1)
