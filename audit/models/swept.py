@@ -1,7 +1,8 @@
 """dφ/dx by the reverse sweep of the imported program, and its oracle.
 
 The Jacobian that a scan stores is taken by rules, all rows of a block at once, where
-the file is a graph whose every step on the way has one. Autograd, a backward pass for
+the file is a graph whose every step on the way has one, and J has rows enough to make
+it cheaper. Autograd, a backward pass for
 each row, is the oracle: at opening both are held against each other on the first rows.
 They have to agree to 1e-5 of each input's ‖J‖ where the network computes in float32,
 and to 1e-10 in float64; else autograd stays, and the report says so.
@@ -130,7 +131,7 @@ def _made(model: OpenModel) -> SweptMap | None:
         sweep = sweep_of(part, [subject.condition], more, fewer)
     except (NotSwept, AuditError, RuntimeError, KeyError):
         return None
-    if sweep.alone:
+    if sweep.alone or family.size < sweep.worth:
         return None
     shapes = {name: tuple(subject.outputs[name].shape[1:]) for name in subject.used}
     rows = SweptRows(

@@ -15,16 +15,16 @@ from audit.models.swept_head import sources_of
 from tests.models.saved import data_file, onnx_file, opened
 
 TEXT = """
-g (float[n, 3] x) => (float[n, 4] out) {
+g (float[n, 3] x) => (float[n, 8] out) {
     a = Gemm <transB = 1> (x, w, b)
     t = Tanh(a)
     out = MatMul(t, v)
 }
 """
 HEADS = {
-    "slices": {"loc": "out[:, :2]", "scale": "softplus(out[:, 2:]) + 0.001"},
-    "crossed": {"loc": "2 * out[:, 2:]", "scale": "exp(-out[:, :2])"},
-    "mixed": {"loc": "out[:, :2]", "scale": "exp(out[:, 2:]) + out[:, :2] ** 2"},
+    "slices": {"loc": "out[:, :4]", "scale": "softplus(out[:, 4:]) + 0.001"},
+    "crossed": {"loc": "2 * out[:, 4:]", "scale": "exp(-out[:, :4])"},
+    "mixed": {"loc": "out[:, :4]", "scale": "exp(out[:, 4:]) + out[:, :4] ** 2"},
     "with a constant": {"loc": "out", "scale": "1.5"},
 }
 
@@ -34,7 +34,7 @@ def weights(dtype=np.float32):
     return {
         "w": random.normal(size=(5, 3)).astype(dtype),
         "b": random.normal(size=5).astype(dtype),
-        "v": random.normal(size=(5, 4)).astype(dtype),
+        "v": random.normal(size=(5, 8)).astype(dtype),
     }
 
 
@@ -43,11 +43,11 @@ def plain(x, head):
     w, b, v = (torch.from_numpy(value).double() for value in weights().values())
     out = torch.tanh(w @ x + b) @ v
     if head == "slices":
-        return torch.cat([out[:2], functional.softplus(out[2:]) + 0.001])
+        return torch.cat([out[:4], functional.softplus(out[4:]) + 0.001])
     if head == "crossed":
-        return torch.cat([2 * out[2:], torch.exp(-out[:2])])
+        return torch.cat([2 * out[4:], torch.exp(-out[:4])])
     if head == "mixed":
-        return torch.cat([out[:2], torch.exp(out[2:]) + out[:2] ** 2])
+        return torch.cat([out[:4], torch.exp(out[4:]) + out[:4] ** 2])
     return torch.cat([out, torch.full_like(out, 1.5)])
 
 
@@ -102,11 +102,19 @@ def test_a_nan_in_the_sweep_is_seen(tmp_path, monkeypatch):
 
 
 def test_a_file_with_a_step_that_has_no_rule_stays_with_autograd(tmp_path):
-    text = TEXT.replace("Tanh(a)", "CumSum(a, axis)")
-    path = onnx_file(tmp_path, text, axis=np.array(1), **weights())
+    text = TEXT.replace("Tanh(a)", "LpNormalization <axis = 1> (a)")
+    path = onnx_file(tmp_path, text, **weights())
     model = opened(
         path, data_file(tmp_path), family="normal", parameters=HEADS["slices"]
     )
+    assert model.swept is None
+    assert "sweep_differs" not in dict(model.gates.warnings)
+
+
+def test_few_rows_stay_with_autograd(tmp_path):
+    path = onnx_file(tmp_path, TEXT, **weights())
+    parameters = {"loc": "out[:, :3]", "scale": "exp(out[:, 4:7])"}
+    model = opened(path, data_file(tmp_path), family="normal", parameters=parameters)
     assert model.swept is None
     assert "sweep_differs" not in dict(model.gates.warnings)
 

@@ -66,7 +66,7 @@ class Alone:
         stop = max(piece.stop for _, _, piece in there)
         places = list(self._active.values())
         found = [
-            value.new_zeros(value.shape[place.axis], stop - start, *place.shape)
+            value.new_zeros(place.count(value), stop - start, *place.shape)
             for value, place in zip(leaves, places, strict=True)
         ]
         for row in range(start, stop):
@@ -88,9 +88,7 @@ class Alone:
             return [None] * len(leaves)
         cotangents = []
         for value, place, piece in asked:
-            one = piece.g[:, row - piece.start].expand(
-                value.shape[place.axis], *place.shape
-            )
+            one = piece.g[:, row - piece.start].expand(place.count(value), *place.shape)
             cotangents.append(place.back(one).to(value.dtype))
         return torch.autograd.grad(
             [value for value, _, _ in asked],

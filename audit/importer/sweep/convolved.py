@@ -19,7 +19,7 @@ from torch.nn import functional
 from audit.importer.ops.windows import Windows, windows
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
-from audit.importer.values import Value
+from audit.importer.values import Value, integer
 
 _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
     functional.conv_transpose1d,
@@ -37,18 +37,20 @@ def conv(site: Site) -> Rule | None:
     if found is None or found[0] != 0 or not site.others_fixed():
         return None
     _, place, out = found
-    if place.axis or out.axis or not 2 <= len(place.shape) <= 4:
+    if not (place.plain and out.plain and 2 <= len(place.shape) <= 4):
         return None
     return Convolved(site)
 
 
-@rule("ConvTranspose", "AveragePool", "GlobalAveragePool", "ReduceSum", "ReduceMean")
+@rule("ConvTranspose", "AveragePool", "GlobalAveragePool", "CumSum")
 def linear(site: Site) -> Rule | None:
     """Return the rule of an operator that is linear in its first operand."""
     found = site.only()
     if found is None or found[0] != 0 or not site.others_fixed():
         return None
-    return None if found[1].axis or found[2].axis else Linear(site)
+    if site.op == "CumSum" and integer(site.arguments[1]) % found[1].rank == 0:
+        return None
+    return Linear(site) if found[1].plain and found[2].plain else None
 
 
 class Convolved:

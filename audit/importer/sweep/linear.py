@@ -27,6 +27,7 @@ from audit.importer.sweep import (
     pointwise,
     products,
     recurrent,
+    reduced,
 )
 from audit.importer.sweep.alone import Alone
 from audit.importer.sweep.path import Path, path_between, put
@@ -35,7 +36,7 @@ from audit.importer.sweep.rows import Axes, Dense, Piece, dense, merged
 from audit.importer.sweep.rules import RULES, Kept, NotSwept, Rule, Site
 from audit.importer.values import Value
 
-TABLES = (convolved, moved, normal, pointwise, products, recurrent)
+TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
 """The modules that fill `RULES`."""
 _LAYERS, _IMAGES, _STEPS = 2**18, 2**19, 2**20
 
@@ -76,6 +77,19 @@ class Sweep:
         return _IMAGES if convolved.Convolved in kinds else _LAYERS
 
     @property
+    def worth(self) -> int:
+        """How many rows make a sweep cheaper than a backward pass for each.
+
+        As measured: a recurrence always is, with its hundreds of steps; convolutions
+        are from three rows on, and layers from eight. With fewer, the partial
+        derivatives cost more than they save.
+        """
+        kinds = {type(rule) for rule in self.rules.values()}
+        if recurrent.Recurrent in kinds:
+            return 1
+        return 3 if convolved.Convolved in kinds else 8
+
+    @property
     def widest(self) -> int:
         """The numbers of a row of cotangents at its widest, at one input."""
         return max(
@@ -95,7 +109,7 @@ class Sweep:
             slots[slot] = value
         x = slots[path.sources[0]]
         assert isinstance(x, Tensor)
-        rows = x.shape[path.places[path.sources[0]].axis]
+        rows = path.places[path.sources[0]].count(x)
         for index, step in enumerate(plan.steps):
             arguments = [slots[slot] for slot in step.inputs]
             rule = self.rules.get(index)

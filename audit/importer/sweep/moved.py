@@ -33,8 +33,8 @@ _FEW = 4  # an operand has so many times more elements than are taken: no zeros 
 
 @rule(
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile"),
-    *("Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Pad"),
-    *("DepthToSpace", "SpaceToDepth", "Trilu"),
+    *("Concat", "Split", "Slice", "Gather", "GatherND", "Pad"),
+    *("DepthToSpace", "SpaceToDepth", "Trilu", "ScatterElements", "ScatterND"),
 )
 def moved(site: Site) -> Rule | None:
     """Return the rule, where each element of every result has a fixed source."""
@@ -42,6 +42,8 @@ def moved(site: Site) -> Rule | None:
         "constant",
         b"constant",
     ):
+        return None
+    if site.attribute("reduction", "none") not in ("none", b"none"):
         return None
     labels = _labels(site)
     if labels is None:
@@ -55,7 +57,8 @@ def moved(site: Site) -> Rule | None:
     known = [each for each in maps if each is not None]
     if len(known) < len(maps):
         return None
-    if site.op == "Transpose":
+    apart = all(place.joined is None for place in site.active.values())
+    if site.op == "Transpose" and apart:
         return Turned(site)
     return Moved(site, known)
 

@@ -32,7 +32,7 @@ def softmax(site: Site) -> Rule | None:
     axis = axis_of(int(site.attribute("axis", -1)), place.rank)  # type: ignore[call-overload]
     if axis == place.axis:
         return None
-    return Softmax(site, axis + 1 + (axis < place.axis), site.op == "LogSoftmax")
+    return Softmax(site, place.dim(axis), site.op == "LogSoftmax")
 
 
 @rule("LayerNormalization")
@@ -127,7 +127,9 @@ class LayerNorm:
 def max_pool(site: Site) -> Rule | None:
     """Return the rule of a maximum over windows of the last two axes."""
     found = site.only()
-    if found is None or found[1].axis or found[2].axis or len(found[1].shape) != 3:
+    if found is None or not found[1].plain or not found[2].plain:
+        return None
+    if len(found[1].shape) != 3:  # channels, height, width
         return None
     return _pool_of(site)
 

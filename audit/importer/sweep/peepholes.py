@@ -52,7 +52,7 @@ def _put_together(
         return
     ((_, place),) = site.active.items()
     if movement.reshapes:
-        if len(place.shape) == _IMAGE and place.axis == 0:
+        if len(place.shape) == _IMAGE and place.plain:
             found[after] = product.of_image(place.shape)
         return
     inverse = movement.inverse

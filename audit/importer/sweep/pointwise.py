@@ -285,7 +285,8 @@ def summed_to(g: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _aligned(place: Place, out: Place) -> bool:
     """Whether an operand's batch, counted from the right, is the result's."""
-    return place.axis - place.rank == out.axis - out.rank
+    same = place.axis - place.rank == out.axis - out.rank
+    return same and (place.joined, place.striped) == (out.joined, out.striped)
 
 
 def _scaled(piece: Axes, partial: Tensor, place: Place) -> Axes:

@@ -8,6 +8,7 @@ leading axes: A's cotangents are g Bᵀ and B's are Aᵀ g, summed over what was
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -23,7 +24,10 @@ def gemm(site: Site) -> Rule | None:
     found = site.only()
     if found is None or found[0] != 0 or not site.fixed[1]:
         return None
+    joined = [(place.joined, place.striped) for place in found[1:]]
     if site.attribute("transA", 0) or found[1].axis or found[2].axis:
+        return None
+    if joined[0] != joined[1]:
         return None
     weight = site.arguments[1]
     assert isinstance(weight, Tensor)
@@ -45,13 +49,17 @@ def mat_mul(site: Site) -> Rule | None:
     found = site.only()
     if found is not None and found[0] == 0 and site.fixed[1] and b.dim() == 2:
         place = found[1]
-        if place.rank < 2 or place.axis == place.rank - 1 or place.axis != out.axis:
+        if place.rank < 2 or place.axis == place.rank - 1:
+            return None
+        if replace(place, shape=()) != replace(out, shape=()):
             return None
         return Weighted(site, b.t().contiguous())
     if min(a.dim(), b.dim()) < 2 or out.axis >= out.rank - 2:
         return None
     for place in site.active.values():
         if place.axis - place.rank != out.axis - out.rank:
+            return None
+        if (place.joined, place.striped) != (out.joined, out.striped):
             return None
     return Multiplied(site)
 

@@ -35,6 +35,9 @@ def recurrent(site: Site) -> Rule | None:
     """Return the rule of a recurrence of the usual form over X alone."""
     if set(site.active) != {0} or not all(site.fixed[1:4]):
         return None
+    places = (site.active[0], *site.outputs.values())
+    if any(place.joined is not None for place in places):
+        return None
     given = dict(enumerate(site.arguments))
     unusual = any(given.get(k) is not None for k in (_LENGTHS, _PEEPHOLES))
     if unusual or site.attribute("clip", None) or site.attribute("input_forget", 0):

@@ -36,29 +36,61 @@ class Place:
     Args:
         axis: of the batch.
         shape: the row shape, without it.
+        joined: how many numbers of each row the batch's axis holds (a batch of
+            sequences as one of steps); they are `shape[axis]` then. None where it
+            holds rows alone.
+        striped: whether these lie in stripes, the first of all rows first, and not
+            one row after the other.
     """
 
     axis: int
     shape: tuple[int, ...]
+    joined: int | None = None
+    striped: bool = False
 
     @property
     def rank(self) -> int:
         """The axes of the value, with the batch."""
-        return len(self.shape) + 1
+        return len(self.shape) + (self.joined is None)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the batch comes first, and its axis holds rows alone."""
+        return self.axis == 0 and self.joined is None
+
+    def count(self, value: Tensor) -> int:
+        """Return the number of rows of a value."""
+        return value.shape[self.axis] // (self.joined or 1)
+
+    def dim(self, axis: int) -> int:
+        """Return which axis of cotangents [n, r, *row shape] one of the value is."""
+        return axis + 1 + (axis < self.axis or self.joined is not None)
 
     def first(self, value: Tensor) -> Tensor:
-        """Return a value with its batch on the first axis."""
-        return value if self.axis == 0 else value.movedim(self.axis, 0)
+        """Return a value with its batch on the first axis, or one stretched over it."""
+        if self.joined is not None:
+            size = value.shape[self.axis]
+            rows = (1, 1) if size == 1 else (size // self.joined, self.joined)
+            before, after = value.shape[: self.axis], value.shape[self.axis + 1 :]
+            value = value.reshape(
+                *before, *(rows[::-1] if self.striped else rows), *after
+            )
+        return value.movedim(self.axis + self.striped, 0)
 
     def back(self, value: Tensor) -> Tensor:
         """Return a value [n, *row shape] with its batch where it was."""
-        return value if self.axis == 0 else value.movedim(0, self.axis)
+        value = value.movedim(0, self.axis + self.striped)
+        if self.joined is None:
+            return value
+        return value.flatten(self.axis, self.axis + 1)
 
     def fits(self, value: Value, rows: int) -> bool:
         """Whether a value has this shape at so many inputs."""
         if not isinstance(value, Tensor):
             return False
-        whole = (*self.shape[: self.axis], rows, *self.shape[self.axis :])
+        after = self.axis + (self.joined is not None)
+        size = rows * (self.joined or 1)
+        whole = (*self.shape[: self.axis], size, *self.shape[after:])
         return tuple(value.shape) == whole
 
 

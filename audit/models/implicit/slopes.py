@@ -94,7 +94,7 @@ def _made(
         examples.append([values[name] for name in names])
     main = [slot.name for slot in law.main]
     sweep = sweep_of(graph, main, *examples)
-    if sweep.alone:
+    if sweep.alone or n < sweep.worth:
         return None
     places = [sweep.path.places.get(slot) for slot in graph.plan.outputs]
     outputs = graph.output_names
