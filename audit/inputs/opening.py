@@ -22,6 +22,7 @@ from audit.ground.storage.regular import Mark, mark_of
 from audit.inputs.arrays import Arrays
 from audit.inputs.joined import Joined
 from audit.inputs.readers import OF_NUMPY, READERS
+from audit.inputs.remote import copied, is_remote
 
 
 class Contents(Protocol):
@@ -79,6 +80,10 @@ def open_file(path: str, memory: int = MEMORY) -> Iterator[Contents]:
         ConfigError: reading it takes a package that is missing, or more than `memory`.
         BrokenPlugin: its reader is a third party's, and lacks something.
     """
+    if is_remote(path):
+        with copied(path) as local, open_file(local, memory) as contents:
+            yield contents
+        return
     suffix = suffix_of(path)
     if suffix in READERS and not READERS.ours(suffix):
         if not Path(path).exists():

@@ -174,6 +174,12 @@ def check_options(config: ScanConfig) -> None:
 
 
 def _check_folder(folder: str) -> None:
+    if "://" in folder:
+        raise ConfigError(
+            f"--run-dir is '{folder}'",
+            "Expected a folder of a disk: parts appear there whole, and are locked",
+            "Name a folder here; with --engine ray the parts of all nodes come there",
+        )
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise ConfigError(

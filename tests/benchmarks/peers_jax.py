@@ -124,6 +124,7 @@ def gram(net: Net, model: nn.Module, x: Tensor) -> Callable[[int], Tensor]:
     if net.kind == "categorical":
         one = by_lanczos(network(model))
         return lambda n: torch.stack([one(row) for row in x[:n].numpy()])
+    rows = min(rows, len(x))
     solve = jax.jit(jax.vmap(_of_one(net, model)))
     random = np.random.default_rng(0)
     data = x.numpy()
