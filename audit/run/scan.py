@@ -271,7 +271,7 @@ def _judged(
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],
         run_record(config, prepared, opened.started)
-        | {"threads": threads_of(config, prepared)}
+        | _shared(threads_of(config, prepared))
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),
@@ -284,6 +284,11 @@ def _judged(
         rows.beside("x", lambda: model.perturbed(answers.index))
         rows.beside("unit", lambda: frame.units(model.event))
     return build_report(measured, config)
+
+
+def _shared(threads: int) -> dict[str, int]:
+    """Record how many threads shared the blocks, where there was more than one."""
+    return {"threads": threads} if threads > 1 else {}
 
 
 def _lacking(missing: Sequence[Job], total: int) -> list[tuple[str, str]]:

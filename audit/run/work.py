@@ -94,7 +94,9 @@ def threads_of(config: ScanConfig, prepared: Prepared) -> int:
         return 1
     foreign = packages(config, prepared.model.head.family)
     default = 1 if foreign else usable_cores() // config.workers
-    return max(1, min(asked or default, prepared.held // prepared.block))
+    blocks = -(-len(prepared.selected) // prepared.block)
+    most = min(blocks, prepared.held // prepared.block)
+    return max(1, min(asked or default, most))
 
 
 def threads_inside(config: ScanConfig, prepared: Prepared, own: int) -> int:

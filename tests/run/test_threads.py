@@ -131,7 +131,11 @@ def files(folder, config):
     paths = [folder / f"rows.{suffix}" for suffix in ("npz", "csv")]
     with RowsWriter(*map(str, paths)) as rows:
         report = scan(config, rows=rows)
-    return body(report), [path.read_bytes() for path in paths], report.run["threads"]
+    return (
+        body(report),
+        [path.read_bytes() for path in paths],
+        report.run.get("threads", 1),
+    )
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
@@ -201,11 +205,12 @@ def test_an_interrupted_run_keeps_its_parts_and_goes_on(tmp_path):
 
 
 def test_by_default_a_process_uses_its_cores(monkeypatch):
-    prepared = prepare(sample("heteroscedastic"), True)
+    prepared = replace(prepare(sample("heteroscedastic"), True), block=16)
     monkeypatch.setattr("audit.run.work.usable_cores", lambda: 6)
     assert threads_of(sample("heteroscedastic"), prepared) == 6
     assert threads_of(sample("heteroscedastic", workers=4), prepared) == 1
     assert threads_of(sample("heteroscedastic", threads=3), prepared) == 3
+    assert threads_of(sample("heteroscedastic", threads=99), prepared) == 10  # blocks
     few = replace(prepared, held=2 * prepared.block)
     assert threads_of(sample("heteroscedastic"), few) == 2  # memory for two blocks
     inside = threads_inside(sample("heteroscedastic", threads=3), prepared, 7)
@@ -222,7 +227,7 @@ def test_code_that_nobody_knows_has_one_thread():
     heads = {"loc": "output[:, :2]", "scale": "exp(output[:, 2:])"}
     options = {"family": "normal", "parameters": heads, "verify": 0}
     report = audit.scan(net, x, **options)
-    assert report.record.run["threads"] == 1
+    assert "threads" not in report.record.run
     with pytest.raises(ConfigError, match="--threads 2 was given for a model that is"):
         audit.scan(net, x, threads=2, **options)
 
