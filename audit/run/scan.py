@@ -271,7 +271,7 @@ def _judged(
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],
         run_record(config, prepared, opened.started)
-        | _shared(threads_of(config, prepared))
+        | _shared(config, prepared)
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),
@@ -286,9 +286,10 @@ def _judged(
     return build_report(measured, config)
 
 
-def _shared(threads: int) -> dict[str, int]:
-    """Record how many threads shared the blocks, where there was more than one."""
-    return {"threads": threads} if threads > 1 else {}
+def _shared(config: ScanConfig, prepared: Prepared) -> dict[str, int]:
+    """Record how many threads shared the blocks, where somebody asked for some."""
+    asked = config.threads is not None
+    return {"threads": threads_of(config, prepared)} if asked else {}
 
 
 def _lacking(missing: Sequence[Job], total: int) -> list[tuple[str, str]]:
