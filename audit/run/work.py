@@ -88,7 +88,7 @@ def threads_of(config: ScanConfig, prepared: Prepared) -> int:
             "file run here as it is",
             "Code that nobody knows may keep something between calls, which threads "
             "would share",
-            "Leave it out, or use --workers, whose processes share nothing",
+            "Leave it out; of a file, --workers share nothing",
         )
     if prepared.questions.matrix_free or not network.shared:
         return 1

@@ -11,6 +11,8 @@ from scans import sample, scan
 from torch import nn
 
 import audit
+from audit.config import ScanConfig, override
+from audit.config.settings import share_of
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.machine import free_memory, usable_cores
 from audit.measure import measure
@@ -228,7 +230,7 @@ def test_code_that_nobody_knows_has_one_thread():
     options = {"family": "normal", "parameters": heads, "verify": 0}
     report = audit.scan(net, x, **options)
     assert "threads" not in report.record.run
-    with pytest.raises(ConfigError, match="--threads 2 was given for a model that is"):
+    with pytest.raises(ConfigError, match="threads=2 was given for a model that is"):
         audit.scan(net, x, threads=2, **options)
 
 
@@ -298,3 +300,25 @@ def test_without_a_word_from_the_kernel_the_mask_decides(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5})
     assert usable_cores(tmp_path, tmp_path) == 2
     assert free_memory(tmp_path, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("free", "share"),
+    [
+        (None, 2**30),
+        (64 * 2**30, 2**30),
+        (2 * 2**30, 2**30),
+        (2 * 2**30 - 1, 2**29),
+        (600 * 2**20, 2**28),
+        (0, 2**26),
+    ],
+)
+def test_a_scan_takes_half_of_what_is_free(free, share):
+    assert share_of(free) == share
+
+
+def test_the_default_memory_is_that_of_this_machine(monkeypatch):
+    monkeypatch.setattr("audit.config.settings.free_memory", lambda: 600 * 2**20)
+    assert ScanConfig().memory == 2**28
+    found = override(ScanConfig(), "command line", memory="3GiB")
+    assert found.memory == 3 * 2**30
