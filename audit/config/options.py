@@ -247,7 +247,12 @@ OPTIONS: dict[str, Option] = {
     "batch_size": Option(
         readers.integer(1, "auto"), "Inputs in one chunk (auto).", "N", RUN
     ),
-    "memory": Option(readers.memory, "Memory for one chunk (1GiB).", "BYTES", RUN),
+    "memory": Option(
+        readers.memory,
+        "Memory for what is computed (half of what is free, at most 1GiB).",
+        "BYTES",
+        RUN,
+    ),
     "threads": Option(
         readers.integer(1, "auto"), "Threads of a process (its cores).", "N", RUN
     ),

@@ -6,7 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from audit.ground.machine import free_memory
+
 GIBIBYTE = 2**30
+LEAST_MEMORY = 2**26
+
+
+def share_of(free: int | None) -> int:
+    """Return the bytes that a scan takes by default, of those that are free.
+
+    Half of them, down to a power of two and at most 1 GiB: what may follow from it (how
+    many inputs are computed together, whether a Jacobian is stored) is then the same on
+    every machine with 2 GiB free, and does not hang on a few bytes anywhere.
+
+    Args:
+        free: None where nothing tells; 1 GiB is taken then.
+    """
+    if free is None:
+        return GIBIBYTE
+    half = max(free // 2, LEAST_MEMORY)
+    return int(min(GIBIBYTE, 2 ** (half.bit_length() - 1)))
 
 
 @dataclass(frozen=True)
@@ -151,8 +170,9 @@ class ScanConfig:
     index: tuple[int, ...] = ()
     batch_size: int | None = None
     """None: chosen from `memory`."""
-    memory: int = GIBIBYTE
-    """Bytes the numbers of one chunk may take."""
+    memory: int = field(default_factory=lambda: share_of(free_memory()))
+    """Bytes that the numbers in work may take, of all threads of a process; by default
+    half of what is free, at most 1 GiB."""
     threads: int | None = None
     """Blocks that one process measures at a time; None: as many as it has cores."""
     workers: int = 1

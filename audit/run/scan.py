@@ -278,7 +278,7 @@ def _judged(
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],
         run_record(config, prepared, opened.started)
-        | {"threads": threads_of(config, prepared)}
+        | _shared(config, prepared)
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
         collection.tally.spectra(),
@@ -298,6 +298,12 @@ def _judged(
         rows.beside("x", lambda: model.perturbed(answers.index))
         rows.beside("unit", lambda: frame.at(answers.index).units(model.event))
     return build_report(measured, config)
+
+
+def _shared(config: ScanConfig, prepared: Prepared) -> dict[str, int]:
+    """Record how many threads shared the blocks, where somebody asked for some."""
+    asked = config.threads is not None
+    return {"threads": threads_of(config, prepared)} if asked else {}
 
 
 def _lacking(missing: Sequence[Job], total: int) -> list[tuple[str, str]]:

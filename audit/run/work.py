@@ -100,13 +100,15 @@ def threads_of(config: ScanConfig, prepared: Prepared) -> int:
             "file run here as it is",
             "Code that nobody knows may keep something between calls, which threads "
             "would share",
-            "Leave it out, or use --workers, whose processes share nothing",
+            "Leave it out; of a file, --workers share nothing",
         )
     if prepared.questions.matrix_free or not network.shared:
         return 1
     foreign = packages(config, prepared.model.head.family)
     default = 1 if foreign else usable_cores() // config.workers
-    return max(1, min(asked or default, prepared.held // prepared.block))
+    blocks = -(-len(prepared.selected) // prepared.block)
+    most = min(blocks, prepared.held // prepared.block)
+    return max(1, min(asked or default, most))
 
 
 def threads_inside(config: ScanConfig, prepared: Prepared, own: int) -> int:

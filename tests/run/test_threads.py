@@ -11,6 +11,8 @@ from scans import sample, scan
 from torch import nn
 
 import audit
+from audit.config import ScanConfig, override
+from audit.config.settings import share_of
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.machine import free_memory, usable_cores
 from audit.measure import measure
@@ -131,7 +133,11 @@ def files(folder, config):
     paths = [folder / f"rows.{suffix}" for suffix in ("npz", "csv")]
     with RowsWriter(*map(str, paths)) as rows:
         report = scan(config, rows=rows)
-    return body(report), [path.read_bytes() for path in paths], report.run["threads"]
+    return (
+        body(report),
+        [path.read_bytes() for path in paths],
+        report.run.get("threads", 1),
+    )
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
@@ -201,11 +207,12 @@ def test_an_interrupted_run_keeps_its_parts_and_goes_on(tmp_path):
 
 
 def test_by_default_a_process_uses_its_cores(monkeypatch):
-    prepared = prepare(sample("heteroscedastic"), True)
+    prepared = replace(prepare(sample("heteroscedastic"), True), block=16)
     monkeypatch.setattr("audit.run.work.usable_cores", lambda: 6)
     assert threads_of(sample("heteroscedastic"), prepared) == 6
     assert threads_of(sample("heteroscedastic", workers=4), prepared) == 1
     assert threads_of(sample("heteroscedastic", threads=3), prepared) == 3
+    assert threads_of(sample("heteroscedastic", threads=99), prepared) == 10  # blocks
     few = replace(prepared, held=2 * prepared.block)
     assert threads_of(sample("heteroscedastic"), few) == 2  # memory for two blocks
     inside = threads_inside(sample("heteroscedastic", threads=3), prepared, 7)
@@ -222,8 +229,8 @@ def test_code_that_nobody_knows_has_one_thread():
     heads = {"loc": "output[:, :2]", "scale": "exp(output[:, 2:])"}
     options = {"family": "normal", "parameters": heads, "verify": 0}
     report = audit.scan(net, x, **options)
-    assert report.record.run["threads"] == 1
-    with pytest.raises(ConfigError, match="threads.2 was given for a model that is"):
+    assert "threads" not in report.record.run
+    with pytest.raises(ConfigError, match="threads=2 was given for a model that is"):
         audit.scan(net, x, threads=2, **options)
 
 
@@ -293,3 +300,25 @@ def test_without_a_word_from_the_kernel_the_mask_decides(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5})
     assert usable_cores(tmp_path, tmp_path) == 2
     assert free_memory(tmp_path, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("free", "share"),
+    [
+        (None, 2**30),
+        (64 * 2**30, 2**30),
+        (2 * 2**30, 2**30),
+        (2 * 2**30 - 1, 2**29),
+        (600 * 2**20, 2**28),
+        (0, 2**26),
+    ],
+)
+def test_a_scan_takes_half_of_what_is_free(free, share):
+    assert share_of(free) == share
+
+
+def test_the_default_memory_is_that_of_this_machine(monkeypatch):
+    monkeypatch.setattr("audit.config.settings.free_memory", lambda: 600 * 2**20)
+    assert ScanConfig().memory == 2**28
+    found = override(ScanConfig(), "command line", memory="3GiB")
+    assert found.memory == 3 * 2**30
