@@ -21,6 +21,7 @@ from audit.ground.errors import AuditError, ConfigError, InputError, cause
 from audit.ground.storage.temporary import TemporaryFolder
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
+_UNSAFE = re.compile(r"[^\w.-]")
 _CHUNK = 2**22  # bytes
 _copies: dict[str, tuple[str, str]] = {}
 _folders: list[TemporaryFolder] = []
@@ -129,7 +130,7 @@ def _folder() -> Path:
 def _basename(path: str) -> str:
     """Return the last part of an address, whose suffix tells its kind."""
     found = PurePosixPath(path.partition("?")[0]).name
-    return re.sub(r"[^\w.-]", "_", found)[-80:] or "data"
+    return _UNSAFE.sub("_", found)[-80:] or "data"
 
 
 def _unreadable(path: str, error: Exception) -> InputError:

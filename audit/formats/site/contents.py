@@ -120,12 +120,6 @@ TOPICS = (
         ("exit code",),
     ),
     Topic(
-        "scale.html",
-        "Large audits",
-        "What an audit of very many inputs takes, planned from two small ones.",
-        ("guide",),
-    ),
-    Topic(
         "plugins.html",
         "Plug-ins",
         "How a package adds families, divergences, attacks, loaders, formats, engines "
