@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from audit.config.options import OPTIONS, flag_names
+from audit.formats.site.examples import START
 from tests.tutorial import (
     DRAWN,
     PICTURE,
@@ -64,6 +65,14 @@ def test_the_readme_is_two_screens_and_begins_with_two_commands():
     scan = "robaudit scan sample_models/heteroscedastic"
     assert code[0] == f"pip install . && {scan}.onnx sample_models/heteroscedastic.npz"
     assert code[1] == "pip install -e '.[test]' && pytest"
+
+
+def test_the_readme_shows_what_the_first_command_prints():
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    (shown,) = (block for block in blocks if block.startswith("A perturbation"))
+    printed = [line for line in START.printed.splitlines() if line.strip()]
+    lines = [line for line in shown.splitlines() if line.strip()]
+    assert lines == [line for line in printed if line in lines]
 
 
 CARDS = sorted(path for path in TUTORIAL.parent.glob("*.md") if path != TUTORIAL)

@@ -9,6 +9,7 @@ from reports.synthetic import EIGENVALUES, LIMITS, report_of
 from scans import SAMPLES
 from typer.testing import CliRunner
 
+import audit
 from audit.cli import app
 from audit.formats.logged import LEFT_OUT, logged, metric_name
 from audit.ground import tracking
@@ -176,6 +177,30 @@ def test_a_reference_gives_the_numbers_of_the_file_it_names(kept, tmp_path):
         assert [one["path"] for one in found["model"]["files"]] == [name]
         read.append((found["fingerprint"], found["divergences"], found["worst"]))
     assert read.count(read[0]) == len(expected)
+
+
+def test_shards_of_a_reference_are_merged(kept, tmp_path):
+    data = SAMPLES / "heteroscedastic.npz"
+    words = ("--limit", 6, "--verify", 2, "-q", "--run-dir", "parts")
+    for shard in ("1/2", "2/2"):
+        done = run("scan", "models:/diabetes/1", data, *words, "--shard", shard)
+        assert done.exit_code == 0, done.stderr
+    assert run("merge", "parts", "-q", "-o", "merged.json").exit_code == 0
+    done = run("scan", "models:/diabetes/1", data, *words[:5], "-o", "plain.json")
+    assert done.exit_code == 0, done.stderr
+    merged, plain = (
+        json.loads((tmp_path / f"{name}.json").read_text())
+        for name in ("merged", "plain")
+    )
+    assert merged | {"run": {}} == plain | {"run": {}}
+
+
+def test_a_reference_stands_in_python_too(kept):
+    report = audit.scan(
+        "models:/diabetes/1", SAMPLES / "heteroscedastic.npz", limit=4, verify=0
+    )
+    (file,) = report.record.model.files
+    assert file.path == "models:/diabetes/1/heteroscedastic.onnx"
 
 
 def test_what_was_fetched_is_in_one_folder_of_this_process(kept, tmp_path):
