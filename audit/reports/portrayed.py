@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,10 @@ from audit.reports.portraits import Kind, Portrait, Prediction
 from audit.reports.values import Floats
 
 Line = Sequence[tuple[float, float]]
-DIGITS, PLACES = 6, 12
-"""Significant ones of densities, and of θ; x, δ and parameters are whole."""
+DIGITS = 6
+"""Significant ones of densities; x, δ, parameters and quantiles are whole."""
+GRID, LINES = 9, 5
+"""Digits of the length of a grid, or of a line, that its points are kept to."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def portrait(found: PortraitInfo, most: int) -> Portrait:
         unit=None if large else _whole(found.unit),
         kind=found.kind,
         levels=list(found.levels),
-        axes=[_rounded(axis, PLACES) for axis in found.axes],
+        axes=[_placed(axis, GRID) for axis in found.axes],
         how=found.how,
         before=_prediction(found.before, most),
         after=_prediction(found.after, most),
@@ -85,10 +88,10 @@ def _prediction(found: PredictionInfo | None, most: int) -> Prediction | None:
     kept = sum(values.size for values in found.parameters.values()) <= most
     return Prediction(
         parameters={n: _whole(v) for n, v in found.parameters.items()} if kept else {},
-        quantiles=_rounded(found.quantiles, PLACES),
-        density=_rounded(found.density, DIGITS),
+        quantiles=_whole(found.quantiles),
+        density=_significant(found.density),
         regions={
-            level: [[(_short(a), _short(b)) for a, b in line] for line in lines]
+            level: [_placed(np.array(line), LINES) for line in lines]
             for level, lines in found.regions.items()
         },
     )
@@ -98,17 +101,17 @@ def _whole(values: Floats | None) -> Any:  # noqa: ANN401 (nested lists)
     return None if values is None else values.tolist()
 
 
-def _rounded(values: Floats | None, digits: int) -> Any:  # noqa: ANN401 (nested lists)
-    """Return numbers to a few significant digits, in nested lists."""
+def _placed(points: Floats, digits: int) -> Any:  # noqa: ANN401 (nested lists)
+    """Return places [G], or [G, 2], to so many digits of what they reach over."""
+    reach = float(np.ptp(points, axis=0).max()) or 1.0
+    return np.round(points, digits - math.floor(math.log10(reach))).tolist()
+
+
+def _significant(values: Floats | None) -> list[float | None] | None:
+    """Return numbers to a few significant digits, None for one that is not known."""
     if values is None:
         return None
-    flat = [_significant(value, digits) for value in values.ravel().tolist()]
-    return np.array(flat, dtype=object).reshape(values.shape).tolist()
-
-
-def _significant(value: float, digits: int) -> float | None:
-    return None if np.isnan(value) else float(f"{value:.{digits}g}")
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{PLACES}g}")
+    return [
+        None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
+        for value in values.tolist()
+    ]

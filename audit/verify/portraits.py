@@ -7,6 +7,7 @@ zero or hidden by noise, have none, and say why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -88,7 +89,8 @@ def _portrait(
     unit = frame.units(event).reshape(event)
     own_units = None if np.isin(unit, (0.0, 1.0)).all() else unit
     info = replace(info, delta=delta, unit=own_units, radius=radius)
-    info = replace(info, cost=float(cost[0, 0]))
+    spent = float(cost[0, 0])
+    info = replace(info, cost=None if math.isnan(spent) else spent)
     family, own = site.point.family, site.point.phi[row : row + 1]
     if bool(outside(family, others)):
         return replace(info, unpictured=OUTSIDE)

@@ -52,6 +52,7 @@ _FIXED = (
     "no prediction is drawn: draws of θ belong to the inputs as they are, and do not "
     "move with x"
 )
+_INFINITE = "no prediction is drawn: a quantile of θ is not finite"
 _PLACES = "no prediction is drawn: {} places with classes each"
 _WIDE = "no prediction is drawn: θ has {} coordinates, and up to {} are drawn"
 
@@ -148,12 +149,16 @@ class _Sketch:
         theta = found.targets.reshape(len(found.targets), 2, self.wide)
         draws = _Draws(theta.double(), found.weights)
         quantiles, how = self._quantiles(draws)
+        if not np.isfinite(quantiles).all():
+            return Pair(None, *named, unpictured=_INFINITE)
         kind, axes = self._axes(draws)
         infos = [
             replace(one, quantiles=quantiles[row]) for row, one in enumerate(named)
         ]
         if kind == "contour":
             edges = self._edges(draws, axes)
+            if edges is None:
+                return Pair("quantiles", infos[0], infos[1], (), how)
             infos = [
                 replace(one, regions=own) for one, own in zip(infos, edges, strict=True)
             ]
@@ -216,10 +221,12 @@ class _Sketch:
 
     def _edges(
         self, draws: _Draws, axes: tuple[Floats, ...]
-    ) -> list[dict[str, list[Line]]]:
-        """Return the edges of the highest-density regions of both laws."""
+    ) -> list[dict[str, list[Line]]] | None:
+        """Return the edges of the highest-density regions; None of an infinite one."""
         plane = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         heights = self._density(self._points(plane.reshape(-1, 2)))
+        if not np.isfinite(heights).all():
+            return None
         theta = draws.theta.reshape(-1, 2, *self.law.event_shape)
         density = self.law.log_likelihood(theta.to(self.phi), self.phi).exp()
         of_q = _Draws(density.unsqueeze(2), draws.weights)

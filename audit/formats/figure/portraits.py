@@ -9,6 +9,7 @@ import numpy as np
 from audit.formats import features
 from audit.formats.figure.plot import Kind, Plot, Series
 from audit.formats.html.directions import as_picture, as_series
+from audit.formats.html.moved import as_grey
 from audit.ground.errors import ConfigError
 from audit.reports.portraits import Portrait, Prediction
 from audit.reports.record import Number
@@ -16,7 +17,7 @@ from audit.reports.report import Report
 from audit.reports.text import number
 from audit.reports.values import Floats
 
-BEFORE, AFTER = "before", "after"
+BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
 MOST_BARS = 12
 FEW = 8
 """Up to so many coordinates have spans; more are a fan."""
@@ -56,7 +57,7 @@ def portrait(report: Report, found: Portrait) -> tuple[Plot, ...]:
 def _input(report: Report, found: Portrait) -> Sequence[Plot]:
     x, delta = (np.asarray(part, dtype=float) for part in (found.x, found.delta))
     if as_picture(delta) is not None:
-        parts = {"input": x, "moved": x + delta, "difference": delta}
+        parts = {"input": x, "moved": x + delta, DIFFERENCE: delta}
         return [_picture(name, part) for name, part in parts.items()]
     named = features.names_of(report.data, delta.size) is not None
     if delta.ndim == 2 or (not named and delta.size > 2 * MOST_BARS):
@@ -66,7 +67,7 @@ def _input(report: Report, found: Portrait) -> Sequence[Plot]:
 
 def _picture(name: str, values: Floats) -> Plot:
     """Return a picture, each cell with its column, row and value."""
-    shown = as_picture(values)
+    shown = as_picture(values) if name == DIFFERENCE else as_grey(values)
     assert shown is not None
     rows, columns = (place.ravel().tolist() for place in np.indices(shown.shape))
     cells = Series(name, "cells", columns, rows, shown.ravel().tolist())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from audit.formats import features
-from audit.formats.html.directions import as_picture, as_series
+from audit.formats.html.directions import MOST_CELLS, as_picture, as_series
 from audit.formats.html.svg import Axis, Drawing, axis
 from audit.reports.portraits import Portrait
 from audit.reports.report import Report
@@ -53,8 +53,9 @@ def _strongest(report: Report | None, delta: Floats) -> str:
 def _pictures(found: Portrait, x: Floats, delta: Floats) -> Drawing:
     """Draw three pictures in a row: x and x + δ in grey, δ in two colours."""
     rows, columns = x.shape[-2:]
-    parts = [as_picture(part) for part in (x, x + delta, delta)]
-    before, after, change = (part for part in parts if part is not None)
+    change = as_picture(delta)
+    assert change is not None
+    before, after = as_grey(x), as_grey(x + delta)
     cell = PANEL / max(before.shape)
     drawing = Drawing(
         TITLE,
@@ -82,6 +83,20 @@ def _pictures(found: Portrait, x: Floats, delta: Floats) -> Drawing:
         middle = left + PANEL / 2
         drawing.label((middle, drawing.height - 5), word, "tick middle")
     return drawing
+
+
+def as_grey(values: Floats) -> Floats:
+    """Return a picture as [rows, columns]: means over channels, and over blocks."""
+    if values.ndim == 3:
+        values = values.mean(axis=2 if values.shape[2] <= 4 < values.shape[0] else 0)
+    for axis_ in (0, 1):
+        size = -(-values.shape[axis_] // MOST_CELLS)
+        starts = np.arange(0, values.shape[axis_], size)
+        counts = np.diff([*starts, values.shape[axis_]])
+        shape = (-1, 1) if axis_ == 0 else (1, -1)
+        sums = np.add.reduceat(values, starts, axis=axis_)
+        values = sums / counts.reshape(shape)
+    return values
 
 
 def _cells(
