@@ -33,13 +33,18 @@ from audit.verify.stages import from_starts
 
 @dataclass(frozen=True)
 class Effort:
-    """Steps of the three rounds, and how many candidates are kept after two of them."""
+    """Steps of the three rounds, and how many candidates are kept after two of them.
+
+    Inner: how many are kept at most at sizes that are not the largest. Hills are most
+    at that one, and it has no larger neighbour to share with.
+    """
 
     first: int = 10
-    kept: int = 4
+    kept: int = 8
     second: int = 20
     last: int = 40
-    ended: int = 2
+    ended: int = 3
+    inner: int = 3
 
 
 EFFORT = Effort()
@@ -114,8 +119,8 @@ def ascend(
     climbers = Climbers(exact, local, sizes, p, bounds, rows)
     effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
     found = from_starts(climbers, given, alone, effort.first)
-    found = climbers.on(found.best(effort.kept), effort.second)
-    shared = climbers.shared(found.best(effort.ended))
+    found = climbers.on(found.best(effort.kept, effort.inner), effort.second)
+    shared = climbers.shared(found.best(effort.ended, effort.inner))
     found = climbers.on(shared, effort.last)
     return _taken_anew(climbers, found.best(1))
 
