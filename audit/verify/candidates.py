@@ -45,13 +45,20 @@ class Candidates:
     through: Tensor
     start: Tensor
 
-    def best(self, count: int) -> Candidates:
-        """Return the best of them, in descending order; twins of better ones rest."""
+    def best(self, count: int, inner: int | None = None) -> Candidates:
+        """Return the best of them, in descending order; twins of better ones rest.
+
+        Args:
+            count: how many.
+            inner: how many go on at sizes that have a larger one; None: as many.
+        """
         count = min(count, self.value.shape[2])
         at = self.value.argsort(dim=2, descending=True, stable=True)[:, :, :count]
         u = self.u.gather(2, at.unsqueeze(3).expand(*at.shape, self.u.shape[3]))
         value, origin = self.value.gather(2, at), self.origin.gather(2, at)
         through = self.through.gather(2, at) | twins(u)
+        if inner is not None:
+            through[:, :-1, inner:] = True
         return Candidates(u, value, origin, through, self.start)
 
 

@@ -1,6 +1,6 @@
 """Which starts of a search climb, and which are spared: three waves for each size.
 
-1.  +v and −v, one random start, and those that were given.
+1.  +v and −v, one random start, and those that were given, half as many steps.
 2.  v₂ and v₃ with both signs, and one more random start, where the first stage ended
     off the local law by more than 15 %, or the random one above ±v. Elsewhere D is
     nearly the form, whose other eigenvectors are saddles: a climb from there leads to
@@ -44,8 +44,9 @@ def from_starts(
     if alone and given is not None and len(code) == given.shape[1]:
         found, first = climbers.searched(before, steps)
         return replace(found, start=first.amax(dim=2))
+    few = (steps + 1) // 2  # tell whether the law holds
     with stages.part(_SHARES[0]):
-        found, first = climbers.searched(_waking(before, _stage(code) == 0), steps)
+        found, first = climbers.searched(_waking(before, _stage(code) == 0), few)
     going = torch.ones_like(first[:, :, 0], dtype=torch.bool)
     for stage, wanted in ((1, _beyond_the_law), (2, _apart)):
         known = _stage(code) < stage

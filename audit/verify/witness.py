@@ -34,13 +34,18 @@ from audit.verify.waves import from_starts
 
 @dataclass(frozen=True)
 class Effort:
-    """Steps of the three rounds, and how many candidates are kept after two of them."""
+    """Steps of the three rounds, and how many candidates are kept after two of them.
+
+    Inner: how many are kept at most at sizes that are not the largest. Hills are most
+    at that one, and it has no larger neighbour to share with.
+    """
 
     first: int = 10
-    kept: int = 4
+    kept: int = 8
     second: int = 20
     last: int = 40
-    ended: int = 2
+    ended: int = 3
+    inner: int = 3
 
 
 EFFORT = Effort()
@@ -118,8 +123,8 @@ def ascend(
     with stages.part(_FIRST):
         found = from_starts(climbers, given, alone, effort.first)
     with stages.part(_SECOND):
-        found = climbers.on(found.best(effort.kept), effort.second)
-    shared = climbers.shared(found.best(effort.ended))
+        found = climbers.on(found.best(effort.kept, effort.inner), effort.second)
+    shared = climbers.shared(found.best(effort.ended, effort.inner))
     with stages.part(_LAST):
         found = climbers.on(shared, effort.last)
     return _taken_anew(climbers, found.best(1))
