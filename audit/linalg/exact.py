@@ -19,7 +19,12 @@ import torch
 from torch import Tensor
 
 from audit.linalg.bounded import Bounded
-from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
+from audit.linalg.operators import (
+    CoordinateBlocks,
+    Diagonal,
+    LinearOperator,
+    Matrix,
+)
 from audit.linalg.spectrum import Estimate, Spectrum, extended
 
 SINGLE = 2.0**-23
@@ -140,8 +145,14 @@ def gram_eigenvalues(root: LinearOperator) -> Tensor:
         case CoordinateBlocks(blocks):
             values = _eigenvalues(blocks @ blocks.mT).flatten(1)
             return values.sort(dim=1, descending=True).values
+        case Matrix():
+            return root.remembered("gram_eigenvalues", lambda: _descending(root))
         case _:
-            return _eigenvalues(root.gram()).flip(-1)
+            return _descending(root)
+
+
+def _descending(root: LinearOperator) -> Tensor:
+    return _eigenvalues(root.gram()).flip(-1)
 
 
 def _eigenvalues(gram: Tensor) -> Tensor:

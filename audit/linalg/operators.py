@@ -90,6 +90,16 @@ class Matrix:
         """Return A Aᵀ, computed once."""
         return self._gram
 
+    @cached_property
+    def _known(self) -> dict[str, Tensor]:
+        return {}
+
+    def remembered(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return what is made of the entries, made once: several laws ask one map."""
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
+
 
 @dataclass(frozen=True)
 class Averaged(Matrix):

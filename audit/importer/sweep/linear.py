@@ -38,6 +38,7 @@ from audit.importer.values import Value
 
 TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
 """The modules that fill `RULES`."""
+_NEVER = 2**62
 _LAYERS, _IMAGES, _STEPS = 2**18, 2**19, 2**20
 
 
@@ -82,9 +83,13 @@ class Sweep:
 
         As measured: a recurrence always is, with its hundreds of steps; convolutions
         are from three rows on, and layers from eight. With fewer, the partial
-        derivatives cost more than they save.
+        derivatives cost more than they save. Attention and the splines of flows are
+        mostly movements of elements, which autograd does without copies: a sweep takes
+        twice as long there.
         """
         kinds = {type(rule) for rule in self.rules.values()}
+        if not kinds.isdisjoint((products.Multiplied, reduced.Gathered)):
+            return _NEVER
         if recurrent.Recurrent in kinds:
             return 1
         return 3 if convolved.Convolved in kinds else 8
