@@ -46,7 +46,7 @@ class Runtime:
     inside: tuple[str, ...] = ()
 
     def __call__(self, values: Values) -> dict[str, Tensor]:
-        """Run the file on tensors of the types it declares.
+        """Run the file on tensors of the types it declares; results lie beside them.
 
         Raises:
             ModelError: onnxruntime cannot open or run it.
@@ -77,7 +77,9 @@ class Runtime:
             else matrix_of(result)
             for name, result in found.items()
         }
-        return {name: value for name, value in tensors.items() if value is not None}
+        device = next((value.device for value in values.values()), None)
+        known = {name: value for name, value in tensors.items() if value is not None}
+        return {name: value.to(device) for name, value in known.items()}
 
     @property
     def name(self) -> str:

@@ -71,10 +71,14 @@ def test_what_is_no_address_is_said(installed, address):
         check_cluster(asked(ray_address=address))
 
 
-@pytest.mark.parametrize("prefix", ["", "ray://"])
-def test_an_address_that_does_not_answer_is_said_at_once(installed, prefix):
+def test_clients_from_outside_are_refused(installed):
+    with pytest.raises(ConfigError, match="Expected to run on a node of the cluster"):
+        check_cluster(asked(ray_address="ray://head:10001"))
+
+
+def test_an_address_that_does_not_answer_is_said_at_once(installed):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"{prefix}127.0.0.1:{server.getsockname()[1]}"
+        address = f"127.0.0.1:{server.getsockname()[1]}"
         check_cluster(asked(ray_address=address))
     with pytest.raises(AuditError, match=r"does not answer \(Connection refused\)"):
         check_cluster(asked(ray_address=address))

@@ -5,6 +5,7 @@ Two nodes are two sets of processes on one host, which is what Ray's own tests u
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -134,6 +135,25 @@ def test_a_worker_that_never_opens_is_not_waited_for(here):
         list(run(partial(os._exit, 9), range(6), 2))
     with pytest.raises(AuditError, match=r"No worker was ready.*has 2 CPU, 0 GPU"):
         list(run(list, range(6), 2, Cluster(gpus=1, patience=1)))
+
+
+def test_a_node_without_memory_is_said():
+    script = (
+        "from audit.run.engines import ENGINES\n"
+        "from audit.run.engines.checking import make_square\n"
+        "list(ENGINES['ray'](make_square, range(6), 2))"
+    )
+    limits = {
+        "RAY_memory_usage_threshold": "0.001",
+        "RAY_memory_monitor_refresh_ms": "50",
+    }
+    said = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **limits},
+    ).stderr
+    assert "(out of memory on its node)" in said
 
 
 def test_what_a_worker_cannot_import_is_said(here):

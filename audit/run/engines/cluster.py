@@ -122,7 +122,13 @@ def check_address(address: str) -> None:
     """
     if address == "auto":
         return  # Ray looks it up at once
-    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    if address.startswith(CLIENT):
+        raise ConfigError(
+            f"--ray-address is '{address}', which is for clients from outside",
+            "Expected to run on a node of the cluster: HOST:PORT of its head, or auto",
+            "Start the scan on a node, or by ray job submit with --ray-address auto",
+        )
+    host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ConfigError(
             f"--ray-address is '{address}'",

@@ -76,7 +76,7 @@ def _join(ray: Any, cluster: Cluster, options: dict[str, Any]) -> None:  # noqa:
         ray.init(**options)
     except AuditError:
         raise
-    except Exception as error:  # of the network, of versions, of a token
+    except (Exception, SystemExit) as error:  # of the network, of versions, a token
         reason = cause(error)
         if cluster.address is not None:
             raise no_answer(cluster.address, reason) from error
