@@ -4,17 +4,22 @@ Run: python -m tests.benchmarks.bench_threads [--model w1|w2] [--threads 2] [--r
 
 Prints wall and CPU seconds of measuring (not of opening the model), rounds interleaved,
 and whether all numbers are the same bytes. On a machine that others use too the wall
-time says little; CPU seconds over wall seconds say how many cores were had.
+time says little. So Linux is asked how long each thread ran or stood in line for a core
+while it had a block: the rest it waited for something of ours (the interpreter). What
+is left of the threads is how many cores they would keep busy if they had them; with the
+ratio of CPU seconds it says how much faster they would be.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import statistics
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +27,9 @@ from torch import nn
 
 from audit.config import ModelConfig, ScanConfig
 from audit.ground.machine import usable_cores
+from audit.measure import measure
 from audit.measure.preparation import Prepared, prepare
+from audit.run import work
 from audit.run.engines.threads import torch_threads
 from audit.run.jobs import job_rows, measured
 from audit.run.plan import cut
@@ -74,8 +81,33 @@ def opened(name: str, folder: Path) -> tuple[ScanConfig, Prepared]:
     return config, prepare(config, True)
 
 
-def run(config: ScanConfig, prepared: Prepared) -> tuple[float, float, str]:
-    """Measure all rows; return wall and CPU seconds and a digest of the numbers."""
+class Watch:
+    """`measure`, with the time that threads were busy with blocks, or ready to be."""
+
+    def __init__(self) -> None:
+        self.ready = self.within = 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        began, ready = time.perf_counter(), self._ready()
+        try:
+            return measure(*arguments)
+        finally:
+            self.ready += self._ready() - ready
+            self.within += time.perf_counter() - began
+
+    @staticmethod
+    def _ready() -> float:
+        """Return the seconds this thread has run or stood in line for a core."""
+        try:
+            ran, stood, _ = Path("/proc/thread-self/schedstat").read_text().split()
+        except OSError:
+            return float("nan")
+        return (int(ran) + int(stood)) / 1e9
+
+
+def run(config: ScanConfig, prepared: Prepared) -> tuple[float, float, float, str]:
+    """Measure all rows; return wall and CPU seconds, readiness and a digest."""
+    work.measure = watch = Watch()
     jobs = cut(len(prepared.selected), job_rows(config, prepared, False))
     digest = hashlib.sha256()
     with torch_threads(1):
@@ -86,7 +118,7 @@ def run(config: ScanConfig, prepared: Prepared) -> tuple[float, float, str]:
         for columns in answers.columns.values():
             for name in sorted(columns):
                 digest.update(columns[name].numbers.tobytes())
-    return wall, cpu, digest.hexdigest()[:12]
+    return wall, cpu, watch.ready / watch.within, digest.hexdigest()[:12]
 
 
 def main() -> None:
@@ -98,19 +130,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config, prepared = opened(asked.model, Path(folder))
         counts = (1, asked.threads)
-        times: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
+        times: dict[int, list[tuple[float, ...]]] = {count: [] for count in counts}
         digests = set()
         for _ in range(asked.rounds):
             for count in counts:
-                wall, cpu, found = run(replace(config, threads=count), prepared)
-                times[count].append((wall, cpu))
-                digests.add(found)
-    alone = min(wall for wall, _ in times[1])
+                *found, digest = run(replace(config, threads=count), prepared)
+                times[count].append(tuple(found))
+                digests.add(digest)
+    wall_of_one, cpu_of_one, _ = map(statistics.median, zip(*times[1], strict=True))
     for count, rounds in times.items():
-        wall, cpu = min(rounds)  # the round that others disturbed least
+        wall, cpu, ready = map(statistics.median, zip(*rounds, strict=True))
         print(
-            f"{count} threads: {wall:6.2f} s wall, {cpu:6.2f} s CPU "
-            f"({cpu / wall:.2f} cores), {alone / wall:.2f} times one thread"
+            f"{count} threads: {wall:6.2f} s wall, {cpu:6.2f} s CPU, "
+            f"{wall_of_one / wall:.2f} times one thread as it was; ready "
+            f"{ready:.0%} of the time: {count * ready * cpu_of_one / cpu:.2f} times "
+            "with cores of their own"
         )
     print("all numbers are the same bytes" if len(digests) == 1 else "BYTES DIFFER")
 
