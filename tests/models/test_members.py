@@ -155,6 +155,23 @@ def test_a_scan_counts_the_members(tmp_path):
     assert report.divergences["kl"].estimator == "monte_carlo"
 
 
+@pytest.mark.parametrize("axis", LAYOUTS)
+def test_members_of_several_numbers_are_components_in_their_space(tmp_path, axis):
+    """Densities at given points: (1/M) Σ_m Π_j N(θ_j; μ_mj, σ_mj)."""
+    parameters = {"loc": "out[:, :3]", "scale": "exp(out[:, 3:])"}
+    model = ensemble(tmp_path, axis, family="normal", parameters=parameters)
+    family = model.density.family
+    assert family.event_shape == (3,)
+    phi, _ = jacobian(model)
+    theta = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(5, 1, 3)
+    found = family.log_likelihood(theta.expand(5, len(X), 3), phi)
+    for row, x in enumerate(X):
+        out = one(torch.from_numpy(x).double())
+        each = td.Normal(out[:, :3], out[:, 3:].exp()).log_prob(theta).sum(-1)
+        wanted = torch.logsumexp(each, 1) - math.log(M)
+        torch.testing.assert_close(found[:, row], wanted, rtol=1e-4, atol=1e-4)
+
+
 REFUSED = [
     ({"members": 1, "family": "quantile", "parameters": {"quantiles": "out"}},
      "family quantile"),
