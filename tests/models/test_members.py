@@ -9,7 +9,8 @@ from torch import distributions as td
 
 from audit.config import ModelConfig, ScanConfig
 from audit.families.tensors import Tensors
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, NoCertificate
+from audit.models.enclosing import enclose
 from audit.nodes.noise import Noise
 from audit.run.scan import scan
 
@@ -113,6 +114,16 @@ def test_an_ensemble_of_mixtures_is_the_mixture_of_all_components(tmp_path, weig
     for row, x in enumerate(X):
         wanted = information(log_q, x)
         np.testing.assert_allclose(found[row], wanted, rtol=2e-4, atol=2e-5)
+
+
+def test_an_ensemble_of_classifiers_is_not_certified(tmp_path):
+    """Its graph holds the members' logits, and no tape their mean."""
+    model = ensemble(tmp_path, family="categorical", parameters={"logits": "out"})
+    x, held = model.rows(model.probe_index())
+    ones = torch.ones(3, dtype=torch.float64)
+    ball = (torch.full((len(x),), 0.1).double(), 2.0, torch.arange(3), ones)
+    with pytest.raises(NoCertificate, match="over masks or members"):
+        enclose(model, x, held, ball)
 
 
 def test_an_ensemble_of_counts_is_summed(tmp_path):
