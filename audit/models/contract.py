@@ -81,7 +81,8 @@ class Head:
 
     In the contracts density and transport the family is `implicit`, and its parameters
     are `log_prob` and `sample`. Where outputs hold those of several masks or members,
-    `masks` is how many, and `axis` where they are, [N, S, …] for 1.
+    `masks` is how many, and `axis` where they are, [N, S, …] for 1; `pooled`, whether
+    each is a mixture itself, whose components are pooled.
     """
 
     family: str
@@ -91,6 +92,7 @@ class Head:
     contract: str = "parameters"
     masks: int = 0
     axis: int = 1
+    pooled: bool = False
 
 
 def hold(value: str, port: Port) -> object:

@@ -44,6 +44,8 @@ def centred(
         NoCertificate: nothing is proven for this file or family, with the reason.
     """
     family = model.density.family
+    if model.head.masks:
+        raise refusal("the law is a mixture over masks or members")
     if not set(family.parameters) <= set(family.enclosed_as):
         raise refusal(f"the family {family.name} has none")
     x = x.double()

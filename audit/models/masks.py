@@ -100,8 +100,14 @@ def mixed(settings: Settings, head: Head, probe: Probe) -> Head:
     else:
         count = masks_of(probe.network)
     item = Item("mixture", f"{count} {what} of equal weight", told_by(option, settings))
-    head = replace(head, items=(*head.items, item), masks=count, axis=axis or 1)
-    if head.family.startswith(MIXTURE) or _is_averaged(head, probe):
+    head = replace(
+        head,
+        items=(*head.items, item),
+        masks=count,
+        axis=axis or 1,
+        pooled=head.family.startswith(MIXTURE),
+    )
+    if head.pooled or _is_averaged(head, probe):
         return head
     parameters = {
         f"component.{name}" if name in ("probs", "logits") else name: text
@@ -159,7 +165,7 @@ def by_mask(head: Head, outputs: Values) -> dict[str, Tensor]:
     mixtures [N, S K, …].
     """
     found = _each(head, outputs)
-    if head.family.startswith(MIXTURE):
+    if head.pooled:
         return _pooled(found)
     if head.family not in AVERAGED:
         return found

@@ -9,7 +9,8 @@ from torch import distributions as td
 
 from audit.config import ModelConfig, ScanConfig
 from audit.families.tensors import Tensors
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, NoCertificate
+from audit.models.enclosing import enclose
 from audit.nodes.noise import Noise
 from audit.run.scan import scan
 
@@ -115,6 +116,16 @@ def test_an_ensemble_of_mixtures_is_the_mixture_of_all_components(tmp_path, weig
         np.testing.assert_allclose(found[row], wanted, rtol=2e-4, atol=2e-5)
 
 
+def test_an_ensemble_of_classifiers_is_not_certified(tmp_path):
+    """Its graph holds the members' logits, and no tape their mean."""
+    model = ensemble(tmp_path, family="categorical", parameters={"logits": "out"})
+    x, held = model.rows(model.probe_index())
+    ones = torch.ones(3, dtype=torch.float64)
+    ball = (torch.full((len(x),), 0.1).double(), 2.0, torch.arange(3), ones)
+    with pytest.raises(NoCertificate, match="over masks or members"):
+        enclose(model, x, held, ball)
+
+
 def test_an_ensemble_of_counts_is_summed(tmp_path):
     model = ensemble(
         tmp_path, family="poisson", parameters={"rate": "exp(2 * out[:, 0])"}
@@ -153,6 +164,23 @@ def test_a_scan_counts_the_members(tmp_path):
     report = scan(config)
     assert report.model.family == "mixture:normal"
     assert report.divergences["kl"].estimator == "monte_carlo"
+
+
+@pytest.mark.parametrize("axis", LAYOUTS)
+def test_members_of_several_numbers_are_components_in_their_space(tmp_path, axis):
+    """Densities at given points: (1/M) Σ_m Π_j N(θ_j; μ_mj, σ_mj)."""
+    parameters = {"loc": "out[:, :3]", "scale": "exp(out[:, 3:])"}
+    model = ensemble(tmp_path, axis, family="normal", parameters=parameters)
+    family = model.density.family
+    assert family.event_shape == (3,)
+    phi, _ = jacobian(model)
+    theta = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(5, 1, 3)
+    found = family.log_likelihood(theta.expand(5, len(X), 3), phi)
+    for row, x in enumerate(X):
+        out = one(torch.from_numpy(x).double())
+        each = td.Normal(out[:, :3], out[:, 3:].exp()).log_prob(theta).sum(-1)
+        wanted = torch.logsumexp(each, 1) - math.log(M)
+        torch.testing.assert_close(found[:, row], wanted, rtol=1e-4, atol=1e-4)
 
 
 REFUSED = [
