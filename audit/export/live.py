@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
+from audit.export.contracts import density_contract, mixture_contract
 from audit.export.densities import Density, unvalidated
 from audit.export.estimators import take_apart, unwrap
 from audit.export.functions import Function
 from audit.export.general import General
 from audit.export.mixtures import Components
 from audit.export.named import Named, Parameters, named_law
-from audit.export.posterior import density_contract, mixture_contract
 from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.models.contract import Settings
 from audit.models.expressions import quoted

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,11 @@ from torch import Tensor
 
 from audit.export.attempts import ROWS, Task, known_format, write
 from audit.export.bounds import prior_of, space_of, warn_of_leakage
+from audit.export.contracts import density_contract, mixture_contract
 from audit.export.densities import Density, Foreign, base_noise, unvalidated
 from audit.export.estimators import LogProb, take_apart, unwrap
 from audit.export.mixtures import Components
+from audit.export.telling import How, on_terminal, traced
 from audit.ground.errors import ConfigError, ModelError, cause
 
 
@@ -71,7 +71,7 @@ def export_posterior(
     except (RuntimeError, TypeError) as error:
         raise _misfit(rows, error) from None
     inside.eval().requires_grad_(False)
-    how = _How(_traced(exporter), progress or _on_terminal)
+    how = How(traced(exporter), progress or on_terminal)
     prior = prior_of(estimator)
     if not truncated:
         warn_of_leakage(prior, inside, rows, path.name)
@@ -93,28 +93,6 @@ def _not_of_mixtures(estimator: Foreign) -> ConfigError:
         "Expected a flow: a mixture is written as its parameters, without bounds",
         "Leave it out, or train a flow (NPE with maf or nsf)",
     )
-
-
-@dataclass(frozen=True)
-class _How:
-    """Whether a trace is tried first, and who is told what is being done."""
-
-    traced: bool
-    tell: Callable[[str], None]
-
-
-def _traced(exporter: str) -> bool:
-    if exporter in ("auto", "dynamo"):
-        return exporter == "auto"
-    raise ConfigError(
-        f"exporter={exporter!r} was given", "Expected auto or dynamo", "Leave it out"
-    )
-
-
-def _on_terminal(said: str) -> None:
-    """Say what is being done, where somebody is looking."""
-    if sys.stderr.isatty():
-        print(said, file=sys.stderr)
 
 
 def _conditions(
@@ -160,7 +138,7 @@ def _density(
     x: Tensor,
     extra: Mapping[str, str],
     generator: torch.Generator,
-    how: _How,
+    how: How,
 ) -> Path:
     """Write both outputs, else log_prob alone and say what follows."""
     z = base_noise(module.law, len(x), module.size, generator).to(x)
@@ -190,23 +168,7 @@ def _density(
     return written
 
 
-def density_contract(
-    sampler: Density | None, extra: Mapping[str, str]
-) -> dict[str, object]:
-    """Return the document of a density, with its sampler or without one."""
-    document = {"contract": "density", "condition": "x", "target": "theta", **extra}
-    if sampler is None:
-        return document | {"outputs": {"log_prob": "log_prob"}}
-    return document | {
-        "noise": {"z": sampler.law},
-        "outputs": {"log_prob": "log_prob", "sample": "sample"},
-        "transport": sampler.title,
-    }
-
-
-def _mixture(
-    module: Components, own: LogProb, path: Path, x: Tensor, how: _How
-) -> Path:
+def _mixture(module: Components, own: LogProb, path: Path, x: Tensor, how: How) -> Path:
     """Write the components' parameters, whose density must be the estimator's own."""
     with torch.no_grad():
         expected = module(x)
@@ -223,12 +185,3 @@ def _mixture(
         )
     document = mixture_contract(module, list(expected))
     return write(Task(module, path, {"x": x}, expected, document, tell=how.tell))
-
-
-def mixture_contract(module: Components, names: Sequence[str]) -> dict[str, object]:
-    """Return the document of a mixture whose outputs have its parameters' names."""
-    return {
-        "family": module.family,
-        "parameters": {name: name for name in names},
-        "condition": "x",
-    }
