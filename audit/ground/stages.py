@@ -17,7 +17,7 @@ from typing import Protocol
 
 OPEN, GATES, MEASURE = "open", "gates", "measure"
 VERIFY, CERTIFICATE, WRITE = "verify", "certificate", "write"
-COMPARE, EXPORT = "compare", "export"
+ATTACK, COMPARE, EXPORT = "under attack", "compare", "export"
 
 
 class Listener(Protocol):

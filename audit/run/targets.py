@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.config import ScanConfig
+from audit.ground import stages
 from audit.ground.errors import ConfigError
 from audit.measure import Answers
 from audit.measure.preparation import Prepared
@@ -60,6 +61,7 @@ def held_against(
     """
     if config.target_key is None:
         return None
+    stages.stage(stages.ATTACK)
     index = inputs_of(config, prepared, answers)
     model, questions = prepared.model, prepared.questions
     theta = read_targets(model, config.target_key, index, config.memory)
