@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import dual_of
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
 
 _NUMBERS = 2**25  # of all tangents of the widest value
+_LOST = 1e-153  # a number whose square is above 1e-306, where no digit is lost
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,16 @@ def _rate(entry: Bend, value: Tensor) -> Tensor:
 
 
 def _raised(tangent: Tensor, power: float) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(tangent, ord=dual_of(power), dim=0)
+    """Return ‖J‖_q over the first axis, not below; squares that vanish are made up for.
+
+    Plain sums along that axis are several times as fast as a norm that scales.
+    """
+    if power == 1:
+        norm = tangent.abs().amax(dim=0)
+    elif power == 2:
+        norm = tangent.square().sum(dim=0).sqrt() + len(tangent) * _LOST
+    else:
+        norm = tangent.abs().sum(dim=0)
     return norm * (1 + (len(tangent) + 8) * 2.0**-53)
 
 
