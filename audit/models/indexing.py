@@ -60,7 +60,8 @@ def _sliced(part: Tensor, axis: int, place: slice) -> Tensor:
     chosen = range(*place.indices(part.shape[axis]))
     if len(chosen) == part.shape[axis] and chosen.step == 1:
         return part
-    return part.index_select(axis, torch.tensor(list(chosen), dtype=torch.long))
+    index = torch.tensor(list(chosen), dtype=torch.long, device=part.device)
+    return part.index_select(axis, index)
 
 
 def _place(node: ast.expr) -> Place:

@@ -49,15 +49,19 @@ class Laws:
         return self.space.assemble(continuous, many)
 
     def log_q(self, targets: Tensor) -> Tensor:
-        """Return log q [M, K] at θ [M, K, n], -inf where it is not finite."""
+        """Return log q [M, K] at θ [M, K, n], -inf where it is not finite.
+
+        The search is the host's; the density is computed where φ is.
+        """
         laws, count, _ = targets.shape
         repeats = count * (laws // max(1, len(self.phi)))
         flat = targets.flatten(0, 1)
         parts = []
         for start in range(0, len(flat), CHUNK):
             rows = torch.arange(start, min(start + CHUNK, len(flat))) // repeats
-            theta = flat[start : start + CHUNK]
-            parts.append(self.log_density(theta, self.phi[rows]).detach().double())
+            theta = flat[start : start + CHUNK].to(self.phi.device)
+            found = self.log_density(theta, self.phi[rows]).detach().double()
+            parts.append(found.to(targets.device))
         values = torch.cat(parts).reshape(laws, count)
         usable = (values.abs() < torch.inf) & (targets.abs().amax(-1) < torch.inf)
         return values.masked_fill(~usable, -torch.inf)

@@ -71,8 +71,13 @@ class _Made(TorchFunctionMode):
                 func = torch.as_tensor if func is torch.as_tensor else torch.tensor
                 found = func(*args, **kwargs)
                 return found if device is None else found.to(device)
-        if func is torch.Tensor.__getitem__ and isinstance(args[1], list):
-            args = args[0], torch.tensor(args[1])
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            place = args[1] if isinstance(args[1], tuple) else (args[1],)
+            if any(isinstance(one, list) for one in place):
+                place = tuple(
+                    torch.tensor(one) if isinstance(one, list) else one for one in place
+                )
+                args = args[0], place, *args[2:]
         return func(*args, **kwargs)
 
 
