@@ -9,14 +9,20 @@ that starts from a complete example.
 from __future__ import annotations
 
 import inspect
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 from types import MappingProxyType
 
 from audit.ground.errors import BrokenPlugin
 
+_PREFIX = "robaudit."
+_SEPARATORS = re.compile(r"[-_.]+")
 Lacks = Callable[[object], Iterable[str]]
 """An object -> clauses that say what it lacks of its kind ("it has no kl")."""
 
@@ -78,8 +84,43 @@ class Plugin:
 
 def plugged(kind: str) -> dict[str, Plugin]:
     """Return the plug-ins of a kind, by name; nothing is imported."""
+    return dict(_installed(_where()).get(kind, {}))
+
+
+def _where() -> tuple[tuple[str, int], ...]:
+    """Return the folders that packages are in, each as it was changed last."""
+    folders = [path or "." for path in sys.path]
+    return tuple((path, _changed(path)) for path in folders)
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=2)
+def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, dict[str, Plugin]]:
+    """Return the plug-ins of every kind: the packages are read once, not for each."""
+    groups: dict[str, list[EntryPoint]] = {}
+    packages: dict[str, Distribution] = {}
+    for package in distributions():  # of two of a name the first on the path counts
+        packages.setdefault(_plain(package.name), package)
+    for point in (each for one in packages.values() for each in one.entry_points):
+        if point.group.startswith(_PREFIX):
+            groups.setdefault(point.group.removeprefix(_PREFIX), []).append(point)
+    return {kind: _by_name(kind, points) for kind, points in groups.items()}
+
+
+def _plain(name: str | None) -> str:
+    """Return a package's name as names are compared (PEP 503)."""
+    return _SEPARATORS.sub("-", name or "").lower()
+
+
+def _by_name(kind: str, points: Iterable[EntryPoint]) -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
-    for point in entry_points(group=f"robaudit.{kind}"):
+    for point in points:
         package = point.dist.name if point.dist else point.value.partition(".")[0]
         version = point.dist.version if point.dist else ""
         plugin = Plugin(kind, point.name, point.value, package, version=version)

@@ -7,7 +7,7 @@ the numbers in an operand or of an operand by itself, check these themselves.) O
 where the product is beyond the limit something can be too large, so only there an
 operator is first rehearsed: it runs on tensors of torch's `meta` device, which have a
 shape and no memory, and every tensor it makes is held against the limits. Shapes that
-have passed are remembered.
+have passed are remembered. What a product of two matrices makes is known without.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from audit.importer.program import Node
 from audit.importer.values import Host, Value
 
 _REMEMBERED = 256
+_PRODUCTS = ("Gemm", "MatMul")
 
 
 class Foreseen:
@@ -54,9 +55,28 @@ class Foreseen:
                 product *= value.numel() or 1
             elif isinstance(value, np.ndarray):
                 product *= value.size or 1
-        if product > MAX_ELEMENTS:
+        if product > MAX_ELEMENTS and not self._is_small_product(arguments):
             self._rehearse(arguments)
         return self._run(*arguments)
+
+    def _is_small_product(self, arguments: Sequence[Value]) -> bool:
+        """Tell whether it is a product of matrices whose size is plain to see.
+
+        A rehearsal has torch import its compiler: a second, for what is the most common
+        operator by far. [m, k] times [k, n] has (a / k) (b / k) numbers, a and b being
+        those of its factors; a k that is too small bounds them too.
+        """
+        if self._node.domain or self._node.op not in _PRODUCTS:
+            return False
+        if not all(isinstance(value, Tensor) for value in arguments):
+            return False
+        a, b, *added = (value for value in arguments if isinstance(value, Tensor))
+        sizes = {*a.shape[-2:]} & {*b.shape}  # a Gemm may turn both
+        k = a.shape[-1] if self._node.op == "MatMul" else min(sizes, default=0)
+        if b.dim() != 2 or k not in sizes or not k or any(c.dim() > 1 for c in added):
+            return False
+        columns = max(b.numel() // k, *(c.numel() for c in added), 1)
+        return bool(a.numel() // k * columns <= MAX_ELEMENTS)
 
     def _rehearse(self, arguments: Sequence[Value]) -> None:
         shapes = tuple([getattr(value, "shape", None) for value in arguments])

@@ -622,7 +622,7 @@ def test_a_rehearsal_allocates_nothing_and_is_remembered():
         calls.append(a.device.type)
         return a @ b
 
-    run = Foreseen(Node("MatMul", ("a", "b"), ("y",), name="m"), outer)
+    run = Foreseen(Node("Own", ("a", "b"), ("y",), name="m"), outer)
     assert run(torch.ones(2, 3), torch.ones(3, 2)).shape == (2, 2)
     assert calls == ["cpu"]  # too small for anything to be too large
     wide = torch.ones(1, 1 << 15)
@@ -632,6 +632,31 @@ def test_a_rehearsal_allocates_nothing_and_is_remembered():
     with pytest.raises(ModelError, match=r"\[32768, 32768\].* Expected at most"):
         run(wide.T, wide)
     assert calls[-1] == "meta"
+
+
+def test_a_product_of_matrices_is_not_rehearsed_unless_it_is_large():
+    calls = []
+
+    def product(a, b, c=None):
+        calls.append(a.device.type)
+        return a @ b if c is None else a @ b + c
+
+    run = Foreseen(Node("MatMul", ("a", "b"), ("y",), name="m"), product)
+    wide = torch.ones(1, 1 << 15)
+    assert run(wide, wide.T).shape == (1, 1)
+    assert run(torch.ones(4, 8, 1 << 13), torch.ones(1 << 13, 5)).shape == (4, 8, 5)
+    assert calls == ["cpu", "cpu"]
+    with pytest.raises(ModelError, match=r"\[32768, 32768\].* Expected at most"):
+        run(wide.T, wide)
+    with pytest.raises(ModelError, match=r"\[65536, (1, )?32768\].* Expected at most"):
+        run(torch.ones(1 << 16, 1, 1), wide)
+    gemm = Foreseen(Node("Gemm", ("a", "b", "c"), ("y",), name="g"), product)
+    tall = torch.ones(1 << 15, 2)
+    with pytest.raises(ModelError, match=r"\[32768, 8192\].* Expected at most"):
+        gemm(tall, torch.ones(2, 1), torch.ones(1 << 13))
+    with pytest.raises(ModelError, match=r"\[8192, 32768, 1\].* Expected at most"):
+        gemm(tall, torch.ones(2, 1), torch.ones(1 << 13, 1, 1))
+    assert calls == ["cpu", "cpu", *["meta"] * 4]
 
 
 def test_a_rehearsal_looks_at_what_is_made_on_the_way():
