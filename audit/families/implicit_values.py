@@ -10,6 +10,7 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from audit.families.computed import ComputedFamily
 from audit.families.exchanged import Exchanged
+from audit.families.balanced import Side, balanced
 from audit.families.givers import Nodes
 from audit.families.implicit_roots import map_speed
 from audit.families.tensors import Comparable, Pointwise, Tensors
@@ -56,6 +58,7 @@ class _OfDensity:
         self, pointwise: Pointwise, family: ComputedFamily, phi: Tensor, noise: Noise
     ) -> None:
         self.pointwise, self.family = pointwise, family
+        self.phi, self.noise = phi, noise
         self.nodes = family.nodes(phi, noise)
         self.here = family.log_prob(self.nodes.targets, phi)
         self.sampled = self.nodes.weights is None
@@ -70,8 +73,38 @@ class _OfDensity:
                 log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
             log_ratio = log_ratio - _log_mean(log_ratio, nodes)
             columns.append(_mean(self.pointwise(log_ratio), nodes))
-        values, errors = zip(*columns, strict=True)
-        return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+        values, errors = (torch.stack(c, dim=1) for c in zip(*columns, strict=True))
+        return self._looked_at_again(values, rows, others), errors
+
+    def _looked_at_again(self, values: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+        """Return D [k, M], from the nodes of both laws where those of q do not do."""
+        source = self.family.source
+        if self.sampled or source is None or not source.follows:
+            return values
+        k, column = torch.isinf(values).nonzero().unbind(dim=1)
+        if not len(k):
+            return values
+        at, other = rows[k], others[k, column]
+        here, there = self.phi[at], self._nodes_of(other, at)
+        ours = _taken(self.nodes, at)
+        sides = [
+            Side(log_ratio(self.family, each, here, other), each)
+            for each in (ours, there)
+        ]
+        return values.index_put((k, column), balanced(self.pointwise, *sides))
+
+    def _nodes_of(self, other: Tensor, rows: Tensor) -> Nodes:
+        index = self.noise.index[rows.cpu().numpy()]
+        return self.family.nodes(other, replace(self.noise, index=index))
+
+
+def log_ratio(
+    family: ComputedFamily, nodes: Nodes, phi: Tensor, other: Tensor
+) -> Tensor:
+    """Return log q'/q [S, N] at nodes of either; 0 where they weigh nothing."""
+    assert nodes.weights is not None
+    here, there = (family.log_prob(nodes.targets, law) for law in (phi, other))
+    return torch.where(nodes.weights > 0, there - here, 0.0)
 
 
 class _OfTransport:
@@ -152,7 +185,7 @@ def _integral(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return Σ w g [N] and no error; infinite where the nodes' tail carries it.
 
     Nodes lie where q has its mass. An integral that gets a hundredth from the last
-    millionth of that mass goes on beyond them, perhaps for ever.
+    millionth of that mass goes on beyond them, perhaps for ever: see `balanced`.
     """
     weighted = torch.where(weights > 0, samples * weights, 0.0)
     order = weights.argsort(dim=0)

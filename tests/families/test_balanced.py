@@ -1,0 +1,64 @@
+"""Divergences that the nodes of one law alone do not see: those of both do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from audit.families.givers import Nodes
+from audit.families.implicit import ImplicitFamily
+from audit.families.implicit_values import implicit_reference
+from audit.geometry.divergences import build_divergence
+from audit.nodes.noise import Noise
+from audit.nodes.space import real_space
+
+MEAN, SD = 6.0, 0.5
+APART = torch.tensor([[[MEAN, math.log(SD)], [0.1, 0.0]]], dtype=torch.float64)
+
+
+class Following:
+    """Equal steps over eight deviations of a normal law, weighted by its density."""
+
+    name, fixed, follows, weighted = "grid", True, True, True
+
+    def nodes(self, phi, noise):
+        z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+        weights = torch.exp(-0.5 * z**2)
+        theta = phi[:, 0] + torch.exp(phi[:, 1]) * z[:, None]
+        weights = (weights / weights.sum())[:, None].expand(-1, len(phi))
+        return Nodes(theta.unsqueeze(-1), weights)
+
+
+def normal(theta, phi):
+    e = (theta[:, 0] - phi[:, 0]) * torch.exp(-phi[:, 1])
+    return -0.5 * e * e - phi[:, 1] - 0.5 * math.log(2 * math.pi)
+
+
+def unnormalised(theta, phi):
+    """Up to a number that moves with φ."""
+    return normal(theta, phi) + 3 * phi[:, 0] - 1.5 * phi[:, 1]
+
+
+def found(density, name):
+    family = ImplicitFamily(2, real_space(1), density, None, None, Following())
+    phi, noise = torch.zeros(1, 2, dtype=torch.float64), Noise(0, np.arange(1), 8)
+    laws = implicit_reference(build_divergence(name), family, phi, noise)
+    return laws(torch.arange(1), APART)[0][0].tolist()
+
+
+@pytest.mark.parametrize("density", [normal, unnormalised])
+def test_a_law_beyond_the_nodes_is_at_a_finite_distance(density):
+    """KL(N(0, 1) ‖ N(m, s²)) = ln s + (1 + m²) / 2s² − ½."""
+    far = math.log(SD) + (1 + MEAN**2) / (2 * SD**2) - 0.5
+    assert found(density, "kl") == [
+        pytest.approx(far, rel=1e-9),
+        pytest.approx(0.005, rel=1e-9),
+    ]
+
+
+def test_what_diverges_is_still_infinite():
+    """∫ q²/q' of normal laws is finite only for s² > ½, wherever q' lies."""
+    assert math.isinf(found(normal, "chi_squared")[0])
