@@ -16,9 +16,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from audit.families.balanced import Side, balanced
 from audit.families.computed import ComputedFamily
 from audit.families.exchanged import Exchanged
-from audit.families.balanced import Side, balanced
 from audit.families.givers import Nodes
 from audit.families.implicit_roots import map_speed
 from audit.families.tensors import Comparable, Pointwise, Tensors
