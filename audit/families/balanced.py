@@ -43,7 +43,8 @@ def balanced(pointwise: Pointwise, ours: Side, theirs: Side) -> Tensor:
 
     Args:
         pointwise: log r -> g(r).
-        ours, theirs: the nodes of q and of q'.
+        ours: at the nodes of q.
+        theirs: at those of q'.
     """
     shift = _log_constant(ours, theirs)
     total, absolute = torch.zeros_like(shift), torch.zeros_like(shift)
