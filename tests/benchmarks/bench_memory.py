@@ -78,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--verify", default="0")
+    parser.add_argument("--rows", choices=("no", "yes", "both"), default="both")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,7 +89,7 @@ def main() -> None:
         )
         for n in map(int, asked.sizes.split(",")):
             write_rows(folder / f"{n}.npy", n)
-            for rows in (False, True):
+            for rows in {"no": [False], "yes": [True]}.get(asked.rows, [False, True]):
                 start = time.perf_counter()
                 peak, cpu = scanned(folder, n, asked.verify, rows)
                 wall = time.perf_counter() - start
