@@ -47,11 +47,12 @@ def _fisher_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averaged:
     nodes = family.nodes(phi, noise)
     scores = family.scores(nodes.targets, phi)  # [S, N, p]
     if nodes.weights is not None:
-        weights = nodes.weights.unsqueeze(-1)
+        weights = nodes.weights.unsqueeze(-1).to(phi.device)
         scores = torch.where(weights > 0, scores, 0.0)
         mean = (weights * scores).sum(dim=0)
         rows = weights.sqrt() * (scores - mean)
-        return Averaged(rows.transpose(0, 1), mean, nodes.checks)
+        checks = {name: one.to(phi.device) for name, one in nodes.checks.items()}
+        return Averaged(rows.transpose(0, 1), mean, checks)
     mean = scores.mean(dim=0)
     rows = _unbiased(scores - mean, nodes.unit) / math.sqrt(len(scores))
     entries = rows.transpose(0, 1).contiguous()

@@ -169,11 +169,11 @@ def _stand_ins(plan: Plan, family: ImplicitFamily, phi: Tensor, noise: Noise) ->
     if not family.source.weighted:
         nodes = family.nodes(phi, noise)
         _refuse_foreign(plan, family, phi, nodes)
-        return nodes.targets[0]
+        return nodes.targets[0].to(phi.device)
     few = replace(noise, index=noise.index[:_GRIDS])
     nodes = family.nodes(phi[:_GRIDS], few)
     _refuse_foreign(plan, family, phi[:_GRIDS], nodes)
-    pool = nodes.targets[:_POOL].flatten(0, 1)  # heaviest first
+    pool = nodes.targets[:_POOL].flatten(0, 1).to(phi.device)  # heaviest first
     each = pool.unsqueeze(1).expand(-1, len(phi), -1)
     values = family.log_prob(each, phi).nan_to_num(nan=-torch.inf)
     below = (values - values.amax(dim=0) + 1).abs()  # at the top a score may be zero
