@@ -3,12 +3,13 @@
 The work says what it begins (`stage`), and how much of that is done: in counts
 (`reach`), or in shares of what is under way (`step`, `part`). Parts nest: within a part
 that is a fifth of a stage, a step of a half is a tenth of the stage. Whoever shows
-progress attaches a listener; without one nothing is counted. Processes that help tell
-nothing: the one that began them knows when their jobs are done.
+progress attaches a listener; without one nothing is counted. Threads and processes that
+help tell nothing: the one that began them knows when their jobs are done.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,24 +41,29 @@ class _Span:
 
 
 _listener: Listener | None = None
+_thread = 0  # whose work is told: the one that attached the listener
 _spans: list[_Span] = []
 
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
     """Tell a listener everything within the block; the one before it, nothing."""
-    global _listener
-    before, spans = _listener, list(_spans)
-    _listener, _spans[:] = listener, []
+    global _listener, _thread
+    before, spans = (_listener, _thread), list(_spans)
+    _listener, _thread, _spans[:] = listener, threading.get_ident(), []
     try:
         yield
     finally:
-        _listener, _spans[:] = before, spans
+        (_listener, _thread), _spans[:] = before, spans
 
 
 def heard() -> bool:
     """Tell whether anybody listens, and an estimate of the work is worth its cost."""
-    return _listener is not None
+    return _heard_here() is not None
+
+
+def _heard_here() -> Listener | None:
+    return _listener if threading.get_ident() == _thread else None
 
 
 def stage(name: str, total: float = 1.0, unit: str = "") -> None:
@@ -68,25 +74,28 @@ def stage(name: str, total: float = 1.0, unit: str = "") -> None:
         total: how much there is to do.
         unit: of what; "" for a stage that is not counted.
     """
-    if _listener is not None:
+    listener = _heard_here()
+    if listener is not None:
         _spans[:] = [_Span(name, 0.0, total)]
-        _listener.began(name, total, unit)
+        listener.began(name, total, unit)
 
 
 def reach(done: float) -> None:
     """Say how much of the stage is done by now."""
-    if _listener is not None and _spans:
+    listener = _heard_here()
+    if listener is not None and _spans:
         del _spans[1:]
         _spans[0].done = min(done / _spans[0].length, 1.0) if _spans[0].length else 1.0
-        _listener.moved(_spans[0].name, done)
+        listener.moved(_spans[0].name, done)
 
 
 def step(share: float) -> None:
     """Say that a share of what is under way is done."""
-    if _listener is not None and _spans:
+    listener = _heard_here()
+    if listener is not None and _spans:
         span = _spans[-1]
         span.done = min(span.done + share, 1.0)
-        _listener.moved(span.name, span.start + span.length * span.done)
+        listener.moved(span.name, span.start + span.length * span.done)
 
 
 @contextmanager
@@ -97,7 +106,8 @@ def part(share: float, name: str = "") -> Iterator[None]:
         share: of it.
         name: of what is done within, where it has one of its own.
     """
-    if _listener is None or not _spans:
+    listener = _heard_here()
+    if listener is None or not _spans:
         yield
         return
     outer = _spans[-1]
@@ -106,7 +116,7 @@ def part(share: float, name: str = "") -> Iterator[None]:
     _spans.append(_Span(name or outer.name, start, length))
     depth = len(_spans)
     if name:
-        _listener.moved(name, start)
+        listener.moved(name, start)
     try:
         yield
     finally:
