@@ -3,16 +3,16 @@
 The work says what it begins (`stage`), and how much of that is done: in counts
 (`reach`), or in shares of what is under way (`step`, `part`). Parts nest: within a part
 that is a fifth of a stage, a step of a half is a tenth of the stage. Whoever shows
-progress attaches a listener; without one nothing is counted. Processes and threads that
+progress attaches a listener; without one nothing is counted. Threads and processes that
 help tell nothing: the one that began them knows when their jobs are done.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Protocol
 
 OPEN, GATES, MEASURE = "open", "gates", "measure"
@@ -41,7 +41,7 @@ class _Span:
 
 
 _listener: Listener | None = None
-_thread = 0  # of whoever listens
+_thread = 0  # whose work is told: the one that attached the listener
 _spans: list[_Span] = []
 
 
@@ -50,7 +50,7 @@ def heard_by(listener: Listener) -> Iterator[None]:
     """Tell a listener everything within the block; the one before it, nothing."""
     global _listener, _thread
     before, spans = (_listener, _thread), list(_spans)
-    (_listener, _thread), _spans[:] = (listener, get_ident()), []
+    _listener, _thread, _spans[:] = listener, threading.get_ident(), []
     try:
         yield
     finally:
@@ -59,12 +59,11 @@ def heard_by(listener: Listener) -> Iterator[None]:
 
 def heard() -> bool:
     """Tell whether anybody listens, and an estimate of the work is worth its cost."""
-    return _told() is not None
+    return _heard_here() is not None
 
 
-def _told() -> Listener | None:
-    """Return whom this thread tells how far it is."""
-    return _listener if get_ident() == _thread else None
+def _heard_here() -> Listener | None:
+    return _listener if threading.get_ident() == _thread else None
 
 
 def stage(name: str, total: float = 1.0, unit: str = "") -> None:
@@ -75,7 +74,7 @@ def stage(name: str, total: float = 1.0, unit: str = "") -> None:
         total: how much there is to do.
         unit: of what; "" for a stage that is not counted.
     """
-    listener = _told()
+    listener = _heard_here()
     if listener is not None:
         _spans[:] = [_Span(name, 0.0, total)]
         listener.began(name, total, unit)
@@ -83,7 +82,7 @@ def stage(name: str, total: float = 1.0, unit: str = "") -> None:
 
 def reach(done: float) -> None:
     """Say how much of the stage is done by now."""
-    listener = _told()
+    listener = _heard_here()
     if listener is not None and _spans:
         del _spans[1:]
         _spans[0].done = min(done / _spans[0].length, 1.0) if _spans[0].length else 1.0
@@ -92,7 +91,7 @@ def reach(done: float) -> None:
 
 def step(share: float) -> None:
     """Say that a share of what is under way is done."""
-    listener = _told()
+    listener = _heard_here()
     if listener is not None and _spans:
         span = _spans[-1]
         span.done = min(span.done + share, 1.0)
@@ -107,7 +106,7 @@ def part(share: float, name: str = "") -> Iterator[None]:
         share: of it.
         name: of what is done within, where it has one of its own.
     """
-    listener = _told()
+    listener = _heard_here()
     if listener is None or not _spans:
         yield
         return

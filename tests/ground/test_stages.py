@@ -1,5 +1,7 @@
 """Stages of the work, and shares of them."""
 
+import threading
+
 import pytest
 
 from audit.ground import stages
@@ -75,3 +77,20 @@ def test_without_a_listener_nothing_is_counted():
         assert stages.heard()
         stages.step(0.5)
     assert listener.told == []
+
+
+def test_other_threads_do_not_move_what_this_one_tells(heard):
+    stages.stage("measure", 10, "inputs")
+
+    def help_along():
+        assert not stages.heard()
+        stages.step(0.5)
+        with stages.part(0.5):
+            stages.step(1.0)
+        stages.stage("verify", 3, "checks")
+
+    thread = threading.Thread(target=help_along)
+    thread.start()
+    thread.join()
+    stages.step(0.1)
+    assert heard.told == [("measure", 10, "inputs"), ("measure", 1.0)]
