@@ -295,7 +295,8 @@ class _Draws:
         near = column[min(_SPACINGS, len(column) - 1)] - first
         far = last - column[-1 - min(_SPACINGS, len(column) - 1)]
         found = np.array([first - near, first, last, last + far])
-        return found[(found >= steps[0]) & (found <= steps[-1])]
+        kept: Floats = found[(found >= steps[0]) & (found <= steps[-1])]
+        return kept
 
     def whole(self) -> Floats | None:
         """Return the counts that both laws cover; None where they are too many."""
