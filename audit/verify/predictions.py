@@ -47,6 +47,7 @@ MOST_COUNTS = 64
 _LINE, _PLANE = (64, 32), (24, 12)  # points of a grid: even ones, at quantiles
 _EDGE = 2e-3  # of a law, beyond the grid on either side
 _ROOM = 0.05  # of the grid, beside that
+_SPACINGS = 5  # of the outermost draws: an edge is not farther beyond them
 _TIES = 0.01  # of the draws: more are atoms
 _FIXED = (
     "no prediction is drawn: draws of θ belong to the inputs as they are, and do not "
@@ -80,7 +81,7 @@ def side_by_side(law: Family, phi: Tensor, noise: Noise) -> Pair:
     named = _parameters(law, phi)
     try:
         return _Sketch(law, phi, noise).pair(named)
-    except (AuditError, NotImplementedError) as error:
+    except (AuditError, NotImplementedError, RuntimeError, ValueError) as error:
         said = str(error).partition("\n")[0] or "its law gives no draws"
         return Pair(None, *named, unpictured=f"no prediction is drawn: {said}")
 
@@ -279,8 +280,23 @@ class _Draws:
         levels = [(j + 0.5) / at_quantiles for j in range(at_quantiles)]
         own = [self.quantiles(row, levels)[:, k] for row in (0, 1)]
         steps = np.linspace(low - room, high + room, even)
-        joined: Floats = np.unique(np.concatenate([steps, *own]))
+        edges = [self._edge(row, k, steps) for row in (0, 1)]
+        joined: Floats = np.unique(np.concatenate([steps, *own, *edges]))
         return joined
+
+    def _edge(self, row: int, k: int, steps: Floats) -> Floats:
+        """Return the outermost draws of a law and points beyond, by their spacing.
+
+        Where a support ends with a jump of the density, it is there: without these the
+        curve would slope up to it from the last even step outside.
+        """
+        column = np.sort(_array(self.theta[:, row, k]))
+        first, last = column[0], column[-1]
+        near = column[min(_SPACINGS, len(column) - 1)] - first
+        far = last - column[-1 - min(_SPACINGS, len(column) - 1)]
+        found = np.array([first - near, first, last, last + far])
+        kept: Floats = found[(found >= steps[0]) & (found <= steps[-1])]
+        return kept
 
     def whole(self) -> Floats | None:
         """Return the counts that both laws cover; None where they are too many."""
