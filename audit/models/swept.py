@@ -21,7 +21,7 @@ from audit.ground.errors import AuditError
 from audit.importer.sweep import NotSwept, sweep_of
 from audit.linalg.operators import Matrix
 from audit.models.batching import Layout, layout_of
-from audit.models.density import Values
+from audit.models.density import Linearized, Values
 from audit.models.gates import Subject
 from audit.models.implicit.laws import ContextMap
 from audit.models.implicit.slopes import swept_slopes
@@ -43,6 +43,7 @@ class SweptMap:
         inputs: the names of these, in order.
         condition: the perturbed one. event: the shape of one.
         layout: how rows lie in a call of the file.
+        oracle: the same by autograd.
     """
 
     rows: SweptRows
@@ -50,9 +51,22 @@ class SweptMap:
     condition: str
     event: tuple[int, ...]
     layout: Layout
+    oracle: Linearized
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, Matrix]:
         """Return φ [N, p] and J [N, p, d] in float64.
+
+        Where a file makes values of another shape of some inputs than it made at
+        opening, these inputs are autograd's.
+        """
+        try:
+            return self.swept(x, held)
+        except NotSwept:
+            phi, jacobian = self.oracle.linearize(x, held)
+            return phi, Matrix(jacobian.dense())
+
+    def swept(self, x: Tensor, held: Values) -> tuple[Tensor, Matrix]:
+        """Return the same by rules alone.
 
         Raises:
             NotSwept: a value has another shape than at opening.
@@ -142,7 +156,9 @@ def _made(model: OpenModel) -> SweptMap | None:
         family.size,
         network.dtype,
     )
-    return SweptMap(rows, part.input_names, subject.condition, subject.event, layout)
+    oracle = model.density.parameter_map
+    given = subject.condition, subject.event, layout, oracle
+    return SweptMap(rows, part.input_names, *given)
 
 
 def _example(
@@ -162,7 +178,7 @@ def _apart(model: OpenModel, made: SweptMap) -> float:
     x, held = subject.flat(tried), subject.held(tried)
     _, oracle = model.density.parameter_map.linearize(x, held)
     try:
-        _, own = made.linearize(x, held)
+        _, own = made.swept(x, held)
     except (NotSwept, AuditError, RuntimeError):
         return float("inf")
     return apart(own.entries, oracle.dense())

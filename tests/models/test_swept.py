@@ -130,6 +130,19 @@ def test_a_value_of_another_shape_is_refused_by_the_sweep(tmp_path):
         replace(sweep, path=path).linearise([torch.zeros(4, 3)])
 
 
+def test_inputs_of_another_shape_are_autograds(tmp_path, monkeypatch):
+    model = model_of(tmp_path, "slices")
+    x, held = model.rows(np.arange(6))
+    _, known = model.density.parameter_map.linearize(x, held)
+
+    def refuse(*_):
+        raise swept.NotSwept
+
+    monkeypatch.setattr(linear.Sweep, "_check", refuse)
+    _, found = model.swept.linearize(x, held)
+    assert torch.equal(found.entries, known.dense())
+
+
 def found(family, shapes, **parameters):
     expressions = {name: Expression(text) for name, text in parameters.items()}
     law = build_family(family, dict.fromkeys(parameters, (2,)))

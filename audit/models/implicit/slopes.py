@@ -33,14 +33,27 @@ class SweptSlopes:
         law: the file's functions.
         rows: of the Jacobian, from the inputs of the graph.
         inputs: the names of these, in order.
+        oracle: the law whose Jacobians are autograd's.
     """
 
     law: FileLaw
     rows: SweptRows
     inputs: tuple[str, ...]
+    oracle: ImplicitFamily
 
     def __call__(self, noise: Tensor, phi: Tensor) -> Tensor:
         """Return the Jacobians in float64.
+
+        Where a file makes values of another shape of some rows than it made at
+        opening, these rows are autograd's.
+        """
+        try:
+            return self.swept(noise, phi)
+        except NotSwept:
+            return self.oracle.jacobians(noise.unsqueeze(0), phi)[0]
+
+    def swept(self, noise: Tensor, phi: Tensor) -> Tensor:
+        """Return the same by rules alone.
 
         Raises:
             NotSwept: a value has another shape than at opening.
@@ -70,11 +83,11 @@ def swept_slopes(
     z = torch.rand(size, generator=generator, dtype=torch.float64) + 0.1
     z = z.to(phi.device)
     try:
-        made = _made(law, graph, family.n, z[0], phi)
+        made = _made(law, graph, family, z[0], phi)
         if made is None:
             return None, 0.0
         theirs = family.jacobians(z, phi).flatten(0, 1)
-        ours = made(z.flatten(0, 1), phi.repeat(_DRAWS, 1))
+        ours = made.swept(z.flatten(0, 1), phi.repeat(_DRAWS, 1))
     except (NotSwept, AuditError, RuntimeError, KeyError):
         return None, 0.0
     found = apart(ours, theirs)
@@ -82,7 +95,7 @@ def swept_slopes(
 
 
 def _made(
-    law: FileLaw, graph: Graph, n: int, z: Tensor, phi: Tensor
+    law: FileLaw, graph: Graph, family: ImplicitFamily, z: Tensor, phi: Tensor
 ) -> SweptSlopes | None:
     """Return the sweep of a map, unchecked; None where a step has no rule."""
     assert law.noise is not None
@@ -94,7 +107,7 @@ def _made(
         examples.append([values[name] for name in names])
     main = [slot.name for slot in law.main]
     sweep = sweep_of(graph, main, *examples)
-    if sweep.alone or n < sweep.worth:
+    if sweep.alone or family.n < sweep.worth:
         return None
     places = [sweep.path.places.get(slot) for slot in graph.plan.outputs]
     outputs = graph.output_names
@@ -111,5 +124,6 @@ def _made(
 
     expressions = {"sample": law.head.parameters["sample"]}
     sources = sources_of(expressions, lambda v: v["sample"].flatten(1), shapes)
-    rows_of = SweptRows(sweep, outputs, parameters, sources, n, law.network.dtype)
-    return SweptSlopes(law, rows_of, names)
+    size, dtype = family.n, law.network.dtype
+    rows_of = SweptRows(sweep, outputs, parameters, sources, size, dtype)
+    return SweptSlopes(law, rows_of, names, family)
