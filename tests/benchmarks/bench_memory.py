@@ -3,7 +3,8 @@
 Run: python -m tests.benchmarks.bench_memory [--sizes 1000,100000] [--verify 64]
 
 Each scan is a process of its own; its peak is the largest resident set the kernel saw
-(`ru_maxrss`), which counts the pages of mapped files too. With and without a rows file.
+(`ru_maxrss`), which counts mapped pages too. A process begins with the peak
+of the one that began it, so a small one is put between. With and without a rows file.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from tests.benchmarks.workloads import save_onnx
 
 FEATURES = 10
 SIZES = (10**3, 10**5, 10**6, 10**7)
-AT_ONCE = 10**6
+AT_ONCE = 10**5
+WATCHED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)
+"""
 
 
 class Small(nn.Module):
@@ -57,14 +64,13 @@ def scanned(folder: Path, n: int, verify: str, rows: bool) -> tuple[float, float
     command += ["--no-progress", "-q", "-o", "report.json", "--verify", verify]
     command += ["--family", "normal", "-o", "rows.npz"][: 4 if rows else 2]
     root = str(Path(__file__).parents[2])
-    with subprocess.Popen(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": root}
-    ) as p:
-        _, code, usage = os.wait4(p.pid, 0)
-        p.returncode = code
-    if code:
-        raise SystemExit(f"a scan ended with {code}: {' '.join(command)}")
-    return usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
+    environment = os.environ | {"PYTHONPATH": root}
+    watched = [sys.executable, "-S", "-c", WATCHED, *command]
+    done = subprocess.run(
+        watched, cwd=folder, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    peak, seconds = map(float, done.stdout.split())
+    return peak / 1024, seconds
 
 
 def write_model(folder: Path) -> None:
