@@ -32,7 +32,7 @@ _fetched: dict[str, tuple[TemporaryFolder, Path]] = {}
 
 def is_reference(path: str) -> bool:
     """Tell whether a model is named by a reference, and not by a path."""
-    return path.startswith(SCHEMES)
+    return str(path).startswith(SCHEMES)
 
 
 def mlflow_for(what: str) -> Any:  # noqa: ANN401

@@ -29,7 +29,7 @@ _folders: list[TemporaryFolder] = []
 
 def is_remote(path: str) -> bool:
     """Tell whether a path is the address of a file elsewhere."""
-    return _SCHEME.match(path) is not None
+    return _SCHEME.match(str(path)) is not None
 
 
 @contextlib.contextmanager

@@ -25,10 +25,11 @@ from audit.verify.starts import names_of
 from audit.verify.wandering import Wanderer
 
 Search = Callable[[Tensor, Feasible, Tensor, int], Summits]
+ASCENT = "ascent"
 SHARED, GIVEN = "another size's witness", "given"
 _TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
 _SETTLED = 3e-3  # of D: a round that gains no more is the last one
-_BLIND = 8  # moves of random search for a step of ascent
+_BLIND = 16  # moves of random search for a step of ascent
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,13 @@ class Climbers:
         self.sizes = sizes.to(local.worst).expand(self.n, sizes.shape[-1])
         self.box = None if bounds is None else bounds.box(site)
         self.search: Search | None = None
-        self.by = "ascent"
+        self.by = ASCENT
         self.origins = (*names_of(p), GIVEN, SHARED)
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing says which way is up: values alone are compared."""
+        return self.by != ASCENT
 
     def rows(self, count: int) -> Tensor:
         """Return the input [n · S · K] of each of K candidates."""

@@ -44,14 +44,14 @@ def from_starts(
     if alone and given is not None and len(code) == given.shape[1]:
         found, first = climbers.searched(before, steps)
         return replace(found, start=first.amax(dim=2))
-    few = (steps + 1) // 2  # tell whether the law holds
+    few = steps if climbers.blind else (steps + 1) // 2  # tell whether the law holds
     with stages.part(_SHARES[0]):
         found, first = climbers.searched(_waking(before, _stage(code) == 0), few)
     going = torch.ones_like(first[:, :, 0], dtype=torch.bool)
     for stage, wanted in ((1, _beyond_the_law), (2, _apart)):
         known = _stage(code) < stage
         going = going & wanted(climbers, found, known)
-        if stage == 1:
+        if stage == 1 and not climbers.blind:
             found = _best_alone(found, ~going)
         if not bool(going.any()):
             break
@@ -112,7 +112,7 @@ def _beyond_the_law(climbers: Climbers, found: Candidates, known: Tensor) -> Ten
     value, at = found.value.max(dim=2)
     u = found.u.gather(2, at[..., None, None].expand(*at.shape, 1, climbers.m))
     law = climbers.local.at(climbers.asked, u.squeeze(2))
-    nearly = (value <= _NEARLY * law) & (law <= _NEARLY * value)
+    nearly = (law > 0) & (value <= _NEARLY * law) & (law <= _NEARLY * value)
     along = found.value[:, :, [0, LEADING]].amax(dim=2)
     return ~nearly | (value > (1 + _LEVEL) * along)
 

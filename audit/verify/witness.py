@@ -122,9 +122,10 @@ def ascend(
     effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
     with stages.part(_FIRST):
         found = from_starts(climbers, given, alone, effort.first)
+    inner = None if climbers.blind else effort.inner
     with stages.part(_SECOND):
-        found = climbers.on(found.best(effort.kept, effort.inner), effort.second)
-    shared = climbers.shared(found.best(effort.ended, effort.inner))
+        found = climbers.on(found.best(effort.kept, inner), effort.second)
+    shared = climbers.shared(found.best(effort.ended, inner))
     with stages.part(_LAST):
         found = climbers.on(shared, effort.last)
     return _taken_anew(climbers, found.best(1))

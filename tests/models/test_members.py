@@ -10,7 +10,7 @@ from torch import distributions as td
 from audit.config import ModelConfig, ScanConfig
 from audit.families.tensors import Tensors
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.models.enclosing import enclose
+from audit.models.enclosing import centred
 from audit.nodes.noise import Noise
 from audit.run.scan import scan
 
@@ -121,9 +121,8 @@ def test_an_ensemble_of_classifiers_is_not_certified(tmp_path):
     model = ensemble(tmp_path, family="categorical", parameters={"logits": "out"})
     x, held = model.rows(model.probe_index())
     ones = torch.ones(3, dtype=torch.float64)
-    ball = (torch.full((len(x),), 0.1).double(), 2.0, torch.arange(3), ones)
     with pytest.raises(NoCertificate, match="over masks or members"):
-        enclose(model, x, held, ball)
+        centred(model, x, held, torch.arange(3), ones)
 
 
 def test_an_ensemble_of_counts_is_summed(tmp_path):
