@@ -84,7 +84,7 @@ class Frame:
         """
         placed = self.push(torch.ones_like(self.unit, dtype=torch.float64))
         found = np.asarray(placed.cpu().numpy(), np.float64)
-        return found.reshape(*placed.shape[:-1], *event)
+        return found.reshape((*placed.shape[:-1], *event))
 
     def still(self) -> Tensor:
         """Return where a row has no unit other than zero [N]; [] for all alike."""

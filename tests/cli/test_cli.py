@@ -97,6 +97,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path, monkey
         "space": "parameters",
         "divergences": "hellinger",
         "attacks": "weak=gaussian:sigma=0.01",
+        "threads": "2",
         "units": "std",
         "mask": "0:3",
         "top": "7",

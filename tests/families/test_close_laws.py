@@ -47,7 +47,7 @@ SCALED = {"categorical", "multinomial", "one_hot_categorical", "dirichlet"}
 
 def family_of(name, size=0):
     known = FAMILIES[name].parameterizations[0]
-    options = {"total_count": 7} if name.endswith("nomial") else {}
+    options = {"total_count": 7} if name in ("binomial", "multinomial") else {}
     shape = (size,) if name in SCALED else ()
     return build_family(name, dict.fromkeys(known, shape), **options)
 

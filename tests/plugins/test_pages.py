@@ -5,7 +5,7 @@ import re
 import pytest
 
 from audit.formats import glossary
-from audit.formats.pages import CONCEPTS, PAGES, SCALE, page
+from audit.formats.pages import CONCEPTS, GUIDES, PAGES, page
 
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -18,7 +18,7 @@ def test_the_example_of_a_page_runs(name, tmp_path, monkeypatch):
     exec(compile(source, name, "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("name", [CONCEPTS, SCALE, *PAGES])
+@pytest.mark.parametrize("name", [CONCEPTS, *GUIDES, *PAGES])
 def test_a_page_is_shown_as_it_is_written(name):
     text = glossary.render(name)
     assert text.startswith("# ")
