@@ -36,6 +36,7 @@ from torch import Tensor
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand
 from audit.families.univariate import Parameters
 from audit.nodes.excess import exp_excess, log_ratio
+from audit.nodes.lines import resolved
 from audit.nodes.special import lgamma_step
 
 AGREED = 2e-4  # of the value, the transform at `PROBED`: the error is 6e-10 of it
@@ -78,6 +79,7 @@ class Pairs(NamedTuple):
 def trapezoidal(left: Parameters, right: Parameters, integrand: Integrand) -> Tensor:
     """Return the divergence [M] of laws (df, loc, scale), NaN where not resolved."""
     pairs = _pairs(left, right)
+    resolved(pairs)
     found = torch.full_like(pairs.df, torch.nan)
     near = (pairs.df >= LEAST) & (pairs.df + pairs.step >= LEAST)
     near &= (pairs.df <= LIMIT) & (pairs.df + pairs.step <= LIMIT)

@@ -23,7 +23,7 @@ from audit.nodes.panels import ORDER
 
 CHUNK = 1_500_000  # numbers [laws, nodes, parameters] at once
 PANELS = 36  # around one bulk, about
-_watch: ContextVar[list[Line] | None] = ContextVar("_watch", default=None)
+_watch: ContextVar[list[object] | None] = ContextVar("_watch", default=None)
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,20 @@ class Line(Protocol):
 
 
 @contextmanager
-def watched(into: list[Line] | None) -> Iterator[None]:
-    """Write into a list, meanwhile, which lines are resolved; None: nowhere."""
+def watched(into: list[object] | None) -> Iterator[None]:
+    """Write into a list, meanwhile, what is resolved by nodes; None: nowhere."""
     token = _watch.set(into)
     try:
         yield
     finally:
         _watch.reset(token)
+
+
+def resolved(law: object) -> None:
+    """Say that a law is integrated over nodes, to whoever has it watched."""
+    seen = _watch.get()
+    if seen is not None:
+        seen.append(law)
 
 
 def by_chunks(
@@ -88,9 +95,7 @@ def by_chunks(
         tables: parameters and the like, each [M, ...].
         copies: how many numbers `function` keeps for each law and node.
     """
-    seen = _watch.get()
-    if seen is not None:
-        seen.append(line)
+    resolved(line)
     bulks = line.bulk(tables[0][:1])[0].shape[1]
     size = max(1, CHUNK // (PANELS * ORDER * bulks * copies))
     starts = range(0, len(tables[0]), size)

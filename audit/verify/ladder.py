@@ -19,7 +19,7 @@ from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.measure import Questions
 from audit.measure.columns import linear_law
-from audit.nodes.lines import Line, watched
+from audit.nodes.lines import watched
 from audit.verify.bounds import Bounds, read_bounds
 from audit.verify.sites import Site, exact_at
 
@@ -89,7 +89,7 @@ def _cheap(divergence: Divergence, site: Site) -> bool:
         if how.kind != "closed_form":
             return False
     step = point.phi.new_full((1, 1, site.free), 1e-3)
-    resolved: list[Line] = []
+    resolved: list[object] = []
     with watched(resolved):
         exact(torch.zeros(1, dtype=torch.long, device=step.device), step)
     return not resolved

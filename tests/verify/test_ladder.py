@@ -41,6 +41,7 @@ def test_formulas_are_searched_and_quadratures_only_where_asked(tmp_path):
     for divergence in ("kl", "quantile"):
         assert not searched(tmp_path, mixture, laws, divergence)
     assert searched(tmp_path, mixture, laws, "kl", sizes=(0.2,)) == {"witness@0.2"}
+    assert not searched(tmp_path, student, of("student_t", student), "kl")
 
 
 def test_a_table_that_is_filled_already_changes_nothing(tmp_path):
