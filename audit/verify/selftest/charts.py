@@ -122,7 +122,7 @@ def _turned(
     frame = it.questions.frame.at(it.inputs)
     if not isinstance(inner, AutogradMap):
         phi, jacobian = inner.linearize(x, held)
-        entries = frame.pull(Matrix(jacobian.dense())).dense()
+        entries = frame.pull(Matrix(jacobian.dense())).dense().double()
         return phi, Matrix(_SCALE * turn.back(entries))
     chart = _Chart(x, frame, turn)
     zero = x.new_zeros(len(x), len(frame.free), dtype=torch.float64)
