@@ -128,7 +128,7 @@ class Small:
         if self._node.op == "Gather":
             x, index, *_ = arrays
             axis = int(self._node.attributes.get("axis", 0))
-            return x.size // max(x.shape[axis], 1) * index.size
+            return int(x.size // max(x.shape[axis], 1) * index.size)
         if self._node.op in ELEMENTWISE:
             return prod(np.broadcast_shapes(*(array.shape for array in arrays)))
         return sum(array.size for array in arrays)
