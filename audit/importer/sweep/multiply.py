@@ -21,7 +21,7 @@ from torch import Tensor
 LEAST = 1 << 20  # multiplications; fewer are done before oneDNN has begun
 _LINEAR: Any = (
     torch.ops.mkldnn._linear_pointwise.default
-    if torch.backends.mkldnn.is_available()
+    if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     else None
 )
