@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audit.importer.sweep.multiply import times
+from audit.importer.products import times
 from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
