@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.integrands import Integrand
 from audit.families.lattice import Lattice
+from audit.families.listed import Integrated, refuse_steps
 from audit.families.mixture import Mixture
 from audit.families.summed import Summed, log_mean_change
 from audit.families.univariate import Parameters
-from audit.ground.errors import NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
 from audit.nodes.special import times
 
 
-class CountMixture(Mixture):
+class CountMixture(Integrated, Mixture):
     """K components of a law on the integers with one coordinate."""
 
     @classmethod
@@ -50,29 +51,16 @@ class CountMixture(Mixture):
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: a step function has no derivative."""
-        raise NoTransport(
-            f"The family {self.name} is discrete: its quantile function is a step "
-            "function, and the quantile distance grows linearly with the perturbation",
-            "A quadratic form would be infinite; autograd would say zero",
-            "Read the linear coefficient, or audit it with -d kl",
-        )
+        return refuse_steps(self)
 
     def linear_root(self, phi: Tensor) -> LinearOperator | None:
         """Return rows ∂C(k), summed over groups of neighbouring k."""
         sums = self.sums
         return Matrix(sums.on_window([phi.unbind(-1)], sums._cdf_steps))
 
-    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return KL [N] as a sum."""
-        return self.sums.relative_entropy(phi.unbind(-1), other.unbind(-1))
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
-        """Return the Rényi divergence [N] as a sum."""
-        return self.sums.renyi_divergence(phi.unbind(-1), other.unbind(-1), alpha)
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return the Jensen-Shannon divergence [N] as a sum."""
-        return self.sums.shannon(phi.unbind(-1), other.unbind(-1))
+    def divergence(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
+        """Return a divergence [N] as a sum."""
+        return self.sums.sum_of(phi.unbind(-1), other.unbind(-1), integrand)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return E(T − T')² [N] of the step functions."""
@@ -138,12 +126,6 @@ class _Sums(Summed):
             for j, each in enumerate(own)
         ]
         return torch.cat([of_weights, *slopes], dim=-1)
-
-    def shannon(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return the Jensen-Shannon divergence [...]."""
-        from audit.families.integrands import JENSEN_SHANNON
-
-        return self.sum_of(left, right, JENSEN_SHANNON)
 
     def _parts(self, parameters: Parameters) -> tuple[Tensor, list[Parameters]]:
         """Return the weights [M, J], and the parameters [M, 1] of each component."""

@@ -25,8 +25,8 @@ from torch.distributions import Distribution
 
 from audit.families.counts import Counts
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.listed import refuse_steps, step_distance
 from audit.families.univariate import Parameters, Univariate
-from audit.ground.errors import NoTransport
 from audit.linalg.operators import Diagonal, LinearOperator
 
 CHUNK = 4_000_000  # numbers at once
@@ -77,12 +77,7 @@ class Lattice(Univariate):
 
     def transport_block(self, parameters: Parameters) -> Tensor:
         """Refuse: a step function has no derivative."""
-        raise NoTransport(
-            f"The family {self.name} is discrete: its quantile function is a step "
-            "function, and the quantile distance grows linearly with the perturbation",
-            "A quadratic form would be infinite; autograd would say zero",
-            "Read the linear coefficient, or audit it with -d kl",
-        )
+        return refuse_steps(self)
 
     def linear_root(self, phi: Tensor) -> LinearOperator | None:
         """Return one row for each coordinate: |∂ mean|."""
@@ -164,12 +159,4 @@ class Lattice(Univariate):
 
     def _step_distance(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
         """Return E(T − T')² [M], by the levels at which either function steps."""
-        ours, theirs = (
-            self.log_mass(k, parameters).exp().cumsum(-1).clamp_max(1)
-            for parameters in laws
-        )
-        levels = torch.cat([ours, theirs], dim=-1).sort(dim=-1).values
-        levels = torch.nn.functional.pad(levels, (1, 0))
-        middle = (levels[:, 1:] + levels[:, :-1]) / 2
-        gap = torch.searchsorted(ours, middle) - torch.searchsorted(theirs, middle)
-        return (levels.diff(dim=-1) * gap.square()).sum(-1)
+        return step_distance(*(self.log_mass(k, law).exp() for law in laws))

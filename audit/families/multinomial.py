@@ -63,11 +63,8 @@ class Multinomial(Categorical):
         """Return n times that of one choice [N]."""
         return self.trials * super().renyi(phi, other, alpha)
 
-    def jensen_shannon(  # type: ignore[override]  # no sum over choices
-        self, phi: Tensor, other: Tensor
-    ) -> Tensor | None:
-        """Return None."""
-        return None
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> None:
+        """Return None: it is no sum over choices."""
 
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return n times the bound of one choice [B]."""
