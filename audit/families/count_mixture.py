@@ -60,7 +60,7 @@ class CountMixture(Integrated, Mixture):
 
     def divergence(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
         """Return a divergence [N] as a sum."""
-        return self.sums.sum_of(phi.unbind(-1), other.unbind(-1), integrand)
+        return self.sums._divergence(phi.unbind(-1), other.unbind(-1), integrand)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return E(T − T')² [N] of the step functions."""

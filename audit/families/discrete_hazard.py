@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from audit.families.interface import Shapes
 from audit.families.listed import Steps
 from audit.families.trials import Bernoulli
 from audit.ground.errors import ConfigError
@@ -34,9 +35,7 @@ class DiscreteHazard(Steps):
     event_axes: ClassVar[Mapping[str, int]] = {"logits": 1, "probs": 1}
     transport_name = "step quantile function of the interval"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         (shape,) = self.shapes.values()
         if len(shape) != 1:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Gated, Shapes
+from audit.families.gates import Gated
+from audit.families.interface import Shapes
 from audit.families.univariate import Parameters
 from audit.ground.errors import ConfigError, NoTransport
 from audit.nodes.special import times

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from audit.families.counts import Counts
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.integrands import Integrand
 from audit.families.listed import refuse_steps, step_distance
-from audit.families.univariate import Parameters, Univariate
+from audit.families.univariate import Integrated, Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 
 CHUNK = 4_000_000  # numbers at once
@@ -34,7 +34,7 @@ LONGEST = 2_000_000  # terms of a sum
 TAIL = 46.0  # nats that a window may leave out: e^-46 = 1e-20
 
 
-class Lattice(Univariate):
+class Lattice(Integrated):
     """Independent coordinates on the integers from 0."""
 
     discrete = True
@@ -83,23 +83,6 @@ class Lattice(Univariate):
         """Return one row for each coordinate: |∂ mean|."""
         return Diagonal(self.mean_slope(self.split(phi)))
 
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return KL(left ‖ right) [...] as a sum."""
-        return self.sum_of(left, right, RELATIVE_ENTROPY)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return the Rényi divergence of order α [...] as a sum."""
-        return self.sum_of(left, right, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
-        if self.coordinates != 1:
-            return None
-        pair = self.split(phi), self.split(other)
-        return self.sum_of(*pair, JENSEN_SHANNON).squeeze(-1)
-
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return E‖T − T'‖² [N] of the step functions."""
         laws = self.split(phi), self.split(other)
@@ -141,7 +124,7 @@ class Lattice(Univariate):
         result = result.masked_fill(too_long, torch.nan)
         return result.reshape(*shape, *result.shape[1:])
 
-    def sum_of(
+    def _divergence(
         self,
         left: Parameters,
         right: Parameters,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from audit.families.count_mixture import CountMixture
+from audit.families.interface import Shapes
 from audit.families.line_mixture import LineMixture
 from audit.families.mixture import Mixture
 
 
-def build_mixture(
-    component: str, shapes: Mapping[str, tuple[int, ...]], **options: object
-) -> Mixture:
+def build_mixture(component: str, shapes: Shapes, **options: object) -> Mixture:
     """A mixture of laws: by quadrature or sums for one number, else by draws.
 
     Raises:

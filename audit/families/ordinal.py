@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from audit.families.interface import check_finite
+from audit.families.interface import Shapes, check_finite
 from audit.families.listed import Steps
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import LinearOperator, Matrix
@@ -34,9 +34,7 @@ class Ordinal(Steps):
     event_axes: ClassVar[Mapping[str, int]] = {"cutpoints": 1}
     transport_name = "step quantile function of the class"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         loc, cuts = self.shapes["loc"], self.shapes["cutpoints"]
         if loc not in ((), (1,)) or len(cuts) != 1:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Family, check_finite
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.options import read_numbers
 from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
@@ -44,9 +44,7 @@ class Quantile(Family):
     options = ("levels", "interpolation")
     optional = ("interpolation",)
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         levels = read_numbers("levels", self.settings["levels"])
         given = (0.0, *levels, 1.0)

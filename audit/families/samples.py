@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Family, check_finite
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.tensors import Estimation, Tensors
 from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import LinearOperator, Sampled
@@ -32,9 +32,7 @@ class Samples(Family):
     parameterizations = (("samples",),)
     transport_name = "the file's own, from the noise inside it to its samples"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         if len(self.shapes["samples"]) < 1 or self.shapes["samples"][0] < 4:
             raise ConfigError(

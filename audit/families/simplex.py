@@ -26,7 +26,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.enclosures import Enclosure
-from audit.families.interface import Family, check_finite
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.largest_kl import of_classes
 from audit.families.listed import Listed
 from audit.ground.errors import ConfigError, NoTransport
@@ -46,9 +46,7 @@ class Classes(Family):
         "concentration": 1,
     }
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         (shape,) = self.shapes.values()
         if len(shape) != 1 or shape[0] < 2:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Shapes
+from audit.families.interface import Shapes
 from audit.families.limited import LEAST, Limited
 from audit.families.univariate import Parameters
 from audit.nodes.panels import Panels

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Gated, Shapes
+from audit.families.gates import Gated
+from audit.families.interface import Shapes
 from audit.families.lattice import Lattice
 from audit.families.summed import Summed, log_mean_change
 from audit.families.univariate import Parameters
