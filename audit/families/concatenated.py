@@ -11,20 +11,17 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from audit.families.observed import supported
+from audit.families.torch_laws import OwnLaw
 
 
-class Concatenated(td.Distribution):
+class Concatenated(OwnLaw):
     """Independent draws side by side: batch shape [*batch], event shape [n]."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
 
     def __init__(self, laws: Sequence[td.Distribution]) -> None:
         self.laws = laws
         self.widths = [math.prod(law.event_shape) for law in laws]
-        super().__init__(
-            laws[0].batch_shape, torch.Size([sum(self.widths)]), validate_args=False
-        )
-        self.has_rsample = all(law.has_rsample for law in laws)
+        moves = all(law.has_rsample for law in laws)
+        super().__init__(laws[0].batch_shape, (sum(self.widths),), moves)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -48,20 +45,9 @@ class Concatenated(td.Distribution):
             total = total + law.log_prob(piece)
         return total
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch, n]."""
-        return self._joined([law.sample(torch.Size(sample_shape)) for law in self.laws])
-
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return differentiable draws [*sample, *batch, n]."""
-        draws = [law.rsample(torch.Size(sample_shape)) for law in self.laws]
-        return self._joined(draws)
-
-    def _joined(self, draws: list[Tensor]) -> Tensor:
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch, n]."""
+        draws = [getattr(law, how)(shape) for law in self.laws]
         flat = [
             draw.reshape(*draw.shape[: draw.dim() - len(law.event_shape)], -1)
             for draw, law in zip(draws, self.laws, strict=True)

@@ -12,24 +12,23 @@ from torch import Tensor
 from torch import distributions as td
 from torch.distributions import constraints
 
+from audit.families.torch_laws import OwnLaw
 
-class Counts(td.Distribution):
+
+class Counts(OwnLaw):
     """Integers from 0; batch shape and draws are those of `sampler`."""
 
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
     support = constraints.nonnegative_integer
 
     def __init__(
         self, sampler: td.Distribution, log_mass: Callable[[Tensor], Tensor]
     ) -> None:
         self.sampler, self.log_mass = sampler, log_mass
-        super().__init__(sampler.batch_shape, validate_args=False)
+        super().__init__(sampler.batch_shape)
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch]."""
-        return self.sampler.sample(torch.Size(sample_shape))
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch]."""
+        return self.sampler.sample(shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log probability of integers [*sample, *batch]."""

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.torch_laws import OwnLaw
 
-class Folded(td.Distribution):
+
+class Folded(OwnLaw):
     """A law of N T events read as N laws: batch [N], event [*places, *event].
 
     Args:
@@ -17,14 +19,10 @@ class Folded(td.Distribution):
         places: axes whose product is T.
     """
 
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-
     def __init__(self, law: td.Distribution, places: tuple[int, ...]) -> None:
         self.law, self.places = law, places
         rows = law.batch_shape[0] // math.prod(places)
-        event = torch.Size([*places, *law.event_shape])
-        super().__init__(torch.Size([rows]), event, validate_args=False)
-        self.has_rsample = law.has_rsample
+        super().__init__((rows,), (*places, *law.event_shape), law.has_rsample)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the sum of log densities over the places [..., N]."""
@@ -35,17 +33,9 @@ class Folded(td.Distribution):
         """Return quantiles of each number [..., N, *event]."""
         return self._folded(self.law.icdf(self._flat(value)))
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, N, *event]."""
-        return self._folded(self.law.sample(torch.Size(sample_shape)))
-
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return differentiable draws [*sample, N, *event]."""
-        return self._folded(self.law.rsample(torch.Size(sample_shape)))
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, N, *event]."""
+        return self._folded(getattr(self.law, how)(shape))
 
     def _flat(self, value: Tensor) -> Tensor:
         before = value.dim() - 1 - len(self.event_shape)

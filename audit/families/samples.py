@@ -22,6 +22,7 @@ from torch import distributions as td
 
 from audit.families.interface import Family, Shapes, check_finite
 from audit.families.tensors import Estimation, Tensors
+from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import LinearOperator, Sampled
 
@@ -112,21 +113,15 @@ class Samples(Family):
         return gap.square().mean(-1)
 
 
-class OneOf(td.Distribution):
+class OneOf(OwnLaw):
     """One of S samples [N, S, *event], each as likely."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-    has_rsample = True
 
     def __init__(self, samples: Tensor) -> None:
         self.samples = samples
-        super().__init__(samples.shape[:1], samples.shape[2:], validate_args=False)
+        super().__init__(samples.shape[:1], samples.shape[2:], moves=True)
 
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, N, *event]."""
-        shape = torch.Size(sample_shape)
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, N, *event]."""
         rows, count = self.samples.shape[:2]
         chosen = torch.randint(count, (*shape, rows), device=self.samples.device)
         return self.samples[torch.arange(rows, device=chosen.device), chosen]
