@@ -78,7 +78,7 @@ COMPOSED: Registry[Callable[..., Family]] = Registry(
     {
         "censored": "audit.families.censored:Censored",
         "hurdle": "audit.families.hurdle:Hurdle",
-        "mixture": "audit.families.mixtures:build_mixture",
+        "mixture": "audit.families.count_mixture:build_mixture",
         "transformed": "audit.families.transformed:Transformed",
         "truncated": "audit.families.truncated:Truncated",
         "zero_inflated": "audit.families.zero_inflated:ZeroInflated",

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.integrands import Integrand
+from audit.families.interface import Shapes
 from audit.families.lattice import Lattice
+from audit.families.line_mixture import LineMixture
 from audit.families.listed import Integrated, refuse_steps
 from audit.families.mixture import Mixture
 from audit.families.summed import Summed, log_mean_change
@@ -140,3 +142,17 @@ class _Sums(Summed):
         weights, own = self._parts(parameters)
         masses = torch.stack([self.counts.log_mass(k, each) for each in own], dim=-1)
         return self.mixture.weights.log_probs(weights).unsqueeze(1) + masses
+
+
+def build_mixture(component: str, shapes: Shapes, **options: object) -> Mixture:
+    """A mixture of laws: by quadrature or sums for one number, else by draws.
+
+    Raises:
+        UnknownName: no family has the component's name.
+        ConfigError: parameters, shapes or options do not fit it.
+    """
+    mixture = Mixture(component, shapes, **options)
+    for kind in (LineMixture, CountMixture):
+        if kind.fits(mixture):
+            return kind(component, shapes, **options)
+    return mixture

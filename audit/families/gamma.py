@@ -29,7 +29,7 @@ from torch import distributions as td
 
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
-from audit.families.exponential import renyi_by_kl
+from audit.families.normals import renyi_by_kl
 from audit.families.roots import rows as rows_of
 from audit.families.roots import semidefinite_root, symmetric
 from audit.families.torch_laws import OfTorch

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.families.counts import Counts
 from audit.families.integrands import Integrand
 from audit.families.listed import refuse_steps, step_distance
+from audit.families.torch_laws import Counts
 from audit.families.univariate import Integrated, Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 

@@ -29,13 +29,12 @@ from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.enclosures import Enclosure
 from audit.families.largest_kl import of_laplaces, of_normals
-from audit.families.logistic import LogisticLaw
 from audit.families.normals import (
     normal_log_density,
     normal_relative_entropy,
     normal_renyi,
 )
-from audit.families.torch_laws import OfTorch
+from audit.families.torch_laws import LogisticLaw, OfTorch
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 from audit.nodes.excess import exp_excess, ratio_excess
