@@ -5,9 +5,9 @@ the same for every δ, give D = E_q[g(q'/q)] with a standard error. Whatever dep
 q_φ alone, its draws and their densities, is computed once. A divergence that q_φ'
 carries is a mean over its draws, D = E_q'[g(q/q')]: those of q do not see what q' has
 beyond them, and for KL(q' ‖ q) the mean over them is near 1 nat where q' lies apart,
-whatever the truth, with a small error. So nodes of every q' are looked at, from the same
-noise as those of q, and both laws change their roles. The noise is common to all q', so
-that D is as smooth in φ' as the draws are, and vanishes with φ' − φ.
+whatever the truth, with a small error. So nodes of every q' are looked at, from the
+same noise as those of q, and both laws change their roles. The noise is common to all
+q', so that D is as smooth in φ' as the draws are, and vanishes with φ' − φ.
 
 That mean takes E[t] = 1 for granted, t the ratio of the other density to the one drawn
 from. Draws do not see what the other law has where this one has nothing, a mass of
