@@ -10,13 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.export.attempts import ROWS, Task, known_format, write
+from audit.export.attempts import (
+    ROWS,
+    How,
+    Task,
+    known_format,
+    on_terminal,
+    traced,
+    write,
+)
 from audit.export.bounds import prior_of, space_of, warn_of_leakage
 from audit.export.contracts import density_contract, mixture_contract
 from audit.export.densities import Density, Foreign, base_noise, unvalidated
 from audit.export.estimators import LogProb, take_apart, unwrap
 from audit.export.mixtures import Components
-from audit.export.telling import How, on_terminal, traced
 from audit.ground.errors import ConfigError, ModelError, cause
 
 

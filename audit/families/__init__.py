@@ -15,14 +15,14 @@ and with the option `of` the log or the logit of θ is that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from audit.ground.plugins import lacks_of_class
 from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
-    from audit.families.interface import Family
+    from audit.families.interface import Family, Shapes
 
 
 def _lacks(found: object) -> Iterable[str]:
@@ -78,7 +78,7 @@ COMPOSED: Registry[Callable[..., Family]] = Registry(
     {
         "censored": "audit.families.censored:Censored",
         "hurdle": "audit.families.hurdle:Hurdle",
-        "mixture": "audit.families.mixtures:build_mixture",
+        "mixture": "audit.families.count_mixture:build_mixture",
         "transformed": "audit.families.transformed:Transformed",
         "truncated": "audit.families.truncated:Truncated",
         "zero_inflated": "audit.families.zero_inflated:ZeroInflated",
@@ -101,9 +101,7 @@ MIXED = {"mixture": {"logits": 1, "probs": 1}}
 """Kind -> the axes of its own parameters for one law, as a family's `event_axes`."""
 
 
-def build_family(
-    name: str, shapes: Mapping[str, tuple[int, ...]], **options: object
-) -> Family:
+def build_family(name: str, shapes: Shapes, **options: object) -> Family:
     """Return the family called `name`, with its parameters' shapes fixed.
 
     Raises:
@@ -120,7 +118,7 @@ def build_family(
     if any(len(shape) > own.get(n, len(shape)) for n, shape in shapes.items()):
         from audit.families.repeated import Repeated
 
-        def one(inner: Mapping[str, tuple[int, ...]]) -> Family:
+        def one(inner: Shapes) -> Family:
             return build_family(name, inner, **options)
 
         return Repeated(one, own, shapes)

@@ -14,21 +14,18 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.roots import rows
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters, Univariate
 from audit.ground.errors import NoFisher
 from audit.nodes.excess import log_ratio
 from audit.nodes.special import times
 
 
-class Uniform(Univariate):
+class Uniform(OfTorch, Univariate):
     """Uniform coordinates; `low` and `high` in units of θ."""
 
+    torch_law = td.Uniform
     parameterizations = (("low", "high"),)
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the uniform law."""
-        low, high = parameters
-        return td.Uniform(low, high, validate_args=False)
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]: not finite, or high is not above low."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Shapes
+from audit.families.interface import Shapes
 from audit.families.limited import Limited
+from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
 from audit.nodes.panels import Panels
 from audit.nodes.survey import Survey, panels_of, survey
@@ -52,21 +53,17 @@ class Censored(Limited):
         return Clipped(self, parameters)
 
 
-class Clipped(td.Distribution):
+class Clipped(OwnLaw):
     """Draws of a component, clipped; atoms at the limits."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
 
     def __init__(self, family: Censored, parameters: Parameters) -> None:
         self.family, self.own = family, parameters
         self.inner = family.line.law(parameters)
-        super().__init__(parameters[0].shape, validate_args=False)
+        super().__init__(parameters[0].shape)
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch]."""
-        drawn: Tensor = self.inner.sample(torch.Size(sample_shape))
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch]."""
+        drawn: Tensor = self.inner.sample(shape)
         return drawn.clamp(self.family.low, self.family.high)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import distributions as td
 
 from audit.families.bessel import deviation, lack, log_i0_excess, log_i0e, mean_cosine
 from audit.families.continuous import Continuous
-from audit.families.exponential import renyi_by_kl
+from audit.families.normals import renyi_by_kl
 from audit.families.roles import Role
 from audit.families.roots import diagonal
 from audit.families.univariate import Parameters

@@ -11,20 +11,17 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from audit.families.observed import supported
+from audit.families.torch_laws import OwnLaw
 
 
-class Concatenated(td.Distribution):
+class Concatenated(OwnLaw):
     """Independent draws side by side: batch shape [*batch], event shape [n]."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
 
     def __init__(self, laws: Sequence[td.Distribution]) -> None:
         self.laws = laws
         self.widths = [math.prod(law.event_shape) for law in laws]
-        super().__init__(
-            laws[0].batch_shape, torch.Size([sum(self.widths)]), validate_args=False
-        )
-        self.has_rsample = all(law.has_rsample for law in laws)
+        moves = all(law.has_rsample for law in laws)
+        super().__init__(laws[0].batch_shape, (sum(self.widths),), moves)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -48,20 +45,9 @@ class Concatenated(td.Distribution):
             total = total + law.log_prob(piece)
         return total
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch, n]."""
-        return self._joined([law.sample(torch.Size(sample_shape)) for law in self.laws])
-
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return differentiable draws [*sample, *batch, n]."""
-        draws = [law.rsample(torch.Size(sample_shape)) for law in self.laws]
-        return self._joined(draws)
-
-    def _joined(self, draws: list[Tensor]) -> Tensor:
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch, n]."""
+        draws = [getattr(law, how)(shape) for law in self.laws]
         flat = [
             draw.reshape(*draw.shape[: draw.dim() - len(law.event_shape)], -1)
             for draw, law in zip(draws, self.laws, strict=True)
@@ -81,3 +67,42 @@ class _Parts(constraints.Constraint):
         """Return where all parts are [*sample, *batch]."""
         found = [supported(law, piece) for law, piece in self.law.pieces(value)]
         return torch.stack(found).all(dim=0)
+
+
+class Folded(OwnLaw):
+    """A law of N T events read as N laws: batch [N], event [*places, *event].
+
+    Args:
+        law: batch shape [N T], the places of one input after the other.
+        places: axes whose product is T.
+    """
+
+    def __init__(self, law: td.Distribution, places: tuple[int, ...]) -> None:
+        self.law, self.places = law, places
+        rows = law.batch_shape[0] // math.prod(places)
+        super().__init__((rows,), (*places, *law.event_shape), law.has_rsample)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the sum of log densities over the places [..., N]."""
+        found = self.law.log_prob(self._flat(value))
+        return found.reshape(*found.shape[:-1], *self.batch_shape, -1).sum(-1)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Return quantiles of each number [..., N, *event]."""
+        return self._folded(self.law.icdf(self._flat(value)))
+
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, N, *event]."""
+        return self._folded(getattr(self.law, how)(shape))
+
+    def _flat(self, value: Tensor) -> Tensor:
+        before = value.dim() - 1 - len(self.event_shape)
+        return value.reshape(
+            *value.shape[:before], *self.law.batch_shape, *self.law.event_shape
+        )
+
+    def _folded(self, value: Tensor) -> Tensor:
+        before = value.dim() - 1 - len(self.law.event_shape)
+        return value.reshape(
+            *value.shape[:before], *self.batch_shape, *self.event_shape
+        )

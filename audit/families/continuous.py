@@ -16,10 +16,10 @@ from torch import Tensor
 
 from audit.families import quadrature
 from audit.families.affine import Affine
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.integrands import Integrand
 from audit.families.inversion import quantile_distance
 from audit.families.roots import semidefinite_root
-from audit.families.univariate import Parameters, Univariate
+from audit.families.univariate import Integrated, Parameters
 from audit.ground.errors import NoTransport
 from audit.nodes.lines import REAL, Chart, Line
 
@@ -27,7 +27,7 @@ STAND_IN = 4.0  # a value that every parameter may have
 HEAVY = 0.1  # a tail x^-(2 + this) holds 1e-20 of the variance beyond 1e200
 
 
-class Continuous(Univariate):
+class Continuous(Integrated):
     """Independent coordinates with densities: a `Line`, and its closed forms."""
 
     chart: ClassVar[Chart] = REAL
@@ -70,16 +70,6 @@ class Continuous(Univariate):
         rows, shape = _rows(self.resolvable(parameters))
         tensor = _shaped(quadrature.transport_tensor(self, rows), shape)
         return self.unless_infinite(parameters, semidefinite_root(tensor))
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return KL(left ‖ right) [...] by quadrature."""
-        return self._divergence(left, right, RELATIVE_ENTROPY)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return the Rényi divergence of order α [...] by quadrature."""
-        return self._divergence(left, right, Renyi(alpha))
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
         """Return E(T − T')² [...] by quadrature over one law's levels.
@@ -136,13 +126,6 @@ class Continuous(Univariate):
         )
 
     # the whole product
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
-        if self.coordinates != 1:
-            return None
-        pair = self.split(phi), self.split(other)
-        return self._divergence(*pair, JENSEN_SHANNON).squeeze(-1)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return E‖T − T'‖² [N]; infinite where a law has no variance.

@@ -14,16 +14,19 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.integrands import Integrand
+from audit.families.interface import Shapes
 from audit.families.lattice import Lattice
+from audit.families.line_mixture import LineMixture
+from audit.families.listed import Integrated, refuse_steps
 from audit.families.mixture import Mixture
 from audit.families.summed import Summed, log_mean_change
 from audit.families.univariate import Parameters
-from audit.ground.errors import NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
 from audit.nodes.special import times
 
 
-class CountMixture(Mixture):
+class CountMixture(Integrated, Mixture):
     """K components of a law on the integers with one coordinate."""
 
     @classmethod
@@ -50,29 +53,16 @@ class CountMixture(Mixture):
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: a step function has no derivative."""
-        raise NoTransport(
-            f"The family {self.name} is discrete: its quantile function is a step "
-            "function, and the quantile distance grows linearly with the perturbation",
-            "A quadratic form would be infinite; autograd would say zero",
-            "Read the linear coefficient, or audit it with -d kl",
-        )
+        return refuse_steps(self)
 
     def linear_root(self, phi: Tensor) -> LinearOperator | None:
         """Return rows ∂C(k), summed over groups of neighbouring k."""
         sums = self.sums
         return Matrix(sums.on_window([phi.unbind(-1)], sums._cdf_steps))
 
-    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return KL [N] as a sum."""
-        return self.sums.relative_entropy(phi.unbind(-1), other.unbind(-1))
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
-        """Return the Rényi divergence [N] as a sum."""
-        return self.sums.renyi_divergence(phi.unbind(-1), other.unbind(-1), alpha)
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return the Jensen-Shannon divergence [N] as a sum."""
-        return self.sums.shannon(phi.unbind(-1), other.unbind(-1))
+    def divergence(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
+        """Return a divergence [N] as a sum."""
+        return self.sums._divergence(phi.unbind(-1), other.unbind(-1), integrand)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return E(T − T')² [N] of the step functions."""
@@ -139,12 +129,6 @@ class _Sums(Summed):
         ]
         return torch.cat([of_weights, *slopes], dim=-1)
 
-    def shannon(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return the Jensen-Shannon divergence [...]."""
-        from audit.families.integrands import JENSEN_SHANNON
-
-        return self.sum_of(left, right, JENSEN_SHANNON)
-
     def _parts(self, parameters: Parameters) -> tuple[Tensor, list[Parameters]]:
         """Return the weights [M, J], and the parameters [M, 1] of each component."""
         weights, parts = self.mixture.split(torch.cat(parameters, dim=-1))
@@ -158,3 +142,17 @@ class _Sums(Summed):
         weights, own = self._parts(parameters)
         masses = torch.stack([self.counts.log_mass(k, each) for each in own], dim=-1)
         return self.mixture.weights.log_probs(weights).unsqueeze(1) + masses
+
+
+def build_mixture(component: str, shapes: Shapes, **options: object) -> Mixture:
+    """A mixture of laws: by quadrature or sums for one number, else by draws.
+
+    Raises:
+        UnknownName: no family has the component's name.
+        ConfigError: parameters, shapes or options do not fit it.
+    """
+    mixture = Mixture(component, shapes, **options)
+    for kind in (LineMixture, CountMixture):
+        if kind.fits(mixture):
+            return kind(component, shapes, **options)
+    return mixture

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.exponential import renyi_by_kl
 from audit.families.integrands import RELATIVE_ENTROPY
 from audit.families.interface import check_finite
+from audit.families.normals import renyi_by_kl
 from audit.families.roots import semidefinite_root
 from audit.families.simplex import Classes
 from audit.ground.errors import NoTransport

@@ -18,29 +18,24 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch import distributions as td
 from torch.nn.functional import pad
 
-from audit.families.integrands import JENSEN_SHANNON, Integrand, Renyi
-from audit.families.interface import Family
-from audit.families.steps import refuse_steps, step_distance
+from audit.families.interface import Shapes
+from audit.families.listed import Steps
 from audit.families.trials import Bernoulli
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator, Matrix
 from audit.nodes.special import times
 
 
-class DiscreteHazard(Family):
+class DiscreteHazard(Steps):
     """The interval 0 … T − 1 of the event, T for none: `logits` or `probs` [T]."""
 
     parameterizations = (("logits",), ("probs",))
     event_axes: ClassVar[Mapping[str, int]] = {"logits": 1, "probs": 1}
-    discrete = True
     transport_name = "step quantile function of the interval"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         (shape,) = self.shapes.values()
         if len(shape) != 1:
@@ -55,11 +50,6 @@ class DiscreteHazard(Family):
     def size(self) -> int:
         """The number of intervals T."""
         return self.shapes[self.parameters[0]][0]
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """()."""
-        return ()
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return the hazards [N, T]."""
@@ -82,9 +72,8 @@ class DiscreteHazard(Family):
         failure, success = self.coin.changes((phi,), (other,))
         return pad(failure.cumsum(-1), (1, 0)) + pad(success, (0, 1))
 
-    def distribution(self, phi: Tensor) -> td.Distribution:
-        """Return q_φ: batch shape [N], event shape []."""
-        return td.Categorical(logits=self.log_probs(phi), validate_args=False)
+    def most_likely(self, phi: Tensor) -> None:
+        """Return None: it is no answer of a classifier."""
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return those of the hazards."""
@@ -103,28 +92,7 @@ class DiscreteHazard(Family):
         steps = (survival.unsqueeze(-1) + log_slope.unsqueeze(-2)).exp()
         return Matrix(-torch.tril(torch.nan_to_num(steps)))
 
-    def transport_root(self, phi: Tensor) -> LinearOperator:
-        """Refuse: a step function has no derivative."""
-        return refuse_steps(self)
-
     def kl(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return Σ_t S_{t−1} KL_Bernoulli [N]."""
         at_risk = self.log_at_risk(phi)[..., :-1].exp()
         return times(at_risk, self.coin.relative_entropy((phi,), (other,))).sum(-1)
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
-        """Return ln Σ P^α P'^{1−α} / (α−1) [N]."""
-        return self._sum(phi, other, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return the Jensen-Shannon divergence [N]."""
-        return self._sum(phi, other, JENSEN_SHANNON)
-
-    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return E(T − T')² [N] of the intervals' numbers."""
-        return step_distance(self.log_probs(phi).exp(), self.log_probs(other).exp())
-
-    def _sum(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
-        log_f, log_g = self.log_probs(phi), self.log_probs(other)
-        changes = self.log_changes(phi, other)
-        return integrand(log_f, log_g, torch.ones_like(log_f), changes)

@@ -26,8 +26,7 @@ from torch.distributions import (
 
 from audit.families.tensors import Drawn
 from audit.linalg.operators import Sampled
-from audit.nodes.noise import Noise, Points
-from audit.nodes.seeded import own_generator
+from audit.nodes.noise import Noise, Points, own_generator
 
 
 def draws_of(family: Drawn, phi: Tensor, noise: Noise) -> Points:

@@ -20,7 +20,7 @@ chapter 17; Gil, Alajaji & Linder, Information Sciences 249 (2013), for the dive
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -29,9 +29,10 @@ from torch import distributions as td
 
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
-from audit.families.exponential import renyi_by_kl
+from audit.families.normals import renyi_by_kl
 from audit.families.roots import rows as rows_of
 from audit.families.roots import semidefinite_root, symmetric
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
 from audit.nodes.excess import binet_excess, entropy_excess, log_ratio
 from audit.nodes.lines import POSITIVE
@@ -40,18 +41,14 @@ from audit.nodes.special import binet, binet_trigamma
 NOTHING = 1e150  # a rate of this and more is a draw of 0 beside one of 1
 
 
-class Gamma(Continuous):
+class Gamma(OfTorch, Continuous):
     """Gamma coordinates; `rate` in units of 1/θ."""
 
+    torch_law: ClassVar[Callable[..., td.Distribution]] = td.Gamma
     parameterizations = (("concentration", "rate"),)
     positive = ("concentration", "rate")
     chart = POSITIVE
     under_affine: ClassVar[Mapping[str, Affine]] = {"rate": Affine.SHRINKS}
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the gamma law."""
-        concentration, rate = parameters
-        return td.Gamma(concentration, rate, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln(α/β), the mode of ln θ, and its curvature's width."""
@@ -137,13 +134,9 @@ class Gamma(Continuous):
 class InverseGamma(Gamma):
     """Inverse gamma coordinates, 1/θ ~ Gamma; `rate` in units of θ."""
 
+    torch_law = td.InverseGamma
     least_index = 2.04
     under_affine: ClassVar[Mapping[str, Affine]] = {"rate": Affine.STRETCHES}
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the inverse gamma law."""
-        concentration, rate = parameters
-        return td.InverseGamma(concentration, rate, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return the gamma law's, mirrored."""

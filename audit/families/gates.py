@@ -7,7 +7,7 @@ mixtures; with `gate` there is no need of that for `probs` and `logits`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.families import FAMILIES
+from audit.families.interface import Shapes
 from audit.families.roles import Role
 from audit.families.trials import Bernoulli
 from audit.families.univariate import Parameters, Univariate
@@ -22,7 +23,6 @@ from audit.ground.errors import ConfigError
 
 PREFIX = "component."
 GATES = ("gate", "gate_logits", "probs", "logits")
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Gated(Univariate):

@@ -15,22 +15,19 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.location_scale import LocationScale
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
 from audit.nodes.excess import exp_excess, lgamma_excess, log_ratio
 
 EULER = 0.5772156649015329  # −ψ(1)
 
 
-class Gumbel(LocationScale):
+class Gumbel(OfTorch, LocationScale):
     """Gumbel coordinates (of maxima): u = 1 − e^{−z}."""
 
+    torch_law = td.Gumbel
     information = (1.0, EULER - 1, (1 - EULER) ** 2 + math.pi**2 / 6)
     moments = (EULER, EULER**2 + math.pi**2 / 6)
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Gumbel law."""
-        loc, scale = parameters
-        return td.Gumbel(loc, scale, validate_args=False)
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return −z − e^{−z} − ln β."""

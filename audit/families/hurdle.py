@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Gated, Shapes
+from audit.families.gates import Gated
+from audit.families.interface import Shapes
+from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
 from audit.ground.errors import ConfigError, NoTransport
 from audit.nodes.special import times
@@ -94,7 +96,7 @@ class Hurdle(Gated):
         return None
 
 
-class Atomic(td.Distribution):
+class Atomic(OwnLaw):
     """An atom at 0 beside a density.
 
     Args:
@@ -103,19 +105,15 @@ class Atomic(td.Distribution):
         law: the rest, batch shape [...].
     """
 
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-
     def __init__(
         self, log_atom: Tensor, log_rest: Tensor, law: td.Distribution
     ) -> None:
         self.log_atom, self.log_rest, self.law_of_rest = log_atom, log_rest, law
-        super().__init__(law.batch_shape, validate_args=False)
+        super().__init__(law.batch_shape)
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch]."""
-        drawn: Tensor = self.law_of_rest.sample(torch.Size(sample_shape))
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch]."""
+        drawn: Tensor = self.law_of_rest.sample(shape)
         kept = torch.rand_like(drawn) < self.log_rest.exp()
         return torch.where(kept, drawn, 0.0)
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from audit.families.balanced import Side, balanced
 from audit.families.computed import ComputedFamily
-from audit.families.exchanged import Exchanged
 from audit.families.givers import Nodes
 from audit.families.implicit_roots import map_speed
+from audit.families.references import Exchanged
 from audit.families.tensors import Comparable, Pointwise, Tensors
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise

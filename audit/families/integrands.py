@@ -17,8 +17,8 @@ its mixture written as f (1 + eʳ)/2; van Erven & Harremoës, ibid. 60 (2014), f
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,12 +28,12 @@ from audit.nodes.excess import exp_excess
 from audit.nodes.special import times
 
 
-class Integrand(Protocol):
+@dataclass(frozen=True)
+class Integrand(ABC):
     """A divergence on nodes."""
 
-    @property
-    def tilt(self) -> float:
-        """The α of f^α g^{1−α} in the integrand; above 1 its tails may not end."""
+    tilt: float = 1.0
+    """The α of f^α g^{1−α} in the integrand; above 1 its tails may not end."""
 
     def __call__(
         self,
@@ -46,44 +46,36 @@ class Integrand(Protocol):
 
         `log_ratio` is log(g / f), where it is known better than their difference.
         """
+        log_weights = weights.log()
+        f, g = (log_f + log_weights).exp(), (log_g + log_weights).exp()
+        r = log_g - log_f if log_ratio is None else log_ratio
+        r = torch.where(torch.isneginf(torch.maximum(log_f, log_g)), 0.0, r)
+        return self.total(f, g, r, log_f + log_weights)
+
+    @abstractmethod
+    def total(self, f: Tensor, g: Tensor, r: Tensor, log_f: Tensor) -> Tensor:
+        """Return the divergence [M] from weighted f, g, log g/f and log f [M, K].
+
+        Where both are zero, r is 0.
+        """
 
 
-@dataclass(frozen=True)
-class RelativeEntropy:
+class RelativeEntropy(Integrand):
     """The Kullback-Leibler divergence, in nats."""
 
-    tilt: float = 1.0
-
-    def __call__(
-        self,
-        log_f: Tensor,
-        log_g: Tensor,
-        weights: Tensor,
-        log_ratio: Tensor | None = None,
-    ) -> Tensor:
+    def total(self, f: Tensor, g: Tensor, r: Tensor, log_f: Tensor) -> Tensor:
         """Return KL(f ‖ g) [M]."""
-        f, g, r = _masses(log_f, log_g, weights, log_ratio)
         near, far = times(exp_excess(_small(r)), f), g - times(f, 1 + r)
         return _choose(r, near, far).sum(-1)
 
 
-@dataclass(frozen=True)
-class Renyi:
+class Renyi(Integrand):
     """The Rényi divergence of order `tilt`."""
 
-    tilt: float
-
-    def __call__(
-        self,
-        log_f: Tensor,
-        log_g: Tensor,
-        weights: Tensor,
-        log_ratio: Tensor | None = None,
-    ) -> Tensor:
+    def total(self, f: Tensor, g: Tensor, r: Tensor, log_f: Tensor) -> Tensor:
         """Return log ∫ f^α g^{1−α} / (α − 1) [M]."""
-        f, g, r = _masses(log_f, log_g, weights, log_ratio)
-        beta, log_mass = 1 - self.tilt, log_f + weights.log()
-        log_tilted = torch.where(torch.isneginf(log_f), -torch.inf, log_mass + beta * r)
+        beta = 1 - self.tilt
+        log_tilted = torch.where(torch.isneginf(log_f), -torch.inf, log_f + beta * r)
         far = log_tilted.exp() - self.tilt * f - beta * g
         near = exp_excess(beta * _small(r)) - beta * exp_excess(_small(r))
         excess = _choose(r, f * near, far).sum(-1)
@@ -93,21 +85,11 @@ class Renyi:
         return log_affinity / (self.tilt - 1)
 
 
-@dataclass(frozen=True)
-class JensenShannon:
+class JensenShannon(Integrand):
     """The Jensen-Shannon divergence, in nats."""
 
-    tilt: float = 1.0
-
-    def __call__(
-        self,
-        log_f: Tensor,
-        log_g: Tensor,
-        weights: Tensor,
-        log_ratio: Tensor | None = None,
-    ) -> Tensor:
+    def total(self, f: Tensor, g: Tensor, r: Tensor, log_f: Tensor) -> Tensor:
         """Return ½ KL(f ‖ m) + ½ KL(g ‖ m) [M], m = ½ (f + g)."""
-        f, g, r = _masses(log_f, log_g, weights, log_ratio)
         half, ln2 = _small(r) / 2, math.log(2.0)
         log_cosh = torch.log1p(torch.sinh(half).square()) / 2
         near = f * torch.expm1(2 * half) * half - (f + g) * log_cosh
@@ -116,16 +98,6 @@ class JensenShannon:
 
 
 RELATIVE_ENTROPY, JENSEN_SHANNON = RelativeEntropy(), JensenShannon()
-
-
-def _masses(
-    log_f: Tensor, log_g: Tensor, weights: Tensor, log_ratio: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the weighted f and g, and r, which is 0 where both are zero."""
-    log_weights = weights.log()
-    f, g = (log_f + log_weights).exp(), (log_g + log_weights).exp()
-    r = log_g - log_f if log_ratio is None else log_ratio
-    return f, g, torch.where(torch.isneginf(torch.maximum(log_f, log_g)), 0.0, r)
 
 
 def _small(r: Tensor) -> Tensor:

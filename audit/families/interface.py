@@ -37,6 +37,9 @@ from audit.linalg.operators import LinearOperator, Product, Sampled
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Parameter -> its shape without the batch axis."""
+
 
 class Family(ABC):
     """A family with its parameter shapes fixed.
@@ -71,9 +74,7 @@ class Family(ABC):
     """Parameter -> how `largest_kl` wants it: value, log, logit, logits, log_probs."""
     transport_name: str = "increasing map of each coordinate"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         self.parameters = self._match(tuple(shapes))
         self.shapes = {name: tuple(shapes[name]) for name in self.parameters}
         unknown = set(options) - set(self.options)
@@ -101,7 +102,7 @@ class Family(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shapes!r})"
 
-    def reshaped(self, shapes: Mapping[str, tuple[int, ...]]) -> Family:
+    def reshaped(self, shapes: Shapes) -> Family:
         """Return the same family with other shapes of its parameters."""
         return type(self)(shapes, **self.settings)
 

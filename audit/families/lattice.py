@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.families.counts import Counts
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
-from audit.families.univariate import Parameters, Univariate
-from audit.ground.errors import NoTransport
+from audit.families.integrands import Integrand
+from audit.families.listed import refuse_steps, step_distance
+from audit.families.torch_laws import Counts
+from audit.families.univariate import Integrated, Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 
 CHUNK = 4_000_000  # numbers at once
@@ -34,7 +34,7 @@ LONGEST = 2_000_000  # terms of a sum
 TAIL = 46.0  # nats that a window may leave out: e^-46 = 1e-20
 
 
-class Lattice(Univariate):
+class Lattice(Integrated):
     """Independent coordinates on the integers from 0."""
 
     discrete = True
@@ -77,33 +77,11 @@ class Lattice(Univariate):
 
     def transport_block(self, parameters: Parameters) -> Tensor:
         """Refuse: a step function has no derivative."""
-        raise NoTransport(
-            f"The family {self.name} is discrete: its quantile function is a step "
-            "function, and the quantile distance grows linearly with the perturbation",
-            "A quadratic form would be infinite; autograd would say zero",
-            "Read the linear coefficient, or audit it with -d kl",
-        )
+        return refuse_steps(self)
 
     def linear_root(self, phi: Tensor) -> LinearOperator | None:
         """Return one row for each coordinate: |∂ mean|."""
         return Diagonal(self.mean_slope(self.split(phi)))
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return KL(left ‖ right) [...] as a sum."""
-        return self.sum_of(left, right, RELATIVE_ENTROPY)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return the Rényi divergence of order α [...] as a sum."""
-        return self.sum_of(left, right, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
-        if self.coordinates != 1:
-            return None
-        pair = self.split(phi), self.split(other)
-        return self.sum_of(*pair, JENSEN_SHANNON).squeeze(-1)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return E‖T − T'‖² [N] of the step functions."""
@@ -146,7 +124,7 @@ class Lattice(Univariate):
         result = result.masked_fill(too_long, torch.nan)
         return result.reshape(*shape, *result.shape[1:])
 
-    def sum_of(
+    def _divergence(
         self,
         left: Parameters,
         right: Parameters,
@@ -164,12 +142,4 @@ class Lattice(Univariate):
 
     def _step_distance(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
         """Return E(T − T')² [M], by the levels at which either function steps."""
-        ours, theirs = (
-            self.log_mass(k, parameters).exp().cumsum(-1).clamp_max(1)
-            for parameters in laws
-        )
-        levels = torch.cat([ours, theirs], dim=-1).sort(dim=-1).values
-        levels = torch.nn.functional.pad(levels, (1, 0))
-        middle = (levels[:, 1:] + levels[:, :-1]) / 2
-        gap = torch.searchsorted(ours, middle) - torch.searchsorted(theirs, middle)
-        return (levels.diff(dim=-1) * gap.square()).sum(-1)
+        return step_distance(*(self.log_mass(k, law).exp() for law in laws))

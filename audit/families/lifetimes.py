@@ -31,6 +31,7 @@ from audit.families.gumbel import (
 from audit.families.largest_kl import of_rates
 from audit.families.normals import renyi_of_scales
 from audit.families.roots import rows
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
 from audit.nodes.excess import log_ratio, ratio_excess
 from audit.nodes.lines import POSITIVE, Line
@@ -41,9 +42,10 @@ LARGEST = 690.0  # of the logarithm of a number
 NEGATED_LOG = Gumbel({"loc": (), "scale": ()})  # the line of −ln θ for Weibull θ
 
 
-class Exponential(Continuous):
+class Exponential(OfTorch, Continuous):
     """Exponential coordinates; `rate` in units of 1/θ."""
 
+    torch_law = td.Exponential
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("rate",),)
     positive: ClassVar[tuple[str, ...]] = ("rate",)
     enclosed_as: ClassVar[Mapping[str, str]] = {"rate": "log"}
@@ -53,11 +55,6 @@ class Exponential(Continuous):
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return the smaller of the bounds of `largest_kl` [B]."""
         return of_rates(enclosure, torch.ones_like(enclosure.centre))
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the exponential law."""
-        (rate,) = parameters
-        return td.Exponential(rate, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return −ln λ, the mode of ln θ, and 1."""
@@ -92,18 +89,14 @@ class Exponential(Continuous):
         return 2 * ((larger - smaller) / larger / smaller).square()
 
 
-class Weibull(Continuous):
+class Weibull(OfTorch, Continuous):
     """Weibull coordinates; `scale` in units of θ, `concentration` without."""
 
+    torch_law = td.Weibull
     parameterizations = (("scale", "concentration"),)
     positive = ("scale", "concentration")
     chart = POSITIVE
     under_affine: ClassVar[Mapping[str, Affine]] = {"scale": Affine.STRETCHES}
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Weibull law."""
-        scale, concentration = parameters
-        return td.Weibull(scale, concentration, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln λ, the mode of ln θ, and 1/k."""

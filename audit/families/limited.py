@@ -25,12 +25,12 @@ from torch import Tensor
 
 from audit.families import FAMILIES
 from audit.families.continuous import Continuous
-from audit.families.gates import Shapes
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.integrands import Integrand
+from audit.families.interface import Shapes
 from audit.families.options import read_numbers
 from audit.families.roles import Role
 from audit.families.roots import semidefinite_root
-from audit.families.univariate import Parameters, Univariate
+from audit.families.univariate import Integrated, Parameters
 from audit.ground.errors import ConfigError, NoTransport
 from audit.nodes.lines import by_chunks
 from audit.nodes.panels import Panels
@@ -41,7 +41,7 @@ LEAST = 1e-10  # of a law, between the limits, for its panels to be right there
 KEPT = ("low", "high")
 
 
-class Limited(Univariate):
+class Limited(Integrated):
     """Independent coordinates of a component, between `low` and `high`.
 
     Args:
@@ -166,23 +166,6 @@ class Limited(Univariate):
 
         found = by_chunks(chunk, self.line, flat, copies=2 + 2 * flat.shape[1])
         return semidefinite_root(found.reshape(*rows.shape, rows.shape[-1]))
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return KL(left ‖ right) [...]."""
-        return self._divergence(left, right, RELATIVE_ENTROPY)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return the Rényi divergence of order α [...]."""
-        return self._divergence(left, right, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
-        if self.coordinates != 1:
-            return None
-        pair = self.split(phi), self.split(other)
-        return self._divergence(*pair, JENSEN_SHANNON).squeeze(-1)
 
     def transport_block(self, parameters: Parameters) -> Tensor:
         """Refuse: it is not computed."""

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from audit.families import quadrature
 from audit.families.continuous import HEAVY, STAND_IN, Continuous
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Renyi
+from audit.families.integrands import Integrand
 from audit.families.inversion import quantile_distance
+from audit.families.listed import Integrated
 from audit.families.mixture import Mixture
 from audit.families.roots import dense_root
 from audit.linalg.operators import LinearOperator
@@ -25,7 +26,7 @@ from audit.nodes.lines import Chart
 from audit.nodes.special import times
 
 
-class LineMixture(Mixture):
+class LineMixture(Integrated, Mixture):
     """K components of a continuous family with one coordinate."""
 
     @classmethod
@@ -121,17 +122,9 @@ class LineMixture(Mixture):
         reason = "the variance of a component is infinite, or its tail index is below"
         return {f"{reason} {2 + HEAVY}": unknown}
 
-    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return KL [N] by quadrature."""
-        return quadrature.divergence(self, phi, other, RELATIVE_ENTROPY)
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
-        """Return the Rényi divergence [N] by quadrature."""
-        return quadrature.divergence(self, phi, other, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return the Jensen-Shannon divergence [N] by quadrature."""
-        return quadrature.divergence(self, phi, other, JENSEN_SHANNON)
+    def divergence(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
+        """Return a divergence [N] by quadrature."""
+        return quadrature.divergence(self, phi, other, integrand)
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return E(T − T')² [N] by quadrature; None on a circle."""

@@ -29,12 +29,12 @@ from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.enclosures import Enclosure
 from audit.families.largest_kl import of_laplaces, of_normals
-from audit.families.logistic import LogisticLaw
 from audit.families.normals import (
     normal_log_density,
     normal_relative_entropy,
     normal_renyi,
 )
+from audit.families.torch_laws import LogisticLaw, OfTorch
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
 from audit.nodes.excess import exp_excess, ratio_excess
@@ -107,9 +107,10 @@ class Symmetric(LocationScale):
         return Diagonal(torch.cat([loc, math.sqrt(self.moments[1]) * scale], dim=-1))
 
 
-class Normal(Symmetric):
+class Normal(OfTorch, Symmetric):
     """Normal coordinates: u = z."""
 
+    torch_law = td.Normal
     enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
     information, moments = (1.0, 0.0, 2.0), (0.0, 1.0)
 
@@ -120,11 +121,6 @@ class Normal(Symmetric):
     def exponential_index(self, parameters: Parameters) -> None:
         """Return None: E e^{kθ} = e^{kμ + k²σ²/2}."""
         return
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return N(loc, scale²)."""
-        loc, scale = parameters
-        return td.Normal(loc, scale, validate_args=False)
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return −z²/2 − ln σ − ½ ln 2π."""
@@ -141,20 +137,16 @@ class Normal(Symmetric):
         return normal_renyi(left, right, alpha)
 
 
-class Laplace(Symmetric):
+class Laplace(OfTorch, Symmetric):
     """Laplace coordinates: u = sign z."""
 
+    torch_law = td.Laplace
     enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
     information, moments = (1.0, 0.0, 1.0), (0.0, 2.0)
 
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return the smaller of the bounds of `largest_kl` [B]."""
         return of_laplaces(enclosure)
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Laplace law."""
-        loc, scale = parameters
-        return td.Laplace(loc, scale, validate_args=False)
 
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(b₂/b₁) + |Δ|/b₂ + (b₁/b₂) e^{−|Δ|/b₁} − 1, a cubic in |Δ|."""
@@ -178,15 +170,11 @@ class Logistic(Symmetric):
         return LogisticLaw(loc, scale)
 
 
-class Cauchy(Symmetric):
+class Cauchy(OfTorch, Symmetric):
     """Cauchy coordinates: u = 2z / (1 + z²). There is no second moment."""
 
+    torch_law = td.Cauchy
     information, moments = (0.5, 0.0, 0.5), (0.0, math.inf)
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Cauchy law."""
-        loc, scale = parameters
-        return td.Cauchy(loc, scale, validate_args=False)
 
     def tail_index(self, parameters: Parameters) -> Tensor:
         """Return 1."""

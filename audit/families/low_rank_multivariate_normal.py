@@ -15,7 +15,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.gaussian import Gaussian, whiten
-from audit.families.interface import check_finite
+from audit.families.interface import Shapes, check_finite
 from audit.families.roots import solve_lower
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator
@@ -35,9 +35,7 @@ class LowRankMultivariateNormal(Gaussian):
     }
     transport_name = "loc + W z + sqrt(D) z'"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         loc, factor, diagonal = self.shapes.values()
         if len(factor) != 2 or diagonal != factor[:1] or loc not in {(1,), factor[:1]}:

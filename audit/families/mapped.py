@@ -30,6 +30,7 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from audit.families.continuous import Continuous
+from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
 from audit.nodes.lines import POSITIVE, UNIT, Chart, Line
 
@@ -154,7 +155,7 @@ class Mapped(Continuous):
         )
 
 
-class Image(td.Distribution):
+class Image(OwnLaw):
     """Draws g(y) of a law of y; log q(θ) = ln f(y) − ln g'(y).
 
     Args:
@@ -162,11 +163,9 @@ class Image(td.Distribution):
         of: what y is of θ.
     """
 
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-
     def __init__(self, inner: td.Distribution, of: str) -> None:
-        self.inner, self.of, self.has_rsample = inner, of, inner.has_rsample
-        super().__init__(inner.batch_shape, validate_args=False)
+        self.inner, self.of = inner, of
+        super().__init__(inner.batch_shape, moves=inner.has_rsample)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -175,17 +174,9 @@ class Image(td.Distribution):
         found = constraints.unit_interval if unit else constraints.positive
         return cast(constraints.Constraint, found)
 
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch] that follow the parameters."""
-        return CHARTS[self.of].point(self.inner.rsample(torch.Size(sample_shape)))
-
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch]."""
-        return CHARTS[self.of].point(self.inner.sample(torch.Size(sample_shape)))
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch]."""
+        return CHARTS[self.of].point(getattr(self.inner, how)(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return ln f(y) − ln g'(y) [...], −∞ where there is no such θ."""

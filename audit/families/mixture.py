@@ -27,7 +27,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families import FAMILIES
-from audit.families.interface import Family
+from audit.families.interface import Family, Shapes
 from audit.families.roles import Role
 from audit.families.simplex import Categorical
 from audit.ground.errors import ConfigError, NoTransport
@@ -42,9 +42,7 @@ class Mixture(Family):
 
     parameterizations = ()
 
-    def __init__(
-        self, component: str, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, component: str, shapes: Shapes, **options: object) -> None:
         shapes = _with_equal_shares(shapes)
         weights = [name for name in shapes if name in {"logits", "probs"}]
         if len(weights) != 1 or len(shapes[weights[0]]) != 1:
@@ -212,7 +210,7 @@ class Mixture(Family):
 
 
 def _with_equal_shares(
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes with one number, of all components alike, as one for each."""
     counts = {shape[0] for shape in shapes.values() if shape}

@@ -13,7 +13,6 @@ Source: Cover & Thomas, Elements of Information Theory (2006), sections 2.5 and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor
@@ -21,6 +20,7 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from audit.families.enclosures import Enclosure
+from audit.families.interface import Shapes
 from audit.families.options import read_positive
 from audit.families.simplex import Categorical
 from audit.linalg.operators import LinearOperator, Matrix
@@ -31,9 +31,7 @@ class Multinomial(Categorical):
 
     options: ClassVar[tuple[str, ...]] = ("total_count",)
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         count = self.settings["total_count"]
         self.trials = int(read_positive("total_count", count, whole=True))
@@ -63,11 +61,8 @@ class Multinomial(Categorical):
         """Return n times that of one choice [N]."""
         return self.trials * super().renyi(phi, other, alpha)
 
-    def jensen_shannon(  # type: ignore[override]  # no sum over choices
-        self, phi: Tensor, other: Tensor
-    ) -> Tensor | None:
-        """Return None."""
-        return None
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> None:
+        """Return None: it is no sum over choices."""
 
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return n times the bound of one choice [B]."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audit.families.enclosures import Enclosure
 from audit.families.gaussian import Gaussian, whiten
-from audit.families.interface import check_finite
+from audit.families.interface import Shapes, check_finite
 from audit.families.largest_kl import of_means
 from audit.families.roots import lower_cholesky, solve_lower
 from audit.ground.errors import ConfigError, NoCertificate
@@ -43,9 +43,7 @@ class MultivariateNormal(Gaussian):
         "precision_matrix": "value",
     }
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         loc, matrix = self.shapes.values()
         if len(matrix) != 2 or matrix[0] != matrix[1] or loc not in {(1,), matrix[:1]}:

@@ -136,7 +136,7 @@ class NegativeBinomial(Waiting):
         for each in (left, right):
             still = (each[0] == 0) | torch.isneginf(self.one_trial(each)[1])
             inside = inside | still  # a point mass: the sum has one term
-        total = self.sum_of(left, right, Renyi(alpha), [(count, parameter)])
+        total = self._divergence(left, right, Renyi(alpha), [(count, parameter)])
         return torch.where(equal, same, torch.where(inside, total, torch.inf))
 
     def _log_term(self, k: Tensor, power: Tensor, parameters: Parameters) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.tensors import Drawn
-from audit.nodes.seeded import own_generator
+from audit.nodes.noise import own_generator
 
 
 def log_likelihood(family: Drawn, theta: Tensor, phi: Tensor) -> Tensor:

@@ -19,27 +19,22 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch import distributions as td
 from torch.nn.functional import logsigmoid, pad
 
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
-from audit.families.interface import Family, check_finite
-from audit.families.steps import refuse_steps, step_distance
+from audit.families.interface import Shapes, check_finite
+from audit.families.listed import Steps
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import LinearOperator, Matrix
 
 
-class Ordinal(Family):
+class Ordinal(Steps):
     """One of K ordered classes, 0 … K − 1: `loc` η and `cutpoints` [K − 1]."""
 
     parameterizations = (("loc", "cutpoints"),)
     event_axes: ClassVar[Mapping[str, int]] = {"cutpoints": 1}
-    discrete = True
     transport_name = "step quantile function of the class"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         loc, cuts = self.shapes["loc"], self.shapes["cutpoints"]
         if loc not in ((), (1,)) or len(cuts) != 1:
@@ -54,11 +49,6 @@ class Ordinal(Family):
         """K."""
         return 1 + self.shapes["cutpoints"][0]
 
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """()."""
-        return ()
-
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return (η, c_1, …, c_{K−1}) [N, K]."""
         loc, cuts = (values[n].to(torch.float64) for n in ("loc", "cutpoints"))
@@ -69,18 +59,10 @@ class Ordinal(Family):
         loc = phi[..., 0].reshape(*phi.shape[:-1], *self.shapes["loc"])
         return {"loc": loc, "cutpoints": phi[..., 1:]}
 
-    def most_likely(self, phi: Tensor) -> Tensor | None:
-        """Return the class with the largest probability [N]."""
-        return self.log_probs(phi).argmax(dim=-1).to(phi)
-
     def log_probs(self, phi: Tensor) -> Tensor:
         """Return ln P(k) [..., K]."""
         upper, lower, gap = _ends(phi)
         return logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-gap))
-
-    def distribution(self, phi: Tensor) -> td.Distribution:
-        """Return q_φ: batch shape [N], event shape []."""
-        return td.Categorical(logits=self.log_probs(phi), validate_args=False)
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]: not finite, or cut points that do not increase."""
@@ -104,30 +86,6 @@ class Ordinal(Family):
         at = phi[..., 1:] - phi[..., :1]
         slope = (logsigmoid(at) + logsigmoid(-at)).exp()
         return Matrix(torch.cat([-slope.unsqueeze(-1), torch.diag_embed(slope)], -1))
-
-    def transport_root(self, phi: Tensor) -> LinearOperator:
-        """Refuse: a step function has no derivative."""
-        return refuse_steps(self)
-
-    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return Σ p ln(p/p') [N]."""
-        return self._sum(phi, other, RELATIVE_ENTROPY)
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
-        """Return ln Σ p^α p'^{1−α} / (α−1) [N]."""
-        return self._sum(phi, other, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return the Jensen-Shannon divergence [N]."""
-        return self._sum(phi, other, JENSEN_SHANNON)
-
-    def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return E(T − T')² [N] of the classes' places."""
-        return step_distance(self.log_probs(phi).exp(), self.log_probs(other).exp())
-
-    def _sum(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
-        log_f, log_g = self.log_probs(phi), self.log_probs(other)
-        return integrand(log_f, log_g, torch.ones_like(log_f), log_g - log_f)
 
 
 def _ends(phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from audit.families.interface import Shapes
 from audit.families.lifetimes import Exponential
 from audit.families.options import read_positive
 from audit.families.roots import rows
@@ -40,9 +41,7 @@ class Pareto(Exponential):
     optional = ("scale",)
     mixes = False
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         if self.moves and "scale" in self.settings:
             raise ConfigError(

@@ -27,23 +27,20 @@ from audit.families.normals import (
     normal_renyi,
 )
 from audit.families.roots import diagonal, rows
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
 from audit.nodes.lines import POSITIVE, Line
 from audit.nodes.special import times
 
 
-class HalfNormal(Continuous):
+class HalfNormal(OfTorch, Continuous):
     """Half-normal coordinates; `scale` in units of θ."""
 
+    torch_law = td.HalfNormal
     parameterizations = (("scale",),)
     under_affine: ClassVar[Mapping[str, Affine]] = {"scale": Affine.STRETCHES}
     positive = ("scale",)
     chart = POSITIVE
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the half-normal law."""
-        (scale,) = parameters
-        return td.HalfNormal(scale, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln σ and 1."""
@@ -79,18 +76,14 @@ class HalfNormal(Continuous):
         return (right[0] - left[0]).square()
 
 
-class LogNormal(Continuous):
+class LogNormal(OfTorch, Continuous):
     """Log-normal coordinates; `loc` and `scale` are those of ln θ."""
 
+    torch_law = td.LogNormal
     parameterizations = (("loc", "scale"),)
     positive = ("scale",)
     under_affine: ClassVar[Mapping[str, Affine]] = {"loc": Affine.IN_LOGS}
     chart = POSITIVE
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the log-normal law."""
-        loc, scale = parameters
-        return td.LogNormal(loc, scale, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return location and scale of ln θ."""

@@ -17,7 +17,7 @@ from torch import distributions as td
 from audit.families import build_family
 from audit.families.block_diagonal import Blocks, blocks_of
 from audit.families.concatenated import Concatenated
-from audit.families.interface import Family
+from audit.families.interface import Family, Shapes
 from audit.families.roles import Role
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal, LinearOperator
@@ -33,7 +33,7 @@ class Product(Family):
     def __init__(
         self,
         names: Sequence[str],
-        shapes: Mapping[str, tuple[int, ...]],
+        shapes: Shapes,
         **options: object,
     ) -> None:
         split_shapes = _by_part(shapes, len(names), "parameter")

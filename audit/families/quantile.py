@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Family, check_finite
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.options import read_numbers
+from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
 
@@ -44,9 +45,7 @@ class Quantile(Family):
     options = ("levels", "interpolation")
     optional = ("interpolation",)
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         levels = read_numbers("levels", self.settings["levels"])
         given = (0.0, *levels, 1.0)
@@ -155,27 +154,20 @@ class Quantile(Family):
         return torch.diag(thirds) + torch.diag(sides, 1) + torch.diag(sides, -1)
 
 
-class QuantileLaw(td.Distribution):
+class QuantileLaw(OwnLaw):
     """Draws T(u) of an interpolated quantile function, u uniform.
 
     Shapes: quantiles [*batch, *event, Q]; everything but Q is the batch here.
     """
 
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-    has_rsample = True
-
     def __init__(self, quantiles: Tensor, levels: Tensor, interpolation: str) -> None:
         self.quantiles, self.levels = quantiles, levels
         self.interpolation = interpolation
-        super().__init__(
-            quantiles.shape[:1], quantiles.shape[1:-1], validate_args=False
-        )
+        super().__init__(quantiles.shape[:1], quantiles.shape[1:-1], moves=True)
 
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch, *event]."""
-        shape = self._extended_shape(torch.Size(sample_shape))
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch, *event]."""
+        shape = self._extended_shape(shape)
         level = torch.rand(shape, dtype=self.levels.dtype, device=self.levels.device)
         return self.icdf(level)
 

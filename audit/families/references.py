@@ -3,7 +3,11 @@
 Closed forms and quadrature come from the family. Where it has none, draws θ ~ q_φ,
 the same for every δ, give D = E_q[g(q'/q)] with a standard error. Whatever depends on
 q_φ alone, its draws and their densities, is computed once. A divergence that q_φ'
-carries is a mean over its draws (`exchanged`).
+carries is a mean over its draws, D = E_q'[g(q/q')]: those of q do not see what q' has
+beyond them, and for KL(q' ‖ q) the mean over them is near 1 nat where q' lies apart,
+whatever the truth, with a small error. So nodes of every q' are looked at, from the
+same noise as those of q, and both laws change their roles. The noise is common to all
+q', so that D is as smooth in φ' as the draws are, and vanishes with φ' − φ.
 
 That mean takes E[t] = 1 for granted, t the ratio of the other density to the one drawn
 from. Draws do not see what the other law has where this one has nothing, a mass of
@@ -18,6 +22,8 @@ small variance.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -25,13 +31,50 @@ import torch
 from torch import Tensor
 
 from audit.families.draws import draws_of
-from audit.families.exchanged import Exchanged
 from audit.families.tensors import Comparable, Drawn, Pointwise
 from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
 
 _LARGE = 300.0  # a log ratio at which g has its slope
 _CLEAR, _ROUNDING = 6.0, 1e-9  # standard errors, and mass
+
+
+class Law(Protocol):
+    """Laws at some φ', ready to be compared with others."""
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E_q'[g(q/q')] and its standard error [k, M], for φ [k, M, p]."""
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """Laws q_φ of N inputs, which are compared with each q_φ' at the latter's nodes.
+
+    Args:
+        at: (φ' [k, p], noise) -> these laws, with their nodes.
+        phi: φ [N, p].
+        noise: of the N inputs.
+        sampled: whether values come from draws, with an error.
+    """
+
+    at: Callable[[Tensor, Noise], Law]
+    phi: Tensor
+    noise: Noise
+    sampled: bool
+
+    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D(q_φ ‖ q_φ') and its standard error, both [k, M].
+
+        Args:
+            rows: which of the N inputs [k].
+            others: φ' [k, M, p].
+        """
+        own = self.phi[rows].unsqueeze(1)
+        noise = replace(self.noise, index=self.noise.index[rows.cpu().numpy()])
+        every = torch.arange(len(rows), device=rows.device)
+        columns = [self.at(other, noise)(every, own) for other in others.unbind(dim=1)]
+        values, errors = (torch.cat(parts, 1) for parts in zip(*columns, strict=True))
+        return values, errors.masked_fill(torch.isinf(values), 0.0)
 
 
 class Reference(Protocol):

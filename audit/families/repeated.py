@@ -22,7 +22,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.block_diagonal import Repeats
-from audit.families.folded import Folded
+from audit.families.concatenated import Folded
 from audit.families.interface import Family
 from audit.families.tensors import Estimation, Tensors
 from audit.ground.errors import ConfigError

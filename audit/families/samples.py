@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Family, check_finite
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.tensors import Estimation, Tensors
+from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import LinearOperator, Sampled
 
@@ -32,9 +33,7 @@ class Samples(Family):
     parameterizations = (("samples",),)
     transport_name = "the file's own, from the noise inside it to its samples"
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         if len(self.shapes["samples"]) < 1 or self.shapes["samples"][0] < 4:
             raise ConfigError(
@@ -114,21 +113,15 @@ class Samples(Family):
         return gap.square().mean(-1)
 
 
-class OneOf(td.Distribution):
+class OneOf(OwnLaw):
     """One of S samples [N, S, *event], each as likely."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-    has_rsample = True
 
     def __init__(self, samples: Tensor) -> None:
         self.samples = samples
-        super().__init__(samples.shape[:1], samples.shape[2:], validate_args=False)
+        super().__init__(samples.shape[:1], samples.shape[2:], moves=True)
 
-    def rsample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, N, *event]."""
-        shape = torch.Size(sample_shape)
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, N, *event]."""
         rows, count = self.samples.shape[:2]
         chosen = torch.randint(count, (*shape, rows), device=self.samples.device)
         return self.samples[torch.arange(rows, device=chosen.device), chosen]

@@ -26,9 +26,9 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.enclosures import Enclosure
-from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
-from audit.families.interface import Family, check_finite
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.largest_kl import of_classes
+from audit.families.listed import Listed
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.operators import LinearOperator, Matrix
 from audit.nodes.excess import log_ratio
@@ -46,9 +46,7 @@ class Classes(Family):
         "concentration": 1,
     }
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         (shape,) = self.shapes.values()
         if len(shape) != 1 or shape[0] < 2:
@@ -72,7 +70,7 @@ class Classes(Family):
         return {self.parameters[0]: phi}
 
 
-class Categorical(Classes):
+class Categorical(Classes, Listed):
     """One of K classes, by `logits` or `probs`; θ is the class's index."""
 
     parameterizations = (("probs",), ("logits",))
@@ -80,13 +78,7 @@ class Categorical(Classes):
         "probs": "log_probs",
         "logits": "logits",
     }
-    discrete = True
     transport_name = "none: the classes have no order"
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """()."""
-        return ()
 
     def largest_kl(self, enclosure: Enclosure) -> Tensor:
         """Return the smaller of the bounds of `largest_kl` [B]."""
@@ -110,14 +102,6 @@ class Categorical(Classes):
         near = torch.log1p((log_p.exp() * torch.expm1(small)).sum(-1, keepdim=True))
         close = (step == small).all(-1, keepdim=True)
         return torch.where(close, step - near, self.log_probs(other) - log_p)
-
-    def most_likely(self, phi: Tensor) -> Tensor | None:
-        """Return the class with the largest probability [N]."""
-        return self.log_probs(phi).argmax(dim=-1).to(phi)
-
-    def distribution(self, phi: Tensor) -> td.Distribution:
-        """Return q_φ: batch shape [N], event shape []."""
-        return td.Categorical(logits=self.log_probs(phi), validate_args=False)
 
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]; probabilities are not negative and sum to 1."""
@@ -146,23 +130,6 @@ class Categorical(Classes):
             "Its classes have neither an order nor a cost of mistaking one for another",
             "Audit it with -d kl",
         )
-
-    def kl(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return Σ p ln(p/q) [N]."""
-        return self._sum(phi, other, RELATIVE_ENTROPY)
-
-    def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
-        """Return ln Σ p^α q^{1−α} / (α−1) [N]."""
-        return self._sum(phi, other, Renyi(alpha))
-
-    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor:
-        """Return the Jensen-Shannon divergence [N]."""
-        return self._sum(phi, other, JENSEN_SHANNON)
-
-    def _sum(self, phi: Tensor, other: Tensor, integrand: Integrand) -> Tensor:
-        log_f, log_g = self.log_probs(phi), self.log_probs(other)
-        ratio = self.log_changes(phi, other)
-        return integrand(log_f, log_g, torch.ones_like(log_f), ratio)
 
 
 class OneHotCategorical(Categorical):

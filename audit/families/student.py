@@ -41,14 +41,16 @@ from audit.families.location_scale import standardised
 from audit.families.roots import semidefinite_root, symmetric
 from audit.families.student_shapes import shape_distance
 from audit.families.student_trapezoid import trapezoidal
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
 from audit.nodes.lines import Line
 from audit.nodes.special import digamma_step, lgamma_step, trigamma, trigamma_step
 
 
-class StudentT(Continuous):
+class StudentT(OfTorch, Continuous):
     """Student-t coordinates; `loc` and `scale` in units of θ, `df` without."""
 
+    torch_law = td.StudentT
     parameterizations = (("df", "loc", "scale"),)
     positive = ("df", "scale")
     location = "loc"
@@ -57,11 +59,6 @@ class StudentT(Continuous):
         "scale": Affine.STRETCHES,
     }
     least_index = 2.04
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the Student-t law."""
-        df, loc, scale = parameters
-        return td.StudentT(df, loc, scale, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return location and scale."""

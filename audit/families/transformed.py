@@ -36,7 +36,7 @@ from torch import distributions as td
 from audit.families import FAMILIES
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
-from audit.families.gates import Shapes
+from audit.families.interface import Shapes
 from audit.families.mapped import CHARTS, HOW, Mapped
 from audit.families.roles import Role
 from audit.families.roots import rows

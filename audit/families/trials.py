@@ -25,6 +25,7 @@ from torch.nn.functional import logsigmoid
 
 from audit.families.enclosures import Enclosure
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.interface import Shapes
 from audit.families.largest_kl import of_trials
 from audit.families.lattice import Lattice
 from audit.families.options import read_positive
@@ -188,9 +189,7 @@ class Binomial(Bernoulli):
 
     options = ("total_count",)
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         count = self.settings["total_count"]
         self.trials = read_positive("total_count", count, whole=True)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Shapes
+from audit.families.interface import Shapes
 from audit.families.limited import LEAST, Limited
+from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
 from audit.nodes.panels import Panels
 from audit.nodes.survey import Survey, panels_of, survey
@@ -41,21 +42,16 @@ class Truncated(Limited):
         return Inside(self, parameters)
 
 
-class Inside(td.Distribution):
+class Inside(OwnLaw):
     """Draws of a component until they are between the limits."""
-
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
 
     def __init__(self, family: Truncated, parameters: Parameters) -> None:
         self.family, self.own = family, parameters
         self.inner = family.line.law(parameters)
-        super().__init__(parameters[0].shape, validate_args=False)
+        super().__init__(parameters[0].shape)
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch]; NaN where a thousand were outside."""
-        shape = torch.Size(sample_shape)
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch]; NaN where a thousand were outside."""
         low, high = self.family.low, self.family.high
         drawn: Tensor = self.inner.sample(shape)
         for _ in range(ROUNDS):

@@ -18,22 +18,19 @@ from torch.nn.functional import logsigmoid
 from audit.families.continuous import Continuous
 from audit.families.dirichlet import dirichlet_kl, dirichlet_renyi
 from audit.families.roots import semidefinite_root, symmetric
+from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
 from audit.nodes.lines import UNIT
 from audit.nodes.special import log_trigamma
 
 
-class Beta(Continuous):
+class Beta(OfTorch, Continuous):
     """Beta coordinates, θ and 1 − θ to the powers of the two concentrations."""
 
+    torch_law = td.Beta
     parameterizations = (("concentration1", "concentration0"),)
     positive = ("concentration1", "concentration0")
     chart = UNIT
-
-    def law(self, parameters: Parameters) -> td.Distribution:
-        """Return the beta law."""
-        a, b = parameters
-        return td.Beta(a, b, validate_args=False)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln(a/b), the mode of the logit, and its curvature's width."""

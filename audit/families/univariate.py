@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from audit.families.interface import Family, check_finite
+from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
+from audit.families.interface import Family, Shapes, check_finite
 from audit.families.roots import coordinate_root
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import LinearOperator
@@ -37,9 +38,7 @@ class Univariate(Family):
     not_negative: ClassVar[tuple[str, ...]] = ()
     least_index: ClassVar[float] = 2.0  # no second moment is known up to this index
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], **options: object
-    ) -> None:
+    def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         try:
             event = np.broadcast_shapes(*self.shapes.values())
@@ -165,3 +164,30 @@ class Univariate(Family):
             value.shape[0], *(1,) * missing, *value.shape[1:]
         )
         return aligned.expand(-1, *self.event_shape).reshape(value.shape[0], -1)
+
+
+class Integrated(Univariate):
+    """Independent coordinates with one sum, or one integral, for every divergence."""
+
+    @abstractmethod
+    def _divergence(
+        self, left: Parameters, right: Parameters, integrand: Integrand
+    ) -> Tensor:
+        """Return the divergence [...] of an integrand."""
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return KL(left ‖ right) [...], in nats."""
+        return self._divergence(left, right, RELATIVE_ENTROPY)
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return the Rényi divergence of order α [...]."""
+        return self._divergence(left, right, Renyi(alpha))
+
+    def jensen_shannon(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return the Jensen-Shannon divergence [N] for one coordinate, else None."""
+        if self.coordinates != 1:
+            return None
+        pair = self.split(phi), self.split(other)
+        return self._divergence(*pair, JENSEN_SHANNON).squeeze(-1)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.exponential import renyi_by_kl
 from audit.families.integrands import RELATIVE_ENTROPY
 from audit.families.lattice import TAIL
+from audit.families.normals import renyi_by_kl
 from audit.families.trials import Trials
 from audit.families.univariate import Parameters
 from audit.nodes.special import times

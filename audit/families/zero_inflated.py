@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.gates import Gated, Shapes
+from audit.families.gates import Gated
+from audit.families.interface import Shapes
 from audit.families.lattice import Lattice
 from audit.families.summed import Summed, log_mean_change
+from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
 from audit.ground.errors import ConfigError
 
@@ -76,7 +78,7 @@ class ZeroInflated(Gated, Summed):
         return torch.stack([atom, rest], dim=-1)
 
 
-class Thinned(td.Distribution):
+class Thinned(OwnLaw):
     """Draws that are 0 but with a probability.
 
     Args:
@@ -84,17 +86,12 @@ class Thinned(td.Distribution):
         law: of the others, batch shape [...].
     """
 
-    arg_constraints = {}  # noqa: RUF012 (the base class's own form)
-
     def __init__(self, share: Tensor, law: td.Distribution) -> None:
         self.share, self.law = share, law
-        super().__init__(law.batch_shape, validate_args=False)
+        super().__init__(law.batch_shape)
 
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return draws [*sample, *batch]."""
-        shape = torch.Size(sample_shape)
+    def drawn(self, shape: torch.Size, how: str) -> Tensor:
+        """Return draws [*shape, *batch]."""
         drawn: Tensor = self.law.sample(shape)
         kept = torch.rand_like(drawn) < self.share
         return torch.where(kept, drawn, 0.0)

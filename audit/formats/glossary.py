@@ -16,46 +16,14 @@ from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
 from audit.ground.plugins import NOUNS, Plugin
 from audit.ground.registry import unknown
+from audit.ground.tables import table
 from audit.reports import expressions
 from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
 from audit.reports.quantities import QUANTITIES, STATISTICS, describe
 
-DIVERGENCES: dict[str, tuple[str, str]] = {
-    "kl": (
-        "KL(q_x ‖ q_{x+δ}) ≈ ½ δᵀ F δ, in nats",
-        "Keeps density ratios near one: small scales are expensive. What q_x holds for "
-        "possible and q_{x+δ} does not costs most; reverse_kl is the other direction.",
-    ),
-    "reverse_kl": (
-        "KL(q_{x+δ} ‖ q_x) ≈ ½ δᵀ F δ, in nats",
-        "The same form as kl, and other exact values: what q_{x+δ} claims and q_x does "
-        "not hold for possible costs most. Only kl has certificates.",
-    ),
-    "renyi": (
-        "D_α ≈ (α/2) δᵀ F δ, in nats; written renyi:alpha=0.5",
-        "KL with the weight α on the tails. Above 1 the exact value may be infinite.",
-    ),
-    "hellinger": (
-        "1 − ∫√(pq) ≈ ⅛ δᵀ F δ, in [0, 1]",
-        "Bounded: 1 means that the two distributions have nothing in common.",
-    ),
-    "jensen_shannon": (
-        "½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2, ≈ ⅛ δᵀ F δ, in nats",
-        "Bounded by log 2, and symmetric.",
-    ),
-    "chi_squared": (
-        "∫ (p − q)² / q ≈ δᵀ F δ",
-        "The variance of the density ratio: what importance weights would suffer.",
-    ),
-    "quantile": (
-        "E_z ‖T_φ(z) − T_φ'(z)‖² ≈ δᵀ E[J_Tᵀ J_T] δ, in θ²",
-        "Keeps samples near each other, in the units of θ. Depends on the transport T; "
-        "discrete distributions have none.",
-    ),
-    "wasserstein": (
-        "W₂²(q_x, q_{x+δ}), where its local form is known, in θ²",
-        "The cheapest transport; never above the quantile distance.",
-    ),
+DIVERGENCES = {
+    name: (formula, reading)
+    for name, formula, reading in table("audit.formats", "divergences")
 }
 STATISTIC_MEANINGS = {
     "mean": "average over the audited inputs, with a 95 % t interval",

@@ -18,11 +18,11 @@ from audit.formats.spelling import spelt_part
 from audit.ground.printable import printable
 from audit.ground.spelling import spelt
 from audit.reports.doubts import CRITICAL
+from audit.reports.formulas import TRUST
 from audit.reports.quantities import MOVED
 from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
-from audit.reports.trust import TRUST
 
 NARROW, WIDE = 60, 100
 DISTRIBUTION = "distribution"

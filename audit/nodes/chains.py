@@ -29,8 +29,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
-from audit.nodes.noise import Noise
-from audit.nodes.seeded import own_generator
+from audit.nodes.noise import Noise, own_generator
 from audit.nodes.sights import LogDensity
 from audit.nodes.space import TargetSpace
 

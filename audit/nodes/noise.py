@@ -18,11 +18,17 @@ References:
     Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC11 (2011).
     L'Ecuyer & Lemieux, Recent advances in randomized quasi-Monte Carlo methods (2002),
     sections 4.2 and 5, for digital shifts and independent copies.
+
+Some samplers know torch's global generator alone, which belongs to the process: two
+threads that seed it would draw of each other's numbers. With `own_generator` one waits
+for the other, and what it was before is put back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -34,6 +40,7 @@ from torch import Tensor
 
 from audit.ground.errors import ConfigError
 
+_ONE = threading.RLock()
 COPIES = 32  # of a net: their means have 31 degrees of freedom
 _LEAST = 8  # points of a net
 _SOBOL_BITS, _BITS = 30, 53  # of torch's net, and of a float64 below one
@@ -151,3 +158,10 @@ def _net(points: int, count: int, seed: int) -> NDArray[np.int64]:
     values: Tensor = engine.draw(points, dtype=torch.float64)
     whole: NDArray[np.int64] = np.rint(values.numpy() * 2**_SOBOL_BITS).astype(np.int64)
     return whole << (_BITS - _SOBOL_BITS)
+
+
+@contextlib.contextmanager
+def own_generator() -> Iterator[None]:
+    """Have the global generator alone inside the block; seed it there."""
+    with _ONE, torch.random.fork_rng(devices=[]):
+        yield

@@ -1,4 +1,9 @@
-"""JSON: the report itself, and its schema."""
+"""JSON: the report itself, and its schema.
+
+Reports of schema 1.0 dropped every value that was not finite. They did not say whether
+it was infinite, at rest or not measured, and did not count it. So all of them count as
+not measured now: a limit on such a number decides nothing, where it used to pass.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,10 @@ from pydantic import ValidationError
 
 from audit.ground.errors import ConfigError, boundary
 from audit.ground.printable import json_without_commands
-from audit.reports.earlier import upgraded
-from audit.reports.report import SCHEMA_VERSION, Report
+from audit.reports.report import SCHEMA_VERSION, Report, Summary
 
+DROPPED = "dropped by schema 1.0, which kept finite values only"
+_OF_A_SAMPLE = "measured on the verified inputs only"
 _STEP = "Give a report written with robaudit scan -o report.json"
 ONE_LINE = 72
 """Objects shorter than this are not broken into lines."""
@@ -128,3 +134,34 @@ def report_schema() -> dict[str, Any]:
     """Return the JSON Schema of a report."""
     schema = Report.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def upgraded(report: Report) -> Report:
+    """Return a report with the counts that its schema lacked."""
+    if report.schema_version != "1.0":
+        return report
+    divergences = {
+        name: divergence.model_copy(
+            update={
+                "summary": {
+                    quantity: _counted(summary, report.data.n_audited)
+                    for quantity, summary in divergence.summary.items()
+                }
+            }
+        )
+        for name, divergence in report.divergences.items()
+    }
+    return report.model_copy(update={"divergences": divergences})
+
+
+def _counted(summary: Summary, audited: int) -> Summary:
+    missing = audited - summary.n
+    if not missing:
+        return summary
+    checked = (summary.reason or "").startswith(_OF_A_SAMPLE)
+    changes = {
+        "n_not_measured": missing,
+        "n_checked": summary.n if checked else None,
+        "reason": summary.reason or DROPPED,
+    }
+    return summary.model_copy(update=changes)

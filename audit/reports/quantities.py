@@ -15,10 +15,10 @@ from audit.reports.formulas import (
     ATTACK_QUANTITIES,
     FORM_QUANTITIES,
     MOVED_QUANTITIES,
+    TRUST_QUANTITIES,
     Quantity,
 )
 from audit.reports.roles import named, parsed, sized
-from audit.reports.trust import TRUST_QUANTITIES
 
 PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")

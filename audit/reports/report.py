@@ -5,7 +5,7 @@ same model, data, settings and seed. Numbers are those of the extended real line
 has no ∞, so it is the text "Infinity". A number that could not be measured is null and
 its reason stands beside it.
 
-Reports of schema 1.0 are read by `earlier`.
+Reports of schema 1.0 are read by `json`.
 """
 
 from __future__ import annotations

@@ -16,9 +16,8 @@ from audit.reports.rows import RowsWriter
 from audit.run.folder import Run
 from audit.run.identity import Identity, identity, packages, refuse_another
 from audit.run.jobs import part_rows
-from audit.run.manifest import Manifest, create, exists, read_manifest
+from audit.run.manifest import Manifest, create, exists, plain_config, read_manifest
 from audit.run.plan import read_shard
-from audit.run.stored import plain_config
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +17,20 @@ from pydantic import (
     model_validator,
 )
 
-from audit.config import ScanConfig
+from audit.config import AttackConfig, ModelConfig, ScanConfig, Threshold, Waiver
 from audit.ground.errors import ConfigError, boundary
 from audit.ground.storage.temporary import sweep_for, temporary_file
 from audit.reports.files import unwritable
 from audit.reports.identity import digest
 from audit.run.identity import Identity
 from audit.run.plan import Job, cut
-from audit.run.stored import stored_config
 
+_RECORDS: dict[str, type] = {
+    "model": ModelConfig,
+    "attacks": AttackConfig,
+    "thresholds": Threshold,
+    "waivers": Waiver,
+}
 NAME = "manifest.json"
 MOST_JOBS = 10_000_000
 
@@ -156,3 +163,25 @@ def _claim(name: Path, target: Path) -> None:
         except OSError:  # a file system without hard links
             if not target.exists():
                 name.replace(target)
+
+
+def plain_config(config: ScanConfig) -> dict[str, Any]:
+    """Return a configuration as JSON has it."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return plain
+
+
+def stored_config(values: dict[str, Any]) -> ScanConfig:
+    """Return the configuration that `plain_config` made plain.
+
+    Raises:
+        TypeError: these are not the fields of a configuration.
+    """
+    return ScanConfig(**{name: _setting(name, item) for name, item in values.items()})
+
+
+def _setting(name: str, value: Any) -> Any:  # noqa: ANN401
+    record = _RECORDS.get(name)
+    if isinstance(value, list):
+        return tuple(record(**item) if record else item for item in value)
+    return record(**value) if record else value

@@ -11,8 +11,8 @@ from torch import nn
 from audit.ground.errors import ModelError
 from audit.ground.storage import StoredFile
 from audit.models.untrusted import checked_script
-from audit.models.untrusted.nesting import is_deep
 from audit.models.untrusted.pickles import check_pickle
+from audit.models.untrusted.script import is_deep
 from audit.models.untrusted.stand_ins import PickleFault
 from models.saved import script_file
 

@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from audit.cli import app
-from audit.reports.earlier import DROPPED
-from audit.reports.json import read_report
+from audit.reports.json import DROPPED, read_report
 
 OLD = str(Path(__file__).parent / "schema_1_0.json")
 

@@ -27,10 +27,10 @@ from audit.reports.rows import RowsWriter
 from audit.run import identity
 from audit.run.commands import resume_command, without_run_options
 from audit.run.folder import open_folder
+from audit.run.manifest import plain_config, stored_config
 from audit.run.parts import Damaged, read_part, write_part
 from audit.run.plan import Job, Shard, cut, read_shard, spans
 from audit.run.scan import merge, scan_shard
-from audit.run.stored import plain_config, stored_config
 
 MEMORY = 6000  # bytes: blocks of 8 inputs, so that 150 inputs are 19 parts
 ROWS = ("npz", "parquet", "csv")

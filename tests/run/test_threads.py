@@ -18,7 +18,7 @@ from audit.ground.machine import free_memory, usable_cores
 from audit.measure import measure
 from audit.measure.preparation import prepare
 from audit.models import opening
-from audit.nodes.seeded import own_generator
+from audit.nodes.noise import own_generator
 from audit.reports.json import to_json
 from audit.reports.rows import RowsWriter
 from audit.run.engines import local, over

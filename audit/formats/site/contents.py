@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from audit.formats.site.entries import Entry, entries
 from audit.formats.site.examples import Example, example_of
+from audit.ground.tables import table
 
 INDEX = "index.html"
 MAIN = "main"
@@ -42,90 +43,9 @@ class Placed:
     place: str
 
 
-TOPICS = (
-    Topic(
-        "concepts.html",
-        "Concepts",
-        "What a scan measures, and how far its numbers are to be believed.",
-        ("topic",),
-    ),
-    Topic(
-        "guides.html",
-        "Guides",
-        "How to tell robaudit what a file computes, what its numbers rest on, and how "
-        "it is used in CI, in long runs, in Python and beside MLflow.",
-        ("guide",),
-    ),
-    Topic(
-        "divergences.html",
-        "Divergences",
-        "How far apart two predicted distributions are. Each is locally c · |A δ|², "
-        "with a root A of its metric tensor G = AᵀA at each input. Asked for by "
-        "-d, more than once for several.",
-        ("divergence",),
-    ),
-    Topic(
-        "attacks.html",
-        "Attacks",
-        "What disturbs the input: a law of the perturbation δ, and what it costs. "
-        "Asked for by -a, with a label of your own if you like. [divergence] stands "
-        "for the unit of the divergence.",
-        ("attack",),
-    ),
-    Topic(
-        "quantities.html",
-        "Quantities",
-        "The numbers of a report, one for each input. G is the local metric tensor, "
-        "c the constant of the divergence: D ≈ c δᵀ G δ. [divergence] stands for the "
-        "unit of the divergence, δ for that of a perturbation.",
-        ("quantity",),
-    ),
-    Topic(
-        "columns.html",
-        "Columns and keys",
-        "A column is a quantity, or what its suffix makes of it. A key joins a "
-        "divergence, a column and a statistic by dots: kl.gaussian_realised.p95.",
-        ("suffix", "statistic"),
-    ),
-    Topic(
-        "families.html",
-        "Families",
-        "The distributions whose parameters a file computes. Composed families are "
-        "made of others.",
-        ("family", "composed family"),
-    ),
-    Topic(
-        "expressions.html",
-        "Expressions",
-        "How the outputs of a file become the parameters of a family.",
-        ("language", "function"),
-    ),
-    Topic(
-        "options.html",
-        "Options of a scan",
-        "The command line wins over the environment, that over robaudit.yaml, and "
-        "that over what the model file says of itself.",
-        ("argument", "option", "setting"),
-    ),
-    Topic(
-        "formats.html",
-        "Formats of a report",
-        "What is printed (-f) or written (-o FILE, by its extension).",
-        ("format",),
-    ),
-    Topic(
-        "exit-codes.html",
-        "Exit codes",
-        "What a command ends with. 1 is a verdict and nothing else.",
-        ("exit code",),
-    ),
-    Topic(
-        "plugins.html",
-        "Plug-ins",
-        "How a package adds families, divergences, attacks, loaders, formats, engines "
-        "and input readers; and those of this environment that have no other page.",
-        ("page", "loader", "engine", "input"),
-    ),
+TOPICS = tuple(
+    Topic(file, title, lead, tuple(kinds.split(", ")))
+    for file, title, kinds, lead in table("audit.formats", "topics")
 )
 
 

@@ -79,24 +79,18 @@ class NamedBase:
 
 @dataclass(frozen=True)
 class GivenDraws:
-    """Draws that lie in the data, [S, …] for each input: of z, or of θ."""
+    """Draws that lie in the data, [S, …] for each input: of z, or of θ.
 
+    They are those of the data's own x, and do not move with φ.
+    """
+
+    weighted = follows = False
     inputs: Inputs
     key: str
     device: torch.device
     fixed: bool = True
     law: BaseLaw | None = None
     how: str = "given"
-
-    @property
-    def weighted(self) -> bool:
-        """Whether its nodes have weights."""
-        return False
-
-    @property
-    def follows(self) -> bool:
-        """Whether they move with φ: they are those of the data's own x."""
-        return False
 
     @property
     def name(self) -> str:
@@ -127,19 +121,10 @@ class GivenDraws:
 class FromSampler:
     """θ = T(φ, z), from the file's own sampler."""
 
+    weighted, follows = False, True
     transport: Transport
     base: Base
     label: str
-
-    @property
-    def weighted(self) -> bool:
-        """Whether its nodes have weights."""
-        return False
-
-    @property
-    def follows(self) -> bool:
-        """Whether they move with φ."""
-        return True
 
     @property
     def name(self) -> str:
@@ -174,20 +159,11 @@ class FromSampler:
 class FromGrid:
     """Nodes of a quadrature rule over all θ."""
 
+    weighted = follows = True
     log_density: LogDensity
     space: TargetSpace
     fixed: bool = True
     last: threading.local = field(default_factory=threading.local, compare=False)
-
-    @property
-    def weighted(self) -> bool:
-        """Whether its nodes have weights."""
-        return True
-
-    @property
-    def follows(self) -> bool:
-        """Whether they move with φ."""
-        return True
 
     @property
     def name(self) -> str:
@@ -217,27 +193,16 @@ class FromGrid:
 
 @dataclass(frozen=True)
 class FromChains:
-    """Chains of a gradient-based sampler, where nothing else draws θ."""
+    """Chains of a gradient-based sampler, where nothing else draws θ.
 
+    A chain is run once for each input, and does not move with φ.
+    """
+
+    name, weighted, follows = "NUTS chains", False, False
     log_density: LogDensity
     space: TargetSpace
     known: dict[ChainKey, Chains]
     fixed: bool = False
-
-    @property
-    def weighted(self) -> bool:
-        """Whether its nodes have weights."""
-        return False
-
-    @property
-    def follows(self) -> bool:
-        """Whether they move with φ: a chain is run once for each input."""
-        return False
-
-    @property
-    def name(self) -> str:
-        """The method."""
-        return "NUTS chains"
 
     def count(self, draws: int) -> int:
         """Return the number of draws."""

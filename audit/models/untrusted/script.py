@@ -7,6 +7,9 @@ nor another spelling of the namespace hide them.
 
 An archive that holds more than `torch.jit.save` writes is refused too: torch still
 reads the format of before 2019, whose program is in `model.json`.
+
+torch's parser and compiler recurse into nested expressions, without a bound of their
+own: some thousands of brackets or signs in a row end the process.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import re
 from collections.abc import Iterator
 
 from audit.models.untrusted.archive import Archive, Layout
-from audit.models.untrusted.nesting import is_deep
 from audit.models.untrusted.pickles import check_pickle
 from audit.models.untrusted.stand_ins import PickleFault
 
@@ -30,6 +32,21 @@ _KNOWN = re.compile(
     r"(data|constants)(\.pkl|/\d+)|code/.+\.py|extra/robaudit"
     r"|version|byteorder|\.data/(version|serialization_id)"
 )
+_DEEPEST = 1000
+_WIDEST = 400  # blanks before a statement
+_STRINGS = (
+    r'"""(?:\\.|[^\\])*?"""',
+    r"'''(?:\\.|[^\\])*?'''",
+    r'"(?:\\.|[^"\\\n])*"',
+    r"'(?:\\.|[^'\\\n])*'",
+)
+_TOKENS = re.compile(
+    rf"(?P<text>{'|'.join(_STRINGS)}|#(?! type:)[^\n]*)"
+    r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<end>[,;])|(?P<line>\n[ \t]*)"
+    r"|(?P<operator>[-+*/%|&^~<>=!.@]+|\b(?:not|and|or|if|else|in|is)\b)",
+    re.DOTALL,
+)
+"""As torch's lexer has them: a comment that begins with "# type:" is code."""
 _ACTS = re.compile(r"(?<!\w)(save|from_file|__setstate__)(?!\w)")
 _GAP = re.compile(r"\s+|\\\n|#[^\n]*\n")
 _WORD = re.compile(r"\w+")
@@ -109,3 +126,29 @@ class _Code:
         end = self._ends[place]
         self._ends |= dict.fromkeys(passed, end)
         return end
+
+
+def is_deep(source: str) -> bool:
+    """Whether some expression has more brackets and operators in one another than fit.
+
+    Operators in a row count as nested, since they are read as such.
+    """
+    counts = [0]
+    total = 0
+    for token in _TOKENS.finditer(source):
+        kind = token.lastgroup
+        if kind == "open":
+            counts.append(1)
+            total += 1
+        elif kind == "close" and len(counts) > 1:
+            total -= counts.pop()
+        elif kind == "operator":
+            counts[-1] += len(token.group())
+            total += len(token.group())
+        elif kind == "end" or (kind == "line" and len(counts) == 1):
+            held = counts[-1] if len(counts) == 1 else counts[-1] - 1
+            counts[-1] -= held
+            total -= held
+        if total > _DEEPEST or (kind == "line" and len(token.group()) > _WIDEST):
+            return True
+    return False
