@@ -126,9 +126,7 @@ class _CrossFit:
     angle: Tensor
 
 
-def _cross_fitted(
-    draws: Sampled, inner: LinearOperator | None, side: str
-) -> _CrossFit:
+def _cross_fitted(draws: Sampled, inner: LinearOperator | None, side: str) -> _CrossFit:
     """Return λ_max by quotients of each half along the other half's direction."""
     even, odd = _halves(draws)
     group = draws.group

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,11 +28,12 @@ from audit.linalg.operators import (
     rows_of,
 )
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.measure.plan import FORWARD, KRYLOV, PULLED, SWEEP
 from audit.measure.questions import Questions
 from audit.models.differences import EstimatedJacobian
 from audit.models.maps import ReverseJacobian, RowByRow
 from audit.models.opening import OpenModel
-from audit.models.products import ByProducts
+from audit.models.products import ByProducts, by_columns
 from audit.nodes.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
@@ -71,33 +71,21 @@ def linearized(
 ) -> tuple[Tensor, Matrix | Diagonal | RowByRow, Matrix | None]:
     """Return φ, the Jacobian, and the errors of its entries where it is an estimate.
 
-    It is stored, by a sweep for all of its p rows or a backward pass for each, unless
-    fewer rows of roots will meet it: then each of them is pulled back by a pass of its
-    own. Where products are to be enough, there are only these.
+    The plan says how J is taken.
     """
-    few = meeting(model.density.family, questions) < model.density.family.size
-    if model.swept is not None and not (questions.matrix_free or few):
-        phi, whole = model.swept.linearize(*model.rows(index))
+    rows, given = questions.plan.rows.value, model.rows(index)
+    if rows == SWEEP and model.swept is not None:
+        phi, whole = model.swept.linearize(*given)
         return phi, stored(whole), None
-    phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
-    if questions.matrix_free:
-        return phi, by_products(jacobian), None
-    if few and isinstance(jacobian, ReverseJacobian):
-        return phi, RowByRow(jacobian.phi, jacobian.x), None
+    phi, jacobian = model.density.parameter_map.linearize(*given)
+    if isinstance(jacobian, ReverseJacobian):
+        if rows == KRYLOV:
+            return phi, by_products(jacobian), None
+        if rows == PULLED:
+            return phi, RowByRow(jacobian.phi, jacobian.x), None
+        if rows == FORWARD:
+            return phi, by_columns(jacobian), None
     return phi, stored(jacobian), errors_of(jacobian)
-
-
-def meeting(family: Family, questions: Questions) -> float:
-    """Return how many rows will be pulled back, ∞ where none is on its own.
-
-    A closed-form root is not; with `rel_error` the draws have no fixed number, and
-    nobody knows how many rows the root has that a divergence brings.
-    """
-    own = any(divergence.root is not None for divergence in questions.divergences)
-    if questions.rel_error is not None or own:
-        return math.inf
-    tensors = {divergence.tensor for divergence in questions.divergences}
-    return family.cost(tensors, questions.draws).pulled
 
 
 def in_frame(

@@ -9,7 +9,7 @@ import torch
 
 from audit.config import ScanConfig
 from audit.ground.errors import ConfigError
-from audit.measure.matrix_free import KRYLOV
+from audit.measure.plan import KRYLOV
 from audit.measure.preparation import Prepared
 from audit.measure.records import file_records
 from audit.reports.rows import RowsWriter
