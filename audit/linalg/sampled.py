@@ -44,7 +44,9 @@ def decompose_sampled(
     """Decompose (B J)ᵀ(B J) for draws B [N, S, p] / √S and J [N, p, d] (None: 1).
 
     Args:
-        draws: B. inner: J. top: how many directions.
+        draws: B.
+        inner: J.
+        top: how many directions.
         side: of the compact root, see `decompose_exact`.
     """
     naive = decompose_exact(_pulled(draws.entries, inner), top, side=side)

@@ -17,10 +17,11 @@ AUTOGRAD, IDENTITY, DIFFERENCES = "autograd", "identity", "differences"
 
 @dataclass(frozen=True)
 class Choice:
-    """A decision and its reason in words."""
+    """A decision and its reason in words; `fixed`: whether a user made it."""
 
     value: str | int
     why: str
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Plan:
     Args:
         rows, side, cut, slopes, chunk, pull: as `planner` says.
         held: the inputs whose derivatives --memory holds at the same time.
+        threads: chunks at the same time, which a process decides for itself.
     """
 
     rows: Choice = Choice(AUTOGRAD, "nothing was planned")
@@ -39,6 +41,7 @@ class Plan:
     chunk: Choice = Choice(1, "nothing was planned")
     pull: Choice | None = None
     held: int = 1
+    threads: Choice | None = None
 
     @property
     def by_products(self) -> bool:
@@ -57,7 +60,7 @@ class Plan:
 
     def record(self) -> dict[str, object]:
         """Return the plan as a report keeps it: each key, and `why` of each."""
-        found = {name: getattr(self, name, None) for name in KEYS}
+        found = {name: getattr(self, name) for name in KEYS}
         chosen = {name: one for name, one in found.items() if one is not None}
         values: dict[str, object] = {n: one.value for n, one in chosen.items()}
         return {**values, "why": {n: one.why for n, one in chosen.items()}}
@@ -68,7 +71,7 @@ class Plan:
         A run folder keeps its own chunk, see `run.keeping`.
         """
         found = self.record()
-        return {n: v for n, v in found.items() if n not in ("why", "chunk")}
+        return {n: v for n, v in found.items() if n not in ("why", "chunk", "threads")}
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _rows(shapes: Shapes, fixed: Mapping[str, str], method: str) -> Choice:
         if method in (KRYLOV, DENSE) and (given == KRYLOV) != (method == KRYLOV):
             _refuse("rows", fixed, f"--method {method} was given too")
         why = _lacking(shapes, given)
-        return _refuse("rows", fixed, why) if why else Choice(given, _ASKED)
+        return _refuse("rows", fixed, why) if why else Choice(given, _ASKED, True)
     if method == KRYLOV:
         why = shapes.products()
         if why:
@@ -119,11 +119,8 @@ def _rows(shapes: Shapes, fixed: Mapping[str, str], method: str) -> Choice:
                 "Leave --method out, or pass --method dense",
             )
         return Choice(KRYLOV, "as --method asks")
-    return (
-        Choice(shapes.only, _ONLY[shapes.only])
-        if shapes.only
-        else _best(shapes, method)
-    )
+    only = shapes.only
+    return Choice(only, _ONLY[only]) if only else _best(shapes, method)
 
 
 def _best(shapes: Shapes, method: str) -> Choice:
@@ -163,7 +160,7 @@ def _side(shapes: Shapes, fixed: Mapping[str, str], rows: Choice) -> Choice | No
             _refuse("side", fixed, "products alone make no Gram matrix")
         return None
     if "side" in fixed:
-        return Choice(fixed["side"], _ASKED)
+        return Choice(fixed["side"], _ASKED, True)
     return Choice(SMALLER, f"of up to {shapes.p} rows and {shapes.free} features")
 
 
@@ -203,7 +200,7 @@ def _chunk(shapes: Shapes, fixed: Mapping[str, str], rows: Choice, most: int) ->
                 f"--memory allows {_size(shapes.memory)}",
                 "Raise --memory, or plan a smaller chunk",
             )
-        return Choice(given, _ASKED)
+        return Choice(given, _ASKED, True)
     if rows.value == KRYLOV:
         limits = {"are as many as go through one pass": _BY_PRODUCTS}
     else:
@@ -232,7 +229,7 @@ def _pull(shapes: Shapes, fixed: Mapping[str, str], rows: Choice) -> Choice | No
             f"--memory allows {_size(shapes.memory)}",
             "Raise --memory, or pull fewer inputs back together",
         )
-    return Choice(given, _ASKED)
+    return Choice(given, _ASKED, True)
 
 
 def _same(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,13 +79,9 @@ def linearized(
         phi, whole = model.swept.linearize(*given)
         return phi, stored(whole), None
     phi, jacobian = model.density.parameter_map.linearize(*given)
-    if isinstance(jacobian, ReverseJacobian):
-        if rows == KRYLOV:
-            return phi, by_products(jacobian), None
-        if rows == PULLED:
-            return phi, RowByRow(jacobian.phi, jacobian.x), None
-        if rows == FORWARD:
-            return phi, by_columns(jacobian), None
+    if rows in (KRYLOV, PULLED, FORWARD):
+        assert isinstance(jacobian, ReverseJacobian)  # else they are not planned
+        return phi, _BY_GRAPH[str(rows)](jacobian), None
     return phi, stored(jacobian), errors_of(jacobian)
 
 
@@ -101,6 +98,11 @@ def in_frame(
     return frame.pull(jacobian)
 
 
+def by_rows(jacobian: ReverseJacobian) -> RowByRow:
+    """Return a Jacobian each of whose rows is pulled back when it is asked for."""
+    return RowByRow(jacobian.phi, jacobian.x)
+
+
 def framed_whole(
     jacobian: LinearOperator, questions: Questions, noise: Noise
 ) -> LinearOperator:
@@ -114,6 +116,14 @@ def by_products(jacobian: LinearOperator) -> ByProducts:
     """Return a Jacobian known by its products alone, from one with a graph."""
     assert isinstance(jacobian, ReverseJacobian)  # else products are not chosen
     return ByProducts(jacobian.phi, jacobian.x)
+
+
+_BY_GRAPH: dict[str, Callable[[ReverseJacobian], Matrix | RowByRow]] = {
+    KRYLOV: by_products,
+    PULLED: by_rows,
+    FORWARD: by_columns,
+}
+"""How J is made of the graph of a forward pass, by what a plan calls it."""
 
 
 def _framed(jacobian: ByProducts, frame: Frame) -> LinearOperator:
