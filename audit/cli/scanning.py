@@ -111,7 +111,7 @@ def scan(
     raise typer.Exit(summarise(reports, quiet))
 
 
-@with_options([*CONTRACT, "open_timeout"])
+@with_options([*CONTRACT, "memory", "plan", "open_timeout"])
 def inspect(
     config: ConfigFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -19,7 +19,7 @@ ASKED = [
     *("divergences", "units", "mask", "tau", "draws_per_input", "sampling"),
     *("bottleneck", "seed", "dtype", "method"),
     *(name for name, option in OPTIONS.items() if option.panel == SUBSET),
-    *("device", "memory", "open_timeout"),
+    *("device", "memory", "plan", "open_timeout"),
 ]
 """The options of a scan that say what is tested."""
 

@@ -175,10 +175,10 @@ def _changed(
     except ValueError as error:
         from_file = origin not in (COMMAND_LINE, ENVIRONMENT, CALL)
         subject = f"{place}: {name}" if from_file else place
-        clause = str(error)
+        clause, step = error.args if len(error.args) == 2 else (str(error), "")
         shown = value if isinstance(value, str) else f"{value!r}"
         raise ConfigError(
-            f"{subject} is {shown}", clause[0].upper() + clause[1:]
+            f"{subject} is {shown}", clause[0].upper() + clause[1:], step
         ) from None
     if name in ("max", "min"):
         read = tuple(

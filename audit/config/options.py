@@ -253,6 +253,12 @@ OPTIONS: dict[str, Option] = {
         "BYTES",
         RUN,
     ),
+    "plan": Option(
+        readers.plan,
+        "How it is computed, e.g. rows=autograd,side=features, or a report's way.",
+        "KEY=VALUE,...|REPORT",
+        RUN,
+    ),
     "threads": Option(
         readers.integer(1, "auto"), "Threads of a process (its cores).", "N", RUN
     ),

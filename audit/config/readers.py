@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audit.config.planned import checked, read_plan
 from audit.config.settings import AttackConfig
 from audit.ground.documents import Unreadable, read_yaml
 
@@ -168,6 +169,17 @@ def pieces(value: object) -> list[Any]:
 def texts(value: object) -> tuple[str, ...]:
     """Read a list of texts."""
     return tuple(text(piece) for piece in pieces(value))
+
+
+@reader(
+    anyOf=[
+        {"type": "string"},
+        {"type": "object", "additionalProperties": {"type": ["string", "integer"]}},
+    ]
+)
+def plan(value: object) -> dict[str, str]:
+    """Read KEY=VALUE,..., a mapping of them, or the path of a report."""
+    return checked(value) if isinstance(value, Mapping) else read_plan(text(value))
 
 
 @reader(type="array", items={"type": "integer", "minimum": 0})

@@ -163,6 +163,9 @@ class ScanConfig:
     """`off`: run the whole network for every draw, even what depends on x alone."""
     seed: int = 0
     method: str = "auto"
+    plan: Mapping[str, str] = field(default_factory=dict)
+    """What is fixed of how a scan computes, by the keys of `planned.KEYS`; or `report`,
+    whose plan is taken. Whatever is absent follows from shapes."""
     verify: int | Literal["all"] | None = None
     """Inputs that are checked against exact values; None: 32 worst and 32 random."""
     limit: int | None = None

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from audit.formats.planned import rows
 from audit.formats.table import Style, print_all
 from audit.ground.printable import json_without_commands, printable
 from audit.reports.text import number
@@ -60,6 +61,10 @@ class Inspection(Protocol):
         """The largest difference from the file's own runtime; None: not tried."""
 
     @property
+    def plan(self) -> Mapping[str, Any]:
+        """How a scan would compute, as a report keeps it; empty: not known."""
+
+    @property
     def scan_command(self) -> str:
         """The command to paste."""
 
@@ -95,9 +100,13 @@ def _parts(found: Inspection) -> Iterator[RenderableType]:
         ],
     )
     yield Text()
-    rows = [("contract", found.contract, ""), *found.items]
-    yield _table(("contract", "value", "because of"), rows)
+    items = [("contract", found.contract, ""), *found.items]
+    yield _table(("contract", "value", "because of"), items)
     yield Text()
+    planned = rows(found.plan)
+    if planned:
+        yield _table(("plan", "value", "because"), planned)
+        yield Text()
     yield Text(f"Differentiable: {printable(found.differentiable)}")
     if found.forward_error is not None:
         yield Text(

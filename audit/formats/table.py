@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.formats import attacked, features, reading, sides, verdicts
+from audit.formats import attacked, features, planned, reading, sides, verdicts
 from audit.formats.features import NAME_WIDTH
 from audit.formats.spelling import spelt_part
 from audit.ground.printable import printable
@@ -114,6 +114,8 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _section("What moved", attacked.sentences(report))
     yield from _under_attack(report)
     yield from _section("Estimated", reading.estimation(report))
+    if style.verbose:
+        yield from _section("Planned", planned.lines(report.run.get("plan")))
     yield from _section("Skipped", _skipped(report))
     yield from _section("Warnings", [w.message for w in report.warnings])
     yield Text()

@@ -1,7 +1,8 @@
 """Exact decomposition on the smaller side of the root.
 
 The nonzero eigenvalues of G = AᵀA (d×d) are those of A Aᵀ (r×r), and an eigenvector
-u of A Aᵀ gives v = Aᵀu / √λ. With r < d rows no d×d matrix is ever formed.
+u of A Aᵀ gives v = Aᵀu / √λ. With r < d rows no d×d matrix is ever formed, unless the
+other side is asked for: both have the same min(r, d) eigenvalues that can be nonzero.
 
 Squaring A halves the digits of the small eigenvalues: those below the square root of
 the machine's precision, times λ_max, are rounding. The root of a network that computes
@@ -32,6 +33,8 @@ SINGLE = 2.0**-23
 _SLACK = 2.65  # of ε √m, below which a singular value is zero
 SQUARED = 1e-8
 """The relative rounding of what squares in float64 still tell apart."""
+SMALLER, ROWS, FEATURES = "smaller", "rows", "features"
+"""The sides of a root whose Gram matrix may be decomposed."""
 _GRADED = 1e-7  # of λ_max: smaller eigenvalues of a square are not exact
 
 
@@ -39,6 +42,7 @@ def decompose_exact(
     root: LinearOperator,
     top: int,
     rounding: float = SINGLE,
+    side: str = SMALLER,
 ) -> Spectrum:
     """Return all eigenvalues of AᵀA and the `top` leading directions.
 
@@ -46,15 +50,20 @@ def decompose_exact(
         root: A [N, r, d].
         top: how many directions.
         rounding: the relative precision of A's entries.
+        side: which Gram matrix is decomposed, A Aᵀ of the `rows`, AᵀA of the
+            `features`, or the `smaller` one.
     """
     _, rows, columns = root.shape
-    if rows <= columns:
+    size = min(rows, columns)
+    kept = min(top, size)
+    if side == ROWS or (side == SMALLER and rows <= columns):
         eigenvalues, vectors = descending(root.gram())
-        directions = root.rmatmat(vectors[:, :, :top])
+        directions = root.rmatmat(vectors[:, :, :kept])
     else:
         dense = root.dense()
         eigenvalues, vectors = descending(dense.mT @ dense)
-        directions = vectors[:, :, :top]
+        directions = vectors[:, :, :kept]
+    eigenvalues = eigenvalues[:, :size]
     if rounding < SQUARED:
         eigenvalues, directions = _refined(root, eigenvalues, directions)
     eigenvalues = clean(eigenvalues, rounding, eigenvalues.shape[1])

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.exact import decompose_exact, descending
+from audit.linalg.exact import SMALLER, decompose_exact, descending
 from audit.linalg.intervals.means import Interval, mean_interval
 from audit.linalg.operators import LinearOperator, Matrix, Product, Sampled
 from audit.linalg.spectrum import Estimate, Spectrum
@@ -39,11 +39,18 @@ _BRACKET = 0.995  # of each end: the direction is estimated too, and both must h
 
 
 def decompose_sampled(
-    draws: Sampled, inner: LinearOperator | None, top: int
+    draws: Sampled, inner: LinearOperator | None, top: int, side: str = SMALLER
 ) -> Spectrum:
-    """Decompose (B J)ᵀ(B J) for draws B [N, S, p] / √S and J [N, p, d] (None: 1)."""
-    naive = decompose_exact(_pulled(draws.entries, inner), top)
-    cross = _cross_fitted(draws, inner)
+    """Decompose (B J)ᵀ(B J) for draws B [N, S, p] / √S and J [N, p, d] (None: 1).
+
+    Args:
+        draws: B.
+        inner: J.
+        top: how many directions.
+        side: of the compact root, see `decompose_exact`.
+    """
+    naive = decompose_exact(_pulled(draws.entries, inner), top, side=side)
+    cross = _cross_fitted(draws, inner, side)
     own = _along(draws.entries, naive.directions[:, :, :1], inner)
     upper = mean_interval(_units(own, draws.group), _BRACKET).upper
     bracket = (
@@ -121,12 +128,13 @@ class _CrossFit:
     angle: Tensor
 
 
-def _cross_fitted(draws: Sampled, inner: LinearOperator | None) -> _CrossFit:
+def _cross_fitted(draws: Sampled, inner: LinearOperator | None, side: str) -> _CrossFit:
     """Return λ_max by quotients of each half along the other half's direction."""
     even, odd = _halves(draws)
     group = draws.group
     directions = [
-        decompose_exact(_pulled(half, inner), 1).directions for half in (even, odd)
+        decompose_exact(_pulled(half, inner), 1, side=side).directions
+        for half in (even, odd)
     ]
     parts = (_along(odd, directions[0], inner), _along(even, directions[1], inner))
     units = torch.cat([_units(part, group) for part in parts], dim=1)

@@ -21,6 +21,8 @@ from audit.geometry.frame import Frame
 from audit.ground import stages
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.spectrum import Spectrum
 from audit.measure.answers import Answers
 from audit.measure.columns import (
     Found,
@@ -188,7 +190,7 @@ def answer(
             columns[name] |= manifold_share(questions, law.direction)
             continue
         form = roots.form(divergence)
-        one = Found(form, decompose(form, questions.top, point.rounding))
+        one = Found(form, _spectrum(form, point, questions))
         found[name], columns[name] = one, _columns(divergence, one, roots, questions)
         directions[name] = one.spectrum.directions
         eigenvalues[name] = one.spectrum.eigenvalues[:, : questions.top]
@@ -206,6 +208,10 @@ def answer(
             coordinates={n: plain(v) for n, v in parts.items() if v is not None},
         )
     return answers, roots.broken(), found
+
+
+def _spectrum(form: QuadraticForm, point: Point, questions: Questions) -> Spectrum:
+    return decompose(form, questions.top, point.rounding, questions.plan.decomposed)
 
 
 def _columns(

@@ -1,9 +1,9 @@
-"""Where a Jacobian is not stored: which models, and how many inputs at once.
+"""A Jacobian that is not stored: for which models it may be, and what it takes then.
 
 J has p · d numbers and takes p backward passes. Where both p and d are large, or J does
 not fit in `--memory`, trace and leading directions come from products (`krylov`), tens
-of passes. The law's root has to be known in closed form: with draws of scores there are
-as many rows as draws, and with a quadrature the rows are its nodes.
+of passes; `planner` chooses. The law's root has to be known in closed form: with draws
+of scores there are as many rows as draws, and with a quadrature the rows are its nodes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from audit.config import ScanConfig
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.ground.errors import ConfigError
 from audit.linalg.krylov import PROBES_OF_TRACE, WIDTH
 from audit.linalg.operators import Averaged, Matrix
 from audit.models.maps import ReverseJacobian
@@ -22,10 +20,6 @@ from audit.models.opening import OpenModel
 from audit.models.products import has_products
 from audit.nodes.noise import Noise
 
-KRYLOV, DENSE = "krylov", "dense"
-WIDE = 256  # of the smaller side of J: up to here all of it is decomposed
-MOST_ROWS = 32  # of a block
-_COPIES = 4  # of a Jacobian that is stored, see `preparation`
 _GRAPHS = 4  # forward, backward, and what runs through them, over what forward keeps
 _SEED = 41
 
@@ -51,69 +45,16 @@ def refusal(model: OpenModel, asked: tuple[Divergence, ...]) -> str:
     return ""
 
 
-def is_wide(model: OpenModel, free: int, memory: int) -> bool:
-    """Tell whether both sides of J are large, or J is larger than the memory."""
-    p, d = model.density.family.size, model.density.d
-    return min(p, free) > WIDE or 8 * p * d * _COPIES > memory
-
-
-def chosen(
-    config: ScanConfig, model: OpenModel, free: int, asked: tuple[Divergence, ...]
-) -> bool:
-    """Tell whether J is known by its products alone.
-
-    Args:
-        config: with the method, if one was asked for.
-        model: the open model.
-        free: the number of features that move.
-        asked: the divergences.
-
-    Raises:
-        ConfigError: that was asked for, and cannot be.
-    """
-    if config.method == KRYLOV:
-        why = refusal(model, asked)
-        if why:
-            raise ConfigError(
-                f"--method krylov was given, and {why}",
-                "Expected a law whose metric tensor has a closed form in the file's "
-                "outputs, and outputs with two derivatives",
-                "Leave --method out, or pass --method dense",
-            )
-        return True
-    wide = config.method == "auto" and is_wide(model, free, config.memory)
-    return wide and not refusal(model, asked)
-
-
 def is_linear(divergence: Divergence, family: Family, phi: torch.Tensor) -> bool:
     """Tell whether a divergence is linear in δ: it has rows, and no quadratic form."""
     return divergence.is_transport and family.linear_root(phi) is not None
 
 
-def block_rows(
-    config: ScanConfig, model: OpenModel, asked: tuple[Divergence, ...]
-) -> int:
-    """Return how many inputs fit in the memory with their graphs and spaces.
-
-    Raises:
-        ConfigError: not one does.
-    """
-    one = _row_bytes(config, model, asked)
-    if one > config.memory:
-        raise ConfigError(
-            f"One input's passes and Krylov space take {one / 2**30:.1f} GiB",
-            f"--memory allows {config.memory / 2**30:.1f} GiB",
-            "Raise --memory, or audit fewer features with --mask",
-        )
-    return min(MOST_ROWS, config.memory // one)
-
-
-def _row_bytes(
-    config: ScanConfig, model: OpenModel, asked: tuple[Divergence, ...]
-) -> int:
+def passes_bytes(top: int, model: OpenModel, asked: tuple[Divergence, ...]) -> int:
+    """Return the bytes of one input's passes, with their graphs and Krylov spaces."""
     p, d = model.density.family.size, model.density.d
-    space = min(p, d) * (2 * WIDTH + 2 * PROBES_OF_TRACE + 4 * config.top)
-    both = (p + d) * (PROBES_OF_TRACE + 4 * config.top)
+    space = min(p, d) * (2 * WIDTH + 2 * PROBES_OF_TRACE + 4 * top)
+    both = (p + d) * (PROBES_OF_TRACE + 4 * top)
     phi = _first(model)
     roots = sum(_root_bytes(divergence, model, phi) for divergence in asked)
     return 8 * (space + both) + 2 * roots + _GRAPHS * _kept_bytes(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,11 +29,12 @@ from audit.linalg.operators import (
     rows_of,
 )
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.measure.plan import FORWARD, KRYLOV, PULLED, SWEEP
 from audit.measure.questions import Questions
 from audit.models.differences import EstimatedJacobian
 from audit.models.maps import ReverseJacobian, RowByRow
 from audit.models.opening import OpenModel
-from audit.models.products import ByProducts
+from audit.models.products import ByProducts, by_columns
 from audit.nodes.noise import Noise
 
 UNRESOLVED = 0.1  # relative error of a quadrature: more is no number
@@ -71,33 +72,17 @@ def linearized(
 ) -> tuple[Tensor, Matrix | Diagonal | RowByRow, Matrix | None]:
     """Return φ, the Jacobian, and the errors of its entries where it is an estimate.
 
-    It is stored, by a sweep for all of its p rows or a backward pass for each, unless
-    fewer rows of roots will meet it: then each of them is pulled back by a pass of its
-    own. Where products are to be enough, there are only these.
+    The plan says how J is taken.
     """
-    few = meeting(model.density.family, questions) < model.density.family.size
-    if model.swept is not None and not (questions.matrix_free or few):
-        phi, whole = model.swept.linearize(*model.rows(index))
+    rows, given = questions.plan.rows.value, model.rows(index)
+    if rows == SWEEP and model.swept is not None:
+        phi, whole = model.swept.linearize(*given)
         return phi, stored(whole), None
-    phi, jacobian = model.density.parameter_map.linearize(*model.rows(index))
-    if questions.matrix_free:
-        return phi, by_products(jacobian), None
-    if few and isinstance(jacobian, ReverseJacobian):
-        return phi, RowByRow(jacobian.phi, jacobian.x), None
+    phi, jacobian = model.density.parameter_map.linearize(*given)
+    if rows in (KRYLOV, PULLED, FORWARD):
+        assert isinstance(jacobian, ReverseJacobian)  # else they are not planned
+        return phi, _BY_GRAPH[str(rows)](jacobian), None
     return phi, stored(jacobian), errors_of(jacobian)
-
-
-def meeting(family: Family, questions: Questions) -> float:
-    """Return how many rows will be pulled back, ∞ where none is on its own.
-
-    A closed-form root is not; with `rel_error` the draws have no fixed number, and
-    nobody knows how many rows the root has that a divergence brings.
-    """
-    own = any(divergence.root is not None for divergence in questions.divergences)
-    if questions.rel_error is not None or own:
-        return math.inf
-    tensors = {divergence.tensor for divergence in questions.divergences}
-    return family.cost(tensors, questions.draws).pulled
 
 
 def in_frame(
@@ -113,6 +98,11 @@ def in_frame(
     return frame.pull(jacobian)
 
 
+def by_rows(jacobian: ReverseJacobian) -> RowByRow:
+    """Return a Jacobian each of whose rows is pulled back when it is asked for."""
+    return RowByRow(jacobian.phi, jacobian.x)
+
+
 def framed_whole(
     jacobian: LinearOperator, questions: Questions, noise: Noise
 ) -> LinearOperator:
@@ -126,6 +116,14 @@ def by_products(jacobian: LinearOperator) -> ByProducts:
     """Return a Jacobian known by its products alone, from one with a graph."""
     assert isinstance(jacobian, ReverseJacobian)  # else products are not chosen
     return ByProducts(jacobian.phi, jacobian.x)
+
+
+_BY_GRAPH: dict[str, Callable[[ReverseJacobian], Matrix | RowByRow]] = {
+    KRYLOV: by_products,
+    PULLED: by_rows,
+    FORWARD: by_columns,
+}
+"""How J is made of the graph of a forward pass, by what a plan calls it."""
 
 
 def _framed(jacobian: ByProducts, frame: Frame) -> LinearOperator:

@@ -19,25 +19,19 @@ from audit.geometry.frame import MEASURED, build_frame, read_mask, read_units
 from audit.geometry.row_frame import Frames, RowFrame, of_rows, of_table, statistic
 from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.measure import Questions
-from audit.measure.matrix_free import (
-    KRYLOV,
-    block_rows,
-    chosen,
-    is_linear,
-    is_wide,
-    refusal,
-)
+from audit.measure.matrix_free import is_linear, refusal
+from audit.measure.plan import Plan
+from audit.measure.planner import by_products_alone, planned
 from audit.measure.principal import principal_space
 from audit.measure.selection import Selected, index_of, select_rows
+from audit.measure.shapes import probe_parameters, shapes_of
 from audit.models.contract import Settings
 from audit.models.gates import Findings
 from audit.models.network import Network
 from audit.models.opening import OpenModel, open_model
+from audit.models.swept import SweptMap
 from audit.reports.keys import check_keys
 
-_BLOCK_BYTES = 2**23  # of Jacobians in one block: about a last-level cache
-_BLOCK_ROWS = 512
-_COPIES = 4  # of a block's Jacobians that live at the same time
 _DEFAULTS = ("kl", "quantile")
 _ROWS_LEFT_OUT = (
     "{0} was not measured: of a discrete law it is linear in the perturbation, and it "
@@ -133,7 +127,10 @@ def prepared_for(
     divergences, left_out = _divergences(config, model.density.family, phi, without)
     names = [divergence.name for divergence in divergences]
     check_keys(config.thresholds, names, list(attacks))
-    free_of_matrix = chosen(config, model, free, divergences)
+    rows, sampling = select_rows(config, model.inputs.n)
+    shapes = shapes_of(config, model, free, divergences, len(rows))
+    plan = planned(shapes, config.plan, config.method)
+    model = _as_planned(model, plan)
     questions = Questions(
         divergences,
         attacks,
@@ -146,21 +143,22 @@ def prepared_for(
         config.sampling,
         config.rel_error,
         config.max_draws,
-        free_of_matrix,
+        plan,
     )
-    rows, sampling = select_rows(config, model.inputs.n)
     principal = principal_space(model, frame, rows)
     questions = replace(questions, principal=principal)
     notes = (*model.gates.warnings, *notes, *left_out)
     family = model.density.family
     trust = config.rel_error, family.unnormalised
-    if free_of_matrix:
-        most = min(block_rows(config, model, divergences), len(rows))
-        block = _power_of_two(most)
-        held = block
-    else:
-        block, held = _block_rows(config, model, len(rows), divergences)
-    return Prepared(model, questions, rows, sampling, block, notes, trust, phi, held)
+    sized = rows, sampling, plan.inputs
+    return Prepared(model, questions, *sized, notes, trust, phi, plan.held)
+
+
+def _as_planned(model: OpenModel, plan: Plan) -> OpenModel:
+    """Return a model whose sweep pulls as many inputs back as a plan says."""
+    if plan.pull is None or not isinstance(model.swept, SweptMap):
+        return model
+    return replace(model, swept=model.swept.pulling(int(plan.pull.value)))
 
 
 def _attacks(config: ScanConfig) -> dict[str, Attack]:
@@ -176,57 +174,17 @@ def _first_draws(config: ScanConfig) -> int:
 
 def settings_of(config: ScanConfig) -> Settings:
     """Return what the user said about the model."""
+    rows = "krylov" if config.method == "krylov" else config.plan.get("rows", "auto")
     return Settings(
         config.model,
         config.origins,
         config.method,
-        config.bottleneck == "auto",
+        config.bottleneck == "auto" and config.plan.get("cut") != "off",
         config.draws_per_input,
         config.memory,
+        rows,
+        config.plan.get("slopes", "auto"),
     )
-
-
-def _block_rows(
-    config: ScanConfig, model: OpenModel, total: int, asked: tuple[Divergence, ...]
-) -> tuple[int, int]:
-    """Return the rows of a block, and how many --memory holds at the same time.
-
-    A block is a power of two that keeps its Jacobians within the cache. It depends on
-    the model, the selection, what is asked and --memory alone: not on the batch size.
-
-    Raises:
-        ConfigError: the Jacobian of a single input is larger than --memory.
-    """
-    row = _row_bytes(model, config.draws_per_input, asked)
-    largest = config.max_draws if config.rel_error else config.draws_per_input
-    largest_row = max(row, _row_bytes(model, largest, asked))
-    most = config.memory // (_COPIES * largest_row)
-    if most < 1:
-        raise ConfigError(
-            f"One input's derivatives, with their copies, take "
-            f"{_COPIES * largest_row / 2**30:.1f} GiB",
-            f"--memory allows {config.memory / 2**30:.1f} GiB",
-            "Raise --memory, lower --draws-per-input where there are draws, or audit "
-            "fewer features with --mask",
-        )
-    rows = min(max(1, _BLOCK_BYTES // row), most, _BLOCK_ROWS, total)
-    return _power_of_two(rows), most
-
-
-def _power_of_two(rows: int) -> int:
-    return int(2 ** (rows.bit_length() - 1))
-
-
-def _row_bytes(model: OpenModel, draws: int, asked: tuple[Divergence, ...]) -> int:
-    """Return the bytes of one input's Jacobian, or of its derivatives at all draws."""
-    family, d = model.density.family, model.density.d
-    rows = family.cost({divergence.tensor for divergence in asked}, draws).rows
-    jacobian = 0 if rows and family.size == d else family.size * d
-    own = [divergence for divergence in asked if divergence.root is not None]
-    if own:
-        phi = probe_parameters(model)[:1]
-        rows += sum(divergence.kept_rows(family, phi, draws) for divergence in own)
-    return 8 * (rows * family.size + jacobian)
 
 
 def _divergences(
@@ -264,9 +222,8 @@ def _divergences(
 
 def _rows_left_out(config: ScanConfig, model: OpenModel, free: int) -> bool:
     """Tell whether only products with J are made, so that nothing takes every row."""
-    if config.divergences or config.method not in ("auto", KRYLOV):
-        return False
-    if config.method == "auto" and not is_wide(model, free, config.memory):
+    sizes = model.density.family.size, model.density.d, free, config.memory
+    if config.divergences or not by_products_alone(*sizes, config.plan, config.method):
         return False
     try:
         return not refusal(model, (build_divergence("kl"),))
@@ -287,15 +244,6 @@ def _infinite(divergence: Divergence, family: Family, phi: torch.Tensor) -> str:
         return ""
     caveats = family.transport_caveat(phi).items()
     return next((why for why, rows in caveats if bool(rows.all())), "")
-
-
-def probe_parameters(model: OpenModel) -> torch.Tensor:
-    """Return φ [n, p] of a few rows that belong to the family."""
-    phi = model.density.parameter_map(*model.rows(model.probe_index()))
-    valid = torch.ones(len(phi), dtype=torch.bool, device=phi.device)
-    for bad in model.density.family.violations(phi).values():
-        valid &= ~bad
-    return phi[valid] if bool(valid.any()) else phi
 
 
 def _frame(config: ScanConfig, model: OpenModel) -> tuple[Frames, Notes]:

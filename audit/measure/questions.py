@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from torch import Tensor
 from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.row_frame import Frames
+from audit.measure.plan import Plan
 from audit.nodes.noise import Noise
 
 
@@ -45,9 +46,13 @@ class Questions:
     sampling: str = "auto"
     rel_error: float | None = None
     max_draws: int = 0
-    matrix_free: bool = False
-    """Whether Jacobians are known by their products alone."""
+    plan: Plan = field(default_factory=Plan)
     principal: Principal | None = None
+
+    @property
+    def matrix_free(self) -> bool:
+        """Whether Jacobians are known by their products alone."""
+        return self.plan.by_products
 
     def noise(self, index: NDArray[np.int64]) -> Noise:
         """Return the randomness of some inputs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from audit.ground.errors import ModelError
 from audit.ground.tracking import shown
 from audit.linalg.krylov import PROBES_OF_TRACE, SETTLED
 from audit.measure import LINEAR
+from audit.measure.plan import Choice
 from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
@@ -124,9 +126,16 @@ def _space(prepared: Prepared, d: int) -> str:
 
 
 def run_record(
-    config: ScanConfig, prepared: Prepared, started: float
+    config: ScanConfig, prepared: Prepared, started: float, threads: Choice
 ) -> dict[str, Any]:
-    """Return all that may change from run to run."""
+    """Return all that may change from run to run.
+
+    Args:
+        config: what was asked.
+        prepared: the open model, and its plan.
+        started: when, in seconds.
+        threads: blocks at the same time, and why.
+    """
     by_products = prepared.questions.matrix_free
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -138,4 +147,13 @@ def run_record(
         "python": platform.python_version(),
         "torch": torch.__version__,
         **({"method": "krylov"} if by_products else {}),
+        "plan": _planned(prepared, threads),
     }
+
+
+def _planned(prepared: Prepared, threads: Choice) -> dict[str, Any]:
+    """Return the plan, with the chunk of a run that was begun elsewhere."""
+    plan = replace(prepared.questions.plan, threads=threads)
+    if prepared.block != plan.inputs:
+        plan = replace(plan, chunk=Choice(prepared.block, "that of the run's folder"))
+    return plan.record()

@@ -39,6 +39,9 @@ class Settings:
     bottleneck: bool = True
     draws: int = 1024
     memory: int = MEMORY
+    rows: str = "auto"
+    """How Jacobians are to be taken, by the names of a plan."""
+    slopes: str = "auto"
 
     @property
     def finite_differences(self) -> bool:

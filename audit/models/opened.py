@@ -40,7 +40,8 @@ class OpenModel:
         bottleneck: what is run once for each input, and not for each draw.
         items: every decision of the contract, with who made it.
         swept: condition -> φ and all of J by the reverse sweep of the graph; None where
-            autograd takes it.
+            autograd takes it. unswept: why it does.
+        slopes: of a sampler, whether ∂T/∂φ is swept, and why; None where there is none.
     """
 
     probe: Probe
@@ -56,6 +57,8 @@ class OpenModel:
     bottleneck: str = ""
     items: tuple[Item, ...] = ()
     swept: Linearized | None = None
+    unswept: str = ""
+    slopes: tuple[bool, str] | None = None
 
     @property
     def network(self) -> Network:

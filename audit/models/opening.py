@@ -64,9 +64,9 @@ def checked(
         ModelError: a gate is closed, or the file does not run in float64.
     """
     opened = pass_gates(model) if gates is None else replace(model, gates=gates)
-    return with_sweep(
-        opened.in_float64() if settings.model.dtype == "float64" else opened
-    )
+    wide = settings.model.dtype == "float64"
+    opened = opened.in_float64() if wide else opened
+    return with_sweep(opened, settings.rows, settings.slopes)
 
 
 def open_unchecked(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.linalg.cotangents import pulled_back
+from audit.linalg.operators import Matrix
 from audit.models.maps import ReverseJacobian, RowByRow
 
 _AGREES = {torch.float64: 1e-9}
@@ -46,6 +47,13 @@ class ByProducts(RowByRow):
         u = torch.zeros_like(self.phi, requires_grad=True)
         pulled = pulled_back(self.phi, self.x, u, keep=True, create=True)
         return u, torch.zeros_like(self.x) if pulled is None else pulled
+
+
+def by_columns(jacobian: ReverseJacobian) -> Matrix:
+    """Return J [N, p, d] by its columns, a pass forward for each feature."""
+    n, _, d = jacobian.shape
+    axes = torch.eye(d, dtype=torch.float64, device=jacobian.x.device)
+    return Matrix(ByProducts(jacobian.phi, jacobian.x).matmat(axes.expand(n, d, d)))
 
 
 def has_products(jacobian: ReverseJacobian, u: Tensor, v: Tensor) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.families.implicit import ImplicitFamily
-from audit.ground.errors import AuditError
+from audit.ground.errors import AuditError, cause
 from audit.importer.sweep import NotSwept, sweep_of
 from audit.linalg.operators import Matrix
 from audit.models.batching import Layout, layout_of
@@ -29,6 +29,9 @@ from audit.models.opened import OpenModel
 from audit.models.swept_head import sources_of
 from audit.models.swept_rows import TOLERANCE, SweptRows, apart
 
+AUTO, SWEEP = "auto", "sweep"
+_SLOPES = "every step of the map from noise has a rule"
+_NO_SLOPES = "a step of the map has no rule, or its few coordinates do not pay for one"
 _TRIED = 8  # rows that both are held against each other on
 _ENTRIES = 2**22  # of their Jacobians
 _LARGEST = 2**24  # numbers of one input's J; beyond, products are what is asked for
@@ -52,6 +55,10 @@ class SweptMap:
     event: tuple[int, ...]
     layout: Layout
     oracle: Linearized
+
+    def pulling(self, inputs: int) -> SweptMap:
+        """Return the same map that pulls so many inputs back together."""
+        return replace(self, rows=replace(self.rows, pull=inputs))
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, Matrix]:
         """Return φ [N, p] and J [N, p, d] in float64.
@@ -83,24 +90,37 @@ class SweptMap:
         return self.rows.fill(inputs, entries), Matrix(entries)
 
 
-def with_sweep(model: OpenModel) -> OpenModel:
-    """Return a model with its sweep, where there is one and it agrees with autograd."""
+def with_sweep(model: OpenModel, rows: str = AUTO, slopes: str = AUTO) -> OpenModel:
+    """Return a model with its sweep, where there is one and it agrees with autograd.
+
+    Args:
+        model: its gates passed.
+        rows: how J is to be taken: what is neither `auto` nor `sweep` needs no sweep,
+            and `sweep` has it even where it does not pay.
+        slopes: the same of a sampler.
+    """
     if isinstance(model.density.family, ImplicitFamily):
-        return _with_slopes(model, model.density.family)
-    made = _made(model)
-    if made is None:
-        return model
+        return _with_slopes(model, model.density.family, slopes)
+    if rows not in (AUTO, SWEEP):
+        return replace(model, unswept=f"{rows} was asked for")
+    made = _made(model, rows == SWEEP)
+    if isinstance(made, str):
+        return replace(model, unswept=made)
     found = _apart(model, made)
     if found <= TOLERANCE[made.rows.dtype]:
         return replace(model, swept=made)
     return _noted(model, found)
 
 
-def _with_slopes(model: OpenModel, family: ImplicitFamily) -> OpenModel:
+def _with_slopes(model: OpenModel, family: ImplicitFamily, asked: str) -> OpenModel:
     """Return a model whose map from noise is swept, likewise."""
     inner = model.density.parameter_map
     if not isinstance(inner, ContextMap) or model.space != "input":
         return model
+    if inner.law.noise is None:
+        return model
+    if asked not in (AUTO, SWEEP):
+        return replace(model, slopes=(False, f"{asked} was asked for"))
     subject = model.subject
     rows = min(_TRIED, subject.rows)
     held = subject.held(rows)
@@ -108,11 +128,12 @@ def _with_slopes(model: OpenModel, family: ImplicitFamily) -> OpenModel:
         if slot is not None:
             held.pop(slot.name, None)
     phi = inner(subject.flat(rows), held)
-    made, found = swept_slopes(inner.law, family, phi)
+    made, found = swept_slopes(inner.law, family, phi, asked == SWEEP)
     if made is None:
+        model = replace(model, slopes=(False, _NO_SLOPES))
         return _noted(model, found) if found else model
     density = replace(model.density, family=family.with_slopes(made))
-    return replace(model, density=density)
+    return replace(model, density=density, slopes=(True, _SLOPES))
 
 
 def _noted(model: OpenModel, found: float) -> OpenModel:
@@ -122,31 +143,40 @@ def _noted(model: OpenModel, found: float) -> OpenModel:
         "Jacobian on the first inputs: derivatives are taken by autograd"
     )
     warnings = (*model.gates.warnings, ("sweep_differs", note))
-    return replace(model, gates=replace(model.gates, warnings=warnings))
+    why = f"the sweep differs from autograd by {found:.1e} of ‖J‖"
+    gates = replace(model.gates, warnings=warnings)
+    return replace(model, gates=gates, unswept=why)
 
 
-def _made(model: OpenModel) -> SweptMap | None:
-    """Return the sweep of a model, unchecked; None where it does not apply."""
+def _made(model: OpenModel, always: bool) -> SweptMap | str:
+    """Return the sweep of a model, unchecked; or why it does not apply.
+
+    Args:
+        model: its gates passed.
+        always: whether it is wanted where it does not pay too.
+    """
     network, subject = model.network, model.subject
     family, plain = model.density.family, model.space == "input"
     if not plain or model.by_differences or not family.parametric or model.head.masks:
-        return None
+        return "J is not that of outputs by one input"
     if network.format != "onnx" or network.passed or network.dtype not in TOLERANCE:
-        return None
+        return "the file is not run as a graph of operators with rules"
     graph = model.graph
     layout = layout_of(network, subject.condition, subject.event)
     if graph is None or layout.rows is not None or layout.axes[subject.condition] != 0:
-        return None
+        return "the file has no first axis of any number of rows"
     if family.size * model.density.d > _LARGEST:
-        return None
+        return f"J has more than {_LARGEST} numbers"
     part = graph.with_outputs(subject.used)
     try:
         more, fewer = (_example(subject, layout, part.input_names, n) for n in (3, 2))
         sweep = sweep_of(part, [subject.condition], more, fewer)
-    except (NotSwept, AuditError, RuntimeError, KeyError):
-        return None
-    if sweep.alone or family.size < sweep.worth:
-        return None
+    except (NotSwept, AuditError, RuntimeError, KeyError) as error:
+        return cause(error)
+    if sweep.alone:
+        return f"{sweep.alone[0]} has no rule"
+    if family.size < sweep.worth and not always:
+        return f"{family.size} rows do not pay for a sweep of these operators"
     shapes = {name: tuple(subject.outputs[name].shape[1:]) for name in subject.used}
     rows = SweptRows(
         sweep,

@@ -35,6 +35,7 @@ class SweptRows:
         sources: which number of the outputs each φ_j is made of; None: of all.
         size: p.
         dtype: the type the network takes.
+        pull: inputs that are pulled back together; 0: as many as the shapes say.
     """
 
     sweep: Sweep
@@ -43,6 +44,17 @@ class SweptRows:
     sources: Sources | None
     size: int
     dtype: torch.dtype
+    pull: int = 0
+
+    @property
+    def together(self) -> tuple[int, int]:
+        """The inputs that are pulled back, and run forward, together."""
+        return self.backward_rows, self.forward_rows
+
+    @property
+    def pulled_bytes(self) -> int:
+        """The bytes of one input's cotangents at their widest."""
+        return self.size * self.sweep.widest * self.dtype.itemsize
 
     @property
     def forward_rows(self) -> int:
@@ -52,8 +64,9 @@ class SweptRows:
 
     @property
     def backward_rows(self) -> int:
-        """The inputs that are pulled back together: a power of two."""
-        return _power(self.sweep.at_once // (self.size * self.sweep.widest))
+        """The inputs that are pulled back together: a power of two by default."""
+        shapes = self.sweep.at_once // (self.size * self.sweep.widest)
+        return self.pull or _power(shapes)
 
     def fill(self, inputs: Inputs, entries: Tensor) -> Tensor:
         """Return φ [N, p] in float64, and write J into `entries` [N, p, d].

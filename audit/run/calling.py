@@ -9,6 +9,7 @@ from audit.measure.preparation import prepare, settings_of
 from audit.models.contract import Settings
 from audit.models.network import Network
 from audit.reports.keys import check_config
+from audit.reports.planned import with_plan
 
 __all__ = ["QuadraticForm", "form_of", "model_settings"]
 
@@ -29,4 +30,5 @@ def form_of(config: ScanConfig, network: Network | None = None) -> QuadraticForm
         AuditError: one of its kinds, for whatever is wrong with them.
     """
     check_config(config)
+    config = with_plan(config)
     return local_form(prepare(config, False, network))

@@ -27,7 +27,11 @@ Identity = dict[str, Any]
 
 
 def identity(
-    config: ScanConfig, model: list[str], data: str, libraries: Mapping[str, str]
+    config: ScanConfig,
+    model: list[str],
+    data: str,
+    libraries: Mapping[str, str],
+    plan: Mapping[str, object],
 ) -> Identity:
     """Return what is measured, and by what.
 
@@ -36,11 +40,13 @@ def identity(
         model: the digests of the model's files.
         data: the digest of the data file.
         libraries: library -> version of those that compute.
+        plan: how, as far as it shows in the rounding.
     """
     return {
         **question(model, data, config),
         "versions": {"robaudit": __version__, **libraries},
         "device": config.model.device.partition(":")[0],
+        "plan": dict(plan),
     }
 
 
@@ -107,6 +113,12 @@ def _differences(folder: str, stored: Identity, given: Identity) -> Iterator[str
             yield f"A file of {flag} has changed since the run in '{folder}' began"
         elif old != value:
             yield f"The run in '{folder}' has {_said(name, old)}, not {_value(value)}"
+    ours: Mapping[str, object] = given["plan"]
+    theirs: Mapping[str, object] = stored.get("plan", ours)
+    for name in sorted({*theirs, *ours}):
+        if theirs.get(name) != ours.get(name):
+            old, now = (f"{name}={one.get(name, 'none')}" for one in (theirs, ours))
+            yield f"The run in '{folder}' was planned with {old}, this with {now}"
     if stored["device"] != given["device"]:
         yield (
             f"The run in '{folder}' has --device {stored['device']}, not "

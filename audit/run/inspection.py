@@ -9,11 +9,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from audit.config import ModelConfig, ScanConfig
 from audit.ground import watch
 from audit.ground.errors import AuditError, ConfigError, ModelError
-from audit.measure.preparation import settings_of
+from audit.measure.preparation import prepared_for, settings_of
 from audit.measure.records import file_records
 from audit.models.contract import Item, Settings
 from audit.models.head import resolve_head
@@ -25,6 +26,7 @@ from audit.models.names import IMPLICIT, options_of
 from audit.models.network import Network, Port
 from audit.models.opening import (
     OpenModel,
+    checked,
     network_of,
     open_unchecked,
     pass_gates,
@@ -33,6 +35,8 @@ from audit.models.proposals import suggested_config
 from audit.models.roles import resolve_roles
 from audit.models.suggestions import range_of
 from audit.reports.measured import FileRecord
+from audit.reports.planned import with_plan
+from audit.run.work import crew
 
 _PLAIN = (
     *("contract", "target", "noise", "noise_in_graph", "sampler", "draws"),
@@ -59,6 +63,8 @@ class Inspection:
     forward_error: float | None = None
     warnings: list[str] = field(default_factory=list)
     gates: dict[str, float | str] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    """How a scan would compute; empty where the data or an open gate lack."""
 
 
 def inspect(config: ScanConfig, network: Network | None = None) -> Inspection:
@@ -71,6 +77,7 @@ def inspect(config: ScanConfig, network: Network | None = None) -> Inspection:
     Raises:
         AuditError: the file cannot be read at all, or it does not fit the data.
     """
+    config = with_plan(config)
     with watch.opening(config.model.path, config.open_timeout):
         return _inspected(config, settings_of(config), network)
 
@@ -136,9 +143,23 @@ def _with_data(model: OpenModel, verdict: str, config: ScanConfig) -> Inspection
         model.network, model.outputs, list(model.items), config, verdict, notes
     )
     gates = model.gates.record()
-    return replace(
+    found = replace(
         found, forward_error=model.forward_error, gates=gates, ranges=_ranges(model)
     )
+    return _with_plan(found, model, config) if verdict == "yes" else found
+
+
+def _with_plan(found: Inspection, model: OpenModel, config: ScanConfig) -> Inspection:
+    """Return an inspection with the plan of its scan, or why that would stop."""
+    try:
+        opened = checked(settings_of(config), model, model.gates)
+        prepared = prepared_for(config, False, opened)
+        threads = crew(config, prepared)
+    except AuditError as error:
+        said = f"a scan would stop: {error}"
+        return replace(found, warnings=[*found.warnings, said])
+    plan = replace(prepared.questions.plan, threads=threads)
+    return replace(found, plan=plan.record())
 
 
 def _with_open_questions(

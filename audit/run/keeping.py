@@ -9,7 +9,7 @@ import torch
 
 from audit.config import ScanConfig
 from audit.ground.errors import ConfigError
-from audit.measure.matrix_free import KRYLOV
+from audit.measure.plan import KRYLOV
 from audit.measure.preparation import Prepared
 from audit.measure.records import file_records
 from audit.reports.rows import RowsWriter
@@ -95,7 +95,8 @@ def identity_of(config: ScanConfig, prepared: Prepared) -> Identity:
     files = [file.sha256 for file in file_records(model.network)]
     theirs = packages(config, model.head.family)
     libraries = {"torch": torch.__version__, **theirs}
-    return identity(config, files, model.inputs.sha256, libraries)
+    plan = prepared.questions.plan.rounding()
+    return identity(config, files, model.inputs.sha256, libraries, plan)
 
 
 def check_run(run: Run, ours: Identity, rows: RowsWriter | None) -> None:
@@ -123,9 +124,16 @@ def in_blocks_of(run: Run, prepared: Prepared) -> Prepared:
     """Return the open model with the blocks of a run, on which rounding depends.
 
     Raises:
-        ConfigError: --memory does not hold such a block now.
+        ConfigError: --memory does not hold such a block now, or --plan fixes another.
     """
     block = run.manifest.block
+    if prepared.questions.plan.chunk.fixed and prepared.block != block:
+        raise ConfigError(
+            f"--plan chunk={prepared.block} was given, and the run in '{run.folder}' "
+            f"computes {block} inputs together",
+            "Expected the chunk of the run: rounding depends on it",
+            "Leave chunk out of --plan, or start a run in another --run-dir",
+        )
     if prepared.block < block:
         raise ConfigError(
             f"--memory holds blocks of {prepared.block} inputs now; the run in "

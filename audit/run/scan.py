@@ -32,6 +32,7 @@ from audit.reports.build import build_report
 from audit.reports.gate import PARTIAL
 from audit.reports.keys import check_config
 from audit.reports.measured import Measured
+from audit.reports.planned import with_plan
 from audit.reports.report import Report
 from audit.reports.rows import RowsWriter
 from audit.reports.spill import Spill
@@ -47,7 +48,7 @@ from audit.run.plan import Job, cut, read_shard, spans
 from audit.run.still import still_notes
 from audit.run.targets import held_against, refuse_early
 from audit.run.universal import universal
-from audit.run.work import threads_inside, threads_of
+from audit.run.work import crew, threads_asked, threads_inside, threads_of
 from audit.verify import Ladder, ladder_of, portraits, save_witness, verify
 from audit.verify.selftest import short_selftest
 from audit.verify.trust import trust_warnings
@@ -84,6 +85,7 @@ def scan(
             "A shard measures its share; the report is of all of them",
             "Use scan_shard, and merge when all are done",
         )
+    config = with_plan(config)
     with _open(config, network) as opened:
         if config.run_dir is None:
             whole = rows is not None
@@ -103,7 +105,7 @@ def scan_shard(
     Raises:
         AuditError: one of its kinds.
     """
-    with _open(config) as opened:
+    with _open(with_plan(config)) as opened:
         opened, run = _join_run(opened, None, asked)
         mine = read_shard(config.shard or "1/1").take(run.jobs)
         return run, _fill(opened, run, mine, progress)
@@ -127,7 +129,7 @@ def merge(
         Incomplete: parts are missing.
         ConfigError: the model, the data or the tool changed since the run.
     """
-    config = replace(config, resume=True, shard=None)
+    config = replace(with_plan(config), resume=True, shard=None)
     run = open_folder(str(config.run_dir))
     missing = run.missing()
     lost = frozenset(missing)
@@ -277,7 +279,7 @@ def _judged(
         checks if len(index) else None,
         list(answers.skipped),
         [*warnings, *_lacking(missing, opened.total)],
-        run_record(config, prepared, opened.started)
+        run_record(config, prepared, opened.started, crew(config, prepared))
         | _shared(config, prepared)
         | ({"rows": rows.paths} if rows is not None and rows.paths else {}),
         collection.tally.features([d.name for d in prepared.questions.divergences]),
@@ -302,7 +304,7 @@ def _judged(
 
 def _shared(config: ScanConfig, prepared: Prepared) -> dict[str, int]:
     """Record how many threads shared the blocks, where somebody asked for some."""
-    asked = config.threads is not None
+    asked = threads_asked(config) is not None
     return {"threads": threads_of(config, prepared)} if asked else {}
 
 

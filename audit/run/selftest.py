@@ -19,6 +19,7 @@ from audit.models.beside import read_beside
 from audit.models.network import Network
 from audit.models.opening import OpenModel, checked, open_unchecked
 from audit.reports.keys import check_config
+from audit.reports.planned import with_plan
 from audit.verify.selftest import (
     CHECKS,
     FILE,
@@ -75,6 +76,7 @@ def selftest(
         AuditError: the model or the data cannot be read, or the options are wrong.
     """
     check_config(config)
+    config = with_plan(config)
     with watch.opening(config.model.path, config.open_timeout):
         try:
             model = open_unchecked(settings_of(config), config.data, network)

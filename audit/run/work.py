@@ -20,6 +20,7 @@ from audit.ground import stages
 from audit.ground.errors import ConfigError
 from audit.ground.machine import usable_cores
 from audit.measure import Answers, joined, measure
+from audit.measure.plan import Choice
 from audit.measure.preparation import Prepared
 from audit.measure.selection import index_of
 from audit.run.engines.threads import in_order
@@ -83,7 +84,12 @@ class Work(Generic[Result]):
 
 
 def threads_of(config: ScanConfig, prepared: Prepared) -> int:
-    """Return how many blocks this process measures at the same time.
+    """Return how many blocks this process measures at the same time: see `crew`."""
+    return int(crew(config, prepared).value)
+
+
+def crew(config: ScanConfig, prepared: Prepared) -> Choice:
+    """Return how many blocks this process measures at the same time, and why.
 
     By default as many as it has cores, shared among --workers, and one where a third
     party's code computes, which may not be made for threads. --memory holds the blocks
@@ -91,9 +97,10 @@ def threads_of(config: ScanConfig, prepared: Prepared) -> int:
     torch's own threads share it: see `threads_inside`.
 
     Raises:
-        ConfigError: several were asked for, and the model is none to share.
+        ConfigError: several were asked for, and the model is none to share; or two
+            numbers were.
     """
-    network, asked = prepared.model.network, config.threads
+    network, asked = prepared.model.network, threads_asked(config)
     if asked is not None and asked > 1 and not network.shared:
         raise ConfigError(
             f"--threads {asked} was given for a model that is no .onnx, .pt or .pt2 "
@@ -102,13 +109,39 @@ def threads_of(config: ScanConfig, prepared: Prepared) -> int:
             "would share",
             "Leave it out; of a file, --workers share nothing",
         )
-    if prepared.questions.matrix_free or not network.shared:
-        return 1
-    foreign = packages(config, prepared.model.head.family)
-    default = 1 if foreign else usable_cores() // config.workers
-    blocks = -(-len(prepared.selected) // prepared.block)
-    most = min(blocks, prepared.held // prepared.block)
-    return max(1, min(asked or default, most))
+    if prepared.questions.matrix_free:
+        return Choice(1, "torch's own threads share one chunk")
+    if not network.shared:
+        return Choice(1, "code that nobody knows may not be made for threads")
+    limits = {
+        "fit --memory": prepared.held // prepared.block,
+        "are there": -(-len(prepared.selected) // prepared.block),
+    }
+    if asked is not None:
+        limits["were asked for"] = asked
+    elif packages(config, prepared.model.head.family):
+        limits["are made by the code of a third party"] = 1
+    else:
+        limits["have a core each"] = usable_cores() // config.workers
+    why = min(limits, key=lambda name: limits[name])
+    most = max(1, limits[why])
+    return Choice(most, f"{most} {'chunks' if most > 1 else 'chunk'} {why}")
+
+
+def threads_asked(config: ScanConfig) -> int | None:
+    """Return how many threads a process may have; None: as many as it has cores.
+
+    Raises:
+        ConfigError: --threads and --plan disagree.
+    """
+    planned = int(config.plan["threads"]) if "threads" in config.plan else None
+    if config.threads is not None and planned not in (None, config.threads):
+        raise ConfigError(
+            f"--threads {config.threads} was given with --plan threads={planned}",
+            "Expected one number",
+            "Leave one of the two out",
+        )
+    return planned if config.threads is None else config.threads
 
 
 def threads_inside(config: ScanConfig, prepared: Prepared, own: int) -> int:
@@ -117,4 +150,4 @@ def threads_inside(config: ScanConfig, prepared: Prepared, own: int) -> int:
     One, wherever blocks are shared among threads. Where they are not because only
     products with a huge J are made: --threads, by default `own`, as torch would.
     """
-    return (config.threads or own) if prepared.questions.matrix_free else 1
+    return (threads_asked(config) or own) if prepared.questions.matrix_free else 1

@@ -92,7 +92,9 @@ def local_law(divergence: Divergence, site: Site) -> LocalLaw:
     if linear is not None:
         return LocalLaw(linear, None, linear.direction, linear.coefficient)
     form = pull_back(divergence, point.family, point.phi, point.jacobian, site.noise)
-    spectrum = decompose(form, site.questions.top, point.rounding)
+    questions = site.questions
+    side = questions.plan.decomposed
+    spectrum = decompose(form, questions.top, point.rounding, side)
     worst = spectrum.directions[:, :, 0]
     return LocalLaw(form, spectrum, worst, spectrum.eigenvalues[:, 0])
 

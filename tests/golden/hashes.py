@@ -92,9 +92,9 @@ def hashes(model: Path) -> Iterator[tuple[str, str]]:
 
 
 def still(report: Report) -> Report:
-    """Return a report without what changes from run to run."""
+    """Return a report without what changes from run to run, or from plan to plan."""
     plain = report.model_dump()
-    run = {key: type(value)() for key, value in plain["run"].items()}
+    run = {key: type(value)() for key, value in plain["run"].items() if key != "plan"}
     return Report.model_validate(plain | {"run": run | {"batch_size": None}})
 
 

@@ -16,6 +16,7 @@ from audit.config.settings import share_of
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.machine import free_memory, usable_cores
 from audit.measure import measure
+from audit.measure.plan import KRYLOV, Choice, Plan
 from audit.measure.preparation import prepare
 from audit.models import opening
 from audit.nodes.noise import own_generator
@@ -217,7 +218,8 @@ def test_by_default_a_process_uses_its_cores(monkeypatch):
     assert threads_of(sample("heteroscedastic"), few) == 2  # memory for two blocks
     inside = threads_inside(sample("heteroscedastic", threads=3), prepared, 7)
     assert inside == 1
-    wide = replace(prepared, questions=replace(prepared.questions, matrix_free=True))
+    plan = Plan(Choice(KRYLOV, "as asked"))
+    wide = replace(prepared, questions=replace(prepared.questions, plan=plan))
     assert threads_of(sample("heteroscedastic", threads=3), wide) == 1
     assert threads_inside(sample("heteroscedastic", threads=3), wide, 7) == 3
     assert threads_inside(sample("heteroscedastic"), wide, 7) == 7

@@ -67,11 +67,12 @@ class SweptSlopes:
 
 
 def swept_slopes(
-    law: FileLaw, family: ImplicitFamily, phi: Tensor
+    law: FileLaw, family: ImplicitFamily, phi: Tensor, always: bool = False
 ) -> tuple[SweptSlopes | None, float]:
     """Return the sweep of a law's map, and how far it is from autograd at φ [n, p + c].
 
-    None where it does not apply, or is too far.
+    None where it does not apply, does not pay (unless it is to be there `always`), or
+    is too far.
     """
     if law.noise is None or law.network.dtype not in TOLERANCE:
         return None, 0.0
@@ -83,7 +84,7 @@ def swept_slopes(
     z = torch.rand(size, generator=generator, dtype=torch.float64) + 0.1
     z = z.to(phi.device)
     try:
-        made = _made(law, graph, family, z[0], phi)
+        made = _made(law, graph, family, z[0], phi, always)
         if made is None:
             return None, 0.0
         theirs = family.jacobians(z, phi).flatten(0, 1)
@@ -95,7 +96,12 @@ def swept_slopes(
 
 
 def _made(
-    law: FileLaw, graph: Graph, family: ImplicitFamily, z: Tensor, phi: Tensor
+    law: FileLaw,
+    graph: Graph,
+    family: ImplicitFamily,
+    z: Tensor,
+    phi: Tensor,
+    always: bool,
 ) -> SweptSlopes | None:
     """Return the sweep of a map, unchecked; None where a step has no rule."""
     assert law.noise is not None
@@ -107,7 +113,7 @@ def _made(
         examples.append([values[name] for name in names])
     main = [slot.name for slot in law.main]
     sweep = sweep_of(graph, main, *examples)
-    if sweep.alone or family.n < sweep.worth:
+    if sweep.alone or not (always or family.n >= sweep.worth):
         return None
     places = [sweep.path.places.get(slot) for slot in graph.plan.outputs]
     outputs = graph.output_names
