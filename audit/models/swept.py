@@ -54,7 +54,7 @@ class SweptMap:
     oracle: Linearized
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, Matrix]:
-        """Return φ [N, p] and J [N, p, d] in float64.
+        """Return φ [N, p] in float64 and J [N, p, d] in the network's own type.
 
         Where a file makes values of another shape of some inputs than it made at
         opening, these inputs are autograd's.
@@ -73,7 +73,7 @@ class SweptMap:
         """
         given = x.detach().to(self.rows.dtype).reshape(-1, *self.event)
         size = (len(x), self.rows.size, x.shape[1])
-        entries = torch.empty(size, dtype=torch.float64, device=x.device)
+        entries = given.new_empty(size)
 
         def inputs(part: slice) -> list[Tensor]:
             own = {name: value[part] for name, value in held.items()}
