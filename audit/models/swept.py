@@ -18,6 +18,7 @@ from torch import Tensor
 
 from audit.families.implicit import ImplicitFamily
 from audit.ground.errors import AuditError
+from audit.ground.memory import keep_freed_memory
 from audit.importer.sweep import NotSwept, sweep_of
 from audit.linalg.operators import Matrix
 from audit.models.batching import Layout, layout_of
@@ -85,6 +86,7 @@ class SweptMap:
 
 def with_sweep(model: OpenModel) -> OpenModel:
     """Return a model with its sweep, where there is one and it agrees with autograd."""
+    keep_freed_memory()
     if isinstance(model.density.family, ImplicitFamily):
         return _with_slopes(model, model.density.family)
     made = _made(model)
