@@ -226,13 +226,14 @@ class ComputedFamily(Family):
     def jacobians(self, z: Tensor, phi: Tensor) -> Tensor:
         """Return ∂T/∂φ [S, N, n, p] at z [S, N, m].
 
+        In float64, or in the type of the file's network where it is swept.
+
         Raises:
             NotDifferentiable: T does not depend on φ by differentiable operators.
         """
         transport, _ = self.map()
         if self.slopes is not None:
-            swept = [self.slopes(*rows) for rows in _rows(z, phi)]
-            return torch.cat(swept).reshape(*z.shape[:2], self.n, self.size)
+            return self._swept(self.slopes, z, phi)
         parts = []
         for noise, rows in _rows(z, phi):
             leaf = rows.requires_grad_()
@@ -243,6 +244,18 @@ class ComputedFamily(Family):
             ]
             parts.append(torch.stack(gradients, dim=1)[..., : self.size])
         return torch.cat(parts).reshape(*z.shape[:2], self.n, self.size)
+
+    def _swept(self, slopes: Slopes, z: Tensor, phi: Tensor) -> Tensor:
+        """Return the Jacobians by a sweep, the draws of an input beside each other."""
+        draws, n = z.shape[:2]
+        flat = z.transpose(0, 1).flatten(0, 1)
+        owner = torch.arange(n, device=phi.device).repeat_interleave(draws)
+        parts = [
+            slopes(flat[at : at + ROWS], phi.detach()[owner[at : at + ROWS]])
+            for at in range(0, len(flat), ROWS)
+        ]
+        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return found.reshape(n, draws, self.n, self.size).transpose(0, 1)
 
 
 def _rows(values: Tensor, phi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

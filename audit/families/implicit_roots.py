@@ -95,7 +95,7 @@ def map_speed(family: ComputedFamily, phi: Tensor) -> Speed:
 
     def speed(z: Tensor) -> Tensor:
         parts = [
-            family.jacobians(part.transpose(0, 1), phi).square().sum(dim=(2, 3))
+            family.jacobians(part.transpose(0, 1), phi).double().square().sum((2, 3))
             for part in torch.split(z.to(phi.device), chunk, dim=1)
         ]
         return torch.cat(parts).T.cpu()

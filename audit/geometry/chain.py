@@ -20,7 +20,7 @@ from torch import Tensor
 from audit.linalg.bounded import Bounded
 from audit.linalg.exact import gram_eigenvalues
 from audit.linalg.operators import Product, Sampled
-from audit.linalg.sampled import compact_root
+from audit.linalg.sampled import compact_draws
 
 FACTORS = (
     "model_norm",
@@ -40,7 +40,7 @@ def factor(root: Product, trace: Tensor) -> dict[str, Tensor]:
     """
     outer = root.outer
     if isinstance(outer, Sampled):
-        compact = compact_root(outer.entries)
+        compact = compact_draws(outer)
         outer = compact if outer.beyond is None else Bounded(compact, outer.beyond)
     model, mapped = gram_eigenvalues(outer), gram_eigenvalues(root.inner)
     count = min(model.shape[1], mapped.shape[1])

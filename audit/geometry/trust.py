@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.linalg.operators import Averaged, LinearOperator, Sampled
-from audit.linalg.sampled import mean_of, squared_rows
+from audit.linalg.sampled import draw_squares, mean_of, squared_rows
 from audit.linalg.spectrum import Spectrum
 
 
@@ -41,7 +41,7 @@ def averaging_checks(
 
 
 def _of_draws(root: Sampled, inner: LinearOperator | None) -> dict[str, Tensor]:
-    rows = squared_rows(root.entries, inner)
+    rows = draw_squares(root, inner)
     each = rows.reshape(len(rows), root.draws, root.draw).sum(dim=2)
     total = each.sum(dim=1)
     return {

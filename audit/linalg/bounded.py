@@ -18,7 +18,13 @@ import torch
 from torch import Tensor
 
 from audit.linalg.matrix_free import free_part
-from audit.linalg.operators import Averaged, LinearOperator, Matrix, Stored
+from audit.linalg.operators import (
+    Averaged,
+    LinearOperator,
+    Matrix,
+    Sampled,
+    Stored,
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ def bounded(
         The root, as it was if it is finite; and what lies beyond root · inner [N], None
         for nothing.
     """
+    if isinstance(root, Sampled) and root.is_tall and _finite(root.square):
+        return root, None
     every = phi.new_ones(root.shape[0], root.shape[2])
     sums = root.matmat(every.unsqueeze(-1))
     if bool(torch.isfinite(sums).all()):
@@ -89,6 +97,14 @@ def bounded(
     if isinstance(kept, Averaged):
         return kept.without(whole), beyond
     return Bounded(kept, whole), beyond
+
+
+def _finite(squares: Tensor) -> bool:
+    """Whether BᵀB [N, p, p] is finite; then so is B: its diagonal is a sum of squares.
+
+    A square may overflow where B does not: then B is looked at itself.
+    """
+    return bool(torch.isfinite(squares.diagonal(dim1=1, dim2=2)).all())
 
 
 def _beyond(root: Stored, columns: Tensor) -> Tensor:

@@ -66,11 +66,22 @@ def decompose_exact(
     eigenvalues = eigenvalues[:, :size]
     if rounding < SQUARED:
         eigenvalues, directions = _refined(root, eigenvalues, directions)
+    return _spectrum(eigenvalues, directions, rounding)
+
+
+def decompose_square(square: Tensor, top: int) -> Spectrum:
+    """Return the same of AᵀA [N, d, d] itself, A of single precision."""
+    eigenvalues, vectors = descending(square)
+    return _spectrum(eigenvalues, vectors[:, :, :top], SINGLE)
+
+
+def _spectrum(eigenvalues: Tensor, directions: Tensor, rounding: float) -> Spectrum:
     eigenvalues = clean(eigenvalues, rounding, eigenvalues.shape[1])
     trace = torch.where(
         eigenvalues[:, 0] == torch.inf, torch.inf, eigenvalues.sum(dim=1)
     )
-    meaningful = (eigenvalues[:, :top] > 0) & torch.isfinite(eigenvalues[:, :top])
+    leading = eigenvalues[:, : directions.shape[2]]
+    meaningful = (leading > 0) & torch.isfinite(leading)
     return Spectrum(
         eigenvalues,
         unit_columns(directions, meaningful),
@@ -100,11 +111,12 @@ def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
 
     The sign of an eigenvector is arbitrary; fixing it makes reports reproducible.
     """
-    length = vectors.norm(dim=1, keepdim=True)
-    peak = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
-    keep = meaningful.unsqueeze(1) & (length > 0)
+    rows = vectors.mT.contiguous()  # many times faster along the last axis
+    length = torch.linalg.vector_norm(rows, dim=2, keepdim=True)
+    peak = rows.gather(2, rows.abs().argmax(dim=2, keepdim=True))
+    keep = meaningful.unsqueeze(2) & (length > 0)
     factor = torch.where(peak < 0, -1.0, 1.0) / length
-    return torch.where(keep, vectors * factor, 0.0)
+    return torch.where(keep, rows * factor, 0.0).mT
 
 
 def descending(gram: Tensor) -> tuple[Tensor, Tensor]:

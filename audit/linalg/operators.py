@@ -17,6 +17,11 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
+from audit.linalg.wide import by_parts
+
+_LARGEST_SQUARE = 256
+"""Columns: three squares of more would take more memory than the rows."""
+
 
 class LinearOperator(Protocol):
     """N real matrices of the same shape."""
@@ -56,7 +61,7 @@ class Takes(Protocol):
 
 @dataclass(frozen=True)
 class Matrix:
-    """Stored entries [N, rows, columns]."""
+    """Stored entries [N, rows, columns], of float64 or float32; products are float64."""
 
     entries: Tensor
 
@@ -68,15 +73,15 @@ class Matrix:
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """Return A V."""
-        return self.entries @ vectors
+        return by_parts(torch.matmul, self.entries, vectors)
 
     def rmatmat(self, vectors: Tensor) -> Tensor:
         """Return Aᵀ U, as (Uᵀ A)ᵀ: A is read along its rows."""
-        return (vectors.mT @ self.entries).mT
+        return by_parts(lambda a, u: u.mT @ a, self.entries, vectors).mT
 
     def dense(self) -> Tensor:
-        """Return the entries."""
-        return self.entries
+        """Return the entries in float64."""
+        return self.entries.double()
 
     def map_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the matrices with their entries changed."""
@@ -84,7 +89,7 @@ class Matrix:
 
     @cached_property
     def _gram(self) -> Tensor:
-        return self.entries @ self.entries.mT
+        return by_parts(lambda a: a @ a.mT, self.entries)
 
     def gram(self) -> Tensor:
         """Return A Aᵀ, computed once."""
@@ -125,6 +130,9 @@ class Averaged(Matrix):
 
     def select(self, columns: Tensor, unit: Tensor) -> Self:
         """Return A S for the columns that S keeps, each times its unit."""
+        whole = len(columns) == self.entries.shape[2]
+        if whole and bool((unit == 1).all()):
+            return self
         center = None if self.center is None else self.center[:, columns] * unit
         entries = self.entries[:, :, columns] * unit.unsqueeze(-2)
         return replace(self, entries=entries, center=center)
@@ -134,7 +142,8 @@ class Averaged(Matrix):
         center = self.center
         if center is not None:
             center = inner.rmatmat(center.unsqueeze(-1)).squeeze(-1)
-        return replace(self, entries=inner.rmatmat(self.entries.mT).mT, center=center)
+        rows = inner.rmatmat(self.dense().mT).mT
+        return replace(self, entries=rows, center=center)
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,43 @@ class Sampled(Averaged):
     def group(self) -> int:
         """The number of rows of a unit."""
         return self.draw * self.unit
+
+    @property
+    def units(self) -> Tensor:
+        """The rows by their units [N, U, group, p]."""
+        n, rows, p = self.entries.shape
+        return self.entries.reshape(n, rows // self.group, self.group, p)
+
+    def half(self, first: int) -> Tensor:
+        """Return every other unit [N, U / 2, group, p], from one of the two on."""
+        return self.units[:, first::2]
+
+    @property
+    def is_tall(self) -> bool:
+        """Whether each half has more rows than columns, so that squares are smaller."""
+        rows, columns = self.units.shape[1] // 2 * self.group, self.entries.shape[2]
+        return columns < rows and columns <= _LARGEST_SQUARE
+
+    @property
+    def squares(self) -> Tensor:
+        """Σ b bᵀ over the rows b of either half of the units [N, 2, p, p]."""
+
+        def made() -> Tensor:
+            halves = (by_parts(_square, self.half(first)) for first in (0, 1))
+            return torch.stack([*halves], dim=1)
+
+        return self.remembered("squares", made)
+
+    @property
+    def square(self) -> Tensor:
+        """BᵀB [N, p, p]."""
+        return self.remembered("square", lambda: self.squares.sum(dim=1))
+
+
+def _square(units: Tensor) -> Tensor:
+    """Return Σ b bᵀ [n, p, p] over the rows of units [n, U, group, p]."""
+    rows = units.flatten(1, 2)
+    return rows.mT @ rows
 
 
 @dataclass(frozen=True)

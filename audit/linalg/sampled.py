@@ -30,10 +30,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.exact import SMALLER, decompose_exact, descending
+from audit.linalg.exact import SMALLER, decompose_exact, decompose_square, descending
 from audit.linalg.intervals.means import Interval, mean_interval
 from audit.linalg.operators import LinearOperator, Matrix, Product, Sampled
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.linalg.wide import by_parts
 
 _BRACKET = 0.995  # of each end: the direction is estimated too, and both must hold
 
@@ -49,9 +50,9 @@ def decompose_sampled(
         top: how many directions.
         side: of the compact root, see `decompose_exact`.
     """
-    naive = decompose_exact(_pulled(draws.entries, inner), top, side=side)
+    naive = _decomposed(draws, None, inner, top, side)
     cross = _cross_fitted(draws, inner, side)
-    own = _along(draws.entries, naive.directions[:, :, :1], inner)
+    own = _along(draws.units, naive.directions[:, :, :1], inner)
     upper = mean_interval(_units(own, draws.group), _BRACKET).upper
     bracket = (
         cross.interval.lower.clamp_min(0),
@@ -60,11 +61,44 @@ def decompose_sampled(
     return Spectrum(
         naive.eigenvalues,
         naive.directions,
-        sum_of_squares(squared_rows(draws.entries, inner), draws.group),
+        sum_of_squares(draw_squares(draws, inner), draws.group),
         Estimate(cross.interval.value, cross.interval.standard_error, bracket),
         cross.angle,
         draws.entries.shape[1] // draws.group,
     )
+
+
+def _decomposed(
+    draws: Sampled, half: int | None, inner: LinearOperator | None, top: int, side: str
+) -> Spectrum:
+    """Decompose the average over all draws (None), or over every other unit's."""
+    if draws.is_tall:
+        square = draws.square if half is None else draws.squares[:, half]
+        return _of_square(square * _stretch(draws, half), inner, top, side)
+    entries = draws.entries
+    if half is not None:
+        entries = draws.half(half).flatten(1, 2).double()
+        entries = entries * math.sqrt(_stretch(draws, half))
+    root = compact_root(entries)
+    whole = root if inner is None else Product(root, inner)
+    return decompose_exact(whole, top, side=side)
+
+
+def _of_square(
+    square: Tensor, inner: LinearOperator | None, top: int, side: str
+) -> Spectrum:
+    """Decompose Jᵀ (BᵀB) J."""
+    if inner is None:
+        return decompose_square(square, top)
+    return decompose_exact(Product(root_of_square(square), inner), top, side=side)
+
+
+def _stretch(draws: Sampled, half: int | None) -> float:
+    """Return what makes of a half's share of an average the average of the half."""
+    if half is None:
+        return 1.0
+    units = draws.units.shape[1]
+    return units / ((units + 1 - half) // 2)
 
 
 def mean_over_units(contributions: Tensor, group: int) -> Estimate:
@@ -93,9 +127,8 @@ def mean_of(draws: Sampled, inner: LinearOperator | None) -> Estimate:
     The standard error is √(E‖Jᵀ m‖²) where the true mean is zero.
     """
     assert draws.center is not None
-    n, rows, p = draws.entries.shape
-    units = rows // draws.group
-    sums = draws.entries.reshape(n, units, draws.group, p).sum(dim=2)
+    units = draws.units.shape[1]
+    sums = by_parts(lambda b: b.sum(dim=2), draws.units)
     means = sums * (units / math.sqrt(draws.draws))  # the rows are s/√S
     spread = squared_rows(means, inner).sum(dim=1) / (units * (units - 1))
     length = squared_rows(draws.center.unsqueeze(1), inner).sum(dim=1).sqrt()
@@ -109,15 +142,38 @@ def compact_root(entries: Tensor) -> Matrix:
     """
     if entries.shape[1] <= entries.shape[2]:
         return Matrix(entries)
-    values, vectors = descending(entries.mT @ entries)
+    return root_of_square(by_parts(lambda b: b.mT @ b, entries))
+
+
+def compact_draws(draws: Sampled) -> Matrix:
+    """Return the compact root of draws, from what is known of them already."""
+    if draws.is_tall:
+        return root_of_square(draws.square)
+    return compact_root(draws.entries)
+
+
+def root_of_square(square: Tensor) -> Matrix:
+    """Return R [N, p, p] with RᵀR = BᵀB, from BᵀB."""
+    values, vectors = descending(square)
     return Matrix(values.clamp_min(0).sqrt().unsqueeze(-1) * vectors.mT)
 
 
 def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
     """Return |Jᵀ b|² [N, R] for the rows b of entries [N, R, p]."""
     if inner is None:
-        return entries.square().sum(dim=-1)
-    return ((entries @ inner.gram()) * entries).sum(dim=-1).clamp_min(0)
+        return by_parts(lambda b: b.square().sum(dim=-1), entries)
+
+    def weighed(b: Tensor, gram: Tensor) -> Tensor:
+        return ((b @ gram) * b).sum(dim=-1).clamp_min(0)
+
+    return by_parts(weighed, entries, inner.gram())
+
+
+def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:
+    """Return |Jᵀ b|² [N, R] for the rows b of draws, of B itself computed once."""
+    if inner is None:
+        return draws.remembered("rows", lambda: squared_rows(draws.entries, None))
+    return squared_rows(draws.entries, inner)
 
 
 @dataclass(frozen=True)
@@ -130,38 +186,27 @@ class _CrossFit:
 
 def _cross_fitted(draws: Sampled, inner: LinearOperator | None, side: str) -> _CrossFit:
     """Return λ_max by quotients of each half along the other half's direction."""
-    even, odd = _halves(draws)
     group = draws.group
     directions = [
-        decompose_exact(_pulled(half, inner), 1, side=side).directions
-        for half in (even, odd)
+        _decomposed(draws, half, inner, 1, side).directions for half in (0, 1)
     ]
-    parts = (_along(odd, directions[0], inner), _along(even, directions[1], inner))
+    parts = [
+        _along(draws.half(other), directions[1 - other], inner) * _stretch(draws, other)
+        for other in (1, 0)
+    ]
     units = torch.cat([_units(part, group) for part in parts], dim=1)
     cosine = (directions[0] * directions[1]).sum(dim=(1, 2)).abs().clamp_max(1)
     return _CrossFit(mean_interval(units, _BRACKET), torch.rad2deg(cosine.acos()))
 
 
-def _halves(draws: Sampled) -> tuple[Tensor, Tensor]:
-    """Return every other unit's rows, scaled to averages of their own."""
-    n, rows, p = draws.entries.shape
-    units = draws.entries.reshape(n, rows // draws.group, draws.group, p)
-    even, odd = (
-        half.reshape(n, -1, p) * math.sqrt(units.shape[1] / half.shape[1])
-        for half in (units[:, 0::2], units[:, 1::2])
-    )
-    return even, odd
+def _along(units: Tensor, direction: Tensor, inner: LinearOperator | None) -> Tensor:
+    """Return (aᵀv)² [N, R] for the rows of units; their sum estimates vᵀGv.
 
-
-def _pulled(entries: Tensor, inner: LinearOperator | None) -> LinearOperator:
-    root = compact_root(entries)
-    return root if inner is None else Product(root, inner)
-
-
-def _along(test: Tensor, direction: Tensor, inner: LinearOperator | None) -> Tensor:
-    """Return (aᵀv)² [N, R] for the rows of `test`; their sum estimates vᵀGv.
-
-    Shapes: direction v [N, d, 1].
+    Shapes: units [N, U, group, p]; direction v [N, d, 1].
     """
     image = direction if inner is None else inner.matmat(direction)
-    return (test @ image).squeeze(-1).square()
+
+    def squared(b: Tensor, v: Tensor) -> Tensor:
+        return (b.flatten(1, 2) @ v).squeeze(-1).square()
+
+    return by_parts(squared, units, image)

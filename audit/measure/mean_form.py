@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.linalg.operators import Product
+from audit.linalg.operators import Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.measure.columns import Found
 from audit.reports.values import Floats
@@ -123,17 +123,32 @@ def _mean(found: Found, kept: NDArray[np.intp], matrix_free: bool) -> MeanForm:
     stored = m <= MOST_FEATURES and not matrix_free
     matrix = np.zeros((2, m, m) if stored else (2, 0, 0))
     if stored and len(rows):
-        matrix[0] = _gram_sum(found.form.take(rows)).cpu().numpy()
+        whole = len(rows) == len(trace)
+        form = found.form if whole or _squared(found.form) else found.form.take(rows)
+        matrix[0] = _gram_sum(form, rows).cpu().numpy()
     return MeanForm(len(rows), len(kept) - len(rows), matrix, top)
 
 
-def _gram_sum(form: QuadraticForm) -> Tensor:
-    """Return Σ_i A_iᵀ A_i [m, m], by way of BᵀB where a root has many rows."""
+def _squared(form: QuadraticForm) -> bool:
+    """Whether the form's BᵀB is known already, and is all that is summed."""
     root = form.root
+    return isinstance(root, Sampled) and root.is_tall
+
+
+def _gram_sum(form: QuadraticForm, rows: Tensor) -> Tensor:
+    """Return Σ_i A_iᵀ A_i [m, m], by way of BᵀB where a root has many rows.
+
+    Args:
+        form: of the inputs, or of more where its squares are known.
+        rows: the inputs among these.
+    """
+    root = form.root
+    if isinstance(root, Sampled) and root.is_tall:
+        return root.square[rows].sum(dim=0)
     if isinstance(root, Product) and root.outer.shape[1] > root.outer.shape[2]:
         jacobian = root.inner.dense()
         outer = root.outer.dense()
         right = outer.mT @ (outer @ jacobian)
         return jacobian.flatten(0, 1).mT @ right.flatten(0, 1)
-    rows = root.dense().flatten(0, 1)
-    return rows.mT @ rows
+    each = root.dense().flatten(0, 1)
+    return each.mT @ each

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from audit.families.implicit import ImplicitFamily
 from audit.ground.errors import AuditError, cause
+from audit.ground.memory import keep_freed_memory
 from audit.importer.sweep import NotSwept, sweep_of
 from audit.linalg.operators import Matrix
 from audit.models.batching import Layout, layout_of
@@ -61,7 +62,7 @@ class SweptMap:
         return replace(self, rows=replace(self.rows, pull=inputs))
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, Matrix]:
-        """Return φ [N, p] and J [N, p, d] in float64.
+        """Return φ [N, p] in float64 and J [N, p, d] in the network's own type.
 
         Where a file makes values of another shape of some inputs than it made at
         opening, these inputs are autograd's.
@@ -80,7 +81,7 @@ class SweptMap:
         """
         given = x.detach().to(self.rows.dtype).reshape(-1, *self.event)
         size = (len(x), self.rows.size, x.shape[1])
-        entries = torch.empty(size, dtype=torch.float64, device=x.device)
+        entries = given.new_empty(size)
 
         def inputs(part: slice) -> list[Tensor]:
             own = {name: value[part] for name, value in held.items()}
@@ -99,6 +100,7 @@ def with_sweep(model: OpenModel, rows: str = AUTO, slopes: str = AUTO) -> OpenMo
             and `sweep` has it even where it does not pay.
         slopes: the same of a sampler.
     """
+    keep_freed_memory()
     if isinstance(model.density.family, ImplicitFamily):
         return _with_slopes(model, model.density.family, slopes)
     if rows not in (AUTO, SWEEP):

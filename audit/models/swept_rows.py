@@ -71,6 +71,10 @@ class SweptRows:
     def fill(self, inputs: Inputs, entries: Tensor) -> Tensor:
         """Return φ [N, p] in float64, and write J into `entries` [N, p, d].
 
+        Args:
+            inputs: of the graph, by rows.
+            entries: in the network's own type.
+
         Raises:
             NotSwept: a value has another shape than at opening.
         """
@@ -87,10 +91,9 @@ class SweptRows:
         if self.sources is not None:
             return self._scaled(linear, outputs, entries, self.sources)
         phi, cotangents = cotangents_of(self.parameters, outputs)
-        for first, last, rows in self._parts(entries):
+        for first, last in self._parts(len(entries)):
             part = [[piece.cut(first, last) for piece in own] for own in cotangents]
-            linear.rows(part, first, last, rows)
-            entries[first:last] = rows
+            linear.rows(part, first, last, entries[first:last])
         return phi
 
     def _scaled(
@@ -102,20 +105,21 @@ class SweptRows:
     ) -> Tensor:
         phi, scale = scales_of(self.parameters, outputs, sources)
         axes: list[list[Piece]] = sources.axes(list(outputs.values()))
-        for first, last, rows in self._parts(entries):
+        factor = None if bool((scale == 1).all()) else scale.to(self.dtype)[..., None]
+        for first, last in self._parts(len(entries)):
+            rows = entries[first:last]
             linear.rows(axes, first, last, rows)
-            torch.mul(rows, scale[first:last].unsqueeze(-1), out=entries[first:last])
+            if factor is not None:
+                rows *= factor[first:last]
         still = [j for j, output in enumerate(sources.output) if output < 0]
         if still:
             entries[:, still] = 0.0
         return phi
 
-    def _parts(self, entries: Tensor) -> list[tuple[int, int, Tensor]]:
-        """Return (first, last, rows to write into) of the inputs that go together."""
-        together, n = min(self.backward_rows, len(entries)), len(entries)
-        rows = entries.new_empty(together, *entries.shape[1:], dtype=self.dtype)
-        ends = [(first, min(first + together, n)) for first in range(0, n, together)]
-        return [(first, last, rows[: last - first]) for first, last in ends]
+    def _parts(self, n: int) -> list[tuple[int, int]]:
+        """Return (first, last) of the inputs that go together."""
+        together = self.backward_rows
+        return [(first, min(first + together, n)) for first in range(0, n, together)]
 
 
 def _power(number: int) -> int:

@@ -42,7 +42,7 @@ class SweptSlopes:
     oracle: ImplicitFamily
 
     def __call__(self, noise: Tensor, phi: Tensor) -> Tensor:
-        """Return the Jacobians in float64.
+        """Return the Jacobians in the network's own type.
 
         Where a file makes values of another shape of some rows than it made at
         opening, these rows are autograd's.
@@ -61,7 +61,7 @@ class SweptSlopes:
         assert self.law.noise is not None
         values = self.law.values(phi, self.law.noise, noise)
         size = (len(phi), self.rows.size, self.law.size)
-        entries = torch.empty(size, dtype=torch.float64, device=phi.device)
+        entries = torch.empty(size, dtype=self.rows.dtype, device=phi.device)
         self.rows.fill(lambda part: [values[n][part] for n in self.inputs], entries)
         return entries
 
