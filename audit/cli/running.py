@@ -13,6 +13,7 @@ from audit.cli.output import SCAN, Destinations, in_turn
 from audit.cli.terminal import emit, progress, style
 from audit.config import ScanConfig, with_waivers
 from audit.formats.several import render
+from audit.ground import collector
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
 from audit.reports.baseline import with_baseline
@@ -126,7 +127,8 @@ def _run(plan: Plan, show: bool) -> Report | None:
         with ExitStack() as stack:
             rows = plan.destinations.open_rows(stack)
             tick = stack.enter_context(progress(show))
-            from audit.run.scan import scan
+            with collector.resting():
+                from audit.run.scan import scan
 
             return scan(settings, progress=tick, rows=rows, **_remembered(plan))
 
@@ -134,7 +136,8 @@ def _run(plan: Plan, show: bool) -> Report | None:
 def _run_shard(plan: Plan, show: bool) -> None:
     """Measure a shard and say what became of the run."""
     with progress(show) as tick:
-        from audit.run.scan import scan_shard
+        with collector.resting():
+            from audit.run.scan import scan_shard
 
         found, done = scan_shard(plan.settings, progress=tick, **_remembered(plan))
     missing = sum(not found.path(job).exists() for job in found.jobs)

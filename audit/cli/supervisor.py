@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from audit.cli.door import CRASH, INTERRUPTED, LOST
+from audit.cli.leaving import and_leave
 from audit.ground import watch
 from audit.ground.errors import AuditError
 from audit.ground.printable import printable
@@ -55,7 +56,7 @@ def supervised(run: Callable[[], object]) -> None:
     watch.end_with_parent(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    run()
+    and_leave(run)
 
 
 def _pipe() -> tuple[int, int]:

@@ -157,6 +157,8 @@ def flushed() -> OSError | None:
     """
     found = None
     for number, name in enumerate(_NAMES[1:], start=1):
+        if getattr(sys, name) is None:
+            continue
         try:
             getattr(sys, name).flush()
         except (OSError, ValueError) as error:

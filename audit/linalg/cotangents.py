@@ -7,6 +7,8 @@ numbers are the same to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -27,9 +29,27 @@ def pulled_back(
         keep: whether the graph is needed again.
         create: whether the result is differentiated in turn, with respect to u too.
     """
-    total = (value * cotangent).sum()
-    (found,) = torch.autograd.grad(
-        total, source, retain_graph=keep, create_graph=create, allow_unused=True
-    )
-    gradient: Tensor | None = found
+    (gradient,) = all_pulled_back(value, (source,), cotangent, keep, create)
     return gradient
+
+
+def all_pulled_back(
+    value: Tensor,
+    sources: Sequence[Tensor],
+    cotangent: Tensor | None = None,
+    keep: bool = False,
+    create: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Return Jᵀ u for the Jacobian by each of several sources.
+
+    Args:
+        value: y, computed from the sources.
+        sources: of which y is differentiated.
+        cotangent: u; None for ones.
+        keep: whether the graph is needed again.
+        create: whether the results are differentiated in turn, with respect to u too.
+    """
+    total = (value if cotangent is None else value * cotangent).sum()
+    return torch.autograd.grad(
+        total, sources, retain_graph=keep, create_graph=create, allow_unused=True
+    )

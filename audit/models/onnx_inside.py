@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.importer import Graph, OnnxFile, PathOp
+from audit.linalg.cotangents import pulled_back
 from audit.models.gates.subject import relative_error
 from audit.models.network import Census, Values, calling
 from audit.models.onnxruntime_file import Runtime
@@ -129,7 +130,5 @@ def _derivatives_differ(
 def _along(value: Tensor, weights: Tensor, x: Tensor, v: Tensor) -> float:
     if not value.requires_grad:
         return 0.0
-    (gradient,) = torch.autograd.grad(
-        value, x, weights.to(value), retain_graph=True, allow_unused=True
-    )
+    gradient = pulled_back(value, x, weights.to(value), keep=True)
     return 0.0 if gradient is None else float((gradient.double() * v).sum())

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
+
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
 
 LACKING = ("NOT_IMPLEMENTED", "Could not find an implementation")
 
@@ -29,6 +32,8 @@ class Reference:
 
     @cached_property
     def _evaluator(self) -> ReferenceEvaluator:
+        from onnx.reference import ReferenceEvaluator  # 40 ms that few files need
+
         return ReferenceEvaluator(self._proto)
 
     def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, object]:

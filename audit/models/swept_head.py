@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.sweep import Axes, Dense, Piece
+from audit.linalg.cotangents import all_pulled_back
 from audit.models.expressions import Expression, applied
 from audit.models.functions import FUNCTIONS
 
@@ -151,9 +152,7 @@ def scales_of(
     leaves = {n: v.detach().double().requires_grad_() for n, v in outputs.items()}
     with torch.enable_grad():
         phi = parameters(leaves)
-    found = torch.autograd.grad(
-        phi, list(leaves.values()), torch.ones_like(phi), allow_unused=True
-    )
+    found = all_pulled_back(phi, list(leaves.values()))
     scale = torch.zeros_like(phi)
     for k, gradient in enumerate(found):
         rows = [j for j, output in enumerate(sources.output) if output == k]
@@ -193,7 +192,7 @@ def _copied(
     with torch.enable_grad():
         phi = parameters(leaves)
     eye = torch.eye(p, dtype=phi.dtype, device=phi.device).repeat(len(phi) // p, 1)
-    found = torch.autograd.grad(phi, list(leaves.values()), eye, allow_unused=True)
+    found = all_pulled_back(phi, list(leaves.values()), eye)
     return [
         (torch.zeros_like(leaf) if gradient is None else gradient).reshape(
             -1, p, *leaf.shape[1:]

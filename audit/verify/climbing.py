@@ -10,11 +10,14 @@ with P the nearest point of the set. The first steps are as long as the ball's r
 and are taken whether D rises or not: they leave small hills, as a search that only
 takes what it gains does not (on the digits sample that costs a tenth of D). Short
 steps at the end find the top of the hill. What is returned is the best point of the
-way. A candidate is through when D is infinite, its gradient is zero or no number, or
-it stands still.
+way. A candidate is through when D is infinite, its gradient is zero or no number, it
+stands still, or no step is left that promises anything: where
 
-The gain of a step is counted where it is more than rounding (10⁻¹²); NaN is less than
-every number, so that it never wins.
+    max over the ball of gᵀv − gᵀu = ε ‖g‖_q − gᵀu  <=  10⁻⁴ D,      1/p + 1/q = 1
+
+the gradient points out of the ball, as it does at a maximum (and at a saddle: that is
+why there are several starts). Where D is a form, a point near its top has 10⁻⁴ λ₁ /
+(λ₁ − λ₂) of D left to gain there, and never more than 1 − λ₂ / λ₁: less than 1 %.
 
 References:
     Madry et al., Towards deep learning models resistant to adversarial attacks (2018).
@@ -36,6 +39,7 @@ from audit.verify.slopes import Slope
 _LEAN = 0.75  # α
 _GAIN = 1e-12
 _STILL = 1e-4  # of ε: a move that is none
+_PROMISE = 1e-4  # of D: to first order, a step that promises less is none
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,12 @@ class _State:
         self.gradient = gradient.clone()
         self.best, self.value = u.clone(), value.clone()
         self.still = torch.zeros_like(rows, dtype=torch.bool)
+        self.ended = _at_the_top(within, u, value, gradient)
 
     @property
     def through(self) -> Tensor:
         """Whether nothing more is to be gained [C]."""
-        flat = self.gradient.abs().amax(dim=1) == 0
-        return flat | self.still | torch.isinf(self.value)
+        return self.ended | self.still | torch.isinf(self.value)
 
     def step(self, slope: Slope, at: Tensor, eta: float) -> None:
         """Move some candidates by η of their balls, and keep what they gain."""
@@ -120,3 +124,11 @@ class _State:
         self.value[at] = torch.where(gained, value, self.value[at])
         self.before[at], self.now[at], self.gradient[at] = now, moved, gradient
         self.still[at] = within.norms(moved - now) <= _STILL * within.size
+        self.ended[at] = _at_the_top(within, moved, value, gradient)
+
+
+def _at_the_top(within: Feasible, u: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    """Tell where no step within the ball promises a gain [C]."""
+    promised = within.size * within.ball.dual(gradient) - (gradient * u).sum(dim=1)
+    flat = gradient.abs().amax(dim=1) == 0
+    return flat | (promised <= _PROMISE * value.clamp_min(0))

@@ -86,14 +86,10 @@ class Alone:
         asked = [each for each in there if each[2].start <= row < each[2].stop]
         if not asked:
             return [None] * len(leaves)
-        cotangents = []
+        totals = []
         for value, place, piece in asked:
             one = piece.g[:, row - piece.start].expand(place.count(value), *place.shape)
-            cotangents.append(place.back(one).to(value.dtype))
+            totals.append((value * place.back(one).to(value.dtype)).sum())
         return torch.autograd.grad(
-            [value for value, _, _ in asked],
-            leaves,
-            cotangents,
-            retain_graph=True,
-            allow_unused=True,
+            totals, leaves, retain_graph=True, allow_unused=True
         )

@@ -169,7 +169,7 @@ class Linear:
         with torch.enable_grad():
             y = self._run(leaf, *self._rest)
         assert isinstance(y, Tensor)
-        (pulled,) = torch.autograd.grad(y, leaf, g.reshape(y.shape))
+        (pulled,) = torch.autograd.grad((y * g.reshape(y.shape)).sum(), leaf)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 

@@ -141,7 +141,7 @@ class Pointwise:
         with torch.enable_grad():
             y = self._run(*given)
         assert isinstance(y, Tensor)
-        found = torch.autograd.grad(y, leaves, torch.ones_like(y), allow_unused=True)
+        found = torch.autograd.grad(y.sum(), leaves, allow_unused=True)
         partials = [
             lifted(y.new_zeros(()) if partial is None else partial, self._out)
             for partial in found
