@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from audit.formats import reading
+from audit.formats import classes, reading
 from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.formats.table import direction
 from audit.ground.errors import ConfigError
@@ -66,6 +66,10 @@ def _parts(report: Report, index: int, style: Style) -> Iterator[RenderableType]
         yield from laid_out(columns, style, ELSEWHERE)
         yield from _outcomes(report, index, name)
         yield from _direction(report, index, name)
+    pictured = [one for one in report.portraits if one.index == index]
+    for said in filter(None, (classes.sentence(report, one) for one in pictured)):
+        yield Text()
+        yield Text(f"{said[0].upper()}{said[1:]}")
 
 
 def _row(report: Report, name: str, quantity: str, value: Number) -> list[str]:

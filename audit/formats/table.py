@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from audit.formats import attacked, features, reading, sides, verdicts
+from audit.formats import attacked, classes, features, reading, sides, verdicts
 from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -25,7 +25,7 @@ RANKS = {DISTRIBUTION: 3, "mean": 2, "p05": 1}
 ELSEWHERE = "-o report.html, or --width"
 """Where a column is that has no room."""
 ALONG = sides.HEADINGS.index("along ±v")
-SHOWN_WORST = 5
+SHOWN_WORST, SHOWN_MOVED = 5, 2
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 CRITICAL_SHORT = "critical"
@@ -72,6 +72,8 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     if report.worst:
         yield Text()
         yield from _worst(report, style)
+        for said in classes.sentences(report, SHOWN_MOVED):
+            yield Padding(Text(printable(said)), (0, 0, 0, 2))
     yield from _section("Predicted and realised", reading.verification(report))
     yield from _section("What moved", attacked.sentences(report))
     yield from _under_attack(report, style)

@@ -56,6 +56,8 @@ class OpenModel:
     bottleneck: str = ""
     items: tuple[Item, ...] = ()
     swept: Linearized | None = None
+    class_names: tuple[str, ...] = ()
+    """Of a classifier whose classes are named; else none."""
 
     @property
     def network(self) -> Network:
