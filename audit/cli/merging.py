@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.cli.flags import with_options
-from audit.cli.scanning import Format, NoProgress, Outputs, Quiet, Verbose
+from audit.cli.scanning import Format, NoProgress, Outputs, Quiet, Verbose, Width
 from audit.config.options import GATE, OPTIONS
 from audit.ground import streams
 
@@ -34,6 +34,7 @@ def merge(
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    width: Width = None,
     no_progress: NoProgress = False,
     **flags: Any,  # noqa: ANN401
 ) -> None:
@@ -47,7 +48,9 @@ def merge(
     from audit.cli.terminal import progress
 
     show = not (quiet or no_progress)
-    destinations = Destinations(format_, output or [], quiet, verbose, show=show)
+    destinations = Destinations(
+        format_, output or [], quiet, verbose, show=show, width=width
+    )
     settings = settings_of(run_dir, flags)
     with ExitStack() as stack:
         rows = destinations.open_rows(stack)

@@ -12,6 +12,7 @@ from audit.cli.terminal import emit, progress, style
 from audit.formats import FORMATS, format_of, rendered
 from audit.formats.figure import check as check_figure
 from audit.formats.figure import figure, is_figure
+from audit.formats.layout import Style
 from audit.formats.table import render as render_table
 from audit.ground import stages, watch
 from audit.ground.errors import ConfigError
@@ -40,6 +41,8 @@ class Destinations:
     """Which input the figure of a worst input is of; None: the worst."""
     show: bool = False
     """Whether progress is shown while files are written."""
+    width: int | None = None
+    """Columns of what is printed; None: those of the terminal."""
 
     def __post_init__(self) -> None:
         if self.format:
@@ -80,7 +83,7 @@ class Destinations:
         if self.files:
             watch.settle(code)
         if self.format and not self.quiet:
-            emit(render_as(report, self.format, self.verbose))
+            emit(render_as(report, self.format, style(self.verbose, self.width)))
         watch.settle(code)
 
     def _write(self, path: str, report: Report) -> None:
@@ -170,14 +173,10 @@ def single_report(reports: Sequence[str], files: Sequence[str] | None) -> list[s
     return list(files or [])
 
 
-def render_as(report: Report, name: str, verbose: bool = False) -> str:
+def render_as(report: Report, name: str, style: Style) -> str:
     """Return the report in a format, for this terminal if it is the table.
 
     Raises:
         UnknownName: there is no such format.
     """
-    return (
-        render_table(report, style(verbose))
-        if name == "table"
-        else rendered(name, report)
-    )
+    return render_table(report, style) if name == "table" else rendered(name, report)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from audit.cli.flags import ConfigFile, configured, with_options
-from audit.cli.scanning import Format, Outputs, Verbose
+from audit.cli.scanning import Format, Outputs, Verbose, Width
 
 ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
@@ -25,6 +25,7 @@ def check(
     config: ConfigFile = None,
     json_: AsJson = False,
     output: Outputs = None,
+    width: Width = None,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Hold saved reports against limits: those given, else those of the scan.
@@ -54,7 +55,7 @@ def check(
     with believed(", ".join(reports)):
         for report in judged.values():
             files.deliver(report, code)
-        text = to_json(judged) if json_ else render_checks(judged, style())
+        text = to_json(judged) if json_ else render_checks(judged, style(width=width))
     emit(text if json_ else "\n".join([*said, text]))
     raise typer.Exit(code)
 
@@ -67,6 +68,7 @@ def diff(
     new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
     json_: AsJson = False,
     verbose: Verbose = False,
+    width: Width = None,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Compare two reports on the same data, input by input.
@@ -87,7 +89,9 @@ def diff(
     from audit.reports.stored import stored
 
     config = override(ScanConfig(), "command line", **flags)
-    render = shown.to_json if json_ else partial(shown.render, style=style(verbose))
+    render = (
+        shown.to_json if json_ else partial(shown.render, style=style(verbose, width))
+    )
     with progress(), believed(f"{old}' or '{new}"):
         names = [split_spec(one) for one in (old, new)]
         before, after = (stored(path, read_report(path), rows) for path, rows in names)
@@ -103,6 +107,7 @@ def render(
     output: Outputs = None,
     format_: Format = "",
     verbose: Verbose = False,
+    width: Width = None,
     figure: Annotated[
         str,
         typer.Option(
@@ -127,7 +132,14 @@ def render(
 
     format_ = format_ or ("" if output else "table")
     destinations = Destinations(
-        format_, output or [], False, verbose, rows=False, figure=figure, index=index
+        format_,
+        output or [],
+        False,
+        verbose,
+        rows=False,
+        figure=figure,
+        index=index,
+        width=width,
     )
     with believed(report):
         destinations.deliver(read_report(report))
@@ -137,6 +149,7 @@ def show(
     report: ReportFile,
     index: Annotated[int, typer.Option(help="Which input.", show_default=False)],
     json_: AsJson = False,
+    width: Width = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -170,7 +183,7 @@ def show(
             text = json.dumps(values, sort_keys=True, indent=2)
             text = json_without_commands(text)
         else:
-            text = single.render(found, index, style())
+            text = single.render(found, index, style(width=width))
     emit(text)
 
 
@@ -269,12 +282,14 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    width: Width = None,
 ) -> None:
     """Explain a topic, quantity, divergence, attack, family, statistic or key."""
     from audit.cli.terminal import emit, style
     from audit.formats import topics
 
-    emit(topics.render(name, style()) if html is None else _site(html, name))
+    shown = style(width=width)
+    emit(topics.render(name, shown) if html is None else _site(html, name))
 
 
 def _site(folder: str, name: str | None) -> str:

@@ -160,8 +160,10 @@ def _remembered(plan: Plan) -> dict[str, Any]:
     return {"asked": Asked(plan.asked, tuple(without_run_options(plan.command)))}
 
 
-def summarise(reports: Mapping[str, Report], quiet: bool) -> int:
+def summarise(
+    reports: Mapping[str, Report], quiet: bool, width: int | None = None
+) -> int:
     """Print several reports side by side and return the exit code of all."""
     if len(reports) > 1 and not quiet:
-        emit(render(reports, style()))
+        emit(render(reports, style(width=width)))
     return _code(reports)

@@ -9,9 +9,11 @@ import typer
 from audit.cli.flags import ConfigFile, configured, configured_scans, with_options
 from audit.config.options import MODEL, OPTIONS, command_line_options
 from audit.ground import streams
+from audit.ground.errors import ConfigError
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
 OUTPUT = "Output"
+LEAST_WIDTH = 60
 
 Scans = Annotated[
     list[str] | None,
@@ -64,6 +66,34 @@ Verbose = Annotated[
         show_default=False,
     ),
 ]
+
+
+def wide_enough(width: int | None) -> int | None:
+    """Return the columns that were asked for, if a table has room in them.
+
+    Raises:
+        ConfigError: they are fewer than the narrowest table takes.
+    """
+    if width is not None and width < LEAST_WIDTH:
+        raise ConfigError(
+            f"--width {width} is too narrow for the tables",
+            f"Expected {LEAST_WIDTH} columns or more",
+            f"Give --width {LEAST_WIDTH}, or -f json for a program to read",
+        )
+    return width
+
+
+Width = Annotated[
+    int | None,
+    typer.Option(
+        "--width",
+        metavar="N",
+        callback=wide_enough,
+        help="Columns of what is printed (the terminal's, or COLUMNS, at most 100).",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
 NoProgress = Annotated[
     bool,
     typer.Option(
@@ -84,6 +114,7 @@ def scan(
     output: Outputs = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    width: Width = None,
     no_progress: NoProgress = False,
     **flags: Any,  # noqa: ANN401
 ) -> None:
@@ -100,7 +131,9 @@ def scan(
     from audit.cli.running import plan, run_all, summarise
 
     show = not (quiet or no_progress)
-    destinations = Destinations(format_, output or [], quiet, verbose, show=show)
+    destinations = Destinations(
+        format_, output or [], quiet, verbose, show=show, width=width
+    )
     wanted = configured_scans(config, flags, scans or [])
     command = context.find_root().obj or []
     plans = {
@@ -108,13 +141,14 @@ def scan(
         for name, settings in wanted.items()
     }
     reports = run_all(plans, show)
-    raise typer.Exit(summarise(reports, quiet))
+    raise typer.Exit(summarise(reports, quiet, width))
 
 
 @with_options([*CONTRACT, "memory", "plan", "open_timeout"])
 def inspect(
     config: ConfigFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    width: Width = None,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Show what a model file is, how it would be read and why, without auditing it."""
@@ -128,7 +162,7 @@ def inspect(
     from audit.run.inspection import inspect as run
 
     found = run(settings)
-    emit(to_json(found) if json else render(found, style()))
+    emit(to_json(found) if json else render(found, style(width=width)))
 
 
 COMMANDS = (scan, inspect)

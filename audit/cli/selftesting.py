@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from audit.cli.flags import ConfigFile, configured, with_options
-from audit.cli.scanning import CONTRACT, OUTPUT, Quiet, Verbose
+from audit.cli.scanning import CONTRACT, OUTPUT, Quiet, Verbose, Width
 from audit.config.options import OPTIONS, SUBSET
 from audit.ground import streams
 from audit.ground.errors import UnknownName
@@ -51,6 +51,7 @@ def selftest(
     format_: OneFormat = "table",
     quiet: Quiet = False,
     verbose: Verbose = False,
+    width: Width = None,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Test whether a file and its reading keep what any honest model keeps.
@@ -73,7 +74,7 @@ def selftest(
     found = run(settings, target_key)
     if not quiet:
         as_json = format_ == "json"
-        emit(to_json(found) if as_json else render(found, style(verbose)))
+        emit(to_json(found) if as_json else render(found, style(verbose, width)))
     raise typer.Exit(found.exit_code)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from audit.formats.layout import WIDE, Style
 from audit.formats.progress import shown as progress
-from audit.formats.table import Style
 from audit.ground import streams
 from audit.ground.printable import without_commands
 from audit.reports.files import unwritable
@@ -30,8 +30,15 @@ def emit(text: str) -> None:
         raise unwritable("standard output", error) from None
 
 
-def style(verbose: bool = False) -> Style:
-    """Return the width of the terminal, its encoding, and whether it wants colour."""
+def style(verbose: bool = False, width: int | None = None) -> Style:
+    """Return the width of the terminal, its encoding, and whether it wants colour.
+
+    Args:
+        verbose: whether every quantity is wanted.
+        width: the columns that were asked for; None: those of the terminal, at most
+            `WIDE`.
+    """
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     coloured = streams.is_terminal() and not dumb
-    return Style(streams.width(PIPED_WIDTH), coloured, verbose, streams.encoding())
+    columns = width or min(streams.width(PIPED_WIDTH), WIDE)
+    return Style(columns, coloured, verbose, streams.encoding())

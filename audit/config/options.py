@@ -33,9 +33,14 @@ class Option:
     names_file: bool = False
     """Whether its value may name a file, whose bytes count and not its name."""
 
+    only_words: bool = False
+    """Whether its value is what something is called, and no number hangs on it."""
+
     @property
     def changes(self) -> str:
-        """What another value changes: a `number`, what a `limit` says, or the `run`."""
+        """What another value changes: a `number`, `limit`, `run` or only `words`."""
+        if self.only_words:
+            return "words"
         return {RUN: "run", GATE: "limit"}.get(self.panel, "number")
 
 
@@ -125,6 +130,13 @@ OPTIONS: dict[str, Option] = {
         readers.choice("input", "parameters"),
         "What is perturbed: the input, or the distribution's parameters.",
         "SPACE",
+    ),
+    "classes": Option(
+        readers.names,
+        "Names of a classifier's classes in the order of its outputs, or a file of one "
+        "a line.",
+        "FILE|A,B,...",
+        only_words=True,
     ),
     "trust_model": Option(readers.flag, "Load files that can run code."),
     "divergences": Option(

@@ -182,6 +182,14 @@ def plan(value: object) -> dict[str, str]:
     return checked(value) if isinstance(value, Mapping) else read_plan(text(value))
 
 
+@reader(type=["array", "string"], items={"type": ["string", "number"]})
+def names(value: object) -> str | tuple[str, ...]:
+    """Read one text, whose commas part names or which names a file; or a list."""
+    if isinstance(value, list | tuple):
+        return tuple(str(text(piece)) for piece in value)
+    return str(text(value))
+
+
 @reader(type="array", items={"type": "integer", "minimum": 0})
 def integers(value: object) -> tuple[int, ...]:
     """Read a list of whole numbers, "1,5,9" or [1, 5, 9]."""

@@ -68,6 +68,8 @@ class ModelConfig:
     """`one`: the file gets one row a call."""
     space: str = "input"
     """What is perturbed: the `input`, or the distribution's own `parameters`."""
+    classes: str | tuple[str, ...] | None = None
+    """Names of the classes of a classifier: "cat,dog", a file of them, or a list."""
     trust_model: bool = False
     dtype: str = "auto"
     device: str = "cpu"

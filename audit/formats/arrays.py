@@ -5,12 +5,13 @@ x, delta                in the shape of one input, in its own units
 before.NAME, after.NAME     the parameters of the laws at x and x + δ
 levels, before.quantiles, after.quantiles    quantiles of θ, a row for each level
 theta, before.density, after.density    where there is a curve, or masses
+class_names             of a classifier whose classes are named: entry k is class k
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,12 +32,16 @@ def arrays(report: Report, index: int) -> bytes:
     """
     found = portrait_of(report, index)
     file = io.BytesIO()
-    pack(file, dict(_columns(found)))
+    pack(file, dict(_columns(found, report.model.class_names)))
     return file.getvalue()
 
 
-def _columns(found: Portrait) -> Iterator[tuple[str, Array]]:
+def _columns(
+    found: Portrait, names: Sequence[str] | None
+) -> Iterator[tuple[str, Array]]:
     yield "index", np.array(found.index)
+    if names is not None and found.kind == "masses":
+        yield "class_names", np.array(names)
     for name in ("radius", "cost", "x", "delta"):
         yield name, np.asarray(getattr(found, name), dtype=np.float64)
     if found.levels:

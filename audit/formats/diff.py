@@ -8,19 +8,23 @@ import math
 from collections.abc import Iterator
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from audit.formats import reading
-from audit.formats.table import Style, is_minor, print_all, verdict_lines
+from audit.formats.layout import Style, columns_of, laid_out, print_all
+from audit.formats.table import is_minor, verdict_lines
 from audit.ground.printable import json_without_commands, printable
-from audit.reports.changes import Change
+from audit.reports.changes import Change, Moved
 from audit.reports.compare import Comparison
 from audit.reports.json import finite
 from audit.reports.report import Report
 from audit.reports.text import count, number
 
 SHOWN_MOVED = 5
+HEADS = ("old mean", "new mean", "change", "95 % interval of the change")
+NAMES = 16
+"""Characters to which the names of quantities are folded."""
+ELSEWHERE = "--json, or --width"
 _STYLES = {"+": "bold", "-": "bold", "~": "dim"}
 
 
@@ -56,10 +60,11 @@ def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[Renderab
         yield Text(f"Note: {printable(note)}", "yellow")
     for name in dict.fromkeys(change.divergence for change in found.changes):
         yield Text()
-        yield _table([c for c in found.changes if c.divergence == name], judged, style)
+        changes = [c for c in found.changes if c.divergence == name]
+        yield from _table(changes, judged, style)
     if found.moved:
         yield Text()
-        yield _moved(found)
+        yield from _moved(found, style)
     if judged.checks:
         yield Text()
         yield from verdict_lines(judged)
@@ -86,32 +91,29 @@ def headline(found: Comparison) -> str:
     )
 
 
-def _table(changes: list[Change], judged: Report, style: Style) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column(Text(printable(changes[0].divergence)), no_wrap=True)
-    for title in ("old mean", "new mean", "change", "95 % interval of the change"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    order = reading.quantity_order(judged, judged.divergences[changes[0].divergence])
-    for change in sorted(changes, key=lambda c: order.index(c.quantity)):
-        if style.verbose or not is_minor(change.quantity):
-            table.add_row(*_row(change), style=_STYLES[change.sign])
-    return table
+def _table(
+    changes: list[Change], judged: Report, style: Style
+) -> Iterator[RenderableType]:
+    name = changes[0].divergence
+    order = reading.quantity_order(judged, judged.divergences[name])
+    shown = [
+        change
+        for change in sorted(changes, key=lambda c: order.index(c.quantity))
+        if style.verbose or not is_minor(change.quantity)
+    ]
+    rows = [_row(change) for change in shown]
+    columns = columns_of((name, *HEADS, ""), rows, {0: NAMES}, {1: 1})
+    colours = [_STYLES[change.sign] for change in shown]
+    yield from laid_out(columns, style, ELSEWHERE, colours)
 
 
-def _row(change: Change) -> list[Text]:
+def _row(change: Change) -> tuple[str, ...]:
     ends = (change.low, change.high)
     scale, unit = _scale(change)
     low, high = (_signed(scale * end, unit) for end in ends)
-    cells = (
-        change.quantity,
-        number(change.old),
-        number(change.new),
-        _moved_by(change),
-        f"[{low}, {high}]",
-        change.sign,
-    )
-    return [Text(printable(cell)) for cell in cells]
+    old, new = number(change.old), number(change.new)
+    moved = _moved_by(change)
+    return (change.quantity, old, new, moved, f"[{low}, {high}]", change.sign)
 
 
 def _scale(change: Change) -> tuple[float, str]:
@@ -131,16 +133,14 @@ def _signed(value: float, unit: str) -> str:
     return f"{sign}{number(value)}{unit}"
 
 
-def _moved(found: Comparison) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    for title in ("moved most", f"{found.measure} old", "new", "factor"):
-        table.add_column(Text(printable(title)), justify="right", no_wrap=True)
-    for moved in found.moved[:SHOWN_MOVED]:
-        cells = (
-            str(moved.index),
-            number(moved.old),
-            number(moved.new),
-            f"×{number(moved.new / moved.old)}",
-        )
-        table.add_row(*map(Text, cells))
-    return table
+def _moved(found: Comparison, style: Style) -> Iterator[RenderableType]:
+    heads = ("moved most", f"{found.measure} old", "new", "factor")
+    rows = [
+        (moved.index, number(moved.old), number(moved.new), _factor(moved))
+        for moved in found.moved[:SHOWN_MOVED]
+    ]
+    yield from laid_out(columns_of(heads, rows), style, ELSEWHERE)
+
+
+def _factor(moved: Moved) -> str:
+    return f"×{number(moved.new / moved.old)}"

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.built_in import BuiltIn, built_in, paragraph_of
+from audit.formats.layout import Style, print_all
 from audit.formats.pages import CONCEPTS, GUIDES, PAGES, page
 from audit.formats.plugged import paragraph, plugins
-from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
 from audit.ground.plugins import NOUNS, Plugin
 from audit.ground.registry import unknown
@@ -95,7 +95,7 @@ def render(name: str | None, style: Style | None = None) -> str:
 def _list() -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("name", "kind", "what it is"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     theirs = list(plugins())
     for name, kind in names().items():
         said = whole(name, theirs)[0][1].split("\n")[0]

@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from audit.formats.layout import Style, print_all
 from audit.formats.planned import rows
-from audit.formats.table import Style, print_all
 from audit.ground.printable import json_without_commands, printable
 from audit.reports.text import number
 

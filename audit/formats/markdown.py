@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.formats import attacked, features, reading, sides, verdicts
+from audit.formats import attacked, classes, features, reading, sides, verdicts
 from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -108,6 +108,8 @@ def _details(report: Report) -> Iterator[str]:
                 for worst in report.worst
             ],
         )
+        moves = classes.sentences(report, len(report.worst))
+        yield from ("", *(f"- {escape(line)}" for line in moves)) if moves else ()
     if report.under_attack is not None:
         found = report.under_attack
         yield from ("", "### Under attack, with the data's θ", "")

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from audit.formats.table import Style, print_all
+from audit.formats.layout import Style, print_all
 from audit.ground.printable import json_without_commands, printable
 from audit.reports.text import count, number
 

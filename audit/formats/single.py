@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from audit.formats import reading
-from audit.formats.table import Style, direction, print_all
+from audit.formats import classes, reading
+from audit.formats.layout import Style, columns_of, laid_out, print_all
+from audit.formats.table import direction
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
 from audit.reports.report import Number, Report
 from audit.reports.text import NOTHING, number, percent
+
+HEADS = ("value", "median", "larger than", "unit")
+NAMES = 16
+"""Characters to which the names of quantities are folded."""
+ELSEWHERE = "--json, or --width"
 
 
 def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:
@@ -43,10 +48,11 @@ def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:
 
 def render(report: Report, index: int, style: Style | None = None) -> str:
     """Return one input as text."""
-    return print_all(_parts(report, index), style or Style())
+    style = style or Style()
+    return print_all(_parts(report, index, style), style)
 
 
-def _parts(report: Report, index: int) -> Iterator[RenderableType]:
+def _parts(report: Report, index: int, style: Style) -> Iterator[RenderableType]:
     values = values_of(report, index)
     path = report.model.files[0].path if report.model.files else "model"
     yield Text(f"Input {index} of {printable(report.data.source)}", "bold")
@@ -54,30 +60,23 @@ def _parts(report: Report, index: int) -> Iterator[RenderableType]:
     for name in (name for name in report.ranked if name in values):
         found = values[name]
         yield Text()
-        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-        table.add_column(Text(printable(name)), no_wrap=True)
-        for title in ("value", "median", "larger than"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("unit", style="dim")
-        for quantity in reading.quantity_order(report, report.divergences[name]):
-            if quantity in found:
-                table.add_row(*_row(report, name, quantity, found[quantity]))
-        yield table
+        order = reading.quantity_order(report, report.divergences[name])
+        rows = [_row(report, name, q, found[q]) for q in order if q in found]
+        columns = columns_of((name, *HEADS), rows, {0: NAMES, 4: None}, {2: 1})
+        yield from laid_out(columns, style, ELSEWHERE)
         yield from _outcomes(report, index, name)
         yield from _direction(report, index, name)
+    pictured = [one for one in report.portraits if one.index == index]
+    for said in filter(None, (classes.sentence(report, one) for one in pictured)):
+        yield Text()
+        yield Text(f"{said[0].upper()}{said[1:]}")
 
 
-def _row(report: Report, name: str, quantity: str, value: Number) -> list[Text]:
+def _row(report: Report, name: str, quantity: str, value: Number) -> list[str]:
     summary = report.divergences[name].summary[quantity]
     share = _share_below(report, name, quantity, value)
-    cells = (
-        quantity,
-        number(value),
-        number(summary.p50),
-        percent(share),
-        summary.unit,
-    )
-    return [Text(printable(cell)) for cell in cells]
+    median = number(summary.p50)
+    return [quantity, number(value), median, percent(share), summary.unit]
 
 
 def _share_below(

@@ -1,22 +1,24 @@
-"""The report on a terminal: 80 to 100 columns, plain text when it is not one."""
+"""The report on a terminal, and down a pipe: text of any width from 60 columns on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from io import StringIO
-from typing import Literal
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from audit.formats import attacked, features, planned, reading, sides, verdicts
-from audit.formats.features import NAME_WIDTH
-from audit.formats.spelling import spelt_part
+from audit.formats import (
+    attacked,
+    classes,
+    features,
+    planned,
+    reading,
+    sides,
+    verdicts,
+)
+from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.ground.printable import printable
-from audit.ground.spelling import spelt
 from audit.reports.doubts import CRITICAL
 from audit.reports.formulas import TRUST
 from audit.reports.quantities import MOVED
@@ -24,20 +26,19 @@ from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
 from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
 
-NARROW, WIDE = 60, 100
 DISTRIBUTION = "distribution"
 SHOWN = ("p05", "p50", "mean", "p95", "max")
-LAYOUTS = (
-    (DISTRIBUTION, *SHOWN),
-    SHOWN,
-    ("p05", "p50", "p95", "max"),
-    ("p50", "p95", "max"),
-)
-"""The columns of quantities: as many of them as have room."""
-SHOWN_WORST = 5
+RANKS = {DISTRIBUTION: 3, "mean": 2, "p05": 1}
+"""Columns of quantities that may be left out, the highest first."""
+ELSEWHERE = "-o report.html, or --width"
+"""Where a column is that has no room."""
+ALONG = sides.HEADINGS.index("along ±v")
+SHOWN_WORST, SHOWN_MOVED = 5, 2
 SHOWN_COUNTS = 4
 CHAIN = ("model_norm", "map_norm", "jacobian_norm", "von_neumann", "alignment")
 CRITICAL_SHORT = "critical"
+DIRECTION_WIDTH, NAMES = 16, 12
+"""Characters to which the features of a worst direction and names are folded."""
 COMPARED = ("angle", "attained")
 SHAPE = ("effective_rank", "map_effective_rank", "rank", "gap")
 RANGE = ("validity_radius", "skew")
@@ -51,18 +52,6 @@ STATUS = {
     "unmeasured": ("?", "yellow"),
     "undecided": ("?", "yellow"),
 }
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a terminal wants its text."""
-
-    width: int = 80
-    colour: bool = False
-    verbose: bool = False
-    """Every quantity, not only the main ones."""
-    encoding: str = "utf-8"
-    """What it lacks is spelt in ASCII before tables are laid out."""
 
 
 def render(report: Report, style: Style | None = None) -> str:
@@ -80,25 +69,6 @@ def render_checks(reports: Mapping[str, Report], style: Style) -> str:
     return print_all(iter(parts), style)
 
 
-def print_all(parts: Iterator[RenderableType], style: Style) -> str:
-    """Return renderables as text; names are never read as console markup."""
-    console = Console(
-        file=StringIO(),
-        width=max(NARROW, min(style.width, WIDE)),
-        force_terminal=style.colour,
-        color_system="standard" if style.colour else None,
-        no_color=not style.colour,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        legacy_windows=False,
-    )
-    with console.capture() as captured:
-        for part in parts:
-            console.print(spelt_part(part, style.encoding))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
-
-
 def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _head(report)
     for name in report.ranked:
@@ -109,10 +79,12 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
     yield from _section("Why", _why(report))
     if report.worst:
         yield Text()
-        yield _worst(report)
+        yield from _worst(report, style)
+        for said in classes.sentences(report, SHOWN_MOVED):
+            yield Padding(Text(printable(said)), (0, 0, 0, 2))
     yield from _section("Predicted and realised", reading.verification(report))
     yield from _section("What moved", attacked.sentences(report))
-    yield from _under_attack(report)
+    yield from _under_attack(report, style)
     yield from _section("Estimated", reading.estimation(report))
     if style.verbose:
         yield from _section("Planned", planned.lines(report.run.get("plan")))
@@ -152,39 +124,13 @@ def _quantities(
     report: Report, name: str, divergence: Divergence, style: Style
 ) -> Iterator[RenderableType]:
     """Yield the table of a divergence with the columns that fit, and which do not."""
+    shown = (DISTRIBUTION, *SHOWN)
+    heads = [name, *shown, "unit"]
     summaries = {q: divergence.summary[q] for q in _listed(report, name, style)}
-    for columns in LAYOUTS:
-        heads = [printable(name), *columns, "unit"]
-        rows = [_row(q, found, columns) for q, found in summaries.items()]
-        if _fits([heads, *rows], style):
-            break
-    yield _tabulated(heads, rows)
-    left_out = [column for column in LAYOUTS[0] if column not in columns]
-    if left_out and rows:
-        said = f"no room for {', '.join(left_out)}: see -o report.html, or COLUMNS"
-        yield Padding(Text(said, "dim"), (0, 0, 0, 2))
-
-
-def _tabulated(heads: list[str], rows: list[list[str]]) -> Table:
-    """Return a table; where it is too wide for all that, names are folded."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column(Text(heads[0]), overflow="fold")
-    for head in heads[1:-1]:
-        drawn = head == DISTRIBUTION
-        side, width = ("left", 12) if drawn else ("right", None)
-        table.add_column(head, justify=side, no_wrap=True, width=width)  # type: ignore[arg-type]
-    table.add_column(heads[-1], no_wrap=True, style="dim")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _fits(rows: list[list[str]], style: Style) -> bool:
-    """Tell whether rows have room in one line each, as they are spelt."""
-    room = max(NARROW, min(style.width, WIDE)) - 2 * (len(rows[0]) - 1)
-    columns = zip(*rows, strict=True)
-    widths = [max(len(spelt(cell, style.encoding)) for cell in c) for c in columns]
-    return sum(widths) <= room
+    rows = [_row(q, found, shown) for q, found in summaries.items()]
+    words = {heads.index(head): None for head in (name, DISTRIBUTION, "unit")}
+    ranks = {heads.index(head): rank for head, rank in RANKS.items()}
+    yield from laid_out(columns_of(heads, rows, words, ranks), style, ELSEWHERE)
 
 
 def _listed(report: Report, name: str, style: Style) -> list[str]:
@@ -208,15 +154,13 @@ def _two_sided(report: Report, name: str, style: Style) -> Iterator[RenderableTy
     rows = sides.rows(report.divergences[name])
     if not rows:
         return
-    kept = [k for k in range(len(sides.HEADINGS)) if style.verbose or k != 2]
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    for k in kept:
-        table.add_column(Text(sides.HEADINGS[k]), justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(printable(row[k])) for k in kept))
+    kept = [k for k in range(len(sides.HEADINGS)) if style.verbose or k != ALONG]
+    heads = [sides.HEADINGS[k] for k in kept]
+    ranks = {kept.index(ALONG): 1} if style.verbose else {}
+    columns = columns_of(heads, [[row[k] for k in kept] for row in rows], ranks=ranks)
     yield Text()
     yield Text(printable(sides.title(report, name)), "bold")
-    yield table
+    yield from laid_out(columns, style, ELSEWHERE)
     for line in sides.reasons(report.divergences[name]):
         yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
 
@@ -234,7 +178,7 @@ def _row(quantity: str, summary: Summary, columns: Sequence[str]) -> list[str]:
         for column in columns
     ]
     unit = "" if summary.unit == "directions" else summary.unit
-    return [printable(cell) for cell in (quantity, *cells, unit)]
+    return [quantity, *cells, unit]
 
 
 def _why(report: Report) -> list[str]:
@@ -244,23 +188,21 @@ def _why(report: Report) -> list[str]:
     return [*lines, compared] if compared else lines
 
 
-def _worst(report: Report) -> RenderableType:
+def _worst(report: Report, style: Style) -> Iterator[RenderableType]:
     name = report.ranked[0]
     label = next(iter(report.attacks), "gaussian")
     exact = CRITICAL in report.divergences[name].summary
     quantities = ("eigenvalue", CRITICAL if exact else "radius", label)
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     titles = [CRITICAL_SHORT if one == CRITICAL else one for one in quantities]
-    for title in ("worst inputs", *titles):
-        wide = min(len(title), NAME_WIDTH)
-        table.add_column(Text(title), justify="right", no_wrap=True, min_width=wide)
-    table.add_column(Text(f"worst direction of {printable(name)}"), overflow="fold")
+    heads = ["worst inputs", *titles, f"worst direction of {name}"]
+    rows = []
     for worst in report.worst[:SHOWN_WORST]:
         values = worst.values.get(name, {})
         others = (number(values.get(quantity)) for quantity in quantities[1:])
-        cells = [f"{worst.index}", reading.with_bracket(values, quantities[0]), *others]
-        table.add_row(*map(Text, cells), Text(direction(report, worst, name)))
-    return table
+        first = (f"{worst.index}", reading.with_bracket(values, quantities[0]))
+        rows.append([*first, *others, direction(report, worst, name)])
+    columns = columns_of(heads, rows, {4: DIRECTION_WIDTH}, {1: 1, 3: 2})
+    yield from laid_out(columns, style, ELSEWHERE)
 
 
 def direction(report: Report, worst: WorstInput, name: str, wanted: int = 3) -> str:
@@ -272,20 +214,17 @@ def direction(report: Report, worst: WorstInput, name: str, wanted: int = 3) -> 
     return "  ".join(f"{label} {value:+.2f}" for label, value in largest)
 
 
-def _under_attack(report: Report) -> Iterator[RenderableType]:
+def _under_attack(report: Report, style: Style) -> Iterator[RenderableType]:
     """Yield the table of the data's θ under attack, if it was asked for."""
     found = report.under_attack
     if found is None:
         return
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    for title in attacked.header(found):
-        justify: Literal["left", "right"] = "left" if title == "attack" else "right"
-        table.add_column(Text(title), justify=justify, no_wrap=True)
-    for row in attacked.rows(found):
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    heads = attacked.header(found)
+    ranks = {k: k for k in range(3, len(heads))}
+    columns = columns_of(heads, attacked.rows(found), {0: NAMES}, ranks)
     yield Text()
     yield Text("Under attack, with the data's θ", "bold")
-    yield Padding(table, (0, 0, 0, 2))
+    yield from laid_out(columns, style, ELSEWHERE, margin=2)
     for line in (attacked.caption(found), *found.notes):
         yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
 

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from audit.formats import glossary
+from audit.formats.layout import Style, print_all
 from audit.formats.site.contents import TOPICS, Topic, placed
-from audit.formats.table import Style, print_all
 from audit.ground.errors import UnknownName
 from audit.ground.printable import printable
 from audit.ground.registry import unknown

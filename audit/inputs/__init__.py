@@ -23,7 +23,7 @@ from audit.ground.storage.arrays import MEMORY, Array
 from audit.ground.storage.mapped import let_go
 from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
-from audit.inputs.names import NAMES, read_feature_names
+from audit.inputs.names import CLASSES, NAMES, read_class_names, read_feature_names
 from audit.inputs.opening import Contents, open_file
 from audit.inputs.texts import Vocabulary, coded, spelled
 
@@ -98,6 +98,12 @@ class Inputs:
         if isinstance(first, Joined):
             return first.names
         return read_feature_names(self.path, event, memory)
+
+    def class_names(self, memory: int) -> list[str] | None:
+        """Return what the data call the classes of a classifier; None: nothing."""
+        if CLASSES in self.keys.values():
+            return None  # it is an input of the model
+        return read_class_names(self.path, memory)
 
     def blemish(self, row: int) -> str:
         """Say what is not finite in one row, e.g. "input 'x' holds nan at [0, 2]"."""
@@ -244,7 +250,8 @@ def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -
     for candidate in candidates:
         if candidate in keys:
             return candidate
-    arrays = [other for other in keys if other != NAMES]
+    unnamed = [other for other in keys if other != NAMES]
+    arrays = [other for other in unnamed if other != CLASSES] or unnamed
     if first and not key and len(arrays) == 1:
         return arrays[0]
     option = "condition" if first else "held"

@@ -1,4 +1,9 @@
-"""Names of the features: the key `feature_names` of the data file, if it has one."""
+"""Names in the data file: of the features, and of the classes, if it has them.
+
+`feature_names` is an array of strings, one for each feature. `classes` of strings
+[K] are the names of a classifier's answers; other arrays of that key mean something
+else, and are left alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from audit.ground.errors import InputError, boundary
 from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.opening import open_file
 
-NAMES = "feature_names"
+NAMES, CLASSES = "feature_names", "classes"
 _LONGEST = 80
 _EXPECTED = "Expected an array of strings"
 _HINT = f"Save it with np.savez(..., {NAMES}=np.array(names, dtype=str))"
@@ -42,6 +47,26 @@ def _names(path: str, event: tuple[int, ...], memory: int) -> list[str] | None:
             raise InputError(error.given, _EXPECTED, _HINT) from None
     _check(path, found, event)
     return [str(name)[:_LONGEST] for name in found.reshape(-1).tolist()]
+
+
+def read_class_names(path: str, memory: int = MEMORY) -> list[str] | None:
+    """Return the strings that `classes` of a data file holds; None without any.
+
+    Columns of tables have an entry for each row, and name no classes.
+
+    Raises:
+        InputError: `classes` is damaged.
+    """
+    with open_file(path, memory) as file:
+        if CLASSES not in file.keys or file.is_table:
+            return None
+        try:
+            found = file.load(CLASSES, memory)
+        except InputError:
+            return None  # not made of numbers or texts: nothing that a scan reads
+    if found.dtype.kind != "U" or found.ndim != 1:
+        return None
+    return [str(name) for name in found.tolist()]
 
 
 def _check(path: str, found: Array, event: tuple[int, ...]) -> None:

@@ -49,6 +49,7 @@ def model_record(model: OpenModel) -> ModelRecord:
         model.forward_error,
         {item.name: item.origin for item in model.items},
         model.gates.record(),
+        list(model.class_names) or None,
     )
 
 

@@ -37,6 +37,7 @@ DESCRIBES: dict[str, tuple[type, ...]] = {  # key -> the kinds of value it has
     "input_layout": (str,),
     "target_space": (str,),
     "transport": (str,),
+    "classes": (list,),
 }
 """What a file may say of itself, besides the options of its family."""
 Notes = tuple[tuple[str, str], ...]
@@ -80,7 +81,8 @@ def _described(key: str, value: object, path: Path) -> object:
         value = str(value)
     if isinstance(value, kinds):
         return value
-    wanted = "TEXT" if str in kinds else "{NAME: VALUE}"
+    wanted = "[NAME, NAME]" if list in kinds else "{NAME: VALUE}"
+    wanted = "TEXT" if str in kinds else wanted
     raise ModelError(
         f"The metadata '{KEY}' in '{path.name}' say {key}: {value!r}",
         f"Expected {key}: {wanted}",

@@ -59,6 +59,8 @@ class OpenModel:
     swept: Linearized | None = None
     unswept: str = ""
     slopes: tuple[bool, str] | None = None
+    class_names: tuple[str, ...] = ()
+    """Of a classifier whose classes are named; else none."""
 
     @property
     def network(self) -> Network:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from audit.ground import stages
 from audit.ground.errors import ConfigError
 from audit.models.class_axes import reading_notes
+from audit.models.class_names import with_class_names
 from audit.models.contract import Settings
 from audit.models.files import cuts_of, open_network
 from audit.models.gates import Findings, examine
@@ -77,6 +78,10 @@ def open_unchecked(
     Raises:
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
+    return with_class_names(settings, _opened(settings, data, network))
+
+
+def _opened(settings: Settings, data: str, network: Network | None) -> OpenModel:
     network = network_of(settings, network)
     contract = resolve_contract(settings, network)
     if contract.value == "density" and settings.model.noise_in_graph is not None:

@@ -97,7 +97,7 @@ def _replaced(value: object, files: Mapping[str, str]) -> object:
 
 
 def _runs(name: str) -> bool:
-    return name in OPTIONS and OPTIONS[name].changes == "run"
+    return name in OPTIONS and OPTIONS[name].changes in ("run", "words")
 
 
 def _files(config: ScanConfig, name: str) -> Iterator[tuple[str, str]]:

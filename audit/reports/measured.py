@@ -62,6 +62,8 @@ class ModelRecord:
     """Item of the contract -> where it was read."""
     gates: dict[str, float | str] = field(default_factory=dict)
     """What the gates measured, e.g. "derivative_error"; see `audit.models.gates`."""
+    class_names: list[str] | None = None
+    """Of a classifier, in the order of its answers; None: they have numbers only."""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class Model(Record):
     origins: dict[str, str] = Field(default_factory=dict)
     gates: dict[str, float | str] = Field(default_factory=dict)
     """What was checked before a number was measured, and how well it agreed."""
+    class_names: list[str] | None = Field(None, exclude_if=lambda v: v is None)
+    """Of a classifier whose classes are named, in the order of its answers."""
 
     @property
     def law(self) -> str:

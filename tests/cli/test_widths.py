@@ -4,13 +4,21 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from scans import sample, scan
+from scans import attacks, sample, scan
+from typer.testing import CliRunner
 
+from audit.cli import app
+from audit.formats import diff, single, table
+from audit.formats.layout import Style
 from audit.ground.spelling import SPELT, spelt
+from audit.reports.against import judged_by_change
+from audit.reports.compare import compare
 from audit.reports.json import to_json
+from audit.reports.stored import stored
 
 ROOT = str(Path(__file__).parents[2])
 WIDTHS = (60, 80, 120)
@@ -137,3 +145,74 @@ def test_the_version_is_said_in_full(saved):
     assert text.startswith("robaudit 0.1.0, python 3.")
     for name in ("torch", "onnx", "onnxruntime", "numpy"):
         assert re.search(rf", {name} \d", text)
+
+
+SAMPLES = ("heteroscedastic", "digits_cnn", "counts", "sunspots_gru")
+LONG = attacks(a_label_much_longer_than_a_column=("gaussian", {"sigma": "0.13"}))
+CONFIG = sample("heteroscedastic")
+KINDS = ("render", "verbose", "show", "diff")
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Reports of samples, all with an attack whose label is longer than a column."""
+    asked = {"limit": 12, "verify": 2, "sizes": (), "draws_per_input": 64}
+    made = (sample(name, attacks=LONG, **asked) for name in SAMPLES)
+    return {name: scan(one) for name, one in zip(SAMPLES, made, strict=True)}
+
+
+def printed(report, kind, style):
+    """What a command prints of a report."""
+    if kind == "show":
+        return single.render(report, report.worst[0].index, style)
+    if kind == "diff":
+        old, new = (stored(path, report, None) for path in ("old.json", "new.json"))
+        return diff.render(compare(old, new), judged_by_change(old, new, CONFIG), style)
+    return table.render(report, style)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_width_changes_or_hides_a_number(reports, name, kind, encoding):
+    styles = (Style(w, False, kind == "verbose", encoding) for w in (400, 120, 80, 60))
+    wide, *narrower = (printed(reports[name], kind, style) for style in styles)
+    assert "no room for" not in wide
+    for text, width in zip(narrower, (120, 80, 60), strict=True):
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("?") == wide.count("?")
+        assert text.count("…") == wide.count("…")
+        there, whole = (Counter(NUMBERS.findall(t)) for t in (text, wide))
+        assert there <= whole, (there - whole, text)
+        if "no room for" not in text:
+            assert there == whole, (whole - there, text)
+
+
+def test_a_width_that_is_asked_for_is_kept(saved):
+    words = [*COMMANDS["render"], "--width", "130"]
+    text = said(saved, words, 60, PYTHONIOENCODING="utf-8")
+    assert 100 < max(map(len, text.splitlines())) <= 130
+    narrow = said(saved, [*words[:-1], "60"], 130, PYTHONIOENCODING="utf-8")
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scan", "m.onnx", "d.npz"),
+        ("inspect", "m.onnx"),
+        ("selftest", "m.onnx", "d.npz"),
+        ("merge", "run"),
+        ("check", "r.json"),
+        ("diff", "r.json", "r.json"),
+        ("render", "r.json"),
+        ("show", "r.json", "--index", "1"),
+        ("explain", "radius"),
+    ],
+)
+def test_a_width_without_room_is_refused_by_every_command(words):
+    done = CliRunner().invoke(app, [*words, "--width", "12"])
+    assert done.exit_code == 2
+    assert "--width 12 is too narrow" in done.output
+    assert "Expected 60 columns or more" in done.output
+    assert "Give --width 60" in done.output

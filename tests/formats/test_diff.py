@@ -9,7 +9,7 @@ from reports.synthetic import CONFIG, EIGENVALUES, measured_of, report_of
 
 from audit.config import ScanConfig, override, read_config
 from audit.formats import diff
-from audit.formats.table import Style
+from audit.formats.layout import Style
 from audit.ground.errors import ConfigError
 from audit.reports.against import judged_by_change
 from audit.reports.baseline import with_baseline

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.formats import FORMATS
-from audit.formats.table import Style, render
+from audit.formats.layout import Style
+from audit.formats.table import render
 from audit.reports.against import judged_by_change
 from audit.reports.build import build_report
 from audit.reports.compare import compare

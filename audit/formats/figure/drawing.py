@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 
 from audit.formats.figure.plot import Plot, Series
 from audit.ground.printable import printable
+from audit.reports.text import shorten
 
 SIZE = (3.4, 2.5)  # inches: a column of two
 _CELLS, _SEVERAL = 1.2, 1.9  # inches: the height of pictures, and of one of several
 ROOM = 1.3  # above bars, for the words of marks
+_NAME = 16  # characters of the name of a class
 DOTS = 300  # of an inch
 STYLE: dict[str, Any] = {
     "font.size": 8.0,
@@ -152,6 +154,9 @@ def _frame(axes: Any, plot: Plot) -> None:  # noqa: ANN401 (matplotlib's own)
         axes.set_ylim(top=ROOM * axes.get_ylim()[1])
     if plot.ranks:
         axes.xaxis.get_major_locator().set_params(integer=True)
+    if plot.names:
+        words = [_plain(shorten(name, _NAME)) for name in plot.names]
+        axes.set_xticks(range(len(words)), words, rotation=30, ha="right")
     if any(s.name for s in plot.series if s.kind not in ("bars", "steps")):
         axes.legend()
 

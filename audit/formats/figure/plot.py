@@ -71,6 +71,8 @@ class Plot:
     logs: str = ""
     ranks: bool = False
     """Whether x are whole numbers."""
+    names: Sequence[str] = ()
+    """Of x = 0, 1, 2, …, where they are things and no numbers."""
 
 
 def numbers(plots: Sequence[Plot]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from audit.formats import features
+from audit.formats import classes, features
 from audit.formats.figure.plot import Kind, Plot, Series
 from audit.formats.html.directions import as_picture, as_series
 from audit.formats.html.moved import as_grey
@@ -18,7 +18,7 @@ from audit.reports.text import number
 from audit.reports.values import Floats
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
-MOST_BARS = 12
+MOST_BARS, MOST_NAMED = 12, 6
 FEW = 8
 """Up to so many coordinates have spans; more are a fan."""
 
@@ -51,6 +51,9 @@ def portrait(report: Report, found: Portrait) -> tuple[Plot, ...]:
     plots = tuple(_input(report, found))
     if found.kind is None or found.before is None or found.after is None:
         return plots
+    names = report.model.class_names
+    if names and classes.of_classes(names, found):
+        return (*plots, _named(found, names))
     return (*plots, *_KINDS[found.kind](found, found.before, found.after))
 
 
@@ -129,6 +132,18 @@ def _masses(found: Portrait, before: Prediction, after: Prediction) -> list[Plot
         Series(AFTER, "filled", grid, _known(after.density)),
     ]
     return [Plot("count" if found.how else "class", "probability", bars, ranks=True)]
+
+
+def _named(found: Portrait, names: Sequence[str]) -> Plot:
+    """Return the masses of the classes that move most, with their names."""
+    rows = classes.moves(names, found)[:MOST_NAMED]
+    places = [float(k) for k in range(len(rows))]
+    labels = [name for name, *_ in rows]
+    bars = [
+        Series(BEFORE, "hollow", places, [row[1] for row in rows], labels=labels),
+        Series(AFTER, "filled", places, [row[2] for row in rows], labels=labels),
+    ]
+    return Plot("class", "probability", bars, names=labels)
 
 
 def _quantiles(found: Portrait, before: Prediction, after: Prediction) -> list[Plot]:

@@ -47,7 +47,7 @@ def _card(report: Report, worst: WorstInput, found: Portrait | None) -> Card:
         said += f", where the prediction has moved by {number(found.cost)} {unit}"
     input_ = moved.drawn(report, found)
     first = _direction(report, worst, name) if input_ is None else (input_,)
-    second = predicted.drawn(found)
+    second = predicted.drawn(found, report.model.class_names)
     figures = first if second is None else (*first, second)
     missing = [part for part in (found.reason, found.unpictured) if part]
     return Card(worst.index, said, figures, "; ".join(missing))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from audit.formats import classes
 from audit.formats.html.svg import Axis, Drawing, axis
 from audit.reports.portraits import Portrait, Prediction
 from audit.reports.record import Number
-from audit.reports.text import number, percent
+from audit.reports.text import number, percent, shorten
 
 WIDTH, HEIGHT = 300, 200
 LEFT, RIGHT, TOP = 44, 10, 8
@@ -22,14 +23,25 @@ NARROW = 16
 """More bars than that have no room for the name of each."""
 ROWS = 8
 """More coordinates than that are a fan, not rows."""
+BESIDE, MASS = 108, 44
+"""Room for the names of classes, and for their masses."""
+NAMED, MOST_NAMED, NAME_WIDTH = 24, 6, 14
+"""Height of a class with a name, how many are drawn, and characters of a name."""
 FAINT = 1e-3
 """Of the peak: what is lower at both ends of a curve is not drawn."""
 
 
-def drawn(found: Portrait) -> Drawing | None:
-    """Draw both predictions; None when the report does not have them."""
+def drawn(found: Portrait, names: Sequence[str] | None = None) -> Drawing | None:
+    """Draw both predictions; None when the report does not have them.
+
+    Args:
+        found: with both.
+        names: of the classes, where they are named.
+    """
     if found.kind is None or found.before is None or found.after is None:
         return None
+    if names and classes.of_classes(names, found):
+        return _named(found, names)
     return _KINDS[found.kind](found, found.before, found.after)
 
 
@@ -149,6 +161,28 @@ def _masses(found: Portrait, before: Prediction, after: Prediction) -> Drawing:
             drawing.label((left + step / 2, BASE + 17), name, "tick middle")
     drawing.line((LEFT, BASE), (WIDTH - RIGHT, BASE), "axis")
     drawing.label(((LEFT + WIDTH - RIGHT) / 2, BASE + 34), what, "name middle")
+    return drawing
+
+
+def _named(found: Portrait, names: Sequence[str]) -> Drawing:
+    """Draw two lying bars for each class that moves most, beside its name."""
+    rows = classes.moves(names, found)
+    said = "; ".join(
+        f"{name}: {percent(before)} → {percent(after)}"
+        for name, before, after in rows[:3]
+    )
+    shown = rows[:MOST_NAMED]
+    drawing = _drawing(found, said, "probability", 30 + NAMED * len(shown))
+    x = Axis(0, max(max(row[1:]) for row in rows) or 1.0, BESIDE, WIDTH - MASS)
+    for k, (name, *masses) in enumerate(shown):
+        y = 6 + NAMED * k
+        drawing.label((BESIDE - 6, y + 14), shorten(name, NAME_WIDTH), "tick end")
+        for mass, class_, top in zip(masses, ("hollow", "bar"), (0, 9), strict=True):
+            drawing.rect((x.start, y + top), x(mass) - x.start, 8, class_)
+        drawing.label((WIDTH - MASS + 6, y + 14), percent(masses[1]), "tick")
+    drawing.line((x.start, 2), (x.start, 4 + NAMED * len(shown)), "axis")
+    middle = (x.start + x.stop) / 2
+    drawing.label((middle, 22 + NAMED * len(shown)), "probability", "name middle")
     return drawing
 
 
