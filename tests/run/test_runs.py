@@ -607,7 +607,11 @@ def wait_for_parts(process, count):
 
 @pytest.mark.parametrize(
     ("number", "workers"),
-    [(signal.SIGINT, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 2)],
+    [
+        (signal.SIGINT, 1),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_in_the_middle_leaves_a_run_to_resume(long, number, workers):
     process = start(*long, "--workers", workers)
