@@ -239,7 +239,12 @@ def test_batch_size_and_workers_change_nothing_but_the_run(many_rows):
 
 
 @pytest.mark.parametrize(
-    "name", ["digits_cnn", "linear_gaussian", "posterior_forward_kl"]
+    "name",
+    [
+        pytest.param("digits_cnn", marks=pytest.mark.slow),
+        "linear_gaussian",
+        "posterior_forward_kl",
+    ],
 )
 def test_batch_size_does_not_change_a_byte(name):
     bodies = {
