@@ -1,11 +1,46 @@
 """What all tests share. Each of two processes computes on one thread."""
 
 import os
+from collections import defaultdict
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, and for subprocesses
 
 import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave to the slow suite what `sweep(every, by=None)` says of a test's cases.
+
+    A case stays in the default suite where the places of its values in their lists (or
+    that of the argument named by `by`) sum to a multiple of `every`: of one list each
+    n-th, of a product of lists a diagonal, on which each value of each list is met if
+    another list is at least `every` long.
+    """
+    places = defaultdict(dict)
+    for item in items:
+        if (mark := item.get_closest_marker("sweep")) is None:
+            continue
+        found = {}
+        for names in lists_of(item):
+            seen = places[item.nodeid.partition("[")[0], names]
+            value = tuple(id(item.callspec.params[name]) for name in names)
+            found[names] = seen.setdefault(value, len(seen))
+        by = mark.kwargs.get("by")
+        if sum(n for k, n in found.items() if by is None or by in k) % mark.args[0]:
+            item.add_marker("slow")
+
+
+def lists_of(item):
+    """Return the names that each list of cases of a test is for."""
+    found = []
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0]
+        names = names.split(",") if isinstance(names, str) else names
+        found.append(tuple(name.strip() for name in names))
+    fixtures = set(item.callspec.params).difference(*found)
+    return [*found, *((name,) for name in sorted(fixtures))]
 
 
 @pytest.fixture

@@ -177,6 +177,7 @@ def script_of(path):
 
 
 @SHELL
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("path", [GITLAB, JENKINS, AZURE], ids=lambda path: path.name)
 @pytest.mark.parametrize(("limit", "code"), [(0.01, 1), (1.0, 0), (None, 4)])
 def test_a_template_passes_fails_and_does_not_pass_what_is_undecided(

@@ -79,6 +79,7 @@ def waiver(days):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+@pytest.mark.slow
 def test_a_worse_model_is_stopped_mended_or_waived(tmp_path):
     repository = Repository(tmp_path / "a [model] repository")
     good, worse = (

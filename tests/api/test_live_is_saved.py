@@ -73,9 +73,14 @@ def apart(ours, theirs):
 
 
 QUICK = {"heteroscedastic", "mixture", "sunspots_quantiles"}
+SCRIPTS = QUICK | {"counts", "digits_cnn", "linear_gaussian", "posterior_reverse_kl"}
 PAIRS = [
     pytest.param(
-        name, suffix, marks=[] if suffix == ".pt" or name in QUICK else pytest.mark.slow
+        name,
+        suffix,
+        marks=[]
+        if name in (SCRIPTS if suffix == ".pt" else QUICK)
+        else pytest.mark.slow,
     )
     for suffix in LIVE
     for name in DATA
@@ -97,6 +102,7 @@ def test_a_loaded_module_scans_as_its_file(name, suffix):
     assert live.record.model.files == []
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", EAGER)
 def test_a_module_of_python_scans_as_the_graph_that_was_exported(name, samples):
     script, make = EAGER[name]

@@ -56,6 +56,7 @@ def folder(tmp_path_factory):
     return found
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_can_be_read_and_ask_for_nothing(browser, folder, width, scheme):

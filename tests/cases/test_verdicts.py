@@ -49,7 +49,7 @@ def weights(model):
 
 def test_infinite_rows_break_a_maximum(scanned):
     words = [w for text in STUDENT for w in ("--param", text)]
-    limit = ("-d", "quantile", "--max", "quantile.gaussian.max=10")
+    limit = ("-d", "quantile", "--max", "quantile.gaussian.max=10", "--verify", "4")
     code, text, report, rows = scanned(
         *("student_inf.onnx", "student_inf.npz", "--family", "student_t"),
         *words,

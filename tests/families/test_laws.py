@@ -14,12 +14,24 @@ MIXED = {  # an atom beside a density: neither a sum nor an integral is all of i
     "fisher_is_the_sum_over_all_outcomes",
     "kl_is_the_sum_over_all_outcomes",
 }  # they are held by sums and quadratures of their own, in `test_composed` and others
+COSTLY = {  # seconds each for laws within limits, whose draws are found by bisection
+    "kl_is_the_mean_log_ratio",  # `test_limited` has quadratures of scipy's densities
+    "fisher_is_the_covariance_of_draws_scores",  # and such a covariance of its own
+}
 BUT = {"von_mises": CIRCLE, "hurdle": MIXED, "censored": MIXED}
+
+
+def costly(example, law):
+    limited = example.family_name.startswith(("censored", "truncated"))
+    return limited and law.__name__ in COSTLY
+
+
 CASES = [
     pytest.param(
         example,
         law,
         id=f"{example.label}-{law.__name__}",
+        marks=[pytest.mark.slow] if costly(example, law) else [],
     )
     for example in EXAMPLES
     for law in LAWS

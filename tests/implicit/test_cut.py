@@ -72,6 +72,7 @@ def assert_equal(one, other, tolerance):
             )
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("auto", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize("kind", ["onnx", "pt", "pt2"])
 def test_a_cut_changes_no_number(files, kind, dtype, tolerance):

@@ -60,6 +60,7 @@ def push_distance(x, other):
     return np.square(m - n).sum() + np.square(f - g).sum()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("sampling", ["random", "sobol"])
 @pytest.mark.parametrize("divergence", SMALL_ONES)
 def test_small_attacks_do_what_is_predicted(flow, divergence, sampling):

@@ -45,7 +45,15 @@ def numbers(report):
     return {key: np.array(values, float) for key, values in found.items()}
 
 
-@pytest.mark.parametrize(("name", "file"), KNOWN)
+def without(costly, cases):
+    """Leave a file that takes many seconds to the slow suite."""
+    return [
+        pytest.param(*case, marks=[pytest.mark.slow] if case[1] == costly else [])
+        for case in cases
+    ]
+
+
+@pytest.mark.parametrize(("name", "file"), without("decoder_batch8.onnx", KNOWN))
 def test_every_file_has_the_reference_numbers_within_its_errors(name, file):
     found = numbers(audited(name, file))
     expected = REFERENCE[f"{name}.trace"][list(ROWS)]
@@ -58,7 +66,7 @@ def test_every_file_has_the_reference_numbers_within_its_errors(name, file):
     assert inside.mean() >= 0.9
 
 
-@pytest.mark.parametrize(("name", "file"), ALL)
+@pytest.mark.parametrize(("name", "file"), without("zuko_nsf.pt2", ALL))
 def test_every_file_says_its_contract_and_needs_no_flag(name, file):
     report = audited(name, file, **FEW)
     assert report.model.contract in ("density", "transport")
@@ -67,6 +75,7 @@ def test_every_file_says_its_contract_and_needs_no_flag(name, file):
     assert set(report.model.origins.values()) >= {"metadata"}
 
 
+@pytest.mark.slow
 def test_two_formats_of_one_flow_say_the_same():
     one, other = (
         numbers(audited("zuko_nsf", file, **FEW)) for file in FILES["zuko_nsf"]

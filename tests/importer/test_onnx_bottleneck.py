@@ -940,6 +940,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "legacy"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_an_exported_model_with_an_embedding(name, dynamo, tmp_path):

@@ -11,11 +11,18 @@ from torch.func import jacrev, jvp, vjp, vmap
 
 from audit.importer import load_graph
 
-CASES = [(name, dynamo) for name in onnx_zoo.ZOO for dynamo in (True, False)]
-IDS = [f"{name}-{'dynamo' if dynamo else 'legacy'}" for name, dynamo in CASES]
+CASES = [
+    pytest.param(
+        (name, dynamo),
+        id=f"{name}-{'dynamo' if dynamo else 'legacy'}",
+        marks=[pytest.mark.slow] if (place + dynamo) % 2 else [],
+    )
+    for place, name in enumerate(onnx_zoo.ZOO)
+    for dynamo in (True, False)
+]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=IDS)
+@pytest.fixture(scope="module", params=CASES)
 def saved(request, tmp_path_factory):
     name, dynamo = request.param
     module, shape = onnx_zoo.build(name)

@@ -102,13 +102,25 @@ def good(cases):
     return [case for case in cases if str(case) not in {*NOT_EXPORTED, *INVALID}]
 
 
+# By default every flow, each way, by each exporter; all of their combinations are slow.
+DIAGONAL = {
+    "MAF-log_prob-legacy",
+    "MAF-sample-dynamo",
+    "NSF-log_prob-dynamo",
+    "NSF-sample-legacy",
+    "NICE-log_prob-dynamo",
+    "SOSPF-sample-dynamo",
+    "NICE-sample-legacy",
+}
+
+
 def on_request(cases, chosen):
-    return [
-        pytest.param(case, marks=ON_REQUEST, id=str(case))
-        if chosen(case)
-        else pytest.param(case, id=str(case))
-        for case in cases
-    ]
+    def marks(case):
+        if chosen(case):
+            return [ON_REQUEST]
+        return [] if str(case) in DIAGONAL else [pytest.mark.slow]
+
+    return [pytest.param(case, marks=marks(case), id=str(case)) for case in cases]
 
 
 @pytest.fixture(scope="module", params=on_request(good(ZUKO + SBI), SBI.__contains__))

@@ -264,8 +264,15 @@ def numbers(config, **options):
     return report.inputs.model_dump()
 
 
-@pytest.mark.parametrize("contract", ["transport", "parameters"])
-def test_batches_and_workers_change_no_number_and_seeds_do(tmp_path, contract):
+@pytest.mark.parametrize(
+    ("contract", "workers"),
+    [
+        ("transport", 2),
+        ("parameters", 1),
+        pytest.param("parameters", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_batches_and_workers_change_no_number_and_seeds_do(tmp_path, contract, workers):
     if contract == "transport":
         text = SCALED.format(draw="RandomNormalLike(m)").replace("n,2", "n,3")
         wide = {n: np.tile(w, (1, 2))[:, :3] for n, w in WEIGHTS.items()}
@@ -284,7 +291,7 @@ def test_batches_and_workers_change_no_number_and_seeds_do(tmp_path, contract):
     alone = numbers(config)
     assert alone
     assert numbers(config, batch_size=12) == alone
-    assert numbers(config, workers=2) == alone
+    assert numbers(config, workers=workers) == alone
     assert numbers(config, model=replace(model, noise_in_graph=8)) != alone
     if contract == "parameters":
         assert numbers(config, seed=4) == alone  # of the masks, not of the scan

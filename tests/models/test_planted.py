@@ -84,6 +84,7 @@ def test_the_zoo_passes(zoo):
         assert found.forward_error < 1e-4
 
 
+@pytest.mark.slow
 def test_a_ten_percent_error_is_found_in_nearly_every_operator(zoo, monkeypatch):
     missed, named, planted = [], 0, 0
     for path, x in zoo.items():

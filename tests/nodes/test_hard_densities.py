@@ -69,6 +69,7 @@ def test_ours_is_right_or_says_that_it_is_not(name):
     assert (error < BELIEVED) == (name not in UNSURE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARD)
 def test_what_scipy_says_of_the_same_density(name):
     case = HARD[name]

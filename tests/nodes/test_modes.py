@@ -94,6 +94,7 @@ def test_two_modes_on_a_line(distance, widths, shares):
     assert (nodes.error < 1e-5).all()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("width", [0.05, 0.005])
 def test_a_comb(width):
     heights = [math.exp(math.sin(k)) for k in range(64)]
@@ -109,6 +110,7 @@ def test_many_modes_of_all_widths_and_weights():
     holds(mixture(at.tolist(), widths.tolist(), shares.tolist()))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("width", [1e-2, 3e-3, 1e-3, 3e-4, 1e-4])
 @pytest.mark.parametrize("at", [0.7, 2.1, 3.3])
 @pytest.mark.parametrize("share", [0.008, 0.2])
@@ -134,6 +136,7 @@ def test_a_spike_found_by_a_single_point_stays_in_doubt():
     assert not found or doubt.exp().item() > 0.05
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("distance", "width"),
     [(2, 0.2), (3, 0.1), (5, 0.1), (20, 0.1), (50, 1.0), (5, 0.01), (1, 0.003)],
@@ -144,6 +147,7 @@ def test_four_modes_on_a_plane(distance, width):
     holds(corners(distance, width))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("distance", "width"), [(2, 0.2), (3, 0.1), (20, 0.01), (100, 1.0)]
 )
@@ -166,6 +170,7 @@ def test_modes_of_different_widths_on_a_plane():
     holds(mixture(places, [0.1, 1.0, 0.3, 0.05], [1, 2, 3, 4]))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("width", [0.1, 0.03, 0.01])
 @pytest.mark.parametrize("at", [(0.7, 0.4), (2.0, -1.0), (3.0, 1.5)])
 def test_a_spike_beside_a_broad_mode_on_a_plane(width, at):

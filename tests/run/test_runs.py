@@ -32,6 +32,7 @@ from audit.run.parts import Damaged, read_part, write_part
 from audit.run.plan import Job, Shard, cut, read_shard, spans
 from audit.run.scan import merge, scan_shard
 
+SLOW = pytest.mark.slow
 MEMORY = 6000  # bytes: blocks of 8 inputs, so that 150 inputs are 19 parts
 ROWS = ("npz", "parquet", "csv")
 
@@ -127,7 +128,9 @@ def test_csv_needs_no_directions_and_npz_does(tmp_path, plain):
         written(tmp_path, config)
 
 
-@pytest.mark.parametrize("shards", [1, 3, 25])
+@pytest.mark.parametrize(
+    "shards", [pytest.param(1, marks=SLOW), 3, pytest.param(25, marks=SLOW)]
+)
 def test_shards_in_any_order_are_merged(tmp_path, plain, shards):
     config = small(run_dir=str(tmp_path / "run"))
     done = []
@@ -589,9 +592,9 @@ def start(*words):
 
 @pytest.fixture
 def long(folder):
-    """A scan that takes some seconds, and its words; 157 parts."""
+    """A scan that takes some seconds, and its words; 94 parts."""
     x = np.load("m.npz")["x"]
-    noise = np.random.default_rng(0).normal(size=(5_000, x.shape[1])) / 10
+    noise = np.random.default_rng(0).normal(size=(3_000, x.shape[1])) / 10
     np.savez("m.npz", x=(np.resize(x, noise.shape) + noise).astype(x.dtype))
     assert run(*SCAN, "-q", "-o", "plain.json")[0] == 0
     return (*SCAN, "--batch-size", "32", "--run-dir", "a run", "-o", "r.json", "-q")
@@ -607,7 +610,11 @@ def wait_for_parts(process, count):
 
 @pytest.mark.parametrize(
     ("number", "workers"),
-    [(signal.SIGINT, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 2)],
+    [
+        (signal.SIGINT, 1),
+        pytest.param(signal.SIGTERM, 2, marks=SLOW),
+        pytest.param(signal.SIGKILL, 2, marks=SLOW),
+    ],
 )
 def test_a_signal_in_the_middle_leaves_a_run_to_resume(long, number, workers):
     process = start(*long, "--workers", workers)
@@ -623,7 +630,7 @@ def test_a_signal_in_the_middle_leaves_a_run_to_resume(long, number, workers):
         )
     kept = len(parts_of("a run"))
     time.sleep(0.5)
-    assert kept <= len(parts_of("a run")) < 157, "nobody works on without a parent"
+    assert kept <= len(parts_of("a run")) < 94, "nobody works on without a parent"
     assert not Path("r.json").exists()
     again = shlex.split(command)[1:] if workers == 1 else [*long, "--resume"]
     assert run(*again)[0] == 0

@@ -54,7 +54,13 @@ def blurred(report):
     return any(one.code == "verified_in_own_precision" for one in report.warnings)
 
 
-@pytest.mark.parametrize("name", [*MEASURED, "sunspots_quantiles"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "mixture" else [])
+        for name in [*MEASURED, "sunspots_quantiles"]
+    ],
+)
 def test_the_formats_of_one_model_give_the_same_report_to_five_digits(name):
     first, *others = (scan(sample(name, suffix, verify=4)) for suffix in FORMATS)
     for divergence, numbers in first.inputs.columns.items():
@@ -233,7 +239,12 @@ def test_batch_size_and_workers_change_nothing_but_the_run(many_rows):
 
 
 @pytest.mark.parametrize(
-    "name", ["digits_cnn", "linear_gaussian", "posterior_forward_kl"]
+    "name",
+    [
+        pytest.param("digits_cnn", marks=pytest.mark.slow),
+        "linear_gaussian",
+        "posterior_forward_kl",
+    ],
 )
 def test_batch_size_does_not_change_a_byte(name):
     bodies = {

@@ -63,6 +63,7 @@ def differences(one, other, path=""):
         yield path, np.inf
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
