@@ -126,7 +126,7 @@ def _judged(
     """Return the log errors of halves, and how many halvings were in vain."""
     if parent.low.shape[-1] == 1:  # halving reaches any tolerance on a line
         return error, torch.zeros_like(parent.rough).repeat(1, 2)
-    rough = roughness(parent.log_gap, parent.rough, gap)
+    rough = roughness(parent.log_gap, parent.log_mass, parent.rough, gap)
     changed = change(parent.log_mass, mass)
     return rough_error(error, gap, changed, rough), rough
 

@@ -24,22 +24,27 @@ import math
 import torch
 from torch import Tensor
 
+SEEN = 0.02  # of an integral: a gap above is that of a cell that sees nothing yet
 FALLS = 8.0  # times at which a gap falls, at least, where a density is smooth
 IN_VAIN = 2  # halvings
-ENOUGH = 2.5e-4  # of the whole
+ENOUGH = 5e-4  # of the whole
 
 
-def roughness(parent_gap: Tensor, parent_rough: Tensor, gap: Tensor) -> Tensor:
+def roughness(
+    parent_gap: Tensor, parent_mass: Tensor, parent_rough: Tensor, gap: Tensor
+) -> Tensor:
     """Return how many halvings in a row were in vain, of each half [M, 2 K].
 
     Args:
         parent_gap: logarithms of the parents' gaps [M, K].
+        parent_mass: of their integrals [M, K].
         parent_rough: how many were before [M, K].
-        gap: logarithms of the halves' [M, 2 K].
+        gap: logarithms of the halves' gaps [M, 2 K].
     """
     both = torch.logaddexp(*gap.chunk(2, dim=1))
-    falls = both <= parent_gap - math.log(FALLS)
-    return torch.where(falls, 0, parent_rough + 1).repeat(1, 2)
+    stays = both > parent_gap - math.log(FALLS)
+    stays &= parent_gap < parent_mass + math.log(SEEN)
+    return torch.where(stays, parent_rough + 1, 0).repeat(1, 2)
 
 
 def change(parent_mass: Tensor, mass: Tensor) -> Tensor:
