@@ -17,15 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from audit.nodes.charts import hidden, lattice
 from audit.nodes.clenshaw_curtis import ORDER, rule, weights
+from audit.nodes.kinks import change, rough_error, roughness
 
 Density = Callable[[Tensor], Tensor]  # t [M, K, c] -> log density of t [M, K]
 
+_FROM_ZERO = ("low", "high", "axis", "rough")  # in an empty cell
 BEYOND = 1.0  # nats by which a hidden mode may be higher than all others
 
 
@@ -40,16 +43,19 @@ class Cells:
     log_mass: Tensor  # [M, P]
     axis: Tensor  # along which to cut [M, P]
     ceiling: Tensor  # the log density of the law's highest known mode [M, P]
+    log_gap: Tensor  # between the two rules [M, P]
+    log_told: Tensor  # error, also of a rough cell; elsewhere log_error [M, P]
+    rough: Tensor  # halvings that did not make it fall (`kinks`) [M, P]
 
     def parts(self) -> tuple[Tensor, ...]:
-        """Return the seven tensors."""
+        """Return the ten tensors."""
         return tuple(self.__dict__.values())
 
     def padded(self, count: int) -> Cells:
         """Return as many cells of each law [M, count], the last ones empty."""
         parts = []
         for name, part in self.__dict__.items():
-            blank = 0.0 if name in ("low", "high", "axis") else -torch.inf
+            blank = 0.0 if name in _FROM_ZERO else -torch.inf
             shape = (len(part), count - part.shape[1], *part.shape[2:])
             parts.append(torch.cat([part, part.new_full(shape, blank)], dim=1))
         return Cells(*parts)
@@ -69,7 +75,12 @@ class Cells:
 
 
 def evaluate(
-    density: Density, low: Tensor, high: Tensor, used: Tensor, ceiling: Tensor
+    density: Density,
+    low: Tensor,
+    high: Tensor,
+    used: Tensor,
+    ceiling: Tensor,
+    parent: Cells | None = None,
 ) -> Cells:
     """Return cells [M, P] with their integrals and errors; unused ones are empty.
 
@@ -79,34 +90,62 @@ def evaluate(
         high: the opposite ones.
         used: which cells there are [M, P].
         ceiling: the log density of the highest known mode [M, P], ∞ if unknown.
+        parent: the cells [M, P / 2] that these are the halves of; None: none are.
     """
     high = torch.where(used.unsqueeze(-1), high, low)
     nothing = torch.full_like(low[..., 0], -torch.inf)
     zero = torch.zeros_like(used, dtype=torch.int64)
     axes = low.shape[-1]
-    blank = Cells(low, high, nothing.unsqueeze(-1), nothing, nothing, zero, ceiling)
-    values = density(blank.points).reshape(*used.shape, -1)
+    blanks = [nothing.unsqueeze(-1), nothing, nothing, zero, ceiling]
+    blank = Cells(low, high, *blanks, nothing, nothing, zero)
+    values = density(_there(blank.points, used)).reshape(*used.shape, -1)
     values = values.masked_fill(~used.unsqueeze(-1), -torch.inf)
     top = values.amax(-1)
     scale = torch.where(top.isfinite(), top, 0.0)
-    mass, error, axis = _integrate((values - scale.unsqueeze(-1)).exp(), axes)
+    found = _integrate((values - scale.unsqueeze(-1)).exp(), axes)
     volume = ((high - low) / 2).log().sum(-1) + scale
-    error, hope = error.log() + volume, _hope(values, axes, volume, ceiling)
+    mass, error, gap = (part.log() + volume for part in found[:3])
+    told, rough = _judged(parent, mass, error, gap) if parent else (error, zero)
+    hope, axis = _hope(values, axes, volume, ceiling), found.axis
     axis = torch.where(hope > error, (high - low).argmax(-1), axis)
-    error = torch.maximum(error, hope)
-    error = error.masked_fill(~used, -torch.inf)
-    mass = torch.where(used, mass.log() + volume, -torch.inf)
-    return Cells(low, high, values, error, mass, axis, ceiling)
+    error, told = torch.maximum(error, hope), torch.maximum(told, hope)
+    logs = (part.masked_fill(~used, -torch.inf) for part in (error, mass, gap, told))
+    error, mass, gap, told = logs
+    return Cells(low, high, values, error, mass, axis, ceiling, gap, told, rough)
 
 
-def _integrate(density: Tensor, axes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return integrals over [-1, 1]^c, their errors and the worse axis [M, P]."""
+def _there(points: Tensor, used: Tensor) -> Tensor:
+    """Return points [M, P k, c], NaN in cells that are empty: nobody looks there."""
+    many = used.repeat_interleave(points.shape[1] // used.shape[1], dim=1)
+    return points.masked_fill(~many.unsqueeze(-1), torch.nan)
+
+
+def _judged(
+    parent: Cells, mass: Tensor, error: Tensor, gap: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the log errors of halves, and how many halvings were in vain."""
+    if parent.low.shape[-1] == 1:  # halving reaches any tolerance on a line
+        return error, torch.zeros_like(parent.rough).repeat(1, 2)
+    rough = roughness(parent.log_gap, parent.log_mass, parent.rough, gap)
+    changed = change(parent.log_mass, mass)
+    return rough_error(error, gap, changed, rough), rough
+
+
+class _Sums(NamedTuple):
+    mass: Tensor
+    error: Tensor
+    gap: Tensor
+    axis: Tensor
+
+
+def _integrate(density: Tensor, axes: int) -> _Sums:
+    """Return integrals over [-1, 1]^c, errors, gaps and the worse axis [M, P]."""
     full, *coarse = weights(axes)
     mass = density @ full
     safe = mass.clamp_min(1e-300)
     gaps = torch.stack([(mass - density @ w).abs() for w in coarse])
     errors = safe * (200 * gaps / safe).pow(1.5).clamp_max(1)
-    return mass, errors.sum(0), errors.argmax(0)
+    return _Sums(mass, errors.sum(0), gaps.sum(0), errors.argmax(0))
 
 
 def _hope(values: Tensor, axes: int, volume: Tensor, ceiling: Tensor) -> Tensor:

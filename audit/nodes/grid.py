@@ -112,7 +112,7 @@ def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
     inputs, axes = len(laws.phi), len(laws.space.continuous)
     masses = cells.log_masses.reshape(inputs, -1)
     total = log_sum(masses)
-    parts = [sight.outside, cells.log_error, doubt.unsqueeze(-1)]
+    parts = [sight.outside, cells.log_told, doubt.unsqueeze(-1)]
     errors = torch.cat(parts, dim=-1).reshape(inputs, -1)
     weights, order = _shares(masses, total).sort(dim=-1, descending=True, stable=True)
     rest = weights.flip(-1).cumsum(-1).flip(-1)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from audit.nodes.cells import Cells, Density, evaluate, log_sum
+from audit.nodes.kinks import ENOUGH, IN_VAIN
 
 WAVE = 12  # cells of a law that are halved at a time
 SHARES = 64  # cells among which the error is divided
@@ -39,11 +40,14 @@ def refine(
         rounds: at most.
         active: the laws that are refined [M]; by default all.
     """
+    enough = max(1.0, ENOUGH / tolerance)
     for _ in range(rounds):
         total = log_sum(cells.log_mass).unsqueeze(-1) + math.log(tolerance)
-        wanted = cells.log_error > total - math.log(SHARES)
-        wanted &= cells.log_error > cells.log_mass + _in_vain(cells, noise)
-        wanted &= log_sum(cells.log_error).unsqueeze(-1) > total
+        wanted = cells.log_told > total - math.log(SHARES)
+        wanted &= cells.log_told > cells.log_mass + _in_vain(cells, noise)
+        whole = log_sum(cells.log_told).unsqueeze(-1)
+        rough = (cells.rough >= IN_VAIN) & (whole <= total + math.log(enough))
+        wanted &= (whole > total) & ~rough
         if active is not None:
             wanted &= active.unsqueeze(-1)
         if not wanted.any():
@@ -62,7 +66,7 @@ def _in_vain(cells: Cells, noise: Tensor) -> Tensor:
 
 def _halve(density: Density, cells: Cells, wanted: Tensor) -> Cells:
     """Halve the worst of the wanted cells of each law."""
-    urgency = cells.log_error.masked_fill(~wanted, -torch.inf)
+    urgency = cells.log_told.masked_fill(~wanted, -torch.inf)
     at = urgency.argsort(dim=-1, descending=True, stable=True)[:, :WAVE]
     used = wanted.gather(1, at)
     parent = take(cells, at)
@@ -76,7 +80,7 @@ def _halves(density: Density, parent: Cells, used: Tensor) -> tuple[Cells, Cells
     low = torch.cat([parent.low, torch.where(cut, middle, parent.low)], dim=1)
     high = torch.cat([torch.where(cut, middle, parent.high), parent.high], dim=1)
     used, ceiling = (torch.cat([p, p], dim=1) for p in (used, parent.ceiling))
-    both = evaluate(density, low, high, used, ceiling).parts()
+    both = evaluate(density, low, high, used, ceiling, parent).parts()
     halves = zip(*(part.chunk(2, dim=1) for part in both), strict=True)
     left, right = (Cells(*parts) for parts in halves)
     return left, right

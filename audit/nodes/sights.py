@@ -51,20 +51,21 @@ class Laws:
     def log_q(self, targets: Tensor) -> Tensor:
         """Return log q [M, K] at θ [M, K, n], -inf where it is not finite.
 
-        The search is the host's; the density is computed where φ is.
+        A θ that is not finite is not asked for. The search is the host's; the density
+        is computed where φ is.
         """
         laws, count, _ = targets.shape
         repeats = count * (laws // max(1, len(self.phi)))
         flat = targets.flatten(0, 1)
-        parts = []
-        for start in range(0, len(flat), CHUNK):
-            rows = torch.arange(start, min(start + CHUNK, len(flat))) // repeats
-            theta = flat[start : start + CHUNK].to(self.phi.device)
-            found = self.log_density(theta, self.phi[rows]).detach().double()
-            parts.append(found.to(targets.device))
-        values = torch.cat(parts).reshape(laws, count)
-        usable = (values.abs() < torch.inf) & (targets.abs().amax(-1) < torch.inf)
-        return values.masked_fill(~usable, -torch.inf)
+        there = flat.isfinite().all(-1).nonzero().squeeze(-1)
+        values = flat.new_full((len(flat),), -torch.inf)
+        for rows in there.split(CHUNK):
+            theta = flat[rows].to(self.phi.device)
+            law = self.phi[(rows // repeats).to(self.phi.device)]
+            found = self.log_density(theta, law).detach().double()
+            values[rows] = found.to(targets.device)
+        values = values.reshape(laws, count)
+        return values.masked_fill(~(values.abs() < torch.inf), -torch.inf)
 
     def field(self, u: Tensor) -> Tensor:
         """Return the log density [M, K] of unconstrained u [M, K, c]."""
