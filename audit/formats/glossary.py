@@ -23,7 +23,7 @@ from audit.reports.quantities import QUANTITIES, STATISTICS, describe
 
 DIVERGENCES = {
     name: (formula, reading)
-    for name, formula, reading in table("audit.formats", "divergences")
+    for name, formula, reading in table(__file__, "divergences")
 }
 STATISTIC_MEANINGS = {
     "mean": "average over the audited inputs, with a 95 % t interval",

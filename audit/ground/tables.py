@@ -7,12 +7,17 @@ whoever reads the table.
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 
-def table(package: str, name: str) -> list[tuple[str, ...]]:
-    """Return the rows of `tables/NAME.txt` of a package: columns, and what is said."""
-    place = files(package) / "tables" / f"{name}.txt"
+def table(beside: str, name: str) -> list[tuple[str, ...]]:
+    """Return the rows of a table: columns, and what is said.
+
+    Args:
+        beside: a module in whose folder `tables/NAME.txt` is, its `__file__`.
+        name: of the table.
+    """
+    place = Path(beside).parent / "tables" / f"{name}.txt"
     found = []
     for block in place.read_text(encoding="utf-8").strip().split("\n\n"):
         lines = [line for line in block.splitlines() if not line.startswith("#")]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from audit.ground.tables import table
 
 FUNCTIONS = {
-    name: (meaning, example)
-    for name, example, meaning in table("audit.reports", "functions")
+    name: (meaning, example) for name, example, meaning in table(__file__, "functions")
 }
 """Function -> (what it gives, an example)."""
 GRAMMAR = (

@@ -27,7 +27,7 @@ def _rows(of: str) -> tuple[Quantity, ...]:
     """Return a table of quantities, each as `tables/NAME.txt` has it."""
     return tuple(
         Quantity(name, unit, formula, reading, bool(at_sizes))
-        for name, unit, formula, *at_sizes, reading in table("audit.reports", of)
+        for name, unit, formula, *at_sizes, reading in table(__file__, of)
     )
 
 

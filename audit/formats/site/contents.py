@@ -45,7 +45,7 @@ class Placed:
 
 TOPICS = tuple(
     Topic(file, title, lead, tuple(kinds.split(", ")))
-    for file, title, kinds, lead in table("audit.formats", "topics")
+    for file, title, kinds, lead in table(__file__, "topics")
 )
 
 
