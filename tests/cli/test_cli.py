@@ -98,6 +98,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path, monkey
         "divergences": "hellinger",
         "attacks": "weak=gaussian:sigma=0.01",
         "threads": "2",
+        "plan": "side=rows,chunk=8",
         "units": "std",
         "mask": "0:3",
         "top": "7",
