@@ -66,9 +66,15 @@ def made(it, fixed=None, method="auto"):
     try:
         return planned(it, fixed, method)
     except ConfigError as error:
-        assert "--memory allows" in error.expected
-        assert error.next_step
+        in_words(error, "--memory allows")
         return None
+
+
+def in_words(error, expected=""):
+    assert error.given
+    assert error.expected.startswith(expected)
+    assert error.expected
+    assert error.next_step
 
 
 def test_there_is_a_plan_for_all_shapes_or_one_input_is_too_large():
@@ -124,9 +130,7 @@ def test_what_is_fixed_is_had_or_refused_in_three_parts(key):
             try:
                 plan = planned(it, {key: value})
             except ConfigError as error:
-                assert error.given
-                assert error.expected
-                assert error.next_step
+                in_words(error)
                 continue
             assert str(plan.record()[key]) == value
             if key == "rows":
@@ -136,7 +140,7 @@ def test_what_is_fixed_is_had_or_refused_in_three_parts(key):
 def test_a_side_that_does_not_fit_is_refused():
     it = Shapes(4, 40_000, 40_000, 0, 0, True, math.inf, 10, 2**30)
     assert planned(it, {"side": "rows"}).side == Choice("rows", "as --plan asks", True)
-    with pytest.raises(ConfigError, match="23.8 GiB.*--memory allows 1.0 GiB"):
+    with pytest.raises(ConfigError, match=r"23\.8 GiB.*--memory allows 1\.0 GiB"):
         planned(it, {"side": "features"})
 
 
