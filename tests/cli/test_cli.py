@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -384,6 +385,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
         "scan_command": "robaudit scan 'a[b].onnx' DATA --param 'loc=mean' " + "x" * 70,
         "warnings": ["the batch is fixed"],
         "ranges": {"x": (-1.0, 2.0)},
+        "plan": {"rows": "sweep", "chunk": 64, "why": {"rows": "it pays", "chunk": ""}},
     }
     found = make_dataclass("Inspection", data)(**data)
     module = SimpleNamespace(inspect=lambda config: found)
@@ -392,6 +394,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
     assert "a[b].onnx · onnx, opset 17" in text
     assert "[?, 4]" in text
     assert "Forward pass: 1.5e-07 from the file's runtime" in text
+    assert re.search(r"plan +value +because\nrows +sweep +it pays\nchunk +64\n", text)
     assert data["scan_command"] in text
     assert json.loads(run("inspect", "m", "--json").stdout)["opset"] == 17
 
