@@ -90,15 +90,15 @@ def by_products_alone(
     """Tell whether J is to be known by its products alone, where that can be."""
     if "rows" in fixed or method != "auto":
         return KRYLOV in (fixed.get("rows"), method)
-    return bool(_too_large(p, d, free, memory))
+    return bool(_too_large(p, free, 8 * p * d, memory))
 
 
-def _too_large(p: int, d: int, free: int, memory: int) -> str:
-    """Return why J is better not stored; "" where it may be."""
+def _too_large(p: int, free: int, stored: int, memory: int) -> str:
+    """Return why J is better not stored, of so many bytes; "" where it may be."""
     if min(p, free) > WIDE:
         return f"{p} parameters and {free} features are more than {WIDE} each"
-    if 8 * p * d * _COPIES > memory:
-        return f"J and its copies take {_size(8 * p * d * _COPIES)} an input"
+    if _COPIES * stored > memory:
+        return f"J and its copies take {_size(_COPIES * stored)} an input"
     return ""
 
 
@@ -125,9 +125,9 @@ def _rows(shapes: Shapes, fixed: Mapping[str, str], method: str) -> Choice:
 
 def _best(shapes: Shapes, method: str) -> Choice:
     """Return how J is taken where all ways are open."""
-    p, d = shapes.p, shapes.d
-    large = _too_large(p, d, shapes.free, shapes.memory) if method == "auto" else ""
-    if large and not shapes.products():
+    p, d, stored = shapes.p, shapes.d, max(shapes.largest, 8 * shapes.p * shapes.d)
+    large = _too_large(p, shapes.free, stored, shapes.memory)
+    if method == "auto" and large and not shapes.products():
         return Choice(KRYLOV, large)
     if shapes.pulled < p:
         count = int(shapes.pulled)

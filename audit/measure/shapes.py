@@ -54,7 +54,7 @@ def shapes_of(
         total,
         config.memory,
         _only(model),
-        "" if sweep else model.unswept or "autograd takes it",
+        "" if sweep else model.unswept or "the law is a function of the file itself",
         sweep.rows.together if sweep else (1, 1),
         sweep.rows.pulled_bytes if sweep else 0,
         _slopes(model),

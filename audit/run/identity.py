@@ -31,7 +31,7 @@ def identity(
     model: list[str],
     data: str,
     libraries: Mapping[str, str],
-    plan: Mapping[str, object],
+    plan: Mapping[str, object] | None = None,
 ) -> Identity:
     """Return what is measured, and by what.
 
@@ -40,13 +40,13 @@ def identity(
         model: the digests of the model's files.
         data: the digest of the data file.
         libraries: library -> version of those that compute.
-        plan: how, as far as it shows in the rounding.
+        plan: how, as far as it shows in the rounding; None: by no plan.
     """
     return {
         **question(model, data, config),
         "versions": {"robaudit": __version__, **libraries},
         "device": config.model.device.partition(":")[0],
-        "plan": dict(plan),
+        "plan": dict(plan or {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -98,6 +99,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path, monkey
         "divergences": "hellinger",
         "attacks": "weak=gaussian:sigma=0.01",
         "threads": "2",
+        "plan": "side=rows,chunk=8",
         "units": "std",
         "mask": "0:3",
         "top": "7",
@@ -383,6 +385,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
         "scan_command": "robaudit scan 'a[b].onnx' DATA --param 'loc=mean' " + "x" * 70,
         "warnings": ["the batch is fixed"],
         "ranges": {"x": (-1.0, 2.0)},
+        "plan": {"rows": "sweep", "chunk": 64, "why": {"rows": "it pays", "chunk": ""}},
     }
     found = make_dataclass("Inspection", data)(**data)
     module = SimpleNamespace(inspect=lambda config: found)
@@ -391,6 +394,7 @@ def test_inspect_prints_what_it_is_given(run, monkeypatch):
     assert "a[b].onnx · onnx, opset 17" in text
     assert "[?, 4]" in text
     assert "Forward pass: 1.5e-07 from the file's runtime" in text
+    assert re.search(r"plan +value +because\nrows +sweep +it pays\nchunk +64\n", text)
     assert data["scan_command"] in text
     assert json.loads(run("inspect", "m", "--json").stdout)["opset"] == 17
 

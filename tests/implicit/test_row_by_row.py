@@ -6,7 +6,6 @@ import torch
 from scans import columns
 from torch import nn
 
-from audit.measure import point
 from audit.models.maps import ReverseJacobian, RowByRow
 from implicit.laws import NORMAL, notes_of, onnx_file, report_of
 
@@ -47,12 +46,15 @@ def scanned(path, **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"units": "std", "mask": ":3"}])
-def test_the_numbers_and_what_is_skipped(path, options, monkeypatch):
+def test_the_numbers_and_what_is_skipped(path, options):
     found = scanned(path, **options)
     assert "runs once for each input" in notes_of(found)
     plain = scanned(path, bottleneck="off", **options)
-    monkeypatch.setattr(point, "meeting", lambda *_: np.inf)
-    stored = scanned(path, **options)
+    stored = scanned(path, plan={"rows": "autograd"}, **options)
+    assert (found.run["plan"]["rows"], stored.run["plan"]["rows"]) == (
+        "pulled",
+        "autograd",
+    )
     assert found.skipped == stored.skipped
     for other in (plain, stored):
         assert [s.index for s in other.skipped] == [4]

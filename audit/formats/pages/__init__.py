@@ -13,7 +13,7 @@ from audit.ground.plugins import NOUNS
 CONCEPTS = "concepts"
 GUIDES = (
     *("model-files", "densities", "evidence", "gates", "long-runs"),
-    *("scale", "python", "tracking"),
+    *("plan", "scale", "python", "tracking"),
 )
 PAGES = ("plugins", *(f"{noun}-plugin" for noun in NOUNS.values()))
 
