@@ -8,6 +8,10 @@ curve is concave and falls, from a slope of 0 to one of −ν, so a start at or 
 root is followed by a descent to it, and any start by such a point. Above ν = 10⁴ the
 three terms of the expansion about the normal quantile (26.7.5) are nearer than 1e-11.
 
+Many quantiles of one p are read off a polynomial: log t is a smooth function of 1/ν on
+[0, 1], and interpolating it at 32 Chebyshev points is off by less than 1e-12 of t
+(measured against Newton's method, whose own rounding is 2e-13).
+
 The paper side imports this: no torch here, no scipy.
 """
 
@@ -25,6 +29,7 @@ Floats = NDArray[np.float64]
 _LARGE = 1e4  # degrees of freedom
 _STEPS, _TERMS = 60, 2000
 _TINY = 1e-300
+_NODES = 32  # of the polynomial
 
 
 @lru_cache(maxsize=1024)
@@ -60,6 +65,28 @@ def student_quantiles(freedom: Floats, p: float = 0.975) -> Floats:
     if few.any():
         found[few] = _newton(freedom[few], math.log1p(-p), z)
     return found
+
+
+def interpolated_quantiles(freedom: Floats, p: float) -> Floats:
+    """Return the p-quantiles [n] of Student's t to 1e-12, NaN where ν [n] is NaN.
+
+    Args:
+        freedom: ν ≥ 1 [n].
+        p: in (0.5, 1).
+    """
+    found: Floats = np.exp(np.polynomial.chebyshev.chebval(2 / freedom - 1, _table(p)))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _table(p: float) -> Floats:
+    """Return log t as a Chebyshev series in 2/ν − 1, for 1/ν in [0, 1]."""
+    angles = math.pi * (np.arange(_NODES) + 0.5) / _NODES
+    values = np.log(student_quantiles(2 / (np.cos(angles) + 1), p))
+    waves = np.cos(np.outer(np.arange(_NODES), angles))
+    series: Floats = waves @ values * (2 / _NODES)
+    series[0] /= 2
+    return series
 
 
 def _expansion(z: float, v: Floats) -> Floats:

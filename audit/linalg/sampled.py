@@ -161,12 +161,17 @@ def root_of_square(square: Tensor) -> Matrix:
 def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
     """Return |Jᵀ b|² [N, R] for the rows b of entries [N, R, p]."""
     if inner is None:
-        return by_parts(lambda b: b.square().sum(dim=-1), entries)
+        return by_parts(_squared_lengths, entries)
 
     def weighed(b: Tensor, gram: Tensor) -> Tensor:
         return ((b @ gram) * b).sum(dim=-1).clamp_min(0)
 
     return by_parts(weighed, entries, inner.gram())
+
+
+def _squared_lengths(rows: Tensor) -> Tensor:
+    """Return |b|², in one pass."""
+    return torch.linalg.vector_norm(rows, dim=-1).square()
 
 
 def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:

@@ -19,7 +19,7 @@ from audit.models.swept_head import Parameters, Sources, cotangents_of, scales_o
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 """How far a sweep may be from autograd, of ‖J‖, by the type of the network."""
 _FORWARD = 2**21  # numbers that a forward run keeps: 8 MiB
-_MOST = 512
+_MOST = 2048
 Inputs = Callable[[slice], Sequence[Tensor]]
 """Some of the rows -> the inputs of the graph."""
 

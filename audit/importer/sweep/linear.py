@@ -39,7 +39,7 @@ from audit.importer.values import Value
 TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
 """The modules that fill `RULES`."""
 _NEVER = 2**62
-_LAYERS, _IMAGES, _STEPS = 3 * 2**17, 2**19, 2**20
+_LAYERS, _IMAGES, _STEPS = 3 * 2**18, 2**19, 2**20
 
 
 @dataclass(frozen=True)

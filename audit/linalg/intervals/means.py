@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.ground.student import student_quantile, student_quantiles
+from audit.ground.student import interpolated_quantiles, student_quantile
 
 LEAST = 20  # numbers, for an interval that covers as often as it says
 _HAZEN = 8.5
@@ -113,7 +113,7 @@ def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
 def _quantiles(freedom: Tensor, most: int, level: float) -> Tensor:
     """Return Student's quantiles at ν, kept between 1 and `most`."""
     kept = freedom.clamp(1, max(most, 1)).cpu()
-    found = student_quantiles(kept.double().flatten().numpy(), level)
+    found = interpolated_quantiles(kept.double().flatten().numpy(), level)
     return torch.from_numpy(found).reshape(kept.shape).to(freedom)
 
 

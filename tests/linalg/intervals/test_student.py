@@ -9,7 +9,11 @@ import pytest
 from scipy import stats
 
 from audit.ground import student
-from audit.ground.student import student_quantile, student_quantiles
+from audit.ground.student import (
+    interpolated_quantiles,
+    student_quantile,
+    student_quantiles,
+)
 
 # Abramowitz & Stegun, table 26.10: P(|T| > t) = 0.05, and 0.01.
 PRINTED = {
@@ -100,3 +104,13 @@ def test_many_freedoms_are_as_each_alone_and_nan_stays_nan():
 def test_what_has_no_quantile_is_refused(freedom, p):
     with pytest.raises(ValueError, match="no quantile"):
         student_quantile(freedom, p)
+
+
+@pytest.mark.parametrize("p", [0.9, 0.975, 0.995, 0.9999])
+def test_the_interpolated_quantiles_are_those_of_forty_digits(p):
+    freedom = np.array([1.0, 1.0003, 1.3, 2.7, 9.1, 31.0, 127.0, 1e3, 1e6])
+    found = interpolated_quantiles(freedom, p)
+    np.testing.assert_allclose(found, [exact(v, p) for v in freedom], rtol=2e-12)
+    limits = interpolated_quantiles(np.array([math.inf, math.nan]), p)
+    assert limits[0] == pytest.approx(NormalDist().inv_cdf(p), rel=2e-12)
+    assert math.isnan(limits[1])
