@@ -3,9 +3,10 @@
 D(r) is the exact divergence at x + r v. From a guess r₀, which is exact where D is
 quadratic, a ladder of radii looks for the first one where D ≥ τ: below the guess by
 factors of two, then above it. What lies between two rungs is bracketed, and the
-crossing found by the secant in (log r, log D), where D ∝ r² is a straight line, kept
-inside the bracket; a step that shortens it too little is followed by a bisection. A
-jump of D over τ ends at the jump, and so does one onto a plateau at the level itself,
+crossing found in (log r, log D), where D ∝ r² is a straight line: by the secant first,
+then by the parabola for log r through the last three points, kept inside the bracket.
+A step that neither halves the bracket nor brings an end's log D four times nearer is
+followed by a bisection. A jump of D over τ ends at the jump, and so does one onto a plateau at the level itself,
 as of a divergence that is bounded by τ: where the upper end of a bracket is on the
 level already, a radius below it that is on the level too need not be the first.
 
@@ -14,8 +15,8 @@ of it, as reached at once, and the radius is 0. A dip of D below τ between two 
 the ladder is not seen. Where D is not known on the way (NaN), neither is the radius.
 
 Reference:
-    Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for
-    safeguarding a secant by a bisection.
+    Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for the
+    parabola and for safeguarding it by a bisection.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _RUNGS = (
 )
 _DOWN, _WINDOWS = 2.0**-4, 9  # below the ladder, a window at a time
 _EXACT = 1e-6  # of τ
+_SURE = 1e-6  # of a radius, as far as slopes tell
 _WIDTH = 1e-12  # of a radius
+_NEAR = 1e-4  # of a bracket: how near to an end the next radius may be
 _STEPS = 60
 
 
@@ -109,35 +112,62 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
     found = torch.where(torch.isinf(ladder.high), torch.inf, found)
     found = found.masked_fill(ladder.lost, torch.nan)
     rays = (torch.isfinite(found) & (ladder.low > 0)).nonzero()[:, 0]
-    low, high = ladder.low[rays].log(), ladder.high[rays].log()
-    at_low, at_high = ladder.at_low[rays], ladder.at_high[rays]
-    halve = torch.zeros_like(low, dtype=torch.bool)
+    low = ladder.low[rays].log(), (ladder.at_low[rays] / tau).log()
+    high = ladder.high[rays].log(), (ladder.at_high[rays] / tau).log()
+    old = torch.full_like(low[0], torch.nan), torch.full_like(low[0], torch.nan)
+    halve = torch.zeros_like(low[0], dtype=torch.bool)
     for _ in range(_STEPS):
         if not len(rays):
             break
-        share = (tau / at_low).log() / (at_high / at_low).log()
-        good = torch.isfinite(share) & ~halve
-        share = torch.where(good, share.clamp(1e-3, 1 - 1e-3), 0.5)
-        middle = low + share * (high - low)
+        middle = torch.where(halve, (low[0] + high[0]) / 2, _aimed(low, high, old))
         value = evaluate(rays, middle.exp().unsqueeze(1)).squeeze(1)
-        above, width, level = value >= tau, high - low, _close(at_high, tau)
-        high, at_high = (
-            torch.where(above, middle, high),
-            torch.where(above, value, at_high),
-        )
-        low, at_low = torch.where(above, low, middle), torch.where(above, at_low, value)
-        halve = (high - low) > width / 2
-        hit, lost = _close(value, tau) & ~(above & level), value.isnan()
-        closed = hit | lost | (high - low <= _WIDTH)
-        radius = torch.where(hit, middle, high).exp().masked_fill(lost, torch.nan)
+        new = middle, (value / tau).log()
+        above, width, level = value >= tau, high[0] - low[0], _close(high[1])
+        old = _either(above, high, low)
+        low, high = _either(above, low, new), _either(above, new, high)
+        slow = ~(new[1].abs() < old[1].abs() / 4)
+        halve = slow & ((high[0] - low[0] > width / 2) | _close(high[1]))
+        hit, lost = _hit(new, old) & ~(above & level), value.isnan()
+        closed = hit | lost | (high[0] - low[0] <= _WIDTH)
+        radius = torch.where(hit, middle, high[0]).exp().masked_fill(lost, torch.nan)
         found[rays[closed]] = radius[closed]
         rest = ~closed
-        rays, low, high = rays[rest], low[rest], high[rest]
-        at_low, at_high, halve = at_low[rest], at_high[rest], halve[rest]
-    found[rays] = high.exp()
+        rays, halve = rays[rest], halve[rest]
+        low, high, old = ((x[rest], f[rest]) for x, f in (low, high, old))
+    found[rays] = high[0].exp()
     return found
 
 
-def _close(value: Tensor, tau: float) -> Tensor:
-    """Return where D is τ, as far as it is solved for."""
-    return (value / tau - 1).abs() <= _EXACT
+Ends = tuple[Tensor, Tensor]
+"""log r and log D/τ of some rays [k]."""
+
+
+def _aimed(low: Ends, high: Ends, old: Ends) -> Tensor:
+    """Return log r where log D/τ is expected to be 0 [k], inside the bracket."""
+    (a, f), (b, g), (c, h) = low, high, old
+    secant = a + f / (f - g) * (b - a)
+    parabola = (
+        a * (g * h / ((f - g) * (f - h)))
+        + b * (f * h / ((g - f) * (g - h)))
+        + c * (f * g / ((h - f) * (h - g)))
+    )
+    inside = (parabola > a) & (parabola < b)
+    at = torch.where(inside, parabola, secant)
+    least = _NEAR * (b - a)
+    at = torch.minimum(torch.maximum(at, a + least), b - least)
+    return torch.where(torch.isfinite(at), at, (a + b) / 2)
+
+
+def _either(first: Tensor, one: Ends, other: Ends) -> Ends:
+    return torch.where(first, one[0], other[0]), torch.where(first, one[1], other[1])
+
+
+def _hit(new: Ends, old: Ends) -> Tensor:
+    """Tell where a radius solves the equation, by the slope since the one before."""
+    slope = (new[1] - old[1]) / (new[0] - old[0])
+    return _close(new[1]) & (new[1].abs() <= _SURE * slope.abs())
+
+
+def _close(level: Tensor) -> Tensor:
+    """Return where log D/τ is 0, as far as it is solved for."""
+    return level.abs() <= _EXACT

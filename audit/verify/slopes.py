@@ -82,10 +82,14 @@ class _Pulled:
 
     def _part(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         phi, jacobian = self.exact.site.linearized(rows, u)
-        value, gradient = self.of(self.exact, rows, phi, jacobian.shape[1])
-        if isinstance(jacobian, ReverseJacobian):  # one pass, and not p of them
-            jacobian = RowByRow(jacobian.phi, jacobian.x)
-        pulled = jacobian.rmatmat(gradient.unsqueeze(2)).squeeze(2)
+        recorded = isinstance(jacobian, ReverseJacobian) and jacobian.shape[1]
+        if self.of is _by_autograd and recorded == phi.shape[1]:
+            value, pulled = _at_once(self.exact, rows, jacobian)  # type: ignore[arg-type]
+        else:
+            value, gradient = self.of(self.exact, rows, phi, jacobian.shape[1])
+            if isinstance(jacobian, ReverseJacobian):  # one pass, and not p of them
+                jacobian = RowByRow(jacobian.phi, jacobian.x)
+            pulled = jacobian.rmatmat(gradient.unsqueeze(2)).squeeze(2)
         frame = self.exact.site.frame.taken(rows)
         return value, numbers(pulled[:, frame.free] * frame.unit)
 
@@ -106,6 +110,20 @@ class _InFeatures:
         values, _ = self.exact(rows, both)
         rise = values[:, 1 : m + 1] - values[:, m + 1 :]
         return values[:, 0], numbers(rise / (2 * step.unsqueeze(1)))
+
+
+def _at_once(
+    exact: Exact, rows: Tensor, jacobian: ReverseJacobian
+) -> tuple[Tensor, Tensor]:
+    """Return D [C] and its gradient by x [C, d], in one backward pass for both maps."""
+    with torch.enable_grad():
+        values, _ = exact.against(rows, jacobian.phi.unsqueeze(1))
+        finite = torch.where(torch.isfinite(values), values, 0.0)
+        (gradient,) = torch.autograd.grad(
+            finite.sum(), jacobian.x, allow_unused=True
+        )
+    found = torch.zeros_like(jacobian.x) if gradient is None else gradient
+    return values.detach().squeeze(1), found.double()
 
 
 def numbers(gradient: Tensor) -> Tensor:
