@@ -24,6 +24,8 @@ JENKINS = ROOT / ".github" / "ci" / "Jenkinsfile"
 AZURE = ROOT / ".github" / "ci" / "azure-pipelines.yml"
 DVC = ROOT / ".github" / "ci" / "dvc.yaml"
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
+PRE_COMMIT = ROOT / ".github" / "ci" / "pre-commit-config.yaml"
+INDEX = "https://download.pytorch.org/whl/cpu"
 CONFIG = """\
 data: inputs.npz
 verify: 8
@@ -163,17 +165,77 @@ def test_the_commands_of_the_snippets_exist(path, workspace, monkeypatch):
 SHELL = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 
 
+def whole_script(path):
+    """Return all that a template runs, and the variables that it sets."""
+    if path == JENKINS:
+        text = path.read_text()
+        (script,) = re.findall(r"\'\'\'(.*?)\'\'\'", text, re.DOTALL)
+        variables = dict(re.findall(r"^ +([A-Z_]+) = '([^']*)'", text, re.MULTILINE))
+        return script.replace("\\\\", "\\").replace(".audit/bin/", ""), variables
+    job = read(path)
+    if path == AZURE:
+        return job["steps"][1]["script"], job["variables"]
+    if path == ACTION:
+        names = {"torch-index": "TORCH_INDEX", "package": "AUDIT_PACKAGE"}
+        given = {v: job["inputs"][name]["default"] for name, v in names.items()}
+        return action_step("Install")["run"], given
+    if path == DVC:
+        variables = {k.upper(): v for one in job["vars"] for k, v in one.items()}
+        text = "\n".join(job["stages"]["robaudit"]["cmd"][:-1])
+        for name in variables:
+            text = text.replace(name.lower(), name)
+        return text, variables
+    return "\n".join(job["robaudit"]["script"]), job["robaudit"]["variables"]
+
+
 def script_of(path):
     """Return the lines that a template runs, without those that install."""
-    if path == JENKINS:
-        (script,) = re.findall(r"\'\'\'(.*?)\'\'\'", path.read_text(), re.DOTALL)
-        text = script.replace("\\\\", "\\").replace(".audit/bin/", "")
-    elif path == AZURE:
-        text = read(path)["steps"][1]["script"]
-    else:
-        text = "\n".join(read(path)["robaudit"]["script"])
+    text, _ = whole_script(path)
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     return "\n".join(line for line in lines if "pip install" not in line)
+
+
+@SHELL
+@pytest.mark.parametrize("path", [ACTION, GITLAB, JENKINS, AZURE, DVC], ids=str)
+@pytest.mark.parametrize("index", [INDEX, ""])
+@pytest.mark.parametrize(
+    "package", ["", "git+https://host/robaudit@v1", "../check out"]
+)
+def test_a_template_installs_torch_for_cpus_first_and_what_it_is_told(
+    path, index, package, workspace, tmp_path
+):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, line in (("pip", 'printf "%s|" "$@"; echo'), ("python", "true")):
+        (tools / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tools / name).chmod(0o755)
+    script, variables = whole_script(path)
+    assert variables["TORCH_INDEX"] == INDEX
+    wanted = package or variables["AUDIT_PACKAGE"]
+    given = variables | {"TORCH_INDEX": index, "AUDIT_PACKAGE": wanted}
+    lines = re.sub(r"\\\n\s*", " ", script).splitlines()
+    script = "\n".join(line for line in lines if "robaudit scan" not in line)
+    plain = {"PATH": f"{tools}:/usr/bin:/bin", "GITHUB_ACTION_PATH": "/action/.github"}
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=workspace,
+        env=given | plain,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.split("|")[:-1] for line in done.stdout.splitlines()]
+    assert told[-1] == ["install", "--quiet", wanted or "/action/.github/.."]
+    torch = [["install", "--quiet", "--index-url", INDEX, "torch"]] if index else []
+    assert told[:-1] == torch
+
+
+def test_the_hooks_of_the_template_are_ours_and_take_torch_for_cpus():
+    (repository,) = read(PRE_COMMIT)["repos"]
+    ids = [hook["id"] for hook in repository["hooks"]]
+    assert ids == [hook["id"] for hook in read(HOOKS)]
+    for hook in repository["hooks"]:
+        assert hook["additional_dependencies"] == [f"--extra-index-url={INDEX}"]
 
 
 @SHELL
@@ -200,7 +262,7 @@ def test_the_stage_of_dvc_writes_its_metrics(limit, code, robaudit, workspace):
     single += f"max: {{kl.gaussian.p95: {limit}}}\n"
     (workspace / "robaudit.yaml").write_text(single)
     stage = read(DVC)["stages"]["robaudit"]
-    done = run(stage["cmd"], workspace, robaudit)
+    done = run("set -e\n" + "\n".join(stage["cmd"]), workspace, robaudit)
     assert done.returncode == code, done.stderr
     assert stage["always_changed"]
     for kind in ("outs", "metrics"):

@@ -124,6 +124,12 @@ def test_the_hooks_are_a_manifest_of_pre_commit():
     assert done.returncode == 0, done.stdout
 
 
+def test_the_template_of_pre_commit_is_a_configuration():
+    words = [*tool("pre_commit"), "validate-config"]
+    done = run([*words, ".github/ci/pre-commit-config.yaml"], ROOT)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(("limit", "more", "passes"), CASES)
 def test_pre_commit_runs_the_hooks_to_a_verdict(repository, limit, more, passes):
     words = [*tool("pre_commit"), "run", "--all-files"]

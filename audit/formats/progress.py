@@ -1,7 +1,8 @@
 """Progress for eyes, on stderr: a bar on a terminal, a line now and then elsewhere.
 
-Each stage has its own rate and its own time left: what is left of it at the pace so
-far. Where nobody watches (a log of a build), a line every thirty seconds says the same.
+Each stage has its own rate. The time that is left is that of all stages, and said only
+where it is known to a factor of two (`ground.forecast`). Where nobody watches (a log of
+a build), a line every thirty seconds says the same.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from audit.ground import stages
+from audit.ground.forecast import Forecast, Task
 from audit.ground.printable import printable
 from audit.reports.text import number
 
 EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
+_LOOSE = 16.0
+"""How many times the least the most may be, to be worth a word."""
 WAITING = "opening the model"
-_SOON = 0.02
-"""Of a stage: before that its pace says nothing."""
 Tick = Callable[[int, int], None]
 """(inputs done, inputs in all)."""
 
@@ -32,15 +34,23 @@ class Pace:
         self.name, self.now, self.unit = "", "", ""
         self.total, self.done = 1.0, 0.0
         self.since = time.monotonic()
+        self.forecast = Forecast(self.since)
 
     def began(self, name: str, total: float, unit: str) -> None:
         """Begin a stage."""
         self.name, self.now, self.unit = name, name, unit
         self.total, self.done, self.since = total, 0.0, time.monotonic()
+        self.forecast.began(name, self.since)
+
+    def expects(self, tasks: Sequence[Task], later: Sequence[Task] | None) -> None:
+        """Take what the stage is made of, and what comes after it."""
+        self.forecast.expects(tasks, later)
 
     def moved(self, name: str, done: float) -> None:
         """Take what is done of it; never less than before."""
         self.now, self.done = name, max(self.done, done)
+        share = self.done / self.total if self.total else 1.0
+        self.forecast.moved(share, time.monotonic())
 
     @property
     def counted(self) -> str:
@@ -57,17 +67,25 @@ class Pace:
         return f"{number(self.done / spent)} {self.unit}/s"
 
     def left(self) -> str:
-        """Return the time left of the stage at its pace, "" where nobody can say."""
-        share = self.done / self.total if self.total else 1.0
-        if not _SOON < share < 1:
+        """Return the time that all of it takes yet, "" where nobody can say."""
+        now = time.monotonic()
+        about, between = self.forecast.left(now), self.forecast.between(now)
+        if about is not None:
+            return f"about {_clock(about)} left"
+        if between is None or between.high > _LOOSE * between.low:
             return ""
-        seconds = round((time.monotonic() - self.since) * (1 - share) / share)
-        return f"{seconds // 60}:{seconds % 60:02} left"
+        return f"{_clock(between.low)} to {_clock(between.high)} left"
 
     def said(self) -> str:
         """Return all of it as words."""
         parts = (f"{self.now} {self.counted}".strip(), self.rate(), self.left())
         return printable(", ".join(part for part in parts if part))
+
+
+def _clock(seconds: float) -> str:
+    """Return minutes and seconds, as 1:05."""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02}"
 
 
 @contextmanager
@@ -111,7 +129,8 @@ def _in_lines(pace: Pace) -> Iterator[stages.Listener]:
 def _on_terminal(pace: Pace) -> Iterator[stages.Listener]:
     """Draw a bar that goes on while the work is in one long call."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task
+    from rich.progress import BarColumn, Progress, ProgressColumn
+    from rich.progress import Task as Row
     from rich.text import Text
 
     class Live(ProgressColumn):
@@ -121,7 +140,7 @@ def _on_terminal(pace: Pace) -> Iterator[stages.Listener]:
             super().__init__()
             self.say = say
 
-        def render(self, task: Task) -> Text:
+        def render(self, task: Row) -> Text:
             """Return the words; what is done is taken at the same time."""
             known = pace.total if pace.unit or pace.done else None
             task.total, task.completed = known, pace.done

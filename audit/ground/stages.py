@@ -1,7 +1,8 @@
 """How far the work is: named stages, and shares of them, for whoever listens.
 
 The work says what it begins (`stage`), and how much of that is done: in counts
-(`reach`), or in shares of what is under way (`step`, `part`). Parts nest: within a part
+(`reach`), or in shares of what is under way (`step`, `part`). What is known of what
+comes is told too (`expect`): see `forecast`. Parts nest: within a part
 that is a fifth of a stage, a step of a half is a tenth of the stage. Whoever shows
 progress attaches a listener; without one nothing is counted. Threads and processes that
 help tell nothing: the one that began them knows when their jobs are done.
@@ -10,10 +11,12 @@ help tell nothing: the one that began them knows when their jobs are done.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+
+from audit.ground.forecast import Task
 
 OPEN, GATES, MEASURE = "open", "gates", "measure"
 VERIFY, CERTIFICATE, WRITE = "verify", "certificate", "write"
@@ -25,6 +28,9 @@ class Listener(Protocol):
 
     def began(self, name: str, total: float, unit: str) -> None:
         """Hear of a new stage: its name, how much it is, and of what."""
+
+    def expects(self, tasks: Sequence[Task], later: Sequence[Task] | None) -> None:
+        """Hear what the stage is made of, and what comes after it: see `expect`."""
 
     def moved(self, name: str, done: float) -> None:
         """Hear how much of the stage is done, under the name of what is being done."""
@@ -78,6 +84,18 @@ def stage(name: str, total: float = 1.0, unit: str = "") -> None:
     if listener is not None:
         _spans[:] = [_Span(name, 0.0, total)]
         listener.began(name, total, unit)
+
+
+def expect(tasks: Sequence[Task], later: Sequence[Task] | None = None) -> None:
+    """Say what the stage is made of, in its order, and what comes after it.
+
+    Args:
+        tasks: their sizes are shares of the stage, up to a factor.
+        later: of stages by their names; None: as it was said before.
+    """
+    listener = _heard_here()
+    if listener is not None:
+        listener.expects(tasks, later)
 
 
 def reach(done: float) -> None:

@@ -47,6 +47,7 @@ from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
 from audit.run.plan import Job, cut, read_shard, spans
 from audit.run.still import still_notes
 from audit.run.targets import held_against, refuse_early
+from audit.run.to_come import expect_all
 from audit.run.universal import universal
 from audit.run.work import crew, threads_asked, threads_inside, threads_of
 from audit.verify import Ladder, ladder_of, portraits, save_witness, verify
@@ -216,6 +217,7 @@ def _fill(opened: _Opened, run: Run, jobs: Sequence[Job], progress: Tick) -> lis
     missing = run.missing(jobs)
     done, total = 0, sum(job.rows for job in missing)
     stages.stage(stages.MEASURE, total, "inputs")
+    expect_all(opened.config, opened.prepared, total)
     progress(done, total)
     with closing(filled(opened.config, opened.prepared, missing, run)) as filling:
         for rows in filling:
@@ -236,6 +238,7 @@ def _report(
     with Spill() if opened.total > FEW else nullcontext() as spill:
         collection = Collection(opened.prepared.model.event, rows, spill)
         stages.stage(stages.MEASURE, opened.total, "inputs")
+        expect_all(opened.config, opened.prepared, opened.total)
         progress(0, opened.total)
         with closing(parts) as arriving:
             for part in arriving:

@@ -24,7 +24,7 @@ from audit.verify.attacks import TOLERANCE, realised
 from audit.verify.columns import Compared, compared_attack, compared_radius, in_numbers
 from audit.verify.critical import NAME as CRITICAL
 from audit.verify.critical import Critical, critical_radius
-from audit.verify.effort import efforts, worth
+from audit.verify.effort import efforts, shares_of, tasks
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
@@ -48,8 +48,6 @@ from audit.verify.worst_cases import WorstCases, worst_cases
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
 TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 FEW_POINTS = "too few points carry the weight of importance sampling"
-_SEARCHED, _UNSEARCHED = (0.7, 0.12, 0.03), (0.0, 0.1, 0.15)
-"""Of the time of a check, by experience: worst cases, critical radii, validity."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +95,7 @@ def verify(
     ladders = {d.name: ladder.settled(d, sites[0]) for d in questions.divergences}
     stages.stage(stages.VERIFY, len(index) * len(ladders), "checks")
     weights = efforts(questions.divergences, sites[0], ladders)
+    stages.expect(tasks(questions, sites, ladders, weights))
     columns, summary = {}, {}
     witnesses: list[Found] = []
     stuck: Notes = ()
@@ -139,7 +138,7 @@ def _checked(
     fewer = questions.draws != site.noise.draws
     if fewer and local.sampled:  # a direction takes more than a value
         aimed = local_law(divergence, site.with_draws(questions.draws))
-    shares = _SEARCHED if worth(questions, ladder) else _UNSEARCHED
+    shares = shares_of(questions, ladder)
     with stages.part(shares[0]):
         worst = worst_cases(divergence, exact, aimed, ladder)
     with stages.part(shares[1]):
@@ -161,7 +160,7 @@ def _checked(
         if isinstance(attack, WorstCase):
             cost = worst.realised(attack)
         else:
-            with stages.part((1 - sum(shares)) / len(questions.attacks)):
+            with stages.part(shares[3]):
                 cost = realised(attack, predicted, exact, local)
         found.append(compared_attack(label, predicted, cost))
     for one in found:

@@ -9,6 +9,7 @@ from scans import sample, scan
 from audit.formats import progress
 from audit.formats.progress import Pace, shown
 from audit.ground import stages
+from audit.ground.forecast import Task
 
 
 @pytest.fixture
@@ -23,11 +24,13 @@ def test_a_pace_says_what_how_much_how_fast_and_how_long_yet(clock):
     pace = Pace()
     pace.began("verify", 128, "checks")
     assert pace.said() == "verify 0/128 checks"
-    clock[0] += 10
+    clock[0] += 5
+    pace.moved("verify", 16)
+    clock[0] += 5
     pace.moved("verify", 32)
-    assert pace.said() == "verify 32/128 checks, 3.2 checks/s, 0:30 left"
+    assert pace.said() == "verify 32/128 checks, 3.2 checks/s, about 0:30 left"
     clock[0] += 80
-    assert pace.said().endswith("0.356 checks/s, 4:30 left")  # still at 32
+    assert pace.said().endswith("0.356 checks/s, about 3:32 left")  # still at 32
     pace.moved("certificate", 128)
     assert pace.said() == "certificate 128/128 checks, 1.42 checks/s"
     pace.moved("verify", 3)
@@ -36,12 +39,39 @@ def test_a_pace_says_what_how_much_how_fast_and_how_long_yet(clock):
     assert pace.said() == "write"
 
 
+def test_nothing_is_promised_of_what_nobody_knows(clock):
+    pace = Pace()
+    pace.began("measure", 100, "inputs")
+    pace.expects([Task("measure", 100)], [Task("verify", 5000, 14.0)])
+    clock[0] += 5
+    pace.moved("measure", 25)
+    clock[0] += 5
+    pace.moved("measure", 50)
+    assert pace.said() == "measure 50/100 inputs, 5 inputs/s"
+    pace.expects([Task("measure", 100)], [Task("write", seconds=(0.1, 2.0))])
+    assert pace.said() == "measure 50/100 inputs, 5 inputs/s, about 0:11 left"
+
+
+def test_what_is_known_less_well_is_said_as_two_times(clock):
+    pace = Pace()
+    pace.began("verify", 2, "checks")
+    pace.expects([Task("search", 1.0), Task("attack", 1.0, 3.0)], None)
+    for done in (0.25, 0.5, 0.75, 1.0):
+        clock[0] += 10
+        pace.moved("verify", done)
+    # 40 s for a unit of the search, 32 to 50 s: the attack takes 11 to 150 s
+    assert pace.left() == "0:11 to 2:30 left"
+
+
 def test_a_scan_tells_its_stages_in_order_and_moves_within_a_block():
-    told = []
+    told, expected = [], []
 
     class Listener:
         def began(self, name, total, unit):
             told.append((name, total, unit))
+
+        def expects(self, tasks, later):
+            expected.append((tasks, later))
 
         def moved(self, name, done):
             told.append((name, done))
@@ -57,6 +87,14 @@ def test_a_scan_tells_its_stages_in_order_and_moves_within_a_block():
         ("verify", 12, "checks"),
         ("write", 1.0, ""),
     ]
+    (measured, later), (checked, _) = expected
+    assert [task.kind for task in measured] == ["measure"]
+    assert [task.kind for task in later] == ["verify", "write"]
+    assert sum(task.size for task in checked) == pytest.approx(1.0)
+    kinds = [task.kind for task in checked]
+    attacks = ["gaussian", "uniform_norm"]
+    parts = ["search", "certificate", "radius", "validity", *attacks]
+    assert kinds == [f"{name} {part}" for name in ("kl", "quantile") for part in parts]
     assert "certificate" in {name for name, *_ in told}
     for name, total in (("measure", 20), ("verify", 12)):
         start = told.index(next(one for one in began if one[0] == name))
@@ -72,6 +110,8 @@ def test_where_nobody_watches_a_line_comes_now_and_then(monkeypatch, capsys):
     with shown() as tick:
         tick(3, 10)
         stages.stage("verify", 64, "checks")
+        stages.reach(8)
+        time.sleep(0.01)
         stages.reach(16)
         time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()

@@ -14,6 +14,9 @@ class Heard:
     def began(self, name, total, unit):
         self.told.append((name, total, unit))
 
+    def expects(self, tasks, later):
+        self.told.append((*tasks, later))
+
     def moved(self, name, done):
         self.told.append((name, round(done, 9)))
 
@@ -66,12 +69,20 @@ def test_counts_and_a_new_stage_end_what_was_under_way(heard):
     stages.reach(0)
 
 
+def test_what_is_to_come_is_told_too(heard):
+    stages.stage("measure", 10, "inputs")
+    stages.expect(["a", "b"], ["c"])
+    stages.expect(["d"])
+    assert heard.told[1:] == [("a", "b", ["c"]), ("d", None)]
+
+
 def test_without_a_listener_nothing_is_counted():
     assert not stages.heard()
     stages.stage("measure", 10, "inputs")
     with stages.part(0.5):
         stages.step(1.0)
     stages.reach(3)
+    stages.expect([], [])
     listener = Heard()
     with stages.heard_by(listener):
         assert stages.heard()
