@@ -159,7 +159,7 @@ class Prints(nn.Module):
         return y, torch.zeros_like(y)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_what_a_model_prints_goes_to_stderr_and_json_stays_json(folder, workers):
     torch.jit.script(Prints()).save(str(folder / "m.pt"))
     np.savez(folder / "d.npz", x=np.eye(4, 3, dtype=np.float32))

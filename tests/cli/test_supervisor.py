@@ -302,7 +302,11 @@ def given_up(process, tmp_path, seconds=SECONDS):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    ("place", "number"), [("gates", signal.SIGINT), ("measure", signal.SIGTERM)]
+    ("place", "number"),
+    [
+        pytest.param("gates", signal.SIGINT, marks=pytest.mark.slow),
+        ("measure", signal.SIGTERM),
+    ],
 )
 def test_a_scan_that_hangs_in_the_model_is_interrupted(tmp_path, place, number):
     rows = tmp_path / "rows.npz"

@@ -437,6 +437,39 @@ def test_kl_of_cauchy_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
             assert direct == pytest.approx(float(wanted), rel=1e-12)
 
 
+@pytest.mark.parametrize("unit", [1.0, 2.0**40, 2.0**-40])
+def test_kl_of_laplace_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
+    """ln(b₂/b₁) + |Δ|/b₂ + (b₁/b₂) e^{−|Δ|/b₁} − 1 in fifty digits."""
+    family = family_of("laplace")
+    steps = [0.0, 1e-9, 1e-3, 0.5, 1.4, 1.6, 4.0, 40.0, 1e8]
+    ratios = [1.0, 1 + 2.0**-40, 1.01, 0.3, 3.0, 1e-6, 1e6, 0.02]
+    pairs = [(step, ratio) for step in steps for ratio in ratios]
+    ours = torch.tensor([[0.25 * unit, 1.5 * unit]] * len(pairs)).double()
+    theirs = torch.tensor([(0.25 + s, 1.5 * r) for s, r in pairs]).double() * unit
+    for left, right in ((ours, theirs), (theirs, ours)):
+        found = family.kl(left, right).tolist()
+        for one, (a, s), (b, t) in zip(
+            found, left.tolist(), right.tolist(), strict=True
+        ):
+            with mpmath.workdps(50):
+                a, s, b, t = map(mpmath.mpf, (a, s, b, t))
+                apart = abs(a - b)
+                wanted = mpmath.log(t / s) + apart / t - 1
+                wanted += s / t * mpmath.exp(-apart / s)
+            assert one == pytest.approx(float(wanted), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["laplace", "logistic", "gumbel"])
+@pytest.mark.parametrize("scale", [0.3, 2.5])
+def test_the_exponential_index_is_the_slope_of_the_log_density_far_out(name, scale):
+    law = {"gumbel": stats.gumbel_r}.get(name) or getattr(stats, name)
+    far = 0.7 + scale * np.array([40.0, 41.0])
+    high, low = law(0.7, scale).logpdf(far)
+    phi = torch.tensor([[0.7], [scale]], dtype=torch.float64)
+    index = family_of(name).exponential_index(phi.unbind(0))
+    assert index.item() == pytest.approx((high - low) / scale, rel=1e-9)
+
+
 def test_a_new_law_is_three_numbers_of_information_whatever_they_are():
     """B is a root of [[E u², E uv], [·, E v²]] / σ², with cross terms and without."""
 

@@ -114,6 +114,15 @@ def test_the_metric_tensor_of_a_normal_is_the_textbooks(name):
     assert form.scale == divergence.scale
 
 
+def test_no_divergence_exceeds_that_of_laws_apart():
+    """1 − 0 for Hellinger, log 2 for Jensen and Shannon: a rounding below at most."""
+    apart = np.array([[1.0, 0.0], [0.0, 1.0]])
+    shannon = np.mean([stats.entropy(one, apart.mean(0)) for one in apart])
+    for name, expected in (("hellinger", 1.0), ("jensen_shannon", shannon)):
+        supremum = build_divergence(name).supremum
+        assert expected * (1 - 1e-15) <= supremum <= expected
+
+
 def test_renyi_tends_to_kl_as_its_order_tends_to_one():
     kl = build_divergence("kl").exact(NORMAL, PHI, FAR).item()
     near = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from audit.geometry.frame import build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Matrix
+from audit.linalg.operators import Diagonal, Matrix
 from audit.linalg.quadratic_form import QuadraticForm
 
 CPU = torch.device("cpu")
@@ -72,6 +72,24 @@ def test_the_plain_frame_hands_the_jacobian_through():
     assert frame.pull(jacobian) is jacobian
 
 
+@pytest.mark.parametrize("slope", [1.0, 2.0])
+def test_a_diagonal_jacobian_is_scaled_at_the_free_features(slope):
+    """J = slope · 1: J S is slope times the columns of S, the identity or not."""
+    frame = build_frame(np.array([0.5, 3.0, 2.0]), np.array([True, False, True]), CPU)
+    jacobian = Diagonal(torch.full((2, 3), slope, dtype=torch.float64))
+    expected = slope * np.array([[0.5, 0.0], [0.0, 0.0], [0.0, 2.0]])
+    found = frame.pull(jacobian).dense().numpy()
+    np.testing.assert_array_equal(found, np.stack([expected] * 2))
+
+
+def test_a_step_is_told_in_units_and_nothing_in_no_unit_is_nothing():
+    mask = np.array([True, True, False, True])
+    frame = build_frame(np.array([0.5, 4.0, 3.0, 0.0]), mask, CPU)
+    steps = torch.tensor([[1.0, -2.0, 9.0, 0.0], [0.0, 8.0, 0.0, 0.0]]).double()
+    expected = [[2.0, -0.5, 0.0], [0.0, 2.0, 0.0]]
+    assert frame.in_units(steps).tolist() == expected
+
+
 @pytest.mark.parametrize(
     ("text", "event", "expected"),
     [
@@ -108,6 +126,7 @@ def test_a_mask_file_frees_its_true_features(tmp_path):
         ("1.5", "cannot be read"),
         ("'1'", "cannot be read"),
         ("0]+_[1", "cannot be read"),
+        ("0][1", "cannot be read"),
         ("x[0]", "cannot be read"),
         ("", "Expected a slice such as 0:3"),
         ("none.npy", "No such file"),

@@ -637,6 +637,7 @@ def test_a_signal_in_the_middle_leaves_a_run_to_resume(long, number, workers):
     assert reports_of("plain.json") == reports_of("r.json")
 
 
+@SLOW
 def test_a_worker_that_dies_leaves_a_run_to_resume(long):
     process = start(*long, "--workers", 2)
     wait_for_parts(process, 5)
@@ -654,6 +655,7 @@ def test_a_worker_that_dies_leaves_a_run_to_resume(long):
     assert reports_of("plain.json") == reports_of("r.json")
 
 
+@SLOW
 def test_two_shards_at_the_same_time(folder):
     assert run(*SCAN, "-q", "-o", "plain.json")[0] == 0
     share = (*SCAN, "--run-dir", "run", "--shard")

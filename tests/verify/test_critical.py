@@ -69,7 +69,17 @@ def rows_of(folder, config):
     return report, dict(np.load(folder / "rows.npz"))
 
 
-@pytest.mark.parametrize("name", HEADS)
+PENALISED = {"heteroscedastic_jacobian", "heteroscedastic_fisher"}
+"""Files that have the network of another, with other weights."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in PENALISED else [])
+        for name in HEADS
+    ],
+)
 def test_the_exact_divergence_at_the_critical_radius_is_tau(name, tmp_path):
     law, kl = referee(name)
     report, rows = rows_of(tmp_path, sample(name, divergences=("kl",), verify=64))
