@@ -24,6 +24,7 @@ from audit.nodes.space import TargetSpace
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p + c] -> [R]
 Slopes = Callable[[Tensor, Tensor], Tensor]  # z, φ -> ∂T/∂φ [R, n, p]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
+MANY = 2**14  # weighted nodes of an input above which no scores are kept
 ROWS = 4096  # of one call: about what a cache holds of a small network
 
 
@@ -170,6 +171,12 @@ class ComputedFamily(Family):
             )
         value = self.log_prob(theta, phi)
         return torch.where(value.isnan(), -torch.inf, value)
+
+    @property
+    def sums_scores(self) -> bool:
+        """Whether nodes are so many that their scores are summed and not kept."""
+        source = self.source
+        return source is not None and source.weighted and source.count(0) > MANY
 
     @property
     def has_density(self) -> bool:

@@ -82,6 +82,8 @@ class ImplicitFamily(ComputedFamily):
         rows, pulled = 1, 1
         if Tensors.FISHER in tensors and self.source is not None:
             rows = self.source.count(draws)
+            if self.sums_scores:  # the nodes take what as many halves of numbers do
+                rows = max(self.size, rows // (2 * self.size))
             pulled += rows + 1
         if Tensors.TRANSPORT in tensors:
             rows = max(rows, self.map()[1].count(draws) * self.n)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from audit.families.computed import ComputedFamily
+from audit.families.summed_scores import summed_scores
 from audit.families.tensors import Tensors
 from audit.linalg.operators import Averaged, Sampled
 from audit.nodes.noise import Noise
@@ -43,15 +44,21 @@ def implicit_root(
 
 
 def _fisher_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averaged:
-    """Return centred scores [N, S, p] over √S, or times √w at weighted nodes."""
+    """Return centred scores [N, S, p] over √S, or times √w at weighted nodes.
+
+    Of very many nodes it is a triangle of as many rows as columns.
+    """
     nodes = family.nodes(phi, noise)
+    checks = {name: one.to(phi.device) for name, one in nodes.checks.items()}
+    if family.sums_scores:
+        triangle, mean = summed_scores(family, nodes, phi)
+        return Averaged(triangle, mean, checks)
     scores = family.scores(nodes.targets, phi)  # [S, N, p]
     if nodes.weights is not None:
         weights = nodes.weights.unsqueeze(-1).to(phi.device)
         scores = torch.where(weights > 0, scores, 0.0)
         mean = (weights * scores).sum(dim=0)
         rows = weights.sqrt() * (scores - mean)
-        checks = {name: one.to(phi.device) for name, one in nodes.checks.items()}
         return Averaged(rows.transpose(0, 1), mean, checks)
     mean = scores.mean(dim=0)
     rows = _unbiased(scores - mean, nodes.unit) / math.sqrt(len(scores))

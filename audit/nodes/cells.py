@@ -43,7 +43,7 @@ class Cells:
     log_mass: Tensor  # [M, P]
     axis: Tensor  # along which to cut [M, P]
     ceiling: Tensor  # the log density of the law's highest known mode [M, P]
-    log_gap: Tensor  # between the two rules [M, P]
+    log_gap: Tensor  # between the two rules, along each axis [M, P, c]
     log_told: Tensor  # error, also of a rough cell; elsewhere log_error [M, P]
     rough: Tensor  # halvings that did not make it fall (`kinks`) [M, P]
 
@@ -97,20 +97,21 @@ def evaluate(
     zero = torch.zeros_like(used, dtype=torch.int64)
     axes = low.shape[-1]
     blanks = [nothing.unsqueeze(-1), nothing, nothing, zero, ceiling]
-    blank = Cells(low, high, *blanks, nothing, nothing, zero)
+    blank = Cells(low, high, *blanks, nothing.unsqueeze(-1), nothing, zero)
     values = density(_there(blank.points, used)).reshape(*used.shape, -1)
     values = values.masked_fill(~used.unsqueeze(-1), -torch.inf)
     top = values.amax(-1)
     scale = torch.where(top.isfinite(), top, 0.0)
     found = _integrate((values - scale.unsqueeze(-1)).exp(), axes)
     volume = ((high - low) / 2).log().sum(-1) + scale
-    mass, error, gap = (part.log() + volume for part in found[:3])
+    mass, error = (part.log() + volume for part in found[:2])
+    gap = found.gaps.log() + volume.unsqueeze(-1)
     told, rough = _judged(parent, mass, error, gap) if parent else (error, zero)
     hope, axis = _hope(values, axes, volume, ceiling), found.axis
     axis = torch.where(hope > error, (high - low).argmax(-1), axis)
     error, told = torch.maximum(error, hope), torch.maximum(told, hope)
-    logs = (part.masked_fill(~used, -torch.inf) for part in (error, mass, gap, told))
-    error, mass, gap, told = logs
+    logs = (part.masked_fill(~used, -torch.inf) for part in (error, mass, told))
+    error, mass, told = logs
     return Cells(low, high, values, error, mass, axis, ceiling, gap, told, rough)
 
 
@@ -126,26 +127,29 @@ def _judged(
     """Return the log errors of halves, and how many halvings were in vain."""
     if parent.low.shape[-1] == 1:  # halving reaches any tolerance on a line
         return error, torch.zeros_like(parent.rough).repeat(1, 2)
-    rough = roughness(parent.log_gap, parent.log_mass, parent.rough, gap)
+    along = parent.axis.unsqueeze(-1)
+    before = parent.log_gap.gather(-1, along).squeeze(-1)
+    after = gap.gather(-1, along.repeat(1, 2, 1)).squeeze(-1)
+    rough = roughness(before, parent.log_mass, parent.rough, after)
     changed = change(parent.log_mass, mass)
-    return rough_error(error, gap, changed, rough), rough
+    return rough_error(error, gap.logsumexp(-1), changed, rough), rough
 
 
 class _Sums(NamedTuple):
     mass: Tensor
     error: Tensor
-    gap: Tensor
+    gaps: Tensor  # [M, P, c]
     axis: Tensor
 
 
 def _integrate(density: Tensor, axes: int) -> _Sums:
-    """Return integrals over [-1, 1]^c, errors, gaps and the worse axis [M, P]."""
+    """Return integrals over [-1, 1]^c, errors, gaps, and the worse axis [M, P]."""
     full, *coarse = weights(axes)
     mass = density @ full
     safe = mass.clamp_min(1e-300)
     gaps = torch.stack([(mass - density @ w).abs() for w in coarse])
     errors = safe * (200 * gaps / safe).pow(1.5).clamp_max(1)
-    return _Sums(mass, errors.sum(0), gaps.sum(0), errors.argmax(0))
+    return _Sums(mass, errors.sum(0), gaps.movedim(0, -1), errors.argmax(0))
 
 
 def _hope(values: Tensor, axes: int, volume: Tensor, ceiling: Tensor) -> Tensor:

@@ -40,20 +40,32 @@ def refine(
         rounds: at most.
         active: the laws that are refined [M]; by default all.
     """
-    enough = max(1.0, ENOUGH / tolerance)
     for _ in range(rounds):
         total = log_sum(cells.log_mass).unsqueeze(-1) + math.log(tolerance)
         wanted = cells.log_told > total - math.log(SHARES)
         wanted &= cells.log_told > cells.log_mass + _in_vain(cells, noise)
-        whole = log_sum(cells.log_told).unsqueeze(-1)
-        rough = (cells.rough >= IN_VAIN) & (whole <= total + math.log(enough))
-        wanted &= (whole > total) & ~rough
+        wanted &= ~_stands(cells, total, tolerance)
         if active is not None:
             wanted &= active.unsqueeze(-1)
         if not wanted.any():
             break
         cells = _halve(density, cells, wanted)
     return cells
+
+
+def _stands(cells: Cells, total: Tensor, tolerance: float) -> Tensor:
+    """Return which cells are cut no more for their law's sake [M, P].
+
+    Those of a law whose errors add up to no more than they may [M, 1]. Where kinks make
+    that too much to ask, `ENOUGH` is for the rough ones, and for the others that their
+    errors are no more than those.
+    """
+    whole = log_sum(cells.log_told).unsqueeze(-1)
+    vain = cells.rough >= IN_VAIN
+    rough = log_sum(cells.log_told.masked_fill(~vain, -torch.inf)).unsqueeze(-1)
+    rest = log_sum(cells.log_told.masked_fill(vain, -torch.inf)).unsqueeze(-1)
+    enough = whole <= total + math.log(max(1.0, ENOUGH / tolerance))
+    return (whole <= total) | (enough & (vain | (rest <= rough)))
 
 
 def _in_vain(cells: Cells, noise: Tensor) -> Tensor:

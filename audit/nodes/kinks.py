@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 SEEN = 0.02  # of an integral: a gap above is that of a cell that sees nothing yet
-FALLS = 8.0  # times at which a gap falls, at least, where a density is smooth
+FALLS = 16.0  # times at which a gap falls, at least, where a density is smooth
 IN_VAIN = 2  # halvings
 ENOUGH = 5e-4  # of the whole
 
@@ -36,10 +36,10 @@ def roughness(
     """Return how many halvings in a row were in vain, of each half [M, 2 K].
 
     Args:
-        parent_gap: logarithms of the parents' gaps [M, K].
+        parent_gap: logarithms of the parents' gaps [M, K] along the axis of the cut.
         parent_mass: of their integrals [M, K].
         parent_rough: how many were before [M, K].
-        gap: logarithms of the halves' gaps [M, 2 K].
+        gap: logarithms of the halves' gaps [M, 2 K] along it.
     """
     both = torch.logaddexp(*gap.chunk(2, dim=1))
     stays = both > parent_gap - math.log(FALLS)
@@ -65,7 +65,7 @@ def rough_error(error: Tensor, gap: Tensor, changed: Tensor, rough: Tensor) -> T
     """Return log errors [M, 2 K], those of rough cells by their gaps.
 
     Args:
-        error: by QUADPACK's estimate. gap, changed: as above, all logarithms.
+        error: by QUADPACK's estimate. gap: along all axes. changed: as above; logs.
         rough: halvings in vain.
     """
     told = torch.maximum(gap, changed - math.log(2))
