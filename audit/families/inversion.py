@@ -1,70 +1,33 @@
-"""Quantile functions of laws on panels, and the distance between two of them.
+"""Quantile functions of laws on panels.
 
-E(T − T')² is an integral over the levels u of the first law, whose nodes already know
-their levels; the second law's quantile there solves C'(y) = u. The panel is found by
-bisection over the edges, the place in it by Newton's method on the Chebyshev series of
-C' and of its derivative, kept inside a bracket and begun between the two nodes whose
-levels enclose u. Levels above the median are counted from the top, so that 1 − u never
-loses its digits.
+Where a law has some level u solves C(y) = u. The panel is found by bisection over the
+edges, the place in it by Newton's method on the Chebyshev series of C and of its
+derivative, kept inside a bracket and begun between the two nodes whose levels enclose
+u. Levels above the median are counted from the top, so that 1 − u never loses its
+digits.
 
 Newton's method is quadratic: after a step of 1e-8 of a panel the next is 1e-16. Levels
 that have converged are left alone. So are, where they were begun, those beyond which
 there is less than `NEGLIGIBLE` of the second moment: of a heavy tail a mass of 1e-22
 still holds a good part of it.
-
-Where modes lie far apart the quantile of one law steps from bulk to bulk within a panel
-of the other: a rule that does not see it was off by up to 4 % on mixtures of well-kept
-networks. So the integrand is looked at, and where a panel does not resolve it both laws
-are cut at all levels of their edges (`_resolved`).
-
-The levels of the first law end where its own second moment does, so of two laws with
-heavy tails the one with the heavier has to be the first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from audit.nodes.lines import Line, by_chunks
+from audit.nodes.lines import Line
 from audit.nodes.panels import ORDER, Panels
 from audit.nodes.special import times
-from audit.nodes.survey import Survey, distinct_rows, panels_of, survey, where_known
 
 NEWTON_STEPS = 12  # at most
 CONVERGED = 1e-8  # of a panel's half width, in the last step but one
 NEGLIGIBLE = 1e-22  # of the second moment
-TOLERANCE = 1e-10  # of the whole, in a panel
 BLOCK = 2**14  # levels at a time, whose series a cache holds
-
-
-def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
-    """Return E(T − T')² [M] of the increasing maps of two laws on the line.
-
-    A first law that several second ones follow on is prepared once.
-    """
-
-    def distance(left: Tensor, right: Tensor, ours: Survey, theirs: Survey) -> Tensor:
-        first, owner = distinct_rows(left)
-        mine = Placed.of(line, left[first], panels_of(ours[first]))
-        other = Placed.of(line, right, panels_of(theirs))
-        cost = _cost(line, mine[owner], other)
-        open_ = cost.coarse.any(-1)
-        if not bool(open_.any()):
-            return cost.total
-        pairs = left[open_], right[open_], mine[owner[open_]], other[open_]
-        again = _resolved(line, *pairs)
-        return cost.total.masked_scatter(open_, again)
-
-    def chunk(left: Tensor, right: Tensor) -> Tensor:
-        ours, theirs = survey(line, left, 2), survey(line, right, 2)
-        lost = ours.lost | theirs.lost
-        return where_known(distance, lost, left, right, ours, theirs)
-
-    return by_chunks(chunk, line, left, right, copies=20)
 
 
 @dataclass(frozen=True)
@@ -96,7 +59,14 @@ class Placed:
         """Those of the nodes."""
         return Levels(self.below, self.above, self.matters)
 
-    @property
+    @cached_property
+    def coefficients(self) -> tuple[Tensor, Tensor]:
+        """Chebyshev series of the density and its integral [k, M E], [k + 1, M E]."""
+        series = self.panels.series(self.density)
+        density, integral = (part.flatten(0, 1).T.contiguous() for part in series)
+        return density, integral
+
+    @cached_property
     def edge_levels(self) -> Levels:
         """Those of the edges."""
         weighted = self.panels.weights * self.density
@@ -104,60 +74,6 @@ class Placed:
         under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
         over = torch.nn.functional.pad(mass.flip(-1).cumsum(-1).flip(-1), (0, 1))
         return Levels(under, over, torch.ones_like(under, dtype=torch.bool))
-
-
-class Cost(NamedTuple):
-    """E(T − T')² [M], and the panels [M, E] of first laws that do not resolve it."""
-
-    total: Tensor
-    coarse: Tensor
-
-
-def _cost(line: Line, mine: Placed, other: Placed) -> Cost:
-    y = invert(other, mine.levels)
-    gap = line.chart.point(mine.panels.nodes) - line.chart.point(y)
-    square = times(mine.density, gap.square())
-    total = times(mine.panels.weights, square).sum(-1)
-    return Cost(total, mine.panels.coarse(square, TOLERANCE))
-
-
-def _resolved(
-    line: Line, left: Tensor, right: Tensor, mine: Placed, other: Placed
-) -> Tensor:
-    """Return E(T − T')² [M] where T' steps from bulk to bulk within a panel of T.
-
-    Where a law has a gap its quantile runs through it between two levels that are close
-    together. So both laws are cut at the levels of all edges, and between two of them
-    the integral is taken along the law that runs further: as a function of its place
-    the other's is smooth.
-    """
-    x = invert(mine, other.edge_levels)
-    y = invert(other, mine.edge_levels)
-    x, y = (
-        torch.cat([edges, _within(edges, found)], -1).sort(dim=-1).values
-        for edges, found in ((mine.panels.edges, x), (other.panels.edges, y))
-    )
-    along_x = x.diff(dim=-1) >= y.diff(dim=-1)
-    return _along(line, left, Panels(x), along_x, other) + _along(
-        line, right, Panels(y), ~along_x, mine
-    )
-
-
-def _within(edges: Tensor, found: Tensor) -> Tensor:
-    return torch.minimum(torch.maximum(found, edges[:, :1]), edges[:, -1:])
-
-
-def _along(
-    line: Line, rows: Tensor, panels: Panels, chosen: Tensor, other: Placed
-) -> Tensor:
-    """Return the part of E(T − T')² [M] on some panels [M, E] of the laws `rows`."""
-    mine = Placed.of(line, rows, panels)
-    matters = mine.matters & chosen.repeat_interleave(ORDER, dim=-1)
-    levels = Levels(mine.below, mine.above, matters)
-    y = invert(other, levels)
-    gap = line.chart.point(panels.nodes) - line.chart.point(y)
-    square = times(mine.density, gap.square())
-    return torch.where(matters, panels.weights * square, 0.0).sum(-1)
 
 
 def _second_moment_share(
@@ -185,24 +101,25 @@ class Levels:
     above: Tensor
     matters: Tensor
 
+    def gather(self, places: Tensor) -> Levels:
+        """Return those at places [M, K']."""
+        parts = (self.below, self.above, self.matters)
+        return Levels(*(part.gather(-1, places) for part in parts))
+
 
 def invert(law: Placed, at: Levels) -> Tensor:
     """Return y [M, K] where a law has those levels."""
     panels, below, above = law.panels, at.below, at.above
-    series = panels.series(law.density)
-    coefficients = [part.flatten(0, 1).T.contiguous() for part in series]
-    half = panels.half_widths.squeeze(-1)
-    mass = series.integral.sum(-1) * half  # every Chebyshev polynomial is 1 at 1
-    under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))  # at the edges
-    over = torch.nn.functional.pad(mass.flip(-1).cumsum(-1).flip(-1), (0, 1))
+    half, edges = panels.half_widths.squeeze(-1), law.edge_levels
+    under, over, last = edges.below, edges.above, half.shape[-1] - 1
     from_below = torch.searchsorted(under, below.contiguous(), right=True) - 1
     counted = torch.searchsorted(over.flip(-1).contiguous(), above.contiguous())
-    from_above = over.shape[-1] - 1 - counted
+    from_above = last + 1 - counted
     low = below < above
-    index = torch.where(low, from_below, from_above).clamp(0, mass.shape[-1] - 1)
+    index = torch.where(low, from_below, from_above).clamp(0, last)
     width, left = half.gather(-1, index), panels.edges[:, :-1].gather(-1, index)
     row = torch.arange(len(index), device=index.device).unsqueeze(-1)
-    panel = (row * mass.shape[-1] + index).flatten()
+    panel = (row * (last + 1) + index).flatten()
     goal = torch.where(low, below, above) / width
     base = torch.where(low, under.gather(-1, index), over.gather(-1, index)) / width
     sign = torch.where(low, 1.0, -1.0).to(below)
@@ -211,7 +128,7 @@ def invert(law: Placed, at: Levels) -> Tensor:
     for some in torch.split(at.matters.flatten().nonzero()[:, 0], BLOCK):
         place = Place(
             *(part.flatten()[some] for part in (goal, base, sign)),
-            *(part[:, panel[some]] for part in coefficients),
+            *(part[:, panel[some]] for part in law.coefficients),
         )
         found[some] = _inside(place, found[some])
     return left + width * (1 + found.reshape(index.shape))
