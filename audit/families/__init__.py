@@ -76,11 +76,11 @@ FAMILIES: Registry[type[Family]] = Registry(
 COMPOSED: Registry[Callable[..., Family]] = Registry(
     "kinds of composed families",
     {
-        "censored": "audit.families.censored:Censored",
+        "censored": "audit.families.cut:Censored",
         "hurdle": "audit.families.hurdle:Hurdle",
         "mixture": "audit.families.count_mixture:build_mixture",
         "transformed": "audit.families.transformed:Transformed",
-        "truncated": "audit.families.truncated:Truncated",
+        "truncated": "audit.families.cut:Truncated",
         "zero_inflated": "audit.families.zero_inflated:ZeroInflated",
     },
 )

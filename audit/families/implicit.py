@@ -22,7 +22,6 @@ from audit.families.computed import ComputedFamily
 from audit.families.givers import Base
 from audit.families.implicit_roots import implicit_root
 from audit.families.implicit_values import implicit_reference
-from audit.families.interface import unknown_tensor
 from audit.families.normalisation import normalisation
 from audit.families.references import Reference, reference_of
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
@@ -63,7 +62,7 @@ class ImplicitFamily(ComputedFamily):
             case Tensors.WASSERSTEIN:
                 self.wasserstein_root(phi)
             case _:
-                raise unknown_tensor(tensor)
+                raise Tensors.unknown(tensor)
 
     def reference(
         self, divergence: Comparable, phi: Tensor, noise: Noise

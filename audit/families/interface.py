@@ -77,15 +77,13 @@ class Family(ABC):
     def __init__(self, shapes: Shapes, **options: object) -> None:
         self.parameters = self._match(tuple(shapes))
         self.shapes = {name: tuple(shapes[name]) for name in self.parameters}
-        unknown = set(options) - set(self.options)
-        if unknown:
+        if unknown := set(options) - set(self.options):
             raise ConfigError(
                 f"The family {self.name} was given the option {sorted(unknown)[0]!r}",
                 f"It takes {', '.join(self.options) or 'none'}",
                 "Remove the option",
             )
-        missing = set(self.options) - set(options) - set(self.optional)
-        if missing:
+        if missing := set(self.options) - set(options) - set(self.optional):
             raise ConfigError(
                 f"The family {self.name} was not given its {sorted(missing)[0]}",
                 f"It takes the options {', '.join(self.options)}",
@@ -164,7 +162,7 @@ class Family(ABC):
             case Tensors.FISHER:
                 closed = self.fisher_root(phi)
                 return closed or sampled_fisher_root(self, phi, noise)
-        raise unknown_tensor(tensor)
+        raise Tensors.unknown(tensor)
 
     def joined(self, root: LinearOperator, jacobian: LinearOperator) -> LinearOperator:
         """Return B J [N, r, d]."""
@@ -316,8 +314,7 @@ class Family(ABC):
             tr(Jᵀ B_tᵀ B_t J) / tr(Jᵀ Bᵀ B J), from 0 to 1, with B_t the `tail_root`;
             NaN where the trace is zero. None if nothing is assumed.
         """
-        tails = self.tail_root(phi)
-        if tails is None:
+        if (tails := self.tail_root(phi)) is None:
             return None
         assumed, whole = (
             Product(root, jacobian).gram().diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -396,16 +393,6 @@ class Family(ABC):
 
 Law = Family
 """A family is a law that is known by name; what is said of laws is said of it."""
-
-
-def unknown_tensor(tensor: object) -> ConfigError:
-    """Return the error of a metric tensor that laws do not know."""
-    known = (str(one) for one in Tensors if one is not Tensors.OTHER)
-    return ConfigError(
-        f"A law was asked for the metric tensor {tensor!r}",
-        f"Expected one of {', '.join(known)}",
-        "Give the divergence the root of its own tensor",
-    )
 
 
 def check_finite(phi: Tensor) -> dict[str, Tensor]:

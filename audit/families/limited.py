@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -45,7 +45,6 @@ class Limited(Integrated):
     """Independent coordinates of a component, between `low` and `high`.
 
     Args:
-        kind: what the name begins with.
         component: a registered family of real or positive numbers with a density.
         shapes: the component's parameters.
         options: `low`, `high`, and those of the component.
@@ -55,16 +54,16 @@ class Limited(Integrated):
             no such family.
     """
 
-    def __init__(
-        self, kind: str, component: str, shapes: Shapes, **options: object
-    ) -> None:
-        self.kind = kind
+    kind: ClassVar[str]
+    """What the name begins with."""
+
+    def __init__(self, component: str, shapes: Shapes, **options: object) -> None:
         own = {name: value for name, value in options.items() if name not in KEPT}
         made = FAMILIES[component](shapes, **own)
         if not isinstance(made, Continuous) or math.isfinite(made.limit):
             raise ConfigError(
-                f"The family {kind}:{component} is not one of numbers on a line",
-                f"{kind}: takes a family with a density, such as normal or gamma",
+                f"The family {self.kind}:{component} is not one of numbers on a line",
+                f"{self.kind}: takes a family with a density, such as normal or gamma",
                 "Choose another component",
             )
         self.line = made

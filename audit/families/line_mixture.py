@@ -20,8 +20,8 @@ from audit.families.integrands import Integrand
 from audit.families.listed import Integrated
 from audit.families.mixture import Mixture
 from audit.families.quantile_distance import quantile_distance
-from audit.families.roots import dense_root
-from audit.linalg.operators import LinearOperator
+from audit.families.roots import semidefinite_root
+from audit.linalg.operators import LinearOperator, Matrix
 from audit.nodes.lines import Chart
 from audit.nodes.special import times
 
@@ -112,7 +112,7 @@ class LineMixture(Integrated, Mixture):
             edge = torch.zeros_like(phi, dtype=torch.bool)
             edge[:, : self.count] = weights == 0
             tensor = torch.where(torch.diag_embed(edge), torch.inf, tensor)
-        return dense_root(tensor)
+        return Matrix(semidefinite_root(tensor))
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
         """Return where a component has no variance that panels could resolve."""

@@ -29,11 +29,7 @@ from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.enclosures import Enclosure
 from audit.families.largest_kl import of_laplaces, of_normals
-from audit.families.normals import (
-    normal_log_density,
-    normal_relative_entropy,
-    normal_renyi,
-)
+from audit.families.normals import OfNormal
 from audit.families.torch_laws import LogisticLaw, OfTorch
 from audit.families.univariate import Parameters
 from audit.linalg.operators import Diagonal, LinearOperator
@@ -107,7 +103,7 @@ class Symmetric(LocationScale):
         return Diagonal(torch.cat([loc, math.sqrt(self.moments[1]) * scale], dim=-1))
 
 
-class Normal(OfTorch, Symmetric):
+class Normal(OfNormal, OfTorch, Symmetric):
     """Normal coordinates: u = z."""
 
     torch_law = td.Normal
@@ -121,20 +117,6 @@ class Normal(OfTorch, Symmetric):
     def exponential_index(self, parameters: Parameters) -> None:
         """Return None: E e^{kθ} = e^{kμ + k²σ²/2}."""
         return
-
-    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return −z²/2 − ln σ − ½ ln 2π."""
-        return normal_log_density(y, *rows.unbind(-1))
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return ln(σ₂/σ₁) + (σ₁² + Δ²) / 2σ₂² − ½."""
-        return normal_relative_entropy(left, right)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return ln(σ₂/σ₁) + ln(σ₂²/v) / 2(α−1) + αΔ²/2v, v = (1−α)σ₁² + ασ₂²."""
-        return normal_renyi(left, right, alpha)
 
 
 class Laplace(OfTorch, Symmetric):

@@ -85,3 +85,26 @@ def renyi_by_kl(to_left: Tensor, to_right: Tensor, alpha: float) -> Tensor:
     What is below zero is rounding of η.
     """
     return (to_right + alpha / (1 - alpha) * to_left).clamp_min(0)
+
+
+class OfNormal:
+    """Coordinates with the divergences of normal laws (loc, scale), here of y."""
+
+    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Return location and scale."""
+        loc, scale = parameters
+        return loc, scale
+
+    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Return −z²/2 − ln σ − ½ ln 2π."""
+        return normal_log_density(y, *rows.unbind(-1))
+
+    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
+        """Return ln(σ₂/σ₁) + (σ₁² + Δ²) / 2σ₂² − ½."""
+        return normal_relative_entropy(left, right)
+
+    def renyi_divergence(
+        self, left: Parameters, right: Parameters, alpha: float
+    ) -> Tensor:
+        """Return ln(σ₂/σ₁) + ln(σ₂²/v) / 2(α−1) + αΔ²/2v, v = (1−α)σ₁² + ασ₂²."""
+        return normal_renyi(left, right, alpha)

@@ -21,11 +21,7 @@ from torch import distributions as td
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.location_scale import standardised
-from audit.families.normals import (
-    normal_log_density,
-    normal_relative_entropy,
-    normal_renyi,
-)
+from audit.families.normals import OfNormal, normal_relative_entropy, normal_renyi
 from audit.families.roots import diagonal, rows
 from audit.families.torch_laws import OfTorch
 from audit.families.univariate import Parameters
@@ -76,7 +72,7 @@ class HalfNormal(OfTorch, Continuous):
         return (right[0] - left[0]).square()
 
 
-class LogNormal(OfTorch, Continuous):
+class LogNormal(OfNormal, OfTorch, Continuous):
     """Log-normal coordinates; `loc` and `scale` are those of ln θ."""
 
     torch_law = td.LogNormal
@@ -84,15 +80,6 @@ class LogNormal(OfTorch, Continuous):
     positive = ("scale",)
     under_affine: ClassVar[Mapping[str, Affine]] = {"loc": Affine.IN_LOGS}
     chart = POSITIVE
-
-    def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """Return location and scale of ln θ."""
-        loc, scale = parameters
-        return loc, scale
-
-    def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return the normal log density of ln θ."""
-        return normal_log_density(y, *rows.unbind(-1))
 
     def fisher_block(self, parameters: Parameters) -> Tensor:
         """Return the root of diag(1, 2) / σ²."""
@@ -111,16 +98,6 @@ class LogNormal(OfTorch, Continuous):
     ) -> tuple[Line, Parameters, Parameters]:
         """Return the laws of ln θ in units of the left one."""
         return self, *standardised(left, right)
-
-    def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
-        """Return the normal's."""
-        return normal_relative_entropy(left, right)
-
-    def renyi_divergence(
-        self, left: Parameters, right: Parameters, alpha: float
-    ) -> Tensor:
-        """Return the normal's."""
-        return normal_renyi(left, right, alpha)
 
     def squared_distance(self, left: Parameters, right: Parameters) -> Tensor:
         """Return e^{2μ+2σ²} E(eʷ − 1)², w = Δμ + Δσ z under the tilt z ~ N(2σ, 1).

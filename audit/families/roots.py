@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix
+from audit.linalg.operators import CoordinateBlocks, Diagonal
 
 
 def semidefinite_root(matrix: Tensor) -> Tensor:
@@ -37,11 +37,6 @@ def coordinate_root(blocks: Tensor) -> Diagonal | CoordinateBlocks:
     if blocks.shape[-2:] == (1, 1):
         return Diagonal(blocks[..., 0, 0])
     return CoordinateBlocks(blocks)
-
-
-def dense_root(matrix: Tensor) -> Matrix:
-    """Return the root of one matrix [N, p, p] for each input."""
-    return Matrix(semidefinite_root(matrix))
 
 
 def rows(*entries: tuple[Tensor, ...]) -> Tensor:

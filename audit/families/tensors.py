@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.distributions import Distribution
 
+from audit.ground.errors import ConfigError
+
 Pointwise = Callable[[Tensor], Tensor]
 
 
@@ -22,6 +24,16 @@ class Tensors(Enum):
     WASSERSTEIN = "wasserstein"
     OTHER = "other"
     """One that laws do not know: the divergence brings its root."""
+
+    @classmethod
+    def unknown(cls, tensor: object) -> ConfigError:
+        """Return the error of a metric tensor that laws do not know."""
+        known = (str(one) for one in cls if one is not cls.OTHER)
+        return ConfigError(
+            f"A law was asked for the metric tensor {tensor!r}",
+            f"Expected one of {', '.join(known)}",
+            "Give the divergence the root of its own tensor",
+        )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ import math
 from collections.abc import Callable
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch import distributions as td
@@ -40,7 +39,7 @@ from audit.families.interface import Shapes
 from audit.families.mapped import CHARTS, HOW, Mapped
 from audit.families.roles import Role
 from audit.families.roots import rows
-from audit.families.univariate import Parameters, Univariate
+from audit.families.univariate import Parameters, Univariate, broadcast
 from audit.ground.errors import ConfigError
 from audit.nodes.lines import REAL
 from audit.nodes.special import times
@@ -70,7 +69,7 @@ class Transformed(Univariate):
         self.settings = dict(options)
         self.of = _coordinate(options.get("of"), made, self.levels)
         _check_levels(made, self.levels)
-        self._event_shape = self._broadcast()
+        self._event_shape = broadcast("transformed laws", self.shapes)
         self.line = type(made)(dict.fromkeys(made.parameters, self.event_shape), **own)
         self.image = Mapped(self.line, self.of) if self.of else self.line
         self.least_index = self.image.least_index  # type: ignore[misc]  # its own
@@ -193,17 +192,6 @@ class Transformed(Univariate):
         a = named.get("target_loc", torch.zeros_like(first))
         b = named.get("target_scale", torch.ones_like(first))
         return parameters[: len(parameters) - len(self.levels)], a, b
-
-    def _broadcast(self) -> tuple[int, ...]:
-        try:
-            return tuple(np.broadcast_shapes(*self.shapes.values()))
-        except ValueError:
-            given = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
-            raise ConfigError(
-                f"The parameters of transformed laws have the shapes {given}",
-                "They must broadcast to one event shape",
-                "Slice the outputs so that all have the same last axis, or size 1",
-            ) from None
 
 
 def _component(name: str, shapes: Shapes, **options: object) -> Continuous:

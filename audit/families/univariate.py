@@ -31,6 +31,23 @@ from audit.linalg.operators import LinearOperator
 Parameters = tuple[Tensor, ...]
 
 
+def broadcast(name: str, shapes: Shapes) -> tuple[int, ...]:
+    """Return the event shape of parameters.
+
+    Raises:
+        ConfigError: they do not broadcast to one.
+    """
+    try:
+        return tuple(np.broadcast_shapes(*shapes.values()))
+    except ValueError as error:
+        given = ", ".join(f"{k} {v}" for k, v in shapes.items())
+        raise ConfigError(
+            f"The parameters of {name} have the shapes {given}",
+            "They must broadcast to one event shape",
+            "Slice the outputs so that all have the same last axis, or size 1",
+        ) from error
+
+
 class Univariate(Family):
     """Independent coordinates; the parameters' shapes broadcast to the event's."""
 
@@ -40,16 +57,7 @@ class Univariate(Family):
 
     def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
-        try:
-            event = np.broadcast_shapes(*self.shapes.values())
-        except ValueError as error:
-            given = ", ".join(f"{k} {v}" for k, v in self.shapes.items())
-            raise ConfigError(
-                f"The parameters of {self.name} have the shapes {given}",
-                "They must broadcast to one event shape",
-                "Slice the outputs so that all have the same last axis, or size 1",
-            ) from error
-        self._event_shape = tuple(event)
+        self._event_shape = broadcast(self.name, self.shapes)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from audit.models.head import resolve_head
 from audit.models.logits import read_logits
 from audit.models.maps import IdentityMap
 from audit.models.masks import by_mask, fixed, masks_of, mixed, over_masks
+from audit.models.members import read_by
 from audit.models.network import Network
 from audit.models.opened import OpenModel
 from audit.models.passing import with_inputs
@@ -205,8 +206,6 @@ def _subject(probe: Probe, head: Head, family: Family) -> Subject:
     def parameters(outputs: Values) -> Tensor:
         return family.pack(_parameters(head, outputs))
 
-    names = {name for text in head.parameters.values() for name in text.names}
-    read = names | {name.removeprefix("@") for name in names}
     return Subject(
         probe.network,
         probe.roles.condition,
@@ -214,7 +213,7 @@ def _subject(probe: Probe, head: Head, family: Family) -> Subject:
         probe.outputs,
         probe.call,
         parameters,
-        tuple(name for name in probe.outputs if name in read),
+        tuple(read_by(head, probe.outputs)),
     )
 
 

@@ -117,12 +117,12 @@ def _coordinate(name: str, kind: str) -> Coordinate:
     if kind in ("real", "positive", "unit"):
         return Coordinate(name, kind)
     if kind.startswith("{") and kind.endswith("}"):
-        values = _numbers(name, kind[1:-1])
+        values = _numbers(kind[1:-1])
         if values and len(set(values)) == len(values):
             return Coordinate(name, "choice", values=values)
         _refuse(name, kind, "A choice lists different numbers, as in {-1,1}")
     if kind.startswith("interval(") and kind.endswith(")"):
-        ends = _numbers(name, kind[9:-1])
+        ends = _numbers(kind[9:-1])
         if len(ends) == 2 and ends[0] < ends[1]:
             return Coordinate(name, "interval", low=ends[0], high=ends[1])
         _refuse(name, kind, "An interval has a low and a higher end: interval(0,10)")
@@ -135,7 +135,7 @@ def _written(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
-def _numbers(name: str, text: str) -> tuple[float, ...]:
+def _numbers(text: str) -> tuple[float, ...]:
     try:
         values = tuple(float(word) for word in text.split(","))
     except ValueError:

@@ -8,7 +8,7 @@ shrink is written beside the others, with its step. When the new numbers are the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
@@ -17,8 +17,30 @@ from audit.reports.gate import find
 from audit.reports.json import believed, read_report
 from audit.reports.keys import split_key
 from audit.reports.report import Report
-from audit.reports.steps import Step
 from audit.reports.text import number
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a limit on a change allows.
+
+    Args:
+        allowed: the change, in the number's own unit or as a share of it.
+        share: which of the two.
+    """
+
+    allowed: float
+    share: bool
+
+    @classmethod
+    def read(cls, text: str) -> Step:
+        """Read "5%" or an amount; the configuration has seen that it is a number."""
+        share = text.endswith("%")
+        return cls(float(text.rstrip("% ")) / (100 if share else 1), share)
+
+    def beyond(self, old: float) -> float:
+        """Return the change in the number's own unit that is allowed from `old`."""
+        return self.allowed * (abs(old) if self.share else 1.0)
 
 
 def with_baseline(config: ScanConfig) -> ScanConfig:

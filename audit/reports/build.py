@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from audit import __version__
 from audit.config import ScanConfig
@@ -42,6 +43,7 @@ LISTED_INPUTS = FEW
 """Up to here every input's numbers are in the report; beyond, in the rows file."""
 PRINTED_VALUES = 4096
 """Up to this size of an input its worst directions are in the report."""
+_UNDER_ATTACK = TypeAdapter(schema.UnderAttack)
 UNCHECKED = "not among the checked inputs"
 
 
@@ -247,7 +249,7 @@ def _checked(measured: Measured) -> schema.Checked | None:
 
 def _under_attack(measured: Measured) -> schema.UnderAttack | None:
     found = measured.under_attack
-    return None if found is None else schema.UnderAttack.model_validate(asdict(found))
+    return None if found is None else _UNDER_ATTACK.validate_python(asdict(found))
 
 
 def _worst(measured: Measured, worst: Worst) -> schema.WorstInput:

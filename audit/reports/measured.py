@@ -15,22 +15,19 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
+from audit.reports import found
 from audit.reports.portrayed import PortraitInfo
 from audit.reports.sampling import Sample
 from audit.reports.series import Table
 from audit.reports.values import Floats
 
+FileRecord = found.File
+Bounded = found.Bounded
+AttackedInfo = found.Attacked
+UnderAttackInfo = found.UnderAttack
+VerificationInfo = found.Verification
 Columns = Mapping[str, Table]
 """Divergence -> quantity -> the values of all inputs."""
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """One file of the model, as its bytes were."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -137,68 +134,6 @@ class UniversalInfo:
     signs: Mapping[str, int] = field(default_factory=dict)
     """Attack label -> 1 or -1, the sign that costs more over the checked inputs."""
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """A number, and its 95 % interval where one is known."""
-
-    value: float
-    ci95: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class AttackedInfo:
-    """How well the law at x + δ knows the θ of x; see `report.Attacked`."""
-
-    attack: str
-    size: float
-    nll: Bounded
-    nll_loss: Bounded
-    coverage: dict[str, Bounded]
-    """Level of the region, "0.9" -> share of inputs whose θ is inside."""
-    pit: list[Bounded]
-    """Kolmogorov distance to the uniform law, for each coordinate."""
-    accuracy: Bounded | None = None
-    n_excluded: int = 0
-    """Inputs whose θ the law gives no probability."""
-    n_lost: int = 0
-    """Inputs where x + δ has parameters of no law; their θ counts as excluded."""
-
-
-@dataclass(frozen=True)
-class UnderAttackInfo:
-    """The data's θ against the model, clean and attacked; see `report.UnderAttack`."""
-
-    key: str
-    n: int
-    draws: int
-    divergence: str
-    """Whose worst direction, on its worse side, is the attack's."""
-    clean: AttackedInfo
-    attacked: list[AttackedInfo]
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class VerificationInfo:
-    """Exact over predicted values, on `n` inputs; see `report.Verification`."""
-
-    n: int
-    parted: int
-    """Inputs where the two differ by more than the tolerance."""
-    ratio_p05: float | None
-    ratio_p50: float | None
-    ratio_p95: float | None
-    noisy: int = 0
-    """Inputs that look parted, but by no more than their errors explain."""
-    pooled: float | None = None
-    """The ratio of all checked inputs together."""
-    pooled_ci95: tuple[float, float] | None = None
-    unknown: int = 0
-    """Checked inputs where nothing can be compared; not among the `n`."""
-    at_rest: int = 0
-    """Of these, inputs without a direction, where sampled ones moved nothing."""
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.config import Threshold
+from audit.reports.baseline import Step
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
 from audit.reports.report import Change, Interval, Number
 from audit.reports.sampling import ends, redrawn, weighted_quantiles
 from audit.reports.statistics import moments, order_ranks, quantiles
-from audit.reports.steps import Step
 from audit.reports.stored import Stored
 from audit.reports.unpaired import change_of_numbers, moved
 from audit.reports.values import Floats

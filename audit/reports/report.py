@@ -14,10 +14,15 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from audit.reports.found import Attacked as Attacked
+from audit.reports.found import Bounded as Bounded
+from audit.reports.found import File as File
+from audit.reports.found import UnderAttack as UnderAttack
+from audit.reports.found import Verification as Verification
 from audit.reports.portraits import Portrait
-from audit.reports.record import Extended, Record
 from audit.reports.record import Interval as Interval
 from audit.reports.record import Number as Number
+from audit.reports.record import Record
 
 SCHEMA_VERSION = "1.1"
 Status = Literal["pass", "fail", "borderline", "unmeasured", "undecided"]
@@ -28,14 +33,6 @@ class Tool(Record):
 
     name: str = "robaudit"
     version: str
-
-
-class File(Record):
-    """One file of the model."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 class Tensor(Record):
@@ -150,26 +147,6 @@ class Summary(Record):
     """Why some values are infinite, where it is known."""
 
 
-class Verification(Record):
-    """Exact over predicted: realised degradation of an attack, or critical radius."""
-
-    n: int
-    parted: int
-    ratio_p05: Number = None
-    ratio_p50: Number = None
-    ratio_p95: Number = None
-    """Percentiles over the checked inputs, no interval of any of them."""
-    noisy: int = 0
-    """Inputs that look parted, but by no more than their errors explain."""
-    pooled: Number = None
-    """The ratio of all checked inputs together."""
-    pooled_ci95: Interval = None
-    unknown: int = 0
-    """Checked inputs where nothing can be compared; not among the `n`."""
-    at_rest: int = 0
-    """Of these, inputs without a direction, where sampled ones moved nothing."""
-
-
 class Side(Record):
     """A prediction or a bound at one size, over the checked inputs."""
 
@@ -260,48 +237,6 @@ class Divergence(Record):
     coordinates: CoordinateShares | None = None
     """Null where θ is one number, or its coordinates are not independent."""
     universal: Universal | None = None
-
-
-class Bounded(Record):
-    """A number, and its 95 % interval where one is known."""
-
-    value: Extended
-    ci95: Interval = None
-
-
-class Attacked(Record):
-    """How well the law at x + δ knows the θ of x."""
-
-    attack: str
-    """`clean`, `noise`, `direction` (±v, the side that moves the law more), …"""
-    size: float
-    """‖δ‖ in units of the perturbation; of noise √E‖δ‖²."""
-    nll: Bounded
-    """Mean of −ln q(θ|x + δ), nats."""
-    nll_loss: Bounded
-    """Mean of ln q(θ|x) − ln q(θ|x + δ), input by input, nats."""
-    coverage: dict[str, Bounded]
-    """Level -> share of inputs whose θ is in the highest-density region of it."""
-    pit: list[Bounded]
-    """Kolmogorov distance of each coordinate's PIT to the uniform law; empty where
-    there are too many coordinates, or classes."""
-    accuracy: Bounded | None = None
-    """Share of inputs whose likeliest class is θ; null where the law has no classes."""
-    n_excluded: int = 0
-    n_lost: int = 0
-
-
-class UnderAttack(Record):
-    """The data's θ against the model, clean and attacked."""
-
-    key: str
-    n: int
-    draws: int
-    """θ drawn from the law at each input and δ, for coverage and PIT."""
-    divergence: str
-    clean: Attacked
-    attacked: list[Attacked]
-    notes: list[str] = Field(default_factory=list)
 
 
 class Outcomes(Record):

@@ -14,7 +14,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -70,12 +69,7 @@ class RowsWriter:
     def __enter__(self) -> RowsWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -90,7 +84,7 @@ class RowsWriter:
         plain = split(chunk, self._said)
         try:
             if not self._columns:
-                self._columns = {n: self._column(n, rows) for n, rows in plain.items()}
+                self._columns = {n: self._column(rows) for n, rows in plain.items()}
             if set(plain) != set(self._columns):
                 different = sorted(set(plain) ^ set(self._columns))
                 raise ValueError(f"columns differ from the first chunk's: {different}")
@@ -121,7 +115,7 @@ class RowsWriter:
             plain = split({name: part}, self._said)
             for each, rows in plain.items():
                 if each not in self._columns:
-                    self._columns[each] = self._column(each, rows)
+                    self._columns[each] = self._column(rows)
             self._write(plain)
 
     def beside(self, name: str, read: Callable[[], Array]) -> None:
@@ -165,7 +159,7 @@ class RowsWriter:
             self._open_files.close()
         self._temporary.remove()
 
-    def _column(self, name: str, rows: Array) -> Column:
+    def _column(self, rows: Array) -> Column:
         path = self.folder / f"{len(list(self.folder.iterdir()))}.bin"
         file = self._open_files.enter_context(path.open("wb"))
         return Column(path, file, rows.dtype.newbyteorder("="), rows.shape[1:])

@@ -19,8 +19,8 @@ import math
 
 import numpy as np
 
+from audit.reports.baseline import Step
 from audit.reports.report import Change, Interval, Summary
-from audit.reports.steps import Step
 from audit.reports.values import Floats
 
 

@@ -52,7 +52,7 @@ OVERLAP = """
     .map(([b]) => a.outerHTML.slice(0, 60) + ' | ' + b.outerHTML.slice(0, 60)));
 })()
 """
-FAINT = """
+COLOURS = """
 (() => {
   const rgb = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number);
   const light = c => rgb(c).map(v => v / 255)
@@ -63,7 +63,11 @@ FAINT = """
     const clear = own === 'rgba(0, 0, 0, 0)' && e.parentElement;
     return clear ? behind(e.parentElement) : own;
   };
-  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+"""
+"""How light a colour is, and what lies behind an element."""
+FAINT = (
+    COLOURS
+    + """  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   const words = [...document.querySelectorAll(
     'h1, h2, h3, p, li, th, td, code, pre, b, figcaption, summary, svg text')]
     .map(e => [e, e.closest('svg') ? getComputedStyle(e).fill
@@ -80,6 +84,7 @@ FAINT = """
     .map(([e]) => e.outerHTML.slice(0, 80));
 })()
 """
+)
 SILENT = """
 [...document.querySelectorAll('svg')].filter(svg => {
   const said = svg.getAttribute('aria-label') || '';

@@ -6,7 +6,7 @@ Pictures go to pytest's temporary folder, for eyes.
 import pytest
 
 from audit.formats import site
-from browser import chromium
+from browser import chromium, looks
 
 if chromium.PATH is None:
     pytest.skip(
@@ -23,17 +23,9 @@ TOO_WIDE = """
 FOLLOWED = """
 [...document.querySelectorAll('main table a')].map(a => a.href)
 """
-FAINT = """
-(() => {
-  const rgb = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number);
-  const light = c => rgb(c).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = e => {
-    const own = getComputedStyle(e).backgroundColor;
-    const clear = own === 'rgba(0, 0, 0, 0)' && e.parentElement;
-    return clear ? behind(e.parentElement) : own;
-  };
+FAINT = (
+    looks.COLOURS
+    + """
   return [...document.querySelectorAll('p, a, td, th, pre, h1, h2, span, code')]
     .filter(e => {
       const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
@@ -41,6 +33,7 @@ FAINT = """
     }).map(e => e.outerHTML.slice(0, 80));
 })()
 """
+)
 
 
 @pytest.fixture(scope="module")

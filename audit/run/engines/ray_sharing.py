@@ -155,7 +155,7 @@ class Shared:
         try:
             error = self._ray.get(one)
         except self._lost as lost:
-            self._lose(actor, place, lost)
+            self._lose(actor, lost)
             return
         except self._ray.exceptions.RayTaskError as broken:
             raise broken.cause from None
@@ -164,7 +164,7 @@ class Shared:
         actor.places.remove(place)
         self._answers[place] = answer
 
-    def _lose(self, actor: _Actor, place: int, lost: Exception) -> None:
+    def _lose(self, actor: _Actor, lost: Exception) -> None:
         """Take back a worker's jobs, and ask for another worker."""
         first = actor.places[0]
         self._losses[first] += 1
