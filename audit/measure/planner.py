@@ -202,17 +202,17 @@ def _chunk(shapes: Shapes, fixed: Mapping[str, str], rows: Choice, most: int) ->
             )
         return Choice(given, _ASKED, True)
     if rows.value == KRYLOV:
-        limits = {"are as many as go through one pass": _BY_PRODUCTS}
+        limits = {"so many go through one pass": _BY_PRODUCTS}
     else:
         fitting = max(1, _CHUNK_BYTES // shapes.usual)
         limits = {
-            f"of {_size(shapes.usual)} each fit {_size(_CHUNK_BYTES)}": fitting,
-            "are enough for every product": _CHUNK,
+            f"so many, of {_size(shapes.usual)}, fit {_size(_CHUNK_BYTES)}": fitting,
+            "more make no product faster": _CHUNK,
         }
-    limits |= {"fit --memory": most, "are there": max(1, shapes.total)}
+    limits |= {"so many fit --memory": most, "so many are there": max(1, shapes.total)}
     why = min(limits, key=lambda name: limits[name])
     power = int(2 ** (limits[why].bit_length() - 1))
-    return Choice(power, f"a power of two; {limits[why]} {why}")
+    return Choice(power, f"the power of two up to {limits[why]}: {why}")
 
 
 def _pull(shapes: Shapes, fixed: Mapping[str, str], rows: Choice) -> Choice | None:
@@ -220,7 +220,7 @@ def _pull(shapes: Shapes, fixed: Mapping[str, str], rows: Choice) -> Choice | No
     if rows.value != SWEEP:
         return _same("pull", fixed, None, "no sweep takes J")
     if "pull" not in fixed:
-        why = f"its widest step; {forward} go forward together"
+        why = f"by its widest step; {forward} run forward together"
         return Choice(back, why)
     given = int(fixed["pull"])
     if given * shapes.pulls > shapes.memory:
