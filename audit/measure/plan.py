@@ -13,6 +13,8 @@ from audit.linalg.exact import SMALLER
 
 KRYLOV, PULLED, SWEEP, FORWARD = "krylov", "pulled", "sweep", "forward"
 AUTOGRAD, IDENTITY, DIFFERENCES = "autograd", "identity", "differences"
+ASKED = "as --plan asks"
+"""Why something is so that was fixed."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from audit.ground.errors import ConfigError
-from audit.linalg.exact import FEATURES, ROWS, SMALLER
+from audit.linalg.exact import SMALLER
 from audit.measure.plan import (
+    ASKED,
     AUTOGRAD,
     DIFFERENCES,
     FORWARD,
@@ -41,18 +42,15 @@ from audit.measure.plan import (
     Plan,
     Shapes,
 )
+from audit.measure.sizing import COPIES, chunk_of, held, in_bytes, pull_of
 
 DENSE = "dense"
 WIDE = 256  # of the smaller side of J: up to here all of it is decomposed
 COLUMNS, PER_COLUMN = 16, 8  # features taken forwards, and the rows that each replaces
-_CHUNK_BYTES = 2**23  # of derivatives: about a last-level cache
-_CHUNK, _BY_PRODUCTS = 512, 32  # inputs, at the most
-_COPIES = 4  # of a chunk's derivatives that live at the same time
 _ONLY = {
     IDENTITY: "φ itself is perturbed: J is the identity",
     DIFFERENCES: "derivatives are taken by finite differences, a column at a time",
 }
-_ASKED = "as --plan asks"
 
 
 def planned(
@@ -71,15 +69,17 @@ def planned(
     fixed = fixed or {}
     rows = _rows(shapes, fixed, method)
     side = _side(shapes, fixed, rows)
-    most = _held(shapes, rows, side)
-    chunk = _chunk(shapes, fixed, rows, most)
+    most = held(shapes, rows, side)
+    chunk = chunk_of(shapes, fixed, rows, most)
+    swept = pull_of(shapes, fixed) if rows.value == SWEEP else None
+    pull = swept or _same("pull", fixed, None, "no sweep takes J")
     return Plan(
         rows,
         side,
         _same("cut", fixed, shapes.cut, "the law is one of the file's outputs"),
         _same("slopes", fixed, shapes.slopes, "no sampler is differentiated"),
         chunk,
-        _pull(shapes, fixed, rows),
+        pull,
         int(chunk.value) if rows.value == KRYLOV else most,
     )
 
@@ -97,8 +97,8 @@ def _too_large(p: int, free: int, stored: int, memory: int) -> str:
     """Return why J is better not stored, of so many bytes; "" where it may be."""
     if min(p, free) > WIDE:
         return f"{p} parameters and {free} features are more than {WIDE} each"
-    if _COPIES * stored > memory:
-        return f"J and its copies take {_size(_COPIES * stored)} an input"
+    if COPIES * stored > memory:
+        return f"J and its copies take {in_bytes(COPIES * stored)} an input"
     return ""
 
 
@@ -108,7 +108,7 @@ def _rows(shapes: Shapes, fixed: Mapping[str, str], method: str) -> Choice:
         if method in (KRYLOV, DENSE) and (given == KRYLOV) != (method == KRYLOV):
             _refuse("rows", fixed, f"--method {method} was given too")
         why = _lacking(shapes, given)
-        return _refuse("rows", fixed, why) if why else Choice(given, _ASKED, True)
+        return _refuse("rows", fixed, why) if why else Choice(given, ASKED, True)
     if method == KRYLOV:
         why = shapes.products()
         if why:
@@ -160,76 +160,8 @@ def _side(shapes: Shapes, fixed: Mapping[str, str], rows: Choice) -> Choice | No
             _refuse("side", fixed, "products alone make no Gram matrix")
         return None
     if "side" in fixed:
-        return Choice(fixed["side"], _ASKED, True)
+        return Choice(fixed["side"], ASKED, True)
     return Choice(SMALLER, f"of up to {shapes.p} rows and {shapes.free} features")
-
-
-def _held(shapes: Shapes, rows: Choice, side: Choice | None) -> int:
-    """Return how many inputs --memory holds, at least one.
-
-    Raises:
-        ConfigError: not one.
-    """
-    one, what = _one(shapes, rows, side)
-    if one > shapes.memory:
-        raise ConfigError(
-            f"One input's {what} {_size(one)}",
-            f"--memory allows {_size(shapes.memory)}",
-            "Raise --memory, lower --draws-per-input where there are draws, leave side "
-            "and rows out of --plan, or audit fewer features with --mask",
-        )
-    return shapes.memory // one
-
-
-def _one(shapes: Shapes, rows: Choice, side: Choice | None) -> tuple[int, str]:
-    """Return the bytes that an input takes at the most, and of what they are."""
-    if rows.value == KRYLOV:
-        return max(1, shapes.passes()), "passes and Krylov space take"
-    longest = {ROWS: max(shapes.p, shapes.kept), FEATURES: shapes.free}
-    size = longest.get(str(side.value) if side else "", 0)
-    gram = size * size if size > min(shapes.p, shapes.free) else 0
-    return _COPIES * shapes.largest + 16 * gram, "derivatives, with their copies, take"
-
-
-def _chunk(shapes: Shapes, fixed: Mapping[str, str], rows: Choice, most: int) -> Choice:
-    if "chunk" in fixed:
-        given = int(fixed["chunk"])
-        if given > most:
-            raise ConfigError(
-                f"--plan chunk={given} was given, and {most} inputs fit together",
-                f"--memory allows {_size(shapes.memory)}",
-                "Raise --memory, or plan a smaller chunk",
-            )
-        return Choice(given, _ASKED, True)
-    if rows.value == KRYLOV:
-        limits = {"are as many as go through one pass": _BY_PRODUCTS}
-    else:
-        fitting = max(1, _CHUNK_BYTES // shapes.usual)
-        limits = {
-            f"of {_size(shapes.usual)} each fit {_size(_CHUNK_BYTES)}": fitting,
-            "are enough for every product": _CHUNK,
-        }
-    limits |= {"fit --memory": most, "are there": max(1, shapes.total)}
-    why = min(limits, key=lambda name: limits[name])
-    power = int(2 ** (limits[why].bit_length() - 1))
-    return Choice(power, f"a power of two; {limits[why]} {why}")
-
-
-def _pull(shapes: Shapes, fixed: Mapping[str, str], rows: Choice) -> Choice | None:
-    back, forward = shapes.together
-    if rows.value != SWEEP:
-        return _same("pull", fixed, None, "no sweep takes J")
-    if "pull" not in fixed:
-        why = f"its widest step; {forward} go forward together"
-        return Choice(back, why)
-    given = int(fixed["pull"])
-    if given * shapes.pulls > shapes.memory:
-        raise ConfigError(
-            f"--plan pull={given} takes {_size(given * shapes.pulls)}",
-            f"--memory allows {_size(shapes.memory)}",
-            "Raise --memory, or pull fewer inputs back together",
-        )
-    return Choice(given, _ASKED, True)
 
 
 def _same(
@@ -248,15 +180,3 @@ def _refuse(key: str, fixed: Mapping[str, str], why: str) -> NoReturn:
         "Expected what this model, its data and the question allow",
         f"Leave {key} out of --plan: robaudit inspect MODEL DATA says what is planned",
     )
-
-
-def _size(count: int) -> str:
-    """Return bytes in words, to one decimal."""
-    powers = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
-    for power, unit in powers:
-        if count >= 2**power:
-            return f"{count / 2**power:.1f} {unit}"
-    return f"{count} bytes"
-
-
-__all__ = ["AUTOGRAD", "by_products_alone", "planned"]
