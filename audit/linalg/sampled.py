@@ -161,7 +161,8 @@ def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
 
 def _squared_lengths(rows: Tensor) -> Tensor:
     """Return |b|², in one pass."""
-    return torch.linalg.vector_norm(rows, dim=-1).square()
+    length: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    return length.square()
 
 
 def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:
@@ -184,8 +185,7 @@ def _cross_fitted(draws: Sampled, inner: LinearOperator | None) -> _CrossFit:
     group = draws.group
     directions = [_decomposed(draws, half, inner, 1).directions for half in (0, 1)]
     parts = [
-        _along(draws.half(other), directions[1 - other], inner)
-        * _stretch(draws, other)
+        _along(draws.half(other), directions[1 - other], inner) * _stretch(draws, other)
         for other in (1, 0)
     ]
     units = torch.cat([_units(part, group) for part in parts], dim=1)

@@ -152,8 +152,9 @@ def stored(jacobian: LinearOperator) -> Matrix | Diagonal:
     """Return a Jacobian that is computed: one that is stored already stays as it is."""
     if isinstance(jacobian, EstimatedJacobian):
         return Matrix(jacobian.entries)
-    known = isinstance(jacobian, Diagonal | Matrix)
-    return jacobian if known else Matrix(jacobian.dense())
+    if isinstance(jacobian, Diagonal | Matrix):
+        return jacobian
+    return Matrix(jacobian.dense())
 
 
 def errors_of(jacobian: LinearOperator) -> Matrix | None:
