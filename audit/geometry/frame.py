@@ -73,6 +73,8 @@ class Frame:
 
     def place(self, directions: Tensor) -> Tensor:
         """Put columns u [N, m, k] back at their features, in their units: [N, k, d]."""
+        if len(self.free) == self.d:
+            return directions.mT
         placed = directions.new_zeros(directions.shape[0], directions.shape[2], self.d)
         placed[:, :, self.free] = directions.mT
         return placed

@@ -61,7 +61,7 @@ class Takes(Protocol):
 
 @dataclass(frozen=True)
 class Matrix:
-    """Stored entries [N, rows, columns], float64 or float32; products are float64."""
+    """Stored entries [N, rows, columns]: float64, or float32 with float64 products."""
 
     entries: Tensor
 

@@ -171,7 +171,8 @@ def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
 
 def _squared_lengths(rows: Tensor) -> Tensor:
     """Return |b|², in one pass."""
-    return torch.linalg.vector_norm(rows, dim=-1).square()
+    length: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    return length.square()
 
 
 def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:

@@ -85,7 +85,9 @@ def measure(
             kept = kept[kept != row]
     means = means_of(found, kept, questions.matrix_free)
     skips = tuple(sorted(skipped.items()))
-    return replace(answers.take(kept), skipped=skips, means=means)
+    if len(kept) < len(answers.index):
+        answers = answers.take(kept)
+    return replace(answers, skipped=skips, means=means)
 
 
 def skip_reasons(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -47,6 +48,12 @@ class Found:
 
     form: QuadraticForm
     spectrum: Spectrum
+
+    @cached_property
+    def step(self) -> Tensor:
+        """J v of the top direction v [n, p, 1], of a form whose root is B J."""
+        assert isinstance(self.form.root, Product)
+        return self.form.root.inner.matmat(self.spectrum.directions[:, :, :1])
 
 
 def of_form(

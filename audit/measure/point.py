@@ -147,8 +147,12 @@ def drawn_from(noise: Noise, like: Tensor) -> Draw:
 
 
 def stored(jacobian: LinearOperator) -> Matrix | Diagonal:
-    """Return a Jacobian that is computed: diagonal ones stay so."""
-    return jacobian if isinstance(jacobian, Diagonal) else Matrix(jacobian.dense())
+    """Return a Jacobian that is computed: one that is stored already stays as it is."""
+    if isinstance(jacobian, EstimatedJacobian):
+        return Matrix(jacobian.entries)
+    if isinstance(jacobian, Diagonal | Matrix):
+        return jacobian
+    return Matrix(jacobian.dense())
 
 
 def errors_of(jacobian: LinearOperator) -> Matrix | None:

@@ -59,7 +59,7 @@ def role_shares(found: Found, point: Point) -> dict[str, Values]:
     roles = roles_of(point.family) if point.family.parametric else None
     if roles is None or len(roles) < 2 or not isinstance(root, Product):
         return {}
-    step = root.inner.matmat(found.spectrum.directions[:, :, :1])
+    step = found.step
     masks = torch.stack([*roles.values()], dim=1).to(step)  # [p, g]
     parts = root.outer.matmat(step * masks)  # b_g [n, r, g]
     so_far = parts.cumsum(dim=2).square().sum(dim=1)
@@ -87,7 +87,7 @@ def coordinate_shares(found: Found, point: Point) -> Tensor | None:
     count = 0 if places is None else int(places.max()) + 1
     if places is None or not 2 <= count <= MOST_COORDINATES:
         return None
-    step = root.inner.matmat(found.spectrum.directions[:, :, :1])
+    step = found.step
     image = root.outer.rmatmat(root.outer.matmat(step))
     cost = (step * image).squeeze(2)  # of each entry of φ [n, p]
     own = cost.new_zeros(len(cost), count)

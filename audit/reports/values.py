@@ -73,8 +73,10 @@ class Values:
         rest = np.zeros(len(numbers), bool) if rest is None else rest
         why = np.zeros(len(numbers), np.uint16)
         sentences = [""]
-        missing = np.isnan(numbers)
         open_rows = ~np.isfinite(numbers)
+        if not open_rows.any():
+            return cls(numbers, rest, why, ("",))
+        missing = np.isnan(numbers)
         for sentence, where in {**(reasons or {}), UNKNOWN: missing}.items():
             explained = open_rows & where & (why == 0)
             if explained.any():

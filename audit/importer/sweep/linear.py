@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -64,7 +65,12 @@ class Sweep:
             if isinstance(rule, Alone)
         )
 
-    @property
+    @cached_property
+    def backwards(self) -> tuple[int, ...]:
+        """The steps on the path, the last first."""
+        return tuple(sorted(self.rules, reverse=True))
+
+    @cached_property
     def at_once(self) -> int:
         """How many numbers of the widest cotangents are best pulled back together.
 
@@ -94,7 +100,7 @@ class Sweep:
             return 1
         return 3 if convolved.Convolved in kinds else 8
 
-    @property
+    @cached_property
     def widest(self) -> int:
         """The numbers of a row of cotangents at its widest, at one input."""
         return max(
@@ -179,10 +185,10 @@ class Linear:
             if slot in path.places and pieces:
                 waiting.setdefault(slot, []).extend(pieces)
         cut = (first, last) != (0, self.inputs)
-        for index in sorted(self.sweep.rules, reverse=True):
+        for index in self.sweep.backwards:
             kept = self.kept[index]
             if cut:
-                kept = tuple(k if len(k) == 1 else k[first:last] for k in kept)
+                kept = tuple(k if k.shape[0] == 1 else k[first:last] for k in kept)
             self._step_back(index, kept, waiting)
         shapes = [path.places[slot].shape for slot in path.sources]
         columns = torch.split(out, [prod(shape) for shape in shapes], dim=2)

@@ -1,0 +1,91 @@
+"""Entries of float32: every product is that of the same numbers in float64."""
+
+import numpy as np
+import pytest
+import torch
+
+from audit.linalg import wide
+from audit.linalg.operators import Matrix, Sampled
+from audit.linalg.sampled import decompose_sampled
+
+N, R, D = 7, 5, 9
+
+
+@pytest.fixture(params=[1, 60, 2**17], ids=["one", "some", "all"])
+def part(request, monkeypatch):
+    """Copy one matrix at a time, or a few, or all."""
+    monkeypatch.setattr(wide, "_NUMBERS", request.param)
+
+
+def numbers(*shape):
+    """Return numbers of float32, some of them large, and themselves in float64."""
+    rng = np.random.default_rng(0)
+    found = (rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 4, shape)).astype(
+        "f"
+    )
+    return torch.from_numpy(found), found.astype(np.float64)
+
+
+@pytest.mark.usefixtures("part")
+def test_products_are_those_of_the_same_numbers_in_float64():
+    entries, exact = numbers(N, R, D)
+    v, u = (np.random.default_rng(1).standard_normal((N, k, 2)) for k in (D, R))
+    matrix = Matrix(entries)
+    for found, wanted in (
+        (matrix.matmat(torch.from_numpy(v)), exact @ v),
+        (matrix.rmatmat(torch.from_numpy(u)), exact.transpose(0, 2, 1) @ u),
+        (matrix.gram(), exact @ exact.transpose(0, 2, 1)),
+        (matrix.dense(), exact),
+    ):
+        assert found.dtype == torch.float64
+        np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-9)
+
+
+@pytest.mark.usefixtures("part")
+def test_vectors_may_be_the_same_for_all():
+    entries, exact = numbers(N, R, D)
+    v = np.random.default_rng(1).standard_normal((1, D, 1))
+    found = Matrix(entries).matmat(torch.from_numpy(v))
+    np.testing.assert_allclose(found, exact @ v, rtol=1e-13, atol=1e-9)
+
+
+@pytest.mark.usefixtures("part")
+@pytest.mark.parametrize("unit", [1, 3])
+def test_a_spectrum_of_draws_is_that_of_their_square(unit):
+    units, p = 8, 4
+    entries, exact = numbers(N, units * unit, p)
+    found = decompose_sampled(Sampled(entries, unit=unit), None, 2)
+    square = exact.transpose(0, 2, 1) @ exact
+    wanted = np.linalg.eigvalsh(square)[:, ::-1]
+    largest = wanted[:, :1]
+    np.testing.assert_allclose(
+        found.eigenvalues / largest, wanted / largest, atol=1e-12
+    )
+    np.testing.assert_allclose(found.trace.value, wanted.sum(axis=1), rtol=1e-12)
+    v = found.directions.numpy()
+    moved = square @ v[:, :, :1] - largest[:, :, None] * v[:, :, :1]
+    assert np.abs(moved / largest[:, :, None]).max() < 1e-12
+
+
+@pytest.mark.parametrize("units", [24, 25])
+def test_the_worst_case_of_one_half_is_measured_on_the_other(units):
+    entries, exact = numbers(N, units, 3)
+    found = decompose_sampled(Sampled(entries), None, 1)
+    halves = [exact[:, 0::2], exact[:, 1::2]]
+    worst = [np.linalg.svd(half)[2][:, 0] for half in halves]
+    quotients = [
+        ((half @ v[:, :, None])[:, :, 0] ** 2).mean(axis=1) * units
+        for half, v in zip(halves, worst[::-1], strict=True)
+    ]
+    share = [half.shape[1] / units for half in halves]
+    wanted = sum(s * q for s, q in zip(share, quotients, strict=True))
+    np.testing.assert_allclose(found.top.value, wanted, rtol=1e-10)
+    cosine = np.abs((worst[0] * worst[1]).sum(axis=1)).clip(max=1)
+    np.testing.assert_allclose(np.cos(np.deg2rad(found.stability)), cosine, atol=1e-10)
+
+
+def test_what_is_not_finite_in_float32_stays_so():
+    entries, _ = numbers(N, R, D)
+    entries[2, 1, 3], entries[4, 0, 0] = torch.inf, torch.nan
+    finite = torch.isfinite(Matrix(entries).gram().diagonal(dim1=1, dim2=2)).all(dim=1)
+    assert finite.tolist() == [i not in (2, 4) for i in range(N)]
