@@ -161,9 +161,7 @@ def _units(report: Report, name: str) -> str:
     if name == "kl":
         tau = reading.tau(report)
         sigma = number(math.sqrt(2 * tau))
-        said += (
-            f"; {number(tau)} nat is a normal law moved by {sigma} of its deviations"
-        )
+        said += f"; {number(tau)} nat: as a normal law moved by {sigma} of its widths σ"
     return said
 
 
@@ -175,7 +173,7 @@ def _next(report: Report) -> str:
         return f"robaudit show report.json --index {at[0]}" if at else ""
     doubts = [check.doubt or "" for check in report.checks if check.holds is None]
     if any("limit " in doubt for doubt in doubts):
-        return "limit what was checked, as it is said above"
+        return "limit the checked number that the limit's own line names"
     if doubts:
         return "check more inputs: --verify all"
     if not report.checks:

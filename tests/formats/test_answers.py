@@ -119,7 +119,7 @@ def test_model_or_data_tells_a_common_direction_from_single_ones(report, found):
     assert shared > 0.5
     share = f"the model: one direction for all reaches {100 * shared:.0f}%"
     assert found["Model or data"].startswith(share)
-    digits = audited("digits_cnn")
+    digits = audited("digits_cnn", limit=60, verify=2)
     apart = digits.divergences["kl"].universal.universality
     assert apart < 0.5
     assert dict(answers(digits))["Model or data"].startswith("single inputs: ")
