@@ -69,7 +69,8 @@ def sentences(report: Report) -> list[str]:
     return found
 
 
-def _moved(report: Report, divergence: Divergence) -> Iterator[str]:
+def cost(divergence: Divergence) -> str:
+    """Say what the worst direction's cost is made of; "" where nobody can say."""
     summary = divergence.summary
     shares = {
         role: summary[f"{role}_share"].mean
@@ -79,12 +80,19 @@ def _moved(report: Report, divergence: Divergence) -> Iterator[str]:
     told = [
         f"{share:.0%} {role}" for role, share in shares.items() if share is not None
     ]
-    if told:
-        overlap = summary["role_overlap"]
-        ends = [abs(end) for end in (overlap.min, overlap.max) if end is not None]
-        exact = max(ends, default=0.0) < _EXACT
-        how = "exact" if exact else "by substitution, in this order"
-        yield f"the worst direction's cost is on average {', '.join(told)} ({how})"
+    if not told:
+        return ""
+    overlap = summary["role_overlap"]
+    ends = [abs(end) for end in (overlap.min, overlap.max) if end is not None]
+    exact = max(ends, default=0.0) < _EXACT
+    how = "exact" if exact else "by substitution, in this order"
+    return f"the worst direction's cost is on average {', '.join(told)} ({how})"
+
+
+def _moved(report: Report, divergence: Divergence) -> Iterator[str]:
+    summary, made = divergence.summary, cost(divergence)
+    if made:
+        yield made
     if divergence.coordinates is not None and divergence.coordinates.mean:
         mean = divergence.coordinates.mean
         order = sorted(range(len(mean)), key=lambda i: -(mean[i] or 0.0))[:3]

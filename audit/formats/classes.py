@@ -55,16 +55,28 @@ def sentence(report: Report, found: Portrait) -> str:
     rows = moves(report.model.class_names, found)
     if not rows:
         return ""
-    first = max(rows, key=lambda row: row[1])[0]
-    last = max(rows, key=lambda row: row[2])[0]
     said = ", ".join(
         f"{_called(report, name)} {percent(before)} → {percent(after)}"
         for name, before, after in rows[:SHOWN]
     )
-    if first != last:
-        said = f"{_called(report, first)} becomes {_called(report, last)} ({said})"
+    change = _change(report, rows)
+    said = f"{change} ({said})" if change else said
     where = f"input {found.index} at its critical radius {number(found.radius)}"
     return f"{where}: {said}"
+
+
+def becomes(report: Report, found: Portrait) -> str:
+    """Say which class becomes which at the critical radius; "" where none does."""
+    rows = moves(report.model.class_names, found)
+    return _change(report, rows) if rows else ""
+
+
+def _change(report: Report, rows: Sequence[tuple[str, float, float]]) -> str:
+    first = max(rows, key=lambda row: row[1])[0]
+    last = max(rows, key=lambda row: row[2])[0]
+    if first == last:
+        return ""
+    return f"{_called(report, first)} becomes {_called(report, last)}"
 
 
 def sentences(report: Report, most: int) -> list[str]:

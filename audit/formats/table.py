@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from audit.formats import (
@@ -17,6 +18,7 @@ from audit.formats import (
     sides,
     verdicts,
 )
+from audit.formats.answers import answers
 from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -118,6 +120,21 @@ def _head(report: Report) -> Iterator[RenderableType]:
     )
     yield Text()
     yield Text(reading.headline(report))
+    yield from _answers(report)
+
+
+def _answers(report: Report) -> Iterator[RenderableType]:
+    """Yield what a reader asks first, a line or two each."""
+    found = answers(report)
+    if not found:
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for width in (max(len(question) for question, _ in found), None):
+        table.add_column(width=width, overflow="fold")
+    for question, said in found:
+        table.add_row(Text(question, "bold"), Text(printable(said)))
+    yield Text()
+    yield table
 
 
 def _quantities(

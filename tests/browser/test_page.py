@@ -88,6 +88,7 @@ def test_nothing_overlaps_or_is_cut_off(browser, pages, tmp_path, name, width):
     browser.picture(tmp_path / f"{name}-{width}.png")
 
 
+ANSWERED = "document.querySelector('.answers').getBoundingClientRect().bottom"
 TOP_OF = "document.querySelector('{}')?.getBoundingClientRect().top ?? null"
 
 
@@ -95,12 +96,15 @@ TOP_OF = "document.querySelector('{}')?.getBoundingClientRect().top ?? null"
 def test_the_answer_comes_first_and_the_rest_is_folded(browser, pages, name):
     browser.emulate(1280)
     browser.load(pages[name].as_uri())
-    order = (".verdict", ".reading", ".warnings", ".figures", ".cards", "details")
+    order = (".verdict", ".reading", ".warnings", ".answers", ".limits", ".figures")
+    order = (*order, ".cards", "details")
     tops = {one: browser.evaluate(TOP_OF.format(one)) for one in order}
     if tops[".warnings"] is None:  # the series has none
         assert name == "series"
         del tops[".warnings"]
     assert list(tops.values()) == sorted(tops.values())
+    assert browser.evaluate(ANSWERED) <= 800  # on the first screen of 1280 by 800
+    assert tops[".limits"] < 780
     assert tops[".figures"] < 900  # the first pictures begin on the first screen
     assert browser.evaluate("document.documentElement.scrollHeight") <= 3 * 900
     folded = browser.evaluate("[...document.querySelectorAll('details')].length")

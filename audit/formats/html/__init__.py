@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.formats import attacked, features, reading, verdicts
+from audit.formats.answers import LIMIT, answers
 from audit.formats.html import directions, figures, spectrum, two_sided
 from audit.formats.html.cards import cards
 from audit.formats.html.svg import Drawing
@@ -46,6 +47,7 @@ def render(report: Report) -> str:
             facts=_facts(report),
             verdict=verdicts.answer(report),
             headline=reading.headline(report),
+            answers=[one for one in answers(report) if one[0] != LIMIT],
             warnings=[warning.message for warning in report.warnings[:MOST_LINES]],
             glance=[drawing for drawing in _glance(report) if drawing is not None],
             histograms=list(_histograms(report)),
