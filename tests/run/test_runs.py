@@ -91,6 +91,7 @@ def test_a_run_without_interruption_gives_the_plain_report(tmp_path, plain):
     assert len(parts_of(tmp_path / "run")) == 19
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("count", "options"),
     [

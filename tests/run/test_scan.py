@@ -54,10 +54,15 @@ def blurred(report):
     return any(one.code == "verified_in_own_precision" for one in report.warnings)
 
 
+ACROSS = {"counts", "digits_cnn", "heteroscedastic", "linear_gaussian"}
+ACROSS |= {"posterior_forward_kl", "sunspots_quantiles"}
+"""One model of each kind of law and network, by default."""
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name == "mixture" else [])
+        pytest.param(name, marks=[] if name in ACROSS else [pytest.mark.slow])
         for name in [*MEASURED, "sunspots_quantiles"]
     ],
 )
