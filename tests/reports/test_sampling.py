@@ -168,6 +168,18 @@ def test_what_stands_for_more_than_half_leaves_the_median_open_wherever_it_lies(
     assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is not None
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_value_that_stands_for_all_is_every_quantile(place):
+    """The others have the weight zero and take no part, whatever they are."""
+    values = np.array([-np.inf, 1.5, np.inf])
+    values[place] = 1.5
+    values.sort()
+    weights = np.zeros((1, 3))
+    weights[0, list(values).index(1.5)] = 5.0
+    found = weighted_quantiles(values, weights, [0.0, 0.3, 1.0])
+    assert found.tolist() == [[1.5, 1.5, 1.5]]
+
+
 def test_a_percentile_interval_leaves_as_many_resamples_on_either_side():
     assert ends(np.arange(201.0)[::-1]) == (5.0, 195.0)
     assert ends(np.arange(41.0)) == (1.0, 39.0)
