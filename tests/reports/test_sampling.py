@@ -150,6 +150,13 @@ def sample_of(values, weights):
     return Values.of(numbers, None, {"not checked": np.ones(n, bool)}), sample
 
 
+def test_two_inputs_of_a_stratum_have_a_spread():
+    """Drawn twice, both are the smaller, or the larger, once in four."""
+    found = estimate(*sample_of([1.0, 3.0], [3.0, 3.0])).intervals
+    assert found["mean"] == pytest.approx((1.0, 3.0))
+    assert found["p50"] == pytest.approx((1.0, 3.0))
+
+
 @pytest.mark.parametrize(("count", "resolved"), [(20, True), (19, False)])
 def test_one_input_may_stand_for_as_many_as_lie_beyond_and_for_no_more(count, resolved):
     """Of 20 equal ones each stands for 5 %: as many as lie beyond p05 and p95."""
