@@ -111,6 +111,7 @@ def test_the_action_fails_with_the_verdict_and_writes_the_summary(
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("limit", "more"), [(0.01, ""), (1.0, "x")])
 def test_the_action_annotates_what_did_not_hold(
     limit, more, robaudit, workspace, tmp_path

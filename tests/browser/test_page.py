@@ -71,6 +71,7 @@ def pages(tmp_path_factory):
     return {name: folder / f"{name} [1].html" for name in reports}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "name", ["vector", "picture", "series", "planted", "named", "many"]
 )

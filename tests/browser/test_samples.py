@@ -51,6 +51,7 @@ def page_of(name, folder):
     return report, path
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES],

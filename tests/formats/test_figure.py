@@ -115,6 +115,7 @@ def test_a_picture_has_its_cells_and_its_classes(digits):
     assert all(word in words for word in ("input", "moved", "difference", "class"))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.geometry.frame import build_frame, read_mask, read_units
+from audit.geometry.frame import Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal, Matrix
@@ -80,6 +80,12 @@ def test_a_diagonal_jacobian_is_scaled_at_the_free_features(slope):
     expected = slope * np.array([[0.5, 0.0], [0.0, 0.0], [0.0, 2.0]])
     found = frame.pull(jacobian).dense().numpy()
     np.testing.assert_array_equal(found, np.stack([expected] * 2))
+
+
+def test_a_row_stands_still_that_has_no_unit_other_than_zero():
+    unit = torch.tensor([[0.0, 0.0], [0.0, 1.0], [2.0, 1.0]], dtype=torch.float64)
+    frame = Frame(unit, torch.tensor([0, 2]), 3)
+    assert frame.still().tolist() == [True, False, False]
 
 
 def test_a_step_is_told_in_units_and_nothing_in_no_unit_is_nothing():

@@ -791,6 +791,7 @@ def test_ten_thousand_nodes_in_a_chain():
     assert cut.tensors == ("h",)
 
 
+@pytest.mark.slow
 def test_ten_thousand_nodes_side_by_side():
     """x splits into 2,500 branches that all meet θ: no cut but a wide one."""
     nodes, sums = [], []

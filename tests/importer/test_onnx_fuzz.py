@@ -794,8 +794,15 @@ def faults(rows):
     return [row for row in rows if row["verdict"] not in ("ran", "refused")]
 
 
-def test_a_mutated_file_runs_or_is_refused_in_three_parts():
-    rows = fuzz(0, int(os.environ.get("ROBAUDIT_FUZZ", "500")))
+@pytest.mark.parametrize(
+    ("first", "files"),
+    [
+        (0, int(os.environ.get("ROBAUDIT_FUZZ", "200"))),
+        pytest.param(200, 300, marks=pytest.mark.slow),
+    ],
+)
+def test_a_mutated_file_runs_or_is_refused_in_three_parts(first, files):
+    rows = fuzz(first, files)
     assert not [(r["number"], r["verdict"], r["words"][-2000:]) for r in faults(rows)]
     verdicts = collections.Counter(row["verdict"] for row in rows)
     assert min(verdicts["ran"], verdicts["refused"]) > len(rows) / 10

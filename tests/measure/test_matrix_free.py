@@ -149,6 +149,15 @@ def test_what_takes_all_eigenvalues_is_absent_and_says_why(tmp_path):
         assert found[name].reason(0) == PARTIAL
 
 
+def test_what_no_law_assumes_is_no_column(tmp_path):
+    """A share of the tails is one of heads of quantiles alone."""
+    asked = config(tmp_path, method="krylov", divergences=("kl", "quantile"))
+    prepared = prepare(asked, False)
+    answers = measure(prepared.model, prepared.questions, np.arange(ROWS), ROWS)
+    for name in ("kl", "quantile"):
+        assert "tail_share" not in answers.columns[name]
+
+
 def test_an_input_has_the_same_bits_whoever_is_measured_with_it(tmp_path):
     prepared = prepare(config(tmp_path, method="krylov"), False)
     model, questions = prepared.model, prepared.questions

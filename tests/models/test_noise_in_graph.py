@@ -267,8 +267,9 @@ def numbers(config, **options):
 @pytest.mark.parametrize(
     ("contract", "workers"),
     [
-        ("transport", 2),
+        ("transport", 1),
         ("parameters", 1),
+        pytest.param("transport", 2, marks=pytest.mark.slow),
         pytest.param("parameters", 2, marks=pytest.mark.slow),
     ],
 )

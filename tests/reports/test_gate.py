@@ -124,6 +124,14 @@ def test_offenders_are_named_farthest_first():
     assert (lower.offenders, lower.n_offending) == ([6, 5, 4], 3)
 
 
+def test_of_many_offenders_ten_are_named_and_all_are_counted():
+    values = np.arange(1.0, 13.0)
+    report = report_of(values, limit("kl.eigenvalue.max", "<=", 0.5))
+    (check,) = report.checks
+    farthest = [report.inputs.index[place] for place in range(11, 1, -1)]
+    assert (check.offenders, check.n_offending) == (farthest, 12)
+
+
 @pytest.mark.parametrize(
     ("key", "op", "value", "offenders"),
     [

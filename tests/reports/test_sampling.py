@@ -150,6 +150,13 @@ def sample_of(values, weights):
     return Values.of(numbers, None, {"not checked": np.ones(n, bool)}), sample
 
 
+def test_two_inputs_of_a_stratum_have_a_spread():
+    """Drawn twice, both are the smaller, or the larger, once in four."""
+    found = estimate(*sample_of([1.0, 3.0], [3.0, 3.0])).intervals
+    assert found["mean"] == pytest.approx((1.0, 3.0))
+    assert found["p50"] == pytest.approx((1.0, 3.0))
+
+
 @pytest.mark.parametrize(("count", "resolved"), [(20, True), (19, False)])
 def test_one_input_may_stand_for_as_many_as_lie_beyond_and_for_no_more(count, resolved):
     """Of 20 equal ones each stands for 5 %: as many as lie beyond p05 and p95."""
@@ -166,6 +173,18 @@ def test_what_stands_for_more_than_half_leaves_the_median_open_wherever_it_lies(
     assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is None
     weights[heavy] = 2  # exactly half
     assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is not None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_value_that_stands_for_all_is_every_quantile(place):
+    """The others have the weight zero and take no part, whatever they are."""
+    values = np.array([-np.inf, 1.5, np.inf])
+    values[place] = 1.5
+    values.sort()
+    weights = np.zeros((1, 3))
+    weights[0, list(values).index(1.5)] = 5.0
+    found = weighted_quantiles(values, weights, [0.0, 0.3, 1.0])
+    assert found.tolist() == [[1.5, 1.5, 1.5]]
 
 
 def test_a_percentile_interval_leaves_as_many_resamples_on_either_side():

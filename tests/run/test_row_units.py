@@ -83,6 +83,7 @@ def test_a_file_may_hold_the_units_of_every_row(tmp_path, shape):
         assert columns(report)["eigenvalue"][place] == pytest.approx(value, rel=1e-6)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("method", ["exact", "krylov"])
 @pytest.mark.parametrize(
     "name",

@@ -91,6 +91,7 @@ def test_a_run_without_interruption_gives_the_plain_report(tmp_path, plain):
     assert len(parts_of(tmp_path / "run")) == 19
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("count", "options"),
     [
@@ -608,12 +609,13 @@ def wait_for_parts(process, count):
     assert process.poll() is None, process.communicate()
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("number", "workers"),
     [
         (signal.SIGINT, 1),
-        pytest.param(signal.SIGTERM, 2, marks=SLOW),
-        pytest.param(signal.SIGKILL, 2, marks=SLOW),
+        (signal.SIGTERM, 2),
+        (signal.SIGKILL, 2),
     ],
 )
 def test_a_signal_in_the_middle_leaves_a_run_to_resume(long, number, workers):

@@ -26,6 +26,13 @@ ROUNDED = ("mean", "std")
 """What is added up in another order."""
 
 
+@pytest.fixture(autouse=True)
+def alone(tmp_path_factory, monkeypatch):
+    """A temporary folder that no other process of this machine writes into."""
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+
 def as_many(monkeypatch, few=40, window=32):
     """Take more than a few inputs for very many."""
     for place in ("run.scan", "run.collection", "reports.streamed", "verify.sample"):

@@ -27,12 +27,14 @@ def shares(name, rows, sizes, steps, restarts, divergence="kl"):
     return (found.value >= 0.98 * others).double().mean(dim=0)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", KL)
 def test_a_witness_is_as_strong_as_a_short_ascent(name):
     share = shares(name, 40, (0.1, 0.3), 60, 3)
     assert bool((share >= 0.95).all()), share
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", KL)
 def test_so_is_a_witness_of_the_other_direction(name):
     share = shares(name, 24, (0.1, 0.3), 60, 3, "reverse_kl")
