@@ -29,6 +29,7 @@ from audit.importer.limits import (
     check_elements,
     check_temporary,
 )
+from audit.importer.ops.host import ELEMENTWISE
 from audit.importer.program import Node
 from audit.importer.values import Host, Value
 
@@ -101,7 +102,12 @@ def _without_memory(value: Value) -> Value:
 
 
 class Small:
-    """Shape arithmetic: its operands are small enough not to multiply to much."""
+    """Shape arithmetic: what it makes of its operands is not much.
+
+    Of operands whose product is beyond the limit (indices of many draws, that are added
+    elementwise) the size of the result is looked at: elementwise they broadcast, a
+    Gather replaces an axis by an index, and no other joins more than it is given.
+    """
 
     def __init__(self, node: Node, run: Callable[..., Value]) -> None:
         self._node, self._run = node, run
@@ -112,10 +118,20 @@ class Small:
         Raises:
             ModelError: it could make an array that is too large.
         """
-        product = prod(array.size or 1 for array in arrays)
-        if product > MAX_ELEMENTS:
-            check_elements([product], f"The result of {self._node.op}")
+        if prod(array.size or 1 for array in arrays) > MAX_ELEMENTS:
+            made = self._made(*arrays)
+            check_elements([made], f"The result of {self._node.op}")
         return self._run(*arrays)
+
+    def _made(self, *arrays: Host) -> int:
+        """Return the numbers of the result, or more."""
+        if self._node.op == "Gather":
+            x, index, *_ = arrays
+            axis = int(self._node.attributes.get("axis", 0))
+            return int(x.size // max(x.shape[axis], 1) * index.size)
+        if self._node.op in ELEMENTWISE:
+            return prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+        return sum(array.size for array in arrays)
 
 
 class _Bounds(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -72,6 +72,8 @@ UNARY: dict[str, Callable[[Host], Host]] = {
     "Not": np.logical_not,
     "Sqrt": np.sqrt,
 }
+ELEMENTWISE = {*BINARY, *UNARY, "Mod", "Max", "Min", "Where"}
+"""Their results have the shape to which their operands broadcast."""
 for _name, _function in BINARY.items():
     host_operator(_name)(partial(_binary, _function))
 for _name, _one in UNARY.items():

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from audit.importer.products import times
 from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
@@ -109,8 +110,7 @@ class Weighted:
             start = piece.start
         else:
             whole = dense(piece, self._out.shape)
-            flat = whole.g.reshape(-1, self._back.shape[0])
-            g = (flat @ self._back).reshape(*whole.g.shape[:-1], self._back.shape[1])
+            g = times(whole.g, self._back)
             start = whole.start
         return [[Dense(start, self._shaped(g), owned=True)]]
 
