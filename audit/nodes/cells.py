@@ -96,8 +96,8 @@ def evaluate(
     nothing = torch.full_like(low[..., 0], -torch.inf)
     zero = torch.zeros_like(used, dtype=torch.int64)
     axes = low.shape[-1]
-    blanks = [nothing.unsqueeze(-1), nothing, nothing, zero, ceiling]
-    blank = Cells(low, high, *blanks, nothing.unsqueeze(-1), nothing, zero)
+    none = nothing.unsqueeze(-1)
+    blank = Cells(low, high, none, nothing, nothing, zero, ceiling, none, nothing, zero)
     values = density(_there(blank.points, used)).reshape(*used.shape, -1)
     values = values.masked_fill(~used.unsqueeze(-1), -torch.inf)
     top = values.amax(-1)

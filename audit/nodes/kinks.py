@@ -65,7 +65,9 @@ def rough_error(error: Tensor, gap: Tensor, changed: Tensor, rough: Tensor) -> T
     """Return log errors [M, 2 K], those of rough cells by their gaps.
 
     Args:
-        error: by QUADPACK's estimate. gap: along all axes. changed: as above; logs.
+        error: by QUADPACK's estimate, a logarithm like the next two.
+        gap: of the halves along all axes.
+        changed: by the halving.
         rough: halvings in vain.
     """
     told = torch.maximum(gap, changed - math.log(2))

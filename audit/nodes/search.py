@@ -133,9 +133,12 @@ def add(field: Field, peaks: Peaks, seen: Seen) -> Peaks:
         return peaks
     order = new.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :count]
     wide = order.unsqueeze(-1).expand(-1, -1, far.shape[-1])
-    at, top = climb(field, seen.at.gather(1, wide), seen.gap.gather(1, wide))
-    top = top.masked_fill(~new.gather(1, order), -torch.inf)
-    return join(peaks, Peaks(at, top, spans(field, at)))
+    own = new.gather(1, order).unsqueeze(-1)
+    start = torch.where(own, seen.at.gather(1, wide), torch.nan)  # nobody looks there
+    at, top = climb(field, start, seen.gap.gather(1, wide))
+    span = torch.where(own, spans(field, at), 1.0)
+    top = top.masked_fill(~own.squeeze(-1), -torch.inf)
+    return join(peaks, Peaks(at.nan_to_num(0.0), top, span))
 
 
 def survey(field: Field, laws: int, axes: int) -> tuple[Tensor, Tensor]:

@@ -59,7 +59,7 @@ class Laws:
         flat = targets.flatten(0, 1)
         there = flat.isfinite().all(-1).nonzero().squeeze(-1)
         values = flat.new_full((len(flat),), -torch.inf)
-        for rows in there.split(CHUNK):
+        for rows in torch.split(there, CHUNK):
             theta = flat[rows].to(self.phi.device)
             law = self.phi[(rows // repeats).to(self.phi.device)]
             found = self.log_density(theta, law).detach().double()
