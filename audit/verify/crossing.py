@@ -6,9 +6,10 @@ factors of two, then above it. What lies between two rungs is bracketed, and the
 crossing found in (log r, log D), where D ∝ r² is a straight line: by the secant first,
 then by the parabola for log r through the last three points, kept inside the bracket.
 A step that neither halves the bracket nor brings an end's log D four times nearer is
-followed by a bisection. A jump of D over τ ends at the jump, and so does one onto a plateau at the level itself,
-as of a divergence that is bounded by τ: where the upper end of a bracket is on the
-level already, a radius below it that is on the level too need not be the first.
+followed by a bisection. A jump of D over τ ends at the jump, and so does one onto a
+plateau at the level itself, as of a divergence that is bounded by τ: where the upper
+end of a bracket is on the level already, a radius below it that is on the level too
+need not be the first.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below 2⁻⁴⁰
 of it, as reached at once, and the radius is 0. A dip of D below τ between two rungs of

@@ -119,9 +119,7 @@ def _at_once(
     with torch.enable_grad():
         values, _ = exact.against(rows, jacobian.phi.unsqueeze(1))
         finite = torch.where(torch.isfinite(values), values, 0.0)
-        (gradient,) = torch.autograd.grad(
-            finite.sum(), jacobian.x, allow_unused=True
-        )
+        (gradient,) = torch.autograd.grad(finite.sum(), jacobian.x, allow_unused=True)
     found = torch.zeros_like(jacobian.x) if gradient is None else gradient
     return values.detach().squeeze(1), found.double()
 

@@ -90,6 +90,4 @@ class Alone:
         for value, place, piece in asked:
             one = piece.g[:, row - piece.start].expand(place.count(value), *place.shape)
             totals.append((value * place.back(one).to(value.dtype)).sum())
-        return torch.autograd.grad(
-            totals, leaves, retain_graph=True, allow_unused=True
-        )
+        return torch.autograd.grad(totals, leaves, retain_graph=True, allow_unused=True)
