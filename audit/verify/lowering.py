@@ -34,7 +34,7 @@ from audit.verify.witness import Effort, Witness, ascend
 _LADDER = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of a radius, in the first round
 _WHERE_NONE = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of an input's norm
 _CLOSER = (0.85, 1.0)  # in later rounds
-_ROUNDS = 6
+_ROUNDS = 3
 _ENOUGH = 0.005
 _EFFORTS = (Effort(2, 2, 4, 10, 2), Effort(1, 2, 4, 10, 1))  # first, later
 _REACHED = 1 - 2e-6  # of τ, as exact as a crossing is

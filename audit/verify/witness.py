@@ -41,10 +41,10 @@ class Effort:
     """
 
     first: int = 10
-    kept: int = 5
-    second: int = 16
-    last: int = 30
-    ended: int = 2
+    kept: int = 8
+    second: int = 20
+    last: int = 40
+    ended: int = 3
     inner: int = 3
 
 

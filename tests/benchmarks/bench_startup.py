@@ -54,7 +54,9 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def spent(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> float:
+def spent(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> float:
     """Return the CPU seconds of a process and its children.
 
     Raises:

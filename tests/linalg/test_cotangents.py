@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audit.linalg.cotangents import pulled_back
+from audit.linalg.cotangents import all_pulled_back, pulled_back
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -39,3 +39,16 @@ def test_what_is_not_connected_has_no_gradient():
     x = torch.ones(2, requires_grad=True)
     z = torch.ones(2, requires_grad=True)
     assert pulled_back(z * 2, x, torch.ones(2)) is None
+
+
+def test_several_sources_get_what_autograd_gives_them():
+    torch.manual_seed(1)
+    x, z, other = (torch.randn(4, 3, requires_grad=True) for _ in range(3))
+    y = torch.sin(x) * z.exp()
+    for u in (None, torch.randn(4, 3)):
+        given = torch.ones_like(y) if u is None else u
+        wanted = torch.autograd.grad(y, (x, z), given, retain_graph=True)
+        *found, nothing = all_pulled_back(y, (x, z, other), u, keep=True)
+        assert nothing is None
+        for one, its in zip(found, wanted, strict=True):
+            assert one.numpy().tobytes() == its.numpy().tobytes()

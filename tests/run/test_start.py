@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from scans import SAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +21,14 @@ print(*[name for name in {DEAR!r} if name in sys.modules])
 """
 
 
-def test_a_scan_of_an_onnx_file_imports_nothing_dear():
-    names = "heteroscedastic_legacy.onnx", "heteroscedastic.npz"
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("heteroscedastic_legacy.onnx", "heteroscedastic.npz"),
+        ("digits_cnn.onnx", "digits_cnn.npz"),  # J by the sweep, held against autograd
+    ],
+)
+def test_a_scan_of_an_onnx_file_imports_nothing_dear(names):
     command = [sys.executable, "-c", SCRIPT, *(str(SAMPLES / name) for name in names)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=True

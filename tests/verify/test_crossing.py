@@ -177,3 +177,23 @@ def test_a_jump_is_found_to_nine_digits():
         (found,), _ = solved([lambda r, at=at: torch.where(r < at, 0.5, 2.0) + 0 * r])
         assert found == pytest.approx(at, rel=1e-9)
         assert found >= at * (1 - 1e-12)  # the level is reached there
+
+
+SMOOTH = {
+    "as the square and more": lambda r: r**2 / 2 + r**3,
+    "ever steeper": lambda r: torch.expm1(3 * r**2),
+    "levelling off": lambda r: 2 * torch.tanh(r**2),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("guess", [0.7, 1.0, 1.3])
+def test_between_two_rungs_a_smooth_function_takes_few_steps(name, guess):
+    """Bisection from a factor of two to a millionth would take twenty."""
+    curve = SMOOTH[name]
+    (found,), count = solved([curve], guess)
+    assert float(curve(torch.tensor(found, dtype=torch.float64))) == pytest.approx(
+        TAU, rel=2e-6
+    )
+    ladder = 5 if found <= guess else 9
+    assert count <= ladder + 6

@@ -35,7 +35,7 @@ def _by_rank(
     return table[rank - 1]
 
 
-@operator("Conv")
+@operator("Conv", bounded=True)
 def conv(
     x: Tensor,
     weight: Tensor,
