@@ -215,6 +215,7 @@ def test_a_full_disk_leaves_the_old_report(folder):
         assert (small / "r.html").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_a_scan_is_no_verdict(folder):
     shutil.copy(SAMPLES / "heteroscedastic.npz", folder / "d.npz")
     model = SAMPLES / "heteroscedastic.onnx"
