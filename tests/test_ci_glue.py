@@ -257,7 +257,7 @@ def test_a_template_passes_fails_and_does_not_pass_what_is_undecided(
 
 
 @SHELL
-@pytest.mark.sweep(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "code"), [(0.01, 1), (1.0, 0)])
 def test_the_stage_of_dvc_writes_its_metrics(limit, code, robaudit, workspace):
     single = "data: inputs.npz\nmodel: plain.onnx\nverify: 8\n"

@@ -88,7 +88,8 @@ def test_a_mixture_is_the_one_whose_parameters_are_returned():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["MAF", pytest.param("NSF", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["MAF", "NSF"])
 def test_a_zuko_flow_scans_as_the_file_that_is_exported(kind, tmp_path):
     torch.manual_seed(0)
     flow = getattr(zuko.flows, kind)(2, 3, transforms=1, hidden_features=(4,))

@@ -102,6 +102,7 @@ class Banana(nn.Module):
         return {"log_prob": one + two}
 
 
+@pytest.mark.slow
 def test_a_banana_has_the_information_of_its_two_normal_laws():
     """Scores θ₁ − x₁ and (θ₂ − θ₁² − x₂) / .05²: F = diag(1, 1 / .05²)."""
     x = np.array([[0.0, 0.0], [1.0, -0.5]], dtype="float32")

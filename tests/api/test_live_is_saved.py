@@ -73,7 +73,7 @@ def apart(ours, theirs):
 
 
 QUICK = {"heteroscedastic", "mixture", "sunspots_quantiles"}
-SCRIPTS = QUICK | {"counts", "digits_cnn"}
+SCRIPTS = QUICK | {"counts"}
 PAIRS = [
     pytest.param(
         name,

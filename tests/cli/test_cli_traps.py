@@ -101,6 +101,7 @@ def test_a_terminal_that_speaks_ascii_only(folder):
 # Terminals
 
 
+@pytest.mark.slow
 def test_without_a_terminal_there_is_no_progress_and_no_colour(folder):
     shutil.copy(SAMPLES / "heteroscedastic.npz", folder / "d.npz")
     model = SAMPLES / "heteroscedastic.onnx"
@@ -215,6 +216,7 @@ def test_a_full_disk_leaves_the_old_report(folder):
         assert (small / "r.html").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_a_scan_is_no_verdict(folder):
     shutil.copy(SAMPLES / "heteroscedastic.npz", folder / "d.npz")
     model = SAMPLES / "heteroscedastic.onnx"
@@ -234,6 +236,7 @@ def test_a_read_only_folder_is_found_before_the_scan(folder):
         assert "cannot be written: Read-only file system" in error
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_one_report_leave_one_of_them(folder):
     texts = []
     for name, factor in (("a", 1.0), ("b", 2.0)):

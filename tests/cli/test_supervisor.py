@@ -341,6 +341,7 @@ def heavy(path):
     onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_file_that_takes_minutes_to_load_is_interrupted(tmp_path):
     heavy(tmp_path / "m.onnx")

@@ -61,7 +61,7 @@ def said(saved, words, width, **environment):
 NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w.])")
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("width", [60, 120])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_encoding_says_the_same_numbers(saved, command, width):
@@ -78,6 +78,7 @@ def test_every_encoding_says_the_same_numbers(saved, command, width):
         assert set(found[0]) <= set(found[2]) | {"1"}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_column_is_whole_or_named_as_left_out(saved, width, encoding):

@@ -59,7 +59,9 @@ def close(a, b, limit=1e-4):
     np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=limit, atol=limit)
 
 
-@pytest.fixture(scope="module", params=["MAF", "NSF"])
+@pytest.fixture(
+    scope="module", params=["MAF", pytest.param("NSF", marks=pytest.mark.slow)]
+)
 def saved(request, tmp_path_factory):
     torch.manual_seed(1)
     options = {"bins": 4} if request.param == "NSF" else {}

@@ -40,6 +40,7 @@ def quantiles(weights, loc, scale):
     return (low + high) / 2
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", LAWS)
 def test_the_distance_is_the_mean_over_levels(name):
     laws = LAWS[name]

@@ -130,6 +130,7 @@ def test_what_a_sampler_cannot_use_is_refused(tmp_path, option):
         report_of(path, X, model)
 
 
+@pytest.mark.slow
 def test_nothing_draws_from_three_dimensions_but_chains(tmp_path):
     pytest.importorskip("pyro")
     path = onnx_file(

@@ -62,6 +62,7 @@ def test_the_numbers_and_what_is_skipped(path, options):
             np.testing.assert_allclose(columns(found)[name], values, 1e-8, err_msg=name)
 
 
+@pytest.mark.slow
 def test_rows_are_pulled_back_only_where_they_are_fewer(path, monkeypatch):
     passes = []
 

@@ -45,15 +45,16 @@ def numbers(report):
     return {key: np.array(values, float) for key, values in found.items()}
 
 
-def without(costly, cases):
-    """Leave a file that takes many seconds to the slow suite."""
+def plain(cases):
+    """One file of each model by default; its other formats and batches are slow."""
+    first = {files[0] for files in FILES.values()}
     return [
-        pytest.param(*case, marks=[pytest.mark.slow] if case[1] == costly else [])
+        pytest.param(*case, marks=[] if case[1] in first else [pytest.mark.slow])
         for case in cases
     ]
 
 
-@pytest.mark.parametrize(("name", "file"), without("decoder_batch8.onnx", KNOWN))
+@pytest.mark.parametrize(("name", "file"), plain(KNOWN))
 def test_every_file_has_the_reference_numbers_within_its_errors(name, file):
     found = numbers(audited(name, file))
     expected = REFERENCE[f"{name}.trace"][list(ROWS)]
@@ -66,7 +67,7 @@ def test_every_file_has_the_reference_numbers_within_its_errors(name, file):
     assert inside.mean() >= 0.9
 
 
-@pytest.mark.parametrize(("name", "file"), without("zuko_nsf.pt2", ALL))
+@pytest.mark.parametrize(("name", "file"), plain(ALL))
 def test_every_file_says_its_contract_and_needs_no_flag(name, file):
     report = audited(name, file, **FEW)
     assert report.model.contract in ("density", "transport")

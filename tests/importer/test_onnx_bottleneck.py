@@ -781,6 +781,7 @@ def test_the_cut_nearest_to_the_sinks():
 # --- size and time --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_nodes_in_a_chain():
     nodes = [node("Tanh", f"t{i}" if i else "x", f"t{i + 1}") for i in range(10_000)]
     nodes += [node("MatMul", "t10000 w", "h"), node("Add", "h theta", "y")]

@@ -54,6 +54,7 @@ def model(start, end, step, source):
     return make.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("source", ["shape", "constant"])
 def test_slices_of_host_values_are_those_of_onnxruntime(tmp_path, source):
     x = np.arange(24, dtype=np.float32).reshape(4, 2, 3)

@@ -205,6 +205,7 @@ def sampler(tmp_path, suffix):
     return path
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.filterwarnings("ignore")
 def test_a_bisection_sampler_has_no_gradient_and_does_have_differences(

@@ -77,6 +77,7 @@ def refusal(path, x):
     return ""
 
 
+@pytest.mark.slow
 def test_the_zoo_passes(zoo):
     for path, x in zoo.items():
         found = examined(path, x)

@@ -55,6 +55,7 @@ def test_means_and_variances_of_a_correlated_normal(correlated):
     assert within(z[:, 0] * z[:, 1], 0.9, (2.0 + 0.81) ** 0.5, ess)
 
 
+@pytest.mark.slow
 def test_a_positive_coordinate_and_a_choice_given_the_others():
     def law(theta, phi):
         rate = theta[:, 0]

@@ -240,7 +240,7 @@ def test_outputs_named_like_a_plugged_parameter_are_taken_for_it(model):
     }
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -141,7 +141,7 @@ def files(folder, config):
     )
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
 def test_threads_and_workers_show_in_no_byte(tmp_path, suffix):
     config = sample("heteroscedastic", suffix, verify=4)

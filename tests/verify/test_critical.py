@@ -138,6 +138,7 @@ def test_without_an_ascent_only_the_worst_direction_is_spoken_of(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_on_the_digits_an_ascent_finds_a_sixth_of_the_second_order_radius():
     """Plain torch reaches .16 in the median; the worst direction alone .21."""
     config = sample("digits_cnn", divergences=("kl",), verify="all", limit=60)

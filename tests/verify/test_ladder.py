@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from scans import scan, written
 
@@ -35,6 +36,7 @@ def of(family, head):
     return {"family": family, "parameters": {name: name for name in names}}
 
 
+@pytest.mark.slow
 def test_formulas_are_searched_and_quadratures_only_where_asked(tmp_path):
     assert len(searched(tmp_path, normal, of("normal", normal), "quantile")) == 5
     laws = of("mixture:normal", mixture)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from audit.verify.critical import HIDDEN, critical_radius
+from audit.verify.critical import HIDDEN, Critical, critical_radius
 
 Z = stats.norm.ppf(0.975)
 
@@ -86,6 +86,18 @@ def test_noise_hides_nothing_where_a_level_is_reached_at_once_or_never():
         "critical_radius_upper",
     }
     assert "not reached" in shown["critical_radius"].reason(1)
+
+
+def test_what_is_found_at_the_same_radius_is_no_nearer():
+    """The first direction is kept, but where a smaller radius, or a first, is found."""
+    here = torch.tensor([1.0, 1.0, torch.nan, torch.inf], dtype=torch.float64)
+    there = torch.tensor([1.0, 0.5, 2.0, torch.inf], dtype=torch.float64)
+    flags = torch.zeros(4, dtype=torch.bool)
+    own, other = torch.ones(4, 2).double(), torch.zeros(4, 2).double()
+    critical = Critical(here, here, here, flags, flags, False, own)
+    found = critical.lowered_to(there, other)
+    assert found.value.tolist() == [1.0, 0.5, 2.0, torch.inf]
+    assert found.u[:, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
 
 
 def test_noise_hides_a_crossing_that_its_lower_end_never_makes():

@@ -144,6 +144,17 @@ def test_how_many_pairs_are_evaluated_at_a_time_changes_nothing(chunk, monkeypat
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("chunk", [48, 4096])
+def test_shares_of_one_inputs_pairs_add_up_to_the_whole(chunk, monkeypatch):
+    """To one for its pilots, and to one for what its sample needs."""
+    told = []
+    monkeypatch.setattr("audit.verify.random_attacks.CHUNK", chunk)
+    monkeypatch.setattr("audit.ground.stages.step", told.append)
+    found = mean_of(Gaussian(0.3), torch.tensor([40.0]).double(), np.arange(1), 0.36)
+    assert found.pairs.item() > PILOT
+    assert sum(told) == pytest.approx(2)
+
+
 def test_perturbations_are_those_of_philox_and_may_be_drawn_again():
     """Key (seed, input); the last word of the counter is 1 for the pilot, else 2."""
     asked = []

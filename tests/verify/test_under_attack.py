@@ -110,6 +110,7 @@ def test_the_pit_of_the_exact_posterior_is_that_of_its_closed_form():
         assert pit.ci95[1] - pit.value == pytest.approx(0.09603, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_intervals_of_the_exact_posterior_miss_as_often_as_they_say(tmp_path):
     """Twenty fresh samples: one in twenty intervals may miss, and few more do."""
     truth = np.load(SAMPLES / "linear_gaussian_truth.npz")
