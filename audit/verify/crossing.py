@@ -3,11 +3,14 @@
 D(r) is the exact divergence at x + r v. From a guess r₀, which is exact where D is
 quadratic, a ladder of radii looks for the first one where D ≥ τ: below the guess by
 factors of two, then above it. What lies between two rungs is bracketed, and the
-crossing found by the secant in (log r, log D), where D ∝ r² is a straight line, kept
-inside the bracket; a step that shortens it too little is followed by a bisection. A
-jump of D over τ ends at the jump, and so does one onto a plateau at the level itself,
-as of a divergence that is bounded by τ: where the upper end of a bracket is on the
-level already, a radius below it that is on the level too need not be the first.
+crossing found by inverse interpolation: log r is a smooth function of g = log(D/τ), a
+straight line where D ∝ r², and its value at g = 0 is taken of the polynomial through
+both ends of the bracket and up to two points beside it, of the highest order that
+stays inside. A step that neither halves the bracket nor brings |g| below a quarter is
+followed by a bisection. A jump of D over τ ends at the jump, and so does one onto a
+plateau at the level itself, as of a divergence that is bounded by τ: where the upper end
+of a bracket is on the level already, a radius below it that is on the level too need not
+be the first, and bisections find it.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below 2⁻⁴⁰
 of it, as reached at once, and the radius is 0. A dip of D below τ between two rungs of
@@ -15,12 +18,13 @@ the ladder is not seen. Where D is not known on the way (NaN), neither is the ra
 
 Reference:
     Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for
-    safeguarding a secant by a bisection.
+    inverse interpolation that is safeguarded by a bisection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,13 +33,15 @@ Evaluate = Callable[[Tensor, Tensor], Tensor]  # rays [k], radii [k, K] -> D [k,
 REACH = 1000.0  # guesses, beyond which τ counts as not reached
 _RUNGS = (
     (2.0**-4, 2.0**-3, 2.0**-2, 2.0**-1, 1.0),
-    (2.0, 4.0, 8.0, 16.0),
+    (2.0,),
+    (4.0, 8.0, 16.0),
     (32.0, 64.0, 128.0, 256.0),
     (512.0, REACH),
 )
 _DOWN, _WINDOWS = 2.0**-4, 9  # below the ladder, a window at a time
-_EXACT = 1e-6  # of τ
+_EXACT = 1e-6  # of τ, and of the radius by the secant
 _WIDTH = 1e-12  # of a radius
+_EDGE = 1e-9  # of a bracket, that a step keeps off its ends
 _STEPS = 60
 
 
@@ -57,12 +63,13 @@ class _Ladder:
     """Brackets [low, high] with D(low) < τ ≤ D(high), one for each ray.
 
     An open bracket has no end yet: high is ∞ where τ was not reached, low is 0 where
-    D(low) was not seen below it.
+    D(low) was not seen below it. `before` is the rung below low, 0 where there is none.
     """
 
     def __init__(self, evaluate: Evaluate, guess: Tensor, tau: float) -> None:
         self.evaluate, self.guess, self.tau = evaluate, guess, tau
         self.low, self.at_low = torch.zeros_like(guess), torch.zeros_like(guess)
+        self.before, self.at_before = self.low.clone(), self.low.clone()
         self.high = torch.full_like(guess, torch.inf)
         self.at_high = self.high.clone()
         self.lost = torch.zeros_like(guess, dtype=torch.bool)
@@ -98,9 +105,16 @@ class _Ladder:
         self.lost[rays] |= (values.isnan() & (count < first.unsqueeze(1))).any(dim=1)
         below = first > 0
         if bool(below.any()):
-            at = (first[below] - 1).unsqueeze(1)
-            self.low[rays[below]] = radii[below].gather(1, at).squeeze(1)
-            self.at_low[rays[below]] = values[below].gather(1, at).squeeze(1)
+            some, at = rays[below], first[below].unsqueeze(1)
+            for names, part in (
+                (("before", "low"), radii),
+                (("at_before", "at_low"), values),
+            ):
+                known = [getattr(self, name)[some].unsqueeze(1) for name in names]
+                rungs = torch.cat([*known, part[below]], dim=1)
+                for place, name in enumerate(names):
+                    found = rungs.gather(1, at + place).squeeze(1)
+                    getattr(self, name)[some] = found
 
 
 def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
@@ -109,35 +123,102 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
     found = torch.where(torch.isinf(ladder.high), torch.inf, found)
     found = found.masked_fill(ladder.lost, torch.nan)
     rays = (torch.isfinite(found) & (ladder.low > 0)).nonzero()[:, 0]
-    low, high = ladder.low[rays].log(), ladder.high[rays].log()
-    at_low, at_high = ladder.at_low[rays], ladder.at_high[rays]
-    halve = torch.zeros_like(low, dtype=torch.bool)
+    points = _Points.of(ladder, rays, tau)
+    halve, flat = (torch.zeros_like(rays, dtype=torch.bool) for _ in range(2))
     for _ in range(_STEPS):
         if not len(rays):
             break
-        share = (tau / at_low).log() / (at_high / at_low).log()
-        good = torch.isfinite(share) & ~halve
-        share = torch.where(good, share.clamp(1e-3, 1 - 1e-3), 0.5)
-        middle = low + share * (high - low)
+        middle = torch.where(halve, points.middle, points.crossing())
         value = evaluate(rays, middle.exp().unsqueeze(1)).squeeze(1)
-        above, width, level = value >= tau, high - low, _close(at_high, tau)
-        high, at_high = (
-            torch.where(above, middle, high),
-            torch.where(above, value, at_high),
-        )
-        low, at_low = torch.where(above, low, middle), torch.where(above, at_low, value)
-        halve = (high - low) > width / 2
-        hit, lost = _close(value, tau) & ~(above & level), value.isnan()
-        closed = hit | lost | (high - low <= _WIDTH)
-        radius = torch.where(hit, middle, high).exp().masked_fill(lost, torch.nan)
-        found[rays[closed]] = radius[closed]
-        rest = ~closed
-        rays, low, high = rays[rest], low[rest], high[rest]
-        at_low, at_high, halve = at_low[rest], at_high[rest], halve[rest]
-    found[rays] = high.exp()
+        above, level = value >= tau, _level(points.g[:, 1])
+        g = (value / tau).log()
+        nearest, width = points.g[:, :2].abs().amin(dim=1), points.width
+        points = points.with_end(middle, g, above)
+        hit = _level(g) & points.solved(g) & ~(above & level)
+        lost = value.isnan()
+        flat = flat | (above & level & _level(g))
+        slow = (points.width > width / 2) & ~(g.abs() < nearest / 4)
+        closed = hit | lost | (points.width <= _WIDTH)
+        radius = torch.where(hit, middle, points.at[:, 1]).exp()
+        found[rays[closed]] = radius.masked_fill(lost, torch.nan)[closed]
+        rays, points = rays[~closed], points.take(~closed)
+        halve, flat = (slow | flat)[~closed], flat[~closed]
+    found[rays] = points.at[:, 1].exp()
     return found
 
 
-def _close(value: Tensor, tau: float) -> Tensor:
+@dataclass(frozen=True)
+class _Points:
+    """Where D was taken on k rays: both ends of each bracket, then up to two others.
+
+    Shapes: at [k, 4], log r, and g [k, 4], log(D/τ); ±∞ or NaN where there is no point
+    or no logarithm.
+    """
+
+    at: Tensor
+    g: Tensor
+
+    @classmethod
+    def of(cls, ladder: _Ladder, rays: Tensor, tau: float) -> _Points:
+        """Return the rungs around τ, and the one below them."""
+        rungs = [ladder.low, ladder.high, ladder.before]
+        values = [ladder.at_low, ladder.at_high, ladder.at_before]
+        nothing = torch.full_like(ladder.low, torch.nan)
+        at, g = (torch.stack([*p, nothing], 1)[rays] for p in (rungs, values))
+        return cls(at.log(), (g / tau).log())
+
+    @property
+    def width(self) -> Tensor:
+        """That of the brackets [k]."""
+        return self.at[:, 1] - self.at[:, 0]
+
+    @property
+    def middle(self) -> Tensor:
+        """That of the brackets [k]."""
+        return (self.at[:, 0] + self.at[:, 1]) / 2
+
+    def solved(self, g: Tensor) -> Tensor:
+        """Return whether a point with this g [k] is at the crossing, by the secant."""
+        rise = self.g[:, 1] - self.g[:, 0]
+        return ~(g.abs() * self.width > _EXACT * rise)
+
+    def take(self, chosen: Tensor) -> _Points:
+        """Return those of some rays."""
+        return _Points(self.at[chosen], self.g[chosen])
+
+    def with_end(self, at: Tensor, g: Tensor, above: Tensor) -> _Points:
+        """Return the points with another end [k], the upper one where `above`."""
+        return _Points(
+            *(
+                torch.stack(
+                    [
+                        torch.where(above, old[:, 0], new),
+                        torch.where(above, new, old[:, 1]),
+                        torch.where(above, old[:, 1], old[:, 0]),
+                        old[:, 2],
+                    ],
+                    dim=1,
+                )
+                for new, old in ((at, self.at), (g, self.g))
+            )
+        )
+
+    def crossing(self) -> Tensor:
+        """Return about where g = 0 [k], inside of the brackets, by Neville's scheme."""
+        low, high = self.at[:, 0], self.at[:, 1]
+        best, edge = self.middle, self.width * _EDGE
+        row = list(self.at.unbind(dim=1))
+        for order in range(1, len(row)):
+            row = [
+                (self.g[:, i + order] * row[i] - self.g[:, i] * row[i + 1])
+                / (self.g[:, i + order] - self.g[:, i])
+                for i in range(len(row) - 1)
+            ]
+            inside = (row[0] >= low) & (row[0] <= high)
+            best = torch.where(inside, row[0], best)
+        return torch.minimum(torch.maximum(best, low + edge), high - edge)
+
+
+def _level(g: Tensor) -> Tensor:
     """Return where D is τ, as far as it is solved for."""
-    return (value / tau - 1).abs() <= _EXACT
+    return torch.expm1(g).abs() <= _EXACT
