@@ -17,7 +17,7 @@ from torch import Tensor
 from audit.families import quadrature
 from audit.families.affine import Affine
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
-from audit.families.inversion import quantile_distance
+from audit.families.quantile_distance import quantile_distance
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters, Univariate
 from audit.ground.errors import NoTransport

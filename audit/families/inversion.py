@@ -1,71 +1,33 @@
-"""Quantile functions of laws on panels, and the distance between two of them.
+"""Quantile functions of laws on panels.
 
-E(T − T')² is an integral over the levels u of the first law, whose nodes already know
-their levels; the second law's quantile there solves C'(y) = u. The panel is found by
-bisection over the edges, the place in it by Newton's method on the Chebyshev series of
-C' and of its derivative, kept inside a bracket and begun between the two nodes whose
-levels enclose u. Levels above the median are counted from the top, so that 1 − u never
-loses its digits.
+Where a law has some level u solves C(y) = u. The panel is found by bisection over the
+edges, the place in it by Newton's method on the Chebyshev series of C and of its
+derivative, kept inside a bracket and begun between the two nodes whose levels enclose
+u. Levels above the median are counted from the top, so that 1 − u never loses its
+digits.
 
 Newton's method is quadratic: after a step of 1e-8 of a panel the next is 1e-16. Levels
 that have converged are left alone. So are, where they were begun, those beyond which
 there is less than `NEGLIGIBLE` of the second moment: of a heavy tail a mass of 1e-22
 still holds a good part of it.
-
-Where modes lie far apart the quantile of one law steps from bulk to bulk within a panel
-of the other: a rule that does not see it was off by up to 4 % on mixtures of well-kept
-networks. So the integrand is looked at, and a panel that does not resolve it is cut at
-the levels of the other law's edges, for both laws (`_resolved`).
-
-The levels of the first law end where its own second moment does, so of two laws with
-heavy tails the one with the heavier has to be the first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from audit.nodes.lines import Line, by_chunks
+from audit.nodes.lines import Line
 from audit.nodes.panels import ORDER, Panels
 from audit.nodes.special import times
-from audit.nodes.survey import Survey, distinct_rows, panels_of, survey, where_known
 
 NEWTON_STEPS = 12  # at most
 CONVERGED = 1e-8  # of a panel's half width, in the last step but one
 NEGLIGIBLE = 1e-22  # of the second moment
-TOLERANCE = 1e-10  # of the whole, in a panel
 BLOCK = 2**14  # levels at a time, whose series a cache holds
-
-
-def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
-    """Return E(T − T')² [M] of the increasing maps of two laws on the line.
-
-    A first law that several second ones follow on is prepared once.
-    """
-
-    def distance(left: Tensor, right: Tensor, ours: Survey, theirs: Survey) -> Tensor:
-        first, owner = distinct_rows(left)
-        mine = Placed.of(line, left[first], panels_of(ours[first]))
-        other = Placed.of(line, right, panels_of(theirs))
-        cost = _cost(line, mine[owner], other)
-        open_ = cost.coarse.any(-1)
-        if not bool(open_.any()):
-            return cost.total
-        pairs = left[open_], right[open_], mine[owner[open_]], other[open_]
-        again = _resolved(line, *pairs, cost.coarse[open_])
-        return cost.total.index_put((open_,), again, accumulate=True)
-
-    def chunk(left: Tensor, right: Tensor) -> Tensor:
-        ours, theirs = survey(line, left, 2), survey(line, right, 2)
-        lost = ours.lost | theirs.lost
-        return where_known(distance, lost, left, right, ours, theirs)
-
-    return by_chunks(chunk, line, left, right, copies=20)
 
 
 @dataclass(frozen=True)
@@ -112,126 +74,6 @@ class Placed:
         under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
         over = torch.nn.functional.pad(mass.flip(-1).cumsum(-1).flip(-1), (0, 1))
         return Levels(under, over, torch.ones_like(under, dtype=torch.bool))
-
-
-class Cost(NamedTuple):
-    """E(T − T')² [M] without the panels [M, E] of first laws that do not resolve it."""
-
-    total: Tensor
-    coarse: Tensor
-
-
-def _cost(line: Line, mine: Placed, other: Placed) -> Cost:
-    y = invert(other, mine.levels)
-    gap = line.chart.point(mine.panels.nodes) - line.chart.point(y)
-    square = times(mine.density, gap.square())
-    coarse = mine.panels.coarse(square, TOLERANCE)
-    parts = times(mine.panels.weights, square)
-    by_panel = parts.reshape(len(parts), -1, ORDER).sum(-1)
-    return Cost(by_panel.masked_fill(coarse, 0.0).sum(-1), coarse)
-
-
-def _resolved(
-    line: Line,
-    left: Tensor,
-    right: Tensor,
-    mine: Placed,
-    other: Placed,
-    coarse: Tensor,
-) -> Tensor:
-    """Return the part of E(T − T')² [M] on panels [M, E] where T' steps within one.
-
-    Where a law has a gap its quantile runs through it between two levels that are close
-    together. So a panel is cut at the levels of all edges of the other law, and between
-    two of them the integral is taken along the law that runs further: as a function of
-    its place the other's is smooth.
-    """
-    count = int(coarse.sum(-1).max())
-    panel = coarse.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)
-    panel = panel[:, :count]
-    ends = torch.cat([panel, panel + 1], -1)
-    at_ends = mine.edge_levels.gather(ends)
-    edges, theirs = mine.panels.edges.gather(-1, ends), other.panels.edges
-    first, last = edges.chunk(2, -1)
-    low, high = _within(theirs, invert(other, at_ends)).chunk(2, -1)
-    inner = _inner(theirs, low, high)
-    place = inner.place.flatten(1)
-    x = invert(mine, other.edge_levels.gather(place)).reshape(inner.place.shape)
-    x = torch.where(inner.real, x, last.unsqueeze(-1))
-    y = torch.where(
-        inner.real, theirs.gather(-1, place).reshape(x.shape), high[..., None]
-    )
-    x, y = (
-        _cut(*ends_of, within)
-        for ends_of, within in (((first, last), x), ((low, high), y))
-    )
-    along_x = x.diff(dim=-1) >= y.diff(dim=-1)
-    is_one = coarse.gather(-1, panel).unsqueeze(-1)
-    sides = at_ends.below[:, :count], at_ends.above[:, count:]
-    return _along(line, left, x, along_x & is_one, sides, other) + _along(
-        line, right, y, ~along_x & is_one, sides, mine
-    )
-
-
-class Inner(NamedTuple):
-    """Which edges of a law lie within intervals: places [M, C, S], and whether real."""
-
-    place: Tensor
-    real: Tensor
-
-
-def _inner(edges: Tensor, low: Tensor, high: Tensor) -> Inner:
-    """Return the edges [M, E + 1] within intervals from `low` to `high` [M, C]."""
-    start = torch.searchsorted(edges, low.contiguous(), right=True)
-    count = torch.searchsorted(edges, high.contiguous()) - start
-    step = torch.arange(max(int(count.max()), 0), device=edges.device)
-    place = (start.unsqueeze(-1) + step).clamp_max(edges.shape[-1] - 1)
-    return Inner(place, step < count.unsqueeze(-1))
-
-
-def _cut(first: Tensor, last: Tensor, within: Tensor) -> Tensor:
-    """Return intervals [M, C] cut at places [M, C, S], as edges [M, C, S + 2]."""
-    ends = first.unsqueeze(-1), last.unsqueeze(-1)
-    inner = torch.minimum(torch.maximum(within, ends[0]), ends[1])
-    return torch.cat([ends[0], inner.sort(dim=-1).values, ends[1]], -1)
-
-
-def _within(edges: Tensor, found: Tensor) -> Tensor:
-    return torch.minimum(torch.maximum(found, edges[:, :1]), edges[:, -1:])
-
-
-def _along(
-    line: Line,
-    rows: Tensor,
-    cuts: Tensor,
-    chosen: Tensor,
-    sides: tuple[Tensor, Tensor],
-    other: Placed,
-) -> Tensor:
-    """Return the part of E(T − T')² [M] on some intervals of the laws `rows`.
-
-    Args:
-        line: whose laws they are.
-        rows: their parameters [M, q].
-        cuts: edges of C intervals [M, C, S + 2].
-        chosen: the parts of them that count [M, C, S + 1].
-        sides: the masses below the intervals, and above them [M, C].
-        other: the other laws.
-    """
-    panels, by_law = Panels(cuts.flatten(0, 1)), (len(cuts), -1)
-    nodes, weights = (part.reshape(by_law) for part in (panels.nodes, panels.weights))
-    density = line.log_density(nodes, rows.unsqueeze(1)).exp()
-    masses = panels.cumulative(density.reshape(*panels.nodes.shape, 1))
-    below, above = (
-        (mass[..., 0] + side.reshape(-1, 1)).reshape(by_law)
-        for mass, side in zip(masses, sides, strict=True)
-    )
-    matters = chosen.flatten(1).repeat_interleave(ORDER, dim=-1)
-    matters = matters & (torch.minimum(below, above) > 0)
-    y = invert(other, Levels(below, above, matters))
-    gap = line.chart.point(nodes) - line.chart.point(y)
-    square = times(density, gap.square())
-    return torch.where(matters, weights * square, 0.0).sum(-1)
 
 
 def _second_moment_share(

@@ -17,8 +17,8 @@ from torch import Tensor
 from audit.families import quadrature
 from audit.families.continuous import HEAVY, STAND_IN, Continuous
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Renyi
-from audit.families.inversion import quantile_distance
 from audit.families.mixture import Mixture
+from audit.families.quantile_distance import quantile_distance
 from audit.families.roots import dense_root
 from audit.linalg.operators import LinearOperator
 from audit.nodes.lines import Chart

@@ -36,8 +36,8 @@ from audit.families.affine import Affine
 from audit.families.arsinh_student import ArsinhStudent
 from audit.families.continuous import HEAVY, STAND_IN, Continuous
 from audit.families.integrands import Integrand
-from audit.families.inversion import quantile_distance
 from audit.families.location_scale import standardised
+from audit.families.quantile_distance import quantile_distance
 from audit.families.roots import semidefinite_root, symmetric
 from audit.families.student_shapes import shape_distance
 from audit.families.student_trapezoid import trapezoidal

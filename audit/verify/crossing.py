@@ -8,9 +8,9 @@ straight line where D ∝ r², and its value at g = 0 is taken of the polynomial
 both ends of the bracket and up to two points beside it, of the highest order that
 stays inside. A step that neither halves the bracket nor brings |g| below a quarter is
 followed by a bisection. A jump of D over τ ends at the jump, and so does one onto a
-plateau at the level itself, as of a divergence that is bounded by τ: where the upper end
-of a bracket is on the level already, a radius below it that is on the level too need not
-be the first, and bisections find it.
+plateau at the level itself, as of a divergence that is bounded by τ: where the upper
+end of a bracket is on the level already, a radius below it that is on the level too
+need not be the first, and bisections find it.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below 2⁻⁴⁰
 of it, as reached at once, and the radius is 0. A dip of D below τ between two rungs of
