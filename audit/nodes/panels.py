@@ -130,8 +130,22 @@ class Panels:
 
     def cumulative(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the integrals of values [M, E k, q] below and above each node."""
-        one = torch.zeros_like(self.half_widths).squeeze(-1)
-        return self.scaled_cumulative(values, one, one)
+        total, within = self._masses(values)
+        shift, rest = torch.nn.functional.pad, total.unsqueeze(2) - within
+        before = shift(total.cumsum(1)[:, :-1], (0, 0, 1, 0))
+        after = shift(total.flip(1).cumsum(1)[:, :-1], (0, 0, 1, 0)).flip(1)
+        sums = before.unsqueeze(2) + within, after.unsqueeze(2) + rest
+        return sums[0].flatten(1, 2), sums[1].flatten(1, 2)
+
+    def _masses(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the integrals of values [M, E k, q] over panels, and up to nodes.
+
+        Shapes: [M, E, q], and [M, E, k, q] from the left edge of a node's panel.
+        """
+        by_panel = values.reshape(len(values), -1, ORDER, values.shape[-1])
+        inside = by_panel * self.half_widths.unsqueeze(-1)
+        total = torch.einsum("mekq,k->meq", inside, self._rule.weights)
+        return total, torch.einsum("mekq,jk->mejq", inside, self._rule.cumulative)
 
     def scaled_cumulative(
         self, values: Tensor, log_scale: Tensor, log_unit: Tensor
@@ -144,10 +158,7 @@ class Panels:
             log_unit: one number for each panel [M, E]; results are over e^unit of the
                 panel they are in, so that no tail is too thin to have digits.
         """
-        by_panel = values.reshape(len(values), -1, ORDER, values.shape[-1])
-        inside = by_panel * self.half_widths.unsqueeze(-1)
-        total = torch.einsum("mekq,k->meq", inside, self._rule.weights)
-        within = torch.einsum("mekq,jk->mejq", inside, self._rule.cumulative)
+        total, within = self._masses(values)
         rest = total.unsqueeze(2) - within
         flipped = _running(total.flip(1), log_scale.flip(1))
         below, above = _running(total, log_scale), [part.flip(1) for part in flipped]
