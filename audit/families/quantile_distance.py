@@ -54,7 +54,7 @@ def quantile_distance(line: Line, left: Tensor, right: Tensor) -> Tensor:
         lost = ours.lost | theirs.lost
         return where_known(distance, lost, left, right, ours, theirs)
 
-    return by_chunks(chunk, line, left, right, copies=20)
+    return by_chunks(chunk, line, left, right, copies=8)
 
 
 class Cost(NamedTuple):

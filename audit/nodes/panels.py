@@ -33,6 +33,7 @@ DEEPEST = 3e3  # nats below the peak, stands for no density at all
 MOST = 1000  # panels on a side
 SURVEY = 65  # points at which the fall is looked up
 REFINE = 17  # a tail that ends 40 nats too late has no digits left
+SOON = 12  # of the exponents, within which most tails end
 EXPONENTS = (*range(-4, 60, 2), *range(60, 1000, 40))
 
 
@@ -262,10 +263,13 @@ def tail_reach(
         limit: no reach is longer than this.
     """
     powers = torch.tensor(EXPONENTS, dtype=width.dtype, device=width.device).exp2()
-    steps = (width.unsqueeze(-1) * powers).clamp_max(limit)
-    mass = log_mass(steps)
-    peak = mass.cummax(-1).values
-    ended = (mass < peak - DROP) | (steps >= limit)
+    for count in (SOON, len(EXPONENTS)):  # an end is one whatever lies beyond it
+        steps = (width.unsqueeze(-1) * powers[:count]).clamp_max(limit)
+        mass = log_mass(steps)
+        peak = mass.cummax(-1).values
+        ended = (mass < peak - DROP) | (steps >= limit)
+        if bool(ended.any(-1).all()):
+            break
     first = ended.to(torch.uint8).argmax(-1, keepdim=True)
     reach, before = (steps.gather(-1, i) for i in (first, (first - 1).clamp_min(0)))
     shares = torch.linspace(0, 1, REFINE, dtype=width.dtype, device=width.device)

@@ -10,7 +10,7 @@ Shapes as in `lines`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,27 +25,66 @@ FINEST = 1e-9  # width of a bulk over its distance from zero: rounding moves its
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of one bulk, seen from its centre by distances [M, K]."""
+class Sides:
+    """The sides of all bulks, seen from their centres by distances [M S, K].
+
+    Shapes: center, width [M S], sign [S]; a law's sides follow each other.
+    """
 
     line: Line
     log_density: Callable[[Tensor], Tensor]  # of y [M, K]
-    center: Tensor  # [M]
-    width: Tensor  # [M]
-    sign: int
+    center: Tensor
+    width: Tensor
+    sign: Tensor
+
+    @classmethod
+    def of(
+        cls, line: Line, rows: Tensor, log_density: Callable[[Tensor], Tensor] | None
+    ) -> Sides:
+        """Return both sides of every bulk of laws [M, q]."""
+
+        def own(y: Tensor) -> Tensor:
+            return line.log_density(y, rows.unsqueeze(1))
+
+        bulk = [part.repeat_interleave(2, dim=-1) for part in line.bulk(rows)]
+        count = bulk[0].shape[-1]
+        sign = bulk[0].new_tensor([-1.0, 1.0]).repeat(count // 2)
+        center, width = (part.flatten() for part in bulk)
+        return cls(line, log_density or own, center, width, sign)
+
+    def _signed(self, steps: Tensor) -> Tensor:
+        by_law = steps.reshape(-1, len(self.sign), steps.shape[-1])
+        return (by_law * self.sign.unsqueeze(-1)).flatten(0, 1)
 
     def at(self, steps: Tensor) -> Tensor:
-        """Return the log density [M, K] at distances [M, K]."""
-        return self.log_density(self.center.unsqueeze(-1) + self.sign * steps)
+        """Return the log density [M S, K] at distances [M S, K]."""
+        y = self.center.unsqueeze(-1) + self._signed(steps)
+        by_law = y.reshape(-1, len(self.sign) * steps.shape[-1])
+        return self.log_density(by_law).reshape(steps.shape)
 
     def reach(self, moment: int) -> Tensor:
-        """Return how far the tail of that moment reaches [M]; infinite if it does."""
+        """Return how far tails of that moment reach [M S]; infinite if they do."""
 
         def log_mass(steps: Tensor) -> Tensor:
-            size = self.line.chart.log_size(self.sign * steps, self.width.unsqueeze(-1))
+            signed, width = self._signed(steps), self.width.unsqueeze(-1)
+            size = self.line.chart.log_size(signed, width)
             return self.at(steps) + steps.log() + moment * size.clamp_min(0)
 
         return tail_reach(log_mass, self.width, self.line.limit)
+
+    def spans(self, grading: Grading) -> tuple[Span, ...]:
+        """Return each side of all laws, with its part of a grading [M S, ...]."""
+        count = len(self.sign)
+        parts = (self.center, self.width, *grading)
+        by_law = (part.reshape(-1, count, *part.shape[1:]) for part in parts)
+        by_side = [part.transpose(0, 1).contiguous() for part in by_law]
+        signs = [int(sign) for sign in self.sign]
+        return tuple(
+            Span(center, width, sign, Grading(t, cost))
+            for center, width, sign, t, cost in zip(
+                by_side[0], by_side[1], signs, by_side[2], by_side[3], strict=True
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -126,14 +165,14 @@ def survey(
     center, width = line.bulk(rows)
     known = (width >= FINEST * center.abs()) & torch.isfinite(center + width)
     lost = ~(known.all(-1) & torch.isfinite(rows).all(-1))
-    endless, spans = torch.zeros_like(lost), []
-    for side in _sides(line, rows, log_density):
-        reach = side.reach(moment)
-        grading = grade(side.at, side.width, reach.clamp_max(LONGEST))
-        spans.append(Span(side.center, side.width, side.sign, grading))
-        endless = endless | torch.isinf(reach)
-        lost = lost | ~((reach <= LONGEST) & (grading.total <= MOST))
-    return Survey(center[:, :1], line.limit, tuple(spans), endless, lost)
+    sides = Sides.of(line, rows, log_density)
+    reach = sides.reach(moment)
+    grading = grade(sides.at, sides.width, reach.clamp_max(LONGEST))
+    fine = (reach <= LONGEST) & (grading.total <= MOST)
+    fine, endless = (flag.reshape(len(rows), -1) for flag in (fine, torch.isinf(reach)))
+    lost = lost | ~fine.all(-1)
+    spans = sides.spans(grading)
+    return Survey(center[:, :1], line.limit, spans, endless.any(-1), lost)
 
 
 def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,17 +186,6 @@ def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.ones_like(owner, dtype=torch.bool)
     first[1:] = owner.diff() > 0
     return first.nonzero()[:, 0], owner
-
-
-def _sides(
-    line: Line, rows: Tensor, log_density: Callable[[Tensor], Tensor] | None
-) -> Iterator[Side]:
-    def own(y: Tensor) -> Tensor:
-        return line.log_density(y, rows.unsqueeze(1))
-
-    for center, width in zip(*(b.unbind(-1) for b in line.bulk(rows)), strict=True):
-        for sign in (-1, 1):
-            yield Side(line, log_density or own, center, width, sign)
 
 
 def panels_of(*surveys: Survey, thin: bool = True) -> Panels:
