@@ -26,6 +26,8 @@ from audit.nodes.special import times
 
 NEWTON_STEPS = 12  # at most
 CONVERGED = 1e-8  # of a panel's half width, in the last step but one
+RESOLVED = 1e-15  # of a law's mass, in a panel
+HALVINGS = 4  # at most, for that
 NEGLIGIBLE = 1e-22  # of the second moment
 BLOCK = 2**14  # levels at a time, whose series a cache holds
 
@@ -42,8 +44,8 @@ class Placed:
 
     @classmethod
     def of(cls, line: Line, rows: Tensor, panels: Panels) -> Placed:
-        """Return laws [M, q] on their panels."""
-        density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
+        """Return laws [M, q] on their panels, or on halves of them."""
+        panels, density = _resolving(line, rows, panels)
         masses = panels.cumulative(density.unsqueeze(-1))
         below, above = (part[..., 0] for part in masses)
         share = _second_moment_share(line, panels, density, below, above)
@@ -74,6 +76,23 @@ class Placed:
         under = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
         over = torch.nn.functional.pad(mass.flip(-1).cumsum(-1).flip(-1), (0, 1))
         return Levels(under, over, torch.ones_like(under, dtype=torch.bool))
+
+
+def _resolving(line: Line, rows: Tensor, panels: Panels) -> tuple[Panels, Tensor]:
+    """Return panels on which the density is its series to rounding, and the density.
+
+    Panels integrate a density to rounding before their polynomials are it at every
+    place, and the more so where one bulk falls steeply into another that is flat.
+    Levels within a panel are taken of the polynomials, and where a quantile steps over
+    a gap a mass of 1e-7 may be all that counts.
+    """
+    for rounds in range(HALVINGS + 1):
+        density = line.log_density(panels.nodes, rows.unsqueeze(1)).exp()
+        coarse = panels.coarse(density, RESOLVED)
+        if rounds == HALVINGS or not bool(coarse.any()):
+            break
+        panels = panels.halved(coarse)
+    return panels, density
 
 
 def _second_moment_share(
