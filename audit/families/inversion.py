@@ -156,21 +156,28 @@ def invert(law: Placed, at: Levels) -> Tensor:
 def _between_nodes(law: Placed, at: Levels, low: Tensor) -> Tensor:
     """Return about where a law has levels [M, K]: between two of its nodes.
 
-    There the logarithm of the tail's mass is taken for linear.
+    There the place is taken for a cubic in the logarithm of the tail's mass, with the
+    slope mass over density at both nodes (Hermite's).
     """
     last = law.below.shape[-1] - 1
     after = torch.searchsorted(law.below, at.below.contiguous())
     counted = torch.searchsorted(law.above.flip(-1), at.above.contiguous(), right=True)
     after = torch.where(low, after, last + 1 - counted).clamp(1, last)
     goal = torch.where(low, at.below, at.above).log()
+    sign = torch.where(low, 1.0, -1.0).to(goal)
     ends = []
     for index in (after - 1, after):
         below, above = (part.gather(-1, index) for part in (law.below, law.above))
-        mass = torch.where(low, below, above).log()
-        ends.append((mass, law.panels.nodes.gather(-1, index)))
-    (first, left), (second, right) = ends
-    share = ((goal - first) / (second - first)).nan_to_num(0.5).clamp(0, 1)
-    return left + share * (right - left)
+        mass = torch.where(low, below, above)
+        slope = sign * mass / law.density.gather(-1, index)
+        ends.append((mass.log(), law.panels.nodes.gather(-1, index), slope))
+    (first, left, rise), (second, right, fall) = ends
+    width, run = right - left, second - first
+    share = ((goal - first) / run).nan_to_num(0.5).clamp(0, 1)
+    bend = (1 - share) * (rise * run - width) - share * (fall * run - width)
+    bent = (share + share * (1 - share) * bend / width).nan_to_num(-1.0)
+    inside = (bent >= 0) & (bent <= 1)
+    return left + torch.where(inside, bent, share) * width
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the two-sided answer costs: a scan with it against the same scan without it.
 
 Run: python -m tests.benchmarks.bench_verification [--rounds 5] [--only NAME] [--parts]
+     python -m tests.benchmarks.bench_verification --measuring [--verify 16]
 
 Prints CPU seconds of whole scans in this process, one thread, rounds interleaved, of
 the sample models whose exact divergence is a closed form, with the default 64 checked
@@ -8,6 +9,10 @@ inputs. "without" is the scan with exact values along ±v and of random attacks,
 witness, no radius lowered by any, no validity radius, no universal direction and no
 self-test. "command" adds the CPU seconds that a command takes to be imported, as a user
 pays them. With --parts: seconds of each part of the scan with everything.
+
+With --measuring: CPU seconds of measuring all inputs of every kind of sample model, and
+of verifying some of them, by parts; without rounds, since a density on a grid takes
+minutes with 64 checked inputs.
 
 The certificate is asked for, not default: milliseconds an input for each size.
 """
@@ -46,6 +51,16 @@ DATA = {
     "posterior_forward_kl": "posterior",
     "posterior_reverse_kl": "posterior",
 }
+SLOW = {
+    "mixture": "mixture",
+    "sunspots_gru": "sunspots",
+    "sunspots_quantiles": "sunspots",
+    "decoder": "decoder",
+    "linear_posterior": "linear_posterior",
+    "zuko_nsf": "zuko_nsf",
+    "choice_likelihood": "choice_likelihood",
+    "two_moons": "two_moons",
+}
 SIZES = (0.003, 0.01, 0.03, 0.1, 0.3)
 INPUTS = {"digits_cnn": 16}  # certified; 64 of the others
 PARTS = {
@@ -62,7 +77,7 @@ PARTS = {
 def config(name: str) -> ScanConfig:
     """Return the default scan of a sample model."""
     model = ModelConfig(str(SAMPLES / f"{name}.onnx"))
-    return ScanConfig(model=model, data=str(SAMPLES / f"{DATA[name]}.npz"))
+    return ScanConfig(model=model, data=str(SAMPLES / f"{(DATA | SLOW)[name]}.npz"))
 
 
 @contextmanager
@@ -109,6 +124,38 @@ def parts(asked: ScanConfig) -> dict[str, float]:
     return spent
 
 
+def measuring(asked: ScanConfig) -> tuple[float, dict[str, float]]:
+    """Return the CPU seconds of measuring, and those of each part of verification."""
+    spent, own = [0.0], _scan().measured  # type: ignore[attr-defined]
+
+    def timed(*given: object) -> Iterator[object]:
+        found = own(*given)
+        while True:
+            begun = time.process_time()
+            part = next(found, None)
+            spent[0] += time.process_time() - begun
+            if part is None:
+                return
+            yield part
+
+    with patch("audit.run.scan.measured", timed):
+        found = parts(asked)
+    return spent[0], found
+
+
+def measured_table(names: list[str], count: int) -> None:
+    """Print what measuring and verifying cost, a sample model a line."""
+    for name in names:
+        bare, found = measuring(replace(config(name), verify=count))
+        whole = found.pop("all of verify")
+        each = ", ".join(f"{part} {t:.2f}" for part, t in found.items() if t > 0.01)
+        print(
+            f"{name:22} measuring {bare:.2f} s, verifying {whole:.2f} s, ratio "
+            f"{whole / bare:.1f}: {each}",
+            flush=True,
+        )
+
+
 def _scan() -> object:
     return sys.modules["audit.run.scan"]
 
@@ -148,10 +195,16 @@ def certificates(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=DATA)
+    parser.add_argument("--only", choices=DATA | SLOW)
     parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--measuring", action="store_true")
+    parser.add_argument("--verify", type=int, default=64)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.measuring:
+        names = [asked.only] if asked.only else list(DATA | SLOW)
+        measured_table(names, asked.verify)
+        return
     start = statistics.median(imports() for _ in range(3))
     print(f"imports {start:.2f} s")
     for name in [asked.only] if asked.only else DATA:
