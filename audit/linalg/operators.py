@@ -73,11 +73,11 @@ class Matrix:
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """Return A V."""
-        return by_parts(torch.matmul, self.entries, vectors)
+        return self._by_parts(torch.matmul, vectors)
 
     def rmatmat(self, vectors: Tensor) -> Tensor:
         """Return Aᵀ U, as (Uᵀ A)ᵀ: A is read along its rows."""
-        return by_parts(lambda a, u: u.mT @ a, self.entries, vectors).mT
+        return self._by_parts(lambda a, u: u.mT @ a, vectors).mT
 
     def dense(self) -> Tensor:
         """Return the entries in float64."""
@@ -89,7 +89,15 @@ class Matrix:
 
     @cached_property
     def _gram(self) -> Tensor:
-        return by_parts(lambda a: a @ a.mT, self.entries)
+        return self._by_parts(lambda a: a @ a.mT)
+
+    def _by_parts(self, function: Callable[..., Tensor], *others: Tensor) -> Tensor:
+        return by_parts(function, self.entries, *others)
+
+    def finite(self) -> Tensor:
+        """Return where all entries are finite [N]: their largest is."""
+        largest = torch.linalg.vector_norm(self.entries, torch.inf, dim=(1, 2))
+        return torch.isfinite(largest)
 
     def gram(self) -> Tensor:
         """Return A Aᵀ, computed once."""
@@ -104,6 +112,42 @@ class Matrix:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
+
+
+@dataclass(frozen=True)
+class Scaled(Matrix):
+    """Matrices D A with D diagonal in float64 and A stored, often in float32.
+
+    The product is of float64, also where float32 has no such number.
+
+    Args:
+        scale: the diagonal [N, rows].
+    """
+
+    scale: Tensor
+
+    def dense(self) -> Tensor:
+        """Return D A in float64."""
+        return self.entries * self.scale.unsqueeze(-1)
+
+    def map_entries(self, change: Callable[[Tensor], Tensor]) -> Matrix:  # type: ignore[override]
+        """Return the matrices D A with their entries changed."""
+        return Matrix(change(self.dense()))
+
+    def take(self, rows: Tensor) -> Scaled:
+        """Return some of the matrices."""
+        return Scaled(self.entries[rows], self.scale[rows])
+
+    def _by_parts(self, function: Callable[..., Tensor], *others: Tensor) -> Tensor:
+        def scaled(a: Tensor, scale: Tensor, *rest: Tensor) -> Tensor:
+            return function(a * scale.unsqueeze(-1), *rest)
+
+        return by_parts(scaled, self.entries, self.scale, *others)
+
+    def finite(self) -> Tensor:
+        """Return where all entries of D A are finite [N]."""
+        largest = torch.linalg.vector_norm(self.entries, torch.inf, dim=2)
+        return torch.isfinite(largest * self.scale).all(dim=1)
 
 
 @dataclass(frozen=True)
@@ -397,8 +441,8 @@ def rows_of(operator: LinearOperator, rows: Tensor) -> LinearOperator:
         )
         checks = {name: values[rows] for name, values in operator.checks.items()}
         operator = replace(operator, center=center, beyond=beyond, checks=checks)
-    if isinstance(operator, Stored):
-        return operator.map_entries(lambda entries: entries[rows])
     if isinstance(operator, Takes):
         return operator.take(rows)
+    if isinstance(operator, Stored):
+        return operator.map_entries(lambda entries: entries[rows])
     return Matrix(operator.dense()[rows])

@@ -20,7 +20,7 @@ from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.ground import stages
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Diagonal, Matrix
+from audit.linalg.operators import Diagonal, Matrix, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Spectrum
 from audit.measure.answers import Answers
@@ -73,7 +73,7 @@ def measure(
         if isinstance(rows, RowByRow):
             phi, rows, _ = linearized(model, questions, padded)
         else:
-            phi, rows = phi[valid], replace(rows, entries=rows.entries[valid])
+            phi, rows = phi[valid], _taken(rows, valid)
             errors = errors and Matrix(errors.entries[valid])
     framed = in_frame(rows, questions.frame, questions.noise(padded))
     blur = errors and questions.frame.at(padded).pull(errors)
@@ -101,12 +101,7 @@ def skip_reasons(
     A Jacobian that is not stored is asked for Jᵀ 1: any NaN or infinity in J is there.
     """
     reasons: dict[int, str] = {}
-    entries = (
-        jacobian.rmatmat(torch.ones_like(jacobian.phi).unsqueeze(-1))
-        if isinstance(jacobian, RowByRow)
-        else jacobian.entries
-    )
-    gradient = {"the gradient is not finite": ~_finite(entries)}
+    gradient = {"the gradient is not finite": ~_finite(jacobian)}
     for reason, rows in {**model.density.family.violations(phi), **gradient}.items():
         for i in index[rows.cpu().numpy()].tolist():
             reasons.setdefault(i, reason)
@@ -121,17 +116,25 @@ def unmoved(frame: Frame, index: NDArray[np.int64]) -> dict[int, str]:
     return dict.fromkeys(index[np.broadcast_to(still, len(index))].tolist(), NO_UNIT)
 
 
-def _finite(entries: Tensor) -> Tensor:
-    """Return where all entries [n, …] are finite: their norm is, as a rule.
-
-    A norm takes one pass and no copy. Where it is not finite the entries are looked at
-    one by one, since squares of finite ones may overflow.
-    """
-    norms = torch.linalg.vector_norm(entries.flatten(1), dim=1)
-    finite = torch.isfinite(norms)
-    if bool(finite.all()):
-        return finite
+def _finite(jacobian: Matrix | Diagonal | RowByRow) -> Tensor:
+    """Return where all entries are finite [n]."""
+    if isinstance(jacobian, Matrix):
+        return jacobian.finite()
+    entries = (
+        jacobian.rmatmat(torch.ones_like(jacobian.phi).unsqueeze(-1))
+        if isinstance(jacobian, RowByRow)
+        else jacobian.entries
+    )
     return torch.isfinite(entries).flatten(1).all(dim=1)
+
+
+def _taken(
+    jacobian: Matrix | Diagonal, places: NDArray[np.intp] | list[int]
+) -> Matrix | Diagonal:
+    """Return some of the matrices."""
+    taken = rows_of(jacobian, torch.as_tensor(places).to(jacobian.entries.device))
+    assert isinstance(taken, Matrix | Diagonal)
+    return taken
 
 
 def answer_all(

@@ -20,7 +20,7 @@ from audit.families.implicit import ImplicitFamily
 from audit.ground.errors import AuditError, cause
 from audit.ground.memory import keep_freed_memory
 from audit.importer.sweep import NotSwept, sweep_of
-from audit.linalg.operators import Matrix
+from audit.linalg.operators import Matrix, Scaled
 from audit.models.batching import Layout, layout_of
 from audit.models.density import Linearized, Values
 from audit.models.gates import Subject
@@ -62,7 +62,7 @@ class SweptMap:
         return replace(self, rows=replace(self.rows, pull=inputs))
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, Matrix]:
-        """Return φ [N, p] in float64 and J [N, p, d] in the network's own type.
+        """Return φ [N, p] in float64, and J [N, p, d] as it is stored.
 
         Where a file makes values of another shape of some inputs than it made at
         opening, these inputs are autograd's.
@@ -88,7 +88,12 @@ class SweptMap:
             placed = self.layout.place({self.condition: given[part], **own})
             return [placed[name] for name in self.inputs]
 
-        return self.rows.fill(inputs, entries), Matrix(entries)
+        phi, scale = self.rows.fill(inputs, entries)
+        if scale is None:
+            return phi, Matrix(entries)
+        if entries.dtype == torch.float64:
+            return phi, Matrix(entries.mul_(scale.unsqueeze(-1)))
+        return phi, Scaled(entries, scale)
 
 
 def with_sweep(model: OpenModel, rows: str = AUTO, slopes: str = AUTO) -> OpenModel:
@@ -213,4 +218,4 @@ def _apart(model: OpenModel, made: SweptMap) -> float:
         _, own = made.swept(x, held)
     except (NotSwept, AuditError, RuntimeError):
         return float("inf")
-    return apart(own.entries, oracle.dense())
+    return apart(own.dense(), oracle.dense())

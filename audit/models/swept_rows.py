@@ -68,12 +68,15 @@ class SweptRows:
         shapes = self.sweep.at_once // (self.size * self.sweep.widest)
         return self.pull or _power(shapes)
 
-    def fill(self, inputs: Inputs, entries: Tensor) -> Tensor:
-        """Return φ [N, p] in float64, and write J into `entries` [N, p, d].
+    def fill(self, inputs: Inputs, entries: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return φ [N, p] and D [N, p], in float64, and write A into `entries`.
+
+        J = D A; without D, which the head makes, it is A itself. D is not multiplied
+        in: float32 may have no number for what it makes.
 
         Args:
             inputs: of the graph, by rows.
-            entries: in the network's own type.
+            entries: A [N, p, d], in the network's own type.
 
         Raises:
             NotSwept: a value has another shape than at opening.
@@ -82,9 +85,15 @@ class SweptRows:
         for first in range(0, len(entries), self.forward_rows):
             part = slice(first, first + self.forward_rows)
             found.append(self._part(inputs(part), entries[part]))
-        return torch.cat(found)
+        phi = torch.cat([one for one, _ in found])
+        if all(scale is None for _, scale in found):
+            return phi, None
+        scales = [torch.ones_like(one) if s is None else s for one, s in found]
+        return phi, torch.cat(scales)
 
-    def _part(self, inputs: Sequence[Tensor], entries: Tensor) -> Tensor:
+    def _part(
+        self, inputs: Sequence[Tensor], entries: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         linear = self.sweep.linearise(inputs)
         values = dict(zip(self.outputs, linear.values, strict=True))
         outputs = {n: v for n, v in values.items() if isinstance(v, Tensor)}
@@ -94,7 +103,7 @@ class SweptRows:
         for first, last in self._parts(len(entries)):
             part = [[piece.cut(first, last) for piece in own] for own in cotangents]
             linear.rows(part, first, last, entries[first:last])
-        return phi
+        return phi, None
 
     def _scaled(
         self,
@@ -102,19 +111,16 @@ class SweptRows:
         outputs: Mapping[str, Tensor],
         entries: Tensor,
         sources: Sources,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         phi, scale = scales_of(self.parameters, outputs, sources)
         axes: list[list[Piece]] = sources.axes(list(outputs.values()))
-        factor = None if bool((scale == 1).all()) else scale.to(self.dtype)[..., None]
         for first, last in self._parts(len(entries)):
-            rows = entries[first:last]
-            linear.rows(axes, first, last, rows)
-            if factor is not None:
-                rows *= factor[first:last]
+            linear.rows(axes, first, last, entries[first:last])
         still = [j for j, output in enumerate(sources.output) if output < 0]
         if still:
             entries[:, still] = 0.0
-        return phi
+            scale[:, still] = 1.0
+        return phi, None if bool((scale == 1).all()) else scale
 
     def _parts(self, n: int) -> list[tuple[int, int]]:
         """Return (first, last) of the inputs that go together."""

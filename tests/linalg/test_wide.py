@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audit.linalg import wide
-from audit.linalg.operators import Matrix, Sampled
+from audit.linalg.operators import Matrix, Sampled, Scaled, rows_of
 from audit.linalg.sampled import decompose_sampled
 
 N, R, D = 7, 5, 9
@@ -89,3 +89,29 @@ def test_what_is_not_finite_in_float32_stays_so():
     entries[2, 1, 3], entries[4, 0, 0] = torch.inf, torch.nan
     finite = torch.isfinite(Matrix(entries).gram().diagonal(dim1=1, dim2=2)).all(dim=1)
     assert finite.tolist() == [i not in (2, 4) for i in range(N)]
+
+
+@pytest.mark.usefixtures("part")
+def test_a_diagonal_that_float32_cannot_hold_is_multiplied_in_float64():
+    entries, exact = numbers(N, R, D)
+    scale = 10.0 ** np.random.default_rng(2).uniform(-60, 60, (N, R))
+    whole, v = scale[:, :, None] * exact, np.ones((N, D, 1))
+    matrix = Scaled(entries, torch.from_numpy(scale))
+    largest = np.abs(whole).max(axis=2)
+    gram = whole @ whole.transpose(0, 2, 1)
+    bound = largest[:, :, None] * largest[:, None, :]
+    assert (np.abs(matrix.gram().numpy() - gram) <= 1e-13 * bound).all()
+    apart = np.abs(matrix.matmat(torch.from_numpy(v)).numpy() - whole @ v)
+    assert (apart[:, :, 0] <= 1e-13 * largest).all()
+    np.testing.assert_allclose(matrix.dense(), whole, rtol=1e-15)
+    some = rows_of(matrix, torch.tensor([3, 3, 0]))
+    np.testing.assert_allclose(some.dense(), whole[[3, 3, 0]], rtol=1e-15)
+    assert matrix.finite().all()
+
+
+def test_a_product_beyond_float64_is_not_finite():
+    entries = torch.ones(4, 2, 3)
+    entries[0, 1, 2], entries[1, 0, 1] = torch.nan, 1e30
+    scale = torch.ones(4, 2, dtype=torch.float64)
+    scale[1, 0], scale[2, 1] = 1e300, torch.inf
+    assert Scaled(entries, scale).finite().tolist() == [False, False, False, True]

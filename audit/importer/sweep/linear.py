@@ -70,7 +70,7 @@ class Sweep:
         """The steps on the path, the last first."""
         return tuple(sorted(self.rules, reverse=True))
 
-    @cached_property
+    @property
     def at_once(self) -> int:
         """How many numbers of the widest cotangents are best pulled back together.
 

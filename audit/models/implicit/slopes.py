@@ -42,7 +42,7 @@ class SweptSlopes:
     oracle: ImplicitFamily
 
     def __call__(self, noise: Tensor, phi: Tensor) -> Tensor:
-        """Return the Jacobians in the network's own type.
+        """Return the Jacobians in the network's own type, or in float64.
 
         Where a file makes values of another shape of some rows than it made at
         opening, these rows are autograd's.
@@ -62,8 +62,11 @@ class SweptSlopes:
         values = self.law.values(phi, self.law.noise, noise)
         size = (len(phi), self.rows.size, self.law.size)
         entries = torch.empty(size, dtype=self.rows.dtype, device=phi.device)
-        self.rows.fill(lambda part: [values[n][part] for n in self.inputs], entries)
-        return entries
+        inputs = self.inputs
+        _, scale = self.rows.fill(
+            lambda part: [values[n][part] for n in inputs], entries
+        )
+        return entries if scale is None else entries * scale.unsqueeze(-1)
 
 
 def swept_slopes(
