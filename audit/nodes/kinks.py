@@ -24,9 +24,9 @@ import math
 import torch
 from torch import Tensor
 
-SEEN = 0.02  # of an integral: a gap above is that of a cell that sees nothing yet
+SEEN = 0.005  # of an integral: a gap above is that of a cell that sees nothing yet
 FALLS = 16.0  # times at which a gap falls, at least, where a density is smooth
-IN_VAIN = 2  # halvings
+IN_VAIN = 3  # halvings
 ENOUGH = 5e-4  # of the whole
 
 
