@@ -11,8 +11,9 @@ So a cell whose gap does not fall is said to be *rough*. Its error is taken for 
 larger of two numbers that both are one, not of a power of them: its own gap, and half
 of what the halving of its parent changed of the integral. The gap is the error of the
 rule of 9 points, so it does not flatter that of 17; the change was the error of the
-parent. After two halvings in vain a cell is cut further only while the errors, added
-without their signs, are more than `ENOUGH` of the whole.
+parent. After three halvings in vain a cell is cut further only while the errors, added
+without their signs, are more than `ENOUGH` of the whole. A gap above `SEEN` is that of
+a cell wider than what it should see (a ridge, a mode) and says nothing of kinks.
 
 Shapes: M laws, K parents, 2 K halves: all first ones, then all second ones.
 """
@@ -24,9 +25,9 @@ import math
 import torch
 from torch import Tensor
 
-SEEN = 0.02  # of an integral: a gap above is that of a cell that sees nothing yet
+SEEN = 0.005  # of an integral: a gap above is that of a cell that sees nothing yet
 FALLS = 16.0  # times at which a gap falls, at least, where a density is smooth
-IN_VAIN = 2  # halvings
+IN_VAIN = 3  # halvings
 ENOUGH = 5e-4  # of the whole
 
 
