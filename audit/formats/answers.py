@@ -12,8 +12,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from audit.formats import attacked, classes, features, reading, verdicts
 from audit.reports.doubts import CRITICAL
 from audit.reports.portraits import Portrait
@@ -88,14 +86,27 @@ def _along(report: Report, worst: WorstInput, name: str) -> str:
 
 def _direction(found: Portrait) -> list[Any] | None:
     """Return δ / |δ| in the units of the perturbation; None where it is not kept."""
-    if found.delta is None:
+    if not isinstance(found.delta, list):
         return None
-    delta = np.asarray(found.delta, dtype=np.float64)
-    unit = np.ones(delta.shape) if found.unit is None else np.asarray(found.unit, float)
-    steps = np.divide(delta, unit, out=np.zeros(delta.shape), where=unit != 0)
-    length = float(np.linalg.norm(steps))
-    whole: list[Any] = (steps / length).tolist() if length else steps.tolist()
-    return whole if delta.ndim else None
+    steps = _steps(found.delta, found.unit)
+    length = math.hypot(*features.entries(steps))
+    whole: list[Any] = _times(steps, 1 / length if length else 1.0)
+    return whole
+
+
+def _steps(delta: Any, unit: Any) -> Any:  # noqa: ANN401 (nested lists)
+    """Return δ in units of each feature; 0 where a feature may not move."""
+    if isinstance(delta, list):
+        units = unit if isinstance(unit, list) else [unit] * len(delta)
+        return [_steps(part, own) for part, own in zip(delta, units, strict=True)]
+    return delta if unit is None else delta / unit if unit else 0.0
+
+
+def _times(values: Any, factor: float) -> Any:  # noqa: ANN401 (nested lists)
+    """Return nested lists of numbers, each times a factor."""
+    if isinstance(values, list):
+        return [_times(part, factor) for part in values]
+    return values * factor
 
 
 def _why(report: Report, name: str) -> str:

@@ -25,13 +25,13 @@ def label(names: Sequence[str] | None, place: int, shape: Sequence[int]) -> str:
 
 def largest(data: Data, values: object, wanted: int) -> list[tuple[str, float]]:
     """Return (feature, value) of the largest entries of an array in lists."""
-    entries, shape = list(_entries(values)), _shape(values)
-    order = sorted(range(len(entries)), key=lambda place: -abs(entries[place]))
-    names = names_of(data, len(entries))
+    found, shape = list(entries(values)), _shape(values)
+    order = sorted(range(len(found)), key=lambda place: -abs(found[place]))
+    names = names_of(data, len(found))
     return [
-        (shorten(label(names, k, shape), NAME_WIDTH), entries[k])
+        (shorten(label(names, k, shape), NAME_WIDTH), found[k])
         for k in order[:wanted]
-        if abs(entries[k]) >= 0.005
+        if abs(found[k]) >= 0.005
     ]
 
 
@@ -47,10 +47,11 @@ def _shape(values: object) -> tuple[int, ...]:
     return (len(values), *(_shape(values[0]) if values else ()))
 
 
-def _entries(values: object) -> Iterator[float]:
+def entries(values: object) -> Iterator[float]:
+    """Yield the numbers of an array in lists, row-major."""
     if isinstance(values, list):
         for part in values:
-            yield from _entries(part)
+            yield from entries(part)
     elif isinstance(values, int | float):
         yield float(values)
 

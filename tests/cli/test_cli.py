@@ -96,6 +96,7 @@ def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path, monkey
         "members": "1",
         "rows": "one",
         "space": "parameters",
+        "classes": "cat,dog",
         "divergences": "hellinger",
         "attacks": "weak=gaussian:sigma=0.01",
         "threads": "2",
