@@ -11,6 +11,7 @@ Shapes: M laws, P cells, K cells of each law at a time.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ def refine(
     tolerance: float,
     rounds: int,
     active: Tensor | None = None,
+    kinks: bool = True,
 ) -> Cells:
     """Halve cells until the errors of each law add up to its tolerance × integral.
 
@@ -39,7 +41,10 @@ def refine(
         tolerance: relative.
         rounds: at most.
         active: the laws that are refined [M]; by default all.
+        kinks: whether rough cells have their own errors, and may be enough (`kinks`).
     """
+    if not kinks:
+        cells = replace(cells, log_told=cells.log_error)
     for _ in range(rounds):
         total = log_sum(cells.log_mass).unsqueeze(-1) + math.log(tolerance)
         wanted = cells.log_told > total - math.log(SHARES)
@@ -50,6 +55,9 @@ def refine(
         if not wanted.any():
             break
         cells = _halve(density, cells, wanted)
+        if not kinks:
+            rough = torch.zeros_like(cells.rough)
+            cells = replace(cells, log_told=cells.log_error, rough=rough)
     return cells
 
 

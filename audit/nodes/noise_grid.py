@@ -57,7 +57,8 @@ def noise_grid(law: BaseLaw, size: int, speed: Speed, inputs: int) -> NoiseGrid:
     unknown = torch.full_like(boxes.low[..., 0], torch.inf)
     cells = evaluate(field, boxes.low, boxes.high, boxes.used, unknown)
     noise = find_noise(field, seen.low)
-    cells = refine(field, cells, noise, TOLERANCE[size], ROUNDS[size])
+    limits = (noise, TOLERANCE[size], ROUNDS[size])
+    cells = refine(field, cells, *limits, kinks=False)
     total = log_sum(cells.log_masses)
     moved = (1 - (-total).exp()).clamp_min(0)  # the share of E‖∂T/∂φ‖² in f
     mean = moved * total.exp() * field.scale
