@@ -168,8 +168,9 @@ class Linear:
         leaf = g.new_zeros(len(g), *self._place.shape).requires_grad_()
         with torch.enable_grad():
             y = self._run(leaf, *self._rest)
-        assert isinstance(y, Tensor)
-        (pulled,) = torch.autograd.grad((y * g.reshape(y.shape)).sum(), leaf)
+            assert isinstance(y, Tensor)
+            total = (y * g.reshape(y.shape)).sum()
+        (pulled,) = torch.autograd.grad(total, leaf)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 

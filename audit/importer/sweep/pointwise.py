@@ -140,8 +140,9 @@ class Pointwise:
             given[position] = leaves[-1]
         with torch.enable_grad():
             y = self._run(*given)
-        assert isinstance(y, Tensor)
-        found = torch.autograd.grad(y.sum(), leaves, allow_unused=True)
+            assert isinstance(y, Tensor)
+            total = y.sum()
+        found = torch.autograd.grad(total, leaves, allow_unused=True)
         partials = [
             lifted(y.new_zeros(()) if partial is None else partial, self._out)
             for partial in found
