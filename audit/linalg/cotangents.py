@@ -49,7 +49,8 @@ def all_pulled_back(
         keep: whether the graph is needed again.
         create: whether the results are differentiated in turn, with respect to u too.
     """
-    total = (value if cotangent is None else value * cotangent).sum()
+    with torch.enable_grad():  # whoever asks may record nothing himself
+        total = (value if cotangent is None else value * cotangent).sum()
     return torch.autograd.grad(
         total, sources, retain_graph=keep, create_graph=create, allow_unused=True
     )

@@ -41,6 +41,14 @@ def test_what_is_not_connected_has_no_gradient():
     assert pulled_back(z * 2, x, torch.ones(2)) is None
 
 
+def test_whoever_records_nothing_gets_the_same():
+    x = torch.tensor([2.0], requires_grad=True)
+    y = x**3
+    with torch.no_grad():
+        found = pulled_back(y, x, torch.ones(1))
+    assert found.item() == 12.0
+
+
 def test_several_sources_get_what_autograd_gives_them():
     torch.manual_seed(1)
     x, z, other = (torch.randn(4, 3, requires_grad=True) for _ in range(3))

@@ -84,9 +84,7 @@ class Convolved:
             return self._run(*arguments), ()
         x, _, *rest = arguments
         assert isinstance(x, Tensor)
-        y = self._run(_last(x), self._weight, *rest)
-        assert isinstance(y, Tensor)
-        return _last(y), ()  # of one channel torch does not see that it comes last
+        return self._run(_last(x), self._weight, *rest), ()
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return the transposed convolution of the cotangents."""
@@ -171,7 +169,8 @@ class Linear:
         with torch.enable_grad():
             y = self._run(leaf, *self._rest)
             assert isinstance(y, Tensor)
-            (pulled,) = torch.autograd.grad((y * g.reshape(y.shape)).sum(), leaf)
+            total = (y * g.reshape(y.shape)).sum()
+        (pulled,) = torch.autograd.grad(total, leaf)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 

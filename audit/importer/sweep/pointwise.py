@@ -28,10 +28,10 @@ Partial = Callable[[Sequence[Any], Tensor, int], Tensor]
 """(arguments, result, position) -> ∂ result / ∂ argument, as torch broadcasts it."""
 
 
-def _swish(a: Sequence[Any], y: Tensor, _: int) -> Tensor:
-    """Return s + y (1 − s) of y = x s, s = σ(x)."""
-    gate = torch.sigmoid(a[0])
-    return torch.addcmul(gate, y, 1 - gate)
+def _swish(a: Sequence[Any], _: Tensor, __: int) -> Tensor:
+    x: Tensor = a[0]
+    gate = torch.sigmoid(x)
+    return gate * (1 + x * (1 - gate))
 
 
 PARTIALS: dict[str, Partial] = {
@@ -141,7 +141,8 @@ class Pointwise:
         with torch.enable_grad():
             y = self._run(*given)
             assert isinstance(y, Tensor)
-            found = torch.autograd.grad(y.sum(), leaves, allow_unused=True)
+            total = y.sum()
+        found = torch.autograd.grad(total, leaves, allow_unused=True)
         partials = [
             lifted(y.new_zeros(()) if partial is None else partial, self._out)
             for partial in found

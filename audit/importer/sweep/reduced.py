@@ -85,7 +85,8 @@ class Reduced:
         with torch.enable_grad():
             y = self._run(leaf, *rest)
             assert isinstance(y, Tensor)
-            (partial,) = torch.autograd.grad(y.sum(), leaf)
+            total = y.sum()
+        (partial,) = torch.autograd.grad(total, leaf)
         return y.detach(), (lifted(partial, self._place),)
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
