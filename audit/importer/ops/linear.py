@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from audit.importer.products import linear, times
 from audit.importer.registry import operator
 
 
@@ -25,8 +25,8 @@ def gemm(
     a = a.t() if transA else a
     b = b if transB else b.t()
     if c is not None and beta == 1.0 and alpha == 1.0 and c.dim() == 1:
-        return functional.linear(a, b, c)
-    y = functional.linear(a, b)
+        return linear(a, b, c)
+    y = linear(a, b)
     y = y if alpha == 1.0 else (alpha * y).to(y.dtype)
     if c is None or beta == 0.0:
         return y
@@ -36,7 +36,7 @@ def gemm(
 @operator("MatMul")
 def mat_mul(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product with NumPy's rules for other ranks."""
-    return torch.matmul(a, b)
+    return times(a, b) if b.dim() == 2 else torch.matmul(a, b)
 
 
 @operator("Einsum")

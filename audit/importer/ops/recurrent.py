@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from audit.importer.limits import check_temporary, check_trips
 from audit.importer.ops.cells import (
@@ -24,6 +23,7 @@ from audit.importer.ops.cells import (
     rnn_cell,
     weights_of,
 )
+from audit.importer.products import linear
 from audit.importer.registry import Site, operator
 
 
@@ -31,7 +31,7 @@ def _run(
     x: Tensor, weights: Weights, cell: Cell, state: State, lengths: Tensor | None
 ) -> tuple[Tensor, State]:
     """Run one direction over [steps, batch, features]; finished rows stay put."""
-    gates = functional.linear(x, weights.w, weights.b)
+    gates = linear(x, weights.w, weights.b)
     outputs = []
     for t, now in enumerate(gates.unbind(0)):
         new = cell(now, state)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.importer.sweep.multiply import times
+from audit.importer.products import times
 
 State = tuple[Tensor, ...]
 

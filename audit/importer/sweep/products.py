@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audit.importer.sweep.multiply import linear, times
+from audit.importer.products import times
 from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
@@ -81,7 +81,7 @@ class Weighted:
         self, site: Site, weight: Tensor, image: tuple[int, ...] | None = None
     ) -> None:
         self.site, self.weight, self.image = site, weight, image
-        self._run, self._known = site.step.run, _affine(site)
+        self._run = site.step.run
         ((_, self._place),) = site.active.items()
         self._out = site.outputs[0]
         self._back = weight if image is None else _channels_last(weight, image)
@@ -96,9 +96,6 @@ class Weighted:
 
     def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
         """Return the value."""
-        x = arguments[0]
-        if self._known is not None and isinstance(x, Tensor):
-            return linear(x, *self._known), ()
         return self._run(*arguments), ()
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
@@ -123,21 +120,6 @@ class Weighted:
         channels, height, width = self.image
         pixels = g.reshape(*g.shape[:2], height, width, channels)
         return pixels.permute(0, 1, 4, 2, 3)
-
-
-def _affine(site: Site) -> tuple[Tensor, Tensor | None] | None:
-    """Return W [out, in] and b of a Gemm that is X Wᵀ + b; None of any other form."""
-    weight, bias = site.arguments[1], (*site.arguments, None)[2]
-    plain = site.attribute("alpha", 1.0) == 1.0 == site.attribute("beta", 1.0)
-    fixed = len(site.fixed) < 3 or site.fixed[2]
-    if site.op != "Gemm" or not (plain and fixed) or not isinstance(weight, Tensor):
-        return None
-    whole = weight if site.attribute("transB", 0) else weight.t()
-    if bias is None:
-        return whole, None
-    if not isinstance(bias, Tensor) or bias.shape != whole.shape[:1]:
-        return None
-    return whole, bias
 
 
 def _channels_last(weight: Tensor, image: tuple[int, ...]) -> Tensor:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from audit.importer.ops.cells import Weights, weights_of
+from audit.importer.products import linear
 from audit.importer.sweep.cells import Cell, Gated, Long, Plain, Reset, State
 from audit.importer.sweep.rows import Dense, Piece, Some, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
@@ -173,7 +173,7 @@ def _walk(
 ) -> tuple[Tensor, State, list[Tensor]]:
     """Return y [T, n, H], the last state, and what the steps keep, each [n, T, …]."""
     weights = direction.weights
-    gates = functional.linear(x, weights.w, weights.b)
+    gates = linear(x, weights.w, weights.b)
     outputs: list[Tensor] = [gates] * len(x)
     kept: list[tuple[Tensor, ...]] = [()] * len(x)
     for t in direction.order(len(x)):
