@@ -4,7 +4,7 @@ torch gives float32 products on the CPU to the BLAS that it was built with; wher
 is MKL on a processor by another maker it runs at half of what the processor can do. The
 kernels of oneDNN, which torch ships for convolutions, do not ask for the maker: 210
 against 93 GFLOP/s on an AVX-512 core of AMD (torch 2.13, [1280, 256] × [256, 256]). A
-call costs 10 µs more, so small products stay where they are. Which library it is
+call costs 0.01 ms more, so small products stay where they are. Which library it is
 depends on the sizes alone: the same rows give the same bytes.
 
 oneDNN's operator has no derivatives in torch. They are products again: of y = x Wᵀ + b,

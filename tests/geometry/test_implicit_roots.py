@@ -26,7 +26,7 @@ def normal(theta, phi):
 class Drawn:
     """Standard normal θ, in the units that a noise comes in."""
 
-    name, fixed, follows = "drawn", False, True
+    name, fixed, weighted, follows = "drawn", False, False, True
 
     def nodes(self, phi, noise):
         points = noise.points(1)
@@ -55,7 +55,10 @@ def test_the_mean_over_repetitions_is_the_fisher_information(sampling, draws):
 class Grid:
     """Equal steps over a part of the line, weighted by the normal density."""
 
-    name, fixed, follows = "grid", True, True
+    name, fixed, weighted, follows = "grid", True, True, True
+
+    def count(self, draws):
+        return 2001
 
     def nodes(self, phi, noise):
         theta = torch.linspace(-8, 8, 2001, dtype=torch.float64)

@@ -18,9 +18,12 @@ def work():
     for _ in range(50):
         blocks = [torch.ones(2**20) for _ in range(4)]
 work()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-work()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+found = []
+for _ in range(5):  # a system that is short of memory takes pages away now and then
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(found))
 """
 
 

@@ -308,7 +308,7 @@ def test_the_closed_list_holds_nothing_that_is_looked_at_or_tolerated():
     told = {name for name in DESCRIBES if name in OPTIONS}
     assert told == {
         *("contract", "family", "parameters", "condition", "held", "target", "noise"),
-        *("input_layout", "target_space"),
+        *("input_layout", "target_space", "classes"),
     }
 
 

@@ -44,7 +44,7 @@ def test_a_block_is_asked_once_beside_preparation_and_verification(calls):
     blocks = -(-report.data.n_audited // report.run["block"])
     assert blocks > 1
     assert calls == {
-        ("rows", "preparation"): 1,
+        ("rows", "shapes"): 1,
         ("root", "preparation"): 1,
         ("root", "records"): 1,
         ("rows", "principal"): 1,
