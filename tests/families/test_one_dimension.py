@@ -415,15 +415,20 @@ def test_the_distance_of_von_mises_laws_is_an_arc_and_a_spread(phi):
     assert ours == nearly(arc**2 + spread, 1e-6)
 
 
-@pytest.mark.parametrize("unit", [1.0, 2.0**40, 2.0**-40])
-def test_kl_of_cauchy_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
-    """ln[((γ₁+γ₂)² + Δ²) / (4 γ₁ γ₂)] in fifty digits; Chyzak & Nielsen (2019)."""
-    family = family_of("cauchy")
-    steps = [0.0, 1e-9, 1e-3, 0.5, 1.9, 2.1, 40.0, 1e8]
+def near_and_far(steps, unit):
+    """Pairs of location and scale, each step beside each ratio of scales."""
     ratios = [1.0, 1 + 2.0**-40, 1.01, 0.3, 3.0, 1e-6, 1e6, 0.02]
     pairs = [(step, ratio) for step in steps for ratio in ratios]
     ours = torch.tensor([[0.25 * unit, 1.5 * unit]] * len(pairs)).double()
     theirs = torch.tensor([(0.25 + s, 1.5 * r) for s, r in pairs]).double() * unit
+    return ours, theirs
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**40, 2.0**-40])
+def test_kl_of_cauchy_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
+    """ln[((γ₁+γ₂)² + Δ²) / (4 γ₁ γ₂)] in fifty digits; Chyzak & Nielsen (2019)."""
+    family = family_of("cauchy")
+    ours, theirs = near_and_far([0.0, 1e-9, 1e-3, 0.5, 1.9, 2.1, 40.0, 1e8], unit)
     for left, right in ((ours, theirs), (theirs, ours)):
         found = family.kl(left, right).tolist()
         raw = family.relative_entropy(left.unbind(-1), right.unbind(-1)).tolist()
@@ -441,11 +446,7 @@ def test_kl_of_cauchy_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
 def test_kl_of_laplace_laws_is_the_closed_form_near_and_far_in_any_unit(unit):
     """ln(b₂/b₁) + |Δ|/b₂ + (b₁/b₂) e^{−|Δ|/b₁} − 1 in fifty digits."""
     family = family_of("laplace")
-    steps = [0.0, 1e-9, 1e-3, 0.5, 1.4, 1.6, 4.0, 40.0, 1e8]
-    ratios = [1.0, 1 + 2.0**-40, 1.01, 0.3, 3.0, 1e-6, 1e6, 0.02]
-    pairs = [(step, ratio) for step in steps for ratio in ratios]
-    ours = torch.tensor([[0.25 * unit, 1.5 * unit]] * len(pairs)).double()
-    theirs = torch.tensor([(0.25 + s, 1.5 * r) for s, r in pairs]).double() * unit
+    ours, theirs = near_and_far([0.0, 1e-9, 1e-3, 0.5, 1.4, 1.6, 4.0, 40.0, 1e8], unit)
     for left, right in ((ours, theirs), (theirs, ours)):
         found = family.kl(left, right).tolist()
         for one, (a, s), (b, t) in zip(
