@@ -26,8 +26,8 @@ SWEPT = ("rows=sweep", "rows=sweep,pull=1", *NAMED)
 FLOW = ("rows=forward", "rows=pulled", "side=features", "cut=off", "chunk=3")
 
 
-def sampled(name, **options):
-    model = ModelConfig(str(SAMPLES / f"{name}.onnx"), dtype="float64")
+def sampled(name, suffix=".onnx", **options):
+    model = ModelConfig(str(SAMPLES / f"{name}{suffix}"), dtype="float64")
     data = str(SAMPLES / f"{name}.npz")
     return replace(ScanConfig(model=model, data=data, draws_per_input=64), **options)
 
@@ -83,6 +83,15 @@ def test_every_plan_gives_the_numbers_of_the_default(name, plan):
     _, known = numbers(sampled(name))
     made, found = numbers(sampled(name, plan=fixed))
     assert {n: str(made.record()[n]) for n in fixed} == fixed
+    held_against(found, known)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_program_of_torch_is_swept_by_its_export(suffix):
+    """The convolutions of this one have biases that its exporter computes."""
+    _, known = numbers(sampled("digits_cnn", suffix))
+    made, found = numbers(sampled("digits_cnn", suffix, plan={"rows": "sweep"}))
+    assert made.record()["rows"] == "sweep"
     held_against(found, known)
 
 

@@ -4,12 +4,14 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from scans import SAMPLES, sample
 from typer.testing import CliRunner
 
 from audit.cli import app
-from audit.config import ScanConfig
+from audit.config import ModelConfig, ScanConfig
 from audit.config.planned import read_plan
 from audit.ground.errors import ConfigError
 from audit.measure.preparation import prepare
@@ -107,10 +109,28 @@ def test_what_is_not_to_be_had_is_said_and_exits_2(plan, said):
     assert said in re.sub(r"\s+", " ", result.output)
 
 
-def test_a_sweep_without_rules_is_refused():
-    script = sample("heteroscedastic", ".pt", plan={"rows": "sweep"})
-    with pytest.raises(ConfigError, match="--plan rows=sweep was given, and"):
+class Bessel(torch.nn.Module):
+    """Calls a function that ONNX has no operator for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.special.i0e(x), 0 * x], dim=1)
+
+
+def test_a_sweep_of_a_program_that_does_not_export_is_refused(tmp_path):
+    path, data = tmp_path / "bessel.pt", tmp_path / "x.npz"
+    torch.jit.script(Bessel()).save(str(path))
+    np.savez(data, x=np.linspace(0.5, 3, 12, dtype=np.float32).reshape(6, 2))
+    head = {"loc": "output[:, :2]", "scale": "exp(output[:, 2:])"}
+    model = ModelConfig(str(path), family="normal", parameters=head)
+    script = ScanConfig(model, str(data), plan={"rows": "sweep"})
+    with pytest.raises(ConfigError, match="and the file does not export to a graph"):
         prepare(script, False)
+
+
+def test_a_program_of_torch_is_exported_only_where_that_is_asked_for():
+    found = inspect(sample("heteroscedastic", ".pt2"))
+    assert found.plan["rows"] == "autograd"
+    assert "rows=sweep does it" in found.plan["why"]["rows"]
 
 
 def test_differences_have_no_other_rows():

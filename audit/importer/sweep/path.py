@@ -84,8 +84,9 @@ def path_between(
             slot: _in_stripes(place, three[slot], moved[slot])
             for slot, place in places.items()
         }
+    fixed = _fixed(plan)
     sites = {
-        index: _site(plan, step, three, places)
+        index: _site(step, three, places, fixed)
         for index, step in enumerate(plan.steps)
         if not on_path.isdisjoint(step.outputs) and not on_path.isdisjoint(step.inputs)
     }
@@ -195,14 +196,30 @@ def _in_stripes(place: Place, before: Value, after: Value) -> Place:
     return replace(place, striped=where <= stripes and not where <= together)
 
 
+def _fixed(plan: Plan) -> set[int]:
+    """Return the slots that hold the same in every run: constants, and what is of them.
+
+    A cast to the type of a value does not depend on the value.
+    """
+    fixed = {ABSENT}
+    for slot, value in enumerate(plan.slots):
+        if value is not None and slot not in plan.inputs:
+            fixed.add(slot)
+    for step in plan.steps:
+        node = step.node
+        entry = find(node.domain, node.op, node.opset)
+        read = step.inputs[:1] if node.op == "CastLike" else step.inputs
+        if entry is not None and entry.pure and fixed.issuperset(read):
+            fixed |= set(step.outputs)
+    return fixed
+
+
 def _site(
-    plan: Plan, step: Step, values: Sequence[Value], places: Mapping[int, Place]
+    step: Step,
+    values: Sequence[Value],
+    places: Mapping[int, Place],
+    fixed: set[int],
 ) -> Site:
-    fixed = {
-        slot
-        for slot, value in enumerate(plan.slots)
-        if value is not None and slot not in plan.inputs
-    }
     active = {
         k: places[slot]
         for k, slot in enumerate(step.inputs)
@@ -210,5 +227,5 @@ def _site(
     }
     outputs = {p: places[slot] for p, slot in enumerate(step.outputs) if slot in places}
     arguments = tuple(values[slot] for slot in step.inputs)
-    known = tuple(slot in fixed or slot == ABSENT for slot in step.inputs)
+    known = tuple(slot in fixed for slot in step.inputs)
     return Site(step, arguments, known, active, outputs, MORE)
