@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         ModelError,
         NothingAudited,
     )
+    from audit.ground.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "AuditError",
     "ConfigError",
@@ -30,6 +30,7 @@ __all__ = [
     "ModelError",
     "NothingAudited",
     "Report",
+    "__version__",
     "check",
     "inspect",
     "local_form",
@@ -39,6 +40,7 @@ __all__ = [
 _PLACES = {
     **dict.fromkeys(("check", "inspect", "local_form", "scan"), "audit.api.calls"),
     "Report": "audit.api.report",
+    "__version__": "audit.ground.version",
     "progress": "audit.formats.progress",
 }
 _NAMES = {"progress": "shown"}

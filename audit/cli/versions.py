@@ -8,7 +8,7 @@ from importlib.metadata import version as installed
 
 import typer
 
-from audit import __version__
+from audit.ground.version import __version__
 
 LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pydantic", "rich", "typer")
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from audit import __version__
 from audit.config import ScanConfig
+from audit.ground.version import __version__
 from audit.reports import report as schema
 from audit.reports.against import changes
 from audit.reports.gate import Rules, judge

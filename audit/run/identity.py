@@ -14,13 +14,13 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from audit import __version__
 from audit.config import ScanConfig
 from audit.config.options import OPTIONS, flag_names
 from audit.ground.errors import ConfigError
 from audit.ground.plugins import plugged
 from audit.ground.storage import split_spec
 from audit.ground.tracking import located
+from audit.ground.version import __version__
 from audit.reports.identity import question
 
 Identity = dict[str, Any]

@@ -13,11 +13,11 @@ from typing import Any
 from jinja2 import Environment, Template
 from markupsafe import Markup
 
-from audit import __version__
 from audit.formats.site import contents, examples, prose
 from audit.formats.site.folder import GENERATOR, publish
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
+from audit.ground.version import __version__
 
 
 def write(folder: str | Path) -> list[str]:

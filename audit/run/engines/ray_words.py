@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit import __version__
 from audit.ground.errors import AuditError, ConfigError, cause
+from audit.ground.version import __version__
 from audit.run.engines.cluster import Cluster
 
 _STARVED = ("OUT_OF_MEMORY", "OutOfMemory", "low on memory")

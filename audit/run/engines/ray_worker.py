@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from audit import __version__
 from audit.ground.errors import AuditError
+from audit.ground.version import __version__
 
 _COMPUTING = ("torch", "numpy")
 
