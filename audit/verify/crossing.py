@@ -13,10 +13,11 @@ end of a bracket is on the level already, a radius below it that is on the level
 need not be the first, and bisections find it.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below a
-floor, 2⁻⁴⁰ of it or less, as reached at once, and the radius is 0. A law that is all but
-certain has a form of next to nothing and a guess of 10¹⁷ times its input, where
-D = τ is met at the input's own size: there the floor is what tells. A dip of D below τ between two rungs of
-the ladder is not seen. Where D is not known on the way (NaN), neither is the radius.
+floor, 2⁻⁴⁰ of it or less, as reached at once, and the radius is 0. A law that is all
+but certain has a form of next to nothing and a guess of 10¹⁷ times its input, where
+D = τ is met at the input's own size: there the floor is what tells. A dip of D below τ
+between two rungs of the ladder is not seen. Where D is not known on the way (NaN),
+neither is the radius.
 
 Reference:
     Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for
@@ -89,7 +90,7 @@ class _Ladder:
             self._look(rays, self.guess[rays, None] * self.guess.new_tensor(rungs))
 
     def descend(self, floor: Tensor) -> None:
-        """Look below the lowest rung, to a floor [R], where that was above τ already."""
+        """Look below the lowest rung, to a floor [R], where it was above τ."""
         for rungs, windows in (_DOWN, _FURTHER):
             steps = 2.0 ** torch.arange(-rungs, 0).to(self.guess)
             for _ in range(windows):

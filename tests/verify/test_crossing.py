@@ -205,7 +205,7 @@ def test_a_guess_that_is_far_beyond_the_inputs_own_size_is_left_for_it():
     def jump(at):
         return lambda r: torch.where(r < at, 0.5, 2.0) + 0 * r
 
-    places = [3.0, 1e-9, 1e-13]
+    places = [3.0, 1e-9, 1e-18]
     curves = [jump(place) for place in places]
 
     def evaluate(rays, radii):
