@@ -124,7 +124,7 @@ def of_classes(enclosure: Enclosure) -> Tensor:
 
 
 def _less_mean(p: Tensor) -> Tensor:
-    """Return e_j − p [B, K, K]; 1 − p_j is the sum of the others, which keeps its digits.
+    """Return e_j − p [B, K, K], with 1 − p_j as the sum of the others: it has digits.
 
     Else p_j ≈ 1 would lose them, and Σ p_j D_j = 0, on which the bound stands.
     """
