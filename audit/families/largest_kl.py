@@ -117,10 +117,19 @@ def of_trials(enclosure: Enclosure, trials: float) -> Tensor:
 def of_classes(enclosure: Enclosure) -> Tensor:
     """Return a bound [B] for a law on classes, η = logits up to a common number."""
     p = torch.softmax(enclosure.centre, dim=-1)
-    found = enclosure.expand(units(enclosure) - p.unsqueeze(1))
+    found = enclosure.expand(_less_mean(p))
     costs = p * growth(found.top)
     squares = torch.log1p(quadratic(enclosure, found, costs))
     return proven(squares, _by_ends(p, found))
+
+
+def _less_mean(p: Tensor) -> Tensor:
+    """Return e_j − p [B, K, K], with 1 − p_j as the sum of the others: it has digits.
+
+    Else p_j ≈ 1 would lose them, and Σ p_j D_j = 0, on which the bound stands.
+    """
+    eye = torch.eye(p.shape[-1], dtype=p.dtype, device=p.device)
+    return torch.diag_embed(p @ (1 - eye)) - p.unsqueeze(1) * (1 - eye)
 
 
 def _trial(logit: Tensor, d: Tensor) -> Tensor:

@@ -140,7 +140,8 @@ class _Rays:
             values, errors = exact(self.rows[rays], u)
             return (values + reach * errors).clamp_min(0)
 
-        found = crossings(evaluate, self.guess, tau)
+        scale = exact.site.lengths()[self.rows]
+        found = crossings(evaluate, self.guess, tau, scale)
         least = torch.full((self.n,), torch.inf).to(found)
         least = least.scatter_reduce(0, self.rows, found, "amin")
         return least, self._places(found, least)

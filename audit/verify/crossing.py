@@ -12,9 +12,12 @@ plateau at the level itself, as of a divergence that is bounded by τ: where the
 end of a bracket is on the level already, a radius below it that is on the level too
 need not be the first, and bisections find it.
 
-Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below 2⁻⁴⁰
-of it, as reached at once, and the radius is 0. A dip of D below τ between two rungs of
-the ladder is not seen. Where D is not known on the way (NaN), neither is the radius.
+Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below a
+floor, 2⁻⁴⁰ of it or less, as reached at once, and the radius is 0. A law that is all
+but certain has a form of next to nothing and a guess of 10¹⁷ times its input, where
+D = τ is met at the input's own size: there the floor is what tells. A dip of D below τ
+between two rungs of the ladder is not seen. Where D is not known on the way (NaN),
+neither is the radius.
 
 Reference:
     Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for
@@ -38,24 +41,28 @@ _RUNGS = (
     (32.0, 64.0, 128.0, 256.0),
     (512.0, REACH),
 )
-_DOWN, _WINDOWS = 2.0**-4, 9  # below the ladder, a window at a time
+_DOWN, _FURTHER = (4, 9), (16, 160)  # rungs of a window below it, and windows
+_FLOOR = 2.0**-40  # guesses
 _EXACT = 1e-6  # of τ, and of the radius by the secant
 _WIDTH = 1e-12  # of a radius
 _EDGE = 1e-9  # of a bracket, that a step keeps off its ends
 _STEPS = 60
 
 
-def crossings(evaluate: Evaluate, guess: Tensor, tau: float) -> Tensor:
+def crossings(
+    evaluate: Evaluate, guess: Tensor, tau: float, scale: Tensor | None = None
+) -> Tensor:
     """Return the radii [R] at which D reaches τ; 0 where at once, ∞ where not.
 
     Args:
         evaluate: D at some radii of some rays, never negative; ∞ and NaN are allowed.
         guess: r₀ [R], positive and finite.
         tau: τ > 0.
+        scale: a radius [R] that is not small; 2⁻⁴⁰ of it is, if the guess is larger.
     """
     ladder = _Ladder(evaluate, guess, tau)
     ladder.climb()
-    ladder.descend()
+    ladder.descend(_FLOOR * (guess if scale is None else torch.minimum(guess, scale)))
     return _refined(evaluate, ladder, tau)
 
 
@@ -82,14 +89,16 @@ class _Ladder:
                 return
             self._look(rays, self.guess[rays, None] * self.guess.new_tensor(rungs))
 
-    def descend(self) -> None:
-        """Look below the lowest rung where that was above τ already."""
-        for _ in range(_WINDOWS):
-            rays = ((self.low == 0) & torch.isfinite(self.high)).nonzero()[:, 0]
-            if not len(rays):
-                return
-            steps = self.guess.new_tensor([_DOWN * 2.0**k for k in range(4)])
-            self._look(rays, self.high[rays, None] * steps)
+    def descend(self, floor: Tensor) -> None:
+        """Look below the lowest rung, to a floor [R], where it was above τ."""
+        for rungs, windows in (_DOWN, _FURTHER):
+            steps = 2.0 ** torch.arange(-rungs, 0).to(self.guess)
+            for _ in range(windows):
+                open_ = (self.low == 0) & torch.isfinite(self.high)
+                rays = (open_ & (self.high > floor)).nonzero()[:, 0]
+                if not len(rays):
+                    return
+                self._look(rays, self.high[rays, None] * steps)
 
     def _look(self, rays: Tensor, radii: Tensor) -> None:
         """Take ascending radii [k, K] into the brackets of some rays."""

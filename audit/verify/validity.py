@@ -4,7 +4,9 @@ The validity radius is the largest r with |D(q_x ‖ q_{x ± s v}) / law(s v) �
 for every s ≤ r that was looked at, on both sides of the worst direction v: a ladder of
 radii upwards from where the law predicts 10⁻⁷, to where it predicts about 10⁴, then
 secants (`bracket`) between the last rung that holds and the first that does not, to a
-ten-thousandth.
+ten-thousandth. Where a law is all but certain the form is next to nothing, and predicts
+10⁻⁷ only far outside of where it holds: where the lowest rung is off, the ladder goes
+down to a millionth of the input's own size.
 A violation between two rungs that both hold is not seen.
 
 The skew is taken at that radius r, or at the last rung where the law holds all the way:
@@ -39,6 +41,8 @@ from audit.verify.sites import Exact
 _SMALLEST = 1e-7  # of a nat, or what the divergence's unit is: D of the lowest rung
 _RUNGS, _FACTOR = 32, 1.5  # for a law that is quadratic: to 8 · 10¹⁰ times as much
 _TOGETHER = 8  # rungs
+_DOWN, _WINDOWS = 16, 60  # rungs of a window below the ladder, and windows
+_FLOOR = 1e-6  # of an input's own size, where the lowest rung is off
 _CLOSE = 1e-4  # of a radius, which is known within that
 COLUMNS = ("validity_radius", "skew")
 EVERYWHERE = "within 10 % at every radius that was tried, to where the law says 10⁴"
@@ -51,7 +55,7 @@ BLURRED = "the file does not run in float64, and small steps are blurred by roun
 class Validity:
     """The range of the local law at n inputs.
 
-    Shapes: radius [n]; 0 where the lowest rung is off already, ∞ where every rung
+    Shapes: radius [n]; 0 where every rung to the floor is off, ∞ where every rung
         holds, NaN where no direction is the worst.
         skew [n], NaN where D is no number there.
     """
@@ -94,7 +98,7 @@ def validity(exact: Exact, local: LocalLaw) -> Validity:
     if not len(rows):
         return Validity(nothing, nothing.clone())
     search = _Search(exact, local, rows)
-    lowest = unit[rows]
+    lowest = search.lowest(unit[rows])
     low, high, *ends = search.bracket(lowest)
     inner = search.narrowed(low, high, *ends)
     skew = search.skew(torch.where(inner > 0, inner, lowest))
@@ -130,6 +134,29 @@ class _Search:
         values, errors, law = self.both(radii, at)
         slack = student_quantile(math.inf) * errors
         return (((values - law).abs() - slack) / law).amax(dim=2).clamp_min(0)
+
+    def lowest(self, start: Tensor) -> Tensor:
+        """Return the radii [k] to climb from: the first, downwards, that hold.
+
+        Those of `start` where they hold, and where none does down to the floor.
+        """
+        floor = _FLOOR * self.exact.site.lengths()[self.rows]
+        everyone = torch.arange(len(start), device=start.device)
+        holds = self.off(start.unsqueeze(1), everyone).squeeze(1) <= TOLERANCE
+        found, at = start.clone(), (~holds & (start > floor)).nonzero()[:, 0]
+        steps = _FACTOR ** -torch.arange(1, _DOWN + 1, device=start.device).to(start)
+        least = start.clone()
+        for _ in range(_WINDOWS):
+            if not len(at):
+                break
+            radii = least[at].unsqueeze(1) * steps
+            good = self.off(radii, at) <= TOLERANCE
+            some, first = good.any(dim=1), good.to(torch.int8).argmax(dim=1)
+            there = radii.gather(1, first.unsqueeze(1)).squeeze(1)
+            found[at[some]] = there[some]
+            least[at] = radii[:, -1]
+            at = at[~some & (radii[:, -1] > floor[at])]
+        return found
 
     def bracket(self, lowest: Tensor) -> tuple[Tensor, ...]:
         """Return the last rung that holds [k], 0 if none, and the next, ∞ if none.

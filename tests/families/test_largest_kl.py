@@ -159,6 +159,42 @@ def test_the_bound_of_one_normal_is_near_the_truth_over_an_ellipse():
         assert truth * (1 - 1e-9) <= bound <= ratio * truth
 
 
+@pytest.mark.parametrize("logit", [20.0, 33.0, 80.0])
+def test_a_class_that_is_all_but_certain_stays_below_its_bound(logit):
+    """1 − p_0 has few digits or none left as a difference; the truth by mpmath."""
+
+    class Free:
+        centre = torch.tensor([[logit, 0.0, -logit]], dtype=torch.float64)
+        fixed, power = frozenset(), 2.0
+
+        def __init__(self, reach):
+            self.reach = torch.tensor([reach], dtype=torch.float64)
+
+        def above(self, w):
+            return w.norm(dim=2) * self.reach
+
+        def expand(self, w):
+            top = self.above(w)
+            return Expansion(top, -top, w, torch.zeros_like(top))
+
+    def kl(z, u):
+        p, q = ([mpmath.exp(v) for v in row] for row in (z, np.add(z, u)))
+        terms = (
+            a / sum(p) * mpmath.log(a * sum(q) / (b * sum(p)))
+            for a, b in zip(p, q, strict=True)
+        )
+        return mpmath.fsum(terms)
+
+    family = build_family("categorical", {"logits": (3,)})
+    for reach in (0.01, 0.3):
+        with mpmath.workdps(120):
+            step = mpmath.mpf(reach) / mpmath.sqrt(2)
+            z = [mpmath.mpf(v) for v in (logit, 0.0, -logit)]
+            truth = float(kl(z, [-step, step, 0]))
+        bound = float(family.largest_kl(Free(reach)))
+        assert truth <= bound <= 1.1 * truth
+
+
 @pytest.mark.parametrize("name", ["student_t", "gamma", "beta"])
 def test_other_families_are_refused_by_name(name):
     shapes = {

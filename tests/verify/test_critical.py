@@ -278,3 +278,26 @@ def test_the_bound_itself_is_reached_and_leaving_the_family_is_not():
     assert found.tolist() == [[0.0, 2.0, 0.0]]
     found, _ = Attained(site, laws, bound=1.0, tau=1.5).against(rows, others)
     assert found.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_a_law_that_is_all_but_certain_crosses_where_its_logit_changes_sign(tmp_path):
+    """With logit z KL is ln(1 + e^{-z'}) at z' far from z: 1 nat at ln(e − 1).
+
+    Its form is e^{-|z|}, whose radius is 10¹⁷ and 10¹⁵² times what is moved.
+    """
+
+    def head(x):
+        return {"logits": x}
+
+    x = np.array([[80.0], [-700.0], [0.5]])
+    law = {"family": "bernoulli", "parameters": {"logits": "logits"}}
+    report = scan(written(tmp_path, head, x, law, divergences=("kl",)))
+    found = columns(report)
+    beyond = math.log(math.e - 1)
+    assert found["critical_radius"][:2] == pytest.approx(
+        [80 + beyond, 700 + beyond], rel=1e-6
+    )
+    # (e^r − 1 − r) / (r²/2) is 1.1 there, to the side of more doubt
+    r = found["validity_radius"][:2]
+    assert (np.expm1(r) - r) / (r * r / 2) == pytest.approx([1.1, 1.1], rel=1e-3)
+    assert not any("small steps" in warning.message for warning in report.warnings)

@@ -197,3 +197,20 @@ def test_between_two_rungs_a_smooth_function_takes_few_steps(name, guess):
     )
     ladder = 5 if found <= guess else 9
     assert count <= ladder + 6
+
+
+def test_a_guess_that_is_far_beyond_the_inputs_own_size_is_left_for_it():
+    """2⁻⁴⁰ of a radius of 3 counts, not of a guess of 10¹⁰⁰."""
+
+    def jump(at):
+        return lambda r: torch.where(r < at, 0.5, 2.0) + 0 * r
+
+    places = [3.0, 1e-9, 1e-18]
+    curves = [jump(place) for place in places]
+
+    def evaluate(rays, radii):
+        return torch.stack([curves[ray](radii[i]) for i, ray in enumerate(rays)])
+
+    guess, scale = (torch.tensor([v] * 3, dtype=torch.double) for v in (1e100, 3))
+    found = crossings(evaluate, guess, 1.0, scale)
+    assert found.tolist() == pytest.approx([3.0, 1e-9, 0.0], rel=1e-8, abs=0)

@@ -11,6 +11,9 @@ maximum is exactly at its kink, both sides of it have other derivatives, and no 
 a limit; images with a constant background are full of such ties. The nearest of m
 kinks is then about 1/m of that move away, and the smallest steps are shorter.
 
+Where a law is all but certain, that radius says nothing of the law's own scale: none is
+taken for more than a hundred times the input's size.
+
 An input whose form is τ within a millionth of its own size is not judged: quantiles
 that jump from one mode of a mixture to another move at such a rate that the divergence
 is quadratic for no step that has digits.
@@ -41,7 +44,7 @@ from audit.verify.sites import Site, exact_at, site_of
 NAME = "exact_divergence"
 _START, _STEP, _SIZES = 0.05, 4.0, 10
 _JITTER = 1e-3
-_STEEP = 1e-6  # of an input's own size
+_STEEP, _FAR = 1e-6, 100.0  # of an input's own size
 _STREAM = 11  # of the noise
 _CLOSED, _BLURRED = 1e-3, 0.1
 _ERRORS = 6.5
@@ -118,7 +121,8 @@ def _nearest(divergence: Divergence, site: Site, it: Subject) -> _Nearest | None
     if exact is None or not len(rows):
         return None
     ladder = _START / _STEP ** torch.arange(_SIZES, device=radius.device)
-    sizes = radius[rows, None] * ladder  # [k, S]
+    start = torch.minimum(radius, _FAR * site.lengths())[rows]
+    sizes = start.unsqueeze(1) * ladder  # [k, S]
     u = (sizes.unsqueeze(-1) * local.worst[rows].unsqueeze(1)).double()
     values, errors = (
         _mean_of_signs(part) for part in exact(rows, torch.cat([u, -u], 1))
