@@ -82,7 +82,9 @@ class Convolved:
             return self._run(*arguments), ()
         x, _, *rest = arguments
         assert isinstance(x, Tensor)
-        return self._run(_last(x), self._weight, *rest), ()
+        y = self._run(_last(x), self._weight, *rest)
+        assert isinstance(y, Tensor)
+        return _last(y), ()  # of one channel no layout is the last
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return the transposed convolution of the cotangents."""

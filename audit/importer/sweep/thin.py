@@ -1,10 +1,11 @@
 """The transpose of a convolution into few channels, those of an image.
 
 A convolution places tap a of a window at y_Y += w_a g_i with Y + pad = s i + d a, along
-each axis. One product makes w_a g_i of all taps and places. Then, of the pixels with the
-remainder f = Y mod s, Y = s t + f, tap a adds its product at i = t + (f + pad − d a) / s
-where that is whole: a sum of whole rows, shifted. So the taps that meet at a remainder
-are added up along the width and then along the height, and each sum is written once.
+each axis. One product makes w_a g_i of all taps and places. Then, of the pixels with
+the remainder f = Y mod s, Y = s t + f, tap a adds its product at
+i = t + (f + pad − d a) / s where that is whole: a sum of whole rows, shifted. So the
+taps that meet at a remainder are added up along the width and then along the height,
+and each sum is written once.
 A transposed convolution of the libraries fills up few channels with zeros, and takes
 ten times as long.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from audit.importer.ops.windows import Windows
@@ -63,7 +63,7 @@ class Axis:
         count, taps = parts[0].shape[dim], self.taps(remainder)
         length = self.length(remainder)
         whole = [
-            (a, shift) for a, shift in taps if 0 <= shift and shift + length <= count
+            (a, shift) for a, shift in taps if shift >= 0 and shift + length <= count
         ]
         if whole:
             (tap, shift), *_ = whole
