@@ -2,10 +2,9 @@
 
 The transpose of a convolution is a transposed one, with as much output padding as its
 own sizes need; both run with the channels last in memory, where they are fastest, and
-so does everything between them. Into few channels, those of an image, it is slow: there
-one product makes the columns of all windows, and each place in a window is added where
-it lies. Any other linear operator is run on zeros, with the
-rows of all inputs as its batch, and autograd takes its transpose once for all rows.
+so does everything between them. Into few channels, those of an image, it is slow, and
+taken by its taps (`thin`). Any other linear operator is run on zeros, with the rows of
+all inputs as its batch, and autograd takes its transpose once for all rows.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch.nn import functional
 from audit.importer.ops.windows import Windows, windows
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
+from audit.importer.sweep.thin import MOST, Thin
 from audit.importer.values import Value, integer
 
 _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
@@ -26,8 +26,6 @@ _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
     functional.conv_transpose2d,
     functional.conv_transpose3d,
 )
-
-_THIN = 4  # channels, up to which windows are added one place at a time
 
 
 @rule("Conv")
@@ -68,9 +66,9 @@ class Convolved:
         self._weight = _last(weight) if self._image else weight
         self._where = _windows(site, self._place.shape[1:], tuple(weight.shape[2:]))
         self._group = int(site.attribute("group", 1))  # type: ignore[call-overload]
-        self._thin: Tensor | None = None
-        if self._image and self._group == 1 and weight.shape[1] <= _THIN:
-            self._thin = weight.flatten(1).T.contiguous()  # [C kh kw, out]
+        self._thin: Thin | None = None
+        if self._image and self._group == 1 and weight.shape[1] <= MOST:
+            self._thin = Thin(weight, self._where, self._place.shape[1:])
         self._wide = [
             n + sum(ends) + extra
             for n, ends, extra in zip(
@@ -84,7 +82,9 @@ class Convolved:
             return self._run(*arguments), ()
         x, _, *rest = arguments
         assert isinstance(x, Tensor)
-        return self._run(_last(x), self._weight, *rest), ()
+        y = self._run(_last(x), self._weight, *rest)
+        assert isinstance(y, Tensor)
+        return _last(y), ()  # of one channel no layout is the last
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return the transposed convolution of the cotangents."""
@@ -94,31 +94,11 @@ class Convolved:
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
         if self._thin is not None:
-            pulled = self._columns(g)
+            pulled = self._thin.pulled(g)
         else:
             pulled = self._pulled(_last(g) if self._image else g)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
-
-    def _columns(self, g: Tensor) -> Tensor:
-        """Return the cotangents of a thin image [m, C, H, W] by its windows."""
-        assert self._thin is not None
-        place, wide = self._where, self._wide
-        channels, (kh, kw), (m, _, rows, columns) = (
-            self._place.shape[0],
-            place.kernel,
-            g.shape,
-        )
-        flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
-        parts = (self._thin @ flat.T).reshape(channels, kh, kw, m, rows, columns)
-        y = g.new_zeros(m, channels, *wide)
-        (sh, sw), (dh, dw) = place.strides, place.dilations
-        for a in range(kh):
-            for b in range(kw):
-                down = slice(a * dh, a * dh + (rows - 1) * sh + 1, sh)
-                right = slice(b * dw, b * dw + (columns - 1) * sw + 1, sw)
-                y[:, :, down, right] += parts[:, a, b].movedim(0, 1)
-        return self._cropped(y)
 
     def _cropped(self, y: Tensor) -> Tensor:
         sizes = self._place.shape[1:]

@@ -1,0 +1,125 @@
+"""The transpose of a convolution into few channels, those of an image.
+
+A convolution places tap a of a window at y_Y += w_a g_i with Y + pad = s i + d a, along
+each axis. One product makes w_a g_i of all taps and places. Then, of the pixels with
+the remainder f = Y mod s, Y = s t + f, tap a adds its product at
+i = t + (f + pad − d a) / s where that is whole: a sum of whole rows, shifted. So the
+taps that meet at a remainder are added up along the width and then along the height,
+and each sum is written once.
+A transposed convolution of the libraries fills up few channels with zeros, and takes
+ten times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from audit.importer.ops.windows import Windows
+from audit.importer.products import linear
+
+MOST = 4  # channels, up to which this is faster
+_AT_ONCE = 2**19  # products of all taps at a time
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where taps lie along one axis.
+
+    Args:
+        size: pixels. kernel: taps. stride, dilation: s and d. before: pixels of padding
+            before the first.
+    """
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+
+    def length(self, remainder: int) -> int:
+        """Return how many pixels have a remainder."""
+        return max(0, -(-(self.size - remainder) // self.stride))
+
+    def taps(self, remainder: int) -> list[tuple[int, int]]:
+        """Return (tap, i − t) of those that meet at a remainder."""
+        far = [remainder + self.before - self.dilation * a for a in range(self.kernel)]
+        return [
+            (a, n // self.stride) for a, n in enumerate(far) if n % self.stride == 0
+        ]
+
+    def summed(self, parts: Sequence[Tensor], dim: int) -> list[Tensor]:
+        """Return the sums of each remainder; the parts are written into.
+
+        Args:
+            parts: of each tap, the places i along `dim`.
+            dim: counted from the last.
+        """
+        return [self._sum(parts, dim, f) for f in range(self.stride)]
+
+    def _sum(self, parts: Sequence[Tensor], dim: int, remainder: int) -> Tensor:
+        count, taps = parts[0].shape[dim], self.taps(remainder)
+        length = self.length(remainder)
+        whole = [
+            (a, shift) for a, shift in taps if shift >= 0 and shift + length <= count
+        ]
+        if whole:
+            (tap, shift), *_ = whole
+            total = parts[tap].narrow(dim, shift, length)
+        else:
+            tap, shape = -1, list(parts[0].shape)
+            shape[dim] = length
+            total = parts[0].new_zeros(shape)
+        for a, shift in taps:
+            first, last = max(0, -shift), min(length, count - shift)
+            if a != tap and last > first:
+                part = parts[a].narrow(dim, first + shift, last - first)
+                total.narrow(dim, first, last - first).add_(part)
+        return total
+
+
+class Thin:
+    """The transpose of a convolution with one group.
+
+    Args:
+        weight: [out, C, kh, kw].
+        places: where its windows lie.
+        sizes: pixels, height and width.
+    """
+
+    def __init__(self, weight: Tensor, places: Windows, sizes: Sequence[int]) -> None:
+        self._channels = weight.shape[1]
+        self._weight = weight.permute(3, 2, 1, 0).flatten(0, 2)  # [kw kh C, out]
+        self._high, self._wide = (
+            Axis(n, k, stride, dilation, ends[0])
+            for n, k, stride, dilation, ends in zip(
+                sizes, places.kernel, places.strides, places.dilations, places.pads,
+                strict=True,
+            )
+        )  # fmt: skip
+
+    def pulled(self, g: Tensor) -> Tensor:
+        """Return the cotangents of an image [m, C, H, W] of those [m, out, h, w]."""
+        size = (len(g), self._channels, self._high.size, self._wide.size)
+        y = g.new_empty(size)
+        each = len(self._weight) * g.shape[2] * g.shape[3]
+        count = max(1, _AT_ONCE // max(each, 1))
+        for first in range(0, len(g), count):
+            self._write(g[first : first + count], y[first : first + count])
+        return y
+
+    def _write(self, g: Tensor, y: Tensor) -> None:
+        m, _, rows, columns = g.shape
+        flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
+        products = linear(self._weight, flat)
+        taps = (self._wide.kernel, self._high.kernel, self._channels)
+        parts = products.reshape(*taps, m, rows, columns)
+        down, right = self._high.stride, self._wide.stride
+        for across, wide in enumerate(self._wide.summed(list(parts), -1)):
+            for along, total in enumerate(self._high.summed(list(wide), -2)):
+                y[:, :, along::down, across::right] = total.movedim(0, 1)
+
+
+__all__ = ["MOST", "Axis", "Thin"]
