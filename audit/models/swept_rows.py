@@ -63,6 +63,13 @@ class SweptRows:
         return max(_power(_FORWARD // max(kept, 1)), self.backward_rows)
 
     @property
+    def narrow_rows(self) -> int:
+        """The inputs that are pulled back together through narrow steps at the end."""
+        narrow = self.size * self.sweep.narrow
+        most = _power(self.sweep.at_once // narrow) if narrow else 1
+        return max(most, self.backward_rows)
+
+    @property
     def backward_rows(self) -> int:
         """The inputs that are pulled back together: a power of two by default."""
         shapes = self.sweep.at_once // (self.size * self.sweep.widest)
@@ -102,7 +109,7 @@ class SweptRows:
         phi, cotangents = cotangents_of(self.parameters, outputs)
         for first, last in self._parts(len(entries)):
             part = [[piece.cut(first, last) for piece in own] for own in cotangents]
-            linear.rows(part, first, last, entries[first:last])
+            linear.rows(part, first, last, entries[first:last], self.backward_rows)
         return phi, None
 
     def _scaled(
@@ -115,7 +122,7 @@ class SweptRows:
         phi, scale = scales_of(self.parameters, outputs, sources)
         axes: list[list[Piece]] = sources.axes(list(outputs.values()))
         for first, last in self._parts(len(entries)):
-            linear.rows(axes, first, last, entries[first:last])
+            linear.rows(axes, first, last, entries[first:last], self.backward_rows)
         still = [j for j, output in enumerate(sources.output) if output < 0]
         if still:
             entries[:, still] = 0.0
@@ -123,8 +130,8 @@ class SweptRows:
         return phi, None if bool((scale == 1).all()) else scale
 
     def _parts(self, n: int) -> list[tuple[int, int]]:
-        """Return (first, last) of the inputs that go together."""
-        together = self.backward_rows
+        """Return (first, last) of the inputs that start together."""
+        together = self.narrow_rows
         return [(first, min(first + together, n)) for first in range(0, n, together)]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from math import prod
 
 import torch
@@ -39,8 +40,11 @@ from audit.importer.values import Value
 
 TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
 """The modules that fill `RULES`."""
+Waiting = dict[int, list[Piece]]
+"""Slot of a value -> its cotangents so far."""
 _NEVER = 2**62
 _LAYERS, _IMAGES, _STEPS = 3 * 2**18, 2**19, 2**20
+_NARROW = 4  # times narrower than the widest step
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,31 @@ class Sweep:
         return 3 if convolved.Convolved in kinds else 8
 
     @cached_property
+    def stages(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The steps backwards while rows are narrow, and all that follow.
+
+        Where a network ends in layers after images, their weights are read once for
+        several inputs, and the images of one input at a time stay in the cache.
+        """
+        limit, count = self.widest // _NARROW, 0
+        if not self.alone:
+            widths = (self._widths[index] for index in self.backwards)
+            count = sum(1 for _ in takewhile(lambda width: width <= limit, widths))
+        return self.backwards[:count], self.backwards[count:]
+
+    @cached_property
+    def narrow(self) -> int:
+        """The numbers of a row at its widest in the narrow stage; 0 without one."""
+        return max((self._widths[index] for index in self.stages[0]), default=0)
+
+    @cached_property
+    def _widths(self) -> dict[int, int]:
+        return {i: _width(rule, self.path.sites[i]) for i, rule in self.rules.items()}
+
+    @cached_property
     def widest(self) -> int:
         """The numbers of a row of cotangents at its widest, at one input."""
-        return max(
-            _width(rule, self.path.sites[index]) for index, rule in self.rules.items()
-        )
+        return max(self._widths.values())
 
     def linearise(self, inputs: Sequence[Value]) -> Linear:
         """Return the graph at n inputs.
@@ -168,6 +192,7 @@ class Linear:
         first: int,
         last: int,
         out: Tensor,
+        together: int = 0,
     ) -> None:
         """Pull cotangents of the outputs back to the input.
 
@@ -178,26 +203,43 @@ class Linear:
             last: the input after them.
             out: [last − first, P, d], written into; the columns of one input after
                 those of another.
+            together: how many of them go on together after the narrow steps; 0: all.
         """
-        path = self.sweep.path
-        waiting: dict[int, list[Piece]] = {}
+        path, (narrow, wide) = self.sweep.path, self.sweep.stages
+        waiting: Waiting = {}
         for slot, pieces in zip(path.outputs, cotangents, strict=True):
             if slot in path.places and pieces:
                 waiting.setdefault(slot, []).extend(pieces)
+        count = last - first
+        each = together or count
+        if each >= count:
+            narrow, wide = (), self.sweep.backwards
+        self._back(narrow, first, last, waiting)
+        for at in range(0, count, each):
+            end = min(at + each, count)
+            part = waiting if each >= count else _cut(waiting, at, end)
+            self._back(wide, first + at, first + end, part)
+            self._write(part, out[at:end])
+
+    def _back(
+        self, steps: Sequence[int], first: int, last: int, waiting: Waiting
+    ) -> None:
+        """Walk some steps back at some inputs."""
         cut = (first, last) != (0, self.inputs)
-        for index in self.sweep.backwards:
+        for index in steps:
             kept = self.kept[index]
             if cut:
                 kept = tuple(k if k.shape[0] == 1 else k[first:last] for k in kept)
             self._step_back(index, kept, waiting)
+
+    def _write(self, waiting: Waiting, out: Tensor) -> None:
+        path = self.sweep.path
         shapes = [path.places[slot].shape for slot in path.sources]
         columns = torch.split(out, [prod(shape) for shape in shapes], dim=2)
         for slot, shape, part in zip(path.sources, shapes, columns, strict=True):
             _write(waiting.get(slot, []), shape, part)
 
-    def _step_back(
-        self, index: int, kept: Kept, waiting: dict[int, list[Piece]]
-    ) -> None:
+    def _step_back(self, index: int, kept: Kept, waiting: Waiting) -> None:
         path = self.sweep.path
         step, site = path.plan.steps[index], path.sites[index]
         given: list[Piece | None] = []
@@ -210,6 +252,14 @@ class Linear:
         for position, found in zip(site.active, pulled, strict=True):
             if found:
                 waiting.setdefault(step.inputs[position], []).extend(found)
+
+
+def _cut(waiting: Waiting, first: int, last: int) -> Waiting:
+    """Return the cotangents of some inputs."""
+    return {
+        slot: [piece.cut(first, last) for piece in pieces]
+        for slot, pieces in waiting.items()
+    }
 
 
 def _write(pieces: Sequence[Piece], shape: tuple[int, ...], out: Tensor) -> None:

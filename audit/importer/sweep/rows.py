@@ -35,8 +35,15 @@ class Dense:
         return self.start + self.g.shape[1]
 
     def cut(self, first: int, last: int) -> Dense:
-        """Return the cotangents of some inputs."""
-        return self if len(self.g) == 1 else replace(self, g=self.g[first:last])
+        """Return the cotangents of some inputs; what all of them share is no one's."""
+        if len(self.g) == 1:
+            return replace(self, owned=False)
+        return replace(self, g=self.g[first:last])
+
+    def of_rows(self, first: int, last: int) -> Dense:
+        """Return the rows from one of the P up to another, all of them there."""
+        own = slice(first - self.start, last - self.start)
+        return replace(self, start=first, g=self.g[:, own])
 
 
 @dataclass(frozen=True)
