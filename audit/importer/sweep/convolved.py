@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.importer.ops.windows import Windows, windows
+from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
 from audit.importer.values import Value, integer
@@ -100,6 +101,14 @@ class Convolved:
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
 
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Return the convolution of the tangents."""
+        (t,) = moving(given)
+        flat = t.flatten(0, 1)
+        y = self._run(_last(flat) if self._image else flat, self._weight)
+        assert isinstance(y, Tensor)
+        return [y.reshape(*t.shape[:2], *y.shape[1:])]
+
     def _columns(self, g: Tensor) -> Tensor:
         """Return the cotangents of a thin image [m, C, H, W] by its windows."""
         assert self._thin is not None
@@ -173,6 +182,13 @@ class Linear:
         (pulled,) = torch.autograd.grad(total, leaf)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Run it on the tangents, without what it adds: a bias comes last."""
+        (t,) = moving(given)
+        y = self._run(t.flatten(0, 1), *self._rest[:1])
+        assert isinstance(y, Tensor)
+        return [y.reshape(*t.shape[:2], *y.shape[1:])]
 
 
 def _last(x: Tensor) -> Tensor:
