@@ -4,7 +4,7 @@ The transpose of a convolution is a transposed one, with as much output padding 
 own sizes need; both run with the channels last in memory, where they are fastest, and
 so does everything between them. Into few channels, those of an image, it is slow: there
 one product makes the columns of all windows, and each place in a window is added where
-it lies. Any other linear operator is run on zeros, with the
+it lies; wide strided windows go by their phases (`phases`). Any other linear operator is run on zeros, with the
 rows of all inputs as its batch, and autograd takes its transpose once for all rows.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.importer.ops.windows import Windows, windows
+from audit.importer.sweep.phases import Phases, phases_of
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
@@ -72,6 +73,9 @@ class Convolved:
         self._thin: Tensor | None = None
         if self._image and self._group == 1 and weight.shape[1] <= _THIN:
             self._thin = weight.flatten(1).T.contiguous()  # [C kh kw, out]
+        self._phases: Phases | None = None
+        if self._thin is not None and set(self._where.dilations) == {1}:
+            self._phases = phases_of(weight, tuple(self._where.strides))
         self._wide = [
             n + sum(ends) + extra
             for n, ends, extra in zip(
@@ -94,7 +98,10 @@ class Convolved:
             return [[]]
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
-        if self._thin is not None:
+        if self._phases is not None:
+            whole_image = self._phases.pulled(_last(g), (self._wide[0], self._wide[1]))
+            pulled = self._cropped(whole_image)
+        elif self._thin is not None:
             pulled = self._columns(g)
         else:
             pulled = self._pulled(_last(g) if self._image else g)
