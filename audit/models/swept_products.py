@@ -2,8 +2,8 @@
 
 The program is linearised once for a block of inputs: partial derivatives are kept, and
 no graph. Jᵀ U pulls all K columns of U back together (`Linear.rows`), J V pushes them
-forward (`Linear.columns`): each step is one call for n · K vectors, where autograd takes
-a pass for each column, and for J v one backward through the backward pass.
+forward (`Linear.columns`): each step is one call for n · K vectors, where autograd
+takes a pass for each column, and for J v one backward through the backward pass.
 
 At opening both products are held against autograd's at one input; where they differ,
 or a step has no rule, autograd stays.
@@ -23,7 +23,6 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.importer.sweep import Dense, Linear, NotSwept
-from audit.linalg.operators import LinearOperator
 from audit.models.batching import Layout
 from audit.models.density import Linearized, Values
 from audit.models.head_products import HeadProducts, head_products
@@ -36,6 +35,9 @@ from audit.models.swept_rows import SweptRows
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
 _SEED = 43
+_TOGETHER = 2**23
+"""Numbers of the widest cotangents that go together: longer ones are memory that the
+system hands out anew, page by page, at every step."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,30 @@ class SweptProducts(ByProducts):
         """Return Jᵀ U [N, d, K] in float64."""
         n, _, columns = vectors.shape
         unit, length = _sized(vectors.mT)
-        cotangents = self.head.pulled(unit, self.x.dtype)
-        out = self.x.new_empty(n, columns, self.x.shape[1])
-        self.linear.rows([[Dense(0, g)] for g in cotangents], 0, n, out)
-        return (out.double() * length).mT
+        found = unit.new_empty(n, columns, self.x.shape[1])
+        for part in self._parts(columns):
+            cotangents = self.head.pulled(unit[:, part], self.x.dtype)
+            out = self.x.new_empty(n, part.stop - part.start, self.x.shape[1])
+            self.linear.rows([[Dense(0, g)] for g in cotangents], 0, n, out)
+            torch.mul(out, length[:, part], out=found[:, part])
+        return found.mT
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """Return J V [N, p, K] in float64."""
-        unit, length = _sized(vectors.mT)
-        tangents = self.linear.columns(unit.to(self.x.dtype))
-        return (self.head.pushed(tangents, unit.shape[:2]) * length).mT
+        columns = vectors.shape[2]
+        found = self.phi.new_empty(len(self.phi), columns, self.phi.shape[1])
+        for part in self._parts(columns):
+            unit, length = _sized(vectors[:, :, part].mT)
+            tangents = self.linear.columns(unit.to(self.x.dtype))
+            pushed = self.head.pushed(tangents, unit.shape[:2])
+            found[:, part] = pushed * length
+        return found.mT
+
+    def _parts(self, columns: int) -> list[slice]:
+        """Return which columns go together: a matter of shapes alone."""
+        each = max(1, _TOGETHER // max(1, len(self.x) * self.linear.sweep.widest))
+        firsts = range(0, columns, each)
+        return [slice(first, min(first + each, columns)) for first in firsts]
 
 
 @dataclass(frozen=True)

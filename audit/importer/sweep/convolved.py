@@ -4,8 +4,9 @@ The transpose of a convolution is a transposed one, with as much output padding 
 own sizes need; both run with the channels last in memory, where they are fastest, and
 so does everything between them. Into few channels, those of an image, it is slow: there
 one product makes the columns of all windows, and each place in a window is added where
-it lies; wide strided windows go by their phases (`phases`). Any other linear operator is run on zeros, with the
-rows of all inputs as its batch, and autograd takes its transpose once for all rows.
+it lies; wide strided windows go by their phases (`phases`). Any other linear operator
+is run on zeros, with the rows of all inputs as its batch, and autograd takes its
+transpose once for all rows.
 """
 
 from __future__ import annotations

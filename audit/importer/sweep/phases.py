@@ -35,12 +35,18 @@ class Phases:
     stride: int
 
     def pulled(self, g: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return cotangents [m, out, h, w] as those of the padded image [m, C, *size]."""
+        """Return cotangents [m, out, h, w] pulled to the padded image [m, C, *size]."""
         reach = tuple(n - 1 for n in self.weight.shape[2:])
         y = functional.conv2d(g, self.weight, None, 1, reach)
-        whole = functional.pixel_shuffle(y, self.stride)
+        whole = self._shuffled(y)
         more = [n - m for n, m in zip(size, whole.shape[2:], strict=True)]
         return functional.pad(whole, (0, more[1], 0, more[0]))
+
+    def _shuffled(self, y: Tensor) -> Tensor:
+        """Return the phases side by side: one copy, also of channels that are last."""
+        (m, channels, height, width), s = y.shape, self.stride
+        apart = y.reshape(m, channels // (s * s), s, s, height, width)
+        return apart.permute(0, 1, 4, 2, 5, 3).reshape(m, -1, height * s, width * s)
 
 
 def phases_of(weight: Tensor, strides: tuple[int, ...]) -> Phases | None:
