@@ -78,6 +78,9 @@ def linearized(
     if rows == SWEEP and model.swept is not None:
         phi, whole = model.swept.linearize(*given)
         return phi, stored(whole), None
+    if rows == KRYLOV and model.products is not None:
+        phi, free = model.products.linearize(*given)
+        return phi, by_products(free), None
     phi, jacobian = model.density.parameter_map.linearize(*given)
     if rows in (KRYLOV, PULLED, FORWARD):
         assert isinstance(jacobian, ReverseJacobian)  # else they are not planned
@@ -115,6 +118,8 @@ def framed_whole(
 def by_products(jacobian: LinearOperator) -> ByProducts:
     """Return a Jacobian known by its products alone, from one with a graph."""
     assert isinstance(jacobian, ReverseJacobian)  # else products are not chosen
+    if isinstance(jacobian, ByProducts):
+        return jacobian
     return ByProducts(jacobian.phi, jacobian.x)
 
 

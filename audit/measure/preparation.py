@@ -30,6 +30,7 @@ from audit.models.gates import Findings
 from audit.models.network import Network
 from audit.models.opening import OpenModel, open_model
 from audit.models.swept import SweptMap
+from audit.models.swept_products import with_products
 from audit.reports.keys import check_keys
 
 _DEFAULTS = ("kl", "quantile")
@@ -155,7 +156,9 @@ def prepared_for(
 
 
 def _as_planned(model: OpenModel, plan: Plan) -> OpenModel:
-    """Return a model whose sweep pulls as many inputs back as a plan says."""
+    """Return a model whose sweep does what a plan says."""
+    if plan.by_products:
+        return with_products(model)
     if plan.pull is None or not isinstance(model.swept, SweptMap):
         return model
     return replace(model, swept=model.swept.pulling(int(plan.pull.value)))

@@ -59,6 +59,8 @@ class OpenModel:
     swept: Linearized | None = None
     unswept: str = ""
     slopes: tuple[bool, str] | None = None
+    products: Linearized | None = None
+    """Condition -> φ and products with J by the sweep; None where autograd has them."""
     class_names: tuple[str, ...] = ()
     """Of a classifier whose classes are named; else none."""
 

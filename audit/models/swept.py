@@ -167,6 +167,29 @@ def _made(model: OpenModel, always: bool) -> SweptMap | str:
         model: its gates passed.
         always: whether it is wanted where it does not pay too.
     """
+    p = model.density.family.size
+    if p * model.density.d > _LARGEST:
+        return f"J has more than {_LARGEST} numbers"
+    found = graph_of_rows(model)
+    if isinstance(found, str):
+        return found
+    rows, names, layout = found
+    if rows.sweep.alone:
+        return f"{rows.sweep.alone[0]} has no rule"
+    if p < rows.sweep.worth and not always:
+        return f"{p} rows do not pay for a sweep of these operators"
+    subject, oracle = model.subject, model.density.parameter_map
+    return SweptMap(rows, names, subject.condition, subject.event, layout, oracle)
+
+
+def graph_of_rows(
+    model: OpenModel,
+) -> tuple[SweptRows, tuple[str, ...], Layout] | str:
+    """Return the sweep of a model's graph, its inputs and their layout; or why not.
+
+    Args:
+        model: its gates passed.
+    """
     network, subject = model.network, model.subject
     family, plain = model.density.family, model.space == "input"
     if not plain or model.by_differences or not family.parametric or model.head.masks:
@@ -181,18 +204,12 @@ def _made(model: OpenModel, always: bool) -> SweptMap | str:
         return "the file does not export to a graph of operators"
     if layout.rows is not None or layout.axes[subject.condition] != 0:
         return "the file has no first axis of any number of rows"
-    if family.size * model.density.d > _LARGEST:
-        return f"J has more than {_LARGEST} numbers"
     part = graph.with_outputs(subject.used)
     try:
         more, fewer = (_example(subject, layout, part.input_names, n) for n in (3, 2))
         sweep = sweep_of(part, [subject.condition], more, fewer)
     except (NotSwept, AuditError, RuntimeError, KeyError) as error:
         return cause(error)
-    if sweep.alone:
-        return f"{sweep.alone[0]} has no rule"
-    if family.size < sweep.worth and not always:
-        return f"{family.size} rows do not pay for a sweep of these operators"
     shapes = {name: tuple(subject.outputs[name].shape[1:]) for name in subject.used}
     rows = SweptRows(
         sweep,
@@ -202,9 +219,7 @@ def _made(model: OpenModel, always: bool) -> SweptMap | str:
         family.size,
         network.dtype,
     )
-    oracle = model.density.parameter_map
-    given = subject.condition, subject.event, layout, oracle
-    return SweptMap(rows, part.input_names, *given)
+    return rows, part.input_names, layout
 
 
 def _example(

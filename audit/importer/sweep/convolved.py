@@ -2,9 +2,10 @@
 
 The transpose of a convolution is a transposed one, with as much output padding as its
 own sizes need; both run with the channels last in memory, where they are fastest, and
-so does everything between them. Into few channels, those of an image, it is slow, and
-taken by its taps (`thin`). Any other linear operator is run on zeros, with the rows of
-all inputs as its batch, and autograd takes its transpose once for all rows.
+so does everything between them. Into few channels, those of an image, it is slow: there
+it is taken by its taps (`thin`), and of wide strided windows by its phases (`phases`).
+Any other linear operator is run on zeros, with the rows of all inputs as its batch, and
+autograd takes its transpose once for all rows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.importer.ops.windows import Windows, windows
+from audit.importer.sweep.phases import Phases, phases_of
+from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
 from audit.importer.sweep.thin import MOST, Thin
@@ -67,8 +70,11 @@ class Convolved:
         self._where = _windows(site, self._place.shape[1:], tuple(weight.shape[2:]))
         self._group = int(site.attribute("group", 1))  # type: ignore[call-overload]
         self._thin: Thin | None = None
+        self._phases: Phases | None = None
         if self._image and self._group == 1 and weight.shape[1] <= MOST:
             self._thin = Thin(weight, self._where, self._place.shape[1:])
+            if set(self._where.dilations) == {1}:
+                self._phases = phases_of(weight, tuple(self._where.strides))
         self._wide = [
             n + sum(ends) + extra
             for n, ends, extra in zip(
@@ -93,12 +99,23 @@ class Convolved:
             return [[]]
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
-        if self._thin is not None:
+        if self._phases is not None:
+            whole_image = self._phases.pulled(_last(g), (self._wide[0], self._wide[1]))
+            pulled = self._cropped(whole_image)
+        elif self._thin is not None:
             pulled = self._thin.pulled(g)
         else:
             pulled = self._pulled(_last(g) if self._image else g)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Return the convolution of the tangents."""
+        (t,) = moving(given)
+        flat = t.flatten(0, 1)
+        y = self._run(_last(flat) if self._image else flat, self._weight)
+        assert isinstance(y, Tensor)
+        return [y.reshape(*t.shape[:2], *y.shape[1:])]
 
     def _cropped(self, y: Tensor) -> Tensor:
         sizes = self._place.shape[1:]
@@ -153,6 +170,13 @@ class Linear:
         (pulled,) = torch.autograd.grad(total, leaf)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
         return [[Dense(whole.start, rows, owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Run it on the tangents, without what it adds: a bias comes last."""
+        (t,) = moving(given)
+        y = self._run(t.flatten(0, 1), *self._rest[:1])
+        assert isinstance(y, Tensor)
+        return [y.reshape(*t.shape[:2], *y.shape[1:])]
 
 
 def _last(x: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from audit.importer.sweep import (
 from audit.importer.sweep.alone import Alone
 from audit.importer.sweep.path import Path, path_between, put
 from audit.importer.sweep.peepholes import looked_through
+from audit.importer.sweep.pushed import pushed
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense, merged
 from audit.importer.sweep.rules import RULES, Kept, NotSwept, Rule, Site
 from audit.importer.values import Value
@@ -238,6 +239,38 @@ class Linear:
         columns = torch.split(out, [prod(shape) for shape in shapes], dim=2)
         for slot, shape, part in zip(path.sources, shapes, columns, strict=True):
             _write(waiting.get(slot, []), shape, part)
+
+    def columns(self, tangents: Tensor) -> list[Tensor | None]:
+        """Push tangents of the input forward.
+
+        Args:
+            tangents: [n, K, d], one after the other for each of the inputs.
+
+        Returns:
+            Those of each output [n, K, *row shape], in order; None where none moves.
+        """
+        path = self.sweep.path
+        shapes = [path.places[slot].shape for slot in path.sources]
+        parts = torch.split(tangents, [prod(shape) for shape in shapes], dim=2)
+        known = {
+            slot: part.reshape(*tangents.shape[:2], *shape)
+            for slot, shape, part in zip(path.sources, shapes, parts, strict=True)
+        }
+        with torch.no_grad():
+            for index in reversed(self.sweep.backwards):
+                self._step_forth(index, known)
+        return [known.get(slot) for slot in path.outputs]
+
+    def _step_forth(self, index: int, known: dict[int, Tensor]) -> None:
+        path = self.sweep.path
+        step, site = path.plan.steps[index], path.sites[index]
+        given = [known.get(step.inputs[position]) for position in site.active]
+        found = pushed(self.sweep.rules[index], site, self.kept[index], given)
+        for position, tangent in zip(site.outputs, found, strict=True):
+            if tangent is not None:
+                known[step.outputs[position]] = tangent
+        for slot in step.dead:
+            known.pop(slot, None)
 
     def _step_back(self, index: int, kept: Kept, waiting: Waiting) -> None:
         path = self.sweep.path

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
 from audit.importer.sweep.rules import (
     Kept,
@@ -201,6 +202,27 @@ class Moved:
                     own.append(_placed(whole, part, place))
         return found
 
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Bring tangents to where their elements go; constants do not move."""
+        like = moving(given)[0]
+        found = []
+        for parts, out in zip(self._maps, self._outputs.values(), strict=True):
+            y: Tensor | None = None
+            for part, tangent in zip(parts, given, strict=True):
+                if tangent is None or not len(part.where):
+                    continue
+                flat = tangent.flatten(2) if tangent.dim() > 2 else tangent[..., None]
+                if part.whole:
+                    y = flat
+                    continue
+                if y is None:
+                    y = like.new_zeros(*like.shape[:2], prod(out.shape))
+                y.index_copy_(2, part.where, flat.index_select(2, part.source))
+            if y is None:
+                y = like.new_zeros(*like.shape[:2], prod(out.shape))
+            found.append(y.reshape(*like.shape[:2], *out.shape))
+        return found
+
 
 class Folded:
     """A movement that the product behind it takes along: cotangents are the operand's.
@@ -227,6 +249,11 @@ class Folded:
         g = dense(piece, self._shape).g
         whole = g.reshape(*g.shape[:2], *self._shape)
         return [[Dense(piece.start, whole, owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Hand on, as one axis in the operand's order."""
+        (t,) = moving(given)
+        return [t.flatten(2)]
 
 
 class Turned:
@@ -260,6 +287,12 @@ class Turned:
             index = self._source.to(piece.index.device)[piece.index]
             return [[replace(piece, index=index)]]
         return [[Dense(piece.start, piece.g.permute(self._perm), piece.owned)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Turn."""
+        (t,) = moving(given)
+        forward = [self._perm.index(axis) for axis in range(len(self._perm))]
+        return [t.permute(forward)]
 
 
 def _placed(piece: Dense, part: Part, place: Place) -> Dense | Some:

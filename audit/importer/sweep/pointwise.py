@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
 from audit.importer.values import Value
@@ -171,6 +172,15 @@ class Pointwise:
                 found.append([_times(whole, partial, place, alone)])
         return found
 
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Add up the tangents, each times its partial derivative."""
+        parts = [
+            risen(tangent, self._out) * partial
+            for partial, tangent in zip(kept, given, strict=True)
+            if tangent is not None
+        ]
+        return [_stretched(parts, self._out)]
+
 
 class Signed:
     """A sum or a difference: cotangents pass on, with a sign.
@@ -200,6 +210,17 @@ class Signed:
             [self._passed(piece, place, position in self._minus, shared)]
             for position, place in self._active.items()
         ]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Add the tangents up, or subtract them."""
+        parts = [
+            -risen(tangent, self._out)
+            if position in self._minus
+            else risen(tangent, self._out)
+            for position, tangent in zip(self._active, given, strict=True)
+            if tangent is not None
+        ]
+        return [_stretched(parts, self._out)]
 
     def _passed(self, piece: Piece, place: Place, minus: bool, shared: bool) -> Piece:
         if isinstance(piece, Axes) and place.shape == self._out.shape:
@@ -276,6 +297,20 @@ def lifted(value: Tensor, out: Place) -> Tensor:
     """Return an operand of a broadcast [n or 1, 1, *row], with as many axes as it."""
     whole = value.reshape(*(1,) * (out.rank - value.dim()), *value.shape)
     return out.first(whole).unsqueeze(1)
+
+
+def risen(tangent: Tensor, out: Place) -> Tensor:
+    """Return the tangents [n, K, *row] of an operand, with the result's axes."""
+    missing = len(out.shape) + 2 - tangent.dim()
+    return tangent.reshape(*tangent.shape[:2], *(1,) * missing, *tangent.shape[2:])
+
+
+def _stretched(parts: Sequence[Tensor], out: Place) -> Tensor:
+    """Return the sum of some tangents, in the shape of the result."""
+    total, *more = parts
+    for part in more:
+        total = total + part
+    return total.expand(*total.shape[:2], *out.shape)
 
 
 def summed_to(g: Tensor, shape: Sequence[int]) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audit.importer.products import times
 from audit.importer.sweep.pointwise import summed_to
+from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
 from audit.importer.values import Value
@@ -113,6 +114,11 @@ class Weighted:
             g = times(whole.g, self._back)
             start = whole.start
         return [[Dense(start, self._shaped(g), owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Return W t."""
+        (t,) = moving(given)
+        return [times(t, self.weight.t())]
 
     def _shaped(self, g: Tensor) -> Tensor:
         if self.image is None:

@@ -18,8 +18,9 @@ from torch import Tensor
 from audit.importer.ops.cells import Weights, weights_of
 from audit.importer.products import linear
 from audit.importer.sweep.cells import Cell, Gated, Long, Plain, Reset, State
+from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Dense, Piece, Some, dense
-from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
+from audit.importer.sweep.rules import Kept, NotSwept, Place, Rule, Site, rule
 from audit.importer.values import Value
 
 _USUAL = {
@@ -156,6 +157,14 @@ class Recurrent:
             _back(direction, own, asked, out)
         g = out.reshape(steps, features, n, -1).permute(2, 3, 0, 1)
         return [[Dense(start, g, owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Refuse: the walk back writes into buffers, and has no transpose recorded.
+
+        Raises:
+            NotSwept: always; autograd has products of it.
+        """
+        raise NotSwept("a recurrence is pulled back, and not pushed forward")
 
     def _sizes(self) -> tuple[int, int]:
         steps, features = self._place.shape

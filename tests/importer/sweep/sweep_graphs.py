@@ -56,6 +56,21 @@ def swept(graph, inputs, picks=None, together=None):
     return sweep, y, out
 
 
+def pushed(graph, inputs, tangents):
+    """Tangents [n, K, d] pushed forward by the sweep [n, K, P]."""
+    few = [[v[np.resize(np.arange(len(v)), n)] for v in inputs] for n in (3, 2)]
+    linear = sweep_of(graph, ["x"], *few).linearise(inputs)
+    before = tangents.clone()
+    found = [
+        tangents.new_zeros(*tangents.shape[:2], value[0].numel())
+        if moved is None
+        else moved.flatten(2)
+        for value, moved in zip(linear.values, linear.columns(tangents), strict=True)
+    ]
+    assert torch.equal(tangents, before)
+    return torch.cat(found, dim=2)
+
+
 def compare(graph, inputs, together=None):
     """Hold the sweep against autograd; return the sweep."""
     y, theirs = by_autograd(graph, inputs)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from sweep_graphs import by_autograd, compare, graph_of, node, normal, swept
+from sweep_graphs import by_autograd, compare, graph_of, node, normal, pushed, swept
+
+from audit.importer.sweep import NotSwept
 
 W = normal(1, 6, 4).numpy()
 V = normal(2, 3, 6).numpy()
@@ -421,6 +423,34 @@ def test_a_rule_is_what_autograd_gives(name, rows):
     inputs = [normal(20 + k, rows, *shape) for k, shape in enumerate(shapes)]
     sweep = compare(graph, inputs)
     assert sweep.alone == made["alone"]
+
+
+RECURRENT = ("RNN", "GRU", "LSTM")
+PUSHED = [
+    name
+    for name, made in CASES.items()
+    if not made["alone"] and not any(n.op_type in RECURRENT for n in made["nodes"])
+]
+
+
+@pytest.mark.parametrize("name", PUSHED)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_tangents_are_what_the_rows_say(name, rows):
+    graph, shapes = built(name)
+    inputs = [normal(20 + k, rows, *shape) for k, shape in enumerate(shapes)]
+    _, jacobian = by_autograd(graph, inputs)
+    v = normal(9, rows, 2, jacobian.shape[2])
+    theirs = v @ jacobian.mT
+    size = theirs.abs().max().clamp_min(1e-300)
+    assert float((pushed(graph, inputs, v) - theirs).abs().max() / size) < 1e-11
+
+
+def test_a_recurrence_is_not_pushed():
+    graph, (event,) = built("GRU all steps")
+    with pytest.raises(NotSwept, match="recurrence"):
+        pushed(
+            graph, [normal(1, 2, *event)], normal(9, 2, 1, torch.Size(event).numel())
+        )
 
 
 def test_inputs_are_pulled_back_in_parts():
