@@ -60,22 +60,28 @@ class Table:
     constants: dict[int, tuple[torch.dtype, float | int | bool]] = field(
         default_factory=dict
     )
+    marks: bytearray = field(default_factory=lambda: bytearray(1))
+    """By name: one for a constant."""
 
     def name(self, key: Hashable) -> int:
         """Return the name of what has this key."""
-        return self.known.setdefault(key, len(self.known) + 1)
+        found = self.known.setdefault(key, len(self.known) + 1)
+        if found == len(self.marks):
+            self.marks.append(0)
+        return found
 
     def constant(self, dtype: torch.dtype, value: float | int | bool) -> int:
         """Return the name of a constant number."""
         bits = np.float64(value).tobytes() if dtype.is_floating_point else int(value)
         found = self.name(("constant", dtype, bits))
         self.constants[found] = (dtype, value)
+        self.marks[found] = 1
         return found
 
     def are_constant(self, names: Names) -> NDArray[np.bool_]:
         """Return which names are those of constants."""
-        there = np.fromiter(self.constants, np.int64, len(self.constants))
-        return np.isin(names, there)
+        found: NDArray[np.bool_] = np.frombuffer(bytes(self.marks), bool)[names]
+        return found
 
     def of_tensor(self, value: Tensor, axis: int | None) -> Named:
         """Return a constant tensor by names.
