@@ -43,7 +43,10 @@ class Shelf:
         return place
 
     def call(
-        self, run: Callable[..., Tensor], reads: Sequence[int], value: Named,
+        self,
+        run: Callable[..., Tensor],
+        reads: Sequence[int],
+        value: Named,
         rows: bool = False,
     ) -> int:
         """Emit a call that makes a value; return its place."""
@@ -68,7 +71,9 @@ class Shelf:
             place = self.fetch(less, whole)
             if not whole:
                 return place
-            sizes = tuple(-1 if k == value.axis else s for k, s in enumerate(value.names.shape))
+            sizes = tuple(
+                -1 if k == value.axis else s for k, s in enumerate(value.names.shape)
+            )
             return self.call(partial(_expanded, sizes), (place,), value)
         place_of = self._single(value)
         return self._joined(value) if place_of is None else place_of
@@ -77,7 +82,10 @@ class Shelf:
         bare = replace(value, axis=None)
         place = self.known.get(_key(bare))
         if place is None:
-            numbers = [self.table.constants[name][1] for name in value.names.reshape(-1).tolist()]
+            numbers = [
+                self.table.constants[name][1]
+                for name in value.names.reshape(-1).tolist()
+            ]
             tensor = torch.tensor(numbers, dtype=value.dtype, device=self.device)
             place = self.put(bare)
             self.constants[place] = tensor.reshape(value.names.shape)
@@ -110,7 +118,10 @@ class Shelf:
         """Return a value as a view of a place: all of it, or a stretch of an axis."""
         source = self.values[place]
         wanted = value.names.reshape(-1)
-        if source.names.size == wanted.size and (source.names.reshape(-1) == wanted).all():
+        if (
+            source.names.size == wanted.size
+            and (source.names.reshape(-1) == wanted).all()
+        ):
             return self.call(_shaper(source, value), (place,), value)
         for axis, size in enumerate(source.names.shape):
             per = source.names.size // size
@@ -133,9 +144,7 @@ class Shelf:
         shaped = _shaper(flat, value)
         picked = torch.tensor(index, device=self.device)
         assert source.axis is not None
-        return self.call(
-            partial(_picked, source.axis, picked, shaped), (place,), value
-        )
+        return self.call(partial(_picked, source.axis, picked, shaped), (place,), value)
 
     def _joined(self, value: Named) -> int:
         """Return a value put together from several places."""

@@ -37,7 +37,8 @@ def tasks(found: Followed, outputs: tuple[int, ...]) -> list[Task]:
         work = found.works[place]
         names = work.result.names
         flat = [
-            name in needed and home[name] == place for name in names.reshape(-1).tolist()
+            name in needed and home[name] == place
+            for name in names.reshape(-1).tolist()
         ]
         mask = np.array(flat, bool).reshape(names.shape)
         if not mask.any():

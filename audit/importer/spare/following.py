@@ -169,7 +169,10 @@ def _move(found: Followed, step: Step) -> None:
 def _zero_fill(step: Step, arguments: Sequence[Value]) -> None:
     """Refuse a Pad that puts anything but zeros."""
     fill = arguments[2] if len(arguments) > 2 else step.node.attributes.get("value")
-    if str(step.node.attributes.get("mode", "constant")) not in ("constant", "b'constant'"):
+    if str(step.node.attributes.get("mode", "constant")) not in (
+        "constant",
+        "b'constant'",
+    ):
         return
     if fill is not None and float(np.asarray(fill).reshape(-1)[0]) != 0:
         raise NotSpared("a Pad puts other numbers than zeros")
@@ -192,7 +195,9 @@ def _arguments(
             raise NotSpared(f"{step.node.op} has an operand that is not followed")
         elif value is not None:
             settled = found.seen.settled(slot)
-            others.append((position, settled.dtype.name, settled.shape, settled.tobytes()))
+            others.append(
+                (position, settled.dtype.name, settled.shape, settled.tobytes())
+            )
         fixed.append(value)
     key = call_key(step.node, ())
     if key is None:
@@ -229,8 +234,12 @@ def _axes(found: Followed, step: Step, rank: int) -> tuple[int, ...]:
         raise NotSpared(f"{step.node.op} runs along all axes")
     listed = given if isinstance(given, list | tuple) else [given]
     axes = tuple(sorted(int(axis) % rank for axis in listed))
-    if not axes or (is_kind(step, RUNNING) and step.node.opset < 13
-                    and step.node.op != "CumSum" and axes != (rank - 1,)):
+    if not axes or (
+        is_kind(step, RUNNING)
+        and step.node.opset < 13
+        and step.node.op != "CumSum"
+        and axes != (rank - 1,)
+    ):
         raise NotSpared(f"{step.node.op} runs along all axes")
     return axes
 
@@ -250,14 +259,12 @@ def _along(found: Followed, step: Step) -> None:
     dropped = axes if real.dim() < rank else ()
     closed = frozenset(axis - rank for axis in axes)
     shown = names.squeeze(axis=dropped) if dropped else names
-    if tuple(shown.shape[k] for k in range(shown.ndim) if k != found.seen.axis(slot)) != tuple(
-        real.shape[k] for k in range(real.dim()) if k != found.seen.axis(slot)
-    ):
+    if tuple(
+        shown.shape[k] for k in range(shown.ndim) if k != found.seen.axis(slot)
+    ) != tuple(real.shape[k] for k in range(real.dim()) if k != found.seen.axis(slot)):
         raise NotSpared(f"{step.node.op} makes another shape")
     found.named[slot] = Named(shown, found.seen.axis(slot), real.dtype)
-    found.works.append(
-        Work(step, kept, operands, fixed, closed, dropped=dropped)
-    )
+    found.works.append(Work(step, kept, operands, fixed, closed, dropped=dropped))
 
 
 def _product(found: Followed, step: Step) -> None:
@@ -290,7 +297,12 @@ def _product(found: Followed, step: Step) -> None:
 
 
 def _bias(found: Followed, step: Step, size: int, beta: float) -> Tensor | None:
-    if step.node.op != "Gemm" or len(step.inputs) < 3 or not step.inputs[2] or beta == 0:
+    if (
+        step.node.op != "Gemm"
+        or len(step.inputs) < 3
+        or not step.inputs[2]
+        or beta == 0
+    ):
         return None
     c = found.plan.slots[step.inputs[2]]
     if not isinstance(c, Tensor) or c.numel() not in (1, size) or c.dim() > 2:
@@ -307,11 +319,18 @@ def _pick(found: Followed, step: Step) -> None:
     axis = int(step.node.attributes.get("axis", 0)) % rank
     shape = [s for k, s in enumerate(index.names.shape) if k != axis]
     own = [s for k, s in enumerate(data.names.shape) if k != axis]
-    if data.axis is None or data.axis != index.axis or axis == data.axis or shape != own:
+    if (
+        data.axis is None
+        or data.axis != index.axis
+        or axis == data.axis
+        or shape != own
+    ):
         raise NotSpared("GatherElements picks from another place")
     wide = np.moveaxis(data.names, axis, -1)
-    groups = [found.table.name(("row", tuple(row))) for row in
-              wide.reshape(-1, wide.shape[-1]).tolist()]
+    groups = [
+        found.table.name(("row", tuple(row)))
+        for row in wide.reshape(-1, wide.shape[-1]).tolist()
+    ]
     places = np.moveaxis(index.names, axis, -1)
     rows = places.reshape(-1, places.shape[-1]).tolist()
     made = [

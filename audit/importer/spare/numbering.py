@@ -107,7 +107,9 @@ class Table:
         if axis is None:
             return torch.from_numpy(names * _ROWS)
         fixed = self.are_constant(names)
-        rows = [np.where(fixed, names * _ROWS, names * _ROWS + 1 + r) for r in range(MORE)]
+        rows = [
+            np.where(fixed, names * _ROWS, names * _ROWS + 1 + r) for r in range(MORE)
+        ]
         return torch.from_numpy(np.concatenate(rows, axis=axis))
 
     def decoded(self, codes: Tensor, axis: int | None, dtype: torch.dtype) -> Named:
@@ -148,8 +150,12 @@ def along(
     """Return the names of an operator over axes: one for all, or one for each place."""
     last = np.moveaxis(names, axes, range(-len(axes), 0))
     shape, before = last.shape, last.shape[: last.ndim - len(axes)]
-    rows = [tuple(row) for row in last.reshape(*before, -1).reshape(
-        int(np.prod(before, dtype=int)), -1).tolist()]
+    rows = [
+        tuple(row)
+        for row in last.reshape(*before, -1)
+        .reshape(int(np.prod(before, dtype=int)), -1)
+        .tolist()
+    ]
     if reduces:
         made = [table.name((key, row)) for row in rows]
         kept = np.array(made, np.int64).reshape(*before, *(1,) * len(axes))

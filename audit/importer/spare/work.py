@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.importer.plan import Step
-from audit.importer.products import linear
+from audit.importer.products import straight
 from audit.importer.spare.numbering import Named, Names
 from audit.importer.values import Value
 
@@ -164,4 +164,4 @@ class Product(Work):
 
 
 def _product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    return linear(x, weight, bias)
+    return straight(x, weight, bias)
