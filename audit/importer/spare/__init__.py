@@ -4,7 +4,8 @@
     (theta,) = program(values)           any number of rows
 
 `seen` runs a few rows, `following` gives every number a name (`numbering`), `demand`
-says which are needed and where they are made, `assembly` and `building` write the calls.
+says which are needed and where they are made, `assembly` puts operands together and
+`building` writes the calls (`emitted`).
 """
 
 from audit.importer.spare.building import spared

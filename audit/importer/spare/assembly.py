@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from audit.importer.spare.emitted import Call
+from audit.importer.spare.emitted import Call, Run
 from audit.importer.spare.numbering import Named, Names, Table
 from audit.importer.spare.seen import NotSpared
 
@@ -44,7 +43,7 @@ class Shelf:
 
     def call(
         self,
-        run: Callable[..., Tensor],
+        run: Run,
         reads: Sequence[int],
         value: Named,
         rows: bool = False,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from audit.importer.graph import Graph
@@ -59,7 +58,7 @@ def _emit(shelf: Shelf, task: Task) -> None:
         return
     wants = work.wants(lanes)
     reads = [shelf.fetch(want.value, want.whole) for want in wants.values()]
-    shelf.call(_tensor(work.call(lanes)), reads, work.part(lanes))
+    shelf.call(work.call(lanes), reads, work.part(lanes))
 
 
 def _emit_product(shelf: Shelf, work: Product, task: Task) -> None:
@@ -71,7 +70,3 @@ def _emit_product(shelf: Shelf, work: Product, task: Task) -> None:
     x = replace(want.value, names=want.value.names[:, order])
     reads = [shelf.fetch(x)]
     shelf.call(work.ordered(task.lanes, order), reads, work.part(task.lanes))
-
-
-def _tensor(run: Callable[..., object]) -> Callable[..., Tensor]:
-    return run  # type: ignore[return-value]

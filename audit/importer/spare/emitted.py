@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from audit.importer.values import Value
+
+Run = Callable[..., Value]
+
 
 @dataclass(frozen=True)
 class Call:
@@ -16,7 +20,7 @@ class Call:
         dead: places that nobody reads afterwards.
     """
 
-    run: Callable[..., Tensor]
+    run: Run
     reads: tuple[int, ...]
     out: int
     rows: bool = False
@@ -42,7 +46,7 @@ class Emitted:
     def __call__(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the outputs at the inputs' values."""
         rows = len(values[0])
-        places: list[Tensor | None] = [None] * self.size
+        places: list[Value] = [None] * self.size
         for place, constant in self.constants.items():
             places[place] = constant
         for place, value in zip(self.inputs, values, strict=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -225,7 +225,7 @@ def _pointwise(found: Followed, step: Step) -> None:
 
 def _axes(found: Followed, step: Step, rank: int) -> tuple[int, ...]:
     """Return the axes that an operator runs along, from the first."""
-    given: object = step.node.attributes.get("axes", step.node.attributes.get("axis"))
+    given = step.node.attributes.get("axes", step.node.attributes.get("axis"))
     if len(step.inputs) > 1 and step.inputs[1]:
         given = found.seen.settled(step.inputs[1]).reshape(-1).tolist()
     if given is None and is_kind(step, RUNNING) and step.node.opset >= 13:

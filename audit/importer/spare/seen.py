@@ -47,7 +47,9 @@ class Seen:
         a, b = self.values[slot], self.fewer[slot]
         if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.dim() != b.dim():
             raise NotSpared("a value has another rank with fewer rows")
-        axes = [k for k, (m, n) in enumerate(zip(a.shape, b.shape)) if m != n]
+        axes = [
+            k for k, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if m != n
+        ]
         if not axes:
             return None
         if len(axes) > 1 or (a.shape[axes[0]], b.shape[axes[0]]) != (MORE, FEWER):

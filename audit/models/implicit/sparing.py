@@ -105,15 +105,13 @@ def _with_slopes(call: Call, values: Values, moved: list[str]) -> dict[str, Tens
         found = call({**values, **leaves})
         total = sum((v.sum() for v in found.values()), torch.zeros(()))
         slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    results = {name: value.detach() for name, value in found.items()}
-    for name, slope in zip(moved, slopes, strict=True):
-        if slope is not None:
-            results[name] = slope
-    return results
+    values = {name: value.detach() for name, value in found.items()}
+    named = dict(zip(moved, slopes, strict=True))
+    return values | {n: slope for n, slope in named.items() if slope is not None}
 
 
 def _near(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two results are the same but for their rounding, where theirs is finite."""
+    """Whether two results are the same but for rounding, where theirs is finite."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
     known = torch.isfinite(theirs)
