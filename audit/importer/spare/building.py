@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from audit.importer.graph import Graph
 from audit.importer.influence import fluid
+from audit.importer.spare import clips, picks, sums
 from audit.importer.spare.assembly import Shelf
-from audit.importer.spare.demand import Task, tasks
+from audit.importer.spare.demand import tasks
 from audit.importer.spare.emitted import Emitted, with_deaths
 from audit.importer.spare.following import Followed, follow
+from audit.importer.spare.numbering import Named
+from audit.importer.spare.pieces import Piece, Readers, pieces_of
 from audit.importer.spare.seen import NotSpared, look
+from audit.importer.spare.splitting import split_products
 from audit.importer.spare.work import Product
 
 
@@ -35,38 +40,52 @@ def spared(graph: Graph, values: Sequence[Tensor]) -> Emitted:
     if len(tensors) != len(fitted) or not tensors:
         raise NotSpared("an input is no tensor")
     found = follow(graph.plan, look(graph.plan, tensors))
+    outputs = [_output(found, slot) for slot in graph.plan.outputs]
     shelf = Shelf(found.table, tensors[0].device)
     inputs = tuple(shelf.put(found.named[slot]) for slot in graph.plan.inputs)
-    for task in tasks(found, graph.plan.outputs):
-        _emit(shelf, task)
-    outputs = tuple(_output(found, shelf, slot) for slot in graph.plan.outputs)
-    calls = with_deaths(shelf.calls, (*outputs, *inputs, *shelf.constants))
-    return Emitted(calls, shelf.constants, inputs, outputs, len(shelf.values))
+    for piece in _neighbours(found, outputs, shelf.device):
+        _emit(shelf, piece)
+    places = tuple(shelf.fetch(value) for value in outputs)
+    calls = with_deaths(shelf.calls, (*places, *inputs, *shelf.constants))
+    return Emitted(calls, shelf.constants, inputs, places, len(shelf.values))
 
 
-def _output(found: Followed, shelf: Shelf, slot: int) -> int:
+def _output(found: Followed, slot: int) -> Named:
     value = found.named[slot]
     if value.axis != 0:
         raise NotSpared("an output has its rows not on the first axis")
-    return shelf.fetch(value)
+    return value
 
 
-def _emit(shelf: Shelf, task: Task) -> None:
-    work, lanes = task.work, task.lanes
-    if isinstance(work, Product):
-        _emit_product(shelf, work, task)
+def _neighbours(
+    found: Followed, outputs: Sequence[Named], device: torch.device
+) -> list[Piece]:
+    """Return what is to be emitted, neighbours put together."""
+    pieces = pieces_of(tasks(found, found.plan.outputs))
+    clips.clipped(Readers(found.table, pieces, outputs))
+    sums.summed(Readers(found.table, pieces, outputs), device)
+    picks.folded(Readers(found.table, pieces, outputs))
+    pieces = picks.later(Readers(found.table, pieces, outputs))
+    return split_products(Readers(found.table, pieces, outputs))
+
+
+def _emit(shelf: Shelf, piece: Piece) -> None:
+    if piece.gone:
         return
-    wants = work.wants(lanes)
-    reads = [shelf.fetch(want.value, want.whole) for want in wants.values()]
-    shelf.call(work.call(lanes), reads, work.part(lanes))
+    if isinstance(piece.work, Product):
+        _emit_product(shelf, piece)
+        return
+    reads = [shelf.fetch(want.value, want.whole) for want in piece.wants]
+    shelf.call(piece.run, reads, piece.result)
 
 
-def _emit_product(shelf: Shelf, work: Product, task: Task) -> None:
+def _emit_product(shelf: Shelf, piece: Piece) -> None:
     """Emit a product; its columns of X in the order in which they lie there."""
-    (want,) = work.wants(task.lanes).values()
+    work, lanes = piece.work, piece.lanes
+    assert isinstance(work, Product)
+    (want,) = work.wants(lanes).values()
     names = want.value.names.reshape(-1).tolist()
     lying = [min(shelf.where.get(n, {-1: 0}).items()) for n in names]
     order = np.array(sorted(range(len(names)), key=lambda k: lying[k]), np.int64)
     x = replace(want.value, names=want.value.names[:, order])
-    reads = [shelf.fetch(x)]
-    shelf.call(work.ordered(task.lanes, order), reads, work.part(task.lanes))
+    shelf.call(work.ordered(lanes, order), [shelf.fetch(x)], piece.result)

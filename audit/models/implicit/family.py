@@ -48,7 +48,8 @@ def plain_law(plan: Plan, probe: Probe) -> FileLaw:
         plain = layout.rows is None and all(axis == 0 for axis in layout.axes.values())
         if network.format != "onnx" or network.graph is None or not plain:
             return None
-        graph = network.graph({**values, **probe.drawn})
+        drawn = {name: value[:1] for name, value in probe.drawn.items()}
+        graph = network.graph({**values, **drawn})
         return None if graph is None else graph.with_outputs(outputs)
 
     @cache
