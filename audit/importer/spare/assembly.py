@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from audit.importer.spare.emitted import Call, Run
 from audit.importer.spare.numbering import Named, Names, Table
 from audit.importer.spare.seen import NotSpared
+
+_FEW = 4  # slices of a value that are taken apart all at once
 
 
 @dataclass
@@ -36,7 +39,8 @@ class Shelf:
         """Return the place of a value that is there from now on."""
         place = len(self.values)
         self.values.append(value)
-        self.known.setdefault(_key(value), place)
+        if value.names.size:
+            self.known.setdefault(_key(value), place)
         for position, name in enumerate(value.names.reshape(-1).tolist()):
             self.where.setdefault(name, {}).setdefault(place, position)
         return place
@@ -131,9 +135,21 @@ class Shelf:
                 part = source.names.take(range(start, start + length), axis)
                 if (part.reshape(-1) == wanted).all():
                     shaped = _shaper(replace(source, names=part), value)
+                    if length == 1 < size <= _FEW:
+                        run = partial(_one_of, axis, start, shaped)
+                        return self.call(run, (self._apart(place, axis),), value)
                     run = partial(_stretch, axis, start, length, shaped)
                     return self.call(run, (place,), value)
         return None
+
+    def _apart(self, place: int, axis: int) -> int:
+        """Return the place of all slices of a value: a backward pass stacks theirs."""
+        key = ("apart", place, axis)
+        if key not in self.known:
+            nothing = Named(np.zeros(0, np.int64), None, self.values[place].dtype)
+            slices = self.call(partial(_unbound, axis), (place,), nothing)
+            self.known[key] = slices
+        return self.known[key]
 
     def _indexed(self, place: int, value: Named) -> int:
         """Return a value as numbers picked from one place."""
@@ -228,6 +244,19 @@ def _stretch(
     axis: int, start: int, length: int, shaped: Callable[[Tensor], Tensor], x: Tensor
 ) -> Tensor:
     return shaped(x.narrow(axis, start, length))
+
+
+def _unbound(axis: int, x: Tensor) -> tuple[Tensor, ...]:
+    return x.unbind(axis)
+
+
+def _one_of(
+    axis: int,
+    place: int,
+    shaped: Callable[[Tensor], Tensor],
+    slices: tuple[Tensor, ...],
+) -> Tensor:
+    return shaped(slices[place].unsqueeze(axis))
 
 
 def _picked(

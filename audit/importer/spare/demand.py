@@ -26,9 +26,11 @@ class Task:
 def tasks(found: Followed, outputs: tuple[int, ...]) -> list[Task]:
     """Return what has to be computed for some slots, in order."""
     home: dict[int, int] = {}
+    marks = found.table.marks
     for place, work in enumerate(found.works):
         for name in work.result.names.reshape(-1).tolist():
-            home.setdefault(name, place)
+            if not marks[name]:
+                home.setdefault(name, place)
     needed: set[int] = set()
     for slot in outputs:
         needed.update(found.named[slot].names.reshape(-1).tolist())
@@ -37,7 +39,7 @@ def tasks(found: Followed, outputs: tuple[int, ...]) -> list[Task]:
         work = found.works[place]
         names = work.result.names
         flat = [
-            name in needed and home[name] == place
+            name in needed and home.get(name) == place
             for name in names.reshape(-1).tolist()
         ]
         mask = np.array(flat, bool).reshape(names.shape)

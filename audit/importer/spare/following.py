@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ from audit.importer.spare.kinds import (
     RUNNING,
     is_kind,
 )
-from audit.importer.spare.numbering import Named, Table, along, elementwise
+from audit.importer.spare.numbering import Named, Names, Table, along, elementwise
 from audit.importer.spare.seen import NotSpared, Seen, wanted
 from audit.importer.spare.work import Product, Work
 from audit.importer.values import Value
@@ -218,9 +218,23 @@ def _pointwise(found: Followed, step: Step) -> None:
     names = elementwise(found.table, key, [o.names for o in operands.values()])
     if names.ndim != real.dim():
         raise NotSpared(f"{step.node.op} makes another rank")
+    names = _folded(found.table, operands.values(), names, real.narrow(axis, 0, 1))
     result = Named(names, axis, real.dtype)
     found.named[slot] = result
     found.works.append(Work(step, result, operands, fixed, broadcasts=True))
+
+
+def _folded(
+    table: Table, operands: Iterable[Named], names: Names, real: Tensor
+) -> Names:
+    """Return names, those of what is made of constants alone as constants."""
+    fixed = np.ones(names.shape, bool)
+    for operand in operands:
+        fixed &= table.are_constant(operand.names)
+    for place in np.flatnonzero(fixed):
+        number = real.reshape(-1)[int(place)].item()
+        names.flat[place] = table.constant(real.dtype, number)
+    return names
 
 
 def _axes(found: Followed, step: Step, rank: int) -> tuple[int, ...]:

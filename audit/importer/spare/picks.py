@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from audit.importer.spare.numbering import Named, Names
 from audit.importer.spare.pieces import Piece, Readers
 from audit.importer.spare.work import Want

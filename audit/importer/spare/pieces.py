@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from audit.importer.spare.demand import Task
@@ -63,6 +63,8 @@ class Readers:
 
     def __post_init__(self) -> None:
         for place, piece in enumerate(self.pieces):
+            if piece.gone:
+                continue
             for name in piece.result.names.reshape(-1).tolist():
                 self.makers.setdefault(name, piece)
             for want in piece.wants:
@@ -74,15 +76,21 @@ class Readers:
 
     def maker(self, value: Named) -> Piece | None:
         """Return the piece that makes a value as it is; None where several do."""
-        piece = self.makers.get(int(value.names.flat[0]))
+        name = next(iter(self._computed(value)), 0)
+        piece = self.makers.get(name)
         if piece is None or piece.gone or not same(piece.result, value):
             return None
         return piece
 
+    def _computed(self, value: Named) -> Iterator[int]:
+        """Yield the names in a value that are not those of constants."""
+        marks = self.table.marks
+        return (n for n in value.names.reshape(-1).tolist() if not marks[n])
+
     def only(self, value: Named, reader: Piece) -> bool:
         """Whether nobody but one piece reads any number of a value."""
         place = next(k for k, p in enumerate(self.pieces) if p is reader)
-        names = set(value.names.reshape(-1).tolist())
+        names = set(self._computed(value))
         return all(set(self.readers.get(name, ())) <= {place} for name in names)
 
     def number(self, want: Want) -> float | None:

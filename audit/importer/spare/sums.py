@@ -93,7 +93,8 @@ def _affine(readers: Readers, piece: Piece) -> tuple[float, float, Piece]:
 
 def _next(readers: Readers, piece: Piece) -> Piece | None:
     """Return the only reader of a result, where it reads all of it as it is."""
-    names = set(piece.result.names.reshape(-1).tolist())
+    marks = readers.table.marks
+    names = {n for n in piece.result.names.reshape(-1).tolist() if not marks[n]}
     places = {place for name in names for place in readers.readers.get(name, ())}
     if len(places) != 1 or -1 in places:
         return None

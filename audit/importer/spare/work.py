@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -89,10 +90,20 @@ class Work:
     def call(self, lanes: Lanes | None) -> Callable[..., Value]:
         """Return the operator as a function of its operands alone, in their order."""
         positions = tuple(self.operands)
-        run: Callable[..., Value] = self.step.run
+        run = _bare(self.step.run, self.result.dtype)
         if positions != tuple(range(len(self.fixed))):
             run = partial(_filled, run, self.fixed, positions)
         return partial(_kept, run, self.dropped) if self.dropped else run
+
+
+def _bare(run: Callable[..., Value], dtype: torch.dtype) -> Callable[..., Value]:
+    """Return torch's own function for a few of floats, which need no looking at."""
+    if dtype.is_floating_point and isinstance(run, partial) and len(run.args) == 1:
+        known = {torch.add, torch.sub, torch.mul}
+        if run.args[0] in known and run.keywords == {}:
+            bare: Callable[..., Value] = run.args[0]
+            return bare
+    return run
 
 
 def _filled(
