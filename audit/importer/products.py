@@ -22,6 +22,8 @@ from torch.autograd import Function
 from torch.nn import functional
 
 LEAST = 1 << 20  # multiplications; fewer are done before oneDNN has begun
+NARROW = 1 << 18
+"""The same where nothing is called around the kernel."""
 _LINEAR: Any = (
     torch.ops.mkldnn._linear_pointwise.default
     if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -48,7 +50,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return flat.reshape(*x.shape[:-1], len(weight))
 
 
-def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def straight(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x Wᵀ + b of x [m, k], of narrow matrices too, for no transform of torch.
+
+    Backward passes go through it; without one there is nothing around the kernel.
+    """
+    if not _by_onednn(x, weight, bias, NARROW):
+        return functional.linear(x, weight, bias)
+    if torch.is_grad_enabled() and x.requires_grad:
+        made: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return made
+    found: Tensor = _LINEAR(x, weight, bias, "none", [], "")
+    return found
+
+
+def _by_onednn(
+    x: Tensor, weight: Tensor, bias: Tensor | None, least: int = LEAST
+) -> bool:
     return (
         _LINEAR is not None
         and bool(torch.backends.mkldnn.enabled)
@@ -57,7 +75,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and (bias is None or bias.dim() == 1)
         and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and prod((*x.shape, len(weight))) >= LEAST
+        and prod((*x.shape, len(weight))) >= least
     )
 
 

@@ -27,6 +27,15 @@ def if_(*values: Value, then_branch: Body, else_branch: Body) -> tuple[Value, ..
     return branch(*values[branch.captured])
 
 
+def taken_branch(run: object, condition: Value) -> Body | None:
+    """Return the branch that an If of a plan takes; None where it is no such step."""
+    bodies = getattr(run, "keywords", {})
+    if getattr(run, "func", None) is not if_:
+        return None
+    found: Body = bodies["then_branch" if bool(integer(condition)) else "else_branch"]
+    return found
+
+
 @operator("Loop")
 def loop(*values: Value, body: Body, site: Site) -> tuple[Value, ...]:
     """Run a subgraph while its condition holds, at most a number of times.

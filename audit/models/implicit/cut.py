@@ -18,6 +18,7 @@ from audit.importer import Graph
 from audit.importer.bottleneck import Bottleneck, find_bottleneck
 from audit.models.density import DifferentiableMap, Values
 from audit.models.implicit.laws import FileLaw, Slot, read_by
+from audit.models.implicit.sparing import Sparing
 from audit.models.maps import AutogradMap
 from audit.models.network import Call, calling
 
@@ -69,7 +70,12 @@ def cut(
 
 def _calls(after: Graph) -> Callable[[tuple[str, ...]], Call]:
     """Return outputs -> the part after the cut, without what they do not need."""
-    return cache(lambda outputs: calling(after.pruned(outputs)))
+
+    def sparing(outputs: tuple[str, ...]) -> Call:
+        graph = after.pruned(outputs)
+        return Sparing(calling(graph), lambda: graph)
+
+    return cache(sparing)
 
 
 def _embedding(before: Graph, condition: str) -> Callable[[Tensor, Values], Tensor]:

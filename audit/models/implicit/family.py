@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -21,6 +22,7 @@ from audit.models.implicit.sources import (
     GivenDraws,
     NamedBase,
 )
+from audit.models.implicit.sparing import Sparing
 from audit.models.network import Call
 from audit.models.probing import Probe, finite_rows
 
@@ -46,11 +48,16 @@ def plain_law(plan: Plan, probe: Probe) -> FileLaw:
         plain = layout.rows is None and all(axis == 0 for axis in layout.axes.values())
         if network.format != "onnx" or network.graph is None or not plain:
             return None
-        graph = network.graph({**values, **probe.drawn})
+        drawn = {name: value[:1] for name, value in probe.drawn.items()}
+        graph = network.graph({**values, **drawn})
         return None if graph is None else graph.with_outputs(outputs)
 
+    @cache
+    def sparing(outputs: tuple[str, ...]) -> Call:
+        return Sparing(calls(outputs), lambda: graphs(outputs))
+
     drawn = plan.target, plan.noise
-    return FileLaw(network, plan.head, calls, main, held, *drawn, graphs)
+    return FileLaw(network, plan.head, sparing, main, held, *drawn, graphs)
 
 
 def family_of(
