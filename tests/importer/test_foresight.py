@@ -3,10 +3,14 @@
 from functools import partial
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import TensorProto, helper
 
 from audit.ground.errors import ModelError
-from audit.importer.foresight import Small
+from audit.importer import load_graph
+from audit.importer.foresight import Foreseen, Small
 from audit.importer.limits import MAX_ELEMENTS
 from audit.importer.ops import host
 from audit.importer.program import Node
@@ -52,3 +56,32 @@ def test_what_makes_too_much_is_refused_before_it_runs(op, operands):
 
     with pytest.raises(ModelError, match=f"The result of {op} would have the shape"):
         small(op, ran)(*operands)
+
+
+def test_a_softplus_of_many_rows_is_not_rehearsed(tmp_path, monkeypatch):
+    """As torch exports it; a rehearsal has torch import its compiler, for a second."""
+
+    def rehearsed(*_):
+        raise AssertionError("it was rehearsed")
+
+    monkeypatch.setattr(Foreseen, "_rehearse", rehearsed)
+    nodes = [
+        helper.make_node("Softplus", ["x"], ["soft"]),
+        helper.make_node("Greater", ["x", "limit"], ["large"]),
+        helper.make_node("Where", ["large", "x", "soft"], ["y"]),
+        helper.make_node("Concat", ["y", "x", "soft"], ["z"], axis=1),
+    ]
+    rows = np.random.default_rng(0).normal(0, 20, (512, 4)).astype(np.float32)
+    limit = onnx.numpy_helper.from_array(np.float32(20.0), "limit")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width])
+        for name, width in (("x", 4), ("z", 12))
+    ]
+    graph = helper.make_graph(nodes, "softplus", ends[:1], ends[1:], [limit])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "model.onnx")
+    (found,) = load_graph(str(tmp_path / "model.onnx"))(torch.from_numpy(rows))
+    soft = np.logaddexp(0, rows.astype(np.float64))
+    wanted = np.concatenate([np.where(rows > 20, rows, soft), rows, soft], axis=1)
+    assert rows.size**3 > MAX_ELEMENTS
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

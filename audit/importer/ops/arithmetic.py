@@ -128,9 +128,13 @@ def min_(*tensors: Tensor) -> Tensor:
     return reduce(partial(_wide, torch.minimum), tensors)
 
 
-@operator("Where", zero_inputs=(0,))
+@operator("Where", zero_inputs=(0,), bounded=True)
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """A where the condition holds, else b."""
+    if not condition.shape == a.shape == b.shape:
+        check_broadcast(a.shape, b.shape, "The result of Where")
+        both = np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
+        check_broadcast(condition.shape, both, "The result of Where")
     return torch.where(condition, a, b)
 
 

@@ -10,13 +10,13 @@ from audit.importer.registry import Site, operator
 from audit.importer.values import Host, axis_of, ints, slice_of
 
 
-@operator("Concat")
+@operator("Concat", bounded=True)
 def concat_default(*tensors: Tensor, axis: int = 1) -> Tensor:
     """Join along an axis (it has a default up to opset 3)."""
     return concat(*tensors, axis=axis)
 
 
-@operator("Concat", since=4)
+@operator("Concat", since=4, bounded=True)
 def concat(*tensors: Tensor, axis: int) -> Tensor:
     """Join along an axis."""
     check_elements([sum(part.numel() for part in tensors)], "The result of Concat")
