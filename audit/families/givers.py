@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from audit.nodes.base_laws import BaseLaw
+from audit.nodes.nested import Nested
 from audit.nodes.noise import Noise, Points
 
 
@@ -21,12 +22,14 @@ class Nodes:
         weights: [S, N], summing to one; None for draws, which all weigh the same.
         unit: consecutive draws that are not independent of each other.
         checks: what was found on the way, by name, each [N].
+        nested: the coarser rules among weighted nodes, where there are some.
     """
 
     targets: Tensor
     weights: Tensor | None = None
     unit: int = 1
     checks: Mapping[str, Tensor] = field(default_factory=dict)
+    nested: Nested | None = None
 
 
 class Source(Protocol):

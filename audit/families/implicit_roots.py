@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 
 from audit.families.computed import ComputedFamily
+from audit.families.givers import Nodes
+from audit.families.score_gaps import ScoreGaps, judged
 from audit.families.summed_scores import summed_scores
 from audit.families.tensors import Tensors
 from audit.linalg.operators import Averaged, Sampled
@@ -49,14 +51,19 @@ def _fisher_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averaged:
     Of very many nodes it is a triangle of as many rows as columns.
     """
     nodes = family.nodes(phi, noise)
-    checks = {name: one.to(phi.device) for name, one in nodes.checks.items()}
+    nested = nodes.nested
+    gaps = ScoreGaps(nested, family.size) if nested is not None else None
     if family.sums_scores:
-        triangle, mean = summed_scores(family, nodes, phi)
-        return Averaged(triangle, mean, checks)
+        triangle, mean = summed_scores(family, nodes, phi, gaps)
+        return Averaged(triangle, mean, _checks(nodes, gaps, phi))
     scores = family.scores(nodes.targets, phi)  # [S, N, p]
     if nodes.weights is not None:
         weights = nodes.weights.unsqueeze(-1).to(phi.device)
         scores = torch.where(weights > 0, scores, 0.0)
+        if gaps is not None:
+            one = torch.ones_like(weights)
+            gaps.add(slice(None), weights.sqrt() * torch.cat([one, scores], dim=-1))
+        checks = _checks(nodes, gaps, phi)
         mean = (weights * scores).sum(dim=0)
         rows = weights.sqrt() * (scores - mean)
         return Averaged(rows.transpose(0, 1), mean, checks)
@@ -64,6 +71,11 @@ def _fisher_root(family: ComputedFamily, phi: Tensor, noise: Noise) -> Averaged:
     rows = _unbiased(scores - mean, nodes.unit) / math.sqrt(len(scores))
     entries = rows.transpose(0, 1).contiguous()
     return Sampled(entries, mean, nodes.checks, unit=nodes.unit)
+
+
+def _checks(nodes: Nodes, gaps: ScoreGaps | None, phi: Tensor) -> dict[str, Tensor]:
+    """Return what is known of a sum over nodes, where φ is."""
+    return {name: one.to(phi.device) for name, one in judged(nodes, gaps).items()}
 
 
 def _unbiased(centred: Tensor, unit: int) -> Tensor:

@@ -20,16 +20,17 @@ from torch import Tensor
 
 from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
+from audit.families.score_gaps import ScoreGaps
 
 _NUMBERS = 2**22  # of scores that are held at once
 
 
 def summed_scores(
-    family: ComputedFamily, nodes: Nodes, phi: Tensor
+    family: ComputedFamily, nodes: Nodes, phi: Tensor, gaps: ScoreGaps | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return a root [N, p, p] of the scores' covariance, and their mean [N, p].
 
-    A node of weight zero is not looked at.
+    A node of weight zero is not looked at. What coarser rules change is added to gaps.
     """
     weights = nodes.weights
     assert weights is not None
@@ -38,6 +39,8 @@ def summed_scores(
     for first in range(0, len(weights), chunk):
         part = slice(first, first + chunk)
         rows = _rows(family, nodes.targets[part], weights[part], phi)
+        if gaps is not None:
+            gaps.add(part, rows)
         stacked = torch.cat([triangle, rows.transpose(0, 1)], dim=1)
         triangle = torch.linalg.qr(stacked, mode="r").R
     whole = triangle[:, 0, 0]

@@ -23,6 +23,7 @@ from audit.nodes.assurance import assure
 from audit.nodes.cells import Cells, log_sum
 from audit.nodes.charts import Chart
 from audit.nodes.halving import refine
+from audit.nodes.nested import Nested
 from audit.nodes.sights import Laws, LogDensity, Sight, look
 from audit.nodes.space import TargetSpace
 
@@ -45,6 +46,7 @@ class Nodes:
         normalisation: Z = ∫ q [N].
         error: an estimate of the relative error of Z [N]; infinite where no density
             was found.
+        nested: the coarser rules among the nodes; None where they are a whole sum.
     """
 
     targets: Tensor
@@ -52,6 +54,7 @@ class Nodes:
     weights: Tensor
     normalisation: Tensor
     error: Tensor
+    nested: Nested | None = None
 
 
 def grid_nodes(
@@ -117,7 +120,9 @@ def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
     weights, order = _shares(masses, total).sort(dim=-1, descending=True, stable=True)
     rest = weights.flip(-1).cumsum(-1).flip(-1)
     kept = max(1, int((rest > LEFT_OUT[axes]).sum(-1).max()))
-    weights = weights.masked_fill(rest <= LEFT_OUT[axes], 0.0)[:, :kept]
+    small = rest <= LEFT_OUT[axes]
+    left_out = rest.masked_fill(~small, 0.0).amax(-1)
+    weights = weights.masked_fill(small, 0.0)[:, :kept]
     order = order[:, :kept]
     targets, log_q = _unfold(laws, sight.chart, cells)
     targets = targets.gather(1, order.unsqueeze(-1).expand(-1, -1, laws.space.n))
@@ -128,6 +133,7 @@ def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
         (weights / weights.cumsum(-1)[:, -1:].clamp_min(1e-300)).mT.contiguous(),
         total.clamp_max(_LARGEST).exp(),
         torch.where(total.isfinite(), error, torch.inf),
+        Nested(order.mT.contiguous(), axes, left_out),
     )
 
 

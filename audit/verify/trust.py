@@ -90,7 +90,7 @@ _LOOKED_AT = frozenset(
     (
         *("eigenvalue", "linear", "gap", "rank", "derivative_error", "units"),
         *("trace", "trace_share", "draws", "score_mean", "normalisation"),
-        *("quadrature_error", "rhat", "direction_angle"),
+        *("quadrature_error", "normalisation_error", "rhat", "direction_angle"),
         *(named(n, ERROR) for n in ("trace", "eigenvalue", "score_mean")),
         named("normalisation", ERROR),
     )
@@ -134,8 +134,8 @@ def _density(columns: Mapping[str, Floats]) -> Iterator[tuple[str, Mask]]:
     if "normalisation" not in columns:
         return
     apart = np.abs(columns["normalisation"] - 1)
-    if "quadrature_error" in columns:
-        yield MASS, apart > _GRID_MASS + 10 * columns["quadrature_error"]
+    if "normalisation_error" in columns:
+        yield MASS, apart > _GRID_MASS + 10 * columns["normalisation_error"]
     else:
         error = columns[named("normalisation", ERROR)]
         yield "mass", apart > _MASS + _SIGMAS * error
@@ -211,7 +211,8 @@ _WHAT = {
     "heavy_tails": f"a single draw carries more than {HEAVY:.0%} of the sum behind the "
     "trace: the mean and its standard error are not usable there (heavy tails); read "
     "trace_median instead",
-    "quadrature": "the grid does not resolve the density (see quadrature_error)",
+    "quadrature": "the grid does not resolve the density, or its score, to "
+    f"{_RULE:g} (see quadrature_error)",
     "chains": f"the chains have not mixed (R-hat above {_RHAT:g})",
     MEAN: "the mean score is not zero: the draws do not come from this density, its "
     "support moves with x (KL is infinite then), or its normalisation depends on x "

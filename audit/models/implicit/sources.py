@@ -186,7 +186,7 @@ class FromGrid:
             return known[1]
         found = grid_nodes(self.log_density, phi, self.space)
         checks = {"normalisation": found.normalisation, "quadrature_error": found.error}
-        nodes = Nodes(found.targets, found.weights, checks=checks)
+        nodes = Nodes(found.targets, found.weights, checks=checks, nested=found.nested)
         self.last.one = phi.detach().clone(), nodes
         return nodes
 
