@@ -8,6 +8,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, and for subproces
 import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
+from audit.ground.collector import resting
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Search for no garbage while tests are collected, nor in what that made."""
+    with resting():
+        return (yield)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):

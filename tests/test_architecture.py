@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -82,14 +83,19 @@ class Imports(ast.NodeVisitor):
             self.loaded.add(name)
 
 
-FOUND = {name: Imports(path) for name, path in MODULES.items()}
+@cache
+def parsed():
+    """Return module -> its imports: read when first asked, not when tests are collected."""
+    return {name: Imports(path) for name, path in MODULES.items()}
+
+
 each_module = pytest.mark.parametrize("name", sorted(MODULES))
 
 
 def arrows(which="all"):
     """Return room -> the rooms it imports, the doors left out."""
     found = {room_of(name): set() for name in MODULES if room_of(name) not in DOORS}
-    for name, imports in FOUND.items():
+    for name, imports in parsed().items():
         below = {room_of(other) for other in getattr(imports, which) & set(MODULES)}
         if room_of(name) in found:
             found[room_of(name)] |= below - {room_of(name), *DOORS}
@@ -173,7 +179,7 @@ def test_imports_fall(name):
     room = room_of(name)
     if room in DOORS:
         return
-    for imported in FOUND[name].all & set(MODULES):
+    for imported in parsed()[name].all & set(MODULES):
         other = room_of(imported)
         if other == room or imported == "audit":
             continue
@@ -181,7 +187,7 @@ def test_imports_fall(name):
 
 
 def test_no_module_imports_itself_in_a_circle():
-    graph = {name: found.loaded & set(MODULES) for name, found in FOUND.items()}
+    graph = {name: found.loaded & set(MODULES) for name, found in parsed().items()}
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -195,7 +201,7 @@ def test_no_two_rooms_import_each_other():
 
 @pytest.mark.parametrize("name", [n for n in MODULES if room_of(n) in PAPER])
 def test_the_paper_side_never_imports_a_heavy_library(name):
-    found = {module.partition(".")[0] for module in FOUND[name].loaded}
+    found = {module.partition(".")[0] for module in parsed()[name].loaded}
     assert not found & HEAVY
 
 
@@ -228,14 +234,14 @@ def test_help_of_the_command_line_needs_no_numpy():
 
 
 def test_linear_algebra_knows_no_laws_only_intervals_of_means():
-    for name, found in FOUND.items():
+    for name, found in parsed().items():
         if room_of(name) == "linalg":
             rooms = {room_of(other) for other in found.all & set(MODULES)}
             assert rooms <= {"linalg", "ground"}
 
 
 def test_the_onnx_importer_is_usable_alone():
-    for name, found in FOUND.items():
+    for name, found in parsed().items():
         if name.startswith("audit.importer."):
             for other in found.all & set(MODULES):
                 assert other.startswith(("audit.importer", "audit.ground."))

@@ -8,7 +8,7 @@ whatever the others hold.
 import ast
 import re
 
-from test_architecture import DOORS, FOUND, MODULES, ROOT, room_of
+from test_architecture import DOORS, MODULES, ROOT, parsed, room_of
 
 TESTS = ROOT.parent / "tests"
 STARTED = {"audit.__main__", "audit.api.alias"}
@@ -43,7 +43,7 @@ def behind(name):
     """Return what a module leads to: imports, rows of registries, the package."""
     rows = ROW.findall(MODULES[name].read_text(encoding="utf-8"))
     walked = [m for m in MODULES if name in WALKED and m.startswith(f"{name}.")]
-    return {*FOUND[name].all, *rows, *walked, name.rpartition(".")[0]} & set(MODULES)
+    return {*parsed()[name].all, *rows, *walked, name.rpartition(".")[0]} & set(MODULES)
 
 
 def reached(trees, started=()):
