@@ -71,12 +71,7 @@ class Runtime:
                 if self._lacks_kernels
                 else "Look at what it was given: robaudit inspect; export it again",
             ) from None
-        tensors = {
-            name: torch.as_tensor(result)
-            if isinstance(result, (np.ndarray, np.generic))
-            else matrix_of(result)
-            for name, result in found.items()
-        }
+        tensors = {name: _tensor(result) for name, result in found.items()}
         device = next((value.device for value in values.values()), None)
         known = {name: value for name, value in tensors.items() if value is not None}
         return {name: value.to(device) for name, value in known.items()}
@@ -197,3 +192,10 @@ def _ports(declared: Sequence[onnxruntime.NodeArg]) -> tuple[Port, ...]:
         shape = tuple(a if isinstance(a, (int, str)) else None for a in each.shape)
         found.append(Port(each.name, _TYPES.get(kind, ""), shape))
     return tuple(found)
+
+
+def _tensor(result: object) -> Tensor | None:
+    """Return an output as a tensor; None for text, maps of unlike keys and others."""
+    if not isinstance(result, (np.ndarray, np.generic)):
+        return matrix_of(result)
+    return None if result.dtype.kind in "OUS" else torch.as_tensor(result)

@@ -17,6 +17,7 @@ DIGITS = 6
 """Significant ones of densities; x, δ, parameters and quantiles are whole."""
 GRID, LINES = 9, 5
 """Digits of the length of a grid, or of a line, that its points are kept to."""
+_MOST = 290  # decimals that numpy rounds to; beyond them powers of ten overflow
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _whole(values: Floats | None) -> Any:  # noqa: ANN401 (nested lists)
 def _placed(points: Floats, digits: int) -> Any:  # noqa: ANN401 (nested lists)
     """Return places [G], or [G, 2], to so many digits of what they reach over."""
     reach = float(np.ptp(points, axis=0).max()) or 1.0
-    return np.round(points, digits - math.floor(math.log10(reach))).tolist()
+    decimals = digits - math.floor(math.log10(reach))
+    return (np.round(points, decimals) if decimals < _MOST else points).tolist()
 
 
 def _significant(values: Floats | None) -> list[float | None] | None:

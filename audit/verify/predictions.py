@@ -200,6 +200,8 @@ class _Sketch:
 
     def _axes(self, draws: _Draws) -> tuple[Kind, tuple[Floats, ...]]:
         """Return what is drawn, and the grid of each coordinate that it takes."""
+        kind: Kind
+        axes: tuple[Floats, ...]
         if self.wide > 2 or not (self.law.discrete or self.law.has_density):
             return "quantiles", ()
         if self.law.discrete:
@@ -208,8 +210,12 @@ class _Sketch:
         if draws.repeated():
             return "quantiles", ()
         if self.wide == 1:
-            return "density", (draws.axis(0, *_LINE),)
-        return "contour", tuple(draws.axis(k, *_PLANE) for k in (0, 1))
+            kind, axes = "density", (draws.axis(0, *_LINE),)
+        else:
+            kind, axes = "contour", tuple(draws.axis(k, *_PLANE) for k in (0, 1))
+        if any(not np.isfinite(np.ptp(axis)) for axis in axes):
+            return "quantiles", ()  # tails beyond the largest number
+        return kind, axes
 
     def _points(self, places: Floats) -> Tensor:
         points = torch.from_numpy(places).to(self.phi.device)

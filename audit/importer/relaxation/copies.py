@@ -59,7 +59,7 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
         rows = max(t.shape[1] for t in tangents)
         parts = [t.expand(-1, rows, *t.shape[2:]).flatten(2) for t in tangents]
         flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return (flat[:, :, spots] * there).reshape(-1, rows, *index.shape)
+        return (flat[:, :, spots] * there).reshape(len(flat), rows, *index.shape)
 
     kept = bias if bool((bias != 0).any()) else None
     exact = order is not None
