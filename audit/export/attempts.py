@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor, nn
 
 from audit.export.checking import open_file, require_equal, require_slopes
+from audit.export.roles import Role
 from audit.export.splines import branch_free
 from audit.export.writing import TRACED, WRITERS, Writer, quietly
 from audit.ground import stages
@@ -139,10 +140,11 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class How:
-    """Whether a trace is tried first, and who is told what is being done."""
+    """Whether a trace is tried first, who is told of it, and what is written."""
 
     traced: bool
     tell: Callable[[str], None]
+    role: Role = Role.POSTERIOR
 
 
 def traced(exporter: str) -> bool:
