@@ -36,11 +36,6 @@ class Inside:
     most: float
 
 
-def prior_of(estimator: Foreign) -> Foreign:
-    """Return the prior that an estimator brings; None where it brings none."""
-    return getattr(estimator, "prior", None)
-
-
 def inside(prior: Foreign, module: Density | Components, x: Tensor) -> Inside | None:
     """Return what lies inside a prior's bounds; None where nothing tells them.
 

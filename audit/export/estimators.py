@@ -32,7 +32,6 @@ def take_apart(estimator: Foreign, x: Tensor) -> tuple[Density | Components, Log
     Raises:
         ModelError: nothing here knows such an estimator.
     """
-    estimator = unwrap(estimator)
     if not isinstance(estimator, nn.Module):
         raise refusal(estimator)
     model: Foreign = copy.deepcopy(estimator).eval()
@@ -43,13 +42,6 @@ def take_apart(estimator: Foreign, x: Tensor) -> tuple[Density | Components, Log
         inside = Nflows(model, transform_title(model))
         return inside, lambda x, theta: model.log_prob(theta, context=x)
     return _of_distribution(model, x), lambda x, theta: model(x).log_prob(theta)
-
-
-def unwrap(estimator: Foreign) -> Foreign:
-    """Return the density estimator inside a DirectPosterior of sbi."""
-    if type(estimator).__name__ == "DirectPosterior":
-        return estimator.posterior_estimator
-    return estimator
 
 
 def _of_distribution(module: nn.Module, x: Tensor) -> Density | Components:

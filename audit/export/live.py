@@ -18,11 +18,12 @@ from torch import distributions as td
 
 from audit.export.contracts import density_contract, mixture_contract
 from audit.export.densities import Density, unvalidated
-from audit.export.estimators import take_apart, unwrap
+from audit.export.estimators import take_apart
 from audit.export.functions import Function
 from audit.export.general import General
 from audit.export.mixtures import Components
 from audit.export.named import Named, Parameters, named_law
+from audit.export.roles import Role, Told, require_parameters, require_told, told_by
 from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.models.contract import Settings
 from audit.models.expressions import quoted
@@ -33,7 +34,7 @@ from audit.models.network import Call, Network, Port, Values
 from audit.models.torchscript import live_network, own_dtype
 
 __all__ = ["Network", "open_live"]
-THETA, NOISE = "theta", "z"  # inputs of a density beside the condition
+NOISE = "z"  # an input of a density beside the condition and the target
 
 
 def open_live(model: object, settings: Settings, data: str = "") -> Network:
@@ -52,16 +53,24 @@ def open_live(model: object, settings: Settings, data: str = "") -> Network:
     device = device_of(settings.model.device)
     if isinstance(model, torch.jit.ScriptModule):
         return live_network(model, device, {"referee": REFEREE})
-    module = as_module(unwrap(model))
+    told = told_by(model)
+    module = as_module(told.estimator)
     estimator = is_estimator(module)
     live = Live(still(module), device, ports=(Port("x"),) if estimator else None)
     network = live.network()
     rows = first_rows(settings, data, network) if data else None
     if rows is None:
         return network
+    _require_role(told, *rows)
     if estimator:
         return _taken_apart(live, *rows).network()
     return _with_contract(live, *rows).network()
+
+
+def _require_role(told: Told, condition: str, values: dict[str, Tensor]) -> None:
+    """Raise where the data may be of the other conditional than the estimator."""
+    require_parameters(told, condition)
+    require_told(told, told.role, tuple(values[condition].shape[1:]))
 
 
 def as_module(model: object) -> nn.Module:
@@ -166,16 +175,18 @@ def _density(live: Live, wrap: Wrap, condition: str, values: dict[str, Tensor]) 
     inside = wrap(still(live.module).to(live.device))
     assert isinstance(inside, Density)
     rows = (None, inside.size)
+    role = next((r for r in Role if r.condition == condition), Role.POSTERIOR)
+    target = role.target
     ports = [Port(condition, shape=(None, *values[condition].shape[1:]))]
-    ports += [Port(THETA, shape=rows)] + [Port(NOISE, shape=rows)] * bool(inside.law)
-    document = density_contract(inside if inside.law else None, {})
+    ports += [Port(target, shape=rows)] + [Port(NOISE, shape=rows)] * bool(inside.law)
+    document = density_contract(inside if inside.law else None, {}, role)
     document["condition"] = condition
 
     def part(module: nn.Module, outputs: tuple[str, ...]) -> Call | None:
         assert isinstance(module, Density)
         found: dict[tuple[str, ...], Call] = {
             ("log_prob",): lambda v: {
-                "log_prob": module.log_prob(v[condition], v[THETA])
+                "log_prob": module.log_prob(v[condition], v[target])
             },
             ("sample",): lambda v: {"sample": module.sample(v[condition], v[NOISE])},
         }

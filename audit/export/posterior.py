@@ -10,21 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.export.attempts import (
-    ROWS,
-    How,
-    Task,
-    known_format,
-    on_terminal,
-    traced,
-    write,
-)
-from audit.export.bounds import prior_of, space_of, warn_of_leakage
+from audit.export.attempts import How, Task, known_format, on_terminal, traced, write
+from audit.export.bounds import space_of, warn_of_leakage
+from audit.export.conditions import conditions, misfit, require_finite
 from audit.export.contracts import density_contract, mixture_contract
 from audit.export.densities import Density, Foreign, base_noise, unvalidated
-from audit.export.estimators import LogProb, take_apart, unwrap
+from audit.export.estimators import LogProb, take_apart
 from audit.export.mixtures import Components
-from audit.ground.errors import ConfigError, ModelError, cause
+from audit.export.roles import Role, chosen, named_for, require_told, told_by
+from audit.ground.errors import ConfigError, ModelError
 
 
 @unvalidated()
@@ -36,6 +30,7 @@ def export_posterior(
     x: Tensor | None = None,
     target_space: str | None = None,
     seed: int = 0,
+    role: str | None = None,
     truncated: bool = False,
     exporter: str = "auto",
     progress: Callable[[str], None] | None = None,
@@ -50,13 +45,16 @@ def export_posterior(
     is outside.
 
     Args:
-        estimator: a zuko flow or GMM, an nflows Flow, what sbi's NPE train() returns
-            or its DirectPosterior, or a module whose forward(x) returns a distribution.
+        estimator: a zuko flow or GMM, an nflows Flow, sbi's trainer (NPE, NLE), what
+            its train() returns or its DirectPosterior, or a module whose forward(x)
+            returns a distribution.
         path: the file; `.onnx`, `.pt2` or `.pt` says which format.
         condition_shape: the shape of one condition; sbi's estimators know theirs.
         x: typical conditions [N, ...] to compare at; by default standard normal ones.
         target_space: for example "rt:positive,choice:{-1,1}".
         seed: of the rows that are compared.
+        role: "posterior", q(θ|x), or "likelihood", q(x|θ), whose x= and condition are
+            θ; needed for what sbi's train() returns where nothing tells (`roles`).
         truncated: write the density alone, with the prior's box as the range of θ: a
             scan with --unnormalised then audits sbi's own posterior (`bounds`).
         exporter: "auto", or "dynamo" to leave traces out, as files written before.
@@ -66,30 +64,34 @@ def export_posterior(
         The path.
 
     Raises:
-        ConfigError: the suffix or the shape of a condition is not known.
+        ConfigError: the suffix, the role or the shape of a condition is not known.
         ModelError: the estimator is of no known kind, no exporter can write it, or the
             file differs from it.
     """
     path = known_format(path)
-    rows = _conditions(estimator, condition_shape, x, seed)
+    told = told_by(estimator)
+    known = chosen(role, told)
+    require_told(told, known, tuple(x.shape[1:]) if x is not None else condition_shape)
+    rows = conditions(told.estimator, condition_shape, x, seed)
     try:
         with torch.no_grad():
-            inside, own = take_apart(estimator, rows)
+            inside, own = take_apart(told.estimator, rows)
     except (RuntimeError, TypeError) as error:
-        raise _misfit(rows, error) from None
+        raise misfit(rows, error) from None
     inside.eval().requires_grad_(False)
-    how = How(traced(exporter), progress or on_terminal)
-    prior = prior_of(estimator)
+    how = How(traced(exporter), progress or on_terminal, known or Role.POSTERIOR)
     if not truncated:
-        warn_of_leakage(prior, inside, rows, path.name)
+        warn_of_leakage(told.prior, inside, rows, path.name)
     if not isinstance(inside, Density):
         if truncated:
             raise _not_of_mixtures(estimator)
         return _mixture(inside, own, path, rows, how)
     if truncated:
-        target_space = space_of(prior, inside.size)
+        target_space = space_of(told.prior, inside.size)
         inside.law, inside.obstacle = "", "its draws would leave the prior's bounds"
     generator = torch.Generator().manual_seed(seed)
+    if target_space is None and path.suffix == ".pt":  # which declares no shapes
+        target_space = f"{how.role.target}:real*{inside.size}"
     extra = {"target_space": target_space} if target_space else {}
     return _density(inside, own, path, rows, extra, generator, how)
 
@@ -100,42 +102,6 @@ def _not_of_mixtures(estimator: Foreign) -> ConfigError:
         "Expected a flow: a mixture is written as its parameters, without bounds",
         "Leave it out, or train a flow (NPE with maf or nsf)",
     )
-
-
-def _conditions(
-    estimator: Foreign, shape: Sequence[int] | None, x: Tensor | None, seed: int
-) -> Tensor:
-    """Return a few conditions to compare at."""
-    if x is not None:
-        return x[torch.arange(ROWS) % len(x)].detach().clone()
-    known = shape or getattr(unwrap(estimator), "condition_shape", None)
-    if known is None:
-        raise ConfigError(
-            f"A {type(estimator).__name__} does not say what its conditions look like",
-            "Expected condition_shape=(d,), the shape of one condition",
-            "Pass it, or better x=, a tensor of typical conditions [N, ...]",
-        )
-    return torch.randn(ROWS, *known, generator=torch.Generator().manual_seed(seed))
-
-
-def _misfit(x: Tensor, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"The estimator does not run on conditions of shape {tuple(x.shape[1:])} and "
-        f"type {x.dtype} ({cause(error)})",
-        "Expected the shape and the type it was trained on",
-        "Correct condition_shape= or x=",
-    )
-
-
-def _require_finite(values: Tensor, x: Tensor) -> None:
-    """Raise if the estimator itself gives no finite numbers."""
-    wrong = int((~values.isfinite()).sum())
-    if wrong:
-        raise ModelError(
-            f"The estimator's own log_prob is not finite on {wrong} of {len(x)} rows",
-            "A file can only be compared with finite numbers",
-            "Pass typical conditions as x=",
-        )
 
 
 def _density(
@@ -153,19 +119,25 @@ def _density(
         torch.manual_seed(generator.initial_seed())
         theta = module.sample(x, z) if module.law else module.draw(x)
         log_prob = own(x, theta)
-    _require_finite(log_prob, x)
-    inputs, expected = {"x": x, "theta": theta}, {"log_prob": log_prob}
+    require_finite(log_prob, x)
+    role, named = how.role, named_for(module, how.role)
+    inputs = role.names({"x": x, "theta": theta})
+    expected = {"log_prob": log_prob}
     reason = module.obstacle
-    options: dict[str, Any] = {"traced": how.traced, "tell": how.tell}
+    options: dict[str, Any] = {
+        "traced": how.traced,
+        "tell": how.tell,
+        "condition": role.condition,
+    }
     if module.law:
         full, values = inputs | {"z": z}, expected | {"sample": theta}
-        document = density_contract(module, extra)
+        document = density_contract(module, extra, role)
         try:
-            return write(Task(module, path, full, values, document, **options))
+            return write(Task(named, path, full, values, document, **options))
         except ModelError as error:
             reason = error.given
-    document = density_contract(None, extra)
-    written = write(Task(module, path, inputs, expected, document, **options))
+    document = density_contract(None, extra, role)
+    written = write(Task(named, path, inputs, expected, document, **options))
     warnings.warn(
         f"'{path.name}' holds log_prob and no sampler: {reason}. A scan integrates "
         "over a grid where there are one or two parameters; for more it needs draws of "
@@ -183,12 +155,16 @@ def _mixture(module: Components, own: LogProb, path: Path, x: Tensor, how: How) 
         theta = law.sample()
         values = own(x, theta)
         gap = float((law.log_prob(theta) - values).abs().max())
-    _require_finite(values, x)
+    require_finite(values, x)
     if not gap <= module.tolerance:
         raise ModelError(
             f"The mixture's log_prob differs from the estimator's by {gap:.1e}",
             f"They should agree within {module.tolerance:.0e} on {len(x)} rows",
             "Pass typical conditions as x=",
         )
-    document = mixture_contract(module, list(expected))
-    return write(Task(module, path, {"x": x}, expected, document, tell=how.tell))
+    role = how.role
+    document = mixture_contract(module, list(expected), role)
+    named, inputs = named_for(module, role), {role.condition: x}
+    return write(
+        Task(named, path, inputs, expected, document, role.condition, tell=how.tell)
+    )
