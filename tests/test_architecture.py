@@ -85,7 +85,7 @@ class Imports(ast.NodeVisitor):
 
 @cache
 def parsed():
-    """Return module -> its imports: read when first asked, not when tests are collected."""
+    """Return module -> its imports: read when first asked, not at collection."""
     return {name: Imports(path) for name, path in MODULES.items()}
 
 

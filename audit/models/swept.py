@@ -170,7 +170,7 @@ def _made(model: OpenModel, always: bool) -> SweptMap | str:
     p = model.density.family.size
     if p * model.density.d > _LARGEST:
         return f"J has more than {_LARGEST} numbers"
-    found = graph_of_rows(model)
+    found = graph_of_rows(model, always)
     if isinstance(found, str):
         return found
     rows, names, layout = found
@@ -183,12 +183,13 @@ def _made(model: OpenModel, always: bool) -> SweptMap | str:
 
 
 def graph_of_rows(
-    model: OpenModel,
+    model: OpenModel, exported: bool = False
 ) -> tuple[SweptRows, tuple[str, ...], Layout] | str:
     """Return the sweep of a model's graph, its inputs and their layout; or why not.
 
     Args:
         model: its gates passed.
+        exported: whether a program of torch may be exported to one.
     """
     network, subject = model.network, model.subject
     family, plain = model.density.family, model.space == "input"
@@ -196,7 +197,7 @@ def graph_of_rows(
         return "J is not that of outputs by one input"
     if network.passed or network.dtype not in TOLERANCE:
         return "the file is not run as a graph of operators with rules"
-    if network.format != "onnx" and not always:
+    if network.format != "onnx" and not exported:
         return _EXPORT
     graph = model.graph
     layout = layout_of(network, subject.condition, subject.event)
