@@ -126,10 +126,11 @@ def _peaks_below_zero(rows: Tensor) -> Tensor:
     times faster than a place is.
     """
     high, low = rows.amax(dim=2, keepdim=True), rows.amin(dim=2, keepdim=True)
+    below: Tensor = high < -low
     if bool(((high == -low) & (high > 0)).any()):
         first = rows.abs().argmax(dim=2, keepdim=True)
-        return rows.gather(2, first) < 0
-    return high < -low
+        below = rows.gather(2, first) < 0
+    return below
 
 
 def descending(gram: Tensor, top: int) -> tuple[Tensor, Tensor]:
