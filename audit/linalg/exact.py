@@ -113,10 +113,8 @@ def unit_columns(vectors: Tensor, meaningful: Tensor) -> Tensor:
     rows = vectors.mT.contiguous()  # many times faster along the last axis
     length = torch.linalg.vector_norm(rows, dim=2, keepdim=True)
     keep = meaningful.unsqueeze(2) & (length > 0)
-    factor = torch.where(_peaks_below_zero(rows), -1.0, 1.0) / length
-    if bool(keep.all()):
-        return (rows * factor).mT
-    return torch.where(keep, rows * factor, 0.0).mT
+    unit = rows * (torch.where(_peaks_below_zero(rows), -1.0, 1.0) / length)
+    return (unit if bool(keep.all()) else torch.where(keep, unit, 0.0)).mT
 
 
 def _peaks_below_zero(rows: Tensor) -> Tensor:
