@@ -39,6 +39,15 @@ def times(x: Tensor, matrix: Tensor) -> Tensor:
     return linear(x, matrix.t())
 
 
+def plain_times(x: Tensor, matrix: Tensor) -> Tensor:
+    """Return the same of tensors that no transform of torch follows, without asking."""
+    weight = matrix.t()
+    if not _by_onednn(x, weight, None):
+        return torch.matmul(x, matrix)
+    flat: Tensor = _LINEAR(x.reshape(-1, x.shape[-1]), weight, None, "none", [], "")
+    return flat.reshape(*x.shape[:-1], len(weight))
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x Wᵀ + b [..., n] of x [..., k], W [n, k] and b [n].
 

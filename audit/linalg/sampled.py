@@ -154,7 +154,7 @@ def compact_draws(draws: Sampled) -> Matrix:
 
 def root_of_square(square: Tensor) -> Matrix:
     """Return R [N, p, p] with RᵀR = BᵀB, from BᵀB."""
-    values, vectors = descending(square)
+    values, vectors = descending(square, square.shape[1])
     return Matrix(values.clamp_min(0).sqrt().unsqueeze(-1) * vectors.mT)
 
 

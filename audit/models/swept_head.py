@@ -157,10 +157,16 @@ def scales_of(
     for k, gradient in enumerate(found):
         rows = [j for j, output in enumerate(sources.output) if output == k]
         if rows and gradient is not None:
-            elements = torch.tensor([sources.element[j] for j in rows])
+            elements = [sources.element[j] for j in rows]
             flat = gradient.reshape(len(gradient), -1)
-            scale[:, rows] = flat[:, elements.to(flat.device)]
+            scale[:, _span(rows)] = flat[:, _span(elements)]
     return phi.detach(), scale
+
+
+def _span(places: list[int]) -> slice | list[int]:
+    """Return places that follow each other as a slice, which is no copy."""
+    first, last = places[0], places[-1] + 1
+    return slice(first, last) if places == list(range(first, last)) else places
 
 
 def cotangents_of(

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.importer.products import times
+from audit.importer.products import plain_times
 
 State = tuple[Tensor, ...]
 
@@ -62,7 +62,7 @@ class Plain:
     def back(self, kept: tuple[Tensor, ...], given: State) -> tuple[Tensor, State]:
         """Return da and dh'."""
         gates = given[0] * kept[0].unsqueeze(1)
-        return gates, (times(gates, self._r),)
+        return gates, (plain_times(gates, self._r),)
 
 
 class Gated:
@@ -98,7 +98,7 @@ class Gated:
         n, size = len(coefficients), self._size
         four = coefficients.reshape(n, 1, 4, size) * h.unsqueeze(2)
         four = four.flatten(2)
-        before = times(four[:, :, : 3 * size], self._turned)
+        before = plain_times(four[:, :, : 3 * size], self._turned)
         before.addcmul_(h, update.unsqueeze(1))
         return four[:, :, size:], (before,)
 
@@ -137,9 +137,9 @@ class Reset:
         (h,) = given
         of_update, of_new, of_reset, update, reset = (k.unsqueeze(1) for k in kept)
         new = h * of_new
-        inner = times(new, self._new)
+        inner = plain_times(new, self._new)
         two = torch.cat([h * of_update, inner * of_reset], dim=2)
-        before = times(two, self._two).addcmul_(h, update).addcmul_(inner, reset)
+        before = plain_times(two, self._two).addcmul_(h, update).addcmul_(inner, reset)
         return torch.cat([two, new], dim=2), (before,)
 
 
@@ -174,4 +174,4 @@ class Long:
         of_cell, of_o, of_i, of_forget, of_g, forget = (k.unsqueeze(1) for k in kept)
         cell = torch.addcmul(c, h, of_cell)
         gates = torch.cat([cell * of_i, h * of_o, cell * of_forget, cell * of_g], dim=2)
-        return gates, (times(gates, self._r), cell * forget)
+        return gates, (plain_times(gates, self._r), cell * forget)

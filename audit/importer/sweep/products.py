@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audit.importer.products import times
+from audit.importer.products import plain_times
 from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
@@ -111,7 +111,7 @@ class Weighted:
             start = piece.start
         else:
             whole = dense(piece, self._out.shape)
-            g = times(whole.g, self._back)
+            g = plain_times(whole.g, self._back)
             start = whole.start
         return [[Dense(start, self._shaped(g), owned=True)]]
 

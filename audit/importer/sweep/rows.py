@@ -40,11 +40,6 @@ class Dense:
             return replace(self, owned=False)
         return replace(self, g=self.g[first:last])
 
-    def of_rows(self, first: int, last: int) -> Dense:
-        """Return the rows from one of the P up to another, all of them there."""
-        own = slice(first - self.start, last - self.start)
-        return replace(self, start=first, g=self.g[:, own])
-
 
 @dataclass(frozen=True)
 class Axes:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from audit.importer.ops.windows import Windows
-from audit.importer.products import linear
 
 MOST = 4  # channels, up to which this is faster
 _AT_ONCE = 2**19  # products of all taps at a time
@@ -49,6 +48,33 @@ class Axis:
         return [
             (a, n // self.stride) for a, n in enumerate(far) if n % self.stride == 0
         ]
+
+    def even(self, count: int) -> bool:
+        """Whether tap pad + f lies on the pixels with remainder f, one for each i."""
+        last = self.before + self.stride
+        return (
+            self.dilation == 1
+            and last <= self.kernel
+            and self.size == self.stride * count
+        )
+
+    def gathered(self, parts: Tensor, tap: int, dim: int) -> Tensor:
+        """Return the sums of each remainder along `tap`, of an axis that is even.
+
+        Args:
+            parts: w_a g_i, written into.
+            tap: the axis of a.
+            dim: that of i, counted from the last.
+        """
+        own, count = self.before, parts.shape[dim]
+        for a in range(self.kernel):
+            f = (a - own) % self.stride
+            shift = (f + own - a) // self.stride
+            if shift and abs(shift) < count:
+                length = count - abs(shift)
+                to = parts.select(tap, own + f).narrow(dim, max(0, -shift), length)
+                to += parts.select(tap, a).narrow(dim, max(0, shift), length)
+        return parts.narrow(tap, own, self.stride)
 
     def summed(self, parts: Sequence[Tensor], dim: int) -> list[Tensor]:
         """Return the sums of each remainder; the parts are written into.
@@ -99,6 +125,8 @@ class Thin:
                 strict=True,
             )
         )  # fmt: skip
+        counts = places.counts((self._high.size, self._wide.size))
+        self._even = self._high.even(counts[0]) and self._wide.even(counts[1])
 
     def pulled(self, g: Tensor) -> Tensor:
         """Return the cotangents of an image [m, C, H, W] of those [m, out, h, w]."""
@@ -107,15 +135,29 @@ class Thin:
         each = len(self._weight) * g.shape[2] * g.shape[3]
         count = max(1, _AT_ONCE // max(each, 1))
         for first in range(0, len(g), count):
-            self._write(g[first : first + count], y[first : first + count])
+            parts = self._products(g[first : first + count])
+            (self._at_once if self._even else self._one_by_one)(
+                parts, y[first : first + count]
+            )
         return y
 
-    def _write(self, g: Tensor, y: Tensor) -> None:
+    def _products(self, g: Tensor) -> Tensor:
+        """Return w_a g_i [kw, kh, C, m, h, w]."""
         m, _, rows, columns = g.shape
         flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
-        products = linear(self._weight, flat)
         taps = (self._wide.kernel, self._high.kernel, self._channels)
-        parts = products.reshape(*taps, m, rows, columns)
+        return (self._weight @ flat.t()).view(*taps, m, rows, columns)
+
+    def _at_once(self, parts: Tensor, y: Tensor) -> None:
+        """Add up on the taps that lie on their pixels, and write these together."""
+        wide = self._wide.gathered(parts, 0, -1)
+        both = self._high.gathered(wide, 1, -2)  # [sw, sh, C, m, h, w]
+        m, _, rows, columns = y.shape
+        down, right = self._high.stride, self._wide.stride
+        cells = (rows // down, down, columns // right, right)
+        y.view(m, self._channels, *cells).copy_(both.permute(3, 2, 4, 1, 5, 0))
+
+    def _one_by_one(self, parts: Tensor, y: Tensor) -> None:
         down, right = self._high.stride, self._wide.stride
         for across, wide in enumerate(self._wide.summed(list(parts), -1)):
             for along, total in enumerate(self._high.summed(list(wide), -2)):

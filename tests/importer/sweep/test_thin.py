@@ -10,13 +10,14 @@ from audit.importer.ops.windows import windows
 from audit.importer.sweep import thin
 from audit.importer.sweep.thin import Thin
 
-SIZES = (9, 12)
+SIZES = (9, 12)  # not all strides divide both
+EVEN = (8, 12)
 
 
-def expected(g, weight, strides, dilations, pads):
+def expected(g, weight, sizes, strides, dilations, pads):
     """Autograd of an explicitly padded convolution, in the type of its operands."""
     top, left, bottom, right = pads
-    x = torch.zeros(len(g), weight.shape[1], *SIZES, dtype=g.dtype, requires_grad=True)
+    x = torch.zeros(len(g), weight.shape[1], *sizes, dtype=g.dtype, requires_grad=True)
     padded = functional.pad(x, (left, right, top, bottom))
     y = functional.conv2d(padded, weight, None, strides, 0, dilations)
     return torch.autograd.grad((y * g).sum(), x)[0]
@@ -33,28 +34,29 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("sizes", [SIZES, EVEN])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_taps_add_up_to_what_autograd_gives(channels, monkeypatch):
+def test_taps_add_up_to_what_autograd_gives(channels, sizes, monkeypatch):
     monkeypatch.setattr(thin, "_AT_ONCE", 2**9)  # several parts
     generator = torch.Generator().manual_seed(5)
     for kernel, strides, dilations, pads in CASES:
         weight = torch.randn(6, channels, *kernel, generator=generator).double()
-        where = windows(SIZES, kernel, list(strides), list(dilations), list(pads), "")
-        shape = (7, 6, *where.counts(SIZES))
+        where = windows(sizes, kernel, list(strides), list(dilations), list(pads), "")
+        shape = (7, 6, *where.counts(sizes))
         g = torch.randn(shape, generator=generator).double()
-        found = Thin(weight, where, SIZES).pulled(g)
-        torch.testing.assert_close(
-            found, expected(g, weight, strides, dilations, pads), rtol=1e-12, atol=1e-12
-        )
+        found = Thin(weight, where, sizes).pulled(g)
+        exact = expected(g, weight, sizes, strides, dilations, pads)
+        torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-12)
 
 
-def test_cotangents_are_not_written_into_and_nan_stays_in_its_row():
+@pytest.mark.parametrize("sizes", [SIZES, EVEN])
+def test_cotangents_are_not_written_into_and_nan_stays_in_its_row(sizes):
     weight = torch.randn(6, 1, 3, 3)
-    where = windows(SIZES, (3, 3), [2, 2], None, [1, 1, 1, 1], "")
-    g = torch.randn(4, 6, *where.counts(SIZES))
+    where = windows(sizes, (3, 3), [2, 2], None, [1, 1, 1, 1], "")
+    g = torch.randn(4, 6, *where.counts(sizes))
     g[2, 0, 1, 1] = torch.nan
     before = g.clone()
-    found = Thin(weight, where, SIZES).pulled(g)
+    found = Thin(weight, where, sizes).pulled(g)
     torch.testing.assert_close(g, before, equal_nan=True, rtol=0, atol=0)
     assert found[[0, 1, 3]].isfinite().all()
     assert found[2].isnan().any()
