@@ -61,6 +61,7 @@ from audit.linalg.spectrum import Estimate, Spectrum
 SETTLED = 1e-4  # of λ_max: the largest residual of an eigenpair that is reported
 MOST = 600  # products with K for an input
 PROBES_OF_TRACE = 24  # of the trace, more than intervals.means.LEAST
+_PROBED = 4  # probes at a time: of their products only the lengths are wanted
 WIDTH = 96  # columns of a basis, before it is shrunk
 _KEPT = WIDTH // 2  # of a basis that is shrunk, or at rest in a larger space
 _LEAST = 12  # products before anything counts as settled
@@ -226,7 +227,11 @@ def _trace(side: Side, space: Space, draw: Draw) -> Estimate:
     probes = torch.where(space.whole[:, None, None], 0.0, probes)
     known = space.t.diagonal(dim1=1, dim2=2).sum(dim=1)
     known = torch.where(space.parted.isnan(), torch.nan, known)
-    squares = side.half(probes).square().sum(dim=1)
+    lengths = [
+        torch.linalg.vector_norm(side.half(part), dim=1)
+        for part in probes.split(_PROBED, dim=2)
+    ]
+    squares = torch.cat(lengths, dim=1).square()
     rest = mean_interval(squares).at_least_zero()
     return Estimate(
         known + rest.value,
