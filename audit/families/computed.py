@@ -26,6 +26,7 @@ Slopes = Callable[[Tensor, Tensor], Tensor]  # z, φ -> ∂T/∂φ [R, n, p]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
 MANY = 2**14  # weighted nodes of an input above which no scores are kept
 ROWS = 4096  # of one call: about what a cache holds of a small network
+SCORED = 8192  # of a call whose derivatives are taken: it is many small steps
 
 
 class ComputedFamily(Family):
@@ -266,10 +267,10 @@ class ComputedFamily(Family):
 
 
 def _rows(values: Tensor, phi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield values [S, N, …] with the φ of their input, `ROWS` of them at a time."""
+    """Yield values [S, N, …] with the φ of their input, `SCORED` at a time."""
     flat, inputs = values.flatten(0, 1), values.shape[1]
-    for first in range(0, len(flat), ROWS):
-        part = flat[first : first + ROWS]
+    for first in range(0, len(flat), SCORED):
+        part = flat[first : first + SCORED]
         owner = torch.arange(first, first + len(part), device=phi.device) % inputs
         yield part, phi.detach()[owner]
 

@@ -67,7 +67,7 @@ def straight(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _by_onednn(x, weight, bias, NARROW):
         return functional.linear(x, weight, bias)
     if torch.is_grad_enabled() and x.requires_grad:
-        made: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        made: Tensor = _Straight.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return made
     found: Tensor = _LINEAR(x, weight, bias, "none", [], "")
     return found
@@ -86,6 +86,31 @@ def _by_onednn(
         and x.dtype == weight.dtype == torch.float32
         and prod((*x.shape, len(weight))) >= least
     )
+
+
+class _Straight(Function):
+    """Of x [m, k] and constants W [n, k] and b [n] or None, with as little around it.
+
+    Functions that keep a context by themselves have their arguments bound at each call.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        """Return y [m, n]."""
+        ctx.save_for_backward(weight)
+        y: Tensor = _LINEAR(x, weight, bias, "none", [], "")
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        """Return that of x."""
+        (weight,) = ctx.saved_tensors
+        return straight(g, weight.t()), None, None
 
 
 class _Linear(Function):

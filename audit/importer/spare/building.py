@@ -11,7 +11,7 @@ from torch import Tensor
 
 from audit.importer.graph import Graph
 from audit.importer.influence import fluid
-from audit.importer.spare import clips, picks, sums
+from audit.importer.spare import clips, picks, powers, sums
 from audit.importer.spare.assembly import Shelf
 from audit.importer.spare.demand import tasks
 from audit.importer.spare.emitted import Emitted, with_deaths
@@ -62,6 +62,7 @@ def _neighbours(
 ) -> list[Piece]:
     """Return what is to be emitted, neighbours put together."""
     pieces = pieces_of(tasks(found, found.plan.outputs))
+    powers.squared(Readers(found.table, pieces, outputs))
     clips.clipped(Readers(found.table, pieces, outputs))
     sums.summed(Readers(found.table, pieces, outputs), device)
     picks.folded(Readers(found.table, pieces, outputs))

@@ -212,6 +212,9 @@ def _pointwise(found: Followed, step: Step) -> None:
     assert isinstance(real, Tensor)
     if axis is None:
         raise NotSpared("a value without rows is computed from some")
+    if step.node.op == "Cast" and operands[0].dtype == real.dtype:
+        found.named[slot] = operands[0]
+        return
     for operand in operands.values():
         if operand.axis is not None and operand.from_right != axis - real.dim():
             raise NotSpared(f"{step.node.op} meets rows along different axes")

@@ -9,8 +9,11 @@ f(v) of which only some numbers are picked is f of what is picked.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from audit.importer.spare.numbering import Named, Names
 from audit.importer.spare.pieces import Piece, Readers
@@ -24,6 +27,47 @@ def folded(readers: Readers) -> None:
     for piece in readers.pieces:
         if piece.op == "GatherElements" and not piece.gone:
             _fold(piece)
+            if piece.work.closed == {-1} and _are_places(readers, piece.wants[1].value):
+                piece.run = partial(_gathered, -1)
+
+
+def _gathered(axis: int, data: Tensor, index: Tensor) -> Tensor:
+    return data.gather(axis, index)
+
+
+def _are_places(readers: Readers, index: Named) -> bool:
+    """Whether whole numbers are none below zero, by how they are made.
+
+    A remainder by a positive number is none, nor is a sum of such.
+    """
+    if index.dtype is not torch.int64:
+        return False
+    names = set(index.names.reshape(-1).tolist())
+    constants = readers.table.constants
+    made: dict[int, Piece] = {}
+    for name in names:
+        if name in constants:
+            if constants[name][1] < 0:
+                return False
+        elif name in readers.makers:
+            piece = readers.makers[name]
+            made[id(piece)] = piece
+        else:
+            return False
+    return all(_no_negatives(readers, piece) for piece in made.values())
+
+
+def _no_negatives(readers: Readers, piece: Piece) -> bool:
+    if piece.op == "Mod":
+        by = readers.number(piece.wants[1]) if len(piece.wants) == 2 else None
+        return (
+            by is not None
+            and by > 0
+            and not piece.work.step.node.attributes.get("fmod")
+        )
+    if piece.op == "Add":
+        return all(_are_places(readers, want.value) for want in piece.wants)
+    return False
 
 
 def _fold(piece: Piece) -> None:
@@ -40,7 +84,7 @@ def _fold(piece: Piece) -> None:
         return
     (k,) = repeated
     after = data.axis - (data.axis > k)
-    once = Named(data.names.take(0, k), after, data.dtype)
+    once = Named(np.squeeze(data.names.take([0], k), k), after, data.dtype)
     moved = Named(_turned(index.names, k), after, index.dtype)
     piece.wants = (Want(once), Want(moved))
     piece.result = Named(_turned(piece.result.names, k), after, piece.result.dtype)

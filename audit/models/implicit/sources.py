@@ -22,6 +22,7 @@ _REMEMBERED = 512  # inputs whose chains are kept
 _LONG = 64  # draws: fewer are only to try the file on
 _WARMUP, _SHORT_WARMUP = 300, 20
 _BATCHES = 32  # of consecutive draws: their means are nearly independent
+_DRAWN = 16384  # rows of a call of a sampler: it is many small steps
 _GRID_NODES = (64, 4096, 150_000)
 _NOISE_NODES = {1: 1500, 2: 6000}  # by the numbers of noise
 ChainKey = tuple[int, int, int]  # seed, input index, draws
@@ -148,8 +149,8 @@ class FromSampler:
         z = points.values.flatten(0, 1)
         with torch.no_grad():
             parts = [
-                self.transport(z[i : i + 4096], phi[owner[i : i + 4096]])
-                for i in range(0, len(z), 4096)
+                self.transport(z[i : i + _DRAWN], phi[owner[i : i + _DRAWN]])
+                for i in range(0, len(z), _DRAWN)
             ]
         theta = torch.cat(parts).reshape(*points.values.shape[:2], -1)
         return Nodes(theta.detach(), unit=points.unit)
