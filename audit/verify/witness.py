@@ -42,13 +42,14 @@ class Effort:
 
     first: int = 10
     kept: int = 8
-    second: int = 20
-    last: int = 40
+    second: int = 12
+    last: int = 20
     ended: int = 3
     inner: int = 3
 
 
 EFFORT = Effort()
+SLOWER = Effort(second=20, last=40)  # on other balls than ℓ₂, and without a gradient
 _FIRST, _SECOND, _LAST = 0.4, 0.3, 0.3  # of the time of a search, by experience
 THRIFTY = Effort(1, 1, 2, 3, 1)  # where each value is a mean over draws
 
@@ -119,9 +120,10 @@ def ascend(
         ConfigError: an input is out of bounds.
     """
     climbers = Climbers(exact, local, sizes, p, bounds, rows)
-    effort = effort or (THRIFTY if exact.laws.sampled else EFFORT)
+    first = (effort or _usual(climbers)).first
     with stages.part(_FIRST):
-        found = from_starts(climbers, given, alone, effort.first)
+        found = from_starts(climbers, given, alone, first)
+    effort = effort or _usual(climbers)
     inner = None if climbers.blind else effort.inner
     with stages.part(_SECOND):
         found = climbers.on(found.best(effort.kept, inner), effort.second)
@@ -129,6 +131,13 @@ def ascend(
     with stages.part(_LAST):
         found = climbers.on(shared, effort.last)
     return _taken_anew(climbers, found.best(1))
+
+
+def _usual(climbers: Climbers) -> Effort:
+    """Return what a search is worth where nobody says, as far as is known of it."""
+    if climbers.exact.laws.sampled:
+        return THRIFTY
+    return SLOWER if climbers.blind or climbers.p != 2 else EFFORT
 
 
 def _taken_anew(search: Climbers, one: Candidates) -> Witness:
