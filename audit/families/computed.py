@@ -26,6 +26,7 @@ Slopes = Callable[[Tensor, Tensor], Tensor]  # z, φ -> ∂T/∂φ [R, n, p]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
 MANY = 2**14  # weighted nodes of an input above which no scores are kept
 ROWS = 4096  # of one call: about what a cache holds of a small network
+MORE = 16384  # of one call that is differentiated, of very many nodes
 
 
 class ComputedFamily(Family):
@@ -216,16 +217,18 @@ class ComputedFamily(Family):
             parts = [transport(*rows) for rows in _rows(z, phi)]
         return torch.cat(parts).reshape(*z.shape[:2], self.n)
 
-    def scores(self, targets: Tensor, phi: Tensor) -> Tensor:
+    def scores(self, targets: Tensor, phi: Tensor, rows: int = ROWS) -> Tensor:
         """Return ∇_φ log q [S, N, p] at θ [S, N, n]; the context is left out.
+
+        As many rows as said are seen at once.
 
         Raises:
             NotDifferentiable: log q does not depend on φ by differentiable operators.
         """
         log_density = self.density()
         parts = []
-        for theta, rows in _rows(targets, phi):
-            leaf = rows.requires_grad_()
+        for theta, own in _rows(targets, phi, rows):
+            leaf = own.requires_grad_()
             parts.append(_gradient(log_density(theta, leaf).sum(), leaf, "log q(θ|x)"))
         found = torch.cat(parts).reshape(*targets.shape[:2], -1)
         return found[..., : self.size]
@@ -265,11 +268,13 @@ class ComputedFamily(Family):
         return found.reshape(n, draws, self.n, self.size).transpose(0, 1)
 
 
-def _rows(values: Tensor, phi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield values [S, N, …] with the φ of their input, `ROWS` of them at a time."""
+def _rows(
+    values: Tensor, phi: Tensor, rows: int = ROWS
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield values [S, N, …] with the φ of their input, some rows at a time."""
     flat, inputs = values.flatten(0, 1), values.shape[1]
-    for first in range(0, len(flat), ROWS):
-        part = flat[first : first + ROWS]
+    for first in range(0, len(flat), rows):
+        part = flat[first : first + rows]
         owner = torch.arange(first, first + len(part), device=phi.device) % inputs
         yield part, phi.detach()[owner]
 
