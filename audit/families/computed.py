@@ -27,6 +27,7 @@ Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ 
 MANY = 2**14  # weighted nodes of an input above which no scores are kept
 ROWS = 4096  # of one call: about what a cache holds of a small network
 SCORED = 8192  # of a call whose derivatives are taken: it is many small steps
+MORE = 16384  # of such a call, of very many nodes
 
 
 class ComputedFamily(Family):
@@ -217,16 +218,18 @@ class ComputedFamily(Family):
             parts = [transport(*rows) for rows in _rows(z, phi)]
         return torch.cat(parts).reshape(*z.shape[:2], self.n)
 
-    def scores(self, targets: Tensor, phi: Tensor) -> Tensor:
+    def scores(self, targets: Tensor, phi: Tensor, rows: int = ROWS) -> Tensor:
         """Return ∇_φ log q [S, N, p] at θ [S, N, n]; the context is left out.
+
+        As many rows as said are seen at once.
 
         Raises:
             NotDifferentiable: log q does not depend on φ by differentiable operators.
         """
         log_density = self.density()
         parts = []
-        for theta, rows in _rows(targets, phi):
-            leaf = rows.requires_grad_()
+        for theta, own in _rows(targets, phi, rows):
+            leaf = own.requires_grad_()
             parts.append(_gradient(log_density(theta, leaf).sum(), leaf, "log q(θ|x)"))
         found = torch.cat(parts).reshape(*targets.shape[:2], -1)
         return found[..., : self.size]
@@ -266,11 +269,13 @@ class ComputedFamily(Family):
         return found.reshape(n, draws, self.n, self.size).transpose(0, 1)
 
 
-def _rows(values: Tensor, phi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield values [S, N, …] with the φ of their input, `SCORED` at a time."""
+def _rows(
+    values: Tensor, phi: Tensor, rows: int = SCORED
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield values [S, N, …] with the φ of their input, some rows at a time."""
     flat, inputs = values.flatten(0, 1), values.shape[1]
-    for first in range(0, len(flat), SCORED):
-        part = flat[first : first + SCORED]
+    for first in range(0, len(flat), rows):
+        part = flat[first : first + rows]
         owner = torch.arange(first, first + len(part), device=phi.device) % inputs
         yield part, phi.detach()[owner]
 

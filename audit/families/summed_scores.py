@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.families.computed import ComputedFamily
+from audit.families.computed import MORE, ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.score_gaps import ScoreGaps
 
@@ -55,7 +55,7 @@ def _rows(
     weights = weights.to(phi.device)
     node, owner = (weights > 0).nonzero().unbind(dim=1)
     theta = targets.to(phi.device)[node, owner].unsqueeze(0)
-    scores = family.scores(theta, phi[owner]).squeeze(0)
+    scores = family.scores(theta, phi[owner], MORE).squeeze(0)
     root = weights[node, owner].sqrt().unsqueeze(-1)
     rows = phi.new_zeros(*weights.shape, 1 + family.size)
     rows[node, owner] = torch.cat([root, root * scores], dim=1)

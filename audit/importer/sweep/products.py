@@ -118,7 +118,7 @@ class Weighted:
     def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
         """Return W t."""
         (t,) = moving(given)
-        return [times(t, self.weight.t())]
+        return [plain_times(t, self.weight.t())]
 
     def _shaped(self, g: Tensor) -> Tensor:
         if self.image is None:
