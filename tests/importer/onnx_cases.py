@@ -4,6 +4,7 @@ import glob
 import os
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import onnx
@@ -42,7 +43,13 @@ def is_float(value):
     return value.dtype.kind == "f" or "float" in value.dtype.name
 
 
+@cache
 def node_cases():
+    """Return the cases of single operators: made once (in seconds), changed by nobody."""
+    return list(_made())
+
+
+def _made():
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         found = collect_testcases(None)

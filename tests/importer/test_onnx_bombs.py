@@ -537,10 +537,10 @@ def shape_arithmetic(nodes, **constants):
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
-def test_shape_arithmetic_that_doubles_is_refused():
+def test_shape_arithmetic_that_multiplies_is_refused():
     nodes = [
-        helper.make_node("Concat", [f"h{n}", f"h{n}"], [f"h{n + 1}"], axis=0)
-        for n in range(40)
+        helper.make_node("Concat", [f"h{n}"] * 512, [f"h{n + 1}"], axis=0)
+        for n in range(5)
     ]
     nodes[-1].output[0] = "y"
     with pytest.raises(ModelError, match=f"Expected at most {MAX_ELEMENTS}"):
