@@ -112,6 +112,10 @@ class _Sums(Summed):
         last = torch.cat([high for _, high in windows], -1).amax(-1, keepdim=True)
         return first, last
 
+    def pieces(self, parameters: Parameters) -> list[tuple[Tensor, Tensor]]:
+        """Return the window of each component."""
+        return [self.counts.window(own) for own in self._parts(parameters)[1]]
+
     def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
         """Return Σ_j f_j ∂π_j, and π_j ∂f_j for each component [M, K, p]."""
         weights, own = self._parts(parameters)

@@ -84,10 +84,11 @@ class NegativeBinomial(Waiting):
         step, (failure, success) = other - count, self.changes(left, right)
         ways = log_ratio(count + k, other + k, step).cumsum(-1)
         ways = torch.nn.functional.pad(ways[..., :-1], (1, 0))
-        first = k[..., :1]
+        gaps = bool((k.diff(dim=-1) != 1).any())
+        first = k if gaps else k[..., :1]
         before = lgamma_change(count + first, other + first, step)
         before = before - lgamma_change(count, other, step)
-        ways = ways + torch.where(first == 0, 0.0, before)
+        ways = torch.where(first == 0, 0.0, before) + (0.0 if gaps else ways)
         kept = times(step, self.one_trial(left)[0]) + times(other, failure)
         return ways + kept + times(k, success)
 

@@ -36,7 +36,9 @@ class Summed(Lattice):
 
     def fisher_block(self, parameters: Parameters) -> Tensor:
         """Return the root [..., q, q] of the sum."""
-        return semidefinite_root(self.on_window([parameters], self._information))
+        return semidefinite_root(
+            self.on_window([parameters], self._information, sparse=True)
+        )
 
     def linear_root(self, phi: Tensor) -> LinearOperator:
         """Return rows ∂C(k), summed over groups of neighbouring k."""

@@ -60,6 +60,12 @@ class ZeroInflated(Gated, Summed):
         last = self.counts.window(self.opened(parameters)[1])[1]
         return torch.zeros_like(last), last
 
+    def pieces(self, parameters: Parameters) -> list[tuple[Tensor, Tensor]]:
+        """Return 0 alone, and the component's."""
+        found = self.counts.pieces(self.opened(parameters)[1])
+        zero = torch.zeros_like(found[0][0])
+        return [(zero, zero), *found]
+
     def mass_slopes(self, k: Tensor, parameters: Parameters) -> Tensor:
         """Return (f(k) − 1(k = 0)) dπ and π ∂f(k)."""
         coin, own = self.opened(parameters)
