@@ -218,7 +218,7 @@ class ComputedFamily(Family):
             parts = [transport(*rows) for rows in _rows(z, phi)]
         return torch.cat(parts).reshape(*z.shape[:2], self.n)
 
-    def scores(self, targets: Tensor, phi: Tensor, rows: int = ROWS) -> Tensor:
+    def scores(self, targets: Tensor, phi: Tensor, rows: int = SCORED) -> Tensor:
         """Return ∇_φ log q [S, N, p] at θ [S, N, n]; the context is left out.
 
         As many rows as said are seen at once.

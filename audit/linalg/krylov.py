@@ -174,9 +174,7 @@ class _Search:
         space = found.space
         new = orthonormal(space.parked, found.values[:, 0], space.q)
         new = torch.where(going[:, None, None], new, 0.0)
-        taken = replace(
-            space, parked=space.parked[:, :, :0], share=space.share[:, :0]
-        )
+        taken = replace(space, parked=space.parked[:, :, :0], share=space.share[:, :0])
         return self._grown(taken, new).where(going, found), going
 
     def _grown(self, space: Space, new: Tensor, turns: int | None = None) -> _Found:
