@@ -3,13 +3,13 @@
 **Krylov.** On the smaller side, K = A Aᵀ (r ≤ d) or AᵀA [s, s], a space grows from one
 random vector: each turn multiplies its newest vector by K, takes off what lies in the
 space already, twice (full re-orthogonalisation), and makes what is left the next one
-(`krylov_space`). This is Golub-Kahan-Lanczos, since K is applied as A (Aᵀ ·). Residuals
-are computed, and not estimated: some eigenvalue of K lies within ‖K z − θ z‖ of θ. Every
-θ_j is at most λ_j (Cauchy). A basis that is full is shrunk to its leading Ritz vectors
-(thick restart); T, being made of explicit products, stays exact.
+(`krylov_space`). This is Golub-Kahan-Lanczos, since K is applied as A (Aᵀ ·).
+Residuals are computed, and not estimated: some eigenvalue of K lies within ‖K z − θ z‖
+of θ. Every θ_j is at most λ_j (Cauchy). A basis that is full is shrunk to its leading
+Ritz vectors (thick restart); T, being made of explicit products, stays exact.
 
-**What was missed.** A residual says that θ is near an eigenvalue, not that no larger one
-was missed. Of an eigenvalue that is there m times one start finds one copy: the part of
+**What was missed.** A residual says that θ is near an eigenvalue, not that no larger
+one was missed. Of an eigenvalue that is there m times one start finds one copy: the part of
 the start in its eigenspace. So once the asked pairs have settled, the space is searched
 beside: a fresh random vector g, without its part in the space, is multiplied `_BESIDE`
 times. There the eigenvalues that were found are zero, and a missed copy μ is among the
@@ -99,8 +99,8 @@ def decompose_krylov(
 class _Found:
     """What is known of N inputs after a round.
 
-    Shapes: space, at rest; values θ [N, k]; residuals ‖K z − θ z‖ / θ₁ [N, k], NaN where
-        a product was no number.
+    Shapes: space, at rest; values θ [N, k]; residuals ‖K z − θ z‖ / θ₁ [N, k], NaN
+        where a product was no number.
     """
 
     space: Space
@@ -174,9 +174,7 @@ class _Search:
         space = found.space
         new = orthonormal(space.parked, found.values[:, 0], space.q)
         new = torch.where(going[:, None, None], new, 0.0)
-        taken = replace(
-            space, parked=space.parked[:, :, :0], share=space.share[:, :0]
-        )
+        taken = replace(space, parked=space.parked[:, :, :0], share=space.share[:, :0])
         return self._grown(taken, new).where(going, found), going
 
     def _grown(self, space: Space, new: Tensor, turns: int | None = None) -> _Found:
@@ -228,8 +226,8 @@ def _trace(side: Side, space: Space, draw: Draw) -> Estimate:
     known = space.t.diagonal(dim1=1, dim2=2).sum(dim=1)
     known = torch.where(space.parted.isnan(), torch.nan, known)
     lengths = [
-        torch.linalg.vector_norm(side.half(part), dim=1)
-        for part in probes.split(_PROBED, dim=2)
+        torch.linalg.vector_norm(side.half(probes[:, :, at : at + _PROBED]), dim=1)
+        for at in range(0, probes.shape[2], _PROBED)
     ]
     squares = torch.cat(lengths, dim=1).square()
     rest = mean_interval(squares).at_least_zero()
