@@ -8,9 +8,9 @@ takes a pass for each column, and for J v one backward through the backward pass
 At opening both products are held against autograd's at one input; where they differ,
 or a step has no rule, autograd stays.
 
-Vectors are brought to size one before they take the network's own type, and their
-lengths multiplied in afterwards in float64: no factor of the law's root is lost to the
-range of float32.
+Vectors that are very large or small are brought to size one before they take the
+network's own type, and their lengths multiplied in afterwards in float64: no factor of
+the law's root is lost to the range of float32.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from audit.models.swept_rows import SweptRows
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
 _SEED = 43
-_TOGETHER = 2**23
-"""Numbers of the widest cotangents that go together: longer ones are memory that the
+_SMALL = 1e-12  # of a largest entry, that is brought to one
+_TOGETHER = 2**25
+"""Bytes of the widest cotangents that go together: longer ones are memory that the
 system hands out anew, page by page, at every step."""
 
 
@@ -77,7 +78,8 @@ class SweptProducts(ByProducts):
 
     def _parts(self, columns: int) -> list[slice]:
         """Return which columns go together: a matter of shapes alone."""
-        each = max(1, _TOGETHER // max(1, len(self.x) * self.linear.sweep.widest))
+        one = len(self.x) * self.linear.sweep.widest * self.x.dtype.itemsize
+        each = max(1, _TOGETHER // max(1, one))
         firsts = range(0, columns, each)
         return [slice(first, min(first + each, columns)) for first in firsts]
 
@@ -172,10 +174,13 @@ def _random(size: int, like: Tensor) -> Tensor:
 
 
 def _sized(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return vectors [N, K, m] with a largest entry of one, and what they were times.
+    """Return vectors [N, K, m] in the range of float32, and what they were times.
 
-    Zeros stay, and so does what is no number.
+    Those whose largest entry is far from one are divided by it; zeros stay, and so does
+    what is no number.
     """
-    largest = vectors.abs().amax(dim=2, keepdim=True)
-    length = torch.where((largest > 0) & torch.isfinite(largest), largest, 1.0)
-    return vectors / length, length
+    largest = torch.linalg.vector_norm(vectors, torch.inf, dim=2, keepdim=True)
+    near = (largest <= 1 / _SMALL) & (largest >= _SMALL)
+    far = (largest > 0) & torch.isfinite(largest) & ~near
+    length = torch.where(far, largest, 1.0)
+    return (vectors / length if bool(far.any()) else vectors), length

@@ -113,9 +113,10 @@ def _random(
     def evaluate(rows: Tensor, u: Tensor) -> Evaluated:
         u = u.to(local.worst)
         values, errors = exact(rows, u)
-        return Evaluated(values, errors, local.at(rows, u))
+        return Evaluated(values, errors, local.at_pairs(rows, u))
 
     site = exact.site
-    found = attack_mean(attack, site.noise, site.free, predicted, TOLERANCE, evaluate)
+    given = site.noise, site.free, predicted, TOLERANCE, evaluate
+    found = attack_mean(attack, *given, probed=local.by_products)
     everywhere = torch.ones_like(local.directed)
     return Realised(found.interval.at_least_zero(), found.apart, everywhere)

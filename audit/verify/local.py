@@ -13,6 +13,7 @@ from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
+from audit.linalg.matrix_free import free_part
 from audit.linalg.operators import Product, Sampled
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
@@ -42,9 +43,25 @@ class LocalLaw:
 
     def at(self, rows: Tensor, u: Tensor) -> Tensor:
         """Return the law of some inputs [k] at u [k, K, m]: [k, K]."""
-        if isinstance(self.law, LinearLaw):
-            return self.law.take(rows)(u.mT)
         return self.law.take(rows)(u.mT)
+
+    def at_pairs(self, rows: Tensor, u: Tensor) -> Tensor:
+        """Return the same, where the second half of u may mirror the first.
+
+        A form is even: by products alone, where each value takes a pass of the network,
+        half of them are copied.
+        """
+        half = u.shape[1] // 2
+        if not self.by_products or not torch.equal(u[:, half:], -u[:, :half]):
+            return self.at(rows, u)
+        return self.at(rows, u[:, :half]).repeat(1, 2)
+
+    @property
+    def by_products(self) -> bool:
+        """Whether the law is known by products alone, and its trace by probes."""
+        if isinstance(self.law, LinearLaw):
+            return False
+        return free_part(self.law.root) is not None
 
     def expected(self, attack: Attack) -> Estimate | None:
         """Return E[law(δ)] [n] under an attack; None where two moments do not do."""

@@ -70,6 +70,7 @@ def attack_mean(
     predicted: Estimate,
     tolerance: float,
     evaluate: Evaluate,
+    probed: bool = False,
 ) -> AttackMean:
     """Return E[D(δ)] with its interval.
 
@@ -81,6 +82,9 @@ def attack_mean(
         tolerance: relative distance at which mean and prediction are said to part.
         evaluate: inputs [n] and their perturbations [n, K, size] -> what they do, K at
             most 2 `CHUNK`.
+        probed: whether the error of the prediction is that of probes, which D knows
+            nothing of: β of it is in the mean, by the control variate, and 1 − β parts
+            the mean from the prediction.
     """
     expected = predicted.value
     everyone = torch.full(expected.shape, PILOT)
@@ -95,7 +99,11 @@ def attack_mean(
     alone = _by_levels(found, needed, expected, weight)
     alone = alone.infinite_where(torch.isinf(first.value))
     whole = alone.widened(found.errors.nanmean(dim=1))
-    shared = predicted.standard_error is not None
+    shared = predicted.standard_error is not None and not probed
+    if probed and predicted.standard_error is not None:
+        error = predicted.standard_error
+        beside = whole.widened((1 - weight) * error)
+        return AttackMean(whole.widened(weight * error), beside, needed)
     return AttackMean(whole, alone if shared else whole, needed)
 
 

@@ -25,7 +25,9 @@ from audit.ground.errors import AuditError, cause
 from audit.linalg.operators import LinearOperator
 from audit.measure import Point, Questions
 from audit.measure.point import framed_whole
+from audit.models.density import Linearized
 from audit.models.opening import OpenModel
+from audit.models.swept_products import with_products
 from audit.nodes.noise import Noise
 
 _MOVED_BYTES = 2**27  # of perturbed inputs, or of their φ, at the same time
@@ -178,10 +180,17 @@ def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) ->
     """
     x, held = model.rows(index)
     noise = questions.noise(index)
-    phi, jacobian = model.density.parameter_map.linearize(x, held)
+    phi, jacobian = derivative_of(model, questions).linearize(x, held)
     framed = framed_whole(jacobian, questions, noise)
     point = Point(index, model.density.family, phi, framed, model.rounding)
     return Site(model, questions, point, x, held, model.density.family.few(noise))
+
+
+def derivative_of(model: OpenModel, questions: Questions) -> Linearized:
+    """Return what gives φ and J: by the sweep's products where these are to do."""
+    if questions.matrix_free and model.products is not None:
+        return model.products
+    return model.density.parameter_map
 
 
 def pass_rows(d: int) -> int:
@@ -198,7 +207,9 @@ def rows_at_once(model: OpenModel) -> int:
 def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
     """Return the model in float64; as it is, with a note, where it cannot run so."""
     try:
-        return model.in_float64(), ()
+        double = model.in_float64()
+        swept = model.products is not None and double.products is None
+        return with_products(double) if swept else double, ()
     except (AuditError, RuntimeError) as error:
         reason = cause(error).rstrip(".")
         own = str(model.network.dtype).removeprefix("torch.")

@@ -39,7 +39,7 @@ from audit.measure.point import framed_whole
 from audit.verify.local import local_law
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.subject import Subject, largest, outside
-from audit.verify.sites import Site, exact_at, site_of
+from audit.verify.sites import Site, derivative_of, exact_at, site_of
 
 NAME = "exact_divergence"
 _START, _STEP, _SIZES = 0.05, 4.0, 10
@@ -104,7 +104,7 @@ def _jittered(it: Subject) -> Site | None:
     u = torch.stack(drawn).to(site.x.device) / site.free**0.5
     sizes = _JITTER * site.lengths().unsqueeze(1)
     x = site.x.double() + site.frame.push(sizes * u)
-    phi, jacobian = model.density.parameter_map.linearize(x, site.held)
+    phi, jacobian = derivative_of(model, asked).linearize(x, site.held)
     if bool(outside(model.density.family, phi).any()):
         return None
     framed = framed_whole(jacobian, asked, asked.noise(it.inputs))

@@ -1,0 +1,73 @@
+"""Eigenvalues that are there several times: one start finds one copy of each."""
+
+import numpy as np
+import pytest
+import torch
+
+from audit.linalg import krylov
+from audit.linalg.krylov import SETTLED, decompose_krylov
+from audit.linalg.operators import Diagonal
+from tests.linalg.test_krylov import EXACT, keyed
+
+SIDE, INPUTS, TOP = 400, 24, 5
+PLACES = np.arange(1, SIDE + 1)
+SPECTRA = {
+    "power": 1 / PLACES,
+    "slow power": 1 / PLACES**0.7,
+    "geometric": 0.9**PLACES,
+}
+
+
+def found_in(values, inputs=INPUTS, seed=0, top=TOP):
+    """Decompose diag(values): a random start has no favourite basis."""
+    root = torch.from_numpy(np.sqrt(values)).expand(inputs, len(values)).contiguous()
+    return decompose_krylov(Diagonal(root), top, keyed(inputs, seed), EXACT)
+
+
+def with_copies(name, place, times):
+    """Return a spectrum with one of its eigenvalues so many times, descending."""
+    values = SPECTRA[name]
+    more = np.full(times - 1, values[place])
+    return np.sort(np.concatenate([values, more]))[::-1].copy()
+
+
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize(("place", "times"), [(0, 2), (1, 2), (3, 2), (0, 3), (0, 7)])
+def test_every_copy_is_found(name, place, times):
+    values = with_copies(name, place, times)
+    found = found_in(values)
+    expected = np.broadcast_to(values[:TOP], (INPUTS, TOP))
+    np.testing.assert_allclose(found.eigenvalues, expected, rtol=2e-6)
+    assert (found.residual <= SETTLED).all()
+
+
+def test_copies_are_missed_without_a_search_beside(monkeypatch):
+    """The test above tells something: without the search it fails."""
+    monkeypatch.setattr(krylov._Search, "_searched_beside", lambda _, found, *__: found)
+    values = with_copies("power", 0, 2)
+    found = found_in(values)
+    missed = np.isclose(found.eigenvalues[:, 1], values[2], rtol=1e-5)
+    assert missed.any()
+
+
+def test_more_copies_than_vectors_to_look_with_are_left_open(monkeypatch):
+    monkeypatch.setattr(krylov, "_SPARE", -6)
+    found = found_in(with_copies("power", 0, 7), inputs=3)
+    assert found.eigenvalues.isnan().all()
+    assert found.unsettled.all()
+
+
+def test_a_space_that_was_shrunk_is_not_everything():
+    """A hundred columns were there, and half of them are kept: the rest is probed."""
+    values = 1 + 1e-3 * np.linspace(0, 1, 100)
+    found = found_in(values, inputs=8)
+    apart = np.abs(found.trace.value.numpy() - values.sum())
+    assert (apart <= 4.5 * found.trace.standard_error.numpy() + 1e-9).all()
+
+
+def test_a_trace_is_exact_where_all_of_it_was_seen():
+    values = SPECTRA["geometric"][:12]
+    found = found_in(values, inputs=3)
+    assert (found.trace.standard_error == 0).all()
+    np.testing.assert_allclose(found.trace.value, values.sum(), rtol=1e-12)
