@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 from torch.nn import functional
 
 LEAST = 1 << 20  # multiplications; fewer are done before oneDNN has begun
@@ -46,8 +46,37 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _by_onednn(x, weight, bias):
         return functional.linear(x, weight, bias)
-    flat: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
-    return flat.reshape(*x.shape[:-1], len(weight))
+    flat = x.reshape(-1, x.shape[-1])
+    if _is_bare():
+        made: Tensor = _LINEAR(flat, weight, bias, "none", [], "")
+    else:
+        made = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
+    return made.reshape(*x.shape[:-1], len(weight))
+
+
+def pulled(rows: Tensor, matrix: Tensor, turned: Tensor) -> Tensor:
+    """Return rows [..., k] of a sweep times a constant matrix [k, n].
+
+    Args:
+        rows: cotangents, which nothing differentiates again.
+        matrix: of the product.
+        turned: its transpose [n, k], as it lies in memory when it is one by itself.
+    """
+    if not _by_onednn(rows, turned, None):
+        return torch.matmul(rows, matrix)
+    flat: Tensor = _LINEAR(
+        rows.reshape(-1, rows.shape[-1]), turned, None, "none", [], ""
+    )
+    return flat.reshape(*rows.shape[:-1], len(turned))
+
+
+def _is_bare() -> bool:
+    """Whether no derivative is taken, in either mode, and nothing is mapped over."""
+    return (
+        not torch.is_grad_enabled()
+        and torch._C._functorch.maybe_current_level() is None
+        and forward_ad._current_level < 0
+    )
 
 
 def straight(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

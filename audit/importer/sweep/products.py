@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audit.importer.products import times
+from audit.importer.products import pulled
 from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
@@ -85,6 +85,7 @@ class Weighted:
         ((_, self._place),) = site.active.items()
         self._out = site.outputs[0]
         self._back = weight if image is None else _channels_last(weight, image)
+        self._turned = self._back.t().contiguous()
 
     def of_columns(self, columns: Tensor) -> Weighted:
         """Return the same where only some columns of X move."""
@@ -110,7 +111,7 @@ class Weighted:
             start = piece.start
         else:
             whole = dense(piece, self._out.shape)
-            g = times(whole.g, self._back)
+            g = pulled(whole.g, self._back, self._turned)
             start = whole.start
         return [[Dense(start, self._shaped(g), owned=True)]]
 
