@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 from torch.nn import functional
 
 LEAST = 1 << 20  # multiplications; fewer are done before oneDNN has begun
@@ -39,9 +39,15 @@ def times(x: Tensor, matrix: Tensor) -> Tensor:
     return linear(x, matrix.t())
 
 
-def plain_times(x: Tensor, matrix: Tensor) -> Tensor:
-    """Return the same of tensors that no transform of torch follows, without asking."""
-    weight = matrix.t()
+def plain_times(x: Tensor, matrix: Tensor, turned: Tensor | None = None) -> Tensor:
+    """Return the same of tensors that no transform of torch follows, without asking.
+
+    Args:
+        x: [..., k], as cotangents of a sweep.
+        matrix: [k, n].
+        turned: its transpose [n, k], where that lies in memory by itself.
+    """
+    weight = matrix.t() if turned is None else turned
     if not _by_onednn(x, weight, None):
         return torch.matmul(x, matrix)
     flat: Tensor = _LINEAR(x.reshape(-1, x.shape[-1]), weight, None, "none", [], "")
@@ -55,8 +61,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _by_onednn(x, weight, bias):
         return functional.linear(x, weight, bias)
-    flat: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
-    return flat.reshape(*x.shape[:-1], len(weight))
+    flat = x.reshape(-1, x.shape[-1])
+    if _is_bare():
+        made: Tensor = _LINEAR(flat, weight, bias, "none", [], "")
+    else:
+        made = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
+    return made.reshape(*x.shape[:-1], len(weight))
+
+
+def _is_bare() -> bool:
+    """Whether no derivative is taken, in either mode, and nothing is mapped over."""
+    return (
+        not torch.is_grad_enabled()
+        and torch._C._functorch.maybe_current_level() is None
+        and forward_ad._current_level < 0
+    )
 
 
 def straight(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

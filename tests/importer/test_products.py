@@ -5,7 +5,7 @@ import torch
 from torch.func import jacrev, jvp, vmap
 
 from audit.importer import products
-from audit.importer.products import LEAST, linear, times
+from audit.importer.products import LEAST, linear, pulled, times
 
 SIZES = [(1, 1, 1), (3, 5, 7), (64, 64, 256), (257, 128, 65)]
 LARGE = (257, 128, 65)
@@ -112,3 +112,20 @@ def test_it_is_the_product_of_onednn_that_is_tested():
     x, w, b = operands(*LARGE)
     assert products._by_onednn(x, w, b)
     assert not products._by_onednn(x.double(), w.double(), b.double())
+
+
+def test_a_tangent_passes_without_a_graph():
+    """Forward mode goes on inside `no_grad`, so a bare kernel would lose it."""
+    x, t = torch.randn(2, 4096, 64).unbind()
+    w = torch.randn(64, 64)
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, t)
+        moved = torch.autograd.forward_ad.unpack_dual(linear(dual, w)).tangent
+    torch.testing.assert_close(moved, t @ w.t(), rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_a_sweep_are_multiplied_as_by_the_matrix_itself():
+    g, w = torch.randn(2, 4096, 64), torch.randn(64, 32)
+    assert torch.equal(pulled(g, w, w.t().contiguous()), times(g, w))
+    few = torch.randn(3, 64)
+    assert torch.equal(pulled(few, w, w.t().contiguous()), few @ w)

@@ -86,6 +86,7 @@ class Weighted:
         ((_, self._place),) = site.active.items()
         self._out = site.outputs[0]
         self._back = weight if image is None else _channels_last(weight, image)
+        self._turned = self._back.t().contiguous()
 
     def of_columns(self, columns: Tensor) -> Weighted:
         """Return the same where only some columns of X move."""
@@ -111,7 +112,7 @@ class Weighted:
             start = piece.start
         else:
             whole = dense(piece, self._out.shape)
-            g = plain_times(whole.g, self._back)
+            g = plain_times(whole.g, self._back, self._turned)
             start = whole.start
         return [[Dense(start, self._shaped(g), owned=True)]]
 
