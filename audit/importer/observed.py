@@ -74,6 +74,20 @@ def observe(graph: Graph, rows: Rows) -> Observed:
     return Observed(*found)
 
 
+def work_of(graph: Graph, example: Mapping[str, Tensor], condition: str) -> float:
+    """Return the multiply-adds of one row.
+
+    Args:
+        graph: the file.
+        example: a few rows of every input.
+        condition: the input that has rows.
+
+    Raises:
+        InputError: the condition is not a tensor with rows.
+    """
+    return sum(observe(graph, few_rows(example, condition)).flops(graph))
+
+
 def by_row(
     graph: Graph, rows: Rows, condition: str, names: Sequence[str]
 ) -> frozenset[str]:

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.ground.errors import AuditError
 from audit.importer import Graph
+from audit.importer.observed import work_of
 from audit.inputs import Inputs
 from audit.models.contract import Head, Item, Roles
 from audit.models.density import ConditionalDensity, DifferentiableMap, Linearized
@@ -110,6 +112,17 @@ class OpenModel:
         beside = self.network.beside
         own = {n: v for n, v in self.probe.values.items() if n not in beside}
         return None if make is None else make(own)
+
+    @cached_property
+    def work(self) -> float:
+        """The multiply-adds of one input; 0 where no graph tells."""
+        try:
+            graph, condition = self.graph, self.roles.condition
+            if graph is None:
+                return 0.0
+            return work_of(graph, self.probe.values, condition)
+        except (AuditError, RuntimeError):
+            return 0.0
 
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is perturbed [n, d] and the held inputs of some rows.

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from audit.attacks.balls import Ball
 from audit.verify.bounds import Bounds
-from audit.verify.climbing import Summits, climb
+from audit.verify.climbing import Summits, climb, lowered
 from audit.verify.feasible import Feasible
 from audit.verify.local import LocalLaw
+from audit.verify.rough import rough
 from audit.verify.sites import Exact
-from audit.verify.slopes import slope_of
+from audit.verify.slopes import Pulled, slope_of
 from audit.verify.starts import names_of
 from audit.verify.wandering import Wanderer
 
@@ -29,6 +30,8 @@ ASCENT = "ascent"
 SHARED, GIVEN = "another size's witness", "given"
 _TWIN = 0.05  # of their lengths: candidates nearer than that end at one point
 _SETTLED = 3e-3  # of D: a round that gains no more is the last one
+_COMPARED, _POLISH = 2, 4  # candidates that float64 compares; steps of the better one
+_BLUR = 1e-3  # of D, at most, in float32
 _BLIND = 16  # moves of random search for a step of ascent
 
 
@@ -96,6 +99,9 @@ class Climbers:
         self.sizes = sizes.to(local.worst).expand(self.n, sizes.shape[-1])
         self.box = None if bounds is None else bounds.box(site)
         self.search: Search | None = None
+        self.exactly: Search | None = None
+        self.blur = 0.0
+        """How far, of D, the values are off that the search compares."""
         self.by = ASCENT
         self.origins = (*names_of(p), GIVEN, SHARED)
 
@@ -148,10 +154,25 @@ class Climbers:
         spread = torch.arange(0, len(u), max(1, len(u) // 64), device=u.device)
         slope = slope_of(self.exact, rows[spread], u[spread])
         if slope is not None:
-            return partial(climb, slope)
+            self.exactly = partial(climb, slope)
+            plain = isinstance(slope, Pulled) and slope.by_autograd
+            guide = rough(self.exact) if plain else None
+            if guide is None:
+                return self.exactly
+            self.blur = _BLUR
+            return partial(climb, guide)
         self.by = "random search"
         wander = Wanderer(self.exact)
         return lambda rows, sets, u, steps: wander(rows, sets, u, _BLIND * steps)
+
+    def polished(self, found: Candidates) -> Candidates:
+        """Return the best candidates, climbed on in float64 if that was not so yet."""
+        if self.exactly is None or self.search is self.exactly:
+            return found
+        self.search, best = self.exactly, found.best(_COMPARED)
+        value = lowered(self.exact(self.asked, best.u.flatten(1, 2))[0])
+        best = replace(best, value=value.reshape(best.value.shape))
+        return self.searched(best.best(1), _POLISH)[0]
 
     def searched(self, before: Candidates, steps: int) -> tuple[Candidates, Tensor]:
         """Return where candidates lead, and D where they were [n, S, K]."""

@@ -86,10 +86,11 @@ def verify(
     """
     if not len(index):
         return Verified(index)
-    model, notes = precise(model)
+    own, (model, notes) = model, precise(model)
+    coarse = None if own is model else own
     size = rows_at_once(model)
     sites = [
-        site_of(model, questions, part)
+        site_of(model, questions, part, coarse)
         for part in np.split(index, range(size, len(index), size))
     ]
     ladders = {d.name: ladder.settled(d, sites[0]) for d in questions.divergences}

@@ -44,6 +44,8 @@ class Site:
         model: the open model. questions: with the frame of perturbations.
         point: φ and its Jacobian in the frame.
         x: [n, d]. held: what is not perturbed. noise: of the inputs.
+        coarse: the same model in the file's own precision, which may guide a search
+            where it is faster; None where there is none.
     """
 
     model: OpenModel
@@ -52,6 +54,7 @@ class Site:
     x: Tensor
     held: Mapping[str, Tensor]
     noise: Noise
+    coarse: OpenModel | None = None
 
     @cached_property
     def frame(self) -> Frame:
@@ -172,18 +175,30 @@ def exact_at(divergence: Divergence, site: Site) -> Exact | None:
     return None if laws is None else Exact(site, laws)
 
 
-def site_of(model: OpenModel, questions: Questions, index: NDArray[np.int64]) -> Site:
+def site_of(
+    model: OpenModel,
+    questions: Questions,
+    index: NDArray[np.int64],
+    coarse: OpenModel | None = None,
+) -> Site:
     """Return the inputs `index` of a model, ready to be moved.
 
     Exact values may cost a pass of the file for each draw, so they are taken with fewer
     draws than the form where the law asks for that.
+
+    Args:
+        model: as it is verified.
+        questions: what was asked of it.
+        index: of the inputs.
+        coarse: the model in the file's own precision, if that is another.
     """
     x, held = model.rows(index)
     noise = questions.noise(index)
     phi, jacobian = derivative_of(model, questions).linearize(x, held)
     framed = framed_whole(jacobian, questions, noise)
     point = Point(index, model.density.family, phi, framed, model.rounding)
-    return Site(model, questions, point, x, held, model.density.family.few(noise))
+    noise = model.density.family.few(noise)
+    return Site(model, questions, point, x, held, noise, coarse)
 
 
 def derivative_of(model: OpenModel, questions: Questions) -> Linearized:

@@ -28,7 +28,7 @@ from audit.verify.sites import Exact, pass_rows
 
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """rows [C], u [C, m] -> D [C] and its gradient [C, m], 0 where it is no number."""
-_ROWS = 1024  # candidates in one pass
+ROWS = 1024  # candidates in one pass
 _PROBED = 64  # candidates that tell whether autograd can be believed
 _PARAMETERS, _FEATURES = 24, 16  # whose differences are taken
 _STEP = 1e-4  # of a number, or of 1 where it is smaller
@@ -56,15 +56,15 @@ def slope_of(exact: Exact, rows: Tensor, u: Tensor) -> Slope | None:
         return None
     free = jacobian.shape[1]  # the rest of φ is context, and does not move
     if _autograd_is_right(exact, rows, phi):
-        return _Pulled(exact, _by_autograd)
+        return Pulled(exact, _by_autograd)
     if free <= _PARAMETERS:
-        return _Pulled(exact, _by_differences)
+        return Pulled(exact, _by_differences)
     in_double = exact.site.model.network.dtype == torch.float64
     return _InFeatures(exact) if u.shape[1] <= _FEATURES and in_double else None
 
 
 @dataclass(frozen=True)
-class _Pulled:
+class Pulled:
     """∂D/∂φ' by a function (exact, rows, φ' [C, P], p), pulled back to u."""
 
     exact: Exact
@@ -72,7 +72,7 @@ class _Pulled:
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [C] and its gradient [C, m]."""
-        size = min(_ROWS, pass_rows(self.exact.site.x.shape[1]))
+        size = min(ROWS, pass_rows(self.exact.site.x.shape[1]))
         parts = [
             self._part(rows[first : first + size], u[first : first + size])
             for first in range(0, len(rows), size)
@@ -80,11 +80,16 @@ class _Pulled:
         values, gradients = zip(*parts, strict=True)
         return torch.cat(values), torch.cat(gradients)
 
+    @property
+    def by_autograd(self) -> bool:
+        """Whether ∂D/∂φ' is autograd's."""
+        return self.of is _by_autograd
+
     def _part(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         phi, jacobian = self.exact.site.linearized(rows, u)
         recorded = isinstance(jacobian, ReverseJacobian) and jacobian.shape[1]
         if self.of is _by_autograd and recorded == phi.shape[1]:
-            value, pulled = _at_once(self.exact, rows, jacobian)  # type: ignore[arg-type]
+            value, pulled = at_once(self.exact, rows, jacobian)  # type: ignore[arg-type]
         else:
             value, gradient = self.of(self.exact, rows, phi, jacobian.shape[1])
             if isinstance(jacobian, ReverseJacobian):  # one pass, and not p of them
@@ -112,12 +117,20 @@ class _InFeatures:
         return values[:, 0], numbers(rise / (2 * step.unsqueeze(1)))
 
 
-def _at_once(
-    exact: Exact, rows: Tensor, jacobian: ReverseJacobian
+def at_once(
+    exact: Exact, rows: Tensor, jacobian: ReverseJacobian, shift: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return D [C] and its gradient by x [C, d], in one backward pass for both maps."""
+    """Return D [C] and its gradient by x [C, d], in one backward pass for both maps.
+
+    Args:
+        exact: the divergence.
+        rows: each candidate's input [C].
+        jacobian: of φ' by x, with the graph.
+        shift: what is added to φ' [C, p]; None: nothing.
+    """
     with torch.enable_grad():
-        values, _ = exact.against(rows, jacobian.phi.unsqueeze(1))
+        phi = jacobian.phi if shift is None else jacobian.phi + shift
+        values, _ = exact.against(rows, phi.unsqueeze(1))
         finite = torch.where(torch.isfinite(values), values, 0.0)
         (gradient,) = torch.autograd.grad(finite.sum(), jacobian.x, allow_unused=True)
     found = torch.zeros_like(jacobian.x) if gradient is None else gradient

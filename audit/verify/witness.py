@@ -129,7 +129,7 @@ def ascend(
         found = climbers.on(found.best(effort.kept, inner), effort.second)
     shared = climbers.shared(found.best(effort.ended, inner))
     with stages.part(_LAST):
-        found = climbers.on(shared, effort.last)
+        found = climbers.polished(climbers.on(shared, effort.last))
     return _taken_anew(climbers, found.best(1))
 
 
@@ -152,7 +152,7 @@ def _taken_anew(search: Climbers, one: Candidates) -> Witness:
     origin = torch.where(carried, search.origins.index(SHARED), origin.gather(1, held))
     value, error = value.gather(1, held), error.gather(1, held)
     u = u.gather(1, held.unsqueeze(2).expand_as(u))
-    improved = gains(lowered(value), one.start)
+    improved = gains(lowered(value), one.start * (1 + search.blur))
     sizes = search.sizes.contiguous()
     names, by = search.origins, search.by
     return Witness(u, sizes, search.p, value, error, origin, improved, names, by)
