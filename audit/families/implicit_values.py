@@ -4,12 +4,14 @@ A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q],
 is estimated from the same draws. Where both are normalised that is a control variate.
 
 Between the samples of two maps the distance is E‖T(φ, z) − T(φ', z)‖² over common z.
-Whatever depends on φ alone is computed once, for all φ' that it is compared with.
+Whatever depends on φ alone is computed once, for all φ' that it is compared with, and
+the file is called for as many φ' together as make a call worth its while.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +29,7 @@ from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
 
 _TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
+_TOGETHER = 2**15  # points of all φ' that are looked at together
 
 
 def implicit_reference(
@@ -65,16 +68,17 @@ class _OfDensity:
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return D(q_φ ‖ q_φ') and its standard error [k, M], for φ' [k, M, p + c]."""
-        nodes, here = _taken(self.nodes, rows), self.here[:, rows]
-        columns = []
-        for other in others.unbind(dim=1):
-            log_ratio = self.family.log_prob(nodes.targets, other) - here
-            if nodes.weights is not None:
-                log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
-            log_ratio = log_ratio - _log_mean(log_ratio, nodes)
-            columns.append(_mean(self.pointwise(log_ratio), nodes))
-        values, errors = (torch.stack(c, dim=1) for c in zip(*columns, strict=True))
+        values, errors = _together(self._means, rows, others, len(self.here))
         return self._looked_at_again(values, rows, others), errors
+
+    def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D [K] and its standard error, for an input and a φ' each."""
+        nodes = _taken(self.nodes, rows)
+        log_ratio = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
+        if nodes.weights is not None:
+            log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
+        log_ratio = log_ratio - _log_mean(log_ratio, nodes)
+        return _mean(self.pointwise(log_ratio), nodes)
 
     def _looked_at_again(self, values: Tensor, rows: Tensor, others: Tensor) -> Tensor:
         """Return D [k, M], from the nodes of both laws where those of q do not do."""
@@ -119,14 +123,13 @@ class _OfTransport:
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance and its standard error [k, M], for φ' [k, M, p + c]."""
-        z, here = self.points.values[:, rows], self.here[:, rows]
-        nodes = Nodes(here, unit=self.points.unit)
-        columns = []
-        for other in others.unbind(dim=1):
-            moved = self.family.push(z, other) - here
-            columns.append(_mean(moved.square().sum(dim=-1), nodes))
-        values, errors = zip(*columns, strict=True)
-        return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+        return _together(self._means, rows, others, len(self.here))
+
+    def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distance [K] and its error, for an input and a φ' each."""
+        here = self.here[:, rows]
+        moved = self.family.push(self.points.values[:, rows], others) - here
+        return _mean(moved.square().sum(dim=-1), Nodes(here, unit=self.points.unit))
 
 
 class _WhereItMoves:
@@ -145,18 +148,40 @@ class _WhereItMoves:
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance and its standard error [k, M], for φ' [k, M, p + c]."""
-        z, here, drawn = (
-            self.z[:, rows],
-            self.here[:, rows],
-            self.drawn.take(rows.cpu()),
-        )
-        count = len(drawn.points)
-        columns = []
-        for other in others.unbind(dim=1):
-            squares = (self.family.push(z, other) - here).square().sum(dim=-1).cpu()
-            columns.append(drawn.mean(squares[:count], squares[count:]))
-        values, errors = (torch.stack(c, dim=1) for c in zip(*columns, strict=True))
+        values, errors = _together(self._means, rows, others, len(self.here))
         return values.to(others.device), errors.to(others.device)
+
+    def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distance [K] and its error, for an input and a φ' each."""
+        drawn = self.drawn.take(rows.cpu())
+        moved = self.family.push(self.z[:, rows], others) - self.here[:, rows]
+        squares, count = moved.square().sum(dim=-1).cpu(), len(drawn.points)
+        return drawn.mean(squares[:count], squares[count:])
+
+
+def _together(
+    means: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    rows: Tensor,
+    others: Tensor,
+    points: int,
+) -> tuple[Tensor, Tensor]:
+    """Return means and their errors [k, M], of some φ' [k, M, p + c] at a time.
+
+    Args:
+        means: rows [K] of inputs, φ' [K, p + c] -> both [K].
+        rows: which of the inputs [k].
+        others: φ' [k, M, p + c].
+        points: at which each φ' is looked at.
+    """
+    k, _, size = others.shape
+    count = max(1, _TOGETHER // (points * max(1, k)))
+    found = []
+    for part in torch.split(others, count, dim=1):
+        owner = rows.repeat_interleave(part.shape[1])
+        one = means(owner, part.reshape(-1, size))
+        found.append([each.reshape(part.shape[:2]) for each in one])
+    values, errors = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    return values, errors
 
 
 def _taken(nodes: Nodes, rows: Tensor) -> Nodes:
