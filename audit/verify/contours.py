@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 Point = tuple[float, float]
 Line = list[Point]
 Edge = tuple[int, int, int]
@@ -36,13 +38,20 @@ def contours(
         Each line as its points; a closed one ends where it begins.
     """
     joined: dict[Edge, list[Edge]] = {}
-    for i in range(len(x) - 1):
-        for j in range(len(y) - 1):
-            for a, b in _segments(heights, i, j, level):
-                joined.setdefault(a, []).append(b)
-                joined.setdefault(b, []).append(a)
+    for i, j in _crossed(heights, level):
+        for a, b in _segments(heights, i, j, level):
+            joined.setdefault(a, []).append(b)
+            joined.setdefault(b, []).append(a)
     places = {edge: _crossing(x, y, heights, edge, level) for edge in joined}
     return [[places[edge] for edge in chain] for chain in _chains(joined)]
+
+
+def _crossed(heights: Sequence[Sequence[float]], level: float) -> list[tuple[int, int]]:
+    """Return the cells, few of many, whose corners lie on both sides of the level."""
+    above = np.array(heights) > level
+    corners = np.stack([above[:-1, :-1], above[1:, :-1], above[1:, 1:], above[:-1, 1:]])
+    i, j = np.nonzero(np.any(corners, axis=0) & ~np.all(corners, axis=0))
+    return list(zip(i.tolist(), j.tolist(), strict=True))
 
 
 def _segments(

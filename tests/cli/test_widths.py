@@ -180,6 +180,7 @@ def printed(report, kind, style):
     return table.render(report, style)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SAMPLES)

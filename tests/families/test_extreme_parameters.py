@@ -143,6 +143,16 @@ EACH = [
 ]
 
 
+DEAR = "negative_binomial(total_count,logits)"
+"""A sum of millions of terms takes seconds; the law is here by its `probs` too."""
+
+
+def but_dear(case):
+    """Leave a case to the slow suite if it takes seconds."""
+    marks = [pytest.mark.slow] if case.id == DEAR else []
+    return pytest.param(*case.values, id=case.id, marks=marks)
+
+
 def test_every_family_is_here():
     unscaled = {"quantile", "samples"}  # no parameter of theirs has a scale
     assert {*EXTREME, *VECTORS, *unscaled} == set(FAMILIES)
@@ -190,7 +200,7 @@ def test_every_entry_of_a_root_is_a_number_or_infinite(name, grid):
     assert known
 
 
-@pytest.mark.parametrize(("name", "grid"), EACH)
+@pytest.mark.parametrize(("name", "grid"), [*map(but_dear, EACH)])
 def test_every_exact_divergence_is_at_least_zero_or_infinite(name, grid):
     family, phi = laws(name, grid)
     first, second = pairs_of(family, phi)

@@ -103,6 +103,7 @@ def worst(graph, x, law, reach, power, seed, count=300):
     return best.detach()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("n", [1, 2, 6])
 def test_no_point_has_a_divergence_above_the_bound(name, n):

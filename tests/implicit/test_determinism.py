@@ -44,7 +44,7 @@ def text_of(config):
     return json.dumps(document, sort_keys=True)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("more", [{}, UNTIL], ids=["plain", "rel_error"])
 @pytest.mark.parametrize("sampling", ["random", "antithetic", "sobol"])
 def test_the_batch_size_changes_no_byte(flow, sampling, more):

@@ -45,7 +45,7 @@ def is_float(value):
 
 @cache
 def node_cases():
-    """Return the cases of single operators: made once (in seconds), changed by nobody."""
+    """Return the cases of single operators, made once: it takes seconds."""
     return list(_made())
 
 

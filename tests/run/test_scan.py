@@ -22,6 +22,7 @@ D = 6
 each_format = pytest.mark.parametrize("suffix", FORMATS)
 
 
+@pytest.mark.sweep(3)
 @each_format
 @pytest.mark.parametrize("name", MEASURED)
 def test_every_input_of_a_sample_model_has_the_reference_numbers(name, suffix):
@@ -269,6 +270,7 @@ def test_a_rows_file_has_the_same_bytes_whatever_the_batch_size(many_rows, tmp_p
     assert len(np.load(path)["index"]) == 699
 
 
+@pytest.mark.slow  # that errors cross to another process: tests/ground/test_errors.py
 def test_what_goes_wrong_in_a_worker_keeps_its_words(many_rows, tmp_path):
     np.savez(tmp_path / "m.npz", covariance=np.eye(4))
     law = attacks(moments={"file": str(tmp_path / "m.npz")})

@@ -12,6 +12,7 @@ from scans import DATA, SAMPLES, attacks, columns, sample, scan, written
 from audit.families import build_family
 from audit.formats.reading import headline
 from audit.reports.rows import RowsWriter
+from audit.verify.critical import critical_radius
 from audit.verify.sites import Attained
 from verify.independent import Plain
 
@@ -82,7 +83,7 @@ PENALISED = {"heteroscedastic_jacobian", "heteroscedastic_fisher"}
 )
 def test_the_exact_divergence_at_the_critical_radius_is_tau(name, tmp_path):
     law, kl = referee(name)
-    report, rows = rows_of(tmp_path, sample(name, divergences=("kl",), verify=64))
+    report, rows = rows_of(tmp_path, sample(name, divergences=("kl",), verify=24))
     r, v = rows["kl.critical_radius_along"], rows["kl.directions"][:, 0]
     checked = np.isfinite(r)
     assert (rows["kl.critical_radius"][checked] <= r[checked]).all()
@@ -218,6 +219,35 @@ def test_an_input_at_rest_is_moved_along_sampled_directions(tmp_path):
     assert (found["fixed_norm"][:2] == 0).all()
     assert (found["fixed_norm_realised"][:2] > 1).all()
     assert found["fixed_norm_parted"].tolist()[:2] == [1.0, 1.0]
+
+
+class Square:
+    """D = |δ|² at two inputs, exact."""
+
+    laws = SimpleNamespace(sampled=False)
+    site = SimpleNamespace(
+        x=torch.zeros(2, 3, dtype=torch.float64),
+        free=3,
+        noise=SimpleNamespace(generator=lambda row, _: np.random.default_rng(row)),
+        lengths=lambda: torch.ones(2, dtype=torch.float64),
+    )
+
+    def __call__(self, rows, u):
+        value = u.square().sum(dim=-1)
+        return value, torch.zeros_like(value)
+
+
+def test_where_the_form_is_infinite_directions_are_sampled_too():
+    """Its second-order radius is 0: from there no multiple of it leads anywhere."""
+    worst = torch.tensor([[1.0, 0.0, 0.0]] * 2, dtype=torch.float64)
+    local = SimpleNamespace(
+        radius=lambda tau: torch.tensor([0.0, tau], dtype=torch.float64),
+        directed=torch.ones(2, dtype=torch.bool),
+        worst=worst,
+    )
+    found = critical_radius(Square(), local, 2.0)
+    np.testing.assert_allclose(found.value, math.sqrt(2), rtol=1e-6)
+    assert found.directed.tolist() == [False, True]
 
 
 def test_where_sampled_directions_move_nothing_it_is_not_called_checked(tmp_path):
