@@ -140,7 +140,7 @@ class OpenModel:
         """Return what is perturbed at some rows [n, *event], as a scan sees it."""
         parts = np.split(index, range(1024, len(index), 1024))
         with torch.no_grad():
-            rows = [self.rows(part)[0].cpu().numpy() for part in parts]
+            rows = [plain(self.rows(part)[0]) for part in parts]
         return np.concatenate(rows).reshape(len(index), *self.event)
 
     def probe_index(self) -> NDArray[np.int64]:
@@ -163,3 +163,10 @@ class OpenModel:
 
 def _port(name: str, value: Tensor) -> Port:
     return Port(name, str(value.dtype).removeprefix("torch."), (None, *value.shape[1:]))
+
+
+def plain(values: Tensor) -> NDArray[np.generic]:
+    """Return numbers for numpy, which has no bfloat16: those are float32 then."""
+    short = values.dtype == torch.bfloat16
+    found: NDArray[np.generic] = (values.float() if short else values).cpu().numpy()
+    return found

@@ -200,22 +200,16 @@ class _Sketch:
 
     def _axes(self, draws: _Draws) -> tuple[Kind, tuple[Floats, ...]]:
         """Return what is drawn, and the grid of each coordinate that it takes."""
-        kind: Kind
-        axes: tuple[Floats, ...]
         if self.wide > 2 or not (self.law.discrete or self.law.has_density):
             return "quantiles", ()
         if self.law.discrete:
             whole = draws.whole() if self.wide == 1 else None
             return ("quantiles", ()) if whole is None else ("masses", (whole,))
-        if draws.repeated():
+        if draws.repeated() or not draws.bounded():
             return "quantiles", ()
         if self.wide == 1:
-            kind, axes = "density", (draws.axis(0, *_LINE),)
-        else:
-            kind, axes = "contour", tuple(draws.axis(k, *_PLANE) for k in (0, 1))
-        if any(not np.isfinite(np.ptp(axis)) for axis in axes):
-            return "quantiles", ()  # tails beyond the largest number
-        return kind, axes
+            return "density", (draws.axis(0, *_LINE),)
+        return "contour", tuple(draws.axis(k, *_PLANE) for k in (0, 1))
 
     def _points(self, places: Floats) -> Tensor:
         points = torch.from_numpy(places).to(self.phi.device)
@@ -310,6 +304,11 @@ class _Draws:
         if high - low >= MOST_COUNTS:
             return None
         return np.arange(low, high + 1)
+
+    def bounded(self) -> bool:
+        """Tell whether what the draws reach over is a number."""
+        reach = self.theta.amax((0, 1)) - self.theta.amin((0, 1))
+        return bool(torch.isfinite(reach).all())
 
     def repeated(self) -> bool:
         """Tell whether draws repeat themselves: a law has atoms."""

@@ -343,6 +343,19 @@ REFUSED = {
 }
 
 
+def test_a_part_of_no_columns_leaves_the_bound_as_it_is():
+    """x and nothing, side by side: the largest coordinate of a ball is known."""
+    net = Net(np.random.default_rng(0))
+    axis = net.constant([1], np.int64)
+    begin = net.constant([2], np.int64)
+    nothing = net.node("Slice", "x", begin, begin, axis)
+    graph = net.graph((3,), net.node("Concat", nothing, "x", nothing, axis=1))
+    x = torch.tensor([[0.5, -1.0, 2.0]]).double()
+    found, at = relaxed(graph, x, 0.25, 2.0)
+    top = found.upper(at, torch.eye(3).double().unsqueeze(1)).top()
+    np.testing.assert_allclose(top.squeeze(1), x[0] + 0.25, rtol=1e-9)
+
+
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_has_no_rule_is_refused_by_name(words):
     net = Net(np.random.default_rng(0))

@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from scans import DATA, FORMATS, SAMPLES, sample, scan
+from scans import DATA, FORMATS, SAMPLES, columns, sample, scan
 from torch import nn
 
+from audit.config import ModelConfig, ScanConfig
 from audit.ground.errors import ModelError, NotDifferentiable
 from audit.importer import registry
 from models.saved import (
@@ -159,6 +160,45 @@ class Counts(nn.Module):
 def test_files_with_a_memory_are_refused(tmp_path, module, words):
     path = script_file(tmp_path, module)
     refused(ModelError, path, data_file(tmp_path), "model.eval()", *words)
+
+
+class Shivers(nn.Module):
+    """Adds random numbers below any tolerance for rounding."""
+
+    def forward(self, x):
+        return {"mean": x + 1e-6 * torch.randn_like(x), "std": x.exp()}
+
+
+@pytest.mark.parametrize("format_", ["script", "pt2"])
+def test_random_numbers_below_the_tolerance_are_refused_too(tmp_path, format_):
+    if format_ == "script":
+        path = script_file(tmp_path, Shivers())
+    else:
+        path = pt2_file(tmp_path, Shivers(), torch.randn(2, 3))
+    refused(ModelError, path, data_file(tmp_path), "is called again")
+
+
+class Short(nn.Module):
+    """N(w x, 1) in bfloat16: tr F is |w|², of weights that it can hold."""
+
+    def __init__(self):
+        super().__init__()
+        weights = torch.tensor([1.0, -2.0, 0.5])
+        self.w = nn.Parameter(weights.to(torch.bfloat16))
+
+    def forward(self, x):
+        return {"mean": x * self.w, "std": torch.ones_like(x)}
+
+
+def test_a_network_in_bfloat16_is_scanned(tmp_path):
+    path = script_file(tmp_path, Short())
+    model = {"path": str(path), "family": "normal"}
+    model["parameters"] = {"loc": "mean", "scale": "std"}
+    config = ScanConfig(
+        model=ModelConfig(**model), data=data_file(tmp_path), divergences=("kl",)
+    )
+    trace = columns(scan(config))["trace"]
+    np.testing.assert_allclose(trace, 1 + 4 + 0.25, rtol=1e-6)
 
 
 def test_random_operators_of_onnx_are_refused(tmp_path):

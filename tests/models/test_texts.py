@@ -141,3 +141,16 @@ def test_all_numbers_may_be_perturbed_beside_text(tmp_path):
     )
     gains = np.array([GAINS[c] for c in COLOURS[:, 0]])
     np.testing.assert_allclose(found["trace"], 3 * gains**2, rtol=1e-6)
+
+
+def test_an_output_of_text_is_left_out(tmp_path):
+    """The file says the colour again beside loc."""
+    path = file(tmp_path)
+    model = onnx.load(path)
+    model.graph.node.append(make.make_node("Identity", ["colour"], ["said"]))
+    said = make.make_tensor_value_info("said", onnx.TensorProto.STRING, ["n", 1])
+    model.graph.output.append(said)
+    onnx.save(model, path)
+    found = traces(path, data(tmp_path, colour=COLOURS))
+    wanted = [3 * GAINS[c] ** 2 for c in COLOURS[:, 0]]
+    np.testing.assert_allclose(found["trace"], wanted, rtol=1e-6)

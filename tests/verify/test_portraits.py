@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from scans import SAMPLES, sample, scan, written
+from scans import SAMPLES, columns, sample, scan, written
 from scipy import stats
 from scipy.special import softmax
 
@@ -194,3 +194,20 @@ def test_a_saddle_is_two_lines_that_do_not_cross():
     for line in joined:
         (a, b), (c, d) = line
         assert {round(abs(a - c), 6), round(abs(b - d), 6)} == {0.4}
+
+
+def test_tails_beyond_the_largest_number_leave_quantiles_alone(tmp_path):
+    """Pareto with α = e⁻⁵ has quantiles of 2 · 10⁸⁷⁰; with α = e⁵ none is large."""
+
+    def head(x):
+        return {"alpha": torch.exp(x)}
+
+    law = {"family": "pareto", "options": {"scale": 2.0}}
+    law["parameters"] = {"alpha": "alpha"}
+    x = np.array([[5.0], [-5.0]])
+    report = scan(written(tmp_path, head, x, law, divergences=("kl",)))
+    for one in report.portraits:
+        for axis in one.axes:
+            assert np.isfinite(axis).all()
+    # F = 1/α², and α moves by α dx
+    np.testing.assert_allclose(columns(report)["trace"], 1.0, rtol=1e-9)
