@@ -14,13 +14,12 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.ground.errors import AuditError, ModelError, cause
 from audit.importer import OnnxFile
-from audit.models.class_maps import matrix_of
+from audit.models.class_maps import numbers_of
 from audit.models.network import TEXT, Port, Values
 from audit.models.onnx_reference import Reference, is_lacking
 
@@ -71,7 +70,7 @@ class Runtime:
                 if self._lacks_kernels
                 else "Look at what it was given: robaudit inspect; export it again",
             ) from None
-        tensors = {name: _tensor(result) for name, result in found.items()}
+        tensors = {name: numbers_of(result) for name, result in found.items()}
         device = next((value.device for value in values.values()), None)
         known = {name: value for name, value in tensors.items() if value is not None}
         return {name: value.to(device) for name, value in known.items()}
@@ -192,10 +191,3 @@ def _ports(declared: Sequence[onnxruntime.NodeArg]) -> tuple[Port, ...]:
         shape = tuple(a if isinstance(a, (int, str)) else None for a in each.shape)
         found.append(Port(each.name, _TYPES.get(kind, ""), shape))
     return tuple(found)
-
-
-def _tensor(result: object) -> Tensor | None:
-    """Return an output as a tensor; None for text, maps of unlike keys and others."""
-    if not isinstance(result, (np.ndarray, np.generic)):
-        return matrix_of(result)
-    return None if result.dtype.kind in "OUS" else torch.as_tensor(result)
