@@ -5,7 +5,7 @@ import torch
 from torch.func import jacrev, jvp, vmap
 
 from audit.importer import products
-from audit.importer.products import LEAST, linear, times
+from audit.importer.products import LEAST, linear, plain_times, times
 
 SIZES = [(1, 1, 1), (3, 5, 7), (64, 64, 256), (257, 128, 65)]
 LARGE = (257, 128, 65)
@@ -37,6 +37,8 @@ def test_products_are_right_on_both_sides_of_the_threshold(m, k, n, dtype):
     close(linear(x, w, b), right, k)
     close(linear(x, w), right - b.double(), k)
     close(times(x, w.T.contiguous()), right - b.double(), k)
+    close(plain_times(x, w.T.contiguous()), right - b.double(), k)
+    assert torch.equal(plain_times(x, w.T), times(x, w.T))
     assert linear(x, w, b).dtype == dtype
 
 
