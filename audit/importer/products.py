@@ -13,7 +13,6 @@ x̄ = ȳ W, W̄ = ȳᵀ x, b̄ = Σ ȳ, and ẏ = ẋ Wᵀ + x Ẇᵀ + ḃ.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import torch
@@ -96,14 +95,15 @@ def _by_onednn(
     x: Tensor, weight: Tensor, bias: Tensor | None, least: int = LEAST
 ) -> bool:
     return (
-        _LINEAR is not None
-        and bool(torch.backends.mkldnn.enabled)
-        and x.dim() > 0
-        and weight.dim() == 2
-        and (bias is None or bias.dim() == 1)
-        and x.device.type == weight.device.type == "cpu"
+        weight.dim() == 2
+        and x.numel() * len(weight) >= least
         and x.dtype == weight.dtype == torch.float32
-        and prod((*x.shape, len(weight))) >= least
+        and x.is_cpu
+        and weight.is_cpu
+        and x.dim() > 0
+        and (bias is None or bias.dim() == 1)
+        and _LINEAR is not None
+        and bool(torch.backends.mkldnn.enabled)
     )
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.func import jacrev, jvp, vmap
 
 from audit.importer import products
-from audit.importer.products import LEAST, linear, pulled, times
+from audit.importer.products import LEAST, linear, plain_times, times
 
 SIZES = [(1, 1, 1), (3, 5, 7), (64, 64, 256), (257, 128, 65)]
 LARGE = (257, 128, 65)
@@ -37,6 +37,8 @@ def test_products_are_right_on_both_sides_of_the_threshold(m, k, n, dtype):
     close(linear(x, w, b), right, k)
     close(linear(x, w), right - b.double(), k)
     close(times(x, w.T.contiguous()), right - b.double(), k)
+    close(plain_times(x, w.T.contiguous()), right - b.double(), k)
+    assert torch.equal(plain_times(x, w.T), times(x, w.T))
     assert linear(x, w, b).dtype == dtype
 
 
@@ -126,6 +128,6 @@ def test_a_tangent_passes_without_a_graph():
 
 def test_rows_of_a_sweep_are_multiplied_as_by_the_matrix_itself():
     g, w = torch.randn(2, 4096, 64), torch.randn(64, 32)
-    assert torch.equal(pulled(g, w, w.t().contiguous()), times(g, w))
+    assert torch.equal(plain_times(g, w, w.t().contiguous()), times(g, w))
     few = torch.randn(3, 64)
-    assert torch.equal(pulled(few, w, w.t().contiguous()), few @ w)
+    assert torch.equal(plain_times(few, w, w.t().contiguous()), few @ w)

@@ -1,5 +1,7 @@
 """Entries of float32: every product is that of the same numbers in float64."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,34 @@ def test_a_product_beyond_float64_is_not_finite():
     scale = torch.ones(4, 2, dtype=torch.float64)
     scale[1, 0], scale[2, 1] = 1e300, torch.inf
     assert Scaled(entries, scale).finite().tolist() == [False, False, False, True]
+
+
+def test_a_diagonal_that_float32_has_no_number_for_keeps_its_products():
+    """D A Aᵀ D, D A V and (D A)ᵀ U by exact rationals, for D from 1e-60 to 1e70."""
+    entries = torch.tensor([[[0.5, -2.0, 3.0], [1.5, 0.25, -1.0]]])
+    scale = torch.tensor([[1e-60, 1e70]], dtype=torch.float64)
+    matrix = Scaled(entries, scale)
+    whole = [
+        [Fraction(s) * Fraction(a) for a in row]
+        for s, row in zip(scale[0].tolist(), entries[0].tolist(), strict=True)
+    ]
+    pairs = [[list(zip(x, y, strict=True)) for y in whole] for x in whole]
+    gram = [[float(sum(a * b for a, b in one)) for one in row] for row in pairs]
+    ones = torch.ones(1, 3, 1, dtype=torch.float64)
+    rows = [[float(sum(row))] for row in whole]
+    columns = [[float(a + b)] for a, b in zip(*whole, strict=True)]
+    for found, exact in (
+        (matrix.gram(), gram),
+        (matrix.matmat(ones), rows),
+        (matrix.rmatmat(ones[:, :2]), columns),
+    ):
+        np.testing.assert_allclose(found[0].numpy(), exact, rtol=1e-15)
+
+
+def test_entries_whose_sum_overflows_are_finite():
+    entries = torch.full((2, 3, 4), 3e38)
+    entries[1, 0, 0] = torch.nan
+    assert Matrix(entries).finite().tolist() == [True, False]
+    scale = torch.tensor([[1.0, 1.0, 1.0]] * 2, dtype=torch.float64)
+    assert Scaled(entries, scale).finite().tolist() == [True, False]
+    assert Scaled(entries[:1], 1e300 * scale[:1]).finite().tolist() == [False]

@@ -112,10 +112,9 @@ class Sweep:
         Where a network ends in layers after images, their weights are read once for
         several inputs, and the images of one input at a time stay in the cache.
         """
-        limit, count = self.widest // _NARROW, 0
-        if not self.alone:
-            widths = (self._widths[index] for index in self.backwards)
-            count = sum(1 for _ in takewhile(lambda width: width <= limit, widths))
+        limit = self.widest // _NARROW
+        widths = (self._widths[index] for index in self.backwards)
+        count = sum(1 for _ in takewhile(lambda width: width <= limit, widths))
         return self.backwards[:count], self.backwards[count:]
 
     @cached_property
@@ -204,7 +203,8 @@ class Linear:
             last: the input after them.
             out: [last − first, P, d], written into; the columns of one input after
                 those of another.
-            together: how many of them go on together after the narrow steps; 0: all.
+            together: how many of them go on together after the narrow steps; 0: all,
+                as they do where a step goes by itself.
         """
         path, (narrow, wide) = self.sweep.path, self.sweep.stages
         waiting: Waiting = {}
@@ -212,9 +212,9 @@ class Linear:
             if slot in path.places and pieces:
                 waiting.setdefault(slot, []).extend(pieces)
         count = last - first
-        each = together or count
-        if each >= count:
-            narrow, wide = (), self.sweep.backwards
+        each = together or max(count, 1)
+        if each >= count or self.sweep.alone:
+            narrow, wide, each = (), self.sweep.backwards, max(count, 1)
         self._back(narrow, first, last, waiting)
         for at in range(0, count, each):
             end = min(at + each, count)

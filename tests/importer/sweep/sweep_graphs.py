@@ -37,8 +37,8 @@ def by_autograd(graph, inputs):
     return y.detach(), torch.stack(rows, dim=1).flatten(2)
 
 
-def swept(graph, inputs, picks=None, together=None):
-    """The same by the sweep, `together` inputs at a time."""
+def swept(graph, inputs, picks=None, together=None, wide=0):
+    """The same by the sweep, `together` inputs at a time, and `wide` where it is so."""
     few = [[v[np.resize(np.arange(len(v)), n)] for v in inputs] for n in (3, 2)]
     sweep = sweep_of(graph, ["x"], *few)
     linear = sweep.linearise(inputs)
@@ -51,7 +51,7 @@ def swept(graph, inputs, picks=None, together=None):
     out = inputs[0].new_full((n, rows, inputs[0][0].numel()), torch.nan)
     for first in range(0, n, together or n):
         last = min(first + (together or n), n)
-        linear.rows(pieces, first, last, out[first:last])
+        linear.rows(pieces, first, last, out[first:last], wide)
     y = torch.cat([value.reshape(n, -1) for value in linear.values], dim=1)
     return sweep, y, out
 
@@ -71,10 +71,10 @@ def pushed(graph, inputs, tangents):
     return torch.cat(found, dim=2)
 
 
-def compare(graph, inputs, together=None):
+def compare(graph, inputs, together=None, wide=0):
     """Hold the sweep against autograd; return the sweep."""
     y, theirs = by_autograd(graph, inputs)
-    sweep, value, ours = swept(graph, inputs, together=together)
+    sweep, value, ours = swept(graph, inputs, together=together, wide=wide)
     torch.testing.assert_close(value, y, rtol=1e-12, atol=1e-12)
     size = theirs.abs().max().clamp_min(1e-300)
     assert float((ours - theirs).abs().max() / size) < 1e-11

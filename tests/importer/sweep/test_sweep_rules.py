@@ -5,7 +5,7 @@ import pytest
 import torch
 from sweep_graphs import by_autograd, compare, graph_of, node, normal, pushed, swept
 
-from audit.importer.sweep import NotSwept
+from audit.importer.sweep import NotSwept, linear
 
 W = normal(1, 6, 4).numpy()
 V = normal(2, 3, 6).numpy()
@@ -456,6 +456,32 @@ def test_a_recurrence_is_not_pushed():
 def test_inputs_are_pulled_back_in_parts():
     graph, shapes = built("convolutional network")
     compare(graph, [normal(1, 7, *shapes[0])], together=2)
+
+
+@pytest.mark.parametrize("narrow", [1, 2, 4])
+@pytest.mark.parametrize("name", CASES)
+def test_more_inputs_go_through_narrow_steps_together(name, narrow, monkeypatch):
+    monkeypatch.setattr(linear, "_NARROW", narrow)
+    graph, shapes = built(name)
+    inputs = [normal(20 + k, 5, *shape) for k, shape in enumerate(shapes)]
+    compare(graph, inputs, wide=1)
+    if not CASES[name]["alone"]:
+        compare(graph, inputs, together=4, wide=3)
+
+
+def test_a_network_of_images_ends_in_narrow_steps():
+    nodes = (
+        node("Conv", "x k", "a", pads=[1, 1, 1, 1]),
+        node("Conv", "a c", "b", strides=[4, 4]),
+        node("Flatten", "b", "f"),
+        node("Gemm", "f w", "y", transB=1),
+    )
+    weights = {"k": (4, 1, 3, 3), "c": (2, 4, 4, 4), "w": (3, 8)}
+    made = {name: normal(1, *shape).numpy() for name, shape in weights.items()}
+    graph = graph_of(nodes, (1, 8, 8), made)
+    sweep = compare(graph, [normal(1, 5, 1, 8, 8)], wide=2)
+    assert sweep.stages == ((3, 2), (1, 0))
+    assert sweep.narrow == 8
 
 
 @pytest.mark.parametrize("name", ["two layers", "convolutional network", "moved"])
