@@ -1,4 +1,6 @@
-"""Laws by programs that compute each number once: where they are used, and where not."""
+"""Laws by programs that compute each number once: where they are, and where not."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +81,31 @@ def test_where_a_number_is_not_finite_the_file_says_how():
     assert own.rows[before:] == [LEAST]
 
 
+def test_a_row_that_is_not_finite_changes_no_other():
+    weight = np.arange(9).reshape(3, 3).astype(np.float32)
+    graph = graph_of(
+        ("Exp", "x", "e", {}),
+        ("Gemm", "e w", "g", {}),
+        ("Mul", "g z", "y", {}),
+        w=weight,
+    )
+    law, _ = sparing(graph)
+
+    def slopes(given):
+        x = given["x"].clone().requires_grad_()
+        y = law({**given, "x": x})["y"]
+        return y.detach(), torch.autograd.grad(y.sum(), x)[0]
+
+    given = values()
+    y, slope = slopes(given)
+    given["x"][5] = 1e3
+    with_one, slope_with_one = slopes(given)
+    others = torch.arange(LEAST) != 5
+    assert torch.equal(with_one[others], y[others])
+    assert torch.equal(slope_with_one[others], slope[others])
+    assert not with_one[5].isfinite().any()
+
+
 def test_a_zero_weight_that_meets_an_infinity_is_left_to_the_file():
     """0 · ∞ = NaN in the second column of the file; the other columns are finite."""
     weight = np.diag([1.0, 1.0, 1.0]).astype(np.float32)
@@ -93,7 +120,7 @@ def test_a_zero_weight_that_meets_an_infinity_is_left_to_the_file():
 
 def test_a_program_that_does_not_agree_is_not_used():
     graph = graph_of(*PRODUCT)
-    law, own = sparing(graph, lambda v: {"y": 1.001 * calling(graph)(v)["y"]})
+    law, own = sparing(graph, lambda v: {"y": 1.1 * calling(graph)(v)["y"]})
     given = values()
     first, second = law(given), law(given)
     assert torch.equal(first["y"], second["y"])
@@ -214,3 +241,13 @@ def test_a_running_sum_of_what_may_be_infinite_stays_one():
     given["x"][3, 2] = 1e3
     expected = torch.minimum(given["x"].exp().cumsum(-1), given["z"])
     torch.testing.assert_close(law(given)["y"], expected)
+
+
+def test_threads_wait_for_the_program():
+    """Else the first of them would round as the file does, and the next as ours."""
+    law, own = sparing(graph_of(*PRODUCT))
+    given = values()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: law(given)["y"], range(8)))
+    assert all(torch.equal(y, found[0]) for y in found)
+    assert max(own.rows) < LEAST
