@@ -136,8 +136,9 @@ def test_derivatives_that_do_not_agree_are_noticed():
 
     law, own = sparing(graph, doubled)
     given = values()
-    law({**given, "x": given["x"].requires_grad_()})
-    assert own.rows[-1] == LEAST
+    for _ in range(2):
+        law(given)
+    assert own.rows[-2:] == [LEAST, LEAST]
 
 
 def test_derivatives_are_those_of_the_file():
