@@ -2,18 +2,21 @@
 
 `audit.importer.spare` writes it from the imported graph: shape arithmetic is done, and
 what a masked network computes in vain, or again, is left out. It gives the numbers of
-the file but for their rounding; on the first rows of its first call both are computed,
-with their derivatives, and where they differ the file's own order is kept. So it is
-where any number is not finite: the file says how.
+the file but for their rounding. That follows from the graph; against errors of ours,
+the first rows of its first call are computed both ways, with their derivatives, and
+where they differ the file is run as it is. Rows with a number that is not finite are
+the file's, which says how. No row depends on another one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 
 import torch
 from torch import Tensor
 
+from audit.ground.errors import AuditError
 from audit.importer import Graph
 from audit.importer.spare import Emitted, NotSpared, spared
 from audit.models.density import Values
@@ -22,6 +25,7 @@ from audit.models.network import Call
 LEAST = 256
 """Rows of a call; fewer are not worth a program."""
 _TRIED = 64  # rows that are computed both ways
+_ODD = 4  # of them: where a map is steep, rounding shows
 _APART = {torch.float64: 1e-9}
 _SINGLE = 1e-4  # of the largest number
 
@@ -36,7 +40,7 @@ class Sparing:
 
     def __init__(self, call: Call, graph: Callable[[], Graph | None]) -> None:
         self._call, self._graph = call, graph
-        self._tried = False
+        self._tried, self._lock = False, Lock()
         self._program: Emitted | None = None
         self._inputs: tuple[str, ...] = ()
         self._outputs: tuple[str, ...] = ()
@@ -45,41 +49,63 @@ class Sparing:
         """Return the outputs by name."""
         if not _many(values):
             return self._call(values)
-        if not self._tried:
-            self._begin(values)
+        with self._lock:
+            if not self._tried:
+                self._begin(values)
         if self._program is None:
             return self._call(values)
         found = self._named(self._program, values)
-        finite = all(bool(torch.isfinite(v).all()) for v in found.values())
-        return found if finite else self._call(values)
+        finite = _finite_rows(found)
+        if bool(finite.all()):
+            return found
+        return self._mended(self._program, values, finite)
+
+    def _mended(
+        self, program: Emitted, values: Values, finite: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the outputs with the file's own rows where ours are not finite.
+
+        Each way is differentiated on its own rows alone: 0 · ∞ comes back from none.
+        """
+        if not bool(finite.any()):
+            return self._call(values)
+        theirs = self._call(_but(values, finite, lambda v: v.detach()))
+        good = int(finite.to(torch.uint8).argmax())
+        ours = self._named(
+            program, _but(values, ~finite, lambda v: v.detach()[good : good + 1])
+        )
+        return {n: torch.where(_as(finite, v), v, theirs[n]) for n, v in ours.items()}
 
     def _named(self, program: Emitted, values: Values) -> dict[str, Tensor]:
         results = program([values[name] for name in self._inputs])
         return dict(zip(self._outputs, results, strict=True))
 
+    def _own(self, values: Values) -> dict[str, Tensor]:
+        found = self._call(values)
+        return {name: found[name] for name in self._outputs}
+
     def _begin(self, values: Values) -> None:
         """Write the program, if there is to be one."""
         self._tried = True
-        graph = self._graph()
-        if graph is None or set(values) & set(graph.optional_names):
-            return
-        self._inputs, self._outputs = graph.input_names, graph.output_names
         try:
+            graph = self._graph()
+            if graph is None or set(values) & set(graph.optional_names):
+                return
+            self._inputs, self._outputs = graph.input_names, graph.output_names
             program = spared(graph, [values[name].detach() for name in self._inputs])
             if self._agrees(program, values):
                 self._program = program
-        except (NotSpared, KeyError):
+        except (NotSpared, AuditError, KeyError):
             return
 
     def _agrees(self, program: Emitted, values: Values) -> bool:
         few = {name: value.detach()[:_TRIED] for name, value in values.items()}
-        moved = [name for name, value in values.items() if value.requires_grad]
+        moved = [name for name, value in values.items() if value.is_floating_point()]
         ours = _with_slopes(lambda v: self._named(program, v), few, moved)
-        theirs = _with_slopes(self._call, few, moved)
+        theirs = _with_slopes(self._own, few, moved)
         return all(
-            name in ours and _near(ours[name], value)
+            _near(ours.get(name, torch.zeros_like(value)), value)
             for name, value in theirs.items()
-            if name in self._outputs or name in moved
         )
 
 
@@ -97,17 +123,16 @@ def _many(values: Values) -> bool:
 
 def _with_slopes(call: Call, values: Values, moved: list[str]) -> dict[str, Tensor]:
     """Return outputs, and the derivatives of their sum by some inputs, by name."""
-    if not moved:
-        with torch.no_grad():
-            return call(values)
     with torch.enable_grad():
         leaves = {name: values[name].clone().requires_grad_() for name in moved}
         found = call({**values, **leaves})
-        total = sum((v.sum() for v in found.values()), torch.zeros(()))
+        total = sum((v.double().sum() for v in found.values()), torch.zeros(()))
+        results = {name: value.detach() for name, value in found.items()}
+        if not total.requires_grad:
+            return results
         slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    values = {name: value.detach() for name, value in found.items()}
-    named = dict(zip(moved, slopes, strict=True))
-    return values | {n: slope for n, slope in named.items() if slope is not None}
+    named = zip(moved, slopes, strict=True)
+    return results | {f"d {n}": g for n, g in named if g is not None}
 
 
 def _near(ours: Tensor, theirs: Tensor) -> bool:
@@ -117,6 +142,27 @@ def _near(ours: Tensor, theirs: Tensor) -> bool:
     known = torch.isfinite(theirs)
     if not theirs.is_floating_point() or not bool(known.any()):
         return torch.equal(ours, theirs)
-    apart = (ours - theirs)[known].abs().max()
+    apart = torch.where(known, (ours - theirs).abs(), 0.0)
     size = theirs[known].abs().max()
-    return bool(apart <= _APART.get(theirs.dtype, _SINGLE) * size)
+    near = apart <= _APART.get(theirs.dtype, _SINGLE) * size
+    return int((~near).reshape(len(near), -1).any(dim=1).sum()) <= _ODD
+
+
+def _finite_rows(found: Values) -> Tensor:
+    """Return which rows are finite in all outputs [rows]."""
+    rows = [
+        torch.isfinite(v.detach()).reshape(len(v), -1).all(1) for v in found.values()
+    ]
+    return torch.stack(rows).all(dim=0)
+
+
+def _as(rows: Tensor, value: Tensor) -> Tensor:
+    """Return rows [n] in the rank of a value [n, …]."""
+    return rows.reshape(-1, *(1,) * (value.dim() - 1))
+
+
+def _but(
+    values: Values, rows: Tensor, other: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Return values with something else in some rows."""
+    return {n: torch.where(_as(rows, v), other(v), v) for n, v in values.items()}
