@@ -16,13 +16,14 @@ from torch import Tensor
 
 from audit.attacks.balls import Ball
 from audit.verify.bounds import Bounds
-from audit.verify.climbing import Summits, climb, lowered
+from audit.verify.climbing import Summits, climb
 from audit.verify.feasible import Feasible
 from audit.verify.local import LocalLaw
 from audit.verify.rough import rough
 from audit.verify.sites import Exact
 from audit.verify.slopes import Pulled, slope_of
 from audit.verify.starts import names_of
+from audit.verify.strides import lowered
 from audit.verify.wandering import Wanderer
 
 Search = Callable[[Tensor, Feasible, Tensor, int], Summits]
@@ -147,8 +148,13 @@ class Climbers:
         through = twins(u) | torch.cat([ours.through, settled], dim=2)
         return Candidates(u, value, codes, through, ours.start)
 
-    def choose_search(self, u: Tensor) -> Search:
-        """Return ascent, or random search where there is no gradient, seen at u."""
+    def choose_search(self, u: Tensor, wide: bool) -> Search:
+        """Return ascent, or random search where there is no gradient.
+
+        Args:
+            u: where it begins [C, m]; what gradients are worth is seen there.
+            wide: whether it is a search from many starts, worth a rough guide.
+        """
         count = len(u) // self.n
         rows = self.rows(count // self.sizes.shape[1])
         spread = torch.arange(0, len(u), max(1, len(u) // 64), device=u.device)
@@ -156,7 +162,7 @@ class Climbers:
         if slope is not None:
             self.exactly = partial(climb, slope)
             plain = isinstance(slope, Pulled) and slope.by_autograd
-            guide = rough(self.exact) if plain else None
+            guide = rough(self.exact) if plain and wide else None
             if guide is None:
                 return self.exactly
             self.blur = _BLUR

@@ -32,19 +32,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from audit.ground import stages
 from audit.verify.feasible import Feasible
-from audit.verify.pacing import along, first_pace, next_pace, step
 from audit.verify.slopes import Slope
-
-_LEAN = 0.75  # α
-_FALL, _SHORTER = 0.3, 0.25  # of D below the best point; of the step that led there
-_GAIN = 1e-12
-_STILL = 1e-4  # of ε: a move that is none
-_PROMISE = 1e-4  # of D: to first order, a step that promises less is none
+from audit.verify.strides import Leaning, Paced, lowered
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ def climb(
     """
     value, gradient = slope(rows, u)
     first = lowered(value)
-    kind = _Paced if within.ball.p == 2 else _Leaning
+    kind = Paced if within.ball.p == 2 else Leaning
     state = kind(rows, within, u, first, gradient)
     for turn in range(steps):
         going = (~state.through).nonzero()[:, 0]
@@ -84,139 +77,3 @@ def climb(
         state.step(slope, going, 1 - turn / (steps + 1))
         stages.step(1 / steps)
     return Summits(state.best, state.value, first, state.through)
-
-
-def gains(value: Tensor, before: Tensor) -> Tensor:
-    """Tell where D is larger than before by more than rounding."""
-    least = torch.where(torch.isfinite(before), _GAIN * before.abs(), 0.0)
-    return value > before + least
-
-
-def lowered(value: Tensor) -> Tensor:
-    """Return D with −∞ for NaN."""
-    return torch.where(value.isnan(), -torch.inf, value)
-
-
-class _State:
-    """All candidates: where they are, and the best so far."""
-
-    def __init__(
-        self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
-    ) -> None:
-        self.rows, self.within = rows, within
-        self.now, self.gradient = u.clone(), gradient.clone()
-        self.best, self.value = u.clone(), value.clone()
-        self.still = torch.zeros_like(rows, dtype=torch.bool)
-        self.ended = _at_the_top(within, u, value, gradient)
-
-    @property
-    def through(self) -> Tensor:
-        """Whether nothing more is to be gained [C]."""
-        return self.ended | self.still | torch.isinf(self.value)
-
-    def step(self, slope: Slope, at: Tensor, eta: float) -> None:
-        """Move some candidates by at most η of their balls, and keep what they gain."""
-        within, now = self.within.take(at), self.now[at]
-        moved = self.moved(within, at, eta)
-        value, gradient = slope(self.rows[at], moved)
-        value = lowered(value)
-        gained = gains(value, self.value[at])
-        self.best[at] = torch.where(gained.unsqueeze(1), moved, self.best[at])
-        self.value[at] = torch.where(gained, value, self.value[at])
-        self.still[at] = within.norms(moved - now) <= _STILL * within.size
-        self.ended[at] = _at_the_top(within, moved, value, gradient)
-        self.take(within, at, moved, value, gradient, gained)
-
-    def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
-        """Return where the next step of some candidates leads [k, m]."""
-        raise NotImplementedError
-
-    def take(
-        self,
-        within: Feasible,
-        at: Tensor,
-        moved: Tensor,
-        value: Tensor,
-        gradient: Tensor,
-        gained: Tensor,
-    ) -> None:
-        """Go on from where some candidates are now, or from where they were best."""
-        raise NotImplementedError
-
-
-class _Leaning(_State):
-    """Steps along the ball's steepest one, leaning on those before."""
-
-    def __init__(
-        self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
-    ) -> None:
-        super().__init__(rows, within, u, value, gradient)
-        self.before = u.clone()
-
-    def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
-        """Return where the next step of some candidates leads [k, m]."""
-        now = self.now[at]
-        length = (eta * within.size).unsqueeze(1)
-        z = within.nearest(now + length * within.steepest(self.gradient[at]))
-        lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
-        first = (now == self.before[at]).all(dim=1, keepdim=True)
-        return torch.where(first, z, within.nearest(now + lean))
-
-    def take(
-        self,
-        within: Feasible,
-        at: Tensor,
-        moved: Tensor,
-        value: Tensor,
-        gradient: Tensor,
-        gained: Tensor,
-    ) -> None:
-        """Go on from where some candidates are now."""
-        self.before[at], self.now[at] = self.now[at], moved
-        self.gradient[at] = gradient
-
-
-class _Paced(_State):
-    """Steps along the sphere, of Barzilai and Borwein's length."""
-
-    def __init__(
-        self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
-    ) -> None:
-        super().__init__(rows, within, u, value, gradient)
-        self.r = along(within, u, gradient)
-        self.best_r = self.r.clone()
-        self.pace = first_pace(within, gradient)
-
-    def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
-        """Return where the next step of some candidates leads [k, m]."""
-        move = step(within, self.r[at], self.pace[at], eta)
-        return within.nearest(self.now[at] + move)
-
-    def take(
-        self,
-        within: Feasible,
-        at: Tensor,
-        moved: Tensor,
-        value: Tensor,
-        gradient: Tensor,
-        gained: Tensor,
-    ) -> None:
-        """Go on from here, or in shorter steps from the best point, far above it."""
-        before, r = self.r[at], along(within, moved, gradient)
-        s = moved - self.now[at]
-        pace = next_pace(within, s, before - r, gradient)
-        self.best_r[at] = torch.where(gained.unsqueeze(1), r, self.best_r[at])
-        fell = value < (1 - _FALL) * self.value[at]
-        self.ended[at] &= ~fell  # a lower top, or no number
-        back = fell.unsqueeze(1)
-        self.now[at] = torch.where(back, self.best[at], moved)
-        self.r[at] = torch.where(back, self.best_r[at], r)
-        length = self.best_r[at].norm(dim=1).clamp_min(1e-300)
-        self.pace[at] = torch.where(fell, _SHORTER * s.norm(dim=1) / length, pace)
-
-
-def _at_the_top(within: Feasible, u: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-    """Tell where no step within the ball promises a gain [C]."""
-    promised = within.size * within.ball.dual(gradient) - (gradient * u).sum(dim=1)
-    flat = gradient.abs().amax(dim=1) == 0
-    return flat | (promised <= _PROMISE * value.clamp_min(0))

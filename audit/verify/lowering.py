@@ -36,7 +36,7 @@ _WHERE_NONE = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of an input's norm
 _CLOSER = (0.85, 1.0)  # in later rounds
 _ROUNDS = 3
 _ENOUGH = 0.005
-_EFFORTS = (Effort(2, 2, 4, 10, 2), Effort(1, 2, 4, 10, 1))  # first, later
+_EFFORTS = (Effort(1, 2, 4, 12, 1), Effort(1, 2, 3, 8, 1))  # first, later
 _REACHED = 1 - 2e-6  # of τ, as exact as a crossing is
 
 

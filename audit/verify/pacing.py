@@ -42,7 +42,8 @@ def along(within: Feasible, u: Tensor, gradient: Tensor) -> Tensor:
 
 def first_pace(within: Feasible, gradient: Tensor) -> Tensor:
     """Return the length t [C] of a step of the power method."""
-    return within.size / gradient.norm(dim=1).clamp_min(_TINY)
+    found: Tensor = within.size / gradient.norm(dim=1).clamp_min(_TINY)
+    return found
 
 
 def next_pace(within: Feasible, s: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
@@ -64,4 +65,5 @@ def step(within: Feasible, r: Tensor, pace: Tensor, eta: float) -> Tensor:
     """Return t r [C, m], no longer than η ε."""
     move = r * pace.unsqueeze(1)
     longest = eta * within.size / move.norm(dim=1).clamp_min(_TINY)
-    return move * longest.clamp_max(1.0).unsqueeze(1)
+    found: Tensor = move * longest.clamp_max(1.0).unsqueeze(1)
+    return found

@@ -27,9 +27,10 @@ import torch
 from torch import Tensor
 
 from audit.ground import stages
-from audit.verify.climbing import Summits, gains, lowered
+from audit.verify.climbing import Summits
 from audit.verify.feasible import Feasible
 from audit.verify.sites import Exact
+from audit.verify.strides import gains, lowered
 
 _STREAM = 13  # of the noise
 _UP = 1.5
