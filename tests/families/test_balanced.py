@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from audit.families import implicit_values
 from audit.families.givers import Nodes
 from audit.families.implicit import ImplicitFamily
 from audit.families.implicit_values import implicit_reference
@@ -62,3 +63,26 @@ def test_a_law_beyond_the_nodes_is_at_a_finite_distance(density):
 def test_what_diverges_is_still_infinite():
     """∫ q²/q' of normal laws is finite only for s² > ½, wherever q' lies."""
     assert math.isinf(found(normal, "chi_squared")[0])
+
+
+@pytest.mark.parametrize("together", [1, 3 * 4001 * 2, 2**20])
+def test_many_moved_laws_in_any_number_of_calls(monkeypatch, together):
+    """KL(N(m, s²) ‖ N(m', s'²)) of rows that repeat, each with seven moved laws."""
+    monkeypatch.setattr(implicit_values, "_TOGETHER", together)
+    generator = torch.Generator().manual_seed(0)
+    phi = 0.3 * torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    rows = torch.tensor([2, 0, 2])
+    others = phi[rows].unsqueeze(1) + 0.2 * torch.randn(
+        3, 7, 2, generator=generator, dtype=torch.float64
+    )
+    family = ImplicitFamily(2, real_space(1), normal, None, None, Following())
+    laws = implicit_reference(
+        build_divergence("kl"), family, phi, Noise(0, np.arange(3), 8)
+    )
+    values, errors = laws(rows, others)
+    mean, log_sd = phi[rows].unsqueeze(1).unbind(-1)
+    apart, grown = others[..., 0] - mean, others[..., 1] - log_sd
+    ratio = (log_sd.exp().square() + apart**2) / (2 * others[..., 1].exp().square())
+    exact = grown + ratio - 0.5  # but for what lies beyond eight deviations
+    assert torch.allclose(values, exact, rtol=1e-5, atol=0)
+    assert not errors.any()
