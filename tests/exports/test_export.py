@@ -286,6 +286,7 @@ def test_errors_say_what_was_given_and_what_to_do(
     assert caught.value.next_step
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("law", ["normal", "uniform", "logistic"])
 def test_a_sampler_without_a_density(law, tmp_path):
     class Generator(nn.Module):

@@ -297,3 +297,20 @@ def test_the_rows_that_are_kept_are_those_of_a_root_with_as_many_draws(kind, dra
         rows = divergence.metric_root(NORMAL, PHI, noise).shape[1]
         wanted = 0 if kind is Matrix else rows
         assert divergence.kept_rows(NORMAL, PHI, draws) == wanted
+
+
+def test_a_root_is_tried_once_with_the_fewest_draws_that_have_an_error():
+    """It may be dear: at every input, but with one antithetic pair of draws alone."""
+    tried = []
+
+    def root(law, phi, noise):
+        tried.append((len(phi), noise.index.tolist(), noise.draws))
+        return Matrix(torch.ones(len(phi), 1, phi.shape[1]).double())
+
+    def exact(law, phi, other):
+        return torch.zeros(len(phi)).double()
+
+    divergence = Divergence("ours", "1", 1.0, Tensors.OTHER, exact, root=root)
+    phi = torch.cat([PHI[:1]] * 3)
+    divergence.require(NORMAL, phi)
+    assert tried == [(3, [0, 1, 2], 2)]

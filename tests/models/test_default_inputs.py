@@ -250,6 +250,7 @@ def test_a_value_that_both_files_would_take_is_refused(both, tmp_path):
         scan(config(density, with_gain(tmp_path), **said))
 
 
+@pytest.mark.slow  # it draws by Markov chains: a density of three numbers, no sampler
 def test_one_input_may_be_taken_apart_beside_it(tmp_path):
     text = DENSITY.replace("float[n,3] x, float[n,3] theta", "float[n,6] both")
     text = text.replace("{ h =", "{ theta, x = Split<axis: int = 1>(both) h =")
