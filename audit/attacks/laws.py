@@ -36,6 +36,8 @@ from audit.ground.registry import Registry
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 
+LARGEST = 1e100  # size: its square, times a form, is to be a number
+
 
 def _lacks(found: object) -> Iterable[str]:
     return lacks_of_class(found, Attack, "arguments")
@@ -295,10 +297,11 @@ def _size(kind: str, name: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    if not 0 <= value < LARGEST:
         raise ConfigError(
             f"The attack {kind} was given {name}={text}",
-            "Expected a number, zero or larger",
+            "Expected a number, zero or larger"
+            + (f", below {LARGEST:g}: its square is taken" if value > 0 else ""),
             f"Write it as {kind}:{name}=0.1",
         )
     return value

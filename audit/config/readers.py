@@ -39,6 +39,7 @@ def reader(**schema: object) -> Callable[[Callable[[Any], Any]], Reader]:
 
 
 MOST_SIZES = 32
+LARGEST_SIZE = 1e100  # its square is taken
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -68,6 +69,8 @@ def sizes(value: object) -> tuple[float, ...] | None:
     given = value if isinstance(value, list | tuple) else [value]
     words = [word for piece in given for word in str(piece).split(",")]
     found = sorted({positive(word) for word in words})
+    if found[-1] >= LARGEST_SIZE:
+        raise ValueError(f"expected sizes below {LARGEST_SIZE:g}")
     if len(found) > MOST_SIZES:
         raise ValueError(f"expected at most {MOST_SIZES} sizes")
     return tuple(found)

@@ -3,8 +3,8 @@
 Along the worst direction v, on both sides of it, D(q_x ‖ q_{x ± r v}) = τ is solved for
 r; the smaller of the two is the input's. An input without a worst direction, because
 its form is zero or infinite, is moved along sampled directions, and the first of these
-to reach τ counts. There the reach is ten times the input's own norm, since no form says
-how far is far.
+to reach τ counts. There the reach is ten times the input's own norm, or ten where that
+is more, since no form says how far is far.
 
 With draws of θ, the same for every r, D̂ is a smooth function of r with an error s. Its
 crossing has the interval between those of D̂ + 1.96 s and D̂ − 1.96 s. Where the latter
@@ -32,7 +32,7 @@ from audit.verify.sites import Exact
 
 NAME = "critical_radius"
 HIDDEN = "the noise of the draws hides where τ is crossed"
-_FAR = 10.0  # of an input's own norm, where no form says how far is far
+_FAR = 10.0  # of an input's own norm, or of 1, where no form says how far is far
 _WIDEST = 4.0  # upper over lower end of an interval that still says something
 
 
@@ -87,8 +87,9 @@ class Critical:
         return {
             f"{tau:g} is not reached within {REACH:g} second-order radii": unreached
             & self.directed,
-            f"{tau:g} is not reached within {_FAR:g} times the input's own norm, along "
-            "sampled directions: the form has no worst one": unreached & ~self.directed,
+            f"{tau:g} is not reached within {_FAR:g} times the input's own norm, or "
+            f"{_FAR:g}, along sampled directions: the form has no worst one": unreached
+            & ~self.directed,
             HIDDEN: self.hidden,
             NOT_RESOLVED: end.isnan(),
         }
@@ -169,6 +170,6 @@ def _rays(exact: Exact, local: LocalLaw, guess: Tensor, usable: Tensor) -> _Rays
         count = sampled.shape[1]
         rows.append(open_.repeat_interleave(count))
         directions.append(sampled.flatten(0, 1))
-        far = exact.site.lengths()[open_] * _FAR / REACH
+        far = exact.site.lengths()[open_].clamp_min(1.0) * _FAR / REACH
         guesses.append(far.repeat_interleave(count))
     return _Rays(len(guess), torch.cat(rows), torch.cat(directions), torch.cat(guesses))

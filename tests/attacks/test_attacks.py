@@ -238,6 +238,8 @@ def test_a_missing_moments_file_and_an_npy_are_told_apart(tmp_path):
         ("fixed_norm", {"norm": "-1"}, "norm=-1. Expected a number, zero or larger"),
         ("fixed_norm", {"norm": "nan"}, "Expected a number, zero or larger"),
         ("uniform_norm", {"max_norm": "inf"}, "Expected a number, zero or larger"),
+        ("gaussian", {"sigma": "1e200"}, r"below 1e\+100: its square is taken"),
+        ("worst_case", {"norm": "1e200"}, r"below 1e\+100: its square is taken"),
         ("random_direction", {"max_norm": "a"}, "random_direction:max_norm=0.1"),
         ("worst_case", {"norm": "0"}, "norm=0. Expected a number above zero"),
         ("worst_case", {"p": "2"}, "given p. It takes norm, p"),

@@ -331,3 +331,16 @@ def test_a_law_that_is_all_but_certain_crosses_where_its_logit_changes_sign(tmp_
     r = found["validity_radius"][:2]
     assert (np.expm1(r) - r) / (r * r / 2) == pytest.approx([1.1, 1.1], rel=1e-3)
     assert not any("small steps" in warning.message for warning in report.warnings)
+
+
+def test_an_input_at_rest_near_zero_is_moved_by_more_than_its_own_norm(tmp_path):
+    """ReLU at −0.001 is at rest, and √2 beyond its kink the law has moved by 1 nat."""
+
+    def head(x):
+        return {"loc": torch.relu(x), "scale": torch.ones_like(x)}
+
+    x = np.array([[-1e-3], [1.0]])
+    found = columns(scan(written(tmp_path, head, x, NORMAL, divergences=("kl",))))
+    assert found["critical_radius"] == pytest.approx(
+        [math.sqrt(2) + 1e-3, math.sqrt(2)], rel=1e-5
+    )
