@@ -38,11 +38,8 @@ MODULES = {  # sample -> script, class, prefix of the weights in the file, keywo
     "zuko_nsf": ("train_zuko_nsf", "Posterior", "module.", {}),
 }
 FLOWS = {"linear_posterior": LinearPosterior, "two_moons": TwoMoons}
-ROUNDING = {
-    "quadrature_error",
-    "normalisation_error",
-    "score_mean",
-}  # what the rounding of log q leaves
+# what the rounding of log q leaves
+ROUNDING = {"quadrature_error", "normalisation_error", "score_mean"}
 SLOW = pytest.mark.slow
 
 
