@@ -2,22 +2,26 @@
 
 The file is run by onnxruntime or by torch.export.load, and differentiated the way a
 scan does it. A bisection is exported as comparisons, whose derivative is zero or
-missing while the values are right: only differences of the values tell.
+missing while the values are right: only differences of values tell. They are taken of
+the module in float64, where it runs in it: a density that hardly depends on x drowns
+them in the rounding of float32, and its right slopes would be refused.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from audit.ground.errors import ModelError
 from audit.models import LOADERS
 
 STEP = 1e-2  # of a condition's own size
+_ROUNDED = {torch.float64: 1e-9}  # what differences are sure of; of float32 1e-6
 SLOPE_LIMIT = 5e-2
 Values = dict[str, Tensor]
 Run = Callable[[Mapping[str, Tensor]], Values]
@@ -60,6 +64,22 @@ def _importer(path: Path) -> Run:
     return run
 
 
+def in_float64(module: nn.Module, inputs: Mapping[str, Tensor]) -> Run | None:
+    """Return the module as it runs in float64; None where it does not."""
+    exact = copy.deepcopy(module).double()
+
+    def run(values: Mapping[str, Tensor]) -> Values:
+        return dict(exact(*(value.double() for value in values.values())))
+
+    try:
+        with torch.no_grad():
+            found = run(inputs)
+    except (RuntimeError, TypeError):  # a tensor of float32 that is no buffer
+        return None
+    wide = all(value.dtype == torch.float64 for value in found.values())
+    return run if wide else None
+
+
 def require_equal(
     found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float
 ) -> None:
@@ -84,6 +104,13 @@ def require_slopes(
 ) -> None:
     """Raise unless derivatives in x are those that differences of the values show.
 
+    Args:
+        run: what gives the values.
+        slope: what is differentiated.
+        inputs: where.
+        names: the outputs that are looked at.
+        condition: the input that moves.
+
     Raises:
         ModelError: one is missing or wrong.
     """
@@ -94,16 +121,20 @@ def require_slopes(
         ahead = run(inputs | {condition: x + step})
         behind = run(inputs | {condition: x - step})
     for name in names:
-        weight = torch.randn(ahead[name].shape, generator=generator).to(x)
+        weight = torch.randn(ahead[name].shape, generator=generator).to(ahead[name])
         moving = x.clone().requires_grad_()
         value = slope(inputs | {condition: moving})[name].reshape(weight.shape)
         seen = _per_row((ahead[name] - behind[name]) * weight / 2)
-        told = _per_row(_gradient((value * weight).sum(), moving) * step)
-        gap = float(((told - seen).abs() / (seen.abs() + 1e-6)).median())
+        told = _per_row(_gradient((value * weight).sum(), moving) * step).to(seen)
+        gap = float(
+            (
+                (told - seen).abs() / (seen.abs() + _ROUNDED.get(seen.dtype, 1e-6))
+            ).median()
+        )
         if not gap <= SLOPE_LIMIT:
             raise ModelError(
                 f"In the file d {name} / d {condition} is off by {gap:.0%}",
-                "Finite differences of its own values show it: a root found by "
+                "Finite differences of the values show it: a root found by "
                 "bisection, or rounding, loses its derivative",
                 "Choose a flow whose inverse is in closed form (MAF, NSF)",
             )

@@ -61,8 +61,8 @@ def open_live(model: object, settings: Settings, data: str = "") -> Network:
     rows = first_rows(settings, data, network) if data else None
     if rows is None:
         return network
+    _require_role(told, *rows)
     if estimator:
-        _require_role(told, *rows)
         return _taken_apart(live, *rows).network()
     return _with_contract(live, *rows).network()
 

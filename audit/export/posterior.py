@@ -90,6 +90,8 @@ def export_posterior(
         target_space = space_of(told.prior, inside.size)
         inside.law, inside.obstacle = "", "its draws would leave the prior's bounds"
     generator = torch.Generator().manual_seed(seed)
+    if target_space is None and path.suffix == ".pt":  # which declares no shapes
+        target_space = f"{how.role.target}:real*{inside.size}"
     extra = {"target_space": target_space} if target_space else {}
     return _density(inside, own, path, rows, extra, generator, how)
 

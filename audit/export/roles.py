@@ -8,8 +8,8 @@ these speaks the question is asked: a file of the wrong conditional would hold n
 that look right.
 
 A likelihood is written with θ as its condition: a scan of it says what a change of θ
-does to the law of x. The same file answers for the posterior under a flat prior, which
-is proportional to it, by options of the scan (`AS_POSTERIOR`).
+does to the law of x. What a change of x does to the posterior is another question, and
+another file (`routes.BY_HAND`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,8 @@ from enum import Enum
 from torch import Tensor, nn
 
 from audit.export.densities import Foreign
+from audit.export.routes import BY_HAND
 from audit.ground.errors import ConfigError
-
-AS_POSTERIOR = (
-    "--condition x --target theta --unnormalised --target-space "
-    "theta0:interval(a,b),…, the box of a flat prior"
-)
 
 
 class Role(Enum):
@@ -161,8 +157,8 @@ def require_parameters(told: Told, condition: str) -> None:
             f"The trainer's estimator is a likelihood q(x|θ), and the data are called "
             f"'{condition}'",
             "Expected the parameters θ, which are its condition",
-            "Pass them as {'theta': θ}; for the posterior's answer to a change of x "
-            f"export it by export_posterior and scan the file with {AS_POSTERIOR}",
+            "Pass them as {'theta': θ}. For what a change of x does to the posterior: "
+            + BY_HAND,
         )
 
 
@@ -202,6 +198,3 @@ class OfParameters(nn.Module):
 def named_for(module: nn.Module, role: Role) -> nn.Module:
     """Return the module with the inputs' names of its role."""
     return OfParameters(module) if role is Role.LIKELIHOOD else module
-
-
-__all__ = ["AS_POSTERIOR", "Role", "Told", "chosen", "named_for", "require_told"]

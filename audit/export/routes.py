@@ -10,22 +10,36 @@ from __future__ import annotations
 from audit.ground.errors import ModelError
 
 NOT_HERE = (
-    "export_posterior takes a zuko flow or GMM, an nflows Flow, what sbi's NPE train() "
-    "returns or its DirectPosterior, or a module whose forward(x) returns a "
-    "torch distribution"
+    "export_posterior takes a zuko flow or GMM, an nflows Flow, a trainer of sbi (NPE, "
+    "NLE), what its train() returns or its DirectPosterior, or a module whose "
+    "forward(x) returns a torch distribution"
 )
 _DISTIL = (
     "Train a flow (NPE) on the same simulations, or on draws of this posterior at many "
     "x, and export that"
 )
 _SOLVES = "solves a differential equation for each density, which no file holds"
+_SAVED = (
+    "Save a module of (θ, x) that returns {} + prior.log_prob(θ) as log_prob, and scan "
+    "it with --contract density --unnormalised and --target-space of the prior's bounds"
+)
+BY_HAND = _SAVED.format("log q(x|θ)")
+_RATIO = (
+    "a ratio estimator (NRE), which knows log p(θ|x) up to the prior and to a constant "
+    "that depends on x",
+    _SAVED.format("log_ratio"),
+)
 ROUTES: dict[str, tuple[str, str]] = {  # class -> (what it is, the route)
-    "RatioEstimator": (
-        "a ratio estimator (NRE), which knows log p(θ|x) up to the prior and to a "
-        "constant that depends on x",
-        "Save a module of (θ, x) that returns log_ratio + prior.log_prob(θ) as "
-        "log_prob, and scan it with --contract density --unnormalised and "
-        "--target-space of the prior's bounds",
+    "RatioEstimator": _RATIO,
+    "RatioEstimatorTrainer": _RATIO,
+    "VectorFieldTrainer": (f"a trainer of FMPE or NPSE: it {_SOLVES}", _DISTIL),
+    "MixedDensityEstimator": (
+        "a density of numbers and classes together (MNLE, MNPE)",
+        _SAVED.format("its log_prob"),
+    ),
+    "CategoricalMassEstimator": (
+        "a law over classes",
+        "Save a module that returns its logits, and scan it with --family categorical",
     ),
     "FlowMatchingEstimator": (
         f"trained by flow matching (FMPE): it {_SOLVES}",
@@ -36,8 +50,8 @@ ROUTES: dict[str, tuple[str, str]] = {  # class -> (what it is, the route)
     "VIPosterior": ("fitted to one x: there is no input to perturb", _DISTIL),
     "MCMCPosterior": (
         "a Markov chain over a likelihood or a ratio, and no density of its own",
-        "Export the likelihood's estimator (NLE) with --target for what is perturbed, "
-        f"or: {_DISTIL}",
+        f"{BY_HAND}. Or export the likelihood itself, by the trainer (NLE): its scan "
+        "says what a change of θ does to the law of x",
     ),
     "RejectionPosterior": ("a sampler by rejection, without a density", _DISTIL),
     "ImportanceSamplingPosterior": ("a weighting of draws, without a map", _DISTIL),
