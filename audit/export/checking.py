@@ -126,11 +126,8 @@ def require_slopes(
         value = slope(inputs | {condition: moving})[name].reshape(weight.shape)
         seen = _per_row((ahead[name] - behind[name]) * weight / 2)
         told = _per_row(_gradient((value * weight).sum(), moving) * step).to(seen)
-        gap = float(
-            (
-                (told - seen).abs() / (seen.abs() + _ROUNDED.get(seen.dtype, 1e-6))
-            ).median()
-        )
+        floor = _ROUNDED.get(seen.dtype, 1e-6)
+        gap = float(((told - seen).abs() / (seen.abs() + floor)).median())
         if not gap <= SLOPE_LIMIT:
             raise ModelError(
                 f"In the file d {name} / d {condition} is off by {gap:.0%}",

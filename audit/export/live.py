@@ -23,12 +23,12 @@ from audit.export.functions import Function
 from audit.export.general import General
 from audit.export.mixtures import Components
 from audit.export.named import Named, Parameters, named_law
-from audit.export.roles import Role, Told, require_parameters, require_told, told_by
+from audit.export.roles import Role, require_parameters, require_told, told_by
 from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.models.contract import Settings
 from audit.models.expressions import quoted
 from audit.models.files import device_of
-from audit.models.first_rows import first_rows
+from audit.models.first_rows import first_rows, keys_of
 from audit.models.live import REFEREE, Called, Live, Wrap, still
 from audit.models.network import Call, Network, Port, Values
 from audit.models.torchscript import live_network, own_dtype
@@ -56,21 +56,19 @@ def open_live(model: object, settings: Settings, data: str = "") -> Network:
     told = told_by(model)
     module = as_module(told.estimator)
     estimator = is_estimator(module)
-    live = Live(still(module), device, ports=(Port("x"),) if estimator else None)
+    role = told.role or Role.POSTERIOR
+    ports = (Port(role.condition),) if estimator else None
+    live = Live(still(module), device, ports=ports)
     network = live.network()
     rows = first_rows(settings, data, network) if data else None
     if rows is None:
         return network
-    _require_role(told, *rows)
+    condition, values = rows
+    require_parameters(told, keys_of(data))
+    require_told(told, told.role, tuple(values[condition].shape[1:]))
     if estimator:
         return _taken_apart(live, *rows).network()
     return _with_contract(live, *rows).network()
-
-
-def _require_role(told: Told, condition: str, values: dict[str, Tensor]) -> None:
-    """Raise where the data may be of the other conditional than the estimator."""
-    require_parameters(told, condition)
-    require_told(told, told.role, tuple(values[condition].shape[1:]))
 
 
 def as_module(model: object) -> nn.Module:

@@ -146,16 +146,16 @@ def require_told(told: Told, role: Role | None, rows: Sequence[int] | None) -> N
     )
 
 
-def require_parameters(told: Told, condition: str) -> None:
+def require_parameters(told: Told, keys: Sequence[str]) -> None:
     """Raise unless the data of a likelihood are called what they must be: θ.
 
     Raises:
         ConfigError: they are called otherwise.
     """
-    if told.role is Role.LIKELIHOOD and condition != Role.LIKELIHOOD.condition:
+    if told.role is Role.LIKELIHOOD and told.role.condition not in keys:
         raise ConfigError(
-            f"The trainer's estimator is a likelihood q(x|θ), and the data are called "
-            f"'{condition}'",
+            "The trainer's estimator is a likelihood q(x|θ), and the data are called "
+            f"{', '.join(keys)}",
             "Expected the parameters θ, which are its condition",
             "Pass them as {'theta': θ}. For what a change of x does to the posterior: "
             + BY_HAND,

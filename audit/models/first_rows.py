@@ -32,3 +32,12 @@ def first_rows(
     wanted = {roles.condition: settings.model.condition_key, **keys}
     inputs = open_inputs(data, wanted, settings.memory)
     return roles.condition, Probe(network, inputs, roles, constants).values
+
+
+def keys_of(data: str) -> tuple[str, ...]:
+    """Return what the arrays of a data file are called.
+
+    Raises:
+        InputError: the data cannot be read.
+    """
+    return tuple(list_keys(split_spec(data)[0]))

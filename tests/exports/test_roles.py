@@ -143,7 +143,7 @@ def test_a_live_likelihood_takes_data_that_are_called_theta():
 
 
 class Faint(nn.Module):
-    """A log-density of 4000 that x moves by 1e-4: lost in the rounding of float32."""
+    """A log-density of 4000 that x moves by 1e-3: lost in the rounding of float32."""
 
     def __init__(self, detached):
         super().__init__()
@@ -165,13 +165,13 @@ def test_slopes_are_held_to_differences_that_do_not_drown(detached):
     def run(inputs):
         return faint(*inputs.values())
 
-    if detached:
-        with pytest.raises(ModelError, match="off by 100%"):
+    if detached:  # of values in float32 neither moves, and they would agree
+        with pytest.raises(ModelError, match=r"off by (99|100)%"):
             require_slopes(exact, run, {"x": x}, ["log_prob"], "x")
     else:
         require_slopes(exact, run, {"x": x}, ["log_prob"], "x")
-    with pytest.raises(ModelError, match="is off by"):  # of values in float32
-        require_slopes(run, run, {"x": x}, ["log_prob"], "x")
+        with pytest.raises(ModelError, match="is off by"):
+            require_slopes(run, run, {"x": x}, ["log_prob"], "x")
 
 
 def test_a_module_that_stays_in_float32_has_no_exact_values():
