@@ -52,6 +52,22 @@ HEADS = {
         },
         "mixture:normal",
     ),
+    "mixture by the name of its weights": (
+        lambda x: {
+            "pi": out(x, 3),
+            "mu": out(x, 3)[..., None] + torch.ones(2),
+            "sigma": out(x, 3).exp()[..., None] * torch.ones(2),
+        },
+        "mixture:normal",
+    ),
+    "mixture by shapes": (
+        lambda x: (
+            out(x, 3).softmax(-1),
+            out(x, 3)[..., None] + torch.ones(2),
+            out(x, 3).exp()[..., None] * torch.ones(2),
+        ),
+        "mixture:normal",
+    ),
     "low rank": (
         lambda x: {
             "loc": out(x, 2),

@@ -25,6 +25,26 @@ if TYPE_CHECKING:
     from audit.families.interface import Family, Shapes
 
 
+OTHER_WORDS = {
+    **dict.fromkeys(
+        ("mdn", "gmm", "mog", "mixture", "mixturesamefamily"), "mixture:normal"
+    ),
+    **dict.fromkeys(("gaussian", "gauss", "diagonal_normal"), "normal"),
+    **dict.fromkeys(
+        ("mvn", "multivariatenormal", "full_normal"), "multivariate_normal"
+    ),
+    **dict.fromkeys(("softmax", "multiclass", "classifier", "classes"), "categorical"),
+    **dict.fromkeys(("binary", "sigmoid", "logistic_regression"), "bernoulli"),
+    **dict.fromkeys(("student", "studentt", "t"), "student_t"),
+    **dict.fromkeys(("negbin", "nb", "neg_binomial"), "negative_binomial"),
+    **dict.fromkeys(("ensemble", "particles"), "samples"),
+    **dict.fromkeys(("quantiles", "pinball"), "quantile"),
+    "zip": "zero_inflated:poisson",
+    "zinb": "zero_inflated:negative_binomial",
+}
+"""What else a family is called, for the errors about a name that is not known."""
+
+
 def _lacks(found: object) -> Iterable[str]:
     from audit.families.interface import Family
 
@@ -70,6 +90,7 @@ FAMILIES: Registry[type[Family]] = Registry(
         "weibull": "audit.families.lifetimes:Weibull",
     },
     _lacks,
+    OTHER_WORDS,
 )
 
 

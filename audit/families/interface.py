@@ -87,7 +87,8 @@ class Family(ABC):
             raise ConfigError(
                 f"The family {self.name} was not given its {sorted(missing)[0]}",
                 f"It takes the options {', '.join(self.options)}",
-                "Give it a value",
+                f"Pass --option {sorted(missing)[0]}=VALUE; robaudit explain "
+                f"{self.name} says what it is",
             )
         self.settings: dict[str, object] = dict(options)
 

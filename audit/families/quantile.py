@@ -36,7 +36,7 @@ from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
 
 
 class Quantile(Family):
-    """Quantiles [*event, Q] at `levels` [Q]; coordinates are independent.
+    """Independent quantiles [*event, Q] at `levels` [Q]: --option levels=[0.1,0.9].
 
     φ is laid out level by level: (q₁ of every coordinate, q₂ of every coordinate, …).
     """
@@ -59,7 +59,7 @@ class Quantile(Family):
             raise ConfigError(
                 f"quantiles has the shape {self.shapes['quantiles']}",
                 f"Its last axis must match the {len(levels)} levels",
-                "Give one level for each quantile",
+                self._next_step(len(levels)),
             )
         self.levels = torch.tensor(levels, dtype=torch.float64)
         self.interpolation = str(self.settings.get("interpolation", "linear"))
@@ -78,6 +78,15 @@ class Quantile(Family):
     def event_shape(self) -> tuple[int, ...]:
         """The shape of quantiles without its last axis."""
         return self.shapes["quantiles"][:-1]
+
+    def _next_step(self, count: int) -> str:
+        """Return what to do where the last axis is not that of the levels."""
+        if count in self.shapes["quantiles"]:
+            return (
+                "Put that axis last: --param quantiles=transpose(OUTPUT) exchanges the "
+                "last two"
+            )
+        return "Give one level for each quantile"
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return quantiles [N, *event, Q] as φ [N, Q n], level by level."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Generic, TypeVar, cast
 
 from audit.ground.errors import BrokenPlugin, UnknownName
@@ -26,14 +27,20 @@ class Registry(Generic[T]):
         places: name -> "module:attribute".
         lacks: says what a third party's object lacks, once, when it is first asked
             for; ours are tested.
+        others: what else is said for a name, in lower case -> the name, for errors.
     """
 
     def __init__(
-        self, kind: str, places: Mapping[str, str], lacks: Lacks | None = None
+        self,
+        kind: str,
+        places: Mapping[str, str],
+        lacks: Lacks | None = None,
+        others: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.kind = kind
         self._places = dict(places)
         self._lacks = lacks
+        self._others = others
         self._admitted: dict[Plugin, object] = {}
 
     def __repr__(self) -> str:
@@ -56,7 +63,11 @@ class Registry(Generic[T]):
             return cast("T", at(self._places[name]))
         plugins = plugged(self.kind)
         if name not in plugins:
-            raise UnknownName(*unknown(self.kind, name, dict.fromkeys(self)))
+            given, expected, hint = unknown(self.kind, name, dict.fromkeys(self))
+            other = self._others.get(name.lower())
+            raise UnknownName(
+                given, expected, f"Did you mean '{other}'?" if other else hint
+            )
         return cast("T", self._admit(plugins[name]))
 
     def sound(self) -> Iterator[tuple[str, T]]:

@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+_TEXTS = "OSUT"  # kinds of numpy's arrays of text
+
+
+def numbers_of(value: object) -> Tensor | None:
+    """Return an output as a tensor; None for text, such as the label of a class."""
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return matrix_of(value)
+    return None if value.dtype.kind in _TEXTS else torch.as_tensor(value)
 
 
 def matrix_of(value: object) -> Tensor | None:

@@ -127,7 +127,11 @@ def _family(
     alone = named == {"scale"} and len(outputs) > 1  # of which law, nothing says
     if len(fits) == 1 and not (alone and not parameters):
         return Item("family", fits[0], "names")
-    could = f"they could be those of {', '.join(fits)}" if fits else "no family fits"
+    could = (
+        f"they could be those of {', '.join(fits)}"
+        if fits
+        else "their names are those of no family"
+    )
     raise ConfigError(
         f"The file does not say its family. Its outputs are {', '.join(outputs)}; "
         + could,

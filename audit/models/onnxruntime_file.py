@@ -14,13 +14,12 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.ground.errors import AuditError, ModelError, cause
 from audit.importer import OnnxFile
-from audit.models.class_maps import matrix_of
+from audit.models.class_maps import numbers_of
 from audit.models.network import TEXT, Port, Values
 from audit.models.onnx_reference import Reference, is_lacking
 
@@ -71,12 +70,7 @@ class Runtime:
                 if self._lacks_kernels
                 else "Look at what it was given: robaudit inspect; export it again",
             ) from None
-        tensors = {
-            name: torch.as_tensor(result)
-            if isinstance(result, (np.ndarray, np.generic))
-            else matrix_of(result)
-            for name, result in found.items()
-        }
+        tensors = {name: numbers_of(result) for name, result in found.items()}
         device = next((value.device for value in values.values()), None)
         known = {name: value for name, value in tensors.items() if value is not None}
         return {name: value.to(device) for name, value in known.items()}

@@ -18,6 +18,7 @@ from audit.families.interface import Family
 from audit.ground.errors import AuditError
 from audit.models.class_axes import at_places, readings
 from audit.models.expressions import Expression, quoted
+from audit.models.mixing import mixtures_by_names, mixtures_by_shapes
 from audit.models.names import NAMES, families_with, named_expression, stem_of
 
 SUM = 1e-3  # how far from one probabilities may add up
@@ -111,6 +112,9 @@ def _readings(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
     if not outputs:
         return
     yield from _by_names(outputs)
+    for parameters in mixtures_by_shapes(outputs):
+        why = "weights that add up to one beside laws, loc and scale by their order"
+        yield Suggestion("mixture:normal", parameters, why)
     yield from _by_ranges(outputs)
     yield from _by_shapes(outputs)
     name = next(iter(outputs))
@@ -144,6 +148,9 @@ def _by_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
         rest = set(named) - weights
         for family in _ordered(families_with(rest)):
             yield Suggestion(f"mixture:{family}", named, "weights beside parameters")
+    for parameters in mixtures_by_names(outputs, named):
+        for family in _ordered(families_with(set(named))):
+            yield Suggestion(f"mixture:{family}", parameters, "weights beside laws")
     for family in _ordered(families_with(set(named))):
         yield Suggestion(family, named, "the outputs' names")
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from audit.families import build_family
-from audit.ground.errors import NoFisher
+from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import Matrix
 
 from .levels import nearly
@@ -97,3 +97,10 @@ def test_of_a_product_only_the_quantile_head_assumes_a_tail():
     alone = build_family("normal", {"loc": (), "scale": ()})
     rows = torch.ones(1, 2, dtype=torch.float64)
     assert alone.tail_share(rows, Matrix(rows.unsqueeze(-1))) is None
+
+
+def test_levels_that_are_missing_or_of_another_axis_are_asked_for_by_name():
+    with pytest.raises(ConfigError, match=r"not given its levels.*--option levels="):
+        build_family("quantile", {"quantiles": (3,)})
+    with pytest.raises(ConfigError, match=r"last axis.*transpose\(OUTPUT\)"):
+        build_family("quantile", {"quantiles": (3, 6)}, levels=[0.1, 0.5, 0.9])

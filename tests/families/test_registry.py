@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.families import FAMILIES, build_family
+from audit.families import COMPOSED, FAMILIES, OTHER_WORDS, build_family
 from audit.ground.errors import ConfigError, UnknownName
 
 from .examples import each_example, each_where
@@ -137,3 +137,23 @@ def test_tensors_are_symmetric_finite_and_do_not_depend_on_the_batch(name, pairs
     alone = torch.cat([family.fisher_root(row[None]).dense() for row in phi])
     assert torch.isfinite(together).all()
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("mdn", "mixture:normal"),
+        ("Gaussian", "normal"),
+        ("zip", "zero_inflated:poisson"),
+    ],
+)
+def test_other_words_for_a_family_are_understood(said, meant):
+    with pytest.raises(UnknownName, match=f"Did you mean '{meant}'"):
+        FAMILIES[said]
+
+
+def test_every_other_word_means_a_family_that_there_is():
+    for name in OTHER_WORDS.values():
+        kind, _, component = name.partition(":")
+        assert kind in (COMPOSED if component else FAMILIES)
+        assert (component or kind) in FAMILIES

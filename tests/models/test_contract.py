@@ -182,7 +182,7 @@ def test_names_that_fit_several_families_list_them():
 
 
 def test_names_that_fit_nothing_say_so():
-    with pytest.raises(ConfigError, match="outputs are out; no family fits"):
+    with pytest.raises(ConfigError, match="are those of no family"):
         head(["out"])
 
 
