@@ -19,6 +19,10 @@ _FLAG = re.compile(
     r"\b(?P<space> (?P<value>'[^']*'|[^\s,;)]*[^\s,;.)]))?"
 )
 
+_TWICE = re.compile(
+    r"\b(?P<name>[a-z_]+)=\{(?P<one>[^{}]*)\} (?P=name)=\{(?P<two>[^{}]*)\}"
+)
+
 
 @contextmanager
 def in_python(names: Mapping[str, str]) -> Iterator[None]:
@@ -42,7 +46,14 @@ def said(text: str, names: Mapping[str, str]) -> str:
     """Return a sentence with keywords in the place of flags."""
     for old, new in names.items():
         text = text.replace(old, new)
-    return _FLAG.sub(_keyword, text)
+    return _joined(_FLAG.sub(_keyword, text))
+
+
+def _joined(text: str) -> str:
+    """Return a sentence with `name={a} name={b}` as the one dict that Python takes."""
+    while (joined := _TWICE.sub(r"\g<name>={\g<one>, \g<two>}", text)) != text:
+        text = joined
+    return text
 
 
 def _keyword(match: re.Match[str]) -> str:

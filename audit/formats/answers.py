@@ -158,8 +158,11 @@ def _limit(report: Report) -> str:
     if not report.checks:
         return "none was set"
     order = sorted(report.checks, key=lambda check: check.holds is True)
-    line = verdicts.check_line(order[0])
-    return f"{verdicts.outcome(order[0])}: {line}"
+    line = f"{verdicts.outcome(order[0])}: {verdicts.check_line(order[0])}"
+    if len(order) == 1:
+        return line
+    held = sum(check.holds is True for check in order)
+    return f"{held} of {len(order)} limits held; {line}"
 
 
 def _units(report: Report, name: str) -> str:

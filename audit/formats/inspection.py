@@ -88,7 +88,7 @@ def render(found: Inspection, style: Style | None = None) -> str:
 
 def _parts(found: Inspection) -> Iterator[RenderableType]:
     opset = f", opset {found.opset}" if found.opset else ""
-    files = ", ".join(_file(file) for file in found.files)
+    files = ", ".join(_file(file) for file in found.files) or "a live model"
     yield Text.assemble((printable(files), "bold"), f" · {found.format}{opset}")
     yield Text()
     yield _table(

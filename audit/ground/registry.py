@@ -99,7 +99,8 @@ class Registry(Generic[T]):
 
 def unknown(kind: str, name: str, names: Mapping[str, object]) -> tuple[str, str, str]:
     """Return the three parts of an error about a name that is not in `names`."""
-    close = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    same = [known for known in names if known.lower() == name.lower()]
+    close = same or get_close_matches(name, list(names), n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'?" if close else "Use one of these names"
     return (
         f"'{name}' is not among the {kind}",

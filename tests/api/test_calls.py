@@ -278,6 +278,16 @@ def test_every_flag_has_its_keyword(name):
             assert said(f"Leave out {flag}, please", {}).count(f"{name}=") == 1
 
 
+def test_several_parameters_are_one_dictionary_in_python():
+    flags = "Pass --family normal --param loc=mu --param scale=sigma if so"
+    keywords = "family='normal' parameters={'loc': 'mu', 'scale': 'sigma'}"
+    assert said(flags, {}) == f"Pass {keywords} if so"
+
+
+def test_a_live_model_is_called_one_where_a_file_would_be_named():
+    assert str(audit.inspect(law, X)).startswith("a live model · live")
+
+
 def test_a_live_scan_is_about_as_fast_as_its_file(tmp_path):
     module = torch.jit.load(SAMPLES / "heteroscedastic.pt")
     options = {

@@ -100,6 +100,8 @@ def test_the_next_step_follows_from_the_verdict(report):
     worst = failed.checks[0].offenders[0]
     assert dict(answers(failed))["Next"].endswith(f"--index {worst}")
     assert dict(answers(failed))["Limit"].startswith("fail: kl.gaussian.p95 = ")
+    both = audited(max=["kl.trace.mean=1000", "kl.gaussian.p95=0.001"])
+    assert dict(answers(both))["Limit"].startswith("1 of 2 limits held; fail: ")
     unset = dict(answers(audited(verify=0)))
     assert (unset["Limit"], unset["Next"][:11]) == ("none was set", "set a limit")
     open_ = dict(answers(audited(verify=0, max=[LIMIT])))

@@ -18,6 +18,7 @@ from audit.geometry.divergences import build_divergence, kl
 from audit.inputs.readers import READERS, Field
 from audit.linalg.operators import Diagonal, Matrix
 from audit.models import LOADERS
+from audit.plugins import Continuous
 from audit.run.engines import ENGINES
 from audit.testing import (
     LawBroken,
@@ -398,3 +399,16 @@ def test_a_broken_law_says_which_where_expected_and_found():
     ]
     assert isinstance(error, AssertionError)
     assert json.loads(json.dumps(error.found)) == math.pi
+
+
+def test_a_family_that_lacks_a_hook_is_told_which_one():
+    class Half(Continuous):
+        parameterizations = (("scale",),)
+
+        def law(self, parameters):
+            return parameters
+
+    with pytest.raises(LawBroken, match="has no bulk_of"):
+        check_law(Half, {"scale": [[1.0]]})
+    with pytest.raises(LawBroken, match="no subclass of Family"):
+        check_law(3, {"scale": [[1.0]]})

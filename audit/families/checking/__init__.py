@@ -17,6 +17,8 @@ from torch import Tensor
 from audit.families.checking import scores, shapes, values
 from audit.families.checking.subject import Subject
 from audit.families.interface import Family
+from audit.ground.checking import demand
+from audit.ground.plugins import lacks_of_class
 
 LAWS: tuple[Callable[[Subject], None], ...] = (
     *shapes.LAWS,
@@ -47,11 +49,25 @@ def check_law(
     Raises:
         LawBroken: names the law, the parameters, what was expected and what found.
     """
+    _require_whole(law)
     it = subject_of(law, examples, tangent=tangent, **options)
     assert set(but) <= {holds.__name__ for holds in LAWS}, f"no laws: {but}"
     for holds in LAWS:
         if holds.__name__ not in but:
             holds(it)
+
+
+def _require_whole(law: object) -> None:
+    """Raise where a class lacks what a family must have."""
+    kind = law if isinstance(law, type) else type(law)
+    lacking = list(lacks_of_class(kind, Family, "parameterizations"))
+    demand(
+        not lacking,
+        kind.__name__,
+        "a family has every hook of its base (robaudit explain family-plugin)",
+        "a whole family",
+        f"it {', and '.join(lacking)}",
+    )
 
 
 def subject_of(
