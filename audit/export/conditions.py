@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audit.export.attempts import ROWS
 from audit.export.densities import Foreign
@@ -17,7 +17,8 @@ def conditions(
 ) -> Tensor:
     """Return a few conditions to compare at."""
     if x is not None:
-        return x[torch.arange(ROWS) % len(x)].detach().clone()
+        rows = torch.as_tensor(x)[torch.arange(ROWS) % len(x)].detach().clone()
+        return _of_its_type(rows, estimator)
     known = shape or getattr(estimator, "condition_shape", None)
     if known is None:
         raise ConfigError(
@@ -26,6 +27,15 @@ def conditions(
             "Pass it, or better x=, a tensor of typical conditions [N, ...]",
         )
     return torch.randn(ROWS, *known, generator=torch.Generator().manual_seed(seed))
+
+
+def _of_its_type(x: Tensor, estimator: Foreign) -> Tensor:
+    """Return real numbers in the type that an estimator's weights have."""
+    if not (isinstance(estimator, nn.Module) and x.is_floating_point()):
+        return x
+    tensors = (*estimator.parameters(), *estimator.buffers())
+    own = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    return x.to(next(own, x.dtype))
 
 
 def misfit(x: Tensor, error: Exception) -> ConfigError:

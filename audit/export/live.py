@@ -24,6 +24,7 @@ from audit.export.general import General
 from audit.export.mixtures import Components
 from audit.export.named import Named, Parameters, named_law
 from audit.export.roles import Role, require_parameters, require_told, told_by
+from audit.export.routes import known_route, refusal
 from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.models.contract import Settings
 from audit.models.expressions import quoted
@@ -81,6 +82,8 @@ def as_module(model: object) -> nn.Module:
         return model
     if callable(model) and not isinstance(model, type):
         return Function(model)
+    if known_route(model):
+        raise refusal(model)
     of_class = isinstance(model, type)
     name = model.__name__ if isinstance(model, type) else type(model).__name__
     what = f"the class {name}" if of_class else f"of the type {name}"

@@ -68,6 +68,11 @@ ROUTES: dict[str, tuple[str, str]] = {  # class -> (what it is, the route)
 """A class, or one that inherits from it: the first of a class's line counts."""
 
 
+def known_route(estimator: object) -> bool:
+    """Tell whether an estimator is of a kind that is refused by its name."""
+    return any(kind.__name__ in ROUTES for kind in type(estimator).__mro__)
+
+
 def refusal(estimator: object) -> ModelError:
     """Return the error about an estimator that cannot be written."""
     kind = type(estimator)

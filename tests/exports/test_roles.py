@@ -122,6 +122,28 @@ def test_a_role_that_cannot_be_is_refused(given, role, said, tmp_path):
         export_posterior(given, tmp_path / "q.onnx", x=conditions(), role=role)
 
 
+class Weighted(Law):
+    """The same law with its weight inside, of one type."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1, bias=False)
+
+    def forward(self, x):
+        return Independent(Normal(self.layer(x), SIGMA), 1)
+
+
+@QUIET
+@pytest.mark.parametrize("rows", [conditions().numpy(), conditions().double()])
+def test_conditions_may_be_of_numpy_and_of_another_type(rows, tmp_path):
+    estimator = Weighted()
+    path = export_posterior(estimator, tmp_path / "q.pt", x=rows)
+    with torch.no_grad():
+        found = torch.jit.load(path)(conditions(), torch.zeros(8, 1))["log_prob"]
+        expected = Normal(estimator.layer(conditions())[:, 0], SIGMA)
+    torch.testing.assert_close(found, expected.log_prob(torch.zeros(8)))
+
+
 @QUIET
 def test_a_stated_role_names_the_inputs(tmp_path):
     path = export_posterior(

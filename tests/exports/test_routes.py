@@ -15,6 +15,7 @@ from torch import nn
 from torch.distributions import Gamma, Independent, Normal, Uniform
 from typer.testing import CliRunner
 
+import audit
 from audit.cli import app
 from audit.export import export_posterior
 from audit.export.routes import ROUTES
@@ -154,6 +155,9 @@ def test_what_cannot_be_written_is_told_the_route_that_works(name, tmp_path):
     what, route = ROUTES[name]
     assert what in caught.value.given
     assert caught.value.next_step == route
+    with pytest.raises(ModelError) as live:
+        audit.scan(kind(), conditions().numpy())
+    assert what in live.value.given
 
 
 def test_a_distribution_that_is_no_event_is_told_to_be_wrapped(tmp_path):
