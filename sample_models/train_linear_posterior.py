@@ -64,7 +64,8 @@ def main(folder: Path) -> dict[str, Results]:
     if measured["nll_20000"] > measured["true_nll_20000"] + 0.05:
         raise ValueError(f"the posterior did not train: {measured}")
     target = folder / "linear_posterior.onnx"
-    path = export_posterior(estimator, target, x=many_x, exporter="dynamo")
+    of = {"role": "posterior", "exporter": "dynamo"}
+    path = export_posterior(estimator, target, x=many_x, **of)
     information = fisher_by_differences(path, x)
     gap = (information / INFORMATION - torch.eye(2)).abs().amax((1, 2))
     measured["largest_error"] = gap.max().item()

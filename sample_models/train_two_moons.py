@@ -86,7 +86,8 @@ def main(folder: Path) -> dict[str, Results]:
             "nll_20000": estimator.loss(many_theta, many_x).mean().item(),
             "median_asymmetry": skew.abs().median().item(),
         }
-    export_posterior(estimator, folder / "two_moons.onnx", x=many_x, exporter="dynamo")
+    file, of = folder / "two_moons.onnx", {"role": "posterior", "exporter": "dynamo"}
+    export_posterior(estimator, file, x=many_x, **of)
     save_data(folder, "two_moons", x=x, theta=theta)
     return {"two_moons": measured}
 
