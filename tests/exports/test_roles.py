@@ -205,9 +205,10 @@ def test_a_module_that_stays_in_float32_has_no_exact_values():
 
 
 @SBI
-def test_trainers_of_sbi_tell_what_their_estimators_do_not(tmp_path):
+def test_trainers_of_sbi_tell_what_their_estimators_do_not(tmp_path, monkeypatch):
     from sbi.inference import NLE, NPE
 
+    monkeypatch.chdir(tmp_path)  # where they keep their logs
     prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
     theta = prior.sample((100,))
     x = theta + 0.3 * torch.randn(100, 2)
