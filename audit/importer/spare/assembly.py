@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.importer.spare import views
 from audit.importer.spare.emitted import Call, Run
 from audit.importer.spare.numbering import Named, Names, Table
 from audit.importer.spare.seen import NotSpared
@@ -77,7 +78,7 @@ class Shelf:
             sizes = tuple(
                 -1 if k == value.axis else s for k, s in enumerate(value.names.shape)
             )
-            return self.call(partial(_expanded, sizes), (place,), value)
+            return self.call(partial(views.expanded, sizes), (place,), value)
         place_of = self._single(value)
         return self._joined(value) if place_of is None else place_of
 
@@ -94,7 +95,9 @@ class Shelf:
             self.constants[place] = tensor.reshape(value.names.shape)
         if value.axis is None or not whole:
             return place
-        return self.call(partial(_repeated, value.axis), (place,), value, rows=True)
+        return self.call(
+            partial(views.repeated, value.axis), (place,), value, rows=True
+        )
 
     def _sources(self, names: Names) -> set[int]:
         """Return the places that hold all of some names."""
@@ -125,7 +128,7 @@ class Shelf:
             source.names.size == wanted.size
             and (source.names.reshape(-1) == wanted).all()
         ):
-            return self.call(_shaper(source, value), (place,), value)
+            return self.call(views.shaper(source, value), (place,), value)
         for axis, size in enumerate(source.names.shape):
             per = source.names.size // size
             if axis == source.axis or wanted.size % per:
@@ -134,11 +137,11 @@ class Shelf:
             for start in range(size - length + 1):
                 part = source.names.take(range(start, start + length), axis)
                 if (part.reshape(-1) == wanted).all():
-                    shaped = _shaper(replace(source, names=part), value)
+                    shaped = views.shaper(replace(source, names=part), value)
                     if length == 1 < size <= _FEW:
-                        run = partial(_one_of, axis, start, shaped)
+                        run = partial(views.one_of, axis, start, shaped)
                         return self.call(run, (self._apart(place, axis),), value)
-                    run = partial(_stretch, axis, start, length, shaped)
+                    run = partial(views.stretch, axis, start, length, shaped)
                     return self.call(run, (place,), value)
         return None
 
@@ -147,7 +150,7 @@ class Shelf:
         key = ("apart", place, axis)
         if key not in self.known:
             nothing = Named(np.zeros(0, np.int64), None, self.values[place].dtype)
-            slices = self.call(partial(_unbound, axis), (place,), nothing)
+            slices = self.call(partial(views.unbound, axis), (place,), nothing)
             self.known[key] = slices
         return self.known[key]
 
@@ -156,10 +159,12 @@ class Shelf:
         source = self.values[place]
         index = [self.where[name][place] for name in value.names.reshape(-1).tolist()]
         flat = Named(value.names.reshape(1, -1), 0, value.dtype)
-        shaped = _shaper(flat, value)
+        shaped = views.shaper(flat, value)
         picked = torch.tensor(index, device=self.device)
         assert source.axis is not None
-        return self.call(partial(_picked, source.axis, picked, shaped), (place,), value)
+        return self.call(
+            partial(views.picked, source.axis, picked, shaped), (place,), value
+        )
 
     def _joined(self, value: Named) -> int:
         """Return a value put together from several places."""
@@ -169,12 +174,12 @@ class Shelf:
             if value.names.shape == flat.names.shape:
                 raise NotSpared("a number is read before it is made")
             place = self.fetch(flat)
-            return self.call(_shaper(flat, value), (place,), value)
+            return self.call(views.shaper(flat, value), (place,), value)
         parts = [
             self.fetch(replace(value, names=value.names.take(range(a, b), axis)))
             for a, b in groups
         ]
-        return self.call(partial(_cat, axis), parts, value)
+        return self.call(partial(views.cat, axis), parts, value)
 
     def _groups(self, value: Named) -> tuple[int | None, list[tuple[int, int]]]:
         """Return the axis with the fewest stretches of one source each, and these."""
@@ -218,63 +223,3 @@ def _narrowed(value: Named) -> Named:
         if size > 1 and axis != value.axis and (names == first).all():
             names = first
     return replace(value, names=names)
-
-
-def _shaper(source: Named, value: Named) -> Callable[[Tensor], Tensor]:
-    """Return what gives a value's shape to the same numbers in the same order."""
-    if source.names.shape == value.names.shape and source.axis == value.axis:
-        return _same
-    assert source.axis is not None
-    assert value.axis is not None
-    sizes = [s for k, s in enumerate(value.names.shape) if k != value.axis]
-    return partial(_shaped, source.axis, value.axis, tuple(sizes))
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _shaped(before: int, after: int, sizes: tuple[int, ...], x: Tensor) -> Tensor:
-    x = x.movedim(before, 0) if before else x
-    x = x.reshape(len(x), *sizes)
-    return x.movedim(0, after) if after else x
-
-
-def _stretch(
-    axis: int, start: int, length: int, shaped: Callable[[Tensor], Tensor], x: Tensor
-) -> Tensor:
-    return shaped(x.narrow(axis, start, length))
-
-
-def _unbound(axis: int, x: Tensor) -> tuple[Tensor, ...]:
-    return x.unbind(axis)
-
-
-def _one_of(
-    axis: int,
-    place: int,
-    shaped: Callable[[Tensor], Tensor],
-    slices: tuple[Tensor, ...],
-) -> Tensor:
-    return shaped(slices[place].unsqueeze(axis))
-
-
-def _picked(
-    axis: int, index: Tensor, shaped: Callable[[Tensor], Tensor], x: Tensor
-) -> Tensor:
-    flat = (x.movedim(axis, 0) if axis else x).flatten(1)
-    return shaped(flat.index_select(1, index))
-
-
-def _expanded(sizes: tuple[int, ...], x: Tensor) -> Tensor:
-    return x.expand(sizes)
-
-
-def _repeated(axis: int, rows: int, x: Tensor) -> Tensor:
-    sizes = list(x.shape)
-    sizes[axis] = rows
-    return x.expand(sizes)
-
-
-def _cat(axis: int, *parts: Tensor) -> Tensor:
-    return torch.cat(parts, dim=axis)

@@ -13,9 +13,10 @@ from audit.importer.graph import Graph
 from audit.importer.influence import fluid
 from audit.importer.spare import clips, picks, powers, sums
 from audit.importer.spare.assembly import Shelf
+from audit.importer.spare.computing import Followed
 from audit.importer.spare.demand import tasks
 from audit.importer.spare.emitted import Emitted, with_deaths
-from audit.importer.spare.following import Followed, follow
+from audit.importer.spare.following import follow
 from audit.importer.spare.numbering import Named
 from audit.importer.spare.pieces import Piece, Readers, pieces_of
 from audit.importer.spare.seen import NotSpared, look

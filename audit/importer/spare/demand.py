@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.importer.spare.following import Followed
+from audit.importer.spare.computing import Followed
 from audit.importer.spare.work import Lanes, Work
 
 
