@@ -9,7 +9,8 @@ def sited(config, count=None):
     """Return (exact, local, prepared) of a scan's first divergence and inputs."""
     prepared = prepare(config, True)
     model, _ = precise(prepared.model)
-    site = site_of(model, prepared.questions, prepared.rows[:count])
+    coarse = None if model is prepared.model else prepared.model
+    site = site_of(model, prepared.questions, prepared.rows[:count], coarse)
     divergence = prepared.questions.divergences[0]
     exact = exact_at(divergence, site)
     return exact, local_law(divergence, site), prepared
