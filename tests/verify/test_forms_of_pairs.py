@@ -1,4 +1,4 @@
-"""A form that is known by products alone is even: mirrored perturbations cost nothing."""
+"""A form known by products alone is even: mirrored perturbations cost nothing."""
 
 from dataclasses import dataclass, field
 
