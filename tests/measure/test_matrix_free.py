@@ -299,7 +299,7 @@ def test_an_error_that_no_draw_lessens_is_said_as_that(tmp_path):
 
 
 def test_what_has_not_settled_is_absent_and_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(krylov, "MOST", 6)
+    monkeypatch.setattr(krylov, "MOST", 3)
     prepared = prepare(config(tmp_path), False)
     answers = measure(prepared.model, prepared.questions, np.arange(ROWS), ROWS)
     found = answers.columns["kl"]
