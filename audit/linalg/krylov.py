@@ -14,12 +14,12 @@ part of the start in its eigenspace. So once the asked pairs have settled, the s
 goes on beside the space: a fresh random vector g, without its part in it, is multiplied
 `_BESIDE` times. There the eigenvalues that were found are zero, and a missed copy μ is
 among the largest: it is of weight ⟨g, q⟩² in g, and of (μ/λ)²ʲ times that beside any
-λ < μ after j products. Ritz values of the joint space show it: they are never above an eigenvalue,
-and where one of the asked rises, or a new one has not settled, the search goes on and
-another fresh vector follows, until one finds nothing. Of 720 forms with a twofold
-eigenvalue among slowly falling ones, four products with g missed twelve copies, five
-and six none (`tests/linalg/test_krylov_missed.py` keeps some). A search that runs out
-of vectors says nothing.
+λ < μ after j products. Ritz values of the joint space show it, being never above an
+eigenvalue: where one of the asked rises, or a new one has not settled, the search goes
+on and another fresh vector follows, until one finds nothing. Of 720 forms with a
+twofold eigenvalue among slowly falling ones, four products with g missed twelve copies,
+five and six none (`tests/linalg/test_krylov_missed.py` keeps some). A search that runs
+out of vectors says nothing.
 
 What A and Aᵀ part by, |qᵀA Aᵀq − |Aᵀq|²|, is added to the residual: it is zero if they
 belong to one matrix.

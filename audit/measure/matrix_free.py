@@ -53,7 +53,7 @@ def is_linear(divergence: Divergence, family: Family, phi: torch.Tensor) -> bool
 def passes_bytes(top: int, model: OpenModel, asked: tuple[Divergence, ...]) -> int:
     """Return the bytes of one input's passes, with their graphs and Krylov spaces."""
     p, d = model.density.family.size, model.density.d
-    space = min(p, d) * (2 * WIDTH + 2 * PROBES_OF_TRACE + 4 * top)
+    space = min(p, d) * (4 * WIDTH + 2 * PROBES_OF_TRACE + 4 * top)
     both = (p + d) * (PROBES_OF_TRACE + 4 * top)
     phi = _first(model)
     roots = sum(_root_bytes(divergence, model, phi) for divergence in asked)

@@ -29,7 +29,7 @@ from audit.reports.measured import (
 
 BY_PRODUCTS = (
     "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
-    f"by block Krylov (residual at most {SETTLED:g} of the largest eigenvalue, see "
+    f"by Krylov spaces (residual at most {SETTLED:g} of the largest eigenvalue, see "
     f"'residual'), the trace by Hutch++ with {PROBES_OF_TRACE} probes (see 'trace_se')"
 )
 

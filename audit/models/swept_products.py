@@ -36,7 +36,7 @@ _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
 _SEED = 43
 _SMALL = 1e-12  # of a largest entry, that is brought to one
-_TOGETHER = 2**25
+_TOGETHER = 2**24
 """Bytes of the widest cotangents that go together: longer ones are memory that the
 system hands out anew, page by page, at every step."""
 

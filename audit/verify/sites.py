@@ -33,6 +33,7 @@ from audit.nodes.noise import Noise
 _MOVED_BYTES = 2**27  # of perturbed inputs, or of their φ, at the same time
 _PASS = 1024  # of them in one pass of the network, and of wide ones no more than
 _PASS_NUMBERS = 2**22  # numbers together
+_LARGE, _LARGE_NUMBERS = 2**16, 2**19  # the same of large ones: caches hold no more
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
@@ -210,7 +211,8 @@ def derivative_of(model: OpenModel, questions: Questions) -> Linearized:
 
 def pass_rows(d: int) -> int:
     """Return how many inputs of d features go through the network at once."""
-    return max(1, min(_PASS, _PASS_NUMBERS // d))
+    numbers = _PASS_NUMBERS if d <= _LARGE else _LARGE_NUMBERS
+    return max(1, min(_PASS, numbers // d))
 
 
 def rows_at_once(model: OpenModel) -> int:

@@ -96,6 +96,24 @@ def test_the_values_own_errors_part_only_what_does_not_share_them():
     assert (shared.apart.standard_error < 0.05).all()
 
 
+@pytest.mark.parametrize("probed", [True, False])
+def test_the_error_of_a_probed_prediction_is_in_the_mean(probed):
+    """The control variate brings it in; D, which shares no draws, does not lose it."""
+    attack, second, fourth = ATTACKS["gaussian"]
+    scale, n, error = torch.full((300,), 0.7).double(), 300, 0.05 * second
+    off = torch.from_numpy(np.random.default_rng(8).normal(size=n)) * error
+    predicted = Estimate(second + off, torch.full((n,), error).double())
+
+    def evaluate(rows, delta):
+        form = delta.square().sum(dim=2)
+        return Evaluated(form + scale[rows, None] * form.square(), 0 * form, form)
+
+    given = Noise(5, np.arange(n), 8), 4, predicted, 0.1, evaluate
+    found = attack_mean(attack, *given, probed=probed).interval
+    share = held((found.lower, found.upper), second + 0.7 * fourth)
+    assert (share >= 0.93) if probed else (share < 0.9)
+
+
 def test_a_law_with_a_mean_is_mirrored_there():
     """E|δ|² = |μ|² + tr Σ; in a pair odd powers of δ − μ cancel, so D is exact."""
     attack = Moments(np.array([1.0, -2.0]), np.diag([0.5, 0.25]))

@@ -10,13 +10,21 @@ from audit.importer.sweep import Axes, sweep_of
 OPSET = 18
 
 
-def graph_of(nodes, event, constants, inputs=(), outputs=("y",), opset=OPSET):
+def graph_of(
+    nodes,
+    event,
+    constants,
+    inputs=(),
+    outputs=("y",),
+    opset=OPSET,
+    kind=TensorProto.DOUBLE,
+):
     """A graph from x [n, *event] in float64; `inputs` are (name, shape of a row)."""
     ports = [
-        helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["n", *shape])
+        helper.make_tensor_value_info(name, kind, ["n", *shape])
         for name, shape in (("x", event), *inputs)
     ]
-    made = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, None) for n in outputs]
+    made = [helper.make_tensor_value_info(n, kind, None) for n in outputs]
     stored = [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()]
     graph = helper.make_graph(nodes, "g", ports, made, stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])

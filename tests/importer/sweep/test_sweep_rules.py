@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto
 from sweep_graphs import by_autograd, compare, graph_of, node, normal, pushed, swept
+from torch.nn import functional
 
 from audit.importer.sweep import NotSwept, linear
 
@@ -518,3 +520,26 @@ def test_weights_are_never_written_into():
             assert torch.equal(first, swept(graph, inputs)[2]), name
             assert all(map(torch.equal, inputs, given)), name
         assert all(map(torch.equal, slots, before)), name
+
+
+@pytest.mark.parametrize("sizes", [(30, 33), (31, 30), (29, 40)])
+@pytest.mark.parametrize(("kernel", "stride"), [((7, 7), 2), ((8, 5), 3), ((9, 9), 4)])
+def test_wide_strided_windows_of_a_thin_image_go_by_phases(sizes, kernel, stride):
+    weight = normal(31, 6, 3, *kernel).float()
+    pads, strides = [3, 2, 1, 3], [stride, stride]
+    graph = graph_of(
+        [node("Conv", "x w", "y", pads=pads, strides=strides)],
+        (3, *sizes),
+        {"w": weight.numpy()},
+        kind=TensorProto.FLOAT,
+    )
+    x = normal(32, 2, 3, *sizes).float()
+    sweep, _, ours = swept(graph, [x])
+    (rule,) = sweep.rules.values()
+    assert rule._phases is not None
+    padded = functional.pad(x.double(), (2, 3, 3, 1)).requires_grad_()
+    y = functional.conv2d(padded, weight.double(), stride=stride).flatten(1)
+    for j in range(0, y.shape[1], 17):
+        (whole,) = torch.autograd.grad(y[:, j].sum(), padded, retain_graph=True)
+        expected = whole[:, :, 3 : 3 + sizes[0], 2 : 2 + sizes[1]].flatten(1)
+        torch.testing.assert_close(ours[:, j].double(), expected, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,106 @@
+"""Products with dφ/dx of a saved file by the sweep, beside those of plain torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from audit.importer.sweep import pointwise
+from audit.models import swept_products
+from audit.models.swept_products import SweptProducts, with_products
+from tests.models.saved import data_file, onnx_file, opened
+from tests.models.test_swept import HEADS, TEXT, plain, weights
+
+ROWS = 6
+
+
+def model_of(folder, head="slices", text=TEXT, **options):
+    path, data = onnx_file(folder, text, **weights()), data_file(folder, n=40)
+    made = opened(path, data, family="normal", parameters=HEADS[head], **options)
+    return with_products(made)
+
+
+def jacobian_at(model):
+    return model.products.linearize(*model.rows(np.arange(ROWS)))
+
+
+def slopes_of(model, head):
+    rows = model.rows(np.arange(ROWS))[0].double()
+    of = torch.func.jacrev(lambda row: plain(row, head))
+    return torch.stack([of(row) for row in rows])
+
+
+def drawn(*shape):
+    return torch.from_numpy(np.random.default_rng(3).normal(size=shape))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("dtype", "error"), [("auto", 3e-6), ("float64", 1e-13)])
+def test_products_are_those_of_plain_torch(head, dtype, error, tmp_path):
+    model = model_of(tmp_path, head, dtype=dtype)
+    phi, jacobian = jacobian_at(model)
+    assert isinstance(jacobian, SweptProducts)
+    slopes = slopes_of(model, head)
+    u, v = drawn(ROWS, slopes.shape[1], 5), drawn(ROWS, slopes.shape[2], 4)
+    for ours, theirs in (
+        (jacobian.rmatmat(u), slopes.mT @ u),
+        (jacobian.matmat(v), slopes @ v),
+    ):
+        assert ours.dtype == torch.float64
+        assert float((ours - theirs).norm() / theirs.norm()) < error
+    values = torch.stack(
+        [plain(row.double(), head) for row in model.rows(np.arange(ROWS))[0]]
+    )
+    torch.testing.assert_close(phi, values, rtol=10 * error, atol=error)
+
+
+@pytest.mark.parametrize("head", ["slices", "mixed"])
+def test_lengths_beyond_float32_are_kept(head, tmp_path):
+    model = model_of(tmp_path, head)
+    _, jacobian = jacobian_at(model)
+    slopes = slopes_of(model, head)
+    u, v = drawn(ROWS, slopes.shape[1], 2), drawn(ROWS, slopes.shape[2], 2)
+    for factor in (1e60, 1e-60):
+        for ours, theirs in (
+            (jacobian.rmatmat(factor * u), slopes.mT @ (factor * u)),
+            (jacobian.matmat(factor * v), slopes @ (factor * v)),
+        ):
+            assert float((ours / factor - theirs / factor).norm()) < 1e-5 * float(
+                (theirs / factor).norm()
+            )
+    assert not jacobian.rmatmat(0 * u).any()
+
+
+def test_columns_may_go_one_at_a_time(tmp_path, monkeypatch):
+    _, jacobian = jacobian_at(model_of(tmp_path))
+    v = drawn(ROWS, 3, 7)
+    together = jacobian.matmat(v)
+    monkeypatch.setattr(swept_products, "_TOGETHER", 1)
+    torch.testing.assert_close(jacobian.matmat(v), together, rtol=1e-5, atol=1e-6)
+
+
+def test_a_vector_that_is_no_number_leaves_the_others(tmp_path):
+    _, jacobian = jacobian_at(model_of(tmp_path))
+    u = drawn(ROWS, 8, 1)
+    whole = jacobian.rmatmat(u)
+    u[2] = torch.nan
+    found = jacobian.rmatmat(u)
+    others = [0, 1, 3, 4, 5]
+    torch.testing.assert_close(found[others], whole[others], rtol=1e-6, atol=1e-9)
+    assert found[2].isnan().all()
+
+
+def test_a_wrong_rule_leaves_products_to_autograd(tmp_path, monkeypatch):
+    monkeypatch.setitem(pointwise.PARTIALS, "Tanh", lambda a, y, k: 1 - y)
+    assert model_of(tmp_path).products is None
+
+
+def test_a_rule_that_pushes_wrongly_is_seen(tmp_path, monkeypatch):
+    push = pointwise.Pointwise.push
+    twice = lambda *given: [2 * t for t in push(*given)]  # noqa: E731
+    monkeypatch.setattr(pointwise.Pointwise, "push", twice)
+    assert model_of(tmp_path).products is None
+
+
+def test_a_step_without_a_rule_leaves_products_to_autograd(tmp_path):
+    text = TEXT.replace("Tanh(a)", "LpNormalization <axis = 1> (a)")
+    assert model_of(tmp_path, text=text).products is None
