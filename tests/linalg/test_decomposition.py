@@ -442,3 +442,32 @@ def test_eigenvalues_alone_are_those_of_the_dense_gram():
     assert torch.equal(found[[0, 2]], whole[[0, 2]])
     assert found[1, 0] == torch.inf
     assert found[1, 1:].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("side", "r", "d", "by_rows"),
+    [
+        ("smaller", 2, 5, True),
+        ("smaller", 5, 2, False),
+        ("smaller", 3, 3, True),
+        ("rows", 5, 2, True),
+        ("rows", 2, 5, True),
+        ("features", 2, 5, False),
+        ("features", 5, 2, False),
+    ],
+)
+def test_the_side_that_is_asked_for_is_decomposed(side, r, d, by_rows):
+    """A Aᵀ is asked of the root itself; AᵀA is made here. The numbers are the same."""
+    asked = []
+
+    class Counted(Matrix):
+        def gram(self):
+            asked.append(1)
+            return super().gram()
+
+    array = random_root(3, r, d, seed=4)
+    root = Counted(torch.as_tensor(array, dtype=torch.float64))
+    found = decompose_exact(root, 1, side=side)
+    assert bool(asked) == by_rows
+    singular = np.linalg.svd(np.asarray(array), compute_uv=False)
+    np.testing.assert_allclose(found.eigenvalues, singular**2, rtol=1e-6, atol=1e-9)
