@@ -20,8 +20,9 @@ class Drawn:
 
     laws = SimpleNamespace(sampled=True)
 
-    def __init__(self, values, errors):
+    def __init__(self, values, errors, n):
         self.values, self.errors = values, errors
+        self.site = SimpleNamespace(lengths=lambda: torch.ones(n).double())
 
     def __call__(self, rows, u):
         r = u.norm(dim=-1)
@@ -36,7 +37,7 @@ def found(values, errors, n, guess=1.0):
         directed=torch.ones(n, dtype=torch.bool),
         radius=lambda tau: torch.full((n,), guess).double(),
     )
-    return critical_radius(Drawn(values, errors), local, 1.0)
+    return critical_radius(Drawn(values, errors, n), local, 1.0)
 
 
 def between(lower, upper):
