@@ -1,4 +1,4 @@
-"""Eigenvalues that are there several times: one start finds one copy of each."""
+"""Eigenvalues that are there several times: each start finds one copy of each."""
 
 import numpy as np
 import pytest
@@ -42,8 +42,18 @@ def test_every_copy_is_found(name, place, times):
     assert (found.residual <= SETTLED).all()
 
 
+@pytest.mark.parametrize(("times", "next_", "last"), [(2, 0.995, 0.5), (3, 0.99, 0.2)])
+def test_copies_above_a_spectrum_that_hardly_falls_are_found(times, next_, last):
+    """One start and a few products with a fresh vector miss them: a block does not."""
+    values = np.concatenate([np.ones(times), np.linspace(next_, last, SIDE - times)])
+    found = found_in(values, inputs=6)
+    expected = np.broadcast_to(values[:TOP], (6, TOP))
+    np.testing.assert_allclose(found.eigenvalues, expected, rtol=2e-6)
+
+
 def test_copies_are_missed_without_a_search_beside(monkeypatch):
-    """The test above tells something: without the search it fails."""
+    """The search tells something: a single start without it misses copies."""
+    monkeypatch.setattr(krylov, "BLOCK", 1)
     monkeypatch.setattr(krylov._Search, "_searched_beside", lambda _, found, *__: found)
     values = with_copies("power", 0, 2)
     found = found_in(values)
@@ -52,6 +62,7 @@ def test_copies_are_missed_without_a_search_beside(monkeypatch):
 
 
 def test_more_copies_than_vectors_to_look_with_are_left_open(monkeypatch):
+    monkeypatch.setattr(krylov, "BLOCK", 1)
     monkeypatch.setattr(krylov, "_SPARE", -6)
     found = found_in(with_copies("power", 0, 7), inputs=3)
     assert found.eigenvalues.isnan().all()
