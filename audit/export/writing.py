@@ -12,9 +12,10 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import onnx
 import torch
@@ -78,7 +79,10 @@ def write_traced_onnx(
     Raises:
         ModelError: code that is no library's asks for the value of a tensor.
     """
-    with warnings.catch_warnings(record=True) as said:
+    with (
+        warnings.catch_warnings(record=True) as said,
+        mock.patch.object(Tensor, "unflatten", _unflattened),
+    ):
         warnings.simplefilter("always", TracerWarning)
         write_legacy_onnx(module, path, example, text)
     noted = (one for one in said if issubclass(one.category, TracerWarning))
@@ -90,6 +94,15 @@ def write_traced_onnx(
             "Expected a network that computes the same way for every x",
             "Use torch.where for if",
         )
+
+
+def _unflattened(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Return x.unflatten(dim, sizes) by sizes that a trace sees.
+
+    The exporter takes those around `dim` for what the example had, rows included.
+    """
+    at = dim % x.dim()
+    return x.reshape(*x.shape[:at], *sizes, *x.shape[at + 1 :])
 
 
 def _of_library(file: str) -> bool:

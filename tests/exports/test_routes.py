@@ -195,3 +195,35 @@ def test_the_route_of_a_ratio_estimator_gives_the_information_of_the_posterior(
     trace = report["divergences"]["kl"]["summary"]["trace"]
     expected = 1 / (s * s * (1 + s * s))
     np.testing.assert_allclose([trace["min"], trace["max"]], expected, rtol=1e-4)
+
+
+class Windowed(nn.Module):
+    """A series through a convolution, and a law that is as wide as what that made."""
+
+    def __init__(self):
+        super().__init__()
+        self.windows = nn.Sequential(
+            *(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.Flatten())
+        )
+
+    def forward(self, x):
+        made = self.windows(x)
+        base = Normal(torch.zeros(()), 1.0).expand(made.shape[:-1])
+        mean = made.sum(dim=-1) + base.loc
+        return Independent(Normal(mean.unsqueeze(-1), SIGMA), 1)
+
+
+def test_a_trace_keeps_the_rows_of_what_is_unflattened_open(tmp_path):
+    """The exporter had it that there are always as many as in its example."""
+    said, x = [], conditions()
+    model, path = Windowed().eval().requires_grad_(False), tmp_path / "q.onnx"
+    with pytest.warns(UserWarning, match="no sampler"):
+        export_posterior(model, path, x=x, progress=said.append)
+    assert said == ["q.onnx: write traced onnx", "q.onnx: read back and compare"]
+    done, report = scan(path, x, tmp_path)
+    assert done.exit_code == 0
+    weight = model.windows[1].weight.double()  # [2, 1, 2]
+    first, second = weight.sum(dim=(0, 1))  # of both windows
+    gradient = torch.stack([first, first + second, second])
+    expected = float(gradient.square().sum()) / SIGMA**2
+    np.testing.assert_allclose(report["inputs"]["kl"]["trace"], expected, rtol=1e-4)
