@@ -17,9 +17,9 @@ from torch import Tensor
 from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
 from audit.ground.checking import demand
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import Matrix
 
 _N, _D, _DRAWS, _ERRORS = 3, 5, 200_000, 4.5
 _EXACT = 1e-12  # relative

@@ -7,9 +7,9 @@ import torch
 from audit.ground.errors import AuditError, BrokenPlugin
 from audit.ground.plugins import fault, is_ours
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import Matrix
 
 _ROWS, _FEATURES = 2, 3
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Matrix, Stored
+from audit.linalg.stored import LinearOperator, Matrix, Stored
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from audit.families.givers import Base, Nodes, Source
 from audit.families.interface import Family
 from audit.ground.errors import ConfigError, NoFisher, NotDifferentiable, NoTransport
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 from audit.nodes.space import TargetSpace
 

@@ -22,7 +22,7 @@ from audit.families.listed import Integrated, refuse_steps
 from audit.families.mixture import Mixture
 from audit.families.summed import Summed, log_mean_change
 from audit.families.univariate import Parameters
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.special import times
 
 

@@ -19,7 +19,7 @@ from audit.families.normals import renyi_by_kl
 from audit.families.roots import semidefinite_root
 from audit.families.simplex import Classes
 from audit.ground.errors import NoTransport
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.excess import binet_excess, log_ratio
 from audit.nodes.special import log_trigamma
 

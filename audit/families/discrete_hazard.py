@@ -24,7 +24,8 @@ from audit.families.interface import Shapes
 from audit.families.listed import Steps
 from audit.families.trials import Bernoulli
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import Diagonal, LinearOperator, Matrix
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.special import times
 
 

@@ -25,7 +25,7 @@ from torch.distributions import (
 )
 
 from audit.families.tensors import Drawn
-from audit.linalg.operators import Sampled
+from audit.linalg.averaged import Sampled
 from audit.nodes.noise import Noise, Points, own_generator
 
 

@@ -43,7 +43,7 @@ from audit.families.bures import bures_distance, singular_vectors
 from audit.families.interface import Family
 from audit.families.normals import tilted_log
 from audit.families.roots import solve_lower
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.excess import CLOSE, log1p_excess, log_ratio, ratio_excess
 
 

@@ -25,8 +25,10 @@ from audit.families.implicit_values import implicit_reference
 from audit.families.normalisation import normalisation
 from audit.families.references import Reference, reference_of
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
-from audit.linalg.operators import Averaged, LinearOperator, compose
+from audit.linalg.averaged import Averaged
+from audit.linalg.operators import compose
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 
 EXACT = 256  # draws for an exact value, where each costs a pass of the network

@@ -28,7 +28,7 @@ from audit.families.givers import Nodes
 from audit.families.score_gaps import ScoreGaps, judged
 from audit.families.summed_scores import summed_scores
 from audit.families.tensors import Tensors
-from audit.linalg.operators import Averaged, Sampled
+from audit.linalg.averaged import Averaged, Sampled
 from audit.nodes.noise import Noise
 from audit.nodes.noise_box import Speed
 from audit.nodes.noise_grid import noise_grid

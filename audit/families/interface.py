@@ -33,8 +33,10 @@ from audit.families.references import Reference, reference_of
 from audit.families.roles import ROLES, Role
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.ground.errors import ConfigError, NoCertificate, NoTransport
-from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import Product
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 
 Shapes = Mapping[str, tuple[int, ...]]

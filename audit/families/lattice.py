@@ -30,7 +30,8 @@ from audit.families.listed import refuse_steps, step_distance
 from audit.families.runs import SHORT, Runs, alike
 from audit.families.torch_laws import Counts
 from audit.families.univariate import Integrated, Parameters
-from audit.linalg.operators import Diagonal, LinearOperator
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import LinearOperator
 from audit.nodes.special import times
 
 LONGEST = 2_000_000  # terms of a sum

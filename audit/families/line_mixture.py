@@ -21,7 +21,7 @@ from audit.families.listed import Integrated
 from audit.families.mixture import Mixture
 from audit.families.quantile_distance import quantile_distance
 from audit.families.roots import semidefinite_root
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.lines import Chart
 from audit.nodes.special import times
 

@@ -16,7 +16,7 @@ from torch import distributions as td
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
 from audit.families.interface import Family
 from audit.ground.errors import NoTransport
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 
 class Integrated(Family):

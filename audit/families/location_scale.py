@@ -32,7 +32,8 @@ from audit.families.largest_kl import of_laplaces, of_normals
 from audit.families.normals import OfNormal
 from audit.families.torch_laws import LogisticLaw, OfTorch
 from audit.families.univariate import Parameters
-from audit.linalg.operators import Diagonal, LinearOperator
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import LinearOperator
 from audit.nodes.excess import exp_excess, ratio_excess
 from audit.nodes.lines import Line
 

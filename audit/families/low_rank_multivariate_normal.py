@@ -18,7 +18,8 @@ from audit.families.gaussian import Gaussian, whiten
 from audit.families.interface import Shapes, check_finite
 from audit.families.roots import solve_lower
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import Diagonal, LinearOperator
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import LinearOperator
 
 
 class LowRankMultivariateNormal(Gaussian):

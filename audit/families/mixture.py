@@ -31,7 +31,7 @@ from audit.families.interface import Family, Shapes
 from audit.families.roles import Role
 from audit.families.simplex import Categorical
 from audit.ground.errors import ConfigError, NoTransport
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.special import times
 
 PREFIX = "component."

@@ -23,7 +23,7 @@ from audit.families.enclosures import Enclosure
 from audit.families.interface import Shapes
 from audit.families.options import read_positive
 from audit.families.simplex import Categorical
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 
 
 class Multinomial(Categorical):

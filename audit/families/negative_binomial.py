@@ -37,7 +37,8 @@ from audit.families.roots import rows
 from audit.families.summed import GROUPS
 from audit.families.univariate import Parameters
 from audit.families.waiting import Waiting
-from audit.linalg.operators import CoordinateBlocks, LinearOperator
+from audit.linalg.operators import CoordinateBlocks
+from audit.linalg.stored import LinearOperator
 from audit.nodes.excess import log_ratio
 from audit.nodes.panels import Panels
 from audit.nodes.special import lgamma_change, times

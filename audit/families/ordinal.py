@@ -24,7 +24,7 @@ from torch.nn.functional import logsigmoid, pad
 from audit.families.interface import Shapes, check_finite
 from audit.families.listed import Steps
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 
 
 class Ordinal(Steps):

@@ -27,7 +27,7 @@ from audit.families.options import read_positive
 from audit.families.roots import rows
 from audit.families.univariate import Parameters
 from audit.ground.errors import ConfigError, NoFisher
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 from audit.nodes.excess import log_ratio
 
 

@@ -20,7 +20,8 @@ from audit.families.concatenated import Concatenated
 from audit.families.interface import Family, Shapes
 from audit.families.roles import Role
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import Diagonal, LinearOperator
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import LinearOperator
 
 T = TypeVar("T")
 

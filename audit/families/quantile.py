@@ -32,7 +32,8 @@ from audit.families.interface import Family, Shapes, check_finite
 from audit.families.options import read_numbers
 from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher
-from audit.linalg.operators import CoordinateBlocks, Diagonal, LinearOperator
+from audit.linalg.operators import CoordinateBlocks, Diagonal
+from audit.linalg.stored import LinearOperator
 
 
 class Quantile(Family):

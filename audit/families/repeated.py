@@ -26,7 +26,7 @@ from audit.families.concatenated import Folded
 from audit.families.interface import Family
 from audit.families.tensors import Estimation, Tensors
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 Shape = tuple[int, ...]
 Ask = Callable[[Tensor, Tensor], Tensor | None]

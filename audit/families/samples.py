@@ -24,7 +24,8 @@ from audit.families.interface import Family, Shapes, check_finite
 from audit.families.tensors import Estimation, Tensors
 from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher
-from audit.linalg.operators import LinearOperator, Sampled
+from audit.linalg.averaged import Sampled
+from audit.linalg.stored import LinearOperator
 
 
 class Samples(Family):

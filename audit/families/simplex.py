@@ -30,7 +30,7 @@ from audit.families.interface import Family, Shapes, check_finite
 from audit.families.largest_kl import of_classes
 from audit.families.listed import Listed
 from audit.ground.errors import ConfigError, NoTransport
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.excess import log_ratio
 from audit.nodes.special import edge_log
 

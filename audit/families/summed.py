@@ -22,7 +22,8 @@ from torch import Tensor
 from audit.families.lattice import Lattice
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters
-from audit.linalg.operators import CoordinateBlocks, LinearOperator
+from audit.linalg.operators import CoordinateBlocks
+from audit.linalg.stored import LinearOperator
 
 GROUPS = 512  # rows of the linear root, at most
 

@@ -26,7 +26,7 @@ from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integran
 from audit.families.interface import Family, Shapes, check_finite
 from audit.families.roots import coordinate_root
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 Parameters = tuple[Tensor, ...]
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.linalg.averaged import Sampled
 from audit.linalg.bounded import Bounded
 from audit.linalg.exact import gram_eigenvalues
-from audit.linalg.operators import Product, Sampled
+from audit.linalg.operators import Product
 from audit.linalg.sampled import compact_draws
 
 FACTORS = (

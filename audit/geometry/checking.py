@@ -22,7 +22,7 @@ from audit.families.tensors import Pointwise
 from audit.geometry.contract import checked
 from audit.geometry.divergences import Divergence
 from audit.ground.checking import demand
-from audit.linalg.operators import Sampled
+from audit.linalg.averaged import Sampled
 from audit.nodes.noise import Noise
 
 _SIZES = (2e-2, 2.5e-3)

@@ -10,7 +10,7 @@ from torch import Tensor
 from audit.families.tensors import Tensors
 from audit.ground.errors import BrokenPlugin
 from audit.ground.plugins import fault, is_ours
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 
 class Row(Protocol):

@@ -42,7 +42,8 @@ from audit.families.tensors import Estimation, Pointwise, Tensors
 from audit.geometry.contract import checked, checked_root, checked_values, lacks
 from audit.ground.errors import ConfigError
 from audit.ground.registry import Registry
-from audit.linalg.operators import Averaged, LinearOperator, Sampled
+from audit.linalg.averaged import Averaged, Sampled
+from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 
 Exact = Callable[[Family, Tensor, Tensor], Tensor | None]

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from audit.ground.errors import ConfigError, InputError, boundary
 from audit.ground.storage.arrays import read_arrays
-from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Selection
+from audit.linalg.operators import Diagonal, Selection
+from audit.linalg.stored import LinearOperator, Matrix
 
 Event = tuple[int, ...]
 MEASURED = ("std", "mad")  # units that come from the data

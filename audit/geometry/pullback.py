@@ -7,8 +7,8 @@ from torch import Tensor
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
 from audit.linalg.bounded import bounded
-from audit.linalg.operators import LinearOperator
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 
 

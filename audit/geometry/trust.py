@@ -16,9 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import Averaged, LinearOperator, Sampled
+from audit.linalg.averaged import Averaged, Sampled
 from audit.linalg.sampled import draw_squares, mean_of, squared_rows
 from audit.linalg.spectrum import Spectrum
+from audit.linalg.stored import LinearOperator
 
 
 def averaging_checks(

@@ -17,14 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.linalg.averaged import Averaged, Sampled
 from audit.linalg.matrix_free import free_part
-from audit.linalg.operators import (
-    Averaged,
-    LinearOperator,
-    Matrix,
-    Sampled,
-    Stored,
-)
+from audit.linalg.stored import LinearOperator, Matrix, Stored
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from audit.linalg.averaged import Sampled
 from audit.linalg.exact import SINGLE, SMALLER, decompose_exact
 from audit.linalg.krylov import decompose_krylov
 from audit.linalg.matrix_free import free_part
-from audit.linalg.operators import LinearOperator, Product, Sampled
+from audit.linalg.operators import Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import decompose_sampled
 from audit.linalg.spectrum import Spectrum
+from audit.linalg.stored import LinearOperator
 
 
 def decompose(

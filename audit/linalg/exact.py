@@ -20,13 +20,9 @@ import torch
 from torch import Tensor
 
 from audit.linalg.bounded import Bounded
-from audit.linalg.operators import (
-    CoordinateBlocks,
-    Diagonal,
-    LinearOperator,
-    Matrix,
-)
+from audit.linalg.operators import CoordinateBlocks, Diagonal
 from audit.linalg.spectrum import Estimate, Spectrum, extended
+from audit.linalg.stored import LinearOperator, Matrix
 
 SINGLE = 2.0**-23
 """The relative rounding of a root whose network computes in float32."""

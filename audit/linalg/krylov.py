@@ -58,8 +58,8 @@ from audit.linalg.exact import SINGLE, SQUARED, clean, unit_columns
 from audit.linalg.intervals.means import mean_interval
 from audit.linalg.krylov_space import Side, Space, orthonormal
 from audit.linalg.matrix_free import PROBES, START, Draw
-from audit.linalg.operators import LinearOperator
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.linalg.stored import LinearOperator
 
 SETTLED = 1e-4  # of λ_max: the largest residual of an eigenpair that is reported
 MOST = 600  # products with K for an input

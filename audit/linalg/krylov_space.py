@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 _NOTHING = 1e-11  # of the largest θ: a new column that is shorter is none
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
-from audit.linalg.operators import LinearOperator, Product
+from audit.linalg.operators import Product
+from audit.linalg.stored import LinearOperator
 
 Draw = Callable[[int, int, int], Tensor]
 """(size, columns, stream) -> independent normal numbers [N, size, columns]."""

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Product, Sampled, rows_of
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import Product, rows_of
 from audit.linalg.sampled import sum_of_squares
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import LinearOperator
 
 
 @dataclass(frozen=True)

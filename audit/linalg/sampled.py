@@ -30,10 +30,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.linalg.averaged import Sampled
 from audit.linalg.exact import SMALLER, decompose_exact, decompose_square, descending
 from audit.linalg.intervals.means import Interval, mean_interval
-from audit.linalg.operators import LinearOperator, Matrix, Product, Sampled
+from audit.linalg.operators import Product
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.linalg.wide import by_parts
 
 _BRACKET = 0.995  # of each end: the direction is estimated too, and both must hold

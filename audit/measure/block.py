@@ -20,9 +20,10 @@ from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.ground import stages
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Diagonal, Matrix, rows_of
+from audit.linalg.operators import Diagonal, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Spectrum
+from audit.linalg.stored import Matrix
 from audit.measure.answers import Answers
 from audit.measure.columns import (
     Found,

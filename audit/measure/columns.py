@@ -19,9 +19,10 @@ from audit.geometry.chain import FACTORS, factor
 from audit.geometry.comparison import angle, attained
 from audit.geometry.divergences import Divergence
 from audit.geometry.trust import averaging_checks
+from audit.linalg.averaged import Averaged
 from audit.linalg.bounded import bounded
 from audit.linalg.decompose import decompose, split
-from audit.linalg.operators import Averaged, Product
+from audit.linalg.operators import Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.measure.linear_law import LinearLaw

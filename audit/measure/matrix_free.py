@@ -13,8 +13,9 @@ import torch
 
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
+from audit.linalg.averaged import Averaged
 from audit.linalg.krylov import PROBES_OF_TRACE, WIDTH
-from audit.linalg.operators import Averaged, Matrix
+from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian
 from audit.models.opening import OpenModel
 from audit.models.products import has_products

@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.linalg.operators import Product, Sampled
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.measure.columns import Found
 from audit.reports.values import Floats

@@ -15,20 +15,12 @@ from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.geometry.row_frame import Frames
+from audit.linalg.averaged import Averaged, Sampled
 from audit.linalg.decompose import split
 from audit.linalg.matrix_free import Draw, MatrixFree
-from audit.linalg.operators import (
-    Averaged,
-    Diagonal,
-    LinearOperator,
-    Matrix,
-    Product,
-    Sampled,
-    Selection,
-    Unstored,
-    rows_of,
-)
+from audit.linalg.operators import Diagonal, Product, Selection, Unstored, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.measure.plan import FORWARD, KRYLOV, PULLED, SWEEP
 from audit.measure.questions import Questions
 from audit.models.differences import EstimatedJacobian

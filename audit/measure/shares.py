@@ -33,7 +33,8 @@ from torch import Tensor
 
 from audit.families.roles import roles_of
 from audit.geometry.comparison import ISOTROPIC
-from audit.linalg.operators import Product, Sampled
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import Product
 from audit.measure.columns import (
     INFINITE,
     NO_DIRECTION,

@@ -12,7 +12,7 @@ from typing import Protocol
 from torch import Tensor
 
 from audit.families.interface import Family
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 Values = Mapping[str, Tensor]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.models.density import Values
 from audit.models.maps import AutogradMap
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from audit.ground.errors import NotDifferentiable
 from audit.linalg.cotangents import pulled_back
-from audit.linalg.operators import Diagonal, LinearOperator, Matrix
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.models.density import Values
 
 

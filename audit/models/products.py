@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.linalg.cotangents import pulled_back
-from audit.linalg.operators import Matrix
+from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian, RowByRow
 
 _AGREES = {torch.float64: 1e-9}

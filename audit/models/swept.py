@@ -21,7 +21,7 @@ from audit.families.implicit import ImplicitFamily
 from audit.ground.errors import AuditError, cause
 from audit.ground.memory import keep_freed_memory
 from audit.importer.sweep import NotSwept, sweep_of
-from audit.linalg.operators import Matrix, Scaled
+from audit.linalg.stored import Matrix, Scaled
 from audit.models.batching import Layout, layout_of
 from audit.models.density import Linearized, Values
 from audit.models.gates import Subject

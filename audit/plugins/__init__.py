@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from audit.ground.errors import ConfigError, InputError, NoFisher, NoTransport
     from audit.ground.storage import StoredFile
     from audit.inputs.readers import Field, InputReader
-    from audit.linalg.operators import Diagonal, LinearOperator, Matrix, Sampled
+    from audit.linalg.averaged import Sampled
+    from audit.linalg.operators import Diagonal
     from audit.linalg.quadratic_form import QuadraticForm
     from audit.linalg.spectrum import Estimate, Spectrum
+    from audit.linalg.stored import LinearOperator, Matrix
     from audit.models import Loader
     from audit.models.network import Network, Port
     from audit.nodes.lines import POSITIVE, REAL, UNIT

@@ -12,9 +12,10 @@ from audit.attacks.balls import Ball
 from audit.attacks.laws import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
+from audit.linalg.averaged import Sampled
 from audit.linalg.decompose import decompose
 from audit.linalg.matrix_free import free_part
-from audit.linalg.operators import Product, Sampled
+from audit.linalg.operators import Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.measure import linear_law

@@ -22,7 +22,7 @@ from audit.families.references import Reference
 from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.ground.errors import AuditError, cause
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 from audit.measure import Point, Questions
 from audit.measure.point import framed_whole
 from audit.models.density import Linearized

@@ -23,9 +23,11 @@ from audit.attacks.laws import (
 )
 from audit.attacks.worst import WorstCase
 from audit.ground.errors import ConfigError, UnknownName
+from audit.linalg.averaged import Sampled
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Diagonal, Matrix, Product, Sampled
+from audit.linalg.operators import Diagonal, Product
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 
 D, SCALE = 5, 0.5
 A = np.random.default_rng(0).normal(size=(3, 2, D))

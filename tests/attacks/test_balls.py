@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from audit.attacks.balls import Ball, read_norm
 from audit.attacks.worst import WorstCase
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 from audit.measure.linear_law import LinearLaw
 
 N, R = 4, 3

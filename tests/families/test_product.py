@@ -3,7 +3,7 @@ import torch
 
 from audit.families import build_family
 from audit.ground.errors import NoTransport
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 VALUES = {
     "0.loc": torch.tensor([[0.1, 0.2], [1.0, -1.0]]),

@@ -4,7 +4,7 @@ import torch
 
 from audit.families import build_family
 from audit.ground.errors import ConfigError, NoFisher
-from audit.linalg.operators import Matrix
+from audit.linalg.stored import Matrix
 
 from .levels import nearly
 

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.geometry.chain import factor
+from audit.linalg.averaged import Sampled
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Product
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 
 sizes = st.integers(1, 5)
 OUTER = {

@@ -10,7 +10,7 @@ from audit.geometry.divergences import build_divergence
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact
-from audit.linalg.operators import Matrix
+from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
 
 N = 3

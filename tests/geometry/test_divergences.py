@@ -20,7 +20,9 @@ from audit.geometry.divergences import (
 )
 from audit.geometry.pullback import pull_back
 from audit.ground.errors import ConfigError, UnknownName
-from audit.linalg.operators import Averaged, Diagonal, Matrix, Sampled
+from audit.linalg.averaged import Averaged, Sampled
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
 
 NORMAL = build_family("normal", {"loc": (1,), "scale": (1,)})

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
 from audit.ground.errors import ConfigError
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Diagonal, Matrix
+from audit.linalg.operators import Diagonal
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from audit.families.givers import Nodes
 from audit.families.implicit import ImplicitFamily
 from audit.families.implicit_values import implicit_reference
 from audit.geometry.divergences import build_divergence
-from audit.linalg.operators import Averaged
+from audit.linalg.averaged import Averaged
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
 

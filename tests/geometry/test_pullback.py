@@ -10,8 +10,8 @@ from audit.families import build_family
 from audit.families.location_scale import Normal
 from audit.geometry.divergences import DIVERGENCES, build_divergence
 from audit.geometry.pullback import pull_back
+from audit.linalg.averaged import Sampled
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Sampled
 from audit.models.maps import AutogradMap, IdentityMap
 from audit.nodes.noise import Noise
 

@@ -5,18 +5,13 @@ import pytest
 import torch
 
 from audit.families.block_diagonal import Blocks
+from audit.linalg.averaged import Sampled
 from audit.linalg.bounded import Bounded, bounded
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact, gram_eigenvalues
-from audit.linalg.operators import (
-    CoordinateBlocks,
-    Diagonal,
-    Matrix,
-    Product,
-    Sampled,
-    rows_of,
-)
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Product, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 
 
 def t(values):

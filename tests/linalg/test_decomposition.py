@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
+from audit.linalg.averaged import Sampled
 from audit.linalg.decompose import decompose
 from audit.linalg.exact import decompose_exact, gram_eigenvalues
 from audit.linalg.intervals.means import mean_interval
-from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.sampled import (
     compact_root,
@@ -21,6 +22,7 @@ from audit.linalg.sampled import (
     mean_over_units,
     sum_of_squares,
 )
+from audit.linalg.stored import Matrix
 
 sizes = st.integers(1, 7)
 given_sizes = given(n=st.integers(1, 3), r=sizes, d=sizes, seed=st.integers(0, 999))

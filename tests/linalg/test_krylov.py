@@ -11,8 +11,9 @@ from audit.linalg import krylov
 from audit.linalg.decompose import decompose
 from audit.linalg.krylov import SETTLED, decompose_krylov
 from audit.linalg.matrix_free import MatrixFree
-from audit.linalg.operators import Diagonal, Matrix, Product, rows_of
+from audit.linalg.operators import Diagonal, Product, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 
 EXACT = 2.0**-52
 SHAPES = [(40, 300), (300, 40), (300, 500), (500, 300), (1, 400), (400, 1), (5, 4)]

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from audit.linalg.operators import CoordinateBlocks, Diagonal, Matrix, Product, Sampled
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import CoordinateBlocks, Diagonal, Product
+from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian
 
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import Matrix
 
 sizes = st.integers(1, 5)
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from audit.linalg import wide
-from audit.linalg.operators import Matrix, Sampled, Scaled, rows_of
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import rows_of
 from audit.linalg.sampled import decompose_sampled
+from audit.linalg.stored import Matrix, Scaled
 
 N, R, D = 7, 5, 9
 

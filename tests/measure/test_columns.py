@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 from audit.measure.columns import relative_blur
 from audit.reports.values import Outcome
 

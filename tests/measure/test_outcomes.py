@@ -14,7 +14,7 @@ from audit.attacks.laws import FixedNorm, Gaussian, RandomDirection
 from audit.geometry.divergences import build_divergence
 from audit.geometry.frame import Frame
 from audit.ground.errors import NoFisher, NoTransport
-from audit.linalg.operators import Matrix
+from audit.linalg.stored import Matrix
 from audit.measure.block import answer
 from audit.measure.point import Point
 from audit.measure.questions import Questions

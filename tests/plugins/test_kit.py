@@ -16,7 +16,8 @@ from audit.families.poisson import Poisson
 from audit.formats import FORMATS
 from audit.geometry.divergences import build_divergence, kl
 from audit.inputs.readers import READERS, Field
-from audit.linalg.operators import Diagonal, Matrix
+from audit.linalg.operators import Diagonal
+from audit.linalg.stored import Matrix
 from audit.models import LOADERS
 from audit.plugins import Continuous
 from audit.run.engines import ENGINES

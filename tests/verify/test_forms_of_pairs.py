@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from audit.linalg.matrix_free import MatrixFree
-from audit.linalg.operators import Matrix
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 from audit.verify.local import LocalLaw
 
 A = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 4, 6)))

@@ -19,7 +19,7 @@ from audit.families.checking.subject import (
 )
 from audit.families.continuous import Continuous
 from audit.families.draws import draws_of
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 
 _LOST = 1e-2  # of the mass

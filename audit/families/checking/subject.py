@@ -14,7 +14,7 @@ from audit.families.interface import Family
 from audit.families.univariate import Univariate
 from audit.ground.checking import LawBroken
 from audit.ground.errors import NoFisher, NoTransport
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 
 REFUSALS = (NoFisher, NoTransport)
 DRAWS = 20_000

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from audit.importer import Graph
-from audit.linalg.operators import LinearOperator
+from audit.linalg.stored import LinearOperator
 from audit.models.contract import Head
 from audit.models.density import DifferentiableMap, Values
 from audit.models.network import Call, Network

@@ -24,7 +24,7 @@ from audit.geometry.divergences import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
-from audit.linalg.operators import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator, Matrix
 from audit.models.maps import AutogradMap, ReverseJacobian
 from audit.models.opening import OpenModel
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed

@@ -25,7 +25,9 @@ from torch.distributions import Independent
 from audit.families.interface import Family
 from audit.families.tensors import Tensors
 from audit.ground.errors import ConfigError, NoFisher
-from audit.linalg.operators import Matrix, Product, Sampled
+from audit.linalg.averaged import Sampled
+from audit.linalg.operators import Product
+from audit.linalg.stored import Matrix
 from audit.models.maps import AutogradMap, ReverseJacobian
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.subject import Subject, largest

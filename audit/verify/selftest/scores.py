@@ -32,7 +32,7 @@ from torch import Tensor
 
 from audit.families.tensors import Tensors
 from audit.ground.errors import NoFisher
-from audit.linalg.operators import Sampled
+from audit.linalg.averaged import Sampled
 from audit.measure import Point
 from audit.nodes.noise import Noise
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed

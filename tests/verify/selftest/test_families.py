@@ -12,7 +12,7 @@ from scans import written
 from audit.families.location_scale import Normal
 from audit.families.poisson import Poisson
 from audit.ground.errors import AuditError
-from audit.linalg.operators import Matrix
+from audit.linalg.stored import Matrix
 from audit.run.selftest import selftest
 
 NO_FORM = {"uniform", "pareto"}  # infinite: their support moves
