@@ -21,8 +21,8 @@ from torch import Tensor
 from audit.ground.errors import AuditError
 from audit.models.maps import ReverseJacobian
 from audit.models.opening import OpenModel
-from audit.verify.sites import Exact, pass_rows
-from audit.verify.slopes import ROWS, at_once, numbers
+from audit.verify.sites import Exact
+from audit.verify.slopes import at_once, in_passes, numbers
 
 _WORK = 2**15  # multiply-adds of an input; where there are fewer the law costs more
 _NEAR = 1e-3  # of φ, or of 1 where it is smaller: further off is not rounding
@@ -43,13 +43,7 @@ class Rough:
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [C] and its gradient [C, m]."""
-        size = min(ROWS, pass_rows(self.exact.site.x.shape[1]))
-        parts = [
-            self._part(rows[first : first + size], u[first : first + size])
-            for first in range(0, len(rows), size)
-        ]
-        values, gradients = zip(*parts, strict=True)
-        return torch.cat(values), torch.cat(gradients)
+        return in_passes(self.exact, self._part, rows, u)
 
     def _part(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         site, frame = self.exact.site, self.exact.site.frame.taken(rows)

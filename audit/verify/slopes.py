@@ -63,6 +63,22 @@ def slope_of(exact: Exact, rows: Tensor, u: Tensor) -> Slope | None:
     return _InFeatures(exact) if u.shape[1] <= _FEATURES and in_double else None
 
 
+def in_passes(
+    exact: Exact,
+    part: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    rows: Tensor,
+    u: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return D [C] and its gradient [C, m], of as many candidates at a time as fit."""
+    size = min(ROWS, pass_rows(exact.site.x.shape[1]))
+    parts = [
+        part(rows[first : first + size], u[first : first + size])
+        for first in range(0, len(rows), size)
+    ]
+    values, gradients = zip(*parts, strict=True)
+    return torch.cat(values), torch.cat(gradients)
+
+
 @dataclass(frozen=True)
 class Pulled:
     """∂D/∂φ' by a function (exact, rows, φ' [C, P], p), pulled back to u."""
@@ -72,13 +88,7 @@ class Pulled:
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [C] and its gradient [C, m]."""
-        size = min(ROWS, pass_rows(self.exact.site.x.shape[1]))
-        parts = [
-            self._part(rows[first : first + size], u[first : first + size])
-            for first in range(0, len(rows), size)
-        ]
-        values, gradients = zip(*parts, strict=True)
-        return torch.cat(values), torch.cat(gradients)
+        return in_passes(self.exact, self._part, rows, u)
 
     @property
     def by_autograd(self) -> bool:
