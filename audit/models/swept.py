@@ -44,8 +44,8 @@ _LARGEST = 2**24  # numbers of one input's J; beyond, products are what is asked
 
 
 @dataclass(frozen=True)
-class SweptMap:
-    """x -> φ and J, by rules.
+class ByRules:
+    """x -> φ and what is known of J, by rules on a graph.
 
     Args:
         rows: of J, from the inputs of the graph.
@@ -61,6 +61,11 @@ class SweptMap:
     event: tuple[int, ...]
     layout: Layout
     oracle: Linearized
+
+
+@dataclass(frozen=True)
+class SweptMap(ByRules):
+    """x -> φ and J, stored."""
 
     def pulling(self, inputs: int) -> SweptMap:
         """Return the same map that pulls so many inputs back together."""

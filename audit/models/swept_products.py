@@ -23,14 +23,12 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.importer.sweep import Dense, Linear, NotSwept
-from audit.models.batching import Layout
-from audit.models.density import Linearized, Values
+from audit.models.density import Values
 from audit.models.head_products import HeadProducts, head_products
 from audit.models.maps import ReverseJacobian
 from audit.models.opened import OpenModel
 from audit.models.products import ByProducts
-from audit.models.swept import graph_of_rows
-from audit.models.swept_rows import SweptRows
+from audit.models.swept import ByRules, graph_of_rows
 
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
@@ -85,23 +83,8 @@ class SweptProducts(ByProducts):
 
 
 @dataclass(frozen=True)
-class ProductsMap:
-    """x -> φ, and J by its products.
-
-    Args:
-        rows: of J, from the inputs of the graph.
-        inputs: the names of these, in order.
-        condition: the perturbed one. event: the shape of one.
-        layout: how rows lie in a call of the file.
-        oracle: the same by autograd.
-    """
-
-    rows: SweptRows
-    inputs: tuple[str, ...]
-    condition: str
-    event: tuple[int, ...]
-    layout: Layout
-    oracle: Linearized
+class ProductsMap(ByRules):
+    """x -> φ, and J by its products."""
 
     def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, ReverseJacobian]:
         """Return φ [N, p] in float64, and J by its products.
