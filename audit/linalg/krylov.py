@@ -1,39 +1,29 @@
 """Leading eigenpairs and trace of G = AᵀA from products with A and Aᵀ alone.
 
-**Krylov.** On the smaller side, K = A Aᵀ (r ≤ d) or AᵀA [s, s], a space grows from a
-block of `BLOCK` random vectors: each turn multiplies its newest block by K, takes off
-what lies in the space already, twice (full re-orthogonalisation), and makes what is
-left the next one (`krylov_space`). This is block Golub-Kahan-Lanczos, since K is
-applied as A (Aᵀ ·). Residuals are computed, and not estimated: some eigenvalue of K
-lies within ‖K z − θ z‖ of θ. Every θ_j is at most λ_j (Cauchy). A basis that is full is
-shrunk to its leading Ritz vectors (thick restart); T, being made of explicit products,
-stays exact.
+**Krylov.** On the smaller side, K = A Aᵀ (r ≤ d) or AᵀA [s, s], a space grows from
+`BLOCK` random vectors: each turn multiplies its newest block by K, takes off what lies
+in the space already, twice (full re-orthogonalisation), and makes what is left the next
+one (`krylov_space`). This is Golub-Kahan-Lanczos, since K is applied as A (Aᵀ ·).
+Residuals are computed, and not estimated: some eigenvalue of K lies within ‖K z − θ z‖
+of θ. Every θ_j is at most λ_j (Cauchy). A basis that is full is shrunk to its leading
+Ritz vectors (thick restart); T, being made of explicit products, stays exact.
 
 **What was missed.** A residual says that θ is near an eigenvalue, not that no larger
-one was missed. Of an eigenvalue that is there m times b starts find min(m, b) copies:
-the parts of the starts in its eigenspace. So a block sees up to `BLOCK` copies, and for
-more the search goes on beside the space once the asked pairs have settled: a fresh
-random vector g, without its part in it, is multiplied `_BESIDE` times. There the
-eigenvalues that were found are zero, and a missed copy μ is among the largest: it is of
-weight ⟨g, q⟩² in g, and of (μ/λ)²ʲ times that beside any λ < μ after j products. Ritz
-values of the joint space show it, being never above an eigenvalue: where one of the
-asked rises, or a new one has not settled, the search goes on and another fresh vector
-follows, until one finds nothing. That is no proof: above a spectrum that hardly falls
-(from .995 to .5 over 400) a single start and six such products miss the second of two
-copies, which a block does not (`tests/linalg/test_krylov_missed.py`). A search that
-runs out of vectors says nothing.
+one was missed. Of an eigenvalue that is there m times a single start finds one copy:
+the part of the start in its eigenspace. So the search goes on beside the space once the
+asked pairs have settled: a fresh random vector g, without its part in it, is multiplied
+in its turn. There the eigenvalues that were found are zero, and a missed one stands
+out. Ritz values of the joint space show it, being never above an eigenvalue: where one
+of the asked rises, or a new one has not settled, the search goes on and another fresh
+vector follows, until one finds nothing. One finds nothing when an eigenvector of an
+eigenvalue as large as the smallest asked would have escaped it with a probability of
+at most `ESCAPED` (`krylov_missed`): a few products where the asked stand out from the
+rest. Where they do not, as in a spectrum that hardly falls, it is multiplied as often
+as the first one was until its pairs had settled. A search that runs out of vectors says
+nothing.
 
-What A and Aᵀ part by, |qᵀA Aᵀq − |Aᵀq|²|, is added to the residual: it is zero if they
+What A and Aᵀ part by, qᵀA Aᵀq − |Aᵀq|², is added to the residual: it is zero if they
 belong to one matrix.
-
-**Trace.** With P = 1 − Q Qᵀ and g of independent signs,
-
-    tr K = tr T + tr P K P,     E[gᵀ P K P g] = tr P K P,
-
-exact on the space that was found and Hutchinson's estimate on the rest (Hutch++), with
-the spread of its probes as standard error: gᵀ P K P g = |Aᵀ P g|² takes one product.
-Q depends on none of the probes, so the estimate has no bias. A space that is everything
-leaves nothing to estimate.
 
 An input's numbers are fixed in the turn where it settles, and its further vectors are
 zero: they are the same bits whatever its neighbours still need.
@@ -43,7 +33,6 @@ References:
     Parlett, The Symmetric Eigenvalue Problem (1998), section 13.10, for copies.
     Wu & Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems,
     SIAM J. Matrix Anal. Appl. 22 (2000).
-    Meyer et al., Hutch++: optimal stochastic trace estimation, SOSA (2021).
 """
 
 from __future__ import annotations
@@ -55,21 +44,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.linalg.exact import SINGLE, SQUARED, clean, unit_columns
-from audit.linalg.intervals.means import mean_interval
+from audit.linalg.krylov_halves import Halves
+from audit.linalg.krylov_missed import Escape
 from audit.linalg.krylov_space import Side, Space, orthonormal
-from audit.linalg.matrix_free import PROBES, START, Draw
+from audit.linalg.krylov_trace import probed_trace
+from audit.linalg.matrix_free import START, Draw
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.linalg.stored import LinearOperator
 
 SETTLED = 1e-4  # of λ_max: the largest residual of an eigenpair that is reported
 MOST = 600  # products with K for an input
-PROBES_OF_TRACE = 24  # of the trace, more than intervals.means.LEAST
-_PROBED = 4  # probes at a time: of their products only the lengths are wanted
 WIDTH = 96  # columns of a basis, before it is shrunk
 _KEPT = WIDTH // 2  # of a basis that is shrunk, or at rest in a larger space
-BLOCK = 5  # vectors that are multiplied together: copies that cannot be missed
+BLOCK = 1  # vectors that are multiplied together
+ESCAPED = 1e-4  # the probability of missing an eigenvalue that a search may leave
 _LEAST = 12  # products before anything counts as settled
-_BESIDE = 6  # products with a fresh vector that looks for what was missed
+_BESIDE = 6  # products with a fresh vector, at the least, where that is not known
 _SPARE = 2  # fresh vectors, beyond two for each pair
 
 
@@ -85,16 +75,17 @@ def decompose_krylov(
         rounding: the relative precision of A's products.
     """
     side = Side(root)
-    found = _Search(side, min(max(top, 2), side.size), draw).found()
+    search = _Search(side, min(max(top, 2), side.size), draw)
+    found = search.found()
     known = found.residuals <= SETTLED
     values = clean(found.values, max(rounding, SQUARED), side.size)
     values = torch.where(known, values, torch.nan)
     meaningful = (known & (values > 0))[:, :top]
-    directions = unit_columns(side.lifted(found.ritz[:, :, :top]), meaningful)
+    directions = unit_columns(search.lifted(found, top), meaningful)
     return Spectrum(
         values,
         directions,
-        _trace(side, found.space, draw),
+        probed_trace(side, found.space, draw),
         Estimate(values[:, 0]),
         residual=found.residuals[:, :top].amax(dim=1),
     )
@@ -133,6 +124,23 @@ class _Found:
         )
 
 
+@dataclass
+class _Beside:
+    """A search beside a space: what may have escaped it, and its most turns [N]."""
+
+    escape: Escape
+    turns: Tensor
+
+    def step(self, space: Space, going: Tensor) -> None:
+        """Take in the newest column of a space."""
+        along, beside = space.t[:, -1, -1], space.left[:, :, 0].norm(dim=1)
+        self.escape = self.escape.stepped(along, beside, going)
+
+    def through(self, turn: int) -> Tensor:
+        """Return where it has seen enough [N]."""
+        return (self.escape.chance <= ESCAPED) | (self.turns <= turn)
+
+
 class _Search:
     """The search for k leading pairs, in rounds that all inputs make together.
 
@@ -144,7 +152,8 @@ class _Search:
         self.side, self.kept = side, kept
         self.block = min(BLOCK, side.size)
         self.starts = draw(side.size, self.block + 2 * kept + _SPARE, START)
-        self.left = MOST  # products
+        self.left = self.starts.new_full((len(self.starts),), MOST)  # products
+        self.halves = Halves()
 
     def found(self) -> _Found:
         """Return the pairs; those that did not settle say so by their residuals."""
@@ -153,10 +162,11 @@ class _Search:
         ones = start.new_ones(len(start))
         found = self._grown(space, orthonormal(start, ones, space.q))
         open_ = found.settled & ~found.space.whole
+        turns = found.space.rank.clamp_min(_BESIDE)
         for fresh in range(self.block, self.starts.shape[2]):
             if not bool(open_.any()):
                 return found
-            checked = self._searched_beside(found, fresh, open_)
+            checked = self._searched_beside(found, fresh, open_, turns)
             risen = (checked.values - found.values).amax(dim=1)
             same = risen <= SETTLED * checked.values[:, 0]
             found = checked.where(open_, found)
@@ -165,53 +175,69 @@ class _Search:
         never = torch.where(open_.unsqueeze(1), torch.inf, found.residuals)
         return replace(found, residuals=never)
 
-    def _searched_beside(self, found: _Found, fresh: int, open_: Tensor) -> _Found:
+    def lifted(self, found: _Found, top: int) -> Tensor:
+        """Return the `top` eigenvectors of AᵀA [N, d, top], of any length."""
+        ritz = found.ritz[:, :, :top]
+        return self.halves.lifted(self.side, ritz, found.space.rank)
+
+    def _searched_beside(
+        self, found: _Found, fresh: int, open_: Tensor, turns: Tensor
+    ) -> _Found:
         """Return what a fresh vector finds beside the spaces of some inputs [N]."""
         g = found.space.beside(self.starts[:, :, fresh : fresh + 1])
         new = orthonormal(g, g.new_ones(len(g)), found.space.q)
         new = torch.where(open_[:, None, None], new, 0.0)
-        return self._grown(found.space, new, _BESIDE)
+        least = torch.maximum(found.values[:, -1], SETTLED * found.values[:, 0])
+        escape = Escape.of(least, self.side.size - found.space.rank)
+        return self._grown(found.space, new, _Beside(escape, turns))
 
     def _gone_on(self, found: _Found, open_: Tensor) -> tuple[_Found, Tensor]:
         """Go on where what was found beside has not settled; return where, too [N]."""
         going = open_ & ~found.settled & (found.residuals < torch.inf).all(dim=1)
-        if self.left <= 0 or not bool(going.any()):
-            return found, going & False
+        going = going & (self.left > 0)
+        if not bool(going.any()):
+            return found, going
         space = found.space
         new = orthonormal(space.parked, found.values[:, 0], space.q)
         new = torch.where(going[:, None, None], new, 0.0)
         taken = replace(space, parked=space.parked[:, :, :0], share=space.share[:, :0])
         return self._grown(taken, new).where(going, found), going
 
-    def _grown(self, space: Space, new: Tensor, turns: int | None = None) -> _Found:
-        """Return what is found from a block on: for so many turns, or until it settles.
+    def _grown(
+        self, space: Space, new: Tensor, beside: _Beside | None = None
+    ) -> _Found:
+        """Return what is found from a block on: beside a space, or until it settles.
 
         What an input's numbers come from is fixed in the turn where it is through.
         """
         space, block = replace(space), new.shape[2]
-        most = max(1, self.left // block) if turns is None else turns
         found: _Found | None = None
-        for turn in range(1, most + 1):
+        turn = 0
+        while found is None or bool((new != 0).any()):
+            turn += 1
             going = (new != 0).flatten(1).any(dim=1)
-            space.widen(self.side, new)
-            self.left -= block
+            halves = space.widen(self.side, new)
+            if self.side.short:
+                self.halves.add(new, halves, space.rank[going])
             values, vectors = space.pairs()
             residuals = space.residuals(values, vectors[:, :, : self.kept])
             new = orthonormal(space.left, values[:, 0], space.q)
             more = (new != 0).flatten(1).any(dim=1)
-            done = going & (~more | space.whole | (turn == most))
-            if turns is None:
+            if beside is None:
+                self.left = self.left - block * going
                 enough = space.rank >= min(max(_LEAST, self.kept), self.side.size)
-                done = done | (going & enough & (residuals <= SETTLED).all(dim=1))
+                through = enough & (residuals <= SETTLED).all(dim=1)
+                through = through | (self.left < block)
+            else:
+                beside.step(space, going)
+                through = beside.through(turn)
+            done = going & (~more | space.whole | through)
             if turn == 1 or bool(done.any()):
                 newer = self._finding(space, values, residuals)
                 found = newer if found is None else newer.where(done, found)
                 new = torch.where(done[:, None, None], 0.0, new)
-            if not bool((new != 0).any()):
-                break
             if space.q.shape[2] + block > max(WIDTH, 4 * block):
                 space.shrink(values, vectors, max(_KEPT, 2 * block))
-        assert found is not None
         return found
 
     def _finding(self, space: Space, values: Tensor, residuals: Tensor) -> _Found:
@@ -223,22 +249,3 @@ class _Search:
         )
         columns = max(_KEPT, 2 * self.kept, min(self.side.size, WIDTH))
         return _Found(space.park(columns), *padded)
-
-
-def _trace(side: Side, space: Space, draw: Draw) -> Estimate:
-    """Return tr K [N]: exact on the space, from probes beside it."""
-    probes = space.beside(draw(side.size, PROBES_OF_TRACE, PROBES).sign())
-    probes = torch.where(space.whole[:, None, None], 0.0, probes)
-    known = space.t.diagonal(dim1=1, dim2=2).sum(dim=1)
-    known = torch.where(space.parted.isnan(), torch.nan, known)
-    lengths = [
-        torch.linalg.vector_norm(side.half(probes[:, :, at : at + _PROBED]), dim=1)
-        for at in range(0, probes.shape[2], _PROBED)
-    ]
-    squares = torch.cat(lengths, dim=1).square()
-    rest = mean_interval(squares).at_least_zero()
-    return Estimate(
-        known + rest.value,
-        rest.standard_error,
-        (known + rest.lower, known + rest.upper),
-    )

@@ -99,13 +99,17 @@ class Space:
         relative = torch.where(largest > 0, length / largest, length)
         return relative + self.parted.unsqueeze(1)
 
-    def widen(self, side: Side, new: Tensor) -> None:
-        """Multiply a block [N, s, b] by K, and take it into the space."""
+    def widen(self, side: Side, new: Tensor) -> Tensor:
+        """Multiply a block [N, s, b] by K, and take it into the space.
+
+        Returns:
+            Half of the product, Aᵀ U or A V.
+        """
         block = new.shape[2]
         halves = side.half(new)
         w = side.back(halves)
         broken = ~torch.isfinite(w).flatten(1).all(dim=1)
-        w, halves = (torch.where(broken[:, None, None], 0.0, v) for v in (w, halves))
+        w = torch.where(broken[:, None, None], 0.0, w)
         self.parked = self.parked - new @ (new.mT @ self.parked)
         self.share = functional.pad(self.share, (0, block))
         self.q = torch.cat([self.q, new], dim=2)
@@ -115,12 +119,15 @@ class Space:
         again = self.q.mT @ w
         self.left, along = w - self.q @ again, along + again
         self.t = _bordered(self.t, along)
-        apart = (along[:, -block:] - halves.mT @ halves).flatten(1).norm(dim=1)
+        squares = torch.linalg.vector_norm(halves, dim=1, dtype=w.dtype).square()
+        rayleigh = along[:, -block:].diagonal(dim1=1, dim2=2)
+        apart = (rayleigh - squares).norm(dim=1)
         size = self.t.abs().amax(dim=(1, 2))
         parted = torch.where(size > 0, apart / size, apart)
         parted = torch.where(broken, torch.nan, parted)
         self.parked = torch.where(broken[:, None, None], 0.0, self.parked)
         self.parted = torch.maximum(self.parted, parted)
+        return halves
 
     def shrink(self, values: Tensor, vectors: Tensor, kept: int) -> None:
         """Keep the leading Ritz vectors; T is their eigenvalues."""

@@ -13,7 +13,8 @@ from audit.config import ScanConfig
 from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
 from audit.ground.tracking import shown
-from audit.linalg.krylov import PROBES_OF_TRACE, SETTLED
+from audit.linalg.krylov import SETTLED
+from audit.linalg.krylov_trace import ERROR, LEAST, MOST
 from audit.measure import LINEAR
 from audit.measure.plan import Choice
 from audit.measure.preparation import Prepared
@@ -30,7 +31,8 @@ from audit.reports.measured import (
 BY_PRODUCTS = (
     "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
     f"by Krylov spaces (residual at most {SETTLED:g} of the largest eigenvalue, see "
-    f"'residual'), the trace by Hutch++ with {PROBES_OF_TRACE} probes (see 'trace_se')"
+    f"'residual'), the trace by Hutch++ with {LEAST} to {MOST} probes, until its "
+    f"standard error is {ERROR:.0%} of it (see 'trace_se')"
 )
 
 

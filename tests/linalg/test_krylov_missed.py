@@ -63,7 +63,7 @@ def test_copies_are_missed_without_a_search_beside(monkeypatch):
 
 def test_more_copies_than_vectors_to_look_with_are_left_open(monkeypatch):
     monkeypatch.setattr(krylov, "BLOCK", 1)
-    monkeypatch.setattr(krylov, "_SPARE", -7)
+    monkeypatch.setattr(krylov, "_SPARE", -9)
     found = found_in(with_copies("power", 0, 7), inputs=3)
     assert found.eigenvalues.isnan().all()
     assert found.unsettled.all()

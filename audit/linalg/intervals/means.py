@@ -100,7 +100,28 @@ def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
     second = torch.where(scale > 0, second, 1.0)
     error = scale * (second / (n - 1)).sqrt() if n > 1 else scale * torch.nan
     t = _quantiles(2 * n / (fourth / second.square() - 1), n - 1, level)
-    c = third / second.pow(1.5) * _unbiasing(n) / math.sqrt(n)
+    return _about(
+        value, error, t, third / second.pow(1.5) * _unbiasing(n) / math.sqrt(n)
+    )
+
+
+def skewed_interval(
+    value: Tensor, error: Tensor, freedom: int, skewness: Tensor, level: float = 0.975
+) -> Interval:
+    """Return the interval of a mean whose error and skewness are known otherwise.
+
+    Args:
+        value: the mean [...].
+        error: its standard error [...].
+        freedom: degrees of freedom of the error.
+        skewness: of the mean itself [...].
+        level: of each end.
+    """
+    t = torch.full_like(value, student_quantile(freedom, level))
+    return _about(value, error, t, skewness)
+
+
+def _about(value: Tensor, error: Tensor, t: Tensor, c: Tensor) -> Interval:
     c = c.clamp(-_LONGEST / t, _LONGEST / t)
     return Interval(
         value,
