@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from audit.linalg.stored import LinearOperator, Matrix
-from audit.linalg.wide import by_parts
+from audit.linalg.wide import by_parts, columns_gram, copies
 
 _LARGEST_SQUARE = 256
 """Columns: three squares of more would take more memory than the rows."""
@@ -105,20 +106,34 @@ class Sampled(Averaged):
     @property
     def squares(self) -> Tensor:
         """Σ b bᵀ over the rows b of either half of the units [N, 2, p, p]."""
+        return self.remembered("squares", lambda: self._halved[0])
 
-        def made() -> Tensor:
-            halves = (by_parts(_square, self.half(first)) for first in (0, 1))
-            return torch.stack([*halves], dim=1)
-
-        return self.remembered("squares", made)
+    @property
+    def row_squares(self) -> Tensor:
+        """|b|² of the rows b [N, S]."""
+        if self.is_tall:
+            return self.remembered("lengths", lambda: self._halved[1])
+        return self.remembered("lengths", lambda: by_parts(lengths, self.entries))
 
     @property
     def square(self) -> Tensor:
         """BᵀB [N, p, p]."""
         return self.remembered("square", lambda: self.squares.sum(dim=1))
 
+    @cached_property
+    def _halved(self) -> tuple[Tensor, Tensor]:
+        """The squares of the halves and the rows' lengths, in one pass."""
+        n, rows, p = self.entries.shape
+        squares = self.entries.new_empty(n, 2, p, p, dtype=torch.float64)
+        each = squares.new_empty(n, rows // self.group, self.group)
+        for first in (0, 1):
+            for part, units in copies(self.half(first)):
+                squares[part, first] = columns_gram(units.flatten(1, 2))
+                each[part, first::2] = lengths(units)
+        return squares, each.flatten(1)
 
-def _square(units: Tensor) -> Tensor:
-    """Return Σ b bᵀ [n, p, p] over the rows of units [n, U, group, p]."""
-    rows = units.flatten(1, 2)
-    return rows.mT @ rows
+
+def lengths(rows: Tensor) -> Tensor:
+    """Return |b|² of rows b [..., p], in one pass."""
+    length: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    return length.square_()

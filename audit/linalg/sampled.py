@@ -30,13 +30,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.averaged import Sampled
+from audit.linalg.averaged import Sampled, lengths
 from audit.linalg.exact import SMALLER, decompose_exact, decompose_square, descending
 from audit.linalg.intervals.means import Interval, mean_interval
 from audit.linalg.operators import Product
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.linalg.stored import LinearOperator, Matrix
-from audit.linalg.wide import by_parts
+from audit.linalg.wide import by_parts, columns_gram
 
 _BRACKET = 0.995  # of each end: the direction is estimated too, and both must hold
 
@@ -53,19 +53,18 @@ def decompose_sampled(
         side: of the compact root, see `decompose_exact`.
     """
     naive = _decomposed(draws, None, inner, top, side)
-    cross = _cross_fitted(draws, inner, side)
-    own = _along(draws.units, naive.directions[:, :, :1], inner)
-    upper = mean_interval(_units(own, draws.group), _BRACKET).upper
+    fit = _cross_fitted(draws, inner, naive.directions[:, :, :1], side)
+    crossed = fit.crossed
     bracket = (
-        cross.interval.lower.clamp_min(0),
-        torch.maximum(upper, cross.interval.upper),
+        crossed.lower.clamp_min(0),
+        torch.maximum(fit.own.upper, crossed.upper),
     )
     return Spectrum(
         naive.eigenvalues,
         naive.directions,
         sum_of_squares(draw_squares(draws, inner), draws.group),
-        Estimate(cross.interval.value, cross.interval.standard_error, bracket),
-        cross.angle,
+        Estimate(crossed.value, crossed.standard_error, bracket),
+        fit.angle,
         draws.entries.shape[1] // draws.group,
     )
 
@@ -144,7 +143,7 @@ def compact_root(entries: Tensor) -> Matrix:
     """
     if entries.shape[1] <= entries.shape[2]:
         return Matrix(entries)
-    return root_of_square(by_parts(lambda b: b.mT @ b, entries))
+    return root_of_square(by_parts(columns_gram, entries))
 
 
 def compact_draws(draws: Sampled) -> Matrix:
@@ -163,7 +162,7 @@ def root_of_square(square: Tensor) -> Matrix:
 def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
     """Return |Jᵀ b|² [N, R] for the rows b of entries [N, R, p]."""
     if inner is None:
-        return by_parts(_squared_lengths, entries)
+        return by_parts(lengths, entries)
 
     def weighed(b: Tensor, gram: Tensor) -> Tensor:
         return ((b @ gram) * b).sum(dim=-1).clamp_min(0)
@@ -171,50 +170,59 @@ def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
     return by_parts(weighed, entries, inner.gram())
 
 
-def _squared_lengths(rows: Tensor) -> Tensor:
-    """Return |b|², in one pass."""
-    length: Tensor = torch.linalg.vector_norm(rows, dim=-1)
-    return length.square()
-
-
 def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:
     """Return |Jᵀ b|² [N, R] for the rows b of draws, of B itself computed once."""
-    if inner is None:
-        return draws.remembered("rows", lambda: squared_rows(draws.entries, None))
-    return squared_rows(draws.entries, inner)
+    return draws.row_squares if inner is None else squared_rows(draws.entries, inner)
 
 
 @dataclass(frozen=True)
 class _CrossFit:
-    """λ_max from halves, and the angle between their directions [N] in degrees."""
+    """What halves say of the worst case.
 
-    interval: Interval
+    Args:
+        own: vᵀGv along the whole's own direction v.
+        crossed: λ_max by quotients of each half along the other half's direction.
+        angle: between the halves' directions [N] in degrees.
+    """
+
+    own: Interval
+    crossed: Interval
     angle: Tensor
 
 
-def _cross_fitted(draws: Sampled, inner: LinearOperator | None, side: str) -> _CrossFit:
-    """Return λ_max by quotients of each half along the other half's direction."""
-    group = draws.group
-    directions = [
-        _decomposed(draws, half, inner, 1, side).directions for half in (0, 1)
-    ]
-    parts = [
-        _along(draws.half(other), directions[1 - other], inner) * _stretch(draws, other)
-        for other in (1, 0)
-    ]
-    units = torch.cat([_units(part, group) for part in parts], dim=1)
-    cosine = (directions[0] * directions[1]).sum(dim=(1, 2)).abs().clamp_max(1)
-    return _CrossFit(mean_interval(units, _BRACKET), torch.rad2deg(cosine.acos()))
+def _cross_fitted(
+    draws: Sampled, inner: LinearOperator | None, worst: Tensor, side: str
+) -> _CrossFit:
+    """Return both for the whole's direction [N, d, 1].
 
-
-def _along(units: Tensor, direction: Tensor, inner: LinearOperator | None) -> Tensor:
-    """Return (aᵀv)² [N, R] for the rows of units; their sum estimates vᵀGv.
-
-    Shapes: units [N, U, group, p]; direction v [N, d, 1].
+    A unit's share of a half's average, and so of the whole's, is its sum times U.
     """
-    image = direction if inner is None else inner.matmat(direction)
+    halves = [_decomposed(draws, half, inner, 1, side).directions for half in (0, 1)]
+    units = torch.cat(
+        [
+            _along(draws, half, torch.cat([worst, halves[1 - half]], dim=2), inner)
+            for half in (1, 0)
+        ],
+        dim=2,
+    )
+    found = mean_interval(units * units.shape[2], _BRACKET)
+    cosine = (halves[0] * halves[1]).sum(dim=(1, 2)).abs().clamp_max(1)
+    own, crossed = (found.at(k) for k in (0, 1))
+    return _CrossFit(own, crossed, torch.rad2deg(cosine.acos()))
 
-    def squared(b: Tensor, v: Tensor) -> Tensor:
-        return (b.flatten(1, 2) @ v).squeeze(-1).square()
 
-    return by_parts(squared, units, image)
+def _along(
+    draws: Sampled, half: int, directions: Tensor, inner: LinearOperator | None
+) -> Tensor:
+    """Return Σ (aᵀv)² over the rows a of each unit of a half [N, K, U / 2].
+
+    Shapes: directions v [N, d, K].
+    """
+    images = directions if inner is None else inner.matmat(directions)
+
+    def summed(units: Tensor, v: Tensor) -> Tensor:
+        n, count, group, p = units.shape
+        along = v.mT.contiguous() @ units.reshape(n, count * group, p).mT
+        return along.square_().reshape(n, -1, count, group).sum(dim=3)
+
+    return by_parts(summed, draws.half(half), images)

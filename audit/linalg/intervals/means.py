@@ -30,7 +30,7 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -66,6 +66,10 @@ class Interval:
             torch.where(known, self.value + torch.hypot(up, reach), self.upper),
             torch.hypot(self.standard_error, torch.where(known, error, 0.0)),
         )
+
+    def at(self, place: int) -> Interval:
+        """Return one of several that stand along axis 1."""
+        return Interval(*(getattr(self, part.name)[:, place] for part in fields(self)))
 
     def at_least_zero(self) -> Interval:
         """Return the interval of what cannot be negative."""
