@@ -344,6 +344,10 @@ class Family(ABC):
         0 log 0 = 0; a mass that q_φ has and q_other has not is infinite.
         """
 
+    def kl_slope(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return ∂KL(q_φ ‖ q_other)/∂other [N, p]; None where autograd takes it."""
+        return None
+
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
         """Return the Rényi divergence of order α [N]; None where unknown.
 

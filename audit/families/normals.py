@@ -41,6 +41,16 @@ def normal_relative_entropy(left: Parameters, right: Parameters) -> Tensor:
     return (shift.square() + stretch.square()) / 2 + ratio_excess(other, scale)
 
 
+def normal_relative_entropy_slope(left: Parameters, right: Parameters) -> Parameters:
+    """Return the slopes [...] of KL between normal laws by the right (loc, scale).
+
+    (μ₂ − μ₁) / σ₂² and [1 − (σ₁² + Δ²) / σ₂²] / σ₂, without cancellation.
+    """
+    (loc, scale), (other_loc, other) = left, right
+    stretch, shift = (scale - other) / other, (loc - other_loc) / other
+    return -shift / other, -(shift.square() + stretch * (2 + stretch)) / other
+
+
 def normal_renyi(left: Parameters, right: Parameters, alpha: float) -> Tensor:
     """Return the Rényi divergence [...] between normal laws (loc, scale)."""
     (loc, scale), (other_loc, other) = left, right
@@ -102,6 +112,10 @@ class OfNormal:
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return ln(σ₂/σ₁) + (σ₁² + Δ²) / 2σ₂² − ½."""
         return normal_relative_entropy(left, right)
+
+    def relative_entropy_slope(self, left: Parameters, right: Parameters) -> Parameters:
+        """Return Δ / σ₂² and [1 − (σ₁² + Δ²) / σ₂²] / σ₂."""
+        return normal_relative_entropy_slope(left, right)
 
     def renyi_divergence(
         self, left: Parameters, right: Parameters, alpha: float

@@ -133,6 +133,11 @@ class Univariate(Family):
         """Return the sum of the coordinates' divergences [N], in nats."""
         return self.relative_entropy(self.split(phi), self.split(other)).sum(-1)
 
+    def kl_slope(self, phi: Tensor, other: Tensor) -> Tensor | None:
+        """Return ∂KL(q_φ ‖ q_other)/∂other [N, p]; None where autograd takes it."""
+        found = self.relative_entropy_slope(self.split(phi), self.split(other))
+        return None if found is None else torch.cat(found, dim=-1)
+
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
         """Return the sum of the coordinates' Rényi divergences [N]."""
         return self.renyi_divergence(self.split(phi), self.split(other), alpha).sum(-1)
@@ -154,6 +159,12 @@ class Univariate(Family):
     @abstractmethod
     def relative_entropy(self, left: Parameters, right: Parameters) -> Tensor:
         """Return KL(left ‖ right) [...], in nats."""
+
+    def relative_entropy_slope(
+        self, left: Parameters, right: Parameters
+    ) -> Parameters | None:
+        """Return its slopes [...] by the parameters on the right; None: by autograd."""
+        return None
 
     @abstractmethod
     def renyi_divergence(

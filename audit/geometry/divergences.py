@@ -68,6 +68,8 @@ class Divergence:
         exchanged: as `pointwise`, of a mean over the other law: log t -> g(t) with
             D = E_q'[g(q/q')]. None where draws of q tell as much.
         supremum: D ≤ this, with equality for laws without common support alone.
+        slope: (family, φ, φ') -> ∂D/∂φ' [N, p] in closed form; None where it is not
+            known, and derivatives of `exact` are taken.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Divergence:
     reading: str = ""
     exchanged: Pointwise | None = None
     supremum: float = math.inf
+    slope: Exact | None = None
 
     def metric_root(self, law: Family, phi: Tensor, noise: Noise) -> LinearOperator:
         """Return B [N, r, p] with BᵀB the metric tensor at φ.
@@ -149,6 +152,7 @@ def kl() -> Divergence:
         Tensors.FISHER,
         lambda q, a, b: q.kl(a, b),
         _relative_entropy_of_ratio,
+        slope=lambda q, a, b: q.kl_slope(a, b),
     )
 
 

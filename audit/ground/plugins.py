@@ -104,13 +104,21 @@ def _changed(path: str) -> int:
 def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, dict[str, Plugin]]:
     """Return the plug-ins of every kind: the packages are read once, not for each."""
     groups: dict[str, list[EntryPoint]] = {}
+    found = list(distributions())
+    if not any(map(_may_add, found)):  # names are read out of whole descriptions
+        return {}
     packages: dict[str, Distribution] = {}
-    for package in distributions():  # of two of a name the first on the path counts
+    for package in found:  # of two of a name the first on the path counts
         packages.setdefault(_plain(package.name), package)
     for point in (each for one in packages.values() for each in one.entry_points):
         if point.group.startswith(_PREFIX):
             groups.setdefault(point.group.removeprefix(_PREFIX), []).append(point)
     return {kind: _by_name(kind, points) for kind, points in groups.items()}
+
+
+def _may_add(package: Distribution) -> bool:
+    """Tell whether a package's entry points speak of ours."""
+    return _PREFIX in (package.read_text("entry_points.txt") or "")
 
 
 def _plain(name: str | None) -> str:

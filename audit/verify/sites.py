@@ -8,9 +8,9 @@ is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -106,10 +106,17 @@ class Site:
 
 @dataclass(frozen=True)
 class Exact:
-    """Exact divergences from the laws of a site."""
+    """Exact divergences from the laws of a site.
+
+    Args:
+        slope: (φ, φ') -> ∂D/∂φ' [C, p] in closed form; None where it is not known.
+    """
 
     site: Site
     laws: Reference
+    slope: Callable[[Tensor, Tensor], Tensor | None] | None = field(
+        default=None, kw_only=True
+    )
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D(q_x ‖ q_{x+Su}) [k, K] and its error.
@@ -143,6 +150,20 @@ class Exact:
         values, errors = self.laws(rows, others)
         return values.masked_fill(apart, torch.inf), errors.masked_fill(apart, 0.0)
 
+    def sloped(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return D(q_φ ‖ q_φ') [C] and ∂D/∂φ' [C, p] in closed form, for φ' [C, p].
+
+        Where D is not finite the slopes are zero. None where no closed form is known.
+        """
+        if self.slope is None:
+            return None
+        with torch.no_grad():
+            found = self.slope(self.site.point.phi[rows], others)
+            if found is None:
+                return None
+            values, _ = self.against(rows, others.unsqueeze(1))
+            return values.squeeze(1), torch.where(torch.isfinite(values), found, 0.0)
+
 
 @dataclass(frozen=True)
 class Attained(Exact):
@@ -173,7 +194,11 @@ def exact_at(divergence: Divergence, site: Site) -> Exact | None:
     """
     point = site.point
     laws = point.family.reference(divergence, point.phi, site.noise)
-    return None if laws is None else Exact(site, laws)
+    if laws is None:
+        return None
+    known = divergence.slope
+    slope = None if known is None else partial(known, point.family)
+    return Exact(site, laws, slope=slope)
 
 
 def site_of(

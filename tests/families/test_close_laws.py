@@ -87,6 +87,28 @@ def test_kl_of_close_laws(name, phi, other, step):
     assert ours == nearly(float(exact.kl(name, phi, other)), 1e-12)
 
 
+SLOPED = [p for p in EACH if p.values[0] in ("normal", "log_normal")]
+
+
+@pytest.mark.parametrize(("name", "phi", "other", "step"), SLOPED)
+def test_stated_slopes_of_kl_by_mpmath(name, phi, other, step):
+    """They are of first order in the step: half of all digits would be lost at 1e-8."""
+    slope = family_of(name, len(phi)).kl_slope(row(phi), row(other))[0].tolist()
+    with mp.workdps(exact.DIGITS):
+        left, right = exact.precise(phi), exact.precise(other)
+        for place, found in enumerate(slope):
+
+            def along(value, place=place):
+                moved = (*right[:place], value, *right[place + 1 :])
+                return exact.KL[name](left, moved)
+
+            assert found == nearly(float(mp.diff(along, right[place])), 1e-12)
+
+
+def test_a_law_without_a_stated_slope_leaves_it_to_autograd():
+    assert family_of("laplace").kl_slope(row((0.3, 0.5)), row((0.4, 0.5))) is None
+
+
 @pytest.mark.parametrize(("name", "phi", "other", "step"), EACH)
 @pytest.mark.parametrize("alpha", [0.4, 1.7])
 def test_renyi_of_close_laws_is_alpha_times_kl(name, phi, other, step, alpha):

@@ -21,6 +21,7 @@ from audit.families.checking.subject import (
 
 _SIZES = (2e-2, 2.5e-3)
 _ROUGH, _FINE = 5e-2, 1e-5  # relative errors of a form at the smaller step
+_SLOPED, _SLOPE_OFF = 1e-4, 1e-5  # of a step, and of the slope along it
 _SPEED = 1e-2  # of a diagonal entry: what counting levels by nodes leaves
 Exact = Callable[[Tensor, Tensor], Tensor | None]
 
@@ -115,6 +116,24 @@ def kl_is_the_sum_over_all_outcomes(it: Subject) -> None:
     one.demand((found / known[0] - 1).abs() < tolerance, law, found, known[0])
 
 
+def stated_slopes_are_those_of_kl(it: Subject) -> None:
+    """What a law states as ∂KL/∂φ' is what its KL rises by, where one is stated."""
+    phi = it.phi.detach()
+    other = phi + it.step(0.1)
+    stated = it.law.kl_slope(phi, other)
+    if stated is None:
+        return
+    law = "kl_slope is float64 [N, p], and KL rises by it along a step of φ'"
+    it.demand(stated.shape == phi.shape, law, list(phi.shape), list(stated.shape))
+    it.demand(stated.dtype == torch.float64, law, torch.float64, stated.dtype)
+    move = it.step(_SLOPED).roll(1, dims=0)
+    ends = [_known(it.law.kl(phi, other + s)) for s in (move, -move)]
+    rise, found = (ends[0] - ends[1]) / 2, (stated * move).sum(dim=1)
+    size = (stated * move).abs().sum(dim=1)
+    off = ((rise - found).abs() / size)[torch.isfinite(rise) & (size > 0)]
+    it.demand((off < _SLOPE_OFF).all(), law, rise, found)
+
+
 def transport_is_the_speed_of_quantiles(it: Subject) -> None:
     """BᵀB of a continuous number is ∫ ∂Q ∂Qᵀ du, by differences of quantiles."""
     one = it.alone()
@@ -170,5 +189,6 @@ LAWS = (
     forms_predict_exact_values,
     kl_is_the_mean_log_ratio,
     kl_is_the_sum_over_all_outcomes,
+    stated_slopes_are_those_of_kl,
     transport_is_the_speed_of_quantiles,
 )
