@@ -34,7 +34,7 @@ from audit.nodes.survey import distinct_rows, panels_of, stand_ins, survey
 
 TOLERANCE = 1e-6  # of D: the last coefficients of h in a panel
 MISSED, ROUNDING = 1e-11, 2e-15  # of D, and of the mass
-COPIES = 8  # numbers that are kept for each pair and node
+COPIES = 16  # numbers that are kept for each pair and node: what a cache holds
 
 
 def on_first_panels(
@@ -88,7 +88,7 @@ class _Laws:
         return replace(self, panels=self.panels.halved(every))
 
     def divergence(self, owner: Tensor, right: Tensor, integrand: Integrand) -> Tensor:
-        """Return D [M] of pairs of these laws and g [M, q]; NaN where it is not seen."""
+        """Return D [M] of these laws and g [M, q]; NaN where it is not seen."""
         found, wide = self.tried(owner, right, integrand)
         again = (wide & ~self.lost[owner]).nonzero()[:, 0]
         if not len(again):
