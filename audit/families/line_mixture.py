@@ -62,7 +62,7 @@ class LineMixture(Integrated, Mixture):
 
     def log_density(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return ln Σ π_k q_k [M, nodes] in the chart."""
-        return self._log_parts(y, rows).logsumexp(-1)
+        return self._log_parts(y, rows).logsumexp(-2)
 
     def score(self, y: Tensor, rows: Tensor) -> Tensor:
         """Return ∂ ln Σ π_k q_k / ∂φ [M, nodes, p].
@@ -71,7 +71,7 @@ class LineMixture(Integrated, Mixture):
         π_k > 0, s_k − π_k for its logit, and s_k times the component's own score.
         """
         weights, parts = self.split(rows)
-        shares = self._log_parts(y, rows.unsqueeze(1)).softmax(-1)  # [M, nodes, K]
+        shares = self._log_parts(y, rows.unsqueeze(1)).softmax(-2).mT  # [M, nodes, K]
         weights = weights.unsqueeze(1)
         if self.weights_name == "logits":
             of_weights = shares - weights.softmax(-1)
@@ -87,10 +87,10 @@ class LineMixture(Integrated, Mixture):
         return torch.cat([of_weights, own.flatten(2)], dim=-1)
 
     def _log_parts(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Return ln π_k q_k [M, nodes, K]."""
+        """Return ln π_k q_k [M, K, nodes]: sums over K are those of whole vectors."""
         weights, parts = self.split(rows)
-        parts_at = self.line.log_density(y.unsqueeze(-1), parts)
-        return self.weights.log_probs(weights) + parts_at
+        parts_at = self.line.log_density(y.unsqueeze(-2), parts.transpose(-3, -2))
+        return self.weights.log_probs(weights).mT + parts_at
 
     def fisher_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the root by quadrature; infinite for a weight of zero."""

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand
+from audit.families.one_sided import on_first_panels
 from audit.nodes import line_nodes
-from audit.nodes.lines import Line, by_chunks
+from audit.nodes.lines import Line, by_chunks, resolved
 from audit.nodes.panels import DEEPEST, FALL, ORDER, Panels
 from audit.nodes.special import times
 from audit.nodes.survey import Survey, panels_of, survey, where_known
@@ -121,7 +122,23 @@ def _square(
 
 
 def divergence(line: Line, left: Tensor, right: Tensor, integrand: Integrand) -> Tensor:
-    """Return the divergence [M] of an integrand; infinite where a tail says so."""
+    """Return the divergence [M] of an integrand; infinite where a tail says so.
+
+    Where the panels of the left laws do, those of the right ones are not looked for.
+    """
+    if integrand.tilt > 1:
+        return _on_both(line, left, right, integrand)
+    resolved(line)
+    found = on_first_panels(line, left, right, integrand)
+    rest = found.isnan().nonzero()[:, 0]
+    if not len(rest):
+        return found
+    values = _on_both(line, left[rest], right[rest], integrand)
+    return found.index_put((rest,), values)
+
+
+def _on_both(line: Line, left: Tensor, right: Tensor, integrand: Integrand) -> Tensor:
+    """Return the divergence [M] on panels of both laws."""
 
     def value(left: Tensor, right: Tensor, *surveys: Survey) -> Tensor:
         panels = panels_of(*surveys)

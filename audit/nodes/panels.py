@@ -173,6 +173,20 @@ class Panels:
         return sums[0], sums[1]
 
 
+def unresolved(terms: Tensor) -> Tensor:
+    """Return what panels of an integrand may be wrong by, at the most of them [M].
+
+    Its last two Legendre coefficients, times the width of the panel.
+
+    Args:
+        terms: weight × integrand at the nodes [M, E k].
+    """
+    rule = gauss_legendre()
+    last = (2 * rule.expansion[-2:] / rule.weights).to(terms)
+    by_panel = terms.reshape(len(terms), -1, ORDER)
+    return torch.matmul(by_panel, last.mT).abs().amax((-2, -1))
+
+
 def _lifted(values: Tensor) -> Tensor:
     return values[..., None, None]
 
