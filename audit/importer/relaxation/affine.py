@@ -41,8 +41,9 @@ def scaled(
     def absolute(v: Tensor) -> Tensor:
         return (v * size).expand(len(v), *shape[1:])
 
-    def back(a: Tensor) -> Sequence[Tensor]:
-        return [summed(a * factor, value)]
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
+        several = rows is not None and factor.dim() == value.dim() and len(factor) > 1
+        return [summed(a * (factor[rows] if several else factor), value)]
 
     def along(t: Tensor) -> Tensor:
         found = t * factor
@@ -75,7 +76,7 @@ def added(tape: Tape, inputs: Sequence[int], signs: Sequence[float], what: str) 
             total = total + value
         return total
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         pairs = zip(values, signs, strict=True)
         return [summed(a if sign == 1 else a * sign, value) for value, sign in pairs]
 
@@ -91,7 +92,7 @@ def product(
     def run(v: Tensor) -> Tensor:
         return v @ matrix if bias is None else v @ matrix + bias
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         return [a @ across]
 
     out = (1, *tape.values[source].shape[1:-1], matrix.shape[1])
@@ -121,7 +122,7 @@ def operator(
     event = tape.values[source].shape[1:]
     traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         flat = a.flatten(0, 1)
         with torch.enable_grad():
             if len(flat) not in traced:

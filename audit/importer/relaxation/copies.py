@@ -42,7 +42,7 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
 
     order = _inverse_of(spots, total) if bool(there.all()) else None
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         flat = a.flatten(2)
         if order is None:
             zeros = flat.new_zeros(*flat.shape[:2], total)
