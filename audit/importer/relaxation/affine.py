@@ -104,6 +104,43 @@ def product(
     return tape.affine(entry, what)
 
 
+def matrix_of(tape: Tape, source: int, run: Run, bias: Tensor | None, what: str) -> int:
+    """Append an operator that treats every row alike as the matrix that it is.
+
+    For few elements: one product of matrices is several times as fast as a convolution
+    of many small images. Products with 0 and 1 are exact, and so is the matrix.
+
+    Args:
+        tape: it grows by one entry.
+        source: what it reads.
+        run: v [M, *in] -> L v [M, *out], for any M.
+        bias: b [1, *out].
+        what: its name.
+    """
+    event = tape.values[source].shape[1:]
+    eye = torch.eye(event.numel(), dtype=tape.x.dtype, device=tape.x.device)
+    columns = run(eye.reshape(-1, *event))
+    out = columns.shape[1:]
+    matrix = columns.flatten(1)
+    size, across = matrix.abs(), matrix.mT.contiguous()
+
+    def whole(v: Tensor) -> Tensor:
+        found = (v.flatten(1) @ matrix).reshape(-1, *out)
+        return found if bias is None else found + bias
+
+    def absolute(v: Tensor) -> Tensor:
+        return (v.flatten(1) @ size).reshape(-1, *out)
+
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
+        return [(a.flatten(2) @ across).reshape(*a.shape[:2], *event)]
+
+    def along(t: Tensor) -> Tensor:
+        return (t.flatten(2) @ matrix).reshape(*t.shape[:2], *out)
+
+    entry = Affine((source,), whole, absolute, back, along, bias, alike=True)
+    return tape.affine(entry, what)
+
+
 def operator(
     tape: Tape, source: int, run: Run, absolute: Run, bias: Tensor | None, what: str
 ) -> int:

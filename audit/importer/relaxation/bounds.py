@@ -99,7 +99,7 @@ class Relaxed:
         size = max(1, BYTES // (8 * len(ball.reach) * self._widest))
         parts = [
             self._carried(target, part, self._over, rows)
-            for part in weights.split(size)
+            for part in torch.split(weights, size)
         ]
         slopes, levels = zip(*parts, strict=True)
         count = max(part.shape[1] for part in slopes)
@@ -134,7 +134,9 @@ class Relaxed:
         low, high = (end.flatten(1) for end in self.intervals[target])
         ends = torch.cat([-low, high], dim=1)
         size = max(1, BYTES // (8 * self._widest))
-        for some, places in zip(rows.split(size), at.split(size), strict=True):
+        for some, places in zip(
+            *(torch.split(v, size) for v in (rows, at)), strict=True
+        ):
             w = low.new_zeros(1, len(some), low.shape[1])
             sign = torch.where(places < low.shape[1], -1.0, 1.0).to(low)
             w[0, torch.arange(len(some), device=w.device), places % low.shape[1]] = sign

@@ -92,7 +92,7 @@ def _gap(at: int, half: int, count: int) -> Affine:
     def along(t: Tensor) -> Tensor:
         return t[:, :, :half] - t[:, :, half : 2 * half]
 
-    return Affine((at,), run, absolute, back, along)
+    return Affine((at,), run, absolute, back, along, alike=True)
 
 
 def _larger_half(at: int, excess: int, half: int) -> Larger:
@@ -110,7 +110,7 @@ def _larger_half(at: int, excess: int, half: int) -> Larger:
         rest = rest.expand(-1, max(t.shape[1], w.shape[1]), *rest.shape[2:])
         return torch.cat([t[:, :, half : 2 * half] + w, rest], dim=2)
 
-    return Larger((at, excess), run, run, back, along, half=half)
+    return Larger((at, excess), run, run, back, along, alike=True, half=half)
 
 
 def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:

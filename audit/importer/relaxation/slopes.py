@@ -61,17 +61,14 @@ class Slopes:
     tangents: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        entries = self.tape.entries
         self._alive = self.tape.ancestors(self.target)
-        bent = {entries[i].input for i in self._alive if isinstance(entries[i], Bend)}
-        self._measured = bent | {self.target}
+        made_of = [self.tape.entries[i] for i in self._alive]
+        bends = [entry for entry in made_of if isinstance(entry, Bend)]
+        self._measured = {entry.input for entry in bends} | {self.target}
+        self.shared = not any(entry.curve.cornered for entry in bends)
         self._last = dict[int, int]()
         for index in sorted(self._alive):
             self._last.update(dict.fromkeys(_along(self.tape, index), index))
-        self.shared = not any(
-            isinstance(entries[i], Bend) and entries[i].curve.cornered
-            for i in self._alive
-        )
 
     @property
     def jacobian(self) -> Tensor:
@@ -121,7 +118,7 @@ class Slopes:
 
     def _larger(self, index: int, entry: Larger) -> None:
         at, excess = entry.inputs
-        k, half, tangent = self.rates[excess], entry.half, None
+        k, tangent = self.rates[excess], None
         if index in self._alive:
             a, b, rest = entry.parts(self.tangents[at], 2)
             tangent = torch.lerp(b, a, k)

@@ -41,6 +41,7 @@ class Affine:
         factor: (α, β) where it is α v + β for two numbers.
         index: of the elements that it copies, where it does nothing else.
         once: whether it copies each of them once, so that nothing is rounded.
+        alike: whether it is made of each row by itself, and the same of all.
     """
 
     inputs: tuple[int, ...]
@@ -52,6 +53,7 @@ class Affine:
     factor: tuple[float, float] | None = None
     index: Tensor | None = None
     once: bool = False
+    alike: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Larger(Affine):
     def parts(self, value: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return a, b and what is left of the elements along an axis."""
         left = value.shape[axis] - 2 * self.half
-        a, b, rest = value.split([self.half, self.half, left], dim=axis)
+        sizes = [self.half, self.half, left]
+        a, b, rest = torch.split_with_sizes(value, sizes, dim=axis)
         return a, b, rest
 
 
@@ -143,7 +146,7 @@ class Tape:
         row of the largest label cannot. So every row gets the largest one in turn, up
         to three.
         """
-        if self.rows == 1 or entry.index is not None:
+        if self.rows == 1 or entry.alike or entry.index is not None:
             return True
         ones = entry.absolute(*(torch.ones_like(v) for v in inputs))
         for largest in range(min(self.rows, 3)):
