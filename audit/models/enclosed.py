@@ -143,5 +143,6 @@ class Centred:
             still = standing(self.tape, ball, self.at)
             self.known[power] = slopes_of(*given), still
         slopes, still = self.known[power]
-        relaxed = Relaxed(self.tape, ball, slopes=slopes)
+        own = None if slopes is None else slopes.anew()
+        relaxed = Relaxed(self.tape, ball, slopes=own)
         return Enclosed(relaxed, self.at, self.fixed, still)

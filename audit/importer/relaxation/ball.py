@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -54,10 +54,23 @@ class Ball:
         every = len(self.free) == self.centre[:1].numel()
         return every and bool((self.unit == 1).all())
 
-    def in_units(self, slopes: Tensor) -> Tensor:
-        """Return coefficients of x [K, R, *event] as those of u [K, R, m]."""
+    def taken(self, rows: Tensor) -> Ball:
+        """Return the balls of some rows [n]."""
+        unit = self.unit[rows] if self.unit.dim() == 2 else self.unit
+        return replace(
+            self, centre=self.centre[rows], reach=self.reach[rows], unit=unit
+        )
+
+    def in_units(self, slopes: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return coefficients of x [K, R, *event] as those of u [K, R, m].
+
+        With rows [n] they are [K, n, *event].
+        """
         flat = slopes.flatten(2)
-        return flat if self.whole else flat[..., self.free] * self.unit
+        if self.whole:
+            return flat
+        several = rows is not None and self.unit.dim() == 2
+        return flat[..., self.free] * (self.unit[rows] if several else self.unit)
 
     def largest(self, slopes: Tensor) -> Tensor:
         """Return max a·u [K, B] over the balls for a [K, R, m], rounded up.

@@ -44,7 +44,7 @@ from audit.importer.relaxation.passing import (
     paired,
     read_by_curves_alone,
 )
-from audit.importer.relaxation.planes import Planes, dot
+from audit.importer.relaxation.planes import Planes, dot, taken
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
@@ -71,35 +71,40 @@ class Relaxed:
     def __post_init__(self) -> None:
         self.paid, self.free = read_by_curves_alone(self.tape), exact_copies(self.tape)
         self.spans = Spans(self.tape, self.ball, self.slopes)
+        read = self.tape.ancestors(len(self.tape.entries) - 1)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
                 self.spans.source()
             elif isinstance(entry, Affine):
-                self.spans.affine(entry)
+                self.spans.affine(index, entry)
             else:
-                self._bend(index, entry)
+                if self.tight and index in read:
+                    self._tighten(entry.input, entry.curve)
+                self.spans.bend(index, entry)
 
     @property
     def intervals(self) -> list[tuple[Tensor, Tensor]]:
         """Of every value, both ends [B, *shape]."""
         return self.spans.intervals
 
-    def upper(self, target: int, weights: Tensor) -> Planes:
+    def upper(self, target: int, weights: Tensor, rows: Tensor | None = None) -> Planes:
         """Return affine upper bounds on functionals of a value.
 
         Args:
             target: position of the value v [B, *shape].
-            weights: w [K, R, *shape], R = 1 or B.
+            weights: w [K, R, *shape], R = 1 or B; with rows [K, n, *shape].
+            rows: of the batch, that functionals are of [n]; None for all.
         """
-        size = max(1, BYTES // (8 * self.tape.rows * self._widest))
+        ball = self.ball if rows is None else self.ball.taken(rows)
+        size = max(1, BYTES // (8 * len(ball.reach) * self._widest))
         parts = [
-            self._carried(target, weights[first : first + size], self._over)
-            for first in range(0, len(weights), size)
+            self._carried(target, part, self._over, rows)
+            for part in torch.split(weights, size)
         ]
         slopes, levels = zip(*parts, strict=True)
-        rows = max(len(part[0]) for part in slopes)
-        whole = [part.expand(-1, rows, -1) for part in slopes]
-        return Planes(torch.cat(whole), torch.cat(levels), self.ball)
+        count = max(part.shape[1] for part in slopes)
+        whole = [part.expand(-1, count, -1) for part in slopes]
+        return Planes(torch.cat(whole), torch.cat(levels), ball)
 
     def derivative(self, target: int, weights: Tensor) -> Tensor:
         """Return the gradients in u of functionals at the centre [K, R, m]."""
@@ -109,52 +114,55 @@ class Relaxed:
     def _widest(self) -> int:
         return max(value[0].numel() for value in self.tape.values)
 
-    def _bend(self, index: int, entry: Bend) -> None:
-        if self.tight:
-            self._tighten(entry.input, entry.curve)
-        low, high = self.intervals[entry.input]
-        lines = entry.curve.lines(low, high)
-        self.spans.bend(index, entry, lines)
-        self.pairs[index] = paired(self.tape, index, lines, self.paid, self.spans)
+    def _pair(self, index: int) -> Pair:
+        if index not in self.pairs:
+            self.pairs[index] = paired(self.tape, index, self.paid, self.spans)
+        return self.pairs[index]
 
     def _tighten(self, target: int, curve: Curve) -> None:
         """Meet the interval of a value with what backward passes say.
 
         Only where the curve depends on it: a rectifier whose interval is on one side of
-        its knot already is a straight line. As many functionals as any row needs are
-        carried, each row's own; where most are needed, all of them. Low ends come first
-        among the 2 s ends of s elements, and are upper bounds of −v.
+        its knot already is a straight line. Each functional is of one row alone. Low
+        ends come first among the 2 s ends of s elements, and are upper bounds of −v.
         """
         wanted = self.spans.undecided(target, curve).flatten(1)
-        count = int(wanted.sum(1).max())
-        if target == 0 or not count:
+        rows, at = wanted.nonzero(as_tuple=True)
+        if target == 0 or not len(rows):
             return
-        shape, rows = self.tape.values[target].shape[1:], self.tape.rows
+        shape = self.tape.values[target].shape[1:]
         low, high = (end.flatten(1) for end in self.intervals[target])
-        size = low.shape[1]
-        if count < size:
-            at = wanted.to(torch.int8).topk(count, dim=1).indices
-            sign = torch.where(at < size, -1.0, 1.0).to(low)
-            w = low.new_zeros(count, rows, size)
-            w.scatter_(2, (at % size).T[..., None], sign.T[..., None])
-        else:
-            at = torch.arange(2 * size, device=low.device).expand(rows, -1)
-            eye = torch.eye(size, dtype=low.dtype, device=low.device).unsqueeze(1)
-            w = torch.cat([-eye, eye])
-        top = self.upper(target, w.reshape(*w.shape[:2], *shape)).top().T
         ends = torch.cat([-low, high], dim=1)
-        least = torch.minimum(ends.gather(1, at), top)
-        below, above = ends.scatter(1, at, least).chunk(2, dim=1)
+        size = max(1, BYTES // (8 * self._widest))
+        for some, places in zip(
+            *(torch.split(v, size) for v in (rows, at)), strict=True
+        ):
+            w = low.new_zeros(1, len(some), low.shape[1])
+            sign = torch.where(places < low.shape[1], -1.0, 1.0).to(low)
+            w[0, torch.arange(len(some), device=w.device), places % low.shape[1]] = sign
+            w = w.reshape(1, len(some), *shape)
+            top = self.upper(target, w, some).top()[0]
+            ends[some, places] = torch.minimum(ends[some, places], top)
+        below, above = ends.chunk(2, dim=1)
         self.intervals[target] = -below.reshape(-1, *shape), above.reshape(-1, *shape)
 
     # functionals
 
     def _carried(
-        self, target: int, weights: Tensor, through: Callable[..., Passed]
+        self,
+        target: int,
+        weights: Tensor,
+        through: Callable[..., Passed],
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B]."""
+        """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B].
+
+        With rows [n] they are [K, n, *shape], each of one row of the batch, and so is
+        the level.
+        """
         pending = {target: weights}
-        level = weights.new_zeros(len(weights), self.tape.rows)
+        count = self.tape.rows if rows is None else len(rows)
+        level = weights.new_zeros(len(weights), count)
         for index in range(target, 0, -1):
             a = pending.pop(index, None)
             if a is None:
@@ -162,11 +170,11 @@ class Relaxed:
             entry = self.tape.entries[index]
             if isinstance(entry, Affine):
                 if index == target or index not in self.paid:
-                    level = level + self._own(index, entry, a)
-                parts = zip(entry.inputs, entry.back(a), strict=True)
+                    level = level + self._own(index, entry, a, rows)
+                parts = zip(entry.inputs, entry.back(a, rows), strict=True)
             else:
                 assert isinstance(entry, Bend)
-                slopes, more = through(index, entry, a)
+                slopes, more = through(index, entry, a, rows)
                 level = level + more
                 parts = zip((entry.input,), (slopes,), strict=True)
             for place, part in parts:
@@ -175,23 +183,29 @@ class Relaxed:
         a = pending.pop(0, None)
         if a is None:
             return weights.new_zeros(len(weights), 1, len(self.ball.free)), level
-        level = level + dot(a.abs(), self.spans.roundings[0]) + dot(a, self.tape.x)
-        return self.ball.in_units(a), level
+        roundings = taken(self.spans.roundings[0], rows)
+        level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
+        return self.ball.in_units(a, rows), level
 
-    def _own(self, index: int, entry: Affine, a: Tensor) -> Tensor:
+    def _own(self, index: int, entry: Affine, a: Tensor, rows: Tensor | None) -> Tensor:
         """Return what an affine entry adds to the levels: its rounding, and a·b."""
         found = a.new_zeros(())
         if index not in self.free:
-            found = dot(a.abs(), self.spans.roundings[index])
-        return found if entry.bias is None else found + dot(a, entry.bias)
+            found = dot(a.abs(), taken(self.spans.roundings[index], rows))
+        if entry.bias is None:
+            return found
+        return found + dot(a, taken(entry.bias, rows))
 
-    def _over(self, index: int, entry: Bend, a: Tensor) -> Passed:
+    def _over(self, index: int, _: Bend, a: Tensor, rows: Tensor | None) -> Passed:
         """Replace a curve by the line above or below it, by the sign of a."""
-        pair, size = self.pairs[index], a.abs()
-        level = dot(a, pair.level) + dot(size, pair.gap)
-        return torch.addcmul(a * pair.slope, size, pair.turn), level
+        slope, turn, *levels = (taken(part, rows) for part in self._pair(index))
+        size = a.abs()
+        level = dot(a, levels[0]) + dot(size, levels[1])
+        return torch.addcmul(a * slope, size, turn), level
 
-    def _through(self, index: int, entry: Bend, a: Tensor) -> Passed:
+    def _through(
+        self, index: int, entry: Bend, a: Tensor, rows: Tensor | None
+    ) -> Passed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
-        v = self.tape.values[entry.input]
+        v = taken(self.tape.values[entry.input], rows)
         return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))

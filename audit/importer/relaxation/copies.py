@@ -38,11 +38,18 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
 
     def absolute(*magnitudes: Tensor) -> Tensor:
         flat = torch.cat([m.flatten(1) for m in magnitudes], dim=1)
-        return (flat[:, spots] * there).reshape(len(flat), *index.shape)
+        return picked(flat, 1).reshape(len(flat), *index.shape)
 
-    order = _inverse_of(spots, total) if bool(there.all()) else None
+    every = bool(there.all())
+    order = _inverse_of(spots, total) if every else None
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def picked(flat: Tensor, axis: int) -> Tensor:
+        if order is not None and not len(order):
+            return flat
+        found = flat.index_select(axis, spots)
+        return found if every else found * there
+
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         flat = a.flatten(2)
         if order is None:
             zeros = flat.new_zeros(*flat.shape[:2], total)
@@ -59,7 +66,7 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
         rows = max(t.shape[1] for t in tangents)
         parts = [t.expand(-1, rows, *t.shape[2:]).flatten(2) for t in tangents]
         flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return (flat[:, :, spots] * there).reshape(len(flat), rows, *index.shape)
+        return picked(flat, 2).reshape(len(flat), rows, *index.shape)
 
     kept = bias if bool((bias != 0).any()) else None
     exact = order is not None

@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,6 +66,40 @@ class Curve(ABC):
     breaks: tuple[float, ...] = ()
     domain: tuple[float, float] = (-torch.inf, torch.inf)
     rising: bool = False
+    cornered: ClassVar[bool] = False
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether f is defined for all numbers."""
+        return self.domain == (-torch.inf, torch.inf)
+
+    def secant(self, low: Tensor, high: Tensor, at: Tensor) -> Tensor:
+        """Return a slope that f has on [low, high] as a whole, near `at` if smooth."""
+        return self.slope(at)
+
+    def beyond(
+        self, k: Tensor, low: Tensor, high: Tensor, lines: Callable[[], Lines]
+    ) -> tuple[Tensor, Tensor]:
+        """Return an interval that holds f(v) − k v on [low, high], by lines there."""
+        found = lines()
+        above, below = found.above - k, found.below - k
+        most = torch.maximum(above * low, above * high) + found.above_level
+        least = torch.minimum(below * low, below * high) + found.below_level
+        slope = torch.maximum(found.above.abs(), found.below.abs()) + k.abs()
+        level = torch.maximum(found.above_level.abs(), found.below_level.abs())
+        far = torch.maximum(low.abs(), high.abs())
+        slack = _SLACK * (slope * far + level)
+        return least - slack, most + slack
+
+    def range(
+        self, low: Tensor, high: Tensor, lines: Callable[[], Lines]
+    ) -> tuple[Tensor, Tensor]:
+        """Return an interval that holds f on [low, high]."""
+        if not self.rising:
+            return self.beyond(torch.zeros_like(low), low, high, lines)
+        least, most = self.value(low), self.value(high)
+        slack = _SLACK * torch.maximum(least.abs(), most.abs())
+        return least - slack, most + slack
 
     def lines(self, low: Tensor, high: Tensor) -> Lines:
         """Return lines around f on [low, high]; NaN where f is not defined there."""

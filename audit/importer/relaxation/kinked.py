@@ -9,13 +9,17 @@ knot is wider.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.curves import Curve, Lines
 
+_SLACK = 2.0**-49
 _NEARER = 1e-12  # of the interval's width
 _MATTERS = 0.25  # of the interval: an end changes the lines where the other is farther
 
@@ -23,6 +27,30 @@ _MATTERS = 0.25  # of the interval: an end changes the lines where the other is 
 @dataclass(frozen=True)
 class Kinked(Curve):
     """A continuous curve of straight pieces, with its knots in `breaks`."""
+
+    cornered: ClassVar[bool] = True
+
+    def secant(self, low: Tensor, high: Tensor, at: Tensor) -> Tensor:
+        """Return the chord's slope where a knot is inside, else that of the piece."""
+        inside = torch.zeros_like(low, dtype=torch.bool)
+        for knot in self.breaks:
+            inside |= (low < knot) & (high > knot)
+        return torch.where(inside, self._chord(low, high), self.slope(at))
+
+    def beyond(
+        self, k: Tensor, low: Tensor, high: Tensor, lines: Callable[[], Lines]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the range of f(v) − k v on [low, high]: it is at ends and knots."""
+        points = [low, high]
+        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
+        values = [self.value(v) for v in points]
+        found = [y - k * v for y, v in zip(values, points, strict=True)]
+        least, most = (
+            functools.reduce(pick, found) for pick in (torch.minimum, torch.maximum)
+        )
+        size = functools.reduce(torch.maximum, (y.abs() for y in values))
+        slack = _SLACK * (size + k.abs() * torch.maximum(low.abs(), high.abs()))
+        return least - slack, most + slack
 
     def undecided(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Tell where a knot is inside, and which end matters [B, *shape].

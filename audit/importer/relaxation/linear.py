@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.affine import added, operator, product, scaled
+from audit.importer.relaxation.affine import added, matrix_of, operator, product, scaled
 from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.rules import Call, Made, Moving, Operand, rule
 from audit.importer.values import FLOATS, TORCH_TYPES
+
+_FILLED = 2  # numbers of a matrix for each product of a convolution: no more multiply
 
 
 @rule("Identity", "Dropout")
@@ -155,11 +157,16 @@ def conv(call: Call) -> Operand:
     def absolute(v: Tensor) -> Tensor:
         return _tensor(step.run(v, size, None))
 
+    event = run(tape.values[at][:1]).shape[1:]
     kept = None
     if bias is not None:
-        event = run(tape.values[at][:1]).shape[1:]
         kept = bias.reshape(1, -1, *(1,) * (len(event) - 1)).expand(1, *event)
-    return Moving(operator(tape, at, run, absolute, kept, call.op))
+    products = weight[0].numel() * event.numel()
+    return Moving(
+        matrix_of(tape, at, run, kept, call.op)
+        if tape.values[at][0].numel() * event.numel() <= _FILLED * products
+        else operator(tape, at, run, absolute, kept, call.op)
+    )
 
 
 @rule("BatchNormalization")

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.curves import Lines
 from audit.importer.relaxation.spans import Spans
-from audit.importer.relaxation.tape import Affine, Bend, Entry, Tape
+from audit.importer.relaxation.tape import Affine, Bend, Tape, read_by
 
 Passed = tuple[Tensor, Tensor]  # slopes and levels of functionals
 
@@ -45,7 +44,7 @@ def exact_copies(tape: Tape) -> set[int]:
 
     Nothing else reads what they copy, so that no sums are made of theirs.
     """
-    times = Counter(i for entry in tape.entries for i in _read_by(entry))
+    times = Counter(i for entry in tape.entries for i in read_by(entry))
     return {
         index
         for index, entry in enumerate(tape.entries)
@@ -55,27 +54,20 @@ def exact_copies(tape: Tape) -> set[int]:
     }
 
 
-def _read_by(entry: Entry) -> tuple[int, ...]:
-    if isinstance(entry, Affine):
-        return entry.inputs
-    return (entry.input,) if isinstance(entry, Bend) else ()
-
-
-def paired(tape: Tape, index: int, lines: Lines, paid: Set[int], spans: Spans) -> Pair:
+def paired(tape: Tape, index: int, paid: Set[int], spans: Spans) -> Pair:
     """Return how a curve is passed, with what its input adds where it pays that.
 
     Args:
         tape: the function.
         index: of the curve.
-        lines: around it.
         paid: the entries whose readers add what they would.
-        spans: with the roundings of both.
+        spans: with the lines around it, and what is rounded.
     """
-    entry = tape.entries[index]
+    entry, lines = tape.entries[index], spans.lines(index)
     assert isinstance(entry, Bend)
     slope, turn = (lines.above + lines.below) / 2, (lines.above - lines.below) / 2
     level = (lines.above_level + lines.below_level) / 2
-    gap = (lines.above_level - lines.below_level) / 2 + spans.roundings[index]
+    gap = (lines.above_level - lines.below_level) / 2 + spans.rounding(index)
     source = tape.entries[entry.input]
     if entry.input in paid and isinstance(source, Affine):
         steepest = torch.maximum(lines.above.abs(), lines.below.abs())

@@ -8,9 +8,6 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
-from audit.importer.relaxation.curves import Curve, Lines
-
-_SLACK = 2.0**-49
 
 
 @dataclass(frozen=True)
@@ -45,18 +42,6 @@ def dot(a: Tensor, v: Tensor) -> Tensor:
     return found
 
 
-def range_of(
-    curve: Curve, low: Tensor, high: Tensor, lines: Lines
-) -> tuple[Tensor, Tensor]:
-    """Return an interval that holds the curve on [low, high]."""
-    if curve.rising:
-        least, most = curve.value(low), curve.value(high)
-        slack = _SLACK * torch.maximum(least.abs(), most.abs())
-    else:
-        above = [lines.above * v + lines.above_level for v in (low, high)]
-        below = [lines.below * v + lines.below_level for v in (low, high)]
-        most, least = torch.maximum(*above), torch.minimum(*below)
-        slope = torch.maximum(lines.above.abs(), lines.below.abs())
-        level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
-        slack = _SLACK * (slope * torch.maximum(low.abs(), high.abs()) + level)
-    return least - slack, most + slack
+def taken(values: Tensor, rows: Tensor | None) -> Tensor:
+    """Return values [R, *shape] for some rows [n, *shape]; what they share as it is."""
+    return values if rows is None or len(values) == 1 else values[rows]

@@ -1,8 +1,10 @@
 """Maxima, as sums and rectifiers: max(a, b) = b + relu(a − b).
 
 A window of k elements is halved until one is left, so that each relu has the interval
-of a difference, by a backward pass of its own. Where a window hangs over the edge, the
-missing elements are replaced by one of its own: the maximum is the same.
+of a difference. The maximum of a curve that never falls is the curve of the maximum: it
+comes after, on one element of a window instead of k, and differences are those of what
+it reads. Where a window hangs over the edge, the missing elements are replaced by one
+of its own: the maximum is the same.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from audit.importer.relaxation import functions
 from audit.importer.relaxation.affine import added
 from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.rules import Call, Moving, Operand, rule
-from audit.importer.relaxation.tape import Affine, Tape
+from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
 
 @rule("MaxPool")
@@ -26,9 +28,8 @@ def max_pool(call: Call) -> Operand:
     (at,) = call.moving(0)
     if len(call.step.node.outputs) > 1:
         raise call.refused("with the positions of its maxima")
-    event = tuple(call.tape.values[at].shape[1:])
-    places = _places(call, event)
-    return Moving(_largest(call.tape, at, places, call.op))
+    places = _places(call, tuple(call.tape.values[at].shape[1:]))
+    return Moving(_pooled(call.tape, at, places, call.op))
 
 
 @rule("GlobalMaxPool")
@@ -38,7 +39,7 @@ def global_max_pool(call: Call) -> Operand:
     channels, *spatial = call.tape.values[at].shape[1:]
     places = torch.arange(call.tape.values[at][0].numel(), device=call.tape.x.device)
     places = places.reshape(channels, *(1,) * len(spatial), -1)
-    return Moving(_largest(call.tape, at, places, call.op))
+    return Moving(_pooled(call.tape, at, places, call.op))
 
 
 @rule("Max", "Min")
@@ -50,6 +51,14 @@ def extreme(call: Call) -> Operand:
         raise call.refused("of something else than two values of one shape")
     a, b = inputs
     return Moving(_larger(call.tape, a, b, call.op, 1.0 if call.op == "Max" else -1.0))
+
+
+def _pooled(tape: Tape, at: int, places: Tensor, what: str) -> int:
+    """Append maxima over windows; of a curve that never falls, the curve of maxima."""
+    entry = tape.entries[at]
+    if isinstance(entry, Bend) and entry.curve.rising and entry.curve.everywhere:
+        return tape.bend(_pooled(tape, entry.input, places, what), entry.curve)
+    return _largest(tape, at, places, what)
 
 
 def _largest(tape: Tape, at: int, places: Tensor, what: str) -> int:
@@ -76,23 +85,23 @@ def _gap(at: int, half: int, count: int) -> Affine:
     def absolute(v: Tensor) -> Tensor:
         return v[:, :half] + v[:, half : 2 * half]
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         rest = a.new_zeros(*a.shape[:2], count - 2 * half, *a.shape[3:])
         return [torch.cat([a, -a, rest], dim=2)]
 
     def along(t: Tensor) -> Tensor:
         return t[:, :, :half] - t[:, :, half : 2 * half]
 
-    return Affine((at,), run, absolute, back, along)
+    return Affine((at,), run, absolute, back, along, alike=True)
 
 
-def _larger_half(at: int, excess: int, half: int) -> Affine:
+def _larger_half(at: int, excess: int, half: int) -> Larger:
     """Return the second half of k elements with an excess, beside those left over."""
 
     def run(v: Tensor, w: Tensor) -> Tensor:
         return torch.cat([v[:, half : 2 * half] + w, v[:, 2 * half :]], dim=1)
 
-    def back(a: Tensor) -> Sequence[Tensor]:
+    def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         none = a.new_zeros(*a.shape[:2], half, *a.shape[3:])
         return [torch.cat([none, a], dim=2), a[:, :, :half]]
 
@@ -101,7 +110,7 @@ def _larger_half(at: int, excess: int, half: int) -> Affine:
         rest = rest.expand(-1, max(t.shape[1], w.shape[1]), *rest.shape[2:])
         return torch.cat([t[:, :, half : 2 * half] + w, rest], dim=2)
 
-    return Affine((at, excess), run, run, back, along)
+    return Larger((at, excess), run, run, back, along, alike=True, half=half)
 
 
 def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:

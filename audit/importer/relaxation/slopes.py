@@ -1,46 +1,41 @@
-"""First-order slopes of every value of a tape at its centre, carried forwards.
+"""First-order slopes of the values of a tape, carried forwards over balls.
 
 J of v(x + S u) with respect to u: m tangents go through all entries together, through
-a curve by its slope k at the centre. Whatever k is, and however J is rounded, a bound
-that is made with them is proven where it is used (`spans`), so that balls of all sizes
-share them.
+a curve by one number k for each element. Whatever k is, and however J is rounded, a
+bound that is made with them is proven where it is used (`spans`). Of a smooth curve k
+is its slope at the centre, so that balls of all sizes share J. Of one with knots it is
+the chord over the interval that the ball gives it: then f(v) − k v varies least, and
+J belongs to those balls alone.
 
-Kept are the slopes k, the dual norms ‖J‖_q of every value's rows, 1/p + 1/q = 1, and J
-of one value; not the rest, which is large.
+The larger of a and b is b + relu(a − b), of slope (1 − k) J_b + k J_a.
+
+Kept are the numbers k, the dual norms ‖J‖_q of what curves read, 1/p + 1/q = 1, J of
+one value, and of every value a bound Σ_j |J_j||u_j| ≤ ε D, by D = |L| D and |k| D: what
+rounding is measured by. The tangents themselves are large, and are left behind.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
+from audit.importer.relaxation.tape import (
+    Affine,
+    Bend,
+    Larger,
+    Tape,
+    read_by,
+)
 
 _NUMBERS = 2**25  # of all tangents of the widest value
 _LOST = 1e-153  # a number whose square is above 1e-306, where no digit is lost
 
 
-@dataclass(frozen=True)
+@dataclass
 class Slopes:
-    """Of a tape, in a norm.
-
-    Args:
-        jacobian: J of the value that was asked for [m, R, *shape].
-        norms: of every value ‖J‖_q [R, *shape], R = 1 or B, rounded up.
-        rates: k of every curve, by its place [B, *shape].
-    """
-
-    jacobian: Tensor
-    norms: list[Tensor] = field(default_factory=list)
-    rates: dict[int, Tensor] = field(default_factory=dict)
-
-
-def slopes_of(
-    tape: Tape, free: Tensor, unit: Tensor, power: float, target: int
-) -> Slopes | None:
-    """Return the slopes of a tape; None where they are too many to be worth it.
+    """Of a tape, in a norm; followed entry by entry, in order.
 
     Args:
         tape: the function.
@@ -48,34 +43,118 @@ def slopes_of(
         unit: what one unit of u is in each of them, [m] or [B, m].
         power: p.
         target: the value whose J is kept.
+        rates: k of every curve, by its place [B, *shape].
+        norms: ‖J‖_q of what curves read and of the target, by their places
+            [R, *shape], R = 1 or B, rounded up.
+        steps: D of each value [R, *shape].
+        tangents: J of the values that are still to be read [m, R, *shape].
     """
+
+    tape: Tape
+    free: Tensor
+    unit: Tensor
+    power: float
+    target: int
+    rates: dict[int, Tensor] = field(default_factory=dict)
+    norms: dict[int, Tensor] = field(default_factory=dict)
+    steps: list[Tensor] = field(default_factory=list)
+    tangents: dict[int, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._alive = self.tape.ancestors(self.target)
+        made_of = [self.tape.entries[i] for i in self._alive]
+        bends = [entry for entry in made_of if isinstance(entry, Bend)]
+        self._measured = {entry.input for entry in bends} | {self.target}
+        self.shared = not any(entry.curve.cornered for entry in bends)
+        self._last = dict[int, int]()
+        for index in sorted(self._alive):
+            self._last.update(dict.fromkeys(_along(self.tape, index), index))
+
+    @property
+    def jacobian(self) -> Tensor:
+        """J of the target [m, R, *shape]."""
+        return self.tangents[self.target]
+
+    def anew(self) -> Slopes:
+        """Return the slopes for other balls: these where they do not depend on them."""
+        if self.shared:
+            return self
+        return replace(self, rates={}, norms={}, steps=[], tangents={})
+
+    def source(self) -> None:
+        """Begin with the input."""
+        if self.steps:
+            return
+        free, x = self.free, self.tape.x
+        own = self.unit.to(x).reshape(-1, len(free)).T
+        seeds = x.new_zeros(*own.shape, x[0].numel())
+        seeds[torch.arange(len(free), device=free.device), :, free] = own
+        steps = seeds.abs().sum(0).reshape(-1, *x.shape[1:])
+        self._keep(0, seeds.reshape(*own.shape, *x.shape[1:]), steps)
+
+    def affine(self, index: int, entry: Affine) -> None:
+        """Follow an affine entry."""
+        if index < len(self.steps):
+            return
+        if isinstance(entry, Larger):
+            self._larger(index, entry)
+            return
+        tangent = None
+        if index in self._alive:
+            tangent = entry.along(*(self.tangents[i] for i in entry.inputs))
+        steps = entry.absolute(*(self.steps[i] for i in entry.inputs))
+        self._keep(index, tangent, steps)
+
+    def bend(self, index: int, entry: Bend, low: Tensor, high: Tensor) -> None:
+        """Follow a curve on an interval of what it reads; 0 where k is no number."""
+        if index < len(self.steps):
+            return
+        value = self.tape.values[entry.input]
+        k = entry.curve.secant(low, high, value).nan_to_num(0.0, 0.0, 0.0)
+        self.rates[index] = k
+        read = index in self._last or index == self.target
+        tangent = self.tangents[entry.input] * k if read else None
+        self._keep(index, tangent, k.abs() * self.steps[entry.input])
+
+    def _larger(self, index: int, entry: Larger) -> None:
+        at, excess = entry.inputs
+        k, tangent = self.rates[excess], None
+        if index in self._alive:
+            a, b, rest = entry.parts(self.tangents[at], 2)
+            tangent = torch.lerp(b, a, k)
+            if rest.shape[2]:
+                rest = rest.expand(-1, tangent.shape[1], *rest.shape[2:])
+                tangent = torch.cat([tangent, rest], dim=2)
+        a, b, rest = entry.parts(self.steps[at], 1)
+        steps = (1 - k).abs() * b + k.abs() * a
+        rest = rest.expand(len(steps), *rest.shape[1:])
+        self._keep(index, tangent, torch.cat([steps, rest], dim=1))
+
+    def _keep(self, index: int, tangent: Tensor | None, steps: Tensor) -> None:
+        self.steps.append(steps)
+        if tangent is not None:
+            self.tangents[index] = tangent
+            if index in self._measured:
+                self.norms[index] = _raised(tangent, self.power)
+        for done in _along(self.tape, index):
+            if self._last.get(done) == index and done != self.target:
+                self.tangents.pop(done, None)
+
+
+def slopes_of(
+    tape: Tape, free: Tensor, unit: Tensor, power: float, target: int
+) -> Slopes | None:
+    """Return slopes to be followed; None where they are too many to be worth it."""
     widest = max(value[0].numel() for value in tape.values)
     if len(free) * tape.rows * widest > _NUMBERS:
         return None
-    own = unit.to(tape.x).reshape(-1, len(free)).T
-    seeds = tape.x.new_zeros(*own.shape, tape.x[0].numel())
-    seeds[torch.arange(len(free), device=free.device), :, free] = own
-    found: dict[int, Tensor] = {}
-    norms, rates, last = [], dict[int, Tensor](), _last_uses(tape)
-    for index, entry in enumerate(tape.entries):
-        if isinstance(entry, Source):
-            tangent = seeds.reshape(*own.shape, *tape.x.shape[1:])
-        elif isinstance(entry, Affine):
-            tangent = entry.along(*(found[i] for i in entry.inputs))
-        else:
-            rates[index] = _rate(entry, tape.values[entry.input])
-            tangent = found[entry.input] * rates[index]
-        found[index] = tangent
-        norms.append(_raised(tangent, power))
-        for done in last.get(index, ()):
-            if done != target:
-                del found[done]
-    return Slopes(found[target], norms, rates)
+    return Slopes(tape, free, unit, power, target)
 
 
-def _rate(entry: Bend, value: Tensor) -> Tensor:
-    """Return a curve's slope, 0 where it is no number."""
-    return entry.curve.slope(value).nan_to_num(0.0, 0.0, 0.0)
+def _along(tape: Tape, index: int) -> tuple[int, ...]:
+    """Return the values whose tangents an entry's is made of."""
+    entry = tape.entries[index]
+    return entry.inputs[:1] if isinstance(entry, Larger) else read_by(entry)
 
 
 def _raised(tangent: Tensor, power: float) -> Tensor:
@@ -90,18 +169,3 @@ def _raised(tangent: Tensor, power: float) -> Tensor:
     else:
         norm = tangent.abs().sum(dim=0)
     return norm * (1 + (len(tangent) + 8) * 2.0**-53)
-
-
-def _last_uses(tape: Tape) -> dict[int, list[int]]:
-    """Return the values that no entry reads after this one."""
-    last = dict[int, int]()
-    for index, entry in enumerate(tape.entries):
-        last[index] = index
-        if isinstance(entry, Affine):
-            last.update(dict.fromkeys(entry.inputs, index))
-        elif isinstance(entry, Bend):
-            last[entry.input] = index
-    found = dict[int, list[int]]()
-    for value, index in last.items():
-        found.setdefault(index, []).append(value)
-    return found

@@ -3,37 +3,39 @@
 **Interval arithmetic**: the value at the middle of its inputs' intervals, and the sum
 of the absolute values of what may be added to it.
 
-**First-order forms.** With J and k of `slopes`, which all sizes share,
+**First-order forms.** With J and k of `slopes`,
 
     v(x + S u) = c + J u + e,    |e| ≤ r,    so  v ∈ c ± (ε ‖J‖_q + r).
 
-An affine entry makes L c + b, L J and |L| r of them. A curve f between its lines
-s v + t ≥ f(v) ≥ s' v + t' on [l, h] has f(v) − k v between
+An affine entry makes L c + b, L J and |L| r of them. A curve with f(v) − k v in [g', g]
+on the interval of v has c' = k c + (g + g')/2 and r' = |k| r + (g − g')/2. For smooth
+curves r is of second order in ε, and where a rectifier is on one side of its knot on
+all of the ball it adds nothing. The larger of a and b, with a − b in [l, h], is
 
-    g' = min((s' − k) l, (s' − k) h) + t'    and    g = max((s − k) l, (s − k) h) + t,
+    b + relu(a − b) = (1 − k) b + k a + [relu(a − b) − k (a − b)],
 
-so c' = k c + (g + g')/2 and r' = |k| r + (g − g')/2. Where the curves are smooth r is
-of second order in ε, and where a rectifier is on one side of its knot on all of the
-ball it adds nothing. That costs one forward pass of two numbers for each value, against
-a backward pass for each functional.
+so r' = |1 − k| r_b + |k| r_a + (g − g')/2: what is not known of b is there once, not
+twice. That costs one forward pass of two numbers for each value, against a backward
+pass for each functional.
 
 **Rounding**, with γ as in `bounds`: the centre of an affine entry is off by at most
-γ (|L||c| + |b|), and its J by γ |L||J|, which moves J u by at most γ |L| ε ‖J‖_q
-(Hölder on absolute values); both are added to r. A curve's terms are good to 2⁻⁴⁹.
+γ (|L||c| + |b|), and its J by γ |L||J|, which moves J u by at most γ |L| ε D (D of
+`slopes`, Σ_j |J_j||u_j| ≤ ε D); both are added to r. D is rounded, too, and therefore
+taken twice. A curve's terms are good to 2⁻⁴⁹, and so are the few that make a maximum.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import UNIT, Ball
 from audit.importer.relaxation.curves import Curve, Lines
-from audit.importer.relaxation.planes import range_of
 from audit.importer.relaxation.slopes import Slopes
-from audit.importer.relaxation.tape import Affine, Bend, Tape
+from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
 _SLACK = 2.0**-49
 _SHARE = 0.1  # of a half width: a backward pass could not make it narrower by more
@@ -46,27 +48,32 @@ class Spans:
     Args:
         tape: the function. ball: B balls around its centre.
         slopes: of the tape; None: interval arithmetic alone.
-        intervals: of each value. roundings: γ M of each, M ≥ |L||v| + |b|.
-        forms: c and r of each.
+        intervals: of each value. roundings: γ M of each that is affine, by its place,
+            M ≥ |L||v| + |b|.
+        forms: c and r of each. drawn: lines around curves, by their places.
     """
 
     tape: Tape
     ball: Ball
     slopes: Slopes | None
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    roundings: list[Tensor] = field(default_factory=list)
+    roundings: dict[int, Tensor] = field(default_factory=dict)
     forms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    drawn: dict[int, Lines] = field(default_factory=dict)
 
     def source(self) -> None:
         """Append the input."""
         x, radius = self.tape.x, self.ball.radius() * (1 + 4 * UNIT)
         slack = UNIT * (x.abs() + radius)
-        self.forms.append((x, torch.zeros_like(x)))
+        if self.slopes is not None:
+            self.slopes.source()
+            self.forms.append((x, torch.zeros_like(x)))
         low, high = x - radius - slack, x + radius + slack
         size = torch.maximum(low.abs(), high.abs())
-        self._keep(low, high, self.gamma((0,), x) * size)
+        self.roundings[0] = self.gamma((0,), x) * size
+        self._keep(low, high)
 
-    def affine(self, entry: Affine) -> None:
+    def affine(self, index: int, entry: Affine) -> None:
         """Append the value of an affine entry."""
         known = [self.intervals[i] for i in entry.inputs]
         sizes = [torch.maximum(low.abs(), high.abs()) for low, high in known]
@@ -78,23 +85,36 @@ class Spans:
         gamma = self.gamma(entry.inputs, middle)
         spread = spread + 2 * gamma * magnitude
         if self.slopes is not None:
-            self.forms.append(self._affine_form(entry, gamma))
-        self._keep(middle - spread, middle + spread, gamma * magnitude)
+            self.slopes.affine(index, entry)
+            larger = isinstance(entry, Larger)
+            form = self._larger_form if larger else self._affine_form
+            self.forms.append(form(entry, gamma))  # type: ignore[arg-type]
+        self.roundings[index] = gamma * magnitude
+        self._keep(middle - spread, middle + spread)
 
-    def bend(self, index: int, entry: Bend, lines: Lines) -> None:
-        """Append the value of a curve between lines on the interval of its input."""
+    def bend(self, index: int, entry: Bend) -> None:
+        """Append the value of a curve."""
         low, high = self.intervals[entry.input]
+        if self.slopes is not None:
+            self.slopes.bend(index, entry, low, high)
+            self.forms.append(self._bent_form(index, entry))
+        self._keep(*entry.curve.range(low, high, partial(self.lines, index)))
+
+    def lines(self, index: int) -> Lines:
+        """Return the lines around a curve on the interval of what it reads."""
+        if index not in self.drawn:
+            entry = self._curve(index)
+            self.drawn[index] = entry.curve.lines(*self.intervals[entry.input])
+        return self.drawn[index]
+
+    def rounding(self, index: int) -> Tensor:
+        """Return γ M of a curve, M ≥ |s||v| + |t| for its lines."""
+        lines = self.lines(index)
+        low, high = self.intervals[self._curve(index).input]
         size = torch.maximum(low.abs(), high.abs())
         slope = torch.maximum(lines.above.abs(), lines.below.abs())
         level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
-        magnitude = slope * size + level
-        if self.slopes is not None:
-            k = self.slopes.rates[index]
-            slack = _SLACK * (magnitude + k.abs() * size)
-            self.forms.append(self._bent_form(entry, lines, k, slack))
-        ends = range_of(entry.curve, low, high, lines)
-        gamma = self.gamma((index,), self.tape.values[index])
-        self._keep(*ends, gamma * magnitude)
+        return self.gamma((index,), low) * (slope * size + level)
 
     def undecided(self, target: int, curve: Curve) -> Tensor:
         """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
@@ -115,7 +135,7 @@ class Spans:
         forms = [self.forms[i] for i in entry.inputs]
         centre = entry.run(*(c for c, _ in forms))
         rests = [
-            r + gamma * (c.abs() + self._sway(i))
+            r + gamma * (c.abs() + self._step(i))
             for i, (c, r) in zip(entry.inputs, forms, strict=True)
         ]
         rest = entry.absolute(*rests)
@@ -123,32 +143,63 @@ class Spans:
             rest = rest + gamma * entry.bias.abs()
         return centre, rest * (1 + 2 * gamma)
 
-    def _bent_form(
-        self, entry: Bend, lines: Lines, k: Tensor, slack: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        low, high = self.intervals[entry.input]
+    def _bent_form(self, index: int, entry: Bend) -> tuple[Tensor, Tensor]:
         centre, rest = self.forms[entry.input]
-        above, below = lines.above - k, lines.below - k
-        most = torch.maximum(above * low, above * high) + lines.above_level
-        least = torch.minimum(below * low, below * high) + lines.below_level
-        slack = slack + _SLACK * k.abs() * (centre.abs() + self._sway(entry.input))
-        wide = k.abs() * rest + (most - least) / 2
-        return k * centre + (most + least) / 2, (wide + slack) * (1 + _SLACK)
+        k, least, most = self._beyond(index)
+        slack = _SLACK * k.abs() * (centre.abs() + self._step(entry.input))
+        wide = k.abs() * rest + (most - least) / 2 + slack
+        wide = wide + _SLACK * torch.maximum(most.abs(), least.abs())
+        return k * centre + (most + least) / 2, wide * (1 + _SLACK)
+
+    def _larger_form(self, entry: Larger, gamma: float) -> tuple[Tensor, Tensor]:
+        """Return the form of b + relu(g), g = a − b, beside that of what is left."""
+        at, excess = entry.inputs
+        k, least, most = self._beyond(excess)
+        centre, rest = self.forms[at]
+        rest = rest + gamma * (centre.abs() + self._step(at))
+        (a, b, left), (wide_a, wide_b, wide) = (
+            entry.parts(part, 1) for part in (centre, rest)
+        )
+        own = gamma * (a.abs() + b.abs() + most.abs() + least.abs())
+        lost = gamma * ((1 - k).abs() * wide_b + k.abs() * wide_a)
+        whole = (1 - k).abs() * wide_b + k.abs() * wide_a + (most - least) / 2
+        return (
+            torch.cat([torch.lerp(b, a, k) + (most + least) / 2, left], dim=1),
+            torch.cat([whole + own + lost, wide], dim=1),
+        )
+
+    def _beyond(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return k of a curve and an interval of f(v) − k v."""
+        assert self.slopes is not None
+        entry, k = self._curve(index), self.slopes.rates[index]
+        ends, lines = self.intervals[entry.input], partial(self.lines, index)
+        return k, *entry.curve.beyond(k, *ends, lines)
+
+    def _curve(self, index: int) -> Bend:
+        entry = self.tape.entries[index]
+        assert isinstance(entry, Bend)
+        return entry
+
+    def _step(self, at: int) -> Tensor:
+        """Return 2 ε D of a value [B, *shape]."""
+        assert self.slopes is not None
+        return 2 * self._reach(at) * self.slopes.steps[at]
 
     def _sway(self, at: int) -> Tensor:
-        """Return ε ‖J‖_q of a value [B, *shape]."""
+        """Return ε ‖J‖_q of a value that a curve reads [B, *shape]."""
         assert self.slopes is not None
-        norm = self.slopes.norms[at]
-        reach = self.ball.reach.reshape(-1, *(1,) * (norm.dim() - 1))
-        return reach * (1 + 2 * UNIT) * norm
+        return self._reach(at) * (1 + 2 * UNIT) * self.slopes.norms[at]
 
-    def _keep(self, low: Tensor, high: Tensor, rounding: Tensor) -> None:
+    def _reach(self, at: int) -> Tensor:
+        return self.ball.reach.reshape(-1, *(1,) * (self.tape.values[at].dim() - 1))
+
+    def _keep(self, low: Tensor, high: Tensor) -> None:
         """Append an interval, met with that of the form where there is one."""
-        if self.slopes is not None:
-            centre, rest = self.forms[-1]
-            wide = self._sway(len(self.forms) - 1) + rest
+        at = len(self.intervals)
+        if self.slopes is not None and at in self.slopes.norms:
+            centre, rest = self.forms[at]
+            wide = self._sway(at) + rest
             wide = wide + 4 * UNIT * (centre.abs() + wide)
             low = torch.fmax(low, centre - wide)
             high = torch.fmin(high, centre + wide)
         self.intervals.append((low, high))
-        self.roundings.append(rounding)

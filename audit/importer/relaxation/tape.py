@@ -18,7 +18,7 @@ from audit.ground.errors import NoCertificate
 from audit.importer.relaxation.curves import Curve
 
 Map = Callable[..., Tensor]
-Back = Callable[[Tensor], Sequence[Tensor]]
+Back = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Affine:
         inputs: positions of v₁, v₂, … in the tape.
         run: values -> value [B, *out].
         absolute: magnitudes -> Σ |terms| without b [B, *out].
-        back: functionals of the value [K, R, *out] -> those of each input, R = 1 or B.
+        back: functionals of the value [K, R, *out] -> those of each input, R = 1 or B;
+            or [K, n, *out] and the row of the batch of each of n.
         along: tangents [m, R, *in] of the inputs -> L (t₁, t₂, …) [m, R, *out].
         bias: b [R, *out], None for zero.
         factor: (α, β) where it is α v + β for two numbers.
         index: of the elements that it copies, where it does nothing else.
         once: whether it copies each of them once, so that nothing is rounded.
+        alike: whether it is made of each row by itself, and the same of all.
     """
 
     inputs: tuple[int, ...]
@@ -51,6 +53,28 @@ class Affine:
     factor: tuple[float, float] | None = None
     index: Tensor | None = None
     once: bool = False
+    alike: bool = False
+
+
+@dataclass(frozen=True)
+class Larger(Affine):
+    """The larger of two halves a and b of what stands side by side, and what is left.
+
+    It is b + relu(a − b), and reads the elements and the rectified difference. What is
+    known of both is put together in `spans` and `slopes`.
+
+    Args:
+        half: the number of elements of each half.
+    """
+
+    half: int = 0
+
+    def parts(self, value: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a, b and what is left of the elements along an axis."""
+        left = value.shape[axis] - 2 * self.half
+        sizes = [self.half, self.half, left]
+        a, b, rest = torch.split_with_sizes(value, sizes, dim=axis)
+        return a, b, rest
 
 
 @dataclass(frozen=True)
@@ -101,6 +125,14 @@ class Tape:
         """Append a curve."""
         return self._append(Bend(source, curve), curve.value(self.values[source]))
 
+    def ancestors(self, target: int) -> set[int]:
+        """Return the entries that a value is made of, its own among them."""
+        found = {target}
+        for index in range(target, 0, -1):
+            if index in found:
+                found.update(read_by(self.entries[index]))
+        return found
+
     def _append(self, entry: Entry, value: Tensor) -> int:
         self.entries.append(entry)
         self.values.append(value)
@@ -114,7 +146,7 @@ class Tape:
         row of the largest label cannot. So every row gets the largest one in turn, up
         to three.
         """
-        if self.rows == 1 or entry.index is not None:
+        if self.rows == 1 or entry.alike or entry.index is not None:
             return True
         ones = entry.absolute(*(torch.ones_like(v) for v in inputs))
         for largest in range(min(self.rows, 3)):
@@ -125,6 +157,13 @@ class Tape:
             if not torch.allclose(entry.absolute(*marked), expected, rtol=1e-6):
                 return False
         return True
+
+
+def read_by(entry: Entry) -> tuple[int, ...]:
+    """Return the values that an entry reads."""
+    if isinstance(entry, Affine):
+        return entry.inputs
+    return (entry.input,) if isinstance(entry, Bend) else ()
 
 
 def _rows_of(label: Tensor, value: Tensor) -> Tensor:
