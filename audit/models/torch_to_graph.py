@@ -146,5 +146,5 @@ def without_log_of_graphs() -> Iterator[None]:
     That is done in C++, past `sys.stdout`, and every export switches it on again.
     """
     native: Any = torch._C
-    with mock.patch.object(native, "_jit_onnx_log", lambda *words: None):
+    with mock.patch.object(native, "_jit_onnx_log"):
         yield
