@@ -25,6 +25,7 @@ from torch.jit._trace import TracerWarning
 from audit.export.densities import Foreign
 from audit.ground.errors import ModelError
 from audit.models.metadata import KEY
+from audit.models.torch_to_graph import without_log_of_graphs
 
 Example = Mapping[str, Tensor]
 Writer = Callable[[nn.Module, Path, Example, str], None]
@@ -152,7 +153,11 @@ WRITERS: dict[str, tuple[Writer, ...]] = {
 def quietly() -> Iterator[None]:
     """Hold back what exporters print, and drop the symbols they leave in zuko."""
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            without_log_of_graphs(),
+        ):
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
             yield

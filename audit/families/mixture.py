@@ -21,6 +21,7 @@ Information Theory (2006), theorem 2.5.3, for the chain rule of KL.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,12 @@ from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.special import times
 
 PREFIX = "component."
+
+
+class Weights(Categorical):
+    """Which component: one of K, or the only one."""
+
+    least: ClassVar[int] = 1
 
 
 class Mixture(Family):
@@ -52,7 +59,7 @@ class Mixture(Family):
                 "Name a component's own logits or probs component.logits",
             )
         self.weights_name = weights[0]
-        self.weights = Categorical({self.weights_name: shapes[self.weights_name]})
+        self.weights = Weights({self.weights_name: shapes[self.weights_name]})
         own = {
             name.removeprefix(PREFIX): shape
             for name, shape in shapes.items()

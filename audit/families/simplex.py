@@ -45,11 +45,12 @@ class Classes(Family):
         "probs": 1,
         "concentration": 1,
     }
+    least: ClassVar[int] = 2
 
     def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
         (shape,) = self.shapes.values()
-        if len(shape) != 1 or shape[0] < 2:
+        if len(shape) != 1 or shape[0] < self.least:
             raise ConfigError(
                 f"The family {self.name} was given {self.parameters[0]} {shape}",
                 "It takes one vector of at least two numbers for each input",

@@ -10,8 +10,9 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import onnx
 import torch
@@ -130,8 +131,20 @@ def _silence() -> Any:  # noqa: ANN401
             open(os.devnull, "w") as nowhere,
             contextlib.redirect_stdout(nowhere),
             contextlib.redirect_stderr(nowhere),
+            without_log_of_graphs(),
         ):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def without_log_of_graphs() -> Iterator[None]:
+    """Keep torch from writing the graph of an export that fails to descriptor 1.
+
+    That is done in C++, past `sys.stdout`, and every export switches it on again.
+    """
+    native: Any = torch._C
+    with mock.patch.object(native, "_jit_onnx_log"):
+        yield

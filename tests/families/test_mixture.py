@@ -228,3 +228,23 @@ def test_components_far_apart_have_an_infinite_transport_tensor():
     family = family_of()
     root = family.transport_root(row(0.5, 0.5, -200.0, 1.0, 200.0, 1.0)).dense()
     assert torch.isinf(root).any()
+
+
+@pytest.mark.parametrize(("weights", "share"), [("logits", 0.7), ("probs", 1.0)])
+def test_one_component_alone_is_its_law(weights, share):
+    # its weight is certain, whatever its logit: its row and column of F and G are 0
+    family = build_family("mixture:normal", {weights: (1,), "loc": (1,), "scale": (1,)})
+    loc, scale, moved, wider = 0.4, 0.6, 0.7, 0.9
+    phi, other = row(share, loc, scale), row(share, moved, wider)
+    assert not any(bad.any() for bad in family.violations(phi).values())
+    kl = np.log(wider / scale) - 0.5
+    kl += (scale**2 + (loc - moved) ** 2) / (2 * wider**2)
+    assert family.kl(phi, other).item() == nearly(kl, 1e-9)
+    exact = {
+        "fisher": np.diag([0, 1 / scale**2, 2 / scale**2]),
+        "transport": np.diag([0, 1, 1]),
+    }
+    for root, tensor in exact.items():
+        found = getattr(family, f"{root}_root")(phi).dense()[0]
+        ours = (found.mT @ found).numpy()
+        np.testing.assert_allclose(ours, tensor, rtol=1e-8, atol=1e-9)

@@ -9,6 +9,7 @@ import torch
 from scans import DATA, FORMATS, SAMPLES
 
 from audit.ground.errors import AuditError, InputError, ModelError
+from audit.models.torch_to_graph import graph_of_module
 from models.saved import (
     Function,
     Head,
@@ -436,3 +437,12 @@ class ListOut(torch.nn.Module):
 
 def test_functions_are_modules():
     assert Function(torch.exp)(torch.zeros(1)) == 1
+
+
+def test_a_module_that_no_exporter_knows_prints_no_graph(capfd):
+    # torch writes it to descriptor 1 in C++, past sys.stdout
+    normed = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2))
+    x = torch.ones(4, 3)
+    traced = torch.jit.trace(normed.eval(), x, check_trace=False)
+    assert graph_of_module(traced, ["x"], ["out"], {"x": x}, x.device) is None
+    assert capfd.readouterr() == ("", "")
