@@ -96,20 +96,28 @@ def set_by(check: Check) -> str:
 
 def verdict_line(report: Report) -> str:
     """Say the verdict and why the exit code is what it is."""
-    reasons = {4: "incomplete", 5: "nothing audited"}
-    failed = sum(
-        check.holds is False and check.level == "error" for check in report.checks
-    )
-    said = {
-        "pass": f"PASS: {count(len(report.checks), 'limit')} held",
-        "fail": f"FAIL: {failed} of {count(len(report.checks), 'limit')} broken",
-        "none": "No limit was set, e.g. --max kl.gaussian.p95=0.05",
-    }[report.verdict]
-    open_ = sum(check.holds is None for check in report.checks)
-    if report.verdict == "none" and report.checks:
-        said = f"{open_} of {count(len(report.checks), 'limit')} decided nothing"
-    why = reasons.get(report.exit_code, "")
+    said = "No limit was set, e.g. --max kl.gaussian.p95=0.05"
+    if report.checks:
+        said = _tally(report)
+    why = {4: "incomplete", 5: "nothing audited"}.get(report.exit_code, "")
     return f"{said} · exit {report.exit_code}" + (f" ({why})" if why else "")
+
+
+def _tally(report: Report) -> str:
+    """Say how many limits broke, decided nothing, or held: never more than did."""
+    checks, total = report.checks, count(len(report.checks), "limit")
+    if report.verdict == "fail":
+        failed = sum(c.holds is False and c.level == "error" for c in checks)
+        return f"FAIL: {failed} of {total} broken"
+    open_ = sum(check.holds is None for check in checks)
+    if report.verdict == "none" and open_:
+        return f"{open_} of {total} decided nothing"
+    held = sum(check.holds is True for check in checks)
+    word = "PASS" if report.verdict == "pass" else "No verdict"
+    if held == len(checks):
+        return f"{word}: {total} held"
+    others = f"{len(checks) - held} of level warn did not"
+    return f"{word}: {held} of {total} held, {others}"
 
 
 def answer(report: Report) -> str:

@@ -59,6 +59,29 @@ def test_twelve_percent_break_ten_and_keep_fifteen(key):
             assert "95 % interval [12, 12] % (paired, 400 inputs)" in line
 
 
+def test_a_limit_on_a_number_and_one_on_its_change_are_two(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(to_json(report_of(MANY)))
+    keys = dict.fromkeys(("kl.trace.mean", "kl.eigenvalue.p50"))
+    config = with_baseline(
+        flags(
+            baseline=str(path),
+            max=dict.fromkeys(keys, 1e-09),
+            min=dict.fromkeys(keys, 1000000000.0),
+            max_increase=dict.fromkeys(keys, "5%"),
+            max_decrease=dict.fromkeys(keys, "5"),
+        )
+    )
+    limits = {"thresholds": config.thresholds, "baseline": config.baseline}
+    report = build_report(measured_of(MANY), replace(CONFIG, max_skipped=1, **limits))
+    again = recheck(report, ScanConfig())
+    for judged in (report, again, recheck(report_of(MANY), config, str(path))):
+        found = [(check.change is not None, check.holds) for check in judged.checks]
+        assert found == [(False, False)] * 4 + [(True, True)] * 4
+        assert judged.exit_code == 1
+    assert again.checks == report.checks
+
+
 def test_marginal_intervals_would_not_have_told_the_two_apart():
     old, new = (report_of(f * MANY).divergences["kl"] for f in (1, 1.12))
     low, high = old.summary["gaussian"].ci95.p95

@@ -1,0 +1,36 @@
+"""The line of the verdict counts what held, what broke and what decided nothing."""
+
+from dataclasses import replace
+
+import pytest
+from reports.synthetic import EIGENVALUES, limit, report_of
+
+from audit.formats.verdicts import verdict_line
+
+HOLDS, BREAKS = limit("kl.trace.max", "<=", 1e9), limit("kl.trace.max", "<=", 1e-9)
+
+
+def warns(one):
+    return replace(one, key="kl.trace.min", level="warn")
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ([HOLDS], "PASS: 1 limit held · exit 0"),
+        ([HOLDS, warns(HOLDS)], "PASS: 2 limits held · exit 0"),
+        (
+            [HOLDS, warns(BREAKS)],
+            "PASS: 1 of 2 limits held, 1 of level warn did not · exit 0",
+        ),
+        ([BREAKS, HOLDS], "FAIL: 1 of 2 limits broken · exit 1"),
+        ([warns(HOLDS)], "No verdict: 1 limit held · exit 0"),
+        (
+            [warns(BREAKS)],
+            "No verdict: 0 of 1 limit held, 1 of level warn did not · exit 0",
+        ),
+        ([], "No limit was set, e.g. --max kl.gaussian.p95=0.05 · exit 0"),
+    ],
+)
+def test_a_broken_limit_is_never_among_those_that_held(limits, said):
+    assert verdict_line(report_of(EIGENVALUES, *limits)) == said
