@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from audit.reports.doubts import CRITICAL
+from audit.reports.keys import split_key
+from audit.reports.quantities import robust_side
 from audit.reports.report import Change, Check, Interval, Report
 from audit.reports.text import count, interval, number
 
@@ -30,7 +32,22 @@ def check_line(check: Check) -> str:
         text += f"; {total}beyond it: {shown}{more}"
     if check.waiver and not check.holds:
         text += f"; {check.waiver}"
-    return text
+    return text + (f"; {_OTHER_SIDE[check.op]}" if beside_the_point(check) else "")
+
+
+_OTHER_SIDE = {
+    "<=": "a larger one is more robust: what keeps a model from getting worse is "
+    "--min, or --max-decrease",
+    ">=": "a smaller one is more robust: what keeps a model from getting worse is "
+    "--max, or --max-increase",
+}
+
+
+def beside_the_point(check: Check) -> bool:
+    """Tell whether a limit is one that a more sensitive model keeps more easily."""
+    _, quantity, statistic = split_key(check.key)
+    side = robust_side(quantity)
+    return statistic != "std" and side not in ("", check.op)
 
 
 def _held(
@@ -115,7 +132,9 @@ def _tally(report: Report) -> str:
     held = sum(check.holds is True for check in checks)
     word = "PASS" if report.verdict == "pass" else "No verdict"
     if held == len(checks):
-        return f"{word}: {total} held"
+        all_ = all(map(beside_the_point, checks))
+        but = ", none that a more sensitive model would break" if all_ else ""
+        return f"{word}: {total} held{but}"
     others = f"{len(checks) - held} of level warn did not"
     return f"{word}: {held} of {total} held, {others}"
 
