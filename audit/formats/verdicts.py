@@ -32,14 +32,14 @@ def check_line(check: Check) -> str:
         text += f"; {total}beyond it: {shown}{more}"
     if check.waiver and not check.holds:
         text += f"; {check.waiver}"
-    return text + (f"; {_OTHER_SIDE[check.op]}" if beside_the_point(check) else "")
+    return text + (_OTHER_SIDE[check.op] if beside_the_point(check) else "")
 
 
 _OTHER_SIDE = {
-    "<=": "a larger one is more robust: what keeps a model from getting worse is "
-    "--min, or --max-decrease",
-    ">=": "a smaller one is more robust: what keeps a model from getting worse is "
-    "--max, or --max-increase",
+    "<=": ", where more is more robust: --min or --max-decrease keep a model from "
+    "getting worse",
+    ">=": ", where less is more robust: --max or --max-increase keep a model from "
+    "getting worse",
 }
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.config import Threshold
+from audit.reports.alike import other_inputs
 from audit.reports.baseline import Step
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
@@ -56,7 +57,7 @@ def _unpaired(old: Stored, new: Stored, divergence: str, quantity: str) -> str:
     if not (len(old.index) and len(new.index)):
         return "a report lists no inputs, and its rows file is not beside it"
     reports = (old.report, new.report)
-    if old.report.data.sha256 != new.report.data.sha256:
+    if other_inputs(*reports):
         return "the baseline audited other data"
     if not len(np.intersect1d(old.index, new.index)):
         return "no input is in both reports"
