@@ -24,7 +24,7 @@ from audit.config import Threshold
 from audit.reports.alike import other_inputs
 from audit.reports.baseline import Step
 from audit.reports.keys import split_key
-from audit.reports.quantities import PERCENTILES
+from audit.reports.quantities import FEWEST_PAIRS, PERCENTILES
 from audit.reports.report import Change, Interval, Number
 from audit.reports.sampling import ends, redrawn, weighted_quantiles
 from audit.reports.statistics import moments, order_ranks, quantiles
@@ -135,7 +135,8 @@ class _Pairs:
             return (0.0, 0.0)
         is_mean, n = self.statistic == "mean", len(self.before)
         level = PERCENTILES.get(self.statistic)
-        if n < 2 or not (is_mean or (level and order_ranks(n, level))):
+        enough = n >= FEWEST_PAIRS if is_mean else level and order_ranks(n, level)
+        if not enough:
             return None
         strata = np.unique(self.weights, return_inverse=True)[1]
         drawn = redrawn(self.weights, strata)

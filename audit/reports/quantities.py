@@ -24,6 +24,10 @@ PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 """What a summary says of each quantity, and the last part of a gate's key."""
 
+FEWEST_PAIRS = 6
+"""Of fewer than 6 paired differences all have one sign by chance in more than 5 of 100
+cases, 2 · 2⁻⁵: their mean has no 95 % interval."""
+
 QUANTITIES = (*FORM_QUANTITIES, *MOVED_QUANTITIES, *TRUST_QUANTITIES)
 ATTACK_KINDS = tuple(row.name for row in ATTACK_QUANTITIES)
 MOVED = tuple(row.name for row in MOVED_QUANTITIES)

@@ -83,6 +83,22 @@ def test_a_limit_on_a_number_and_one_on_its_change_are_two(tmp_path):
     assert again.checks == report.checks
 
 
+@pytest.mark.parametrize(("n", "known"), [(5, False), (6, True)])
+def test_five_pairs_tell_no_change_from_chance(n, known):
+    """All have one sign once in 16 cases where nothing changed."""
+    old = np.exp(np.arange(float(n)))
+    new = old * np.linspace(1.1, 1.2, n)
+    reports = opened(report_of(old)), opened(report_of(new))
+    config = flags(max_decrease=["kl.trace.mean=0"], gate="upper")
+    (check,) = judged_by_change(*reports, config).checks
+    assert (check.change.ci95 is not None, check.holds is True) == (known, known)
+    if not known:
+        assert "a mean needs 6 inputs in both, there are 5" in check_line(check)
+    changes = compare(*reports).changes
+    (sign,) = (c.sign for c in changes if (c.divergence, c.quantity) == ("kl", "trace"))
+    assert sign == ("+" if known else "~")
+
+
 def test_marginal_intervals_would_not_have_told_the_two_apart():
     old, new = (report_of(f * MANY).divergences["kl"] for f in (1, 1.12))
     low, high = old.summary["gaussian"].ci95.p95
