@@ -380,7 +380,7 @@ def store(config: ScanConfig, name: str, value: Any) -> ScanConfig:  # noqa: ANN
     if name in ("max", "min"):
         return replace(config, thresholds=_merge(config.thresholds, value))
     if name in ("max_increase", "max_decrease"):
-        return replace(config, **{name: {**getattr(config, name), **value}})
+        value = {**getattr(config, name), **value}
     if name == "condition":
         changes = {"condition": value[0], "condition_key": value[1]}
     else:
