@@ -199,10 +199,10 @@ def _places(
     config: ScanConfig, name: str, keys: Iterable[str], origin: str, where: Where
 ) -> dict[str, str]:
     """Return where limits on a change are written; a flag speaks for itself."""
-    others = {k: v for k, v in config.places.items() if not k.startswith(f"{name} ")}
-    if origin in (COMMAND_LINE, ENVIRONMENT, CALL):
-        return others
-    return others | {f"{name} {key}": where(name, key) for key in keys}
+    said = {f"{name} {key}": where(name, key) for key in keys}
+    others = {k: v for k, v in config.places.items() if k not in said}
+    from_file = origin not in (COMMAND_LINE, ENVIRONMENT, CALL)
+    return others | said if from_file else others
 
 
 def _source(where: str, key: str, limit: float) -> str:

@@ -379,6 +379,8 @@ def store(config: ScanConfig, name: str, value: Any) -> ScanConfig:  # noqa: ANN
     """Return `config` with the option `name` set to the value its reader gave."""
     if name in ("max", "min"):
         return replace(config, thresholds=_merge(config.thresholds, value))
+    if name in ("max_increase", "max_decrease"):
+        value = {**getattr(config, name), **value}
     if name == "condition":
         changes = {"condition": value[0], "condition_key": value[1]}
     else:
@@ -394,7 +396,7 @@ def _merge(
     """Add limits to those of a lower layer; the same key and side is replaced.
 
     A list given on the command line replaces the file's, but a gate is not undone by
-    adding a limit to it.
+    adding a limit to it: neither one on a number nor one on a change.
     """
     merged = {(limit.key, limit.op): limit for limit in (*below, *above)}
     return tuple(merged.values())

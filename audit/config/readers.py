@@ -255,10 +255,13 @@ def attack(value: object) -> AttackConfig:
 
 
 def items(value: object, form: str) -> list[tuple[str, Any]]:
-    """Read NAME -> something, not yet typed: a mapping, or a list of NAME=TEXT."""
+    """Read NAME -> something, not yet typed: a mapping, or a list of NAME=TEXT.
+
+    Who names one twice, as --max K=1 --max K=9, means both; only one could be kept.
+    """
     if isinstance(value, Mapping):
         return [(str(name), item) for name, item in value.items()]
-    found: list[tuple[str, Any]] = []
+    found: dict[str, Any] = {}
     for piece in pieces(value):
         # A key may hold an equals sign (renyi:alpha=0.5.trace.mean), a limit may not.
         name, equals, item = (
@@ -268,8 +271,10 @@ def items(value: object, form: str) -> list[tuple[str, Any]]:
         )
         if not (name.strip() and equals and item.strip()):
             raise ValueError(f"expected {form}")
-        found.append((name.strip(), item.strip()))
-    return found
+        if name.strip() in found:
+            raise ValueError(f"expected {form} once for '{name.strip()}'")
+        found[name.strip()] = item.strip()
+    return list(found.items())
 
 
 def _literal(item: object) -> object:

@@ -22,7 +22,12 @@ from audit.nodes.special import times
 
 
 class Uniform(OfTorch, Univariate):
-    """Uniform coordinates; `low` and `high` in units of θ."""
+    """Uniform coordinates; `low` and `high` in units of θ.
+
+    Density: 1 / (high − low) for low ≤ θ ≤ high.
+
+    Fisher information: none: both ends move the support.
+    """
 
     torch_law = td.Uniform
     parameterizations = (("low", "high"),)

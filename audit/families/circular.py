@@ -36,7 +36,12 @@ UNIFORM = 1e-8  # draws of a smaller concentration are uniform to eight digits
 
 
 class VonMises(Continuous):
-    """Von Mises coordinates; `loc` in radians, `concentration` without units."""
+    """Von Mises coordinates; `loc` in radians, `concentration` without units.
+
+    Density: exp(κ cos(θ − loc)) / (2π I₀(κ)), κ = `concentration`.
+
+    Fisher information: diag(κA, 1 − A² − A/κ), A = I₁(κ)/I₀(κ).
+    """
 
     parameterizations = (("loc", "concentration"),)
     not_negative = ("concentration",)

@@ -151,6 +151,11 @@ class _Sums(Summed):
 def build_mixture(component: str, shapes: Shapes, **options: object) -> Mixture:
     """A mixture of laws: by quadrature or sums for one number, else by draws.
 
+    Density: Σ_k π_k f_k(θ), π = softmax of `logits`, or `probs`; f_k the components'.
+
+    Fisher information: E[s sᵀ], s = ∂ ln Σ_k π_k f_k: no closed form; at most
+    blkdiag(diag π − π πᵀ, π_k F_k).
+
     Raises:
         UnknownName: no family has the component's name.
         ConfigError: parameters, shapes or options do not fit it.

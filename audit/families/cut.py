@@ -33,7 +33,14 @@ class _OfLimited(OwnLaw):
 
 
 class Censored(Limited):
-    """Coordinates of a component, those beyond a limit seen at the limit."""
+    """Coordinates of a component, those beyond a limit seen at the limit.
+
+    Density: f(θ) between the limits, and the mass of f beyond a limit at it; f the
+    component's.
+
+    Fisher information: ∫ ∂f ∂fᵀ / f dθ between the limits, plus ∂P ∂Pᵀ / P for the mass
+    P at each.
+    """
 
     kind = "censored"
 
@@ -96,7 +103,12 @@ class Clipped(_OfLimited):
 
 
 class Truncated(Limited):
-    """Coordinates of a component, given that they are between the limits."""
+    """Coordinates of a component, given that they are between the limits.
+
+    Density: f(θ) / Z between the limits, Z the mass of f there; f the component's.
+
+    Fisher information: E[s sᵀ] − E[s] E[s]ᵀ under this law, s = ∂ ln f.
+    """
 
     kind = "truncated"
 

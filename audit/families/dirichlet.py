@@ -25,7 +25,12 @@ from audit.nodes.special import log_trigamma
 
 
 class Dirichlet(Classes):
-    """Vectors on the simplex, by `concentration` [K]."""
+    """Vectors on the simplex, by `concentration` [K].
+
+    Density: Γ(Σα) Π_k θ_k^(α_k − 1) / Γ(α_k), α = `concentration`.
+
+    Fisher information: diag ψ'(α) − ψ'(Σα) 1 1ᵀ.
+    """
 
     parameterizations = (("concentration",),)
 

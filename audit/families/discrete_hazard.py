@@ -30,7 +30,14 @@ from audit.nodes.special import times
 
 
 class DiscreteHazard(Steps):
-    """The interval 0 … T − 1 of the event, T for none: `logits` or `probs` [T]."""
+    """The interval 0 … T − 1 of the event, T for none: `logits` or `probs` [T].
+
+    Probability: P(t) = h_t Π_{s<t} (1 − h_s), P(T) = Π_s (1 − h_s), h = `probs` or
+    σ(`logits`).
+
+    Fisher information: diag(S_t h_t (1 − h_t)) in `logits`, diag(S_t / (h_t (1 − h_t)))
+    in `probs`, S_t = Π_{s<t} (1 − h_s).
+    """
 
     parameterizations = (("logits",), ("probs",))
     event_axes: ClassVar[Mapping[str, int]] = {"logits": 1, "probs": 1}

@@ -25,7 +25,14 @@ from audit.families.univariate import Parameters, Univariate
 
 
 class Evidential(Univariate):
-    """Coordinates by `loc` γ, `nu` ν, `alpha` α and `beta` β."""
+    """Coordinates by `loc` γ, `nu` ν, `alpha` α and `beta` β.
+
+    Density: Student-t with 2α degrees of freedom, location γ and scale √(β(1 +
+    ν)/(να)).
+
+    Fisher information: Sᵀ F S, F that of the Student-t, S the derivatives of its three
+    parameters by these four.
+    """
 
     parameterizations = (("loc", "nu", "alpha", "beta"),)
     positive: ClassVar[tuple[str, ...]] = ("nu", "alpha", "beta")

@@ -42,7 +42,12 @@ NOTHING = 1e150  # a rate of this and more is a draw of 0 beside one of 1
 
 
 class Gamma(OfTorch, Continuous):
-    """Gamma coordinates; `rate` in units of 1/θ."""
+    """Gamma coordinates; `rate` in units of 1/θ.
+
+    Density: β^α θ^(α−1) e^(−βθ) / Γ(α) for θ > 0, α = `concentration`, β = `rate`.
+
+    Fisher information: [[ψ'(α), −1/β], [·, α/β²]].
+    """
 
     torch_law: ClassVar[Callable[..., td.Distribution]] = td.Gamma
     parameterizations = (("concentration", "rate"),)
@@ -132,7 +137,12 @@ class Gamma(OfTorch, Continuous):
 
 
 class InverseGamma(Gamma):
-    """Inverse gamma coordinates, 1/θ ~ Gamma; `rate` in units of θ."""
+    """Inverse gamma coordinates, 1/θ ~ Gamma; `rate` in units of θ.
+
+    Density: β^α θ^(−α−1) e^(−β/θ) / Γ(α) for θ > 0, α = `concentration`, β = `rate`.
+
+    Fisher information: [[ψ'(α), −1/β], [·, α/β²]].
+    """
 
     torch_law = td.InverseGamma
     least_index = 2.04

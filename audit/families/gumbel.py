@@ -23,7 +23,13 @@ EULER = 0.5772156649015329  # −ψ(1)
 
 
 class Gumbel(OfTorch, LocationScale):
-    """Gumbel coordinates (of maxima): u = 1 − e^{−z}."""
+    """Gumbel coordinates (of maxima): u = 1 − e^{−z}.
+
+    Density: exp(−z − e^−z) / β, z = (θ − loc)/β, β = `scale`.
+
+    Fisher information: [[1, −(1 − γ)], [·, (1 − γ)² + π²/6]] / β², γ = 0.5772 is
+    Euler's constant.
+    """
 
     torch_law = td.Gumbel
     information = (1.0, EULER - 1, (1 - EULER) ** 2 + math.pi**2 / 6)

@@ -24,7 +24,12 @@ from audit.nodes.special import times
 
 
 class Hurdle(Gated):
-    """Independent coordinates; the component has a density, so no mass at 0."""
+    """Independent coordinates; the component has a density, so no mass at 0.
+
+    Density: 1 − π at 0, else π f(θ); f the component's.
+
+    Fisher information: blkdiag(1/(π(1 − π)), π F), F the component's.
+    """
 
     def __init__(self, component: str, shapes: Shapes, **options: object) -> None:
         super().__init__("hurdle", component, shapes, **options)

@@ -43,7 +43,12 @@ NEGATED_LOG = Gumbel({"loc": (), "scale": ()})  # the line of −ln θ for Weibu
 
 
 class Exponential(OfTorch, Continuous):
-    """Exponential coordinates; `rate` in units of 1/θ."""
+    """Exponential coordinates; `rate` in units of 1/θ.
+
+    Density: λ e^(−λθ) for θ ≥ 0, λ = `rate`.
+
+    Fisher information: 1/λ².
+    """
 
     torch_law = td.Exponential
     parameterizations: ClassVar[tuple[tuple[str, ...], ...]] = (("rate",),)
@@ -90,7 +95,14 @@ class Exponential(OfTorch, Continuous):
 
 
 class Weibull(OfTorch, Continuous):
-    """Weibull coordinates; `scale` in units of θ, `concentration` without."""
+    """Weibull coordinates; `scale` in units of θ, `concentration` without.
+
+    Density: (k/λ) (θ/λ)^(k−1) exp(−(θ/λ)^k) for θ > 0, λ = `scale`, k =
+    `concentration`.
+
+    Fisher information: [[k²/λ², −(1 − γ)/λ], [·, ((1 − γ)² + π²/6)/k²]], γ = 0.5772 is
+    Euler's constant.
+    """
 
     torch_law = td.Weibull
     parameterizations = (("scale", "concentration"),)

@@ -105,7 +105,12 @@ class Symmetric(LocationScale):
 
 
 class Normal(OfNormal, OfTorch, Symmetric):
-    """Normal coordinates: u = z."""
+    """Normal coordinates: u = z.
+
+    Density: exp(−z²/2) / (σ √(2π)), z = (θ − loc)/σ, σ = `scale`.
+
+    Fisher information: diag(1/σ², 2/σ²).
+    """
 
     torch_law = td.Normal
     enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
@@ -121,7 +126,12 @@ class Normal(OfNormal, OfTorch, Symmetric):
 
 
 class Laplace(OfTorch, Symmetric):
-    """Laplace coordinates: u = sign z."""
+    """Laplace coordinates: u = sign z.
+
+    Density: exp(−|θ − loc|/b) / (2b), b = `scale`.
+
+    Fisher information: diag(1/b², 1/b²).
+    """
 
     torch_law = td.Laplace
     enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
@@ -142,7 +152,12 @@ class Laplace(OfTorch, Symmetric):
 
 
 class Logistic(Symmetric):
-    """Logistic coordinates: u = tanh(z/2)."""
+    """Logistic coordinates: u = tanh(z/2).
+
+    Density: e^−z / (s (1 + e^−z)²), z = (θ − loc)/s, s = `scale`.
+
+    Fisher information: diag(1/3, (3 + π²)/9) / s².
+    """
 
     information = (1 / 3, 0.0, (3 + math.pi**2) / 9)
     moments = (0.0, math.pi**2 / 3)
@@ -154,7 +169,12 @@ class Logistic(Symmetric):
 
 
 class Cauchy(OfTorch, Symmetric):
-    """Cauchy coordinates: u = 2z / (1 + z²). There is no second moment."""
+    """Cauchy coordinates: u = 2z / (1 + z²). There is no second moment.
+
+    Density: 1 / (πγ (1 + z²)), z = (θ − loc)/γ, γ = `scale`.
+
+    Fisher information: diag(1/2, 1/2) / γ².
+    """
 
     torch_law = td.Cauchy
     information, moments = (0.5, 0.0, 0.5), (0.0, math.inf)

@@ -25,6 +25,11 @@ from audit.linalg.stored import LinearOperator
 class LowRankMultivariateNormal(Gaussian):
     """N(loc, W Wᵀ + diag D): loc [n], cov_factor W [n, k], cov_diag D [n].
 
+    Density: exp(−(θ − μ)ᵀ Σ⁻¹ (θ − μ)/2) / √((2π)ⁿ det Σ), μ = `loc`, Σ = W Wᵀ + diag
+    D.
+
+    Fisher information: dμᵀ Σ⁻¹ dμ + ½ tr(Σ⁻¹ dΣ Σ⁻¹ dΣ).
+
     Its map is μ + W z + √D z', which a rotation of W moves without moving the law.
     """
 

@@ -27,7 +27,12 @@ from audit.linalg.stored import LinearOperator, Matrix
 
 
 class Multinomial(Categorical):
-    """Counts [K] that add up to `total_count`, by `logits` or `probs`."""
+    """Counts [K] that add up to `total_count`, by `logits` or `probs`.
+
+    Probability: n! Π_k p_k^θ_k / θ_k!, n = `total_count`.
+
+    Fisher information: n (diag p − p pᵀ) in `logits`, n (diag(1/p) − 1 1ᵀ) in `probs`.
+    """
 
     options: ClassVar[tuple[str, ...]] = ("total_count",)
 

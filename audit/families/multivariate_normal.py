@@ -24,7 +24,12 @@ ASYMMETRY = 1e-5  # of a matrix made in float32, relative to its largest entry
 
 
 class MultivariateNormal(Gaussian):
-    """N(loc, Σ) by scale_tril, covariance_matrix or precision_matrix [n, n]."""
+    """N(loc, Σ) by scale_tril, covariance_matrix or precision_matrix [n, n].
+
+    Density: exp(−(θ − μ)ᵀ Σ⁻¹ (θ − μ)/2) / √((2π)ⁿ det Σ), μ = `loc`.
+
+    Fisher information: dμᵀ Σ⁻¹ dμ + ½ tr(Σ⁻¹ dΣ Σ⁻¹ dΣ).
+    """
 
     parameterizations = (
         ("loc", "scale_tril"),

@@ -48,7 +48,13 @@ WIDEST = 4.0  # of a panel, in ln t
 
 
 class NegativeBinomial(Waiting):
-    """Counts by `total_count` r and `probs` or `logits` of a success."""
+    """Counts by `total_count` r and `probs` or `logits` of a success.
+
+    Probability: Γ(k + r)/(k! Γ(r)) p^k (1 − p)^r.
+
+    Fisher information: pp r/(p(1 − p)²), rp 1/(1 − p), rr ψ'(r) − E ψ'(k + r) in r and
+    `probs`; ll rp, rl p in `logits` l.
+    """
 
     parameterizations = (("total_count", "probs"), ("total_count", "logits"))
     not_negative = ("total_count",)

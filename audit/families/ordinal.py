@@ -28,7 +28,13 @@ from audit.linalg.stored import LinearOperator, Matrix
 
 
 class Ordinal(Steps):
-    """One of K ordered classes, 0 … K − 1: `loc` η and `cutpoints` [K − 1]."""
+    """One of K ordered classes, 0 … K − 1: `loc` η and `cutpoints` [K − 1].
+
+    Probability: P(k) = σ(c_{k+1} − η) − σ(c_k − η), c = −∞, `cutpoints`, ∞ from c_0 on,
+    σ the logistic function.
+
+    Fisher information: Σ_k ∂P(k) ∂P(k)ᵀ / P(k), ∂ by η and the cut points.
+    """
 
     parameterizations = (("loc", "cutpoints"),)
     event_axes: ClassVar[Mapping[str, int]] = {"cutpoints": 1}

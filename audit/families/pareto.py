@@ -32,7 +32,12 @@ from audit.nodes.excess import log_ratio
 
 
 class Pareto(Exponential):
-    """Pareto coordinates, by `alpha`, or by `scale` and `alpha`."""
+    """Pareto coordinates, by `alpha`, or by `scale` and `alpha`.
+
+    Density: α m^α / θ^(α+1) for θ ≥ m, α = `alpha`, m = `scale`.
+
+    Fisher information: 1/α²; none where `scale` is a parameter: it moves the support.
+    """
 
     parameterizations = (("alpha",), ("scale", "alpha"))
     positive = ("scale", "alpha")

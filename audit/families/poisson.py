@@ -25,7 +25,12 @@ from audit.nodes.special import edge_log, times
 
 
 class Poisson(Lattice):
-    """Poisson counts."""
+    """Poisson counts.
+
+    Probability: λ^k e^−λ / k!, λ = `rate`.
+
+    Fisher information: 1/λ.
+    """
 
     parameterizations = (("rate",),)
     enclosed_as: ClassVar[Mapping[str, str]] = {"rate": "log"}

@@ -30,7 +30,12 @@ from audit.nodes.special import times
 
 
 class HalfNormal(OfTorch, Continuous):
-    """Half-normal coordinates; `scale` in units of θ."""
+    """Half-normal coordinates; `scale` in units of θ.
+
+    Density: √(2/π) exp(−θ²/2σ²) / σ for θ ≥ 0, σ = `scale`.
+
+    Fisher information: 2/σ².
+    """
 
     torch_law = td.HalfNormal
     parameterizations = (("scale",),)
@@ -73,7 +78,12 @@ class HalfNormal(OfTorch, Continuous):
 
 
 class LogNormal(OfNormal, OfTorch, Continuous):
-    """Log-normal coordinates; `loc` and `scale` are those of ln θ."""
+    """Log-normal coordinates; `loc` and `scale` are those of ln θ.
+
+    Density: exp(−z²/2) / (θ σ √(2π)), z = (ln θ − loc)/σ, σ = `scale`.
+
+    Fisher information: diag(1/σ², 2/σ²).
+    """
 
     torch_law = td.LogNormal
     parameterizations = (("loc", "scale"),)

@@ -39,6 +39,10 @@ from audit.linalg.stored import LinearOperator
 class Quantile(Family):
     """Independent quantiles [*event, Q] at `levels` [Q]: --option levels=[0.1,0.9].
 
+    Density: none: the law has atoms at its outer levels.
+
+    Fisher information: none: kl is not defined, quantile is.
+
     φ is laid out level by level: (q₁ of every coordinate, q₂ of every coordinate, …).
     """
 

@@ -29,7 +29,12 @@ from audit.linalg.stored import LinearOperator
 
 
 class Samples(Family):
-    """S samples [S, *event] for each input; φ holds them one after the other."""
+    """S samples [S, *event] for each input; φ holds them one after the other.
+
+    Density: none: a file that draws says nothing of it.
+
+    Fisher information: none: kl is not defined, quantile is.
+    """
 
     parameterizations = (("samples",),)
     transport_name = "the file's own, from the noise inside it to its samples"

@@ -72,7 +72,12 @@ class Classes(Family):
 
 
 class Categorical(Classes, Listed):
-    """One of K classes, by `logits` or `probs`; θ is the class's index."""
+    """One of K classes, by `logits` or `probs`; θ is the class's index.
+
+    Probability: P(k) = p_k, p = softmax of `logits`, or `probs` / Σ `probs`.
+
+    Fisher information: diag p − p pᵀ in `logits`, diag(1/p) − 1 1ᵀ in `probs`.
+    """
 
     parameterizations = (("probs",), ("logits",))
     enclosed_as: ClassVar[Mapping[str, str]] = {
@@ -134,7 +139,12 @@ class Categorical(Classes, Listed):
 
 
 class OneHotCategorical(Categorical):
-    """One of K classes, θ as a one-hot vector."""
+    """One of K classes, θ as a one-hot vector.
+
+    Probability: P(e_k) = p_k, p = softmax of `logits`, or `probs` / Σ `probs`.
+
+    Fisher information: diag p − p pᵀ in `logits`, diag(1/p) − 1 1ᵀ in `probs`.
+    """
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -48,7 +48,14 @@ from audit.nodes.special import digamma_step, lgamma_step, trigamma, trigamma_st
 
 
 class StudentT(OfTorch, Continuous):
-    """Student-t coordinates; `loc` and `scale` in units of θ, `df` without."""
+    """Student-t coordinates; `loc` and `scale` in units of θ, `df` without.
+
+    Density: Γ((ν+1)/2) / (Γ(ν/2) √(νπ) σ) · (1 + z²/ν)^(−(ν+1)/2), z = (θ − loc)/σ, ν =
+    `df`, σ = `scale`.
+
+    Fisher information: loc loc (ν+1)/((ν+3)σ²), σσ 2ν/((ν+3)σ²), νσ −2/(σ(ν+1)(ν+3)),
+    νν ¼[ψ'(ν/2) − ψ'((ν+1)/2)] − (ν+5)/(2ν(ν+1)(ν+3)), else 0.
+    """
 
     torch_law = td.StudentT
     parameterizations = (("df", "loc", "scale"),)

@@ -50,6 +50,12 @@ LEVELS = ("target_loc", "target_scale")
 class Transformed(Univariate):
     """Independent coordinates θ = g(target_loc + target_scale · y), y of a component.
 
+    Density: f(y) / (b |g'(a + b y)|), θ = g(a + b y), a = `target_loc`, b =
+    `target_scale`; f the component's.
+
+    Fisher information: Sᵀ F S, F the component's, S the derivatives of its parameters
+    in θ's coordinate; g, being fixed, changes nothing.
+
     Args:
         component: a registered family with a density of real or positive numbers.
         shapes: its parameters, and `target_loc` and `target_scale` if they are there.

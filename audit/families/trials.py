@@ -107,7 +107,12 @@ class Trials(Lattice):
 
 
 class Bernoulli(Trials):
-    """Coordinates 0 or 1."""
+    """Coordinates 0 or 1.
+
+    Probability: P(1) = p, P(0) = 1 − p.
+
+    Fisher information: 1/(p(1 − p)) in `probs`, p(1 − p) in `logits`.
+    """
 
     enclosed_as: ClassVar[Mapping[str, str]] = {"probs": "logit", "logits": "value"}
     trials: float = 1.0
@@ -185,7 +190,12 @@ class Bernoulli(Trials):
 
 
 class Binomial(Bernoulli):
-    """Successes in `total_count` trials, an option."""
+    """Successes in `total_count` trials, an option.
+
+    Probability: n!/(k! (n − k)!) p^k (1 − p)^(n−k), n = `total_count`.
+
+    Fisher information: n/(p(1 − p)) in `probs`, n p(1 − p) in `logits`.
+    """
 
     options = ("total_count",)
 

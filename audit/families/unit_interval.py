@@ -25,7 +25,13 @@ from audit.nodes.special import log_trigamma
 
 
 class Beta(OfTorch, Continuous):
-    """Beta coordinates, θ and 1 − θ to the powers of the two concentrations."""
+    """Beta coordinates, θ and 1 − θ to the powers of the two concentrations.
+
+    Density: θ^(a−1) (1 − θ)^(b−1) Γ(a+b) / (Γ(a) Γ(b)), a = `concentration1`, b =
+    `concentration0`.
+
+    Fisher information: diag(ψ'(a), ψ'(b)) − ψ'(a+b) 1 1ᵀ.
+    """
 
     torch_law = td.Beta
     parameterizations = (("concentration1", "concentration0"),)

@@ -65,7 +65,12 @@ class Waiting(Trials):
 
 
 class Geometric(Waiting):
-    """Failures before the first success."""
+    """Failures before the first success.
+
+    Probability: p (1 − p)^k.
+
+    Fisher information: 1/(p²(1 − p)) in `probs`, 1 − p in `logits`.
+    """
 
     stop, certain = 1, (1.0,)
 

@@ -24,7 +24,12 @@ from audit.ground.errors import ConfigError
 
 
 class ZeroInflated(Gated, Summed):
-    """Independent coordinates; the component is a law on the integers from 0."""
+    """Independent coordinates; the component is a law on the integers from 0.
+
+    Probability: P(0) = 1 − π + π f(0), P(k) = π f(k) for k > 0; f the component's.
+
+    Fisher information: Σ_k ∂P(k) ∂P(k)ᵀ / P(k), ∂ by π and the component's parameters.
+    """
 
     def __init__(self, component: str, shapes: Shapes, **options: object) -> None:
         super().__init__("zero_inflated", component, shapes, **options)

@@ -27,6 +27,8 @@ WRITTEN = {
     "format": "-f {name}",
 }
 OURS = "audit"
+FORMULAS = ("Density: ", "Probability: ", "Fisher information: ")
+"""What begins the paragraphs of a family's docstring that its page has too."""
 
 
 class _Valued(ast.stmt):
@@ -64,10 +66,12 @@ def _lines(one: BuiltIn) -> Iterator[str]:
     """Yield what is said of itself: a format by its module, others by their class."""
     module, _, attribute = one.place.partition(":")
     if one.kind == "format":
-        yield _first_paragraph(_parsed(_path_of(module)))
+        yield _paragraphs(_parsed(_path_of(module)))[0]
         return
     found = _defined(module, attribute)
-    yield _first_paragraph(found)
+    first, *others = _paragraphs(found)
+    yield first
+    yield from (text for text in others if text.startswith(FORMULAS))
     ways = [", ".join(names) for names in _parameterizations(module, found)]
     if ways:
         yield f"Parameters: {'; or '.join(ways)}."
@@ -131,9 +135,9 @@ def _assigns(line: ast.stmt, name: str) -> TypeGuard[_Valued]:
     return isinstance(target, ast.Name) and target.id == name
 
 
-def _first_paragraph(tree: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+def _paragraphs(tree: ast.Module | ast.ClassDef | ast.FunctionDef) -> list[str]:
     text = ast.get_docstring(tree) or ""
-    return " ".join(text.partition("\n\n")[0].split())
+    return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
 def _path_of(module: str) -> str:

@@ -72,8 +72,14 @@ def _result(check: Check, report: Report) -> dict[str, Any]:
         "level": level,
         "message": {"text": f"{check.status}: {verdicts.check_line(check)}"},
         "locations": [{"physicalLocation": _location(check, report)}],
-        "partialFingerprints": {"limit/v1": f"{check.key} {check.op}"},
+        "partialFingerprints": {"limit/v1": _fingerprint(check)},
     }
+
+
+def _fingerprint(check: Check) -> str:
+    """Say what makes a result the same one of the last run: not its numbers."""
+    change = " change" if check.change is not None else ""
+    return f"{check.key} {check.op}{change}"
 
 
 def _location(check: Check, report: Report) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from audit.reports.doubts import CRITICAL
+from audit.reports.keys import split_key
+from audit.reports.quantities import robust_side
 from audit.reports.report import Change, Check, Interval, Report
 from audit.reports.text import count, interval, number
 
@@ -30,7 +32,22 @@ def check_line(check: Check) -> str:
         text += f"; {total}beyond it: {shown}{more}"
     if check.waiver and not check.holds:
         text += f"; {check.waiver}"
-    return text
+    return text + (_OTHER_SIDE[check.op] if beside_the_point(check) else "")
+
+
+_OTHER_SIDE = {
+    "<=": ", where more is more robust: --min or --max-decrease keep a model from "
+    "getting worse",
+    ">=": ", where less is more robust: --max or --max-increase keep a model from "
+    "getting worse",
+}
+
+
+def beside_the_point(check: Check) -> bool:
+    """Tell whether a limit is one that a more sensitive model keeps more easily."""
+    _, quantity, statistic = split_key(check.key)
+    side = robust_side(quantity)
+    return statistic != "std" and side not in ("", check.op)
 
 
 def _held(
@@ -96,20 +113,30 @@ def set_by(check: Check) -> str:
 
 def verdict_line(report: Report) -> str:
     """Say the verdict and why the exit code is what it is."""
-    reasons = {4: "incomplete", 5: "nothing audited"}
-    failed = sum(
-        check.holds is False and check.level == "error" for check in report.checks
-    )
-    said = {
-        "pass": f"PASS: {count(len(report.checks), 'limit')} held",
-        "fail": f"FAIL: {failed} of {count(len(report.checks), 'limit')} broken",
-        "none": "No limit was set, e.g. --max kl.gaussian.p95=0.05",
-    }[report.verdict]
-    open_ = sum(check.holds is None for check in report.checks)
-    if report.verdict == "none" and report.checks:
-        said = f"{open_} of {count(len(report.checks), 'limit')} decided nothing"
-    why = reasons.get(report.exit_code, "")
+    said = "No limit was set, e.g. --max kl.gaussian.p95=0.05"
+    if report.checks:
+        said = _tally(report)
+    why = {4: "incomplete", 5: "nothing audited"}.get(report.exit_code, "")
     return f"{said} · exit {report.exit_code}" + (f" ({why})" if why else "")
+
+
+def _tally(report: Report) -> str:
+    """Say how many limits broke, decided nothing, or held: never more than did."""
+    checks, total = report.checks, count(len(report.checks), "limit")
+    if report.verdict == "fail":
+        failed = sum(c.holds is False and c.level == "error" for c in checks)
+        return f"FAIL: {failed} of {total} broken"
+    open_ = sum(check.holds is None for check in checks)
+    if report.verdict == "none" and open_:
+        return f"{open_} of {total} decided nothing"
+    held = sum(check.holds is True for check in checks)
+    word = "PASS" if report.verdict == "pass" else "No verdict"
+    if held == len(checks):
+        all_ = all(map(beside_the_point, checks))
+        but = ", none that a more sensitive model would break" if all_ else ""
+        return f"{word}: {total} held{but}"
+    others = f"{len(checks) - held} of level warn did not"
+    return f"{word}: {held} of {total} held, {others}"
 
 
 def answer(report: Report) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
 from audit.ground.storage import split_spec
-from audit.reports.alike import refuse_unlike
+from audit.reports.alike import other_ball, refuse_if, refuse_unlike
 from audit.reports.baseline import change_limits
 from audit.reports.gate import Rules, find, judge
 from audit.reports.json import read_report
@@ -55,6 +55,8 @@ def _changes(limits: Iterable[Threshold], old: Stored, new: Stored) -> Changes:
     for limit in limits:
         find(new.report, limit.key, *split_key(limit.key)[:2])
         _refuse_other_attack(old.report, new.report, limit)
+        words = other_ball(old.report, new.report, split_key(limit.key)[1])
+        refuse_if(bool(words), words, (old.name, new.name))
         found[limit.key, limit.op] = change_from(old, new, limit)
     return found
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from audit.ground.errors import ConfigError
+from audit.reports.identity import key_of
 from audit.reports.report import Report
+from audit.reports.roles import base_name, sized
+
+_WORST_CASE = re.compile(r"(\w[\w-]*=)?worst_case(:|$)")
+"""An attack whose realised value is found by an ascent, which --bounds cut."""
 
 
 def refuse_unlike(old: Report, new: Report, names: tuple[str, str]) -> None:
@@ -18,6 +25,40 @@ def refuse_unlike(old: Report, new: Report, names: tuple[str, str]) -> None:
     for option in ("units", "tau", "space", "mask"):
         differs, words = _differs(old, new, option)
         refuse_if(differs, words, names)
+
+
+def other_inputs(old: Report, new: Report) -> str:
+    """Return why the inputs of two reports are not the same ones; "" if they are.
+
+    A key that nobody gave is the name of the model's input, if the data have that.
+    """
+    if old.data.sha256 != new.data.sha256:
+        return "they audited different data files"
+    keys = [_key(report) for report in (old, new)]
+    if keys[0] != keys[1]:
+        return f"they audited different arrays of the data: {keys[0]} and {keys[1]}"
+    return ""
+
+
+def other_ball(old: Report, new: Report, quantity: str) -> str:
+    """Return why two reports looked for worst cases in different balls; "" if alike."""
+    attack = new.attacks.get(base_name(quantity), "")
+    by_ascent = _WORST_CASE.match(attack) is not None
+    options = ("norm", "bounds") if sized(quantity) else ("bounds",) * by_ascent
+    for option in options:
+        differs, words = _differs(old, new, option)
+        if differs:
+            return words
+    return ""
+
+
+def _key(report: Report) -> str | None:
+    given = value_of(report, "condition_key")
+    asked = key_of(report.data.source, None if given is None else str(given))
+    named = value_of(report, "condition")
+    names = [one.name for one in report.model.inputs]
+    alone = names[0] if len(names) == 1 else None
+    return None if asked in (named, alone) else asked
 
 
 def _differs(old: Report, new: Report, option: str) -> tuple[bool, str]:

@@ -38,6 +38,10 @@ class Step:
         share = text.endswith("%")
         return cls(float(text.rstrip("% ")) / (100 if share else 1), share)
 
+    def __str__(self) -> str:
+        """Return what `read` reads."""
+        return f"{self.allowed * 100!r}%" if self.share else repr(self.allowed)
+
     def beyond(self, old: float) -> float:
         """Return the change in the number's own unit that is allowed from `old`."""
         return self.allowed * (abs(old) if self.share else 1.0)

@@ -4,7 +4,8 @@ The change is the mean of the differences, new minus old, over the inputs that b
 reports measured. Pairing takes the spread between inputs out of it. A value that is ∞
 in both reports has not changed; one that has become ∞ makes the change ∞. Up to 10,000
 inputs its 95 % interval is a percentile bootstrap over inputs (999 resamples, fixed
-seed).
+seed); of fewer than 6 it has no ends, unless all changed alike: resamples of five
+differences of one sign are of that sign, which chance alone gives 6 of 100 times.
 
 Beyond, it is the normal one, d̄ ± 1.96 s/√n, which costs one pass over two columns and
 no weights in memory. By Edgeworth's expansion the skewness γ of the differences moves
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.reports.quantities import FEWEST_PAIRS
 from audit.reports.statistics import moments
 from audit.reports.values import Floats, Mask
 
@@ -93,6 +95,8 @@ class Intervals:
             stands: for how many inputs each row stands [n]; None: for itself.
         """
         kept = difference[both]
+        if len(kept) < FEWEST_PAIRS and (kept != kept[0]).any():
+            return -math.inf, math.inf
         if len(kept) > MOST_RESAMPLED:
             return normal_interval(kept)
         drawn = self._weights

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
 from audit.ground.printable import json_without_commands
+from audit.reports.baseline import Step
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
 from audit.reports.json import finite
-from audit.reports.report import Report
+from audit.reports.report import Check, Report
 
 PRECEDENCE = (PASS, FAIL, INCOMPLETE, NOTHING)
 
@@ -59,10 +60,13 @@ def _as_scanned(report: Report, config: ScanConfig, *names: str) -> ScanConfig:
 
 
 def _own_limits(report: Report) -> tuple[Threshold, ...]:
-    return tuple(
-        Threshold(c.key, c.op, c.limit, c.source, "error" if c.waiver else c.level)
-        for c in report.checks
-    )
+    return tuple(map(_own_limit, report.checks))
+
+
+def _own_limit(check: Check) -> Threshold:
+    level, change = "error" if check.waiver else check.level, check.change
+    step = str(Step(change.allowed, change.relative)) if change else ""
+    return Threshold(check.key, check.op, check.limit, check.source, level, step=step)
 
 
 def _waivers(report: Report) -> tuple[Waiver, ...]:

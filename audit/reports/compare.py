@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground import stages
-from audit.reports.alike import refuse_if, refuse_unlike, value_of
+from audit.reports.alike import (
+    other_ball,
+    other_inputs,
+    refuse_if,
+    refuse_unlike,
+    value_of,
+)
 from audit.reports.changes import Change, Intervals, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
 from audit.reports.stored import Stored
@@ -47,8 +53,8 @@ def compare(old: Stored, new: Stored) -> Comparison:
         InputError: a rows file cannot be read.
     """
     names = old.name, new.name
-    other_data = old.report.data.sha256 != new.report.data.sha256
-    refuse_if(other_data, "they audited different data files", names)
+    others = other_inputs(old.report, new.report)
+    refuse_if(bool(others), others, names)
     refuse_unlike(old.report, new.report, names)
     shared = [name for name in new.report.ranked if name in old.report.divergences]
     refuse_if(not shared, "they measured no divergence in common", names)
@@ -67,6 +73,12 @@ def compare(old: Stored, new: Stored) -> Comparison:
         changes += [change] if change else []
         moved = most_moved(index, before, after) if pair == measure else moved
     notes = _notes(old.report, new.report)
+    balls = {
+        other_ball(old.report, new.report, quantity): None
+        for name in shared
+        for quantity in new.report.divergences[name].summary
+    }
+    notes += [f"{words}, so worst cases are not compared" for words in balls if words]
     if old.report.checked != new.report.checked:
         notes.append(
             "exact values were taken at other inputs, so what was checked is not "
@@ -86,6 +98,8 @@ def _pairs(old: Report, new: Report, shared: list[str]) -> list[Pair]:
         for quantity, summary in new.divergences[name].summary.items():
             before = old.divergences[name].summary.get(quantity)
             if before is None:
+                continue
+            if other_ball(old, new, quantity):
                 continue
             checked = (summary.n_checked, before.n_checked) != (None, None)
             if not checked or old.checked == new.checked:

@@ -3,20 +3,24 @@
 A predicted degradation c E|A δ|² is a second-order number. It is believed if it was
 held against exact values and they agree: on most checked inputs within 10 %, noise
 aside, and pooled over all of them. The second-order radius is believed if the exact one
-is within 10 % of it in the median. A sum that rests on a few draws is not believed
-either.
+is within 10 % of it in the median. What is predicted for a size ε is believed if what
+the witnesses of that size reach, at the same inputs, is within 10 % of it in the mean
+and in the median. A sum that rests on a few draws is not believed either.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audit.reports.quantities import is_attack
-from audit.reports.report import Divergence, Report
-from audit.reports.roles import REALISED, named
+from audit.reports.report import Divergence, Report, Summary
+from audit.reports.roles import REALISED, named, sized
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
 """Predicted and exact values that differ by more have parted."""
 CRITICAL = "critical_radius"
+PREDICTED, WITNESS = "predicted", "witness"
 _HEAVY = "heavy_tails"
 _OF_SUMS = ("trace", "eigenvalue", "radius")
 
@@ -41,6 +45,10 @@ def doubt(report: Report, name: str, quantity: str) -> str:
         return _of_prediction(divergence, quantity, instead)
     if quantity == "radius":
         return _of_radius(divergence, f"{name}.{CRITICAL}")
+    at = sized(quantity)
+    if at is not None and at[0] == PREDICTED:
+        witness = quantity.replace(PREDICTED, WITNESS, 1)
+        return _of_size(divergence.summary, quantity, witness, name)
     return ""
 
 
@@ -83,6 +91,27 @@ def _of_radius(divergence: Divergence, instead: str) -> str:
         f"the exact radius is {number(ratio)} times the second-order one in the median "
         f"of {count(found.n, 'checked input')}; limit {instead}"
     )
+
+
+def _of_size(
+    summary: Mapping[str, Summary], predicted: str, witness: str, name: str
+) -> str:
+    said, found = summary[predicted], summary.get(witness)
+    same = found and (found.n, found.n_checked) == (said.n, said.n_checked)
+    if found is None or not found.n or not same:
+        return "it is a second-order number that no witness of all its inputs bears out"
+    for statistic in ("mean", "p50"):
+        second, exact = getattr(said, statistic), getattr(found, statistic)
+        if None in (second, exact) or not _close(exact, second):
+            return (
+                f"its {statistic} is {number(second)}, and witnesses reach "
+                f"{number(exact)}; limit {name}.{witness}"
+            )
+    return ""
+
+
+def _close(exact: float, predicted: float) -> bool:
+    return exact == predicted or (predicted != 0 and agrees(exact / predicted))
 
 
 def _unchecked(divergence: Divergence, exact: str) -> str:

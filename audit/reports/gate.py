@@ -111,7 +111,7 @@ def check(report: Report, limit: Threshold, rules: Rules) -> Check:
     divergence, quantity, statistic = split_key(limit.key)
     nothing = report.data.n_audited == 0
     summary = EMPTY if nothing else find(report, limit.key, divergence, quantity)
-    change = rules.changes.get((limit.key, limit.op))
+    change = rules.changes.get((limit.key, limit.op)) if limit.step else None
     subject = of_change(change, limit) if change else of_value(summary, limit)
     judged, absent = subject.judged(rules.gate)
     absent = absent or _left_out(report, summary, rules.max_skipped)

@@ -19,6 +19,7 @@ import numpy as np
 
 from audit.config import AttackConfig, ScanConfig
 from audit.config.options import OPTIONS, POSITIONAL
+from audit.ground.storage import split_spec
 from audit.reports.report import Setting
 
 _NOT_OPTIONS = ("path", "model", "thresholds", "places", "origins")
@@ -61,9 +62,18 @@ def question(model: list[str], data: str, config: ScanConfig) -> dict[str, Any]:
         for name, setting in settings(config).items()
         if name not in POSITIONAL and changes_numbers(name)
     }
+    options["condition_key"] = key_of(config.data, config.model.condition_key)
     found = {"model": model, "data": data, "options": options}
     whole: dict[str, Any] = json.loads(json.dumps(found, default=str))
     return whole
+
+
+def key_of(data: str, condition_key: str | None) -> str | None:
+    """Return the key of the data that was asked for: DATA::KEY, or --condition x=KEY.
+
+    The bytes of a file are the same whichever of its arrays is read.
+    """
+    return split_spec(data)[1] or condition_key
 
 
 def fingerprint(model: list[str], data: str, config: ScanConfig) -> str:

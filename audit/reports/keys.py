@@ -70,11 +70,15 @@ def check_config(config: ScanConfig) -> None:
             quantity or statistic; or an attack's label is a quantity's name.
     """
     labels = [attack.label for attack in config.attacks]
-    for label in labels:
-        if label not in ATTACK_KINDS and describe(label) is not None:
+    for attack in config.attacks:
+        others = [label for label in labels if label != attack.label]
+        taken = attack.label != attack.kind and describe(attack.label, others)
+        if taken:
             raise ConfigError(
-                f"The attack label '{label}' is the name of a quantity",
-                next_step="Give the attack another label",
+                f"The attack label '{attack.label}' is the name of a quantity, or of "
+                "another attack",
+                "Expected a name that says nothing else in a report",
+                "Give the attack another label",
             )
     check_keys(config.thresholds, config.divergences or DEFAULT_DIVERGENCES, labels)
 

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.config import Threshold
+from audit.reports.alike import other_inputs
 from audit.reports.baseline import Step
 from audit.reports.keys import split_key
-from audit.reports.quantities import PERCENTILES
+from audit.reports.quantities import FEWEST_PAIRS, PERCENTILES
 from audit.reports.report import Change, Interval, Number
 from audit.reports.sampling import ends, redrawn, weighted_quantiles
 from audit.reports.statistics import moments, order_ranks, quantiles
@@ -56,7 +57,7 @@ def _unpaired(old: Stored, new: Stored, divergence: str, quantity: str) -> str:
     if not (len(old.index) and len(new.index)):
         return "a report lists no inputs, and its rows file is not beside it"
     reports = (old.report, new.report)
-    if old.report.data.sha256 != new.report.data.sha256:
+    if other_inputs(*reports):
         return "the baseline audited other data"
     if not len(np.intersect1d(old.index, new.index)):
         return "no input is in both reports"
@@ -134,7 +135,8 @@ class _Pairs:
             return (0.0, 0.0)
         is_mean, n = self.statistic == "mean", len(self.before)
         level = PERCENTILES.get(self.statistic)
-        if n < 2 or not (is_mean or (level and order_ranks(n, level))):
+        enough = n >= FEWEST_PAIRS if is_mean else level and order_ranks(n, level)
+        if not enough:
             return None
         strata = np.unique(self.weights, return_inverse=True)[1]
         drawn = redrawn(self.weights, strata)

@@ -18,11 +18,15 @@ from audit.reports.formulas import (
     TRUST_QUANTITIES,
     Quantity,
 )
-from audit.reports.roles import named, parsed, sized
+from audit.reports.roles import ERROR, named, parsed, sized
 
 PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 """What a summary says of each quantity, and the last part of a gate's key."""
+
+FEWEST_PAIRS = 6
+"""Of fewer than 6 paired differences all have one sign by chance in more than 5 of 100
+cases, 2 · 2⁻⁵: their mean has no 95 % interval."""
 
 QUANTITIES = (*FORM_QUANTITIES, *MOVED_QUANTITIES, *TRUST_QUANTITIES)
 ATTACK_KINDS = tuple(row.name for row in ATTACK_QUANTITIES)
@@ -75,3 +79,19 @@ def _at_size(name: str) -> Quantity | None:
 def is_attack(name: str, labels: Collection[str]) -> bool:
     """Tell whether the quantity `name` is an attack's expected degradation."""
     return name in labels or name in ATTACK_KINDS
+
+
+def robust_side(name: str) -> str:
+    """Return which values of the quantity `name` are those of a robuster model.
+
+    Costs are in the divergence's own unit: the smaller the better, `<=`. Radii are in
+    that of the perturbation: the larger, `>=`. Neither can be said of other numbers, or
+    of errors: "".
+    """
+    base, roles = parsed(name)
+    if ERROR in roles or any(role.unit is not None for role in roles):
+        return ""
+    of = describe(base) or _LABELLED
+    if of.unit == "δ":
+        return ">="
+    return "<=" if of.unit.startswith("{unit}") else ""

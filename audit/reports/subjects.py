@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from audit.config import Threshold
 from audit.reports.keys import split_key
-from audit.reports.quantities import PERCENTILES
+from audit.reports.quantities import FEWEST_PAIRS, PERCENTILES
 from audit.reports.report import Change, Interval, Number, Summary
 from audit.reports.text import count
 
@@ -81,8 +81,15 @@ def of_change(change: Change, limit: Threshold) -> Subject:
         "" if change.change is not None else "it has no change from the baseline",
         allowed if upper else -allowed,
         upper,
-        _needed(statistic, change.n, False),
+        _needed_of_change(statistic, change),
     )
+
+
+def _needed_of_change(statistic: str, change: Change) -> str:
+    """Say what a 95 % interval of the change of a statistic would take."""
+    if statistic == "mean" and not change.unpaired and change.n < FEWEST_PAIRS:
+        return f"a mean needs {FEWEST_PAIRS} inputs in both, there are {change.n}"
+    return _needed(statistic, change.n, False)
 
 
 def _needed(statistic: str, n: int, checked: bool) -> str:

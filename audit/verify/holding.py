@@ -107,13 +107,16 @@ def held(file: WitnessFile, again: Again, rows: Tensor) -> Held:
 
     value, wanted = again.value(again.moved), said("value")
     off = torch.where(value == wanted, 0.0, (value - wanted).abs())
-    near = off <= TOLERANCE * wanted.abs() + again.rounding()
+    limit = TOLERANCE * wanted.abs() + again.rounding()
+    near = (value == wanted) | (off <= limit) & wanted.isfinite()
     wrong = {
         "D is another": ~near,
         "φ(x) is another": again.differs(again.phi, said("phi")),
         "φ(x + δ) is another": again.differs(again.moved, said("phi_moved")),
-        "δ is longer than its size": file.lengths(rows)
-        > (1 + TOLERANCE) * torch.from_numpy(file.columns["size"])[rows],
+        "δ is longer than its size": ~(
+            file.lengths(rows)
+            <= (1 + TOLERANCE) * torch.from_numpy(file.columns["size"])[rows]
+        ),
     }
     relative = torch.where(off == 0, 0.0, off / wanted.abs().clamp_min(1e-300))
     where = {why: at.to(off.device) for why, at in wrong.items()}

@@ -115,8 +115,13 @@ def read_witness(path: str) -> WitnessFile:
     unnamed = ~np.isin(columns["divergence"], np.arange(len(about["divergences"])))
     if unnamed.any() or not np.isin(columns["p"], list(NORMS.values())).all():
         raise _broken(path, "holds a divergence or a norm that it does not name")
+    if not ((columns["size"] > 0) & np.isfinite(columns["size"])).all():
+        raise _broken(path, "holds a size that is no finite number above zero")
+    unit = columns["unit"]
+    if not ((unit >= 0) & np.isfinite(unit)).all() or not (unit > 0).any():
+        raise _broken(path, "has a unit that is no finite number from zero on")
     moved = columns["delta"].shape
-    if columns["unit"].shape not in (moved, moved[1:]):
+    if unit.shape not in (moved, moved[1:]):
         raise _broken(path, "has a δ of another length than its units")
     if columns["phi"].shape != columns["phi_moved"].shape:
         raise _broken(path, "has φ(x) and φ(x + δ) of different lengths")

@@ -110,6 +110,15 @@ def test_a_limit_on_the_command_line_joins_those_of_the_file(write):
     ]
 
 
+@pytest.mark.parametrize("option", ["max_increase", "max_decrease"])
+def test_a_limit_on_a_change_joins_those_of_the_file(write, option):
+    file = read_config(write(f"{option}: {{kl.trace.max: 5%, kl.rank.mean: 1}}"))
+    config = override(file, "command line", **{option: ["kl.trace.max=6%", "a.b.c=2"]})
+    steps = {"kl.trace.max": "6%", "kl.rank.mean": "1", "a.b.c": "2"}
+    assert getattr(config, option) == steps
+    assert config.places == {f"{option} kl.rank.mean": "robaudit.yaml:1"}
+
+
 def test_a_key_may_hold_an_equals_sign():
     config = override(ScanConfig(), "command line", max=["renyi:alpha=2.trace.mean=3"])
     assert config.thresholds[0].key == "renyi:alpha=2.trace.mean"
@@ -206,6 +215,9 @@ BAD = [
     ("index", ["1,b"], "whole number"),
     ("max_increase", ["kl.trace.p95=-5%"], "--max-increase .*not negative"),
     ("max_decrease", ["kl.trace.p95=much"], "finite number"),
+    ("max", ["kl.trace.p95=1", "kl.trace.p95 = 9"], "KEY=V once for 'kl.trace.p95'"),
+    ("max_increase", ["kl.trace.p95=1", "kl.trace.p95=9%"], "once for 'kl.trace.p95'"),
+    ("parameters", ["loc=a", "loc=b"], "Expected NAME=TEXT once for 'loc'"),
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from audit.attacks.laws import ATTACKS
 from audit.families import COMPOSED, FAMILIES
 from audit.formats import FORMATS
-from audit.formats.built_in import built_in, paragraph_of
+from audit.formats.built_in import FORMULAS, built_in, paragraph_of
 from audit.formats.glossary import explain, names
 from audit.geometry.divergences import DIVERGENCES
 from audit.ground.errors import UnknownName
@@ -41,6 +41,23 @@ def test_a_family_is_explained_by_its_docstring_and_its_parameters(name):
     ways = "; or ".join(", ".join(names) for names in law.parameterizations)
     assert f"\nParameters: {ways}.\n" in text or not ways
     assert text.endswith(f"Written --family {name}.")
+
+
+@pytest.mark.parametrize("kind", ["family", "composed family"])
+def test_the_page_of_a_family_has_its_density_and_its_fisher_information(kind):
+    """From the docstring of its class alone, which is where it is written."""
+    for one in built_in():
+        if one.kind != kind:
+            continue
+        _, text = paragraph_of(one)
+        lines = text.splitlines()
+        assert (
+            sum(line.startswith(("Density: ", "Probability: ")) for line in lines) == 1
+        )
+        assert sum(line.startswith("Fisher information: ") for line in lines) == 1
+        doc = REGISTRIES[kind][one.name].__doc__
+        said = [" ".join(part.split()) for part in doc.split("\n\n")]
+        assert {line for line in lines if line.startswith(FORMULAS)} <= set(said)
 
 
 def test_formats_and_compositions_say_how_they_are_written():

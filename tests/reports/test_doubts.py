@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.gate import UNTRUSTED
 from audit.reports.measured import VerificationInfo
+from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
 
 GOOD = VerificationInfo(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))
@@ -101,3 +103,31 @@ def test_some_warnings_leave_no_verdict_at_all(code):
 def test_local_numbers_need_no_exact_ones():
     report = judged(None, "kl.trace.p95", "gaussian")
     assert (report.verdict, report.exit_code) == ("pass", 0)
+
+
+@pytest.mark.parametrize(
+    ("witness", "code", "said"),
+    [
+        (1.05, 0, ""),
+        (0.95, 0, ""),
+        (1.2, 4, "its mean is 0.462, and witnesses reach 0.555; limit kl.witness@0.3"),
+        (None, 4, "that no witness of all its inputs bears out"),
+        ("few", 4, "that no witness of all its inputs bears out"),
+    ],
+)
+def test_a_prediction_at_a_size_needs_witnesses_beside_it(witness, code, said):
+    measured = measured_of(EIGENVALUES)
+    predicted = 0.05 * EIGENVALUES
+    columns = {"predicted@0.3": Values.of(predicted)}
+    if witness is not None:
+        reached = predicted * (1.0 if witness == "few" else witness)
+        missing = [0] if witness == "few" else []
+        reached[missing] = np.nan
+        columns["witness@0.3"] = Values.of(reached)
+    measured.columns["kl"].update(columns)
+    thresholds = (limit("kl.predicted@0.3.p95", "<=", 1e9),)
+    report = build_report(
+        measured, replace(CONFIG, max_skipped=1, thresholds=thresholds)
+    )
+    assert report.exit_code == code
+    assert said in check_line(report.checks[0])

@@ -272,8 +272,9 @@ def test_a_key_in_a_file_is_found_by_its_line():
 
 
 def test_an_attack_cannot_be_called_like_a_quantity():
-    for label in ("trace", "radius", "gaussian_se"):
-        config = replace(CONFIG, attacks=(AttackConfig(label, "gaussian"),))
+    weak = AttackConfig("weak", "gaussian")
+    for label in ("trace", "radius", "gaussian_se", "fixed_norm", "weak_realised"):
+        config = replace(CONFIG, attacks=(weak, AttackConfig(label, "gaussian")))
         with pytest.raises(ConfigError, match=f"label '{label}' is the name of a quan"):
             check_config(config)
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.config import ScanConfig, Threshold, override
+from audit.config import AttackConfig, ScanConfig, Threshold, override
 from audit.formats.verdicts import check_line
 from audit.ground.errors import ConfigError
 from audit.reports.against import changes, judged_by_change
 from audit.reports.baseline import with_baseline
 from audit.reports.build import build_report
 from audit.reports.checks import recheck
+from audit.reports.compare import compare
 from audit.reports.json import to_json
 from audit.reports.paired import change_from
 from audit.reports.stored import stored
@@ -57,6 +58,45 @@ def test_twelve_percent_break_ten_and_keep_fifteen(key):
             line = check_line(judged.checks[0])
             assert "change = 12 %" in line
             assert "95 % interval [12, 12] % (paired, 400 inputs)" in line
+
+
+def test_a_limit_on_a_number_and_one_on_its_change_are_two(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(to_json(report_of(MANY)))
+    keys = dict.fromkeys(("kl.trace.mean", "kl.eigenvalue.p50"))
+    config = with_baseline(
+        flags(
+            baseline=str(path),
+            max=dict.fromkeys(keys, 1e-09),
+            min=dict.fromkeys(keys, 1000000000.0),
+            max_increase=dict.fromkeys(keys, "5%"),
+            max_decrease=dict.fromkeys(keys, "5"),
+        )
+    )
+    limits = {"thresholds": config.thresholds, "baseline": config.baseline}
+    report = build_report(measured_of(MANY), replace(CONFIG, max_skipped=1, **limits))
+    again = recheck(report, ScanConfig())
+    for judged in (report, again, recheck(report_of(MANY), config, str(path))):
+        found = [(check.change is not None, check.holds) for check in judged.checks]
+        assert found == [(False, False)] * 4 + [(True, True)] * 4
+        assert judged.exit_code == 1
+    assert again.checks == report.checks
+
+
+@pytest.mark.parametrize(("n", "known"), [(5, False), (6, True)])
+def test_five_pairs_tell_no_change_from_chance(n, known):
+    """All have one sign once in 16 cases where nothing changed."""
+    old = np.exp(np.arange(float(n)))
+    new = old * np.linspace(1.1, 1.2, n)
+    reports = opened(report_of(old)), opened(report_of(new))
+    config = flags(max_decrease=["kl.trace.mean=0"], gate="upper")
+    (check,) = judged_by_change(*reports, config).checks
+    assert (check.change.ci95 is not None, check.holds is True) == (known, known)
+    if not known:
+        assert "a mean needs 6 inputs in both, there are 5" in check_line(check)
+    changes = compare(*reports).changes
+    (sign,) = (c.sign for c in changes if (c.divergence, c.quantity) == ("kl", "trace"))
+    assert sign == ("+" if known else "~")
 
 
 def test_marginal_intervals_would_not_have_told_the_two_apart():
@@ -180,6 +220,68 @@ def test_other_questions_are_refused(change, words):
     with pytest.raises(ConfigError, match=words) as caught:
         judged_by_change(opened(report_of(MANY)), new, config)
     assert caught.value.exit_code == 2
+
+
+SEARCHED = ("kl.predicted@0.1.mean", "kl.worst_case.mean", "kl.deep.max")
+
+
+@pytest.mark.parametrize("key", [*SEARCHED, "kl.trace.mean"])
+@pytest.mark.parametrize("change", [{"norm": "inf"}, {"bounds": "0,1"}])
+def test_worst_cases_of_other_balls_are_refused(key, change):
+    measured = measured_of(MANY)
+    trace = measured.columns["kl"]["trace"]
+    names = ("predicted@0.1", "worst_case", "deep")
+    measured.columns["kl"].update(dict.fromkeys(names, trace))
+    attacks = tuple(
+        AttackConfig(name, "worst_case", {"norm": "0.1"}) for name in names[1:]
+    )
+    config = replace(CONFIG, attacks=attacks)
+    old, new = (
+        opened(build_report(measured, one))
+        for one in (config, replace(config, **change))
+    )
+    limits = flags(max_increase=[f"{key}=5%"], accept_unverified=True)
+    found = compare(old, new)
+    cut = key in SEARCHED and ("bounds" in change or "@" in key)
+    assert (
+        key.rpartition(".")[0] not in {f"kl.{c.quantity}" for c in found.changes}
+    ) is cut
+    assert any("worst cases are not compared" in note for note in found.notes)
+    if not cut:
+        assert judged_by_change(old, new, limits).exit_code == 0
+        return
+    with pytest.raises(ConfigError, match=r"--(norm|bounds) differs: "):
+        judged_by_change(old, new, limits)
+
+
+KEYED = [
+    ("data.npz::a", {}, "data.npz::b", {}, True),
+    ("data.npz::a", {}, "data.npz", {}, True),
+    ("data.npz", {"condition_key": "a"}, "data.npz", {"condition_key": "b"}, True),
+    ("data.npz::a", {}, "data.npz", {"condition_key": "a"}, False),
+    ("data.npz::x", {}, "data.npz", {"condition": "x"}, False),
+    ("data.npz::x", {}, "data.npz", {}, False),
+]
+
+
+@pytest.mark.parametrize(("first", "one", "second", "two", "other"), KEYED)
+def test_arrays_of_one_file_are_paired_only_with_themselves(
+    first, one, second, two, other
+):
+    reports = []
+    for source, model in ((first, one), (second, two)):
+        measured = measured_of(MANY)
+        measured.data = replace(measured.data, source=source)
+        config = replace(CONFIG, data=source, model=replace(CONFIG.model, **model))
+        reports.append(opened(build_report(measured, config)))
+    found = change_from(*reports, step("kl.trace.mean"))
+    assert (found.unpaired == "the baseline audited other data") is other
+    if other:
+        assert reports[0].report.fingerprint != reports[1].report.fingerprint
+        with pytest.raises(ConfigError, match="different arrays of the data"):
+            compare(*reports)
+    else:
+        assert compare(*reports).n == len(MANY)
 
 
 def test_files_of_one_name_count_by_their_bytes(tmp_path):

@@ -151,28 +151,62 @@ def sample_of(values, weights):
 
 
 def test_two_inputs_of_a_stratum_have_a_spread():
-    """Drawn twice, both are the smaller, or the larger, once in four."""
+    """Drawn twice, both are the smaller, or the larger, once in four.
+
+    Between two values lies the median once in two, and no interval says so.
+    """
     found = estimate(*sample_of([1.0, 3.0], [3.0, 3.0])).intervals
     assert found["mean"] == pytest.approx((1.0, 3.0))
-    assert found["p50"] == pytest.approx((1.0, 3.0))
+    assert found["p50"] is None
 
 
-@pytest.mark.parametrize(("count", "resolved"), [(20, True), (19, False)])
-def test_one_input_may_stand_for_as_many_as_lie_beyond_and_for_no_more(count, resolved):
-    """Of 20 equal ones each stands for 5 %: as many as lie beyond p05 and p95."""
-    found = estimate(*sample_of(np.arange(count), [3.0] * count)).intervals
-    assert [found[name] is not None for name in ("p05", "p95")] == [resolved] * 2
-    assert found["p50"] is not None
-    assert found["p01"] is found["p99"] is None
+@pytest.mark.parametrize("p", [0.01, 0.05, 0.5])
+def test_a_percentile_needs_as_many_draws_as_hardly_miss_its_tail(p):
+    """All of n draws miss a tail of the share p with the probability (1 − p)ⁿ."""
+    least = int(np.ceil(np.log(0.025) / np.log(1 - p)))
+    names = {0.01: ("p01", "p99"), 0.05: ("p05", "p95"), 0.5: ("p50",)}[p]
+    for count in (least, least - 1):
+        found = estimate(*sample_of(np.arange(count), [3.0] * count)).intervals
+        for name in names:
+            assert (found[name] is not None) is (count == least)
 
 
-@pytest.mark.parametrize("heavy", [0, 1, 2])
+def test_a_tail_of_the_worst_alone_is_seen_however_few_the_others_are():
+    """32 of 500 are the worst, all of which are known, and 25 lie beyond p95."""
+    values = np.arange(500.0)
+    places = np.r_[0:468:15, 468:500]
+    weights = np.r_[np.full(32, 468 / 32), np.ones(32)]
+    numbers = np.full(500, np.nan)
+    numbers[places] = values[places]
+    sample = Sample(places, weights, np.r_[np.ones(32, int), np.zeros(32, int)])
+    found = estimate(Values.of(numbers, None, {"-": np.ones(500, bool)}), sample)
+    low, high = found.intervals["p95"]
+    assert low <= np.quantile(values, 0.95) <= high
+    assert found.intervals["p05"] is None
+
+
+@pytest.mark.parametrize("n", [500, 10_000])
+def test_an_interval_of_a_percentile_that_is_claimed_covers_it(n):
+    rng = np.random.default_rng(6)
+    claimed = covered = 0
+    for _ in range(100):
+        exact, sample, column = drawn(rng, n=n)
+        for name, p in PERCENTILES.items():
+            found = estimate(column, sample).intervals[name]
+            if found is not None:
+                claimed += 1
+                covered += found[0] <= np.quantile(exact, p) <= found[1]
+    assert claimed >= 100
+    assert covered / claimed >= 0.93
+
+
+@pytest.mark.parametrize("heavy", [0, 5, 11])
 def test_what_stands_for_more_than_half_leaves_the_median_open_wherever_it_lies(heavy):
-    weights = np.ones(3)
-    weights[heavy] = 5
-    assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is None
-    weights[heavy] = 2  # exactly half
-    assert estimate(*sample_of([1.0, 2.0, 3.0], weights)).intervals["p50"] is not None
+    values, weights = np.arange(12.0), np.full(12, 2.0)
+    weights[heavy] = 24
+    assert estimate(*sample_of(values, weights)).intervals["p50"] is None
+    weights[heavy] = 22  # exactly half
+    assert estimate(*sample_of(values, weights)).intervals["p50"] is not None
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -129,6 +129,8 @@ def test_a_file_says_what_plain_numpy_finds_in_it(tmp_path):
     ("column", "change", "why"),
     [
         ("value", lambda v: v * 1.001, "D is another"),
+        ("value", lambda v: v * np.inf, "D is another"),
+        ("value", lambda v: v * np.nan, "D is another"),
         ("delta", lambda v: v * 0.9, "D is another"),
         ("delta", lambda v: v * 1.1, "longer than its size"),
         ("phi", lambda v: v + 0.01, "φ(x) is another"),
@@ -172,6 +174,11 @@ def test_one_bad_witness_among_many_is_named(tmp_path):
         (lambda path: changed(path, delta=lambda v: v[:, :0]), "another length"),
         (lambda path: changed(path, p=lambda v: 0 * v + 3), "does not name"),
         (lambda path: changed(path, divergence=lambda v: v + 4), "does not name"),
+        (lambda path: changed(path, size=lambda v: v * np.nan), "no finite number"),
+        (lambda path: changed(path, size=lambda v: v * np.inf), "no finite number"),
+        (lambda path: changed(path, unit=lambda v: v * np.nan), "no finite number"),
+        (lambda path: changed(path, unit=lambda v: 0 * v), "no finite number"),
+        (lambda path: changed(path, unit=lambda v: -v), "no finite number"),
         (lambda path: path.unlink(), "There is no file"),
     ],
 )

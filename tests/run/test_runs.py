@@ -291,6 +291,9 @@ def begun(tmp_path):
         "command line",
         model=str(tmp_path / "heteroscedastic.onnx"),
     )
+    with np.load(config.data) as file:
+        arrays = dict(file)
+    np.savez(config.data, **arrays, y=arrays["x"] / 2)
     interrupted(config, 2)
     return replace(config, resume=True)
 
@@ -317,6 +320,7 @@ def other_mask(config):
         (other_data, r"The data is not the one of the run in '.*': its bytes differ"),
         (other_mask, r"A file of --mask has changed since the run in '.*' began"),
         (lambda c: replace(c, seed=3), "has --seed 0, not 3"),
+        (lambda c: replace(c, data=f"{c.data}::y"), "has --condition unset, not y"),
         (lambda c: replace(c, limit=9), "has --limit unset, not 9"),
         (lambda c: replace(c, divergences=("kl",)), r"has --divergence unset, not \["),
         (lambda c: replace(c, memory=2000), "--memory holds blocks of 2 inputs now"),
