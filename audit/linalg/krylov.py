@@ -48,7 +48,7 @@ from audit.linalg.krylov_halves import Halves
 from audit.linalg.krylov_missed import Escape
 from audit.linalg.krylov_space import Side, Space, orthonormal
 from audit.linalg.krylov_trace import probed_trace
-from audit.linalg.matrix_free import START, Draw
+from audit.linalg.matrix_free import START, Draw, regrouped
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.linalg.stored import LinearOperator
 
@@ -74,7 +74,7 @@ def decompose_krylov(
         draw: random numbers keyed by the inputs.
         rounding: the relative precision of A's products.
     """
-    side = Side(root)
+    side = Side(regrouped(root))
     search = _Search(side, min(max(top, 2), side.size), draw)
     found = search.found()
     known = found.residuals <= SETTLED
