@@ -18,6 +18,9 @@ from audit.importer.sweep.linear import Linear
 from audit.linalg.stored import Matrix
 
 _SMALL = 1e-12  # of a largest entry, that is brought to one
+_TOGETHER = 2**24
+"""Bytes of the widest cotangents that go together: longer ones are memory that the
+system hands out anew, page by page, at every step."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,14 @@ class Hidden:
     """J_h [N, w, d] by rules, in the network's own type.
 
     Args:
-        linear: the graph at the inputs. cut: h. x: the inputs [N, d].
-        together: how many columns at a time.
+        linear: the graph at the inputs.
+        cut: h.
+        x: the inputs [N, d].
     """
 
     linear: Linear
     cut: Cut
     x: Tensor
-    together: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -41,11 +44,11 @@ class Hidden:
         return n, self.cut.width, d
 
     def rmatmat(self, vectors: Tensor) -> Tensor:
-        """Return J_hᵀ U [N, d, K]: of float64 only where others have no such numbers."""
+        """Return J_hᵀ U [N, d, K]: in float64 where no other type has such numbers."""
         unit, length = sized(vectors.mT)
         own = unit.to(self.x.dtype)
         found = self.x.new_empty(*own.shape[:2], self.x.shape[1])
-        for part in self._parts(own):
+        for part in self._parts(own.shape[1]):
             self.cut.pulled(self.linear, own[:, part], found[:, part])
         return (found if length is None else found * length).mT
 
@@ -53,10 +56,9 @@ class Hidden:
         """Return J_h V [N, w, K] in float64."""
         unit, length = sized(vectors.mT)
         own = unit.to(self.x.dtype)
-        parts = [
-            self.cut.pushed(self.linear, own[:, part]) for part in self._parts(own)
-        ]
-        found = torch.cat(parts, dim=1).double()
+        found = unit.new_empty(*own.shape[:2], self.cut.width, dtype=torch.float64)
+        for part in self._parts(own.shape[1]):
+            found[:, part] = self.cut.pushed(self.linear, own[:, part])
         return (found if length is None else found * length).mT
 
     def dense(self) -> Tensor:
@@ -68,10 +70,16 @@ class Hidden:
         """Return J_h J_hᵀ."""
         return Matrix(self.dense()).gram()
 
-    def _parts(self, vectors: Tensor) -> list[slice]:
-        columns = vectors.shape[1]
-        firsts = range(0, columns, self.together)
-        return [slice(k, min(k + self.together, columns)) for k in firsts]
+    def _parts(self, columns: int) -> list[slice]:
+        """Return which columns go together: a matter of shapes alone."""
+        return together(len(self.x) * self.linear.sweep.widest, self.x.dtype, columns)
+
+
+def together(numbers: int, dtype: torch.dtype, columns: int) -> list[slice]:
+    """Return which columns, of so many numbers each, are multiplied together."""
+    each = max(1, _TOGETHER // max(1, numbers * dtype.itemsize))
+    firsts = range(0, columns, each)
+    return [slice(first, min(first + each, columns)) for first in firsts]
 
 
 def sized(vectors: Tensor) -> tuple[Tensor, Tensor | None]:

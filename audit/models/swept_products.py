@@ -30,14 +30,11 @@ from audit.models.maps import ReverseJacobian
 from audit.models.opened import OpenModel
 from audit.models.products import ByProducts
 from audit.models.swept import ByRules, graph_of_rows
-from audit.models.swept_cut import Hidden, sized
+from audit.models.swept_cut import Hidden, sized, together
 
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
 _SEED = 43
-_TOGETHER = 2**24
-"""Bytes of the widest cotangents that go together: longer ones are memory that the
-system hands out anew, page by page, at every step."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +80,11 @@ class SweptProducts(ByProducts):
             return None
         tangents = cut.after(self.linear, self.x)
         left = self.head.pushed(tangents, (len(self.x), cut.width)).mT
-        return left, Hidden(self.linear, cut, self.x, self._each)
-
-    @property
-    def _each(self) -> int:
-        """How many columns go together: a matter of shapes alone."""
-        one = len(self.x) * self.linear.sweep.widest * self.x.dtype.itemsize
-        return max(1, _TOGETHER // max(1, one))
+        return left, Hidden(self.linear, cut, self.x)
 
     def _parts(self, columns: int) -> list[slice]:
-        each = self._each
-        firsts = range(0, columns, each)
-        return [slice(first, min(first + each, columns)) for first in firsts]
+        numbers = len(self.x) * self.linear.sweep.widest
+        return together(numbers, self.x.dtype, columns)
 
 
 @dataclass(frozen=True)
