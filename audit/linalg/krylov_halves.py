@@ -49,9 +49,8 @@ class Halves:
         return torch.where(at, found, side.lifted(torch.where(at, 0.0, vectors)))
 
     def _combined(self, vectors: Tensor) -> Tensor:
-        total: Tensor | None = None
-        for own, half in self._blocks:
-            part = half.double() @ (own.mT @ vectors)
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+        """Return Σ (Aᵀ u_i) ⟨u_i, z⟩ of vectors z, in the type of the halves."""
+        owns, halves = zip(*self._blocks, strict=True)
+        rows = torch.cat([half.mT for half in halves], dim=1)
+        along = torch.cat([own.mT @ vectors for own in owns], dim=1)
+        return (along.mT.to(rows.dtype) @ rows).double().mT

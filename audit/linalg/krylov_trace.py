@@ -49,7 +49,7 @@ from audit.linalg.stored import Matrix
 
 LEAST, MOST = 8, 24  # probes
 ERROR = 0.01  # of the trace, that a standard error may be
-_AT_ONCE = 4  # probes
+_MORE = 2  # probes, at a time
 
 
 def probed_trace(side: Side, space: Space, draw: Draw) -> Estimate:
@@ -72,14 +72,10 @@ def _until_sure(side: Side, probes: Tensor, control: Tensor, known: Tensor) -> I
     forms = probes.new_zeros(len(probes), 0, 0)
     rest: Interval | None = None
     sure = torch.zeros_like(known, dtype=torch.bool)
-    for count in range(_AT_ONCE, MOST + 1, _AT_ONCE):
-        part = torch.where(
-            sure[:, None, None], 0.0, probes[:, :, :count][:, :, -_AT_ONCE:]
-        )
-        halves.append(side.half(part))
+    for count in range(LEAST, MOST + 1, _MORE):
+        part = probes[:, :, forms.shape[1] : count]
+        halves.append(side.half(torch.where(sure[:, None, None], 0.0, part)))
         forms = _bordered(forms, halves)
-        if count < LEAST:
-            continue
         newer = estimated(forms, control[:, :count, :count])
         rest = newer if rest is None else _where(sure, rest, newer)
         sure = sure | ~(rest.standard_error > ERROR * (known + rest.value))
@@ -92,7 +88,7 @@ def _until_sure(side: Side, probes: Tensor, control: Tensor, known: Tensor) -> I
 def _bordered(forms: Tensor, halves: list[Tensor]) -> Tensor:
     """Return b_ij [N, m, m] with those of the newest halves."""
     new = halves[-1]
-    last = torch.cat([(half.mT @ new).to(forms) for half in halves], dim=1)
+    last = torch.cat([_met(half, new).to(forms) for half in halves], dim=1)
     block, before = new.shape[2], forms.shape[1]
     length = torch.linalg.vector_norm(new, dim=1, dtype=forms.dtype)
     last[:, before:].diagonal(dim1=1, dim2=2).copy_(length.square())
@@ -100,6 +96,12 @@ def _bordered(forms: Tensor, halves: list[Tensor]) -> Tensor:
     return (
         torch.cat([top, last.mT], dim=1) if before else last.reshape(-1, block, block)
     )
+
+
+def _met(one: Tensor, other: Tensor) -> Tensor:
+    """Return their products; halves beyond a network's own type are of float64."""
+    shared = torch.promote_types(one.dtype, other.dtype)
+    return one.mT.to(shared) @ other.to(shared)
 
 
 def _where(rows: Tensor, one: Interval, other: Interval) -> Interval:

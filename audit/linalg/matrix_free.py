@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Product
-from audit.linalg.stored import LinearOperator
+from audit.linalg.stored import LinearOperator, Matrix
 
 Draw = Callable[[int, int, int], Tensor]
 """(size, columns, stream) -> independent normal numbers [N, size, columns]."""
@@ -128,6 +129,33 @@ class _Some:
         found = product(placed.flatten(1, 2).mT)
         parts = found.mT.reshape(len(found), copies, columns, -1)
         return parts[self.rows, copy].mT
+
+
+@runtime_checkable
+class Factored(Protocol):
+    """An operator that may know itself as a product L · J_h, with L stored."""
+
+    def factors(self) -> tuple[Tensor, LinearOperator] | None:
+        """Return L [N, rows, w] and J_h [N, w, columns]; None where no better."""
+
+
+def regrouped(root: LinearOperator) -> LinearOperator:
+    """Return B (L J_h) as (B L) J_h, with B L stored, where that is to be had.
+
+    Columns that are picked of J are picked of J_h.
+    """
+    if not isinstance(root, Product) or not isinstance(root.inner, MatrixFree):
+        return root
+    operator = root.inner.operator
+    free = operator.outer if isinstance(operator, Product) else operator
+    found = free.factors() if isinstance(free, Factored) else None
+    if found is None:
+        return root
+    left, inner = found
+    if isinstance(operator, Product):
+        inner = Product(inner, operator.inner)
+    outer = Matrix(root.outer.matmat(left))
+    return Product(outer, replace(root.inner, operator=inner))
 
 
 def free_part(root: LinearOperator) -> MatrixFree | None:

@@ -23,20 +23,18 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.importer.sweep import Dense, Linear, NotSwept
+from audit.importer.sweep.cut import narrowest
 from audit.models.density import Values
 from audit.models.head_products import HeadProducts, head_products
 from audit.models.maps import ReverseJacobian
 from audit.models.opened import OpenModel
 from audit.models.products import ByProducts
 from audit.models.swept import ByRules, graph_of_rows
+from audit.models.swept_cut import Hidden, sized, together
 
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
 _SEED = 43
-_SMALL = 1e-12  # of a largest entry, that is brought to one
-_TOGETHER = 2**24
-"""Bytes of the widest cotangents that go together: longer ones are memory that the
-system hands out anew, page by page, at every step."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +52,39 @@ class SweptProducts(ByProducts):
     def pulled(self, vectors: Tensor) -> Tensor:
         """Return Jᵀ U [N, d, K] in float64."""
         n, _, columns = vectors.shape
-        unit, length = _sized(vectors.mT)
+        unit, length = sized(vectors.mT)
         found = unit.new_empty(n, columns, self.x.shape[1])
         for part in self._parts(columns):
             cotangents = self.head.pulled(unit[:, part], self.x.dtype)
             out = self.x.new_empty(n, part.stop - part.start, self.x.shape[1])
             self.linear.rows([[Dense(0, g)] for g in cotangents], 0, n, out)
-            torch.mul(out, length[:, part], out=found[:, part])
-        return found.mT
+            found[:, part] = out
+        return (found if length is None else found * length).mT
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """Return J V [N, p, K] in float64."""
         columns = vectors.shape[2]
         found = self.phi.new_empty(len(self.phi), columns, self.phi.shape[1])
         for part in self._parts(columns):
-            unit, length = _sized(vectors[:, :, part].mT)
+            unit, length = sized(vectors[:, :, part].mT)
             tangents = self.linear.columns(unit.to(self.x.dtype))
             pushed = self.head.pushed(tangents, unit.shape[:2])
-            found[:, part] = pushed * length
+            found[:, part] = pushed if length is None else pushed * length
         return found.mT
 
+    def factors(self) -> tuple[Tensor, Hidden] | None:
+        """Return L [N, p, w] in float64 and J_h [N, w, d]; None where not worth it."""
+        sweep, (_, p, d) = self.linear.sweep, self.shape
+        cut = narrowest(sweep)
+        if cut is None or cut.width >= min(p, d) or p * cut.width > sweep.widest:
+            return None
+        tangents = cut.after(self.linear, self.x)
+        left = self.head.pushed(tangents, (len(self.x), cut.width)).mT
+        return left, Hidden(self.linear, cut, self.x)
+
     def _parts(self, columns: int) -> list[slice]:
-        """Return which columns go together: a matter of shapes alone."""
-        one = len(self.x) * self.linear.sweep.widest * self.x.dtype.itemsize
-        each = max(1, _TOGETHER // max(1, one))
-        firsts = range(0, columns, each)
-        return [slice(first, min(first + each, columns)) for first in firsts]
+        numbers = len(self.x) * self.linear.sweep.widest
+        return together(numbers, self.x.dtype, columns)
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,12 @@ def _agrees(model: OpenModel, made: ProductsMap) -> bool:
             return False
         theirs = ByProducts(jacobian.phi, jacobian.x)
         u, v = (_random(size, phi) for size in ours.shape[1:])
-        pairs = (
-            (ours.pulled(u), theirs.pulled(u)),
-            (ours.matmat(v), theirs.matmat(v)),
-        )
+        pulled, pushed = theirs.pulled(u), theirs.matmat(v)
+        pairs = [(ours.pulled(u), pulled), (ours.matmat(v), pushed)]
+        if (factors := ours.factors()) is not None:
+            left, hidden = factors
+            pairs += [(hidden.rmatmat(left.mT @ u), pulled)]
+            pairs += [(left @ hidden.matmat(v), pushed)]
     except (NotSwept, AuditError, RuntimeError, NotImplementedError):
         return False
     return all(_near(a, b, _APART[made.rows.dtype]) for a, b in pairs)
@@ -154,16 +161,3 @@ def _near(ours: Tensor, theirs: Tensor, least: float) -> bool:
 def _random(size: int, like: Tensor) -> Tensor:
     drawn = np.random.default_rng(_SEED).standard_normal((1, size, 1))
     return torch.from_numpy(drawn).to(like.device)
-
-
-def _sized(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return vectors [N, K, m] in the range of float32, and what they were times.
-
-    Those whose largest entry is far from one are divided by it; zeros stay, and so does
-    what is no number.
-    """
-    largest = torch.linalg.vector_norm(vectors, torch.inf, dim=2, keepdim=True)
-    near = (largest <= 1 / _SMALL) & (largest >= _SMALL)
-    far = (largest > 0) & torch.isfinite(largest) & ~near
-    length = torch.where(far, largest, 1.0)
-    return (vectors / length if bool(far.any()) else vectors), length

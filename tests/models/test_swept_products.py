@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audit.importer.sweep import pointwise
-from audit.models import swept_products
+from audit.models import swept_cut
 from audit.models.swept_products import SweptProducts, with_products
 from tests.models.saved import data_file, onnx_file, opened
 from tests.models.test_swept import HEADS, TEXT, plain, weights
@@ -74,7 +74,7 @@ def test_columns_may_go_one_at_a_time(tmp_path, monkeypatch):
     _, jacobian = jacobian_at(model_of(tmp_path))
     v = drawn(ROWS, 3, 7)
     together = jacobian.matmat(v)
-    monkeypatch.setattr(swept_products, "_TOGETHER", 1)
+    monkeypatch.setattr(swept_cut, "_TOGETHER", 1)
     torch.testing.assert_close(jacobian.matmat(v), together, rtol=1e-5, atol=1e-6)
 
 

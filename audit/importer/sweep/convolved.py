@@ -74,7 +74,12 @@ class Convolved:
         if self._image and self._group == 1 and weight.shape[1] <= MOST:
             self._thin = Thin(weight, self._where, self._place.shape[1:])
             if set(self._where.dilations) == {1}:
-                self._phases = phases_of(weight, tuple(self._where.strides))
+                self._phases = phases_of(
+                    weight,
+                    self._where.strides,
+                    [ends[0] for ends in self._where.pads],
+                    self._place.shape[1:],
+                )
         self._wide = [
             n + sum(ends) + extra
             for n, ends, extra in zip(
@@ -100,8 +105,7 @@ class Convolved:
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
         if self._phases is not None:
-            whole_image = self._phases.pulled(_last(g), (self._wide[0], self._wide[1]))
-            pulled = self._cropped(whole_image)
+            pulled = self._phases.pulled(_last(g))
         elif self._thin is not None:
             pulled = self._thin.pulled(g)
         else:

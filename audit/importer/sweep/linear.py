@@ -249,6 +249,10 @@ class Linear:
         Returns:
             Those of each output [n, K, *row shape], in order; None where none moves.
         """
+        return self.columns_to(tangents, self.sweep.path.outputs)
+
+    def columns_to(self, tangents: Tensor, slots: Sequence[int]) -> list[Tensor | None]:
+        """Push tangents of the input forward, to some values: those of each."""
         path = self.sweep.path
         shapes = [path.places[slot].shape for slot in path.sources]
         parts = torch.split(tangents, [prod(shape) for shape in shapes], dim=2)
@@ -256,12 +260,30 @@ class Linear:
             slot: part.reshape(*tangents.shape[:2], *shape)
             for slot, shape, part in zip(path.sources, shapes, parts, strict=True)
         }
+        return self._forth(known, slots)
+
+    def columns_from(self, known: dict[int, Tensor]) -> list[Tensor | None]:
+        """Push tangents of other values forward to the outputs: those of each."""
+        return self._forth(known, self.sweep.path.outputs)
+
+    def _forth(
+        self, known: dict[int, Tensor], slots: Sequence[int]
+    ) -> list[Tensor | None]:
         with torch.no_grad():
             for index in reversed(self.sweep.backwards):
-                self._step_forth(index, known)
-        return [known.get(slot) for slot in path.outputs]
+                if known.keys() >= set(slots):
+                    break
+                self._step_forth(index, known, slots)
+        return [known.get(slot) for slot in slots]
 
-    def _step_forth(self, index: int, known: dict[int, Tensor]) -> None:
+    def rows_from(self, waiting: Waiting, first: int, last: int, out: Tensor) -> None:
+        """Pull cotangents of some values back to the input, into `out`."""
+        self._back(self.sweep.backwards, first, last, waiting)
+        self._write(waiting, out)
+
+    def _step_forth(
+        self, index: int, known: dict[int, Tensor], wanted: Sequence[int]
+    ) -> None:
         path = self.sweep.path
         step, site = path.plan.steps[index], path.sites[index]
         given = [known.get(step.inputs[position]) for position in site.active]
@@ -270,7 +292,8 @@ class Linear:
             if tangent is not None:
                 known[step.outputs[position]] = tangent
         for slot in step.dead:
-            known.pop(slot, None)
+            if slot not in wanted:
+                known.pop(slot, None)
 
     def _step_back(self, index: int, kept: Kept, waiting: Waiting) -> None:
         path = self.sweep.path
