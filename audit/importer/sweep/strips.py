@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from audit.importer.ops.windows import Windows
 
-_CHANNELS, _PIXELS = 32, 32  # of small images: as measured, with at most so many
-_LEAST = 64  # pixels of a wide image; shorter ones do not pay for the copy
+_CHANNELS = 32  # to write; with more there is no gain, as measured
+_PIXELS = range(8, 33)  # of a row
+_WIDE = range(64, 4097)  # of a wide image: the copy pays, and its lines fit the cache
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Strips:
 
     def worth(self, rows: int) -> bool:
         """Whether so many rows make a wide image."""
-        return rows * self.width >= _LEAST
+        return rows * self.width in _WIDE
 
     def pulled(self, g: Tensor) -> Tensor:
         """Return the cotangents [n, r, C', H, W] of images of those [n, r, C, h, w].
@@ -90,7 +91,7 @@ def strips_of(weight: Tensor, places: Windows, sizes: tuple[int, int]) -> Strips
     """
     rows, width = places.counts(sizes)
     gap = _gap(places, sizes[1], width)
-    small = weight.shape[1] <= _CHANNELS and width <= _PIXELS
+    small = weight.shape[1] <= _CHANNELS and width in _PIXELS
     if gap <= 0 or not small or weight.dtype != torch.float32 or not weight.is_cpu:
         return None
     stride, across = places.strides
