@@ -4,6 +4,9 @@ A Jacobian or a set of draws of a network that computes in float32 is kept in fl
 half the memory, and half of what has to be moved. Every product with it is one of
 float64, of the same numbers: a few of the N matrices at a time are copied, about as
 much as a second-level cache holds, and the copy is used at once.
+
+A Aᵀ is symmetric, and half of its products are enough: columns of it are made in
+blocks, from the diagonal down, as wide as the kernels of dgemm like them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import torch
 from torch import Tensor
 
 _NUMBERS = 2**17  # of one copy: 1 MiB
+_SIDE, _MANY = 24, 64  # columns of a block, twice as many from so many rows on
+_LONG = 2**8  # columns of A, from which blocks are worth their calls
 
 
 def by_parts(
@@ -38,3 +43,18 @@ def by_parts(
         for first in range(0, max(count, 1), each)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def square(a: Tensor) -> Tensor:
+    """Return A Aᵀ [n, r, r] of A [n, r, d]."""
+    n, rows, columns = a.shape
+    side = _SIDE if rows < _MANY else 2 * _SIDE
+    if rows <= side or columns < _LONG or not a.is_cpu:
+        return a @ a.mT
+    found = a.new_empty(n, rows, rows)
+    for first in range(0, rows, side):
+        last = first + side
+        below = a[:, first:] @ a[:, first:last].mT
+        found[:, first:, first:last] = below
+        found[:, first:last, last:] = below[:, side:].mT
+    return found
