@@ -14,7 +14,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from audit.linalg.wide import by_parts
+from audit.linalg.wide import by_parts, square
 
 _SAFE = 1e100
 """Of a diagonal: times any number of float32 it is finite in float64."""
@@ -86,7 +86,7 @@ class Matrix:
 
     @cached_property
     def _gram(self) -> Tensor:
-        return self._by_parts(lambda a: a @ a.mT)
+        return self._by_parts(square)
 
     def _by_parts(self, function: Callable[..., Tensor], *others: Tensor) -> Tensor:
         return by_parts(function, self.entries, *others)
@@ -151,7 +151,7 @@ class Scaled(Matrix):
 
     @cached_property
     def _gram(self) -> Tensor:
-        own = self._by_parts(lambda a: a @ a.mT)
+        own = self._by_parts(square)
         return own * self.scale.unsqueeze(-1) * self.scale.unsqueeze(-2)
 
     def finite(self) -> Tensor:

@@ -8,6 +8,9 @@ much as a second-level cache holds, and the copy is used at once.
 Squares BᵀB of few columns are numpy's on the CPU: its BLAS knows that they are
 symmetric and computes half of them, in a third of the time that torch takes. Up to so
 many columns it stays on one thread.
+
+A Aᵀ is symmetric, and half of its products are enough: columns of it are made in
+blocks, from the diagonal down, as wide as the kernels of dgemm like them.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from torch import Tensor
 
 _NUMBERS = 2**17  # of one copy: 1 MiB
 _FEW = 64  # columns
+_SIDE, _MANY = 24, 64  # columns of a block, twice as many from so many rows on
+_LONG = 2**8  # columns of A, from which blocks are worth their calls
 
 
 def by_parts(
@@ -56,3 +61,18 @@ def columns_gram(rows: Tensor) -> Tensor:
         return rows.mT @ rows
     known = rows.numpy()
     return torch.from_numpy(np.matmul(known.transpose(0, 2, 1), known))
+
+
+def square(a: Tensor) -> Tensor:
+    """Return A Aᵀ [n, r, r] of A [n, r, d]."""
+    n, rows, columns = a.shape
+    side = _SIDE if rows < _MANY else 2 * _SIDE
+    if rows <= side or columns < _LONG or not a.is_cpu:
+        return a @ a.mT
+    found = a.new_empty(n, rows, rows)
+    for first in range(0, rows, side):
+        last = first + side
+        below = a[:, first:] @ a[:, first:last].mT
+        found[:, first:, first:last] = below
+        found[:, first:last, last:] = below[:, side:].mT
+    return found

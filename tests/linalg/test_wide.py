@@ -150,3 +150,22 @@ def test_entries_whose_sum_overflows_are_finite():
     scale = torch.tensor([[1.0, 1.0, 1.0]] * 2, dtype=torch.float64)
     assert Scaled(entries, scale).finite().tolist() == [True, False]
     assert Scaled(entries[:1], 1e300 * scale[:1]).finite().tolist() == [False]
+
+
+@pytest.mark.parametrize("rows", [24, 25, 32, 49, 64, 97, 150])
+@pytest.mark.parametrize("columns", [255, 300])
+def test_a_square_by_half_of_its_products_is_whole(rows, columns):
+    entries, exact = numbers(2, rows, columns)
+    found = Matrix(entries).gram().numpy()
+    lengths = np.linalg.norm(exact, axis=2)
+    bound = 1e-14 * lengths[:, :, None] * lengths[:, None, :]
+    assert (abs(found - exact @ exact.transpose(0, 2, 1)) <= bound).all()
+    scale = torch.full((2, rows), 2.0, dtype=torch.float64)
+    assert (Scaled(entries, scale).gram().numpy() == 4 * found).all()
+    spoiled = entries.clone()
+    spoiled[0, rows - 1, 0] = torch.nan
+    other = Matrix(spoiled).gram().numpy()
+    assert np.isnan(other[0, -1]).all()
+    assert np.isnan(other[0, :, -1]).all()
+    assert (other[0, :-1, :-1] == found[0, :-1, :-1]).all()
+    assert (other[1] == found[1]).all()

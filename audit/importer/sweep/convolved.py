@@ -3,7 +3,8 @@
 The transpose of a convolution is a transposed one, with as much output padding as its
 own sizes need; both run with the channels last in memory, where they are fastest, and
 so does everything between them. Into few channels, those of an image, it is slow: there
-it is taken by its taps (`thin`), and of wide strided windows by its phases (`phases`).
+it is taken by its taps (`thin`), and of wide strided windows by its phases (`phases`);
+strided ones of small images take all rows of an input side by side (`strips`).
 Any other linear operator is run on zeros, with the rows of all inputs as its batch, and
 autograd takes its transpose once for all rows.
 """
@@ -21,6 +22,7 @@ from audit.importer.sweep.phases import Phases, phases_of
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
+from audit.importer.sweep.strips import Strips, strips_of
 from audit.importer.sweep.thin import MOST, Thin
 from audit.importer.values import Value, integer
 
@@ -71,6 +73,7 @@ class Convolved:
         self._group = int(site.attribute("group", 1))  # type: ignore[call-overload]
         self._thin: Thin | None = None
         self._phases: Phases | None = None
+        self._strips: Strips | None = None
         if self._image and self._group == 1 and weight.shape[1] <= MOST:
             self._thin = Thin(weight, self._where, self._place.shape[1:])
             if set(self._where.dilations) == {1}:
@@ -80,6 +83,9 @@ class Convolved:
                     [ends[0] for ends in self._where.pads],
                     self._place.shape[1:],
                 )
+        elif self._image and self._group == 1:
+            _, high, wide = self._place.shape
+            self._strips = strips_of(self._weight, self._where, (high, wide))
         self._wide = [
             n + sum(ends) + extra
             for n, ends, extra in zip(
@@ -103,7 +109,10 @@ class Convolved:
         if piece is None:
             return [[]]
         whole = dense(piece, self._out.shape)
-        g = whole.g.flatten(0, 1)
+        if self._strips is not None and self._strips.worth(whole.g.shape[1]):
+            rows = self._strips.pulled(whole.g)
+            return [[Dense(whole.start, rows, owned=True)]]
+        g = _folded(whole.g) if self._image else whole.g.flatten(0, 1)
         if self._phases is not None:
             pulled = self._phases.pulled(_last(g))
         elif self._thin is not None:
@@ -181,6 +190,11 @@ class Linear:
         y = self._run(t.flatten(0, 1), *self._rest[:1])
         assert isinstance(y, Tensor)
         return [y.reshape(*t.shape[:2], *y.shape[1:])]
+
+
+def _folded(g: Tensor) -> Tensor:
+    """Return [n r, C, H, W] of [n, r, C, H, W], as it lies in memory if that can be."""
+    return g.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 def _last(x: Tensor) -> Tensor:

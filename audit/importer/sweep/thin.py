@@ -142,11 +142,22 @@ class Thin:
         return y
 
     def _products(self, g: Tensor) -> Tensor:
-        """Return w_a g_i [kw, kh, C, m, h, w]."""
-        m, _, rows, columns = g.shape
-        flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
-        taps = (self._wide.kernel, self._high.kernel, self._channels)
-        return (self._weight @ flat.t()).view(*taps, m, rows, columns)
+        """Return w_a g_i [kw, kh, C, m, h, w].
+
+        Of images that lie side by side in memory, what lies between them is multiplied
+        too, and left out: nothing is copied.
+        """
+        beside = g.stride(2) > g.stride(0)
+        places = g.permute(2, 0, 3, 1) if beside else g.permute(0, 2, 3, 1)
+        flat, (far, near) = _flat(places)
+        made = self._weight @ flat.t()
+        each = len(flat)
+        high, channels = self._high.kernel, self._channels
+        parts = made.as_strided(
+            (self._wide.kernel, high, channels, *places.shape[:3]),
+            (high * channels * each, channels * each, each, far, near, 1),
+        )
+        return parts.transpose(3, 4) if beside else parts
 
     def _at_once(self, parts: Tensor, y: Tensor) -> None:
         """Add up on the taps that lie on their pixels, and write these together."""
@@ -162,6 +173,22 @@ class Thin:
         for across, wide in enumerate(self._wide.summed(list(parts), -1)):
             for along, total in enumerate(self._high.summed(list(wide), -2)):
                 y[:, :, along::down, across::right] = total.movedim(0, 1)
+
+
+def _flat(places: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Return pixels [a, b, w, C] as rows of a matrix, and how far a's and b's are.
+
+    Where there are others between them in memory, as between images side by side, these
+    are rows too.
+    """
+    a, b, width, channels = places.shape
+    far, near = (places.stride(axis) // channels for axis in (0, 1))
+    if far >= b * near > b * width and places.stride() == (
+        *(far * channels, near * channels, channels, 1),
+    ):
+        count = (a - 1) * far + (b - 1) * near + width
+        return places.as_strided((count, channels), (channels, 1)), (far, near)
+    return places.reshape(-1, channels), (b * width, width)
 
 
 __all__ = ["MOST", "Axis", "Thin"]
