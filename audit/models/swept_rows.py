@@ -64,10 +64,11 @@ class SweptRows:
 
     @property
     def narrow_rows(self) -> int:
-        """The inputs that are pulled back together through narrow steps at the end."""
+        """The inputs that start together, through the narrow steps at the end."""
         narrow = self.size * self.sweep.narrow
-        most = _power(self.sweep.at_once // narrow) if narrow else 1
-        return max(most, self.backward_rows)
+        if not narrow:
+            return self.forward_rows
+        return max(_power(self.sweep.at_once // narrow), self.backward_rows)
 
     @property
     def backward_rows(self) -> int:
@@ -89,9 +90,10 @@ class SweptRows:
             NotSwept: a value has another shape than at opening.
         """
         found = []
-        for first in range(0, len(entries), self.forward_rows):
-            part = slice(first, first + self.forward_rows)
-            found.append(self._part(inputs(part), entries[part]))
+        with torch.no_grad():
+            for first in range(0, len(entries), self.forward_rows):
+                part = slice(first, first + self.forward_rows)
+                found.append(self._part(inputs(part), entries[part]))
         phi = torch.cat([one for one, _ in found])
         if all(scale is None for _, scale in found):
             return phi, None
