@@ -36,6 +36,7 @@ class SweptRows:
         size: p.
         dtype: the type the network takes.
         pull: inputs that are pulled back together; 0: as many as the shapes say.
+        plain: whether φ are numbers of the outputs as they stand: D is 1 then.
     """
 
     sweep: Sweep
@@ -45,6 +46,7 @@ class SweptRows:
     size: int
     dtype: torch.dtype
     pull: int = 0
+    plain: bool = False
 
     @property
     def together(self) -> tuple[int, int]:
@@ -121,10 +123,15 @@ class SweptRows:
         entries: Tensor,
         sources: Sources,
     ) -> tuple[Tensor, Tensor | None]:
-        phi, scale = scales_of(self.parameters, outputs, sources)
+        if self.plain:
+            phi, scale = self.parameters(outputs), None
+        else:
+            phi, scale = scales_of(self.parameters, outputs, sources)
         axes: list[list[Piece]] = sources.axes(list(outputs.values()))
         for first, last in self._parts(len(entries)):
             linear.rows(axes, first, last, entries[first:last], self.backward_rows)
+        if scale is None:
+            return phi, None
         still = [j for j, output in enumerate(sources.output) if output < 0]
         if still:
             entries[:, still] = 0.0
