@@ -50,7 +50,7 @@ def plain_times(x: Tensor, matrix: Tensor, turned: Tensor | None = None) -> Tens
     if not _by_onednn(x, weight, None):
         return torch.matmul(x, matrix)
     flat: Tensor = _LINEAR(x.reshape(-1, x.shape[-1]), weight, None, "none", [], "")
-    return flat.reshape(*x.shape[:-1], len(weight))
+    return flat.view(*x.shape[:-1], weight.shape[0])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -96,7 +96,7 @@ def _by_onednn(
 ) -> bool:
     return (
         weight.dim() == 2
-        and x.numel() * len(weight) >= least
+        and x.numel() * weight.shape[0] >= least
         and x.dtype == weight.dtype == torch.float32
         and x.is_cpu
         and weight.is_cpu

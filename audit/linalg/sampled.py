@@ -31,7 +31,13 @@ import torch
 from torch import Tensor
 
 from audit.linalg.averaged import Sampled, lengths
-from audit.linalg.exact import SMALLER, decompose_exact, decompose_square, descending
+from audit.linalg.exact import (
+    SMALLER,
+    decompose_exact,
+    decompose_square,
+    descending,
+    leading,
+)
 from audit.linalg.intervals.means import Interval, mean_interval
 from audit.linalg.operators import Product
 from audit.linalg.spectrum import Estimate, Spectrum
@@ -197,7 +203,7 @@ def _cross_fitted(
 
     A unit's share of a half's average, and so of the whole's, is its sum times U.
     """
-    halves = [_decomposed(draws, half, inner, 1, side).directions for half in (0, 1)]
+    halves = _worst_of_halves(draws, inner, worst, side)
     units = torch.cat(
         [
             _along(draws, half, torch.cat([worst, halves[1 - half]], dim=2), inner)
@@ -209,6 +215,17 @@ def _cross_fitted(
     cosine = (halves[0] * halves[1]).sum(dim=(1, 2)).abs().clamp_max(1)
     own, crossed = (found.at(k) for k in (0, 1))
     return _CrossFit(own, crossed, torch.rad2deg(cosine.acos()))
+
+
+def _worst_of_halves(
+    draws: Sampled, inner: LinearOperator | None, worst: Tensor, side: str
+) -> list[Tensor]:
+    """Return the direction [N, d, 1] of each half, expected along that of both."""
+    if inner is not None or not draws.is_tall:
+        return [_decomposed(draws, half, inner, 1, side).directions for half in (0, 1)]
+    start = worst.mT.expand(-1, 2, -1).flatten(0, 1)
+    found = leading(draws.squares.flatten(0, 1), start).unflatten(0, (-1, 2))
+    return [found[:, half].unsqueeze(2) for half in (0, 1)]
 
 
 def _along(

@@ -36,6 +36,7 @@ class SweptRows:
         size: p.
         dtype: the type the network takes.
         pull: inputs that are pulled back together; 0: as many as the shapes say.
+        plain: whether φ are numbers of the outputs as they stand: D is 1 then.
     """
 
     sweep: Sweep
@@ -45,6 +46,7 @@ class SweptRows:
     size: int
     dtype: torch.dtype
     pull: int = 0
+    plain: bool = False
 
     @property
     def together(self) -> tuple[int, int]:
@@ -64,10 +66,11 @@ class SweptRows:
 
     @property
     def narrow_rows(self) -> int:
-        """The inputs that are pulled back together through narrow steps at the end."""
+        """The inputs that start together, through the narrow steps at the end."""
         narrow = self.size * self.sweep.narrow
-        most = _power(self.sweep.at_once // narrow) if narrow else 1
-        return max(most, self.backward_rows)
+        if not narrow:
+            return self.forward_rows
+        return max(_power(self.sweep.at_once // narrow), self.backward_rows)
 
     @property
     def backward_rows(self) -> int:
@@ -89,9 +92,10 @@ class SweptRows:
             NotSwept: a value has another shape than at opening.
         """
         found = []
-        for first in range(0, len(entries), self.forward_rows):
-            part = slice(first, first + self.forward_rows)
-            found.append(self._part(inputs(part), entries[part]))
+        with torch.no_grad():
+            for first in range(0, len(entries), self.forward_rows):
+                part = slice(first, first + self.forward_rows)
+                found.append(self._part(inputs(part), entries[part]))
         phi = torch.cat([one for one, _ in found])
         if all(scale is None for _, scale in found):
             return phi, None
@@ -119,10 +123,15 @@ class SweptRows:
         entries: Tensor,
         sources: Sources,
     ) -> tuple[Tensor, Tensor | None]:
-        phi, scale = scales_of(self.parameters, outputs, sources)
+        if self.plain:
+            phi, scale = self.parameters(outputs), None
+        else:
+            phi, scale = scales_of(self.parameters, outputs, sources)
         axes: list[list[Piece]] = sources.axes(list(outputs.values()))
         for first, last in self._parts(len(entries)):
             linear.rows(axes, first, last, entries[first:last], self.backward_rows)
+        if scale is None:
+            return phi, None
         still = [j for j, output in enumerate(sources.output) if output < 0]
         if still:
             entries[:, still] = 0.0

@@ -49,6 +49,22 @@ _NARROW = 4  # times narrower than the widest step
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A step of the way back.
+
+    Args:
+        rule: of the step.
+        results: the slots of its active results. shapes: of their rows.
+        operands: the slots of its active operands.
+    """
+
+    rule: Rule
+    results: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    operands: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A graph whose Jacobian is taken by rules.
 
@@ -121,6 +137,18 @@ class Sweep:
     def narrow(self) -> int:
         """The numbers of a row at its widest in the narrow stage; 0 without one."""
         return max((self._widths[index] for index in self.stages[0]), default=0)
+
+    @cached_property
+    def stops(self) -> dict[int, Stop]:
+        """Index of a step on the path -> where its cotangents come from and go."""
+        places, found = self.path.places, {}
+        for index, rule in self.rules.items():
+            step, site = self.path.plan.steps[index], self.path.sites[index]
+            results = tuple(step.outputs[position] for position in site.outputs)
+            shapes = tuple(places[slot].shape for slot in results)
+            operands = tuple(step.inputs[position] for position in site.active)
+            found[index] = Stop(rule, results, shapes, operands)
+        return found
 
     @cached_property
     def _widths(self) -> dict[int, int]:
@@ -216,11 +244,26 @@ class Linear:
         if each >= count or self.sweep.alone:
             narrow, wide, each = (), self.sweep.backwards, max(count, 1)
         self._back(narrow, first, last, waiting)
+        if each < count:
+            wide = wide[self._shared(wide, waiting) :]
         for at in range(0, count, each):
             end = min(at + each, count)
             part = waiting if each >= count else _cut(waiting, at, end)
             self._back(wide, first + at, first + end, part)
             self._write(part, out[at:end])
+
+    def _shared(self, steps: Sequence[int], waiting: Waiting) -> int:
+        """Walk the first steps back that are the same at all inputs; return how many.
+
+        Rows of the identity are, and what products with constants make of them.
+        """
+        for count, index in enumerate(steps):
+            pieces = [waiting.get(slot, ()) for slot in self.sweep.stops[index].results]
+            alike = all(piece.shared for own in pieces for piece in own)
+            if not (alike and all(k.shape[0] == 1 for k in self.kept[index])):
+                return count
+            self._step_back(index, self.kept[index], waiting)
+        return len(steps)
 
     def _back(
         self, steps: Sequence[int], first: int, last: int, waiting: Waiting
@@ -229,14 +272,16 @@ class Linear:
         cut = (first, last) != (0, self.inputs)
         for index in steps:
             kept = self.kept[index]
-            if cut:
+            if cut and kept:
                 kept = tuple(k if k.shape[0] == 1 else k[first:last] for k in kept)
             self._step_back(index, kept, waiting)
 
     def _write(self, waiting: Waiting, out: Tensor) -> None:
         path = self.sweep.path
         shapes = [path.places[slot].shape for slot in path.sources]
-        columns = torch.split(out, [prod(shape) for shape in shapes], dim=2)
+        columns: Sequence[Tensor] = (out,)
+        if len(shapes) > 1:
+            columns = torch.split(out, [prod(shape) for shape in shapes], dim=2)
         for slot, shape, part in zip(path.sources, shapes, columns, strict=True):
             _write(waiting.get(slot, []), shape, part)
 
@@ -296,18 +341,18 @@ class Linear:
                 known.pop(slot, None)
 
     def _step_back(self, index: int, kept: Kept, waiting: Waiting) -> None:
-        path = self.sweep.path
-        step, site = path.plan.steps[index], path.sites[index]
+        stop, moving = self.sweep.stops[index], False
         given: list[Piece | None] = []
-        for position, place in site.outputs.items():
-            pieces = waiting.pop(step.outputs[position], None)
-            given.append(merged(pieces, place.shape) if pieces else None)
-        if all(piece is None for piece in given):
+        for slot, shape in zip(stop.results, stop.shapes, strict=True):
+            pieces = waiting.pop(slot, None)
+            given.append(merged(pieces, shape) if pieces else None)
+            moving = moving or bool(pieces)
+        if not moving:
             return
-        pulled = self.sweep.rules[index].pull(kept, given)
-        for position, found in zip(site.active, pulled, strict=True):
+        pulled = stop.rule.pull(kept, given)
+        for slot, found in zip(stop.operands, pulled, strict=True):
             if found:
-                waiting.setdefault(step.inputs[position], []).extend(found)
+                waiting.setdefault(slot, []).extend(found)
 
 
 def _cut(waiting: Waiting, first: int, last: int) -> Waiting:
@@ -324,9 +369,11 @@ def _write(pieces: Sequence[Piece], shape: tuple[int, ...], out: Tensor) -> None
         out.zero_()
         return
     piece = dense(merged(pieces, shape), shape)
-    rows = piece.g.reshape(*piece.g.shape[:2], -1)
-    if (piece.start, piece.stop) != (0, out.shape[1]):
-        out.zero_()
+    rows = piece.g if len(shape) == 1 else piece.g.flatten(2)
+    if piece.g.shape[1] == out.shape[1]:
+        out.copy_(rows)
+        return
+    out.zero_()
     out[:, piece.start : piece.stop] = rows
 
 

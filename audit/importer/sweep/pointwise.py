@@ -36,10 +36,11 @@ def _relu(a: Sequence[Any], y: Tensor, _: int) -> Tensor:
     return found
 
 
-def _swish(a: Sequence[Any], _: Tensor, __: int) -> Tensor:
-    x: Tensor = a[0]
-    gate = torch.sigmoid(x)
-    return gate * (1 + x * (1 - gate))
+def _swish(a: Sequence[Any], y: Tensor, _: int) -> Tensor:
+    """Return s + y (1 − s) of y = x s and s = 1 / (1 + e⁻ˣ), in two passes."""
+    gate = torch.sigmoid(a[0])
+    found: Tensor = torch.lerp(y, y.new_ones(()), gate, out=gate)
+    return found
 
 
 PARTIALS: dict[str, Partial] = {
@@ -315,6 +316,8 @@ def _stretched(parts: Sequence[Tensor], out: Place) -> Tensor:
 
 def summed_to(g: Tensor, shape: Sequence[int]) -> Tensor:
     """Return cotangents summed over what an operand was stretched along."""
+    if g.shape[2:] == shape:
+        return g
     extra = g.dim() - 2 - len(shape)
     if extra:
         g = g.sum(dim=tuple(range(2, 2 + extra)))
@@ -350,6 +353,6 @@ def _negated(piece: Axes) -> Axes:
 
 def _times(piece: Dense, partial: Tensor, place: Place, alone: bool) -> Dense:
     """Return g ∂y/∂a, in the memory of g where nobody else reads it."""
-    fits = len(partial) in (1, len(piece.g))
+    fits = partial.shape[0] in (1, piece.g.shape[0])
     g = piece.g.mul_(partial) if piece.owned and alone and fits else piece.g * partial
     return Dense(piece.start, summed_to(g, place.shape), owned=True)

@@ -34,11 +34,16 @@ class Dense:
         """The row after the last one."""
         return self.start + self.g.shape[1]
 
+    @property
+    def shared(self) -> bool:
+        """Whether they are the same at all inputs."""
+        return self.g.shape[0] == 1
+
     def cut(self, first: int, last: int) -> Dense:
         """Return the cotangents of some inputs; what all of them share is no one's."""
-        if len(self.g) == 1:
-            return replace(self, owned=False)
-        return replace(self, g=self.g[first:last])
+        if self.shared:
+            return Dense(self.start, self.g)
+        return Dense(self.start, self.g[first:last], self.owned)
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,14 @@ class Axes:
         """The row after the last one."""
         return self.start + len(self.index)
 
+    @property
+    def shared(self) -> bool:
+        """Whether they are the same at all inputs."""
+        return self.scale is None or self.scale.shape[0] == 1
+
     def cut(self, first: int, last: int) -> Axes:
         """Return the cotangents of some inputs."""
-        if self.scale is None or len(self.scale) == 1:
+        if self.scale is None or self.shared:
             return self
         return replace(self, scale=self.scale[first:last])
 
@@ -96,9 +106,14 @@ class Some:
         """The row after the last one."""
         return self.start + self.g.shape[1]
 
+    @property
+    def shared(self) -> bool:
+        """Whether they are the same at all inputs."""
+        return self.g.shape[0] == 1
+
     def cut(self, first: int, last: int) -> Some:
         """Return the cotangents of some inputs."""
-        return self if len(self.g) == 1 else replace(self, g=self.g[first:last])
+        return self if self.shared else replace(self, g=self.g[first:last])
 
     def dense(self, shape: Sequence[int]) -> Dense:
         """Return the rows with their zeros."""

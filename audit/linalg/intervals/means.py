@@ -100,7 +100,9 @@ def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
     centred = samples - value.unsqueeze(-1)
     scale = centred.abs().amax(dim=-1)
     z = centred / torch.where(scale > 0, scale, 1.0).unsqueeze(-1)
-    second, third, fourth = (z.pow(k).mean(dim=-1) for k in (2, 3, 4))
+    squares = z.square()
+    powers = (squares, squares * z, squares.square())
+    second, third, fourth = (power.mean(dim=-1) for power in powers)
     second = torch.where(scale > 0, second, 1.0)
     error = scale * (second / (n - 1)).sqrt() if n > 1 else scale * torch.nan
     t = _quantiles(2 * n / (fourth / second.square() - 1), n - 1, level)

@@ -131,8 +131,15 @@ def _made(
     def parameters(found: Values) -> Tensor:
         return evaluate(law.head, "sample", found).flatten(1)
 
-    expressions = {"sample": law.head.parameters["sample"]}
-    sources = sources_of(expressions, lambda v: v["sample"].flatten(1), shapes)
-    size, dtype = family.n, law.network.dtype
-    rows_of = SweptRows(sweep, outputs, parameters, sources, size, dtype)
+    asked = law.head.parameters["sample"]
+    sources = sources_of({"sample": asked}, lambda v: v["sample"].flatten(1), shapes)
+    rows_of = SweptRows(
+        sweep,
+        outputs,
+        parameters,
+        sources,
+        family.n,
+        law.network.dtype,
+        plain=asked.output(sliced=True) is not None,
+    )
     return SweptSlopes(law, rows_of, names, family)
