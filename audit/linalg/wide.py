@@ -8,7 +8,7 @@ much as a second-level cache holds, and the copy is used at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -28,13 +28,15 @@ def by_parts(
     """
     if entries.dtype == torch.float64:
         return function(entries, *others)
-    count = len(entries)
-    each = max(1, _NUMBERS // max(1, entries[:1].numel()))
     parts = [
-        function(
-            entries[first : first + each].double(),
-            *(o if len(o) == 1 else o[first : first + each] for o in others),
-        )
-        for first in range(0, max(count, 1), each)
+        function(entries[at].double(), *(o if len(o) == 1 else o[at] for o in others))
+        for at in cached_parts(entries)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def cached_parts(entries: Tensor) -> Iterator[slice]:
+    """Yield which of N matrices go together, so that a float64 copy fits the cache."""
+    each = max(1, _NUMBERS // max(1, entries[:1].numel()))
+    for first in range(0, max(len(entries), 1), each):
+        yield slice(first, first + each)

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.linalg.averaged import Sampled
-from audit.linalg.operators import Product
+from audit.linalg.operators import Diagonal, Product
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 from audit.measure.columns import Found
 from audit.reports.values import Floats
 
@@ -146,6 +147,9 @@ def _gram_sum(form: QuadraticForm, rows: Tensor) -> Tensor:
     root = form.root
     if isinstance(root, Sampled) and root.is_tall:
         return root.square[rows].sum(dim=0)
+    match root:
+        case Product(Diagonal(weights), Matrix() as jacobian):
+            return jacobian.total_square(weights)
     if isinstance(root, Product) and root.outer.shape[1] > root.outer.shape[2]:
         jacobian = root.inner.dense()
         outer = root.outer.dense()

@@ -15,7 +15,7 @@ from audit.measure.plan import ASKED, KRYLOV, Choice, Shapes
 COPIES = 4
 """Of an input's derivatives, that live at the same time."""
 _CHUNK_BYTES = 2**24  # of derivatives: about a last-level cache
-_CHUNK, _BY_PRODUCTS = 512, 32  # inputs, at the most
+_CHUNK, _BY_PRODUCTS = 1024, 32  # inputs, at the most
 
 
 def held(shapes: Shapes, rows: Choice, side: Choice | None) -> int:
