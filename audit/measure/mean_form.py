@@ -147,13 +147,13 @@ def _gram_sum(form: QuadraticForm, rows: Tensor) -> Tensor:
     root = form.root
     if isinstance(root, Sampled) and root.is_tall:
         return root.square[rows].sum(dim=0)
-    match root:
-        case Product(Diagonal(weights), Matrix() as jacobian):
-            return jacobian.total_square(weights)
-    if isinstance(root, Product) and root.outer.shape[1] > root.outer.shape[2]:
-        jacobian = root.inner.dense()
-        outer = root.outer.dense()
-        right = outer.mT @ (outer @ jacobian)
-        return jacobian.flatten(0, 1).mT @ right.flatten(0, 1)
+    if isinstance(root, Product):
+        outer, inner = root.outer, root.inner
+        if isinstance(outer, Diagonal) and isinstance(inner, Matrix):
+            return inner.total_square(outer.entries)
+        if outer.shape[1] > outer.shape[2]:
+            factor, jacobian = outer.dense(), inner.dense()
+            right = factor.mT @ (factor @ jacobian)
+            return jacobian.flatten(0, 1).mT @ right.flatten(0, 1)
     each = root.dense().flatten(0, 1)
     return each.mT @ each
