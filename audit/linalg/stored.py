@@ -14,7 +14,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from audit.linalg.wide import by_parts, square
+from audit.linalg.wide import by_parts, cached_parts, square
 
 _SAFE = 1e100
 """Of a diagonal: times any number of float32 it is finite in float64."""
@@ -104,6 +104,19 @@ class Matrix:
         """Return A Aᵀ, computed once."""
         return self._gram
 
+    def total_square(self, weights: Tensor) -> Tensor:
+        """Return Σ_i Aᵀ W² A [columns, columns], W diagonal [N, rows] in float64."""
+        columns = self.entries.shape[2]
+        total = weights.new_zeros(columns, columns)
+        for at in cached_parts(self.entries):
+            rows = (self._part(at) * weights[at].unsqueeze(-1)).flatten(0, 1)
+            total.addmm_(rows.mT, rows)
+        return total
+
+    def _part(self, at: slice) -> Tensor:
+        """Return some of the matrices in float64."""
+        return self.entries[at].double()
+
     @cached_property
     def _known(self) -> dict[str, Tensor]:
         return {}
@@ -144,6 +157,9 @@ class Scaled(Matrix):
     def map_entries(self, change: Callable[[Tensor], Tensor]) -> Matrix:  # type: ignore[override]
         """Return the matrices D A with their entries changed."""
         return Matrix(change(self.dense()))
+
+    def _part(self, at: slice) -> Tensor:
+        return self.entries[at] * self.scale[at].unsqueeze(-1)
 
     def take(self, rows: Tensor) -> Scaled:
         """Return some of the matrices."""

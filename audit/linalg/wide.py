@@ -49,10 +49,15 @@ def copies(entries: Tensor) -> Iterator[tuple[slice, Tensor]]:
     if entries.dtype == torch.float64:
         yield slice(None), entries
         return
+    for part in cached_parts(entries):
+        yield part, entries[part].double()
+
+
+def cached_parts(entries: Tensor) -> Iterator[slice]:
+    """Yield which of N matrices go together, so that a float64 copy fits the cache."""
     each = max(1, _NUMBERS // max(1, entries[:1].numel()))
     for first in range(0, max(len(entries), 1), each):
-        part = slice(first, first + each)
-        yield part, entries[part].double()
+        yield slice(first, first + each)
 
 
 def columns_gram(rows: Tensor) -> Tensor:

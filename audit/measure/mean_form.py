@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.linalg.averaged import Sampled
-from audit.linalg.operators import Product
+from audit.linalg.operators import Diagonal, Product
 from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
 from audit.measure.columns import Found
 from audit.reports.values import Floats
 
@@ -146,10 +147,13 @@ def _gram_sum(form: QuadraticForm, rows: Tensor) -> Tensor:
     root = form.root
     if isinstance(root, Sampled) and root.is_tall:
         return root.square[rows].sum(dim=0)
-    if isinstance(root, Product) and root.outer.shape[1] > root.outer.shape[2]:
-        jacobian = root.inner.dense()
-        outer = root.outer.dense()
-        right = outer.mT @ (outer @ jacobian)
-        return jacobian.flatten(0, 1).mT @ right.flatten(0, 1)
+    if isinstance(root, Product):
+        outer, inner = root.outer, root.inner
+        if isinstance(outer, Diagonal) and isinstance(inner, Matrix):
+            return inner.total_square(outer.entries)
+        if outer.shape[1] > outer.shape[2]:
+            factor, jacobian = outer.dense(), inner.dense()
+            right = factor.mT @ (factor @ jacobian)
+            return jacobian.flatten(0, 1).mT @ right.flatten(0, 1)
     each = root.dense().flatten(0, 1)
     return each.mT @ each

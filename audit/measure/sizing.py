@@ -16,6 +16,9 @@ COPIES = 4
 """Of an input's derivatives, that live at the same time."""
 _CHUNK_BYTES = 2**24  # of derivatives: about a last-level cache
 _CHUNK, _BY_PRODUCTS = 512, 32  # inputs, at the most
+_LARGER, _FOLD = 1024, 4
+"""The most where chunks of so many are several: what is done once for each weighs
+less, and the last one, which is filled up, is a small part of all."""
 
 
 def held(shapes: Shapes, rows: Choice, side: Choice | None) -> int:
@@ -74,12 +77,17 @@ def chunk_of(
         one, fitting = in_bytes(shapes.usual), max(1, _CHUNK_BYTES // shapes.usual)
         limits = {
             f"so many, of {one} each, fit {in_bytes(_CHUNK_BYTES)}": fitting,
-            "more make no product faster": _CHUNK,
+            "more make no product faster": _largest(shapes.total),
         }
     limits |= {"so many fit --memory": most, "so many are there": max(1, shapes.total)}
     why = min(limits, key=lambda name: limits[name])
     power = int(2 ** (limits[why].bit_length() - 1))
     return Choice(power, f"the power of two up to {limits[why]}: {why}")
+
+
+def _largest(total: int) -> int:
+    """Return the largest chunk of so many inputs that is worth it."""
+    return _LARGER if total >= _FOLD * _LARGER else _CHUNK
 
 
 def pull_of(shapes: Shapes, fixed: Mapping[str, str]) -> Choice:

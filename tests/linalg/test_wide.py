@@ -113,6 +113,29 @@ def test_a_diagonal_that_float32_cannot_hold_is_multiplied_in_float64():
     assert matrix.finite().all()
 
 
+@pytest.mark.usefixtures("part")
+def test_the_sum_of_all_squares_is_that_of_the_weighted_rows_in_float64():
+    """With weights that undo the diagonal: their product alone would overflow."""
+    entries, exact = numbers(N, R, D)
+    rng = np.random.default_rng(3)
+    scale, weights = 10.0 ** rng.uniform(-160, 160, (N, R)), rng.uniform(1, 2, (N, R))
+    entries[0, 0], exact[0, 0] = 0.0, 0.0
+    scale[0, 0], weights[0, 0] = 1e200, 1e200
+    weights[1:] /= scale[1:]
+    scale[0, 1:] = 1.0
+    rows = weights[:, :, None] * (scale[:, :, None] * exact)
+    found = Scaled(entries, torch.from_numpy(scale)).total_square(
+        torch.from_numpy(weights)
+    )
+    flat = rows.reshape(-1, D)
+    bound = np.abs(flat).T @ np.abs(flat)
+    assert (np.abs(found.numpy() - flat.T @ flat) <= 1e-14 * bound).all()
+    plain = Matrix(entries).total_square(torch.ones(N, R, dtype=torch.float64))
+    flat = exact.reshape(-1, D)
+    bound = np.abs(flat).T @ np.abs(flat)
+    assert (np.abs(plain.numpy() - flat.T @ flat) <= 1e-14 * bound).all()
+
+
 def test_a_product_beyond_float64_is_not_finite():
     entries = torch.ones(4, 2, 3)
     entries[0, 1, 2], entries[1, 0, 1] = torch.nan, 1e30

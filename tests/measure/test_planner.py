@@ -144,6 +144,18 @@ def test_a_side_that_does_not_fit_is_refused():
         planned(it, {"side": "features"})
 
 
+def test_a_chunk_grows_where_filling_up_the_last_one_is_a_small_part_of_all():
+    def chunk(total, d=64):
+        return planned(Shapes(20, d, d, 0, 0, True, math.inf, total, 2**30)).inputs
+
+    assert [chunk(n) for n in (1, 511, 512, 4095, 4096, 10**7)] == [
+        *(1, 256, 512, 512, 1024, 1024)
+    ]
+    assert chunk(10**7, d=640) == 128  # no more fit the cache
+    for total in range(4096, 9000, 7):
+        assert -total % chunk(total) < 0.25 * total
+
+
 def test_a_chunk_that_does_not_fit_is_refused():
     it = Shapes(100, 1000, 1000, 0, 0, True, math.inf, 10, 4 * 8 * 10**5 * 3)
     assert planned(it, {"chunk": "3"}).inputs == 3
