@@ -50,7 +50,7 @@ def on_first_panels(
         pairs = ((owner >= at) & (owner < at + size)).nonzero()[:, 0]
         found += [
             laws.divergence(owner[part] - at, right[part], integrand)
-            for part in pairs.split(size)
+            for part in torch.split(pairs, size)
         ]
     return torch.cat(found)
 
