@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class Nodes:
         unit: consecutive draws that are not independent of each other.
         checks: what was found on the way, by name, each [N].
         nested: the coarser rules among weighted nodes, where there are some.
+        beside: (inputs [K], φ [K, p + c]) -> nodes of laws that are near those inputs',
+            looked for where these live. What lies elsewhere is missed in silence, and
+            lacks in their normalisation. None where each law is searched for.
     """
 
     targets: Tensor
@@ -30,6 +33,7 @@ class Nodes:
     unit: int = 1
     checks: Mapping[str, Tensor] = field(default_factory=dict)
     nested: Nested | None = None
+    beside: Callable[[Tensor, Tensor], Nodes] | None = None
 
 
 class Source(Protocol):

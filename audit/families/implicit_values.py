@@ -11,7 +11,7 @@ the file is called for as many φ' together as make a call worth its while.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -29,6 +29,7 @@ from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
 
 _TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
+_WHOLE = 1e-7  # of a normalised law's mass, that may be missing
 _TOGETHER = 2**15  # points of all φ' that are looked at together
 
 
@@ -89,17 +90,34 @@ class _OfDensity:
         if not len(k):
             return values
         at, other = rows[k], others[k, column]
-        here, there = self.phi[at], self._nodes_of(other, at)
-        ours = _taken(self.nodes, at)
-        sides = [
-            Side(log_ratio(self.family, each, here, other), each)
-            for each in (ours, there)
-        ]
-        return values.index_put((k, column), balanced(self.pointwise, *sides))
+        found = torch.empty_like(values[k, column])
+        for which, there in self._nodes_of(other, at):
+            ours = _taken(self.nodes, at[which])
+            laws = self.phi[at[which]], other[which]
+            sides = [
+                Side(log_ratio(self.family, each, *laws), each)
+                for each in (ours, there)
+            ]
+            found[which] = balanced(self.pointwise, *sides)
+        return values.index_put((k, column), found)
 
-    def _nodes_of(self, other: Tensor, rows: Tensor) -> Nodes:
-        index = self.noise.index[rows.cpu().numpy()]
-        return self.family.nodes(other, replace(self.noise, index=index))
+    def _nodes_of(self, other: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Nodes]]:
+        """Yield which of the laws φ' [K, p + c], and their nodes.
+
+        A normalised law whose whole mass is found where the input's own law lives has
+        no more of it elsewhere. Others are searched for.
+        """
+        rest = torch.arange(len(rows), device=rows.device)
+        if self.nodes.beside is not None and not self.family.unnormalised:
+            near = self.nodes.beside(rows, other)
+            mass = near.checks["normalisation"].to(rows.device)
+            whole = (mass - 1).abs() <= _WHOLE
+            which, rest = (at.nonzero()[:, 0] for at in (whole, ~whole))
+            if len(which):
+                yield which, _taken(near, which)
+        if len(rest):
+            index = self.noise.index[rows[rest].cpu().numpy()]
+            yield rest, self.family.nodes(other[rest], replace(self.noise, index=index))
 
 
 def log_ratio(

@@ -67,7 +67,7 @@ class _Laws:
     @classmethod
     def of(cls, line: Line, rows: Tensor) -> _Laws:
         """Return the laws at φ [U, q]."""
-        surveyed = survey(line, rows)
+        surveyed = survey(line, rows.detach())
         lost = surveyed.lost
         if bool(lost.all()):
             return cls(line, rows, Panels(rows.new_zeros(len(rows), 2)), lost)
@@ -79,7 +79,8 @@ class _Laws:
     @cached_property
     def log_f(self) -> Tensor:
         """Their log densities at the nodes [U, K]."""
-        return self.line.log_density(self.panels.nodes, self.rows.unsqueeze(1))
+        rows = self.rows.detach().unsqueeze(1)
+        return self.line.log_density(self.panels.nodes, rows)
 
     @cached_property
     def halved(self) -> _Laws:
@@ -106,11 +107,24 @@ class _Laws:
         whole = (found.g - found.f).sum(-1).abs() <= MISSED * size + ROUNDING
         fine = unresolved(found.terms) <= TOLERANCE * size
         seen, total = whole & fine & ~self.lost[owner], found.total
-        if right.requires_grad:  # of what is not seen a gradient may be no number
-            near = torch.where(seen.unsqueeze(1), right, self.rows[owner])
-            total = self._parts(owner, near, integrand).total
+        if right.requires_grad or self.rows.requires_grad:
+            total = self._differentiable(owner, right, seen, integrand)
         return torch.where(seen, total, torch.nan), whole & ~fine
 
     def _parts(self, owner: Tensor, right: Tensor, integrand: Integrand) -> Parts:
         log_g = self.line.log_density(self.panels.nodes[owner], right.unsqueeze(1))
         return integrand.parts(self.log_f[owner], log_g, self.panels.weights[owner])
+
+    def _differentiable(
+        self, owner: Tensor, right: Tensor, seen: Tensor, integrand: Integrand
+    ) -> Tensor:
+        """Return D [M] with its gradients, and 0 where it is not seen.
+
+        There a gradient may be no number, and 0 · NaN is none either.
+        """
+        rows, nodes = self.rows[owner], self.panels.nodes[owner]
+        near = torch.where(seen.unsqueeze(1), right, rows)
+        log_f, log_g = (
+            self.line.log_density(nodes, law.unsqueeze(1)) for law in (rows, near)
+        )
+        return integrand.parts(log_f, log_g, self.panels.weights[owner]).total

@@ -13,7 +13,7 @@ of θ of which c are continuous.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,10 +24,11 @@ from audit.nodes.cells import Cells, log_sum
 from audit.nodes.charts import Chart
 from audit.nodes.halving import refine
 from audit.nodes.nested import Nested
+from audit.nodes.region import Region
 from audit.nodes.sights import Laws, LogDensity, Sight, look
 from audit.nodes.space import TargetSpace
 
-__all__ = ["LogDensity", "Nodes", "grid_nodes"]
+__all__ = ["LogDensity", "Nodes", "Region", "grid_nodes", "nodes_within"]
 
 ROUNDS = {1: 72, 2: 80}
 TOLERANCE = {1: 1e-10, 2: 1e-6}
@@ -47,6 +48,8 @@ class Nodes:
         error: an estimate of the relative error of Z [N]; infinite where no density
             was found.
         nested: the coarser rules among the nodes; None where they are a whole sum.
+        region: where the densities live, for others that are near; None if none was
+            looked for.
     """
 
     targets: Tensor
@@ -55,6 +58,7 @@ class Nodes:
     normalisation: Tensor
     error: Tensor
     nested: Nested | None = None
+    region: Region | None = None
 
 
 def grid_nodes(
@@ -91,7 +95,36 @@ def grid_nodes(
         limits = (sight.noise, tolerance or TOLERANCE[axes], ROUNDS[axes])
         cells = refine(sight.density, sight.cells, *limits)
         cells, doubt = assure(sight.density, cells, *limits)
-        return _collect(laws, sight, cells, doubt)
+        found = _collect(laws, sight, cells, doubt)
+        return replace(found, region=Region.of(sight))
+
+
+def nodes_within(
+    log_density: LogDensity,
+    phi: Tensor,
+    space: TargetSpace,
+    region: Region,
+    tolerance: float | None = None,
+) -> Nodes:
+    """Return nodes for laws that are near others, whose region they are looked for in.
+
+    No mode is searched for: what lies elsewhere, or between the first points, is missed
+    in silence, and Z lacks it. That is for the caller to look at.
+
+    Args:
+        log_density: as in `grid_nodes`, like the next two.
+        phi: parameters [N, p].
+        space: what θ may be.
+        region: of as many laws. Its faces move out as far as these densities ask.
+        tolerance: as in `grid_nodes`.
+    """
+    laws, axes = Laws(log_density, phi, space), len(space.continuous)
+    with torch.no_grad():
+        sight = region.look(laws)
+        limits = (sight.noise, tolerance or TOLERANCE[axes], ROUNDS[axes])
+        cells = refine(sight.density, sight.cells, *limits)
+        nothing = torch.full_like(sight.noise, -torch.inf)
+        return _collect(laws, sight, cells, nothing)
 
 
 def _enumerate(laws: Laws) -> Nodes:

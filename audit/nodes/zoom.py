@@ -125,10 +125,25 @@ def find_box(
         column = t[..., axis]
         lows.append(column.gather(1, (first - 1).clamp_min(0)[:, None]))
         highs.append(column.gather(1, (last + 1).clamp_max(points - 1)[:, None]))
-    ends = _ends(chart, limits)
-    top, far = top.squeeze(-1), t[:, -1]
     first, last = hull(peaks, torch.zeros_like(chart.center), BESIDE)
     low, high = torch.cat(lows, 1).minimum(first), torch.cat(highs, 1).maximum(last)
+    return widened(field, chart, top.squeeze(-1), (low, high), limits)
+
+
+def widened(
+    field: Field, chart: Chart, top: Tensor, box: tuple[Tensor, Tensor], limits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a box [M, c] whose faces were moved outwards until they cut through none.
+
+    Args:
+        field: log density of u.
+        chart: of the laws.
+        top: the highest log density of t that is known [M].
+        box: its ends to begin with.
+        limits: of u [2, c], which no face is beyond.
+    """
+    ends, far = _ends(chart, limits), torch.asinh(FARTHEST / chart.scale)
+    low, high = box
     low, high = _widen(field, chart, top, far, low.maximum(-far), high.minimum(far))
     return torch.maximum(low, ends[0]), torch.minimum(high, ends[1])
 
@@ -151,6 +166,8 @@ def _widen(
 
     for _ in range(STRETCH):
         cuts = faces(density, low, high) > top.unsqueeze(-1) - DROP
+        if not bool(cuts.any()):
+            break
         low = torch.where(cuts[:, ::2], (low - 1).maximum(-far), low)
         high = torch.where(cuts[:, 1::2], (high + 1).minimum(far), high)
     return low, high

@@ -106,14 +106,17 @@ def critical_radius(exact: Exact, local: LocalLaw, tau: float) -> Critical:
     guess = local.radius(tau)
     usable = local.directed & torch.isfinite(guess) & (guess > 0)
     rays = _rays(exact, local, guess, usable)
-    value, u = rays.smallest(exact, tau, 0.0)
+    signs = (0.0, 1.0, -1.0) if exact.laws.sampled else (0.0,)
+    (value, u), *ends = rays.smallest(exact, tau, signs)
     if not exact.laws.sampled:
         nowhere = torch.zeros_like(usable)
         return Critical(value, value, value, usable, nowhere, False, u)
-    lower, upper = (rays.smallest(exact, tau, sign)[0] for sign in (1.0, -1.0))
+    (lower, _), (upper, _) = ends
     hidden = torch.isinf(upper) & torch.isfinite(value) | (upper > _WIDEST * lower)
-    ends = [torch.where(hidden, torch.nan, end) for end in (value, lower, upper)]
-    return Critical(ends[0], ends[1], ends[2], usable, hidden, True, u)
+    value, lower, upper = (
+        torch.where(hidden, torch.nan, end) for end in (value, lower, upper)
+    )
+    return Critical(value, lower, upper, usable, hidden, True, u)
 
 
 @dataclass(frozen=True)
@@ -128,21 +131,33 @@ class _Rays:
     directions: Tensor
     guess: Tensor
 
-    def smallest(self, exact: Exact, tau: float, sign: float) -> tuple[Tensor, Tensor]:
+    def smallest(
+        self, exact: Exact, tau: float, signs: tuple[float, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
         """Return the smallest crossing [n] of D + 1.96 · sign · error over the rays.
 
         And where it is [n, m], on the first of the rays that have it; zeros where none
-        does.
+        does. One for each sign; they are looked for together, since their ladders ask
+        for D at the same radii.
         """
-        reach = sign * student_quantile(math.inf)
+        count = len(self.rows)
+        reach = student_quantile(math.inf) * self.guess.new_tensor(signs)
 
         def evaluate(rays: Tensor, radii: Tensor) -> Tensor:
-            u = self.directions[rays].unsqueeze(1) * radii.unsqueeze(-1)
-            values, errors = exact(self.rows[rays], u)
-            return (values + reach * errors).clamp_min(0)
+            asked = torch.cat([(rays % count).to(radii).unsqueeze(1), radii], dim=1)
+            once, owner = torch.unique(asked, dim=0, return_inverse=True)
+            ray = once[:, 0].long()
+            u = self.directions[ray].unsqueeze(1) * once[:, 1:].unsqueeze(-1)
+            values, errors = (part[owner] for part in exact(self.rows[ray], u))
+            return (values + reach[rays // count].unsqueeze(1) * errors).clamp_min(0)
 
         scale = exact.site.lengths()[self.rows]
-        found = crossings(evaluate, self.guess, tau, scale)
+        times = len(signs)
+        found = crossings(evaluate, self.guess.repeat(times), tau, scale.repeat(times))
+        return [self._least(each) for each in found.chunk(times)]
+
+    def _least(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each input's least of the crossings [R], and where it is."""
         least = torch.full((self.n,), torch.inf).to(found)
         least = least.scatter_reduce(0, self.rows, found, "amin")
         return least, self._places(found, least)

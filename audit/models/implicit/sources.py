@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from audit.families.givers import Base, Nodes
 from audit.inputs import Inputs
 from audit.nodes import Chains, LogDensity, TargetSpace, grid_nodes, nuts_draws
 from audit.nodes.base_laws import BASE_LAWS, BaseLaw
+from audit.nodes.grid import Nodes as GridNodes
+from audit.nodes.grid import Region, nodes_within
 from audit.nodes.noise import Noise, Points
 
 _REMEMBERED = 512  # inputs whose chains are kept
@@ -186,10 +189,22 @@ class FromGrid:
         if known is not None and torch.equal(known[0], phi):
             return known[1]
         found = grid_nodes(self.log_density, phi, self.space)
-        checks = {"normalisation": found.normalisation, "quadrature_error": found.error}
-        nodes = Nodes(found.targets, found.weights, checks=checks, nested=found.nested)
+        nodes = _of_grid(found)
+        if found.region is not None:
+            nodes = replace(nodes, beside=partial(self._beside, found.region))
         self.last.one = phi.detach().clone(), nodes
         return nodes
+
+    def _beside(self, region: Region, inputs: Tensor, phi: Tensor) -> Nodes:
+        """Return nodes of laws φ [K, p + c] near some inputs' [K]."""
+        near = region.take(inputs.cpu())
+        return _of_grid(nodes_within(self.log_density, phi, self.space, near))
+
+
+def _of_grid(found: GridNodes) -> Nodes:
+    """Return a grid's nodes with what it measured."""
+    checks = {"normalisation": found.normalisation, "quadrature_error": found.error}
+    return Nodes(found.targets, found.weights, checks=checks, nested=found.nested)
 
 
 @dataclass(frozen=True)
