@@ -38,7 +38,7 @@ from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
 _SLACK = 2.0**-49
-_SHARE = 0.1  # of a half width: a backward pass could not make it narrower by more
+_SHARE = 0.3  # of a half width that a backward pass might take away, if not less
 
 
 @dataclass
