@@ -119,13 +119,19 @@ def matrix_of(tape: Tape, source: int, run: Run, bias: Tensor | None, what: str)
     """
     event = tape.values[source].shape[1:]
     eye = torch.eye(event.numel(), dtype=tape.x.dtype, device=tape.x.device)
-    columns = run(eye.reshape(-1, *event))
-    out = columns.shape[1:]
-    matrix = columns.flatten(1)
-    size, across = matrix.abs(), matrix.mT.contiguous()
+    return multiplied(tape, source, run(eye.reshape(-1, *event)), bias, what)
 
-    def whole(v: Tensor) -> Tensor:
-        found = (v.flatten(1) @ matrix).reshape(-1, *out)
+
+def multiplied(
+    tape: Tape, source: int, matrix: Tensor, bias: Tensor | None, what: str
+) -> int:
+    """Append the product of all elements of a row with a matrix [in, *out], and b."""
+    event, out = tape.values[source].shape[1:], matrix.shape[1:]
+    flat = matrix.flatten(1)
+    size, across = flat.abs(), flat.mT.contiguous()
+
+    def run(v: Tensor) -> Tensor:
+        found = (v.flatten(1) @ flat).reshape(-1, *out)
         return found if bias is None else found + bias
 
     def absolute(v: Tensor) -> Tensor:
@@ -135,9 +141,11 @@ def matrix_of(tape: Tape, source: int, run: Run, bias: Tensor | None, what: str)
         return [(a.flatten(2) @ across).reshape(*a.shape[:2], *event)]
 
     def along(t: Tensor) -> Tensor:
-        return (t.flatten(2) @ matrix).reshape(*t.shape[:2], *out)
+        return (t.flatten(2) @ flat).reshape(*t.shape[:2], *out)
 
-    entry = Affine((source,), whole, absolute, back, along, bias, alike=True)
+    entry = Affine(
+        (source,), run, absolute, back, along, bias, alike=True, matrix=matrix
+    )
     return tape.affine(entry, what)
 
 

@@ -29,7 +29,7 @@ Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -47,7 +47,7 @@ from audit.importer.relaxation.passing import (
 from audit.importer.relaxation.planes import Planes, dot, taken
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
-from audit.importer.relaxation.tape import Affine, Bend, Source, Tape
+from audit.importer.relaxation.tape import Affine, Bend, Larger, Source, Tape
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
 
@@ -69,16 +69,23 @@ class Relaxed:
     pairs: dict[int, Pair] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.paid, self.free = read_by_curves_alone(self.tape), exact_copies(self.tape)
+        alive = self.tape.ancestors(len(self.tape.entries) - 1)
+        straight = set[int]() if self.slopes is None else self.slopes.straight
+        self.paid = read_by_curves_alone(self.tape) - straight
+        self.free = exact_copies(self.tape, alive)
+        self.maxima = {
+            entry.inputs[1]: index
+            for index, entry in enumerate(self.tape.entries)
+            if isinstance(entry, Larger)
+        }
         self.spans = Spans(self.tape, self.ball, self.slopes)
-        read = self.tape.ancestors(len(self.tape.entries) - 1)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
                 self.spans.source()
             elif isinstance(entry, Affine):
                 self.spans.affine(index, entry)
             else:
-                if self.tight and index in read:
+                if self.tight and index in alive:
                     self._tighten(entry.input, entry.curve)
                 self.spans.bend(index, entry)
 
@@ -116,7 +123,8 @@ class Relaxed:
 
     def _pair(self, index: int) -> Pair:
         if index not in self.pairs:
-            self.pairs[index] = paired(self.tape, index, self.paid, self.spans)
+            reader = self.maxima.get(index)
+            self.pairs[index] = paired(self.tape, index, self.paid, self.spans, reader)
         return self.pairs[index]
 
     def _tighten(self, target: int, curve: Curve) -> None:
@@ -163,29 +171,55 @@ class Relaxed:
         pending = {target: weights}
         count = self.tape.rows if rows is None else len(rows)
         level = weights.new_zeros(len(weights), count)
+        reached = list[Tensor]()
         for index in range(target, 0, -1):
             a = pending.pop(index, None)
             if a is None:
                 continue
-            entry = self.tape.entries[index]
-            if isinstance(entry, Affine):
-                if index == target or index not in self.paid:
-                    level = level + self._own(index, entry, a, rows)
-                parts = zip(entry.inputs, entry.back(a, rows), strict=True)
-            else:
-                assert isinstance(entry, Bend)
-                slopes, more = through(index, entry, a, rows)
-                level = level + more
-                parts = zip((entry.input,), (slopes,), strict=True)
+            straight = self.spans.direct(index)
+            if straight is not None:
+                jacobian, *form = straight
+                centre, rest = (taken(part, rows) for part in form)
+                level = level + dot(a, centre) + dot(a.abs(), rest)
+                reached.append(a.flatten(2) @ jacobian)
+                continue
+            parts, more = self._back(index, a, through, rows, index == target)
+            level = level + more
             for place, part in parts:
                 known = pending.get(place)
                 pending[place] = part if known is None else known + part
         a = pending.pop(0, None)
-        if a is None:
-            return weights.new_zeros(len(weights), 1, len(self.ball.free)), level
-        roundings = taken(self.spans.roundings[0], rows)
-        level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
-        return self.ball.in_units(a, rows), level
+        if a is not None:
+            roundings = taken(self.spans.roundings[0], rows)
+            level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
+            reached.append(self.ball.in_units(a, rows))
+        none = weights.new_zeros(len(weights), 1, len(self.ball.free))
+        return sum(reached[1:], reached[0]) if reached else none, level
+
+    def _back(
+        self,
+        index: int,
+        a: Tensor,
+        through: Callable[..., Passed],
+        rows: Tensor | None,
+        first: bool,
+    ) -> tuple[Iterable[tuple[int, Tensor]], Tensor]:
+        """Return functionals of what an entry reads, by place, and the level added."""
+        entry = self.tape.entries[index]
+        if isinstance(entry, Larger):
+            at, excess = entry.inputs
+            own, rest = a[:, :, : entry.half], a[:, :, entry.half :]
+            slopes, level = through(excess, self.tape.entries[excess], own, rows)
+            rest = rest.expand(-1, slopes.shape[1], *rest.shape[2:])
+            return [(at, torch.cat([slopes, own - slopes, rest], dim=2))], level
+        if isinstance(entry, Bend):
+            slopes, level = through(index, entry, a, rows)
+            return [(entry.input, slopes)], level
+        assert isinstance(entry, Affine)
+        level = a.new_zeros(())
+        if first or index not in self.paid:
+            level = self._own(index, entry, a, rows)
+        return zip(entry.inputs, entry.back(a, rows), strict=True), level
 
     def _own(self, index: int, entry: Affine, a: Tensor, rows: Tensor | None) -> Tensor:
         """Return what an affine entry adds to the levels: its rounding, and a·b."""

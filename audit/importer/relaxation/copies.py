@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.affine import multiplied
 from audit.importer.relaxation.tape import Affine, Tape, refusal
 
 Run = Callable[..., Tensor]
@@ -31,9 +32,13 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
     values = [tape.values[i] for i in inputs]
     sizes = [value[0].numel() for value in values]
     index = _index_of(tape, values, sizes, run, what)
-    zero = run(*(torch.zeros_like(v) for v in values))
     total, spots = sum(sizes), index.clamp_min(0).reshape(-1)
     there = index.reshape(-1) >= 0
+    first = tape.entries[inputs[0]] if len(inputs) == 1 else None
+    whole = bool(there.all()) and len(spots) <= total
+    if isinstance(first, Affine) and first.matrix is not None and whole:
+        return _moved(tape, first, index, what)
+    zero = run(*(torch.zeros_like(v) for v in values))
     bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
 
     def absolute(*magnitudes: Tensor) -> Tensor:
@@ -72,6 +77,17 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
     exact = order is not None
     entry = Affine(tuple(inputs), run, absolute, back, along, kept, None, index, exact)
     return tape.affine(entry, what)
+
+
+def _moved(tape: Tape, entry: Affine, index: Tensor, what: str) -> int:
+    """Append a product with the columns of its matrix elsewhere [*out]."""
+    assert entry.matrix is not None
+    matrix = entry.matrix.flatten(1)[:, index.reshape(-1)]
+    bias = entry.bias
+    if bias is not None:
+        bias = bias.flatten(1)[:, index.reshape(-1)].reshape(-1, *index.shape)
+    moved = matrix.reshape(len(matrix), *index.shape)
+    return multiplied(tape, entry.inputs[0], moved, bias, what)
 
 
 def _index_of(

@@ -97,15 +97,18 @@ class Kinked(Curve):
     ) -> tuple[Tensor, Tensor]:
         """Return the slope whose line is nearest to f at the middle, and its level."""
         middle, best = low + (high - low) / 2, slopes[0]
-        level = self._level(points, best, sign)
+        known = [(v, self.value(v)) for v in points]
+        level = _level(known, best, sign)
         for slope in slopes[1:]:
-            other = self._level(points, slope, sign)
+            other = _level(known, slope, sign)
             gain = sign * (level + best * middle - other - slope * middle)
             nearer = gain > _NEARER * (high - low)
             best = torch.where(nearer, slope, best)
             level = torch.where(nearer, other, level)
         return best, level
 
-    def _level(self, points: list[Tensor], slope: Tensor, sign: float) -> Tensor:
-        levels = torch.stack([self.value(v) - slope * v for v in points])
-        return levels.amax(0) if sign > 0 else levels.amin(0)
+
+def _level(known: list[tuple[Tensor, Tensor]], slope: Tensor, sign: float) -> Tensor:
+    """Return the extreme of f(v) − s v over some points, given with their values."""
+    levels = [y - slope * v for v, y in known]
+    return functools.reduce(torch.maximum if sign > 0 else torch.minimum, levels)

@@ -39,12 +39,12 @@ def read_by_curves_alone(tape: Tape) -> set[int]:
     return {i for i in read - others if isinstance(tape.entries[i], Affine)}
 
 
-def exact_copies(tape: Tape) -> set[int]:
+def exact_copies(tape: Tape, alive: Set[int]) -> set[int]:
     """Return the entries that carry functionals back by copies alone.
 
-    Nothing else reads what they copy, so that no sums are made of theirs.
+    Nothing else that is alive reads what they copy: no sums are made of theirs.
     """
-    times = Counter(i for entry in tape.entries for i in read_by(entry))
+    times = Counter(i for index in alive for i in read_by(tape.entries[index]))
     return {
         index
         for index, entry in enumerate(tape.entries)
@@ -54,7 +54,9 @@ def exact_copies(tape: Tape) -> set[int]:
     }
 
 
-def paired(tape: Tape, index: int, paid: Set[int], spans: Spans) -> Pair:
+def paired(
+    tape: Tape, index: int, paid: Set[int], spans: Spans, reader: int | None
+) -> Pair:
     """Return how a curve is passed, with what its input adds where it pays that.
 
     Args:
@@ -62,6 +64,7 @@ def paired(tape: Tape, index: int, paid: Set[int], spans: Spans) -> Pair:
         index: of the curve.
         paid: the entries whose readers add what they would.
         spans: with the lines around it, and what is rounded.
+        reader: the maximum that is made with the curve and passed in one go with it.
     """
     entry, lines = tape.entries[index], spans.lines(index)
     assert isinstance(entry, Bend)
@@ -74,4 +77,6 @@ def paired(tape: Tape, index: int, paid: Set[int], spans: Spans) -> Pair:
         gap = gap + steepest * spans.roundings[entry.input]
         if source.bias is not None:
             level, gap = level + slope * source.bias, gap + turn * source.bias
+    if reader is not None:
+        gap = gap + spans.roundings[reader][:, : gap.shape[1]]
     return Pair(slope, turn, level, gap)

@@ -35,7 +35,7 @@ class Planes:
 def dot(a: Tensor, v: Tensor) -> Tensor:
     """Return a·v [K, B] for functionals a [K, R, *shape] and values v [R', *shape]."""
     flat, values = a.flatten(2), v.flatten(1)
-    if len(values) == 1 or flat.shape[1] == 1:
+    if values.shape[0] == 1 or flat.shape[1] == 1:
         one = flat.shape[1] == 1
         return flat[:, 0] @ values.mT if one else flat @ values[0]
     found: Tensor = torch.linalg.vecdot(flat, values.unsqueeze(0))
@@ -44,4 +44,4 @@ def dot(a: Tensor, v: Tensor) -> Tensor:
 
 def taken(values: Tensor, rows: Tensor | None) -> Tensor:
     """Return values [R, *shape] for some rows [n, *shape]; what they share as it is."""
-    return values if rows is None or len(values) == 1 else values[rows]
+    return values if rows is None or values.shape[0] == 1 else values[rows]

@@ -9,9 +9,11 @@ J belongs to those balls alone.
 
 The larger of a and b is b + relu(a − b), of slope (1 − k) J_b + k J_a.
 
-Kept are the numbers k, the dual norms ‖J‖_q of what curves read, 1/p + 1/q = 1, J of
-one value, and of every value a bound Σ_j |J_j||u_j| ≤ ε D, by D = |L| D and |k| D: what
-rounding is measured by. The tangents themselves are large, and are left behind.
+Kept are the numbers k, the dual norms ‖J‖_q of what curves read, 1/p + 1/q = 1, and of
+every value a bound Σ_j |J_j||u_j| ≤ ε D, by D = |L| D and |k| D: what rounding is
+measured by. The tangents themselves are large. Left of them are J of one value and,
+where it is small, of the last ones before any curve: functionals that get there go to
+u in one product.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from audit.importer.relaxation.tape import (
 )
 
 _NUMBERS = 2**25  # of all tangents of the widest value
+_SMALL = 2**17  # numbers of J that take the place of all entries before
 _LOST = 1e-153  # a number whose square is above 1e-306, where no digit is lost
 
 
@@ -47,7 +50,9 @@ class Slopes:
         norms: ‖J‖_q of what curves read and of the target, by their places
             [R, *shape], R = 1 or B, rounded up.
         steps: D of each value [R, *shape].
-        tangents: J of the values that are still to be read [m, R, *shape].
+        tangents: J of the values that are still to be read, and of those that are
+            kept [m, R, *shape].
+        straight: the last values before any curve.
     """
 
     tape: Tape
@@ -66,6 +71,7 @@ class Slopes:
         bends = [entry for entry in made_of if isinstance(entry, Bend)]
         self._measured = {entry.input for entry in bends} | {self.target}
         self.shared = not any(entry.curve.cornered for entry in bends)
+        self.straight = self._straight()
         self._last = dict[int, int]()
         for index in sorted(self._alive):
             self._last.update(dict.fromkeys(_along(self.tape, index), index))
@@ -74,6 +80,12 @@ class Slopes:
     def jacobian(self) -> Tensor:
         """J of the target [m, R, *shape]."""
         return self.tangents[self.target]
+
+    def direct(self, index: int) -> Tensor | None:
+        """Return J of a value before any curve, if all rows share it [m, *shape]."""
+        if index not in self.straight or self.tangents[index].shape[1] > 1:
+            return None
+        return self.tangents[index][:, 0]
 
     def anew(self) -> Slopes:
         """Return the slopes for other balls: these where they do not depend on them."""
@@ -130,6 +142,18 @@ class Slopes:
         rest = rest.expand(len(steps), *rest.shape[1:])
         self._keep(index, tangent, torch.cat([steps, rest], dim=1))
 
+    def _straight(self) -> set[int]:
+        """Return the values that are affine in x and read by what is not, if small."""
+        bent, found = set[int](), set[int]()
+        for index in sorted(self._alive):
+            entry = self.tape.entries[index]
+            read = set(read_by(entry))
+            if isinstance(entry, Bend) or read & bent:
+                bent.add(index)
+                found |= read - bent
+        sizes = {i: self.tape.values[i][0].numel() * len(self.free) for i in found}
+        return {i for i, size in sizes.items() if i and size <= _SMALL}
+
     def _keep(self, index: int, tangent: Tensor | None, steps: Tensor) -> None:
         self.steps.append(steps)
         if tangent is not None:
@@ -137,7 +161,8 @@ class Slopes:
             if index in self._measured:
                 self.norms[index] = _raised(tangent, self.power)
         for done in _along(self.tape, index):
-            if self._last.get(done) == index and done != self.target:
+            kept = done in self.straight or done == self.target
+            if self._last.get(done) == index and not kept:
                 self.tangents.pop(done, None)
 
 

@@ -38,7 +38,7 @@ from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
 _SLACK = 2.0**-49
-_SHARE = 0.1  # of a half width: a backward pass could not make it narrower by more
+_SHARE = 0.3  # of a half width that a backward pass might take away, if not less
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Spans:
         intervals: of each value. roundings: γ M of each that is affine, by its place,
             M ≥ |L||v| + |b|.
         forms: c and r of each. drawn: lines around curves, by their places.
+        straight: what is known of values of which functionals go straight to u.
     """
 
     tape: Tape
@@ -60,6 +61,7 @@ class Spans:
     roundings: dict[int, Tensor] = field(default_factory=dict)
     forms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     drawn: dict[int, Lines] = field(default_factory=dict)
+    straight: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
 
     def source(self) -> None:
         """Append the input."""
@@ -115,6 +117,23 @@ class Spans:
         slope = torch.maximum(lines.above.abs(), lines.below.abs())
         level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
         return self.gamma((index,), low) * (slope * size + level)
+
+    def direct(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return Jᵀ, c and r of a value from which functionals go straight to u.
+
+        J [size, m] is that of all rows; r has the rounding of products with it.
+        """
+        if index in self.straight or self.slopes is None:
+            return self.straight.get(index)
+        tangents = self.slopes.direct(index)
+        if tangents is None:
+            return None
+        centre, rest = self.forms[index]
+        gamma = self.gamma((0, index), centre)
+        rest = rest + gamma * (centre.abs() + self._step(index))
+        jacobian = tangents.flatten(1).mT.contiguous()
+        self.straight[index] = jacobian, centre, rest
+        return self.straight[index]
 
     def undecided(self, target: int, curve: Curve) -> Tensor:
         """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""

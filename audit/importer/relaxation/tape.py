@@ -42,6 +42,7 @@ class Affine:
         index: of the elements that it copies, where it does nothing else.
         once: whether it copies each of them once, so that nothing is rounded.
         alike: whether it is made of each row by itself, and the same of all.
+        matrix: L [in, *out], where it is such a product.
     """
 
     inputs: tuple[int, ...]
@@ -54,6 +55,7 @@ class Affine:
     index: Tensor | None = None
     once: bool = False
     alike: bool = False
+    matrix: Tensor | None = None
 
 
 @dataclass(frozen=True)
