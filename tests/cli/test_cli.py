@@ -71,6 +71,28 @@ def python(*words, **settings):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("-o", "d.npz"), "data"),
+        (("-o", "./d.npz"), "data"),
+        (("--witness", "link.npz"), "data"),
+        (("--witness", "m"), "model"),
+        (("--units", "u.npz", "-o", "r.json", "-o", "u.npz"), "--units"),
+    ],
+)
+def test_a_scan_does_not_write_over_what_it_reads(run, scans, words, name):
+    for path in ("m", "d.npz", "u.npz"):
+        Path(path).write_bytes(b"of the user")
+    Path("link.npz").symlink_to("d.npz")
+    result = run("scan", "m", "d.npz::x", *words)
+    assert result.exit_code == 2
+    assert f"is the scan's own input, {name} " in " ".join(result.output.split())
+    assert {Path(path).read_bytes() for path in ("m", "d.npz", "u.npz")} == {
+        b"of the user"
+    }
+
+
 # Scan: options
 
 
