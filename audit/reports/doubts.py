@@ -6,8 +6,8 @@ aside, and pooled over all of them. The second-order radius is believed if the e
 is within 10 % of it in the median. What is predicted for a size ε is believed if what
 the witnesses of that size reach, at the same inputs, is within 10 % of it in the mean
 and in the median. None of them decides a limit that the same statistic of the exact
-values decides otherwise, if it is more than 10 % away and, where it is known from a
-sample, its interval says so too. A sum that rests on a few draws
+values decides otherwise, if it is more than 10 % away; nor does one fail where a sample
+of exact values only may say otherwise. A sum that rests on a few draws
 is not believed either.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from audit.reports.quantities import is_attack
+from audit.reports.quantities import PERCENTILES, is_attack
 from audit.reports.report import Divergence, Report, Summary
 from audit.reports.roles import REALISED, named, sized
 from audit.reports.text import count, number
@@ -72,7 +72,8 @@ def contradiction(
     said, found = (getattr(summary[one], statistic) for one in (quantity, exact))
     if None in (said, found) or keeps(said) == keeps(found) or _close(found, said):
         return ""
-    if not all(keeps(end) == keeps(found) for end in _ends(summary[exact], statistic)):
+    ends = _ends(summary[exact], statistic, strict=not keeps(said))
+    if any(keeps(end) != keeps(found) for end in ends):
         return ""
     checked = count(summary[exact].n_checked or summary[exact].n, "checked input")
     return (
@@ -81,9 +82,16 @@ def contradiction(
     )
 
 
-def _ends(summary: Summary, statistic: str) -> tuple[float, ...]:
-    """Return between what a statistic of all inputs lies, as far as a sample tells."""
-    if summary.n_checked is None:
+def _ends(summary: Summary, statistic: str, strict: bool) -> tuple[float, ...]:
+    """Return between what a statistic of all inputs lies, as far as a sample tells.
+
+    Nothing, where its value decides: where all inputs were checked; and to stop a pass,
+    for which less will do than for a failure (`strict`), where at least one of the
+    checked inputs lies beyond a percentile.
+    """
+    p = PERCENTILES.get(statistic, 0.5)
+    seen = summary.n_checked is None or summary.n_checked * min(p, 1 - p) >= 1
+    if summary.n_checked is None or (seen and not strict):
         return ()
     if statistic == "max":
         return (getattr(summary, statistic), math.inf)

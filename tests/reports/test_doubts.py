@@ -9,6 +9,7 @@ from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.gate import UNTRUSTED
 from audit.reports.measured import VerificationInfo
+from audit.reports.sampling import Sample
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
 
@@ -182,3 +183,22 @@ def test_a_prediction_does_not_pass_where_its_exact_values_do_not(
     for bound in (1e-9, 1e9):  # both agree
         held = judged_at(bound).checks[0].holds
         assert held is (bound == (1e9 if op == "<=" else 1e-9))
+
+
+@pytest.mark.parametrize(("n", "code"), [(64, 4), (16, 0)])
+def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n, code):
+    """One of eight is far off: of 64 checked ones three lie beyond p05, of 16 none."""
+    measured = measured_of(np.full(1000, 2.0))
+    radius = measured.columns["kl"]["radius"].numbers
+    places = np.arange(n) * (1000 // n)
+    exact = np.full(1000, np.nan)
+    exact[places] = np.where(np.arange(n) % 8, 1.0, 0.01) * radius[places]
+    measured.columns["kl"]["critical_radius"] = Values.of(exact)
+    sample = Sample(places, np.full(n, 1000 / n), np.ones(n, int))
+    checks = replace(measured.checks, sample=sample)
+    good = {"kl": {"radius": replace(GOOD, ratio_p50=1.0)}}
+    measured.checks = replace(checks, verification=good)
+    for bound, expected in ((0.1, code), (10.0, 1)):
+        limits = (limit("kl.radius.p05", ">=", bound),)
+        config = replace(CONFIG, max_skipped=1, thresholds=limits)
+        assert build_report(measured, config).exit_code == expected
