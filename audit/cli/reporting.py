@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.cli.flags import ConfigFile, configured, with_options
+from audit.cli.flags import ConfigFile, config_file, configured, with_options
 from audit.cli.scanning import Format, Outputs, Verbose, Width
 
 ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
@@ -34,7 +34,7 @@ def check(
     """
     from audit.cli.output import Destinations, single_report
     from audit.cli.terminal import emit, style
-    from audit.cli.validating import sort_out, validate
+    from audit.cli.validating import refuse_unapplied, sort_out, validate
     from audit.formats.table import render_checks
     from audit.reports.baseline import with_baseline
     from audit.reports.checks import recheck, to_json, worst_code
@@ -45,6 +45,7 @@ def check(
     if not reports:
         emit("\n".join(said))
         return
+    refuse_unapplied(settings_files, config_file(config))
     settings = with_baseline(configured(config, flags))
     files = Destinations("", single_report(reports, output), rows=False)
     judged = {}

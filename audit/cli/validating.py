@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import exists, samefile
+from shlex import quote
 
 from audit.config import ScanConfig, read_config, read_scans, with_waivers
+from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
 from audit.reports.baseline import with_baseline
 from audit.reports.keys import check_config
@@ -17,6 +20,25 @@ def sort_out(paths: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the reports and the configuration files among `paths`."""
     settings = [path for path in paths if path.lower().endswith(SUFFIXES)]
     return [path for path in paths if path not in settings], settings
+
+
+def refuse_unapplied(settings: Sequence[str], applied: str | None) -> None:
+    """Refuse configuration files beside reports whose limits would not be held.
+
+    Args:
+        settings: the files.
+        applied: the one whose limits the reports are held against.
+
+    Raises:
+        ConfigError: one of them is another.
+    """
+    for path in settings:
+        if applied is None or not (exists(path) and samefile(path, applied)):
+            raise ConfigError(
+                f"'{path}' is among reports, and its limits are not applied to them",
+                "Expected reports alone, or configuration files alone",
+                f"Pass it as --config {quote(path)}",
+            )
 
 
 def validate(path: str) -> str:

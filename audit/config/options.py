@@ -173,7 +173,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "top": Option(readers.integer(1), "Directions kept for each input.", "K", MEASURE),
     "tau": Option(
-        readers.positive, "The move that radius asks for (1 nat).", "TAU", MEASURE
+        readers.move, "The move that radius asks for (1 nat).", "TAU", MEASURE
     ),
     "sizes": Option(
         readers.sizes,

@@ -40,6 +40,7 @@ def reader(**schema: object) -> Callable[[Callable[[Any], Any]], Reader]:
 
 MOST_SIZES = 32
 LARGEST_SIZE = 1e100  # its square is taken
+LEAST_MOVE = 1e-20
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -143,6 +144,18 @@ def positive(value: object) -> float:
     if number <= 0:
         raise ValueError("expected a number above zero")
     return number
+
+
+@reader(type="number", minimum=LEAST_MOVE)
+def move(value: object) -> float:
+    """Read a move of the prediction: one that some step of float64 can make."""
+    number = positive(value)
+    if number < LEAST_MOVE:
+        raise ValueError(
+            f"expected at least {LEAST_MOVE:g}: x and x + δ are one number before a "
+            "prediction has moved by less"
+        )
+    return float(number)
 
 
 @reader(type=["integer", "string"])

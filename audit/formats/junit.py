@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from audit.formats import verdicts
 from audit.ground.printable import printable
-from audit.reports.gate import INCOMPLETE, NOTHING
+from audit.reports.gate import INCOMPLETE, NOTHING, UNTRUSTED
 from audit.reports.report import Check, Report
 from audit.reports.text import count
 
@@ -17,7 +17,7 @@ def render(report: Report) -> str:
     """Return the checks as JUnit XML.
 
     A broken limit is a failure; a limit that could not be measured, and an incomplete
-    audit, are errors; a broken limit of level `warn` passes and says so.
+    audit, are errors; a limit of level `warn` that does not hold passes and says so.
     """
     cases = [_complete(report), *(_case(check) for check in report.checks)]
     path = report.model.files[0].path if report.model.files else "model"
@@ -42,13 +42,14 @@ def _complete(report: Report) -> Element:
         f"{report.data.n_skipped} skipped"
     )
     # Code 4 stands for skipped inputs, or for limits without a value (errors below).
-    unmeasured = any(check.holds is None for check in report.checks)
+    unmeasured = any(c.holds is None and c.level == "error" for c in report.checks)
     if report.exit_code == NOTHING or (
         report.exit_code == INCOMPLETE and not unmeasured
     ):
-        reasons = sorted({skipped.reason for skipped in report.skipped})
+        reasons = sorted({skipped.reason for skipped in report.skipped})[:5]
+        reasons += [w.message for w in report.warnings if w.code in UNTRUSTED]
         error = _child(case, "error", {"type": "incomplete", "message": said})
-        error.text = printable("; ".join(reasons[:5]))
+        error.text = printable("; ".join(reasons))
     else:
         _child(case, "system-out", {}).text = said
     return case
@@ -62,13 +63,12 @@ def _case(check: Check) -> Element:
         {"classname": printable(f"robaudit.{owner}"), "name": printable(name)},
     )
     said = printable(verdicts.check_line(check))
-    if check.holds is None:
-        tag = "error"
-    else:
-        tag = "failure" if not check.holds and check.level == "error" else "system-out"
+    tag = "failure" if check.holds is False else "error"
+    if check.holds or check.level == "warn":
+        tag = "system-out"
     attributes = {} if tag == "system-out" else {"type": check.status, "message": said}
     source = f" (set by {printable(check.source)})" if check.source else ""
-    warned = "warning: " if check.holds is False and tag == "system-out" else ""
+    warned = "warning: " if not check.holds and tag == "system-out" else ""
     _child(case, tag, attributes).text = warned + said + source
     return case
 

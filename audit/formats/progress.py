@@ -113,8 +113,8 @@ def _in_lines(pace: Pace) -> Iterator[stages.Listener]:
 
     def speak() -> None:
         while not over.wait(EVERY):
-            if pace.name:
-                print(f"robaudit: {pace.said()}", file=sys.stderr, flush=True)
+            said = pace.said() or WAITING
+            print(f"robaudit: {said}", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=speak, daemon=True)
     thread.start()

@@ -76,6 +76,8 @@ def _number(cell: str) -> float | None:
     text = cell.strip().lower()
     if text in _MISSING:
         return float("nan")
+    if "_" in text:  # Python reads 1_0 as ten, and nobody else does
+        return None
     try:
         return float(text)
     except ValueError:

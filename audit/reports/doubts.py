@@ -5,14 +5,18 @@ held against exact values and they agree: on most checked inputs within 10 %, no
 aside, and pooled over all of them. The second-order radius is believed if the exact one
 is within 10 % of it in the median. What is predicted for a size ε is believed if what
 the witnesses of that size reach, at the same inputs, is within 10 % of it in the mean
-and in the median. A sum that rests on a few draws is not believed either.
+and in the median. None of them decides a limit that the same statistic of the exact
+values decides otherwise, if it is more than 10 % away; nor does one fail where a sample
+of exact values only may say otherwise. A sum that rests on a few draws
+is not believed either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
-from audit.reports.quantities import is_attack
+from audit.reports.quantities import PERCENTILES, is_attack
 from audit.reports.report import Divergence, Report, Summary
 from audit.reports.roles import REALISED, named, sized
 from audit.reports.text import count, number
@@ -45,11 +49,67 @@ def doubt(report: Report, name: str, quantity: str) -> str:
         return _of_prediction(divergence, quantity, instead)
     if quantity == "radius":
         return _of_radius(divergence, f"{name}.{CRITICAL}")
+    witness = _exact(report, quantity)
+    return witness and _of_size(divergence.summary, quantity, witness, name)
+
+
+def contradiction(
+    report: Report, key: tuple[str, str, str], keeps: Callable[[float], bool]
+) -> str:
+    """Return why the exact values decide a limit otherwise; "" where they do not.
+
+    Second order may be right on most inputs and wrong on those that the limit is on.
+
+    Args:
+        report: whose number it is.
+        key: the divergence, the quantity and the statistic of the limit.
+        keeps: tells whether a value keeps it.
+    """
+    name, quantity, statistic = key
+    exact, summary = _exact(report, quantity), report.divergences[name].summary
+    if exact not in summary:
+        return ""
+    said, found = (getattr(summary[one], statistic) for one in (quantity, exact))
+    if None in (said, found) or keeps(said) == keeps(found) or _close(found, said):
+        return ""
+    ends = _ends(summary[exact], statistic, strict=not keeps(said))
+    if any(keeps(end) != keeps(found) for end in ends):
+        return ""
+    checked = count(summary[exact].n_checked or summary[exact].n, "checked input")
+    return (
+        f"by the exact values of {checked} its {statistic} is {number(found)}, which "
+        f"decides otherwise; limit {name}.{exact}"
+    )
+
+
+def _ends(summary: Summary, statistic: str, strict: bool) -> tuple[float, ...]:
+    """Return between what a statistic of all inputs lies, as far as a sample tells.
+
+    Nothing, where its value decides: where all inputs were checked; and to stop a pass,
+    for which less will do than for a failure (`strict`), where at least one of the
+    checked inputs lies beyond a percentile.
+    """
+    p = PERCENTILES.get(statistic, 0.5)
+    seen = summary.n_checked is None or summary.n_checked * min(p, 1 - p) >= 1
+    if summary.n_checked is None or (seen and not strict):
+        return ()
+    if statistic == "max":
+        return (getattr(summary, statistic), math.inf)
+    if statistic == "min":
+        return (getattr(summary, statistic), -math.inf)
+    ends = getattr(summary.ci95, statistic, None)
+    return (-math.inf, math.inf) if ends is None else ends
+
+
+def _exact(report: Report, quantity: str) -> str:
+    """Return what holds the exact values of a second-order number; "" for others."""
+    if is_attack(quantity, report.attacks):
+        return named(quantity, REALISED)
+    if quantity == "radius":
+        return CRITICAL
     at = sized(quantity)
-    if at is not None and at[0] == PREDICTED:
-        witness = quantity.replace(PREDICTED, WITNESS, 1)
-        return _of_size(divergence.summary, quantity, witness, name)
-    return ""
+    predicted = at is not None and at[0] == PREDICTED
+    return quantity.replace(PREDICTED, WITNESS, 1) if predicted else ""
 
 
 def _heavy(report: Report, name: str) -> bool:

@@ -12,12 +12,15 @@ plateau at the level itself, as of a divergence that is bounded by τ: where the
 end of a bracket is on the level already, a radius below it that is on the level too
 need not be the first, and bisections find it.
 
-Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞; below a
-floor, 2⁻⁴⁰ of it or less, as reached at once, and the radius is 0. A law that is all
-but certain has a form of next to nothing and a guess of 10¹⁷ times its input, where
-D = τ is met at the input's own size: there the floor is what tells. A dip of D below τ
-between two rungs of the ladder is not seen. Where D is not known on the way (NaN),
-neither is the radius.
+Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞, if that is
+not less than 2⁻⁴⁰ of the input: steps of less than its last digit move nothing, and of
+a model whose radius is shorter than they are would say that nothing moves it. There the
+radius is the step at which D is first seen above τ. Below a floor, 2⁻⁴⁰ of the guess or
+less, τ counts as reached at once, and the radius is 0. A law that is all but certain
+has a form of next to nothing and a guess of 10¹⁷ times its input, where D = τ is met at
+the input's own size: there the floor is what tells. A dip of D below τ between two
+rungs of the ladder is not seen. Where D is not known on the way (NaN), neither is the
+radius.
 
 Reference:
     Brent, Algorithms for Minimization without Derivatives (1973), chapter 4, for
@@ -62,6 +65,8 @@ def crossings(
     """
     ladder = _Ladder(evaluate, guess, tau)
     ladder.climb()
+    if scale is not None:
+        ladder.leave(_FLOOR * scale)
     ladder.descend(_FLOOR * (guess if scale is None else torch.minimum(guess, scale)))
     return _refined(evaluate, ladder, tau)
 
@@ -88,6 +93,16 @@ class _Ladder:
             if not len(rays):
                 return
             self._look(rays, self.guess[rays, None] * self.guess.new_tensor(rungs))
+
+    def leave(self, least: Tensor) -> None:
+        """Look at a radius [R] that tells x + r v from x, where no rung was as large.
+
+        A rung of less than the last digit of x has D = 0, which says nothing.
+        """
+        short = torch.isinf(self.high) & (REACH * self.guess < least)
+        rays = short.nonzero()[:, 0]
+        if len(rays):
+            self._look(rays, least[rays, None])
 
     def descend(self, floor: Tensor) -> None:
         """Look below the lowest rung, to a floor [R], where it was above τ."""

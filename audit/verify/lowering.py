@@ -176,7 +176,9 @@ class _Lowering:
             moved = direction[rays].unsqueeze(1) * radii.unsqueeze(2)
             return self.exact(rows[rays], moved)[0].clamp_min(0)
 
-        radius = crossings(evaluate, length, self.tau)
+        known = self.radius[rows]  # a witness may be far beyond it
+        scale = torch.where(torch.isfinite(known) & (known > 0), known, length)
+        radius = crossings(evaluate, length, self.tau, scale)
         radius = torch.where(radius <= length, radius, length)  # NaN and ∞: as found
         nearer = radius < self.radius[rows]
         self.radius[rows] = torch.where(nearer, radius, self.radius[rows])

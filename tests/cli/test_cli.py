@@ -71,6 +71,41 @@ def python(*words, **settings):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("-o", "d.npz"), "data"),
+        (("-o", "./d.npz"), "data"),
+        (("--witness", "link.npz"), "data"),
+        (("--witness", "m"), "model"),
+        (("--units", "u.npz", "-o", "r.json", "-o", "u.npz"), "--units"),
+    ],
+)
+def test_a_scan_does_not_write_over_what_it_reads(run, scans, words, name):
+    for path in ("m", "d.npz", "u.npz"):
+        Path(path).write_bytes(b"of the user")
+    Path("link.npz").symlink_to("d.npz")
+    result = run("scan", "m", "d.npz::x", *words)
+    assert result.exit_code == 2
+    assert f"is the scan's own input, {name} " in " ".join(result.output.split())
+    assert {Path(path).read_bytes() for path in ("m", "d.npz", "u.npz")} == {
+        b"of the user"
+    }
+
+
+def test_limits_of_a_file_among_reports_are_applied_or_refused(run, saved):
+    limits = "max: {kl.trace.mean: 0.001}\n"
+    Path("gate.yaml").write_text(limits)
+    result = run("check", saved, "gate.yaml")
+    assert result.exit_code == 2
+    assert "its limits are not applied" in " ".join(result.output.split())
+    assert run("check", "gate.yaml").exit_code == 0
+    for words in (("gate.yaml", "--config", "gate.yaml"), ("--config", "gate.yaml")):
+        assert run("check", saved, *words).exit_code == 1
+    Path("robaudit.yaml").write_text(limits)
+    assert run("check", saved, "robaudit.yaml").exit_code == 1
+
+
 # Scan: options
 
 

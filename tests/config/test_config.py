@@ -180,6 +180,7 @@ BAD = [
     ("verify", "some", "at least 0, or auto"),
     ("tau", 0, "above zero"),
     ("tau", "nan", "finite"),
+    ("tau", 1e-21, "Expected at least 1e-20: x and x"),
     ("tau", "much", "finite"),
     ("memory", "lots", '--memory is lots. Expected bytes above zero, such as "512MB"'),
     ("memory", 0, "above zero"),

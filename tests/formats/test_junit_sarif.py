@@ -9,9 +9,11 @@ import jsonschema
 import numpy as np
 import pytest
 from reports.published import SARIF, junit_errors
-from reports.synthetic import EIGENVALUES, LIMITS, limit, report_of
+from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, limit, measured_of, report_of
 
 from audit.formats import junit, sarif
+from audit.reports.build import build_report
+from audit.reports.report import Change
 
 URI = r"""[^\s\\\[\]<>"{}|^`]+"""
 """Characters of a URI reference; the schema's `format` is not checked without help."""
@@ -51,6 +53,43 @@ def test_junit_of_an_incomplete_audit_is_red():
     _, found = cases(report_of(np.array([]), limit("kl.trace.max", "<=", 1.0)))
     assert found["audit is complete"].find("error") is not None
     assert found["kl.trace.max <= 1"].find("error").get("type") == "unmeasured"
+
+
+def test_junit_is_red_where_the_exit_code_is_and_nowhere_else():
+    """A limit that decides nothing exits 0 at the level warn, 4 at the level error."""
+    for level, code in (("warn", 0), ("error", 4)):
+        undecided = limit("kl.critical_radius.p05", "<=", 1.0, level=level)
+        report = report_of(EIGENVALUES, undecided, gate="upper")
+        assert report.exit_code == code
+        suite, found = cases(report)
+        assert int(suite.get("errors")) == (code != 0)
+        case = found["kl.critical_radius.p05 <= 1"]
+        assert (case.find("error") is not None) is (level == "error")
+        if level == "warn":
+            assert "decides nothing" in case.find("system-out").text
+
+
+def test_junit_says_why_an_audit_leaves_no_verdict():
+    measured = measured_of(EIGENVALUES)
+    measured.warnings.append(("monte_carlo_error", "kl: the standard error is above"))
+    report = build_report(measured, replace(CONFIG, max_skipped=1))
+    assert report.exit_code == 4
+    _, found = cases(report)
+    assert (
+        "the standard error is above" in found["audit is complete"].find("error").text
+    )
+
+
+def test_two_limits_of_one_key_are_two_results():
+    """One on the number, and one on its change from a baseline."""
+    change = Change(
+        old=1.0, change=9.0, ci95=None, allowed=0.1, relative=True, n=6, unpaired=""
+    )
+    report = report_of(EIGENVALUES, LIMITS[0])
+    both = [*report.checks, report.checks[0].model_copy(update={"change": change})]
+    report = report.model_copy(update={"checks": both})
+    results = json.loads(sarif.render(report))["runs"][0]["results"]
+    assert len({one["partialFingerprints"]["limit/v1"] for one in results}) == 2
 
 
 def test_junit_without_limits_still_has_a_case(report):

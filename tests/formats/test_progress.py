@@ -125,6 +125,16 @@ def test_where_nobody_watches_a_line_comes_now_and_then(monkeypatch, capsys):
     assert capsys.readouterr().err == ""  # it was over soon enough, and stays silent
 
 
+def test_a_line_comes_before_the_first_stage_too(monkeypatch, capsys):
+    """A live flow may take minutes to become a file, as a model may to open."""
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    with shown():
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert set(lines) == {"robaudit: opening the model"}
+
+
 def test_unwanted_progress_hears_nothing(capsys):
     with shown(False) as tick:
         tick(1, 2)

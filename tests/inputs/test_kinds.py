@@ -129,6 +129,8 @@ def test_an_empty_cell_is_a_missing_number(tmp_path):
 
 
 def test_whole_numbers_of_a_column_stay_whole(tmp_path):
+    (tmp_path / "d.csv").write_text("a,b\n1_0,2\n3,4\n")
+    refused(tmp_path / "d.csv", r"column 'a' holds text \(such as '1_0'\)")
     (tmp_path / "d.csv").write_text("a,b\n1,2.5\n-3,6\n")
     found = open_inputs(str(tmp_path / "d.csv"), {"a": "a", "b": "b"})
     assert found.arrays["a"].dtype == np.int64

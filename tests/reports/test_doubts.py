@@ -9,6 +9,7 @@ from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.gate import UNTRUSTED
 from audit.reports.measured import VerificationInfo
+from audit.reports.sampling import Sample
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
 
@@ -131,3 +132,73 @@ def test_a_prediction_at_a_size_needs_witnesses_beside_it(witness, code, said):
     )
     assert report.exit_code == code
     assert said in check_line(report.checks[0])
+
+
+def hidden(n=200):
+    """Of 200 inputs 12 are at a kink: there all exact values are far off."""
+    measured = measured_of(np.full(n, 2.0))
+    bad = np.arange(n) < 12
+    kl = measured.columns["kl"]
+    exact = {
+        "gaussian_realised": kl["gaussian"].numbers * np.where(bad, 2.0, 1.0),
+        "critical_radius": kl["radius"].numbers * np.where(bad, 0.01, 1.0),
+        "predicted@0.1": 0.01 * kl["eigenvalue"].numbers,
+        "witness@0.1": 0.01 * kl["eigenvalue"].numbers * np.where(bad, 2.0, 1.0),
+    }
+    kl.update({name: Values.of(numbers) for name, numbers in exact.items()})
+    checks = replace(measured.checks, quantities={"kl": frozenset()})
+    verification = {
+        "radius": replace(GOOD, ratio_p50=1.0),
+        "gaussian": replace(GOOD, n=n, parted=12, pooled=1.06),
+    }
+    measured.checks = replace(checks, verification={"kl": verification})
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("key", "op", "between", "exact"),
+    [
+        ("kl.gaussian.p95", "<=", 0.02, "kl.gaussian_realised"),
+        ("kl.gaussian.max", "<=", 0.02, "kl.gaussian_realised"),
+        ("kl.radius.p05", ">=", 0.1, "kl.critical_radius"),
+        ("kl.radius.min", ">=", 0.1, "kl.critical_radius"),
+        ("kl.predicted@0.1.p95", "<=", 0.03, "kl.witness@0.1"),
+    ],
+)
+def test_a_prediction_does_not_pass_where_its_exact_values_do_not(
+    key, op, between, exact
+):
+    def judged_at(bound, accept=False):
+        config = replace(CONFIG, max_skipped=1, thresholds=(limit(key, op, bound),))
+        return build_report(hidden(), replace(config, accept_unverified=accept))
+
+    report = judged_at(between)
+    (check,) = report.checks
+    assert (report.exit_code, check.holds) == (4, None)
+    line = check_line(check)
+    assert "which decides otherwise" in line
+    assert f"limit {exact}" in line
+    accepted = judged_at(between, accept=True)
+    assert (accepted.exit_code, accepted.checks[0].accepted) == (0, True)
+    for bound in (1e-9, 1e9):  # both agree
+        held = judged_at(bound).checks[0].holds
+        assert held is (bound == (1e9 if op == "<=" else 1e-9))
+
+
+@pytest.mark.parametrize(("n", "code"), [(64, 4), (16, 0)])
+def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n, code):
+    """One of eight is far off: of 64 checked ones three lie beyond p05, of 16 none."""
+    measured = measured_of(np.full(1000, 2.0))
+    radius = measured.columns["kl"]["radius"].numbers
+    places = np.arange(n) * (1000 // n)
+    exact = np.full(1000, np.nan)
+    exact[places] = np.where(np.arange(n) % 8, 1.0, 0.01) * radius[places]
+    measured.columns["kl"]["critical_radius"] = Values.of(exact)
+    sample = Sample(places, np.full(n, 1000 / n), np.ones(n, int))
+    checks = replace(measured.checks, sample=sample)
+    good = {"kl": {"radius": replace(GOOD, ratio_p50=1.0)}}
+    measured.checks = replace(checks, verification=good)
+    for bound, expected in ((0.1, code), (10.0, 1)):
+        limits = (limit("kl.radius.p05", ">=", bound),)
+        config = replace(CONFIG, max_skipped=1, thresholds=limits)
+        assert build_report(measured, config).exit_code == expected

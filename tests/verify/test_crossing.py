@@ -214,3 +214,17 @@ def test_a_guess_that_is_far_beyond_the_inputs_own_size_is_left_for_it():
     guess, scale = (torch.tensor([v] * 3, dtype=torch.double) for v in (1e100, 3))
     found = crossings(evaluate, guess, 1.0, scale)
     assert found.tolist() == pytest.approx([3.0, 1e-9, 0.0], rel=1e-8, abs=0)
+
+
+@pytest.mark.parametrize("slope", [1e18, 1e20, 1e30])
+def test_a_step_below_the_last_digit_of_an_input_is_no_sign_of_robustness(slope):
+    """x = 1 plus less than 2⁻⁵³ is 1, and D of the next number is far above τ."""
+    x = torch.ones(1, dtype=torch.float64)
+
+    def evaluate(rays, radii):
+        return 0.5 * (slope * ((x + radii) - x)).square()
+
+    guess = torch.tensor([math.sqrt(2) / slope]).double()
+    (found,) = crossings(evaluate, guess, 1.0, torch.ones(1).double()).tolist()
+    assert found == pytest.approx(2.0**-53, rel=1e-6)
+    assert math.isinf(crossings(lambda rays, radii: 0 * radii, guess, 1.0, x).item())

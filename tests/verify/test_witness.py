@@ -178,6 +178,19 @@ def test_a_lowered_radius_of_a_linear_map_is_the_exact_one(tmp_path):
     np.testing.assert_allclose(u.norm(dim=1), radius, rtol=1e-12)
 
 
+@pytest.mark.parametrize("far", [1e3, 1e12, 1e20, 1e50])
+def test_a_witness_from_afar_is_shrunk_to_the_level_and_not_to_zero(tmp_path, far):
+    exact, local, _ = linear(tmp_path)
+    tau = 0.7
+    known = torch.linalg.eigvalsh(WEIGHTS.T @ WEIGHTS)[-1]
+    expected = math.sqrt(2 * tau / float(known))
+    start = torch.full((6,), 1.1 * expected).double()
+    found = ascend(exact, local, torch.tensor([far]).double(), 2.0)
+    radius, _ = lowered_radius(exact, local, tau, start, known=found)
+    assert bool((radius >= expected * (1 - 1e-5)).all())
+    np.testing.assert_allclose(radius, expected, rtol=1e-5 if far < 1e30 else 0.1001)
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "most"), [("digits_cnn", 60, 0.17), ("heteroscedastic", 150, 0.71)]
 )
