@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.linalg.stored import LinearOperator
+from audit.linalg.operators import Product
+from audit.linalg.stored import LinearOperator, Matrix
 
 _NOTHING = 1e-11  # of the largest θ: a new column that is shorter is none
 
@@ -49,6 +50,23 @@ class Side:
     def back(self, halves: Tensor) -> Tensor:
         """Return K U or K V from what `half` gave."""
         return (self.root.matmat if self.short else self.root.rmatmat)(halves)
+
+    def leaning(self, vectors: Tensor) -> Tensor:
+        """Return H Hᵀ U [N, s, b], of unit length, where A = H J with H stored.
+
+        It costs no product, and leans towards the leading eigenvectors.
+        """
+        if not isinstance(self.root, Product) or not isinstance(
+            self.root.outer, Matrix
+        ):
+            return vectors
+        if not self.short:
+            return vectors
+        outer = self.root.outer
+        leant = outer.matmat(outer.rmatmat(vectors))
+        length = leant.norm(dim=1, keepdim=True)
+        usable = (length > 0) & torch.isfinite(length)
+        return torch.where(usable, leant / torch.where(usable, length, 1.0), vectors)
 
     def lifted(self, vectors: Tensor) -> Tensor:
         """Return eigenvectors of AᵀA [N, d, k], of any length, from those of K."""

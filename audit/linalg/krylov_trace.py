@@ -49,7 +49,7 @@ from audit.linalg.stored import Matrix
 
 LEAST, MOST = 8, 24  # probes
 ERROR = 0.01  # of the trace, that a standard error may be
-_MORE = 2  # probes, at a time
+_MORE = 4  # probes, at a time
 
 
 def probed_trace(side: Side, space: Space, draw: Draw) -> Estimate:
