@@ -51,18 +51,22 @@ class Side:
         """Return K U or K V from what `half` gave."""
         return (self.root.matmat if self.short else self.root.rmatmat)(halves)
 
+    @property
+    def stored(self) -> Matrix | None:
+        """H where A = H J has no more rows than columns, and H is stored."""
+        root = self.root
+        if not (self.short and isinstance(root, Product)):
+            return None
+        return root.outer if isinstance(root.outer, Matrix) else None
+
     def leaning(self, vectors: Tensor) -> Tensor:
         """Return H Hᵀ U [N, s, b], of unit length, where A = H J with H stored.
 
         It costs no product, and leans towards the leading eigenvectors.
         """
-        if not isinstance(self.root, Product) or not isinstance(
-            self.root.outer, Matrix
-        ):
+        outer = self.stored
+        if outer is None:
             return vectors
-        if not self.short:
-            return vectors
-        outer = self.root.outer
         leant = outer.matmat(outer.rmatmat(vectors))
         length = leant.norm(dim=1, keepdim=True)
         usable = (length > 0) & torch.isfinite(length)
