@@ -1,9 +1,10 @@
 """Leading eigenpairs and trace of G = AᵀA from products with A and Aᵀ alone.
 
-**Krylov.** On the smaller side, K = A Aᵀ (r ≤ d) or AᵀA [s, s], a space grows from
-`BLOCK` random vectors: each turn multiplies its newest block by K, takes off what lies
+**Krylov.** On the smaller side, K = A Aᵀ (r ≤ d) or AᵀA [s, s], a space grows from a
+block of random vectors: each turn multiplies its newest block by K, takes off what lies
 in the space already, twice (full re-orthogonalisation), and makes what is left the next
-one (`krylov_space`). This is Golub-Kahan-Lanczos, since K is applied as A (Aᵀ ·).
+one (`krylov_space`). This is Golub-Kahan-Lanczos, since K is applied as A (Aᵀ ·). The
+block is one vector, or as many as a product takes scarcely longer for (`block_of`).
 Residuals are computed, and not estimated: some eigenvalue of K lies within ‖K z − θ z‖
 of θ. Every θ_j is at most λ_j (Cauchy). A basis that is full is shrunk to its leading
 Ritz vectors (thick restart); T, being made of explicit products, stays exact.
@@ -48,7 +49,7 @@ from audit.linalg.krylov_halves import Halves
 from audit.linalg.krylov_missed import Escape
 from audit.linalg.krylov_space import Side, Space, orthonormal
 from audit.linalg.krylov_trace import probed_trace
-from audit.linalg.matrix_free import START, Draw, regrouped
+from audit.linalg.matrix_free import START, Draw, block_of, regrouped
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.linalg.stored import LinearOperator
 
@@ -56,7 +57,7 @@ SETTLED = 1e-4  # of λ_max: the largest residual of an eigenpair that is report
 MOST = 600  # products with K for an input
 WIDTH = 96  # columns of a basis, before it is shrunk
 _KEPT = WIDTH // 2  # of a basis that is shrunk, or at rest in a larger space
-BLOCK = 1  # vectors that are multiplied together
+BLOCK = 1  # vectors that are multiplied together, unless a root has it otherwise
 ESCAPED = 1e-3  # the probability of missing an eigenvalue that a search may leave
 _LEAST = 12  # products before anything counts as settled
 _BESIDE = 6  # products with a fresh vector, at the least, where that is not known
@@ -150,19 +151,19 @@ class _Search:
 
     def __init__(self, side: Side, kept: int, draw: Draw) -> None:
         self.side, self.kept = side, kept
-        self.block = min(BLOCK, side.size)
+        self.block = min(block_of(side.root, BLOCK), side.size)
         self.starts = draw(side.size, self.block + 2 * kept + _SPARE, START)
         self.left = self.starts.new_full((len(self.starts),), MOST)  # products
         self.halves = Halves()
 
     def found(self) -> _Found:
         """Return the pairs; those that did not settle say so by their residuals."""
-        start = self.starts[:, :, : self.block]
+        start = self.side.leaning(self.starts[:, :, : self.block])
         space = Space.empty(len(start), self.side.size, start)
         ones = start.new_ones(len(start))
         found = self._grown(space, orthonormal(start, ones, space.q))
         open_ = found.settled & ~found.space.whole
-        turns = found.space.rank.clamp_min(_BESIDE)
+        turns = (found.space.rank / self.block).clamp_min(_BESIDE)
         for fresh in range(self.block, self.starts.shape[2]):
             if not bool(open_.any()):
                 return found

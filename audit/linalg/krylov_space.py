@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.linalg.stored import LinearOperator
+from audit.linalg.operators import Product
+from audit.linalg.stored import LinearOperator, Matrix
 
 _NOTHING = 1e-11  # of the largest θ: a new column that is shorter is none
 
@@ -49,6 +50,27 @@ class Side:
     def back(self, halves: Tensor) -> Tensor:
         """Return K U or K V from what `half` gave."""
         return (self.root.matmat if self.short else self.root.rmatmat)(halves)
+
+    @property
+    def stored(self) -> Matrix | None:
+        """H where A = H J has no more rows than columns, and H is stored."""
+        root = self.root
+        if not (self.short and isinstance(root, Product)):
+            return None
+        return root.outer if isinstance(root.outer, Matrix) else None
+
+    def leaning(self, vectors: Tensor) -> Tensor:
+        """Return H Hᵀ U [N, s, b], of unit length, where A = H J with H stored.
+
+        It costs no product, and leans towards the leading eigenvectors.
+        """
+        outer = self.stored
+        if outer is None:
+            return vectors
+        leant = outer.matmat(outer.rmatmat(vectors))
+        length = leant.norm(dim=1, keepdim=True)
+        usable = (length > 0) & torch.isfinite(length)
+        return torch.where(usable, leant / torch.where(usable, length, 1.0), vectors)
 
     def lifted(self, vectors: Tensor) -> Tensor:
         """Return eigenvectors of AᵀA [N, d, k], of any length, from those of K."""

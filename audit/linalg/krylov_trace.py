@@ -43,13 +43,11 @@ from audit.ground.student import student_quantile
 from audit.linalg.intervals.means import Interval, skewed_interval
 from audit.linalg.krylov_space import Side, Space
 from audit.linalg.matrix_free import PROBES, Draw
-from audit.linalg.operators import Product
 from audit.linalg.spectrum import Estimate
-from audit.linalg.stored import Matrix
 
 LEAST, MOST = 8, 24  # probes
 ERROR = 0.01  # of the trace, that a standard error may be
-_MORE = 2  # probes, at a time
+_MORE = 4  # probes, at a time
 
 
 def probed_trace(side: Side, space: Space, draw: Draw) -> Estimate:
@@ -111,12 +109,9 @@ def _where(rows: Tensor, one: Interval, other: Interval) -> Interval:
 
 def _control(side: Side, space: Space, probes: Tensor) -> Tensor:
     """Return c_ij [N, K, K], less tr C where i = j; zeros where there is no control."""
-    root = side.root
-    if not (
-        side.short and isinstance(root, Product) and isinstance(root.outer, Matrix)
-    ):
+    outer = side.stored
+    if outer is None:
         return probes.new_zeros(len(probes), probes.shape[2], probes.shape[2])
-    outer = root.outer
     halves = outer.rmatmat(probes)
     whole = outer.dense().double().square().sum(dim=(1, 2))
     trace = whole - outer.rmatmat(space.q).square().sum(dim=(1, 2))

@@ -139,6 +139,24 @@ class Factored(Protocol):
         """Return L [N, rows, w] and J_h [N, w, columns]; None where no better."""
 
 
+@runtime_checkable
+class Blocked(Protocol):
+    """An operator whose product with several vectors takes scarcely longer than one."""
+
+    block: int
+    """How many vectors are best multiplied together."""
+
+
+def block_of(root: LinearOperator, usual: int) -> int:
+    """Return how many vectors a root's products are best made of."""
+    free = free_part(root)
+    if free is None:
+        return usual
+    operator = free.operator
+    inner = operator.outer if isinstance(operator, Product) else operator
+    return inner.block if isinstance(inner, Blocked) else usual
+
+
 def regrouped(root: LinearOperator) -> LinearOperator:
     """Return B (L J_h) as (B L) J_h, with B L stored, where that is to be had.
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from audit.importer.sweep.cut import Cut
-from audit.importer.sweep.linear import Linear
+from audit.importer.sweep.linear import Linear, Sweep
 from audit.linalg.stored import Matrix
 
 _SMALL = 1e-12  # of a largest entry, that is brought to one
+_BLOCK = 5  # vectors, where several are scarcely dearer than one
 _TOGETHER = 2**24
 """Bytes of the widest cotangents that go together: longer ones are memory that the
 system hands out anew, page by page, at every step."""
@@ -36,6 +37,11 @@ class Hidden:
     linear: Linear
     cut: Cut
     x: Tensor
+
+    @property
+    def block(self) -> int:
+        """How many vectors are best multiplied together."""
+        return block_of(self.linear.sweep)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,6 +79,15 @@ class Hidden:
     def _parts(self, columns: int) -> list[slice]:
         """Return which columns go together: a matter of shapes alone."""
         return together(len(self.x) * self.linear.sweep.widest, self.x.dtype, columns)
+
+
+def block_of(sweep: Sweep) -> int:
+    """Return how many vectors an input's are best multiplied together.
+
+    Layers take the time that their weights take to be read; images have much to do for
+    each weight, and several vectors take several times as long.
+    """
+    return 1 if sweep.has_images else _BLOCK
 
 
 def together(numbers: int, dtype: torch.dtype, columns: int) -> list[slice]:

@@ -30,7 +30,7 @@ from audit.models.maps import ReverseJacobian
 from audit.models.opened import OpenModel
 from audit.models.products import ByProducts
 from audit.models.swept import ByRules, graph_of_rows
-from audit.models.swept_cut import Hidden, sized, together
+from audit.models.swept_cut import Hidden, block_of, sized, together
 
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
@@ -48,6 +48,11 @@ class SweptProducts(ByProducts):
 
     linear: Linear
     head: HeadProducts
+
+    @property
+    def block(self) -> int:
+        """How many vectors are best multiplied together."""
+        return block_of(self.linear.sweep)
 
     def pulled(self, vectors: Tensor) -> Tensor:
         """Return Jᵀ U [N, d, K] in float64."""

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from audit.importer.sweep import pointwise
+from audit.importer.sweep.cut import narrowest
 from audit.models import swept_cut
+from audit.models.swept_cut import Hidden
 from audit.models.swept_products import SweptProducts, with_products
 from tests.models.saved import data_file, onnx_file, opened
 from tests.models.test_swept import HEADS, TEXT, plain, weights
@@ -104,3 +106,24 @@ def test_a_rule_that_pushes_wrongly_is_seen(tmp_path, monkeypatch):
 def test_a_step_without_a_rule_leaves_products_to_autograd(tmp_path):
     text = TEXT.replace("Tanh(a)", "LpNormalization <axis = 1> (a)")
     assert model_of(tmp_path, text=text).products is None
+
+
+def test_a_narrow_place_makes_two_factors(tmp_path):
+    """L J_h is J, whatever is wider before and after it."""
+    _, jacobian = jacobian_at(model_of(tmp_path))
+    slopes = slopes_of(model_of(tmp_path), "slices")
+    cut = narrowest(jacobian.linear.sweep)
+    hidden = Hidden(jacobian.linear, cut, jacobian.x)
+    left = jacobian.head.pushed(
+        cut.after(jacobian.linear, jacobian.x), (ROWS, cut.width)
+    ).mT
+    assert hidden.shape == (ROWS, cut.width, slopes.shape[2])
+    u, v = drawn(ROWS, slopes.shape[1], 5), drawn(ROWS, slopes.shape[2], 4)
+    for factor in (1, 1e60, 1e-60):
+        for ours, theirs in (
+            (hidden.rmatmat(left.mT @ (factor * u)), slopes.mT @ (factor * u)),
+            (left @ hidden.matmat(factor * v), slopes @ (factor * v)),
+        ):
+            apart = (ours / factor - theirs / factor).norm()
+            assert float(apart) < 1e-5 * float((theirs / factor).norm())
+    torch.testing.assert_close(left @ hidden.dense(), slopes, rtol=1e-5, atol=1e-6)

@@ -102,7 +102,12 @@ class Sweep:
         kinds = {type(rule) for rule in self.rules.values()}
         if recurrent.Recurrent in kinds:
             return _STEPS
-        return _IMAGES if convolved.Convolved in kinds else _LAYERS
+        return _IMAGES if self.has_images else _LAYERS
+
+    @property
+    def has_images(self) -> bool:
+        """Whether a convolution is on the path."""
+        return any(isinstance(one, convolved.Convolved) for one in self.rules.values())
 
     @property
     def worth(self) -> int:
