@@ -44,7 +44,7 @@ TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
 Waiting = dict[int, list[Piece]]
 """Slot of a value -> its cotangents so far."""
 _NEVER = 2**62
-_LAYERS, _IMAGES, _STEPS = 3 * 2**18, 2**19, 2**20
+_LAYERS, _IMAGES, _STEPS = 3 * 2**18, 2**21, 2**20
 _NARROW = 4  # times narrower than the widest step
 
 
@@ -96,8 +96,9 @@ class Sweep:
         """How many numbers of the widest cotangents are best pulled back together.
 
         As measured on processors with 1 to 2 MiB of second-level cache: about that
-        much for layers; twice as much for images, whose products are long; and more
-        where a recurrence takes hundreds of small steps.
+        much for layers; more where a recurrence takes hundreds of small steps; and most
+        for images. Those of one input may be larger than that cache already, and what
+        is done between two kernels takes longer than to read them from the next one.
         """
         kinds = {type(rule) for rule in self.rules.values()}
         if recurrent.Recurrent in kinds:
