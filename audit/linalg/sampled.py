@@ -181,7 +181,7 @@ def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:
     if inner is None:
         return draws.draw_squares
     rows = squared_rows(draws.entries, inner)
-    return rows.unflatten(1, (-1, draws.draw)).sum(dim=2)
+    return rows.reshape(len(rows), draws.draws, draws.draw).sum(dim=2)
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,8 @@ def _worst_of_halves(
     if inner is not None or not draws.is_tall:
         return [_decomposed(draws, half, inner, 1, side).directions for half in (0, 1)]
     start = worst.mT.expand(-1, 2, -1).flatten(0, 1)
-    found = leading(draws.squares.flatten(0, 1), start).unflatten(0, (-1, 2))
-    return [found[:, half].unsqueeze(2) for half in (0, 1)]
+    found = leading(draws.squares.flatten(0, 1), start)
+    return [found[half::2].unsqueeze(2) for half in (0, 1)]
 
 
 def _along(
