@@ -42,8 +42,7 @@ def averaging_checks(
 
 
 def _of_draws(root: Sampled, inner: LinearOperator | None) -> dict[str, Tensor]:
-    rows = draw_squares(root, inner)
-    each = rows.reshape(len(rows), root.draws, root.draw).sum(dim=2)
+    each = draw_squares(root, inner)
     total = each.sum(dim=1)
     return {
         "draws": torch.full_like(total, root.draws),

@@ -109,11 +109,12 @@ class Sampled(Averaged):
         return self.remembered("squares", lambda: self._halved[0])
 
     @property
-    def row_squares(self) -> Tensor:
-        """|b|² of the rows b [N, S]."""
+    def draw_squares(self) -> Tensor:
+        """Σ |b|² over the rows b of each draw [N, S]."""
         if self.is_tall:
-            return self.remembered("lengths", lambda: self._halved[1])
-        return self.remembered("lengths", lambda: by_parts(lengths, self.entries))
+            return self.remembered("draws", lambda: self._halved[1])
+        each = self.remembered("draws", lambda: by_parts(self._lengths, self.units))
+        return each.flatten(1)
 
     @property
     def square(self) -> Tensor:
@@ -122,18 +123,19 @@ class Sampled(Averaged):
 
     @cached_property
     def _halved(self) -> tuple[Tensor, Tensor]:
-        """The squares of the halves and the rows' lengths, in one pass."""
-        n, rows, p = self.entries.shape
+        """The squares of the halves and of the draws, in one pass."""
+        n, _, p = self.entries.shape
         squares = self.entries.new_empty(n, 2, p, p, dtype=torch.float64)
-        each = squares.new_empty(n, rows // self.group, self.group)
+        each = squares.new_empty(n, self.draws // self.unit, self.unit)
         for first in (0, 1):
             for part, units in copies(self.half(first)):
                 squares[part, first] = columns_gram(units.flatten(1, 2))
-                each[part, first::2] = lengths(units)
+                each[part, first::2] = self._lengths(units)
         return squares, each.flatten(1)
 
-
-def lengths(rows: Tensor) -> Tensor:
-    """Return |b|² of rows b [..., p], in one pass."""
-    length: Tensor = torch.linalg.vector_norm(rows, dim=-1)
-    return length.square_()
+    def _lengths(self, units: Tensor) -> Tensor:
+        """Return the squares of the draws [n, U, unit] of units [n, U, group, p]."""
+        n, count, _, p = units.shape
+        draws = units.reshape(n, count, self.unit, self.draw * p)
+        length: Tensor = torch.linalg.vector_norm(draws, dim=-1)
+        return length.square_()

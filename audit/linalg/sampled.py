@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.linalg.averaged import Sampled, lengths
+from audit.linalg.averaged import Sampled
 from audit.linalg.exact import (
     SMALLER,
     decompose_exact,
@@ -68,7 +68,7 @@ def decompose_sampled(
     return Spectrum(
         naive.eigenvalues,
         naive.directions,
-        sum_of_squares(draw_squares(draws, inner), draws.group),
+        sum_of_squares(draw_squares(draws, inner), draws.unit),
         Estimate(crossed.value, crossed.standard_error, bracket),
         fit.angle,
         draws.entries.shape[1] // draws.group,
@@ -168,7 +168,7 @@ def root_of_square(square: Tensor) -> Matrix:
 def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
     """Return |Jᵀ b|² [N, R] for the rows b of entries [N, R, p]."""
     if inner is None:
-        return by_parts(lengths, entries)
+        return by_parts(lambda b: b.square().sum(dim=2), entries)
 
     def weighed(b: Tensor, gram: Tensor) -> Tensor:
         return ((b @ gram) * b).sum(dim=-1).clamp_min(0)
@@ -177,8 +177,11 @@ def squared_rows(entries: Tensor, inner: LinearOperator | None) -> Tensor:
 
 
 def draw_squares(draws: Sampled, inner: LinearOperator | None) -> Tensor:
-    """Return |Jᵀ b|² [N, R] for the rows b of draws, of B itself computed once."""
-    return draws.row_squares if inner is None else squared_rows(draws.entries, inner)
+    """Return Σ |Jᵀ b|² over the rows b of each draw [N, S]; of B itself once."""
+    if inner is None:
+        return draws.draw_squares
+    rows = squared_rows(draws.entries, inner)
+    return rows.reshape(len(rows), draws.draws, draws.draw).sum(dim=2)
 
 
 @dataclass(frozen=True)
@@ -224,8 +227,8 @@ def _worst_of_halves(
     if inner is not None or not draws.is_tall:
         return [_decomposed(draws, half, inner, 1, side).directions for half in (0, 1)]
     start = worst.mT.expand(-1, 2, -1).flatten(0, 1)
-    found = leading(draws.squares.flatten(0, 1), start).unflatten(0, (-1, 2))
-    return [found[:, half].unsqueeze(2) for half in (0, 1)]
+    found = leading(draws.squares.flatten(0, 1), start)
+    return [found[half::2].unsqueeze(2) for half in (0, 1)]
 
 
 def _along(

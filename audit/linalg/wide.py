@@ -62,7 +62,7 @@ def cached_parts(entries: Tensor) -> Iterator[slice]:
 
 def columns_gram(rows: Tensor) -> Tensor:
     """Return Σ b bᵀ [n, p, p] over the rows b of matrices [n, R, p] in float64."""
-    if not rows.is_cpu or rows.shape[-1] > _FEW:
+    if not rows.is_cpu or rows.requires_grad or rows.shape[-1] > _FEW:
         return rows.mT @ rows
     known = rows.numpy()
     return torch.from_numpy(np.matmul(known.transpose(0, 2, 1), known))

@@ -88,6 +88,35 @@ def test_the_worst_case_of_one_half_is_measured_on_the_other(units):
     np.testing.assert_allclose(np.cos(np.deg2rad(found.stability)), cosine, atol=1e-10)
 
 
+@pytest.mark.parametrize("p", [1, 9, 64, 65])
+@pytest.mark.parametrize("rows", [0, 1, 40])
+def test_squares_are_exact_sums_of_products(p, rows):
+    """Small whole numbers, whose sums of products float64 has exactly."""
+    whole = np.random.default_rng(p).integers(-99, 99, (3, 2 * rows, p))
+    given = torch.from_numpy(whole.astype(np.float64))[:, ::2]
+    found = wide.columns_gram(given)
+    assert found.dtype == torch.float64
+    kept = whole[:, ::2]
+    assert (found.numpy() == np.einsum("nri,nrj->nij", kept, kept)).all()
+
+
+def test_squares_that_are_differentiated_keep_their_graph():
+    rows = torch.arange(6.0, dtype=torch.float64).reshape(1, 3, 2).requires_grad_()
+    (slope,) = torch.autograd.grad(wide.columns_gram(rows).sum(), rows)
+    assert torch.equal(slope, 2 * rows.sum(dim=2, keepdim=True).expand(1, 3, 2))
+
+
+@pytest.mark.usefixtures("part")
+@pytest.mark.parametrize("p", [2, 40])
+def test_draws_are_measured_with_all_of_their_rows(p):
+    """Two rows a draw, three draws a unit; tall, or with more columns than rows."""
+    entries, exact = numbers(N, 24, p)
+    drawn = Sampled(entries, draw=2, unit=3)
+    assert drawn.is_tall == (p == 2)
+    wanted = (exact**2).sum(axis=2).reshape(N, 12, 2).sum(axis=2)
+    np.testing.assert_allclose(drawn.draw_squares, wanted, rtol=1e-13)
+
+
 def test_what_is_not_finite_in_float32_stays_so():
     entries, _ = numbers(N, R, D)
     entries[2, 1, 3], entries[4, 0, 0] = torch.inf, torch.nan

@@ -1,5 +1,6 @@
 """Every rule of the sweep against autograd, in float64."""
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ from onnx import TensorProto
 from sweep_graphs import by_autograd, compare, graph_of, node, normal, pushed, swept
 from torch.nn import functional
 
-from audit.importer.sweep import NotSwept, linear
+from audit.importer.sweep import NotSwept, linear, pointwise, products
 
 W = normal(1, 6, 4).numpy()
 V = normal(2, 3, 6).numpy()
@@ -469,6 +470,34 @@ def test_more_inputs_go_through_narrow_steps_together(name, narrow, monkeypatch)
     compare(graph, inputs, wide=1)
     if not CASES[name]["alone"]:
         compare(graph, inputs, together=4, wide=3)
+
+
+def test_rows_of_the_identity_are_multiplied_once_for_all_inputs(monkeypatch):
+    """Six inputs, two at a time: one product behind, and three in front."""
+    shapes, pull = [], products.Weighted.pull
+
+    def counted(self, kept, given):
+        shapes.append(tuple(self.weight.shape))
+        return pull(self, kept, given)
+
+    monkeypatch.setattr(products.Weighted, "pull", counted)
+    monkeypatch.setattr(linear, "_NARROW", 2**20)  # no narrow stage
+    graph, (event,) = built("two layers")
+    compare(graph, [normal(1, 6, *event)], wide=2)
+    assert shapes == [V.shape, W.shape, W.shape, W.shape]
+
+
+def test_the_slope_of_swish_is_right_in_its_tails():
+    """s + x s (1 − s) in high precision, to four roundings of numbers near one."""
+    x = torch.tensor([-700.0, -40.0, -1.2784645, -1e-9, 0.0, 3.0, 40.0, 700.0])
+    x = x.double()
+    found = pointwise.PARTIALS["Swish"]([x], functional.silu(x), 0)
+    with mpmath.workdps(60):
+        exact = []
+        for one in map(mpmath.mpf, x.tolist()):
+            s = 1 / (1 + mpmath.exp(-one))
+            exact.append(float(s + one * s * (1 - s)))
+    assert (found - torch.tensor(exact, dtype=torch.float64)).abs().max() <= 4 * 2.0**-52
 
 
 def test_a_network_of_images_ends_in_narrow_steps():
