@@ -10,7 +10,9 @@ stays inside. A step that neither halves the bracket nor brings |g| below a quar
 followed by a bisection. A jump of D over τ ends at the jump, and so does one onto a
 plateau at the level itself, as of a divergence that is bounded by τ: where the upper
 end of a bracket is on the level already, a radius below it that is on the level too
-need not be the first, and bisections find it.
+need not be the first, and bisections find it. So the first look below such an end is
+where a rising D is off the level, by twice what it is solved for: where that is below
+τ, and within a millionth of the radius, the end is the crossing.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞, if that is
 not less than 2⁻⁴⁰ of the input: steps of less than its last digit move nothing, and of
@@ -161,8 +163,9 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
         hit = _level(g) & points.solved(g) & ~(above & level)
         lost = value.isnan()
         flat = flat | (above & level & _level(g))
+        met = ~above & level & ~flat & (points.width <= _EXACT)
         slow = (points.width > width / 2) & ~(g.abs() < nearest / 4)
-        closed = hit | lost | (points.width <= _WIDTH)
+        closed = hit | met | lost | (points.width <= _WIDTH)
         radius = torch.where(hit, middle, points.at[:, 1]).exp()
         found[rays[closed]] = radius.masked_fill(lost, torch.nan)[closed]
         rays, points = rays[~closed], points.take(~closed)
@@ -231,6 +234,9 @@ class _Points:
         """Return about where g = 0 [k], inside of the brackets, by Neville's scheme."""
         low, high = self.at[:, 0], self.at[:, 1]
         best, edge = self.middle, self.width * _EDGE
+        off = 2 * _EXACT * self.width / (self.g[:, 1] - self.g[:, 0])
+        off = torch.minimum(torch.maximum(off, edge), self.width / 2)
+        off = torch.where(_level(self.g[:, 1]), off, edge)
         row = list(self.at.unbind(dim=1))
         for order in range(1, len(row)):
             row = [
@@ -240,7 +246,7 @@ class _Points:
             ]
             inside = (row[0] >= low) & (row[0] <= high)
             best = torch.where(inside, row[0], best)
-        return torch.minimum(torch.maximum(best, low + edge), high - edge)
+        return torch.minimum(torch.maximum(best, low + edge), high - off)
 
 
 def _level(g: Tensor) -> Tensor:

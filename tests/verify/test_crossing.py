@@ -73,6 +73,30 @@ def test_rays_do_not_disturb_each_other():
     np.testing.assert_array_equal(together, alone)
 
 
+SMOOTH = ("quadratic", "linear", "of the eighth power", "exponential")
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-10, 5e-7])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_guess_that_is_the_crossing_costs_one_look_below_it(name, off):
+    """Five rungs end at the guess; at a rising D no bisection is called for."""
+    curve, expected = CURVES[name]
+    (found,), count = solved([curve], expected * (1 + off))
+    assert found == pytest.approx(expected, rel=2e-6)
+    assert count <= 7
+
+
+PLATEAUS = [name for name in CURVES if "level" in name and "over" not in name]
+
+
+@pytest.mark.parametrize("beyond", [1e-7, 1e-4, 0.3])
+@pytest.mark.parametrize("name", PLATEAUS)
+def test_a_guess_on_the_level_leads_back_to_where_it_begins(name, beyond):
+    curve, expected = CURVES[name]
+    (found,), _ = solved([curve], expected * (1 + beyond))
+    assert found == pytest.approx(expected, rel=2e-6)
+
+
 @pytest.mark.parametrize("guess", [1e-6, 0.01, 1.0, 30.0])
 def test_a_poor_guess_costs_steps_and_changes_nothing(guess):
     (found,), count = solved([CURVES["exponential"][0]], guess / 1.0)
