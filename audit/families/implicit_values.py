@@ -85,7 +85,7 @@ class _OfDensity:
         mass = self.nodes.checks.get("normalisation")
         if mass is None or self.family.unnormalised:
             return value, error
-        off = (mass[rows].to(value) - 1).abs()  # what q itself is no density by
+        off = (mass.to(value)[rows] - 1).abs()  # what q itself is no density by
         unseen = -torch.expm1(shift) > _UNSEEN + _DRIFT * off + _OF_VALUE * value
         return value.masked_fill(unseen, torch.inf), error
 
