@@ -27,7 +27,7 @@ Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ 
 MANY = 2**14  # weighted nodes of an input above which no scores are kept
 ROWS = 4096  # of one call: about what a cache holds of a small network
 SCORED = 8192  # of a call whose derivatives are taken: it is many small steps
-MORE = 16384  # of such a call, of very many nodes
+MORE = 16384  # of such a call, of very many nodes; of one without derivatives
 
 
 class ComputedFamily(Family):
@@ -208,14 +208,14 @@ class ComputedFamily(Family):
         """Return log q [S, N] at θ [S, N, n] for φ [N, p + c]."""
         log_density = self.density()
         with torch.no_grad():
-            parts = [log_density(*rows) for rows in _rows(targets, phi)]
+            parts = [log_density(*rows) for rows in _rows(targets, phi, MORE)]
         return torch.cat(parts).reshape(targets.shape[:2])
 
     def push(self, z: Tensor, phi: Tensor) -> Tensor:
         """Return T(φ, z) [S, N, n] for z [S, N, m]."""
         transport, _ = self.map()
         with torch.no_grad():
-            parts = [transport(*rows) for rows in _rows(z, phi)]
+            parts = [transport(*rows) for rows in _rows(z, phi, MORE)]
         return torch.cat(parts).reshape(*z.shape[:2], self.n)
 
     def scores(self, targets: Tensor, phi: Tensor, rows: int = SCORED) -> Tensor:

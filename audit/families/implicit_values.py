@@ -29,6 +29,8 @@ from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
 
 _TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
+_UNSEEN, _OF_VALUE = 1e-6, 1e-3  # of q', and of D: a mass that q's nodes may not see
+_DRIFT = 10.0  # times what q's mass is off by, so much may that of q' be
 _WHOLE = 1e-7  # of a normalised law's mass, that may be missing
 _TOGETHER = 2**15  # points of all φ' that are looked at together
 
@@ -78,11 +80,21 @@ class _OfDensity:
         log_ratio = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
         if nodes.weights is not None:
             log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
-        log_ratio = log_ratio - _log_mean(log_ratio, nodes)
-        return _mean(self.pointwise(log_ratio), nodes)
+        shift = _log_mean(log_ratio, nodes)
+        value, error = _mean(self.pointwise(log_ratio - shift), nodes)
+        mass = self.nodes.checks.get("normalisation")
+        if mass is None or self.family.unnormalised:
+            return value, error
+        off = (mass.to(value)[rows] - 1).abs()  # what q itself is no density by
+        unseen = -torch.expm1(shift) > _UNSEEN + _DRIFT * off + _OF_VALUE * value
+        return value.masked_fill(unseen, torch.inf), error
 
     def _looked_at_again(self, values: Tensor, rows: Tensor, others: Tensor) -> Tensor:
-        """Return D [k, M], from the nodes of both laws where those of q do not do."""
+        """Return D [k, M], from the nodes of both laws where those of q do not do.
+
+        There it is ∞: its integral goes on beyond them, or E_q[q'/q] < 1 tells that a
+        normalised q' has mass there.
+        """
         source = self.family.source
         if self.sampled or source is None or not source.follows:
             return values
