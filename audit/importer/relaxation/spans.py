@@ -118,6 +118,11 @@ class Spans:
         level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
         return self.gamma((index,), low) * (slope * size + level)
 
+    def slack(self, index: int) -> Tensor:
+        """Return γ |v| of a value [B, *shape]."""
+        low, high = self.intervals[index]
+        return self.gamma((index,), low) * torch.maximum(low.abs(), high.abs())
+
     def direct(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return Jᵀ, c and r of a value from which functionals go straight to u.
 
