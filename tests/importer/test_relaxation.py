@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from audit.ground.errors import ConfigError, NoCertificate
 from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read, slopes_of
+from audit.importer.relaxation.affine import product, scaled
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -317,6 +318,46 @@ def test_a_ball_of_size_0_encloses_the_value_in_exact_arithmetic():
             rounded = mpmath.mpf(float(tape.values[y.at][row, k]))
             missed += abs(rounded - exact[k]) > 1e-10  # which is not the value itself
     assert missed > 0
+
+
+def beside(seed):
+    """Return (graph, shape): what is affine in x side by side with what is not."""
+    net = Net(np.random.default_rng(seed))
+    inner = net.dense("x", 4, 5)
+    bent = net.node("Relu", inner)
+    both = net.node("Concat", inner, bent, "x", axis=1)
+    value = net.node("Tanh", net.dense(both, 14, 6))
+    value = net.node("Concat", value, inner, axis=1)
+    return net.graph((4,), net.dense(value, 11, 2)), (4,)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_affine_stands_beside_what_is_not(seed):
+    check(beside, seed)
+
+
+@pytest.mark.parametrize("forms", [False, True])
+def test_rows_with_factors_of_their_own_have_bounds_of_their_own(forms):
+    """What a held input multiplies; most rows have functionals of their own."""
+    rng = np.random.default_rng(2)
+    first, last = (torch.from_numpy(rng.normal(size=s)) for s in ((4, 7), (7, 2)))
+    factor = torch.from_numpy(rng.normal(size=(5, 7)) * 3)
+    x = torch.from_numpy(rng.normal(size=(5, 4)))
+    tape = Tape(x)
+    at = product(tape, 0, first, None, "first")
+    at = tape.bend(scaled(tape, at, factor, factor.square(), "held"), functions.RELU)
+    at = product(tape, tape.bend(at, functions.TANH), last, None, "last")
+    free, unit = torch.arange(4), torch.ones(4).double()
+    ball = Ball(x, torch.linspace(0.05, 0.6, 5).double(), 2.0, free, unit)
+    slopes = slopes_of(tape, free, unit, 2.0, at) if forms else None
+    top = Relaxed(tape, ball, slopes=slopes).upper(at, torch.eye(2)[:, None].double())
+    u = points(x, 1.0, 2.0, 500, 1) * ball.reach[:, None, None]
+    hidden = torch.relu(
+        (x[:, None] + u) @ first * factor[:, None] + factor.square()[:, None]
+    )
+    y = torch.tanh(hidden) @ last
+    lines = top.level[:, :, None] + torch.einsum("kbm,bcm->kbc", top.slopes, u)
+    assert bool((y.permute(2, 0, 1) <= lines + 1e-12).all())
 
 
 @pytest.mark.parametrize("reach", [0.0, 1e-18])

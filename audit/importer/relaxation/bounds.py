@@ -5,7 +5,9 @@ curve f between lines s v + t ≥ f(v) ≥ s' v + t' by taking, for an upper bou
 above where the coefficient is positive and the one below where it is negative. At x it
 is an affine function of the perturbation, whose maximum over the ball is Hölder's. The
 lines need the interval of what each curve reads: they come from the same pass, with ±
-each element for w, met with what interval arithmetic says.
+single elements of single rows for w where forms (`spans`) leave much open, met with
+what these and interval arithmetic say. A functional that gets to a value before any
+curve goes on by its form v = c + J u + e: to a J u + a c + |a| r.
 
 Since bounds are affine functions of u, a linear function may be taken away before the
 maximum: w·v(x+Su) − j·u ≤ level + max (a − j)·u. With j = w·J this is of second order
@@ -61,6 +63,7 @@ class Relaxed:
         tape: the function. ball: B balls around its centre.
         tight: whether intervals are met with backward passes, too.
         slopes: of the tape; None: intervals know nothing of the first order.
+        pairs: of curves, made when first asked for. narrow: of tournaments (`funnels`).
     """
 
     tape: Tape

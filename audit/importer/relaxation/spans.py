@@ -143,7 +143,7 @@ class Spans:
     def undecided(self, target: int, curve: Curve) -> Tensor:
         """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
         found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
-        if self.slopes is None:
+        if self.slopes is None or target not in self.slopes.norms:
             return found
         rest = self.forms[target][1]
         known = rest <= _SHARE * (self._sway(target) + rest)
