@@ -117,3 +117,33 @@ def image_net(seed, outputs=3):
     shape = (2, 4, 5)
     size = net.graph(shape, value)(torch.zeros(1, *shape))[0].shape[1]
     return net.graph(shape, net.dense(value, size, outputs)), shape
+
+
+RISING = ("Relu", "LeakyRelu", "clip", "Tanh", "Sigmoid", "Abs", "silu")
+
+
+def pooled_net(seed, outputs=3):
+    """Return (graph, shape): convolutions and maxima, and now and then a sum around."""
+    rng = np.random.default_rng(seed)
+    net, shape, channels = Net(rng), (1, 7, 6), 1
+    value, windows = "x", ([2, 2], [3, 2], [2, 3], [1, 2])
+    for layer in range(2):
+        kernel = net.constant(rng.normal(size=(3, channels, 3, 3)) / 2)
+        bias = net.constant(rng.normal(size=3) * 0.3)
+        value = net.node("Conv", value, kernel, bias, pads=[1, 1, 1, 1])
+        kind = str(rng.choice(RISING))
+        first = bool(rng.random() < 0.7)
+        bent = net.curve(kind, value) if first else value
+        if layer and channels == 3 and rng.random() < 0.3:
+            bent = net.node("Add", bent, value)  # which a maximum has to wait for
+        window = windows[rng.integers(4)]
+        pads = [0, 0, window[0] // 2, window[1] // 2]
+        strides = [int(rng.integers(1, 3)), 2]
+        value = net.node(
+            "MaxPool", bent, kernel_shape=window, strides=strides, pads=pads
+        )
+        value = value if first else net.curve(kind, value)
+        channels = 3
+    value = net.node("Flatten", value)
+    size = net.graph(shape, value)(torch.zeros(1, *shape))[0].shape[1]
+    return net.graph(shape, net.dense(value, size, outputs)), shape

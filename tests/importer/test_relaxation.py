@@ -1,16 +1,25 @@
 """Bounds on graphs over balls: held against points of the balls, and exact cases."""
 
+import itertools
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
 import pytest
 import torch
-from importer.relaxed_networks import CURVES, Net, dense_net, image_net
+from importer.relaxed_networks import (
+    CURVES,
+    Net,
+    dense_net,
+    image_net,
+    pooled_net,
+)
 from onnx import numpy_helper
 
 from audit.ground.errors import ConfigError, NoCertificate
 from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read, slopes_of
+from audit.importer.relaxation.affine import product, scaled
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -107,6 +116,18 @@ def test_no_point_of_a_ball_is_above_the_bound_of_a_dense_network(seed):
 @pytest.mark.parametrize("seed", range(9))
 def test_no_point_of_a_ball_is_above_the_bound_of_an_image_network(seed):
     check(image_net, seed, rows=2, count=60)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_no_point_of_a_ball_is_above_the_bound_of_a_network_with_maxima(seed):
+    check(pooled_net, seed, rows=2, count=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_no_point_of_a_ball_is_above_the_bound_of_80_networks_with_maxima():
+    for seed in range(100, 180):
+        check(pooled_net, seed, rows=4, count=300)
 
 
 @pytest.mark.slow
@@ -297,6 +318,118 @@ def test_a_ball_of_size_0_encloses_the_value_in_exact_arithmetic():
             rounded = mpmath.mpf(float(tape.values[y.at][row, k]))
             missed += abs(rounded - exact[k]) > 1e-10  # which is not the value itself
     assert missed > 0
+
+
+def beside(seed):
+    """Return (graph, shape): what is affine in x side by side with what is not."""
+    net = Net(np.random.default_rng(seed))
+    inner = net.dense("x", 4, 5)
+    bent = net.node("Relu", inner)
+    both = net.node("Concat", inner, bent, "x", axis=1)
+    value = net.node("Tanh", net.dense(both, 14, 6))
+    value = net.node("Concat", value, inner, axis=1)
+    return net.graph((4,), net.dense(value, 11, 2)), (4,)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_affine_stands_beside_what_is_not(seed):
+    check(beside, seed)
+
+
+@pytest.mark.parametrize("forms", [False, True])
+def test_rows_with_factors_of_their_own_have_bounds_of_their_own(forms):
+    """What a held input multiplies; most rows have functionals of their own."""
+    rng = np.random.default_rng(2)
+    first, last = (torch.from_numpy(rng.normal(size=s)) for s in ((4, 7), (7, 2)))
+    factor = torch.from_numpy(rng.normal(size=(5, 7)) * 3)
+    x = torch.from_numpy(rng.normal(size=(5, 4)))
+    tape = Tape(x)
+    at = product(tape, 0, first, None, "first")
+    at = tape.bend(scaled(tape, at, factor, factor.square(), "held"), functions.RELU)
+    at = product(tape, tape.bend(at, functions.TANH), last, None, "last")
+    free, unit = torch.arange(4), torch.ones(4).double()
+    ball = Ball(x, torch.linspace(0.05, 0.6, 5).double(), 2.0, free, unit)
+    slopes = slopes_of(tape, free, unit, 2.0, at) if forms else None
+    top = Relaxed(tape, ball, slopes=slopes).upper(at, torch.eye(2)[:, None].double())
+    u = points(x, 1.0, 2.0, 500, 1) * ball.reach[:, None, None]
+    hidden = torch.relu(
+        (x[:, None] + u) @ first * factor[:, None] + factor.square()[:, None]
+    )
+    y = torch.tanh(hidden) @ last
+    lines = top.level[:, :, None] + torch.einsum("kbm,bcm->kbc", top.slopes, u)
+    assert bool((y.permute(2, 0, 1) <= lines + 1e-12).all())
+
+
+@pytest.mark.parametrize("reach", [0.0, 1e-18])
+@pytest.mark.parametrize("wide", [False, True])
+def test_rounding_of_maxima_is_within_their_bounds(wide, reach):
+    """Exact rational numbers, for a convolution as a matrix and as itself."""
+    rng = np.random.default_rng(8)
+    side = 12 if wide else 4
+    net = Net(rng)
+    kernels = [rng.normal(size=(2, c, 3, 3)) * 1e3 for c in (1, 2)]
+    biases = [rng.normal(size=2) * 1e4 for _ in kernels]
+    value = "x"
+    for kernel, bias in zip(kernels, biases, strict=True):
+        ends = net.constant(kernel), net.constant(bias)
+        value = net.node("Conv", value, *ends, pads=[1, 1, 1, 1])
+        value = net.node("Relu", value)
+        windows = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        value = net.node("MaxPool", value, **windows)
+    value = net.node("GlobalMaxPool", value)
+    last = rng.normal(size=(2, 2))
+    value = net.node("Flatten", value)
+    value = net.node("Gemm", value, net.constant(last), transB=1)
+    graph = net.graph((1, side, side), value)
+    x = torch.from_numpy(rng.normal(size=(3, 1, side, side)))
+    found, at = relaxed(graph, x, reach, 2.0)
+    eye = torch.eye(2).double().unsqueeze(1)
+    top = found.upper(at, torch.cat([eye, -eye])).top()
+    assert len(found.funnels) == (3 if wide else 2)
+    missed = 0
+    for row in range(3):
+        image = [[[Fraction(float(v)) for v in line] for line in x[row, 0]]]
+        for kernel, bias in zip(kernels, biases, strict=True):
+            image = halved(convolved(image, kernel, bias))
+        peaks = [max(v for line in plane for v in line) for plane in image]
+        for k in range(2):
+            exact = sum(
+                Fraction(float(w)) * v for w, v in zip(last[k], peaks, strict=True)
+            )
+            assert -Fraction(float(top[2 + k, row])) <= exact
+            assert exact <= Fraction(float(top[k, row]))
+            assert float(top[k, row] + top[2 + k, row]) < 1e-9 * abs(exact) + 1e-3
+            missed += Fraction(float(found.tape.values[at][row, k])) != exact
+    assert missed > 0
+
+
+def convolved(image, kernel, bias):
+    """Return relu(image * kernel + bias) [c][h][w] in rational numbers, padded by 1."""
+    height, width, found = len(image[0]), len(image[0][0]), []
+    for weights, shift in zip(kernel, bias, strict=True):
+        plane = [[Fraction(float(shift))] * width for _ in range(height)]
+        for i, j in itertools.product(range(height), range(width)):
+            for c, p, q in itertools.product(range(len(image)), range(3), range(3)):
+                y, z = i + p - 1, j + q - 1
+                if 0 <= y < height and 0 <= z < width:
+                    plane[i][j] += Fraction(float(weights[c, p, q])) * image[c][y][z]
+            plane[i][j] = max(plane[i][j], Fraction(0))
+        found.append(plane)
+    return found
+
+
+def halved(image):
+    """Return the largest of each two by two [c][h/2][w/2]."""
+    return [
+        [
+            [
+                max(plane[i + p][j + q] for p in (0, 1) for q in (0, 1))
+                for j in range(0, len(plane[0]), 2)
+            ]
+            for i in range(0, len(plane), 2)
+        ]
+        for plane in image
+    ]
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "erf", "relu"])

@@ -39,7 +39,8 @@ def scaled(
         return found.expand(len(v), *shape[1:])
 
     def absolute(v: Tensor) -> Tensor:
-        return (v * size).expand(len(v), *shape[1:])
+        found = v * size
+        return found.expand(len(found), *shape[1:])
 
     def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
         several = rows is not None and factor.dim() == value.dim() and len(factor) > 1

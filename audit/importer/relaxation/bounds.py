@@ -5,7 +5,9 @@ curve f between lines s v + t ≥ f(v) ≥ s' v + t' by taking, for an upper bou
 above where the coefficient is positive and the one below where it is negative. At x it
 is an affine function of the perturbation, whose maximum over the ball is Hölder's. The
 lines need the interval of what each curve reads: they come from the same pass, with ±
-each element for w, met with what interval arithmetic says.
+single elements of single rows for w where forms (`spans`) leave much open, met with
+what these and interval arithmetic say. A functional that gets to a value before any
+curve goes on by its form v = c + J u + e: to a J u + a c + |a| r.
 
 Since bounds are affine functions of u, a linear function may be taken away before the
 maximum: w·v(x+Su) − j·u ≤ level + max (a − j)·u. With j = w·J this is of second order
@@ -37,6 +39,7 @@ from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
 from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.funnels import funnels_of, passed
 from audit.importer.relaxation.passing import (
     Pair,
     Passed,
@@ -60,6 +63,7 @@ class Relaxed:
         tape: the function. ball: B balls around its centre.
         tight: whether intervals are met with backward passes, too.
         slopes: of the tape; None: intervals know nothing of the first order.
+        pairs: of curves, made when first asked for. narrow: of tournaments (`funnels`).
     """
 
     tape: Tape
@@ -67,6 +71,7 @@ class Relaxed:
     tight: bool = True
     slopes: Slopes | None = None
     pairs: dict[int, Pair] = field(default_factory=dict)
+    narrow: dict[int, Pair] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         alive = self.tape.ancestors(len(self.tape.entries) - 1)
@@ -78,6 +83,7 @@ class Relaxed:
             for index, entry in enumerate(self.tape.entries)
             if isinstance(entry, Larger)
         }
+        self.funnels = funnels_of(self.tape, alive)
         self.spans = Spans(self.tape, self.ball, self.slopes)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
@@ -176,14 +182,17 @@ class Relaxed:
             a = pending.pop(index, None)
             if a is None:
                 continue
-            straight = self.spans.direct(index)
-            if straight is not None:
-                jacobian, *form = straight
-                centre, rest = (taken(part, rows) for part in form)
-                level = level + dot(a, centre) + dot(a.abs(), rest)
-                reached.append(a.flatten(2) @ jacobian)
-                continue
-            parts, more = self._back(index, a, through, rows, index == target)
+            at, added = index, index == target or index not in self.paid
+            if index in self.funnels and through == self._over:
+                at, a, more = self._narrowed(index, a, rows)
+                level, added = level + more, False
+            straight = self.spans.direct(at)
+            if straight is None:
+                parts, more = self._back(at, a, through, rows, added)
+            else:
+                more = _by_form(a, straight, rows) if added else a.new_zeros(())
+                reached.append(a.flatten(2) @ straight[0])
+                parts = ()
             level = level + more
             for place, part in parts:
                 known = pending.get(place)
@@ -196,15 +205,34 @@ class Relaxed:
         none = weights.new_zeros(len(weights), 1, len(self.ball.free))
         return sum(reached[1:], reached[0]) if reached else none, level
 
+    def _narrowed(
+        self, index: int, a: Tensor, rows: Tensor | None
+    ) -> tuple[int, Tensor, Tensor]:
+        """Return the elements of a tournament, functionals of them, and their level."""
+        funnel = self.funnels[index]
+        if index not in self.narrow:
+            straight = self.spans.direct(funnel.at)
+            form = None if straight is None else straight[1:]
+            self.narrow[index] = passed(funnel, self.spans, form)
+        slope, turn, *levels = (taken(part, rows) for part in self.narrow[index])
+        a = a.reshape(*a.shape[:2], *slope.shape[2:])
+        size = a.abs()
+        level = dot(a, levels[0]) + dot(size, levels[1])
+        a, size = a.unsqueeze(2), size.unsqueeze(2)
+        return funnel.at, torch.addcmul(a * slope, size, turn), level
+
     def _back(
         self,
         index: int,
         a: Tensor,
         through: Callable[..., Passed],
         rows: Tensor | None,
-        first: bool,
+        added: bool,
     ) -> tuple[Iterable[tuple[int, Tensor]], Tensor]:
-        """Return functionals of what an entry reads, by place, and the level added."""
+        """Return functionals of what an entry reads, by place, and its level.
+
+        An affine entry has none where its reader has added it.
+        """
         entry = self.tape.entries[index]
         if isinstance(entry, Larger):
             at, excess = entry.inputs
@@ -216,10 +244,8 @@ class Relaxed:
             slopes, level = through(index, entry, a, rows)
             return [(entry.input, slopes)], level
         assert isinstance(entry, Affine)
-        level = a.new_zeros(())
-        if first or index not in self.paid:
-            level = self._own(index, entry, a, rows)
-        return zip(entry.inputs, entry.back(a, rows), strict=True), level
+        own = self._own(index, entry, a, rows) if added else a.new_zeros(())
+        return zip(entry.inputs, entry.back(a, rows), strict=True), own
 
     def _own(self, index: int, entry: Affine, a: Tensor, rows: Tensor | None) -> Tensor:
         """Return what an affine entry adds to the levels: its rounding, and a·b."""
@@ -243,3 +269,11 @@ class Relaxed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
         v = taken(self.tape.values[entry.input], rows)
         return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))
+
+
+def _by_form(
+    a: Tensor, straight: tuple[Tensor, Tensor, Tensor], rows: Tensor | None
+) -> Tensor:
+    """Return the level [K, B] of functionals that go to u by the form of a value."""
+    centre, rest = (taken(part, rows) for part in straight[1:])
+    return dot(a, centre) + dot(a.abs(), rest)

@@ -42,7 +42,9 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
     bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
 
     def absolute(*magnitudes: Tensor) -> Tensor:
-        flat = torch.cat([m.flatten(1) for m in magnitudes], dim=1)
+        rows = max(len(m) for m in magnitudes)
+        parts = [m.expand(rows, *m.shape[1:]).flatten(1) for m in magnitudes]
+        flat = torch.cat(parts, dim=1)
         return picked(flat, 1).reshape(len(flat), *index.shape)
 
     every = bool(there.all())

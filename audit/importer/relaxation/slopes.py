@@ -23,13 +23,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.tape import (
-    Affine,
-    Bend,
-    Larger,
-    Tape,
-    read_by,
-)
+from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape, read_by
 
 _NUMBERS = 2**25  # of all tangents of the widest value
 _SMALL = 2**17  # numbers of J that take the place of all entries before
@@ -169,7 +163,15 @@ class Slopes:
 def slopes_of(
     tape: Tape, free: Tensor, unit: Tensor, power: float, target: int
 ) -> Slopes | None:
-    """Return slopes to be followed; None where they are too many to be worth it."""
+    """Return slopes to be followed; None where they are too many to be worth it.
+
+    Args:
+        tape: the function.
+        free: which of the flattened features move [m].
+        unit: what one unit of u is in each of them, [m] or [B, m].
+        power: p.
+        target: the value whose J is kept.
+    """
     widest = max(value[0].numel() for value in tape.values)
     if len(free) * tape.rows * widest > _NUMBERS:
         return None

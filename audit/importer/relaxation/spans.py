@@ -118,6 +118,11 @@ class Spans:
         level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
         return self.gamma((index,), low) * (slope * size + level)
 
+    def slack(self, index: int) -> Tensor:
+        """Return γ |v| of a value [B, *shape]."""
+        low, high = self.intervals[index]
+        return self.gamma((index,), low) * torch.maximum(low.abs(), high.abs())
+
     def direct(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return Jᵀ, c and r of a value from which functionals go straight to u.
 
@@ -138,7 +143,7 @@ class Spans:
     def undecided(self, target: int, curve: Curve) -> Tensor:
         """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
         found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
-        if self.slopes is None:
+        if self.slopes is None or target not in self.slopes.norms:
             return found
         rest = self.forms[target][1]
         known = rest <= _SHARE * (self._sway(target) + rest)
