@@ -9,9 +9,14 @@ either.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
+from audit.config import Threshold
+from audit.reports.keys import split_key
 from audit.reports.quantities import is_attack
-from audit.reports.report import Divergence, Report
-from audit.reports.roles import REALISED, named
+from audit.reports.report import Divergence, Report, Warned
+from audit.reports.roles import ALONG, REALISED, named
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
@@ -42,6 +47,31 @@ def doubt(report: Report, name: str, quantity: str) -> str:
     if quantity == "radius":
         return _of_radius(divergence, f"{name}.{CRITICAL}")
     return ""
+
+
+def cautions(report: Report, limits: Iterable[Threshold]) -> list[Warned]:
+    """Return what to know of limits that are decided all the same.
+
+    A critical radius that was looked for along v alone is one that another direction
+    may undercut by far: a minimum that it keeps, the true one may not.
+    """
+    found = {}
+    for limit in limits:
+        name, quantity, _ = split_key(limit.key)
+        if limit.op == ">=" and quantity == CRITICAL and _along_alone(report, name):
+            found[f"along_{name}"] = (
+                f"{name} {CRITICAL} is limited, and was looked for along the worst "
+                "direction alone: another one may need less; ask for the search of all "
+                "directions with --sizes, e.g. --sizes 0.1"
+            )
+    return [Warned(code=code, message=message) for code, message in found.items()]
+
+
+def _along_alone(report: Report, name: str) -> bool:
+    summary = report.divergences[name].summary if name in report.divergences else {}
+    measured = CRITICAL in summary and summary[CRITICAL].n > 0
+    several = math.prod(report.data.event_shape) > 1
+    return measured and several and named(CRITICAL, ALONG) not in summary
 
 
 def _heavy(report: Report, name: str) -> bool:

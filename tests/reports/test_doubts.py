@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
-from audit.reports.gate import UNTRUSTED
+from audit.reports.gate import UNTRUSTED, Rules, judge
 from audit.reports.measured import VerificationInfo
-from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
+from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, values_of
 
 GOOD = VerificationInfo(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))
 
@@ -101,3 +102,38 @@ def test_some_warnings_leave_no_verdict_at_all(code):
 def test_local_numbers_need_no_exact_ones():
     report = judged(None, "kl.trace.p95", "gaussian")
     assert (report.verdict, report.exit_code) == ("pass", 0)
+
+
+MINIMUM = limit("kl.critical_radius.min", ">=", 0.1)
+
+
+def said_of(limits, **more):
+    measured = measured_of(EIGENVALUES)
+    checked = {**measured.columns["kl"], **values_of(more)}
+    measured = replace(measured, columns={**measured.columns, "kl": checked})
+    report = build_report(measured, replace(CONFIG, thresholds=limits))
+    return report, [w.message for w in report.warnings if w.code == "along_kl"]
+
+
+def test_a_minimum_of_a_radius_along_one_direction_is_decided_with_a_caution():
+    report, said = said_of((MINIMUM, MINIMUM))
+    assert report.checks[0].status == "pass"
+    (message,) = said
+    assert "along the worst direction alone" in message
+    assert "--sizes" in message
+    assert judge(report, Rules((MINIMUM,))).warnings == report.warnings  # said once
+
+
+@pytest.mark.parametrize(
+    ("limits", "more"),
+    [
+        ((), {}),
+        ((limit("kl.critical_radius.max", "<=", 9.0),), {}),
+        ((limit("kl.trace.min", ">=", 0.1),), {}),
+        ((MINIMUM,), {"critical_radius_along": 2 / np.sqrt(EIGENVALUES)}),
+    ],
+)
+def test_no_caution_without_a_minimum_or_where_all_directions_were_searched(
+    limits, more
+):
+    assert said_of(limits, **more)[1] == []
