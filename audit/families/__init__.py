@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from audit.ground.errors import ConfigError
 from audit.ground.plugins import lacks_of_class
 from audit.ground.registry import Registry
 
@@ -122,6 +123,26 @@ MIXED = {"mixture": {"logits": 1, "probs": 1}}
 """Kind -> the axes of its own parameters for one law, as a family's `event_axes`."""
 
 
+def composed_of(name: str) -> tuple[str, str]:
+    """Return the kind of a composed family and its component: "mixture:normal".
+
+    Of a named one they are its name and "".
+
+    Raises:
+        ConfigError: the component is composed itself.
+    """
+    kind, _, component = name.partition(":")
+    if ":" in component:
+        inner = component.rpartition(":")[2]
+        raise ConfigError(
+            f"The family {name} is made of {component}, which is made of {inner}",
+            f"{kind}: takes one named family as its component, as in {kind}:{inner}",
+            "Export the log-density of the whole law, log q(θ|x), and scan that "
+            "(robaudit explain densities)",
+        )
+    return kind, component
+
+
 def build_family(name: str, shapes: Shapes, **options: object) -> Family:
     """Return the family called `name`, with its parameters' shapes fixed.
 
@@ -134,7 +155,7 @@ def build_family(name: str, shapes: Shapes, **options: object) -> Family:
         from audit.families.product import Product
 
         return Product(name.split(","), shapes, **options)
-    kind, _, component = name.partition(":")
+    kind, component = composed_of(name)
     own = FAMILIES[name].event_axes if not component else MIXED.get(kind, {})
     if any(len(shape) > own.get(n, len(shape)) for n, shape in shapes.items()):
         from audit.families.repeated import Repeated

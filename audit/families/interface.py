@@ -136,6 +136,13 @@ class Family(ABC):
         Argument validation is off: `violations` has already looked.
         """
 
+    def finite(self, phi: Tensor) -> Tensor:
+        """Return φ [N, p] with 0 for what is infinite in a member of the family.
+
+        Differences of φ are then numbers, where the members' infinities are equal.
+        """
+        return phi
+
     @abstractmethod
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N], true where φ is no member of the family.

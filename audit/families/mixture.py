@@ -43,6 +43,10 @@ class Weights(Categorical):
 
     least: ClassVar[int] = 1
 
+    def finite(self, phi: Tensor) -> Tensor:
+        """Return φ: no weight may be infinite."""
+        return phi
+
 
 class Mixture(Family):
     """K components of the registered family `component`."""

@@ -140,6 +140,10 @@ class Repeated(Family):
         """Return q_φ: batch shape [N], event shape `event_shape`."""
         return Folded(self.one.distribution(self._flat(phi)), self.places)
 
+    def finite(self, phi: Tensor) -> Tensor:
+        """Return φ with numbers at every place."""
+        return self.one.finite(self._flat(phi)).reshape(phi.shape)
+
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]: at one of the places."""
         return self._anywhere(self.one.violations(self._flat(phi)), phi)

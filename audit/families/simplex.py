@@ -103,15 +103,26 @@ class Categorical(Classes, Listed):
             total = log_ratio(phi.sum(-1), other.sum(-1), step.sum(-1))
             return log_ratio(phi, other, step) - total.unsqueeze(-1)
         log_p = self.log_probs(phi)
+        step = step.masked_fill(torch.isneginf(phi) & torch.isneginf(other), 0.0)
         step = step - (log_p.exp() * step).sum(-1, keepdim=True)
         small = step.clamp(-1, 1)
         near = torch.log1p((log_p.exp() * torch.expm1(small)).sum(-1, keepdim=True))
         close = (step == small).all(-1, keepdim=True)
         return torch.where(close, step - near, self.log_probs(other) - log_p)
 
+    def finite(self, phi: Tensor) -> Tensor:
+        """Return φ [N, K] with 0 for the logits of classes that cannot occur.
+
+        Those are −∞, as masks write them. At least one class has to be able to.
+        """
+        if self.parameters == ("probs",):
+            return phi
+        closed = torch.isneginf(phi)
+        return phi.masked_fill(closed & ~closed.all(-1, keepdim=True), 0.0)
+
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return reason -> bool [N]; probabilities are not negative and sum to 1."""
-        found = check_finite(phi)
+        found = check_finite(self.finite(phi))
         if self.parameters == ("probs",):
             found["probs has a negative entry"] = (phi < 0).any(-1)
             gap = (phi.sum(-1) - 1).abs()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence, Set
 
-from audit.families import FAMILIES, KIND_OPTIONS, KIND_PARAMETERS
+from audit.families import FAMILIES, KIND_OPTIONS, KIND_PARAMETERS, composed_of
 from audit.ground.errors import ConfigError
 from audit.models.expressions import quoted
 
@@ -155,7 +155,7 @@ def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
     """
     if "," in family:
         return ()
-    kind, _, component = family.partition(":")
+    kind, component = composed_of(family)
     if not component:
         return FAMILIES[kind].parameterizations
     inner = FAMILIES[component].parameterizations

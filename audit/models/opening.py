@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from audit.ground import stages
 from audit.ground.errors import ConfigError
 from audit.models.class_axes import reading_notes
 from audit.models.class_names import with_class_names
 from audit.models.contract import Settings
 from audit.models.files import cuts_of, open_network
-from audit.models.gates import Findings, examine
+from audit.models.gates import Findings, Subject, examine
 from audit.models.implicit.opening import open_implicit
 from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
 from audit.models.names import options_of, unread_levels
-from audit.models.network import Network
+from audit.models.network import Network, Values
 from audit.models.onnx_file import STRAIGHT_THROUGH
 from audit.models.opened import REVERSE_MODE, OpenModel
 from audit.models.parametric import as_samples, open_parametric
@@ -129,7 +131,8 @@ def pass_gates(model: OpenModel) -> OpenModel:
     stages.stage(stages.GATES)
     estimated = model.derivative == STRAIGHT_THROUGH
     by_gradient = estimated or model.derivative == REVERSE_MODE
-    found = examine(model.subject, by_gradient and model.space == "input", estimated)
+    subject = _in_numbers(model)
+    found = examine(subject, by_gradient and model.space == "input", estimated)
     notes = metadata_notes(model.network.metadata, options_of(model.head.family))
     notes = (*notes, *reading_notes(model.head, model.density.family))
     read = frozenset(model.subject.used)
@@ -143,3 +146,13 @@ def pass_gates(model: OpenModel) -> OpenModel:
     referee = str(model.network.details.get("referee", ""))
     found = replace(found, warnings=(*found.warnings, *notes), referee=referee)
     return replace(model, gates=found)
+
+
+def _in_numbers(model: OpenModel) -> Subject:
+    """Return what the gates look at, with numbers where members have infinities."""
+    subject, family = model.subject, model.density.family
+
+    def parameters(outputs: Values) -> Tensor:
+        return family.finite(subject.parameters(outputs))
+
+    return replace(subject, parameters=parameters)

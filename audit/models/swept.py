@@ -248,4 +248,5 @@ def _apart(model: OpenModel, made: SweptMap) -> float:
         value, own = made.swept(x, held)
     except (NotSwept, AuditError, RuntimeError):
         return float("inf")
-    return max(apart(value, phi), apart(own.dense(), oracle.dense()))
+    finite = model.density.family.finite
+    return max(apart(finite(value), finite(phi)), apart(own.dense(), oracle.dense()))

@@ -14,11 +14,13 @@ is not believed either.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from audit.config import Threshold
+from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES, is_attack
-from audit.reports.report import Divergence, Report, Summary
-from audit.reports.roles import REALISED, named, sized
+from audit.reports.report import Divergence, Report, Summary, Warned
+from audit.reports.roles import ALONG, REALISED, named, sized
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
@@ -110,6 +112,31 @@ def _exact(report: Report, quantity: str) -> str:
     at = sized(quantity)
     predicted = at is not None and at[0] == PREDICTED
     return quantity.replace(PREDICTED, WITNESS, 1) if predicted else ""
+
+
+def cautions(report: Report, limits: Iterable[Threshold]) -> list[Warned]:
+    """Return what to know of limits that are decided all the same.
+
+    A critical radius that was looked for along v alone is one that another direction
+    may undercut by far: a minimum that it keeps, the true one may not.
+    """
+    found = {}
+    for limit in limits:
+        name, quantity, _ = split_key(limit.key)
+        if limit.op == ">=" and quantity == CRITICAL and _along_alone(report, name):
+            found[f"along_{name}"] = (
+                f"{name} {CRITICAL} is limited, and was looked for along the worst "
+                "direction alone: another one may need less; ask for the search of all "
+                "directions with --sizes, e.g. --sizes 0.1"
+            )
+    return [Warned(code=code, message=message) for code, message in found.items()]
+
+
+def _along_alone(report: Report, name: str) -> bool:
+    summary = report.divergences[name].summary if name in report.divergences else {}
+    measured = CRITICAL in summary and summary[CRITICAL].n > 0
+    several = math.prod(report.data.event_shape) > 1
+    return measured and several and named(CRITICAL, ALONG) not in summary
 
 
 def _heavy(report: Report, name: str) -> bool:

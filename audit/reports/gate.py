@@ -21,7 +21,7 @@ from typing import Any, Literal
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
 from audit.ground.registry import unknown
-from audit.reports.doubts import contradiction, doubt
+from audit.reports.doubts import cautions, contradiction, doubt
 from audit.reports.keys import split_key
 from audit.reports.report import Change, Check, Report, Status, Summary
 from audit.reports.subjects import Subject, of_change, of_value
@@ -101,8 +101,15 @@ def judge(report: Report, rules: Rules) -> Report:
         code = INCOMPLETE
     else:
         code = FAIL if verdict == "fail" and not rules.exit_zero else PASS
+    known = {warning.code for warning in report.warnings}
+    new = [one for one in cautions(report, rules.limits) if one.code not in known]
     return report.model_copy(
-        update={"checks": checks, "verdict": verdict, "exit_code": code}
+        update={
+            "checks": checks,
+            "verdict": verdict,
+            "exit_code": code,
+            "warnings": [*report.warnings, *new],
+        }
     )
 
 

@@ -265,6 +265,6 @@ def precise(model: OpenModel) -> tuple[OpenModel, Notes]:
 def outside(family: Family, others: Tensor) -> Tensor:
     """Return where φ [n, K, p] is no member; of a matrix, its symmetric part counts."""
     phi = others.flatten(0, 1)
-    found = [~torch.isfinite(phi).all(dim=1)]
+    found = [torch.isnan(phi).any(dim=1)]
     found += family.violations(family.pack(family.unpack(phi))).values()
     return torch.stack(found).any(dim=0).reshape(others.shape[:2])

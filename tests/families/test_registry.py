@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from audit.families import COMPOSED, FAMILIES, OTHER_WORDS, build_family
 from audit.ground.errors import ConfigError, UnknownName
+from audit.models.names import parameterizations
 
 from .examples import each_example, each_where
 
@@ -157,3 +158,16 @@ def test_every_other_word_means_a_family_that_there_is():
         kind, _, component = name.partition(":")
         assert kind in (COMPOSED if component else FAMILIES)
         assert (component or kind) in FAMILIES
+
+
+@pytest.mark.parametrize(
+    "name", ["truncated:mixture:normal", "mixture:truncated:normal"]
+)
+def test_a_law_of_composed_laws_is_refused_as_one(name):
+    words = f"made of {name.partition(':')[2]}, which is made of normal"
+    with pytest.raises(ConfigError, match=words) as error:
+        build_family(name, {"logits": (2,), "loc": (2,), "scale": (2,)})
+    kind = name.partition(":")[0]
+    assert f"as in {kind}:normal" in str(error.value)
+    with pytest.raises(ConfigError, match=words):
+        parameterizations(name)

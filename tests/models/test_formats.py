@@ -392,6 +392,21 @@ def test_other_floating_types_keep_their_type(tmp_path, kind):
     assert model.in_float64().network.dtype == torch.float64
 
 
+def test_weights_of_eight_bits_are_multiplied_by_the_inputs_themselves(tmp_path):
+    # onnxruntime would round the inputs to 8 bits too, and be no referee
+    text = "g (float[n,3] x) => (float[n,4] mean) { w = DequantizeLinear(few, step) "
+    text += "mean = MatMul(x, w) }"
+    few = np.random.default_rng(1).integers(-128, 128, (3, 4)).astype(np.int8)
+    step = np.float32(0.02)
+    path, data = onnx_file(tmp_path, text, few=few, step=step), data_file(tmp_path)
+    said = {"family": "normal", "parameters": {"loc": "mean", "scale": "1"}}
+    model = opened(path, data, **said)
+    assert model.forward_error < 1e-6
+    phi, _ = jacobian(model)
+    exact = np.load(data)["x"].astype(float) @ (few * np.float64(step))
+    np.testing.assert_allclose(phi[:, :4], exact, rtol=1e-5, atol=1e-5)
+
+
 def test_float64_is_opened_when_asked_for(tmp_path):
     path = onnx_file(tmp_path, LINEAR.format(n="n"), **WEIGHTS)
     model = opened(path, data_file(tmp_path), dtype="float64")

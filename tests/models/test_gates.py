@@ -91,6 +91,16 @@ def test_a_wrong_operator_is_named(tmp_path, monkeypatch):
     assert "--method finite-difference needs onnxruntime alone" in str(error)
 
 
+def test_a_value_that_is_infinite_in_one_run_alone_is_infinitely_off(tmp_path):
+    # onnxruntime's Sigmoid is 0 below −18, where the logarithm of the true one is x
+    text = "g (float[n,3] x) => (float[n,3] mean) { s = Sigmoid(x)  mean = Log(s) }"
+    x = np.linspace(-25, 0, 36, dtype=np.float32).reshape(12, 3)
+    path, data = onnx_file(tmp_path, text), data_file(tmp_path, x=x)
+    parameters = {"loc": "mean", "scale": "1"}
+    words = "by inf of its size, first at Log (node"
+    refused(ModelError, path, data, words, parameters=parameters)
+
+
 def test_the_tail_of_a_sigmoid_is_a_warning(tmp_path):
     text = (
         "g (float[n,3] x) => (float[n,3] probs) { t = Sub(x, c)  probs = Sigmoid(t) }"

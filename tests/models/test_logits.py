@@ -6,10 +6,12 @@ import pytest
 import torch
 from scipy import special
 
+from audit.families import build_family
 from audit.importer import OnnxFile
 from audit.models import parametric
 from audit.models.expressions import Expression
 from audit.models.onnx_links import behind
+from audit.verify.sites import outside
 
 from .saved import HEADER, onnx_file, opened, trace_file
 
@@ -176,3 +178,50 @@ def test_an_expression_of_a_tensor_inside_the_graph(text, name, reading):
     found = Expression(text).reading(name)
     assert str(found) == reading
     assert found.names == {f"@{name}"}
+
+
+MASKED = "g (float[n,3] x) => (float[n,3] out) { t = MatMul(x, w)  out = Where(m, t, c)"
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [(MASKED + " }", "logits"), (MASKED.replace("out", "t2") + "  ", "probs")],
+)
+def test_a_class_that_a_mask_closes_is_left_out(tmp_path, text, parameter):
+    # its logit is −∞: p = 0 before and after, so the law is that of the other classes
+    if parameter == "probs":
+        text = (
+            text.replace("[n,3] t2)", "[n,3] out)") + "out = Softmax <axis = -1> (t2) }"
+        )
+    mask = {"m": np.array([True, False, True]), "c": np.array([-np.inf], np.float32)}
+    path = onnx_file(tmp_path, text, w=WEIGHTS, **mask)
+    said = {"family": "categorical", "parameters": {parameter: "out"}}
+    found = opened(path, rows(tmp_path, 1.0), **said)
+    assert [code for code, _ in found.gates.warnings] == []
+    phi, tensors = forms(found)
+    x = np.load(tmp_path / "data.npz")["x"].astype(float)
+    open_, step = WEIGHTS[:, [0, 2]].astype(float), np.array([0.3, -0.2, 0.5])
+    p = special.softmax(x @ open_, axis=1)
+    spread = np.stack([open_ @ (np.diag(q) - np.outer(q, q)) @ open_.T for q in p])
+    np.testing.assert_allclose(tensors.detach().numpy(), spread, rtol=1e-5, atol=1e-7)
+    q = special.softmax((x + step) @ open_, axis=1)
+    moved, held = found.rows(np.arange(12))
+    other = found.density.parameter_map(
+        moved + torch.tensor(step, dtype=moved.dtype), held
+    )
+    family = found.density.family
+    kl = (p * np.log(p / q)).sum(1)
+    np.testing.assert_allclose(family.kl(phi, other).detach().numpy(), kl, rtol=1e-4)
+    assert not outside(family, torch.stack([phi, other], dim=1)).any()
+
+
+def test_a_class_that_a_mask_opens_or_closes_between_two_laws():
+    family = build_family("categorical", {"logits": (3,)})
+    some, all_ = torch.tensor([[[1.0, -torch.inf, 0.0]], [[1.0, 0.5, 0.0]]]).double()
+    p, q = (each[0].numpy() for each in (some.softmax(-1), all_.softmax(-1)))
+    kl = special.rel_entr(p, q).sum()
+    assert family.kl(some, all_).item() == pytest.approx(kl, rel=1e-12)
+    assert family.kl(all_, some).item() == np.inf
+    none = torch.full((1, 3), -torch.inf, dtype=torch.float64)
+    assert family.violations(none)["a parameter is not finite"].all()
+    assert family.violations(-some)["a parameter is not finite"].all()

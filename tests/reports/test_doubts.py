@@ -7,11 +7,11 @@ import pytest
 
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
-from audit.reports.gate import UNTRUSTED
+from audit.reports.gate import UNTRUSTED, Rules, judge
 from audit.reports.measured import VerificationInfo
 from audit.reports.sampling import Sample
 from audit.reports.values import Values
-from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of
+from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, values_of
 
 GOOD = VerificationInfo(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))
 
@@ -202,3 +202,38 @@ def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n
         limits = (limit("kl.radius.p05", ">=", bound),)
         config = replace(CONFIG, max_skipped=1, thresholds=limits)
         assert build_report(measured, config).exit_code == expected
+
+
+MINIMUM = limit("kl.critical_radius.min", ">=", 0.1)
+
+
+def said_of(limits, **more):
+    measured = measured_of(EIGENVALUES)
+    checked = {**measured.columns["kl"], **values_of(more)}
+    measured = replace(measured, columns={**measured.columns, "kl": checked})
+    report = build_report(measured, replace(CONFIG, thresholds=limits))
+    return report, [w.message for w in report.warnings if w.code == "along_kl"]
+
+
+def test_a_minimum_of_a_radius_along_one_direction_is_decided_with_a_caution():
+    report, said = said_of((MINIMUM, MINIMUM))
+    assert report.checks[0].status == "pass"
+    (message,) = said
+    assert "along the worst direction alone" in message
+    assert "--sizes" in message
+    assert judge(report, Rules((MINIMUM,))).warnings == report.warnings  # said once
+
+
+@pytest.mark.parametrize(
+    ("limits", "more"),
+    [
+        ((), {}),
+        ((limit("kl.critical_radius.max", "<=", 9.0),), {}),
+        ((limit("kl.trace.min", ">=", 0.1),), {}),
+        ((MINIMUM,), {"critical_radius_along": 2 / np.sqrt(EIGENVALUES)}),
+    ],
+)
+def test_no_caution_without_a_minimum_or_where_all_directions_were_searched(
+    limits, more
+):
+    assert said_of(limits, **more)[1] == []

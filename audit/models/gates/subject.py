@@ -182,7 +182,7 @@ def relative_error(ours: Tensor, theirs: Tensor, scale: Tensor | None = None) ->
     if a.numel() == 0:
         return 0.0
     difference = torch.where(a.isnan() & b.isnan() | (a == b), 0.0, (a - b).abs())
-    difference = difference.nan_to_num(nan=float("inf"))
+    difference = difference.nan_to_num(nan=torch.inf, posinf=torch.inf)
     finite = b[b.isfinite()]
     own = finite.square().mean().sqrt() if finite.numel() else torch.ones(())
     size = max(float(own if scale is None else scale), 1e-30)

@@ -113,7 +113,7 @@ class Subject:
 
 def outside(family: Family, phi: Tensor) -> Tensor:
     """Return where φ [n, p] is no member of the family [n]."""
-    lost = ~torch.isfinite(phi).all(dim=1)
+    lost = torch.isnan(phi).any(dim=1)
     for wrong in family.violations(phi).values():
         lost = lost | wrong
     return lost
