@@ -70,7 +70,7 @@ def contradiction(
     if exact not in summary:
         return ""
     said, found = (getattr(summary[one], statistic) for one in (quantity, exact))
-    if None in (said, found) or keeps(said) == keeps(found) or _close(found, said):
+    if None in (said, found) or keeps(said) == keeps(found) or close(found, said):
         return ""
     ends = _ends(summary[exact], statistic, strict=not keeps(said))
     if any(keeps(end) != keeps(found) for end in ends):
@@ -162,7 +162,7 @@ def _of_size(
         return "it is a second-order number that no witness of all its inputs bears out"
     for statistic in ("mean", "p50"):
         second, exact = getattr(said, statistic), getattr(found, statistic)
-        if None in (second, exact) or not _close(exact, second):
+        if None in (second, exact) or not close(exact, second):
             return (
                 f"its {statistic} is {number(second)}, and witnesses reach "
                 f"{number(exact)}; limit {name}.{witness}"
@@ -170,7 +170,8 @@ def _of_size(
     return ""
 
 
-def _close(exact: float, predicted: float) -> bool:
+def close(exact: float, predicted: float) -> bool:
+    """Tell whether two values are one within the tolerance, 0 and ∞ included."""
     return exact == predicted or (predicted != 0 and agrees(exact / predicted))
 
 

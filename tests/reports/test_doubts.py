@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from audit.formats.reading import headline
+from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.gate import UNTRUSTED
@@ -202,3 +204,17 @@ def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n
         limits = (limit("kl.radius.p05", ">=", bound),)
         config = replace(CONFIG, max_skipped=1, thresholds=limits)
         assert build_report(measured, config).exit_code == expected
+
+
+def test_a_first_configuration_limits_what_decides():
+    config = replace(CONFIG, max_skipped=1)
+    report = build_report(hidden(), config)
+    text = starter(report, 0.1)
+    assert "kl.gaussian_realised.p95:" in text
+    assert "kl.gaussian.p95:" not in text
+
+
+def test_the_headline_says_what_is_realised_where_the_tail_parts():
+    """The mean is 6 % off, and the 95th percentile twice what is predicted."""
+    said = headline(build_report(hidden(), replace(CONFIG, max_skipped=1)))
+    assert "0.03 at the 95th percentile (realised; second order says 0.015)" in said
