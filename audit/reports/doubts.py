@@ -82,6 +82,23 @@ def contradiction(
     )
 
 
+def unseen(
+    summary: Summary, statistic: str, op: str, keeps: Callable[[float], bool]
+) -> str:
+    """Return why the extreme value of a sample does not keep a limit for all inputs.
+
+    One that breaks it does, whatever the other inputs have; "" there.
+    """
+    value = getattr(summary, statistic)
+    extreme = (statistic, op) in (("max", "<="), ("min", ">="))
+    if not extreme or summary.n_checked is None or value is None or not keeps(value):
+        return ""
+    return (
+        f"it is the {statistic} of {count(summary.n_checked, 'checked input')}, and "
+        "the others may have any value; pass --verify all, or limit a percentile"
+    )
+
+
 def _ends(summary: Summary, statistic: str, strict: bool) -> tuple[float, ...]:
     """Return between what a statistic of all inputs lies, as far as a sample tells.
 
