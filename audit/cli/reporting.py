@@ -45,13 +45,13 @@ def check(
     if not reports:
         emit("\n".join(said))
         return
-    refuse_unapplied(settings_files, config_file(config))
     settings = with_baseline(configured(config, flags))
     files = Destinations("", single_report(reports, output), rows=False)
     judged = {}
     for path in reports:
         with believed(path):
             judged[path] = recheck(read_report(path), settings, path)
+    refuse_unapplied(settings_files, config_file(config), judged)
     code = worst_code(report.exit_code for report in judged.values())
     with believed(", ".join(reports)):
         for report in judged.values():

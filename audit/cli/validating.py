@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os.path import exists, samefile
 from shlex import quote
 
@@ -11,6 +11,7 @@ from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
 from audit.reports.baseline import with_baseline
 from audit.reports.keys import check_config
+from audit.reports.report import Report
 from audit.reports.text import count
 
 SUFFIXES = (".yaml", ".yml", ".toml")
@@ -22,21 +23,27 @@ def sort_out(paths: Sequence[str]) -> tuple[list[str], list[str]]:
     return [path for path in paths if path not in settings], settings
 
 
-def refuse_unapplied(settings: Sequence[str], applied: str | None) -> None:
-    """Refuse configuration files beside reports whose limits would not be held.
+def refuse_unapplied(
+    settings: Sequence[str], applied: str | None, judged: Mapping[str, Report]
+) -> None:
+    """Refuse reports that nothing was held against, beside limits that were not.
 
     Args:
-        settings: the files.
-        applied: the one whose limits the reports are held against.
+        settings: configuration files that were given among reports, and validated.
+        applied: the one whose limits the reports are held against, if there is any.
+        judged: path -> report.
 
     Raises:
-        ConfigError: one of them is another.
+        ConfigError: a report has no limit, and one of the files was not applied.
     """
+    free = next((path for path, report in judged.items() if not report.checks), None)
     for path in settings:
-        if applied is None or not (exists(path) and samefile(path, applied)):
+        if applied and exists(path) and exists(applied) and samefile(path, applied):
+            continue
+        if free is not None:
             raise ConfigError(
-                f"'{path}' is among reports, and its limits are not applied to them",
-                "Expected reports alone, or configuration files alone",
+                f"No limit was held against '{free}': '{path}' was only validated",
+                "Expected the configuration whose limits count as --config",
                 f"Pass it as --config {quote(path)}",
             )
 

@@ -12,6 +12,8 @@ from datetime import date
 from audit.config.settings import ScanConfig, Threshold, Waiver
 from audit.ground.errors import ConfigError, boundary
 
+_EXPIRED = "waiver expired on"
+
 
 @boundary(
     "The waivers cannot be read",
@@ -45,9 +47,14 @@ def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
     return replace(config, thresholds=tuple(limits))
 
 
+def is_expired(said: str) -> bool:
+    """Tell whether what a limit says of its waiver is that it holds no more."""
+    return said.startswith(_EXPIRED)
+
+
 def _waived(limit: Threshold, waiver: Waiver, day: str) -> Threshold:
     if waiver.until < day:
-        said = f"waiver expired on {waiver.until}: {waiver.reason}"
+        said = f"{_EXPIRED} {waiver.until}: {waiver.reason}"
         return replace(limit, waiver=said)
     said = f"waived until {waiver.until}: {waiver.reason}"
     return replace(limit, level="warn", waiver=said)

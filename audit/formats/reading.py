@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from audit.reports.doubts import CRITICAL, doubt
+from audit.reports.doubts import CRITICAL, close, doubt
 from audit.reports.quantities import is_attack
 from audit.reports.report import Divergence, Report, Summary, Verification
 from audit.reports.roles import ALONG, ERROR, LOWER, REALISED, UPPER, named
@@ -84,6 +84,7 @@ def _attack(report: Report, name: str) -> str:
     divergence = report.divergences[name]
     for label, spec in report.attacks.items():
         said = doubt(report, name, label) or _all_at_rest(divergence, label)
+        said = said or _tail_apart(divergence, label)
         quantity = named(label, REALISED) if said else label
         found = divergence.summary.get(quantity)
         if found and found.mean is not None:
@@ -96,6 +97,17 @@ def _attack(report: Report, name: str) -> str:
                 text += f" (realised; second order says {number(local.mean)})"
             return text
     return ""
+
+
+def _tail_apart(divergence: Divergence, label: str) -> str:
+    """Say that most inputs cost what is predicted, and the 95th percentile does not."""
+    summary = divergence.summary
+    local, exact = summary.get(label), summary.get(named(label, REALISED))
+    if local is None or exact is None or exact.n_checked is not None:
+        return ""
+    ends = local.p95, exact.p95
+    same = None in ends or close(exact.p95 or 0.0, local.p95 or 0.0)
+    return "" if same else "apart at the 95th percentile"
 
 
 def _all_at_rest(divergence: Divergence, label: str) -> str:

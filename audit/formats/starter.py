@@ -11,7 +11,7 @@ import yaml
 from audit.config import ScanConfig
 from audit.config.options import OPTIONS
 from audit.ground.errors import ConfigError
-from audit.reports.doubts import CRITICAL, doubt
+from audit.reports.doubts import CRITICAL, contradiction, doubt
 from audit.reports.identity import settings
 from audit.reports.report import Report
 from audit.reports.roles import REALISED, named
@@ -84,10 +84,26 @@ def _ceilings(report: Report, margin: float) -> Iterator[tuple[str, float]]:
     """Yield limits on what each attack costs: as realised where the two part."""
     for name in report.ranked:
         for label in report.attacks:
-            quantity = named(label, REALISED) if doubt(report, name, label) else label
-            value = _statistic(report, name, quantity, "p95")
-            if value is not None:
-                yield f"{name}.{quantity}.p95", _round_up(value * (1 + margin))
+            quantity, bound = label, _ceiling(report, name, label, margin)
+            if bound is None or _disbelieved(report, name, label, bound):
+                quantity = named(label, REALISED)
+                bound = _ceiling(report, name, quantity, margin)
+            if bound is not None:
+                yield f"{name}.{quantity}.p95", bound
+
+
+def _ceiling(report: Report, name: str, quantity: str, margin: float) -> float | None:
+    value = _statistic(report, name, quantity, "p95")
+    return None if value is None else _round_up(value * (1 + margin))
+
+
+def _disbelieved(report: Report, name: str, label: str, bound: float) -> bool:
+    """Tell whether a limit on what is predicted of an attack would decide nothing."""
+    key = (name, label, "p95")
+    return bool(
+        doubt(report, name, label)
+        or contradiction(report, key, lambda value: value <= bound)
+    )
 
 
 def _floors(report: Report, margin: float) -> Iterator[tuple[str, float]]:

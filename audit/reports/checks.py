@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
+from audit.config.waivers import is_expired
 from audit.ground.printable import json_without_commands
 from audit.reports.baseline import Step
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
@@ -64,7 +65,9 @@ def _own_limits(report: Report) -> tuple[Threshold, ...]:
 
 
 def _own_limit(check: Check) -> Threshold:
-    level, change = "error" if check.waiver else check.level, check.change
+    """Return the limit of a check as it was before it was waived."""
+    level = "error" if check.waiver and not is_expired(check.waiver) else check.level
+    change = check.change
     step = str(Step(change.allowed, change.relative)) if change else ""
     return Threshold(check.key, check.op, check.limit, check.source, level, step=step)
 

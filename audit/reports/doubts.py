@@ -72,7 +72,7 @@ def contradiction(
     if exact not in summary:
         return ""
     said, found = (getattr(summary[one], statistic) for one in (quantity, exact))
-    if None in (said, found) or keeps(said) == keeps(found) or _close(found, said):
+    if None in (said, found) or keeps(said) == keeps(found) or close(found, said):
         return ""
     ends = _ends(summary[exact], statistic, strict=not keeps(said))
     if any(keeps(end) != keeps(found) for end in ends):
@@ -81,6 +81,23 @@ def contradiction(
     return (
         f"by the exact values of {checked} its {statistic} is {number(found)}, which "
         f"decides otherwise; limit {name}.{exact}"
+    )
+
+
+def unseen(
+    summary: Summary, statistic: str, op: str, keeps: Callable[[float], bool]
+) -> str:
+    """Return why the extreme value of a sample does not keep a limit for all inputs.
+
+    One that breaks it does, whatever the other inputs have; "" there.
+    """
+    value = getattr(summary, statistic)
+    extreme = (statistic, op) in (("max", "<="), ("min", ">="))
+    if not extreme or summary.n_checked is None or value is None or not keeps(value):
+        return ""
+    return (
+        f"it is the {statistic} of {count(summary.n_checked, 'checked input')}, and "
+        "the others may have any value; pass --verify all, or limit a percentile"
     )
 
 
@@ -189,7 +206,7 @@ def _of_size(
         return "it is a second-order number that no witness of all its inputs bears out"
     for statistic in ("mean", "p50"):
         second, exact = getattr(said, statistic), getattr(found, statistic)
-        if None in (second, exact) or not _close(exact, second):
+        if None in (second, exact) or not close(exact, second):
             return (
                 f"its {statistic} is {number(second)}, and witnesses reach "
                 f"{number(exact)}; limit {name}.{witness}"
@@ -197,7 +214,8 @@ def _of_size(
     return ""
 
 
-def _close(exact: float, predicted: float) -> bool:
+def close(exact: float, predicted: float) -> bool:
+    """Tell whether two values are one within the tolerance, 0 and ∞ included."""
     return exact == predicted or (predicted != 0 and agrees(exact / predicted))
 
 

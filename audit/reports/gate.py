@@ -21,7 +21,7 @@ from typing import Any, Literal
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
 from audit.ground.registry import unknown
-from audit.reports.doubts import cautions, contradiction, doubt
+from audit.reports.doubts import cautions, contradiction, doubt, unseen
 from audit.reports.keys import split_key
 from audit.reports.report import Change, Check, Report, Status, Summary
 from audit.reports.subjects import Subject, of_change, of_value
@@ -125,6 +125,7 @@ def check(report: Report, limit: Threshold, rules: Rules) -> Check:
     said = "" if nothing else doubt(report, divergence, quantity)
     if not (said or nothing or change):
         said = contradiction(report, (divergence, quantity, statistic), subject.keeps)
+        said = said or unseen(summary, statistic, limit.op, subject.keeps)
     decides = not absent and (rules.accept_unverified or not said)
     holds = subject.keeps(judged) if decides and judged is not None else None
     offenders = [] if nothing else _offenders(report, limit)

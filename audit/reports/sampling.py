@@ -166,12 +166,14 @@ class _Weighted:
             tail: how many inputs do, of all.
         """
         weights = self.sample.weights
-        drawn = weights > 1
-        rest = tail - np.count_nonzero(beyond & ~drawn)
         if weights[beyond].max() > tail:
             return False
-        missed = (1 - rest / weights[drawn].sum()) ** np.count_nonzero(drawn)
-        return bool(rest <= 1 or missed <= _ENDS[0])  # a quantile lies in a gap of one
+        drawn = weights > 1
+        rest = tail - np.count_nonzero(beyond & ~drawn)
+        if rest <= 1:  # a quantile lies in a gap of one
+            return True
+        share = rest / max(rest, weights[drawn].sum())
+        return bool((1 - share) ** np.count_nonzero(drawn) <= _ENDS[0])
 
 
 def weighted_quantiles(values: Floats, weights: Floats, levels: list[float]) -> Floats:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from audit.formats.reading import headline
+from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.gate import UNTRUSTED, Rules, judge
@@ -237,3 +239,42 @@ def test_no_caution_without_a_minimum_or_where_all_directions_were_searched(
     limits, more
 ):
     assert said_of(limits, **more)[1] == []
+
+
+def test_a_first_configuration_limits_what_decides():
+    config = replace(CONFIG, max_skipped=1)
+    report = build_report(hidden(), config)
+    text = starter(report, 0.1)
+    assert "kl.gaussian_realised.p95:" in text
+    assert "kl.gaussian.p95:" not in text
+
+
+def test_the_headline_says_what_is_realised_where_the_tail_parts():
+    """The mean is 6 % off, and the 95th percentile twice what is predicted."""
+    said = headline(build_report(hidden(), replace(CONFIG, max_skipped=1)))
+    assert "0.03 at the 95th percentile (realised; second order says 0.015)" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "op"),
+    [("kl.gaussian_realised.max", "<="), ("kl.critical_radius.min", ">=")],
+)
+def test_the_extreme_of_a_sample_breaks_a_limit_and_keeps_none(key, op):
+    """Three of six inputs were checked; the other three may have anything."""
+    for bound in (1e9, 1e-9):
+        config = replace(CONFIG, max_skipped=1, thresholds=(limit(key, op, bound),))
+        keeps = (op == "<=") == (bound == 1e9)
+        report = build_report(measured_of(EIGENVALUES), config)
+        assert report.exit_code == (4 if keeps else 1)
+        if keeps:
+            assert "the others may have any value" in check_line(report.checks[0])
+        accepted = replace(config, accept_unverified=True)
+        judged = build_report(measured_of(EIGENVALUES), accepted)
+        assert judged.exit_code == (0 if keeps else 1)
+    whole = measured_of(EIGENVALUES)
+    whole.checks = replace(whole.checks, quantities={"kl": frozenset()})
+    kl = whole.columns["kl"]
+    kl["gaussian_realised"], kl["critical_radius"] = kl["gaussian"], kl["radius"]
+    bound = 1e9 if op == "<=" else 1e-9
+    config = replace(CONFIG, max_skipped=1, thresholds=(limit(key, op, bound),))
+    assert build_report(whole, config).exit_code == 0

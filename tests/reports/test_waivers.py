@@ -50,6 +50,14 @@ def test_a_saved_report_fails_once_its_waiver_has_expired():
     assert recheck(report, ScanConfig()).exit_code == 1
 
 
+def test_a_limit_that_only_warns_does_so_again_when_its_waiver_has_expired():
+    limits = (replace(LIMITS[0], level="warn"),)
+    report = report_on("2030-07-01", limits)
+    assert (report.exit_code, report.checks[0].level) == (0, "warn")
+    again = recheck(report, ScanConfig())
+    assert (again.exit_code, again.checks[0].level) == (0, "warn")
+
+
 def test_a_waiver_of_nothing_is_refused():
     config = replace(CONFIG, thresholds=LIMITS[1:], waivers=(WAIVER,))
     words = r"robaudit.yaml:9: 'kl.gaussian.p95' is waived, and no limit has that key"

@@ -25,7 +25,8 @@ Another reading is called a mistake where three things hold:
    constant over- or under-confidence. Where what is read hardly varies among the rows,
    a constant factor and a power are the same thing and the two can only tie; then it is
    enough not to fall short where the factor is at least two, or to fall 5 nats short
-   where it is three: with nothing fitted it has hit what has a range of decades.
+   where it is three: with nothing fitted it has hit what has a range of decades. A
+   location and a scale that were exchanged (`swaps`) have no such rival.
 
 A mistake that leaves θ nearly as likely (σ near one, where σ² is σ) is not seen, and
 fewer than 20 rows are not judged.
@@ -39,6 +40,8 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +50,7 @@ from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.pairs import CANNOT, Rows, rows_with_theta
 from audit.verify.selftest.readings import Reading, readings_of
 from audit.verify.selftest.subject import Subject, outside
+from audit.verify.selftest.swaps import TODO, WHAT, exchanged, swaps_of
 
 NAME = "residuals"
 _BETTER, _RATIO = 0.25, 25.0  # nats: a row, and in all
@@ -72,45 +76,58 @@ def residuals(it: Subject) -> Finding:
     if 2 * impossible > len(stated):
         return _impossible(rows, impossible)
     numbers = _numbers(rows, stated, expected)
-    best = max(_better(rows, stated), default=None, key=lambda found: found[0])
+    best = max(_better(rows, stated), default=None, key=lambda found: found.gain)
     if best is None:
         return passed(NAME, _fine(numbers, impossible, len(stated)), **numbers)
-    gain, name, reading = best
     return failed(
         NAME,
-        f"'{name}': {reading.what}, probably: read so, the data's own θ are {gain:.2g} "
-        "nats a row more likely" + _variance_then(rows, name, reading),
-        reading.todo,
-        gain=gain,
+        f"'{best.name}': {best.what}, probably: read so, the data's own θ are "
+        f"{best.gain:.2g} nats a row more likely" + _variance_then(rows, best.phi),
+        best.todo,
+        gain=best.gain,
         **numbers,
     )
 
 
-def _better(rows: Rows, stated: Tensor) -> list[tuple[float, str, Reading]]:
-    """Return (nats a row, parameter, reading) of all readings that are better."""
-    found = []
+class _Better(NamedTuple):
+    """Another reading that explains θ better.
+
+    Args:
+        gain: nats a row.
+        name: of the parameter that is read wrongly.
+        what: was probably mistaken. todo: what to write instead.
+        phi: as it was meant [n, p].
+    """
+
+    gain: float
+    name: str
+    what: str
+    todo: str
+    phi: Tensor
+
+
+def _better(rows: Rows, stated: Tensor) -> Iterator[_Better]:
+    """Yield all readings that are better."""
     for name, reading in readings_of(rows.family):
         gain = _gain(rows, name, reading, stated)
         if gain is not None:
-            found.append((gain, name, reading))
-    return found
+            phi = rows.changed(name, reading.change)
+            yield _Better(gain, name, reading.what, reading.todo, phi)
+    for loc, scale in swaps_of(rows.family):
+        for phi in exchanged(rows, loc, scale):
+            meant = _meant(rows, phi, stated)
+            if meant is not None:
+                gain = float((meant - stated)[torch.isfinite(stated)].mean())
+                what, todo = WHAT.format(scale), TODO.format(loc, scale)
+                yield _Better(gain, loc, what, todo, phi)
 
 
 def _gain(rows: Rows, name: str, reading: Reading, stated: Tensor) -> float | None:
     """Return the nats a row that another reading gains; None if it is no mistake."""
-    phi = rows.changed(name, reading.change)
-    meant = rows.log_likelihood(phi)
-    possible = torch.isfinite(stated)
-    if not bool(torch.isfinite(meant).all()) or bool(outside(rows.family, phi).any()):
+    meant = _meant(rows, rows.changed(name, reading.change), stated)
+    if meant is None:
         return None
-    gain = (meant - stated)[possible]
-    mean = float(gain.mean())
-    if mean < _BETTER or float(gain.sum()) < _RATIO:
-        return None
-    off = abs(float(stated[possible].mean()) - rows.expected(rows.phi))
-    left = abs(float(meant.mean()) - rows.expected(phi))
-    if left > max(_EXPECTED, _LEFT * off):
-        return None
+    mean = float((meant - stated)[torch.isfinite(stated)].mean())
     if not reading.scaled:
         return mean
     factor, rescaled = _rescaled(rows, name)
@@ -118,6 +135,23 @@ def _gain(rows: Rows, name: str, reading: Reading, stated: Tensor) -> float | No
     size = max(factor, 1 / factor)
     needed = next(nats for least, nats in _NEEDED if size >= least)
     return mean if beyond >= needed else None
+
+
+def _meant(rows: Rows, phi: Tensor, stated: Tensor) -> Tensor | None:
+    """Return log q(θ) [n] at φ as another reading means it, if it is a better one.
+
+    None where it is hardly more likely, or not what that law itself expects.
+    """
+    meant = rows.log_likelihood(phi)
+    possible = torch.isfinite(stated)
+    if not bool(torch.isfinite(meant).all()) or bool(outside(rows.family, phi).any()):
+        return None
+    gain = (meant - stated)[possible]
+    if float(gain.mean()) < _BETTER or float(gain.sum()) < _RATIO:
+        return None
+    off = abs(float(stated[possible].mean()) - rows.expected(rows.phi))
+    left = abs(float(meant.mean()) - rows.expected(phi))
+    return None if left > max(_EXPECTED, _LEFT * off) else meant
 
 
 def _rescaled(rows: Rows, name: str) -> tuple[float, Tensor]:
@@ -141,8 +175,8 @@ def _fine(numbers: dict[str, float], impossible: int, count: int) -> str:
     return said
 
 
-def _variance_then(rows: Rows, name: str, reading: Reading) -> str:
-    then = rows.variance(rows.changed(name, reading.change))
+def _variance_then(rows: Rows, phi: Tensor) -> str:
+    then = rows.variance(phi)
     now = rows.variance(rows.phi)
     if then is None or now is None:
         return ""

@@ -142,6 +142,32 @@ def log_scale(x):
     return x @ B - 2
 
 
+SWAPPED = {
+    "exp": ({"loc": "log_scale", "scale": "exp(loc)"}, np.exp),
+    "softplus": (
+        {"loc": "log_scale", "scale": "softplus(loc)"},
+        lambda a: np.log1p(np.exp(a)),
+    ),
+}
+
+
+@pytest.mark.parametrize("link", SWAPPED)
+def test_outputs_that_were_exchanged_are_caught(tmp_path, link):
+    """θ ~ N(xA, g(xB − 2)), and the file's outputs are named the wrong way round."""
+    parameters, function = SWAPPED[link]
+    x = inputs()
+    noise = np.random.default_rng(3).normal(size=(len(x), 1))
+    theta = (x @ A + function(log_scale(x)) * noise).astype(np.float32)
+    path = onnx_head(tmp_path, SAME)
+    code, lines = run_tests(tmp_path, path, x=x, theta=theta, parameters=parameters)
+    assert code == 1
+    assert failed(lines) == {"residuals"}
+    assert "from the output of 'scale', and the reverse" in lines["residuals"].said
+    right = {"loc": "loc", "scale": parameters["scale"].replace("loc", "log_scale")}
+    code, lines = run_tests(tmp_path, path, x=x, theta=theta, parameters=right)
+    assert code == 0, lines["residuals"]
+
+
 def test_a_standard_deviation_read_as_a_variance_is_caught(tmp_path):
     x = inputs()
     path = onnx_head(tmp_path, SAME)
