@@ -52,8 +52,12 @@ def machine() -> str:
 
 
 def _processor() -> str:
+    """Name the processor by its numbers too: virtual ones may all be called alike."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    pairs = (line.partition(":") for line in lines)
+    found = {key.strip(): value.strip() for key, _, value in reversed(list(pairs))}
+    told = ("model name", "cpu family", "model", "stepping")
+    return " ".join(found[key] for key in told if key in found)
 
 
 def models() -> list[Path]:
