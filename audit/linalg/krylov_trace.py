@@ -47,7 +47,7 @@ from audit.linalg.spectrum import Estimate
 
 LEAST, MOST = 8, 24  # probes
 ERROR = 0.01  # of the trace, that a standard error may be
-_MORE = 4  # probes, at a time
+_MORE = 2  # probes, at a time
 
 
 def probed_trace(side: Side, space: Space, draw: Draw) -> Estimate:
