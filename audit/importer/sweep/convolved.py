@@ -23,7 +23,7 @@ from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, rule
 from audit.importer.sweep.strips import Strips, strips_of
-from audit.importer.sweep.thin import MOST, Thin
+from audit.importer.sweep.thin import MOST, Thin, folded
 from audit.importer.values import Value, integer
 
 _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
@@ -112,11 +112,12 @@ class Convolved:
         if self._strips is not None and self._strips.worth(whole.g.shape[1]):
             rows = self._strips.pulled(whole.g)
             return [[Dense(whole.start, rows, owned=True)]]
-        g = _folded(whole.g) if self._image else whole.g.flatten(0, 1)
+        if self._thin is not None and self._phases is None:
+            rows = self._thin.pulled_rows(whole.g)
+            return [[Dense(whole.start, rows, owned=True)]]
+        g = folded(whole.g) if self._image else whole.g.flatten(0, 1)
         if self._phases is not None:
             pulled = self._phases.pulled(_last(g))
-        elif self._thin is not None:
-            pulled = self._thin.pulled(g)
         else:
             pulled = self._pulled(_last(g) if self._image else g)
         rows = pulled.reshape(*whole.g.shape[:2], *pulled.shape[1:])
@@ -190,11 +191,6 @@ class Linear:
         y = self._run(t.flatten(0, 1), *self._rest[:1])
         assert isinstance(y, Tensor)
         return [y.reshape(*t.shape[:2], *y.shape[1:])]
-
-
-def _folded(g: Tensor) -> Tensor:
-    """Return [n r, C, H, W] of [n, r, C, H, W], as it lies in memory if that can be."""
-    return g.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 def _last(x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from audit.importer.ops.windows import Windows
 
 MOST = 4  # channels, up to which this is faster
 _AT_ONCE = 2**19  # products of all taps at a time
+_LARGE = 2**17  # of one input: fewer are copied in less time than it takes to begin
 
 
 @dataclass(frozen=True)
@@ -130,16 +131,36 @@ class Thin:
 
     def pulled(self, g: Tensor) -> Tensor:
         """Return the cotangents of an image [m, C, H, W] of those [m, out, h, w]."""
-        size = (len(g), self._channels, self._high.size, self._wide.size)
-        y = g.new_empty(size)
-        each = len(self._weight) * g.shape[2] * g.shape[3]
-        count = max(1, _AT_ONCE // max(each, 1))
+        return self.pulled_rows(g.unsqueeze(0)).squeeze(0)
+
+    def pulled_rows(self, g: Tensor) -> Tensor:
+        """Return the same of the rows of several inputs, [n, r, …] both.
+
+        Each input by itself where all of them do not lie evenly in memory, and are too
+        large to be copied.
+        """
+        n, rows = g.shape[:2]
+        y = g.new_empty(n, rows, self._channels, self._high.size, self._wide.size)
+        even = n == 1 or g.stride(0) == rows * g.stride(1)
+        if not even and rows * self._each(g) >= _LARGE:
+            for one, to in zip(g, y, strict=True):
+                self._pull(one, to)
+        else:
+            self._pull(folded(g), y.flatten(0, 1))
+        return y
+
+    def _each(self, g: Tensor) -> int:
+        """Return the products of one image."""
+        return len(self._weight) * g.shape[-2] * g.shape[-1]
+
+    def _pull(self, g: Tensor, y: Tensor) -> None:
+        """Write the cotangents of images, some at a time."""
+        count = max(1, _AT_ONCE // max(self._each(g), 1))
         for first in range(0, len(g), count):
             parts = self._products(g[first : first + count])
             (self._at_once if self._even else self._one_by_one)(
                 parts, y[first : first + count]
             )
-        return y
 
     def _products(self, g: Tensor) -> Tensor:
         """Return w_a g_i [kw, kh, C, m, h, w].
@@ -175,6 +196,11 @@ class Thin:
                 y[:, :, along::down, across::right] = total.movedim(0, 1)
 
 
+def folded(g: Tensor) -> Tensor:
+    """Return [n r, C, H, W] of [n, r, C, H, W], as it lies in memory if that can be."""
+    return g.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
+
+
 def _flat(places: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Return pixels [a, b, w, C] as rows of a matrix, and how far a's and b's are.
 
@@ -191,4 +217,4 @@ def _flat(places: Tensor) -> tuple[Tensor, tuple[int, int]]:
     return places.reshape(-1, channels), (b * width, width)
 
 
-__all__ = ["MOST", "Axis", "Thin"]
+__all__ = ["MOST", "Axis", "Thin", "folded"]

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from audit.importer.ops.windows import windows
+from audit.importer.sweep import thin
 from audit.importer.sweep.strips import strips_of
 from audit.importer.sweep.thin import Thin
 
@@ -85,7 +86,22 @@ def test_taps_read_images_with_gaps_between_them():
     wide = memory.view(4, 5 * 9 + 2, 6)[:, :45].unflatten(1, (5, 9))
     g = wide[:, :, 1:7].permute(1, 3, 0, 2)  # [5, 6, 4, 6]
     before = memory.clone()
-    thin = Thin(weight, where, (8, 12))
-    expected = thin.pulled(g.contiguous())
-    torch.testing.assert_close(thin.pulled(g), expected, rtol=1e-13, atol=1e-13)
+    thinned = Thin(weight, where, (8, 12))
+    expected = thinned.pulled(g.contiguous())
+    torch.testing.assert_close(thinned.pulled(g), expected, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(memory, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("large", [1, 2**30])
+def test_several_inputs_may_lie_with_gaps_between_them(large, monkeypatch):
+    monkeypatch.setattr(thin, "_LARGE", large)
+    generator = torch.Generator().manual_seed(7)
+    weight = torch.randn(6, 1, 3, 3, generator=generator).double()
+    where = windows((8, 12), (3, 3), [2, 2], None, [1, 1, 1, 1], "")
+    wide = torch.randn(3, 4, 5 * 9, 6, generator=generator).double()
+    g = wide.unflatten(2, (5, 9))[:, :, :, 1:7].permute(0, 2, 4, 1, 3)
+    thinned = Thin(weight, where, (8, 12))
+    found = thinned.pulled_rows(g)
+    for one, rows in zip(g, found, strict=True):
+        expected = thinned.pulled(one.contiguous())
+        torch.testing.assert_close(rows, expected, rtol=1e-13, atol=1e-13)
