@@ -497,7 +497,9 @@ def test_the_slope_of_swish_is_right_in_its_tails():
         for one in map(mpmath.mpf, x.tolist()):
             s = 1 / (1 + mpmath.exp(-one))
             exact.append(float(s + one * s * (1 - s)))
-    assert (found - torch.tensor(exact, dtype=torch.float64)).abs().max() <= 4 * 2.0**-52
+    assert (
+        found - torch.tensor(exact, dtype=torch.float64)
+    ).abs().max() <= 4 * 2.0**-52
 
 
 def test_a_network_of_images_ends_in_narrow_steps():
