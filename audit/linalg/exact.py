@@ -31,8 +31,7 @@ SQUARED = 1e-8
 """The relative rounding of what squares in float64 still tell apart."""
 SMALLER, ROWS, FEATURES = "smaller", "rows", "features"
 """The sides of a root whose Gram matrix may be decomposed."""
-_APART, _TINY = 2.0**-49, 1e-290
-"""How far a shift is from λ₁, of it and at the least."""
+_APART = 2.0**-49  # of λ₁, of a shift beside it
 _GRADED = 1e-7  # of λ_max: smaller eigenvalues of a square are not exact
 
 
@@ -72,7 +71,7 @@ def decompose_square(square: Tensor, top: int) -> Spectrum:
     return _spectrum(eigenvalues, vectors, SINGLE)
 
 
-def leading(squares: Tensor, start: Tensor) -> Tensor:
+def leading_direction(squares: Tensor, start: Tensor) -> Tensor:
     """Return unit vectors [N, d] along the largest eigenvalue of AᵀA [N, d, d].
 
     By inverse iteration next to the eigenvalue itself, which takes half of the time of
@@ -88,9 +87,8 @@ def leading(squares: Tensor, start: Tensor) -> Tensor:
     """
     finite, safe = _finite(squares)
     largest = torch.linalg.eigvalsh(safe)[:, -1]
-    shift = (largest * (1 + _APART)).clamp_min(_TINY)
-    shifted = safe.clone()
-    shifted.diagonal(dim1=1, dim2=2).sub_(shift.unsqueeze(1))
+    shifted = safe / torch.where(largest > 0, largest, 1.0)[:, None, None]
+    shifted.diagonal(dim1=1, dim2=2).sub_(1 + _APART)
     factors, pivots, _ = torch.linalg.lu_factor_ex(shifted)
     moving = (start != 0).any(dim=1, keepdim=True)
     vectors = torch.where(moving, start, 1.0).unsqueeze(2)

@@ -36,7 +36,7 @@ from audit.linalg.exact import (
     decompose_exact,
     decompose_square,
     descending,
-    leading,
+    leading_direction,
 )
 from audit.linalg.intervals.means import Interval, mean_interval
 from audit.linalg.operators import Product
@@ -227,7 +227,7 @@ def _worst_of_halves(
     if inner is not None or not draws.is_tall:
         return [_decomposed(draws, half, inner, 1, side).directions for half in (0, 1)]
     start = worst.mT.expand(-1, 2, -1).flatten(0, 1)
-    found = leading(draws.squares.flatten(0, 1), start)
+    found = leading_direction(draws.squares.flatten(0, 1), start)
     return [found[half::2].unsqueeze(2) for half in (0, 1)]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audit.linalg import exact
-from audit.linalg.exact import leading
+from audit.linalg.exact import leading_direction
 
 RNG = np.random.default_rng(5)
 
@@ -23,10 +23,10 @@ def found(square, start=None):
     given = torch.zeros(1, len(square), dtype=torch.float64)
     if start is not None:
         given[0] = torch.from_numpy(start)
-    return leading(squares, given)[0].numpy()
+    return leading_direction(squares, given)[0].numpy()
 
 
-@pytest.mark.parametrize("scale", [1e-280, 1e-30, 1.0, 1e30, 1e280])
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1.0, 1e30, 1e300])
 @pytest.mark.parametrize("gap", [0.5, 1e-3, 1e-6])
 @pytest.mark.parametrize("p", [2, 7, 32])
 def test_it_is_the_first_column_of_the_rotation(p, gap, scale):
@@ -63,7 +63,9 @@ def test_neighbours_that_are_not_finite_or_zero_have_no_direction():
     square, v = turned([3.0, 2.0, 1.0])
     broken, endless = np.full((3, 3), np.nan), np.full((3, 3), np.inf)
     whole = np.stack([square, broken, np.zeros((3, 3)), endless, square])
-    own = leading(torch.from_numpy(whole), torch.zeros(5, 3, dtype=torch.float64))
+    own = leading_direction(
+        torch.from_numpy(whole), torch.zeros(5, 3, dtype=torch.float64)
+    )
     assert (own[1:4] == 0).all()
     for row in (0, 4):
         assert abs(own[row].numpy() @ v) > 1 - 1e-12
