@@ -12,7 +12,7 @@ plateau at the level itself, as of a divergence that is bounded by τ: where the
 end of a bracket is on the level already, a radius below it that is on the level too
 need not be the first, and bisections find it. So the first look below such an end is
 where a rising D is off the level, by twice what it is solved for: where that is below
-τ, and within a millionth of the radius, the end is the crossing.
+τ, and within millionths of the radius, the secant between both is the crossing.
 
 Beyond 1,000 times the guess τ counts as not reached, and the radius is ∞, if that is
 not less than 2⁻⁴⁰ of the input: steps of less than its last digit move nothing, and of
@@ -49,6 +49,7 @@ _RUNGS = (
 _DOWN, _FURTHER = (4, 9), (16, 160)  # rungs of a window below it, and windows
 _FLOOR = 2.0**-40  # guesses
 _EXACT = 1e-6  # of τ, and of the radius by the secant
+_NEAR = 1e-5  # of τ: a bracket's ends that are so near have no jump between them
 _WIDTH = 1e-12  # of a radius
 _EDGE = 1e-9  # of a bracket, that a step keeps off its ends
 _STEPS = 60
@@ -163,10 +164,11 @@ def _refined(evaluate: Evaluate, ladder: _Ladder, tau: float) -> Tensor:
         hit = _level(g) & points.solved(g) & ~(above & level)
         lost = value.isnan()
         flat = flat | (above & level & _level(g))
-        met = ~above & level & ~flat & (points.width <= _EXACT)
+        met = ~above & level & ~flat & points.together
         slow = (points.width > width / 2) & ~(g.abs() < nearest / 4)
         closed = hit | met | lost | (points.width <= _WIDTH)
-        radius = torch.where(hit, middle, points.at[:, 1]).exp()
+        end = torch.where(met, points.secant(), points.at[:, 1])
+        radius = torch.where(hit, middle, end).exp()
         found[rays[closed]] = radius.masked_fill(lost, torch.nan)[closed]
         rays, points = rays[~closed], points.take(~closed)
         halve, flat = (slow | flat)[~closed], flat[~closed]
@@ -208,6 +210,22 @@ class _Points:
         """Return whether a point with this g [k] is at the crossing, by the secant."""
         rise = self.g[:, 1] - self.g[:, 0]
         return ~(g.abs() * self.width > _EXACT * rise)
+
+    @property
+    def near(self) -> Tensor:
+        """Whether D at the lower ends is so near τ that it does not jump [k]."""
+        return self.g[:, 0] > -_NEAR
+
+    @property
+    def together(self) -> Tensor:
+        """Whether ends are as near as an end at the level is to the crossing [k]."""
+        return self.width <= torch.where(self.near, 4 * _EXACT, _EXACT)
+
+    def secant(self) -> Tensor:
+        """Return where the line through both ends is at g = 0 [k]; at a jump, above."""
+        (low, high), width = self.g[:, :2].unbind(dim=1), self.width
+        share = torch.where(self.near, high / (high - low), 0.0)
+        return self.at[:, 1] - share * width
 
     def take(self, chosen: Tensor) -> _Points:
         """Return those of some rays."""

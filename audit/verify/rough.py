@@ -25,9 +25,10 @@ from audit.verify.sites import Exact
 from audit.verify.slopes import at_once, in_passes, numbers
 
 _WORK = 2**15  # multiply-adds of an input; where there are fewer the law costs more
-_ALIKE = 64
-"""Candidates come in multiples of so many, the first one again where they do not:
-kernels for float32 are compiled for each size that is seen, in a millisecond."""
+_ALIKE, _COMPILED = 16, 2**23
+"""Candidates are a multiple of the next power of two over so many, the first one again
+where they are not: kernels for float32 are compiled for each number that is seen, in
+the time of so many multiply-adds at least, which the copies are not to exceed."""
 _NEAR = 1e-3  # of φ, or of 1 where it is smaller: further off is not rounding
 
 
@@ -46,7 +47,9 @@ class Rough:
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [C] and its gradient [C, m]."""
-        count, more = len(rows), -len(rows) % _ALIKE
+        count = len(rows)
+        more = -count % max(1, 2 ** count.bit_length() // _ALIKE)
+        more = more if more * self.model.work <= _COMPILED else 0
         rows = torch.cat([rows, rows[:1].expand(more)])
         u = torch.cat([u, u[:1].expand(more, -1)])
         value, gradient = in_passes(self.exact, self._part, rows, u)

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import pytest
 import torch
 from scans import sample
 
+from audit.verify import rough as module
 from audit.verify.rough import rough
 from audit.verify.sites import exact_at, site_of
 from audit.verify.slopes import slope_of
@@ -37,6 +39,31 @@ def test_d_and_its_gradient_are_those_of_float64_but_for_rounding():
     assert 0 < off.max().item() < 5e-3
     at_rest, _ = guide(rows, torch.zeros_like(u))
     assert at_rest.abs().max().item() < 1e-12  # the error is that of a difference
+
+
+@pytest.mark.parametrize(("compiled", "passed"), [(0, 37), (2**62, 40)])
+def test_candidates_come_in_few_sizes_where_copies_cost_little(
+    compiled, passed, monkeypatch
+):
+    """37 are 40 then, a multiple of 4; what is asked for is answered, no more."""
+    monkeypatch.setattr(module, "_COMPILED", compiled)
+    exact, _ = coarse("digits_cnn", 12)
+    rows = torch.arange(37) % 12
+    torch.manual_seed(1)
+    u = 0.1 * torch.nn.functional.normalize(torch.randn(37, exact.site.free).double())
+    sizes, part = [], module.Rough._part
+
+    def counted(guide, rows, u):
+        sizes.append(len(rows))
+        return part(guide, rows, u)
+
+    monkeypatch.setattr(module.Rough, "_part", counted)
+    value, gradient = rough(exact)(rows, u)
+    assert sizes == [passed]
+    fine, slope = slope_of(exact, rows, u)(rows, u)
+    torch.testing.assert_close(value, fine, rtol=1e-3, atol=0)
+    off = (gradient - slope).norm(dim=1) / slope.norm(dim=1)
+    assert off.max().item() < 5e-3
 
 
 def test_a_witness_that_float32_led_to_is_worth_what_float64_says():
