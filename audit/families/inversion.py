@@ -147,7 +147,7 @@ def invert(law: Placed, at: Levels) -> Tensor:
     for some in torch.split(at.matters.flatten().nonzero()[:, 0], BLOCK):
         place = Place(
             *(part.flatten()[some] for part in (goal, base, sign)),
-            *(part[:, panel[some]] for part in law.coefficients),
+            *(_columns(part, panel[some]) for part in law.coefficients),
         )
         found[some] = _inside(place, found[some])
     return left + width * (1 + found.reshape(index.shape))
@@ -199,7 +199,8 @@ class Place:
 
     def take(self, chosen: Tensor) -> Place:
         """Return some of the levels."""
-        return Place(*(getattr(self, f.name)[..., chosen] for f in fields(self)))
+        places = chosen.nonzero()[:, 0]
+        return Place(*(_columns(getattr(self, f.name), places) for f in fields(self)))
 
     def mass(self, place: Tensor) -> Tensor:
         """Return the mass [n] in the tail beyond places [n]."""
@@ -242,6 +243,11 @@ def _inside(at: Place, near: Tensor) -> Tensor:
             place, active = place[moving], active[moving]
             moving = moving[moving]
     return found
+
+
+def _columns(values: Tensor, places: Tensor) -> Tensor:
+    """Return values[..., places]; to gather is several times as fast as to index."""
+    return values.gather(-1, places.expand(*values.shape[:-1], -1))
 
 
 def chebyshev(coefficients: Tensor, x: Tensor) -> Tensor:
