@@ -67,7 +67,7 @@ class CountMixture(Integrated, Mixture):
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return E(T − T')² [N] of the step functions."""
         laws = phi.unbind(-1), other.unbind(-1)
-        return self.sums.on_window(laws, self.sums._step_distance)
+        return self.sums.on_window(laws, self.sums._step_distance, sparse=True)
 
 
 class _Sums(Summed):

@@ -94,7 +94,7 @@ class Lattice(Integrated):
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor | None:
         """Return E‖T − T'‖² [N] of the step functions."""
         laws = self.split(phi), self.split(other)
-        return self.on_window(laws, self._step_distance).sum(-1)
+        return self.on_window(laws, self._step_distance, sparse=True).sum(-1)
 
     def on_window(
         self,
@@ -182,4 +182,5 @@ class Lattice(Integrated):
 
     def _step_distance(self, k: Tensor, laws: Sequence[Parameters]) -> Tensor:
         """Return E(T − T')² [M], by the levels at which either function steps."""
-        return step_distance(*(self.log_mass(k, law).exp() for law in laws))
+        ours, theirs = (self.log_mass(k, law).exp() for law in laws)
+        return step_distance(ours, theirs, k)

@@ -81,7 +81,8 @@ class Steps(Listed):
 
     def transport_distance(self, phi: Tensor, other: Tensor) -> Tensor:
         """Return E(T − T')² [N] of the places' numbers."""
-        return step_distance(self.log_probs(phi).exp(), self.log_probs(other).exp())
+        ours, theirs = self.log_probs(phi).exp(), self.log_probs(other).exp()
+        return step_distance(ours, theirs, torch.arange(ours.shape[-1]).to(ours))
 
 
 def refuse_steps(family: Family) -> NoReturn:
@@ -98,8 +99,8 @@ def refuse_steps(family: Family) -> NoReturn:
     )
 
 
-def step_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return E(T − T')² [M] of laws with masses [M, K] on the same places 0, 1, ….
+def step_distance(ours: Tensor, theirs: Tensor, places: Tensor) -> Tensor:
+    """Return E(T − T')² [M] of laws with masses [M, K] on the same places, rising [K].
 
     The levels at which either function steps cut (0, 1) into pieces on which both are
     constant.
@@ -108,5 +109,12 @@ def step_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     levels = torch.cat([first, second], dim=-1).sort(dim=-1).values
     levels = torch.nn.functional.pad(levels, (1, 0))
     middle = (levels[:, 1:] + levels[:, :-1]) / 2
-    gap = torch.searchsorted(first, middle) - torch.searchsorted(second, middle)
+    places = places.expand_as(ours)
+    at, to = (
+        places.gather(
+            -1, torch.searchsorted(each, middle).clamp_max(each.shape[-1] - 1)
+        )
+        for each in (first, second)
+    )
+    gap = at - to
     return (levels.diff(dim=-1) * gap.square()).sum(-1)

@@ -101,3 +101,13 @@ def test_zeros_beside_large_counts_take_few_terms(monkeypatch):
         wanted = np.sum(np.exp(f) * np.where(np.isneginf(f), 0.0, f - g))
         assert float(kl[row]) == pytest.approx(wanted, rel=1e-6)
     assert max(terms) < 50_000
+
+
+@pytest.mark.parametrize("factor", [1.001, 1.5, 40.0])
+def test_the_step_distance_of_large_rates_takes_what_carries_them_alone(factor):
+    # such Poisson laws are normal to 1e-6 of their variances: W₂² in closed form
+    rate = torch.tensor([[1e6]], dtype=torch.float64)
+    family = build_family("poisson", {"rate": ()})
+    found = family.transport_distance(rate, factor * rate).item()
+    step, spread = 1e6 * (factor - 1), 1e6 * (factor**0.5 - 1) ** 2
+    assert found == pytest.approx(step**2 + spread, rel=1e-5 / factor)
