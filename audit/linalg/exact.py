@@ -95,8 +95,10 @@ def leading_direction(squares: Tensor, start: Tensor) -> Tensor:
     for _ in range(2):
         vectors = torch.linalg.lu_solve(factors, pivots, vectors)
         vectors = vectors / torch.linalg.vector_norm(vectors, torch.inf, 1, True)
-    if not bool(torch.isfinite(vectors).all()):  # a pivot is zero: σ is λ₁ exactly
-        vectors = torch.linalg.eigh(safe)[1][:, :, -1:]
+    lost = ~torch.isfinite(vectors).all(dim=1)  # a pivot is zero: σ is λ₁ exactly
+    if bool(lost.any()):
+        every = torch.linalg.eigh(safe)[1][:, :, -1:]
+        vectors = torch.where(lost.unsqueeze(1), every, vectors)
     unit = vectors[:, :, 0] / torch.linalg.vector_norm(vectors, dim=1)
     return torch.where(finite & (largest > 0).unsqueeze(1), unit, 0.0)
 

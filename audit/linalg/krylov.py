@@ -127,13 +127,20 @@ class _Found:
 
 @dataclass
 class _Beside:
-    """A search beside a space: what may have escaped it, and its most turns [N]."""
+    """A search beside a space: what may have escaped it, and its most turns [N].
+
+    In a space that was shrunk the next vector is not orthogonal to those that were
+    dropped: from there on steps are none of Lanczos, and tell nothing more.
+    """
 
     escape: Escape
     turns: Tensor
+    shrunk: bool = False
 
     def step(self, space: Space, going: Tensor) -> None:
         """Take in the newest column of a space."""
+        if self.shrunk:
+            return
         along, beside = space.t[:, -1, -1], space.left[:, :, 0].norm(dim=1)
         self.escape = self.escape.stepped(along, beside, going)
 
@@ -239,6 +246,8 @@ class _Search:
                 new = torch.where(done[:, None, None], 0.0, new)
             if space.q.shape[2] + block > max(WIDTH, 4 * block):
                 space.shrink(values, vectors, max(_KEPT, 2 * block))
+                if beside is not None:
+                    beside.shrunk = True
         return found
 
     def _finding(self, space: Space, values: Tensor, residuals: Tensor) -> _Found:
