@@ -21,6 +21,7 @@ from audit.importer.ops.windows import Windows
 
 MOST = 4  # channels, up to which this is faster
 _AT_ONCE = 2**19  # products of all taps at a time
+_WASTED = 1.25  # times as many: more are not multiplied to save a copy
 _LARGE = 2**17  # of one input: fewer are copied in less time than it takes to begin
 
 
@@ -204,13 +205,16 @@ def folded(g: Tensor) -> Tensor:
 def _flat(places: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Return pixels [a, b, w, C] as rows of a matrix, and how far a's and b's are.
 
-    Where there are others between them in memory, as between images side by side, these
-    are rows too.
+    Where there are a few others between them in memory, as between images side by side,
+    these are rows too.
     """
     a, b, width, channels = places.shape
     far, near = (places.stride(axis) // channels for axis in (0, 1))
-    if far >= b * near > b * width and places.stride() == (
-        *(far * channels, near * channels, channels, 1),
+    few = _WASTED * b * width >= far  # of the others, in what is multiplied
+    if (
+        few
+        and far >= b * near > b * width
+        and places.stride() == (*(far * channels, near * channels, channels, 1),)
     ):
         count = (a - 1) * far + (b - 1) * near + width
         return places.as_strided((count, channels), (channels, 1)), (far, near)

@@ -82,8 +82,8 @@ def test_taps_read_images_with_gaps_between_them():
     generator = torch.Generator().manual_seed(6)
     weight = torch.randn(6, 1, 3, 3, generator=generator).double()
     where = windows((8, 12), (3, 3), [2, 2], None, [1, 1, 1, 1], "")
-    memory = torch.randn(4 * (5 * 9 + 2) * 6, generator=generator).double()
-    wide = memory.view(4, 5 * 9 + 2, 6)[:, :45].unflatten(1, (5, 9))
+    memory = torch.randn(4 * (5 * 7 + 2) * 6, generator=generator).double()
+    wide = memory.view(4, 5 * 7 + 2, 6)[:, :35].unflatten(1, (5, 7))
     g = wide[:, :, 1:7].permute(1, 3, 0, 2)  # [5, 6, 4, 6]
     before = memory.clone()
     thinned = Thin(weight, where, (8, 12))
