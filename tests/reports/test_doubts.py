@@ -206,7 +206,7 @@ def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n
         assert build_report(measured, config).exit_code == expected
 
 
-MINIMUM = limit("kl.critical_radius.min", ">=", 0.1)
+MINIMUM = limit("kl.critical_radius.p05", ">=", 0.1)
 
 
 def said_of(limits, **more):

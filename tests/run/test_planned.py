@@ -66,7 +66,7 @@ def test_inspect_says_what_is_planned(monkeypatch):
         "rows": "sweep",
         "side": "smaller",
         "chunk": 256,
-        "pull": 64,
+        "pull": 256,
         "threads": 2,
         "why": {
             "rows": "every step has a rule, and 10 rows go together",
