@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.importer.sweep import Linear, Way
 from audit.importer.sweep.cut import Cut
-from audit.importer.sweep.linear import Linear, Sweep
 from audit.linalg.stored import Matrix
 
 _SMALL = 1e-12  # of a largest entry, that is brought to one
@@ -41,7 +41,7 @@ class Hidden:
     @property
     def block(self) -> int:
         """How many vectors are best multiplied together."""
-        return block_of(self.linear.sweep)
+        return block_of(self.linear.way)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,16 +78,16 @@ class Hidden:
 
     def _parts(self, columns: int) -> list[slice]:
         """Return which columns go together: a matter of shapes alone."""
-        return together(len(self.x) * self.linear.sweep.widest, self.x.dtype, columns)
+        return together(len(self.x) * self.linear.way.widest, self.x.dtype, columns)
 
 
-def block_of(sweep: Sweep) -> int:
+def block_of(way: Way) -> int:
     """Return how many vectors an input's are best multiplied together.
 
     Layers take the time that their weights take to be read; images have much to do for
     each weight, and several vectors take several times as long.
     """
-    return 1 if sweep.has_images else _BLOCK
+    return 1 if way.has_images else _BLOCK
 
 
 def together(numbers: int, dtype: torch.dtype, columns: int) -> list[slice]:

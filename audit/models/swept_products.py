@@ -52,7 +52,7 @@ class SweptProducts(ByProducts):
     @property
     def block(self) -> int:
         """How many vectors are best multiplied together."""
-        return block_of(self.linear.sweep)
+        return block_of(self.linear.way)
 
     def pulled(self, vectors: Tensor) -> Tensor:
         """Return Jᵀ U [N, d, K] in float64."""
@@ -79,7 +79,7 @@ class SweptProducts(ByProducts):
 
     def factors(self) -> tuple[Tensor, Hidden] | None:
         """Return L [N, p, w] in float64 and J_h [N, w, d]; None where not worth it."""
-        sweep, (_, p, d) = self.linear.sweep, self.shape
+        sweep, (_, p, d) = self.linear.way, self.shape
         cut = narrowest(sweep)
         if cut is None or cut.width >= min(p, d) or p * cut.width > sweep.widest:
             return None
@@ -88,7 +88,7 @@ class SweptProducts(ByProducts):
         return left, Hidden(self.linear, cut, self.x)
 
     def _parts(self, columns: int) -> list[slice]:
-        numbers = len(self.x) * self.linear.sweep.widest
+        numbers = len(self.x) * self.linear.way.widest
         return together(numbers, self.x.dtype, columns)
 
 

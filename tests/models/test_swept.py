@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from audit.families import build_family
-from audit.importer.sweep import linear, pointwise
+from audit.importer.sweep import pointwise, program, way
 from audit.models import swept, swept_rows
 from audit.models.expressions import Expression
 from audit.models.swept_head import sources_of
@@ -83,7 +83,7 @@ def test_a_number_does_not_depend_on_how_many_go_together(tmp_path, monkeypatch)
     model = model_of(tmp_path, "slices")
     rows = model.rows(np.arange(40))
     _, whole = model.swept.linearize(*rows)
-    monkeypatch.setattr(linear, "_LAYERS", 1)
+    monkeypatch.setattr(way, "_LAYERS", 1)
     monkeypatch.setattr(swept_rows, "_FORWARD", 1)
     assert model.swept.rows.forward_rows == model.swept.rows.backward_rows == 1
     _, one = model.swept.linearize(*rows)
@@ -140,7 +140,7 @@ def test_inputs_of_another_shape_are_autograds(tmp_path, monkeypatch):
     def refuse(*_):
         raise swept.NotSwept
 
-    monkeypatch.setattr(linear.Sweep, "_check", refuse)
+    monkeypatch.setattr(program.Sweep, "_check", refuse)
     _, found = model.swept.linearize(x, held)
     assert torch.equal(found.dense(), known.dense())
 

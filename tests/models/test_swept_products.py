@@ -112,7 +112,7 @@ def test_a_narrow_place_makes_two_factors(tmp_path):
     """L J_h is J, whatever is wider before and after it."""
     _, jacobian = jacobian_at(model_of(tmp_path))
     slopes = slopes_of(model_of(tmp_path), "slices")
-    cut = narrowest(jacobian.linear.sweep)
+    cut = narrowest(jacobian.linear.way)
     hidden = Hidden(jacobian.linear, cut, jacobian.x)
     left = jacobian.head.pushed(
         cut.after(jacobian.linear, jacobian.x), (ROWS, cut.width)

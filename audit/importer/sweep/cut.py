@@ -13,10 +13,11 @@ from math import prod
 import torch
 from torch import Tensor
 
-from audit.importer.sweep.linear import Linear, Sweep
+from audit.importer.sweep.linear import Linear
 from audit.importer.sweep.path import Path
 from audit.importer.sweep.rows import Dense
 from audit.importer.sweep.rules import Rule
+from audit.importer.sweep.way import Way
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Cut:
         return linear.columns_from({self.slot: own})
 
 
-def narrowest(sweep: Sweep) -> Cut | None:
+def narrowest(way: Way) -> Cut | None:
     """Return the narrowest value, and the first of these; None where there is none."""
-    path = sweep.path
+    path = way.path
     found: Cut | None = None
-    for slot in _alone(path, sweep.rules):
+    for slot in _alone(path, way.rules):
         here = Cut(slot, path.places[slot].shape)
         if slot not in path.sources and (found is None or here.width < found.width):
             found = here

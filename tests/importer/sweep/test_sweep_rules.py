@@ -8,7 +8,7 @@ from onnx import TensorProto
 from sweep_graphs import by_autograd, compare, graph_of, node, normal, pushed, swept
 from torch.nn import functional
 
-from audit.importer.sweep import NotSwept, linear, pointwise, products
+from audit.importer.sweep import NotSwept, pointwise, products, way
 
 W = normal(1, 6, 4).numpy()
 V = normal(2, 3, 6).numpy()
@@ -464,7 +464,7 @@ def test_inputs_are_pulled_back_in_parts():
 @pytest.mark.parametrize("narrow", [1, 2, 4])
 @pytest.mark.parametrize("name", CASES)
 def test_more_inputs_go_through_narrow_steps_together(name, narrow, monkeypatch):
-    monkeypatch.setattr(linear, "_NARROW", narrow)
+    monkeypatch.setattr(way, "_NARROW", narrow)
     graph, shapes = built(name)
     inputs = [normal(20 + k, 5, *shape) for k, shape in enumerate(shapes)]
     compare(graph, inputs, wide=1)
@@ -481,7 +481,7 @@ def test_rows_of_the_identity_are_multiplied_once_for_all_inputs(monkeypatch):
         return pull(self, kept, given)
 
     monkeypatch.setattr(products.Weighted, "pull", counted)
-    monkeypatch.setattr(linear, "_NARROW", 2**20)  # no narrow stage
+    monkeypatch.setattr(way, "_NARROW", 2**20)  # no narrow stage
     graph, (event,) = built("two layers")
     compare(graph, [normal(1, 6, *event)], wide=2)
     assert shapes == [V.shape, W.shape, W.shape, W.shape]
