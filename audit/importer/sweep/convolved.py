@@ -113,7 +113,7 @@ class Convolved:
             rows = self._strips.pulled(whole.g)
             return [[Dense(whole.start, rows, owned=True)]]
         if self._thin is not None and self._phases is None:
-            rows = self._thin.pulled_rows(whole.g)
+            rows = self._thin.pulled(whole.g)
             return [[Dense(whole.start, rows, owned=True)]]
         g = folded(whole.g) if self._image else whole.g.flatten(0, 1)
         if self._phases is not None:

@@ -131,11 +131,7 @@ class Thin:
         self._even = self._high.even(counts[0]) and self._wide.even(counts[1])
 
     def pulled(self, g: Tensor) -> Tensor:
-        """Return the cotangents of an image [m, C, H, W] of those [m, out, h, w]."""
-        return self.pulled_rows(g.unsqueeze(0)).squeeze(0)
-
-    def pulled_rows(self, g: Tensor) -> Tensor:
-        """Return the same of the rows of several inputs, [n, r, …] both.
+        """Return the cotangents of images [n, r, C, H, W] of those [n, r, out, h, w].
 
         Each input by itself where all of them do not lie evenly in memory, and are too
         large to be copied.

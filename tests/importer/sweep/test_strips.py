@@ -87,8 +87,9 @@ def test_taps_read_images_with_gaps_between_them():
     g = wide[:, :, 1:7].permute(1, 3, 0, 2)  # [5, 6, 4, 6]
     before = memory.clone()
     thinned = Thin(weight, where, (8, 12))
-    expected = thinned.pulled(g.contiguous())
-    torch.testing.assert_close(thinned.pulled(g), expected, rtol=1e-13, atol=1e-13)
+    expected = thinned.pulled(g[None].contiguous())
+    found = thinned.pulled(g[None])
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(memory, before, rtol=0, atol=0)
 
 
@@ -101,7 +102,7 @@ def test_several_inputs_may_lie_with_gaps_between_them(large, monkeypatch):
     wide = torch.randn(3, 4, 5 * 9, 6, generator=generator).double()
     g = wide.unflatten(2, (5, 9))[:, :, :, 1:7].permute(0, 2, 4, 1, 3)
     thinned = Thin(weight, where, (8, 12))
-    found = thinned.pulled_rows(g)
+    found = thinned.pulled(g)
     for one, rows in zip(g, found, strict=True):
-        expected = thinned.pulled(one.contiguous())
-        torch.testing.assert_close(rows, expected, rtol=1e-13, atol=1e-13)
+        expected = thinned.pulled(one[None].contiguous())
+        torch.testing.assert_close(rows[None], expected, rtol=1e-13, atol=1e-13)

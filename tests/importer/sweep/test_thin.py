@@ -44,7 +44,7 @@ def test_taps_add_up_to_what_autograd_gives(channels, sizes, monkeypatch):
         where = windows(sizes, kernel, list(strides), list(dilations), list(pads), "")
         shape = (7, 6, *where.counts(sizes))
         g = torch.randn(shape, generator=generator).double()
-        found = Thin(weight, where, sizes).pulled(g)
+        (found,) = Thin(weight, where, sizes).pulled(g[None])
         exact = expected(g, weight, sizes, strides, dilations, pads)
         torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-12)
 
@@ -56,7 +56,7 @@ def test_cotangents_are_not_written_into_and_nan_stays_in_its_row(sizes):
     g = torch.randn(4, 6, *where.counts(sizes))
     g[2, 0, 1, 1] = torch.nan
     before = g.clone()
-    found = Thin(weight, where, sizes).pulled(g)
+    (found,) = Thin(weight, where, sizes).pulled(g[None])
     torch.testing.assert_close(g, before, equal_nan=True, rtol=0, atol=0)
     assert found[[0, 1, 3]].isfinite().all()
     assert found[2].isnan().any()
