@@ -126,11 +126,22 @@ def _plain(name: str | None) -> str:
     return _SEPARATORS.sub("-", name or "").lower()
 
 
+def _version(package: Distribution) -> str:
+    """Return a package's version; "" where its metadata name none.
+
+    The backport `importlib_metadata`, whose finder other packages install, raises then.
+    """
+    try:
+        return package.version or ""
+    except KeyError:
+        return ""
+
+
 def _by_name(kind: str, points: Iterable[EntryPoint]) -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
     for point in points:
         package = point.dist.name if point.dist else point.value.partition(".")[0]
-        version = point.dist.version if point.dist else ""
+        version = _version(point.dist) if point.dist else ""
         plugin = Plugin(kind, point.name, point.value, package, version=version)
         known = found.setdefault(point.name, plugin)
         if known.place != plugin.place:

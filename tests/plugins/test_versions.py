@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from audit.config import AttackConfig, ModelConfig, ScanConfig
+from audit.ground import plugins
 from audit.ground.errors import ConfigError
 from audit.run.identity import packages
 from audit.run.scan import scan
@@ -50,3 +51,17 @@ def test_a_run_does_not_go_on_with_another_version(
     words = f"made with robaudit-{package.replace('_', '-')} 1.0, this is 1.1"
     with pytest.raises(ConfigError, match=words):
         scan(replace(config, resume=True))
+
+
+class _Nameless:
+    """What the backport of importlib.metadata says of metadata without a version."""
+
+    name = "strange"
+
+    @property
+    def version(self):
+        raise KeyError("Metadata field Version not present")
+
+
+def test_a_package_without_a_version_has_none():
+    assert plugins._version(_Nameless()) == ""
