@@ -129,20 +129,18 @@ class _Found:
 class _Beside:
     """A search beside a space: what may have escaped it, and its most turns [N].
 
-    In a space that was shrunk the next vector is not orthogonal to those that were
-    dropped: from there on steps are none of Lanczos, and tell nothing more.
+    Where vectors of a space were dropped the next one is not orthogonal to them: from
+    there on steps are none of Lanczos, and tell nothing more.
     """
 
     escape: Escape
     turns: Tensor
-    shrunk: bool = False
+    dropped: Tensor
 
     def step(self, space: Space, going: Tensor) -> None:
         """Take in the newest column of a space."""
-        if self.shrunk:
-            return
         along, beside = space.t[:, -1, -1], space.left[:, :, 0].norm(dim=1)
-        self.escape = self.escape.stepped(along, beside, going)
+        self.escape = self.escape.stepped(along, beside, going & ~self.dropped)
 
     def through(self, turn: int) -> Tensor:
         """Return where it has seen enough [N]."""
@@ -197,7 +195,7 @@ class _Search:
         new = torch.where(open_[:, None, None], new, 0.0)
         least = torch.maximum(found.values[:, -1], SETTLED * found.values[:, 0])
         escape = Escape.of(least, self.side.size - found.space.rank)
-        return self._grown(found.space, new, _Beside(escape, turns))
+        return self._grown(found.space, new, _Beside(escape, turns, ~open_))
 
     def _gone_on(self, found: _Found, open_: Tensor) -> tuple[_Found, Tensor]:
         """Go on where what was found beside has not settled; return where, too [N]."""
@@ -245,9 +243,10 @@ class _Search:
                 found = newer if found is None else newer.where(done, found)
                 new = torch.where(done[:, None, None], 0.0, new)
             if space.q.shape[2] + block > max(WIDTH, 4 * block):
-                space.shrink(values, vectors, max(_KEPT, 2 * block))
+                kept = max(_KEPT, 2 * block)
                 if beside is not None:
-                    beside.shrunk = True
+                    beside.dropped = beside.dropped | (space.filled > kept)
+                space.shrink(values, vectors, kept)
         return found
 
     def _finding(self, space: Space, values: Tensor, residuals: Tensor) -> _Found:

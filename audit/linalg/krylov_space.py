@@ -108,6 +108,11 @@ class Space:
         size = self.q.shape[1]
         return (self.rank >= size) & (self.q.shape[2] >= size)
 
+    @property
+    def filled(self) -> Tensor:
+        """The columns of q that are not zero now [N]."""
+        return (self.q != 0).any(dim=1).sum(dim=1)
+
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Return the eigenvalues [N, M] of T, the largest first, and its vectors."""
         values, vectors = torch.linalg.eigh(self.t)
