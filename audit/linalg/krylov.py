@@ -46,7 +46,7 @@ from torch.nn import functional
 
 from audit.linalg.exact import SINGLE, SQUARED, clean, unit_columns
 from audit.linalg.krylov_halves import Halves
-from audit.linalg.krylov_missed import Escape
+from audit.linalg.krylov_missed import Escape, lift
 from audit.linalg.krylov_space import Side, Space, orthonormal
 from audit.linalg.krylov_trace import probed_trace
 from audit.linalg.matrix_free import START, Draw, block_of, regrouped
@@ -194,8 +194,15 @@ class _Search:
         new = orthonormal(g, g.new_ones(len(g)), found.space.q)
         new = torch.where(open_[:, None, None], new, 0.0)
         least = torch.maximum(found.values[:, -1], SETTLED * found.values[:, 0])
-        escape = Escape.of(least, self.side.size - found.space.rank)
+        apart = (least - self._lift(found.space, least)).clamp_min(0)
+        escape = Escape.of(apart, self.side.size - found.space.filled)
         return self._grown(found.space, new, _Beside(escape, turns, ~open_))
+
+    def _lift(self, space: Space, x: Tensor) -> Tensor:
+        """Return by how much what has not settled may lift an eigenvalue from x [N]."""
+        values, vectors = space.pairs()
+        residuals = space.residuals(values, vectors)
+        return lift(x, values, torch.where(residuals > SETTLED, residuals, 0.0))
 
     def _gone_on(self, found: _Found, open_: Tensor) -> tuple[_Found, Tensor]:
         """Go on where what was found beside has not settled; return where, too [N]."""

@@ -13,6 +13,15 @@ eigenvector q with an eigenvalue of x or more, which no Ritz value shows, has
 direction is Beta(1/2, (s − 1)/2), so g had so little of q with a probability of at most
 √(2 s t / π), whatever the rest of the spectrum is.
 
+**Beside a space.** Not K is searched but B = P K P, beside a space of Ritz pairs θ_j.
+Those that have settled are eigenpairs of K, and the others couple with B by what they
+leave, r_j. An eigenvector (a, b) of K beside the settled ones, with ν ≥ x > θ_j, has
+
+    a_j = r_jᵀ b / (ν − θ_j),     (B + Σ_j r_j r_jᵀ / (ν − θ_j)) b = ν b,
+
+so that B has an eigenvalue of ν − Σ |r_j|² / (ν − θ_j) or more, which rises with ν: of
+x less the `lift` at x. This is what B is searched for.
+
 References:
     Golub & Meurant, Matrices, Moments and Quadrature (2010), sections 2.2 and 6.2.
     Kuczyński & Woźniakowski, Estimating the largest eigenvalue by the power and Lanczos
@@ -27,6 +36,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+def lift(x: Tensor, values: Tensor, residuals: Tensor) -> Tensor:
+    """Return Σ |r_j|² / (x − θ_j) [N]; infinite where a θ_j with an r_j is above x.
+
+    Args:
+        x: [N].
+        values: θ [N, M], the largest first.
+        residuals: |r_j| / θ_1 [N, M], zero of pairs that have settled.
+    """
+    size = values[:, :1] * residuals
+    gap = x.unsqueeze(1) - values
+    each = torch.where(gap > 0, size.square() / gap.clamp_min(0), torch.inf)
+    return torch.where(size > 0, each, 0.0).sum(dim=1)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit.linalg.krylov_missed import Escape
+from audit.linalg.krylov_missed import Escape, lift
 
 SIDE, STEPS, SEARCHES = 60, 6, 4000
 
@@ -83,3 +83,57 @@ def test_a_search_that_saw_all_leaves_nothing():
     assert found.chance == 0
     same = escape.stepped(torch.tensor([0.3]), torch.tensor([0.2]), ~going)
     assert same.total == escape.total
+
+
+def coupled(seed, settled):
+    """Return K, a basis whose first columns are its eigenvectors, and the rest's T.
+
+    One eigenvector of a large eigenvalue lies partly in the basis, and is not shown.
+    """
+    random = np.random.default_rng(seed)
+    vectors = np.linalg.qr(random.normal(size=(20, 20)))[0]
+    values = np.sort(random.uniform(0, 1, 20))[::-1]
+    values[: settled + 1] += 0.5
+    k = vectors * values @ vectors.T
+    inside = vectors[:, settled + 1 :] @ random.normal(size=(20 - settled - 1, 4))
+    inside += random.uniform(0, 2) * vectors[:, settled : settled + 1]
+    q = np.linalg.qr(np.hstack([vectors[:, :settled], inside]))[0]
+    return k, q
+
+
+@pytest.mark.parametrize("settled", [0, 3])
+def test_what_is_beside_a_space_has_an_eigenvalue_as_large_less_the_lift(settled):
+    """By dense eigenvalues: of K, and of its part beside the space."""
+    lower = told = 0
+    for seed in range(300):
+        k, q = coupled(seed, settled)
+        theta, y = np.linalg.eigh(q[:, settled:].T @ k @ q[:, settled:])
+        ritz = q[:, settled:] @ y
+        left = np.linalg.norm(k @ ritz - ritz * theta, axis=0)
+        missed = np.linalg.eigvalsh(k)[::-1][settled]
+        if theta.max() > missed - 1e-6:
+            continue
+        beside = np.eye(20) - q @ q.T
+        largest = np.linalg.eigvalsh(beside @ k @ beside)[-1]
+        x = theta.max() + np.random.default_rng(seed).uniform() * (missed - theta.max())
+        first = theta.max()
+        row = (torch.from_numpy(one[None].copy()) for one in (theta[::-1], left[::-1]))
+        values, lengths = row
+        least = x - float(lift(torch.tensor([x]).double(), values, lengths / first))
+        assert largest >= least - 1e-12
+        lower += largest < x
+        told += least > 0
+    assert lower > 10
+    assert told > 100
+
+
+def test_pairs_that_have_settled_lift_nothing_and_others_without_end():
+    values = torch.tensor([[3.0, 2.0, 1.0]])
+    x = torch.tensor([2.0])
+    none, some, there = (
+        lift(x, values, torch.tensor([[0.0, one, other]]))
+        for one, other in ((0.0, 0.0), (0.0, 0.1), (0.1, 0.0))
+    )
+    assert none == 0
+    np.testing.assert_allclose(some, 0.3**2, rtol=1e-6)
+    assert there == torch.inf
