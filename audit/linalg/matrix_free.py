@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
@@ -160,7 +161,8 @@ def block_of(root: LinearOperator, usual: int) -> int:
 def regrouped(root: LinearOperator) -> LinearOperator:
     """Return B (L J_h) as (B L) J_h, with B L stored, where that is to be had.
 
-    Columns that are picked of J are picked of J_h.
+    Of B L = Q R with more rows than columns R is enough, Q being orthonormal: it has
+    the same AᵀA. Columns that are picked of J are picked of J_h.
     """
     if not isinstance(root, Product) or not isinstance(root.inner, MatrixFree):
         return root
@@ -172,8 +174,10 @@ def regrouped(root: LinearOperator) -> LinearOperator:
     left, inner = found
     if isinstance(operator, Product):
         inner = Product(inner, operator.inner)
-    outer = Matrix(root.outer.matmat(left))
-    return Product(outer, replace(root.inner, operator=inner))
+    outer = root.outer.matmat(left)
+    if outer.shape[1] > outer.shape[2]:
+        outer = torch.linalg.qr(outer, mode="r").R
+    return Product(Matrix(outer), replace(root.inner, operator=inner))
 
 
 def free_part(root: LinearOperator) -> MatrixFree | None:

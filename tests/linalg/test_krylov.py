@@ -10,7 +10,7 @@ from audit.ground.errors import ConfigError
 from audit.linalg import krylov
 from audit.linalg.decompose import decompose
 from audit.linalg.krylov import SETTLED, decompose_krylov
-from audit.linalg.matrix_free import MatrixFree
+from audit.linalg.matrix_free import MatrixFree, regrouped
 from audit.linalg.operators import Diagonal, Product, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.stored import Matrix
@@ -208,6 +208,35 @@ def test_a_root_with_a_factor_that_is_not_stored_is_decomposed_by_products():
     root = Product(Diagonal(torch.from_numpy(scale)), free(a))
     found = decompose(QuadraticForm(0.5, root), TOP, EXACT)
     singular = np.linalg.svd(scale[:, :, None] * a, compute_uv=False)
+    np.testing.assert_allclose(found.eigenvalues, singular[:, :3] ** 2, rtol=1e-6)
+
+
+@dataclass(frozen=True)
+class Narrow(Matrix):
+    """J = L J_h, which says so."""
+
+    left: torch.Tensor
+    hidden: torch.Tensor
+
+    def factors(self):
+        return self.left, Matrix(self.hidden)
+
+
+@pytest.mark.parametrize("rows", [70, 30])
+def test_a_root_of_a_narrow_network_has_no_more_rows_than_its_narrow_place(rows):
+    random = torch.Generator().manual_seed(4)
+    scale, left, hidden = (
+        torch.randn(N, *shape, generator=random).double()
+        for shape in ((rows,), (rows, 40), (40, 90))
+    )
+    jacobian = MatrixFree(Narrow(left @ hidden, left, hidden), keyed(N))
+    root = regrouped(Product(Diagonal(scale), jacobian))
+    assert root.shape == (N, min(rows, 40), 90)
+    a = scale.unsqueeze(2) * (left @ hidden)
+    made = root.outer.dense() @ root.inner.operator.dense()
+    torch.testing.assert_close(made.mT @ made, a.mT @ a)
+    found = decompose(QuadraticForm(0.5, Product(Diagonal(scale), jacobian)), TOP)
+    singular = np.linalg.svd(a.numpy(), compute_uv=False)
     np.testing.assert_allclose(found.eigenvalues, singular[:, :3] ** 2, rtol=1e-6)
 
 
