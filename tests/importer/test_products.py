@@ -5,7 +5,13 @@ import torch
 from torch.func import jacrev, jvp, vmap
 
 from audit.importer import products
-from audit.importer.products import LEAST, linear, plain_times, times
+from audit.importer.products import (
+    LEAST,
+    linear,
+    plain_times,
+    plain_times_into,
+    times,
+)
 
 SIZES = [(1, 1, 1), (3, 5, 7), (64, 64, 256), (257, 128, 65)]
 LARGE = (257, 128, 65)
@@ -131,3 +137,26 @@ def test_rows_of_a_sweep_are_multiplied_as_by_the_matrix_itself():
     assert torch.equal(plain_times(g, w, w.t().contiguous()), times(g, w))
     few = torch.randn(3, 64)
     assert torch.equal(plain_times(few, w, w.t().contiguous()), few @ w)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("n", [1, 3, 16, 17])
+@pytest.mark.parametrize("m", [0, 1, 2000])
+def test_products_with_few_columns_are_written_where_they_are_asked_for(m, n, dtype):
+    whole = torch.randn(m, 256).to(dtype)
+    x, w = whole[:, 64:], torch.randn(192, n).to(dtype)  # rows apart in memory
+    out = torch.full((2, m, n), torch.nan, dtype=dtype)
+    plain_times_into(out[1], x, w)
+    close(out[1], x.double() @ w.double(), 192)
+    assert out[0].isnan().all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 16])
+def test_a_row_of_few_columns_is_the_same_bytes_in_every_place(n):
+    x, w = torch.randn(1283, 192), torch.randn(192, n)
+    whole, turned, some = (torch.empty(m, n) for m in (1283, 1283, 7))
+    plain_times_into(whole, x, w)
+    plain_times_into(turned, x.flip(0), w)
+    plain_times_into(some, x[500:507], w)
+    assert torch.equal(turned.flip(0), whole)
+    assert torch.equal(some, whole[500:507])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.ops.cells import Weights, weights_of
-from audit.importer.products import linear
+from audit.importer.products import linear, plain_times_into
 from audit.importer.sweep.cells import Cell, Gated, Long, Plain, Reset, State
 from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Dense, Piece, Some, dense
@@ -149,13 +149,16 @@ class Recurrent:
         start = min(piece.start for piece in there.values())
         stop = max(piece.stop for piece in there.values())
         steps, features = self._sizes()
-        out = kept[0].new_zeros(steps, features, n * (stop - start))
+        like, rows = kept[0], n * (stop - start)
+        out = like.new_zeros(steps, rows, features)
         each = len(kept) // len(self._directions)
         for d, direction in enumerate(self._directions):
             asked = _Asked(self._outputs, there, d, (start, stop, n), direction)
-            own = kept[d * each : (d + 1) * each]
-            _back(direction, own, asked, out)
-        g = out.reshape(steps, features, n, -1).permute(2, 3, 0, 1)
+            own = like.new_zeros(out.shape) if d else out
+            _back(direction, kept[d * each : (d + 1) * each], asked, own)
+            if d:
+                out += own
+        g = out.reshape(steps, n, -1, features).permute(1, 2, 0, 3)
         return [[Dense(start, g, owned=True)]]
 
     def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
@@ -259,12 +262,11 @@ class _Asked:
 def _back(
     direction: Direction, kept: Sequence[Tensor], asked: _Asked, out: Tensor
 ) -> None:
-    """Walk one direction back, adding to the cotangents of X [T, I, n r].
+    """Walk one direction back, and write the cotangents of X [T, n r, I].
 
-    X has few features as a rule, and a product with few rows is faster than one with
-    few columns.
+    They are zero where nothing has moved yet.
     """
-    back = direction.weights.w.T
+    weight = direction.weights.w
     state = asked.zero(kept[0], 2 if isinstance(direction.cell, Long) else 1)
     moved = asked.add_final(state)
     for t in direction.order(len(out))[::-1]:
@@ -273,5 +275,5 @@ def _back(
             continue
         own = tuple(k[:, t] for k in kept)
         gates, before = direction.cell.back(own, tuple(state))
-        out[t].addmm_(back, gates.reshape(-1, gates.shape[2]).T)
+        plain_times_into(out[t], gates.reshape(-1, gates.shape[2]), weight)
         state = list(before)
