@@ -62,6 +62,8 @@ def centred(
             raise refusal("no parameter of the law depends on what is perturbed")
         at = _packed(model, tape, found)
         check_same(model.density, x, held, tape.values[at])
+    tape = tape.pruned(at)
+    at = len(tape.entries) - 1
     return Centred(tape, at, frozenset(found) - set(moving), free, unit)
 
 

@@ -18,8 +18,17 @@ from importer.relaxed_networks import (
 from onnx import numpy_helper
 
 from audit.ground.errors import ConfigError, NoCertificate
-from audit.importer.relaxation import Ball, Relaxed, Tape, functions, read, slopes_of
+from audit.importer.relaxation import (
+    Ball,
+    Relaxed,
+    Tape,
+    carrying,
+    functions,
+    read,
+    slopes_of,
+)
 from audit.importer.relaxation.affine import product, scaled
+from audit.importer.relaxation.selections import Windows
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -121,6 +130,38 @@ def test_no_point_of_a_ball_is_above_the_bound_of_an_image_network(seed):
 @pytest.mark.parametrize("seed", range(9))
 def test_no_point_of_a_ball_is_above_the_bound_of_a_network_with_maxima(seed):
     check(pooled_net, seed, rows=2, count=60)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_point_of_a_ball_is_above_the_bound_by_planes_of_maxima(seed, monkeypatch):
+    """However few functionals go back, as if they were many."""
+    monkeypatch.setattr(carrying, "_MANY", 0)
+    found, at, _, _ = check(pooled_net, seed, rows=2, count=60)
+    value = found.tape.values[at]
+    w = torch.from_numpy(np.random.default_rng(seed).normal(size=(1, *value.shape)))
+    by_planes = found.upper(at, w, torch.arange(2)).top()
+    found.carrier.sheets.clear()
+    torch.testing.assert_close(by_planes, found.upper(at, w).top())
+
+
+@pytest.mark.parametrize("forms", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_functionals_of_windows_are_those_of_their_elements(seed, forms):
+    graph, shape = pooled_net(seed)
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(size=(3, *shape)))
+    found, _ = relaxed(graph, x, 0.1, 2.0, forms=forms)
+    assert found.carrier.windowed
+    for start, at in found.carrier.windowed.values():
+        count, *out = found.tape.values[start].shape[1:]
+        rows, spots = torch.arange(3).repeat(5), torch.arange(15) % math.prod(out)
+        a = torch.from_numpy(rng.normal(size=(1, 15, count)))
+        whole = torch.zeros(15, count, math.prod(out)).double()
+        whole[torch.arange(15), :, spots] = a[0]
+        one = found.upper(start, a, Windows(at, rows, spots))
+        other = found.upper(start, whole.reshape(1, 15, count, *out), rows)
+        torch.testing.assert_close(one.slopes, other.slopes, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(one.level, other.level, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -362,7 +403,8 @@ def test_rows_with_factors_of_their_own_have_bounds_of_their_own(forms):
 
 @pytest.mark.parametrize("reach", [0.0, 1e-18])
 @pytest.mark.parametrize("wide", [False, True])
-def test_rounding_of_maxima_is_within_their_bounds(wide, reach):
+@pytest.mark.parametrize("planes", [False, True])
+def test_rounding_of_maxima_is_within_their_bounds(planes, wide, reach, monkeypatch):
     """Exact rational numbers, for a convolution as a matrix and as itself."""
     rng = np.random.default_rng(8)
     side = 12 if wide else 4
@@ -382,9 +424,17 @@ def test_rounding_of_maxima_is_within_their_bounds(wide, reach):
     value = net.node("Gemm", value, net.constant(last), transB=1)
     graph = net.graph((1, side, side), value)
     x = torch.from_numpy(rng.normal(size=(3, 1, side, side)))
+    monkeypatch.setattr(carrying, "_MANY", 0 if planes else 3)
     found, at = relaxed(graph, x, reach, 2.0)
     eye = torch.eye(2).double().unsqueeze(1)
-    top = found.upper(at, torch.cat([eye, -eye])).top()
+    ends = torch.cat([eye, -eye])
+    if planes:  # one functional of each row at a time
+        every = torch.arange(3)
+        tops = [found.upper(at, w.expand(1, 3, -1), every).top() for w in ends]
+    else:
+        tops = [found.upper(at, ends).top()]
+    assert len(found.carrier.sheets) == planes
+    top = torch.cat(tops)
     assert len(found.funnels) == (3 if wide else 2)
     missed = 0
     for row in range(3):

@@ -145,7 +145,7 @@ def multiplied(
         return (t.flatten(2) @ flat).reshape(*t.shape[:2], *out)
 
     entry = Affine(
-        (source,), run, absolute, back, along, bias, alike=True, matrix=matrix
+        (source,), run, absolute, back, along, bias, alike=True, across=across
     )
     return tape.affine(entry, what)
 

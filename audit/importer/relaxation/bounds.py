@@ -31,26 +31,20 @@ Sources: Zhang et al., arXiv:1811.00866; Xu et al., arXiv:2002.12920, for graphs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
+from audit.importer.relaxation.carrying import Carrier
 from audit.importer.relaxation.curves import Curve
-from audit.importer.relaxation.funnels import funnels_of, passed
-from audit.importer.relaxation.passing import (
-    Pair,
-    Passed,
-    exact_copies,
-    paired,
-    read_by_curves_alone,
-)
-from audit.importer.relaxation.planes import Planes, dot, taken
+from audit.importer.relaxation.funnels import Funnel
+from audit.importer.relaxation.planes import Planes
+from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
-from audit.importer.relaxation.tape import Affine, Bend, Larger, Source, Tape
+from audit.importer.relaxation.tape import Affine, Source, Tape
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
 
@@ -63,28 +57,17 @@ class Relaxed:
         tape: the function. ball: B balls around its centre.
         tight: whether intervals are met with backward passes, too.
         slopes: of the tape; None: intervals know nothing of the first order.
-        pairs: of curves, made when first asked for. narrow: of tournaments (`funnels`).
     """
 
     tape: Tape
     ball: Ball
     tight: bool = True
     slopes: Slopes | None = None
-    pairs: dict[int, Pair] = field(default_factory=dict)
-    narrow: dict[int, Pair] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         alive = self.tape.ancestors(len(self.tape.entries) - 1)
-        straight = set[int]() if self.slopes is None else self.slopes.straight
-        self.paid = read_by_curves_alone(self.tape) - straight
-        self.free = exact_copies(self.tape, alive)
-        self.maxima = {
-            entry.inputs[1]: index
-            for index, entry in enumerate(self.tape.entries)
-            if isinstance(entry, Larger)
-        }
-        self.funnels = funnels_of(self.tape, alive)
         self.spans = Spans(self.tape, self.ball, self.slopes)
+        self.carrier = Carrier(self.tape, self.ball, self.spans, alive)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
                 self.spans.source()
@@ -100,18 +83,25 @@ class Relaxed:
         """Of every value, both ends [B, *shape]."""
         return self.spans.intervals
 
-    def upper(self, target: int, weights: Tensor, rows: Tensor | None = None) -> Planes:
+    @property
+    def funnels(self) -> dict[int, Funnel]:
+        """The tournaments of the tape, by their ends."""
+        return self.carrier.funnels
+
+    def upper(self, target: int, weights: Tensor, some: Some = None) -> Planes:
         """Return affine upper bounds on functionals of a value.
 
         Args:
             target: position of the value v [B, *shape].
-            weights: w [K, R, *shape], R = 1 or B; with rows [K, n, *shape].
-            rows: of the batch, that functionals are of [n]; None for all.
+            weights: w [K, R, *shape], R = 1 or B; of some rows [K, n, *shape]; of
+                windows [1, n, c].
+            some: rows of the batch, or windows, that functionals are of; None for all.
         """
+        rows = rows_of(some)
         ball = self.ball if rows is None else self.ball.taken(rows)
-        size = max(1, BYTES // (8 * len(ball.reach) * self._widest))
+        size = max(1, BYTES // (8 * len(ball.reach) * self.carrier.width(target, some)))
         parts = [
-            self._carried(target, part, self._over, rows)
+            self.carrier.carried(target, part, self.carrier.over, some)
             for part in torch.split(weights, size)
         ]
         slopes, levels = zip(*parts, strict=True)
@@ -121,24 +111,15 @@ class Relaxed:
 
     def derivative(self, target: int, weights: Tensor) -> Tensor:
         """Return the gradients in u of functionals at the centre [K, R, m]."""
-        return self._carried(target, weights, self._through)[0]
-
-    @property
-    def _widest(self) -> int:
-        return max(value[0].numel() for value in self.tape.values)
-
-    def _pair(self, index: int) -> Pair:
-        if index not in self.pairs:
-            reader = self.maxima.get(index)
-            self.pairs[index] = paired(self.tape, index, self.paid, self.spans, reader)
-        return self.pairs[index]
+        return self.carrier.carried(target, weights, self.carrier.tangent)[0]
 
     def _tighten(self, target: int, curve: Curve) -> None:
         """Meet the interval of a value with what backward passes say.
 
         Only where the curve depends on it: a rectifier whose interval is on one side of
-        its knot already is a straight line. Each functional is of one row alone. Low
-        ends come first among the 2 s ends of s elements, and are upper bounds of −v.
+        its knot already is a straight line. Each functional is of one row alone, and in
+        a tournament of one window. Low ends come first among the 2 s ends of s
+        elements, and are upper bounds of −v.
         """
         wanted = self.spans.undecided(target, curve).flatten(1)
         rows, at = wanted.nonzero(as_tuple=True)
@@ -147,133 +128,30 @@ class Relaxed:
         shape = self.tape.values[target].shape[1:]
         low, high = (end.flatten(1) for end in self.intervals[target])
         ends = torch.cat([-low, high], dim=1)
-        size = max(1, BYTES // (8 * self._widest))
-        for some, places in zip(
-            *(torch.split(v, size) for v in (rows, at)), strict=True
-        ):
-            w = low.new_zeros(1, len(some), low.shape[1])
-            sign = torch.where(places < low.shape[1], -1.0, 1.0).to(low)
-            w[0, torch.arange(len(some), device=w.device), places % low.shape[1]] = sign
-            w = w.reshape(1, len(some), *shape)
-            top = self.upper(target, w, some).top()[0]
-            ends[some, places] = torch.minimum(ends[some, places], top)
+        parts = (torch.split(v, self._together(target)) for v in (rows, at))
+        for own, places in zip(*parts, strict=True):
+            top = self.upper(*self._unit(target, own, places)).top()[0]
+            ends[own, places] = torch.minimum(ends[own, places], top)
         below, above = ends.chunk(2, dim=1)
         self.intervals[target] = -below.reshape(-1, *shape), above.reshape(-1, *shape)
 
-    # functionals
+    def _together(self, target: int) -> int:
+        """Return how many functionals of single elements go back at the same time."""
+        start, some = self._unit(target, *torch.zeros(2, 1, dtype=torch.int64))[::2]
+        return max(1, BYTES // (8 * self.carrier.width(start, some)))
 
-    def _carried(
-        self,
-        target: int,
-        weights: Tensor,
-        through: Callable[..., Passed],
-        rows: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B].
-
-        With rows [n] they are [K, n, *shape], each of one row of the batch, and so is
-        the level.
-        """
-        pending = {target: weights}
-        count = self.tape.rows if rows is None else len(rows)
-        level = weights.new_zeros(len(weights), count)
-        reached = list[Tensor]()
-        for index in range(target, 0, -1):
-            a = pending.pop(index, None)
-            if a is None:
-                continue
-            at, added = index, index == target or index not in self.paid
-            if index in self.funnels and through == self._over:
-                at, a, more = self._narrowed(index, a, rows)
-                level, added = level + more, False
-            straight = self.spans.direct(at)
-            if straight is None:
-                parts, more = self._back(at, a, through, rows, added)
-            else:
-                more = _by_form(a, straight, rows) if added else a.new_zeros(())
-                reached.append(a.flatten(2) @ straight[0])
-                parts = ()
-            level = level + more
-            for place, part in parts:
-                known = pending.get(place)
-                pending[place] = part if known is None else known + part
-        a = pending.pop(0, None)
-        if a is not None:
-            roundings = taken(self.spans.roundings[0], rows)
-            level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
-            reached.append(self.ball.in_units(a, rows))
-        none = weights.new_zeros(len(weights), 1, len(self.ball.free))
-        return sum(reached[1:], reached[0]) if reached else none, level
-
-    def _narrowed(
-        self, index: int, a: Tensor, rows: Tensor | None
-    ) -> tuple[int, Tensor, Tensor]:
-        """Return the elements of a tournament, functionals of them, and their level."""
-        funnel = self.funnels[index]
-        if index not in self.narrow:
-            straight = self.spans.direct(funnel.at)
-            form = None if straight is None else straight[1:]
-            self.narrow[index] = passed(funnel, self.spans, form)
-        slope, turn, *levels = (taken(part, rows) for part in self.narrow[index])
-        a = a.reshape(*a.shape[:2], *slope.shape[2:])
-        size = a.abs()
-        level = dot(a, levels[0]) + dot(size, levels[1])
-        a, size = a.unsqueeze(2), size.unsqueeze(2)
-        return funnel.at, torch.addcmul(a * slope, size, turn), level
-
-    def _back(
-        self,
-        index: int,
-        a: Tensor,
-        through: Callable[..., Passed],
-        rows: Tensor | None,
-        added: bool,
-    ) -> tuple[Iterable[tuple[int, Tensor]], Tensor]:
-        """Return functionals of what an entry reads, by place, and its level.
-
-        An affine entry has none where its reader has added it.
-        """
-        entry = self.tape.entries[index]
-        if isinstance(entry, Larger):
-            at, excess = entry.inputs
-            own, rest = a[:, :, : entry.half], a[:, :, entry.half :]
-            slopes, level = through(excess, self.tape.entries[excess], own, rows)
-            rest = rest.expand(-1, slopes.shape[1], *rest.shape[2:])
-            return [(at, torch.cat([slopes, own - slopes, rest], dim=2))], level
-        if isinstance(entry, Bend):
-            slopes, level = through(index, entry, a, rows)
-            return [(entry.input, slopes)], level
-        assert isinstance(entry, Affine)
-        own = self._own(index, entry, a, rows) if added else a.new_zeros(())
-        return zip(entry.inputs, entry.back(a, rows), strict=True), own
-
-    def _own(self, index: int, entry: Affine, a: Tensor, rows: Tensor | None) -> Tensor:
-        """Return what an affine entry adds to the levels: its rounding, and a·b."""
-        found = a.new_zeros(())
-        if index not in self.free:
-            found = dot(a.abs(), taken(self.spans.roundings[index], rows))
-        if entry.bias is None:
-            return found
-        return found + dot(a, taken(entry.bias, rows))
-
-    def _over(self, index: int, _: Bend, a: Tensor, rows: Tensor | None) -> Passed:
-        """Replace a curve by the line above or below it, by the sign of a."""
-        slope, turn, *levels = (taken(part, rows) for part in self._pair(index))
-        size = a.abs()
-        level = dot(a, levels[0]) + dot(size, levels[1])
-        return torch.addcmul(a * slope, size, turn), level
-
-    def _through(
-        self, index: int, entry: Bend, a: Tensor, rows: Tensor | None
-    ) -> Passed:
-        """Replace a curve by its tangent at the centre (the level is not used)."""
-        v = taken(self.tape.values[entry.input], rows)
-        return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))
-
-
-def _by_form(
-    a: Tensor, straight: tuple[Tensor, Tensor, Tensor], rows: Tensor | None
-) -> Tensor:
-    """Return the level [K, B] of functionals that go to u by the form of a value."""
-    centre, rest = (taken(part, rows) for part in straight[1:])
-    return dot(a, centre) + dot(a.abs(), rest)
+    def _unit(
+        self, target: int, rows: Tensor, places: Tensor
+    ) -> tuple[int, Tensor, Some]:
+        """Return ± single elements as functionals: of which value, and of what."""
+        x, shape = self.tape.x, self.tape.values[target].shape[1:]
+        start, at = self.carrier.windowed.get(target, (target, None))
+        size, spots = shape.numel(), 1
+        if at is not None:
+            spots = self.tape.values[start].shape[2:].numel()
+        w = x.new_zeros(1, len(rows), size // spots)
+        sign = torch.where(places < size, -1.0, 1.0).to(x)
+        w[0, torch.arange(len(rows), device=x.device), places % size // spots] = sign
+        if at is None:
+            return target, w.reshape(1, -1, *shape), rows
+        return start, w, Windows(at, rows, places % size % spots)

@@ -36,7 +36,7 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
     there = index.reshape(-1) >= 0
     first = tape.entries[inputs[0]] if len(inputs) == 1 else None
     whole = bool(there.all()) and len(spots) <= total
-    if isinstance(first, Affine) and first.matrix is not None and whole:
+    if isinstance(first, Affine) and first.across is not None and whole:
         return _moved(tape, first, index, what)
     zero = run(*(torch.zeros_like(v) for v in values))
     bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
@@ -83,8 +83,8 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
 
 def _moved(tape: Tape, entry: Affine, index: Tensor, what: str) -> int:
     """Append a product with the columns of its matrix elsewhere [*out]."""
-    assert entry.matrix is not None
-    matrix = entry.matrix.flatten(1)[:, index.reshape(-1)]
+    assert entry.across is not None
+    matrix = entry.across[index.reshape(-1)].mT
     bias = entry.bias
     if bias is not None:
         bias = bias.flatten(1)[:, index.reshape(-1)].reshape(-1, *index.shape)

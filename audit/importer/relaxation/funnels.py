@@ -18,7 +18,7 @@ themselves is the same once more, and their bias is there, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import torch
@@ -107,6 +107,23 @@ def _in_place(copy: Affine) -> bool:
         return False
     flat = copy.index.reshape(-1)
     return bool((flat == torch.arange(len(flat), device=flat.device)).all())
+
+
+def windowed(tape: Tape, funnels: Iterable[Funnel]) -> dict[int, tuple[int, int]]:
+    """Return what curves read in tournaments: from where windows go back, to where.
+
+    A copy of the last maximum leaves each element in place: it is bounded by that.
+    """
+    found = dict[int, tuple[int, int]]()
+    for funnel in funnels:
+        for index in funnel.maxima:
+            excess = tape.entries[read_by(tape.entries[index])[1]]
+            (gap,) = read_by(excess)
+            found[gap] = gap, funnel.at
+        if funnel.curve is not None:
+            (last,) = read_by(tape.entries[funnel.curve])
+            found[last] = funnel.maxima[-1], funnel.at
+    return found
 
 
 def passed(funnel: Funnel, spans: Spans, form: tuple[Tensor, Tensor] | None) -> Pair:

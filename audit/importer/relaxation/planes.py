@@ -40,8 +40,3 @@ def dot(a: Tensor, v: Tensor) -> Tensor:
         return flat[:, 0] @ values.mT if one else flat @ values[0]
     found: Tensor = torch.linalg.vecdot(flat, values.unsqueeze(0))
     return found
-
-
-def taken(values: Tensor, rows: Tensor | None) -> Tensor:
-    """Return values [R, *shape] for some rows [n, *shape]; what they share as it is."""
-    return values if rows is None or values.shape[0] == 1 else values[rows]

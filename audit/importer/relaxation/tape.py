@@ -9,7 +9,7 @@ their transpose, which carries functionals back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Affine:
         index: of the elements that it copies, where it does nothing else.
         once: whether it copies each of them once, so that nothing is rounded.
         alike: whether it is made of each row by itself, and the same of all.
-        matrix: L [in, *out], where it is such a product.
+        across: Lᵀ [elements of out, elements of in], where it is such a product.
     """
 
     inputs: tuple[int, ...]
@@ -55,7 +55,7 @@ class Affine:
     index: Tensor | None = None
     once: bool = False
     alike: bool = False
-    matrix: Tensor | None = None
+    across: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,22 @@ class Tape:
         for index in range(target, 0, -1):
             if index in found:
                 found.update(read_by(self.entries[index]))
+        return found
+
+    def pruned(self, target: int) -> Tape:
+        """Return a tape of what a value is made of alone, with that value as its last.
+
+        It is where a tournament before a curve leaves the curve of each element.
+        """
+        found, places = Tape(self.x), {0: 0}
+        for index in sorted(self.ancestors(target) - {0}):
+            entry = self.entries[index]
+            if isinstance(entry, Affine):
+                inputs = tuple(places[i] for i in entry.inputs)
+                entry = replace(entry, inputs=inputs)
+            elif isinstance(entry, Bend):
+                entry = replace(entry, input=places[entry.input])
+            places[index] = found._append(entry, self.values[index])
         return found
 
     def _append(self, entry: Entry, value: Tensor) -> int:

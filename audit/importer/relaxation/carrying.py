@@ -1,0 +1,234 @@
+"""Functionals carried back over a tape, to affine functions of the perturbation.
+
+One pass goes from a value to u, over all entries on the way: what each adds to the
+levels, and how its coefficients pass. `bounds` has the mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from audit.importer.relaxation.ball import Ball
+from audit.importer.relaxation.funnels import funnels_of, passed, windowed
+from audit.importer.relaxation.passing import (
+    Pair,
+    Passed,
+    exact_copies,
+    paired,
+    read_by_curves_alone,
+)
+from audit.importer.relaxation.planes import dot
+from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
+from audit.importer.relaxation.sheets import Sheets, sheets_of
+from audit.importer.relaxation.spans import Spans
+from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
+
+Through = Callable[..., Passed]
+_MANY = 3  # functionals of a row, that are worth planes of their own
+
+
+@dataclass
+class Carrier:
+    """Carries functionals of the values of a tape back to u.
+
+    Args:
+        tape: the function. ball: B balls around its centre.
+        spans: what is known of the values so far.
+        alive: the entries that anything is made of.
+        pairs: of curves, made when first asked for. narrow: of tournaments (`funnels`).
+    """
+
+    tape: Tape
+    ball: Ball
+    spans: Spans
+    alive: set[int]
+    pairs: dict[int, Pair] = field(default_factory=dict)
+    narrow: dict[int, Pair] = field(default_factory=dict)
+    sheets: dict[int, Sheets] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        slopes = self.spans.slopes
+        straight = set[int]() if slopes is None else slopes.straight
+        self.paid = read_by_curves_alone(self.tape) - straight
+        self.free = exact_copies(self.tape, self.alive)
+        self.funnels = funnels_of(self.tape, self.alive)
+        self.windowed = windowed(self.tape, self.funnels.values())
+        self.maxima = {
+            entry.inputs[1]: index
+            for index, entry in enumerate(self.tape.entries)
+            if isinstance(entry, Larger)
+        }
+
+    def carried(
+        self, target: int, weights: Tensor, through: Through, some: Some = None
+    ) -> tuple[Tensor, Tensor]:
+        """Carry functionals [K, R, *shape] to u: slopes [K, R, m], level [K, B].
+
+        Those of some rows are [K, n, *shape], those of windows [1, n, c], and so is
+        the level [K, n].
+        """
+        pending, rows = {target: weights}, rows_of(some)
+        count = self.tape.rows if rows is None else len(rows)
+        level = weights.new_zeros(len(weights), count)
+        reached = list[Tensor]()
+        for index in range(target, 0, -1):
+            a = pending.pop(index, None)
+            if a is None:
+                continue
+            at, added = index, index == target or index not in self.paid
+            if index in self.funnels and through == self.over and rows is some:
+                sheets = self._sheets(index, rows)
+                if sheets is not None:
+                    slopes, more = sheets.carried(a, rows)
+                    reached.append(slopes)
+                    level = level + more
+                    continue
+                at, a, more = self._narrowed(index, a, rows)
+                level, added = level + more, False
+            straight = self.spans.direct(at)
+            if straight is None:
+                parts, more, some = self._back(at, a, through, some, added)
+            else:
+                more = _by_form(a, straight, some) if added else a.new_zeros(())
+                reached.append(_gone(a, straight[0], some))
+                parts = ()
+            level = level + more
+            for place, part in parts:
+                known = pending.get(place)
+                pending[place] = part if known is None else known + part
+        a = pending.pop(0, None)
+        if a is not None:
+            roundings = taken(self.spans.roundings[0], rows)
+            level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
+            reached.append(self.ball.in_units(a, rows))
+        none = weights.new_zeros(len(weights), 1, len(self.ball.free))
+        return sum(reached[1:], reached[0]) if reached else none, level
+
+    def over(self, index: int, _: Bend, a: Tensor, some: Some) -> Passed:
+        """Replace a curve by the line above or below it, by the sign of a."""
+        slope, turn, *levels = (taken(part, some) for part in self._pair(index))
+        size = a.abs()
+        level = dot(a, levels[0]) + dot(size, levels[1])
+        return torch.addcmul(a * slope, size, turn), level
+
+    def tangent(self, index: int, entry: Bend, a: Tensor, some: Some) -> Passed:
+        """Replace a curve by its tangent at the centre (the level is not used)."""
+        v = taken(self.tape.values[entry.input], some)
+        return a * entry.curve.slope(v), a.new_zeros(len(a), len(v))
+
+    def width(self, target: int, some: Some) -> int:
+        """Return the most numbers of a functional on its way from a value to u.
+
+        Those of windows are few as long as they are of windows.
+        """
+        tape, first = self.tape, [target]
+        if isinstance(some, Windows):
+            if self.spans.direct(some.at) is not None:
+                return len(self.ball.free)
+            entry = tape.entries[some.at]
+            assert isinstance(entry, Affine)
+            first = [some.at] if entry.across is None else list(entry.inputs)
+        made_of = set().union(*(tape.ancestors(i) for i in first))
+        return max(tape.values[i][0].numel() for i in made_of)
+
+    def _pair(self, index: int) -> Pair:
+        if index not in self.pairs:
+            reader = self.maxima.get(index)
+            self.pairs[index] = paired(self.tape, index, self.paid, self.spans, reader)
+        return self.pairs[index]
+
+    def _lines(self, index: int) -> Pair:
+        """Return the lines of a tournament."""
+        if index not in self.narrow:
+            funnel = self.funnels[index]
+            straight = self.spans.direct(funnel.at)
+            form = None if straight is None else straight[1:]
+            self.narrow[index] = passed(funnel, self.spans, form)
+        return self.narrow[index]
+
+    def _sheets(self, index: int, rows: Tensor | None) -> Sheets | None:
+        """Return the planes of a tournament of values from which all goes to u.
+
+        They are made when many functionals of single rows are carried at once.
+        """
+        many = rows is not None and len(rows) > _MANY * self.tape.rows
+        if many and index not in self.sheets:
+            straight = self.spans.direct(self.funnels[index].at)
+            if straight is not None:
+                self.sheets[index] = sheets_of(self._lines(index), straight[0])
+        return self.sheets.get(index)
+
+    def _narrowed(
+        self, index: int, a: Tensor, rows: Tensor | None
+    ) -> tuple[int, Tensor, Tensor]:
+        """Return the elements of a tournament, functionals of them, and their level."""
+        funnel = self.funnels[index]
+        slope, turn, *levels = (taken(part, rows) for part in self._lines(index))
+        a = a.reshape(*a.shape[:2], *slope.shape[2:])
+        size = a.abs()
+        level = dot(a, levels[0]) + dot(size, levels[1])
+        a, size = a.unsqueeze(2), size.unsqueeze(2)
+        return funnel.at, torch.addcmul(a * slope, size, turn), level
+
+    def _back(
+        self, index: int, a: Tensor, through: Through, some: Some, added: bool
+    ) -> tuple[Iterable[tuple[int, Tensor]], Tensor, Some]:
+        """Return functionals of what an entry reads, by place, and its level.
+
+        An affine entry has none where its reader has added it. What was of windows is
+        of rows behind their elements.
+        """
+        entry = self.tape.entries[index]
+        if isinstance(entry, Larger):
+            at, excess = entry.inputs
+            own, rest = a[:, :, : entry.half], a[:, :, entry.half :]
+            slopes, level = through(excess, self.tape.entries[excess], own, some)
+            rest = rest.expand(-1, slopes.shape[1], *rest.shape[2:])
+            parts = [(at, torch.cat([slopes, own - slopes, rest], dim=2))]
+            return parts, level, some
+        if isinstance(entry, Bend):
+            slopes, level = through(index, entry, a, some)
+            return [(entry.input, slopes)], level, some
+        assert isinstance(entry, Affine)
+        level = self._own(index, entry, a, some) if added else a.new_zeros(())
+        if isinstance(some, Windows) and index == some.at:
+            functionals, some = self._before(index, entry, a, some), some.rows
+        else:
+            functionals = entry.back(a, rows_of(some))
+        return zip(entry.inputs, functionals, strict=True), level, some
+
+    def _own(self, index: int, entry: Affine, a: Tensor, some: Some) -> Tensor:
+        """Return what an affine entry adds to the levels: its rounding, and a·b."""
+        found = a.new_zeros(())
+        if index not in self.free:
+            found = dot(a.abs(), taken(self.spans.roundings[index], some))
+        if entry.bias is None:
+            return found
+        return found + dot(a, taken(entry.bias, some))
+
+    def _before(
+        self, index: int, entry: Affine, a: Tensor, some: Windows
+    ) -> Sequence[Tensor]:
+        """Return functionals of whole rows that elements of windows are made of."""
+        if entry.across is None:
+            shape = self.tape.values[index].shape[1:]
+            return entry.back(some.spread(a, shape), some.rows)
+        event = self.tape.values[entry.inputs[0]].shape[1:]
+        return [some.summed(a, entry.across).reshape(*a.shape[:2], *event)]
+
+
+def _by_form(a: Tensor, straight: tuple[Tensor, Tensor, Tensor], some: Some) -> Tensor:
+    """Return the level [K, B] of functionals that go to u by the form of a value."""
+    centre, rest = (taken(part, some) for part in straight[1:])
+    return dot(a, centre) + dot(a.abs(), rest)
+
+
+def _gone(a: Tensor, jacobian: Tensor, some: Some) -> Tensor:
+    """Return the slopes [K, R, m] of functionals of a value with the slopes Jᵀ."""
+    if isinstance(some, Windows):
+        return some.summed(a, jacobian)
+    return a.flatten(2) @ jacobian
