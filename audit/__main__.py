@@ -6,14 +6,17 @@ import os
 import sys
 
 from audit.ground import streams
+from audit.ground.frames import roomy
 
 
 def main() -> None:
-    """Run the command line; every way out has an exit code of ours.
-
-    What cannot even be imported exits 3, which Python would make 1, a verdict.
-    """
+    """Run the command line; every way out has an exit code of ours."""
     streams.open_missing()
+    roomy(_run)
+
+
+def _run() -> None:
+    """Run it, if it can be imported: else exit 3, which Python would make 1."""
     try:
         from audit.cli import main as run
     except Exception as error:
