@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from audit.importer.places import Body, Constant, Place
 from audit.importer.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
 from audit.importer.program import Node, Program
 from audit.importer.registry import Operator, find_host
+from audit.importer.saturation import unsaturated
 from audit.importer.values import Policy, Value
 
 SHAPES = ("Shape", "Size")
@@ -58,9 +59,11 @@ class Builder:
             name: Place(slot) for name, slot in zip(names, inputs, strict=True)
         }
         wanted = [info.name for info in self.program.outputs]
-        nodes = self.program.nodes
-        live = cleanup.live(cleanup.fused(nodes), wanted) if self.simplify else nodes
-        for node in cleanup.guarded(live):
+        nodes: Sequence[Node] = self.program.nodes
+        if self.simplify:
+            nodes = unsaturated(cleanup.fused(nodes), self.program.constants)
+            nodes = cleanup.live(nodes, wanted)
+        for node in cleanup.guarded(nodes):
             self._add(node)
         outputs = tuple(self.operand(name, host=False) for name in wanted)
         steps = cleanup.with_deaths(self.steps, outputs, len(self.slots))

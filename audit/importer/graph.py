@@ -19,6 +19,7 @@ from audit.importer.plan import Plan
 from audit.importer.program import Node, Program
 from audit.importer.program import ValueInfo as Declared
 from audit.importer.quantised import quantised_nodes
+from audit.importer.saturation import unsaturated
 from audit.importer.values import Policy, Value
 
 STRING = 8  # TensorProto.STRING
@@ -184,6 +185,10 @@ class Graph:
         """Return another program, evaluated in the way of this one."""
         return Graph(program, self._policy, self.opset, self.metadata, self._simplify)
 
+    def literal(self, program: Program) -> Graph:
+        """Return another program, every node of it run as it is written."""
+        return Graph(program, self._policy, self.opset, self.metadata, simplify=False)
+
     def pruned(self, names: Sequence[str]) -> Graph:
         """Return the graph of these outputs, safe to be cut between any two nodes.
 
@@ -192,7 +197,8 @@ class Graph:
         """
         program = self.with_outputs(names).program
         nodes: Sequence[Node] = program.nodes
-        nodes = cleanup.fused(nodes) if self._simplify else nodes
+        if self._simplify:
+            nodes = unsaturated(cleanup.fused(nodes), program.constants)
         nodes = cleanup.guarded(cleanup.live(nodes, names))
         return self.with_program(replace(program, nodes=tuple(nodes)))
 

@@ -112,7 +112,7 @@ class _Moved:
             for port in network.inputs
         )
 
-        def moved_locate(values: Values, condition: str | None) -> str:
+        def moved_locate(values: Values, condition: str | None) -> str | None:
             assert locate is not None
             return locate(self.placed(values), condition)
 

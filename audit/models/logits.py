@@ -6,6 +6,8 @@ that q' has and q has not is infinitely far, whether its logit is 104 or 1,000 b
 So where a parameter `probs` is the whole result of such a function, in the expression
 or in an ONNX graph, the family is given `logits` instead. Identity and casts among
 floating types may stand behind the function; a Clip may not, for it changes the law.
+Of log p, which `probs=exp(...)` reads, the logits are log p themselves, or log p −
+log(1 − p) of a single one.
 
 The law is the same, and so is every number of it; factors that belong to the parameters
 themselves (‖F‖, ‖J‖, alignment) are those of the logits. With `--space parameters` the
@@ -77,7 +79,7 @@ def _candidates(head: Head, probe: Probe) -> Iterator[Found]:
         link = _link_of(head.family, parameter)
         if link is None:
             continue
-        inner = expression.argument_of(link)
+        inner = expression.argument_of(link) or _of_logarithm(expression, link)
         if inner is None and probe.network.behind is not None:
             name = expression.output(sliced=link == "sigmoid")
             ranks = {n: v.dim() for n, v in probe.outputs.items()}
@@ -85,6 +87,14 @@ def _candidates(head: Head, probe: Probe) -> Iterator[Found]:
             inner = expression.reading(tensor) if tensor else None
         if inner is not None:
             yield Found(parameter, link, inner)
+
+
+def _of_logarithm(expression: Expression, link: str) -> Expression | None:
+    """Return the logits of probabilities that are written exp(log p), else None."""
+    log = expression.argument_of("exp")
+    if log is None or link == "softmax":
+        return log
+    return Expression(f"({log.text}) - log(-expm1({log.text}))")
 
 
 def _link_of(family: str, parameter: str) -> str | None:

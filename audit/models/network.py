@@ -126,6 +126,7 @@ class Network:
         census: (condition, outputs) -> what lies between them.
         locate: (inputs, condition) -> the first operator whose derivative with respect
             to the condition (None: whose value) is not onnxruntime's; "" if unknown.
+            None: values differ, though each operator makes onnxruntime's of its inputs.
         behind: (output, link, axes of the output) -> the tensor inside whose link
             (softmax over the last axis, or sigmoid) it is; None if it is none.
         part: outputs -> the file computing these alone, where that is cheaper.
@@ -152,7 +153,7 @@ class Network:
     details: Mapping[str, object] = field(default_factory=dict)
     reference: Call | None = None
     census: Callable[[str, Sequence[str]], Census] | None = None
-    locate: Callable[[Values, str | None], str] | None = None
+    locate: Callable[[Values, str | None], str | None] | None = None
     behind: Callable[[str, str, int], str | None] | None = None
     part: Callable[[tuple[str, ...]], Call] | None = None
     graph: Callable[[Values], Graph | None] | None = None

@@ -2,12 +2,14 @@
 
 `locate` runs our importer and onnxruntime side by side with every tensor of the graph
 as an output, and names the first operator where they part: in its value, or in its
-derivative along one direction.
+derivative along one direction. Values may part where no operator differs: rounding of
+one is what a later one makes large (the logarithm of a sigmoid's tail). So each
+operator is also given what onnxruntime gave it, and makes of it what onnxruntime made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.importer import Graph, OnnxFile, PathOp
+from audit.importer.steps import step_to
 from audit.linalg.cotangents import pulled_back
 from audit.models.gates.subject import relative_error
 from audit.models.network import Census, Values, calling
@@ -23,6 +26,7 @@ from audit.models.onnxruntime_file import Runtime
 
 _SHAPES = ("Shape", "Size")  # they read no numbers
 _VALUE, _DERIVATIVE = 1e-3, 3e-2
+_ROUNDING = 1e-5  # of a tensor's size: what one operator of float32 may lose
 _MAX_TENSORS = 4000
 
 
@@ -54,8 +58,11 @@ class Inside:
             tuple(dict.fromkeys(quantised)),
         )
 
-    def locate(self, values: Values, condition: str | None) -> str:
-        """Return the first operator that differs from onnxruntime; "" if unknown."""
+    def locate(self, values: Values, condition: str | None) -> str | None:
+        """Return the first operator that differs from onnxruntime; "" if unknown.
+
+        None: values differ, and no operator does that is given onnxruntime's inputs.
+        """
         names = [name for name in self._makers if name in set(self.graph.tensor_names)]
         if not names or len(names) > _MAX_TENSORS:
             return ""
@@ -64,15 +71,21 @@ class Inside:
         except (AuditError, RuntimeError, ValueError):
             return ""  # to name the operator is a courtesy; the refusal stands
 
-    def _search(self, names: list[str], values: Values, condition: str | None) -> str:
+    def _search(
+        self, names: list[str], values: Values, condition: str | None
+    ) -> str | None:
         graph = self.graph.with_outputs(names)
         runtime = Runtime(self.file, tuple(names))
-        differs = (
-            _values_differ(graph, runtime, values)
-            if condition is None
-            else _derivatives_differ(graph, runtime, values, condition)
-        )
-        return next((self._makers[name] for name in differs), "")
+        if condition is not None:
+            differs = _derivatives_differ(graph, runtime, values, condition)
+            return next((self._makers[name] for name in differs), "")
+        theirs = runtime(values)
+        first = next(iter(_values_differ(graph, theirs, values)), None)
+        if first is None:
+            return ""
+        if not any(True for _ in _steps_differ(graph, names, {**values, **theirs})):
+            return None
+        return self._makers[first]
 
     @cached_property
     def _makers(self) -> dict[str, str]:
@@ -95,12 +108,27 @@ def _stops(paths: Iterable[Sequence[PathOp]]) -> list[str]:
     ]
 
 
-def _values_differ(graph: Graph, runtime: Runtime, values: Values) -> Iterable[str]:
-    theirs = runtime(values)
+def _values_differ(
+    graph: Graph, theirs: Mapping[str, Tensor], values: Values
+) -> Iterable[str]:
     with torch.no_grad():
         ours = calling(graph)(values)
     for name, value in ours.items():
         if name in theirs and relative_error(value, theirs[name]) > _VALUE:
+            yield name
+
+
+def _steps_differ(graph: Graph, names: Sequence[str], known: Values) -> Iterable[str]:
+    """Yield tensors that a step of ours does not make of known values."""
+    for name in names:
+        inputs, step = step_to(graph, name, known)
+        with torch.no_grad():
+            (ours,) = step(*(known[given] for given in inputs))
+        if (
+            name not in known
+            or not isinstance(ours, Tensor)
+            or relative_error(ours, known[name]) > _ROUNDING
+        ):
             yield name
 
 

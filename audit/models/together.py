@@ -103,11 +103,12 @@ def _joined(network: Network, name: str, events: Mapping[str, Event]) -> Network
             return census(condition, outputs)
         return _any_of([census(each, outputs) for each in events])
 
-    def whole_locate(values: Values, condition: str | None) -> str:
+    def whole_locate(values: Values, condition: str | None) -> str | None:
         assert locate is not None
         given = apart.split(values)
-        tried = events if condition == name else (condition,)
-        return next(filter(None, (locate(given, each) for each in tried)), "")
+        if condition != name:
+            return locate(given, condition)
+        return next(filter(None, (locate(given, each) for each in events)), "")
 
     return replace(
         network,

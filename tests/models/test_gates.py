@@ -91,14 +91,56 @@ def test_a_wrong_operator_is_named(tmp_path, monkeypatch):
     assert "--method finite-difference needs onnxruntime alone" in str(error)
 
 
-def test_a_value_that_is_infinite_in_one_run_alone_is_infinitely_off(tmp_path):
-    # onnxruntime's Sigmoid is 0 below −18, where the logarithm of the true one is x
-    text = "g (float[n,3] x) => (float[n,3] mean) { s = Sigmoid(x)  mean = Log(s) }"
-    x = np.linspace(-25, 0, 36, dtype=np.float32).reshape(12, 3)
-    path, data = onnx_file(tmp_path, text), data_file(tmp_path, x=x)
+def test_a_value_that_is_infinite_in_one_run_alone_is_infinitely_off(
+    tmp_path, monkeypatch
+):
+    text = "g (float[n,3] x) => (float[n,3] mean) { s = Relu(x)  mean = Log(s) }"
+    path, data = onnx_file(tmp_path, text), data_file(tmp_path)
+    for entry in registry._OPERATORS[("", "Log")]:
+        monkeypatch.setitem(entry.__dict__, "run", lambda x: (x + 1e-9).log())
     parameters = {"loc": "mean", "scale": "1"}
     words = "by inf of its size, first at Log (node"
     refused(ModelError, path, data, words, parameters=parameters)
+
+
+SATURATING = "g (float[n,3] x) => (float[n,3] mean) { s = Sigmoid(x)  mean = Log(s) }"
+TAIL = np.linspace(-25, 0, 36, dtype=np.float32).reshape(12, 3)
+AT_LOG = {"family": "normal", "parameters": {"loc": "mean", "scale": "1"}}
+
+
+def test_what_onnxruntime_loses_to_rounding_is_a_warning(tmp_path):
+    # its Sigmoid is 0 below −18, where the logarithm of the true one is x
+    path, data = onnx_file(tmp_path, SATURATING), data_file(tmp_path, x=TAIL)
+    model = opened(path, data, **AT_LOG)
+    ((code, words),) = model.gates.warnings
+    assert code == "rounding"
+    assert "infinite there" in words
+    assert model.gates.forward_error == np.inf
+    _, found = jacobian(model)
+    x, _ = model.rows(model.probe_index())
+    slope = torch.diag_embed(1 / (1 + x.double().exp()))  # of log σ
+    torch.testing.assert_close(found[:, :3], slope, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("op", ["Sigmoid", "Log"])
+def test_a_wrong_operator_is_named_where_rounding_is_lost_too(
+    tmp_path, monkeypatch, op
+):
+    path, data = onnx_file(tmp_path, SATURATING), data_file(tmp_path, x=TAIL)
+    for entry in registry._OPERATORS[("", op)]:
+        run = entry.run
+        monkeypatch.setitem(
+            entry.__dict__, "run", lambda x, run=run: run(x * (1 + 1e-3))
+        )
+    refused(ModelError, path, data, f"by inf of its size, first at {op}", **AT_LOG)
+
+
+def test_rounding_that_we_amplify_too_is_not_excused_by_the_operators(tmp_path):
+    # sin(1e7 y) in float32 is noise: each operator is right, and no number is
+    text = "g (float[n,3] x) => (float[n,3] mean) { t = Mul(x, k)  y = Sin(t) "
+    text += "u = Mul(y, k)  mean = Sin(u) }"
+    path = onnx_file(tmp_path, text, k=np.full((1, 3), 1e7, np.float32))
+    refused(ModelError, path, data_file(tmp_path), "differs from onnx", **AT_LOG)
 
 
 def test_the_tail_of_a_sigmoid_is_a_warning(tmp_path):

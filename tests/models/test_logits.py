@@ -42,6 +42,34 @@ def forms(found):
 
 
 @pytest.mark.parametrize(
+    ("ending", "family"),
+    [
+        ("s = Sigmoid(t) probs = Log(s) }", "bernoulli"),
+        ("s = Softmax(t) probs = Log(s) }", "categorical"),
+    ],
+)
+def test_probabilities_of_logarithms_keep_their_digits(tmp_path, ending, family):
+    said = {"family": family, "parameters": {"probs": "exp(probs)"}}
+    found = model(tmp_path, SOFTMAX + ending, scale=16.0, **said)
+    assert list(found.density.family.shapes) == ["logits"]
+    x, _ = found.rows(np.arange(12))
+    _, form = forms(found)
+    w = torch.from_numpy(WEIGHTS).double()
+    t = x.double() @ w
+    if family == "categorical":
+        p = torch.softmax(t, -1)
+        gaps = torch.eye(3)[:, None] - torch.eye(3)[None]  # Σ p_i p_j (e_i − e_j)² / 2
+        fisher = torch.einsum("ni,nj,ijk,ijl->nkl", p, p, gaps.double(), gaps.double())
+        fisher = fisher / 2
+    else:
+        fisher = torch.diag_embed(torch.sigmoid(t) * torch.sigmoid(-t))
+    expected = w @ fisher @ w.T
+    assert float(expected.diagonal(dim1=1, dim2=2).sum(-1).min()) < 1e-9  # saturated
+    size, error = (t.abs().amax((1, 2)) for t in (expected, form - expected))
+    assert float((error / size).max()) < 1e-4
+
+
+@pytest.mark.parametrize(
     ("text", "family"),
     [
         (PLAIN, "categorical"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -123,6 +124,15 @@ def _rounding(subject: Subject, error: float) -> tuple[tuple[str, str], ...]:
     if error <= subject.tolerance:
         return ()
     name = str(subject.network.dtype).removeprefix("torch.")
+    if math.isinf(error):
+        return (
+            (
+                "rounding",
+                f"in {name} the file's runtime loses outputs to rounding (it takes the "
+                "logarithm of a probability that rounds to zero): they are infinite "
+                "there, and are audited as the finite numbers that they stand for",
+            ),
+        )
     return (
         (
             "rounding",

@@ -196,12 +196,17 @@ def first_wrong(subject: Subject, condition: str | None) -> str:
         subject: the file on real rows.
         condition: compare derivatives with respect to it; None: compare values.
     """
+    found = located(subject, condition)
+    return f", first at {found}" if found else ""
+
+
+def located(subject: Subject, condition: str | None) -> str | None:
+    """Return what `Network.locate` finds on the rows; "" where it cannot look."""
     network = subject.network
     if network.locate is None:
         return ""
     values = one_call(network, subject.condition, subject.event, subject.values)
-    found = network.locate(values, condition)
-    return f", first at {found}" if found else ""
+    return network.locate(values, condition)
 
 
 def worst_error(

@@ -107,7 +107,7 @@ def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
         assert census is not None
         return census(port.name, outputs)  # type: ignore[arg-type]
 
-    def split_locate(values: Values, condition: str | None) -> str:
+    def split_locate(values: Values, condition: str | None) -> str | None:
         assert locate is not None
         return locate(around.join(values), condition and port.name)
 

@@ -1,0 +1,128 @@
+"""Logarithms of probabilities, written so that nothing is lost where they saturate.
+
+    log σ(x) = −softplus(−x)        1 − σ(x) = σ(−x)
+    log(1 − σ(x)) = −softplus(x)    log softmax(x) = log_softmax(x)
+
+The right sides are the left ones, by σ(−x) = 1 − σ(x) and softplus(x) = log(1 + eˣ),
+and keep every digit: in float32 σ(x) is 1 from x = 17 on, 1 − σ(x) has one digit left
+at 15, and its logarithm is −inf soon after, with no derivative. A logarithm goes
+through products, quotients and concatenations of what it can be taken of so: logit σ(x)
+is x again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from audit.importer.binding import constant_of
+from audit.importer.program import Node
+from audit.importer.values import Host
+
+_THROUGH = {"Mul": "Add", "Div": "Sub", "Concat": "Concat"}  # f -> log f of the logs
+_SINCE = 7  # the opset from which these operators broadcast as NumPy does
+
+
+def unsaturated(nodes: Sequence[Node], constants: Mapping[str, Host]) -> list[Node]:
+    """Return the nodes with 1 − σ and logarithms of probabilities in those forms.
+
+    Args:
+        nodes: in an order in which they run; which is kept.
+        constants: of the graph, by name.
+    """
+    if not any(_is(node, "Log") or _is(node, "Sub") for node in nodes):
+        return list(nodes)
+    writer = _Writer(constants)
+    return [one for node in nodes for one in writer.written(node)]
+
+
+def _is(node: Node, op: str) -> bool:
+    return (node.op, node.domain) == (op, "") and node.opset >= _SINCE
+
+
+@dataclass
+class _Writer:
+    """Writes nodes for nodes.
+
+    Args:
+        constants: of the graph.
+        makers: tensor -> the node of the file that makes it, of those that were seen.
+        made: the nodes that take the place of the current one.
+    """
+
+    constants: Mapping[str, Host]
+    makers: dict[str, Node] = field(default_factory=dict)
+    made: list[Node] = field(default_factory=list)
+
+    def written(self, node: Node) -> list[Node]:
+        """Return what takes the place of a node, the next one of the graph."""
+        self.made = []
+        self.makers |= dict.fromkeys(node.outputs, node)
+        if _is(node, "Log") and self._has_log(node.inputs[0]):
+            self._log(node.inputs[0], node.outputs[0], node)
+        elif (x := self._complement(node)) is not None:
+            minus = self._new(node, "Neg", (x,))
+            self._end(node, "Sigmoid", (minus,), node.outputs[0])
+        return self.made or [node]
+
+    def _has_log(self, name: str) -> bool:
+        node = self.makers.get(name)
+        if node is None:
+            return False
+        if _is(node, "Sigmoid") or _is(node, "Softmax"):
+            return True
+        if any(_is(node, op) for op in _THROUGH):
+            return all(map(self._has_log, node.inputs))
+        return self._complement(node) is not None
+
+    def _complement(self, node: Node) -> str | None:
+        """Return x of a node that computes 1 − σ(x), else None."""
+        if not _is(node, "Sub") or not self._is_one(node.inputs[0]):
+            return None
+        inner = self.makers.get(node.inputs[1])
+        return inner.inputs[0] if inner is not None and _is(inner, "Sigmoid") else None
+
+    def _is_one(self, name: str) -> bool:
+        """Whether a constant is a single one, of a shape that broadcasts to any."""
+        made, value = self.makers.get(name), self.constants.get(name)
+        if made is not None and _is(made, "Constant"):
+            value = constant_of(made)
+        if value is None or value.size != 1 or value.ndim > 1:
+            return False
+        return bool(value.reshape(()) == 1)
+
+    def _log(self, name: str, output: str, at: Node) -> None:
+        """Write the logarithm of a tensor that has one, as `output`."""
+        node = self.makers[name]
+        x = self._complement(node)
+        if _is(node, "Softmax"):
+            self.made.append(
+                replace(node, op="LogSoftmax", outputs=(output,), name=at.name)
+            )
+        elif x is not None:
+            self._end(at, "Neg", (self._new(at, "Softplus", (x,)),), output)
+        elif _is(node, "Sigmoid"):
+            minus = self._new(at, "Neg", node.inputs)
+            self._end(at, "Neg", (self._new(at, "Softplus", (minus,)),), output)
+        else:
+            logs = tuple(f"{output}:log:{i}" for i in range(len(node.inputs)))
+            for inner, log in zip(node.inputs, logs, strict=True):
+                self._log(inner, log, at)
+            op, attributes = _THROUGH[node.op], dict(node.attributes)
+            self._end(at, op, logs, output, attributes if op == "Concat" else {})
+
+    def _new(self, at: Node, op: str, inputs: tuple[str, ...]) -> str:
+        name = f"{at.outputs[0]}:{op}:{len(self.made)}"
+        self._end(at, op, inputs, name)
+        return name
+
+    def _end(
+        self,
+        at: Node,
+        op: str,
+        inputs: tuple[str, ...],
+        output: str,
+        attributes: dict[str, object] | None = None,
+    ) -> None:
+        node = Node(op, inputs, (output,), attributes or {}, at.name, "", at.opset)
+        self.made.append(node)
