@@ -28,7 +28,7 @@ from audit.verify.effort import efforts, shares_of, tasks
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
-from audit.verify.lowering import lowered
+from audit.verify.lowering import briefly_lowered, lowered
 from audit.verify.portraits import Reached
 from audit.verify.sites import (
     Attained,
@@ -143,7 +143,7 @@ def _checked(
     with stages.part(shares[0]):
         worst = worst_cases(divergence, exact, aimed, ladder)
     with stages.part(shares[1]):
-        critical = _critical(divergence, exact, aimed, worst)
+        critical = _critical(divergence, exact, aimed, worst, ladder)
     radius = aimed.radius(questions.tau)
     found = [compared_radius(radius, critical, questions.tau)]
     with stages.part(shares[2]):
@@ -171,18 +171,25 @@ def _checked(
 
 
 def _critical(
-    divergence: Divergence, exact: Exact, local: LocalLaw, worst: WorstCases
+    divergence: Divergence,
+    exact: Exact,
+    local: LocalLaw,
+    worst: WorstCases,
+    ladder: Ladder,
 ) -> Critical:
-    """Return the critical radii: along ±v, or in all directions where they are climbed.
+    """Return the critical radii, in all directions where that is affordable.
 
-    The ascent's own witnesses begin the search.
+    The ascent's own witnesses begin the search; without any it is brief. Along ±v alone
+    they stay where each value takes a long pass, and where no sizes were asked for in
+    words.
     """
     tau, bound = exact.site.questions.tau, divergence.supremum
     if tau >= bound:
         return critical_radius(Attained(exact.site, exact.laws, bound, tau), local, tau)
     along = critical_radius(exact, local, tau)
     if not worst.witnesses:
-        return along
+        plain = ladder.asked or exact.site.questions.matrix_free
+        return along if plain else briefly_lowered(along, exact, local, tau)
     return lowered(along, exact, local, tau, worst.witnesses.get(Ball()))
 
 
