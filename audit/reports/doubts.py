@@ -200,6 +200,12 @@ def _of_radius(divergence: Divergence, instead: str) -> str:
     ratio = found.ratio_p50
     if ratio is None or agrees(ratio):
         return ""
+    if ratio == math.inf:
+        return (
+            "τ is not reached on half of its "
+            f"{count(found.n, 'checked input')}, where it says that it is; limit "
+            f"{instead}"
+        )
     return (
         f"the exact radius is {number(ratio)} times the second-order one in the median "
         f"of {count(found.n, 'checked input')}; limit {instead}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -221,12 +222,17 @@ def _partings(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:
 def _parting(subject: str, label: str, found: VerificationInfo) -> str:
     """Return in which way a prediction and its exact values are apart; "" if not."""
     if label == "radius":
-        off = found.ratio_p50 is not None and abs(found.ratio_p50 - 1) > TOLERANCE
+        ratio = found.ratio_p50
+        if ratio is None or abs(ratio - 1) <= TOLERANCE:
+            return ""
+        if ratio == math.inf:
+            return (
+                f"{subject}: τ is not reached on half of the checked inputs, where the "
+                "second-order radius says it is: read critical_radius"
+            )
         return (
-            f"{subject}: the exact radius is {found.ratio_p50:.3g} times the second-"
-            "order one in the median; they are apart: read critical_radius"
-            if off
-            else ""
+            f"{subject}: the exact radius is {ratio:.3g} times the second-order one in "
+            "the median; they are apart: read critical_radius"
         )
     why = "(the attack is too large for a local number, or the model jumps)"
     if 2 * found.parted > found.n:

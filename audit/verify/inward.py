@@ -50,7 +50,9 @@ def inward(exact: Exact, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
             nearer[:, None, None, None], places, first
         )
         return found, ends
-    pairs = [_best(exact, rows[nearer], part) for part in u[nearer].split(2, dim=2)]
+    pairs = [
+        _best(exact, rows[nearer], part) for part in torch.split(u[nearer], 2, dim=2)
+    ]
     some, value, end = (torch.cat(part, dim=2) for part in zip(*pairs, strict=True))
     above = (value > _ABOVE * end).unsqueeze(3)
     found[nearer] = torch.where(above, some, u[nearer])
