@@ -15,6 +15,7 @@ from audit.config import ScanConfig
 from audit.ground.version import __version__
 from audit.reports import report as schema
 from audit.reports.against import changes
+from audit.reports.doubts import ALONE, along_alone
 from audit.reports.gate import Rules, judge
 from audit.reports.identity import fingerprint, plain, settings
 from audit.reports.measured import (
@@ -124,7 +125,7 @@ def _divergence(
         for quantity, column in columns.items()
     }
     medians = {quantity: found["p50"] for quantity, found in summary.items()}
-    return schema.Divergence.model_validate(
+    found = schema.Divergence.model_validate(
         {
             **asdict(info),
             "summary": summary,
@@ -139,6 +140,8 @@ def _divergence(
             "universal": universal_record(measured.universal.get(name), PRINTED_VALUES),
         }
     )
+    alone = along_alone(found.summary, measured.data.event_shape)
+    return found.model_copy(update={"notes": [*found.notes, ALONE]}) if alone else found
 
 
 def _two_sided(

@@ -14,18 +14,25 @@ is not believed either.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from audit.config import Threshold
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES, is_attack
 from audit.reports.report import Divergence, Report, Summary, Warned
-from audit.reports.roles import ALONG, REALISED, named, sized
+from audit.reports.roles import ALONG, LOWER, REALISED, named, sized
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
 """Predicted and exact values that differ by more have parted."""
 CRITICAL = "critical_radius"
+ALONE = (
+    "critical_radius was looked for along the worst direction v alone: an upper bound, "
+    "and another direction may need less"
+)
+"""What a report says of radii that no other direction was tried for."""
+_OF_MEANS = "values are means over draws, whose noise a search would climb"
+_SEARCHED = "ask for the search of all directions with --sizes, e.g. --sizes 0.1"
 PREDICTED, WITNESS = "predicted", "witness"
 _HEAVY = "heavy_tails"
 _OF_SUMS = ("trace", "eigenvalue", "radius")
@@ -140,20 +147,22 @@ def cautions(report: Report, limits: Iterable[Threshold]) -> list[Warned]:
     found = {}
     for limit in limits:
         name, quantity, _ = split_key(limit.key)
-        if limit.op == ">=" and quantity == CRITICAL and _along_alone(report, name):
+        if limit.op != ">=" or quantity != CRITICAL or name not in report.divergences:
+            continue
+        if along_alone(report.divergences[name].summary, report.data.event_shape):
+            drawn = named(CRITICAL, LOWER) in report.divergences[name].summary
             found[f"along_{name}"] = (
                 f"{name} {CRITICAL} is limited, and was looked for along the worst "
-                "direction alone: another one may need less; ask for the search of all "
-                "directions with --sizes, e.g. --sizes 0.1"
+                "direction alone: another one may need less; "
+                + (_OF_MEANS if drawn else _SEARCHED)
             )
     return [Warned(code=code, message=message) for code, message in found.items()]
 
 
-def _along_alone(report: Report, name: str) -> bool:
-    summary = report.divergences[name].summary if name in report.divergences else {}
+def along_alone(summary: Mapping[str, Summary], event: Sequence[int]) -> bool:
+    """Tell whether critical radii of several features were looked for along v alone."""
     measured = CRITICAL in summary and summary[CRITICAL].n > 0
-    several = math.prod(report.data.event_shape) > 1
-    return measured and several and named(CRITICAL, ALONG) not in summary
+    return measured and math.prod(event) > 1 and named(CRITICAL, ALONG) not in summary
 
 
 def _heavy(report: Report, name: str) -> bool:
@@ -191,6 +200,12 @@ def _of_radius(divergence: Divergence, instead: str) -> str:
     ratio = found.ratio_p50
     if ratio is None or agrees(ratio):
         return ""
+    if ratio == math.inf:
+        return (
+            "τ is not reached on half of its "
+            f"{count(found.n, 'checked input')}, where it says that it is; limit "
+            f"{instead}"
+        )
     return (
         f"the exact radius is {number(ratio)} times the second-order one in the median "
         f"of {count(found.n, 'checked input')}; limit {instead}"

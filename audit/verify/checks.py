@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ from audit.verify.effort import efforts, shares_of, tasks
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
-from audit.verify.lowering import lowered
+from audit.verify.lowering import briefly_lowered, lowered
 from audit.verify.portraits import Reached
 from audit.verify.sites import (
     Attained,
@@ -143,7 +144,7 @@ def _checked(
     with stages.part(shares[0]):
         worst = worst_cases(divergence, exact, aimed, ladder)
     with stages.part(shares[1]):
-        critical = _critical(divergence, exact, aimed, worst)
+        critical = _critical(divergence, exact, aimed, worst, ladder)
     radius = aimed.radius(questions.tau)
     found = [compared_radius(radius, critical, questions.tau)]
     with stages.part(shares[2]):
@@ -171,18 +172,25 @@ def _checked(
 
 
 def _critical(
-    divergence: Divergence, exact: Exact, local: LocalLaw, worst: WorstCases
+    divergence: Divergence,
+    exact: Exact,
+    local: LocalLaw,
+    worst: WorstCases,
+    ladder: Ladder,
 ) -> Critical:
-    """Return the critical radii: along ±v, or in all directions where they are climbed.
+    """Return the critical radii, in all directions where that is affordable.
 
-    The ascent's own witnesses begin the search.
+    The ascent's own witnesses begin the search; without any it is brief. Along ±v alone
+    they stay where each value takes a long pass, and where no sizes were asked for in
+    words.
     """
     tau, bound = exact.site.questions.tau, divergence.supremum
     if tau >= bound:
         return critical_radius(Attained(exact.site, exact.laws, bound, tau), local, tau)
     along = critical_radius(exact, local, tau)
     if not worst.witnesses:
-        return along
+        plain = ladder.asked or exact.site.questions.matrix_free
+        return along if plain else briefly_lowered(along, exact, local, tau)
     return lowered(along, exact, local, tau, worst.witnesses.get(Ball()))
 
 
@@ -214,12 +222,17 @@ def _partings(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:
 def _parting(subject: str, label: str, found: VerificationInfo) -> str:
     """Return in which way a prediction and its exact values are apart; "" if not."""
     if label == "radius":
-        off = found.ratio_p50 is not None and abs(found.ratio_p50 - 1) > TOLERANCE
+        ratio = found.ratio_p50
+        if ratio is None or abs(ratio - 1) <= TOLERANCE:
+            return ""
+        if ratio == math.inf:
+            return (
+                f"{subject}: τ is not reached on half of the checked inputs, where the "
+                "second-order radius says it is: read critical_radius"
+            )
         return (
-            f"{subject}: the exact radius is {found.ratio_p50:.3g} times the second-"
-            "order one in the median; they are apart: read critical_radius"
-            if off
-            else ""
+            f"{subject}: the exact radius is {ratio:.3g} times the second-order one in "
+            "the median; they are apart: read critical_radius"
         )
     why = "(the attack is too large for a local number, or the model jumps)"
     if 2 * found.parted > found.n:

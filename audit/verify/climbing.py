@@ -7,14 +7,15 @@ gradient g, comes back into the set, and leans on the step before:
     η  = 1 − k / (T + 1)
 
 with P the nearest point of the set. In one of ℓ₂ it goes along the sphere, and what it
-learns of D's curvature says how far (`pacing`), at most η ε; from a point more than
+learns of D's curvature says how far (`pacing`), at most η ε. From a point more than
 30 % of D below the best one it goes back there, and on in steps of a quarter: half as
-many steps come as far. First steps may be as long as the ball's radius, and are taken
-whether D rises or not: they leave small hills, as a search that only takes what it
-gains does not (on the digits sample that costs a tenth of D). Short steps at the end
-find the top of the hill. What is returned is the best point of the way. A candidate is
-through when D is infinite, its gradient is zero or no number, it stands still, or no
-step is left that promises anything: where
+many steps come as far. In ℓ∞ and ℓ₁ it does so only if the best one is inside of the
+ball: on the way along its corners a fall is often the way up. First steps may be as
+long as the ball's radius, and are taken whether D rises or not: they leave small hills,
+as a search that only takes what it gains does not (on the digits sample that costs a
+tenth of D). Short steps at the end find the top of the hill. What is returned is the
+best point of the way. A candidate is through when D is infinite, its gradient is zero
+or no number, it stands still, or no step is left that promises anything: where
 
     max over the ball of gᵀv − gᵀu = ε ‖g‖_q − gᵀu  <=  10⁻⁴ D,      1/p + 1/q = 1
 

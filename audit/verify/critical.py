@@ -32,7 +32,8 @@ from audit.verify.sites import Exact
 
 NAME = "critical_radius"
 HIDDEN = "the noise of the draws hides where τ is crossed"
-_FAR = 10.0  # of an input's own norm, or of 1, where no form says how far is far
+FAR = 10.0
+"""Of an input's own norm, or of 1: how far is far where no form says so."""
 _WIDEST = 4.0  # upper over lower end of an interval that still says something
 
 
@@ -87,8 +88,8 @@ class Critical:
         return {
             f"{tau:g} is not reached within {REACH:g} second-order radii": unreached
             & self.directed,
-            f"{tau:g} is not reached within {_FAR:g} times the input's own norm, or "
-            f"{_FAR:g}, along sampled directions: the form has no worst one": unreached
+            f"{tau:g} is not reached within {FAR:g} times the input's own norm, or "
+            f"{FAR:g}, along sampled directions: the form has no worst one": unreached
             & ~self.directed,
             HIDDEN: self.hidden,
             NOT_RESOLVED: end.isnan(),
@@ -185,6 +186,6 @@ def _rays(exact: Exact, local: LocalLaw, guess: Tensor, usable: Tensor) -> _Rays
         count = sampled.shape[1]
         rows.append(open_.repeat_interleave(count))
         directions.append(sampled.flatten(0, 1))
-        far = exact.site.lengths()[open_].clamp_min(1.0) * _FAR / REACH
+        far = exact.site.lengths()[open_].clamp_min(1.0) * FAR / REACH
         guesses.append(far.repeat_interleave(count))
     return _Rays(len(guess), torch.cat(rows), torch.cat(directions), torch.cat(guesses))

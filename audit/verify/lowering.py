@@ -11,10 +11,11 @@ Witnesses that are there already begin the search: those of at least τ are shru
 and all of them are directions to start along, which saves it the others.
 
 It ends where a round lowers the radius by less than half a percent, and never raises
-it. Where no radius is known (τ is not reached along ±v) the ladder of the first round
-goes up to the input's own norms instead, and finds one or not. At the end D at u is τ
-up to a millionth, or above it where D jumps; the radius is ‖u‖. It is a bound, found by
-somebody: smaller ones may exist.
+it. Where no radius is known (τ is not reached along ±v), or one that is twice the local
+law's, a look around (`surveying`) comes first; where that finds none either, the ladder
+of the first round goes up to the input's own norms, and finds one or not. At the end D
+at u is τ up to a millionth, or above it where D jumps; the radius is ‖u‖. It is a
+bound, found by somebody: smaller ones may exist.
 """
 
 from __future__ import annotations
@@ -22,13 +23,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.attacks.balls import Ball
 from audit.ground import stages
-from audit.verify.bounds import Bounds
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
+from audit.verify.slopes import Pulled, slope_of
+from audit.verify.surveying import (
+    CLOSER,
+    REACHED,
+    ROUNDS,
+    Looked,
+    beside,
+    everywhere,
+    followed,
+    near,
+    rays_of,
+)
 from audit.verify.witness import Effort, Witness, ascend
 
 _LADDER = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of a radius, in the first round
@@ -36,8 +47,8 @@ _WHERE_NONE = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of an input's norm
 _CLOSER = (0.85, 1.0)  # in later rounds
 _ROUNDS = 3
 _ENOUGH = 0.005
+_BEYOND = 2.0  # of the local law's radii: what is as far is not the first for certain
 _EFFORTS = (Effort(1, 2, 4, 12, 1), Effort(1, 2, 3, 8, 1))  # first, later
-_REACHED = 1 - 2e-6  # of τ, as exact as a crossing is
 
 
 def lowered(
@@ -61,13 +72,32 @@ def lowered(
     return critical.lowered_to(*found)
 
 
+def briefly_lowered(
+    critical: Critical, exact: Exact, local: LocalLaw, tau: float
+) -> Critical:
+    """Return critical radii lowered where worst cases are not searched.
+
+    By a look around (`surveying`), and by one round of ascent where a gradient takes
+    about as much as a value. Values that are means over draws stay as they are.
+    """
+    if critical.sampled:
+        return critical
+    state = _Lowering(exact, local, tau, critical.value, None)
+    state.u = critical.u.clone()
+    state.look_everywhere()
+    state.look()
+    for turn in range(ROUNDS):
+        state.look_beside(turn)
+    if state.gradients_are_cheap():
+        state.round(1)
+    return critical.lowered_to(state.radius, state.u)
+
+
 def lowered_radius(
     exact: Exact,
     local: LocalLaw,
     tau: float,
     start: Tensor,
-    p: float = 2.0,
-    bounds: Bounds | None = None,
     known: Witness | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return radii [n] that no start is below, and the perturbations u [n, m].
@@ -78,15 +108,14 @@ def lowered_radius(
         tau: what has to be reached, positive.
         start: radii at which D ≥ τ is known along ±v [n]; ∞ or NaN where none is, 0
             where it is reached at once.
-        p: of the norm of the radii, which those of `start` are in.
-        bounds: the valid range of the inputs.
-        known: witnesses of all inputs, in this norm and within the bounds.
+        known: witnesses of all inputs.
 
     Returns:
         ∞, and zeros, where τ was not reached anywhere; u is zeros, too, where the
         radius is the start's own and no witness lowered it.
     """
-    state = _Lowering(exact, local, tau, start, p, bounds, known)
+    state = _Lowering(exact, local, tau, start, known)
+    state.look_everywhere()
     for turn in range(_ROUNDS):
         with stages.part(1 / _ROUNDS):
             lower = state.round(turn)
@@ -104,12 +133,9 @@ class _Lowering:
         local: LocalLaw,
         tau: float,
         start: Tensor,
-        p: float,
-        bounds: Bounds | None,
         known: Witness | None,
     ) -> None:
-        self.exact, self.local, self.tau, self.p = exact, local, tau, p
-        self.bounds, self.known = bounds, known
+        self.exact, self.local, self.tau, self.known = exact, local, tau, known
         self.radius = torch.where(start.isnan(), torch.inf, start.double())
         self.u = torch.zeros_like(local.worst)
         if known is not None:
@@ -127,13 +153,49 @@ class _Lowering:
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
 
+    def look(self) -> None:
+        """Look near the radii, along other rays."""
+        rows = self._known.nonzero()[:, 0]
+        if len(rows):
+            along = rays_of(self.exact, self.local)[rows]
+            self._shrink(*followed(self._near(rows, along), self.tau))
+
+    def look_everywhere(self) -> None:
+        """Look all along rays where no radius is known, or one far beyond the law's."""
+        guess = self.local.radius(self.tau)
+        far = self.radius.isinf() | (self.radius > _BEYOND * guess)
+        rows = far.nonzero()[:, 0]
+        if len(rows):
+            along = rays_of(self.exact, self.local)[rows]
+            looked = everywhere(self.exact, rows, along, guess[rows], self.radius[rows])
+            self._shrink(*followed(looked, self.tau, CLOSER))
+
+    def look_beside(self, turn: int) -> None:
+        """Look at the radii in directions beside those that they were found in."""
+        rows = (self._known & (self.u.abs().amax(dim=1) > 0)).nonzero()[:, 0]
+        if len(rows) and self.exact.site.free > 1:
+            along = beside(self.exact, rows, self.u[rows], turn)
+            self._shrink(*followed(self._near(rows, along), self.tau))
+
+    @property
+    def _known(self) -> Tensor:
+        return (self.radius > 0) & self.radius.isfinite()
+
+    def _near(self, rows: Tensor, along: Tensor) -> Looked:
+        return near(self.exact, rows, along, self.radius[rows])
+
+    def gradients_are_cheap(self) -> bool:
+        """Tell whether a gradient is a closed form, or autograd's."""
+        rows = (self.live & torch.isfinite(self.radius)).nonzero()[:, 0]
+        slope = slope_of(self.exact, rows, self.u[rows]) if len(rows) else None
+        return isinstance(slope, Pulled) and slope.by_autograd
+
     def _take(self, rows: Tensor, found: Witness) -> None:
         """Shrink the smallest witness of at least τ of each of some inputs."""
-        reached = found.value >= self.tau * _REACHED
+        reached = found.value >= self.tau * REACHED
         which = reached.any(dim=1).nonzero()[:, 0]
         first = reached.to(torch.int8).argmax(dim=1)[which]
-        if len(which):
-            self._shrink(rows[which], found.u[which, first])
+        self._shrink(rows[which], found.u[which, first])
 
     def _ascended(self, rows: Tensor, turn: int) -> Witness:
         """Return witnesses of some inputs at sizes below their radii."""
@@ -142,34 +204,22 @@ class _Lowering:
         ladder = self.radius.new_tensor(_LADDER if wide else _CLOSER)
         sizes = torch.where(known, self.radius[rows], 0.0).unsqueeze(1) * ladder
         if not bool(known.all()):
-            size = self.exact.site.lengths()[rows] / self._two_norm_share()
-            none = size.unsqueeze(1) * self.radius.new_tensor(_WHERE_NONE)
+            none = self.exact.site.lengths()[rows].unsqueeze(1)
+            none = none * self.radius.new_tensor(_WHERE_NONE)
             none = none[:, -len(ladder) :]
             sizes = torch.where(known.unsqueeze(1), sizes, none)
         given = self.u[rows].unsqueeze(1)
         effort, alone = _EFFORTS[min(turn, 1)], turn > 0 or self.known is not None
         if turn == 0 and self.known is not None:
             given = torch.cat([given, self.known.u[rows].flip(1)], dim=1)
-        return ascend(
-            self.exact,
-            self.local,
-            sizes,
-            self.p,
-            self.bounds,
-            effort,
-            given,
-            rows,
-            alone,
-        )
-
-    def _two_norm_share(self) -> float:
-        """Return ‖u‖₂ / ‖u‖_p of a u whose entries are all alike."""
-        ones = torch.ones(self.exact.site.free, dtype=torch.float64)
-        return float(ones.norm() / Ball(self.p).norm(ones))
+        asked = (self.exact, self.local, sizes)
+        return ascend(*asked, effort=effort, given=given, rows=rows, alone=alone)
 
     def _shrink(self, rows: Tensor, u: Tensor) -> None:
         """Go back along rays to where τ is crossed first, and keep what is nearer."""
-        length = Ball(self.p).norm(u)
+        if not len(rows):
+            return
+        length = u.norm(dim=1)
         direction = u / length.unsqueeze(1)
 
         def evaluate(rays: Tensor, radii: Tensor) -> Tensor:

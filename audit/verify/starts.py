@@ -54,7 +54,10 @@ def starts(site: Site, local: LocalLaw, p: float) -> Tensor:
     drawn = drawn.sign() if p == math.inf else drawn
     found = torch.cat([leading, -leading, drawn[:, 2 * LEADING :]], dim=1)
     missing = (found.abs().amax(dim=2) == 0).unsqueeze(2)
-    return torch.where(missing, drawn, found)
+    found = torch.where(missing, drawn, found)
+    if site.free == 1:  # both ways, at rest too
+        found[:, LEADING] = -found[:, 0]
+    return found
 
 
 def _leading(site: Site, local: LocalLaw, p: float) -> Tensor:

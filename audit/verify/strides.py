@@ -11,6 +11,7 @@ from audit.verify.slopes import Slope
 
 _LEAN = 0.75  # α
 _FALL, _SHORTER = 0.3, 0.25  # of D below the best point; of the step that led there
+_INSIDE = 0.999  # of ε
 _GAIN = 1e-12
 _STILL = 1e-4  # of ε: a move that is none
 _PROMISE = 1e-4  # of D: to first order, a step that promises less is none
@@ -82,11 +83,13 @@ class Leaning(State):
     ) -> None:
         super().__init__(rows, within, u, value, gradient)
         self.before = u.clone()
+        self.best_gradient = gradient.clone()
+        self.share = torch.ones_like(value)
 
     def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
         """Return where the next step of some candidates leads [k, m]."""
         now = self.now[at]
-        length = (eta * within.size).unsqueeze(1)
+        length = (eta * self.share[at] * within.size).unsqueeze(1)
         z = within.nearest(now + length * within.steepest(self.gradient[at]))
         lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
         first = (now == self.before[at]).all(dim=1, keepdim=True)
@@ -101,9 +104,18 @@ class Leaning(State):
         gradient: Tensor,
         gained: Tensor,
     ) -> None:
-        """Go on from where some candidates are now."""
-        self.before[at], self.now[at] = self.now[at], moved
-        self.gradient[at] = gradient
+        """Go on from here, or back to a far better point inside, in shorter steps."""
+        self.best_gradient[at] = torch.where(
+            gained.unsqueeze(1), gradient, self.best_gradient[at]
+        )
+        inside = within.norms(self.best[at]) < _INSIDE * within.size
+        fell = inside & (value < (1 - _FALL) * self.value[at])
+        self.ended[at] &= ~fell  # a lower top, or no number
+        back = fell.unsqueeze(1)
+        self.before[at] = torch.where(back, self.best[at], self.now[at])
+        self.now[at] = torch.where(back, self.best[at], moved)
+        self.gradient[at] = torch.where(back, self.best_gradient[at], gradient)
+        self.share[at] = torch.where(fell, _SHORTER * self.share[at], self.share[at])
 
 
 class Paced(State):

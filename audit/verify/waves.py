@@ -21,6 +21,7 @@ from torch import Tensor
 
 from audit.ground import stages
 from audit.verify.candidates import GIVEN, Candidates, Climbers, clusters
+from audit.verify.inward import inward
 from audit.verify.starts import EARLY, LEADING, starts
 
 _SHARES = (0.3, 0.5, 1.0)  # of the time that is left, where no stage is spared
@@ -40,10 +41,10 @@ def from_starts(
         alone: whether to start along these only.
         steps: of each climb.
     """
-    before, code = _placed(climbers, given, alone)
+    before, code, ends = _placed(climbers, given, alone)
     if alone and given is not None and len(code) == given.shape[1]:
         found, first = climbers.searched(before, steps)
-        return replace(found, start=first.amax(dim=2))
+        return replace(found, start=torch.minimum(first.amax(dim=2), ends))
     few = steps if climbers.blind else (steps + 1) // 2  # tell whether the law holds
     with stages.part(_SHARES[0]):
         found, first = climbers.searched(_waking(before, _stage(code) == 0), few)
@@ -61,7 +62,7 @@ def from_starts(
         first = torch.where(chosen, later, first)
         through = torch.where(chosen, again.through, found.through)
         found = replace(again, through=through)
-    return replace(found, start=first.amax(dim=2))
+    return replace(found, start=torch.minimum(first.amax(dim=2), ends))
 
 
 def _best_alone(found: Candidates, where: Tensor) -> Candidates:
@@ -86,8 +87,11 @@ def _waking(found: Candidates, chosen: Tensor) -> Candidates:
 
 def _placed(
     climbers: Climbers, given: Tensor | None, alone: bool
-) -> tuple[Candidates, Tensor]:
-    """Return candidates where they start, and which of our starts each is, −1: none."""
+) -> tuple[Candidates, Tensor, Tensor]:
+    """Return candidates where they start, and which of our starts each is, −1: none.
+
+    And D [n, S] at the ends of rays that they did not start at, ∞ where they did.
+    """
     n, count, m = *climbers.sizes.shape, climbers.m
     along = climbers.sizes.new_zeros(n, 0, m) if given is None else given
     code = torch.full((along.shape[1],), -1, device=along.device)
@@ -100,12 +104,15 @@ def _placed(
     within = climbers.within(k)
     u = within.nearest(within.outermost(wide)).reshape(n, count, k, m)
     own_starts = bool((code >= 0).any())
+    ends = torch.full_like(climbers.sizes, torch.inf)
+    if bool((code >= 0).any()) and not climbers.exact.laws.sampled:
+        u, ends = inward(climbers.exact, climbers.asked, u)
     climbers.search = climbers.choose_search(u.reshape(-1, m), own_starts)
     label = torch.where(code < 0, climbers.origins.index(GIVEN), code)
     value = torch.full((n, count, k), -torch.inf).to(u)
     nothing = torch.zeros_like(value, dtype=torch.bool)
     origin = label.expand(n, count, k)
-    return Candidates(u, value, origin, nothing, value.amax(dim=2)), code
+    return Candidates(u, value, origin, nothing, value.amax(dim=2)), code, ends
 
 
 def _beyond_the_law(climbers: Climbers, found: Candidates, known: Tensor) -> Tensor:

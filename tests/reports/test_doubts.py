@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.formats.reading import headline
+from audit.formats.reading import estimation, headline
 from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
@@ -224,6 +224,22 @@ def test_a_minimum_of_a_radius_along_one_direction_is_decided_with_a_caution():
     assert "along the worst direction alone" in message
     assert "--sizes" in message
     assert judge(report, Rules((MINIMUM,))).warnings == report.warnings  # said once
+
+
+def test_a_mean_over_draws_is_not_said_to_be_searched_with_sizes():
+    _, (message,) = said_of((MINIMUM,), critical_radius_lower=1 / np.sqrt(EIGENVALUES))
+    assert "means over draws" in message
+    assert "--sizes" not in message
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_a_report_says_that_one_direction_alone_was_tried(searched):
+    """With a limit or without one, in the record and in what is printed of it."""
+    more = {"critical_radius_along": 2 / np.sqrt(EIGENVALUES)} if searched else {}
+    report, _ = said_of((), **more)
+    said = [note for note in report.divergences["kl"].notes if "v alone" in note]
+    assert len(said) == (0 if searched else 1)
+    assert ("an upper bound" in " ".join(estimation(report))) is not searched
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,11 @@ def test_a_bounded_divergence_never_reaches_one(tmp_path):
     summary = report.divergences["jensen_shannon"].summary["critical_radius"]
     assert (summary.n_infinite, summary.p50) == (2, math.inf)
     assert "not reached within 1000 second-order radii" in summary.infinite_reason
+    (said,) = [
+        w.message for w in report.warnings if "jensen_shannon radius" in w.message
+    ]
+    assert "τ is not reached on half of the checked inputs" in said
+    assert "inf times" not in said
     assert "No perturbation that was tried moves the prediction by 1 nat" in headline(
         report
     )
