@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.attacks.contract import look_at
+from audit.attacks.damped import damped_mean
 from audit.attacks.moments import read_moments
 from audit.ground.errors import ConfigError
 from audit.ground.plugins import lacks_of_class
@@ -118,6 +119,14 @@ class RandomAttack(Attack):
         """Return the mean of δ [d], at which the law may be mirrored."""
         return np.zeros(d)
 
+    def damped(self, form: QuadraticForm, rates: Tensor) -> Tensor | None:
+        """Return E[(1 − e^{−s Q})/s] [N, R] of the form Q, for rates s [N, R].
+
+        None where it is not known, or where the law is not mirrored at zero. It makes
+        means of exact values narrower, and no prediction.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Gaussian(RandomAttack):
@@ -133,6 +142,12 @@ class Gaussian(RandomAttack):
     def draw(self, rng: np.random.Generator, count: int, d: int) -> NDArray[np.float64]:
         """Return normal draws [count, d]."""
         return self.sigma * rng.standard_normal((count, d))
+
+    def damped(self, form: QuadraticForm, rates: Tensor) -> Tensor | None:
+        """Return what `damped_mean` gives: that of σ² s, over σ²."""
+        variance = self.sigma**2
+        found = damped_mean(form, None, variance * rates)
+        return None if found is None else variance * found
 
     def mean_size(self, d: int) -> float | None:
         """Return E|N(0, σ²)| = σ √(2/π)."""
@@ -244,6 +259,12 @@ class Moments(RandomAttack):
         """Return normal draws [count, d] with these moments."""
         noise = rng.standard_normal((count, self.factor.shape[1]))
         return self.mean + noise @ self.factor.T
+
+    def damped(self, form: QuadraticForm, rates: Tensor) -> Tensor | None:
+        """Return what `damped_mean` gives for L; None for a mean that is not zero."""
+        if self.mean.any():
+            return None
+        return damped_mean(form, torch.from_numpy(self.factor).to(rates), rates)
 
     def center(self, d: int) -> NDArray[np.float64]:
         """Return μ."""

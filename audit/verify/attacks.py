@@ -115,8 +115,11 @@ def _random(
         values, errors = exact(rows, u)
         return Evaluated(values, errors, local.at_pairs(rows, u))
 
+    def damped(rows: Tensor, rates: Tensor) -> Tensor | None:
+        return local.damped(attack, rows, rates)
+
     site = exact.site
     given = site.noise, site.free, predicted, TOLERANCE, evaluate
-    found = attack_mean(attack, *given, probed=local.by_products)
+    found = attack_mean(attack, *given, probed=local.by_products, damped=damped)
     everywhere = torch.ones_like(local.directed)
     return Realised(found.interval.at_least_zero(), found.apart, everywhere)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
-from audit.attacks.laws import Attack
+from audit.attacks.laws import Attack, RandomAttack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
 from audit.linalg.averaged import Sampled
@@ -70,6 +70,14 @@ class LocalLaw:
             return self.law.expected(attack)
         assert self.spectrum is not None
         return attack.expected(self.law, self.spectrum)
+
+    def damped(
+        self, attack: RandomAttack, rows: Tensor, rates: Tensor
+    ) -> Tensor | None:
+        """Return E[(1 − e^{−s Q})/s] [k, R] of some inputs; None where not known."""
+        if isinstance(self.law, LinearLaw):
+            return None
+        return attack.damped(self.law.take(rows), rates)
 
     def worst_of(self, ball: Ball) -> Tensor:
         """Return where the law is largest on a unit ball [n, m], as far as found.

@@ -1,15 +1,17 @@
 """The mean of a divergence over a random attack, from as many δ as it needs.
 
-A pilot says how many pairs of perturbations each input needs and what the form is worth
-as a control variate; fresh pairs then give the mean and its interval (see
-`intervals.controlled`). The perturbations of an input come from generators of its own,
-one chunk after the other, so that none depends on which inputs are measured with it.
+A pilot says how many pairs of perturbations each input needs and what the form, or a
+damped one, is worth as a control variate; fresh pairs then give the mean and its
+interval (see `intervals.controlled`). The perturbations of an input come from
+generators of its own, one chunk after the other, so that none depends on which inputs
+are measured with it: chunks end at the same places whatever the inputs need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,10 +20,12 @@ from torch import Tensor
 from audit.attacks.laws import RandomAttack
 from audit.ground import stages
 from audit.linalg.intervals.controlled import (
+    FIRST,
     LEVELS,
     PILOT,
-    control_weight,
-    controlled_mean,
+    Control,
+    best_control,
+    form_control,
     pairs_needed,
 )
 from audit.linalg.intervals.means import Interval
@@ -43,6 +47,8 @@ class Evaluated:
 
 
 Evaluate = Callable[[Tensor, Tensor], Evaluated]  # rows [n], δ [n, K, size]
+Damped = Callable[[Tensor, Tensor], Tensor | None]
+"""Rows [n], rates s [n, R] -> E[(1 − e^{−s Q})/s] [n, R]."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ def attack_mean(
     tolerance: float,
     evaluate: Evaluate,
     probed: bool = False,
+    damped: Damped | None = None,
 ) -> AttackMean:
     """Return E[D(δ)] with its interval.
 
@@ -85,19 +92,15 @@ def attack_mean(
         probed: whether the error of the prediction is that of probes, which D knows
             nothing of: β of it is in the mean, by the control variate, and 1 − β parts
             the mean from the prediction.
+        damped: the means of damped forms, where they are known.
     """
-    expected = predicted.value
-    everyone = torch.full(expected.shape, PILOT)
     pairs = _Pairs(attack, noise, size, _PILOT_STREAM)
     with stages.part(_PILOTS):
-        pilot = _sample(pairs, everyone, evaluate)
-    weight = control_weight(pilot.values, pilot.forms)
-    first = controlled_mean(pilot.values, pilot.forms, expected, weight)
-    needed = pairs_needed(first, expected, tolerance)
+        plan = _planned(pairs, predicted.value, tolerance, evaluate, damped)
+    control, weight, needed = plan.control, plan.control.weight, plan.needed
     with stages.part(1.0):
-        found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate)
-    alone = _by_levels(found, needed, expected, weight)
-    alone = alone.infinite_where(torch.isinf(first.value))
+        found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate, LEVELS)
+    alone = _by_levels(found, needed, control).infinite_where(plan.infinite)
     whole = alone.widened(found.errors.nanmean(dim=1))
     shared = predicted.standard_error is not None and not probed
     if probed and predicted.standard_error is not None:
@@ -105,6 +108,47 @@ def attack_mean(
         beside = whole.widened((1 - weight) * error)
         return AttackMean(whole.widened(weight * error), beside, needed)
     return AttackMean(whole, alone if shared else whole, needed)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a pilot tells of N inputs: the control, the pairs needed, where D is ∞."""
+
+    control: Control
+    needed: Tensor
+    infinite: Tensor
+
+
+def _planned(
+    pairs: _Pairs,
+    expected: Tensor,
+    tolerance: float,
+    evaluate: Evaluate,
+    damped: Damped | None,
+) -> _Plan:
+    """Return what the first pairs tell, and more of them where they tell too little."""
+    ask = torch.full(expected.shape, FIRST)
+    pilot = _sample(pairs, ask, evaluate, (FIRST,), share=FIRST / PILOT)
+    control = form_control(pilot.values, pilot.forms, expected)
+    everyone = torch.arange(len(expected), device=expected.device)
+    first = control.mean(everyone, pilot.values, pilot.forms)
+    needed = pairs_needed(first, expected, tolerance, FIRST)
+    infinite = torch.isinf(first.value)
+    rows = (needed > LEVELS[0]).nonzero()[:, 0]
+    if not len(rows):
+        return _Plan(control, needed, infinite)
+    ask[rows.cpu()] = PILOT
+    more = _sample(pairs, ask, evaluate, (PILOT,), FIRST, 1 - FIRST / PILOT)
+    values, forms = (
+        torch.cat([one[rows], two[rows]], dim=1)
+        for one, two in ((pilot.values, more.values), (pilot.forms, more.forms))
+    )
+    means = None if damped is None else partial(damped, rows)
+    control = control.updated(rows, best_control(values, forms, expected[rows], means))
+    first = control.mean(rows, values, forms)
+    found = pairs_needed(first, expected[rows], tolerance)
+    infinite = infinite.index_copy(0, rows, torch.isinf(first.value))
+    return _Plan(control, needed.index_copy(0, rows, found), infinite)
 
 
 class _Pairs:
@@ -127,34 +171,57 @@ class _Pairs:
         return torch.from_numpy(np.stack(drawn))
 
 
-def _sample(pairs: _Pairs, needed: Tensor, evaluate: Evaluate) -> Evaluated:
-    """Return means over pairs [N, most], NaN where an input needs no more of them."""
-    table: Tensor | None = None
-    most = int(needed.max())
-    for first in range(0, most, CHUNK):
-        rows = (needed > first).nonzero()[:, 0]
-        count = min(CHUNK, most - first)
+def _sample(
+    pairs: _Pairs,
+    needed: Tensor,
+    evaluate: Evaluate,
+    stops: Sequence[int],
+    first: int = 0,
+    share: float = 1.0,
+) -> Evaluated:
+    """Return means over pairs [N, most], NaN where an input needs no more of them.
+
+    Args:
+        pairs: where they are drawn.
+        needed: how many [N], with those that were drawn before; each one of `stops`.
+        evaluate: what they do.
+        stops: where chunks end, whatever is needed: what a law draws may depend on it.
+        first: how many were drawn before.
+        share: of the work, for whoever watches the progress.
+    """
+    tables: list[Tensor] = []
+    total = float((needed - first).clamp_min(0).sum()) / share
+    for start, end in _chunks(first, stops, int(needed.max())):
+        rows, count = (needed > start).nonzero()[:, 0], end - start
         found = evaluate(rows, pairs.draw(rows.cpu(), count))
         parts = torch.stack([found.values, found.errors, found.forms])
         means = parts.reshape(3, len(rows), 2, count).mean(dim=2)
-        if table is None:
-            table = means.new_full((3, len(needed), most), torch.nan)
-        table[:, rows, first : first + count] = means
-        stages.step(len(rows) * count / float(needed.sum()))
-    assert table is not None
-    return Evaluated(*table)
+        table = means.new_full((3, len(needed), count), torch.nan)
+        table[:, rows] = means
+        tables.append(table)
+        stages.step(len(rows) * count / total)
+    return Evaluated(*torch.cat(tables, dim=2))
 
 
-def _by_levels(
-    found: Evaluated, needed: Tensor, expected: Tensor, weight: Tensor
-) -> Interval:
+def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Return from where to where pairs are drawn together, `CHUNK` at most."""
+    found = []
+    for stop in stops:
+        while first < stop <= most:
+            end = min(first + CHUNK, stop)
+            found.append((first, end))
+            first = end
+    return found
+
+
+def _by_levels(found: Evaluated, needed: Tensor, control: Control) -> Interval:
     """Return each input's interval from its own number of pairs."""
-    parts = expected.new_empty(4, len(needed))
+    parts = control.weight.new_empty(4, len(needed))
     for level in LEVELS:
-        rows = needed == level
-        if bool(rows.any()):
+        rows = (needed == level).nonzero()[:, 0]
+        if len(rows):
             values, forms = (p[rows, :level] for p in (found.values, found.forms))
-            one = controlled_mean(values, forms, expected[rows], weight[rows])
+            one = control.mean(rows, values, forms)
             parts[:, rows] = torch.stack(
                 [one.value, one.lower, one.upper, one.standard_error]
             )

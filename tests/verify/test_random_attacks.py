@@ -8,10 +8,13 @@ import torch
 from linalg.intervals.laws import LogLinear, held
 
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
-from audit.linalg.intervals.controlled import LEVELS, PILOT
+from audit.linalg.decompose import decompose
+from audit.linalg.intervals.controlled import FIRST, LEVELS, PILOT
+from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
+from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
-from audit.verify.random_attacks import CHUNK, Evaluated, attack_mean
+from audit.verify.random_attacks import Evaluated, attack_mean
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
@@ -54,14 +57,15 @@ def mean_of(attack, scale, index, predicted, error=None):
     return attack_mean(attack, noise, 4, predicted, 0.1, quartic(scale))
 
 
-def test_a_row_does_not_depend_on_its_neighbours():
+@pytest.mark.parametrize("attack", [Gaussian(0.3), RandomDirection(1.0)])
+def test_a_row_does_not_depend_on_its_neighbours(attack):
     scale = torch.tensor([0.0, 40.0, 0.5, 200.0]).double()
     predicted = 4 * 0.3**2
-    whole = mean_of(Gaussian(0.3), scale, np.arange(4), predicted)
+    whole = mean_of(attack, scale, np.arange(4), predicted)
     assert len(set(whole.pairs.tolist())) > 1
     for row in range(4):
         index = np.array([row])
-        alone = mean_of(Gaussian(0.3), scale[[row]], index, predicted)
+        alone = mean_of(attack, scale[[row]], index, predicted)
         for name in ("value", "lower", "upper", "standard_error"):
             one, other = getattr(alone.apart, name), getattr(whole.apart, name)
             assert one.item() == pytest.approx(other[row].item(), rel=1e-12, abs=1e-15)
@@ -129,6 +133,38 @@ def test_a_law_with_a_mean_is_mirrored_there():
     assert found.interval.standard_error.max() < 1e-12
 
 
+def saturating(attack, count, damped):
+    """Return E D of D = 1 − e^{−|B δ|²/8} for δ ~ N(0, σ² I), and what is found.
+
+    It is the squared Hellinger distance of normal laws whose means move by B δ, and
+    has the form |B δ|²/8; E D = 1 − det(I + σ² BᵀB/4)^{−1/2}.
+    """
+    b = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 4))) * 8
+    form = QuadraticForm(0.125, Matrix(b.expand(count, 2, 4)))
+
+    def evaluate(rows, delta):
+        found = form.take(rows)(delta.mT)
+        return Evaluated(-torch.expm1(-found), 0 * found, found)
+
+    def means(rows, rates):
+        return attack.damped(form.take(rows), rates)
+
+    predicted = attack.expected(form, decompose(form, 1))
+    truth = 1 - torch.linalg.det(torch.eye(4) + attack.sigma**2 * b.T @ b / 4) ** -0.5
+    given = Noise(5, np.arange(count), 8), 4, predicted, 0.1, evaluate
+    return truth.item(), attack_mean(attack, *given, damped=means if damped else None)
+
+
+def test_a_saturating_divergence_takes_fewer_pairs_and_is_covered():
+    truth, plain = saturating(Gaussian(0.3), 400, False)
+    _, found = saturating(Gaussian(0.3), 400, True)
+    for one in (plain, found):
+        assert held((one.interval.lower, one.interval.upper), truth) >= 0.93
+    assert found.pairs.double().mean() < plain.pairs.double().mean() / 2
+    half = (found.interval.upper - found.interval.lower) / 2
+    assert half.median() < 0.05 * truth
+
+
 @pytest.mark.parametrize("where", ["pilot", "sample"])
 def test_one_infinite_value_anywhere_is_an_infinite_mean(where):
     sizes = []
@@ -143,7 +179,7 @@ def test_one_infinite_value_anywhere_is_an_infinite_mean(where):
 
     noise, predicted = Noise(0, np.arange(2), 8), estimate(0.02, 2)
     found = attack_mean(Gaussian(0.1), noise, 2, predicted, 0.1, evaluate)
-    assert sizes == [2 * PILOT, 2 * CHUNK]
+    assert sizes == [2 * FIRST, 2 * LEVELS[0]]
     assert math.isfinite(found.interval.value[0])
     assert math.isinf(found.interval.value[1])
     assert math.isinf(found.interval.lower[1])
@@ -160,6 +196,26 @@ def test_how_many_pairs_are_evaluated_at_a_time_changes_nothing(chunk, monkeypat
     for name in ("value", "lower", "upper", "standard_error"):
         one, two = getattr(whole.apart, name), getattr(other.apart, name)
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
+
+
+def test_a_pilot_grows_where_it_tells_too_little():
+    """Its pairs are of stream 1, those of the mean of stream 2, each from its start."""
+    asked = []
+
+    def evaluate(rows, delta):
+        asked.append((rows.tolist(), delta[-1, : delta.shape[1] // 2]))
+        form = delta.square().sum(dim=2)
+        bent = torch.tensor([0.0, 40.0]).double()[rows, None]
+        return Evaluated(form + bent * form.square(), 0 * form, form)
+
+    noise = Noise(5, np.array([3, 8]), 8)
+    found = attack_mean(Gaussian(0.3), noise, 4, estimate(0.36, 2), 0.1, evaluate)
+    assert [rows for rows, _ in asked[:4]] == [[0, 1], [1], [0, 1], [1]]
+    assert found.pairs.tolist() == [LEVELS[0], LEVELS[-1]]
+    drawn = [delta for _, delta in asked]
+    for parts, stream, count in ((drawn[:2], 1, PILOT), (drawn[2:], 2, LEVELS[-1])):
+        wanted = 0.3 * noise.generator(1, stream).standard_normal((count, 4))
+        np.testing.assert_allclose(torch.cat(parts), wanted, rtol=1e-14)
 
 
 @pytest.mark.parametrize("chunk", [48, 4096])
@@ -185,7 +241,7 @@ def test_perturbations_are_those_of_philox_and_may_be_drawn_again():
     seed, index, size = 5, np.array([3, 8]), 4
     noise, predicted = Noise(seed, index, 8), estimate(0.36, 2)
     attack_mean(Gaussian(0.3), noise, size, predicted, 0.1, evaluate)
-    assert [one.shape[1] for one in asked] == [2 * PILOT, 2 * CHUNK]
+    assert [one.shape[1] for one in asked] == [2 * FIRST, 2 * LEVELS[0]]
     for delta, stream in zip(asked, (1, 2), strict=True):
         for row, key in enumerate(index):
             bits = np.random.Philox(

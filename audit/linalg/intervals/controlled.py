@@ -19,6 +19,16 @@ the middle and none from the tail, and such intervals cover less.
 
 Where the form is exact, D_m − Q_m is constant, and the interval has no width.
 
+Many divergences saturate: beyond some size they hardly grow, and the form, which goes
+on, is worth little. The damped form (1 − e^{−s Q})/s is Q where Q is small and never
+above 1/s. Where its mean is known (`damped`), the pilot tells the rate s too, of a few
+over E[Q]: the one that leaves the least variance, if that is at most `WORTH` of what
+the form itself leaves. A damped form of a pair is that of its Q: both ends of a pair
+have the same Q, as the law's mean is zero.
+
+A pilot enters no mean, so it may grow until it knows enough: `FIRST` pairs, and `PILOT`
+where these do not say that the fewest will do.
+
 References:
     Stein, A two-sample test for a linear hypothesis whose power is independent of the
     variance, Annals of Mathematical Statistics 16 (1945), for the two stages.
@@ -31,15 +41,96 @@ Shapes: N inputs, M pairs.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from audit.linalg.intervals.means import Interval, mean_interval
 
-PILOT = 32  # pairs that only tell what is needed
-LEVELS = (64, 128, 256, 512, 1024)  # pairs that are averaged
+FIRST, PILOT = 8, 32  # pairs that only tell what is needed
+LEVELS = (24, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pairs in the mean
 WIDTH = 0.05  # of the value: a half width that is narrow enough
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of damping, over the form's mean
+WORTH = 0.5  # of the variance that the form leaves: what a damped one may leave
+
+Means = Callable[[Tensor], Tensor | None]  # rates s [N, R] -> E[(1 − e^{−s Q})/s]
+
+
+@dataclass(frozen=True)
+class Control:
+    """What D is held against, for N inputs.
+
+    Args:
+        rate: s, and 0 where the form is not damped [N].
+        weight: β [N].
+        expected: E[Q], or the mean of the damped form [N].
+    """
+
+    rate: Tensor
+    weight: Tensor
+    expected: Tensor
+
+    def mean(self, rows: Tensor, values: Tensor, forms: Tensor) -> Interval:
+        """Return E[D] [n] of some inputs from means over pairs, D and Q [n, M]."""
+        forms = damped(forms, self.rate[rows].unsqueeze(1))
+        return controlled_mean(values, forms, self.expected[rows], self.weight[rows])
+
+    def updated(self, rows: Tensor, other: Control) -> Control:
+        """Return what holds with another control for some of the inputs."""
+        return Control(
+            self.rate.index_copy(0, rows, other.rate),
+            self.weight.index_copy(0, rows, other.weight),
+            self.expected.index_copy(0, rows, other.expected),
+        )
+
+
+def damped(forms: Tensor, rate: Tensor) -> Tensor:
+    """Return (1 − e^{−s Q})/s, and Q where s is zero."""
+    some = rate > 0
+    rate = torch.where(some, rate, 1.0)
+    return torch.where(some, -torch.expm1(-rate * forms) / rate, forms)
+
+
+def form_control(values: Tensor, forms: Tensor, expected: Tensor) -> Control:
+    """Return the form itself with its β, from a pilot's pairs, D and Q [N, M]."""
+    weight = control_weight(values, forms)
+    return Control(torch.zeros_like(weight), weight, expected)
+
+
+def best_control(
+    values: Tensor, forms: Tensor, expected: Tensor, means: Means | None
+) -> Control:
+    """Return the form, or a damped one that leaves clearly less variance.
+
+    Args:
+        values: D, means over a pilot's pairs [N, M].
+        forms: Q, means over the same pairs [N, M].
+        expected: E[Q] [N].
+        means: of damped forms; None where none is known.
+    """
+    own = form_control(values, forms, expected)
+    rates = torch.tensor(RATES).to(expected) / expected.unsqueeze(1)
+    known = None if means is None else means(rates)
+    if known is None:
+        return own
+    usable = (torch.isfinite(rates) & torch.isfinite(known)).all(dim=1)
+    usable &= torch.isfinite(values).all(dim=1) & torch.isfinite(forms).all(dim=1)
+    bent = damped(forms.unsqueeze(1), rates.unsqueeze(2)).flatten(0, 1)  # [N R, M]
+    again = values.repeat_interleave(len(RATES), dim=0)
+    weights = control_weight(again, bent)
+    left = _left(again, bent, weights).reshape(rates.shape)
+    least = left.argmin(dim=1, keepdim=True)
+    enough = left.gather(1, least) <= WORTH * _left(values, forms, own.weight)[:, None]
+    rows = (usable & enough[:, 0]).nonzero()[:, 0]
+    tables = (rates, weights.reshape(rates.shape), known)
+    return own.updated(rows, Control(*(t.gather(1, least)[rows, 0] for t in tables)))
+
+
+def _left(values: Tensor, forms: Tensor, weight: Tensor) -> Tensor:
+    """Return the variance [N] of D − β Q."""
+    return (values - weight.unsqueeze(1) * forms).var(dim=1)
 
 
 def control_weight(values: Tensor, forms: Tensor) -> Tensor:
@@ -76,21 +167,24 @@ def controlled_mean(
     return found.infinite_where(torch.isinf(values).any(dim=1))
 
 
-def pairs_needed(pilot: Interval, predicted: Tensor, tolerance: float) -> Tensor:
+def pairs_needed(
+    pilot: Interval, predicted: Tensor, tolerance: float, count: int = PILOT
+) -> Tensor:
     """Return how many pairs [N] each mean needs, one of `LEVELS`.
 
     So many that the half width, which falls with 1/√M, is at most `WIDTH` of the value
     and does not reach from it to where prediction and realised value part.
 
     Args:
-        pilot: the mean over `PILOT` pairs.
+        pilot: the mean over a pilot.
         predicted: what it is held against [N].
         tolerance: relative distance at which the two part.
+        count: the pilot's pairs.
     """
     half = (pilot.upper - pilot.lower) / 2
     margins = [(pilot.value - predicted * (1 + s * tolerance)).abs() for s in (-1, 1)]
     wanted = torch.minimum(WIDTH * pilot.value, torch.minimum(*margins))
-    pairs = torch.where(half > 0, PILOT * (half / wanted).square(), 0.0)
+    pairs = torch.where(half > 0, count * (half / wanted).square(), 0.0)
     levels = torch.tensor(LEVELS, device=pairs.device)
     at = torch.searchsorted(levels.to(pairs), pairs.nan_to_num(nan=math.inf))
     return levels[at.clamp_max(len(LEVELS) - 1)]

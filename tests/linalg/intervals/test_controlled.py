@@ -9,8 +9,10 @@ from audit.linalg.intervals.controlled import (
     LEVELS,
     PILOT,
     WIDTH,
+    best_control,
     control_weight,
     controlled_mean,
+    damped,
     pairs_needed,
 )
 from audit.linalg.intervals.means import Interval, mean_interval
@@ -79,6 +81,46 @@ def test_one_infinite_value_makes_the_mean_infinite_for_certain():
     assert torch.isfinite(found.upper[:2]).all()
 
 
+def saturated(forms):
+    """Return what grows to one as the form grows, and what damps the form like it."""
+    return -torch.expm1(-forms), lambda rates: (1 - (1 + 2 * rates).rsqrt()) / rates
+
+
+def test_a_damped_form_is_taken_where_it_leaves_less():
+    """Forms z² of a normal z: E e^{−s z²} = (1 + 2 s)^{−1/2}."""
+    forms = pairs(0, 200)
+    values, means = saturated(forms)
+    ones = torch.ones(3).double()
+    found = best_control(values, forms, ones, means)
+    assert found.rate.tolist() == [1.0] * 3
+    assert found.weight.numpy() == pytest.approx(1.0, rel=1e-12)
+    assert found.expected.numpy() == pytest.approx(1 - 3**-0.5, rel=1e-12)
+    mean = found.mean(torch.arange(3), values, forms)
+    assert mean.value.numpy() == pytest.approx(1 - 3**-0.5, rel=1e-12)
+    assert mean.standard_error.max() < 1e-15
+
+
+def test_the_form_stays_where_it_is_as_good_or_nothing_is_known():
+    forms, ones = pairs(0, 200), torch.ones(3).double()
+    values, means = saturated(forms)
+    for given, known in ((values, None), (values, lambda _: None), (forms, means)):
+        found = best_control(given, forms, ones, known)
+        assert found.rate.tolist() == [0.0] * 3
+        assert found.expected.equal(ones)
+    broken = values.clone()
+    broken[1, 4] = torch.inf
+    rates = best_control(broken, forms, torch.tensor([1.0, 1, 0]).double(), means).rate
+    assert rates.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_damped_form_is_the_form_where_that_is_small():
+    forms = torch.tensor([0.0, 1e-9, 2.0, torch.inf]).double()
+    found = damped(forms, torch.full((4,), 0.5).double())
+    wanted = [0.0, 1e-9, 2 * (1 - math.exp(-1)), 2.0]
+    assert found.tolist() == pytest.approx(wanted, rel=1e-9)
+    assert damped(forms, torch.zeros(4).double()).equal(forms)
+
+
 def needed(value, half, predicted):
     parts = (value, value - half, value + half, half / 2)
     pilot = Interval(*(torch.tensor([part]).double() for part in parts))
@@ -89,13 +131,20 @@ def test_a_wide_pilot_asks_for_as_many_pairs_as_narrow_it():
     wide = WIDTH * math.sqrt(LEVELS[0] / PILOT)
     assert needed(5.0, 0.99 * wide * 5, 2.0) == LEVELS[0]
     assert needed(5.0, 1.01 * wide * 5, 2.0) == LEVELS[1]
-    assert needed(5.0, 2.1 * wide * 5, 2.0) == LEVELS[3]
+    assert needed(5.0, 2.1 * wide * 5, 2.0) == 128  # 24 · 2.1² = 106
     assert needed(5.0, 90 * wide * 5, 2.0) == LEVELS[-1]
+
+
+def test_a_shorter_pilot_that_is_as_wide_asks_for_fewer():
+    parts = (5.0, 4.5, 5.5, 0.25)
+    pilot = Interval(*(torch.tensor([part]).double() for part in parts))
+    asked = [pairs_needed(pilot, torch.tensor([2.0]), 0.1, n).item() for n in (8, 32)]
+    assert asked == [48, 128]  # 8 · 2² = 32, 32 · 2² = 128
 
 
 def test_a_mean_beside_the_tolerance_asks_for_more_pairs():
     assert needed(1.0, 0.01, 1.0) == LEVELS[0]
-    assert needed(1.095, 0.0099, 1.0) == LEVELS[1]
+    assert needed(1.095, 0.0099, 1.0) == 128
     assert needed(0.9, 0.01, 1.0) == LEVELS[-1]
 
 

@@ -1,0 +1,64 @@
+"""Means of damped forms, against quadrature and against each other."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from audit.attacks.laws import Gaussian, Moments, RandomDirection
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
+
+D = 2
+RATES = torch.tensor([[1e-6, 0.3, 3.0]]).double()
+
+
+def form(rows):
+    """Return ½ |A δ|² with A [rows, 2]."""
+    entries = np.random.default_rng(rows).normal(size=(1, rows, D))
+    return QuadraticForm(0.5, Matrix(torch.from_numpy(entries)))
+
+
+def by_quadrature(law, factor, rate):
+    """Return E[(1 − e^{−s Q})/s] at δ = L z by a rule of Gauss and Hermite."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    z = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, D)
+    weight = np.outer(weights, weights).ravel() / (2 * math.pi)
+    values = law(torch.from_numpy((z @ factor.T).T[None])).numpy()[0]
+    return weight @ -np.expm1(-rate * values) / rate
+
+
+FACTOR = np.array([[0.4, 0.0], [-0.3, 0.2]])
+ATTACKS = {
+    "gaussian": (Gaussian(0.5), 0.5 * np.eye(D)),
+    "moments": (Moments(np.zeros(D), FACTOR), FACTOR),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_mean_is_that_of_quadrature(name, rows):
+    attack, factor = ATTACKS[name]
+    found = attack.damped(form(rows), RATES)[0].tolist()
+    wanted = [by_quadrature(form(rows), factor, rate) for rate in RATES[0].tolist()]
+    assert found == pytest.approx(wanted, rel=1e-9)
+
+
+def test_what_is_not_known_is_none():
+    off = Moments(np.ones(D), FACTOR)
+    assert off.damped(form(2), RATES) is None
+    assert RandomDirection(1.0).damped(form(2), RATES) is None
+    wide = QuadraticForm(0.5, Matrix(torch.ones(1, 300, 300).double()))
+    assert Gaussian(0.5).damped(wide, RATES) is None
+
+
+def test_a_form_that_is_not_known_has_no_mean_and_its_neighbours_keep_theirs():
+    entries = torch.ones(2, 1, D).double()
+    entries[0, 0, 0] = torch.nan
+    found = Gaussian(0.5).damped(
+        QuadraticForm(0.5, Matrix(entries)), RATES.expand(2, -1)
+    )
+    alone = Gaussian(0.5).damped(QuadraticForm(0.5, Matrix(entries[1:])), RATES)
+    assert torch.isnan(found[0]).all()
+    assert found[1:].equal(alone)
