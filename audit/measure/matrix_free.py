@@ -13,9 +13,8 @@ import torch
 
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
-from audit.linalg import krylov_halves, krylov_trace
 from audit.linalg.averaged import Averaged
-from audit.linalg.krylov import WIDTH
+from audit.linalg.krylov import WIDTH, halves, trace
 from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian
 from audit.models.opening import OpenModel
@@ -55,9 +54,9 @@ def is_linear(divergence: Divergence, family: Family, phi: torch.Tensor) -> bool
 def passes_bytes(top: int, model: OpenModel, asked: tuple[Divergence, ...]) -> int:
     """Return the bytes of one input's passes, with their graphs and Krylov spaces."""
     p, d = model.density.family.size, model.density.d
-    probes = krylov_trace.MOST
-    space = min(p, d) * (4 * WIDTH + krylov_halves.MOST + 2 * probes + 4 * top)
-    both = (p + d) * (krylov_halves.MOST + probes + 4 * top)
+    probes = trace.MOST
+    space = min(p, d) * (4 * WIDTH + halves.MOST + 2 * probes + 4 * top)
+    both = (p + d) * (halves.MOST + probes + 4 * top)
     phi = _first(model)
     roots = sum(_root_bytes(divergence, model, phi) for divergence in asked)
     return 8 * (space + both) + 2 * roots + _GRAPHS * _kept_bytes(model)

@@ -14,7 +14,7 @@ from audit.geometry.divergences import Divergence
 from audit.ground.errors import ModelError
 from audit.ground.tracking import shown
 from audit.linalg.krylov import SETTLED
-from audit.linalg.krylov_trace import ERROR, LEAST, MOST
+from audit.linalg.krylov.trace import ERROR, LEAST, MOST
 from audit.measure import LINEAR
 from audit.measure.plan import Choice
 from audit.measure.preparation import Prepared

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit.linalg.krylov_missed import Escape, lift
+from audit.linalg.krylov.escape import Escape, lift
 
 SIDE, STEPS, SEARCHES = 60, 6, 4000
 

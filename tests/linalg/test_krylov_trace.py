@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audit.linalg.krylov import decompose_krylov
-from audit.linalg.krylov_trace import estimated
+from audit.linalg.krylov.trace import estimated
 from audit.linalg.operators import Product
 from audit.linalg.stored import Matrix
 from tests.linalg.test_krylov import EXACT, keyed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.linalg.krylov_space import Side
+from audit.linalg.krylov.space import Side
 
 MOST = 48  # vectors of an input, up to which their halves are kept
 

@@ -41,7 +41,7 @@ from torch import Tensor
 
 from audit.ground.student import student_quantile
 from audit.linalg.intervals.means import Interval, skewed_interval
-from audit.linalg.krylov_space import Side, Space
+from audit.linalg.krylov.space import Side, Space
 from audit.linalg.matrix_free import PROBES, Draw
 from audit.linalg.spectrum import Estimate
 
