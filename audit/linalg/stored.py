@@ -14,7 +14,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from audit.linalg.wide import by_parts, cached_parts, square
+from audit.linalg.wide import by_parts, cached_parts, columns_gram, square
 
 _SAFE = 1e100
 """Of a diagonal: times any number of float32 it is finite in float64."""
@@ -109,8 +109,8 @@ class Matrix:
         columns = self.entries.shape[2]
         total = weights.new_zeros(columns, columns)
         for at in cached_parts(self.entries):
-            rows = (self._part(at) * weights[at].unsqueeze(-1)).flatten(0, 1)
-            total.addmm_(rows.mT, rows)
+            rows = (self._part(at) * weights[at].unsqueeze(-1)).reshape(1, -1, columns)
+            total += columns_gram(rows)[0]
         return total
 
     def _part(self, at: slice) -> Tensor:

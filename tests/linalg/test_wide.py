@@ -88,8 +88,8 @@ def test_the_worst_case_of_one_half_is_measured_on_the_other(units):
     np.testing.assert_allclose(np.cos(np.deg2rad(found.stability)), cosine, atol=1e-10)
 
 
-@pytest.mark.parametrize("p", [1, 9, 64, 65])
-@pytest.mark.parametrize("rows", [0, 1, 40])
+@pytest.mark.parametrize("p", [1, 8, 9, 16, 17, 64, 65, 128, 129])
+@pytest.mark.parametrize("rows", [0, 1, 40, 4001])
 def test_squares_are_exact_sums_of_products(p, rows):
     """Small whole numbers, whose sums of products float64 has exactly."""
     whole = np.random.default_rng(p).integers(-99, 99, (3, 2 * rows, p))
@@ -204,8 +204,8 @@ def test_entries_whose_sum_overflows_are_finite():
     assert Scaled(entries[:1], 1e300 * scale[:1]).finite().tolist() == [False]
 
 
-@pytest.mark.parametrize("rows", [24, 25, 32, 49, 64, 97, 150])
-@pytest.mark.parametrize("columns", [255, 300])
+@pytest.mark.parametrize("rows", [1, 8, 9, 16, 17, 25, 64, 97, 128, 129, 150])
+@pytest.mark.parametrize("columns", [255, 300, 4001])
 def test_a_square_by_half_of_its_products_is_whole(rows, columns):
     entries, exact = numbers(2, rows, columns)
     found = Matrix(entries).gram().numpy()
