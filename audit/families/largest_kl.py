@@ -28,8 +28,8 @@ p'(1−p'), the largest at the logit nearest to 0, and so KL ≤ ½ max p'(1−p
     Σ p_j e^{D_j} = Σ p_j (e^{D_j} − ν D_j)
                   ≤ Σ p_j max(e^{u_j} − ν u_j, e^{l_j} − ν l_j)
 
-since a convex function is largest at an end; ν is searched for, and any proves it. And
-Σ p_j e^{D_j} = 1 + Σ p_j ψ(D_j) ≤ 1 + ½ Σ p_j κ(u_j) D_j².
+since a convex function is largest at an end; any ν proves it, the best one is known.
+And Σ p_j e^{D_j} = 1 + Σ p_j ψ(D_j) ≤ 1 + ½ Σ p_j κ(u_j) D_j².
 
 **Coordinates.** KL of a product is the sum, so the sum of the coordinates' maxima is a
 bound; the quadratic bound takes all at the same perturbation. The smaller one counts.
@@ -54,7 +54,6 @@ from audit.families.enclosures import (
 from audit.nodes.excess import exp_excess
 
 _DIRECTIONS, _FEW = 48, 4  # of a polygon, and coordinates up to which there is one
-_SEARCH = 40
 
 
 class _Plane(NamedTuple):
@@ -147,22 +146,23 @@ def _trial(logit: Tensor, d: Tensor) -> Tensor:
 
 
 def _by_ends(p: Tensor, found: Expansion) -> Tensor:
-    """Return the bound of classes by the ends of each D_j, and the best ν [B]."""
+    """Return the bound of classes by the ends of each D_j, and the best ν [B].
+
+    The sum is convex in ν and of straight pieces, with a knot for each j, where both
+    ends are as high: it is least at the knot where its slope passes 0.
+    """
     top, bottom = found.top, found.bottom
-    rise, fall = torch.expm1(top), torch.expm1(bottom)
+    rise, fall, width = torch.expm1(top), torch.expm1(bottom), top - bottom
 
     def value(v: Tensor) -> Tensor:
-        v = v.unsqueeze(-1)
         return (p * torch.maximum(rise - v * top, fall - v * bottom)).sum(-1)
 
-    low, high = bottom.amin(-1).exp(), top.amax(-1).exp()
-    for _ in range(_SEARCH):
-        third = (high - low) / 3
-        left, right = low + third, high - third
-        lower = value(left) < value(right)
-        low, high = torch.where(lower, low, left), torch.where(lower, right, high)
-    one = torch.ones_like(low)
-    return torch.log1p(torch.minimum(value((low + high) / 2), value(one)))
+    knots, order = torch.where(width > 0, (rise - fall) / width, rise + 1).sort(-1)
+    above, below = ((p * end).gather(-1, order).cumsum(-1) for end in (top, bottom))
+    falling = above - above[..., -1:] - below < 0  # beyond each knot
+    place = falling.sum(-1, keepdim=True).clamp_max(knots.shape[-1] - 1)
+    best = knots.gather(-1, place)
+    return torch.log1p(torch.minimum(value(best), value(torch.ones_like(best))))
 
 
 def _second(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from importer.test_relaxation import POWERS, points, relaxed
 from torch import distributions as td
 from torch.distributions import kl_divergence
 
-from audit.families import build_family
+from audit.families import build_family, largest_kl
 from audit.families.enclosures import Expansion, growth
 from audit.families.planar import directions, largest
 from audit.ground.errors import NoCertificate
@@ -260,3 +260,30 @@ def test_no_vector_is_stretched_beyond_the_gain(power, columns):
         torch.testing.assert_close(gain, matrix.norm(dim=1).amax(1), rtol=1e-9, atol=0)
     if power == math.inf and columns <= 9:
         torch.testing.assert_close(gain, seen, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 60])
+def test_the_bound_of_classes_by_their_ends_is_the_best_of_all(count):
+    """A convex function of straight pieces: its least value is at one of the knots."""
+    rng = np.random.default_rng(count)
+    for size in (1e-4, 0.1, 3.0):
+        p = rng.dirichlet(np.ones(count), size=8)
+        top = rng.uniform(0, size, (8, count))
+        bottom = -rng.uniform(0, size, (8, count))
+        top[0], bottom[0], bottom[1] = 0, 0, 0
+        ends = (torch.from_numpy(v) for v in (top, bottom))
+        found = Expansion(*ends, torch.zeros(8, count, 1), torch.zeros(8, count))
+        ours = largest_kl._by_ends(torch.from_numpy(p), found)
+        for row in range(8):
+            u, low, w = top[row], bottom[row], p[row]
+            wide = u > low
+            knots = (np.expm1(u) - np.expm1(low))[wide] / (u - low)[wide]
+            grid = np.concatenate(
+                [knots, np.linspace(np.exp(-size), np.exp(size), 301)]
+            )
+            sums = [
+                (w * np.maximum(np.expm1(u) - v * u, np.expm1(low) - v * low)).sum()
+                for v in (*grid, 1.0)
+            ]
+            expected = math.log1p(min(sums))
+            np.testing.assert_allclose(ours[row], expected, rtol=1e-9, atol=1e-15)

@@ -27,7 +27,7 @@ from audit.importer.relaxation import (
     read,
     slopes_of,
 )
-from audit.importer.relaxation.affine import product, scaled
+from audit.importer.relaxation.affine import multiplied, product, scaled
 from audit.importer.relaxation.selections import Windows
 
 POWERS = (1.0, 2.0, math.inf)
@@ -232,6 +232,21 @@ def test_what_is_left_of_a_linear_function_is_of_second_order():
         torch.testing.assert_close(j[0], own[:, 0], rtol=1e-10, atol=1e-12)
     assert bool((left[0] > 20 * left[1]).all())
     assert bool((left[1] > 0).all())
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_tangents_that_move_few_elements_have_the_same_product(dense):
+    """Directions with a support of their own, one that moves nothing among them."""
+    rng = np.random.default_rng(0)
+    moved = rng.random((4, 30)) < (0.9 if dense else 0.2)
+    moved[3] = False
+    t = rng.normal(size=(9, 20, 30)) * moved[rng.integers(4, size=9)][:, None]
+    matrix = rng.normal(size=(30, 2, 7))
+    tape = Tape(torch.zeros(20, 30).double())
+    at = multiplied(tape, 0, torch.from_numpy(matrix), None, "product")
+    found = tape.entries[at].along(torch.from_numpy(t))
+    expected = np.einsum("mrn,nab->mrab", t, matrix)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -14,6 +14,7 @@ from torch import Tensor
 from audit.importer.relaxation.tape import Affine, Tape, refusal
 
 Run = Callable[..., Tensor]
+_ROWS = 16  # that make it worth a product for each direction
 
 
 def scaled(
@@ -51,7 +52,7 @@ def scaled(
         return found.expand(*found.shape[:2], *shape[1:])
 
     bias = None if shift is None else shift.expand(shape)
-    entry = Affine((source,), run, absolute, back, along, bias, pair)
+    entry = Affine((source,), run, absolute, back, along, bias, pair, alike=True)
     return tape.affine(entry, what)
 
 
@@ -142,7 +143,7 @@ def multiplied(
         return [(a.flatten(2) @ across).reshape(*a.shape[:2], *event)]
 
     def along(t: Tensor) -> Tensor:
-        return (t.flatten(2) @ flat).reshape(*t.shape[:2], *out)
+        return _by_supports(t.flatten(2), flat).reshape(*t.shape[:2], *out)
 
     entry = Affine(
         (source,), run, absolute, back, along, bias, alike=True, across=across
@@ -150,8 +151,33 @@ def multiplied(
     return tape.affine(entry, what)
 
 
+def _by_supports(t: Tensor, matrix: Tensor) -> Tensor:
+    """Return t M [m, R, out] for tangents t [m, R, in], over what is not 0 alone.
+
+    A pixel moves what is near it: directions that move the same elements, whatever the
+    row, go together.
+    """
+    moved = t.abs().amax(1) != 0
+    if t.shape[1] < _ROWS or 2 * int(moved.sum()) > moved.numel():
+        return t @ matrix
+    found = t.new_empty(*t.shape[:2], matrix.shape[1])
+    supports, group = torch.unique(moved, dim=0, return_inverse=True)
+    for k, support in enumerate(supports):
+        own, places = (group == k).nonzero()[:, 0], support.nonzero()[:, 0]
+        part = matrix[places]
+        for direction in own.tolist():
+            torch.mm(t[direction][:, places], part, out=found[direction])
+    return found
+
+
 def operator(
-    tape: Tape, source: int, run: Run, absolute: Run, bias: Tensor | None, what: str
+    tape: Tape,
+    source: int,
+    run: Run,
+    absolute: Run,
+    bias: Tensor | None,
+    what: str,
+    alike: bool = False,
 ) -> int:
     """Append an operator that treats every row alike, whatever their number.
 
@@ -164,6 +190,7 @@ def operator(
         absolute: the same with absolute coefficients.
         bias: b [1, *out].
         what: its name.
+        alike: whether that is so by its definition; else it is looked at.
     """
     event = tape.values[source].shape[1:]
     traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
@@ -187,7 +214,8 @@ def operator(
         found = run(t.flatten(0, 1))
         return found.reshape(*t.shape[:2], *found.shape[1:])
 
-    return tape.affine(Affine((source,), whole, absolute, back, along, bias), what)
+    entry = Affine((source,), whole, absolute, back, along, bias, alike=alike)
+    return tape.affine(entry, what)
 
 
 def summed(a: Tensor, value: Tensor) -> Tensor:

@@ -32,25 +32,49 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
     values = [tape.values[i] for i in inputs]
     sizes = [value[0].numel() for value in values]
     index = _index_of(tape, values, sizes, run, what)
+    zero = run(*(torch.zeros_like(v) for v in values))
+    bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
+    kept = bias if bool((bias != 0).any()) else None
+    return _placed(tape, inputs, index, run, kept, what)
+
+
+def picked(tape: Tape, at: int, places: Tensor, what: str) -> int:
+    """Append elements of a value, by their numbers in a row [*out]."""
+    flat = places.reshape(-1)
+
+    def run(v: Tensor) -> Tensor:
+        return v.flatten(1)[:, flat].reshape(len(v), *places.shape)
+
+    return _placed(tape, [at], places, run, None, what)
+
+
+def _placed(
+    tape: Tape,
+    inputs: Sequence[int],
+    index: Tensor,
+    run: Run,
+    bias: Tensor | None,
+    what: str,
+) -> int:
+    """Append elements by their numbers [*out], beside constants where those are −1."""
+    values = [tape.values[i] for i in inputs]
+    sizes = [value[0].numel() for value in values]
     total, spots = sum(sizes), index.clamp_min(0).reshape(-1)
     there = index.reshape(-1) >= 0
     first = tape.entries[inputs[0]] if len(inputs) == 1 else None
-    whole = bool(there.all()) and len(spots) <= total
+    every = bool(there.all())
+    whole = every and len(spots) <= total
     if isinstance(first, Affine) and first.across is not None and whole:
         return _moved(tape, first, index, what)
-    zero = run(*(torch.zeros_like(v) for v in values))
-    bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
+    order = _inverse_of(spots, total) if every else None
 
     def absolute(*magnitudes: Tensor) -> Tensor:
         rows = max(len(m) for m in magnitudes)
         parts = [m.expand(rows, *m.shape[1:]).flatten(1) for m in magnitudes]
         flat = torch.cat(parts, dim=1)
-        return picked(flat, 1).reshape(len(flat), *index.shape)
+        return found_in(flat, 1).reshape(len(flat), *index.shape)
 
-    every = bool(there.all())
-    order = _inverse_of(spots, total) if every else None
-
-    def picked(flat: Tensor, axis: int) -> Tensor:
+    def found_in(flat: Tensor, axis: int) -> Tensor:
         if order is not None and not len(order):
             return flat
         found = flat.index_select(axis, spots)
@@ -73,11 +97,10 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
         rows = max(t.shape[1] for t in tangents)
         parts = [t.expand(-1, rows, *t.shape[2:]).flatten(2) for t in tangents]
         flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        return picked(flat, 2).reshape(len(flat), rows, *index.shape)
+        return found_in(flat, 2).reshape(len(flat), rows, *index.shape)
 
-    kept = bias if bool((bias != 0).any()) else None
     exact = order is not None
-    entry = Affine(tuple(inputs), run, absolute, back, along, kept, None, index, exact)
+    entry = Affine(tuple(inputs), run, absolute, back, along, bias, None, index, exact)
     return tape.affine(entry, what)
 
 

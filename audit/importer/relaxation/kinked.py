@@ -32,10 +32,9 @@ class Kinked(Curve):
 
     def secant(self, low: Tensor, high: Tensor, at: Tensor) -> Tensor:
         """Return the chord's slope where a knot is inside, else that of the piece."""
-        inside = torch.zeros_like(low, dtype=torch.bool)
-        for knot in self.breaks:
-            inside |= (low < knot) & (high > knot)
-        return torch.where(inside, self._chord(low, high), self.slope(at))
+        places = self._inside(low, high).reshape(-1).nonzero()[:, 0]
+        chord = self._chord(low.take(places), high.take(places))
+        return self.slope(at).put_(places, chord)
 
     def beyond(
         self, k: Tensor, low: Tensor, high: Tensor, lines: Callable[[], Lines]
@@ -58,16 +57,32 @@ class Kinked(Curve):
         Between the lines of one knot in [−l, h] there is l h / (l + h) at most, which
         changes with l by (h / (l + h))², with h by (l / (l + h))².
         """
-        found = torch.zeros_like(low, dtype=torch.bool)
-        for knot in self.breaks:
-            found |= (low < knot) & (high > knot)
+        found = self._inside(low, high)
         if len(self.breaks) != 1:
             return found, found
         (knot,) = self.breaks
         share = (high - knot) / (high - low)
         return found & (share > _MATTERS), found & (share < 1 - _MATTERS)
 
+    def _inside(self, low: Tensor, high: Tensor) -> Tensor:
+        found = torch.zeros_like(low, dtype=torch.bool)
+        for knot in self.breaks:
+            found |= (low < knot) & (high > knot)
+        return found
+
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
+        """Return the piece itself where no knot is inside, which are the most."""
+        slope = self.slope(low + (high - low) / 2)
+        ends = [self.value(v) - slope * v for v in (low, high)]
+        found = Lines(slope, torch.maximum(*ends), slope.clone(), torch.minimum(*ends))
+        places = self._inside(low, high).reshape(-1).nonzero()[:, 0]
+        parts = self._over_knots(low.take(places), high.take(places))
+        for whole, part in zip(found, parts, strict=True):
+            whole.put_(places, part)
+        return found
+
+    def _over_knots(self, low: Tensor, high: Tensor) -> Lines:
+        """Return the best lines on intervals [M] with knots inside."""
         points = [low, high]
         points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
         slopes = [self._chord(low, high)]

@@ -12,7 +12,7 @@ from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.rules import Call, Made, Moving, Operand, rule
 from audit.importer.values import FLOATS, TORCH_TYPES
 
-_FILLED = 2  # numbers of a matrix for each product of a convolution: no more multiply
+_FILLED = 8  # numbers of a matrix for each product of a convolution: as fast in float64
 
 
 @rule("Identity", "Dropout")
@@ -165,7 +165,7 @@ def conv(call: Call) -> Operand:
     return Moving(
         matrix_of(tape, at, run, kept, call.op)
         if tape.values[at][0].numel() * event.numel() <= _FILLED * products
-        else operator(tape, at, run, absolute, kept, call.op)
+        else operator(tape, at, run, absolute, kept, call.op, alike=True)
     )
 
 

@@ -9,7 +9,7 @@ of its own: the maximum is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from audit.importer.ops.windows import windows
 from audit.importer.relaxation import functions
 from audit.importer.relaxation.affine import added
-from audit.importer.relaxation.copies import copied
+from audit.importer.relaxation.copies import picked
 from audit.importer.relaxation.rules import Call, Moving, Operand, rule
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
@@ -67,13 +67,14 @@ def _largest(tape: Tape, at: int, places: Tensor, what: str) -> int:
     The elements are put side by side as [k, *out] once; halves of that are slices.
     """
     stacked = places.movedim(-1, 0)
-    at, count = copied(tape, [at], _taking(stacked), what), len(stacked)
+    at, count = picked(tape, at, stacked, what), len(stacked)
     while count > 1:
         half = count // 2
         gap = tape.bend(tape.affine(_gap(at, half, count), what), functions.RELU)
         at = tape.affine(_larger_half(at, gap, half), what)
         count -= half
-    return copied(tape, [at], lambda v: v[:, 0], what)
+    left = torch.arange(stacked[0].numel(), device=places.device)
+    return picked(tape, at, left.reshape(stacked[0].shape), what)
 
 
 def _gap(at: int, half: int, count: int) -> Affine:
@@ -117,13 +118,6 @@ def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:
     """Append b + relu(a − b), or for the sign −1 the smaller, b − relu(b − a)."""
     gap = added(tape, [a, b], [sign, -sign], what)
     return added(tape, [b, tape.bend(gap, functions.RELU)], [1.0, sign], what)
-
-
-def _taking(places: Tensor) -> Callable[[Tensor], Tensor]:
-    def take(v: Tensor) -> Tensor:
-        return v.flatten(1)[:, places.reshape(-1)].reshape(len(v), *places.shape)
-
-    return take
 
 
 def _places(call: Call, event: tuple[int, ...]) -> Tensor:
