@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from audit.ground import streams
+from audit.ground import collector, streams
 from audit.ground.frames import roomy
 
 
@@ -18,7 +18,8 @@ def main() -> None:
 def _run() -> None:
     """Run it, if it can be imported: else exit 3, which Python would make 1."""
     try:
-        from audit.cli import main as run
+        with collector.resting():
+            from audit.cli import main as run
     except Exception as error:
         print(f"robaudit: it is not installed in full ({error})", file=sys.stderr)
         os._exit(3)

@@ -8,7 +8,7 @@ import typer
 
 from audit.cli.flags import ConfigFile, configured, configured_scans, with_options
 from audit.config.options import MODEL, OPTIONS, command_line_options
-from audit.ground import streams
+from audit.ground import collector, streams
 from audit.ground.errors import ConfigError
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
@@ -127,8 +127,9 @@ def scan(
     processes (--shard 1/8, ..., 8/8) and put together (robaudit merge).
     """
     streams.divert()
-    from audit.cli.output import Destinations
-    from audit.cli.running import plan, run_all, summarise
+    with collector.resting():
+        from audit.cli.output import Destinations
+        from audit.cli.running import plan, run_all, summarise
 
     show = not (quiet or no_progress)
     destinations = Destinations(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from audit.geometry.frame import Frame
 from audit.geometry.row_frame import Frames
+from audit.ground.distinct import distinct
 from audit.measure.questions import Principal
 from audit.measure.selection import Selected, rows_at
 from audit.models.opening import OpenModel
@@ -64,7 +65,7 @@ def principal_space(
             f"the data's principal space is taken up to {MOST_FEATURES} features, and "
             f"{m} are free",
         )
-    places = np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))
+    places = distinct(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))
     spread = rows_at(rows, places)
     count, covariance = _covariance(_chunks(model, frame, spread), m)
     if count < 2 or not bool(torch.isfinite(covariance).all()):

@@ -13,7 +13,6 @@ from audit.models.class_names import with_class_names
 from audit.models.contract import Settings
 from audit.models.files import cuts_of, open_network
 from audit.models.gates import Findings, Subject, examine
-from audit.models.implicit.opening import open_implicit
 from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
 from audit.models.names import options_of, unread_levels
@@ -96,6 +95,8 @@ def _opened(settings: Settings, data: str, network: Network | None) -> OpenModel
         return open_parametric(settings, data, network)
     if contract.value == "samples":
         return open_parametric(as_samples(settings), data, network)
+    from audit.models.implicit.opening import open_implicit  # 45 modules, if needed
+
     return open_implicit(settings, data, network, contract)
 
 

@@ -189,7 +189,7 @@ def _summary(column: Series, unit: str, sample: Sample | None) -> dict[str, Any]
         "n_checked": None if sample is None else len(sample.places),
         **found.values,
         "ci95": found.intervals,
-        "histogram": found.histogram and asdict(found.histogram),
+        "histogram": found.histogram and vars(found.histogram),
         "reason": why,
         "infinite_reason": why_infinite,
     }

@@ -25,12 +25,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.ground.distinct import distinct
 from audit.reports.changes import MOST_RESAMPLED, RESAMPLES
 from audit.reports.quantities import PERCENTILES
 from audit.reports.series import Series
@@ -125,15 +127,18 @@ class _Weighted:
             return {}
         means, levels = [], []
         finite = bool(np.isfinite(self.values).all())
+        resolved = {
+            name: p
+            for (name, p), quantile in zip(PERCENTILES.items(), found, strict=True)
+            if self._resolves(quantile, p)
+        }
         for drawn in redrawn(self.sample.weights, self.sample.strata):
             means += [(drawn @ self.values) / drawn.sum(axis=1)] if finite else []
-            percentiles = list(PERCENTILES.values())
+            percentiles = list(resolved.values())
             levels.append(weighted_quantiles(self.values, drawn, percentiles))
         replicas = np.concatenate(levels)
         intervals: dict[str, Interval | None] = {
-            name: ends(replicas[:, place])
-            for place, (name, p) in enumerate(PERCENTILES.items())
-            if self._resolves(found[place], p)
+            name: ends(replicas[:, place]) for place, name in enumerate(resolved)
         }
         if finite:
             intervals["mean"] = ends(np.concatenate(means))
@@ -141,10 +146,10 @@ class _Weighted:
 
     def _alone(self) -> bool:
         """Tell whether the spread of some stratum is seen by one input only."""
-        _, place, counts = np.unique(
-            self.sample.strata, return_index=True, return_counts=True
+        return any(
+            len(places) == 1 and self.sample.weights[places[0]] > 1
+            for places in members(self.sample.strata)
         )
-        return bool(((counts == 1) & (self.sample.weights[place] > 1)).any())
 
     def _resolves(self, quantile: float, p: float) -> bool:
         """Tell whether the sample sees what lies beyond a quantile.
@@ -216,24 +221,59 @@ def _moments(values: Floats, weights: Floats) -> tuple[float | None, float | Non
     return mean, float(np.sqrt(spread))
 
 
+def members(strata: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the places of each stratum's inputs, by ascending stratum."""
+    return [(strata == stratum).nonzero()[0] for stratum in distinct(strata)]
+
+
 def redrawn(weights: Floats, strata: NDArray[np.intp]) -> Iterator[Floats]:
     """Yield what resampled inputs stand for [r, k], a few resamples at a time.
 
-    Inputs are drawn within their strata, from a fixed seed.
+    Inputs are drawn within their strata, from a fixed seed: the same draws for every
+    column of as many values.
     """
-    k = len(weights)
-    count = RESAMPLES if k <= MOST_RESAMPLED else FEWER
+    places = members(strata)
+    for counts in _drawn(tuple(map(len, places))):
+        drawn = np.empty((len(counts[0]), len(weights)))
+        for where, count in zip(places, counts, strict=True):
+            drawn[:, where] = count
+        drawn *= weights
+        yield drawn
+
+
+def _drawn(sizes: tuple[int, ...]) -> Iterable[list[Floats]]:
+    """Return the draws of `_drawn_anew`, kept where they are few."""
+    few = resamples(sum(sizes)) * sum(sizes) <= _NUMBERS
+    return _kept(sizes) if few else _drawn_anew(sizes)
+
+
+@lru_cache(maxsize=2)
+def _kept(sizes: tuple[int, ...]) -> tuple[list[Floats], ...]:
+    return tuple(_drawn_anew(sizes))
+
+
+def _drawn_anew(sizes: tuple[int, ...]) -> Iterator[list[Floats]]:
+    """Yield how often each member of each stratum is drawn [r, size], by stratum."""
+    k = sum(sizes)
     generator = np.random.default_rng(_SEED)
-    members = [(strata == stratum).nonzero()[0] for stratum in np.unique(strata)]
     step = max(1, _NUMBERS // k)
-    for first in range(0, count, step):
-        size = min(step, count - first)
-        drawn = np.zeros(size * k)
-        begin = np.arange(size)[:, None] * k
-        for places in members:
-            chosen = generator.integers(0, len(places), (size, len(places)))
-            drawn += np.bincount((begin + places[chosen]).ravel(), minlength=size * k)
-        yield drawn.reshape(size, k) * weights
+    for first in range(0, resamples(k), step):
+        rows = min(step, resamples(k) - first)
+        begin = np.arange(rows)[:, None]
+        yield [
+            np.bincount(
+                (begin * size + generator.integers(0, size, (rows, size))).ravel(),
+                minlength=rows * size,
+            )
+            .reshape(rows, size)
+            .astype(float)
+            for size in sizes
+        ]
+
+
+def resamples(k: int) -> int:
+    """Return how many resamples of k inputs are drawn."""
+    return RESAMPLES if k <= MOST_RESAMPLED else FEWER
 
 
 def ends(replicas: Floats) -> Interval:

@@ -82,8 +82,8 @@ def _portrait(
         why = "τ is reached at once" if radius == 0 else why
         return replace(info, reason=f"{NAME} {_said(radius)}: {why}")
     rows = torch.tensor([row], device=u.device)
-    cost, _ = reached.exact(rows, u.unsqueeze(1))
     others = site.moved(rows, u.unsqueeze(1))
+    cost, _ = reached.exact.against(rows, others)
     frame = site.frame.taken(rows)
     delta = frame.push(u)[0].cpu().numpy().reshape(event)
     unit = frame.units(event).reshape(event)

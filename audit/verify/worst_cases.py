@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,13 +22,14 @@ from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
 from audit.reports.roles import CERTIFICATE, at_size, named
 from audit.reports.values import Values
 from audit.verify.attacks import Realised
-from audit.verify.certificate import Certified as Proven
-from audit.verify.certificate import certified_radius, certify
 from audit.verify.columns import INFINITE
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 from audit.verify.witness import Witness, ascend
+
+if TYPE_CHECKING:
+    from audit.verify.certificate import Certified as Proven
 
 NOT_ASKED = "not certified by default: ask for sizes with --sizes, or certified:norm=…"
 NOT_PROVEN = "no finite bound is proven at this size"
@@ -105,6 +107,8 @@ def _certificates(
     rungs = ladder.sizes if ladder.asked else ()
     asked = ladder.searched(questions, certified=True)
     columns: dict[str, Values] = {}
+    if asked:
+        from audit.verify.certificate import certified_radius, certify  # 22 modules
     for ball, sizes in asked.items():
         found = certify(
             divergence, site, torch.tensor(sizes, dtype=torch.float64), ball.p

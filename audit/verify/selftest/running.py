@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.ground.distinct import distinct
 from audit.ground.errors import AuditError, cause
 from audit.measure import Questions
 from audit.models.opening import OpenModel
@@ -64,7 +65,7 @@ def short_selftest(
     if not len(index):
         return []
     spread = np.linspace(0, len(index) - 1, min(len(index), INPUTS)).round()
-    few = np.unique(index[spread.astype(np.int64)])
+    few = distinct(index[spread.astype(np.int64)])
     it = Subject(model, replace(questions, keep_directions=False), few)
     parametric = model.density.family.parametric
     checks = {

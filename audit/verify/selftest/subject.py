@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence
+from audit.ground.distinct import distinct
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.measure import Point, Questions, linear_law
 from audit.measure.point import Roots, in_frame, linearized
@@ -76,7 +77,7 @@ class Subject:
     def spread(self, most: int) -> NDArray[np.int64]:
         """Return at most so many of the indices, evenly spread."""
         places = np.linspace(0, len(self.index) - 1, min(len(self.index), most))
-        return np.asarray(self.index[np.unique(places.round().astype(np.int64))])
+        return np.asarray(self.index[distinct(places.round().astype(np.int64))])
 
     def noise(self) -> Noise:
         """Return the randomness of the inputs, of few draws where these are dear."""
