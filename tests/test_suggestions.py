@@ -192,6 +192,22 @@ HEADS = {
         lambda x: (out(x).argmax(-1), out(x).softmax(-1)),
         "categorical",
     ),
+    "a beta law of books": (
+        lambda x: {"alpha": out(x).exp(), "beta": (x @ B).exp()},
+        "beta",
+    ),
+    "mean and covariance": (
+        lambda x: {
+            "mean": out(x, 2),
+            "covariance": torch.diag_embed(out(x, 2).exp()) + 0.2,
+        },
+        "multivariate_normal",
+    ),
+    "logarithms of probabilities": (
+        lambda x: {"log_probs": out(x).log_softmax(-1)},
+        "categorical",
+    ),
+    "log rates": (lambda x: {"log_rate": out(x)}, "poisson"),
 }
 
 

@@ -213,6 +213,11 @@ class ScanConfig:
     origins: Mapping[str, str] = field(default_factory=dict)
     """Option -> the layer that set it; an option that is absent has its default."""
 
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """The keys of the data that are no input of the model."""
+        return tuple(key for key in (self.target_key, self.model.draws) if key)
+
     def origin(self, option: str) -> str:
         """Return who set `option`: a layer's name, or "default"."""
         return self.origins.get(option, "default")

@@ -10,7 +10,7 @@ the reason that `blemish` gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -134,6 +134,7 @@ def open_inputs(
     keys: Mapping[str, str | None],
     memory: int = MEMORY,
     texts: frozenset[str] = frozenset(),
+    aside: Collection[str] = (),
 ) -> Inputs:
     """Open the arrays a model needs.
 
@@ -145,6 +146,8 @@ def open_inputs(
             or the file's only key.
         memory: bytes that arrays may take which are compressed, and so not mapped.
         texts: the inputs that take text, and are codes here.
+        aside: keys of what is no input, such as θ: columns that the first input does
+            not take with those that nobody claims.
 
     Raises:
         ConfigError: a `::key` where there are no keys, or that contradicts `keys`; or
@@ -155,7 +158,7 @@ def open_inputs(
     """
     path, key = split_spec(spec)
     with _readable(path):
-        return _opened(path, key, dict(keys), memory, texts)
+        return _opened(path, key, dict(keys), memory, texts, aside)
 
 
 def _readable(path: str) -> AbstractContextManager[None]:
@@ -174,6 +177,7 @@ def _opened(
     wanted: dict[str, str | None],
     memory: int,
     texts: frozenset[str],
+    aside: Collection[str],
 ) -> Inputs:
     first = next(iter(wanted))
     if key and wanted[first] not in (None, key):
@@ -183,7 +187,7 @@ def _opened(
         )
     wanted[first] = key or wanted[first]
     with open_file(path, memory) as file:
-        found = _found(path, wanted, file)
+        found = _found(path, wanted, file, aside)
         numbers = [key for name, key in found.items() if name not in texts]
         arrays, sha256 = file.read(numbers, memory)
         words = {name: file.load(found[name], memory) for name in texts & set(found)}
@@ -215,12 +219,12 @@ def list_keys(path: str) -> tuple[str, ...]:
 
 
 def _found(
-    path: str, wanted: Mapping[str, str | None], file: Contents
+    path: str, wanted: Mapping[str, str | None], file: Contents, aside: Collection[str]
 ) -> dict[str, str]:
     """Return the key of each of the model's inputs; that of an `.npy` is ""."""
     first, *others = wanted
     if file.is_table:
-        return _columns(wanted, file)
+        return _columns(wanted, file, aside)
     if file.is_archive:
         return {
             name: _find(path, name, key, list(file.keys), name == first)
@@ -235,12 +239,14 @@ def _found(
     return {first: ""}
 
 
-def _columns(wanted: Mapping[str, str | None], file: Contents) -> dict[str, str]:
+def _columns(
+    wanted: Mapping[str, str | None], file: Contents, aside: Collection[str]
+) -> dict[str, str]:
     """Return the columns of each input: what nobody else claims is the first one's."""
     first, *others = wanted
     keys = {name: key or name for name, key in wanted.items()}
     if wanted[first] is None and keys[first] not in file.keys:
-        keys[first] = file.rest(keys[name] for name in others)
+        keys[first] = file.rest([*aside, *(keys[name] for name in others)])
     return keys
 
 

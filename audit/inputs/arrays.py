@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -10,6 +11,9 @@ from audit.ground.errors import InputError
 from audit.ground.storage.arrays import Array
 from audit.inputs.joined import Joined
 from audit.inputs.readers import Field
+
+_COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?")  # decimal, or between thousands
+_SHOWN = 12  # columns that a message names
 
 
 class Arrays:
@@ -64,9 +68,10 @@ class Arrays:
 
 
 class Table(Arrays):
-    """Columns [N] of a table; several of them, "a,b,c", are one array [N, 3].
+    """Columns of a table; several of them, "a,b,c", are one array [N, 3].
 
-    A column is an array [N, 1]. What is no number is refused by its name.
+    A column [N] is an array [N, 1]; one of vectors [N, ...] is that. What is no number
+    is refused by its name.
     """
 
     is_table = True
@@ -103,11 +108,23 @@ class Table(Arrays):
             )
         column = self._arrays[name]
         if column.dtype.kind not in "biuf":
-            example = next((str(value) for value in column.tolist() if value), "")
-            raise InputError(
-                f"In '{self.path}', the column '{name}' holds text (such as "
-                f"'{example[:40]}')",
-                "Expected numbers: a class has no direction to be perturbed in",
-                "Encode it as the model does, or name the other columns: DATA::a,b,c",
+            raise self._no_number(name, column)
+        return column if column.ndim > 1 else np.asarray(column).reshape(-1, 1)
+
+    def _no_number(self, name: str, column: Array) -> InputError:
+        example = next((str(value) for value in column.tolist() if value), "")
+        what = f"In '{self.path}', the column '{name}' holds text (such as "
+        if _COMMA.fullmatch(example.strip()):
+            return InputError(
+                f"{what}'{example[:40]}'): a comma inside a number",
+                "Expected numbers with a decimal point, and nothing between thousands",
+                "Write it again with decimal points (pandas: read_csv(..., "
+                "decimal=',').to_csv(..., index=False))",
             )
-        return np.asarray(column).reshape(-1, 1)
+        others = [n for n, a in self._arrays.items() if a.dtype.kind in "biuf"]
+        columns = ",".join(others) if 0 < len(others) <= _SHOWN else "a,b,c"
+        return InputError(
+            f"{what}'{example[:40]}')",
+            "Expected numbers: a class has no direction to be perturbed in",
+            f"Encode it as the model does, or name the other columns: DATA::{columns}",
+        )

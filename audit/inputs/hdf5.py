@@ -11,6 +11,8 @@ from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Arrays
 from audit.inputs.reading import broken, needs, whole
 
+_MATLAB = "MATLAB_class"  # an attribute of what MATLAB wrote, its axes in reverse
+
 
 def open_hdf5(path: str, memory: int = MEMORY) -> Arrays:
     """Read every data set of numbers.
@@ -27,7 +29,8 @@ def open_hdf5(path: str, memory: int = MEMORY) -> Arrays:
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf":
             if item.nbytes > memory:
                 raise ValueError(f"'{name}' takes more than --memory allows")
-            found[name] = np.asarray(item[()])
+            values = np.asarray(item[()])
+            found[name] = values.T if _MATLAB in item.attrs else values
 
     try:
         with h5py.File(io.BytesIO(data), "r") as file:

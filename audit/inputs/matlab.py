@@ -1,4 +1,9 @@
-"""MATLAB files of version 5 to 7.2; those of 7.3 are HDF5 and read as that."""
+"""MATLAB files: of version 5 to 7.2 by SciPy; those of 7.3 are HDF5.
+
+MATLAB stores a matrix column by column and HDF5 declares what lies there row by row, so
+that a matrix of 7.3 has its axes in reverse; one that MATLAB wrote says so by an
+attribute, and is turned back.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,13 @@ from types import ModuleType
 
 import numpy as np
 
+from audit.ground.errors import InputError
 from audit.ground.storage.arrays import MEMORY
 from audit.inputs.arrays import Arrays
+from audit.inputs.hdf5 import open_hdf5
 from audit.inputs.reading import broken, needs, whole
+
+_HDF5 = b"MATLAB 7.3"
 
 
 def open_matlab(path: str, memory: int = MEMORY) -> Arrays:
@@ -19,8 +28,10 @@ def open_matlab(path: str, memory: int = MEMORY) -> Arrays:
         ConfigError: SciPy is missing, or it takes more than `memory`.
         InputError: it is damaged.
     """
-    scipy = needs(path, "matlab", _scipy)
     data, sha256 = whole(path, memory)
+    if data.startswith(_HDF5):
+        return open_hdf5(path, memory)
+    scipy = needs(path, "matlab", _scipy)
     try:
         found = scipy.io.loadmat(io.BytesIO(data))
     except Exception as error:  # SciPy raises whatever a broken file leads to
@@ -30,6 +41,14 @@ def open_matlab(path: str, memory: int = MEMORY) -> Arrays:
         for name, value in found.items()
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
     }
+    if not arrays:
+        named = [name for name in found if not name.startswith("__")]
+        raise InputError(
+            f"The data file '{path}' holds no matrix of numbers, but "
+            + (", ".join(named) or "nothing"),
+            "Expected numeric matrices, one row an input",
+            "Save the fields of a struct by themselves: save('d.mat', '-struct', 's')",
+        )
     return Arrays(path, arrays, sha256)
 
 

@@ -66,6 +66,7 @@ _BEGINS = {
     b"ARROW1": ".arrow",
     b"\x89HDF": ".h5",
     b"MATLAB 5.0": ".mat",
+    b"MATLAB 7.3": ".mat",
 }
 _known: dict[tuple[str, str, Mark], Arrays] = {}
 _NUMPY = (b"PK", b"\x93NUMPY")

@@ -1,15 +1,23 @@
-"""Tables of columns: Parquet, and Arrow's own file format (Feather)."""
+"""Tables of columns: Parquet, and Arrow's own file format (Feather).
+
+A column of lists of one length is an array [N, length]; the index that pandas stores
+beside the columns is none of them.
+"""
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from audit.ground.errors import InputError
 from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Table
 from audit.inputs.reading import broken, needs, whole
+
+_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def open_parquet(path: str, memory: int = MEMORY) -> Table:
@@ -37,6 +45,39 @@ def open_arrow(path: str, memory: int = MEMORY) -> Table:
     return _table(path, memory, "Arrow file", read)
 
 
+def _holds_lists(kind: Any) -> bool:  # noqa: ANN401
+    import pyarrow.types as kinds
+
+    tests = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
+    return any(test(kind) for test in tests)
+
+
+def _lists(path: str, name: str, lists: Any) -> Array:  # noqa: ANN401
+    """Return lists (of lists) as one array.
+
+    Raises:
+        InputError: they differ in length, or one is missing.
+    """
+    import pyarrow.compute
+
+    shape = [len(lists)]
+    while _holds_lists(lists.type):
+        lengths = pyarrow.compute.list_value_length(lists).unique().to_pylist()
+        if len(lengths) > 1 or None in lengths:
+            raise InputError(
+                f"In '{path}', the column '{name}' holds lists of different lengths, "
+                "or none in some rows",
+                "Expected one length: each is the input of a model",
+                "Pad or cut them as the model's own pipeline does",
+            )
+        shape += lengths or [0]
+        lists = lists.flatten()
+    values = lists.to_numpy(zero_copy_only=False)
+    if values.dtype.kind == "O":
+        values = np.array([str(value) for value in values.tolist()], dtype=str)
+    return np.asarray(values).reshape(shape)
+
+
 def _parquet() -> ModuleType:
     import pyarrow
     import pyarrow.ipc
@@ -54,12 +95,22 @@ def _table(path: str, memory: int, kind: str, read: Any) -> Table:  # noqa: ANN4
         table = read(pyarrow.BufferReader(data))
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise broken(path, kind, error) from None
-    columns = zip(table.column_names, table.columns, strict=True)
-    return Table(path, {name: _numbers(column) for name, column in columns}, sha256)
+    columns = {
+        name: _numbers(path, name, column)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if not _INDEX.fullmatch(name)
+    }
+    return Table(path, columns, sha256)
 
 
-def _numbers(column: Any) -> Array:  # noqa: ANN401
+def _numbers(path: str, name: str, column: Any) -> Array:  # noqa: ANN401
     """Return a column as NumPy has it; a missing number is NaN, texts are texts."""
+    import pyarrow.types as kinds
+
+    if _holds_lists(column.type):
+        return _lists(path, name, column.combine_chunks())
+    if kinds.is_decimal(column.type):
+        column = column.cast("float64")
     values = column.to_numpy()
     if values.dtype.kind == "O":
         return np.array([str(value) for value in values.tolist()], dtype=str)

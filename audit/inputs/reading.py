@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import ModuleType
 
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.storage import open_regular
 from audit.ground.storage.fingerprint import fingerprint
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of terminals, in words of other packages
 
 
 def whole(path: str, memory: int) -> tuple[bytes, str]:
@@ -53,7 +56,7 @@ def needs(path: str, extra: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 def broken(path: str, kind: str, error: Exception) -> InputError:
     """Return the error for a file that its own package does not read."""
-    reason = str(error).strip().partition("\n")[0]
+    reason = _COLOURS.sub("", str(error)).strip().partition("\n")[0]
     return InputError(
         f"The data file '{path}' is no readable {kind} ({reason})",
         f"Expected a complete {kind}",

@@ -187,6 +187,7 @@ def settings_of(config: ScanConfig) -> Settings:
         config.memory,
         rows,
         config.plan.get("slopes", "auto"),
+        config.aside,
     )
 
 

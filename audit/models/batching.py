@@ -255,5 +255,6 @@ def _wrong_shape(port: Port, event: tuple[int, ...]) -> InputError:
     return InputError(
         f"Each row of the data has the shape {list(event)}",
         f"The model's input is {port}, its first axis the batch",
-        "Reshape the data, or name another array with --condition NAME=KEY",
+        "Reshape the data, or name another array with --condition NAME=KEY (of a table "
+        "its columns: DATA::a,b,c; --target-key sets that of θ aside)",
     )

@@ -42,6 +42,8 @@ class Settings:
     rows: str = "auto"
     """How Jacobians are to be taken, by the names of a plan."""
     slopes: str = "auto"
+    """Keys of the data that are no input: θ, ready draws."""
+    aside: tuple[str, ...] = ()
 
     @property
     def finite_differences(self) -> bool:

@@ -30,7 +30,7 @@ def first_rows(
         return None
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
-    inputs = open_inputs(data, wanted, settings.memory)
+    inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
     return roles.condition, Probe(network, inputs, roles, constants).values
 
 

@@ -16,11 +16,18 @@ from audit.models.expressions import quoted
 
 # Output name (lower case) -> (parameter, link). The name says what the number is.
 NAMES: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("loc", "mean", "mu"), ("loc", "")),
+    **dict.fromkeys(("loc", "mean", "mu", "gpmean"), ("loc", "")),
     **dict.fromkeys(("scale", "std", "sigma", "stddev"), ("scale", "")),
+    **dict.fromkeys(("sd", "stdev", "std_dev", "gpcovstd"), ("scale", "")),
     **dict.fromkeys(("log_scale", "log_std", "log_sigma", "logstd"), ("scale", "exp")),
+    **dict.fromkeys(("log_stddev", "log_sd", "log_std_dev"), ("scale", "exp")),
     **dict.fromkeys(("log_var", "logvar", "log_variance"), ("scale", "half_exp")),
+    **dict.fromkeys(("log_sigma2", "log_sigma_squared"), ("scale", "half_exp")),
     **dict.fromkeys(("var", "variance"), ("scale", "sqrt")),
+    **dict.fromkeys(("sigma2", "sigma_squared"), ("scale", "sqrt")),
+    **dict.fromkeys(("covariance", "cov"), ("covariance_matrix", "")),
+    **dict.fromkeys(("log_rate", "log_lambda"), ("rate", "exp")),
+    **dict.fromkeys(("log_probs", "log_probabilities", "logprobs"), ("probs", "exp")),
     **dict.fromkeys(("df", "nu", "degrees_of_freedom"), ("df", "")),
     **dict.fromkeys(("probs", "probabilities", "probability"), ("probs", "")),
     **dict.fromkeys(("samples", "sample", "draws"), ("samples", "")),
@@ -47,7 +54,18 @@ NAMES: dict[str, tuple[str, str]] = {
 _LINKED = {"": "{}", "exp": "exp({})", "half_exp": "exp(0.5 * {})", "sqrt": "sqrt({})"}
 IMPLICIT = "implicit"  # the family of densities and samplers
 NORMAL_SCALES = {"std", "stddev", "log_std", "logstd", "var", "variance", "log_var"}
-NORMAL_SCALES |= {"logvar", "log_variance"}
+NORMAL_SCALES |= {"logvar", "log_variance", "sd", "stdev", "std_dev", "gpcovstd"}
+NORMAL_SCALES |= {"log_stddev", "log_sd", "log_std_dev"}
+# What textbooks call parameters: said to the user, who has to agree, and never taken.
+TEXTBOOK = {
+    "gamma": {"alpha": "concentration", "shape": "concentration", "beta": "rate"},
+    "inverse_gamma": {"alpha": "concentration", "beta": "rate"},
+    "beta": {
+        **dict.fromkeys(("alpha", "a"), "concentration1"),
+        **dict.fromkeys(("beta", "b"), "concentration0"),
+    },
+    "weibull": {"shape": "concentration", "k": "concentration", "lambda": "scale"},
+}
 
 
 def families_with(named: set[str]) -> list[str]:
@@ -72,16 +90,30 @@ def parameters_by_name(family: str, outputs: Sequence[str]) -> dict[str, str]:
         if all(found.values()):
             return {name: _only(name, texts) for name, texts in found.items()}
     wanted = " or ".join(", ".join(known) for known in parameterizations(family))
-    if len(outputs) == 1 and all(len(k) == 1 for k in parameterizations(family)):
-        name, output = parameterizations(family)[0][0], quoted(outputs[0])
-        hint = f"--param {name}={shlex.quote(output)}"
-    else:
-        hint = "--param NAME=EXPRESSION for each of them"
     raise ConfigError(
         f"The outputs {', '.join(outputs)} do not name the parameters of {family}",
         f"The family {family} takes {wanted}",
-        f"Pass {hint}",
+        f"Pass {_hint(family, outputs)}",
     )
+
+
+def _hint(family: str, outputs: Sequence[str]) -> str:
+    """Return the options that would name the parameters."""
+    single = all(len(known) == 1 for known in parameterizations(family))
+    if len(outputs) == 1 and single:
+        names = [known[0] for known in parameterizations(family)]
+        text = shlex.quote(quoted(outputs[0]))
+        return " or ".join(f"--param {name}={text}" for name in names)
+    textbook = TEXTBOOK.get(family, {})
+    said = {n: (textbook.get(stem_of(n), ""), "") for n in outputs}
+    read = {n: said[n] if said[n][0] else said_by(n, {}) for n in outputs}
+    if {name for name, _ in read.values()} in map(set, parameterizations(family)):
+        flags = [
+            f"--param {shlex.quote(f'{name}={_LINKED[link].format(quoted(n))}')}"
+            for n, (name, link) in read.items()
+        ]
+        return " ".join(flags) + " if that is what they are"
+    return "--param NAME=EXPRESSION for each of them"
 
 
 def named_expression(output: str) -> tuple[str, str] | None:

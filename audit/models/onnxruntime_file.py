@@ -12,8 +12,10 @@ from functools import cached_property
 
 import numpy as np
 import onnx
+import onnx.helper
 import onnx.numpy_helper
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +32,7 @@ _TYPES = {
     "string": TEXT,
     **{name: name for name in ("float16", "int8", "int16", "int32", "int64", "uint8")},
 }
+_BFLOAT16 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
 _EXACT_PRODUCTS = ("session.qdq_matmulnbits_accuracy_level", "1")
 """Products with dequantised weights are in float32, as the standard says.
 
@@ -56,7 +59,7 @@ class Runtime:
             ModelError: onnxruntime cannot open or run it.
         """
         arrays = {
-            name: value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            name: _array(value) if isinstance(value, Tensor) else value
             for name, value in values.items()
         }
         try:
@@ -75,7 +78,7 @@ class Runtime:
                 if self._lacks_kernels
                 else "Look at what it was given: robaudit inspect; export it again",
             ) from None
-        tensors = {name: numbers_of(result) for name, result in found.items()}
+        tensors = {name: _numbers(result) for name, result in found.items()}
         device = next((value.device for value in values.values()), None)
         known = {name: value for name, value in tensors.items() if value is not None}
         return {name: value.to(device) for name, value in known.items()}
@@ -102,7 +105,9 @@ class Runtime:
     def _lacks_kernels(self) -> bool:
         """Whether onnxruntime lacks an operator in the types of the file."""
         if "lacks" not in self._state:
-            self._state["lacks"] = False
+            self._state["lacks"] = self._takes_short_floats
+            if self._state["lacks"]:
+                return True
             try:
                 self._session  # noqa: B018
             except Exception as error:
@@ -110,6 +115,13 @@ class Runtime:
                     raise
                 self._state["lacks"] = True
         return self._state["lacks"]
+
+    @property
+    def _takes_short_floats(self) -> bool:
+        """Whether an input is of bfloat16, which onnxruntime takes from no array."""
+        declared = self.file.message().graph.input
+        kinds = [each.type.tensor_type.elem_type for each in declared]
+        return onnx.TensorProto.BFLOAT16 in kinds
 
     @cached_property
     def _state(self) -> dict[str, bool]:
@@ -178,6 +190,22 @@ class Runtime:
             enable_fallback=0,  # it would print
         )
         return session, values
+
+
+def _array(value: Tensor) -> NDArray[np.generic]:
+    """Return a tensor as an array, of bfloat16 by its bits."""
+    value = value.detach().cpu()
+    if value.dtype != torch.bfloat16:
+        return np.asarray(value.numpy())
+    return value.contiguous().view(torch.int16).numpy().view(_BFLOAT16)
+
+
+def _numbers(result: object) -> Tensor | None:
+    """Return an output as a tensor; see `numbers_of`."""
+    if isinstance(result, np.ndarray) and result.dtype == _BFLOAT16:
+        bits = np.ascontiguousarray(result).view(np.int16).reshape(result.shape)
+        return torch.from_numpy(bits).view(torch.bfloat16)
+    return numbers_of(result)
 
 
 def _value(tensor: onnx.TensorProto) -> object:

@@ -46,7 +46,13 @@ def suggested_config(
 
 def _settings(config: ScanConfig, model: ModelConfig) -> Settings:
     return Settings(
-        model, config.origins, config.method, False, 1024, memory=config.memory
+        model,
+        config.origins,
+        config.method,
+        False,
+        1024,
+        memory=config.memory,
+        aside=config.aside,
     )
 
 

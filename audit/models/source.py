@@ -33,6 +33,7 @@ class Source:
         roles: of the inputs.
         wanted: input -> key, None where it is to be found.
         texts: the inputs of text.
+        aside: keys of the data that are no input.
     """
 
     data: str
@@ -41,12 +42,13 @@ class Source:
     roles: Roles
     wanted: Mapping[str, str | None]
     texts: frozenset[str] = frozenset()
+    aside: tuple[str, ...] = ()
 
     def opened(self, beside: Sequence[str] = ()) -> Inputs:
         """Return the arrays, and those of further keys."""
         wanted = {**self.wanted, **dict.fromkeys(beside)}
         if not self.names:
-            return open_inputs(self.data, wanted, self.memory, self.texts)
+            return open_inputs(self.data, wanted, self.memory, self.texts, self.aside)
         del wanted[self.roles.condition]
         every = {name: name for name in self.names} | wanted
         found = open_inputs(self.data, every, self.memory, self.texts)
@@ -68,7 +70,7 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
     texts = text_inputs(network)
-    source = Source(data, settings.memory, names, roles, wanted, texts)
+    source = Source(data, settings.memory, names, roles, wanted, texts, settings.aside)
     opened = source.opened()
     constants, held = held_texts(texts, constants)
     network = spelling(network, {**opened.texts, **held})

@@ -19,7 +19,14 @@ from audit.ground.errors import AuditError
 from audit.models.class_axes import at_places, readings
 from audit.models.expressions import Expression, quoted
 from audit.models.mixing import mixtures_by_names, mixtures_by_shapes
-from audit.models.names import NAMES, families_with, named_expression, stem_of
+from audit.models.names import (
+    NAMES,
+    TEXTBOOK,
+    families_with,
+    named_expression,
+    parameterizations,
+    stem_of,
+)
 
 SUM = 1e-3  # how far from one probabilities may add up
 _USUAL = (
@@ -127,6 +134,7 @@ def _readings(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
 
 def _by_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
     yield from _by_own_names(outputs)
+    yield from _by_textbooks(outputs)
     named: dict[str, str] = {}
     for output in outputs:
         found = named_expression(output)
@@ -161,6 +169,14 @@ def _by_own_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
     if len(stems) == len(outputs) >= 3:
         for family in _ordered(families_with(set(stems))):
             yield Suggestion(family, stems, "the outputs' names")
+
+
+def _by_textbooks(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
+    """Yield families whose parameters are called so in books; a beta law first."""
+    for family in ("beta", *(name for name in TEXTBOOK if name != "beta")):
+        known = {TEXTBOOK[family].get(stem_of(n), ""): quoted(n) for n in outputs}
+        if set(known) in map(set, parameterizations(family)):
+            yield Suggestion(family, known, "the outputs' names, as books have them")
 
 
 def _ordered(families: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ function of its inputs: a graph of a training step, or one that draws random num
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from audit.config import ScanConfig
 from audit.ground import watch
@@ -77,13 +77,14 @@ def selftest(
     """
     check_config(config)
     config = with_plan(config)
+    settings = replace(settings_of(config), aside=(target_key or THETA,))
     with watch.opening(config.model.path, config.open_timeout):
         try:
-            model = open_unchecked(settings_of(config), config.data, network)
+            model = open_unchecked(settings, config.data, network)
         except UnsupportedOperator as error:
             return _concluded(config, "", [closed_gate(error), *_not_run(CHECKS)])
         try:
-            passing = checked(settings_of(config), model)
+            passing = checked(settings, model)
         except ModelError as error:
             found = [closed_gate(error), *_of_closed(config, model)]
             return _concluded(config, model.head.family, found)

@@ -1,6 +1,8 @@
 """The same numbers from every kind of data file, and the words where there are none."""
 
+import re
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -149,6 +151,135 @@ def test_whole_numbers_of_a_column_stay_whole(tmp_path):
 def test_what_is_no_table_is_refused_in_words(tmp_path, text, words):
     (tmp_path / "d.csv").write_text(text)
     refused(tmp_path / "d.csv", words)
+
+
+TABLES = {  # what a program writes, of the rows 1.5, -2 and 3, 0.25
+    "commas": "a,b\n1.5,-2\n3,0.25\n",
+    "semicolons, as Excel in Europe": "a;b\n1.5;-2\n3;0.25\n",
+    "tabs under another name": "a\tb\n1.5\t-2\n3\t0.25\n",
+    "semicolons in a quoted name": '"a;",b\n1.5,-2\n3,0.25\n',
+    "numpy.savetxt(header=)": "# a,b\n1.5,-2\n3,0.25\n",
+    "remarks": "# made by me\n#\n# a,b\n1.5,-2\n3,0.25\n",
+    "remarks before names": "# made, by; me\n#\na,b\n1.5,-2\n3,0.25\n",
+    "ends of lines of Windows": "a,b\r\n1.5,-2\r\n3,0.25\r\n",
+    "ends of lines of old Macs": "a,b\r1.5,-2\r3,0.25\r",
+    "all in quotes": '"a","b"\n"1.5","-2"\n"3","0.25"\n',
+    "blanks and exponents": "a, b\n 15E-1 , -2 \n\n3.0,2.5e-1\n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES)
+def test_what_programs_write_is_read(tmp_path, text, encoding):
+    (tmp_path / "d.csv").write_bytes(text.encode(encoding))
+    found = open_inputs(str(tmp_path / "d.csv"), {"x": None})
+    assert found.take("x", slice(0, 2)).tolist() == [[1.5, -2.0], [3.0, 0.25]]
+
+
+def test_truth_is_one_and_zero(tmp_path):
+    (tmp_path / "d.csv").write_text("a,b\nTrue,1\nFALSE,2.5\n")
+    found = open_inputs(str(tmp_path / "d.csv"), {"x": None})
+    assert found.take("x", slice(0, 2)).tolist() == [[1.0, 1.0], [0.0, 2.5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a;b\n1,5;2\n", r"holds text \(such as '1,5'\): a comma inside a number"),
+        ('a,b\n"1,000.5",2\n', "such as '1,000.5'.*: a comma inside a number"),
+        (
+            ",a,b\n0,1,2\n",
+            "first column of .* has no name, like the index.*index=False",
+        ),
+        ("1,1\n3,4\n", "The first line of .* holds numbers"),
+        ("a,b,kind\n1,2,cat\n", "column 'kind' holds text.*DATA::a,b$"),
+        ("größe,b\n1,2\n".encode("latin-1"), "no text in UTF-8.*CSV UTF-8"),
+        ("\n \n", "is blank"),
+    ],
+)
+def test_what_could_mean_two_things_is_refused(tmp_path, text, words):
+    data = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "d.csv").write_bytes(data)
+    with pytest.raises(InputError) as found:
+        open_inputs(str(tmp_path / "d.csv"), {"x": None})
+    assert re.search(words, str(found.value).rstrip("."))
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.parquet", "d.arrow"])
+def test_a_column_that_is_set_aside_is_no_part_of_the_condition(tmp_path, name):
+    KINDS[name](tmp_path / name)
+    found = open_inputs(str(tmp_path / name), {"x": None}, aside=("fare", "other"))
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), X[:, [0, 2]])
+    named = open_inputs(f"{tmp_path / name}::fare", {"x": None}, aside=("fare",))
+    np.testing.assert_array_equal(named.take("x", slice(0, 7)), X[:, [1]])
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize("shape", [(7, 3), (7, 2, 3)])
+def test_a_column_of_lists_is_one_array(tmp_path, shape, fixed):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    kind = arrow.float32()
+    for size in reversed(shape[1:]):
+        kind = arrow.list_(kind, size if fixed else -1)
+    label = arrow.array([f"row {i}" for i in range(7)])
+    table = arrow.table({"x": arrow.array(x.tolist(), kind), "name": label})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    found = open_inputs(f"{tmp_path / 'd.parquet'}::x", {"x": None})
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), x)
+    assert found.arrays["x"].dtype == np.float32
+
+
+def test_lists_of_different_lengths_are_refused(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for rows in ([[1.0, 2.0], [3.0]], [[1.0, 2.0], None]):
+        table = arrow.table({"x": arrow.array(rows, arrow.list_(arrow.float64()))})
+        parquet.write_table(table, tmp_path / "d.parquet")
+        refused(tmp_path / "d.parquet", "column 'x' holds lists of different lengths")
+
+
+def test_what_pandas_and_data_bases_add_to_a_table(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "a": arrow.array([Decimal("1.25"), None], arrow.decimal128(5, 2)),
+        "b": arrow.array([1, 2]),
+        "__index_level_0__": arrow.array([7, 8]),
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "d.parquet")
+    found = open_inputs(str(tmp_path / "d.parquet"), {"x": None})
+    np.testing.assert_array_equal(
+        found.take("x", slice(0, 2)), [[1.25, 1.0], [np.nan, 2.0]]
+    )
+
+
+def test_a_matlab_file_of_7_3_has_its_matrices_as_matlab_shows_them(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "d.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["x"] = X.T  # its axes in reverse, as MATLAB stores them
+        file["x"].attrs["MATLAB_class"] = np.bytes_("double")
+        file["plain"] = X
+    words = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    path.write_bytes(words + path.read_bytes()[len(words) :])
+    for key in ("x", "plain"):
+        found = open_inputs(f"{path}::{key}", {"x": None})
+        np.testing.assert_array_equal(found.take("x", slice(0, 7)), X)
+
+
+def test_a_matlab_file_of_structs_says_what_it_holds(tmp_path):
+    io = pytest.importorskip("scipy.io")
+    io.savemat(tmp_path / "d.mat", {"s": {"x": X}})
+    refused(tmp_path / "d.mat", "no matrix of numbers, but s")
+
+
+def test_a_file_of_objects_is_refused_without_colours(tmp_path):
+    torch.save(torch.utils.data.TensorDataset(torch.zeros(2, 3)), tmp_path / "d.pt")
+    with pytest.raises(InputError, match="no readable file of tensors") as found:
+        open_inputs(str(tmp_path / "d.pt"), {"x": None})
+    assert "\x1b" not in str(found.value)
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):

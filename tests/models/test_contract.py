@@ -163,10 +163,39 @@ def test_every_name_of_the_table_is_a_parameter_of_a_family(name):
             {"loc": '"Head/Mean:0"', "scale": 'exp("head/log_std:0")'},
         ),
         (["features", "mean", "std"], "normal", {"loc": "mean", "scale": "std"}),
+        (["GPmean", "GPcovstd"], "normal", {"loc": "GPmean", "scale": "GPcovstd"}),
+        (["mu", "log_stddev"], "normal", {"loc": "mu", "scale": "exp(log_stddev)"}),
+        (["mu", "sd"], "normal", {"loc": "mu", "scale": "sd"}),
+        (
+            ["mean", "covariance"],
+            "multivariate_normal",
+            {"loc": "mean", "covariance_matrix": "covariance"},
+        ),
     ],
 )
 def test_names_tell_the_family_where_they_leave_no_doubt(outputs, family, parameters):
     assert head(outputs) == (family, parameters)
+
+
+@pytest.mark.parametrize(
+    ("family", "outputs", "flags"),
+    [
+        ("gamma", ["alpha", "beta"], "concentration=alpha --param rate=beta"),
+        ("gamma", ["rate", "shape"], "rate=rate --param concentration=shape"),
+        ("beta", ["a", "b"], "concentration1=a --param concentration0=b"),
+    ],
+)
+def test_what_books_call_parameters_is_proposed_and_not_taken(family, outputs, flags):
+    with pytest.raises(ConfigError, match="do not name the parameters") as error:
+        head(outputs, family=family)
+    step = error.value.next_step
+    assert step == f"Pass --param {flags} if that is what they are"
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "categorical"])
+def test_logarithms_of_probabilities_are_no_logits(family):
+    assert head(["log_probs"], family=family)[1] == {"probs": "exp(log_probs)"}
+    assert head(["log_rate"], family="poisson")[1] == {"rate": "exp(log_rate)"}
 
 
 def test_names_that_fit_several_families_list_them():

@@ -3,6 +3,7 @@
 import re
 import time
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -251,6 +252,17 @@ def test_a_network_in_bfloat16_is_scanned(tmp_path):
     )
     trace = columns(scan(config))["trace"]
     np.testing.assert_allclose(trace, 1 + 4 + 0.25, rtol=1e-6)
+
+
+def test_an_onnx_file_in_bfloat16_is_held_against_the_reference(tmp_path):
+    text = "g (bfloat16[n,3] x) => (bfloat16[n,1] mean, bfloat16[n,1] std) "
+    text += "{ mean = MatMul(x, w)  zero = Sub(mean, mean)  std = Exp(zero) }"
+    w = np.array([[1], [-2], [0.5]], ml_dtypes.bfloat16)
+    path = onnx_file(tmp_path, text, w=w)
+    said = ModelConfig(path=str(path), family="normal")
+    config = ScanConfig(model=said, data=data_file(tmp_path), divergences=("kl",))
+    trace = columns(scan(config))["trace"]
+    np.testing.assert_allclose(trace, 1 + 4 + 0.25, rtol=1e-6)  # |w|², σ = 1
 
 
 def test_random_operators_of_onnx_are_refused(tmp_path):

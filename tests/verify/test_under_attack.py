@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from scans import SAMPLES, sample, scan, written
+from scans import SAMPLES, columns, sample, scan, written
 from scipy import stats
 
 from audit.config import ModelConfig
@@ -264,6 +264,20 @@ def test_a_theta_that_does_not_fit_is_refused(tmp_path, theta, kind, words):
     assert words in caught.value.given
     assert caught.value.expected
     assert "--target-key" in caught.value.next_step or "Correct" in str(caught.value)
+
+
+def test_a_column_of_a_table_is_theta_and_no_input(tmp_path):
+    theta = RNG.normal(size=(60, 1))
+    base = with_theta(written(tmp_path, gaussian, X, NORMAL), theta=theta)
+    base = replace(base, target_key="theta", verify=0)
+    names = ["theta", *(f"x{i}" for i in range(X.shape[1]))]
+    table = np.concatenate([theta, X], axis=1)
+    path = str(tmp_path / "table.csv")
+    np.savetxt(path, table, "%.17g", ",", header=",".join(names), comments="")
+    one, other = (scan(config) for config in (base, replace(base, data=path)))
+    assert one.under_attack.clean == other.under_attack.clean
+    for name, values in columns(one).items():
+        np.testing.assert_array_equal(values, columns(other)[name])
 
 
 def test_a_key_that_is_not_there_is_refused(tmp_path):

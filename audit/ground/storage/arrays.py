@@ -200,7 +200,8 @@ def _refuse_others(path: str, head: bytes) -> None:
     if not head.startswith((b"PK", b"\x93NUMPY")):
         raise InputError(
             f"The data file '{path}' is neither npz nor npy",
-            "Expected arrays saved by numpy",
+            "Expected arrays saved by numpy, or a file whose name ends as its kind "
+            "does: .csv, .tsv, .parquet, .arrow, .h5, .mat, .pt; unpacked, not .gz",
             f"Save it with np.savez('{Path(path).stem}.npz', x=...)",
         )
 

@@ -51,7 +51,7 @@ def open_implicit(
     known = list_keys(split_spec(data)[0])
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
-    inputs = open_inputs(data, wanted, settings.memory)
+    inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
     draws = given_draws(data, settings.model.draws, inputs.n, settings.memory)
     base = given_draws(data, base_key(roles, known), inputs.n, settings.memory)
     event = event_of(inputs, roles)
