@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from os.path import exists, samefile
 from shlex import quote
 from typing import Any
 
@@ -17,13 +16,13 @@ from audit.formats.several import render
 from audit.ground import collector
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
-from audit.ground.storage import split_spec
 from audit.reports.baseline import with_baseline
 from audit.reports.checks import worst_code
 from audit.reports.keys import check_config
 from audit.reports.report import Report
 from audit.run.commands import without_run_options
 from audit.run.folder import check_options
+from audit.run.overwriting import keep_inputs
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def plan(
     asked = _own_folder(asked, name, scans)
     settings = ready(asked)
     check_options(settings)
-    _keep_inputs(settings, destinations)
+    keep_inputs(settings, destinations.files)
     if settings.shard and (destinations.files or destinations.format != "table"):
         raise ConfigError(
             f"An output was asked for with --shard {settings.shard}",
@@ -61,27 +60,6 @@ def plan(
             f"{quote(str(settings.run_dir))}",
         )
     return Plan(asked, settings, in_turn(destinations, name, scans), command)
-
-
-def _keep_inputs(settings: ScanConfig, destinations: Destinations) -> None:
-    """Refuse to write over a file that the scan reads.
-
-    Raises:
-        ConfigError: names both.
-    """
-    read = {"model": settings.model.path, "data": split_spec(settings.data)[0]}
-    for option in ("sampler", "mask", "units", "bounds"):
-        part = settings.model if option == "sampler" else settings
-        read[f"--{option}"] = getattr(part, option) or ""
-    witness = [settings.witness] if settings.witness else []
-    for path in (*destinations.files, *witness):
-        for name, source in read.items():
-            if source and exists(path) and exists(source) and samefile(path, source):
-                raise ConfigError(
-                    f"The output '{path}' is the scan's own input, {name} '{source}'",
-                    "Expected a file that nothing is read from: it is written over",
-                    "Name another output",
-                )
 
 
 def _own_folder(asked: ScanConfig, name: str, scans: int) -> ScanConfig:

@@ -9,6 +9,9 @@ from typing import Any
 from audit.config.readers import Reader, choice, finite, items, pieces, reader, text
 from audit.config.settings import Threshold, Waiver
 
+KINDS = ("max", "min", "max_increase", "max_decrease")
+"""The options that set limits."""
+_NEEDED = {"key", "until", "reason"}
 _LIMITS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": {
@@ -48,14 +51,18 @@ def thresholds(op: str) -> Reader:
             "key": {"type": "string"},
             "until": {"type": "string", "format": "date"},
             "reason": {"type": "string", "minLength": 1},
+            "limit": {"enum": list(KINDS)},
         },
     },
 )
 def waivers(value: object) -> tuple[Waiver, ...]:
-    """Read a list of {key, until, reason}; `until` is a day such as 2026-12-31."""
+    """Read a list of {key, until, reason}; `until` is a day such as 2026-12-31.
+
+    And perhaps `limit`: which of the limits of that key.
+    """
     found = []
     for item in pieces(value):
-        if not isinstance(item, Mapping) or set(item) != {"key", "until", "reason"}:
+        if not isinstance(item, Mapping) or set(item) - {"limit"} != _NEEDED:
             raise ValueError("expected a list of key, until and reason")
         try:
             until = date.fromisoformat(str(item["until"]))
@@ -63,7 +70,9 @@ def waivers(value: object) -> tuple[Waiver, ...]:
             raise ValueError("expected until as a day, 2026-12-31") from None
         if not str(item["reason"] or "").strip():
             raise ValueError("expected a reason")
-        found.append(Waiver(str(item["key"]), until.isoformat(), str(item["reason"])))
+        limit = choice(*KINDS)(item["limit"]) if "limit" in item else ""
+        key, reason = str(item["key"]), str(item["reason"])
+        found.append(Waiver(key, until.isoformat(), reason, limit=limit))
     return tuple(found)
 
 

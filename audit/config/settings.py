@@ -89,6 +89,10 @@ class AttackConfig:
         return spec if self.label == self.kind else f"{self.label}={spec}"
 
 
+_VALUES = {"<=": "max", ">=": "min"}
+_CHANGES = {"<=": "max_increase", ">=": "max_decrease"}
+
+
 @dataclass(frozen=True)
 class Threshold:
     """A limit on one number of the report, `divergence.quantity.statistic`."""
@@ -110,6 +114,11 @@ class Threshold:
     def __str__(self) -> str:
         return f"{self.key} {self.op} {self.limit:g}"
 
+    @property
+    def kind(self) -> str:
+        """The option that it is set with: `max`, `min`, `max_increase`, ..."""
+        return (_CHANGES if self.step else _VALUES)[self.op]
+
 
 @dataclass(frozen=True)
 class Waiver:
@@ -120,6 +129,9 @@ class Waiver:
     """The last day it holds, as 2026-12-31."""
     reason: str
     source: str = ""
+    limit: str = ""
+    """Which one, of several of that key: `max`, `min`, `max_increase` or
+    `max_decrease`; "": those on the value, or where there are none, on its change."""
 
 
 DEFAULT_ATTACKS = (

@@ -1,11 +1,13 @@
 """Waivers: a broken limit that is known, for a reason, until a day.
 
 While a waiver holds, its limit warns instead of failing. When it has expired the limit
-fails again and says so.
+fails again and says so. A limit on a number and one on its change are two: a waiver
+names with `limit: max_increase` that it is of the latter, where a key has both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -36,15 +38,25 @@ def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
     day = (today or date.today()).isoformat()
     limits = list(config.thresholds)
     for waiver in config.waivers:
-        places = [k for k, limit in enumerate(limits) if limit.key == waiver.key]
+        places = _waived_by(waiver, limits)
         if not places:
+            which = f"{waiver.limit} " if waiver.limit else ""
             raise ConfigError(
-                f"{waiver.source}: '{waiver.key}' is waived, and no limit has that key",
+                f"{waiver.source}: '{waiver.key}' is waived, and no {which}limit has "
+                "that key",
                 next_step="Remove the waiver",
             )
         for k in places:
             limits[k] = _waived(limits[k], waiver, day)
     return replace(config, thresholds=tuple(limits))
+
+
+def _waived_by(waiver: Waiver, limits: Sequence[Threshold]) -> list[int]:
+    """Return which limits a waiver hides: a limit on a change is another limit."""
+    own = [k for k, limit in enumerate(limits) if limit.key == waiver.key]
+    if waiver.limit:
+        return [k for k in own if limits[k].kind == waiver.limit]
+    return [k for k in own if not limits[k].step] or own
 
 
 def is_expired(said: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.config import AttackConfig, ScanConfig
+from audit.config import AttackConfig, ScanConfig, Waiver
 from audit.config.options import OPTIONS, POSITIONAL
 from audit.ground.storage import split_spec
 from audit.reports.report import Setting
@@ -27,13 +27,18 @@ _READ_WITH = {"condition_key": "condition"}
 """Setting -> the option that sets it too."""
 
 
+def _written(waiver: Waiver) -> dict[str, str]:
+    """Return a waiver as it was written: without `limit` where that was not said."""
+    return {k: v for k, v in asdict(waiver).items() if v or k != "limit"}
+
+
 def settings(config: ScanConfig) -> dict[str, Setting]:
     """Return every option that can change a number or a verdict, with its origin."""
     values: dict[str, Any] = {}
     for part in (config.model, config):
         values |= {f.name: getattr(part, f.name) for f in fields(part)}
     values |= {"attacks": [str(one) for one in config.attacks]}
-    values |= {"waivers": [asdict(waiver) for waiver in config.waivers]}
+    values |= {"waivers": [_written(waiver) for waiver in config.waivers]}
     for option, op in (("max", "<="), ("min", ">=")):
         limits = [one for one in config.thresholds if one.op == op and not one.step]
         values[option] = {limit.key: limit.limit for limit in limits}

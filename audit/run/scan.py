@@ -44,6 +44,7 @@ from audit.run.engines.threads import torch_threads
 from audit.run.folder import Run, check_options, open_folder, refuse_open
 from audit.run.jobs import filled, job_rows, kept, measured
 from audit.run.keeping import Asked, begin, check_run, identity_of, in_blocks_of
+from audit.run.overwriting import keep_inputs
 from audit.run.plan import Job, cut, read_shard, spans
 from audit.run.still import still_notes
 from audit.run.targets import held_against, refuse_early
@@ -175,6 +176,7 @@ def _opened(config: ScanConfig, network: Network | None) -> _Opened:
     check_config(config)
     check_options(config)
     _refuse_no_folder(config.witness)
+    keep_inputs(config)
     ENGINES[config.engine]  # a name that is none, or a broken one, is said now
     if network is not None:
         refuse_open(config)

@@ -66,6 +66,43 @@ def test_a_waiver_of_nothing_is_refused():
     assert with_waivers(replace(config, thresholds=())).waivers == (WAIVER,)
 
 
+CHANGE = replace(LIMITS[0], step="10%", limit=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named", "waived"),
+    [
+        ((LIMITS[0], CHANGE), "", [True, False]),
+        ((LIMITS[0], CHANGE), "max_increase", [False, True]),
+        ((LIMITS[0], CHANGE), "max", [True, False]),
+        ((CHANGE,), "", [True]),
+    ],
+)
+def test_a_waiver_hides_the_limit_or_that_of_its_change(limits, named, waived):
+    waiver = replace(WAIVER, limit=named)
+    config = replace(CONFIG, thresholds=limits, waivers=(waiver,))
+    found = with_waivers(config, date(2030, 6, 1)).thresholds
+    assert [bool(limit.waiver) for limit in found] == waived
+    assert [limit.level == "warn" for limit in found] == waived
+
+
+def test_a_waiver_of_a_change_that_has_no_limit_is_refused():
+    waiver = replace(WAIVER, limit="max_increase")
+    config = replace(CONFIG, thresholds=LIMITS[:1], waivers=(waiver,))
+    with pytest.raises(ConfigError, match="and no max_increase limit has that key"):
+        with_waivers(config)
+
+
+def test_a_waiver_is_read_with_the_limit_that_it_is_of(tmp_path):
+    text = "max_increase: {kl.trace.p95: 5%}\nwaivers: [{key: kl.trace.p95, "
+    text += "until: 2030-01-31, reason: known"
+    (found,) = read(tmp_path, text + ", limit: max_increase}]\n")
+    assert found.limit == "max_increase"
+    assert read(tmp_path, text + "}]\n")[0].limit == ""
+    with pytest.raises(ConfigError, match="max_decrease"):
+        read(tmp_path, text + ", limit: increase}]\n")
+
+
 def read(tmp_path, text):
     path = tmp_path / "robaudit.yaml"
     path.write_text(text)

@@ -1,6 +1,7 @@
 """Witness ≤ truth ≤ certificate, as a scan reports them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,14 @@ def test_a_missing_folder_is_said_before_anything_is_measured(tmp_path):
     path = str(tmp_path / "none" / "w.npz")
     with pytest.raises(ConfigError, match="whose folder does not exist"):
         scan(sample("heteroscedastic", witness=path))
+
+
+def test_witnesses_are_not_kept_in_what_a_scan_reads(tmp_path):
+    """From Python too, where no command line looks at the outputs."""
+    data = tmp_path / "data.npz"
+    data.write_bytes((SAMPLES / "heteroscedastic.npz").read_bytes())
+    before = data.read_bytes()
+    config = replace(sample("heteroscedastic", verify=4), data=str(data))
+    with pytest.raises(ConfigError, match="is the scan's own input, data"):
+        scan(replace(config, witness=str(data)))
+    assert data.read_bytes() == before

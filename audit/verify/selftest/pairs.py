@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,11 +24,19 @@ CANNOT = (NotImplementedError, AttributeError, IndexError, RuntimeError, ValueEr
 
 @dataclass(frozen=True)
 class Rows:
-    """φ [n, p] and θ [n, *event] of rows that have both."""
+    """φ [n, p] and θ [n, *event] of rows that have both.
+
+    Args:
+        family: of the law. phi, theta: of the rows.
+        x: the inputs [n, d]. laws: x -> φ [n, p], all else as it is; None where what is
+            perturbed is φ itself.
+    """
 
     family: Family
     phi: Tensor
     theta: Tensor
+    x: Tensor
+    laws: Callable[[Tensor], Tensor] | None = None
 
     def log_likelihood(self, phi: Tensor) -> Tensor:
         """Return log q(θ) [n] at other parameters; −∞ where they are none."""
@@ -36,6 +44,14 @@ class Rows:
         found = law.log_prob(self.theta).reshape(len(phi), -1).sum(dim=1)
         lost = outside(self.family, phi) | found.isnan()
         return found.masked_fill(lost | ~_supported(law, self.theta), -torch.inf)
+
+    def with_phi(self, phi: Tensor) -> Rows:
+        """Return the rows with other parameters."""
+        return replace(self, phi=phi)
+
+    def with_theta(self, theta: Tensor) -> Rows:
+        """Return the rows with other θ."""
+        return replace(self, theta=theta)
 
     def expected(self, phi: Tensor) -> float:
         """Return the mean of −H over the rows, by draws from their own laws."""
@@ -87,11 +103,23 @@ def rows_with_theta(it: Subject, targets: NDArray[np.generic]) -> Rows | str:
             f"one θ of the data has the shape {list(theta.shape[1:])}, one of the law "
             f"{list(event)}"
         )
-    parts = np.split(index, range(256, len(index), 256))
-    density, model = it.model.density, it.model
-    phi = torch.cat([density.parameter_map(*model.rows(part)) for part in parts])
+    model, laws = it.model, it.model.density.parameter_map
+    parts = [model.rows(part) for part in np.split(index, range(256, len(index), 256))]
+
+    def at(x: Tensor) -> Tensor:
+        return torch.cat(
+            [
+                laws(here, held)
+                for here, (_, held) in zip(torch.split(x, 256), parts, strict=True)
+            ]
+        )
+
+    x = torch.cat([part for part, _ in parts])
+    phi = at(x)
     kept = ~outside(it.family, phi)
     if int(kept.sum()) < _LEAST:
         return "too few rows are members of the family"
     ours = torch.from_numpy(theta.reshape(len(index), *event)).to(phi.device)
-    return Rows(it.family, phi[kept], ours[kept])
+    whole = bool(kept.all()) and model.space == "input"
+    found = Rows(it.family, phi[kept], ours[kept], x[kept])
+    return replace(found, laws=at) if whole else found

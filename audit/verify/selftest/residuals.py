@@ -28,6 +28,9 @@ Another reading is called a mistake where three things hold:
    where it is three: with nothing fitted it has hit what has a range of decades. A
    location and a scale that were exchanged (`swaps`) have no such rival.
 
+Data in other units than those of training, and classes in another order, are readings
+of the same kind (`units`); θ of other rows are told by pairs (`pairing`).
+
 A mistake that leaves θ nearly as likely (σ near one, where σ² is σ) is not seen, and
 fewer than 20 rows are not judged.
 
@@ -47,10 +50,12 @@ import torch
 from torch import Tensor
 
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
+from audit.verify.selftest.pairing import strangers
 from audit.verify.selftest.pairs import CANNOT, Rows, rows_with_theta
 from audit.verify.selftest.readings import Reading, readings_of
 from audit.verify.selftest.subject import Subject, outside
 from audit.verify.selftest.swaps import TODO, WHAT, exchanged, swaps_of
+from audit.verify.selftest.units import Other, others_of
 
 NAME = "residuals"
 _BETTER, _RATIO = 0.25, 25.0  # nats: a row, and in all
@@ -78,11 +83,14 @@ def residuals(it: Subject) -> Finding:
     numbers = _numbers(rows, stated, expected)
     best = max(_better(rows, stated), default=None, key=lambda found: found.gain)
     if best is None:
+        apart = _strangers(rows)
+        if apart is not None:
+            return _unpaired(*apart, numbers)
         return passed(NAME, _fine(numbers, impossible, len(stated)), **numbers)
     return failed(
         NAME,
         f"'{best.name}': {best.what}, probably: read so, the data's own θ are "
-        f"{best.gain:.2g} nats a row more likely" + _variance_then(rows, best.phi),
+        f"{best.gain:.2g} nats a row more likely" + _variance_then(rows, best.rows),
         best.todo,
         gain=best.gain,
         **numbers,
@@ -96,14 +104,14 @@ class _Better(NamedTuple):
         gain: nats a row.
         name: of the parameter that is read wrongly.
         what: was probably mistaken. todo: what to write instead.
-        phi: as it was meant [n, p].
+        rows: as they were meant.
     """
 
     gain: float
     name: str
     what: str
     todo: str
-    phi: Tensor
+    rows: Rows
 
 
 def _better(rows: Rows, stated: Tensor) -> Iterator[_Better]:
@@ -112,14 +120,31 @@ def _better(rows: Rows, stated: Tensor) -> Iterator[_Better]:
         gain = _gain(rows, name, reading, stated)
         if gain is not None:
             phi = rows.changed(name, reading.change)
-            yield _Better(gain, name, reading.what, reading.todo, phi)
+            yield _Better(gain, name, reading.what, reading.todo, rows.with_phi(phi))
     for loc, scale in swaps_of(rows.family):
         for phi in exchanged(rows, loc, scale):
             meant = _meant(rows, phi, stated)
             if meant is not None:
                 gain = float((meant - stated)[torch.isfinite(stated)].mean())
                 what, todo = WHAT.format(scale), TODO.format(loc, scale)
-                yield _Better(gain, loc, what, todo, phi)
+                yield _Better(gain, loc, what, todo, rows.with_phi(phi))
+
+    for other in others_of(rows):
+        found = _as_meant(rows, stated, other)
+        if found is not None:
+            yield found
+
+
+def _as_meant(rows: Rows, stated: Tensor, other: Other) -> _Better | None:
+    """Return data in other units or another order, if they are a better reading."""
+    meant = other.rows.log_likelihood(other.rows.phi) + other.shift
+    if bool(outside(rows.family, other.rows.phi).any()):
+        return None
+    then = rows.expected(other.rows.phi) + other.shift
+    if not _explains(rows, stated, meant, then, other.paid):
+        return None
+    gain = float((meant - stated)[torch.isfinite(stated)].mean())
+    return _Better(gain, other.name, other.what, other.todo, other.rows)
 
 
 def _gain(rows: Rows, name: str, reading: Reading, stated: Tensor) -> float | None:
@@ -143,15 +168,32 @@ def _meant(rows: Rows, phi: Tensor, stated: Tensor) -> Tensor | None:
     None where it is hardly more likely, or not what that law itself expects.
     """
     meant = rows.log_likelihood(phi)
+    if bool(outside(rows.family, phi).any()):
+        return None
+    better = _explains(rows, stated, meant, rows.expected(phi))
+    return meant if better else None
+
+
+def _explains(
+    rows: Rows, stated: Tensor, meant: Tensor, expected: float, paid: float = 0.0
+) -> bool:
+    """Tell whether log q(θ) [n] as meant is better than as stated, and as expected.
+
+    Args:
+        rows: as they are read.
+        stated: log q(θ).
+        meant: the same as it was meant.
+        expected: what the law that was meant expects of them.
+        paid: nats beside the usual that choosing it costs.
+    """
     possible = torch.isfinite(stated)
-    if not bool(torch.isfinite(meant).all()) or bool(outside(rows.family, phi).any()):
-        return None
+    if not bool(torch.isfinite(meant).all()):
+        return False
     gain = (meant - stated)[possible]
-    if float(gain.mean()) < _BETTER or float(gain.sum()) < _RATIO:
-        return None
+    if float(gain.mean()) < _BETTER or float(gain.sum()) < _RATIO + paid:
+        return False
     off = abs(float(stated[possible].mean()) - rows.expected(rows.phi))
-    left = abs(float(meant.mean()) - rows.expected(phi))
-    return None if left > max(_EXPECTED, _LEFT * off) else meant
+    return abs(float(meant.mean()) - expected) <= max(_EXPECTED, _LEFT * off)
 
 
 def _rescaled(rows: Rows, name: str) -> tuple[float, Tensor]:
@@ -175,14 +217,37 @@ def _fine(numbers: dict[str, float], impossible: int, count: int) -> str:
     return said
 
 
-def _variance_then(rows: Rows, phi: Tensor) -> str:
-    then = rows.variance(phi)
+def _variance_then(rows: Rows, meant: Rows) -> str:
+    then = meant.variance(meant.phi)
     now = rows.variance(rows.phi)
     if then is None or now is None:
         return ""
     return (
         f", and their standardised residuals have the variance {then:.3g} instead of "
         f"{now:.3g}"
+    )
+
+
+def _strangers(rows: Rows) -> tuple[float, float] | None:
+    """Return the shares of pairs that tell that θ is of other rows; None if not."""
+    try:
+        return strangers(rows)
+    except CANNOT:
+        return None
+
+
+def _unpaired(seen: float, expected: float, numbers: dict[str, float]) -> Finding:
+    return failed(
+        NAME,
+        "the θ of the data have nothing to do with the x of their own rows: another "
+        f"row's x explains them as well on {1 - seen:.0%} of pairs, by the law on "
+        f"{1 - expected:.0%}: rows of θ in another order than those of x, or θ of "
+        "other inputs",
+        "save x and θ in one order (shuffle both by one permutation), or name the key "
+        "of θ with --target-key",
+        own_share=seen,
+        own_share_expected=expected,
+        **numbers,
     )
 
 

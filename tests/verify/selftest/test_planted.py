@@ -242,3 +242,91 @@ def test_theta_that_is_impossible_says_so(tmp_path):
     code, lines = run_tests(tmp_path, path, "poisson", head, x=x, theta=drawn(x) - 5)
     assert code == 1
     assert "impossible under poisson" in lines["residuals"].said
+
+
+def with_weights(a, b):
+    """Return the honest head with weights of its own."""
+    network = Base()
+    network.a = nn.Parameter(torch.from_numpy(a).float())
+    network.b = nn.Parameter(torch.from_numpy(b).float())
+    return network
+
+
+def learned(n=200, seed=3):
+    """Inputs of other units than the head's, which are standardised, and θ of these."""
+    raw = np.random.default_rng(seed).normal(size=(n, 4))
+    raw = raw * np.array([30.0, 0.2, 7.0, 100.0]) + np.array([500.0, 3.0, -40.0, 0.0])
+    apart = (raw - raw.mean(0)) / raw.std(0)
+    return raw.astype(np.float32), apart.astype(np.float32)
+
+
+def test_inputs_that_were_not_standardised_are_caught(tmp_path):
+    raw, x = learned()
+    path, theta = onnx_head(tmp_path, "h = Tanh(x)"), drawn(np.tanh(x))
+    code, lines = run_tests(tmp_path, path, x=x, theta=theta)
+    assert code == 0, lines
+    code, lines = run_tests(tmp_path, path, x=raw, theta=theta)
+    assert code == 1
+    assert "the inputs are not standardised" in lines["residuals"].said
+    then = np.square((theta - np.tanh(x) @ A) / np.exp(np.tanh(x) @ B - 2)).mean()
+    assert f"the variance {then:.3g} instead of" in lines["residuals"].said
+
+
+def test_theta_that_was_not_standardised_is_caught(tmp_path):
+    """The head's weights are such that θ has the deviation one, and the mean zero."""
+    x, apart = inputs(200), np.random.default_rng(4).normal(size=(200, 1))
+    apart -= x @ np.linalg.lstsq(x, apart, rcond=None)[0]  # so that both add up
+    apart *= np.exp(x @ B / 4 - 2)
+    a = A * np.sqrt(1 - apart.var()) / (x @ A).std()
+    network = with_weights(a, B / 4)
+    theta = ((x @ a + apart) * 50 + 1000).astype(np.float32)
+    code, lines = run_tests(tmp_path, script(tmp_path, network), x=x, theta=theta)
+    assert code == 1
+    assert "the θ of the data are not standardised" in lines["residuals"].said
+
+
+@pytest.mark.parametrize("n", [200, 1000])
+def test_theta_of_other_rows_are_caught(tmp_path, n):
+    x = inputs(n)
+    theta = drawn(x)
+    path = onnx_head(tmp_path, SAME)
+    assert run_tests(tmp_path, path, x=x, theta=theta)[0] == 0
+    other = np.random.default_rng(8).permutation(n)
+    code, lines = run_tests(tmp_path, path, x=x, theta=theta[other])
+    assert code == 1
+    assert failed(lines) == {"residuals"}
+    assert "nothing to do with the x of their own rows" in lines["residuals"].said
+    share = lines["residuals"].numbers["own_share"]
+    assert abs(share - 0.5) <= 3 * 0.5 / np.sqrt(n)
+
+
+def test_a_model_that_has_learned_nothing_is_not_said_to_be_shuffled(tmp_path):
+    """Its law is the same at all inputs, so no order of θ is another one."""
+    network = with_weights(0 * A, 0 * B)
+    theta = (np.exp(-2) * np.random.default_rng(1).normal(size=(200, 1))).astype("f4")
+    path = script(tmp_path, network)
+    _, lines = run_tests(tmp_path, path, x=inputs(200), theta=theta)
+    assert lines["residuals"].status == "passed", lines["residuals"]
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_classes_in_another_order_are_caught(tmp_path, wrong):
+    """Labels 0 to 4, drawn from the model's own law, or renamed by a cycle."""
+    rng = np.random.default_rng(6)
+    w = (3 * rng.normal(size=(4, 5))).astype(np.float32)
+    path = onnx_text(
+        tmp_path,
+        "head (float[n, 4] x) => (float[n, 5] logits) { logits = MatMul(x, w) }",
+        w=w,
+    )
+    x = inputs(400)
+    label = (x @ w + rng.gumbel(size=(400, 5))).argmax(1)
+    label = (label + 1) % 5 if wrong else label
+    code, lines = run_tests(
+        tmp_path, path, "categorical", {"logits": "logits"}, x=x, theta=label
+    )
+    assert code == int(wrong), lines["residuals"]
+    if wrong:
+        assert (
+            "the classes of the model are in another order" in lines["residuals"].said
+        )
