@@ -104,12 +104,27 @@ def its_mean_size_is_that_of_its_draws(attack: Attack) -> None:
     _mean_is(attack, rule, np.abs(_draws(attack) @ v)[None], np.array([size]))
 
 
+def its_damped_mean_is_that_of_its_draws(attack: Attack) -> None:
+    """What is said to be the mean of a damped form is its mean over the draws."""
+    if not isinstance(attack, RandomAttack):
+        return
+    law, rates = form(), torch.tensor([0.3, 3.0], dtype=torch.float64)
+    means = attack.damped(law, rates.expand(_N, -1))
+    if means is None:
+        return
+    costs = law(torch.from_numpy(_draws(attack).T).expand(_N, -1, -1)).numpy()
+    for rate, wanted in zip(rates.tolist(), means.mT.numpy(), strict=True):
+        rule = f"the mean of (1 − e^(−s Q))/s over {_DRAWS} draws is what damped gives"
+        _mean_is(attack, rule, -np.expm1(-rate * costs) / rate, wanted)
+
+
 LAWS: tuple[Callable[[Attack], None], ...] = (
     its_cost_is_that_of_the_form,
     its_draws_cost_what_it_expects,
     its_draws_are_those_of_the_generator,
     its_norms_integrate_the_form,
     its_mean_size_is_that_of_its_draws,
+    its_damped_mean_is_that_of_its_draws,
 )
 
 

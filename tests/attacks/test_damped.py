@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from audit.attacks.checking import its_damped_mean_is_that_of_its_draws
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
+from audit.ground.checking import LawBroken
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.stored import Matrix
 
@@ -43,6 +45,18 @@ def test_the_mean_is_that_of_quadrature(name, rows):
     found = attack.damped(form(rows), RATES)[0].tolist()
     wanted = [by_quadrature(form(rows), factor, rate) for rate in RATES[0].tolist()]
     assert found == pytest.approx(wanted, rel=1e-9)
+
+
+def test_draws_hold_a_mean_that_is_wrong_against_it():
+    class Louder(Gaussian):
+        def damped(self, form, rates):
+            return 1.02 * super().damped(form, rates)
+
+    law = its_damped_mean_is_that_of_its_draws
+    law(Gaussian(0.5))
+    law(Moments(np.zeros(5), np.eye(5)[:, :3]))
+    with pytest.raises(LawBroken, match="damped"):
+        law(Louder(0.5))
 
 
 def test_what_is_not_known_is_none():
