@@ -18,6 +18,7 @@ from audit.cli import app
 from audit.reports.json import to_json
 
 ROOT = Path(__file__).parents[1]
+SHELL = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 ACTION = ROOT / ".github" / "action.yml"
 GITLAB = ROOT / ".github" / "ci" / "gitlab-ci.yml"
 JENKINS = ROOT / ".github" / "ci" / "Jenkinsfile"
@@ -85,12 +86,10 @@ def run(script, folder, path, **variables):
     )
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_the_action_fails_with_the_verdict_and_writes_the_summary(
-    robaudit, workspace, tmp_path
-):
+def audited(workspace, robaudit, tmp_path):
+    """Run the step of the action that scans; its summary and outputs stay."""
     files = {"GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output"}
-    done = run(
+    return run(
         action_step("Audit")["run"],
         workspace,
         robaudit,
@@ -99,31 +98,11 @@ def test_the_action_fails_with_the_verdict_and_writes_the_summary(
         RUNNER_TEMP=str(tmp_path),
         **{name: str(tmp_path / file) for name, file in files.items()},
     )
-    assert done.returncode == 1, done.stderr
-    summary = (tmp_path / "summary.md").read_text()
-    assert "**FAIL: 1 of 1 limit broken · exit 1**" in summary
-    assert "**PASS: 1 limit held · exit 0**" in summary
-    reports = tmp_path / "robaudit"
-    assert (tmp_path / "output").read_text() == f"exit-code=1\nreports={reports}\n"
-    assert {path.suffix for path in reports.iterdir()} == {
-        *(".json", ".html", ".md", ".xml", ".sarif")
-    }
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-@pytest.mark.sweep(2)
-@pytest.mark.parametrize(("limit", "more"), [(0.01, ""), (1.0, "x")])
-def test_the_action_annotates_what_did_not_hold(
-    limit, more, robaudit, workspace, tmp_path
-):
-    text = CONFIG.replace("0.01", str(limit))
-    text = text.replace("verify: 8", "verify: 0") if more else text
-    (workspace / "robaudit.yaml").write_text(text)
-    audit, annotate = action_step("Audit"), action_step("Annotate")
-    files = {"GITHUB_STEP_SUMMARY": tmp_path / "s", "GITHUB_OUTPUT": tmp_path / "o"}
-    settings = {name: str(path) for name, path in files.items()}
-    settings |= {"CONFIG": "robaudit.yaml", "ARGUMENTS": "-d kl"}
-    run(audit["run"], workspace, robaudit, **settings, RUNNER_TEMP=str(tmp_path))
+def annotated(tmp_path):
+    """Return the names of the scans that the step for annotations speaks of."""
+    annotate = action_step("Annotate")
     assert annotate["shell"] == "python"
     done = subprocess.run(
         [sys.executable, "-c", annotate["run"]],
@@ -134,9 +113,33 @@ def test_the_action_annotates_what_did_not_hold(
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert all(line.startswith("::error title=robaudit::") for line in lines)
-    named = {line.split("::")[2].partition(":")[0] for line in lines}
-    broken = {"plain"} if limit == 0.01 else set()
-    assert named == ({"plain", "penalised"} if more else broken)
+    return {line.split("::")[2].partition(":")[0] for line in lines}
+
+
+@SHELL
+def test_the_action_fails_with_the_verdict_writes_the_summary_and_annotates(
+    robaudit, workspace, tmp_path
+):
+    done = audited(workspace, robaudit, tmp_path)
+    assert done.returncode == 1, done.stderr
+    summary = (tmp_path / "summary.md").read_text()
+    assert "**FAIL: 1 of 1 limit broken · exit 1**" in summary
+    assert "**PASS: 1 limit held · exit 0**" in summary
+    reports = tmp_path / "robaudit"
+    assert (tmp_path / "output").read_text() == f"exit-code=1\nreports={reports}\n"
+    assert {path.suffix for path in reports.iterdir()} == {
+        *(".json", ".html", ".md", ".xml", ".sarif")
+    }
+    assert annotated(tmp_path) == {"plain"}
+
+
+@SHELL
+@pytest.mark.slow
+def test_the_action_annotates_what_is_undecided(robaudit, workspace, tmp_path):
+    text = CONFIG.replace("0.01", "1.0").replace("verify: 8", "verify: 0")
+    (workspace / "robaudit.yaml").write_text(text)
+    audited(workspace, robaudit, tmp_path)
+    assert annotated(tmp_path) == {"plain", "penalised"}
 
 
 def test_the_action_takes_no_input_as_code():
@@ -161,9 +164,6 @@ def test_the_commands_of_the_snippets_exist(path, workspace, monkeypatch):
     result = CliRunner().invoke(app, [*words, "--scan", "none"])
     assert result.exit_code == 2
     assert "'none' is not among the scans" in result.stderr
-
-
-SHELL = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 
 
 def whole_script(path):
@@ -239,9 +239,35 @@ def test_the_hooks_of_the_template_are_ours_and_take_torch_for_cpus():
         assert hook["additional_dependencies"] == [f"--extra-index-url={INDEX}"]
 
 
+EACH_TEMPLATE = pytest.mark.parametrize(
+    "path", [GITLAB, JENKINS, AZURE], ids=lambda path: path.name
+)
+STAND_IN = """#!/bin/sh
+echo "$@" > words
+exit $CODE
+"""
+
+
 @SHELL
-@pytest.mark.sweep(3)
-@pytest.mark.parametrize("path", [GITLAB, JENKINS, AZURE], ids=lambda path: path.name)
+@EACH_TEMPLATE
+@pytest.mark.parametrize("code", [0, 1, 4])
+def test_a_template_ends_with_the_exit_code_of_the_scan(
+    path, code, workspace, tmp_path
+):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in (("robaudit", STAND_IN), ("python", "#!/bin/sh\n")):
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    done = run(script_of(path), workspace, str(folder), CODE=str(code))
+    assert done.returncode == code, done.stderr
+    assert (workspace / "words").read_text().startswith("scan ")
+    assert (workspace / "reports").is_dir()
+
+
+@SHELL
+@pytest.mark.slow
+@EACH_TEMPLATE
 @pytest.mark.parametrize(("limit", "code"), [(0.01, 1), (1.0, 0), (None, 4)])
 def test_a_template_passes_fails_and_does_not_pass_what_is_undecided(
     path, limit, code, robaudit, workspace

@@ -12,10 +12,12 @@ import torch
 from scans import SAMPLES
 from torch import distributions as td
 from torch import nn
+from typer.testing import CliRunner
 
 import audit
 import audit.api
 from audit.api.words import said
+from audit.cli import app
 from audit.config.options import OPTIONS
 
 MODEL, DATA = SAMPLES / "heteroscedastic.onnx", SAMPLES / "heteroscedastic.npz"
@@ -50,8 +52,8 @@ def test_the_example_of_the_documentation_runs(path, tmp_path, monkeypatch):
 
 def test_importing_the_package_takes_no_library_and_no_time():
     script = (
-        "import sys, time; a = time.perf_counter(); import audit; dir(audit); "
-        "print(time.perf_counter() - a, *sys.modules)"
+        "import sys, time; a = time.process_time(); import audit; dir(audit); "
+        "print(time.process_time() - a, *sys.modules)"
     )
     fastest = 1.0
     for _ in range(3):
@@ -71,10 +73,11 @@ def test_every_public_name_is_there_and_no_other():
         _ = audit.scam
 
 
-def test_a_file_is_scanned_as_on_the_command_line(report, tmp_path):
+def test_a_file_is_scanned_as_on_the_command_line(report, tmp_path, monkeypatch):
     words = ["scan", str(MODEL), str(DATA), "--limit", "12", "--verify", "all"]
     words += ["--top", "2", "-q", "-o", "r.json", "-o", "rows.npz", "-o", "rows.csv"]
-    subprocess.run([sys.executable, "-m", "audit", *words], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, words).exit_code == 0
     ours, theirs = (
         report.record,
         type(report.record).model_validate_json((tmp_path / "r.json").read_text()),

@@ -62,7 +62,12 @@ def same(live, name, keywords, **settings):
 
 
 @pytest.mark.parametrize(
-    "name", ["choice_likelihood", "decoder", pytest.param("zuko_nsf", marks=SLOW)]
+    "name",
+    [
+        "decoder",
+        pytest.param("choice_likelihood", marks=SLOW),
+        pytest.param("zuko_nsf", marks=SLOW),
+    ],
 )
 def test_a_module_of_python_scans_as_its_file(name, samples):
     script, kind, prefix, keywords = MODULES[name]

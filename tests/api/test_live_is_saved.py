@@ -72,8 +72,8 @@ def apart(ours, theirs):
     return worst
 
 
-QUICK = {"heteroscedastic", "mixture", "sunspots_quantiles"}
-SCRIPTS = QUICK | {"counts"}
+QUICK = {"heteroscedastic", "sunspots_quantiles"}
+SCRIPTS = QUICK | {"counts", "mixture"}
 PAIRS = [
     pytest.param(
         name,
@@ -102,7 +102,7 @@ def test_a_loaded_module_scans_as_its_file(name, suffix):
     assert live.record.model.files == []
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", EAGER)
 def test_a_module_of_python_scans_as_the_graph_that_was_exported(name, samples):
     script, make = EAGER[name]

@@ -253,6 +253,11 @@ def test_a_wrong_argument_is_named_with_the_right_form(kind, arguments, words):
         build_attack(kind, arguments)
 
 
+def test_a_size_of_zero_is_a_size():
+    assert build_attack("gaussian", {"sigma": "0"}) == Gaussian(0.0)
+    assert build_attack("fixed_norm", {"norm": "0"}) == FixedNorm(0.0)
+
+
 def test_an_unknown_attack_is_answered_with_the_nearest_name():
     with pytest.raises(UnknownName, match="Did you mean 'gaussian'"):
         build_attack("gausian", {"sigma": "1"})

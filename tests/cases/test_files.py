@@ -31,13 +31,23 @@ def row_of(rows, path):
     return rows[name][int(place.rstrip("]"))]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+SLOW = ("pt2_scalar_arguments",)
+"""What takes seconds; other files of its format are among the others."""
+
+
+def cases():
+    for case in CASES:
+        marks = [pytest.mark.slow] if case["id"] in SLOW else []
+        yield pytest.param(case, id=case["id"], marks=marks)
+
+
+@pytest.mark.parametrize("case", cases())
 def test_a_file_does_what_it_must(case, tmp_path, monkeypatch):
     monkeypatch.chdir(FILES)
     words = list(case["args"])
     if words[0] == "scan":
         words += ["-o", str(tmp_path / "r.json"), "-o", str(tmp_path / "r.npz")]
-    few = {"COLUMNS": "200", "ROBAUDIT_VERIFY": "4"}  # where a case does not say
+    few = {"COLUMNS": "200", "ROBAUDIT_VERIFY": "2"}  # where a case does not say
     done = CliRunner().invoke(app, words, env=few)
     text = done.stdout + done.stderr
     assert done.exit_code in case["exit"], text

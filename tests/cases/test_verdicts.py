@@ -216,6 +216,7 @@ def test_weights_inside_a_branch_are_weights(tmp_path):
     assert hashes[0] != hashes[1]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("model", ["dens_plain.onnx", "dens_self_unnorm.onnx"])
 def test_a_density_that_is_not_normalised_leaves_no_verdict(scanned, model):
     words = ("--target", "theta", "--limit", "8", "--verify", "2")

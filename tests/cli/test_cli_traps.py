@@ -202,14 +202,15 @@ def mounted(folder, options):
 def test_a_full_disk_leaves_the_old_report(folder):
     with mounted(folder / "small", "size=64k") as small:
         (small / "r.html").write_text("old")
-        code, out, error = robaudit("render", "saved.json", "-o", small / "r.html")
+        code, out, error = in_process("render", "saved.json", "-o", small / "r.html")
         assert (code, out) == (0, "")
         (small / "filler").write_bytes(b"x" * 12_000)
         (small / "r.html").write_text("old")
         large = report_of(np.random.default_rng(0).lognormal(size=3000))
         (folder / "large.json").write_text(to_json(large))
         for name in ("r.html", "r.json"):
-            code, out, error = robaudit("render", "large.json", "-o", small / name)
+            words = ("render", "large.json", "-o", small / name)
+            code, out, error = in_process(*words)
             assert (code, out) == (3, "")
             assert "cannot be written: No space left on device" in error
         assert left_in(small) == ["filler", "r.html"]

@@ -67,6 +67,7 @@ def held_to_it(name, find):
     assert any(np.isfinite(numbers).any() for numbers in ours.values())
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", FAST)
 def test_every_column_is_measured_elsewhere(name):
     held_to_it(name, columns)

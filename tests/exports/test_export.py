@@ -117,7 +117,9 @@ def test_the_file_does_not_tell_where_it_was_made(saved):
         assert text.rsplit("/", 2)[0].encode() not in blob
 
 
-@pytest.mark.parametrize("suffix", [".pt2", ".pt"])
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(".pt2", marks=pytest.mark.slow), ".pt"]
+)
 def test_torch_formats_hold_the_same(suffix, tmp_path):
     model = flow("MAF")
     path = export_posterior(model, tmp_path / f"q{suffix}", x=conditions())
@@ -134,6 +136,7 @@ def test_torch_formats_hold_the_same(suffix, tmp_path):
     assert yaml.safe_load(extra["robaudit"])["noise"] == {"z": "normal"}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", ["full", "diagonal"])
 def test_a_mixture_is_written_as_its_components(kind, tmp_path):
     model = zuko.mixtures.GMM(N, CONTEXT, components=3, covariance_type=kind)
@@ -286,7 +289,7 @@ def test_errors_say_what_was_given_and_what_to_do(
     assert caught.value.next_step
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("law", ["normal", "uniform", "logistic"])
 def test_a_sampler_without_a_density(law, tmp_path):
     class Generator(nn.Module):

@@ -65,6 +65,7 @@ def conditions(rows=8):
 
 
 @QUIET
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".pt"])
 def test_a_likelihood_is_written_with_its_parameters_as_the_condition(suffix, tmp_path):
     theta = conditions()

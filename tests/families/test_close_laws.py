@@ -109,6 +109,7 @@ def test_a_law_without_a_stated_slope_leaves_it_to_autograd():
     assert family_of("laplace").kl_slope(row((0.3, 0.5)), row((0.4, 0.5))) is None
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("name", "phi", "other", "step"), EACH)
 @pytest.mark.parametrize("alpha", [0.4, 1.7])
 def test_renyi_of_close_laws_is_alpha_times_kl(name, phi, other, step, alpha):
@@ -123,6 +124,7 @@ def test_renyi_of_close_laws_is_alpha_times_kl(name, phi, other, step, alpha):
         assert ours == nearly(alpha * float(exact.kl(name, phi, other)), slack + 1e-9)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kappa", [1e-6, 1e-2, 1.0, 7.0, 39.0, 41.0, 1e3, 1e6])
 @pytest.mark.parametrize("stretch", [0.0, 1e-8, -1e-5, 1e-2, -0.4, 0.6, 20.0])
 @pytest.mark.parametrize("turn", [0.0, 1e-8, 1e-3, 2.0])

@@ -143,6 +143,7 @@ def student_shape_transport(nu):
     return 2 * trapezoid(integrand, step, step, sides=(1,))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("nu", [2.05, 2.2, 2.5, 4.0, 50.0, 1e4, 1e6])
 def test_student_shape_transport(nu):
     ours = gram("student_t", "transport_root", (nu, 0.0, 1.0))[0, 0]

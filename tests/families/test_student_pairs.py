@@ -90,7 +90,7 @@ def moments(df, other):
         return mp.mpf(df) / (df - 2), mp.mpf(other) / (other - 2), gauss(gap, edges)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_the_distance_is_that_of_quantile_functions(shapes):
     own, theirs, gap = moments(*shapes)
@@ -132,7 +132,7 @@ def test_the_table_joins_its_cells_and_the_rules_around_it():
         assert float(value[0] / value[1]) == pytest.approx(1, abs=1e-7)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("df", [1.2, 2.05, 4.0, 30.0, 1e6])
 @pytest.mark.parametrize("step", [1e-3, 0.1, 0.5])
 @pytest.mark.parametrize("sign", [1, -1])

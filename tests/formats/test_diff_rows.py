@@ -156,6 +156,7 @@ def test_the_normal_interval_is_the_bootstrap_s_where_they_meet():
     assert changes.normal_interval(values) == pytest.approx(ends, abs=0.25 * error)
 
 
+@pytest.mark.slow
 def test_a_million_inputs_are_compared_in_seconds(tmp_path):
     values, n = eigenvalues(1_000_000), 1_000_000
     quantities = ("trace", "eigenvalue", "radius", "gaussian", "uniform_norm")

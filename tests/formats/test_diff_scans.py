@@ -41,6 +41,7 @@ def seeds(tmp_path_factory):
     return [scan(replace(config, seed=seed)) for seed in range(20)]
 
 
+@pytest.mark.slow  # noise within intervals, without scans: tests/formats/test_diff.py
 def test_seeds_stay_within_the_intervals(seeds):
     assert seeds[0].divergences["kl"].estimator == "monte_carlo"
     kept = ("trace", "eigenvalue", "radius", "alignment")

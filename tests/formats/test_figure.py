@@ -29,7 +29,7 @@ def made(report, kind, suffix="svg", index=None):
     return picture, list(csv.reader(numbers.decode().splitlines()))
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_figure_has_its_words_as_text_and_its_bytes_twice(report, kind):
     picture, rows = made(report, kind)

@@ -126,6 +126,7 @@ def test_names_cannot_become_markup():
     assert "&lt;script&gt;" in text
 
 
+@pytest.mark.slow  # a page of a hundred thousand: tests/browser/test_page.py
 def test_a_million_inputs_stay_small():
     values = np.random.default_rng(0).lognormal(size=1_000_000)
     assert len(render(report_of(values)).encode()) < 500_000

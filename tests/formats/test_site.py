@@ -192,6 +192,7 @@ def test_every_kind_of_plug_in_has_a_page():
 # Names of strangers
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", NOUNS)
 def test_names_and_words_of_a_plug_in_cannot_become_markup(kind, plug_in):
     plug_in(kind, f"x{EVIL}", f"{EVIL} `{EVIL}` <a href='http://x'>y</a> \x1b[31m")
@@ -205,6 +206,7 @@ def test_names_and_words_of_a_plug_in_cannot_become_markup(kind, plug_in):
     assert not dead(read)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -348,6 +350,7 @@ def test_an_empty_folder_and_an_earlier_site_are_used(tmp_path, pages):
     assert tmp_path.stat().st_ino == inode
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("name", "text"),
     [

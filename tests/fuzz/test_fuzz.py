@@ -11,7 +11,7 @@ from fuzz.law import outcome_of, run
 from fuzz.parsers import LOADERS, PARSERS
 
 ROOT = Path(__file__).parents[2]
-FEW, MANY = 100, 5200
+FEW, MANY = 50, 5250
 each = pytest.mark.parametrize("parser", PARSERS, ids=lambda one: one.name)
 everyone = pytest.mark.parametrize("parser", [*PARSERS, *LOADERS], ids=lambda p: p.name)
 

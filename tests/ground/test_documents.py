@@ -52,6 +52,7 @@ PIECES = (
 )
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("piece", PIECES)
 def test_a_document_of_one_piece_is_read_or_refused_in_time(piece):
     gc.collect()

@@ -27,6 +27,7 @@ print(min(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not keep_freed_memory(), reason="the C library has no mallopt")
 def test_blocks_of_a_few_mebibytes_are_taken_again_without_faults():
     found = subprocess.run(

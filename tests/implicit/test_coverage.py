@@ -50,6 +50,7 @@ def assert_covered(report):
     assert inside >= 0.95
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("draws", [256, 1024])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_intervals_cover_the_truth_as_often_as_they_say(flow, sampling, draws):
@@ -57,6 +58,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(flow, sampling, draws):
     assert_covered(report_of(flow, REPEATED, NORMAL, **options))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_the_bracket_contains_the_truth_as_often_as_it_says(flow, sampling):
     """To a percent, with 1500 repetitions: squares have long upper tails."""
@@ -66,6 +68,7 @@ def test_the_bracket_contains_the_truth_as_often_as_it_says(flow, sampling):
     assert 0.95 <= inside < 1
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_they_do_so_when_draws_are_doubled_until_they_suffice(flow, sampling):
     options = KL | {"sampling": sampling, "draws_per_input": 256, "max_draws": 1024}

@@ -72,7 +72,7 @@ def assert_equal(one, other, tolerance):
             )
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("auto", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize("kind", ["onnx", "pt", "pt2"])
 def test_a_cut_changes_no_number(files, kind, dtype, tolerance):
@@ -88,6 +88,7 @@ def test_a_cut_changes_no_number(files, kind, dtype, tolerance):
     assert_equal(cut, plain, max(tolerance, 1e-6) if single else tolerance)
 
 
+@pytest.mark.slow  # each with and without a cut: above
 def test_the_formats_are_one_law(files):
     options = {"draws_per_input": 256}
     reports = [

@@ -50,7 +50,7 @@ def text_of(config):
 def test_the_batch_size_changes_no_byte(flow, sampling, more):
     if sampling == "sobol":
         more = more | {"draws_per_input": 256}
-    config = config_of(flow, ROWS, NORMAL, verify=4, sampling=sampling, **more)
+    config = config_of(flow, ROWS, NORMAL, verify=2, sampling=sampling, **more)
     texts = {text_of(replace(config, batch_size=size)) for size in (1, 7, None)}
     assert len(texts) == 1
 
@@ -62,6 +62,7 @@ def test_workers_change_no_byte(flow):
     assert text_of(alone) == text_of(shared)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("more", [{}, UNTIL], ids=["plain", "rel_error"])
 def test_a_neighbour_that_is_skipped_changes_no_number(flow, more):
     holed = ROWS.copy()

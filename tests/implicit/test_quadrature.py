@@ -250,7 +250,7 @@ def test_the_error_of_an_importance_sampled_constant_is_its_own(tmp_path):
     assert 0.6 < np.sqrt(np.square(score).mean()) < 1.05
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("n", [10, 20, 50])
 def test_no_alarm_is_false_where_importance_sampling_fails(tmp_path, n):
     """Z = 1; in many dimensions its estimate is unknown, not small."""

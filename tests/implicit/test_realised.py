@@ -7,12 +7,14 @@ import pytest
 import torch
 from scans import attacks, columns
 from scipy import integrate, special
+from verify.sited import sited
 
 from implicit.laws import (
     NORMAL,
     X,
     codes,
     columns_of,
+    config_of,
     factor,
     log_density,
     mean,
@@ -138,16 +140,16 @@ def test_reverse_kl_on_a_grid_sees_a_place_that_only_the_moved_law_has(tmp_path)
         both = torch.logsumexp(torch.cat([near, far], dim=1), dim=1)
         return both - 0.5 * math.log(2 * math.pi)
 
-    x = np.array([[0.0], [0.01]])
+    x, steps = np.array([[0.0], [0.01]]), (0.5, -0.5)
     path = onnx_file(
         tmp_path / "g.onnx", law, {"x": 1, "theta": 1}, ["log_prob"], torch.float64
     )
-    size = attacks(fixed_norm={"norm": "0.5"})
-    found = columns_of(path, x, divergence="reverse_kl", verify=2, attacks=size)
+    exact, _, _ = sited(config_of(path, x, divergences=("reverse_kl",)))
+    u = torch.tensor(steps, dtype=torch.float64).reshape(1, 2, 1).repeat(2, 1, 1)
+    found, _ = exact(torch.arange(2), u)
     for i, at in enumerate(x[:, 0]):
-        coins = max(coin(at + step, at) for step in (0.5, -0.5))
-        truth = coins + (0.1 * 0.5) ** 2 / 2
-        assert found["fixed_norm_realised"][i] == pytest.approx(truth, rel=1e-4)
+        truth = [coin(at + step, at) + (0.1 * step) ** 2 / 2 for step in steps]
+        assert found[i].tolist() == pytest.approx(truth, rel=1e-4)
 
 
 def coin(here, there):

@@ -45,7 +45,8 @@ def scanned(path, **options):
     return report_of(path, ROWS, NORMAL | {"dtype": "float64"}, **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"units": "std", "mask": ":3"}])
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("options", [{"units": "std", "mask": ":3"}, {}])
 def test_the_numbers_and_what_is_skipped(path, options):
     found = scanned(path, **options)
     assert "runs once for each input" in notes_of(found)

@@ -943,7 +943,13 @@ MAKERS = {
 
 
 @pytest.mark.sweep(2)
-@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "legacy"])
+@pytest.mark.parametrize(
+    "dynamo",
+    [
+        pytest.param(False, id="legacy"),
+        pytest.param(True, id="dynamo", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", MAKERS)
 def test_an_exported_model_with_an_embedding(name, dynamo, tmp_path):
     path = tmp_path / "model.onnx"

@@ -797,8 +797,8 @@ def faults(rows):
 @pytest.mark.parametrize(
     ("first", "files"),
     [
-        (0, int(os.environ.get("ROBAUDIT_FUZZ", "200"))),
-        pytest.param(200, 300, marks=pytest.mark.slow),
+        (0, int(os.environ.get("ROBAUDIT_FUZZ", "100"))),
+        pytest.param(100, 400, marks=pytest.mark.slow),
     ],
 )
 def test_a_mutated_file_runs_or_is_refused_in_three_parts(first, files):

@@ -117,16 +117,19 @@ def check(make, seed, rows=3, count=200):
     return found, at, graph, x
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("seed", range(24))
 def test_no_point_of_a_ball_is_above_the_bound_of_a_dense_network(seed):
     check(dense_net, seed)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("seed", range(9))
 def test_no_point_of_a_ball_is_above_the_bound_of_an_image_network(seed):
     check(image_net, seed, rows=2, count=60)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("seed", range(9))
 def test_no_point_of_a_ball_is_above_the_bound_of_a_network_with_maxima(seed):
     check(pooled_net, seed, rows=2, count=60)

@@ -60,6 +60,7 @@ def found_in(a, top=TOP, seed=0):
     return decompose_krylov(matrix, top, keyed(len(a), seed), EXACT)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_leading_eigenvalues_are_the_squares_of_the_singular_values(shape, spectrum):
@@ -74,6 +75,7 @@ def test_leading_eigenvalues_are_the_squares_of_the_singular_values(shape, spect
     np.testing.assert_array_equal(found.top.value, found.eigenvalues[:, 0])
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_a_residual_bounds_what_an_eigenpair_is_off_by(shape, spectrum):
@@ -99,6 +101,7 @@ def test_directions_are_those_of_the_dense_matrix():
     np.testing.assert_allclose(along, 1, atol=1e-7)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("shape", [(300, 500), (500, 300)])
 @pytest.mark.parametrize("spectrum", ["power", "threefold", "all equal", "geometric"])
 def test_a_trace_is_within_four_standard_errors_and_not_far_too_sure(shape, spectrum):

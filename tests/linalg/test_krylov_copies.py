@@ -31,7 +31,7 @@ def with_copies(name, place, times):
     return np.sort(np.concatenate([values, more]))[::-1].copy()
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize(("place", "times"), [(0, 2), (1, 2), (3, 2), (0, 3), (0, 7)])
 def test_every_copy_is_found(name, place, times):
@@ -42,6 +42,7 @@ def test_every_copy_is_found(name, place, times):
     assert (found.residual <= SETTLED).all()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("times", "next_", "last"), [(2, 0.995, 0.5), (3, 0.99, 0.2)])
 def test_copies_above_a_spectrum_that_hardly_falls_are_found(times, next_, last):
     """One start and a few products with a fresh vector miss them: a block does not."""

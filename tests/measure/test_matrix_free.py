@@ -97,7 +97,7 @@ def test_products_give_the_numbers_of_the_whole_jacobian(tmp_path, law):
     assert (free["residual"] <= 1e-4).all()
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("features", [40, 400])
 @pytest.mark.parametrize("divergence", ["kl", "quantile", "hellinger", "wasserstein"])
 def test_either_side_may_be_the_small_one(tmp_path, features, divergence):

@@ -12,7 +12,7 @@ from audit.config.layers import override
 from audit.config.planned import KEYS
 from audit.ground.errors import ConfigError
 from audit.measure.plan import DIFFERENCES, IDENTITY, Choice, Shapes
-from audit.measure.planner import planned
+from audit.measure.planner import by_products_alone, planned
 from audit.measure.preparation import prepare
 
 COPIES, BYTES = 4, 8  # of derivatives in float64
@@ -219,3 +219,20 @@ def test_what_is_no_plan_is_refused_in_three_parts(written, said):
         override(ScanConfig(), "command line", plan=written)
     assert caught.value.given.startswith("--plan is ")
     assert "robaudit explain plan" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("sides", "fixed", "method", "alone"),
+    [
+        ((2, 3, 3), {}, "krylov", True),
+        ((2, 3, 3), {"rows": "krylov"}, "auto", True),
+        ((10**5, 10**5, 10**5), {}, "auto", True),
+        ((2, 3, 3), {}, "auto", False),
+        ((10**5, 10**5, 10**5), {}, "dense", False),
+        ((10**5, 10**5, 10**5), {"rows": "sweep"}, "auto", False),
+    ],
+)
+def test_what_is_asked_for_decides_whether_products_are_all_there_is(
+    sides, fixed, method, alone
+):
+    assert by_products_alone(*sides, 2**30, fixed, method) == alone

@@ -86,7 +86,9 @@ def test_every_plan_gives_the_numbers_of_the_default(name, plan):
     held_against(found, known)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+@pytest.mark.parametrize(
+    "suffix", [".pt", pytest.param(".pt2", marks=pytest.mark.slow)]
+)
 def test_a_program_of_torch_is_swept_by_its_export(suffix):
     """The convolutions of this one have biases that its exporter computes."""
     _, known = numbers(sampled("digits_cnn", suffix))

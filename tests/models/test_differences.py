@@ -139,6 +139,8 @@ def test_an_estimate_above_the_tolerance_is_a_warning(tmp_path):
         "normal",
         "--method",
         METHOD,
+        "--verify",
+        2,
     ]
     result = CliRunner().invoke(
         app, [str(w) for w in [*words, "-o", tmp_path / "r.json"]]

@@ -37,6 +37,7 @@ def refused(kind, path, data, *words, **options):
     return error.value
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", sorted(DATA))
 def test_every_sample_model_passes_and_is_far_from_the_limits(name):
     for suffix in FORMATS:

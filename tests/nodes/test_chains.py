@@ -36,16 +36,16 @@ def within(values, expected, deviation, ess, errors=4.0):
 def correlated():
     phi = torch.tensor([[5.0, -300.0, 0.1]], dtype=torch.float64)
     before = torch.random.get_rng_state()
-    chains = nuts_draws(normal, phi, real_space(3), noise(600), warmup=150)
+    chains = nuts_draws(normal, phi, real_space(3), noise(300), warmup=120)
     assert torch.equal(before, torch.random.get_rng_state())
     return chains
 
 
 def test_means_and_variances_of_a_correlated_normal(correlated):
-    assert correlated.targets.shape == (600, 1, 3)
+    assert correlated.targets.shape == (300, 1, 3)
     assert correlated.rhat[0] < 1.05
     assert correlated.divergences.tolist() == [0]
-    ess = min(600.0, correlated.ess[0].item())
+    ess = min(300.0, correlated.ess[0].item())
     assert ess > 100
     z = correlated.targets[:, 0] - torch.tensor([5.0, -300.0, 0.1])
     for i in range(3):

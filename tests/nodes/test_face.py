@@ -67,6 +67,7 @@ def test_a_law_that_no_panels_resolve_is_lost_and_its_sums_are_nan():
     assert alone.outer(alone.points.unsqueeze(-1)).isnan().all()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", ["grid", "chains"])
 def test_a_function_of_two_coordinates_by_grid_and_by_chains(name):
     space = TargetSpace((Coordinate("a"), Coordinate("b", "positive")))

@@ -279,6 +279,7 @@ def test_a_crescent_on_a_plane():
     assert tensor.item() == pytest.approx(1 / 0.09, rel=1e-4)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("width", [0.3, 0.1, 0.05])
 def test_a_banana_on_a_plane(width):
     """x ~ N(0, 1), y | x ~ N(x² + φ, w): far out its ridge is thinner than any cell."""

@@ -94,11 +94,20 @@ def test_two_modes_on_a_line(distance, widths, shares):
     assert (nodes.error < 1e-5).all()
 
 
-@pytest.mark.sweep(2)
-@pytest.mark.parametrize("width", [0.05, 0.005])
-def test_a_comb(width):
-    heights = [math.exp(math.sin(k)) for k in range(64)]
-    nodes = holds(mixture([10.0 * k for k in range(64)], [width] * 64, heights))
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("width", "teeth"),
+    [
+        (0.05, 16),
+        pytest.param(0.05, 64, marks=SLOW),
+        pytest.param(0.005, 64, marks=SLOW),
+    ],
+)
+def test_a_comb(width, teeth):
+    heights = [math.exp(math.sin(k)) for k in range(teeth)]
+    nodes = holds(mixture([10.0 * k for k in range(teeth)], [width] * teeth, heights))
     assert (nodes.error < 1e-5).all()
 
 
@@ -136,7 +145,7 @@ def test_a_spike_found_by_a_single_point_stays_in_doubt():
     assert not found or doubt.exp().item() > 0.05
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("distance", "width"),
     [(2, 0.2), (3, 0.1), (5, 0.1), (20, 0.1), (50, 1.0), (5, 0.01), (1, 0.003)],
@@ -158,6 +167,7 @@ def test_modes_in_one_quadrant(distance, width):
     holds(mixture(scaled[:2], [width] * 2, [1, 1]))
 
 
+@SLOW  # four: above
 def test_sixteen_modes_on_a_plane():
     places = [(3.0 * i, 3.0 * j) for i in range(4) for j in range(4)]
     nodes = holds(mixture(places, [0.1] * 16, [1] * 16))

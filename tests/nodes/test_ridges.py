@@ -28,7 +28,7 @@ def measured(log_density, of):
     return float(nodes.normalisation), float(nodes.error), float(mean)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("shift", "scale"),
     [(0.0, 1e-3), (0.0, 1e3), (1.0, 1e-2), (10.0, 0.01), (10.0, 1.0), (1000.0, 1.0)],
@@ -51,7 +51,7 @@ def test_a_banana_that_is_not_found_is_said_not_to_be(shift, scale):
     assert (error < 1e-4) == (abs(mass - 1) < 1e-4)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("width", "bend"), [(0.1, 3.0), (0.02, 3.0), (0.003, 1.0)])
 def test_thinner_and_steeper_bananas_are_never_silently_wrong(width, bend):
     """Down to legs of σ/100: what is thinner is not seen, as `probe` says."""

@@ -262,6 +262,14 @@ def test_an_attack_that_is_off_is_noticed(attack, words):
         check_attack(attack)
 
 
+def test_what_a_cost_with_the_constant_would_be_is_said():
+    """Under 1 where c is 1/2: this one leaves c out, and should cost twice as much."""
+    with named("grows with the divergence's constant") as caught:
+        check_attack(WithoutConstant(0.3))
+    error = caught.value
+    assert torch.equal(error.expected, 2 * error.found)
+
+
 @pytest.mark.parametrize("name", [n for n in FORMATS if FORMATS.ours(n)])
 def test_every_format_keeps_the_laws(name):
     check_render(FORMATS[name])

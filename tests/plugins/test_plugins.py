@@ -143,7 +143,16 @@ def test_the_command_line_knows_them(plugins, model, document, tmp_path):
     words = [
         *("scan", model, document, "--family", "rayleigh", "-d", "mean_gap"),
         *("-a", "sparse:size=0.01", "--engine", "one_by_one", "--workers", "2"),
-        *("-o", "report.prom", "-o", "report.json", "--max", "mean_gap.sparse.p95=9"),
+        *(
+            "--verify",
+            "2",
+            "-o",
+            "report.prom",
+            "-o",
+            "report.json",
+            "--max",
+            "mean_gap.sparse.p95=9",
+        ),
     ]
     done = run_audit(words, plugins, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -209,8 +209,9 @@ def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n
 MINIMUM = limit("kl.critical_radius.p05", ">=", 0.1)
 
 
-def said_of(limits, **more):
+def said_of(limits, shape=(4,), **more):
     measured = measured_of(EIGENVALUES)
+    measured.data = replace(measured.data, event_shape=shape)
     checked = {**measured.columns["kl"], **values_of(more)}
     measured = replace(measured, columns={**measured.columns, "kl": checked})
     report = build_report(measured, replace(CONFIG, thresholds=limits))
@@ -255,6 +256,11 @@ def test_no_caution_without_a_minimum_or_where_all_directions_were_searched(
     limits, more
 ):
     assert said_of(limits, **more)[1] == []
+
+
+@pytest.mark.parametrize(("shape", "cautions"), [((1,), 0), ((1, 1), 0), ((2,), 1)])
+def test_a_single_feature_has_no_other_direction(shape, cautions):
+    assert len(said_of((MINIMUM,), shape)[1]) == cautions
 
 
 def test_a_first_configuration_limits_what_decides():

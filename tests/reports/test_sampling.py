@@ -185,7 +185,7 @@ def test_a_tail_of_the_worst_alone_is_seen_however_few_the_others_are():
     assert found.intervals["p05"] is None
 
 
-@pytest.mark.parametrize("n", [500, 10_000])
+@pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_an_interval_of_a_percentile_that_is_claimed_covers_it(n):
     rng = np.random.default_rng(6)
     claimed = covered = 0

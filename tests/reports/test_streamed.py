@@ -139,3 +139,14 @@ def test_what_is_known_at_a_few_places_reads_like_a_column():
         (1000, 1000.0),
         (1000, 2000.0),
     ]
+
+
+@pytest.mark.parametrize("places", [[], [3], [0, 2, 6]])
+def test_few_known_values_stand_at_their_places_and_the_others_are_missing(places):
+    known = Values.of(10.0 + np.array(places, float))
+    series = Sparse(7, np.array(places, np.intp), known, "not asked for")
+    whole = np.full(7, np.nan)
+    whole[places] = 10.0 + np.array(places, float)
+    np.testing.assert_array_equal(series.whole().numbers, whole)
+    for rows in (slice(2, 5), slice(0, 0), np.array([6, 3, 1])):
+        np.testing.assert_array_equal(series.take(rows).numbers, whole[rows])

@@ -77,7 +77,7 @@ def said(**changes):
     return change
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("name", "suffix"), CASES)
 def test_every_witness_holds_by_the_referee_alone(name, suffix, tmp_path):
     path = tmp_path / "w.npz"

@@ -43,7 +43,7 @@ def body(report):
 
 
 def small(**options):
-    return sample("heteroscedastic", memory=MEMORY, verify=4, **options)
+    return sample("heteroscedastic", memory=MEMORY, verify=2, **options)
 
 
 def written(folder, config, run=scan, suffixes=ROWS, **options):
@@ -114,6 +114,7 @@ def test_an_interrupted_run_goes_on(tmp_path, plain, count, options):
         assert part.stat().st_mtime_ns == moment, "a finished part is not done again"
 
 
+@pytest.mark.slow  # an interrupted run, and workers that go on with it: above
 def test_workers_can_be_interrupted(tmp_path, plain):
     config = small(run_dir=str(tmp_path / "run"), workers=2)
     interrupted(config, 5)
@@ -468,6 +469,7 @@ def reports_of(*names):
     return [body(read_report(name)) for name in names]
 
 
+@pytest.mark.slow  # by functions: above
 def test_a_run_is_sharded_and_merged(folder):
     limits = ("--max", "kl.trace.p95=1", "--max", "kl.rank.max=99")
     assert run(*SCAN, *limits, "-q", "-o", "plain.json", "-o", "plain.npz")[0] == 1

@@ -55,9 +55,8 @@ def blurred(report):
     return any(one.code == "verified_in_own_precision" for one in report.warnings)
 
 
-ACROSS = {"counts", "digits_cnn", "heteroscedastic", "linear_gaussian"}
-ACROSS |= {"posterior_forward_kl", "sunspots_quantiles"}
-"""One model of each kind of law and network, by default."""
+ACROSS = {"counts", "heteroscedastic"}
+"""A discrete law and a continuous one, by default."""
 
 
 @pytest.mark.parametrize(
@@ -178,6 +177,7 @@ def test_a_linear_gaussian_has_its_eigenvalues_and_directions(suffix, dtype, tmp
         np.testing.assert_allclose(ours @ ours.T, np.eye(3), atol=10 * tolerance)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("size", ["1e-3", "0.1", "1", "10"])
 def test_where_the_form_is_exact_predicted_and_realised_agree_at_every_size(
     size, tmp_path
@@ -232,16 +232,22 @@ def many_rows(tmp_path):
     many[300, 4] = np.nan
     path = tmp_path / "many.npz"
     np.savez(path, x=many.astype(np.float32))
-    return replace(sample("heteroscedastic"), data=str(path), max_skipped=1, verify=8)
+    return replace(sample("heteroscedastic"), data=str(path), max_skipped=1, verify=2)
 
 
-def test_batch_size_and_workers_change_nothing_but_the_run(many_rows):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 7},
+        pytest.param({"batch_size": 64, "workers": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_batch_size_and_workers_change_nothing_but_the_run(many_rows, options):
     report = scan(many_rows)
     assert (report.data.n_total, report.data.n_skipped) == (700, 1)
-    for options in ({"batch_size": 7}, {"batch_size": 64, "workers": 2}):
-        other = scan(replace(many_rows, **options))
-        assert other.run["batch_size"] == options["batch_size"]
-        assert body(other) == body(report)
+    other = scan(replace(many_rows, **options))
+    assert other.run["batch_size"] == options["batch_size"]
+    assert body(other) == body(report)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +260,7 @@ def test_batch_size_and_workers_change_nothing_but_the_run(many_rows):
 )
 def test_batch_size_does_not_change_a_byte(name):
     bodies = {
-        body(scan(sample(name, verify=4, batch_size=size))) for size in (7, 64, 200)
+        body(scan(sample(name, verify=2, batch_size=size))) for size in (7, 64, 200)
     }
     assert len(bodies) == 1
 
@@ -599,7 +605,7 @@ def test_progress_ends_where_it_says():
 
 
 def test_a_scan_is_the_same_twice():
-    config = sample("digits_cnn", verify=4, limit=50)
+    config = sample("digits_cnn", verify=2, limit=20)
     assert body(scan(config)) == body(scan(config))
 
 

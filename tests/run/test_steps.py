@@ -17,9 +17,10 @@ LEAVES = (-1.0, 2.0)
 COST = (LEAVES[1] - LEAVES[0]) ** 2 / 2  # KL between the two laws N(leaf, 1)
 
 
-@pytest.fixture
-def config(tmp_path):
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
     """One tree with one split, x_0 ≤ 0: the distance to the next step is |x_0|."""
+    tmp_path = tmp_path_factory.mktemp("tree")
     tree = make.make_node(
         "TreeEnsembleRegressor",
         ["x"],
@@ -74,8 +75,15 @@ def test_a_tree_ensemble_has_no_local_form_and_is_told_what_else(config):
     assert "--method finite-difference --attack worst_case:norm=0.5" in said
 
 
-def test_the_black_box_witness_finds_the_next_step(config):
-    report = scan(searched(config))
+@pytest.fixture(scope="module")
+def report(config):
+    """A scan with a limit that is broken and one that is kept."""
+    broken = Threshold("kl.critical_radius.min", ">=", 0.2)
+    kept = Threshold("kl.critical_radius.min", ">=", 0.05)
+    return scan(searched(config, thresholds=(broken, kept)))
+
+
+def test_the_black_box_witness_finds_the_next_step(report):
     found, distance = columns(report), np.abs(X[:, 0])
     assert (found["critical_radius"] >= distance * (1 - 1e-6)).all()
     np.testing.assert_allclose(found["critical_radius"], distance, rtol=0.03)
@@ -97,14 +105,11 @@ def test_without_a_search_nothing_would_tell(config):
             scan(other)
 
 
-def test_a_verdict_hangs_on_exact_values_alone(config):
+def test_a_verdict_hangs_on_exact_values_alone(config, report):
     limit = Threshold("kl.radius.p05", ">=", 0.2)
     with pytest.raises(ConfigError, match=r"kl\.radius\.p05 judges a step function"):
         scan(searched(config, thresholds=(limit,)))
-    broken = Threshold("kl.critical_radius.min", ">=", 0.2)
-    kept = Threshold("kl.critical_radius.min", ">=", 0.05)
-    checks = scan(searched(config, thresholds=(broken, kept))).checks
-    assert [(check.limit, check.status) for check in checks] == [
+    assert [(check.limit, check.status) for check in report.checks] == [
         (0.2, "fail"),
         (0.05, "pass"),
     ]

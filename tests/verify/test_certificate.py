@@ -193,6 +193,7 @@ def test_no_bound_is_looser_than_it_was(name):
     assert bool((torch.cat(alone, 1) <= before * (1 + 1e-9)).all())
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("suffix", [".pt", ".pt2"])
 def test_another_format_has_the_certificate_of_its_onnx_twin(suffix):
     own, other = (
@@ -202,6 +203,7 @@ def test_another_format_has_the_certificate_of_its_onnx_twin(suffix):
     torch.testing.assert_close(own, other, rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 def test_a_batch_norm_of_an_exported_program_is_not_folded_in_float32():
     """TorchScript's graph keeps it too; the ONNX file has it folded, to 1e-7."""
     exported, scripted, folded = (

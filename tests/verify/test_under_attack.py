@@ -195,7 +195,7 @@ def test_classes_are_counted_and_their_regions_are_the_likeliest(tmp_path):
 
 
 def test_ranks_of_counts_are_uniform_when_the_law_is_right(tmp_path):
-    x = RNG.normal(size=(800, 2))
+    x = RNG.normal(size=(300, 2))
 
     def head(x):
         return {"rate": torch.exp(x[:, :1] / 2) * 2}

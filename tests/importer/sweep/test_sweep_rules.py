@@ -461,6 +461,7 @@ def test_inputs_are_pulled_back_in_parts():
     compare(graph, [normal(1, 7, *shapes[0])], together=2)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("narrow", [1, 2, 4])
 @pytest.mark.parametrize("name", CASES)
 def test_more_inputs_go_through_narrow_steps_together(name, narrow, monkeypatch):

@@ -61,6 +61,7 @@ def by_kind():
         seen.add(kind)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("example", by_kind())
 def test_no_honest_law_fails(tmp_path, example):
     try:

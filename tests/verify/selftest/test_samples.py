@@ -38,6 +38,7 @@ def passes(settings):
     return {line.check: line for line in found.lines}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", QUICK)
 def test_an_honest_sample_passes(name):
     lines = passes(sample(name))
