@@ -60,8 +60,15 @@ def _sliced(part: Tensor, axis: int, place: slice) -> Tensor:
     chosen = range(*place.indices(part.shape[axis]))
     if len(chosen) == part.shape[axis] and chosen.step == 1:
         return part
+    if chosen.step > 0:
+        taken = part[(*[slice(None)] * axis, slice(*_bounds(chosen)))]
+        return taken.clone(memory_format=torch.contiguous_format)
     index = torch.tensor(list(chosen), dtype=torch.long, device=part.device)
     return part.index_select(axis, index)
+
+
+def _bounds(chosen: range) -> tuple[int, int, int]:
+    return chosen.start, max(chosen.start, chosen.stop), chosen.step
 
 
 def _place(node: ast.expr) -> Place:
