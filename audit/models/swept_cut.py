@@ -103,7 +103,8 @@ def sized(vectors: Tensor) -> tuple[Tensor, Tensor | None]:
     Those whose largest entry is far from one are divided by it; zeros stay, and so does
     what is no number. None where there are none.
     """
-    largest = torch.linalg.vector_norm(vectors, torch.inf, dim=2, keepdim=True)
+    ends = vectors.amax(dim=2, keepdim=True), -vectors.amin(dim=2, keepdim=True)
+    largest = torch.maximum(*ends)  # many times faster than the norm that it is
     near = (largest <= 1 / _SMALL) & (largest >= _SMALL)
     far = (largest > 0) & torch.isfinite(largest) & ~near
     if not bool(far.any()):
