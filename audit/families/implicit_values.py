@@ -4,14 +4,12 @@ A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q],
 is estimated from the same draws. Where both are normalised that is a control variate.
 
 Between the samples of two maps the distance is E‖T(φ, z) − T(φ', z)‖² over common z.
-Whatever depends on φ alone is computed once, for all φ' that it is compared with, and
-the file is called for as many φ' together as make a call worth its while.
+Whatever depends on φ alone is computed once, for all φ' that it is compared with.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -21,18 +19,16 @@ from torch import Tensor
 from audit.families.balanced import Side, balanced
 from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
+from audit.families.implicit_means import log_mean, mean, taken, together
 from audit.families.implicit_roots import map_speed
 from audit.families.references import Exchanged
 from audit.families.tensors import Comparable, Pointwise, Tensors
-from audit.linalg.sampled import mean_over_units
 from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
 
-_TAIL, _SHARE = 1e-6, 1e-2  # of the mass, and of an integral
 _UNSEEN, _OF_VALUE = 1e-6, 1e-3  # of q', and of D: a mass that q's nodes may not see
 _DRIFT = 10.0  # times what q's mass is off by, so much may that of q' be
 _WHOLE = 1e-7  # of a normalised law's mass, that may be missing
-_TOGETHER = 2**15  # points of all φ' that are looked at together
 
 
 def implicit_reference(
@@ -71,17 +67,17 @@ class _OfDensity:
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return D(q_φ ‖ q_φ') and its standard error [k, M], for φ' [k, M, p + c]."""
-        values, errors = _together(self._means, rows, others, len(self.here))
+        values, errors = together(self._means, rows, others, len(self.here))
         return self._looked_at_again(values, rows, others), errors
 
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [K] and its standard error, for an input and a φ' each."""
-        nodes = _taken(self.nodes, rows)
+        nodes = taken(self.nodes, rows)
         log_ratio = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
         if nodes.weights is not None:
             log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
-        shift = _log_mean(log_ratio, nodes)
-        value, error = _mean(self.pointwise(log_ratio - shift), nodes)
+        shift = log_mean(log_ratio, nodes)
+        value, error = mean(self.pointwise(log_ratio - shift), nodes)
         mass = self.nodes.checks.get("normalisation")
         if mass is None or self.family.unnormalised:
             return value, error
@@ -104,7 +100,7 @@ class _OfDensity:
         at, other = rows[k], others[k, column]
         found = torch.empty_like(values[k, column])
         for which, there in self._nodes_of(other, at):
-            ours = _taken(self.nodes, at[which])
+            ours = taken(self.nodes, at[which])
             laws = self.phi[at[which]], other[which]
             sides = [
                 Side(log_ratio(self.family, each, *laws), each)
@@ -126,7 +122,7 @@ class _OfDensity:
             whole = (mass - 1).abs() <= _WHOLE
             which, rest = (at.nonzero()[:, 0] for at in (whole, ~whole))
             if len(which):
-                yield which, _taken(near, which)
+                yield which, taken(near, which)
         if len(rest):
             index = self.noise.index[rows[rest].cpu().numpy()]
             yield rest, self.family.nodes(other[rest], replace(self.noise, index=index))
@@ -153,13 +149,13 @@ class _OfTransport:
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance and its standard error [k, M], for φ' [k, M, p + c]."""
-        return _together(self._means, rows, others, len(self.here))
+        return together(self._means, rows, others, len(self.here))
 
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance [K] and its error, for an input and a φ' each."""
         here = self.here[:, rows]
         moved = self.family.push(self.points.values[:, rows], others) - here
-        return _mean(moved.square().sum(dim=-1), Nodes(here, unit=self.points.unit))
+        return mean(moved.square().sum(dim=-1), Nodes(here, unit=self.points.unit))
 
 
 class _WhereItMoves:
@@ -178,7 +174,7 @@ class _WhereItMoves:
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance and its standard error [k, M], for φ' [k, M, p + c]."""
-        values, errors = _together(self._means, rows, others, len(self.here))
+        values, errors = together(self._means, rows, others, len(self.here))
         return values.to(others.device), errors.to(others.device)
 
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,65 +183,3 @@ class _WhereItMoves:
         moved = self.family.push(self.z[:, rows], others) - self.here[:, rows]
         squares, count = moved.square().sum(dim=-1).cpu(), len(drawn.points)
         return drawn.mean(squares[:count], squares[count:])
-
-
-def _together(
-    means: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    rows: Tensor,
-    others: Tensor,
-    points: int,
-) -> tuple[Tensor, Tensor]:
-    """Return means and their errors [k, M], of some φ' [k, M, p + c] at a time.
-
-    Args:
-        means: rows [K] of inputs, φ' [K, p + c] -> both [K].
-        rows: which of the inputs [k].
-        others: φ' [k, M, p + c].
-        points: at which each φ' is looked at.
-    """
-    k, _, size = others.shape
-    count = max(1, _TOGETHER // (points * max(1, k)))
-    found = []
-    for part in torch.split(others, count, dim=1):
-        owner = rows.repeat_interleave(part.shape[1])
-        one = means(owner, part.reshape(-1, size))
-        found.append([each.reshape(part.shape[:2]) for each in one])
-    values, errors = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
-    return values, errors
-
-
-def _taken(nodes: Nodes, rows: Tensor) -> Nodes:
-    """Return the nodes of some inputs."""
-    weights = None if nodes.weights is None else nodes.weights[:, rows]
-    return Nodes(nodes.targets[:, rows], weights, nodes.unit)
-
-
-def _log_mean(log_ratio: Tensor, nodes: Nodes) -> Tensor:
-    """Return log E_q[q'/q] [N]."""
-    if nodes.weights is None:
-        return torch.logsumexp(log_ratio, dim=0) - math.log(len(log_ratio))
-    return torch.logsumexp(log_ratio + nodes.weights.log(), dim=0)
-
-
-def _mean(samples: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor]:
-    """Return the mean over nodes [S, N] and its standard error."""
-    if nodes.weights is not None:
-        return _integral(samples, nodes.weights)
-    found = mean_over_units(samples.T / len(samples), nodes.unit)
-    assert found.standard_error is not None
-    return found.value, found.standard_error
-
-
-def _integral(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Σ w g [N] and no error; infinite where the nodes' tail carries it.
-
-    Nodes lie where q has its mass. An integral that gets a hundredth from the last
-    millionth of that mass goes on beyond them, perhaps for ever: see `balanced`.
-    """
-    weighted = torch.where(weights > 0, samples * weights, 0.0)
-    order = weights.argsort(dim=0)
-    tail = weights.gather(0, order).cumsum(dim=0) < _TAIL
-    beyond = torch.where(tail, weighted.gather(0, order).abs(), 0.0).sum(dim=0)
-    total = weighted.sum(dim=0)
-    open_end = beyond > _SHARE * weighted.abs().sum(dim=0)
-    return total.masked_fill(open_end, torch.inf), torch.zeros_like(total)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit.families import implicit_values
+from audit.families import implicit_means
 from audit.families.givers import Nodes
 from audit.families.implicit import ImplicitFamily
 from audit.families.implicit_values import implicit_reference
@@ -68,7 +68,7 @@ def test_what_diverges_is_still_infinite():
 @pytest.mark.parametrize("together", [1, 3 * 4001 * 2, 2**20])
 def test_many_moved_laws_in_any_number_of_calls(monkeypatch, together):
     """KL(N(m, s²) ‖ N(m', s'²)) of rows that repeat, each with seven moved laws."""
-    monkeypatch.setattr(implicit_values, "_TOGETHER", together)
+    monkeypatch.setattr(implicit_means, "_TOGETHER", together)
     generator = torch.Generator().manual_seed(0)
     phi = 0.3 * torch.randn(3, 2, generator=generator, dtype=torch.float64)
     rows = torch.tensor([2, 0, 2])

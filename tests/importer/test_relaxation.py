@@ -167,6 +167,27 @@ def test_functionals_of_windows_are_those_of_their_elements(seed, forms):
         torch.testing.assert_close(one.level, other.level, rtol=1e-10, atol=1e-12)
 
 
+def test_a_pruned_tape_has_the_value_and_nothing_beside_it():
+    net = Net(np.random.default_rng(1))
+    inner = net.dense("x", 3, 5)
+    net.node("Tanh", inner)  # which nobody reads
+    graph = net.graph((3,), net.dense(net.node("Relu", inner), 5, 2))
+    x = torch.from_numpy(np.random.default_rng(2).normal(size=(4, 3)))
+    tape = Tape(x)
+    (value,) = read(graph, tape, "x", {}).values()
+    tape.bend(value.at, functions.TANH)
+    pruned = tape.pruned(value.at)
+    assert len(pruned.entries) == len(tape.ancestors(value.at)) < len(tape.entries)
+    assert torch.equal(pruned.values[-1], tape.values[value.at])
+    ball = Ball(
+        x, torch.full((4,), 0.2).double(), 2.0, torch.arange(3), torch.ones(3).double()
+    )
+    w = torch.eye(2).double()[:, None]
+    one = Relaxed(tape, ball).upper(value.at, w).top()
+    other = Relaxed(pruned, ball).upper(len(pruned.entries) - 1, w).top()
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_no_point_of_a_ball_is_above_the_bound_of_80_networks_with_maxima():

@@ -7,7 +7,9 @@ is an affine function of the perturbation, whose maximum over the ball is Hölde
 lines need the interval of what each curve reads: they come from the same pass, with ±
 single elements of single rows for w where forms (`spans`) leave much open, met with
 what these and interval arithmetic say. A functional that gets to a value before any
-curve goes on by its form v = c + J u + e: to a J u + a c + |a| r.
+curve goes on by its form v = c + J u + e: to a J u + a c + |a| r. One that begins
+inside a tournament of maxima is of one window, k numbers until it leaves that
+(`selections`), and where many arrive at a tournament they end at its planes (`sheets`).
 
 Since bounds are affine functions of u, a linear function may be taken away before the
 maximum: w·v(x+Su) − j·u ≤ level + max (a − j)·u. With j = w·J this is of second order
