@@ -23,6 +23,7 @@ from audit.linalg.intervals.controlled import (
     FIRST,
     LEVELS,
     PILOT,
+    SURE,
     Control,
     best_control,
     form_control,
@@ -132,7 +133,7 @@ def _planned(
     control = form_control(pilot.values, pilot.forms, expected)
     everyone = torch.arange(len(expected), device=expected.device)
     first = control.mean(everyone, pilot.values, pilot.forms)
-    needed = pairs_needed(first, expected, tolerance, FIRST)
+    needed = pairs_needed(first, expected, tolerance)
     infinite = torch.isinf(first.value)
     rows = (needed > LEVELS[0]).nonzero()[:, 0]
     if not len(rows):
@@ -147,6 +148,7 @@ def _planned(
     control = control.updated(rows, best_control(values, forms, expected[rows], means))
     first = control.mean(rows, values, forms)
     found = pairs_needed(first, expected[rows], tolerance)
+    found = torch.where(control.rate[rows] > 0, found, found.clamp_min(SURE))
     infinite = infinite.index_copy(0, rows, torch.isinf(first.value))
     return _Plan(control, needed.index_copy(0, rows, found), infinite)
 

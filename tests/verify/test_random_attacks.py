@@ -9,7 +9,7 @@ from linalg.intervals.laws import LogLinear, held
 
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
 from audit.linalg.decompose import decompose
-from audit.linalg.intervals.controlled import FIRST, LEVELS, PILOT
+from audit.linalg.intervals.controlled import FIRST, LEVELS, PILOT, SURE
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix
@@ -216,6 +216,13 @@ def test_a_pilot_grows_where_it_tells_too_little():
     for parts, stream, count in ((drawn[:2], 1, PILOT), (drawn[2:], 2, LEVELS[-1])):
         wanted = 0.3 * noise.generator(1, stream).standard_normal((count, 4))
         np.testing.assert_allclose(torch.cat(parts), wanted, rtol=1e-14)
+
+
+def test_a_pilot_that_had_to_grow_is_not_trusted_with_the_fewest():
+    pairs = LogLinear(20, 0.05, 300).realised().pairs
+    assert set(pairs.tolist()) <= set(LEVELS) - {48}
+    assert (pairs == LEVELS[0]).any()
+    assert (pairs == SURE).any()
 
 
 @pytest.mark.parametrize("chunk", [48, 4096])

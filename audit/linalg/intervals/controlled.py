@@ -27,7 +27,9 @@ the form itself leaves. A damped form of a pair is that of its Q: both ends of a
 have the same Q, as the law's mean is zero.
 
 A pilot enters no mean, so it may grow until it knows enough: `FIRST` pairs, and `PILOT`
-where these do not say that the fewest will do.
+where these, wide as they are, do not say that the fewest will do. Where it had to grow
+and no damped form bounds what is left, it may yet have missed the tail, and at least
+`SURE` pairs are averaged.
 
 References:
     Stein, A two-sample test for a linear hypothesis whose power is independent of the
@@ -51,6 +53,7 @@ from audit.linalg.intervals.means import Interval, mean_interval
 
 FIRST, PILOT = 8, 32  # pairs that only tell what is needed
 LEVELS = (24, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pairs in the mean
+SURE = 64  # pairs, where a pilot had to grow
 WIDTH = 0.05  # of the value: a half width that is narrow enough
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of damping, over the form's mean
 WORTH = 0.5  # of the variance that the form leaves: what a damped one may leave
@@ -167,24 +170,21 @@ def controlled_mean(
     return found.infinite_where(torch.isinf(values).any(dim=1))
 
 
-def pairs_needed(
-    pilot: Interval, predicted: Tensor, tolerance: float, count: int = PILOT
-) -> Tensor:
+def pairs_needed(pilot: Interval, predicted: Tensor, tolerance: float) -> Tensor:
     """Return how many pairs [N] each mean needs, one of `LEVELS`.
 
     So many that the half width, which falls with 1/√M, is at most `WIDTH` of the value
     and does not reach from it to where prediction and realised value part.
 
     Args:
-        pilot: the mean over a pilot.
+        pilot: the mean over `PILOT` pairs, or over fewer that have to be surer.
         predicted: what it is held against [N].
         tolerance: relative distance at which the two part.
-        count: the pilot's pairs.
     """
     half = (pilot.upper - pilot.lower) / 2
     margins = [(pilot.value - predicted * (1 + s * tolerance)).abs() for s in (-1, 1)]
     wanted = torch.minimum(WIDTH * pilot.value, torch.minimum(*margins))
-    pairs = torch.where(half > 0, count * (half / wanted).square(), 0.0)
+    pairs = torch.where(half > 0, PILOT * (half / wanted).square(), 0.0)
     levels = torch.tensor(LEVELS, device=pairs.device)
     at = torch.searchsorted(levels.to(pairs), pairs.nan_to_num(nan=math.inf))
     return levels[at.clamp_max(len(LEVELS) - 1)]

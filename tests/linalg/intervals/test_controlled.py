@@ -135,13 +135,6 @@ def test_a_wide_pilot_asks_for_as_many_pairs_as_narrow_it():
     assert needed(5.0, 90 * wide * 5, 2.0) == LEVELS[-1]
 
 
-def test_a_shorter_pilot_that_is_as_wide_asks_for_fewer():
-    parts = (5.0, 4.5, 5.5, 0.25)
-    pilot = Interval(*(torch.tensor([part]).double() for part in parts))
-    asked = [pairs_needed(pilot, torch.tensor([2.0]), 0.1, n).item() for n in (8, 32)]
-    assert asked == [48, 128]  # 8 · 2² = 32, 32 · 2² = 128
-
-
 def test_a_mean_beside_the_tolerance_asks_for_more_pairs():
     assert needed(1.0, 0.01, 1.0) == LEVELS[0]
     assert needed(1.095, 0.0099, 1.0) == 128
