@@ -92,7 +92,8 @@ def test_a_flow_of_plain_torch_is_the_file_of_sbi(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["linear_posterior", pytest.param("two_moons", marks=SLOW)]
+    "name",
+    [pytest.param(name, marks=SLOW) for name in ("linear_posterior", "two_moons")],
 )
 def test_a_flow_scans_as_the_file_of_sbi(name):
     module = FLOWS[name](SAMPLES / f"{name}.onnx")

@@ -141,6 +141,7 @@ def test_without_scripts_it_looks_the_same(browser, pages, tmp_path):
     assert seen[0] == seen[1]
 
 
+@pytest.mark.slow
 def test_it_prints_dark_on_white_and_in_full(browser, pages, tmp_path):
     browser.emulate(720, "dark", media="print")
     browser.load(pages["vector"].as_uri())

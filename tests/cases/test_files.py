@@ -31,7 +31,7 @@ def row_of(rows, path):
     return rows[name][int(place.rstrip("]"))]
 
 
-SLOW = ("pt2_scalar_arguments",)
+SLOW = ("pt2_scalar_arguments", "ellipsis")
 """What takes seconds; other files of its format are among the others."""
 
 

@@ -251,6 +251,7 @@ def test_quadratures_lose_one_digit_for_each_digit_of_the_step_at_most(name, ste
     assert family.kl(row(phi), other).item() == nearly(form, 60 * step + 1e-15 / step)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("step", [1e-5, 1e-8])
 @pytest.mark.parametrize("kind", ["transport", "wasserstein"])
 @each_where(lambda e: e.has_transport)

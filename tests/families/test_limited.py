@@ -142,6 +142,7 @@ def test_kl_of_close_laws_is_half_the_form(kind, name, limits, size):
     assert family.kl(phi, phi).item() == 0
 
 
+@pytest.mark.sweep(2)
 @each_law
 def test_the_score_of_draws_has_the_information_for_its_covariance(kind, name, limits):
     torch.manual_seed(0)

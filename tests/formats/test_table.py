@@ -14,7 +14,7 @@ from audit.ground.printable import printable
 from audit.reports.build import build_report
 from audit.reports.gate import Rules, judge
 from audit.reports.measured import FileRecord, Worst
-from audit.reports.text import count, number, shorten, sparkline
+from audit.reports.text import count, number, percent, shorten, sparkline
 from audit.reports.values import Values
 
 GOLDEN = Path(__file__).parent / "golden_table.txt"
@@ -188,3 +188,8 @@ def test_one_input_is_shown_beside_the_others(report):
     row = next(line for line in text.splitlines() if line.startswith("eigenvalue"))
     assert row.split() == ["eigenvalue", "40", "3", "83", "%", "nat/δ²"]
     assert "worst direction  [0] +1.00" in text
+
+
+def test_a_share_is_a_percentage_without_decimals():
+    assert [percent(share) for share in (0.0, 0.504, 1.0)] == ["0 %", "50 %", "100 %"]
+    assert percent(None) == "–"

@@ -47,7 +47,7 @@ def numbers(report):
 
 def plain(cases):
     """One file of each model by default; other formats, batches and flows are slow."""
-    first = {files[0] for files in FILES.values()} - {"two_moons.onnx"}
+    first = {files[0] for files in FILES.values()} - {"two_moons.onnx", "zuko_nsf.onnx"}
     return [
         pytest.param(*case, marks=[] if case[1] in first else [pytest.mark.slow])
         for case in cases

@@ -12,7 +12,7 @@ from audit.importer import load_graph
 from audit.importer.spare import spared
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("direction", [LogDensity, Sampler])
 @pytest.mark.parametrize("kind", ["MAF", "NSF"])
 def test_flows(kind, direction, tmp_path):

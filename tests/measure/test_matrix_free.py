@@ -84,7 +84,7 @@ def both(asked, divergence="kl"):
     return (found.columns[divergence] for found in made)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("law", LAWS)
 def test_products_give_the_numbers_of_the_whole_jacobian(tmp_path, law):
     free, dense = both(config(tmp_path, law))

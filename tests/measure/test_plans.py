@@ -77,6 +77,7 @@ SLOW = [
 CASES += [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("name", "plan"), CASES)
 def test_every_plan_gives_the_numbers_of_the_default(name, plan):
     fixed = read_plan(plan)

@@ -1,4 +1,4 @@
-"""What is kept of many inputs: the sum of their forms, and the leaders' directions."""
+"""What is kept of many inputs: sums of forms, the leaders' directions, and notes."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,8 @@ import torch
 from scans import answers, written
 
 from audit.measure import mean_form
+from audit.measure.preparation import prepare
+from audit.measure.records import divergence_infos
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
 
@@ -41,3 +43,14 @@ def test_the_ten_most_sensitive_inputs_lead(tmp_path):
     cosines = np.einsum("nd,nd->n", leading.directions["kl"][:, 0], x[leading.index])
     lengths = np.linalg.norm(x[leading.index], axis=1)
     np.testing.assert_allclose(np.abs(cosines), lengths, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("features", "said"), [(1, []), (2, []), (3, ["2 of 3"])])
+def test_a_rank_is_said_where_parameters_are_fewer_than_features(
+    features, said, tmp_path
+):
+    x = np.random.default_rng(2).normal(size=(4, features))
+    config = written(tmp_path, bent, x, NORMAL, divergences=("kl",), verify=0)
+    notes = divergence_infos(prepare(config, False))["kl"].notes
+    ranks = [note for note in notes if note.startswith("rank at most")]
+    assert [note.removeprefix("rank at most ")[:6] for note in ranks] == said

@@ -139,6 +139,7 @@ def test_the_formula_and_the_reading_of_a_plug_in_are_shown():
     assert "single broken sensor" in text
 
 
+@pytest.mark.slow  # in process: test_a_scan_uses_all_of_them
 def test_the_command_line_knows_them(plugins, model, document, tmp_path):
     words = [
         *("scan", model, document, "--family", "rayleigh", "-d", "mean_gap"),

@@ -37,6 +37,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
         scan(asked())
 
 
+@pytest.mark.slow
 def test_the_engine_itself_names_the_extra():
     script = (
         "import sys; sys.modules['ray'] = None\n"

@@ -147,6 +147,7 @@ def test_two_numbers_of_threads_are_refused():
         crew(planned("threads=3", threads=2), prepared)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("first", "then", "said"),
     [

@@ -34,7 +34,7 @@ def test_a_witness_is_as_strong_as_a_short_ascent(name):
     assert bool((share >= 0.95).all()), share
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", KL)
 def test_so_is_a_witness_of_the_other_direction(name):
     share = shares(name, 24, (0.1, 0.3), 60, 3, "reverse_kl")
