@@ -535,6 +535,16 @@ def test_lines_are_not_chosen_by_rounding(name):
     assert float(torch.stack(moved).max()) < 1e-6
 
 
+def test_a_piece_of_a_curve_is_its_own_line():
+    """In float64: where no knot is inside there is nothing between the lines."""
+    low = torch.tensor([[-3.0, 0.25, 0.0]], dtype=torch.float64)
+    lines = functions.leaky(0.1).lines(low, low + 1.5)
+    one = torch.tensor([[0.1, 1.0, 1.0]], dtype=torch.float64)
+    assert torch.equal(lines.above, one)
+    assert torch.equal(lines.below, one)
+    assert float((lines.above_level - lines.below_level).max()) < 1e-13
+
+
 @pytest.mark.parametrize("switch", [1.0, 20.0])
 def test_a_switch_at_the_very_end_of_an_interval_is_inside(switch):
     ends = torch.tensor([[switch - 2.0], [switch]], dtype=torch.float64)

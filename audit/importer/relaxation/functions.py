@@ -120,7 +120,7 @@ def leaky(alpha: float) -> Curve:
     return Kinked(
         "leaky_relu",
         lambda v: functional.leaky_relu(v, alpha),
-        lambda v: torch.where(v > 0, 1.0, alpha).to(v.dtype),
+        lambda v: torch.full_like(v, alpha).masked_fill(v > 0, 1.0),
         (0.0,),
         rising=alpha >= 0,
     )
