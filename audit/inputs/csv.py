@@ -20,6 +20,7 @@ from audit.inputs.arrays import Table
 from audit.inputs.reading import broken, whole
 
 _MISSING = ("", "na", "nan", "null", "none")
+_QUOTED = re.compile(r'"[^"]*"')
 _TRUTH = {"true": 1.0, "false": 0.0}
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # the marks of UTF-16
 
@@ -77,7 +78,7 @@ def _delimiter(path: str, text: str) -> str:
     plain = (line for line in text.split("\n") if line.strip())
     named = [line for line in plain if not line.startswith("#")] or [text]
     usual = "\t" if path.lower().endswith(".tsv") else ","
-    first = re.sub(r'"[^"]*"', "", named[0])
+    first = _QUOTED.sub("", named[0])
     return next((mark for mark in (usual, "\t", ";", ",") if mark in first), usual)
 
 

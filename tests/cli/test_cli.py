@@ -608,7 +608,9 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path):
 
 def test_a_process_exits_with_the_verdict(saved):
     assert python("check", saved).returncode == 1
+    assert python("check", saved, "--max", "kl.gaussian.p95=1").returncode == 0
     assert python("check", "no.json").returncode == 2
+    assert python().returncode == 2
 
 
 @pytest.mark.parametrize(

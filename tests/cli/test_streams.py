@@ -81,6 +81,7 @@ def test_a_full_disk_behind_stdout_is_3_though_files_are_written(folder):
 
 def test_a_full_disk_behind_stderr_changes_nothing(folder):
     assert shell(folder, "robaudit check none.json 2> /dev/full")[0] == 2
+    assert shell(folder, "robaudit check saved.json 2> /dev/full")[0] == 1
     assert shell(folder, "robaudit check saved.json --debug 2> /dev/full")[0] == 1
 
 

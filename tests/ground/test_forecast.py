@@ -150,7 +150,7 @@ def test_a_halt_is_taken_in_and_nothing_is_said_of_work_that_is_over():
     assert forecast.left(152.0) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_it_holds_whatever_the_costs_are_within_their_spreads(data):
     """The law: every task takes size · b · f, with f within its spread."""

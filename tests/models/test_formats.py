@@ -131,7 +131,8 @@ def test_rows_of_another_shape_are_refused(tmp_path):
     assert str(error.value) == (
         "Each row of the data has the shape [4]. The model's input is x float32[n, 3], "
         "its first axis the batch. Reshape the data, or name another array with "
-        "--condition NAME=KEY."
+        "--condition NAME=KEY (of a table its columns: DATA::a,b,c; --target-key sets "
+        "that of θ aside)."
     )
 
 

@@ -58,7 +58,7 @@ def counts(rows):
     return len(rows) - missing, kinds.count("infinite"), kinds.count("rest"), missing
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_every_format_counts_alike(rows):
     report, measured = report_of(rows)
@@ -127,7 +127,7 @@ def _rows_tell_the_same(measured, rows):
         assert (outcome is Outcome.NOT_MEASURED) == (kind in REASONS)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.sampled_from(["max", "p95", "p50", "mean"]), st.booleans())
 def test_the_gate_judges_what_the_table_shows(rows, statistic, allow):
     _, infinite, _, missing = counts(rows)
