@@ -36,6 +36,8 @@ def test_intervals_cover_as_often_as_they_say(name, probes):
     found, exact = estimated(forms, control), float(b.trace())
     covered = (found.lower <= exact) & (exact <= found.upper)
     assert 0.94 <= float(covered.double().mean()) <= 0.995
+    for missed in (found.upper < exact, exact < found.lower):  # 0.025, 2.5 deviations
+        assert float(missed.double().mean()) <= 0.032
     mean, error = float(found.value.mean()), float(found.value.std()) / TRIES**0.5
     assert abs(mean - exact) <= 4.5 * error
 
