@@ -67,7 +67,8 @@ def role_shares(found: Found, point: Point) -> dict[str, Values]:
     whole = so_far[:, -1:]
     before = torch.nn.functional.pad(so_far[:, :-1], (1, 0))
     shares = (so_far - before) / whole
-    overlap = 1 - parts.square().sum(dim=(1, 2)) / whole[:, 0]
+    between = 1 - torch.eye(len(roles)).to(parts)
+    overlap = (parts.mT @ parts * between).sum(dim=(1, 2)) / whole[:, 0]
     columns = {f"{role.value}_share": shares[:, g] for g, role in enumerate(roles)} | {
         "role_overlap": overlap
     }
