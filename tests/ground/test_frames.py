@@ -35,27 +35,21 @@ print(run(lambda: worst(200)) >= CALLS)
 """
 
 
+def printed(way):
+    """Whether some depth maps memory at each call, as a process says."""
+    command = [sys.executable, "-c", LOOPS, way]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts pages as Linux does")
 def test_no_depth_of_the_stack_maps_memory_at_each_call():
-    found = subprocess.run(
-        [sys.executable, "-c", LOOPS, "roomy"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout == "False\n"
+    assert printed("roomy") == "False\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts pages as Linux does")
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="as 3.11 was seen to do")
 def test_without_room_some_depth_does():
-    found = subprocess.run(
-        [sys.executable, "-c", LOOPS, "bare"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout == "True\n"
+    assert printed("bare") == "True\n"
 
 
 def test_what_is_called_answers_and_fails_as_it_does_alone():
