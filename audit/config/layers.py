@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.config.files import Document, read_document
-from audit.config.options import OPTIONS, POSITIONAL, flag_names, store
+from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.config.settings import ScanConfig
+from audit.config.storing import store
 from audit.ground.errors import ConfigError, boundary
 from audit.ground.registry import unknown
 

@@ -6,12 +6,10 @@ and the keyword of `override`. A new option is a field in `settings` and a row h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 from audit.config import gate_readers, readers
 from audit.config.readers import Reader
-from audit.config.settings import ModelConfig, ScanConfig, Threshold
 
 
 @dataclass(frozen=True)
@@ -358,7 +356,6 @@ OPTIONS: dict[str, Option] = {
     ),
     "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", "", GATE),
 }
-_MODEL_FIELDS = frozenset(field.name for field in fields(ModelConfig))
 
 
 def command_line_options() -> list[str]:
@@ -373,30 +370,3 @@ def flag_names(name: str) -> list[str]:
     option = OPTIONS.get(name)
     given = option.flag if option else ""
     return given.split("/") if given else ["--" + name.replace("_", "-")]
-
-
-def store(config: ScanConfig, name: str, value: Any) -> ScanConfig:  # noqa: ANN401
-    """Return `config` with the option `name` set to the value its reader gave."""
-    if name in ("max", "min"):
-        return replace(config, thresholds=_merge(config.thresholds, value))
-    if name in ("max_increase", "max_decrease"):
-        value = {**getattr(config, name), **value}
-    if name == "condition":
-        changes = {"condition": value[0], "condition_key": value[1]}
-    else:
-        changes = {"path" if name == "model" else name: value}
-    if set(changes) <= _MODEL_FIELDS:
-        return replace(config, model=replace(config.model, **changes))
-    return replace(config, **changes)
-
-
-def _merge(
-    below: tuple[Threshold, ...], above: tuple[Threshold, ...]
-) -> tuple[Threshold, ...]:
-    """Add limits to those of a lower layer; the same key and side is replaced.
-
-    A list given on the command line replaces the file's, but a gate is not undone by
-    adding a limit to it: neither one on a number nor one on a change.
-    """
-    merged = {(limit.key, limit.op): limit for limit in (*below, *above)}
-    return tuple(merged.values())
