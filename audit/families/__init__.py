@@ -23,7 +23,8 @@ from audit.ground.plugins import lacks_of_class
 from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
-    from audit.families.interface import Family, Shapes
+    from audit.families.interface import Family
+    from audit.families.parameters import Shapes
 
 
 OTHER_WORDS = {

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.integrands import Integrand
-from audit.families.interface import Shapes
 from audit.families.lattice import Lattice
 from audit.families.line_mixture import LineMixture
 from audit.families.listed import Integrated, refuse_steps
 from audit.families.mixture import Mixture
+from audit.families.parameters import Shapes
 from audit.families.summed import Summed, log_mean_change
 from audit.families.univariate import Parameters
 from audit.linalg.stored import LinearOperator, Matrix

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.integrands import RELATIVE_ENTROPY
-from audit.families.interface import check_finite
 from audit.families.normals import renyi_by_kl
+from audit.families.parameters import check_finite
 from audit.families.roots import semidefinite_root
 from audit.families.simplex import Classes
 from audit.ground.errors import NoTransport

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from audit.families.interface import Shapes
 from audit.families.listed import Steps
+from audit.families.parameters import Shapes
 from audit.families.trials import Bernoulli
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.families import FAMILIES
-from audit.families.interface import Shapes
+from audit.families.parameters import Shapes
 from audit.families.roles import Role
 from audit.families.trials import Bernoulli
 from audit.families.univariate import Parameters, Univariate

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.gates import Gated
-from audit.families.interface import Shapes
+from audit.families.parameters import Shapes
 from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
 from audit.ground.errors import ConfigError, NoTransport

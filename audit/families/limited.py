@@ -26,8 +26,8 @@ from torch import Tensor
 from audit.families import FAMILIES
 from audit.families.continuous import Continuous
 from audit.families.integrands import Integrand
-from audit.families.interface import Shapes
 from audit.families.options import read_numbers
+from audit.families.parameters import Shapes
 from audit.families.roles import Role
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Integrated, Parameters

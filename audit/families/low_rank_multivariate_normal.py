@@ -15,7 +15,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.gaussian import Gaussian, whiten
-from audit.families.interface import Shapes, check_finite
+from audit.families.parameters import Shapes, check_finite
 from audit.families.roots import solve_lower
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal

@@ -28,7 +28,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families import FAMILIES
-from audit.families.interface import Family, Shapes
+from audit.families.interface import Family
+from audit.families.parameters import Shapes
 from audit.families.roles import Role
 from audit.families.simplex import Categorical
 from audit.ground.errors import ConfigError, NoTransport

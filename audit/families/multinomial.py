@@ -20,8 +20,8 @@ from torch import distributions as td
 from torch.distributions import constraints
 
 from audit.families.enclosures import Enclosure
-from audit.families.interface import Shapes
 from audit.families.options import read_positive
+from audit.families.parameters import Shapes
 from audit.families.simplex import Categorical
 from audit.linalg.stored import LinearOperator, Matrix
 

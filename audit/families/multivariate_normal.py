@@ -15,8 +15,8 @@ from torch import Tensor
 
 from audit.families.enclosures import Enclosure
 from audit.families.gaussian import Gaussian, whiten
-from audit.families.interface import Shapes, check_finite
 from audit.families.largest_kl import of_means
+from audit.families.parameters import Shapes, check_finite
 from audit.families.roots import lower_cholesky, solve_lower
 from audit.ground.errors import ConfigError, NoCertificate
 

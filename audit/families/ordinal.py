@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from audit.families.interface import Shapes, check_finite
 from audit.families.listed import Steps
+from audit.families.parameters import Shapes, check_finite
 from audit.ground.errors import ConfigError
 from audit.linalg.stored import LinearOperator, Matrix
 

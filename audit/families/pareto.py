@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Shapes
 from audit.families.lifetimes import Exponential
 from audit.families.options import read_positive
+from audit.families.parameters import Shapes
 from audit.families.roots import rows
 from audit.families.univariate import Parameters
 from audit.ground.errors import ConfigError, NoFisher

@@ -17,7 +17,8 @@ from torch import distributions as td
 from audit.families import build_family
 from audit.families.block_diagonal import Blocks, blocks_of
 from audit.families.concatenated import Concatenated
-from audit.families.interface import Family, Shapes
+from audit.families.interface import Family
+from audit.families.parameters import Shapes
 from audit.families.roles import Role
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal

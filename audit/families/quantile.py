@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Family, Shapes, check_finite
+from audit.families.interface import Family
 from audit.families.options import read_numbers
+from audit.families.parameters import Shapes, check_finite
 from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher
 from audit.linalg.operators import CoordinateBlocks, Diagonal

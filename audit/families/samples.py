@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.families.interface import Family, Shapes, check_finite
+from audit.families.interface import Family
+from audit.families.parameters import Shapes, check_finite
 from audit.families.tensors import Estimation, Tensors
 from audit.families.torch_laws import OwnLaw
 from audit.ground.errors import ConfigError, NoFisher

@@ -26,9 +26,10 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.enclosures import Enclosure
-from audit.families.interface import Family, Shapes, check_finite
+from audit.families.interface import Family
 from audit.families.largest_kl import of_classes
 from audit.families.listed import Listed
+from audit.families.parameters import Shapes, check_finite
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.excess import log_ratio

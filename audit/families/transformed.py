@@ -35,8 +35,8 @@ from torch import distributions as td
 from audit.families import FAMILIES
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
-from audit.families.interface import Shapes
 from audit.families.mapped import CHARTS, HOW, Mapped
+from audit.families.parameters import Shapes
 from audit.families.roles import Role
 from audit.families.roots import rows
 from audit.families.univariate import Parameters, Univariate, broadcast

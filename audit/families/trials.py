@@ -25,10 +25,10 @@ from torch.nn.functional import logsigmoid
 
 from audit.families.enclosures import Enclosure
 from audit.families.integrands import RELATIVE_ENTROPY, Integrand, Renyi
-from audit.families.interface import Shapes
 from audit.families.largest_kl import of_trials
 from audit.families.lattice import Lattice
 from audit.families.options import read_positive
+from audit.families.parameters import Shapes
 from audit.families.univariate import Parameters
 from audit.nodes.excess import log_ratio
 from audit.nodes.special import edge_log, times

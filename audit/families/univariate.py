@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from audit.families.integrands import JENSEN_SHANNON, RELATIVE_ENTROPY, Integrand, Renyi
-from audit.families.interface import Family, Shapes, check_finite
+from audit.families.interface import Family
+from audit.families.parameters import Shapes, check_finite
 from audit.families.roots import coordinate_root
 from audit.ground.errors import ConfigError
 from audit.linalg.stored import LinearOperator

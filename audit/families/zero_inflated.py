@@ -15,8 +15,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.families.gates import Gated
-from audit.families.interface import Shapes
 from audit.families.lattice import Lattice
+from audit.families.parameters import Shapes
 from audit.families.summed import Summed, log_mean_change
 from audit.families.torch_laws import OwnLaw
 from audit.families.univariate import Parameters
