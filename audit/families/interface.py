@@ -19,6 +19,7 @@ from audit.families.draws import draws_of, sampled_fisher_root
 from audit.families.givers import Nodes
 from audit.families.observed import log_likelihood
 from audit.families.parameters import Shapes
+from audit.families.parameters import check_finite as check_finite
 from audit.families.references import Reference, reference_of
 from audit.families.tensors import Comparable, Estimation, RowCost, Tensors
 from audit.linalg.averaged import Sampled

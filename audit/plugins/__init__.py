@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
     from audit.families import build_family
     from audit.families.continuous import Continuous
-    from audit.families.interface import Family, Law
+    from audit.families.interface import Family, Law, check_finite
     from audit.families.lattice import Lattice
-    from audit.families.parameters import check_finite
     from audit.families.tensors import Estimation, RowCost, Tensors
     from audit.families.univariate import Parameters, Univariate
     from audit.formats import Render
