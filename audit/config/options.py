@@ -156,8 +156,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "units": Option(
         readers.text,
-        "Units of a perturbation: input, std, mad (median deviation), row (each "
-        "input's own mean |x|; row:std, row:max_abs, row:abs) or a file.",
+        "Units of a perturbation: input, std (of each feature, over n - 1), mad "
+        "(1.4826 times its median absolute deviation), row (each input's own mean |x|; "
+        "row:std, row:max_abs, row:abs) or a file.",
         "UNITS",
         MEASURE,
         names_file=True,

@@ -31,6 +31,8 @@ STATISTIC_MEANINGS = {
     "min": "smallest value",
     "max": "largest value",
 }
+LISTS = "robaudit explain"
+"""The command that lists every name."""
 EXIT_CODES = {
     0: "audit done, every limit held (or none was set)",
     1: "verdict only: a limit failed",
@@ -52,7 +54,7 @@ def explain(name: str) -> list[tuple[str, str]]:
     found = _paragraphs(name)
     if found:
         return found
-    raise UnknownName(*unknown("names that can be explained", name, names()))
+    raise UnknownName(*unknown("names that can be explained", name, names(), LISTS))
 
 
 def _paragraphs(name: str) -> list[tuple[str, str]]:
@@ -84,7 +86,7 @@ def render(name: str | None, style: Style | None = None) -> str:
     style = style or Style()
     if name is None:
         return print_all(iter([_list()]), style)
-    if name in _kinds_of_pages():
+    if name in kinds_of_pages():
         return page(name) + "\n"
     parts: list[RenderableType] = []
     for title, text in explain(name):
@@ -150,14 +152,14 @@ def _ours(name: str) -> list[tuple[str, str]]:
 
 
 def _page(name: str) -> list[tuple[str, str]]:
-    kind = _kinds_of_pages().get(name)
+    kind = kinds_of_pages().get(name)
     if kind is None:
         return []
     title, _, text = page(name).partition("\n")
     return [(f"{name} ({kind})", f"{title.lstrip('# ')}\n{text.strip()}")]
 
 
-def _kinds_of_pages() -> dict[str, str]:
+def kinds_of_pages() -> dict[str, str]:
     """Return the name of each page that is a text of its own -> its kind."""
     kinds = {"topic": (CONCEPTS,), "guide": GUIDES, "page": PAGES}
     return {name: kind for kind, names in kinds.items() for name in names}

@@ -97,13 +97,25 @@ class Registry(Generic[T]):
         return self._admitted[plugin]
 
 
-def unknown(kind: str, name: str, names: Mapping[str, object]) -> tuple[str, str, str]:
-    """Return the three parts of an error about a name that is not in `names`."""
+def unknown(
+    kind: str, name: str, names: Mapping[str, object], lists: str = ""
+) -> tuple[str, str, str]:
+    """Return the three parts of an error about a name that is not in `names`.
+
+    Args:
+        kind: what they are names of.
+        name: what was given.
+        names: those that are known.
+        lists: the command that lists them, where they are too many for a message.
+    """
     same = [known for known in names if known.lower() == name.lower()]
-    close = same or get_close_matches(name, list(names), n=1, cutoff=0.5)
+    near = get_close_matches(name, list(names), n=5 if lists else 1, cutoff=0.5)
+    close = same or near
     hint = f"Did you mean '{close[0]}'?" if close else "Use one of these names"
-    return (
-        f"'{name}' is not among the {kind}",
-        "The known ones are " + ", ".join(sorted(names)),
-        hint,
-    )
+    if not lists:
+        known = "The known ones are " + ", ".join(sorted(names))
+    else:
+        known = f"There are {len(names)} of them, which `{lists}` lists"
+        known += f"; the nearest are {', '.join(near)}" if near else ""
+        hint = hint if close else f"Choose one of the list of `{lists}`"
+    return f"'{name}' is not among the {kind}", known, hint

@@ -2,9 +2,11 @@
 
 import pytest
 
+from audit.config.options import OPTIONS, flag_names
 from audit.formats import glossary, topics
 from audit.formats.site.contents import TOPICS
 from audit.ground.errors import UnknownName
+from audit.reports import expressions
 
 OWN = [topic for topic in TOPICS if topic.name not in glossary.names()]
 
@@ -46,7 +48,36 @@ def test_a_name_is_the_glossarys(name):
     assert topics.render(name) == glossary.render(name)
 
 
+@pytest.mark.parametrize("name", [*OPTIONS, *expressions.FUNCTIONS])
+def test_every_option_and_function_is_explained_by_its_name(name):
+    text = " ".join(topics.render(name).split())
+    if name in OPTIONS and name not in glossary.kinds_of_pages():
+        flags = [] if OPTIONS[name].file_only else flag_names(name)
+        for called in (name, *flags):
+            assert OPTIONS[name].meaning in " ".join(topics.render(called).split())
+    if name in expressions.FUNCTIONS:
+        assert f"{name}() (function)" in text
+
+
+def test_every_option_is_listed():
+    listed = topics.render(None)
+    for name, option in OPTIONS.items():
+        assert (name if option.file_only else flag_names(name)[-1]) in listed
+
+
+def test_a_quantity_goes_before_the_option_of_its_name():
+    text = topics.render("units")
+    assert text.index("units (quantity)") < text.index("--units (option)")
+
+
+def test_an_unknown_name_is_told_its_neighbours_and_who_lists_the_rest():
+    with pytest.raises(UnknownName, match="`robaudit explain` lists") as caught:
+        topics.render("tracee")
+    assert "nearest are trace, " in str(caught.value)
+    assert "zero_inflated" not in str(caught.value)
+
+
 def test_an_unknown_name_is_near_a_topic():
     with pytest.raises(UnknownName, match="Did you mean 'families'") as caught:
         topics.render("familes")
-    assert str(caught.value).count("plugins") == 1
+    assert str(caught.value).count("families") == 2  # the nearest, and the hint

@@ -30,12 +30,14 @@ class Entry:
         kind, name: what it is, and what it is called.
         text: lines; paragraphs where the kind writes paragraphs, see `prose`.
         wraps: whether a line may go on in the next, as in a page; else each is whole.
+        also: other names that it is asked for by.
     """
 
     kind: str
     name: str
     text: str
     wraps: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def first(self) -> str:
@@ -53,6 +55,17 @@ def entries() -> Iterator[Entry]:
     for code, meaning in glossary.EXIT_CODES.items():
         yield Entry("exit code", str(code), meaning)
     yield from _options()
+
+
+def unlisted(name: str) -> list[Entry]:
+    """Return what is called so beside the names of the glossary: options, functions."""
+    found = [*_functions(), *_options()]
+    return [entry for entry in found if name == entry.name or name in entry.also]
+
+
+def unlisted_names() -> list[str]:
+    """Return the names of all of these."""
+    return [entry.name for entry in (*_functions(), *_options())]
 
 
 def _named(name: str, theirs: list[Plugin]) -> Iterator[Entry]:
@@ -76,7 +89,8 @@ def _page(name: str) -> str:
 
 def _functions() -> Iterator[Entry]:
     for name, (meaning, example) in expressions.FUNCTIONS.items():
-        yield Entry("function", f"{name}()", f"{meaning}\n\n    {example}", wraps=True)
+        text = f"{meaning}\n\n    {example}"
+        yield Entry("function", f"{name}()", text, wraps=True, also=(name,))
 
 
 def _roles() -> Iterator[Entry]:
@@ -96,11 +110,14 @@ def _options() -> Iterator[Entry]:
     for name, option in OPTIONS.items():
         names = flag_names(name)
         also = f"In robaudit.yaml {name}; in the environment {PREFIX}{name.upper()}."
+        called = (name, *names, *(flag.lstrip("-") for flag in names))
         if option.file_only:
             only = f"In robaudit.yaml {name}, and nowhere else."
             yield Entry("setting", name, f"{option.meaning}\n{only}")
         elif name in POSITIONAL:
-            yield Entry("argument", names[-1], f"{option.meaning}\n{also}")
+            text = f"{option.meaning}\n{also}"
+            yield Entry("argument", names[-1], text, also=called)
         else:
             ways = ", ".join(f"{flag} {option.metavar}".strip() for flag in names)
-            yield Entry("option", names[-1], f"{option.meaning}\n{ways}\n{also}")
+            text = f"{option.meaning}\n{ways}\n{also}"
+            yield Entry("option", names[-1], text, also=called)
