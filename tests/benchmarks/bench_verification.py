@@ -37,7 +37,6 @@ from audit.config import ModelConfig, ScanConfig
 from audit.geometry.divergences import kl
 from audit.measure.preparation import prepare
 from audit.run.scan import scan
-from audit.verify import checks
 from audit.verify.certificate import certified_radius, certify
 from audit.verify.sites import precise, site_of
 from audit.verify.worst_cases import WorstCases
@@ -68,9 +67,9 @@ PARTS = {
     "random attacks": "audit.verify.checks.realised",
     "radii": "audit.verify.checks._critical",
     "validity": "audit.verify.checks.validity_columns",
-    "universal": "audit.run.scan.universal",
-    "self-test": "audit.run.scan.short_selftest",
-    "all of verify": "audit.run.scan.verify",
+    "universal": "audit.run.reporting.universal",
+    "self-test": "audit.run.reporting.short_selftest",
+    "all of verify": "audit.run.reporting.verify",
 }
 
 
@@ -87,8 +86,8 @@ def without() -> Iterator[None]:
         for name, stand_in in (
             ("audit.verify.checks.worst_cases", lambda *_: WorstCases()),
             ("audit.verify.checks.validity_columns", lambda *_: {}),
-            ("audit.run.scan.universal", lambda p, m, s, checked: ({}, checked)),
-            ("audit.run.scan.short_selftest", lambda *_: []),
+            ("audit.run.reporting.universal", lambda p, m, s, checked: ({}, checked)),
+            ("audit.run.reporting.short_selftest", lambda *_: []),
         ):
             stack.enter_context(patch(name, stand_in))
         yield
@@ -118,7 +117,7 @@ def parts(asked: ScanConfig) -> dict[str, float]:
     with ExitStack() as stack:
         for part, name in PARTS.items():
             module, _, attribute = name.rpartition(".")
-            own = getattr(checks if module.endswith("checks") else _scan(), attribute)
+            own = getattr(sys.modules[module], attribute)
             stack.enter_context(patch(name, timed(part, own)))
         scan(asked)
     return spent
@@ -126,7 +125,7 @@ def parts(asked: ScanConfig) -> dict[str, float]:
 
 def measuring(asked: ScanConfig) -> tuple[float, dict[str, float]]:
     """Return the CPU seconds of measuring, and those of each part of verification."""
-    spent, own = [0.0], _scan().measured  # type: ignore[attr-defined]
+    spent, own = [0.0], sys.modules["audit.run.scan"].measured
 
     def timed(*given: object) -> Iterator[object]:
         found = own(*given)
@@ -154,10 +153,6 @@ def measured_table(names: list[str], count: int) -> None:
             f"{whole / bare:.1f}: {each}",
             flush=True,
         )
-
-
-def _scan() -> object:
-    return sys.modules["audit.run.scan"]
 
 
 def imports() -> float:

@@ -35,7 +35,12 @@ def alone(tmp_path_factory, monkeypatch):
 
 def as_many(monkeypatch, few=40, window=32):
     """Take more than a few inputs for very many."""
-    for place in ("run.scan", "run.collection", "reports.streamed", "verify.sample"):
+    for place in (
+        "run.reporting",
+        "run.collection",
+        "reports.streamed",
+        "verify.sample",
+    ):
         monkeypatch.setattr(f"audit.{place}.FEW", few)
     for place in ("values", "series", "streamed"):
         monkeypatch.setattr(f"audit.reports.{place}.WINDOW", window)
