@@ -1,0 +1,83 @@
+"""In ℓ∞ no corner of the cube is higher than the witness, where all are looked at."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scans import written
+
+from audit.verify import witness
+from audit.verify.corners import MOST, _patterns
+from audit.verify.witness import ascend
+from verify.sited import sited
+
+SIZES = torch.tensor([0.1, 0.3, 0.9]).double()
+INPUTS, FEATURES, CLASSES = 12, 5, 4
+
+
+def network(seed):
+    torch.manual_seed(seed)
+    layers = torch.nn.Linear(FEATURES, 8), torch.nn.Tanh(), torch.nn.Linear(8, CLASSES)
+    return torch.nn.Sequential(*layers).double().requires_grad_(False)
+
+
+def kl(first, second):
+    """KL of two categorical laws by their logits, written out."""
+    first, second = first.log_softmax(-1), second.log_softmax(-1)
+    return (first.exp() * (first - second)).sum(-1)
+
+
+def highest_corner(net, x, size):
+    """D at the best of all corners of the cube, by torch alone [n]."""
+    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=x.shape[1])))
+    with torch.no_grad():
+        moved = net(x.unsqueeze(1) + size * signs.double())
+        return kl(net(x).unsqueeze(1), moved).amax(dim=1)
+
+
+def found_of(net, x, folder):
+    given = {"family": "categorical", "parameters": {"logits": "output"}}
+    exact, local, _ = sited(written(folder, net, x, given, divergences=("kl",)))
+    return ascend(exact, local, SIZES, math.inf)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_corner_is_higher_than_the_witness(seed, tmp_path):
+    net, x = network(seed), np.random.default_rng(seed).normal(size=(INPUTS, FEATURES))
+    found = found_of(net, x, tmp_path)
+    for place, size in enumerate(SIZES):
+        best = highest_corner(net, torch.from_numpy(x), size)
+        assert bool((found.value[:, place] >= best * (1 - 1e-9)).all())
+    assert bool((found.u.abs().amax(2) <= SIZES * (1 + 1e-12)).all())
+
+
+def test_climbs_alone_miss_some_corners(tmp_path, monkeypatch):
+    """Else the look at neighbours would be for nothing."""
+    monkeypatch.setattr(witness, "turned", lambda climbers, found: found)
+    low = 0
+    for seed in range(4):
+        (tmp_path / str(seed)).mkdir()
+        net = network(seed)
+        x = np.random.default_rng(seed).normal(size=(INPUTS, FEATURES))
+        found = found_of(net, x, tmp_path / str(seed))
+        for place, size in enumerate(SIZES):
+            best = highest_corner(net, torch.from_numpy(x), size)
+            low += int((found.value[:, place] < best * 0.98).sum())
+    assert low > 0
+
+
+@pytest.mark.parametrize(
+    ("features", "count"), [(1, 1), (3, 7), (6, 63), (7, 63), (10, 55), (64, 64)]
+)
+def test_neighbours_are_all_that_differ_in_as_many_features_as_fit(features, count):
+    """2^m − 1 of few features; Σ C(m, k) of the first k whose sum is at most `MOST`."""
+    found = _patterns(features)
+    assert found.shape == (count, features)
+    assert len(found.unique(dim=0)) == count <= MOST
+    assert bool((found.sum(1) > 0).all())
+
+
+def test_more_features_than_may_be_looked_at_are_left_to_the_climb():
+    assert not len(_patterns(MOST + 1))
