@@ -62,7 +62,7 @@ def starts(site: Site, local: LocalLaw, p: float) -> Tensor:
 
 def _leading(site: Site, local: LocalLaw, p: float) -> Tensor:
     """Return the local law's directions [n, LEADING, m], zero where it has none."""
-    found = _features(site, local) if p == 1 else _eigenvectors(site, local)
+    found = dearest(site, local, LEADING) if p == 1 else _eigenvectors(site, local)
     if p == math.inf:
         corner = local.worst_of(Ball(p)).unsqueeze(1)
         found = torch.cat([corner, found[:, : LEADING - 1].sign()], dim=1)
@@ -84,15 +84,18 @@ def _eigenvectors(site: Site, local: LocalLaw) -> Tensor:
     return torch.cat([local.worst.unsqueeze(1), found.mT[:, 1:top]], dim=1)
 
 
-def _features(site: Site, local: LocalLaw) -> Tensor:
-    """Return the features [n, k, m] that the local law costs most, each alone."""
+def dearest(site: Site, local: LocalLaw, count: int) -> Tensor:
+    """Return the features [n, ≤ count, m] that the local law costs most, each alone.
+
+    Zero for those that it does not cost anything.
+    """
     rows = (
         local.law.rows
         if isinstance(local.law, LinearLaw)
         else local.law.root.dense().nan_to_num()
     )
     price = rows.norm(dim=1)  # [n, m]
-    best = price.topk(min(LEADING, site.free), dim=1)
+    best = price.topk(min(count, site.free), dim=1)
     found = torch.zeros(len(price), best.indices.shape[1], site.free).to(price)
     return found.scatter_(
         2, best.indices.unsqueeze(2), (best.values > 0).to(price)[..., None]

@@ -6,8 +6,8 @@ exists (`wandering`), from several starts (`starts`), for several sizes at once:
 
 1.  Starts climb a few steps, at each size; the later ones only where the first do not
     agree with the local law, or with each other (`stages`).
-2.  The best of them, for each input and size, climb on; in ℓ∞ neighbouring corners of
-    the best one are looked at (`corners`).
+2.  The best of them, for each input and size, climb on; but for ℓ₂, other corners of
+    the ball are looked at beside the best one (`corners`).
 3.  The best of these climb to their ends, beside the best one of the next smaller and
     of the next larger size, brought to this size: sizes share what they found.
 
@@ -18,7 +18,6 @@ is taken anew at the end by the same exact evaluation as every value of the repo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +27,7 @@ from audit.ground import stages
 from audit.verify.attacks import TOLERANCE
 from audit.verify.bounds import Bounds
 from audit.verify.candidates import SHARED, Candidates, Climbers
-from audit.verify.corners import turned
+from audit.verify.corners import at_corners
 from audit.verify.local import LocalLaw
 from audit.verify.sites import Exact
 from audit.verify.strides import gains, lowered
@@ -130,8 +129,8 @@ def ascend(
     inner = None if climbers.blind else effort.inner
     with stages.part(_SECOND):
         found = climbers.on(found.best(effort.kept, inner), effort.second)
-        if p == math.inf and not exact.laws.sampled:
-            found = turned(climbers, found)
+        if p != 2 and not exact.laws.sampled:
+            found = at_corners(climbers, found)
     shared = climbers.shared(found.best(effort.ended, inner))
     with stages.part(_LAST):
         found = climbers.polished(climbers.on(shared, effort.last))

@@ -1,4 +1,4 @@
-"""In ℓ∞ no corner of the cube is higher than the witness, where all are looked at."""
+"""No corner of a cube or of an ℓ₁ ball is above the witness, where all are seen."""
 
 import itertools
 import math
@@ -8,6 +8,7 @@ import pytest
 import torch
 from scans import written
 
+from audit.attacks.balls import Ball
 from audit.verify import witness
 from audit.verify.corners import MOST, _patterns
 from audit.verify.witness import ascend
@@ -29,41 +30,47 @@ def kl(first, second):
     return (first.exp() * (first - second)).sum(-1)
 
 
-def highest_corner(net, x, size):
-    """D at the best of all corners of the cube, by torch alone [n]."""
-    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=x.shape[1])))
+def corners(p, m):
+    if p == 1:
+        return torch.cat([torch.eye(m), -torch.eye(m)]).double()
+    return torch.tensor(list(itertools.product((-1.0, 1.0), repeat=m))).double()
+
+
+def highest_corner(net, x, size, p):
+    """D at the best of all corners of the ball, by torch alone [n]."""
     with torch.no_grad():
-        moved = net(x.unsqueeze(1) + size * signs.double())
+        moved = net(x.unsqueeze(1) + size * corners(p, x.shape[1]))
         return kl(net(x).unsqueeze(1), moved).amax(dim=1)
 
 
-def found_of(net, x, folder):
+def found_of(net, x, folder, p):
     given = {"family": "categorical", "parameters": {"logits": "output"}}
     exact, local, _ = sited(written(folder, net, x, given, divergences=("kl",)))
-    return ascend(exact, local, SIZES, math.inf)
+    return ascend(exact, local, SIZES, p)
 
 
+@pytest.mark.parametrize("p", [math.inf, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_no_corner_is_higher_than_the_witness(seed, tmp_path):
+def test_no_corner_is_higher_than_the_witness(seed, p, tmp_path):
     net, x = network(seed), np.random.default_rng(seed).normal(size=(INPUTS, FEATURES))
-    found = found_of(net, x, tmp_path)
+    found = found_of(net, x, tmp_path, p)
     for place, size in enumerate(SIZES):
-        best = highest_corner(net, torch.from_numpy(x), size)
+        best = highest_corner(net, torch.from_numpy(x), size, p)
         assert bool((found.value[:, place] >= best * (1 - 1e-9)).all())
-    assert bool((found.u.abs().amax(2) <= SIZES * (1 + 1e-12)).all())
+    assert bool((Ball(p).norm(found.u) <= SIZES * (1 + 1e-12)).all())
 
 
-def test_climbs_alone_miss_some_corners(tmp_path, monkeypatch):
+def test_climbs_alone_miss_some_corners_of_the_cube(tmp_path, monkeypatch):
     """Else the look at neighbours would be for nothing."""
-    monkeypatch.setattr(witness, "turned", lambda climbers, found: found)
+    monkeypatch.setattr(witness, "at_corners", lambda climbers, found: found)
     low = 0
     for seed in range(4):
         (tmp_path / str(seed)).mkdir()
         net = network(seed)
         x = np.random.default_rng(seed).normal(size=(INPUTS, FEATURES))
-        found = found_of(net, x, tmp_path / str(seed))
+        found = found_of(net, x, tmp_path / str(seed), math.inf)
         for place, size in enumerate(SIZES):
-            best = highest_corner(net, torch.from_numpy(x), size)
+            best = highest_corner(net, torch.from_numpy(x), size, math.inf)
             low += int((found.value[:, place] < best * 0.98).sum())
     assert low > 0
 
