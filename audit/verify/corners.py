@@ -10,8 +10,8 @@ p = ∞   Features of the best point are turned to the other end of what they ma
         at a time, or a few together, while at most `MOST` corners are looked at: all
         corners of up to six features, pairs of up to ten, single ones of up to `MOST`.
         The best one is gone to, as long as that gains.
-p = 1   A corner is a step ±ε of one feature. Both signs are looked at of all features,
-        of more than half of `MOST` of those that the local law costs most.
+p = 1   A corner is a step ±ε of one feature. Both signs are looked at of up to `MOST`
+        features, of more of half as many: those that the local law costs most.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _of_one_feature(
 ) -> tuple[Tensor, Tensor]:
     """Return the best steps of one feature [C, m], where they are above D at u [C]."""
     m = u.shape[1]
-    if m <= MOST // 2:
+    if m <= MOST:
         one = torch.eye(m).to(u).expand(len(u), m, m)
     else:
         dear = dearest(climbers.exact.site, climbers.local, MOST // 2)
