@@ -279,7 +279,11 @@ def _judged(
         columns,
         divergence_infos(prepared),
         model_record(prepared.model),
-        replace(data, feature_names=opened.names),
+        replace(
+            data,
+            feature_names=opened.names,
+            n_free=len(prepared.questions.frame.free),
+        ),
         collection.worst,
         checks if len(index) else None,
         list(answers.skipped),
