@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.config import ModelConfig, ScanConfig
+from audit.models.expressions import Expression
 from audit.models.suggestions import suggest
 from audit.run.inspection import inspect
 
@@ -192,6 +193,10 @@ HEADS = {
         lambda x: (out(x).argmax(-1), out(x).softmax(-1)),
         "categorical",
     ),
+    "mean and precision": (
+        lambda x: {"mean": out(x), "precision": (x @ B).exp()},
+        "normal",
+    ),
     "a beta law of books": (
         lambda x: {"alpha": out(x).exp(), "beta": (x @ B).exp()},
         "beta",
@@ -255,6 +260,22 @@ def test_a_label_is_not_a_probability_and_nothing_fits_nothing():
     assert suggest({"label": torch.tensor([0, 1, 1])}) is None
     rows = torch.from_numpy(np.full((3, 2), np.nan))
     assert suggest({"out": rows}) is None
+
+
+def test_a_precision_is_read_as_one_and_not_left_beside_a_scale_of_one():
+    """scale = precision^(−1/2): of precisions 4 and 0.25 it is 1/2 and 2."""
+    loc, precision = torch.tensor([[3.0], [-1.0]]), torch.tensor([[4.0], [0.25]])
+    for given in ({"precision": precision}, {"log_precision": precision.log()}):
+        found = suggest({"y": loc, **given})
+        scale = Expression(found.parameters["scale"])(given)
+        torch.testing.assert_close(scale, torch.tensor([[0.5], [2.0]]))
+        assert (found.family, found.parameters["loc"]) == ("normal", "y")
+
+
+def test_a_point_prediction_says_what_it_would_leave_unread():
+    found = suggest({"y": torch.randn(4, 1) * 9, "hidden": torch.randn(4, 5) * 9})
+    assert found.parameters == {"loc": "y", "scale": "1.0"}
+    assert found.why.endswith("'hidden' would not be read")
 
 
 def test_several_inputs_are_told_apart_by_the_data(tmp_path):

@@ -49,8 +49,9 @@ def said(found: Replay) -> str:
     """Return a line for each divergence, norm and size, and one about all."""
     lines = [
         f"{group.divergence}, {_norm(group.p)} {group.size:g}: "
-        f"{group.count - group.failed} of {group.count} hold, worst relative deviation "
-        f"{group.worst:.1e}" + "".join(f"\n    {why}" for why in group.wrong)
+        f"{group.count - group.failed} of {group.count} hold{_blurred(group.blurred)}, "
+        f"worst relative deviation {group.worst:.1e}"
+        + "".join(f"\n    {why}" for why in group.wrong)
         for group in found.groups
     ]
     total = sum(group.count for group in found.groups)
@@ -61,6 +62,10 @@ def said(found: Replay) -> str:
         "last digits of the predictions can do to it)"
     )
     return "\n".join(lines)
+
+
+def _blurred(count: int) -> str:
+    return f" ({count} only to the last digits of the predictions)" if count else ""
 
 
 def _norm(p: float) -> str:

@@ -2,7 +2,8 @@
 
 While a waiver holds, its limit warns instead of failing. When it has expired the limit
 fails again and says so. A limit on a number and one on its change are two: a waiver
-names with `limit: max_increase` that it is of the latter, where a key has both.
+names with `limit: max_increase` that it is of the latter, where a key has both. Of
+several of one limit the one that holds longest decides.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
         return config
     day = (today or date.today()).isoformat()
     limits = list(config.thresholds)
-    for waiver in config.waivers:
+    for waiver in sorted(config.waivers, key=lambda one: one.until):
         places = _waived_by(waiver, limits)
         if not places:
             which = f"{waiver.limit} " if waiver.limit else ""

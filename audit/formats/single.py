@@ -13,7 +13,7 @@ from audit.formats.table import direction
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
 from audit.reports.report import Number, Report
-from audit.reports.text import NOTHING, number, percent
+from audit.reports.text import NOTHING, count, number, percent
 
 HEADS = ("value", "median", "larger than", "unit")
 NAMES = 16
@@ -42,7 +42,9 @@ def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:
     listed = "" if report.inputs else "; of this many only the 10 worst are listed"
     raise ConfigError(
         f"The report has no input {index}{listed}",
-        next_step="Read it from the rows file, or audit it with --index",
+        f"Expected one of the {count(report.data.n_audited, 'audited input')}, by its "
+        "row in the data, from 0",
+        "Read it from the rows file, or audit it with --index",
     )
 
 

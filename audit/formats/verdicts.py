@@ -78,7 +78,9 @@ def _changed(check: Check, change: Change) -> str:
     what = f"{check.key} = {number(check.value)}, was {number(change.old)}: change"
     text = _held(what, moved, check.op, allowed, ends, unit)
     how = f"not paired: {change.unpaired}" if change.unpaired else "paired"
-    return f"{text} ({how}, {count(change.n, 'input')})"
+    some = change.n_old is not None and change.n_old > change.n
+    of_all = f" of the baseline's {change.n_old}" if some else ""
+    return f"{text} ({how}, {count(change.n, 'input')}{of_all})"
 
 
 def _broken(check: Check) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Mapping
 
@@ -70,6 +71,7 @@ class Arrays:
 class Table(Arrays):
     """Columns of a table; several of them, "a,b,c", are one array [N, 3].
 
+    A name that holds a comma is quoted among several, as in the head of a csv file.
     A column [N] is an array [N, 1]; one of vectors [N, ...] is that. What is no number
     is refused by its name.
     """
@@ -84,8 +86,7 @@ class Table(Arrays):
         """
         if key in self._arrays:
             return self._column(key)
-        names = [name.strip() for name in key.split(",")]
-        return Joined({name: self._column(name) for name in names})
+        return Joined({name: self._column(name) for name in _names_in(key)})
 
     def rest(self, claimed: Iterable[str]) -> str:
         """Return the names of the columns that nobody claims.
@@ -93,17 +94,17 @@ class Table(Arrays):
         Raises:
             InputError: one of them holds no numbers.
         """
-        taken = {name.strip() for key in claimed for name in (key, *key.split(","))}
+        taken = {name.strip() for key in claimed for name in (key, *_names_in(key))}
         names = [name for name in self._arrays if name not in taken]
         for name in names:
             self._column(name)
-        return ",".join(names)
+        return _joined(names)
 
     def _column(self, name: str) -> Array:
         if name not in self._arrays:
             raise InputError(
                 f"'{self.path}' has no column '{name}'",
-                f"Its columns are {', '.join(self._arrays)}",
+                f"Its columns are {', '.join(_quoted(self._arrays))}",
                 "Name some of them: DATA::a,b,c",
             )
         column = self._arrays[name]
@@ -122,9 +123,27 @@ class Table(Arrays):
                 "decimal=',').to_csv(..., index=False))",
             )
         others = [n for n, a in self._arrays.items() if a.dtype.kind in "biuf"]
-        columns = ",".join(others) if 0 < len(others) <= _SHOWN else "a,b,c"
+        columns = _joined(others) if 0 < len(others) <= _SHOWN else "a,b,c"
         return InputError(
             f"{what}'{example[:40]}')",
             "Expected numbers: a class has no direction to be perturbed in",
             f"Encode it as the model does, or name the other columns: DATA::{columns}",
         )
+
+
+def _names_in(key: str) -> list[str]:
+    """Return the names in a list of columns, in which quotes hold commas together."""
+    rows = csv.reader(key.splitlines(keepends=True), skipinitialspace=True)
+    return [name.strip() for row in rows for name in row] or [""]
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    """Return names as a list of columns has them: one with a comma in quotes."""
+    doubled = ((name, name.replace('"', '""')) for name in names)
+    return [
+        f'"{text}"' if set(',"\n\r') & set(name) else name for name, text in doubled
+    ]
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ",".join(_quoted(names))

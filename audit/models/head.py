@@ -44,7 +44,7 @@ def resolve_head(settings: Settings, network: Network, outputs: Sequence[str]) -
         ),
     )
     expressions = {name: Expression(text) for name, text in parameters.items()}
-    check_outputs(expressions, outputs)
+    check_outputs(expressions, outputs, family.value)
     values = {name: value for name, (value, _) in options.items()}
     return Head(family.value, expressions, values, items)
 
@@ -58,9 +58,14 @@ def by_position(outputs: Sequence[str]) -> dict[str, str]:
 
 
 def check_outputs(
-    expressions: Mapping[str, Expression], outputs: Sequence[str]
+    expressions: Mapping[str, Expression], outputs: Sequence[str], family: str = ""
 ) -> None:
     """Refuse a number that could be an output, and a head that reads no output.
+
+    Args:
+        expressions: by parameter, as they were written.
+        outputs: of the file.
+        family: of the head, whose options are no parameters; "" for none.
 
     Raises:
         ConfigError: the message says how to write what is meant.
@@ -73,8 +78,16 @@ def check_outputs(
             f"No parameter reads an output of the file: {said}",
             "Expected one that does: a constant has nothing to audit"
             + (f"; the outputs are {', '.join(outputs)}" if outputs else ""),
-            "Name an output in --param NAME=EXPRESSION",
+            "Name an output in --param NAME=EXPRESSION"
+            + _as_options(expressions, family),
         )
+
+
+def _as_options(expressions: Mapping[str, Expression], family: str) -> str:
+    """Return what to write for constants that the family takes as options."""
+    known = options_of(family) if family else ()
+    words = [f"--option {n}={text}" for n, text in expressions.items() if n in known]
+    return f" and {' '.join(words)}: an option of {family}" if words else ""
 
 
 def _stated_parameters(

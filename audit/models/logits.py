@@ -30,6 +30,8 @@ from audit.models.probing import Probe
 
 SOFTMAX = ("categorical", "multinomial", "one_hot_categorical")
 SIGMOID = ("bernoulli", "binomial", "geometric", "negative_binomial")
+READ_THROUGH = "read through its"
+"""What the origin of logits says that stand for probabilities, before the link."""
 CLOSE = 1e-3  # how far from the file's own a probability may be that we make again
 
 
@@ -137,7 +139,7 @@ def _with_logits(head: Head, found: list[Found]) -> Head:
         parameters[each.logits] = each.expression
         for place, item in enumerate(items):
             if item.name == f"param {each.parameter}":
-                origin = f"{item.origin}: {each.parameter}={text}, read through its "
+                origin = f"{item.origin}: {each.parameter}={text}, {READ_THROUGH} "
                 items[place] = Item(
                     f"param {each.logits}", str(each.expression), origin + each.link
                 )

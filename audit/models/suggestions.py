@@ -34,6 +34,11 @@ _USUAL = (
     *("gamma", "poisson", "negative_binomial"),
 )
 _GATES = ("gate", "gate_logits")  # of an atom at zero
+_PRECISIONS = {
+    **dict.fromkeys(("precision", "prec"), "1/sqrt({})"),
+    **dict.fromkeys(("log_precision", "log_prec"), "exp(-0.5 * {})"),
+}
+"""The scale of a normal law by the names of 1/scale² and its logarithm."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +129,19 @@ def _readings(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
         yield Suggestion("mixture:normal", parameters, why)
     yield from _by_ranges(outputs)
     yield from _by_shapes(outputs)
-    name = next(iter(outputs))
+    name, *others = outputs
+    unread = f"; {', '.join(map(repr, others))} would not be read" if others else ""
     yield Suggestion(
         "normal",
         {"loc": quoted(name), "scale": "1.0"},
-        f"a point prediction '{name}', taken with errors of size 1",
+        f"a point prediction '{name}', taken with errors of size 1{unread}",
     )
 
 
 def _by_names(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
     yield from _by_own_names(outputs)
     yield from _by_textbooks(outputs)
+    yield from _by_precision(outputs)
     named: dict[str, str] = {}
     for output in outputs:
         found = named_expression(output)
@@ -177,6 +184,19 @@ def _by_textbooks(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
         known = {TEXTBOOK[family].get(stem_of(n), ""): quoted(n) for n in outputs}
         if set(known) in map(set, parameterizations(family)):
             yield Suggestion(family, known, "the outputs' names, as books have them")
+
+
+def _by_precision(outputs: Mapping[str, Tensor]) -> Iterator[Suggestion]:
+    """Yield the normal law of two outputs, the second named as a precision."""
+    scales = {
+        name: _PRECISIONS[stem_of(name)].format(quoted(name))
+        for name in outputs
+        if stem_of(name) in _PRECISIONS
+    }
+    if len(outputs) == 2 and len(scales) == 1:
+        (loc,) = set(outputs) - set(scales)
+        pair = {"loc": quoted(loc), "scale": next(iter(scales.values()))}
+        yield Suggestion("normal", pair, "an output beside its precision, 1/scale²")
 
 
 def _ordered(families: list[str]) -> list[str]:

@@ -90,7 +90,8 @@ def refuse_if(condition: bool, why: str, names: tuple[str, str]) -> None:
     if condition:
         raise ConfigError(
             f"'{names[0]}' and '{names[1]}' cannot be compared: {why}",
-            next_step="Audit both models on the same data with the same settings",
+            "Expected two reports that ask the same question",
+            "Audit both models on the same data with the same settings",
         )
 
 

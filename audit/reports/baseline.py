@@ -84,9 +84,16 @@ def _limits(old: Report, config: ScanConfig, option: str) -> list[Threshold]:
     steps: Mapping[str, str] = getattr(config, option)
     for key, step in steps.items():
         divergence, quantity, statistic = split_key(key)
-        value = getattr(find(old, key, divergence, quantity), statistic)
+        summary = find(old, key, divergence, quantity)
+        value = getattr(summary, statistic)
         if value is None:
-            raise ConfigError(f"The baseline did not measure '{key}'")
+            why = f" ({summary.reason})" if summary.reason else ""
+            raise ConfigError(
+                f"The baseline did not measure '{key}'{why}",
+                "Expected the number that a change is counted from",
+                "Limit the change of another number, or scan the baseline again so "
+                "that it has this one",
+            )
         grows = option == "max_increase"
         given = f"--{option.replace('_', '-')} {key}={step}"
         place = config.places.get(f"{option} {key}")

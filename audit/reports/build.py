@@ -105,6 +105,7 @@ def _model(model: ModelRecord) -> schema.Model:
 def _data(measured: Measured) -> schema.Data:
     counts = {"n_audited": len(measured.index), "n_skipped": len(measured.skipped)}
     found = {**asdict(measured.data), **counts}
+    del found["n_free"]
     if len(measured.data.feature_names or ()) > PRINTED_VALUES:
         found["feature_names"] = None
     return schema.Data.model_validate(found)
@@ -140,7 +141,9 @@ def _divergence(
             "universal": universal_record(measured.universal.get(name), PRINTED_VALUES),
         }
     )
-    alone = along_alone(found.summary, measured.data.event_shape)
+    data = measured.data
+    free = math.prod(data.event_shape) if data.n_free is None else data.n_free
+    alone = along_alone(found.summary, free)
     return found.model_copy(update={"notes": [*found.notes, ALONE]}) if alone else found
 
 

@@ -14,7 +14,7 @@ is not believed either.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from audit.config import Threshold
 from audit.reports.keys import split_key
@@ -149,7 +149,7 @@ def cautions(report: Report, limits: Iterable[Threshold]) -> list[Warned]:
         name, quantity, _ = split_key(limit.key)
         if limit.op != ">=" or quantity != CRITICAL or name not in report.divergences:
             continue
-        if along_alone(report.divergences[name].summary, report.data.event_shape):
+        if ALONE in report.divergences[name].notes:
             drawn = named(CRITICAL, LOWER) in report.divergences[name].summary
             found[f"along_{name}"] = (
                 f"{name} {CRITICAL} is limited, and was looked for along the worst "
@@ -159,10 +159,15 @@ def cautions(report: Report, limits: Iterable[Threshold]) -> list[Warned]:
     return [Warned(code=code, message=message) for code, message in found.items()]
 
 
-def along_alone(summary: Mapping[str, Summary], event: Sequence[int]) -> bool:
-    """Tell whether critical radii of several features were looked for along v alone."""
+def along_alone(summary: Mapping[str, Summary], free: int) -> bool:
+    """Tell whether critical radii were looked for along v alone among many directions.
+
+    Args:
+        summary: of a divergence.
+        free: how many features may move; ±v are all directions of a single one.
+    """
     measured = CRITICAL in summary and summary[CRITICAL].n > 0
-    return measured and math.prod(event) > 1 and named(CRITICAL, ALONG) not in summary
+    return measured and free > 1 and named(CRITICAL, ALONG) not in summary
 
 
 def _heavy(report: Report, name: str) -> bool:

@@ -76,6 +76,8 @@ class DataRecord:
     """Which rows were audited: "all", "first 100", "random 100, seed 0", "index"."""
     feature_names: list[str] | None = None
     """One for each feature of an input, row-major; None: they have numbers only."""
+    n_free: int | None = None
+    """How many features may move; None: all."""
 
 
 @dataclass(frozen=True)

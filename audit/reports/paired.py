@@ -46,7 +46,9 @@ def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:
     if not why:
         before, after, weights = _common(old, new, divergence, quantity)
         if len(before):
-            return _Pairs(before, after, weights, statistic, step).change()
+            found = _Pairs(before, after, weights, statistic, step).change()
+            measured = old.report.divergences[divergence].summary[quantity].n
+            return found.model_copy(update={"n_old": measured})
         why = "no input has a value in both reports"
     summaries = [r.report.divergences[divergence].summary[quantity] for r in (old, new)]
     return change_of_numbers(summaries[0], summaries[1], statistic, step, why)

@@ -308,6 +308,8 @@ class Change(Record):
     """Inputs in both reports."""
     unpaired: str = ""
     """Why the two numbers are not compared input by input; "" if they are."""
+    n_old: int | None = None
+    """Inputs of the baseline with a value, where they are paired."""
 
 
 class Check(Record):

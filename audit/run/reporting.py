@@ -152,6 +152,7 @@ def _measured(
     config, prepared = opened.config, opened.prepared
     model, divergences = prepared.model, prepared.questions.divergences
     data = data_record(model, config, prepared.sampling)
+    free = len(prepared.questions.frame.free)
     drawn = [one.index for one in collection.worst] if checked.checks else []
     run = run_record(config, prepared, opened.started, crew(config, prepared))
     return Measured(
@@ -159,7 +160,7 @@ def _measured(
         columns=checked.columns,
         divergences=divergence_infos(prepared),
         model=model_record(model),
-        data=replace(data, feature_names=opened.names),
+        data=replace(data, feature_names=opened.names, n_free=free),
         worst=collection.worst,
         checks=checked.checks,
         skipped=list(answers.skipped),

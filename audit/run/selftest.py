@@ -32,6 +32,7 @@ from audit.verify.selftest import (
     run_all,
 )
 from audit.verify.selftest.finding import not_run, passed
+from audit.verify.selftest.subject import repeated
 
 THETA = "theta"
 """The key of θ where none is named."""
@@ -89,7 +90,8 @@ def selftest(
             found = [closed_gate(error), *_of_closed(config, model)]
             return _concluded(config, model.head.family, found)
         prepared = prepared_for(config, False, passing)
-    found = [_gates(passing), *run_all(_subject(config, prepared, target_key))]
+    it = _subject(config, prepared, target_key)
+    found = [_gates(passing, repeated(it)), *run_all(it)]
     return _concluded(config, passing.head.family, found)
 
 
@@ -106,10 +108,16 @@ def _subject(config: ScanConfig, prepared: Prepared, key: str | None) -> Subject
     return Subject(model, prepared.questions, prepared.rows, theta)
 
 
-def _gates(model: OpenModel) -> Finding:
-    """Return the finding of gates that are all open, with what they measured."""
+def _gates(model: OpenModel, note: str) -> Finding:
+    """Return the finding of gates that are all open, with what they measured.
+
+    Args:
+        model: open.
+        note: of its inputs; "" for none.
+    """
     numbers = {k: v for k, v in model.gates.record().items() if isinstance(v, float)}
     notes = [message for _, message in model.gates.warnings]
+    notes += [note] if note else []
     said = "; ".join(["every gate at opening is passed", *notes])
     return passed(GATES, said, **numbers)
 

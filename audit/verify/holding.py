@@ -11,13 +11,22 @@ the last place of the type that the referee computes in,
 
 since to first order D changes with φ as it does with φ', and the other way. Where D is
 near zero that is more than 10⁻⁵ of it, and no runtime in that type could tell. ∞ holds
-where the referee finds ∞. What the file says of φ and φ' has to be what the referee
+where the referee finds ∞.
+
+Of a saturated probability the last digits are all that D rests on: in float32 1 − p is
+0 or 6·10⁻⁸, and log(1 − p) no function that goes straight from one to the other. There
+the numbers themselves decide. Each that the file says, and that is the referee's within
+four units in the last place, is put in the referee's place; if D is then what the file
+says, the referee does not contradict it, and cannot confirm it either. Such a witness
+holds, and is counted as one that holds only to the last digits.
+
+What the file says of φ and φ' has to be what the referee
 finds, too, within the tolerance of the gate that compares the two runs of a model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,6 +81,17 @@ class Again:
             total += slope.nan_to_num(0.0, 0.0, 0.0) * size[:, j]
         return _ULPS * torch.finfo(self.dtype).eps * total
 
+    def as_said(self, phi: Tensor, moved: Tensor) -> Again:
+        """Return the same with what the file says [W, p], where that is rounding."""
+
+        def nearest(ours: Tensor, said: Tensor) -> Tensor:
+            limit = _ULPS * torch.finfo(self.dtype).eps * ours.abs()
+            return torch.where((ours - said).abs() <= limit, said.to(ours), ours)
+
+        return replace(
+            self, phi=nearest(self.phi, phi), moved=nearest(self.moved, moved)
+        )
+
     def differs(self, ours: Tensor, said: Tensor) -> Tensor:
         """Tell which predictions [W] are not what the file says [W, p]."""
         said = said.to(ours)
@@ -86,11 +106,13 @@ class Again:
 class Held:
     """What became of W witnesses: how far D is off, of itself, and what is wrong.
 
-    Shapes: off [W]; wrong: reason -> where [W].
+    Shapes: off [W]; wrong: reason -> where [W]; blurred: which hold only to the last
+    digits of the predictions [W].
     """
 
     off: Tensor
     wrong: dict[str, Tensor]
+    blurred: Tensor
 
 
 def held(file: WitnessFile, again: Again, rows: Tensor) -> Held:
@@ -105,12 +127,17 @@ def held(file: WitnessFile, again: Again, rows: Tensor) -> Held:
     def said(name: str) -> Tensor:
         return torch.from_numpy(file.columns[name])[rows].to(again.phi.device)
 
-    value, wanted = again.value(again.moved), said("value")
-    off = torch.where(value == wanted, 0.0, (value - wanted).abs())
-    limit = TOLERANCE * wanted.abs() + again.rounding()
-    near = (value == wanted) | (off <= limit) & wanted.isfinite()
+    wanted = said("value")
+    off, near = _compared(again, wanted)
+    blurred = torch.zeros_like(near)
+    if not bool(near.all()):
+        least, blurred = _compared(
+            again.as_said(said("phi"), said("phi_moved")), wanted
+        )
+        blurred &= ~near
+        off = torch.where(blurred, least, off)
     wrong = {
-        "D is another": ~near,
+        "D is another": ~(near | blurred),
         "φ(x) is another": again.differs(again.phi, said("phi")),
         "φ(x + δ) is another": again.differs(again.moved, said("phi_moved")),
         "δ is longer than its size": ~(
@@ -120,4 +147,12 @@ def held(file: WitnessFile, again: Again, rows: Tensor) -> Held:
     }
     relative = torch.where(off == 0, 0.0, off / wanted.abs().clamp_min(1e-300))
     where = {why: at.to(off.device) for why, at in wrong.items()}
-    return Held(relative.nan_to_num(torch.inf), where)
+    return Held(relative.nan_to_num(torch.inf), where, blurred)
+
+
+def _compared(again: Again, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far D is off [W], and where it is what was wanted [W]."""
+    value = again.value(again.moved)
+    off = torch.where(value == wanted, 0.0, (value - wanted).abs())
+    limit = TOLERANCE * wanted.abs() + again.rounding()
+    return off, (value == wanted) | (off <= limit) & wanted.isfinite()

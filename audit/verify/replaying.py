@@ -32,8 +32,9 @@ class Replayed:
 
     Args:
         divergence: its name. size: ε, of the norm p. count: of witnesses. failed: of
-            those that do not hold. worst: the largest relative deviation of D. wrong:
-            the first inputs that do not hold, and why.
+            those that do not hold. blurred: of those that hold only to the last digits
+            of the predictions. worst: the largest relative deviation of D. wrong: the
+            first inputs that do not hold, and why.
     """
 
     divergence: str
@@ -41,6 +42,7 @@ class Replayed:
     p: float
     count: int
     failed: int
+    blurred: int
     worst: float
     wrong: tuple[str, ...]
 
@@ -165,7 +167,8 @@ def _group(
     )
     p, size = (float(file.columns[name][rows[at[0]]]) for name in ("p", "size"))
     worst = float(found.off.cpu().numpy()[at].max())
-    return Replayed(divergence, size, p, len(at), int(bad.sum()), worst, said)
+    blurred = int((found.blurred.cpu().numpy()[at] & ~bad).sum())
+    return Replayed(divergence, size, p, len(at), int(bad.sum()), blurred, worst, said)
 
 
 def _predictions(

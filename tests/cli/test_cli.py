@@ -508,6 +508,7 @@ def test_show_prints_one_input(run, saved):
     assert result.exit_code == 2
     assert "Input 0 was skipped: input 'x' holds nan at [2]" in result.stderr
     assert "has no input 77" in run("show", saved, "--index", "77").stderr
+    assert "by its row" in run("show", saved, "--index", "77").stderr
 
 
 def test_explain_schema_and_version(run):

@@ -110,6 +110,24 @@ def test_columns_are_taken_by_name_and_the_rest_is_the_condition(tmp_path, name)
     np.testing.assert_array_equal(some.take("x", slice(0, 7)), X[:, [2, 0]])
 
 
+def test_a_name_with_a_comma_is_quoted_among_columns(tmp_path):
+    """In a list as in the head of the file; what is left is quoted by the tool."""
+    path = tmp_path / "d.csv"
+    path.write_text('"age, years","5"" pipe",weight\n1,2,3\n4,5,6\n')
+    whole = open_inputs(str(path), {"x": None})
+    assert whole.take("x", slice(0, 2)).tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    some = open_inputs(f'{path}::weight, "age, years"', {"x": None})
+    assert some.take("x", slice(0, 2)).tolist() == [[3.0, 1.0], [6.0, 4.0]]
+    alone = open_inputs(f"{path}::age, years", {"x": None})
+    assert alone.take("x", slice(0, 2)).tolist() == [[1.0], [4.0]]
+    rest = open_inputs(str(path), {"x": None, "held": '"age, years",weight'})
+    assert rest.take("x", slice(0, 2)).tolist() == [[2.0], [5.0]]
+    with pytest.raises(
+        InputError, match='columns are "age, years", "5"" pipe", weight'
+    ):
+        open_inputs(f"{path}::age, years, weight", {"x": None})
+
+
 def refused(path, words, error=InputError, wanted=None):
     with pytest.raises(error, match=words) as found:
         open_inputs(str(path), wanted or {"x": None})

@@ -282,6 +282,9 @@ def test_a_head_of_constants_has_nothing_to_audit():
     with pytest.raises(ConfigError, match="reads an output of the file: loc=0, scale="):
         head(["mean"], **said)
     one = {"loc": "mean", "scale": "2.5"}
+    count = {"total_count": "10"}
+    with pytest.raises(ConfigError, match="--option total_count=10: an option of bino"):
+        head(["probs"], family="binomial", parameters=count)
     assert head(["mean"], family="normal", parameters=one)[1] == one
 
 

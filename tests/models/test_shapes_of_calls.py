@@ -294,6 +294,7 @@ def test_a_double_operator_without_a_kernel_has_the_second_referee(tmp_path):
     found = opened(tmp_path / "double.onnx", data_file(tmp_path), family="normal")
     assert found.network.reference.name == "onnx.reference"
     assert found.gates.forward_error < 1e-12
+    assert found.gates.derivative_evidence.endswith("and onnx.reference")
 
 
 # maps of classes

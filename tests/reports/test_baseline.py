@@ -34,5 +34,6 @@ def test_a_number_may_grow_above_and_shrink_below_the_old_one(option, step, op, 
 def test_nothing_changes_from_a_number_that_was_not_measured():
     config = override(ScanConfig(), "command line", max_increase=["kl.trace.p99=5%"])
     old = report_of(np.full(6, np.nan))
-    with pytest.raises(ConfigError, match="did not measure"):
+    with pytest.raises(ConfigError, match="did not measure") as refused:
         change_limits(config, old)
+    assert "a change is counted from" in str(refused.value)

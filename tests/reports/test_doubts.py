@@ -209,9 +209,9 @@ def test_a_few_exact_values_of_many_stop_a_pass_if_they_can_see_the_percentile(n
 MINIMUM = limit("kl.critical_radius.p05", ">=", 0.1)
 
 
-def said_of(limits, shape=(4,), **more):
+def said_of(limits, shape=(4,), free=None, **more):
     measured = measured_of(EIGENVALUES)
-    measured.data = replace(measured.data, event_shape=shape)
+    measured.data = replace(measured.data, event_shape=shape, n_free=free)
     checked = {**measured.columns["kl"], **values_of(more)}
     measured = replace(measured, columns={**measured.columns, "kl": checked})
     report = build_report(measured, replace(CONFIG, thresholds=limits))
@@ -241,6 +241,16 @@ def test_a_report_says_that_one_direction_alone_was_tried(searched):
     said = [note for note in report.divergences["kl"].notes if "v alone" in note]
     assert len(said) == (0 if searched else 1)
     assert ("an upper bound" in " ".join(estimation(report))) is not searched
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"shape": (1,)}, {"free": 1}, {"shape": (2, 2), "free": 1}]
+)
+def test_the_two_signs_are_all_directions_of_a_single_feature(sizes):
+    """A mask that frees one feature leaves one, whatever the shape of an input."""
+    report, said = said_of((MINIMUM,), **sizes)
+    assert said == []
+    assert not [n for n in report.divergences["kl"].notes if "v alone" in n]
 
 
 @pytest.mark.parametrize(

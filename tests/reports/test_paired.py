@@ -60,6 +60,21 @@ def test_twelve_percent_break_ten_and_keep_fifteen(key):
             assert "95 % interval [12, 12] % (paired, 400 inputs)" in line
 
 
+def test_a_change_on_some_of_the_inputs_says_of_how_many():
+    """The mean of the 300 least doubles from what it was on these, not on all 400."""
+    places = np.argsort(MANY)[:300]
+    part = np.full(400, np.nan)
+    part[places] = 2 * MANY[places]
+    old, new = opened(report_of(MANY)), opened(report_of(part))
+    config = flags(max_increase=["kl.trace.mean=150%"])
+    judged = judged_by_change(old, new, config)
+    change = judged.checks[0].change
+    before = old.column("kl", "trace")[np.isin(np.arange(400), places)]
+    assert change.old == pytest.approx(before.mean(), rel=1e-12)
+    assert (change.change, change.n, change.n_old) == (pytest.approx(1.0), 300, 400)
+    assert "(paired, 300 inputs of the baseline's 400)" in check_line(judged.checks[0])
+
+
 def test_a_limit_on_a_number_and_one_on_its_change_are_two(tmp_path):
     path = tmp_path / "old.json"
     path.write_text(to_json(report_of(MANY)))

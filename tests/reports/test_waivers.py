@@ -58,6 +58,25 @@ def test_a_limit_that_only_warns_does_so_again_when_its_waiver_has_expired():
     assert (again.exit_code, again.checks[0].level) == (0, "warn")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("day", "code", "said"),
+    [
+        ("2029-12-31", 0, "waived until 2030-06-30: retraining"),
+        ("2030-03-01", 0, "waived until 2030-06-30: retraining"),
+        ("2030-07-01", 1, "waiver expired on 2030-06-30: retraining"),
+    ],
+)
+def test_of_several_waivers_the_last_day_decides(turned, day, code, said):
+    """In any order in the file; what is said is of the waiver that decides."""
+    waivers = (WAIVER, replace(WAIVER, until="2030-01-01", reason="an older one"))
+    config = replace(CONFIG, thresholds=LIMITS[:1], max_skipped=1)
+    config = replace(config, waivers=waivers[::-1] if turned else waivers)
+    then = with_waivers(config, date.fromisoformat(day))
+    report = build_report(measured_of(EIGENVALUES), then)
+    assert (report.exit_code, report.checks[0].waiver) == (code, said)
+
+
 def test_a_waiver_of_nothing_is_refused():
     config = replace(CONFIG, thresholds=LIMITS[1:], waivers=(WAIVER,))
     words = r"robaudit.yaml:9: 'kl.gaussian.p95' is waived, and no limit has that key"

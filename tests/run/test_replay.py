@@ -11,9 +11,11 @@ import pytest
 import torch
 from scans import FORMATS, SAMPLES, sample, written
 from typer.testing import CliRunner
+from verify.selftest.planted import onnx_text
 from verify.sited import sited
 
 from audit.cli import app
+from audit.config import ModelConfig, ScanConfig
 from audit.measure.preparation import settings_of
 from audit.reports.files import atomic_file
 from audit.verify.keeping import Found, save_witness
@@ -161,6 +163,47 @@ def test_one_bad_witness_among_many_is_named(tmp_path):
     assert "7 of 8 hold" in result.output
     assert "16 witnesses" in result.output
     assert "1 do not hold" in " ".join(result.output.split())
+
+
+SATURATED = """head (float[n, 1] x) => (float[n, 1] probs) {
+    h = Neg(x)  e = Exp(h)  s = Add(e, one)  probs = Reciprocal(s)
+}"""
+
+
+def saturated(folder, h):
+    """Return a Bernoulli law of p = 1/(1 + e^(−x)) at x = h, written out as it is."""
+    model = onnx_text(folder, SATURATED, one=np.ones(1, np.float32))
+    x = np.asarray(h, np.float32)[:, None]
+    np.savez(folder / "data.npz", x=x)
+    stated = {"family": "bernoulli", "parameters": {"probs": "probs"}}
+    model = ModelConfig(str(model), **stated)
+    data = str(folder / "data.npz")
+    return ScanConfig(model=model, data=data, divergences=("kl",), verify=0)
+
+
+def of_logits(h, k):
+    """KL of Bernoulli laws from their logits: no probability near one is rounded."""
+    soft = np.logaddexp(0, h), np.logaddexp(0, k)
+    p, rest = np.exp(h - soft[0]), np.exp(-soft[0])
+    return p * ((h - soft[0]) - (k - soft[1])) + rest * (soft[1] - soft[0])
+
+
+def test_a_saturated_probability_is_judged_by_what_float32_can_tell(tmp_path):
+    """1 − p of e⁻¹⁴ is 14 units of float32: its last digit moves D by a tenth."""
+    config = saturated(tmp_path, np.linspace(13.0, 16.0, 8))
+    path = tmp_path / "w.npz"
+    kept_of(config, path)
+    with np.load(path) as file:
+        x, value = file["x"][:, 0].astype(float), file["witness.value"]
+        moved = x + file["witness.delta"][:, 0]
+    np.testing.assert_allclose(value, of_logits(x, moved), rtol=1e-4)
+    result = replayed(path, config.model.path)
+    text = " ".join(result.output.split())
+    assert result.exit_code == 0, text
+    assert "only to the last digits of the predictions" in text
+    assert "16 witnesses by onnxruntime: all hold" in text
+    changed(path, value=lambda v: 3.0 * v)
+    assert replayed(path, config.model.path).exit_code == 1
 
 
 @pytest.mark.parametrize(

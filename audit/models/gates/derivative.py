@@ -6,10 +6,10 @@ comparisons are evidence, and each speaks of the parameters that it could judge:
 - **In float64**, through the file's own forward pass, where h is small and an error of
   1e-6 shows. That checks the rules of differentiation; that the forward pass is the
   file's own is gate (a). The Jacobian of the audit is held against the one in float64.
-- **In the file's own type**, through onnxruntime where it runs the file, else through
-  the file's own forward pass, with h = 1e-2 of the row's root mean square, or 1e-1
-  where that is hidden. In float32 such differences are noisy, and see an operator only
-  if it matters.
+- **In the file's own type**, through the referee of the forward pass where there is
+  one (onnxruntime, or onnx.reference), else through the file's own forward pass, with
+  h = 1e-2 of the row's root mean square, or 1e-1 where that is hidden. In float32 such
+  differences are noisy, and see an operator only if it matters.
 
 One of them has to agree, for every parameter. A comparison that could not be made is no
 agreement: where the file does not run in float64, where noise is as large as what is
@@ -133,7 +133,7 @@ def _in_own_type(
         How the two agree, the parameters that are known by now, and who was asked.
     """
     referee = subject.referee()
-    other = "onnxruntime" if referee else "the file's own forward pass"
+    other = subject.referee_name if referee else "the file's own forward pass"
     plain = subject.map_of(referee or subject.call, subject.network.dtype)
     best, seen = None, known
     for step in SINGLE.steps:

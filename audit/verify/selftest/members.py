@@ -12,18 +12,26 @@ Two looks at φ, which need neither θ nor a derivative:
   more that is a coincidence of measure zero, so one row would do; four are asked for.
   A Bernoulli's single logit lies in [0, 1] for many honest models, so there all
   values of at least 32 must do so *and* come within 0.02 of both ends.
+- **A softmax of probabilities.** q = softmax(p) read as probabilities is such a law
+  too. log q is p up to a shift, and the shift is known, for p sums to one: p = log q −
+  mean log q + 1/K. Of an honest q these need not be probabilities, and where they are
+  (a flat law's are) they come near no corner: q_i/q_j has no reason to end at e. So
+  of at least 16 rows of K ≥ 3 classes all must be probabilities, and at least four
+  within 0.02 of corners, of two classes or more.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from audit.models.logits import READ_THROUGH
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.subject import Subject, outside
 
 MEMBERS, LOGITS = "members", "probabilities_as_logits"
 _ROWS, _VALUES = 4, 32
 _SUM, _END = 1e-4, 0.02
+_SOFT_ROWS = 16
 _VECTORS = ("categorical", "one_hot_categorical", "mixture")
 _HINTS = {
     "probs": "logits are probably read as probabilities: use logits=NAME, or "
@@ -64,13 +72,20 @@ def probabilities_as_logits(it: Subject) -> Finding:
     if not it.family.parametric:
         return inapplicable(LOGITS, "the file names no parameters")
     values = it.family.unpack(it.outputs())
+    vectors = it.family.name.partition(":")[0] in _VECTORS
+    for name in ("probs",) if vectors and "probs" in values else ():
+        if _is_softened(values[name]):
+            return _twice(name, "TENSOR")
     found = [name for name in values if name.rpartition(".")[2] == "logits"]
     if not found:
         return inapplicable(LOGITS, "no parameter is read as logits")
     for name in found:
         logits = values[name]
-        vector = it.family.name.partition(":")[0] in _VECTORS and "." not in name
+        vector = vectors and "." not in name
         if _is_simplex(logits) if vector else _is_unit(logits):
+            inside = _read_through(it, name)
+            if inside:
+                return _twice(f"{name[:-6]}probs", inside)
             return failed(
                 LOGITS,
                 f"'{name}' is never negative and "
@@ -81,6 +96,32 @@ def probabilities_as_logits(it: Subject) -> Finding:
                 largest=float(logits.max()),
             )
     return passed(LOGITS, f"{' and '.join(found)} are no probabilities")
+
+
+def _read_through(it: Subject, name: str) -> str:
+    """Return the logits that are read for probabilities in the file; "" for none."""
+    said = {item.name: item for item in it.model.head.items}.get(f"param {name}")
+    return said.value if said is not None and READ_THROUGH in said.origin else ""
+
+
+def _twice(name: str, before: str) -> Finding:
+    return failed(
+        LOGITS,
+        f"'{name}' is the softmax of probabilities: the law is flat, no class e times "
+        "as likely as another, for a softmax is applied twice",
+        f"read what is before it, --param {name}={before}, or export the model with "
+        "one softmax",
+    )
+
+
+def _is_softened(probs: Tensor) -> bool:
+    """Whether rows [n, ..., K] are softmax(p) of vectors of probabilities p."""
+    logs = probs.double().log()
+    p = (logs - logs.mean(dim=-1, keepdim=True) + 1 / logs.shape[-1]).flatten(0, -2)
+    if logs.shape[-1] < 3 or len(probs) < _SOFT_ROWS or not bool((p > -_SUM).all()):
+        return False
+    corners = p.argmax(dim=-1)[p.amax(dim=-1) > 1 - _END]
+    return len(corners) >= _ROWS and len(set(corners.tolist())) > 1
 
 
 def _is_simplex(logits: Tensor) -> bool:

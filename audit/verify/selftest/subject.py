@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +27,7 @@ INPUTS = 3
 """How many inputs the checks of a form look at."""
 _CANDIDATES = 32  # rows, of which these are the first that can be measured
 _DRAWS = 256  # where each costs a pass of the file
+_MOST, _NUMBERS, _PART = 2000, 2**23, 64  # rows and numbers compared; rows at once
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,30 @@ class Subject:
     def outputs(self) -> Tensor:
         """Return φ [n, p] of up to 32 of the rows that the gates looked at."""
         return self.model.subject.parameters(self.model.subject.outputs)
+
+
+def repeated(it: Subject) -> str:
+    """Return how many of the inputs are repeated ones; "" where none is.
+
+    A model gives equal rows equal numbers, so that is no mistake of the file. It is one
+    of intervals over inputs, which take N of them for N draws.
+    """
+    arrays = it.model.inputs.arrays
+    width = sum(math.prod(array.shape[1:]) for array in arrays.values())
+    index = it.spread(min(_MOST, max(_NUMBERS // max(width, 1), 1)))
+    digests: set[bytes] = set()
+    for part in np.split(index, range(_PART, len(index), _PART)):
+        taken = [it.model.inputs.take(name, part) for name in arrays]
+        for row in zip(*taken, strict=True):
+            joined = b"".join(np.ascontiguousarray(one).tobytes() for one in row)
+            digests.add(hashlib.sha256(joined).digest())
+    if len(digests) == len(index):
+        return ""
+    looked = "" if len(index) == len(it.index) else " that were looked at"
+    return (
+        f"only {len(digests)} of {len(index)} inputs{looked} are distinct: intervals "
+        "over inputs take all of them for independent ones"
+    )
 
 
 def outside(family: Family, phi: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from audit.verify.selftest.members import _is_softened
 from verify.selftest.planted import (
     A,
     B,
@@ -199,6 +200,12 @@ class Classifier(nn.Module):
         return {"y": torch.softmax(logits, -1), "l": logits}
 
 
+def script_of(folder, module):
+    path = folder / "twice.pt"
+    torch.jit.trace(module, torch.zeros(2, 4), strict=False).save(str(path))
+    return path
+
+
 def classifiers(folder):
     path = folder / "classes.pt"
     torch.jit.trace(Classifier(), torch.zeros(2, 4), strict=False).save(str(path))
@@ -215,6 +222,58 @@ def test_probabilities_read_as_logits_are_caught(tmp_path):
         assert "probs=NAME" in line.todo
         assert run_tests(tmp_path, path, "categorical", {"probs": "y"})[0] == 0
         assert run_tests(tmp_path, path, "categorical", {"logits": "l"})[0] == 0
+
+
+TWICE = """head (float[n, 4] x) => (float[n, 3] y) {
+    l = MatMul(x, w)  p = Softmax<axis=-1>(l)  y = Softmax<axis=-1>(p)
+}"""
+
+
+class Twice(nn.Module):
+    """A softmax of a softmax of 4 x W."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("w", torch.from_numpy(4 * W))
+
+    def forward(self, x):
+        inner = torch.softmax(x @ self.w, -1)
+        return {"y": torch.softmax(inner, -1), "p": inner}
+
+
+def test_a_softmax_of_probabilities_is_caught(tmp_path):
+    """With a look inside (ONNX) the tensor before it is named; else log y tells it."""
+    path = onnx_text(tmp_path, TWICE, w=4 * W)
+    code, lines = run_tests(tmp_path, path, "categorical", {"probs": "y"})
+    assert code == 1
+    assert failed(lines) == {"probabilities_as_logits"}
+    assert "--param probs=@p" in lines["probabilities_as_logits"].todo
+    path = script_of(tmp_path, Twice())
+    code, lines = run_tests(tmp_path, path, "categorical", {"probs": "y"})
+    assert failed(lines) == {"probabilities_as_logits"}
+    assert "applied twice" in lines["probabilities_as_logits"].said
+    assert run_tests(tmp_path, path, "categorical", {"probs": "p"})[0] == 0
+
+
+@pytest.mark.parametrize("size", [0.05, 0.3, 1.0, 4.0])
+@pytest.mark.parametrize("outer", [0.0, 0.9, 1.1, 3.0])
+def test_an_honest_law_is_no_softmax_of_probabilities(size, outer):
+    """Flat laws, such that end at another ratio than e, and such that end nowhere."""
+    x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    logits = size * x @ torch.from_numpy(W)
+    if outer:
+        logits = outer * torch.softmax(4 * logits, -1)
+    assert not _is_softened(torch.softmax(logits, -1))
+
+
+def test_inputs_that_repeat_are_counted(tmp_path):
+    """Five rows, eighty times each; rows of integers are as good as any."""
+    x = np.repeat(inputs(5), 80, axis=0)
+    _, lines = run_tests(tmp_path, script(tmp_path, Base()), x=x)
+    assert "only 5 of 400 inputs are distinct" in lines["gates"].said
+    assert lines["gates"].status == "passed"
+    _, lines = run_tests(tmp_path, script(tmp_path, Base()), x=inputs(400))
+    assert "distinct" not in lines["gates"].said
 
 
 def test_logits_read_as_probabilities_are_caught(tmp_path):
