@@ -41,7 +41,7 @@ def mean_interval(values: Floats) -> Interval | None:
 
 
 def scaled_interval(
-    strata: Sequence[Stratum], size: float, least: float
+    strata: Sequence[Stratum], size: float, least: float, inputs: float = math.inf
 ) -> Interval | None:
     """Return the 95 % interval of a mean; not below 0 when no value is.
 
@@ -51,8 +51,9 @@ def scaled_interval(
         strata: of values divided by `size`.
         size: see `size_of`.
         least: of the values.
+        inputs: that were parted into strata.
     """
-    found = interval_of(strata)
+    found = interval_of(strata, inputs=inputs)
     if found is None:
         return None
     low, high = found[0] * size, found[1] * size
