@@ -20,7 +20,7 @@ misses above far more often than it says. Three corrections follow what is seen:
 
 What is not seen, no moment of the sample tells, and moments of the samples that missed
 the tail look best. Its order statistics tell more. Of the k = min(n/4, 2√n) largest
-values x above the next, u, counted from the sample's least, a, Hill's
+values x above the next, u, counted from a, where the bulk begins, Hill's
 
     H = 1/k Σ log((x − a) / (u − a))
 
@@ -29,11 +29,13 @@ of (u − a) / (1 − ξ) beyond u. It is taken half a standard error higher, at
 ξ = H (1 + 1/(2√k)). What that law's mean has more than the sample's own k values is
 added to the upper end; where ξ exceeds `HEAVIEST` the mean may well not exist, and no
 interval is given. A lighter tail than Pareto's has an H that falls as n grows, and with
-it what is added: for exponential values 40 % of the half width at n = 64, 10 % at 4000.
-The lower tail is that of the mirrored values.
+it what is added: for exponential values half of the half width at n = 64, a tenth at
+4000. The lower tail is that of the mirrored values. The bulk begins at the least value,
+or at Tukey's fence, 1.5 quartile distances below the first quartile: a long lower tail
+would hide that the upper one is long.
 
 Strata h of shares W_h are independent: their cumulants W_h² s²/n, W_h³ γ s³/n² add up,
-Σ (W_h s_h/√n_h)⁴/ν_h gives ν, and their tails add up, from the least value of all.
+Σ (W_h s_h/√n_h)⁴/ν_h gives ν, and their tails add up, from one bulk.
 Where the N inputs that were parted into strata are a sample themselves, there is also
 what is between them, with b_h = mean_h − mean, Σ W_h b_h²/N and
 Σ W_h (3 s_h² b_h + b_h³)/N²: what is within is in the first terms (Cochran).
@@ -58,6 +60,7 @@ References:
     skewness, Water Resources Research 11 (1975), for Hazen's factor.
     Satterthwaite, An approximate distribution of estimates of variance components,
     Biometrics Bulletin 2 (1946).
+    Tukey, Exploratory Data Analysis (1977), chapter 2, for the fences.
     Hill, A simple general approach to inference about the tail of a distribution,
     Annals of Statistics 3 (1975); Peng, Estimating the mean of a heavy tailed
     distribution, Statistics & Probability Letters 52 (2001), for the tail's mean.
@@ -90,7 +93,7 @@ class Tail:
     """The k largest of n values.
 
     Args:
-        start: u − a, from the least value of all to the largest that is not in it.
+        start: u − a, from where the bulk begins to the largest value not in the tail.
         excess: Σ (x − u).
         logs: Σ log((x − a) / (u − a)); ∞ where u is a and some x are not.
     """
@@ -100,10 +103,10 @@ class Tail:
     logs: float
 
     @classmethod
-    def of(cls, largest: Floats, threshold: float, least: float) -> Tail:
-        """Return the tail of some values [k] beyond a threshold, which count alone."""
-        beyond = largest[largest > threshold]
-        start = threshold - least
+    def of(cls, values: Floats, threshold: float, begin: float) -> Tail:
+        """Return the tail of the values above a threshold, of a bulk from `begin`."""
+        beyond = values[values > threshold]
+        start = threshold - begin
         if not len(beyond):
             return cls(start, 0.0, 0.0)
         if start <= 0:
@@ -152,7 +155,7 @@ class Stratum:
 
         Args:
             values: [n].
-            ends: the least and the largest value of all strata; None: of these.
+            ends: of the bulk of all strata, where that reaches farther.
             share: of all inputs that they stand for.
         """
         n, k = len(values), tail_size(len(values))
@@ -160,7 +163,8 @@ class Stratum:
         apart = values - mean
         squares = apart * apart
         powers = (squares, squares * apart, squares * squares)
-        low, high = ends or (float(values[0]), float(values[-1]))
+        own = bulk(values[list(bulk_ranks(n))])
+        low, high = min((ends or own)[0], own[0]), max((ends or own)[1], own[1])
         tails = (
             Tail.of(-values[:k], -float(values[k]), -high),
             Tail.of(values[n - k :], float(values[n - k - 1]), low),
@@ -193,6 +197,18 @@ def joined(parts: Sequence[Tail]) -> Tail:
         math.fsum(getattr(part, name) for part in parts) for name in ("excess", "logs")
     )
     return Tail(parts[0].start, excess, logs)
+
+
+def bulk_ranks(n: int) -> tuple[int, int, int, int]:
+    """Return the ranks of the ends and of the quartiles of n values."""
+    return 0, n // 4, n - 1 - n // 4, n - 1
+
+
+def bulk(values: Floats) -> Ends:
+    """Return where the bulk begins and ends, by the values of its ranks [4]."""
+    least, first, third, most = values.tolist()
+    reach = 1.5 * (third - first)
+    return max(least, first - reach), min(most, third + reach)
 
 
 def tail_size(n: int) -> int:

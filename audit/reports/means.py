@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from audit.ground.means import LEAST, Stratum, Tail, joined, tail_size
+from audit.ground.means import LEAST, Stratum, Tail, bulk, bulk_ranks, joined, tail_size
 from audit.ground.means import mean_interval as interval_of
 from audit.reports.values import Floats
 
@@ -82,19 +82,25 @@ class Tails:
     """What the tails of values add up to: of the lower one, mirrored, and the upper.
 
     Args:
-        ends: the least and the largest value.
-        thresholds: the values at the ranks `thresholds`.
+        ends: of the bulk.
+        thresholds: the values next to the tails.
     """
 
     ends: tuple[float, float]
     thresholds: tuple[float, float]
     found: tuple[list[Tail], list[Tail]] = field(default_factory=lambda: ([], []))
 
+    @classmethod
+    def beyond(cls, known: Floats) -> Tails:
+        """Return tails, empty yet, by values of the ranks `tail_ranks` [6]."""
+        low, high = known[4:].tolist()
+        return cls(bulk(known[:4]), (low, high))
+
     def add(self, values: Floats) -> None:
         """Take some of the values."""
-        (least, most), (low, high) = self.ends, self.thresholds
-        self.found[0].append(Tail.of(-values[values < low], -low, -most))
-        self.found[1].append(Tail.of(values[values > high], high, least))
+        (begin, end), (low, high) = self.ends, self.thresholds
+        self.found[0].append(Tail.of(-values[values < low], -low, -end))
+        self.found[1].append(Tail.of(values[values > high], high, begin))
 
     def both(self) -> tuple[Tail, Tail]:
         """Return the whole tails."""
@@ -102,7 +108,7 @@ class Tails:
         return below, above
 
 
-def thresholds(n: int) -> tuple[int, int]:
-    """Return the ranks next to the two tails of n values."""
+def tail_ranks(n: int) -> tuple[int, ...]:
+    """Return the ranks of n values that `Tails.beyond` asks for."""
     k = tail_size(n)
-    return k, n - k - 1
+    return (*bulk_ranks(n), k, n - k - 1)

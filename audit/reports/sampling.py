@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground.distinct import distinct
-from audit.ground.means import Stratum
+from audit.ground.means import Stratum, bulk
 from audit.reports.changes import MOST_RESAMPLED, RESAMPLES
 from audit.reports.means import scaled_interval, size_of
 from audit.reports.quantities import PERCENTILES
@@ -202,10 +202,11 @@ def stratified_interval(values: Floats, sample: Sample) -> Interval | None:
         return None
     total, size = sample.weights.sum(), size_of(float(np.abs(values[[0, -1]]).max()))
     scaled = values / size
-    most = float(scaled[0]), float(scaled[-1])
+    quartiles = weighted_quantiles(scaled, sample.weights[None], [0.0, 0.25, 0.75, 1.0])
+    middle = bulk(quartiles[0])
     shares = [float(sample.weights[place].sum() / total) for place in places]
     strata = [
-        Stratum.of(scaled[place], most, share)
+        Stratum.of(scaled[place], middle, share)
         for place, share in zip(places, shares, strict=True)
     ]
     return scaled_interval(strata, size, float(values[0]), float(total))

@@ -29,7 +29,7 @@ import numpy as np
 from audit.ground.means import Stratum, Tail
 from audit.ground.storage.mapped import let_go
 from audit.reports import statistics
-from audit.reports.means import Sums, Tails, scaled_interval, size_of, thresholds
+from audit.reports.means import Sums, Tails, scaled_interval, size_of, tail_ranks
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.selection import Ordered, Thinned, order_statistics
 from audit.reports.series import Series
@@ -148,8 +148,7 @@ def _added(column: Series, seen: _Seen, known: Ordered) -> _Added:
     sums, counts = Sums(), np.zeros(BINS, np.int64)
     tails = None
     if not (seen.plus or seen.minus):
-        below, above = (known.at(thresholds(seen.n)) / size).tolist()
-        tails = Tails((seen.low / size, seen.high / size), (below, above))
+        tails = Tails.beyond(known.at(tail_ranks(seen.n)) / size)
     for values in _finite(column):
         scaled = values / size
         moved = scaled - shift
@@ -196,7 +195,7 @@ def _ordered(column: Series, seen: _Seen) -> Ordered:
     """Return the ranks that percentiles and their intervals take."""
     places = places_of(PERCENTILES.values(), seen.n)
     ranks = {int(rank) for rank in (*places.below, *places.above)}
-    ranks |= set(thresholds(seen.n))
+    ranks |= set(tail_ranks(seen.n))
     for p in PERCENTILES.values():
         ranks |= set(order_ranks(seen.n, p) or ())
     found = order_statistics(lambda: _known(column), seen.n, ranks, seen.sample)

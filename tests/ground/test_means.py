@@ -27,7 +27,9 @@ def unseen(values):
     x = [mpmath.mpf(v) for v in sorted(values)]
     n = len(x)
     k = min(n // 4, int(2 * mpmath.sqrt(n)))
-    start, top = x[n - k - 1] - x[0], [v - x[0] for v in x[n - k :]]
+    first, third = x[n // 4], x[n - 1 - n // 4]
+    begin = max(x[0], first - 3 * (third - first) / 2)
+    start, top = x[n - k - 1] - begin, [v - begin for v in x[n - k :]]
     index = sum(mpmath.log(v / start) for v in top) / k
     index *= 1 + 1 / (2 * mpmath.sqrt(k))
     more = mpmath.mpf(k) / n * (start / (1 - index) - sum(top) / k)
@@ -99,13 +101,14 @@ def test_strata_add_their_cumulants_and_their_tails():
     assert parts[0].share + parts[1].share == 1
 
 
-def test_a_tail_of_a_stratum_is_counted_from_the_least_of_all():
+def test_a_tail_of_a_stratum_is_counted_from_the_bulk_of_all():
     values = np.linspace(5, 6, 40)
     near, far = of(values).tails, of(values, ends=(0.0, 9.0)).tails
     k = tail_size(40)
     assert near[1].start == pytest.approx(values[39 - k] - 5)
     assert far[1].start == pytest.approx(values[39 - k])
     assert far[0].start == pytest.approx(9 - values[k])
+    assert of(values, ends=(5.5, 5.6)).tails == near
     assert far[1].logs == pytest.approx(np.log(values[40 - k :] / values[39 - k]).sum())
 
 
@@ -163,6 +166,12 @@ LAWS = {
     "normal": (lambda rng, size: rng.standard_normal(size), 0.0),
     "uniform": (lambda rng, size: rng.random(size), 0.5),
     "student": (lambda rng, size: rng.standard_t(3, size), 0.0),
+    "multiplied": (
+        lambda rng, size: (
+            rng.lognormal(sigma=1.5, size=size) * rng.normal(0.06, 0.2, size)
+        ),
+        0.06 * math.exp(1.125),
+    ),
     "exponential": (lambda rng, size: rng.exponential(size=size), 1.0),
     "square": (lambda rng, size: rng.standard_normal(size) ** 2, 1.0),
     "weibull": (lambda rng, size: rng.weibull(0.6, size), math.gamma(1 + 1 / 0.6)),

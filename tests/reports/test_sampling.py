@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from audit.ground.means import Stratum, mean_interval
+from audit.ground.means import Stratum, bulk, mean_interval
 from audit.reports.quantities import PERCENTILES
 from audit.reports.sampling import (
     LEAST,
@@ -121,9 +121,10 @@ def test_the_interval_of_a_sampled_mean_adds_what_is_between_the_strata():
     assert low < mean - 1.5 * error < mean + 1.5 * error < high
     alone = math.sqrt(sum(errors))
     assert error > 1.3 * alone
-    apart = [
-        Stratum.of(v / 2, (0.0, 2.0), w) for v, w in zip(groups, shares, strict=True)
-    ]
+    fence = bulk(
+        weighted_quantiles(values / 2, weights[None], [0.0, 0.25, 0.75, 1.0])[0]
+    )
+    apart = [Stratum.of(v / 2, fence, w) for v, w in zip(groups, shares, strict=True)]
     wanted = mean_interval(apart, inputs=400)
     assert (low, high) == pytest.approx((2 * wanted[0], 2 * wanted[1]))
     narrower = mean_interval(apart)
