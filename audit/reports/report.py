@@ -108,7 +108,7 @@ class Bins(Record):
 
 
 class Intervals(Record):
-    """95 % intervals over the audited inputs; null: too few inputs."""
+    """95 % intervals over the audited inputs; null: these inputs do not tell."""
 
     mean: Interval = None
     p01: Interval = None

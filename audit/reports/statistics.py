@@ -5,8 +5,10 @@ statistics, and a mean with ∞ in it is ∞. What was not measured has no place
 counted.
 
 The audited inputs are seen as a sample of the inputs the model will meet. The mean
-gets a t interval; a percentile gets the interval between two order statistics, whose
-ranks come from the binomial law, so that it holds for any distribution of the values:
+gets Hall's interval with what an unseen tail may add (`means`), and none for
+few values or a tail so long that the mean may not exist; a percentile gets the interval
+between two order statistics, whose ranks come from the binomial law, so that it holds
+for any distribution of the values:
 
     P(X₍ₗ₎ ≤ q_p ≤ X₍ᵤ₎) ≥ 0.95,    number of values below q_p ~ Binomial(n, p)
 
@@ -27,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.ground.student import student_quantile
+from audit.reports.means import mean_interval, size_of
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.values import Floats, Values
 
@@ -81,7 +83,7 @@ def summarise(column: Values) -> Statistics:
         **dict(zip(PERCENTILES, quantiles(values, PERCENTILES.values()), strict=True)),
         "max": float(values[-1]),
     }
-    intervals = {"mean": mean_interval(values, mean, std)} | {
+    intervals = {"mean": mean_interval(values)} | {
         name: percentile_interval(values, p) for name, p in PERCENTILES.items()
     }
     return described(column, len(column), numbers, intervals)
@@ -123,8 +125,7 @@ def moments(values: Floats) -> tuple[float | None, float | None]:
         one_sign = len(np.unique(values[np.isinf(values)])) == 1
         mean = float(values[np.isinf(values)][0]) if one_sign else None
         return mean, math.inf if mean is not None and len(values) > 1 else None
-    _, exponent = np.frexp(np.abs(values).max())  # the sum of huge ones overflows
-    size = 2.0 ** float(exponent - 1)
+    size = size_of(float(np.abs(values).max()))
     scaled = values / size
     with np.errstate(over="ignore"):
         std = float(scaled.std(ddof=1) * size) if len(values) > 1 else None
@@ -166,27 +167,6 @@ def between(low: Floats, high: Floats, share: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         mixed = np.clip(low * (1 - share) + high * share, low, high)
     return np.where(share == 0, low, np.where(low == high, high, mixed))
-
-
-def mean_interval(
-    values: Floats, mean: float | None, std: float | None, n: int | None = None
-) -> Interval | None:
-    """Return the 95 % t interval of a mean; not below 0 when no value is.
-
-    Args:
-        values: ascending; the least of them alone will do, with their number n.
-        mean: of them.
-        std: of them.
-        n: their number; None: all are given.
-    """
-    if mean is None or std is None or not math.isfinite(std):
-        return None
-    n = len(values) if n is None else n
-    half = student_quantile(n - 1) * std / math.sqrt(n)
-    low, high = mean - half, mean + half
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return None
-    return (max(low, 0.0) if values[0] >= 0 else low, high)
 
 
 def percentile_interval(values: Floats, p: float) -> Interval | None:

@@ -1,15 +1,18 @@
 """The statistics of very many inputs, in the memory of a few windows of them.
 
 Up to `FEW` inputs, and of what was checked at a few, they are those of `statistics`.
-Beyond, two passes: the first counts, finds the ends and draws a sample; the second adds
-up, fills the histogram and finds the order statistics, which are exact (`selection`).
-Sums are of deviations from the sample's median c, window by window and added without
-error (`math.fsum`):
+Beyond, three passes: the first counts, finds the ends and draws a sample; the second
+finds the order statistics, which are exact (`selection`); the third fills the histogram
+and adds up. Sums are of powers of deviations from the sample's median c, and of what
+the tails have beyond their thresholds, window by window and added without error
+(`math.fsum`). With s_j = Σ(x − c)^j / n and e = s₁,
 
-    mean = c + Σ(x − c)/n,    variance = (Σ(x − c)² − (Σ(x − c))²/n) / (n − 1)
+    mean = c + e,                    variance = (s₂ − e²) n/(n − 1),
+    m₃ = s₃ − 3 e s₂ + 2 e³,         m₄ = s₄ − 4 e s₃ + 6 e² s₂ − 3 e⁴.
 
-The median is within a deviation of the mean, so that at most a bit cancels; and it is
-one of the values, so that equal ones have no deviation.
+The median is within a deviation of the mean, so that few bits cancel; and it is one of
+the values, so that equal ones have no deviation. A window is a number of rows and knows
+of no block, worker or engine, and nothing else decides in what order is added.
 
 Source: Chan, Golub & LeVeque, Algorithms for computing the sample variance, The
 American Statistician 37 (1983).
@@ -23,8 +26,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from audit.ground.means import Stratum, Tail
 from audit.ground.storage.mapped import let_go
 from audit.reports import statistics
+from audit.reports.means import Sums, Tails, scaled_interval, size_of, tail_ranks
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.selection import Ordered, Thinned, order_statistics
 from audit.reports.series import Series
@@ -34,7 +39,6 @@ from audit.reports.statistics import (
     Interval,
     Statistics,
     bins_of,
-    mean_interval,
     order_ranks,
     places_of,
     quantiles_at,
@@ -49,8 +53,8 @@ def summarise(column: Series) -> Statistics:
     seen = _first_pass(column)
     if not seen.n:
         return seen.statistics(dict.fromkeys(STATISTICS), {}, None)
-    added = _added(column, seen)
     known = _ordered(column, seen)
+    added = _added(column, seen, known)
     mean, std = _moments(seen, added)
     places = places_of(PERCENTILES.values(), seen.n)
     levels = quantiles_at(known.at(places.below), known.at(places.above), places)
@@ -61,7 +65,7 @@ def summarise(column: Series) -> Statistics:
         **dict(zip(PERCENTILES, levels, strict=True)),
         "max": seen.high,
     }
-    intervals = {"mean": mean_interval(np.array([seen.low]), mean, std, seen.n)} | {
+    intervals = {"mean": _mean_interval(seen, added)} | {
         name: _between(known, order_ranks(seen.n, p)) for name, p in PERCENTILES.items()
     }
     return seen.statistics(numbers, intervals, added.histogram)
@@ -106,8 +110,9 @@ class _Added:
 
     size: float
     shift: float
-    sum: float
-    squares: float
+    sums: tuple[float, ...]
+    """Of the first four powers."""
+    tails: tuple[Tail, Tail] | None
     histogram: Histogram | None
 
 
@@ -132,24 +137,44 @@ def _first_pass(column: Series) -> _Seen:
     return found
 
 
-def _added(column: Series, seen: _Seen) -> _Added:
-    """Add up the finite values, and fill their histogram."""
+def _added(column: Series, seen: _Seen, known: Ordered) -> _Added:
+    """Add up the finite values and their tails, and fill their histogram."""
     if seen.finite_low > seen.finite_high:
-        return _Added(1.0, 0.0, 0.0, 0.0, None)
-    most = max(abs(seen.finite_low), abs(seen.finite_high))
-    size = 2.0 ** float(np.frexp(most)[1] - 1)  # the sum of huge ones overflows
-    known = seen.sample[np.isfinite(seen.sample)] / size
-    shift = float(known[len(known) // 2]) if len(known) else seen.finite_low / size
+        return _Added(1.0, 0.0, (0.0,) * 4, None, None)
+    size = size_of(max(abs(seen.finite_low), abs(seen.finite_high)))
+    sample = seen.sample[np.isfinite(seen.sample)] / size
+    shift = float(sample[len(sample) // 2]) if len(sample) else seen.finite_low / size
     bins = bins_of(seen.finite_low, seen.finite_high)
-    sums, squares, counts = [], [], np.zeros(BINS, np.int64)
+    sums, counts = Sums(), np.zeros(BINS, np.int64)
+    tails = None
+    if not (seen.plus or seen.minus):
+        tails = Tails.beyond(known.at(tail_ranks(seen.n)) / size)
     for values in _finite(column):
-        moved = values / size - shift
-        sums.append(float(moved.sum()))
-        squares.append(float(np.square(moved).sum()))
+        scaled = values / size
+        moved = scaled - shift
+        squares = moved * moved
+        sums.add(moved, squares, squares * moved, squares * squares)
+        if tails is not None:
+            tails.add(scaled)
         if bins is not None:
             counts += bins.count(values)
     histogram = None if bins is None else bins.histogram(counts)
-    return _Added(size, shift, math.fsum(sums), math.fsum(squares), histogram)
+    both = None if tails is None else tails.both()
+    return _Added(size, shift, sums.total(), both, histogram)
+
+
+def _mean_interval(seen: _Seen, added: _Added) -> Interval | None:
+    """Return the interval of the mean, by the central moments and the tails."""
+    if added.tails is None:
+        return None
+    mean, second, third, fourth = (total / seen.n for total in added.sums)
+    powers = (
+        max(0.0, second - mean**2),
+        third - 3 * mean * second + 2 * mean**3,
+        fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4,
+    )
+    stratum = Stratum(seen.n, added.shift + mean, powers, added.tails)
+    return scaled_interval([stratum], added.size, seen.low)
 
 
 def _moments(seen: _Seen, added: _Added) -> tuple[float | None, float | None]:
@@ -159,10 +184,10 @@ def _moments(seen: _Seen, added: _Added) -> tuple[float | None, float | None]:
             return None, None
         mean = math.inf if seen.plus else -math.inf
         return mean, math.inf if seen.n > 1 else None
-    mean = (added.shift + added.sum / seen.n) * added.size
+    mean = (added.shift + added.sums[0] / seen.n) * added.size
     if seen.n < 2:
         return mean, None
-    spread = max(0.0, added.squares - added.sum**2 / seen.n) / (seen.n - 1)
+    spread = max(0.0, added.sums[1] - added.sums[0] ** 2 / seen.n) / (seen.n - 1)
     return mean, math.sqrt(spread) * added.size
 
 
@@ -170,6 +195,7 @@ def _ordered(column: Series, seen: _Seen) -> Ordered:
     """Return the ranks that percentiles and their intervals take."""
     places = places_of(PERCENTILES.values(), seen.n)
     ranks = {int(rank) for rank in (*places.below, *places.above)}
+    ranks |= set(tail_ranks(seen.n))
     for p in PERCENTILES.values():
         ranks |= set(order_ranks(seen.n, p) or ())
     found = order_statistics(lambda: _known(column), seen.n, ranks, seen.sample)

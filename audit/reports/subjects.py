@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from audit.config import Threshold
+from audit.ground.means import LEAST
 from audit.reports.keys import split_key
 from audit.reports.quantities import FEWEST_PAIRS, PERCENTILES
 from audit.reports.report import Change, Interval, Number, Summary
@@ -106,8 +107,11 @@ def _needed(statistic: str, n: int, checked: bool) -> str:
         p = PERCENTILES[statistic]
         least = math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))
         return f"{statistic} needs {least} inputs, there are {n}"
-    if statistic == "mean" and n > 1:
-        return "a mean with ∞ in it has none"
+    if statistic == "mean" and n >= LEAST:
+        return (
+            f"a mean has none with ∞ in it, or a tail so long that {n} inputs do not "
+            "tell it; limit a percentile"
+        )
     if statistic == "mean":
-        return f"a mean needs 2 inputs, there are {n}"
+        return f"a mean needs {LEAST} inputs, there are {n}"
     return f"{statistic} has none, however many inputs; limit a percentile or the mean"

@@ -1,17 +1,22 @@
 """Statistics from a checked sample: they are those of all inputs, and say how sure."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from audit.ground.means import Stratum, bulk, mean_interval
 from audit.reports.quantities import PERCENTILES
 from audit.reports.sampling import (
+    LEAST,
     Sample,
     ends,
     estimate,
     redrawn,
+    stratified_interval,
     weighted_quantiles,
 )
 from audit.reports.statistics import summarise
@@ -72,14 +77,67 @@ def test_the_mean_of_a_sample_is_that_of_all_inputs_without_bias():
     assert np.mean(plain) > 20 * error  # a mean over the worst is not that of all
 
 
-def test_the_bootstrap_within_strata_covers_the_mean():
-    rng = np.random.default_rng(2)
-    inside = []
-    for _ in range(150):
-        exact, sample, column = drawn(rng)
-        low, high = estimate(column, sample).intervals["mean"]
-        inside.append(low <= exact.mean() <= high)
-    assert np.mean(inside) >= 0.88
+POPULATIONS = {
+    "lognormal": (lambda rng, n: rng.lognormal(size=n), 0.3, math.exp(0.545)),
+    "exponential": (lambda rng, n: rng.exponential(size=n), 0.1, math.exp(0.005)),
+    "pareto": (lambda rng, n: 1 + rng.pareto(3, n), 0.3, 1.5 * math.exp(0.045)),
+    "narrow": (lambda rng, n: rng.lognormal(sigma=0.5, size=n), 0.5, math.exp(0.25)),
+    "unforeseen": (lambda rng, n: rng.random(n), 1.0, math.exp(0.5) / 2),
+}
+
+
+@pytest.mark.parametrize("n", [100, 1000])
+@pytest.mark.parametrize("law", POPULATIONS)
+def test_the_interval_of_a_sampled_mean_holds_that_of_all_inputs_and_the_law_s(law, n):
+    """What is predicted, and exact values around it; both means are to be held."""
+    draw, noise, truth = POPULATIONS[law]
+    rng, missed, samples = np.random.default_rng(n), np.zeros((2, 2)), 400
+    for _ in range(samples):
+        predicted = draw(rng, n)
+        exact = predicted * np.exp(noise * rng.normal(size=n))
+        sample = draw_sample(predicted, 64, int(rng.integers(2**31)))
+        order = np.argsort(exact[sample.places])
+        places = sample.take(order)
+        found = stratified_interval(exact[places.places], places)
+        for row, mean in enumerate((truth, exact.mean())):
+            low, high = found or (-math.inf, math.inf)
+            missed[row] += (high < mean, low > mean)
+    assert (missed / samples).max() <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / samples)
+
+
+def test_the_interval_of_a_sampled_mean_adds_what_is_between_the_strata():
+    """Two phases: Σ W² s²/n and Σ W b²/N, the cumulants alike, in 30 inputs each."""
+    worst, rest = np.linspace(3, 4, 40), np.linspace(0, 1, 40) ** 2
+    values, weights = np.r_[rest, worst], np.repeat([9.0, 1.0], 40)
+    sample = Sample(np.arange(80), weights, np.repeat([1, 0], 40))
+    low, high = stratified_interval(values, sample)
+    groups, shares, total = (rest, worst), (0.9, 0.1), 400
+    mean = sum(w * v.mean() for v, w in zip(groups, shares, strict=True))
+    errors = [w**2 * v.var(ddof=1) / 40 for v, w in zip(groups, shares, strict=True)]
+    between = sum(
+        w * (v.mean() - mean) ** 2 for v, w in zip(groups, shares, strict=True)
+    )
+    error = math.sqrt(sum(errors) + between / total)
+    assert low < mean - 1.5 * error < mean + 1.5 * error < high
+    alone = math.sqrt(sum(errors))
+    assert error > 1.3 * alone
+    fence = bulk(
+        weighted_quantiles(values / 2, weights[None], [0.0, 0.25, 0.75, 1.0])[0]
+    )
+    apart = [Stratum.of(v / 2, fence, w) for v, w in zip(groups, shares, strict=True)]
+    wanted = mean_interval(apart, inputs=400)
+    assert (low, high) == pytest.approx((2 * wanted[0], 2 * wanted[1]))
+    narrower = mean_interval(apart)
+    assert narrower[1] - narrower[0] < 0.8 * (wanted[1] - wanted[0])
+
+
+@pytest.mark.parametrize(("fewer", "known"), [(0, True), (1, False)])
+def test_a_sampled_mean_needs_24_values_of_each_stratum(fewer, known):
+    assert LEAST == 24
+    values, weights = np.linspace(1, 2, 48 - fewer), np.repeat([2.0, 1.0], [24, 24])
+    strata = np.repeat([1, 0], 24)
+    sample = Sample(np.arange(48), weights, strata).take(np.arange(fewer, 48))
+    assert (stratified_interval(values, sample) is not None) is known
 
 
 def test_a_percentile_that_the_sample_does_not_resolve_has_no_interval():
@@ -150,13 +208,13 @@ def sample_of(values, weights):
     return Values.of(numbers, None, {"not checked": np.ones(n, bool)}), sample
 
 
-def test_two_inputs_of_a_stratum_have_a_spread():
+def test_two_inputs_of_a_stratum_tell_neither_mean_nor_median():
     """Drawn twice, both are the smaller, or the larger, once in four.
 
     Between two values lies the median once in two, and no interval says so.
     """
     found = estimate(*sample_of([1.0, 3.0], [3.0, 3.0])).intervals
-    assert found["mean"] == pytest.approx((1.0, 3.0))
+    assert found["mean"] is None
     assert found["p50"] is None
 
 
@@ -234,13 +292,17 @@ def test_resamples_of_many_inputs_are_drawn_a_few_at_a_time():
     assert (drawn.sum(axis=1) == 2 * k).all()
 
 
-@pytest.mark.parametrize(("count", "known"), [(1, False), (2, False), (3, True)])
-def test_one_input_that_stands_for_all_others_leaves_no_interval(count, known):
-    """Two of 100 checked: the worst, and one for 99. Its spread is anybody's guess."""
-    exact = np.random.default_rng(5).lognormal(size=100)
-    sample = draw_sample(exact, count, 0)
+@pytest.mark.parametrize(("alone", "known"), [(True, False), (False, True)])
+def test_one_input_that_stands_for_all_others_leaves_no_interval(alone, known):
+    """Of 100 the 40 worst, and one for 60, whose spread is anybody's guess."""
+    exact = np.linspace(1, 2, 100)
+    places = np.r_[[30] if alone else np.arange(0, 60, 2), np.arange(60, 100)]
+    rest = len(places) - 40
+    sample = Sample(
+        places, np.repeat([60 / rest, 1.0], [rest, 40]), np.repeat([1, 0], [rest, 40])
+    )
     numbers = np.full(100, np.nan)
-    numbers[sample.places] = exact[sample.places]
+    numbers[places] = exact[places]
     why = {"not checked": np.ones(100, bool)}
     found = estimate(Values.of(numbers, None, why), sample)
     assert found.values["mean"] is not None
@@ -249,12 +311,13 @@ def test_one_input_that_stands_for_all_others_leaves_no_interval(count, known):
 
 
 def test_one_input_that_stands_for_itself_hides_no_spread():
-    numbers = np.array([9.0, 1.0, 2.0, 4.0, np.nan, np.nan, np.nan])
-    weights, strata = np.array([1.0, 2.0, 2.0, 2.0]), np.array([0, 1, 1, 1])
-    why = {"not checked": np.ones(7, bool)}
-    sample = Sample(np.arange(4), weights, strata)
-    low, high = estimate(Values.of(numbers, None, why), sample).intervals["mean"]
-    assert low < (9 + 2 * 7) / 7 < high
+    """It is the worst of 61, and the others tell the median."""
+    numbers = np.r_[9.0, np.linspace(1, 2, 30), np.full(30, np.nan)]
+    weights, strata = np.repeat([1.0, 2.0], [1, 30]), np.repeat([0, 1], [1, 30])
+    why = {"not checked": np.ones(61, bool)}
+    sample = Sample(np.arange(31), weights, strata)
+    low, high = estimate(Values.of(numbers, None, why), sample).intervals["p50"]
+    assert low < 1.5 < high
 
 
 @pytest.mark.parametrize("weights", [[3.0] * 6, [1.0, 4.0, 2.0, 2.0, 7.0, 1.0]])

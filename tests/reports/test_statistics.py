@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from audit.ground.means import LEAST, Stratum, Tail
+from audit.ground.means import mean_interval as interval_of
+from audit.reports.means import scaled_interval
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.statistics import order_ranks, quantiles, summarise
 from audit.reports.values import Values
@@ -140,9 +143,12 @@ def test_intervals_cover_as_often_as_they_promise():
 
 
 def test_the_mean_of_what_is_never_negative_has_no_negative_interval():
-    low, _ = of([0.1, 0.2, 30.0]).intervals["mean"]
-    assert low == 0.0
-    low, _ = of([-0.1, 0.2, 30.0]).intervals["mean"]
+    nothing = Tail(0.0, 0.0, 0.0)
+    far = Stratum(40, 0.1, (1.0, 0.0, 3.0), (nothing, nothing))
+    for least in (0.0, 0.1):
+        assert scaled_interval([far], 1.0, least)[0] == 0.0
+    low, high = scaled_interval([far], 8.0, -0.1)
+    assert (low, high) == tuple(8 * end for end in interval_of([far]))
     assert low < 0
 
 
@@ -204,15 +210,31 @@ def test_ranks_of_a_billion_take_a_few_megabytes_and_are_the_binomials(p):
     assert high == pytest.approx(law.ppf(0.975), abs=2)
 
 
-@pytest.mark.parametrize("n", [2, 5, 400])
-def test_the_interval_of_a_mean_is_students(n):
-    column = np.random.default_rng(n).normal(3.0, 0.1, size=n)
-    mean, error = column.mean(), stats.sem(column)
-    wanted = stats.t.interval(0.95, n - 1, mean, error)
-    found = of(column).intervals["mean"]
-    assert found == pytest.approx((max(0.0, wanted[0]), wanted[1]), rel=1e-9)
-    shifted = of(column - 4.0).intervals["mean"]
-    assert shifted == pytest.approx((wanted[0] - 4, wanted[1] - 4), rel=1e-9)
+@pytest.mark.parametrize("size", [1e-250, 1.0, 1e250])
+def test_the_interval_of_a_mean_is_that_of_its_values_in_any_unit(size):
+    column = np.random.default_rng(4).gamma(3.0, size=400)
+    low, high = interval_of([Stratum.of(np.sort(column))])
+    found = of(size * column).intervals["mean"]
+    assert found == pytest.approx((size * low, size * high), rel=1e-9)
+    shifted = of(size * (column - 4.0)).intervals["mean"]
+    assert shifted == pytest.approx((size * (low - 4), size * (high - 4)), rel=1e-9)
+
+
+def test_the_interval_of_an_even_column_is_students():
+    """Without skewness or tails nothing is to be corrected; Pareto adds a little."""
+    column = np.linspace(-1, 1, 401)
+    wanted = stats.t.interval(0.95, 400, 0.0, stats.sem(column))
+    low, high = of(column).intervals["mean"]
+    added = Stratum.of(column).tails[1].unseen(401)
+    assert (low, high) == pytest.approx((wanted[0] - added, wanted[1] + added))
+    assert 0 <= added < 0.1 * wanted[1]
+
+
+def test_few_values_and_a_heavy_tail_have_no_interval_of_their_mean():
+    assert of(np.arange(LEAST - 1.0)).intervals["mean"] is None
+    assert of(np.arange(float(LEAST))).intervals["mean"] is not None
+    heavy = stats.pareto(1.0).ppf((np.arange(500) + 0.5) / 500)
+    assert of(heavy).intervals["mean"] is None
 
 
 @pytest.mark.parametrize(
@@ -239,14 +261,15 @@ def test_ends_that_are_1e300_apart_have_no_bins():
 
 
 def test_a_mean_near_the_end_of_float64_has_no_interval_that_overflows():
-    column = [1.0e308, 1.79e308, 1.79e308, 1.79e308]
-    assert of(column).values["mean"] == pytest.approx(1.5925e308)
-    assert of(column).intervals["mean"] is None
-    assert of(-np.array(column)).intervals["mean"] is None
-
-
-def test_the_mean_of_what_may_be_zero_has_no_negative_interval_either():
-    assert of([0.0, 0.2, 30.0]).intervals["mean"][0] == 0.0
+    column = np.array([1.0e308, 1.79e308, 1.79e308] * 14)
+    assert of(column).values["mean"] == pytest.approx(4.58e307 / 0.3)
+    low, high = of(column).intervals["mean"]
+    assert 1.0e308 < low < high < 1.79e308
+    nothing = Tail(0.0, 0.0, 0.0)
+    near = Stratum(40, 1.95, (0.1, 0.0, 0.03), (nothing, nothing))
+    assert scaled_interval([near], 2.0**1022, 0.0) is not None
+    assert scaled_interval([near], 2.0**1023, 0.0) is None
+    assert scaled_interval([near], -(2.0**1023), 0.0) is None
 
 
 @pytest.mark.parametrize(

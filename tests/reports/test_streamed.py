@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from audit.reports import selection, streamed, values
+from audit.reports.means import mean_interval
 from audit.reports.quantities import PERCENTILES
 from audit.reports.selection import order_statistics
 from audit.reports.series import Sparse, windows
@@ -72,6 +73,9 @@ def test_they_are_those_of_the_sorted_values(law):
         )
         spread = (known / scale).astype(np.longdouble).std(ddof=1) * scale
         assert found.values["std"] == pytest.approx(float(spread), rel=1e-9, abs=1e-300)
+        exact, ends = mean_interval(known), found.intervals["mean"]
+        assert (ends is None) is (exact is None)
+        assert ends is None or ends == pytest.approx(exact, rel=1e-8, abs=1e-300)
         counts, _ = np.histogram(known, 24)
         bins = found.histogram
         if bins is None:
@@ -81,6 +85,15 @@ def test_they_are_those_of_the_sorted_values(law):
         assert (bins.low, bins.high) == (known[0], known[-1])
         if bins.scale == "linear" and len(bins.counts) == 24:
             assert bins.counts == counts.tolist()
+
+
+@pytest.mark.parametrize("law", ["normal", "few values", "far from zero"])
+def test_the_interval_of_the_mean_is_that_of_all_values_at_once(law):
+    numbers = laws()[law]
+    found = streamed.summarise(Values.of(numbers)).intervals["mean"]
+    assert found is not None
+    exact = mean_interval(np.sort(numbers))
+    assert found[1] - found[0] == pytest.approx(exact[1] - exact[0], rel=1e-6)
 
 
 def test_infinite_means_are_told_from_those_that_do_not_exist():
