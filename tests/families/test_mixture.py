@@ -224,6 +224,17 @@ def test_a_mixture_of_circles_does_not_care_where_the_circle_begins():
     torch.testing.assert_close(first.mT @ first, second.mT @ second)
 
 
+def test_places_on_a_circle_are_looked_for_within_half_a_turn_of_the_first():
+    """As 3, −3 and 1 are seen from 3: at 3, 2π − 3 and 1."""
+    shapes = {"probs": (3,), "loc": (3,), "concentration": (3,)}
+    family = build_family("mixture:von_mises", shapes)
+    values = {"probs": [0.5, 0.2, 0.3], "loc": [3.0, -3.0, 1.0]}
+    values["concentration"] = [2.0, 3.0, 4.0]
+    phi = family.pack({name: torch.tensor([v]) for name, v in values.items()})
+    center, _ = family.bulk(phi.double())
+    assert center[0].tolist() == pytest.approx([3.0, 2 * np.pi - 3, 1.0], abs=1e-12)
+
+
 def test_components_far_apart_have_an_infinite_transport_tensor():
     family = family_of()
     root = family.transport_root(row(0.5, 0.5, -200.0, 1.0, 200.0, 1.0)).dense()
