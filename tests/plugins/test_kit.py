@@ -103,7 +103,14 @@ def between_equals(law, phi, other):
     return Normal.kl(law, phi, other) + 1e-6
 
 
-@pytest.mark.parametrize("hook", [negative, of_one_number, in_float32, between_equals])
+def always_zero(law, phi, other):
+    return torch.zeros(len(phi), dtype=torch.float64)
+
+
+NO_KL = [negative, of_one_number, in_float32, between_equals, always_zero]
+
+
+@pytest.mark.parametrize("hook", NO_KL)
 def test_a_kl_that_is_no_divergence_is_noticed(hook):
     with named("kl is float64 \\[N\\], zero between equals"):
         check_law(planted(Normal, kl=hook), NORMALS)
