@@ -77,16 +77,30 @@ def pages(tmp_path_factory):
 )
 @pytest.mark.parametrize("width", SIZES)
 def test_nothing_overlaps_or_is_cut_off(browser, pages, tmp_path, name, width):
+    fits(browser, pages[name], width, tmp_path / f"{name}-{width}.png")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", SIZES)
+def test_nor_does_it_with_a_million_inputs(browser, tmp_path, width):
+    report = report_of(np.random.default_rng(0).lognormal(size=1_000_000))
+    path = tmp_path / "page.html"
+    path.write_text(render(report), encoding="utf-8")
+    fits(browser, path, width, tmp_path / "page.png")
+
+
+def fits(browser, path, width, picture):
+    """Assert that a page fits a width with nothing over another or cut off."""
     browser.emulate(width)
-    browser.load(pages[name].as_uri())
+    browser.load(path.as_uri())
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(TOO_WIDE) == []
     assert browser.evaluate(TOUCHING) == []
     assert browser.evaluate(CUT) == []
     assert browser.evaluate("document.title").startswith("robaudit: ")
     assert browser.evaluate(SMALLEST_TEXT) >= 10
-    assert pages[name].stat().st_size < 500_000
-    browser.picture(tmp_path / f"{name}-{width}.png")
+    assert path.stat().st_size < 500_000
+    browser.picture(picture)
 
 
 ANSWERED = "document.querySelector('.answers').getBoundingClientRect().bottom"

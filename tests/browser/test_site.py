@@ -63,12 +63,13 @@ def test_pages_fit_can_be_read_and_ask_for_nothing(browser, folder, width, schem
         browser.picture(folder.parent / f"{path.stem}-{width}-{scheme}.png")
 
 
-def test_a_name_of_the_index_is_shown_where_it_leads(browser, folder):
+@pytest.mark.parametrize("few", [3, pytest.param(9, marks=pytest.mark.slow)])
+def test_a_name_of_the_index_is_shown_where_it_leads(browser, folder, few):
     browser.emulate(1280)
     browser.load((folder / "index.html").as_uri())
     targets = browser.evaluate(FOLLOWED)
     assert len(targets) > 200
-    for target in targets[:: len(targets) // 3]:
+    for target in targets[:: len(targets) // few]:
         browser.load("about:blank")
         browser.load(target)
         top = "document.querySelector(':target').getBoundingClientRect().top"

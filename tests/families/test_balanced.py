@@ -33,6 +33,9 @@ class Following:
         return Nodes(theta.unsqueeze(-1), weights)
 
 
+FOLLOWING = Following()
+
+
 def normal(theta, phi):
     e = (theta[:, 0] - phi[:, 0]) * torch.exp(-phi[:, 1])
     return -0.5 * e * e - phi[:, 1] - 0.5 * math.log(2 * math.pi)
@@ -43,8 +46,8 @@ def unnormalised(theta, phi):
     return normal(theta, phi) + 3 * phi[:, 0] - 1.5 * phi[:, 1]
 
 
-def found(density, name):
-    family = ImplicitFamily(2, real_space(1), density, None, None, Following())
+def found(density, name, source=FOLLOWING):
+    family = ImplicitFamily(2, real_space(1), density, None, None, source)
     phi, noise = torch.zeros(1, 2, dtype=torch.float64), Noise(0, np.arange(1), 8)
     laws = implicit_reference(build_divergence(name), family, phi, noise)
     return laws(torch.arange(1), APART)[0][0].tolist()
@@ -63,6 +66,29 @@ def test_a_law_beyond_the_nodes_is_at_a_finite_distance(density):
 def test_what_diverges_is_still_infinite():
     """∫ q²/q' of normal laws is finite only for s² > ½, wherever q' lies."""
     assert math.isinf(found(normal, "chi_squared")[0])
+
+
+class Ended(Following):
+    """The same, and a node without weight where no law has a density."""
+
+    def nodes(self, phi, noise):
+        known = super().nodes(phi, noise)
+        beyond = torch.full_like(known.targets[:1], 200.0)
+        theta = torch.cat([known.targets, beyond])
+        return Nodes(theta, torch.nn.functional.pad(known.weights, (0, 0, 0, 1)))
+
+
+def bounded(theta, phi):
+    return torch.where(theta[:, 0] < 100, normal(theta, phi), -torch.inf)
+
+
+def test_a_node_without_weight_adds_nothing_whatever_is_there():
+    plain, ended = found(normal, "kl"), found(bounded, "kl", Ended())
+    assert ended == pytest.approx(plain, rel=1e-12)
+    values = torch.tensor([[2.0], [torch.inf]])
+    nodes = Nodes(torch.zeros(2, 1, 1), torch.tensor([[1.0], [0.0]]))
+    value, error = implicit_means.mean(values, nodes)
+    assert (value.tolist(), error.tolist()) == ([2.0], [0.0])
 
 
 @pytest.mark.parametrize("together", [1, 3 * 4001 * 2, 2**20])

@@ -267,3 +267,19 @@ def test_squared_distances_of_close_laws_are_their_form(example, kind, step):
     assert ours.tolist() == [
         nearly(value, 100 * step + lost) for value in form.tolist()
     ]
+
+
+@pytest.mark.parametrize("alpha", [0.3, 2.5])
+@pytest.mark.parametrize("grown", [-0.2, -0.03, 0.02, 0.1])
+def test_renyi_of_normals_on_both_sides_of_where_its_series_ends(alpha, grown):
+    """ln(σ'/σ) + ln(σ'²/v)/2(α − 1) + α m²/2v with v = ασ'² + (1 − α)σ²."""
+    scale, other = mp.mpf(0.5), mp.mpf(0.5 * (1 + grown))
+    law = family_of("normal")
+    for shift in (0.0, 0.02):
+        ours = law.renyi(row((0.3, 0.5)), row((0.3 + shift, float(other))), alpha)
+        with mp.workdps(30):
+            wide = alpha * other**2 + (1 - mp.mpf(alpha)) * scale**2
+            apart = alpha * (mp.mpf(0.3 + shift) - mp.mpf(0.3)) ** 2 / (2 * wide)
+            known = mp.log(other / scale) + apart
+            known += mp.log(other**2 / wide) / (2 * (mp.mpf(alpha) - 1))
+        assert ours.item() == pytest.approx(float(known), rel=1e-11)

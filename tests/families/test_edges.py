@@ -227,3 +227,29 @@ def test_draws_of_counts_have_the_probabilities_of_the_law(example):
         log_prob = law.base_dist.log_prob(torch.full_like(draws[0], value))
         share = (draws == value).double().mean(0)
         assert (share - log_prob.exp()).abs().max() < 0.04
+
+
+INDEXED = {
+    "student_t": lambda index: {"df": index, "loc": 0.3, "scale": 0.5},
+    "inverse_gamma": lambda index: {"concentration": index, "rate": 0.7},
+    "pareto": lambda index: {"scale": 0.4, "alpha": index},
+    "evidential": lambda index: {
+        "loc": 0.1,
+        "nu": 1.2,
+        "alpha": index / 2,
+        "beta": 2,
+    },
+}
+UNKNOWN = {"student_t": 2.04, "inverse_gamma": 2.04, "pareto": 2.0, "evidential": 2.04}
+"""The tail indices up to which no second moment is given, those themselves included."""
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_a_transport_root_is_not_given_up_to_the_least_index_itself(name):
+    for index, given in ((UNKNOWN[name], False), (UNKNOWN[name] + 0.01, True)):
+        values = INDEXED[name](index)
+        family = build_family(name, dict.fromkeys(values, ()))
+        phi = row(tuple(values[part] for part in family.parameters))
+        finite = torch.isfinite(family.transport_root(phi).dense()).all()
+        said = any(bad.item() for bad in family.transport_caveat(phi).values())
+        assert (bool(finite), said) == (given, not given)

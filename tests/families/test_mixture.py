@@ -224,6 +224,41 @@ def test_a_mixture_of_circles_does_not_care_where_the_circle_begins():
     torch.testing.assert_close(first.mT @ first, second.mT @ second)
 
 
+def test_weights_of_counts_need_not_sum_to_one():
+    """∂q/∂w_j = (f_j − q)/Σw, and the information is the sum of squares over q."""
+    weights, rates, k = np.array([2.0, 3.0]), np.array([1.3, 6.0]), np.arange(80)
+    parts = np.exp(k * np.log(rates)[:, None] - rates[:, None] - special.gammaln(k + 1))
+    mass = weights @ parts / weights.sum()
+    slopes = np.concatenate(
+        [
+            (parts - mass) / weights.sum(),
+            (weights / weights.sum())[:, None] * parts * (k / rates[:, None] - 1),
+        ]
+    )
+    family = build_family("mixture:poisson", {"probs": (2,), "rate": (2,)})
+    root = family.fisher_root(row(*weights, *rates)).dense()
+    found = (root.mT @ root)[0].numpy()
+    np.testing.assert_allclose(found, slopes / mass @ slopes.T, rtol=1e-7, atol=1e-12)
+
+
+def test_what_is_no_parameter_is_not_packed():
+    one = torch.ones(1, 2, dtype=torch.float64)
+    values = {"probs": one / 2, "loc": one, "scale": one}
+    family = family_of()
+    assert torch.equal(family.pack({**values, "theta": 7 * one}), family.pack(values))
+
+
+def test_places_on_a_circle_are_looked_for_within_half_a_turn_of_the_first():
+    """As 3, −3 and 1 are seen from 3: at 3, 2π − 3 and 1."""
+    shapes = {"probs": (3,), "loc": (3,), "concentration": (3,)}
+    family = build_family("mixture:von_mises", shapes)
+    values = {"probs": [0.5, 0.2, 0.3], "loc": [3.0, -3.0, 1.0]}
+    values["concentration"] = [2.0, 3.0, 4.0]
+    phi = family.pack({name: torch.tensor([v]) for name, v in values.items()})
+    center, _ = family.bulk(phi.double())
+    assert center[0].tolist() == pytest.approx([3.0, 2 * np.pi - 3, 1.0], abs=1e-12)
+
+
 def test_components_far_apart_have_an_infinite_transport_tensor():
     family = family_of()
     root = family.transport_root(row(0.5, 0.5, -200.0, 1.0, 200.0, 1.0)).dense()

@@ -116,6 +116,18 @@ def test_a_matrix_that_is_not_symmetric_or_not_positive_is_a_violation(matrix):
     assert found[f"{matrix} is not positive definite"].tolist() == [False, True]
 
 
+@pytest.mark.parametrize(("gap", "said"), [(0.9e-5, False), (1.1e-5, True)])
+def test_what_float32_leaves_of_symmetry_is_no_violation(gap, said):
+    """A hundred-thousandth of the largest entry, which is 4 here."""
+    family = build_family(
+        "multivariate_normal", {"loc": (2,), "precision_matrix": (2, 2)}
+    )
+    matrix = torch.tensor([[[4.0, 1.0], [1.0 + 4 * gap, 2.0]]], dtype=torch.float64)
+    phi = family.pack({"loc": torch.zeros(1, 2), "precision_matrix": matrix})
+    found = family.violations(phi)["precision_matrix is not symmetric"]
+    assert found.tolist() == [said]
+
+
 def test_crossing_quantiles_are_a_violation():
     family = build_family("quantile", {"quantiles": (3,)}, levels=(0.1, 0.5, 0.9))
     phi = torch.tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 1.0]], dtype=torch.float64)

@@ -90,6 +90,22 @@ def moments(df, other):
         return mp.mpf(df) / (df - 2), mp.mpf(other) / (other - 2), gauss(gap, edges)
 
 
+@pytest.mark.parametrize("x", [0.4, 1.3, 2.5])
+def test_the_series_of_quantiles_is_off_by_its_fifth_order(x):
+    """Q_ν(Φ(x)) = x + Σ P_k(x)/ν^k: what the terms leave falls as ν⁻⁵."""
+
+    def left(nu):
+        powers = enumerate(student_shapes.CORNISH_FISHER, 1)
+        y = x + sum(
+            mp.mpf(c) * mp.mpf(x) ** n / nu**k for k, p in powers for n, c in p.items()
+        )
+        true = quantile(mp.mpf(nu), mp.erfc(x / mp.sqrt(2)) / 2, mp.mpf(x))
+        return (y - true) * nu**5
+
+    with mp.workdps(40):
+        assert float(left(3000) / left(1000)) == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.sweep(5)
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_the_distance_is_that_of_quantile_functions(shapes):
@@ -130,6 +146,27 @@ def test_the_table_joins_its_cells_and_the_rules_around_it():
         light = 2 + (df - 2) * 1.001
         value = student_shapes.shape_distance(df, light, _by_quadrature)
         assert float(value[0] / value[1]) == pytest.approx(1, abs=1e-7)
+
+
+def test_a_cell_is_filled_once_and_looked_up_where_its_law_is_known():
+    """D = 4 h² exp(0.3 m + 0.2 h²) of a law that is made up: the table has it all."""
+    asked = []
+
+    def rule(heavy, light):
+        asked.append(len(heavy))
+        low, high = (heavy - 2).log(), (light - 2).log()
+        m, square = (low + high) / 2, ((high - low) / 2).square()
+        return 4 * square * torch.exp(0.3 * m + 0.2 * square)
+
+    generator = torch.Generator().manual_seed(0)
+    m, h = torch.rand(2, 400, generator=generator, dtype=torch.float64)
+    m, h = 7.7 * m - 0.7, 0.98 * h + 0.01  # of the cells that reach as far
+    heavy, light = 2 + (m - h).exp(), 2 + (m + h).exp()
+    student_shapes.shape_distance(heavy, light, rule)
+    asked.clear()
+    found = student_shapes.shape_distance(heavy, light, rule)
+    assert asked == []
+    assert torch.allclose(found, rule(heavy, light), rtol=1e-9, atol=0)
 
 
 @pytest.mark.sweep(5)

@@ -32,20 +32,26 @@ def within(values, expected, deviation, ess, errors=4.0):
     return abs(values.mean() - expected) < errors * deviation / ess**0.5
 
 
-@pytest.fixture(scope="module")
-def correlated():
+@pytest.fixture(
+    scope="module",
+    params=[(300, 120), pytest.param((600, 150), marks=pytest.mark.slow)],
+    ids=["300 draws", "600 draws"],
+)
+def correlated(request):
+    draws, warmup = request.param
     phi = torch.tensor([[5.0, -300.0, 0.1]], dtype=torch.float64)
     before = torch.random.get_rng_state()
-    chains = nuts_draws(normal, phi, real_space(3), noise(300), warmup=120)
+    chains = nuts_draws(normal, phi, real_space(3), noise(draws), warmup=warmup)
     assert torch.equal(before, torch.random.get_rng_state())
+    assert chains.targets.shape == (draws, 1, 3)
     return chains
 
 
 def test_means_and_variances_of_a_correlated_normal(correlated):
-    assert correlated.targets.shape == (300, 1, 3)
+    draws = len(correlated.targets)
     assert correlated.rhat[0] < 1.05
     assert correlated.divergences.tolist() == [0]
-    ess = min(300.0, correlated.ess[0].item())
+    ess = min(float(draws), correlated.ess[0].item())
     assert ess > 100
     z = correlated.targets[:, 0] - torch.tensor([5.0, -300.0, 0.1])
     for i in range(3):

@@ -103,10 +103,47 @@ def between_equals(law, phi, other):
     return Normal.kl(law, phi, other) + 1e-6
 
 
-@pytest.mark.parametrize("hook", [negative, of_one_number, in_float32, between_equals])
+def always_zero(law, phi, other):
+    return torch.zeros(len(phi), dtype=torch.float64)
+
+
+NO_KL = [negative, of_one_number, in_float32, between_equals, always_zero]
+
+
+@pytest.mark.parametrize("hook", NO_KL)
 def test_a_kl_that_is_no_divergence_is_noticed(hook):
     with named("kl is float64 \\[N\\], zero between equals"):
         check_law(planted(Normal, kl=hook), NORMALS)
+
+
+def off_by_a_thousandth(law, phi, other):
+    return 1.001 * Normal.kl_slope(law, phi, other)
+
+
+def of_another_parameter(law, phi, other):
+    return Normal.kl_slope(law, phi, other).roll(1, dims=1)
+
+
+@pytest.mark.parametrize("hook", [off_by_a_thousandth, of_another_parameter])
+@pytest.mark.parametrize("wide", [1.0, 100.0])
+def test_a_slope_of_kl_that_is_off_is_noticed(hook, wide):
+    """Of laws that are near their neighbours, and of laws that are far."""
+    members = {"loc": NORMALS["loc"], "scale": [[wide, wide]] * 2}
+    with named("kl_slope is float64 .*, and KL rises by it"):
+        check_law(planted(Normal, kl_slope=hook), members)
+
+
+def one_draw_less(law, phi):
+    class Short(td.Normal):
+        def log_prob(self, value):
+            return super().log_prob(value)[1:]
+
+    return td.Independent(Short(*law.split(phi)), 1)
+
+
+def test_densities_of_fewer_draws_are_noticed_and_counted():
+    with named("log q\\(θ\\) is \\[S, N\\]", "expected", "\\[3, 2\\]", "\\[2, 2\\]"):
+        check_law(planted(Normal, distribution=one_draw_less), NORMALS)
 
 
 def never(law, phi):

@@ -165,9 +165,10 @@ def test_rich_markup_in_a_name_is_shown_as_it_is():
         assert "[red]hot[/red] +1.00" in text
 
 
-def test_large_means_and_long_names_keep_the_page_small():
+@pytest.mark.parametrize("n", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_large_means_and_long_names_keep_the_page_small(n):
     names = [f"{k:080}" for k in range(PRINTED_VALUES)]
-    values = np.random.default_rng(0).lognormal(size=20_000)
+    values = np.random.default_rng(0).lognormal(size=n)
     for shape in ((64, 64), (PRINTED_VALUES,)):
         measured = measured_of(values)
         measured.features = dict.fromkeys(("kl", "quantile"), mean_of(*shape))

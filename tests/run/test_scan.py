@@ -258,10 +258,10 @@ def test_batch_size_and_workers_change_nothing_but_the_run(many_rows, options):
         "posterior_forward_kl",
     ],
 )
-def test_batch_size_does_not_change_a_byte(name):
-    bodies = {
-        body(scan(sample(name, verify=2, batch_size=size))) for size in (7, 64, 200)
-    }
+@pytest.mark.parametrize("verify", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_batch_size_does_not_change_a_byte(name, verify):
+    configs = [sample(name, verify=verify, batch_size=size) for size in (7, 64, 200)]
+    bodies = {body(scan(config)) for config in configs}
     assert len(bodies) == 1
 
 
@@ -604,8 +604,11 @@ def test_progress_ends_where_it_says():
     assert told[-1] == (30, 30)
 
 
-def test_a_scan_is_the_same_twice():
-    config = sample("digits_cnn", verify=2, limit=20)
+@pytest.mark.parametrize(
+    ("verify", "limit"), [(2, 20), pytest.param(4, 50, marks=pytest.mark.slow)]
+)
+def test_a_scan_is_the_same_twice(verify, limit):
+    config = sample("digits_cnn", verify=verify, limit=limit)
     assert body(scan(config)) == body(scan(config))
 
 

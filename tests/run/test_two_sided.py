@@ -20,15 +20,16 @@ def columns(report, size, divergence="kl"):
     return {side: np.array(found[f"{side}@{size:g}"], float) for side in SIDES}
 
 
+@pytest.mark.parametrize("inputs", [8, pytest.param(24, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("norm", ["2", "inf", "1"])
-def test_where_the_divergence_is_a_form_all_four_are_one(norm):
+def test_where_the_divergence_is_a_form_all_four_are_one(norm, inputs):
     sizes = (0.03, 0.3, 3.0)
-    asked = {"sizes": sizes, "norm": norm, "verify": 8}
+    asked = {"sizes": sizes, "norm": norm, "verify": inputs}
     report = scan(sample("linear_gaussian", **KL, **asked))
     for size in sizes:
         found = columns(report, size)
         checked = ~np.isnan(found["witness"])
-        assert checked.sum() == 8
+        assert checked.sum() == inputs
         for side in SIDES[1:]:
             np.testing.assert_allclose(
                 found[side][checked], found["predicted"][checked], rtol=1e-5

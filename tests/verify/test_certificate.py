@@ -142,9 +142,9 @@ def test_the_heteroscedastic_sample_is_certified_near_its_witnesses():
     law, x = twin("heteroscedastic")
     place = site(sample("heteroscedastic"), 150)
     certify(kl(), place, wide(*SIZES), 2.0)
-    start = time.perf_counter()
+    start = time.process_time()  # which a busy machine hardly changes
     bound = certify(kl(), place, wide(*SIZES), 2.0).bound
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert seconds / 150 / len(SIZES) < 1e-3
     limits = (1.02, 1.06, 1.16, 1.30, 1.70)
     for k, (size, limit) in enumerate(zip(SIZES, limits, strict=True)):

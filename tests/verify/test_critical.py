@@ -81,9 +81,11 @@ PENALISED = {"heteroscedastic_jacobian", "heteroscedastic_fisher"}
         for name in HEADS
     ],
 )
-def test_the_exact_divergence_at_the_critical_radius_is_tau(name, tmp_path):
+@pytest.mark.parametrize("inputs", [8, pytest.param(24, marks=pytest.mark.slow)])
+def test_the_exact_divergence_at_the_critical_radius_is_tau(name, inputs, tmp_path):
     law, kl = referee(name)
-    report, rows = rows_of(tmp_path, sample(name, divergences=("kl",), verify=8))
+    config = sample(name, divergences=("kl",), verify=inputs)
+    report, rows = rows_of(tmp_path, config)
     r, v = rows["kl.critical_radius_along"], rows["kl.directions"][:, 0]
     checked = np.isfinite(r)
     assert (rows["kl.critical_radius"][checked] <= r[checked]).all()

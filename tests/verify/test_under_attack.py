@@ -194,8 +194,9 @@ def test_classes_are_counted_and_their_regions_are_the_likeliest(tmp_path):
     assert told.pit == []
 
 
-def test_ranks_of_counts_are_uniform_when_the_law_is_right(tmp_path):
-    x = RNG.normal(size=(300, 2))
+@pytest.mark.parametrize("n", [300, pytest.param(800, marks=pytest.mark.slow)])
+def test_ranks_of_counts_are_uniform_when_the_law_is_right(tmp_path, n):
+    x = RNG.normal(size=(n, 2))
 
     def head(x):
         return {"rate": torch.exp(x[:, :1] / 2) * 2}
