@@ -95,15 +95,16 @@ def attack_mean(
             the mean from the prediction.
         damped: the means of damped forms, where they are known.
     """
+    shared = predicted.standard_error is not None and not probed
+    enough = partial(pairs_needed, tolerance=tolerance, shared=shared)
     pairs = _Pairs(attack, noise, size, _PILOT_STREAM)
     with stages.part(_PILOTS):
-        plan = _planned(pairs, predicted.value, tolerance, evaluate, damped)
+        plan = _planned(pairs, predicted.value, enough, evaluate, damped)
     control, weight, needed = plan.control, plan.control.weight, plan.needed
     with stages.part(1.0):
         found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate, LEVELS)
     alone = _by_levels(found, needed, control).infinite_where(plan.infinite)
     whole = alone.widened(found.errors.nanmean(dim=1))
-    shared = predicted.standard_error is not None and not probed
     if probed and predicted.standard_error is not None:
         error = predicted.standard_error
         beside = whole.widened((1 - weight) * error)
@@ -123,31 +124,35 @@ class _Plan:
 def _planned(
     pairs: _Pairs,
     expected: Tensor,
-    tolerance: float,
+    enough: Callable[..., Tensor],
     evaluate: Evaluate,
     damped: Damped | None,
 ) -> _Plan:
-    """Return what the first pairs tell, and more of them where they tell too little."""
+    """Return what the first pairs tell, and more of them where they tell too little.
+
+    `enough` is `pairs_needed` with the tolerance.
+    """
     ask = torch.full(expected.shape, FIRST)
     pilot = _sample(pairs, ask, evaluate, (FIRST,), share=FIRST / PILOT)
     control = form_control(pilot.values, pilot.forms, expected)
     everyone = torch.arange(len(expected), device=expected.device)
     first = control.mean(everyone, pilot.values, pilot.forms)
-    needed = pairs_needed(first, expected, tolerance)
+    own = pilot.errors.mean(dim=1)
+    needed = enough(first, expected, own=own)
     infinite = torch.isinf(first.value)
     rows = (needed > LEVELS[0]).nonzero()[:, 0]
     if not len(rows):
         return _Plan(control, needed, infinite)
     ask[rows.cpu()] = PILOT
     more = _sample(pairs, ask, evaluate, (PILOT,), FIRST, 1 - FIRST / PILOT)
-    values, forms = (
-        torch.cat([one[rows], two[rows]], dim=1)
-        for one, two in ((pilot.values, more.values), (pilot.forms, more.forms))
+    values, errors, forms = (
+        torch.cat([getattr(part, name)[rows] for part in (pilot, more)], dim=1)
+        for name in ("values", "errors", "forms")
     )
     means = None if damped is None else partial(damped, rows)
     control = control.updated(rows, best_control(values, forms, expected[rows], means))
     first = control.mean(rows, values, forms)
-    found = pairs_needed(first, expected[rows], tolerance)
+    found = enough(first, expected[rows], own=errors.mean(dim=1))
     found = torch.where(control.rate[rows] > 0, found, found.clamp_min(SURE))
     infinite = infinite.index_copy(0, rows, torch.isinf(first.value))
     return _Plan(control, needed.index_copy(0, rows, found), infinite)

@@ -9,7 +9,13 @@ from linalg.intervals.laws import LogLinear, held
 
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
 from audit.linalg.decompose import decompose
-from audit.linalg.intervals.controlled import FIRST, LEVELS, PILOT, SURE
+from audit.linalg.intervals.controlled import (
+    FIRST,
+    LEVELS,
+    PILOT,
+    SHARE,
+    SURE,
+)
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix
@@ -88,7 +94,8 @@ def test_the_form_is_subtracted_with_its_own_mean(name):
 
 
 def test_the_values_own_errors_part_only_what_does_not_share_them():
-    scale, index = torch.full((5,), 0.7).double(), np.arange(5)
+    """At a scale where margins are above 0.1, so that both take the same pairs."""
+    scale, index = torch.full((5,), 0.9).double(), np.arange(5)
     attack, second, _ = ATTACKS["gaussian"]
     shared = mean_of(attack, scale, index, second, error=1.0)
     alone = mean_of(attack, scale, index, second)
@@ -98,6 +105,30 @@ def test_the_values_own_errors_part_only_what_does_not_share_them():
         for interval in (shared.interval, alone.interval, alone.apart):
             assert getattr(interval, name).tolist() == pytest.approx(wanted, rel=1e-12)
     assert (shared.apart.standard_error < 0.05).all()
+
+
+def test_no_pairs_are_taken_that_the_values_own_errors_drown():
+    """E D = E|δ|² + 2 E|δ|⁴ is held; a known common error e leaves √(h² + e²)."""
+    scale, index = torch.full((200,), 2.0).double(), np.arange(200)
+    attack, second, fourth = ATTACKS["gaussian"]
+    form = quartic(scale)
+
+    def evaluate(rows, delta):
+        found = form(rows, delta)
+        return Evaluated(found.values, 2 * torch.ones_like(found.values), found.forms)
+
+    given = Noise(5, index, 8), 4, estimate(second, 200, 1.0), 0.1
+    narrow = attack_mean(attack, *given, form)
+    found = attack_mean(attack, *given, evaluate)
+    assert found.pairs.double().mean() < narrow.pairs.double().mean() / 4
+    own = 1.96 * 2
+    total, alone = (
+        (one.upper - one.lower).median() / 2 for one in (found.interval, found.apart)
+    )
+    assert total < math.hypot(1, SHARE) * own
+    assert total.item() == pytest.approx(math.hypot(alone, own), rel=0.02)
+    truth = second + 2 * fourth
+    assert held((found.apart.lower, found.apart.upper), truth) >= 0.93
 
 
 @pytest.mark.parametrize("probed", [True, False])

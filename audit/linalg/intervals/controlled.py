@@ -26,6 +26,11 @@ over E[Q]: the one that leaves the least variance, if that is at most `WORTH` of
 the form itself leaves. A damped form of a pair is that of its Q: both ends of a pair
 have the same Q, as the law's mean is zero.
 
+Values that are estimates themselves, from draws of θ, have an error of their own that
+all pairs share, and no number of them averages out. With its half width e the interval
+is √(h² + e²) wide, and an h of `SHARE` e widens it by an eighth: narrower is no gain.
+How large e is the pilot tells, as everything else.
+
 A pilot enters no mean, so it may grow until it knows enough: `FIRST` pairs, and `PILOT`
 where these, wide as they are, do not say that the fewest will do. Where it had to grow
 and no damped form bounds what is left, it may yet have missed the tail, and at least
@@ -49,12 +54,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.ground.student import student_quantile
 from audit.linalg.intervals.means import Interval, mean_interval
 
 FIRST, PILOT = 8, 32  # pairs that only tell what is needed
 LEVELS = (24, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pairs in the mean
 SURE = 64  # pairs, where a pilot had to grow
 WIDTH = 0.05  # of the value: a half width that is narrow enough
+SHARE = 0.5  # of the half width that the values' own errors leave, likewise
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of damping, over the form's mean
 WORTH = 0.5  # of the variance that the form leaves: what a damped one may leave
 
@@ -170,21 +177,41 @@ def controlled_mean(
     return found.infinite_where(torch.isinf(values).any(dim=1))
 
 
-def pairs_needed(pilot: Interval, predicted: Tensor, tolerance: float) -> Tensor:
+def pairs_needed(
+    pilot: Interval,
+    predicted: Tensor,
+    tolerance: float,
+    own: Tensor | None = None,
+    shared: bool = False,
+) -> Tensor:
     """Return how many pairs [N] each mean needs, one of `LEVELS`.
 
     So many that the half width, which falls with 1/√M, is at most `WIDTH` of the value
-    and does not reach from it to where prediction and realised value part.
+    and does not reach from it to where prediction and realised value part; and no more
+    than leave it at `SHARE` of what the values' own errors do.
 
     Args:
         pilot: the mean over `PILOT` pairs, or over fewer that have to be surer.
         predicted: what it is held against [N].
         tolerance: relative distance at which the two part.
+        own: standard error of the values themselves, common to all pairs [N].
+        shared: whether the prediction has that error too: it then parts nothing.
     """
     half = (pilot.upper - pilot.lower) / 2
     margins = [(pilot.value - predicted * (1 + s * tolerance)).abs() for s in (-1, 1)]
-    wanted = torch.minimum(WIDTH * pilot.value, torch.minimum(*margins))
+    margin = torch.minimum(*margins)
+    floor = _floor(half, own)
+    wanted = torch.maximum(WIDTH * pilot.value, floor)
+    wanted = torch.minimum(wanted, margin if shared else torch.maximum(margin, floor))
     pairs = torch.where(half > 0, PILOT * (half / wanted).square(), 0.0)
     levels = torch.tensor(LEVELS, device=pairs.device)
     at = torch.searchsorted(levels.to(pairs), pairs.nan_to_num(nan=math.inf))
     return levels[at.clamp_max(len(LEVELS) - 1)]
+
+
+def _floor(half: Tensor, own: Tensor | None) -> Tensor:
+    """Return below which a half width is no gain [N]: zero for an unknown error."""
+    if own is None:
+        return torch.zeros_like(half)
+    reach = SHARE * student_quantile(math.inf) * own
+    return torch.where(torch.isfinite(reach), reach, 0.0)

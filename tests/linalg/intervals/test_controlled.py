@@ -8,6 +8,7 @@ import torch
 from audit.linalg.intervals.controlled import (
     LEVELS,
     PILOT,
+    SHARE,
     WIDTH,
     best_control,
     control_weight,
@@ -121,10 +122,12 @@ def test_a_damped_form_is_the_form_where_that_is_small():
     assert damped(forms, torch.zeros(4).double()).equal(forms)
 
 
-def needed(value, half, predicted):
+def needed(value, half, predicted, own=None, shared=False):
     parts = (value, value - half, value + half, half / 2)
     pilot = Interval(*(torch.tensor([part]).double() for part in parts))
-    return pairs_needed(pilot, torch.tensor([predicted]).double(), 0.1).item()
+    own = None if own is None else torch.tensor([own]).double()
+    predicted = torch.tensor([predicted]).double()
+    return pairs_needed(pilot, predicted, 0.1, own, shared).item()
 
 
 def test_a_wide_pilot_asks_for_as_many_pairs_as_narrow_it():
@@ -145,3 +148,19 @@ def test_a_mean_without_doubt_asks_for_no_more_than_the_fewest():
     assert needed(0.0, 0.0, 0.0) == LEVELS[0]
     assert needed(1.1, 0.0, 1.0) == LEVELS[0]
     assert needed(math.inf, 0.0, 1.0) == LEVELS[0]
+
+
+def test_an_error_that_all_pairs_share_is_not_undercut():
+    """Its half width is 1.96 · 0.5, and a `SHARE` of it is narrow enough."""
+    half = 1.96 * 0.5
+    assert needed(5.0, 2.0, 2.0) == LEVELS[-1]
+    assert needed(5.0, 2.0, 2.0, 0.5) == 768  # 32 · (2 / 0.49)² = 533
+    assert needed(5.0, 0.999 * SHARE * half, 2.0, 0.5) == 48  # one pilot: 32
+    assert needed(5.0, 2.0, 2.0, 1e-9) == LEVELS[-1]
+    assert needed(5.0, 2.0, 2.0, math.inf) == LEVELS[-1]
+
+
+def test_only_an_error_of_the_prediction_too_leaves_the_margin_to_be_resolved():
+    """An own error of 0.5 blurs whether 1.095 is below 1.1, unless both have it."""
+    assert needed(1.095, 0.0099, 1.0, 0.5) == LEVELS[0]
+    assert needed(1.095, 0.0099, 1.0, 0.5, shared=True) == 128
