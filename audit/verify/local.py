@@ -75,15 +75,16 @@ class LocalLaw:
         return attack.expected(self.law, self.spectrum)
 
     @cached_property
-    def axes(self) -> tuple[QuadraticForm, ...]:
-        """The leading principal axes of a form, each a form; () where not known."""
-        if isinstance(self.law, LinearLaw):
+    def axes(self) -> Tensor | None:
+        """The leading principal axes a_k of a form [n, A, m]; None where not known."""
+        return None if isinstance(self.law, LinearLaw) else leading_axes(self.law)
+
+    def along_axes(self, rows: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        """Return c (a_kᵀ u)² at u [k, K, m], [k, K] for each of the axes."""
+        if self.axes is None or isinstance(self.law, LinearLaw):
             return ()
-        found = leading_axes(self.law)
-        if found is None:
-            return ()
-        parts = (found[:, k : k + 1] for k in range(found.shape[1]))
-        return tuple(QuadraticForm(self.law.scale, Matrix(part)) for part in parts)
+        parts = self.axes[rows] @ u.mT
+        return tuple((self.law.scale * parts.square()).transpose(0, 1))
 
     def damped(
         self, attack: RandomAttack, rows: Tensor, rates: Tensor
@@ -94,8 +95,11 @@ class LocalLaw:
         """
         if isinstance(self.law, LinearLaw):
             return None
-        forms = (self.law, *self.axes)
-        found = [attack.damped(form.take(rows), rates) for form in forms]
+        forms = [self.law.take(rows)]
+        if self.axes is not None:
+            each = self.axes[rows].unsqueeze(2).transpose(0, 1)  # [A, k, 1, m]
+            forms += [QuadraticForm(self.law.scale, Matrix(one)) for one in each]
+        found = [attack.damped(form, rates) for form in forms]
         known = [one for one in found if one is not None]
         return torch.stack(known, dim=1) if len(known) == len(found) else None
 

@@ -214,7 +214,7 @@ def by_axes(attack, count, axes):
         q = STEEP * delta.square()
         bent = (-torch.expm1(-RATES * q) / RATES).sum(dim=2)
         both = torch.expm1(-q[..., 1]) * torch.expm1(-q[..., 2]) / 2
-        parts = tuple(one.take(rows)(delta.mT) for one in local.axes) if axes else ()
+        parts = local.along_axes(rows, delta) if axes else ()
         return Evaluated(bent + both, 0 * both, local.at(rows, delta), parts)
 
     def means(rows, rates):
