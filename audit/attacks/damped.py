@@ -22,6 +22,7 @@ from torch import Tensor
 from audit.linalg.matrix_free import free_part
 from audit.linalg.quadratic_form import QuadraticForm
 
+AXES = 4  # that are damped one by one
 LARGEST = 256  # of a matrix that is decomposed: more would take what it saves
 
 
@@ -51,6 +52,29 @@ def damped_mean(
     found: Tensor = -torch.expm1(-exponent / 2) / rates
     found = torch.where(known.unsqueeze(1), found, torch.nan)
     return found if form.beyond is None else found + form.beyond.unsqueeze(1)
+
+
+def leading_axes(form: QuadraticForm) -> Tensor | None:
+    """Return a_k [N, A, d] of the leading principal axes: Q ≥ c Σ (a_kᵀ δ)².
+
+    With AAᵀ = U Λ Uᵀ they are the first rows of UᵀA, √λ_k times eigenvectors of AᵀA.
+
+    Returns:
+        Zero for a matrix that is not finite; None as `damped_mean`.
+    """
+    if free_part(form.root) is not None:
+        return None
+    square = _square(form, None)
+    if square is None:
+        return None
+    _, rows, columns = form.root.shape
+    known = torch.isfinite(square).all(dim=2).all(dim=1)[:, None, None]
+    values, vectors = torch.linalg.eigh(torch.where(known, square, 0.0))
+    values, vectors = values[:, -AXES:].flip(1), vectors[:, :, -AXES:].flip(2)
+    if rows <= columns:
+        return torch.where(known, form.root.rmatmat(vectors).mT, 0.0)
+    axes: Tensor = vectors * values.clamp_min(0).sqrt().unsqueeze(1)
+    return axes.mT
 
 
 def _square(form: QuadraticForm, factor: Tensor | None) -> Tensor | None:

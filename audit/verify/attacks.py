@@ -113,7 +113,8 @@ def _random(
     def evaluate(rows: Tensor, u: Tensor) -> Evaluated:
         u = u.to(local.worst)
         values, errors = exact(rows, u)
-        return Evaluated(values, errors, local.at_pairs(rows, u))
+        forms = local.at_pairs(rows, u)
+        return Evaluated(values, errors, forms, local.along_axes(rows, u))
 
     def damped(rows: Tensor, rates: Tensor) -> Tensor | None:
         return local.damped(attack, rows, rates)

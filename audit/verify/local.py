@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
+from audit.attacks.damped import leading_axes
 from audit.attacks.laws import Attack, RandomAttack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
@@ -18,6 +20,7 @@ from audit.linalg.matrix_free import free_part
 from audit.linalg.operators import Product
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
+from audit.linalg.stored import Matrix
 from audit.measure import linear_law
 from audit.measure.linear_law import LinearLaw
 from audit.verify.sites import Site
@@ -71,13 +74,34 @@ class LocalLaw:
         assert self.spectrum is not None
         return attack.expected(self.law, self.spectrum)
 
+    @cached_property
+    def axes(self) -> Tensor | None:
+        """The leading principal axes a_k of a form [n, A, m]; None where not known."""
+        return None if isinstance(self.law, LinearLaw) else leading_axes(self.law)
+
+    def along_axes(self, rows: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        """Return c (a_kᵀ u)² at u [k, K, m], [k, K] for each of the axes."""
+        if self.axes is None or isinstance(self.law, LinearLaw):
+            return ()
+        parts = self.axes[rows] @ u.mT
+        return tuple((self.law.scale * parts.square()).transpose(0, 1))
+
     def damped(
         self, attack: RandomAttack, rows: Tensor, rates: Tensor
     ) -> Tensor | None:
-        """Return E[(1 − e^{−s Q})/s] [k, R] of some inputs; None where not known."""
+        """Return E[(1 − e^{−s Q})/s] [k, 1 + A, R] of some inputs, then of the axes.
+
+        None where it is not known.
+        """
         if isinstance(self.law, LinearLaw):
             return None
-        return attack.damped(self.law.take(rows), rates)
+        forms = [self.law.take(rows)]
+        if self.axes is not None:
+            each = self.axes[rows].unsqueeze(2).transpose(0, 1)  # [A, k, 1, m]
+            forms += [QuadraticForm(self.law.scale, Matrix(one)) for one in each]
+        found = [attack.damped(form, rates) for form in forms]
+        known = [one for one in found if one is not None]
+        return torch.stack(known, dim=1) if len(known) == len(found) else None
 
     def worst_of(self, ball: Ball) -> Tensor:
         """Return where the law is largest on a unit ball [n, m], as far as found.

@@ -40,16 +40,25 @@ _PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What perturbations do: D, its own error, and the local law Q; each [n, K]."""
+    """What perturbations do: D, its own error, the local law Q, and Q along its axes.
+
+    Each [n, K].
+    """
 
     values: Tensor
     errors: Tensor
-    forms: Tensor
+    form: Tensor
+    axes: tuple[Tensor, ...] = ()
+
+    @property
+    def forms(self) -> Tensor:
+        """Q and its axes [n, P, K]."""
+        return torch.stack([self.form, *self.axes], dim=1)
 
 
 Evaluate = Callable[[Tensor, Tensor], Evaluated]  # rows [n], δ [n, K, size]
 Damped = Callable[[Tensor, Tensor], Tensor | None]
-"""Rows [n], rates s [n, R] -> E[(1 − e^{−s Q})/s] [n, R]."""
+"""Rows [n], rates s [n, R] -> E[(1 − e^{−s Q})/s] [n, P, R], of Q and of its axes."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +104,16 @@ def attack_mean(
             the mean from the prediction.
         damped: the means of damped forms, where they are known.
     """
+    shared = predicted.standard_error is not None and not probed
+    enough = partial(pairs_needed, tolerance=tolerance, shared=shared)
     pairs = _Pairs(attack, noise, size, _PILOT_STREAM)
     with stages.part(_PILOTS):
-        plan = _planned(pairs, predicted.value, tolerance, evaluate, damped)
-    control, weight, needed = plan.control, plan.control.weight, plan.needed
+        plan = _planned(pairs, predicted.value, enough, evaluate, damped)
+    control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
         found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate, LEVELS)
     alone = _by_levels(found, needed, control).infinite_where(plan.infinite)
     whole = alone.widened(found.errors.nanmean(dim=1))
-    shared = predicted.standard_error is not None and not probed
     if probed and predicted.standard_error is not None:
         error = predicted.standard_error
         beside = whole.widened((1 - weight) * error)
@@ -123,32 +133,36 @@ class _Plan:
 def _planned(
     pairs: _Pairs,
     expected: Tensor,
-    tolerance: float,
+    enough: Callable[..., Tensor],
     evaluate: Evaluate,
     damped: Damped | None,
 ) -> _Plan:
-    """Return what the first pairs tell, and more of them where they tell too little."""
+    """Return what the first pairs tell, and more of them where they tell too little.
+
+    `enough` is `pairs_needed` with the tolerance.
+    """
     ask = torch.full(expected.shape, FIRST)
     pilot = _sample(pairs, ask, evaluate, (FIRST,), share=FIRST / PILOT)
     control = form_control(pilot.values, pilot.forms, expected)
     everyone = torch.arange(len(expected), device=expected.device)
     first = control.mean(everyone, pilot.values, pilot.forms)
-    needed = pairs_needed(first, expected, tolerance)
+    own = pilot.errors.mean(dim=1)
+    needed = enough(first, expected, own=own)
     infinite = torch.isinf(first.value)
     rows = (needed > LEVELS[0]).nonzero()[:, 0]
     if not len(rows):
         return _Plan(control, needed, infinite)
     ask[rows.cpu()] = PILOT
     more = _sample(pairs, ask, evaluate, (PILOT,), FIRST, 1 - FIRST / PILOT)
-    values, forms = (
-        torch.cat([one[rows], two[rows]], dim=1)
-        for one, two in ((pilot.values, more.values), (pilot.forms, more.forms))
+    values, errors, forms = (
+        torch.cat([getattr(part, name)[rows] for part in (pilot, more)], dim=-1)
+        for name in ("values", "errors", "forms")
     )
     means = None if damped is None else partial(damped, rows)
     control = control.updated(rows, best_control(values, forms, expected[rows], means))
     first = control.mean(rows, values, forms)
-    found = pairs_needed(first, expected[rows], tolerance)
-    found = torch.where(control.rate[rows] > 0, found, found.clamp_min(SURE))
+    found = enough(first, expected[rows], own=errors.mean(dim=1))
+    found = torch.where(control.bound[rows], found, found.clamp_min(SURE))
     infinite = infinite.index_copy(0, rows, torch.isinf(first.value))
     return _Plan(control, needed.index_copy(0, rows, found), infinite)
 
@@ -196,13 +210,14 @@ def _sample(
     for start, end in _chunks(first, stops, int(needed.max())):
         rows, count = (needed > start).nonzero()[:, 0], end - start
         found = evaluate(rows, pairs.draw(rows.cpu(), count))
-        parts = torch.stack([found.values, found.errors, found.forms])
-        means = parts.reshape(3, len(rows), 2, count).mean(dim=2)
-        table = means.new_full((3, len(needed), count), torch.nan)
+        parts = torch.stack([found.values, found.errors, found.form, *found.axes])
+        means = parts.reshape(len(parts), len(rows), 2, count).mean(dim=2)
+        table = means.new_full((len(parts), len(needed), count), torch.nan)
         table[:, rows] = means
         tables.append(table)
         stages.step(len(rows) * count / total)
-    return Evaluated(*torch.cat(tables, dim=2))
+    values, errors, form, *axes = torch.cat(tables, dim=2)
+    return Evaluated(values, errors, form, tuple(axes))
 
 
 def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]]:
@@ -218,12 +233,12 @@ def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]
 
 def _by_levels(found: Evaluated, needed: Tensor, control: Control) -> Interval:
     """Return each input's interval from its own number of pairs."""
-    parts = control.weight.new_empty(4, len(needed))
+    parts = control.rate.new_empty(4, len(needed))
     for level in LEVELS:
         rows = (needed == level).nonzero()[:, 0]
         if len(rows):
-            values, forms = (p[rows, :level] for p in (found.values, found.forms))
-            one = control.mean(rows, values, forms)
+            values, forms = found.values[rows], found.forms[rows]
+            one = control.mean(rows, values[:, :level], forms[:, :, :level])
             parts[:, rows] = torch.stack(
                 [one.value, one.lower, one.upper, one.standard_error]
             )

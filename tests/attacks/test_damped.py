@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from audit.attacks.checking import its_damped_mean_is_that_of_its_draws
+from audit.attacks.damped import leading_axes
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
 from audit.ground.checking import LawBroken
 from audit.linalg.quadratic_form import QuadraticForm
@@ -45,6 +46,28 @@ def test_the_mean_is_that_of_quadrature(name, rows):
     found = attack.damped(form(rows), RATES)[0].tolist()
     wanted = [by_quadrature(form(rows), factor, rate) for rate in RATES[0].tolist()]
     assert found == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_leading_axes_are_those_of_the_spectrum_and_add_up(rows):
+    law = form(rows)
+    axes = leading_axes(law)
+    wanted = np.linalg.svd(law.root.dense()[0].numpy(), compute_uv=True)
+    assert axes.shape == (1, min(rows, D), D)
+    lengths = axes.norm(dim=2)[0].tolist()
+    assert lengths == pytest.approx(wanted[1].tolist(), rel=1e-9)
+    delta = torch.from_numpy(np.random.default_rng(9).normal(size=(1, D, 7)))
+    parts = (axes @ delta).square().sum(dim=1) * law.scale
+    assert parts[0].tolist() == pytest.approx(law(delta)[0].tolist(), rel=1e-9)
+
+
+def test_axes_of_a_form_that_is_not_known_are_zero_or_none():
+    entries = torch.ones(2, 1, D).double()
+    entries[0, 0, 0] = torch.nan
+    found = leading_axes(QuadraticForm(0.5, Matrix(entries)))
+    assert not found[0].any()
+    assert found[1].square().sum().item() == pytest.approx(D)
+    assert leading_axes(QuadraticForm(0.5, Matrix(torch.ones(1, 300, 300)))) is None
 
 
 def test_draws_hold_a_mean_that_is_wrong_against_it():

@@ -9,11 +9,18 @@ from linalg.intervals.laws import LogLinear, held
 
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
 from audit.linalg.decompose import decompose
-from audit.linalg.intervals.controlled import FIRST, LEVELS, PILOT, SURE
+from audit.linalg.intervals.controlled import (
+    FIRST,
+    LEVELS,
+    PILOT,
+    SHARE,
+    SURE,
+)
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
+from audit.verify.local import LocalLaw
 from audit.verify.random_attacks import Evaluated, attack_mean
 
 
@@ -88,7 +95,8 @@ def test_the_form_is_subtracted_with_its_own_mean(name):
 
 
 def test_the_values_own_errors_part_only_what_does_not_share_them():
-    scale, index = torch.full((5,), 0.7).double(), np.arange(5)
+    """At a scale where margins are above 0.1, so that both take the same pairs."""
+    scale, index = torch.full((5,), 0.9).double(), np.arange(5)
     attack, second, _ = ATTACKS["gaussian"]
     shared = mean_of(attack, scale, index, second, error=1.0)
     alone = mean_of(attack, scale, index, second)
@@ -98,6 +106,30 @@ def test_the_values_own_errors_part_only_what_does_not_share_them():
         for interval in (shared.interval, alone.interval, alone.apart):
             assert getattr(interval, name).tolist() == pytest.approx(wanted, rel=1e-12)
     assert (shared.apart.standard_error < 0.05).all()
+
+
+def test_no_pairs_are_taken_that_the_values_own_errors_drown():
+    """E D = E|δ|² + 2 E|δ|⁴ is held; a known common error e leaves √(h² + e²)."""
+    scale, index = torch.full((200,), 2.0).double(), np.arange(200)
+    attack, second, fourth = ATTACKS["gaussian"]
+    form = quartic(scale)
+
+    def evaluate(rows, delta):
+        found = form(rows, delta)
+        return Evaluated(found.values, 2 * torch.ones_like(found.values), found.form)
+
+    given = Noise(5, index, 8), 4, estimate(second, 200, 1.0), 0.1
+    narrow = attack_mean(attack, *given, form)
+    found = attack_mean(attack, *given, evaluate)
+    assert found.pairs.double().mean() < narrow.pairs.double().mean() / 4
+    own = 1.96 * 2
+    total, alone = (
+        (one.upper - one.lower).median() / 2 for one in (found.interval, found.apart)
+    )
+    assert total < math.hypot(1, SHARE) * own
+    assert total.item() == pytest.approx(math.hypot(alone, own), rel=0.02)
+    truth = second + 2 * fourth
+    assert held((found.apart.lower, found.apart.upper), truth) >= 0.93
 
 
 @pytest.mark.parametrize("probed", [True, False])
@@ -147,7 +179,7 @@ def saturating(attack, count, damped):
         return Evaluated(-torch.expm1(-found), 0 * found, found)
 
     def means(rows, rates):
-        return attack.damped(form.take(rows), rates)
+        return attack.damped(form.take(rows), rates).unsqueeze(1)
 
     predicted = attack.expected(form, decompose(form, 1))
     truth = 1 - torch.linalg.det(torch.eye(4) + attack.sigma**2 * b.T @ b / 4) ** -0.5
@@ -163,6 +195,48 @@ def test_a_saturating_divergence_takes_fewer_pairs_and_is_covered():
     assert found.pairs.double().mean() < plain.pairs.double().mean() / 2
     half = (found.interval.upper - found.interval.lower) / 2
     assert half.median() < 0.05 * truth
+
+
+RATES = torch.tensor([3e3, 0.5, 2.0]).double()  # at which each axis saturates
+STEEP = torch.tensor([4e3, 6.0, 1.5]).double()  # Q = Σ STEEP δ²
+
+
+def by_axes(attack, count, axes):
+    """Return E D and what is found of it, for D that saturates axis by axis.
+
+    D = Σ_k (1 − e^{−r_k q_k})/r_k + ½ (1 − e^{−q_2}) (1 − e^{−q_3}), q_k = λ_k δ_k²,
+    has the form Σ q_k, and E e^{−r q_k} = (1 + 2 r λ_k σ²)^{−1/2}.
+    """
+    law = QuadraticForm(1.0, Matrix(STEEP.sqrt().diag().expand(count, 3, 3)))
+    local = LocalLaw(law, None, torch.zeros(count, 3), torch.zeros(count))
+
+    def evaluate(rows, delta):
+        q = STEEP * delta.square()
+        bent = (-torch.expm1(-RATES * q) / RATES).sum(dim=2)
+        both = torch.expm1(-q[..., 1]) * torch.expm1(-q[..., 2]) / 2
+        parts = local.along_axes(rows, delta) if axes else ()
+        return Evaluated(bent + both, 0 * both, local.at(rows, delta), parts)
+
+    def means(rows, rates):
+        return local.damped(attack, rows, rates)[:, : 4 if axes else 1]
+
+    def mean(rate):
+        return (1 + 2 * rate * STEEP * attack.sigma**2).rsqrt()
+
+    both = (1 - mean(1.0))[1:].prod() / 2
+    truth = ((1 - mean(RATES)) / RATES).sum() + both
+    predicted = attack.expected(law, decompose(law, 1))
+    given = Noise(5, np.arange(count), 8), 3, predicted, 0.1, evaluate
+    return truth.item(), attack_mean(attack, *given, damped=means)
+
+
+def test_what_saturates_axis_by_axis_takes_fewer_pairs_and_is_covered():
+    truth, whole = by_axes(Gaussian(0.5), 400, False)
+    _, found = by_axes(Gaussian(0.5), 400, True)
+    for one in (whole, found):
+        assert held((one.interval.lower, one.interval.upper), truth) >= 0.93
+    assert found.pairs.double().mean() < whole.pairs.double().mean() / 2
+    assert (found.pairs >= SURE).double().mean() > 0.9
 
 
 @pytest.mark.parametrize("where", ["pilot", "sample"])

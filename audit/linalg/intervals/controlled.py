@@ -26,10 +26,21 @@ over E[Q]: the one that leaves the least variance, if that is at most `WORTH` of
 the form itself leaves. A damped form of a pair is that of its Q: both ends of a pair
 have the same Q, as the law's mean is zero.
 
+Values that are estimates themselves, from draws of θ, have an error of their own that
+all pairs share, and no number of them averages out. With its half width e the interval
+is √(h² + e²) wide, and an h of `SHARE` e widens it by an eighth: narrower is no gain.
+How large e is the pilot tells, as everything else.
+
+One rate for all of Q is a compromise where axes differ much: damped for the steepest,
+the others count as nothing, and undamped the steepest drowns them. With Q = Σ q_k along
+its principal axes, Σ β_k (1 − e^{−s q_k})/s of the leading ones saturates axis by axis.
+The pilot chooses between the two; several β are fitted with their degrees of freedom,
+and are taken where they leave at most `WORTH` of what one β does.
+
 A pilot enters no mean, so it may grow until it knows enough: `FIRST` pairs, and `PILOT`
 where these, wide as they are, do not say that the fewest will do. Where it had to grow
-and no damped form bounds what is left, it may yet have missed the tail, and at least
-`SURE` pairs are averaged.
+and Q damped as a whole does not bound what is left, it may yet have missed the tail, or
+have fitted several β too well, and at least `SURE` pairs are averaged.
 
 References:
     Stein, A two-sample test for a linear hypothesis whose power is independent of the
@@ -37,7 +48,7 @@ References:
     Lavenberg & Welch, A perspective on the use of control variables, Management Science
     27 (1981), for β.
 
-Shapes: N inputs, M pairs.
+Shapes: N inputs, M pairs, P forms: Q and its leading axes.
 """
 
 from __future__ import annotations
@@ -49,35 +60,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.ground.student import student_quantile
 from audit.linalg.intervals.means import Interval, mean_interval
 
 FIRST, PILOT = 8, 32  # pairs that only tell what is needed
 LEVELS = (24, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pairs in the mean
 SURE = 64  # pairs, where a pilot had to grow
 WIDTH = 0.05  # of the value: a half width that is narrow enough
+SHARE = 0.5  # of the half width that the values' own errors leave, likewise
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of damping, over the form's mean
 WORTH = 0.5  # of the variance that the form leaves: what a damped one may leave
 
-Means = Callable[[Tensor], Tensor | None]  # rates s [N, R] -> E[(1 − e^{−s Q})/s]
+Means = Callable[[Tensor], Tensor | None]
+"""Rates s [N, R] -> E[(1 − e^{−s Q})/s] [N, P, R] of Q and its leading axes."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """What D is held against, for N inputs.
+    """What D is held against, for N inputs and P forms: Q, and its leading axes.
 
     Args:
-        rate: s, and 0 where the form is not damped [N].
-        weight: β [N].
-        expected: E[Q], or the mean of the damped form [N].
+        rate: s, and 0 where the forms are not damped [N].
+        weight: β of each form [N, P]; that of Q, or those of its axes.
+        expected: E[Q] and 0, or the means of the damped forms [N, P].
     """
 
     rate: Tensor
     weight: Tensor
     expected: Tensor
 
+    @property
+    def bound(self) -> Tensor:
+        """Where Q itself is damped, by one β [N]."""
+        return (self.rate > 0) & (self.weight[:, 0] > 0)
+
     def mean(self, rows: Tensor, values: Tensor, forms: Tensor) -> Interval:
-        """Return E[D] [n] of some inputs from means over pairs, D and Q [n, M]."""
-        forms = damped(forms, self.rate[rows].unsqueeze(1))
+        """Return E[D] [n] of some inputs from means over pairs [n, M], [n, P, M]."""
+        forms = damped(forms, self.rate[rows][:, None, None])
         return controlled_mean(values, forms, self.expected[rows], self.weight[rows])
 
     def updated(self, rows: Tensor, other: Control) -> Control:
@@ -97,19 +116,25 @@ def damped(forms: Tensor, rate: Tensor) -> Tensor:
 
 
 def form_control(values: Tensor, forms: Tensor, expected: Tensor) -> Control:
-    """Return the form itself with its β, from a pilot's pairs, D and Q [N, M]."""
-    weight = control_weight(values, forms)
-    return Control(torch.zeros_like(weight), weight, expected)
+    """Return Q itself with its β, from a pilot's pairs [N, M] and [N, P, M]."""
+    weight = control_weight(values, forms[:, 0])
+    wide = weight.new_zeros(forms.shape[:2])
+    first = torch.tensor([0], device=wide.device)
+    weights, means = (
+        wide.index_copy(1, first, one.to(wide).unsqueeze(1))
+        for one in (weight, expected)
+    )
+    return Control(torch.zeros_like(weight), weights, means)
 
 
 def best_control(
     values: Tensor, forms: Tensor, expected: Tensor, means: Means | None
 ) -> Control:
-    """Return the form, or a damped one that leaves clearly less variance.
+    """Return the form, or damped ones that leave clearly less variance.
 
     Args:
         values: D, means over a pilot's pairs [N, M].
-        forms: Q, means over the same pairs [N, M].
+        forms: Q and its leading axes, means over the same pairs [N, P, M].
         expected: E[Q] [N].
         means: of damped forms; None where none is known.
     """
@@ -118,22 +143,68 @@ def best_control(
     known = None if means is None else means(rates)
     if known is None:
         return own
-    usable = (torch.isfinite(rates) & torch.isfinite(known)).all(dim=1)
-    usable &= torch.isfinite(values).all(dim=1) & torch.isfinite(forms).all(dim=1)
-    bent = damped(forms.unsqueeze(1), rates.unsqueeze(2)).flatten(0, 1)  # [N R, M]
-    again = values.repeat_interleave(len(RATES), dim=0)
-    weights = control_weight(again, bent)
-    left = _left(again, bent, weights).reshape(rates.shape)
-    least = left.argmin(dim=1, keepdim=True)
-    enough = left.gather(1, least) <= WORTH * _left(values, forms, own.weight)[:, None]
-    rows = (usable & enough[:, 0]).nonzero()[:, 0]
-    tables = (rates, weights.reshape(rates.shape), known)
-    return own.updated(rows, Control(*(t.gather(1, least)[rows, 0] for t in tables)))
+    usable = (torch.isfinite(rates) & torch.isfinite(known).all(dim=1)).all(dim=1)
+    usable &= torch.isfinite(values).all(dim=1)
+    usable &= torch.isfinite(forms).flatten(1).all(dim=1)
+    bent = damped(forms.unsqueeze(1), rates[:, :, None, None])  # [N, R, P, M]
+    weights, left = _candidates(values.unsqueeze(1), bent)
+    least = left.argmin(dim=1)
+    at = torch.arange(len(least), device=least.device)
+    enough = left[at, least] <= WORTH * _left(values, forms[:, 0], own.weight[:, 0])
+    rows = (usable & enough).nonzero()[:, 0]
+    rate = least % len(RATES)
+    best = (rates[at, rate], weights[at, least], known[at, :, rate])
+    return own.updated(rows, Control(*(part[rows] for part in best)))
+
+
+def _candidates(values: Tensor, bent: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weights [N, K, P] and the variance [N, K] that each leaves.
+
+    K candidates are Q at each rate, then the axes of Q at each rate. What the axes
+    leave counts 1/`WORTH` times: the fewer β are kept unless they lose clearly.
+
+    Args:
+        values: D [N, 1, M].
+        bent: damped forms [N, R, P, M].
+    """
+    n, count, forms, pairs = bent.shape
+    again = values.expand(-1, count, -1)
+    whole = control_weight(again.flatten(0, 1), bent[:, :, 0].flatten(0, 1))
+    whole = whole.reshape(n, count)
+    left = _left(again, bent[:, :, 0], whole)
+    weights = torch.cat([whole.unsqueeze(2), bent.new_zeros(n, count, forms - 1)], 2)
+    if forms == 1:
+        return weights, left
+    axes = axis_weights(again, bent[:, :, 1:])
+    rest = again - (axes.unsqueeze(3) * bent[:, :, 1:]).sum(dim=2)
+    fitted = rest.var(dim=2) * (pairs - 1) / (pairs - forms)
+    axes = torch.cat([torch.zeros_like(whole).unsqueeze(2), axes], dim=2)
+    return torch.cat([weights, axes], dim=1), torch.cat([left, fitted / WORTH], dim=1)
+
+
+def axis_weights(values: Tensor, forms: Tensor) -> Tensor:
+    """Return β [..., A] of several forms from a pilot's pairs, each in [0, 1].
+
+    The forms are put in units of their deviations, and a ridge as heavy as one pair
+    keeps what few pairs tell from being followed too far.
+
+    Args:
+        values: D [..., M].
+        forms: [..., A, M].
+    """
+    centred = forms - forms.mean(dim=-1, keepdim=True)
+    deviation = centred.square().mean(dim=-1, keepdim=True).sqrt()
+    some = deviation > 0
+    unit = torch.where(some, centred / torch.where(some, deviation, 1.0), 0.0)
+    square = unit @ unit.mT + torch.eye(forms.shape[-2]).to(unit)
+    found = torch.linalg.solve(square, unit @ values.unsqueeze(-1))
+    weight = torch.where(some, found / torch.where(some, deviation, 1.0), 0.0)
+    return weight.squeeze(-1).clamp(0, 1)
 
 
 def _left(values: Tensor, forms: Tensor, weight: Tensor) -> Tensor:
-    """Return the variance [N] of D − β Q."""
-    return (values - weight.unsqueeze(1) * forms).var(dim=1)
+    """Return the variance [...] of D − β Q."""
+    return (values - weight.unsqueeze(-1) * forms).var(dim=-1)
 
 
 def control_weight(values: Tensor, forms: Tensor) -> Tensor:
@@ -160,31 +231,51 @@ def controlled_mean(
 
     Args:
         values: D, means over pairs [N, M].
-        forms: Q, means over the same pairs [N, M].
-        expected: E[Q] [N].
-        weight: β [N], not fitted to these pairs.
+        forms: P of them, means over the same pairs [N, P, M].
+        expected: their means [N, P].
+        weight: β [N, P], not fitted to these pairs.
     """
-    control = weight.unsqueeze(1) * (forms - expected.unsqueeze(1))
-    used = (weight > 0).unsqueeze(1)
-    found = mean_interval(values - torch.where(used, control, 0.0)).at_least_zero()
+    control = weight.unsqueeze(2) * (forms - expected.unsqueeze(2))
+    control = torch.where((weight > 0).unsqueeze(2), control, 0.0).sum(dim=1)
+    found = mean_interval(values - control).at_least_zero()
     return found.infinite_where(torch.isinf(values).any(dim=1))
 
 
-def pairs_needed(pilot: Interval, predicted: Tensor, tolerance: float) -> Tensor:
+def pairs_needed(
+    pilot: Interval,
+    predicted: Tensor,
+    tolerance: float,
+    own: Tensor | None = None,
+    shared: bool = False,
+) -> Tensor:
     """Return how many pairs [N] each mean needs, one of `LEVELS`.
 
     So many that the half width, which falls with 1/√M, is at most `WIDTH` of the value
-    and does not reach from it to where prediction and realised value part.
+    and does not reach from it to where prediction and realised value part; and no more
+    than leave it at `SHARE` of what the values' own errors do.
 
     Args:
         pilot: the mean over `PILOT` pairs, or over fewer that have to be surer.
         predicted: what it is held against [N].
         tolerance: relative distance at which the two part.
+        own: standard error of the values themselves, common to all pairs [N].
+        shared: whether the prediction has that error too: it then parts nothing.
     """
     half = (pilot.upper - pilot.lower) / 2
     margins = [(pilot.value - predicted * (1 + s * tolerance)).abs() for s in (-1, 1)]
-    wanted = torch.minimum(WIDTH * pilot.value, torch.minimum(*margins))
+    margin = torch.minimum(*margins)
+    floor = _floor(half, own)
+    wanted = torch.maximum(WIDTH * pilot.value, floor)
+    wanted = torch.minimum(wanted, margin if shared else torch.maximum(margin, floor))
     pairs = torch.where(half > 0, PILOT * (half / wanted).square(), 0.0)
     levels = torch.tensor(LEVELS, device=pairs.device)
     at = torch.searchsorted(levels.to(pairs), pairs.nan_to_num(nan=math.inf))
     return levels[at.clamp_max(len(LEVELS) - 1)]
+
+
+def _floor(half: Tensor, own: Tensor | None) -> Tensor:
+    """Return below which a half width is no gain [N]: zero for an unknown error."""
+    if own is None:
+        return torch.zeros_like(half)
+    reach = SHARE * student_quantile(math.inf) * own
+    return torch.where(torch.isfinite(reach), reach, 0.0)
