@@ -258,6 +258,28 @@ def test_what_is_left_of_a_linear_function_is_of_second_order():
     assert bool((left[1] > 0).all())
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight", "attributes"),
+    [
+        ((3, 5), (4, 3, 2), {"strides": [2], "pads": [1, 0]}),
+        ((3, 4, 3), (2, 3, 3, 2), {"pads": [1, 1, 1, 0]}),
+        ((4, 4, 3), (6, 2, 2, 2), {"group": 2, "dilations": [2, 1]}),
+        ((1, 2, 3, 2), (2, 1, 2, 2, 1), {}),
+    ],
+)
+def test_a_convolution_of_few_elements_is_its_matrix(shape, weight, attributes):
+    """By torch's own, of images of whole numbers: there is no rounding."""
+    rng = np.random.default_rng(0)
+    net, kernel = Net(rng), rng.integers(-9, 9, size=weight).astype(np.float64)
+    value = net.node("Conv", "x", net.constant(kernel), **attributes)
+    graph = net.graph(shape, value)
+    x = torch.from_numpy(rng.integers(-9, 9, size=(5, *shape)).astype(np.float64))
+    tape = Tape(x)
+    (found,) = read(graph, tape, "x", {}).values()
+    assert tape.entries[found.at].across is not None
+    assert torch.equal(tape.values[found.at], graph(x)[0])
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_tangents_that_move_few_elements_have_the_same_product(dense):
     """Directions with a support of their own, one that moves nothing among them."""
