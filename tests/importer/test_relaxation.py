@@ -22,13 +22,13 @@ from audit.importer.relaxation import (
     Ball,
     Relaxed,
     Tape,
-    carrying,
     functions,
     read,
     slopes_of,
 )
 from audit.importer.relaxation.affine import multiplied, product, scaled
 from audit.importer.relaxation.selections import Windows
+from audit.importer.relaxation.spans import Spans
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -135,16 +135,27 @@ def test_no_point_of_a_ball_is_above_the_bound_of_a_network_with_maxima(seed):
     check(pooled_net, seed, rows=2, count=60)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_no_point_of_a_ball_is_above_the_bound_by_planes_of_maxima(seed, monkeypatch):
-    """However few functionals go back, as if they were many."""
-    monkeypatch.setattr(carrying, "_MANY", 0)
-    found, at, _, _ = check(pooled_net, seed, rows=2, count=60)
+@pytest.mark.parametrize("seed", [1, 2, 3, 6, 7, 10])
+def test_planes_of_maxima_are_the_way_over_their_elements(seed, monkeypatch):
+    """For all rows, for some of them in groups of any size, and for row after row."""
+    found, at, _, _ = check(pooled_net, seed, rows=4, count=60)
+    assert found.carrier.sheets
     value = found.tape.values[at]
-    w = torch.from_numpy(np.random.default_rng(seed).normal(size=(1, *value.shape)))
-    by_planes = found.upper(at, w, torch.arange(2)).top()
+    rng = np.random.default_rng(seed)
+    rows = torch.tensor([0, 0, 0, 1, 3])
+    some = torch.from_numpy(rng.normal(size=(1, 5, value.shape[1])))
+    every = torch.from_numpy(rng.normal(size=(3, 4, value.shape[1])))
+    alike = every[:, :1]
+    given = ((some, rows), (every, None), (alike, None))
+    by_planes = [found.upper(at, *one) for one in given]
+    monkeypatch.setattr(Spans, "direct", lambda *_: None)
     found.carrier.sheets.clear()
-    torch.testing.assert_close(by_planes, found.upper(at, w).top())
+    found.carrier.narrow.clear()
+    for planes, one in zip(by_planes, given, strict=True):
+        other = found.upper(at, *one)
+        slopes = planes.slopes.expand_as(other.slopes)
+        torch.testing.assert_close(slopes, other.slopes, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(planes.level, other.level, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("forms", [False, True])
@@ -464,8 +475,12 @@ def test_rows_with_factors_of_their_own_have_bounds_of_their_own(forms):
 
 @pytest.mark.parametrize("reach", [0.0, 1e-18])
 @pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("planes", [False, True])
-def test_rounding_of_maxima_is_within_their_bounds(planes, wide, reach, monkeypatch):
+@pytest.mark.parametrize(
+    ("planes", "alone"), [(False, False), (True, False), (True, True)]
+)
+def test_rounding_of_maxima_is_within_their_bounds(
+    planes, alone, wide, reach, monkeypatch
+):
     """Exact rational numbers, for a convolution as a matrix and as itself."""
     rng = np.random.default_rng(8)
     side = 12 if wide else 4
@@ -485,11 +500,12 @@ def test_rounding_of_maxima_is_within_their_bounds(planes, wide, reach, monkeypa
     value = net.node("Gemm", value, net.constant(last), transB=1)
     graph = net.graph((1, side, side), value)
     x = torch.from_numpy(rng.normal(size=(3, 1, side, side)))
-    monkeypatch.setattr(carrying, "_MANY", 0 if planes else 3)
+    if not planes:
+        monkeypatch.setattr(Spans, "direct", lambda *_: None)
     found, at = relaxed(graph, x, reach, 2.0)
     eye = torch.eye(2).double().unsqueeze(1)
     ends = torch.cat([eye, -eye])
-    if planes:  # one functional of each row at a time
+    if alone:  # one functional of each row at a time
         every = torch.arange(3)
         tops = [found.upper(at, w.expand(1, 3, -1), every).top() for w in ends]
     else:

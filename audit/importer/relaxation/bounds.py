@@ -9,7 +9,8 @@ single elements of single rows for w where forms (`spans`) leave much open, met 
 what these and interval arithmetic say. A functional that gets to a value before any
 curve goes on by its form v = c + J u + e: to a J u + a c + |a| r. One that begins
 inside a tournament of maxima is of one window, k numbers until it leaves that
-(`selections`), and where many arrive at a tournament they end at its planes (`sheets`).
+(`selections`); those that arrive at one of elements with such a form end at its planes
+(`sheets`).
 
 Since bounds are affine functions of u, a linear function may be taken away before the
 maximum: w·v(x+Su) − j·u ≤ level + max (a − j)·u. With j = w·J this is of second order

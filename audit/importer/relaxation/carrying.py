@@ -28,7 +28,6 @@ from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
 Through = Callable[..., Passed]
-_MANY = 3  # functionals of a row, that are worth planes of their own
 
 
 @dataclass
@@ -81,7 +80,7 @@ class Carrier:
                 continue
             at, added = index, index == target or index not in self.paid
             if index in self.funnels and through == self.over and rows is some:
-                sheets = self._sheets(index, rows)
+                sheets = self._sheets(index)
                 if sheets is not None:
                     slopes, more = sheets.carried(a, rows)
                     reached.append(slopes)
@@ -132,7 +131,8 @@ class Carrier:
             entry = tape.entries[some.at]
             assert isinstance(entry, Affine)
             first = [some.at] if entry.across is None else list(entry.inputs)
-        made_of = set().union(*(tape.ancestors(i) for i in first))
+        ends = {i for i in self.funnels if i <= target and self._sheets(i) is not None}
+        made_of = set().union(*(tape.ancestors(i, ends) for i in first))
         return max(tape.values[i][0].numel() for i in made_of)
 
     def _pair(self, index: int) -> Pair:
@@ -150,17 +150,14 @@ class Carrier:
             self.narrow[index] = passed(funnel, self.spans, form)
         return self.narrow[index]
 
-    def _sheets(self, index: int, rows: Tensor | None) -> Sheets | None:
-        """Return the planes of a tournament of values from which all goes to u.
-
-        They are made when many functionals of single rows are carried at once.
-        """
-        many = rows is not None and len(rows) > _MANY * self.tape.rows
-        if many and index not in self.sheets:
+    def _sheets(self, index: int) -> Sheets | None:
+        """Return the planes of a tournament of values from which all goes to u."""
+        if index not in self.sheets:
             straight = self.spans.direct(self.funnels[index].at)
-            if straight is not None:
-                self.sheets[index] = sheets_of(self._lines(index), straight[0])
-        return self.sheets.get(index)
+            if straight is None:
+                return None
+            self.sheets[index] = sheets_of(self._lines(index), straight[0])
+        return self.sheets[index]
 
     def _narrowed(
         self, index: int, a: Tensor, rows: Tensor | None
