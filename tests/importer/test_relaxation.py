@@ -318,6 +318,31 @@ def test_slopes_are_those_of_autograd_and_save_backward_passes(seed):
     torch.testing.assert_close(found.slopes.norms[at], norms, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("seed", [1, 2, 3, 6, 7, 10])
+def test_slopes_of_windows_are_differences_of_values(seed, power):
+    """Of what a tournament reads and of all behind it: norms, and J at the end."""
+    graph, shape = pooled_net(seed)
+    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, *shape)))
+    found, at = relaxed(graph, x, 1e-13, power)  # no knot is within
+    assert found.slopes.local
+    count, step = x[0].numel(), 1e-5
+    moves = step * torch.eye(count).double().reshape(1, count, *shape)
+    ends = []
+    for sign in (1, -1):
+        tape = Tape((x[:, None] + sign * moves).flatten(0, 1))
+        read(graph, tape, "x", {})
+        ends.append([v.unflatten(0, (3, count)).movedim(1, -1) for v in tape.values])
+    dual = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[power]
+    for index, norms in found.slopes.norms.items():
+        exact = (ends[0][index] - ends[1][index]) / (2 * step)
+        size = torch.linalg.vector_norm(exact, ord=dual, dim=-1)
+        torch.testing.assert_close(norms.expand_as(size), size, rtol=1e-6, atol=1e-8)
+        if index == at:
+            ours = found.slopes.jacobian.movedim(0, -1).expand_as(exact)
+            torch.testing.assert_close(ours, exact, rtol=1e-6, atol=1e-8)
+
+
 def test_forms_leave_a_smooth_network_no_backward_pass_at_small_sizes(monkeypatch):
     passes = []
     whole = Relaxed.upper

@@ -42,12 +42,12 @@ from torch import Tensor
 from audit.importer.relaxation.ball import Ball
 from audit.importer.relaxation.carrying import Carrier
 from audit.importer.relaxation.curves import Curve
-from audit.importer.relaxation.funnels import Funnel
 from audit.importer.relaxation.planes import Planes
 from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Source, Tape
+from audit.importer.relaxation.tournaments import Funnel
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
 

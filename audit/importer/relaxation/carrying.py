@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
-from audit.importer.relaxation.funnels import funnels_of, passed, windowed
+from audit.importer.relaxation.funnels import passed
 from audit.importer.relaxation.passing import (
     Pair,
     Passed,
@@ -26,6 +26,7 @@ from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
 from audit.importer.relaxation.sheets import Sheets, sheets_of
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
+from audit.importer.relaxation.tournaments import funnels_of, windowed
 
 Through = Callable[..., Passed]
 
@@ -101,7 +102,7 @@ class Carrier:
                 pending[place] = part if known is None else known + part
         a = pending.pop(0, None)
         if a is not None:
-            roundings = taken(self.spans.roundings[0], rows)
+            roundings = taken(self.spans.rounding(0), rows)
             level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
             reached.append(self.ball.in_units(a, rows))
         none = weights.new_zeros(len(weights), 1, len(self.ball.free))
@@ -202,7 +203,7 @@ class Carrier:
         """Return what an affine entry adds to the levels: its rounding, and a·b."""
         found = a.new_zeros(())
         if index not in self.free:
-            found = dot(a.abs(), taken(self.spans.roundings[index], some))
+            found = dot(a.abs(), taken(self.spans.rounding(index), some))
         if entry.bias is None:
             return found
         return found + dot(a, taken(entry.bias, some))
