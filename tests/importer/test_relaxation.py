@@ -158,6 +158,32 @@ def test_planes_of_maxima_are_the_way_over_their_elements(seed, monkeypatch):
         torch.testing.assert_close(planes.level, other.level, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("seed", [4, 6, 7, 8, 18, 20])
+def test_functionals_and_their_negatives_have_one_way_to_planes(seed):
+    """Of windows and of whole rows, as each by itself."""
+    graph, shape = pooled_net(seed)
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(size=(3, *shape)))
+    found, _ = relaxed(graph, x, 0.1, 2.0)
+    carrier, rows = found.carrier, torch.tensor([0, 0, 1, 2, 2])
+    tried = 0
+    for start, at in carrier.windowed.values():
+        count, *out = found.tape.values[start].shape[1:]
+        if not carrier.plain(start):
+            continue
+        of_rows = torch.from_numpy(rng.normal(size=(1, 5, count, *out)))
+        windows = Windows(at, rows, torch.arange(5) % math.prod(out))
+        for a, some in ((of_rows, rows), (of_rows.flatten(3)[..., 0], windows)):
+            slopes, level = carrier.both(start, a, some)
+            for k, sign in enumerate((1, -1)):
+                other = found.upper(start, sign * a, some)
+                close = {"rtol": 1e-10, "atol": 1e-12}
+                torch.testing.assert_close(slopes[k], other.slopes[0], **close)
+                torch.testing.assert_close(level[k], other.level[0], **close)
+            tried += 1
+    assert tried == 2
+
+
 @pytest.mark.parametrize("forms", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 def test_functionals_of_windows_are_those_of_their_elements(seed, forms):

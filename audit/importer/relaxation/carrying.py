@@ -108,6 +108,40 @@ class Carrier:
         none = weights.new_zeros(len(weights), 1, len(self.ball.free))
         return sum(reached[1:], reached[0]) if reached else none, level
 
+    def both(self, target: int, a: Tensor, some: Some) -> tuple[Tensor, Tensor]:
+        """Carry functionals of single rows and their negatives: [2, n, m] and [2, n].
+
+        Those of rows are [1, n, *shape], of windows [1, n, c]. The way is plain.
+        """
+        odd, even = a.new_zeros(2, *a.shape[:2])
+        *way, end = self.plain(target)
+        for index in way:
+            entry = self.tape.entries[index]
+            assert isinstance(entry, Affine)
+            if index == target or index not in self.paid:
+                even = even + self._rounded(index, a, some)
+                odd = odd + self._shifted(entry, a, some)
+            ((_, a),), _, some = self._back(index, a, self.over, some, added=False)
+        sheets = self._sheets(end)
+        rows = rows_of(some)
+        assert sheets is not None
+        assert rows is not None
+        slopes, level = sheets.both(a, rows)
+        return slopes, level + torch.cat([even + odd, even - odd])
+
+    def plain(self, target: int) -> list[int]:
+        """Return the way over affine entries to a tournament with planes, if it is one.
+
+        Its end is the last place; [] where a curve or two inputs are on the way.
+        """
+        found = [target]
+        while found[-1] not in self.funnels:
+            entry = self.tape.entries[found[-1]]
+            if not isinstance(entry, Affine) or len(entry.inputs) > 1:
+                return []
+            found += entry.inputs
+        return found if self._sheets(found[-1]) is not None else []
+
     def over(self, index: int, _: Bend, a: Tensor, some: Some) -> Passed:
         """Replace a curve by the line above or below it, by the sign of a."""
         slope, turn, *levels = (taken(part, some) for part in self._pair(index))
@@ -192,21 +226,26 @@ class Carrier:
             slopes, level = through(index, entry, a, some)
             return [(entry.input, slopes)], level, some
         assert isinstance(entry, Affine)
-        level = self._own(index, entry, a, some) if added else a.new_zeros(())
+        level = a.new_zeros(())
+        if added:
+            level = self._rounded(index, a, some) + self._shifted(entry, a, some)
         if isinstance(some, Windows) and index == some.at:
             functionals, some = self._before(index, entry, a, some), some.rows
         else:
             functionals = entry.back(a, rows_of(some))
         return zip(entry.inputs, functionals, strict=True), level, some
 
-    def _own(self, index: int, entry: Affine, a: Tensor, some: Some) -> Tensor:
-        """Return what an affine entry adds to the levels: its rounding, and a·b."""
-        found = a.new_zeros(())
-        if index not in self.free:
-            found = dot(a.abs(), taken(self.spans.rounding(index), some))
+    def _rounded(self, index: int, a: Tensor, some: Some) -> Tensor:
+        """Return what rounding of an affine entry adds to the levels."""
+        if index in self.free:
+            return a.new_zeros(())
+        return dot(a.abs(), taken(self.spans.rounding(index), some))
+
+    def _shifted(self, entry: Affine, a: Tensor, some: Some) -> Tensor:
+        """Return a·b of an affine entry."""
         if entry.bias is None:
-            return found
-        return found + dot(a, taken(entry.bias, some))
+            return a.new_zeros(())
+        return dot(a, taken(entry.bias, some))
 
     def _before(
         self, index: int, entry: Affine, a: Tensor, some: Windows

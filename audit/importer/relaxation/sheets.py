@@ -54,9 +54,23 @@ class Sheets:
         if rows is None:
             found = self._of_all(flat, size).transpose(0, 1)
         else:
-            found = self._by_rows(flat[0], size[0], rows).unsqueeze(0)
+            one = flat.new_empty(flat.shape[1], self.middle.shape[-1])
+            found = self._by_rows(flat[0], size[0], rows, one, one).unsqueeze(0)
         level = found[..., self.count] + dot(size, taken(self.gap, rows))
         return found[..., : self.count], level
+
+    def both(self, a: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the planes of functionals [1, n, *shape] and of −a: [2, n, m], [2, n].
+
+        With rows [n], ascending. They have their products in common.
+        """
+        flat = a.flatten(2)
+        size = flat.abs()
+        odd = flat.new_empty(flat.shape[1], self.middle.shape[-1])
+        even = self._by_rows(flat[0], size[0], rows, odd, torch.zeros_like(odd))
+        even[:, self.count] += dot(size, taken(self.gap, rows))[0]
+        found = torch.stack([even + odd, even - odd])
+        return found[..., : self.count], found[..., self.count]
 
     def _of_all(self, a: Tensor, size: Tensor) -> Tensor:
         rows = len(self.middle)
@@ -64,19 +78,20 @@ class Sheets:
         places = self.bent.unsqueeze(1).expand(-1, a.shape[1], -1)
         return torch.baddbmm(a @ self.middle, size.gather(2, places), self.turn)
 
-    def _by_rows(self, a: Tensor, size: Tensor, rows: Tensor) -> Tensor:
-        found = a.new_empty(len(a), self.middle.shape[-1])
+    def _by_rows(
+        self, a: Tensor, size: Tensor, rows: Tensor, straight: Tensor, turned: Tensor
+    ) -> Tensor:
+        """Write a M, add |a| T to the same or another tensor, and return that."""
         which, counts = torch.unique_consecutive(rows, return_counts=True)
         first = 0
         for row, count in zip(which.tolist(), counts.tolist(), strict=True):
             own = slice(first, first + count)
-            torch.mm(a[own], self.middle[row], out=found[own])
+            torch.mm(a[own], self.middle[row], out=straight[own])
             if self.bent.shape[1]:
-                found[own].addmm_(
-                    size[own].index_select(1, self.bent[row]), self.turn[row]
-                )
+                turning = size[own].index_select(1, self.bent[row])
+                turned[own].addmm_(turning, self.turn[row])
             first += count
-        return found
+        return turned
 
 
 def sheets_of(pair: Pair, jacobian: Tensor) -> Sheets:
