@@ -22,13 +22,13 @@ from audit.importer.relaxation import (
     Ball,
     Relaxed,
     Tape,
-    carrying,
     functions,
     read,
     slopes_of,
 )
 from audit.importer.relaxation.affine import multiplied, product, scaled
 from audit.importer.relaxation.selections import Windows
+from audit.importer.relaxation.spans import Spans
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -135,16 +135,53 @@ def test_no_point_of_a_ball_is_above_the_bound_of_a_network_with_maxima(seed):
     check(pooled_net, seed, rows=2, count=60)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_no_point_of_a_ball_is_above_the_bound_by_planes_of_maxima(seed, monkeypatch):
-    """However few functionals go back, as if they were many."""
-    monkeypatch.setattr(carrying, "_MANY", 0)
-    found, at, _, _ = check(pooled_net, seed, rows=2, count=60)
+@pytest.mark.parametrize("seed", [1, 2, 3, 6, 7, 10])
+def test_planes_of_maxima_are_the_way_over_their_elements(seed, monkeypatch):
+    """For all rows, for some of them in groups of any size, and for row after row."""
+    found, at, _, _ = check(pooled_net, seed, rows=4, count=60)
+    assert found.carrier.sheets
     value = found.tape.values[at]
-    w = torch.from_numpy(np.random.default_rng(seed).normal(size=(1, *value.shape)))
-    by_planes = found.upper(at, w, torch.arange(2)).top()
+    rng = np.random.default_rng(seed)
+    rows = torch.tensor([0, 0, 0, 1, 3])
+    some = torch.from_numpy(rng.normal(size=(1, 5, value.shape[1])))
+    every = torch.from_numpy(rng.normal(size=(3, 4, value.shape[1])))
+    alike = every[:, :1]
+    given = ((some, rows), (every, None), (alike, None))
+    by_planes = [found.upper(at, *one) for one in given]
+    monkeypatch.setattr(Spans, "direct", lambda *_: None)
     found.carrier.sheets.clear()
-    torch.testing.assert_close(by_planes, found.upper(at, w).top())
+    found.carrier.narrow.clear()
+    for planes, one in zip(by_planes, given, strict=True):
+        other = found.upper(at, *one)
+        slopes = planes.slopes.expand_as(other.slopes)
+        torch.testing.assert_close(slopes, other.slopes, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(planes.level, other.level, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [4, 6, 7, 8, 18, 20])
+def test_functionals_and_their_negatives_have_one_way_to_planes(seed):
+    """Of windows and of whole rows, as each by itself."""
+    graph, shape = pooled_net(seed)
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(size=(3, *shape)))
+    found, _ = relaxed(graph, x, 0.1, 2.0)
+    carrier, rows = found.carrier, torch.tensor([0, 0, 1, 2, 2])
+    tried = 0
+    for start, at in carrier.windowed.values():
+        count, *out = found.tape.values[start].shape[1:]
+        if not carrier.plain(start):
+            continue
+        of_rows = torch.from_numpy(rng.normal(size=(1, 5, count, *out)))
+        windows = Windows(at, rows, torch.arange(5) % math.prod(out))
+        for a, some in ((of_rows, rows), (of_rows.flatten(3)[..., 0], windows)):
+            slopes, level = carrier.both(start, a, some)
+            for k, sign in enumerate((1, -1)):
+                other = found.upper(start, sign * a, some)
+                close = {"rtol": 1e-10, "atol": 1e-12}
+                torch.testing.assert_close(slopes[k], other.slopes[0], **close)
+                torch.testing.assert_close(level[k], other.level[0], **close)
+            tried += 1
+    assert tried == 2
 
 
 @pytest.mark.parametrize("forms", [False, True])
@@ -258,6 +295,28 @@ def test_what_is_left_of_a_linear_function_is_of_second_order():
     assert bool((left[1] > 0).all())
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight", "attributes"),
+    [
+        ((3, 5), (4, 3, 2), {"strides": [2], "pads": [1, 0]}),
+        ((3, 4, 3), (2, 3, 3, 2), {"pads": [1, 1, 1, 0]}),
+        ((4, 4, 3), (6, 2, 2, 2), {"group": 2, "dilations": [2, 1]}),
+        ((1, 2, 3, 2), (2, 1, 2, 2, 1), {}),
+    ],
+)
+def test_a_convolution_of_few_elements_is_its_matrix(shape, weight, attributes):
+    """By torch's own, of images of whole numbers: there is no rounding."""
+    rng = np.random.default_rng(0)
+    net, kernel = Net(rng), rng.integers(-9, 9, size=weight).astype(np.float64)
+    value = net.node("Conv", "x", net.constant(kernel), **attributes)
+    graph = net.graph(shape, value)
+    x = torch.from_numpy(rng.integers(-9, 9, size=(5, *shape)).astype(np.float64))
+    tape = Tape(x)
+    (found,) = read(graph, tape, "x", {}).values()
+    assert tape.entries[found.at].across is not None
+    assert torch.equal(tape.values[found.at], graph(x)[0])
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_tangents_that_move_few_elements_have_the_same_product(dense):
     """Directions with a support of their own, one that moves nothing among them."""
@@ -283,6 +342,31 @@ def test_slopes_are_those_of_autograd_and_save_backward_passes(seed):
     torch.testing.assert_close(ours, own.flatten(2), rtol=1e-6, atol=1e-9)
     norms = own.flatten(2).norm(dim=2).expand_as(found.slopes.norms[at])
     torch.testing.assert_close(found.slopes.norms[at], norms, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("seed", [1, 2, 3, 6, 7, 10])
+def test_slopes_of_windows_are_differences_of_values(seed, power):
+    """Of what a tournament reads and of all behind it: norms, and J at the end."""
+    graph, shape = pooled_net(seed)
+    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, *shape)))
+    found, at = relaxed(graph, x, 1e-13, power)  # no knot is within
+    assert found.slopes.local
+    count, step = x[0].numel(), 1e-5
+    moves = step * torch.eye(count).double().reshape(1, count, *shape)
+    ends = []
+    for sign in (1, -1):
+        tape = Tape((x[:, None] + sign * moves).flatten(0, 1))
+        read(graph, tape, "x", {})
+        ends.append([v.unflatten(0, (3, count)).movedim(1, -1) for v in tape.values])
+    dual = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[power]
+    for index, norms in found.slopes.norms.items():
+        exact = (ends[0][index] - ends[1][index]) / (2 * step)
+        size = torch.linalg.vector_norm(exact, ord=dual, dim=-1)
+        torch.testing.assert_close(norms.expand_as(size), size, rtol=1e-6, atol=1e-8)
+        if index == at:
+            ours = found.slopes.jacobian.movedim(0, -1).expand_as(exact)
+            torch.testing.assert_close(ours, exact, rtol=1e-6, atol=1e-8)
 
 
 def test_forms_leave_a_smooth_network_no_backward_pass_at_small_sizes(monkeypatch):
@@ -442,8 +526,12 @@ def test_rows_with_factors_of_their_own_have_bounds_of_their_own(forms):
 
 @pytest.mark.parametrize("reach", [0.0, 1e-18])
 @pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("planes", [False, True])
-def test_rounding_of_maxima_is_within_their_bounds(planes, wide, reach, monkeypatch):
+@pytest.mark.parametrize(
+    ("planes", "alone"), [(False, False), (True, False), (True, True)]
+)
+def test_rounding_of_maxima_is_within_their_bounds(
+    planes, alone, wide, reach, monkeypatch
+):
     """Exact rational numbers, for a convolution as a matrix and as itself."""
     rng = np.random.default_rng(8)
     side = 12 if wide else 4
@@ -463,11 +551,12 @@ def test_rounding_of_maxima_is_within_their_bounds(planes, wide, reach, monkeypa
     value = net.node("Gemm", value, net.constant(last), transB=1)
     graph = net.graph((1, side, side), value)
     x = torch.from_numpy(rng.normal(size=(3, 1, side, side)))
-    monkeypatch.setattr(carrying, "_MANY", 0 if planes else 3)
+    if not planes:
+        monkeypatch.setattr(Spans, "direct", lambda *_: None)
     found, at = relaxed(graph, x, reach, 2.0)
     eye = torch.eye(2).double().unsqueeze(1)
     ends = torch.cat([eye, -eye])
-    if planes:  # one functional of each row at a time
+    if alone:  # one functional of each row at a time
         every = torch.arange(3)
         tops = [found.upper(at, w.expand(1, 3, -1), every).top() for w in ends]
     else:

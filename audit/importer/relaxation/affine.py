@@ -106,24 +106,6 @@ def product(
     return tape.affine(entry, what)
 
 
-def matrix_of(tape: Tape, source: int, run: Run, bias: Tensor | None, what: str) -> int:
-    """Append an operator that treats every row alike as the matrix that it is.
-
-    For few elements: one product of matrices is several times as fast as a convolution
-    of many small images. Products with 0 and 1 are exact, and so is the matrix.
-
-    Args:
-        tape: it grows by one entry.
-        source: what it reads.
-        run: v [M, *in] -> L v [M, *out], for any M.
-        bias: b [1, *out].
-        what: its name.
-    """
-    event = tape.values[source].shape[1:]
-    eye = torch.eye(event.numel(), dtype=tape.x.dtype, device=tape.x.device)
-    return multiplied(tape, source, run(eye.reshape(-1, *event)), bias, what)
-
-
 def multiplied(
     tape: Tape, source: int, matrix: Tensor, bias: Tensor | None, what: str
 ) -> int:
@@ -157,7 +139,7 @@ def _by_supports(t: Tensor, matrix: Tensor) -> Tensor:
     A pixel moves what is near it: directions that move the same elements, whatever the
     row, go together.
     """
-    moved = t.abs().amax(1) != 0
+    moved = (t != 0).any(1)
     if t.shape[1] < _ROWS or 2 * int(moved.sum()) > moved.numel():
         return t @ matrix
     found = t.new_empty(*t.shape[:2], matrix.shape[1])

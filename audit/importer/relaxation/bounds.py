@@ -9,7 +9,8 @@ single elements of single rows for w where forms (`spans`) leave much open, met 
 what these and interval arithmetic say. A functional that gets to a value before any
 curve goes on by its form v = c + J u + e: to a J u + a c + |a| r. One that begins
 inside a tournament of maxima is of one window, k numbers until it leaves that
-(`selections`), and where many arrive at a tournament they end at its planes (`sheets`).
+(`selections`); those that arrive at one of elements with such a form end at its planes
+(`sheets`), single elements and their negatives in one go if no curve is before.
 
 Since bounds are affine functions of u, a linear function may be taken away before the
 maximum: w·v(x+Su) − j·u ≤ level + max (a − j)·u. With j = w·J this is of second order
@@ -41,12 +42,12 @@ from torch import Tensor
 from audit.importer.relaxation.ball import Ball
 from audit.importer.relaxation.carrying import Carrier
 from audit.importer.relaxation.curves import Curve
-from audit.importer.relaxation.funnels import Funnel
 from audit.importer.relaxation.planes import Planes
 from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Source, Tape
+from audit.importer.relaxation.tournaments import Funnel
 
 BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
 
@@ -124,18 +125,35 @@ class Relaxed:
         elements, and are upper bounds of −v.
         """
         wanted = self.spans.undecided(target, curve).flatten(1)
-        rows, at = wanted.nonzero(as_tuple=True)
-        if target == 0 or not len(rows):
+        if target == 0 or not bool(wanted.any()):
             return
         shape = self.tape.values[target].shape[1:]
         low, high = (end.flatten(1) for end in self.intervals[target])
         ends = torch.cat([-low, high], dim=1)
+        start, _ = self.carrier.windowed.get(target, (target, None))
+        plain = bool(self.carrier.plain(start))
+        some = torch.stack(wanted.chunk(2, dim=1)).any(0) if plain else wanted
+        rows, at = some.nonzero(as_tuple=True)
         parts = (torch.split(v, self._together(target)) for v in (rows, at))
         for own, places in zip(*parts, strict=True):
-            top = self.upper(*self._unit(target, own, places)).top()[0]
+            if plain:
+                places, top = self._both(target, own, places)
+                top = torch.where(wanted[own, places], top, torch.inf)
+            else:
+                top = self.upper(*self._unit(target, own, places)).top()
             ends[own, places] = torch.minimum(ends[own, places], top)
         below, above = ends.chunk(2, dim=1)
         self.intervals[target] = -below.reshape(-1, *shape), above.reshape(-1, *shape)
+
+    def _both(self, target: int, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the places of both ends of single elements, and their bounds [2, n].
+
+        The way of v is that of −v with the other sign until they come to a curve.
+        """
+        places = torch.stack([places, places + self.tape.values[target][0].numel()])
+        start, w, some = self._unit(target, rows, places[1])
+        planes = Planes(*self.carrier.both(start, w, some), self.ball.taken(rows))
+        return places, planes.top().flip(0)
 
     def _together(self, target: int) -> int:
         """Return how many functionals of single elements go back at the same time."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
-from audit.importer.relaxation.funnels import funnels_of, passed, windowed
+from audit.importer.relaxation.funnels import passed
 from audit.importer.relaxation.passing import (
     Pair,
     Passed,
@@ -26,9 +26,9 @@ from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
 from audit.importer.relaxation.sheets import Sheets, sheets_of
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
+from audit.importer.relaxation.tournaments import funnels_of, windowed
 
 Through = Callable[..., Passed]
-_MANY = 3  # functionals of a row, that are worth planes of their own
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Carrier:
                 continue
             at, added = index, index == target or index not in self.paid
             if index in self.funnels and through == self.over and rows is some:
-                sheets = self._sheets(index, rows)
+                sheets = self._sheets(index)
                 if sheets is not None:
                     slopes, more = sheets.carried(a, rows)
                     reached.append(slopes)
@@ -102,11 +102,45 @@ class Carrier:
                 pending[place] = part if known is None else known + part
         a = pending.pop(0, None)
         if a is not None:
-            roundings = taken(self.spans.roundings[0], rows)
+            roundings = taken(self.spans.rounding(0), rows)
             level = level + dot(a.abs(), roundings) + dot(a, taken(self.tape.x, rows))
             reached.append(self.ball.in_units(a, rows))
         none = weights.new_zeros(len(weights), 1, len(self.ball.free))
         return sum(reached[1:], reached[0]) if reached else none, level
+
+    def both(self, target: int, a: Tensor, some: Some) -> tuple[Tensor, Tensor]:
+        """Carry functionals of single rows and their negatives: [2, n, m] and [2, n].
+
+        Those of rows are [1, n, *shape], of windows [1, n, c]. The way is plain.
+        """
+        odd, even = a.new_zeros(2, *a.shape[:2])
+        *way, end = self.plain(target)
+        for index in way:
+            entry = self.tape.entries[index]
+            assert isinstance(entry, Affine)
+            if index == target or index not in self.paid:
+                even = even + self._rounded(index, a, some)
+                odd = odd + self._shifted(entry, a, some)
+            ((_, a),), _, some = self._back(index, a, self.over, some, added=False)
+        sheets = self._sheets(end)
+        rows = rows_of(some)
+        assert sheets is not None
+        assert rows is not None
+        slopes, level = sheets.both(a, rows)
+        return slopes, level + torch.cat([even + odd, even - odd])
+
+    def plain(self, target: int) -> list[int]:
+        """Return the way over affine entries to a tournament with planes, if it is one.
+
+        Its end is the last place; [] where a curve or two inputs are on the way.
+        """
+        found = [target]
+        while found[-1] not in self.funnels:
+            entry = self.tape.entries[found[-1]]
+            if not isinstance(entry, Affine) or len(entry.inputs) > 1:
+                return []
+            found += entry.inputs
+        return found if self._sheets(found[-1]) is not None else []
 
     def over(self, index: int, _: Bend, a: Tensor, some: Some) -> Passed:
         """Replace a curve by the line above or below it, by the sign of a."""
@@ -132,7 +166,8 @@ class Carrier:
             entry = tape.entries[some.at]
             assert isinstance(entry, Affine)
             first = [some.at] if entry.across is None else list(entry.inputs)
-        made_of = set().union(*(tape.ancestors(i) for i in first))
+        ends = {i for i in self.funnels if i <= target and self._sheets(i) is not None}
+        made_of = set().union(*(tape.ancestors(i, ends) for i in first))
         return max(tape.values[i][0].numel() for i in made_of)
 
     def _pair(self, index: int) -> Pair:
@@ -150,17 +185,14 @@ class Carrier:
             self.narrow[index] = passed(funnel, self.spans, form)
         return self.narrow[index]
 
-    def _sheets(self, index: int, rows: Tensor | None) -> Sheets | None:
-        """Return the planes of a tournament of values from which all goes to u.
-
-        They are made when many functionals of single rows are carried at once.
-        """
-        many = rows is not None and len(rows) > _MANY * self.tape.rows
-        if many and index not in self.sheets:
+    def _sheets(self, index: int) -> Sheets | None:
+        """Return the planes of a tournament of values from which all goes to u."""
+        if index not in self.sheets:
             straight = self.spans.direct(self.funnels[index].at)
-            if straight is not None:
-                self.sheets[index] = sheets_of(self._lines(index), straight[0])
-        return self.sheets.get(index)
+            if straight is None:
+                return None
+            self.sheets[index] = sheets_of(self._lines(index), straight[0])
+        return self.sheets[index]
 
     def _narrowed(
         self, index: int, a: Tensor, rows: Tensor | None
@@ -194,21 +226,26 @@ class Carrier:
             slopes, level = through(index, entry, a, some)
             return [(entry.input, slopes)], level, some
         assert isinstance(entry, Affine)
-        level = self._own(index, entry, a, some) if added else a.new_zeros(())
+        level = a.new_zeros(())
+        if added:
+            level = self._rounded(index, a, some) + self._shifted(entry, a, some)
         if isinstance(some, Windows) and index == some.at:
             functionals, some = self._before(index, entry, a, some), some.rows
         else:
             functionals = entry.back(a, rows_of(some))
         return zip(entry.inputs, functionals, strict=True), level, some
 
-    def _own(self, index: int, entry: Affine, a: Tensor, some: Some) -> Tensor:
-        """Return what an affine entry adds to the levels: its rounding, and a·b."""
-        found = a.new_zeros(())
-        if index not in self.free:
-            found = dot(a.abs(), taken(self.spans.roundings[index], some))
+    def _rounded(self, index: int, a: Tensor, some: Some) -> Tensor:
+        """Return what rounding of an affine entry adds to the levels."""
+        if index in self.free:
+            return a.new_zeros(())
+        return dot(a.abs(), taken(self.spans.rounding(index), some))
+
+    def _shifted(self, entry: Affine, a: Tensor, some: Some) -> Tensor:
+        """Return a·b of an affine entry."""
         if entry.bias is None:
-            return found
-        return found + dot(a, taken(entry.bias, some))
+            return a.new_zeros(())
+        return dot(a, taken(entry.bias, some))
 
     def _before(
         self, index: int, entry: Affine, a: Tensor, some: Windows

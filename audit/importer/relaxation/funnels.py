@@ -18,112 +18,13 @@ themselves is the same once more, and their bias is there, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.passing import Pair
 from audit.importer.relaxation.spans import Spans
-from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape, read_by
-
-_STEPS = 10  # maxima in a row
-
-
-@dataclass(frozen=True)
-class Funnel:
-    """A tournament on a tape.
-
-    Args:
-        at: the elements side by side [B, k, *out].
-        maxima: the entries that narrow them, in order.
-        curve: the one that reads what is left; None: whatever does.
-    """
-
-    at: int
-    maxima: tuple[int, ...]
-    curve: int | None
-
-    @property
-    def end(self) -> int:
-        """The last entry."""
-        return self.maxima[-1] if self.curve is None else self.curve
-
-
-def funnels_of(tape: Tape, alive: Set[int]) -> dict[int, Funnel]:
-    """Return the tournaments of which nothing else reads a part, by their ends."""
-    readers = dict[int, set[int]]()
-    for index in alive:
-        for read in read_by(tape.entries[index]):
-            readers.setdefault(read, set()).add(index)
-    found = dict[int, Funnel]()
-    for index in sorted(alive):
-        entry = tape.entries[index]
-        if not isinstance(entry, Larger):
-            continue
-        if not isinstance(tape.entries[entry.inputs[0]], Larger):
-            funnel = _followed(tape, index, readers)
-            found |= {} if funnel is None else {funnel.end: funnel}
-    return found
-
-
-def _followed(tape: Tape, first: int, readers: Mapping[int, set[int]]) -> Funnel | None:
-    """Return the tournament that begins with a maximum, if it is one to the end."""
-    maxima = list[int]()
-    following = [first]
-    while len(following) == 1 and len(maxima) < _STEPS:
-        (index,) = following
-        entry = tape.entries[index]
-        assert isinstance(entry, Larger)
-        elements, excess = entry.inputs
-        if readers[elements] != {index, *read_by(tape.entries[excess])}:
-            return None
-        maxima.append(index)
-        if tape.values[index].shape[1] == 1:
-            at = read_by(tape.entries[first])[0]
-            return Funnel(at, tuple(maxima), _curve_after(tape, index, readers))
-        after = readers.get(index, set())
-        following = [i for i in after if isinstance(tape.entries[i], Larger)]
-    return None
-
-
-def _curve_after(tape: Tape, index: int, readers: Mapping[int, set[int]]) -> int | None:
-    """Return the curve that alone reads a maximum, put in place by a copy."""
-    after = tuple(readers.get(index, ()))
-    copy = tape.entries[after[0]] if len(after) == 1 else None
-    if not isinstance(copy, Affine) or not _in_place(copy):
-        return None
-    after = tuple(readers.get(after[0], ()))
-    bend = tape.entries[after[0]] if len(after) == 1 else None
-    if not isinstance(bend, Bend) or not (bend.curve.cornered and bend.curve.rising):
-        return None
-    return after[0]
-
-
-def _in_place(copy: Affine) -> bool:
-    """Return whether a copy leaves each element where it is."""
-    if not copy.once or copy.index is None or len(copy.inputs) > 1:
-        return False
-    flat = copy.index.reshape(-1)
-    return bool((flat == torch.arange(len(flat), device=flat.device)).all())
-
-
-def windowed(tape: Tape, funnels: Iterable[Funnel]) -> dict[int, tuple[int, int]]:
-    """Return what curves read in tournaments: from where windows go back, to where.
-
-    A copy of the last maximum leaves each element in place: it is bounded by that.
-    """
-    found = dict[int, tuple[int, int]]()
-    for funnel in funnels:
-        for index in funnel.maxima:
-            excess = tape.entries[read_by(tape.entries[index])[1]]
-            (gap,) = read_by(excess)
-            found[gap] = gap, funnel.at
-        if funnel.curve is not None:
-            (last,) = read_by(tape.entries[funnel.curve])
-            found[last] = funnel.maxima[-1], funnel.at
-    return found
+from audit.importer.relaxation.tape import Affine, Larger
+from audit.importer.relaxation.tournaments import Funnel
 
 
 def passed(funnel: Funnel, spans: Spans, form: tuple[Tensor, Tensor] | None) -> Pair:
@@ -140,7 +41,7 @@ def passed(funnel: Funnel, spans: Spans, form: tuple[Tensor, Tensor] | None) -> 
     if form is None:
         entry = spans.tape.entries[funnel.at]
         assert isinstance(entry, Affine)
-        centre, rest = entry.bias, spans.roundings[funnel.at]
+        centre, rest = entry.bias, spans.rounding(funnel.at)
     else:
         centre, rest = form
     slack = (far * (rest + spans.slack(funnel.at))).sum(1)
@@ -184,6 +85,6 @@ class _Side:
         assert isinstance(entry, Larger)
         slope, level = self._line(entry.inputs[1])
         own, rest = self.slope[:, : entry.half], self.slope[:, entry.half :]
-        level = level + self.sign * self.spans.roundings[index][:, : entry.half]
+        level = level + self.sign * self.spans.rounding(index)[:, : entry.half]
         self.level = self.level + (own * level).sum(1)
         self.slope = torch.cat([own * slope, own * (1 - slope), rest], dim=1)

@@ -7,7 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.affine import added, matrix_of, operator, product, scaled
+from audit.importer.plan import Step
+from audit.importer.relaxation.affine import (
+    added,
+    multiplied,
+    operator,
+    product,
+    scaled,
+)
 from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.rules import Call, Made, Moving, Operand, rule
 from audit.importer.values import FLOATS, TORCH_TYPES
@@ -162,11 +169,29 @@ def conv(call: Call) -> Operand:
     if bias is not None:
         kept = bias.reshape(1, -1, *(1,) * (len(event) - 1)).expand(1, *event)
     products = weight[0].numel() * event.numel()
-    return Moving(
-        matrix_of(tape, at, run, kept, call.op)
-        if tape.values[at][0].numel() * event.numel() <= _FILLED * products
-        else operator(tape, at, run, absolute, kept, call.op, alike=True)
-    )
+    if tape.values[at][0].numel() * event.numel() > _FILLED * products:
+        return Moving(operator(tape, at, run, absolute, kept, call.op, alike=True))
+    matrix = _matrix(step, weight, tape.values[at].shape[1:])
+    return Moving(multiplied(tape, at, matrix, kept, call.op))
+
+
+def _matrix(step: Step, weight: Tensor, event: torch.Size) -> Tensor:
+    """Return a convolution of few elements as the matrix that it is [in, *out].
+
+    One product of matrices is several times as fast as a convolution of many small
+    images. A column is the image of a single 1, and exact: all products but one are
+    with 0. Without groups an image of one channel has the same for all of them.
+    """
+    channels, *spatial = event
+    if weight.shape[1] < channels:  # in groups
+        eye = torch.eye(event.numel(), dtype=weight.dtype, device=weight.device)
+        return _tensor(step.run(eye.reshape(-1, *event), weight, None))
+    count = torch.Size(spatial).numel()
+    eye = torch.eye(count, dtype=weight.dtype, device=weight.device)
+    single = weight.flatten(0, 1).unsqueeze(1)
+    found = _tensor(step.run(eye.reshape(-1, 1, *spatial), single, None))
+    found = found.reshape(count, *weight.shape[:2], *found.shape[2:])
+    return found.movedim(2, 0).flatten(0, 1)
 
 
 @rule("BatchNormalization")

@@ -74,9 +74,9 @@ def paired(
     source = tape.entries[entry.input]
     if entry.input in paid and isinstance(source, Affine):
         steepest = torch.maximum(lines.above.abs(), lines.below.abs())
-        gap = gap + steepest * spans.roundings[entry.input]
+        gap = gap + steepest * spans.rounding(entry.input)
         if source.bias is not None:
             level, gap = level + slope * source.bias, gap + turn * source.bias
     if reader is not None:
-        gap = gap + spans.roundings[reader][:, : gap.shape[1]]
+        gap = gap + spans.rounding(reader)[:, : gap.shape[1]]
     return Pair(slope, turn, level, gap)

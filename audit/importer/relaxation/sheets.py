@@ -2,13 +2,14 @@
 
 Where v_i ≤ A_i·u + α_i and v_i ≥ B_i·u + β_i on the ball, a functional a of v is
 
-    a·v ≤ a⁺·(A u + α) + a⁻·(B u + β),     a⁺ = max(a, 0), a⁻ = min(a, 0),
+    a·v ≤ a·(M u + μ) + |a|·(T u + τ),     M, T = (A ± B)/2,  μ, τ = (α ± β)/2,
 
-one product for each row. For a tournament of k elements that are affine in u it is
-what `funnels` says, with the k slopes multiplied out once for all functionals,
-A = Σ A_i J_i. The products and sums are those of the way over the elements in another
-order: a term a A_i J_i u is rounded at most once for each element of the value and of
-its window, for which γ of the elements has room (`bounds`).
+two products for each row, and T is 0 for every element that the ball leaves straight.
+For a tournament of k elements that are affine in u it is what `funnels` says, with the
+k slopes multiplied out once for all functionals, M = Σ_i slope_i J_i. The products and
+sums are those of the way over the elements in another order: a term a slope_i J_i u is
+rounded at most twice for each element of the value and once for each of its window, for
+which γ of the elements has room, two at least for each of the value (`bounds`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,29 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.passing import Pair
+from audit.importer.relaxation.planes import dot
+from audit.importer.relaxation.selections import taken
+
+_EIGHT = 8  # columns at a time: a product of matrices of others is a third slower
 
 
 @dataclass(frozen=True)
 class Sheets:
-    """Planes over B balls: slopes and, in the last column, levels [size, B, m + 1]."""
+    """Planes over B balls; the last columns are levels, and 0 up to a multiple of 8.
 
-    above: Tensor
-    below: Tensor
+    Args:
+        count: m.
+        middle: M and μ [B, size, m + 1 or more].
+        bent: the elements of each row that are not straight, filled up with others
+            [B, most]. turn: T of those [B, most, m + 1 or more].
+        gap: τ [B, size].
+    """
+
+    count: int
+    middle: Tensor
+    bent: Tensor
+    turn: Tensor
+    gap: Tensor
 
     def carried(self, a: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return slopes [K, R, m] and levels [K, R] of functionals [K, R, *shape].
@@ -34,28 +50,48 @@ class Sheets:
         With rows [n], ascending, they are [1, n, *shape].
         """
         flat = a.flatten(2)
-        up, down = flat.clamp_min(0), flat.clamp_max(0)
+        size = flat.abs()
         if rows is None:
-            both = zip((up, down), (self.above, self.below), strict=True)
-            one, two = (
-                v.expand(-1, planes.shape[1], -1).transpose(0, 1) @ planes.movedim(1, 0)
-                for v, planes in both
-            )
-            found = (one + two).transpose(0, 1)
+            found = self._of_all(flat, size).transpose(0, 1)
         else:
-            found = self._by_rows(up[0], down[0], rows).unsqueeze(0)
-        return found[..., :-1], found[..., -1]
+            one = flat.new_empty(flat.shape[1], self.middle.shape[-1])
+            found = self._by_rows(flat[0], size[0], rows, one, one).unsqueeze(0)
+        level = found[..., self.count] + dot(size, taken(self.gap, rows))
+        return found[..., : self.count], level
 
-    def _by_rows(self, up: Tensor, down: Tensor, rows: Tensor) -> Tensor:
-        found = up.new_empty(len(up), self.above.shape[-1])
+    def both(self, a: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the planes of functionals [1, n, *shape] and of −a: [2, n, m], [2, n].
+
+        With rows [n], ascending. They have their products in common.
+        """
+        flat = a.flatten(2)
+        size = flat.abs()
+        odd = flat.new_empty(flat.shape[1], self.middle.shape[-1])
+        even = self._by_rows(flat[0], size[0], rows, odd, torch.zeros_like(odd))
+        even[:, self.count] += dot(size, taken(self.gap, rows))[0]
+        found = torch.stack([even + odd, even - odd])
+        return found[..., : self.count], found[..., self.count]
+
+    def _of_all(self, a: Tensor, size: Tensor) -> Tensor:
+        rows = len(self.middle)
+        a, size = (part.expand(-1, rows, -1).transpose(0, 1) for part in (a, size))
+        places = self.bent.unsqueeze(1).expand(-1, a.shape[1], -1)
+        return torch.baddbmm(a @ self.middle, size.gather(2, places), self.turn)
+
+    def _by_rows(
+        self, a: Tensor, size: Tensor, rows: Tensor, straight: Tensor, turned: Tensor
+    ) -> Tensor:
+        """Write a M, add |a| T to the same or another tensor, and return that."""
         which, counts = torch.unique_consecutive(rows, return_counts=True)
         first = 0
         for row, count in zip(which.tolist(), counts.tolist(), strict=True):
             own = slice(first, first + count)
-            torch.mm(up[own], self.above[:, row], out=found[own])
-            found[own].addmm_(down[own], self.below[:, row])
+            torch.mm(a[own], self.middle[row], out=straight[own])
+            if self.bent.shape[1]:
+                turning = size[own].index_select(1, self.bent[row])
+                turned[own].addmm_(turning, self.turn[row])
             first += count
-        return found
+        return turned
 
 
 def sheets_of(pair: Pair, jacobian: Tensor) -> Sheets:
@@ -68,14 +104,22 @@ def sheets_of(pair: Pair, jacobian: Tensor) -> Sheets:
     slope, turn, level, gap = (
         part.flatten(start) for part, start in zip(pair, (2, 2, 1, 1), strict=True)
     )
-    rows, count, size = slope.shape
+    _, count, size = slope.shape
     own = jacobian.reshape(count, size, -1)
-    base = own.new_zeros(size, count + 1, own.shape[-1] + 1)
-    base[:, :count, :-1] = own.transpose(0, 1)
-    base[:, count, -1] = 1
-    lines = own.new_empty(size, 2, rows, count + 1)
-    for side, sign in enumerate((1, -1)):
-        lines[:, side, :, :count] = (slope + sign * turn).permute(2, 0, 1)
-        lines[:, side, :, count] = (level + sign * gap).T
-    planes = (lines.flatten(1, 2) @ base).reshape(size, 2, rows, -1)
-    return Sheets(planes[:, 0], planes[:, 1])
+    m = own.shape[-1]
+    base = own.new_zeros(size, count + 1, (m // _EIGHT + 1) * _EIGHT)
+    base[:, :count, :m] = own.transpose(0, 1)
+    base[:, count, m] = 1
+    lines = torch.cat([slope, level.unsqueeze(1)], dim=1)
+    middle = (lines.permute(2, 0, 1).contiguous() @ base).transpose(0, 1)
+    bent = (turn != 0).any(1)
+    most = int(bent.sum(1).max())
+    places = torch.argsort(bent.byte(), dim=1, descending=True)[:, :most]
+    ever = bent.any(0).nonzero()[:, 0]
+    turned = turn[:, :, ever].permute(2, 0, 1).contiguous() @ base[ever, :count]
+    back = torch.zeros(size, dtype=torch.int64, device=ever.device)
+    back[ever] = torch.arange(len(ever), device=ever.device)
+    row = torch.arange(len(turn), device=ever.device)[:, None]
+    straight = ~bent.gather(1, places)
+    turned = turned[back[places], row].masked_fill(straight.unsqueeze(-1), 0.0)
+    return Sheets(m, middle, places, turned, gap)

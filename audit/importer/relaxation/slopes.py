@@ -14,6 +14,10 @@ every value a bound Σ_j |J_j||u_j| ≤ ε D, by D = |L| D and |k| D: what round
 measured by. The tangents themselves are large. Left of them are J of one value and,
 where it is small, of the last ones before any curve: functionals that get there go to
 u in one product.
+
+**Windows.** A number of a tournament is moved by what moves an element of its window
+alone, a few pixels of an image. Between the elements, if affine in u, and the end, J
+has those directions of each window, [s, R, *shape] instead of [m, R, *shape].
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape, read_by
+from audit.importer.relaxation.tournaments import funnels_of
 
 _NUMBERS = 2**25  # of all tangents of the widest value
 _SMALL = 2**17  # numbers of J that take the place of all entries before
@@ -47,6 +52,8 @@ class Slopes:
         tangents: J of the values that are still to be read, and of those that are
             kept [m, R, *shape].
         straight: the last values before any curve.
+        local: of tournaments of these, by the place of the elements: the directions
+            that move each window [s, *out], and J of the elements along them.
     """
 
     tape: Tape
@@ -66,6 +73,13 @@ class Slopes:
         self._measured = {entry.input for entry in bends} | {self.target}
         self.shared = not any(entry.curve.cornered for entry in bends)
         self.straight = self._straight()
+        self.local = dict[int, tuple[Tensor, Tensor]]()
+        self._funnels = {
+            index: funnel
+            for funnel in funnels_of(self.tape, self._alive).values()
+            if funnel.at in self.straight
+            for index in funnel.within(self.tape)
+        }
         self._last = dict[int, int]()
         for index in sorted(self._alive):
             self._last.update(dict.fromkeys(_along(self.tape, index), index))
@@ -107,7 +121,7 @@ class Slopes:
             return
         tangent = None
         if index in self._alive:
-            tangent = entry.along(*(self.tangents[i] for i in entry.inputs))
+            tangent = entry.along(*(self._read(i, index) for i in entry.inputs))
         steps = entry.absolute(*(self.steps[i] for i in entry.inputs))
         self._keep(index, tangent, steps)
 
@@ -126,7 +140,7 @@ class Slopes:
         at, excess = entry.inputs
         k, tangent = self.rates[excess], None
         if index in self._alive:
-            a, b, rest = entry.parts(self.tangents[at], 2)
+            a, b, rest = entry.parts(self._read(at, index), 2)
             tangent = torch.lerp(b, a, k)
             if rest.shape[2]:
                 rest = rest.expand(-1, tangent.shape[1], *rest.shape[2:])
@@ -135,6 +149,26 @@ class Slopes:
         steps = (1 - k).abs() * b + k.abs() * a
         rest = rest.expand(len(steps), *rest.shape[1:])
         self._keep(index, tangent, torch.cat([steps, rest], dim=1))
+
+    def _read(self, at: int, reader: int) -> Tensor:
+        """Return J of a value as its reader takes it, by windows in a tournament."""
+        funnel = self._funnels.get(reader)
+        if funnel is None or at != funnel.at:
+            return self.tangents[at]
+        if at not in self.local:
+            tangent = self.tangents[at]
+            moved = (tangent != 0).flatten(1, 2).any(1)
+            most = int(moved.sum(0).max())
+            spots = torch.argsort(moved.byte(), dim=0, descending=True)[:most]
+            places = spots[:, None, None].expand(-1, *tangent.shape[1:])
+            self.local[at] = spots, tangent.gather(0, places)
+        return self.local[at][1]
+
+    def _spread(self, at: int, tangent: Tensor) -> Tensor:
+        """Return J of the end of a tournament in all directions [m, R, *shape]."""
+        spots = self.local[at][0].reshape(-1, 1, *tangent.shape[2:])
+        whole = tangent.new_zeros(len(self.free), *tangent.shape[1:])
+        return whole.scatter_(0, spots.expand_as(tangent), tangent)
 
     def _straight(self) -> set[int]:
         """Return the values that are affine in x and read by what is not, if small."""
@@ -151,9 +185,12 @@ class Slopes:
     def _keep(self, index: int, tangent: Tensor | None, steps: Tensor) -> None:
         self.steps.append(steps)
         if tangent is not None:
-            self.tangents[index] = tangent
             if index in self._measured:
                 self.norms[index] = _raised(tangent, self.power)
+            funnel = self._funnels.get(index)
+            if funnel is not None and index == funnel.end:
+                tangent = self._spread(funnel.at, tangent)
+            self.tangents[index] = tangent
         for done in _along(self.tape, index):
             kept = done in self.straight or done == self.target
             if self._last.get(done) == index and not kept:

@@ -48,8 +48,7 @@ class Spans:
     Args:
         tape: the function. ball: B balls around its centre.
         slopes: of the tape; None: interval arithmetic alone.
-        intervals: of each value. roundings: γ M of each that is affine, by its place,
-            M ≥ |L||v| + |b|.
+        intervals: of each value. roundings: of those that were asked for, by place.
         forms: c and r of each. drawn: lines around curves, by their places.
         straight: what is known of values of which functionals go straight to u.
     """
@@ -71,27 +70,24 @@ class Spans:
             self.slopes.source()
             self.forms.append((x, torch.zeros_like(x)))
         low, high = x - radius - slack, x + radius + slack
-        size = torch.maximum(low.abs(), high.abs())
-        self.roundings[0] = self.gamma((0,), x) * size
         self._keep(low, high)
 
     def affine(self, index: int, entry: Affine) -> None:
         """Append the value of an affine entry."""
         known = [self.intervals[i] for i in entry.inputs]
-        sizes = [torch.maximum(low.abs(), high.abs()) for low, high in known]
-        magnitude = entry.absolute(*sizes)
-        if entry.bias is not None:
-            magnitude = magnitude + entry.bias.abs()
         middle = entry.run(*((low + high) / 2 for low, high in known))
-        spread = entry.absolute(*((high - low) / 2 for low, high in known))
         gamma = self.gamma(entry.inputs, middle)
-        spread = spread + 2 * gamma * magnitude
+        wide = [
+            (high - low) / 2 + 2 * gamma * size_of(low, high) for low, high in known
+        ]
+        spread = entry.absolute(*wide)
+        if entry.bias is not None:
+            spread = spread + 2 * gamma * entry.bias.abs()
         if self.slopes is not None:
             self.slopes.affine(index, entry)
             larger = isinstance(entry, Larger)
             form = self._larger_form if larger else self._affine_form
             self.forms.append(form(entry, gamma))  # type: ignore[arg-type]
-        self.roundings[index] = gamma * magnitude
         self._keep(middle - spread, middle + spread)
 
     def bend(self, index: int, entry: Bend) -> None:
@@ -110,18 +106,35 @@ class Spans:
         return self.drawn[index]
 
     def rounding(self, index: int) -> Tensor:
-        """Return γ M of a curve, M ≥ |s||v| + |t| for its lines."""
-        lines = self.lines(index)
-        low, high = self.intervals[self._curve(index).input]
-        size = torch.maximum(low.abs(), high.abs())
-        slope = torch.maximum(lines.above.abs(), lines.below.abs())
-        level = torch.maximum(lines.above_level.abs(), lines.below_level.abs())
-        return self.gamma((index,), low) * (slope * size + level)
+        """Return γ M of an entry [R, *shape], M ≥ |L||v| + |b|, or |s||v| + |t|."""
+        if index not in self.roundings:
+            entry = self.tape.entries[index]
+            if isinstance(entry, Affine):
+                self.roundings[index] = self._of_affine(entry)
+            else:
+                bent = isinstance(entry, Bend)
+                self.roundings[index] = (self._of_lines if bent else self.slack)(index)
+        return self.roundings[index]
+
+    def _of_affine(self, entry: Affine) -> Tensor:
+        sizes = [size_of(*self.intervals[i]) for i in entry.inputs]
+        magnitude = entry.absolute(*sizes)
+        gamma = self.gamma(entry.inputs, magnitude)
+        if entry.bias is not None:
+            magnitude = magnitude + entry.bias.abs()
+        return gamma * magnitude
+
+    def _of_lines(self, index: int) -> Tensor:
+        lines, entry = self.lines(index), self._curve(index)
+        low, high = self.intervals[entry.input]
+        slope = size_of(lines.above, lines.below)
+        level = size_of(lines.above_level, lines.below_level)
+        return self.gamma((index,), low) * (slope * size_of(low, high) + level)
 
     def slack(self, index: int) -> Tensor:
         """Return γ |v| of a value [B, *shape]."""
         low, high = self.intervals[index]
-        return self.gamma((index,), low) * torch.maximum(low.abs(), high.abs())
+        return self.gamma((index,), low) * size_of(low, high)
 
     def direct(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return Jᵀ, c and r of a value from which functionals go straight to u.
@@ -227,3 +240,8 @@ class Spans:
             low = torch.fmax(low, centre - wide)
             high = torch.fmin(high, centre + wide)
         self.intervals.append((low, high))
+
+
+def size_of(low: Tensor, high: Tensor) -> Tensor:
+    """Return the largest absolute value between two ends."""
+    return torch.maximum(low.abs(), high.abs())

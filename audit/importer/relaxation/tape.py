@@ -8,7 +8,7 @@ their transpose, which carries functionals back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -127,11 +127,14 @@ class Tape:
         """Append a curve."""
         return self._append(Bend(source, curve), curve.value(self.values[source]))
 
-    def ancestors(self, target: int) -> set[int]:
-        """Return the entries that a value is made of, its own among them."""
+    def ancestors(self, target: int, ends: Set[int] = frozenset()) -> set[int]:
+        """Return the entries that a value is made of, its own among them.
+
+        What those at some ends are made of is left out.
+        """
         found = {target}
         for index in range(target, 0, -1):
-            if index in found:
+            if index in found and index not in ends:
                 found.update(read_by(self.entries[index]))
         return found
 
