@@ -35,6 +35,7 @@ class Density(nn.Module):
     def __init__(self, title: str, law: str = "", obstacle: str = "") -> None:
         super().__init__()
         self.title, self.law, self.obstacle, self.size = title, law, obstacle, 0
+        self.space = ""  # the range of θ, as target_space takes it; "": not known
 
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
         """Return log q(θ|x) [N]."""
