@@ -74,7 +74,7 @@ def _value(text: str, metavar: str, many: bool) -> str:
     """Return the value of a flag as Python writes it."""
     shown = text.strip("'")
     if "=" in metavar.replace("[=KEY]", "").replace("[LABEL=]", "").partition(":")[0]:
-        key, equals, value = shown.partition("=")
+        key, equals, value = text.replace("'", "").partition("=")
         return f"{{'{key}': '{value}'}}" if equals else f"{{'{shown}': …}}"
     quoted = shown if shown.isdigit() or shown.isupper() else f"'{shown}'"
     return f"[{quoted}]" if many else quoted

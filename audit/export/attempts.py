@@ -102,11 +102,13 @@ def write(task: Task) -> Path:
             return task.path
         finally:
             partial.unlink(missing_ok=True)
+    others = " or ".join(each for each in (".pt2", ".onnx") if each != task.path.suffix)
     raise ModelError(
         f"No exporter wrote {' and '.join(task.expected)} to '{task.path.name}' "
         f"({'; '.join(dict.fromkeys(failures))})",
         "Expected a network that torch.export or a trace can follow, with derivatives",
-        "Try the suffix .pt2 or .onnx, or another kind of flow (MAF, NSF)",
+        f"Audit it live, audit.scan(estimator, data); or try the suffix {others}, or "
+        "another kind of flow (MAF, NSF)",
     )
 
 
@@ -136,7 +138,10 @@ def _first(values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
 def _reason(error: Exception) -> str:
     if isinstance(error, AuditError):
         return error.given
-    return f"{type(error).__name__}: {cause(error)[:160]}"
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:  # those around it tell the steps of a tool
+        deepest = deepest.__cause__
+    return f"{type(deepest).__name__}: {cause(deepest)[:160]}"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
+from audit.export.bisection import to_the_last_digit
 from audit.export.routes import NOT_HERE
 from audit.export.splines import cache_inverses
 from audit.ground.errors import ModelError
@@ -34,6 +35,7 @@ class Density(nn.Module):
     def __init__(self, title: str, law: str = "", obstacle: str = "") -> None:
         super().__init__()
         self.title, self.law, self.obstacle, self.size = title, law, obstacle, 0
+        self.space = ""  # the range of θ, as target_space takes it; "": not known
 
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
         """Return log q(θ|x) [N]."""
@@ -77,7 +79,8 @@ class Distributional(Density):
             draw = base.loc + base.scale * z
         else:
             draw = base.low + (base.high - base.low) * z
-        return distribution.transform.inv(draw)  # type: ignore[no-any-return]
+        with to_the_last_digit():
+            return distribution.transform.inv(draw)  # type: ignore[no-any-return]
 
     def draw(self, x: Tensor) -> Tensor:
         """Return one draw of the distribution for each x."""
@@ -87,7 +90,7 @@ class Distributional(Density):
 class Nflows(Density):
     """A Flow of nflows, which is what sbi trains by default."""
 
-    def __init__(self, flow: Foreign, title: str) -> None:
+    def __init__(self, flow: Foreign, title: str, x: Tensor) -> None:
         base = flow._distribution
         known = type(base).__name__ == "StandardNormal"
         obstacle = "" if known else f"its base is a {type(base).__name__}"
@@ -95,6 +98,9 @@ class Nflows(Density):
         self.flow: Foreign = cache_inverses(flow)
         if known:
             self.size = int(base._shape[0])
+            return
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            self.size = self.draw(x[:1]).shape[1]
 
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
         """Return log q(θ|x) [N]."""

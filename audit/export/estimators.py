@@ -39,7 +39,7 @@ def take_apart(estimator: Foreign, x: Tensor) -> tuple[Density | Components, Log
     if any(kind.__module__.startswith("sbi.") for kind in type(model).__mro__):
         return _of_sbi(model, x), lambda x, theta: model.log_prob(theta[None], x)[0]
     if "Flow" in kinds and hasattr(model, "_distribution"):
-        inside = Nflows(model, transform_title(model))
+        inside = Nflows(model, transform_title(model), x)
         return inside, lambda x, theta: model.log_prob(theta, context=x)
     return _of_distribution(model, x), lambda x, theta: model(x).log_prob(theta)
 
@@ -57,7 +57,7 @@ def _of_sbi(model: Foreign, x: Tensor) -> Density | Components:
     if name == "MixtureDensityEstimator":
         return SbiMixture(model)
     if name == "NFlowsFlow":
-        return Nflows(model.net, "sbi, " + transform_title(model.net))
+        return Nflows(model.net, "sbi, " + transform_title(model.net), x)
     if name == "ZukoFlow":
         chain = nn.Sequential(model.embedding_net, model.net)
         return Distributional(chain, x, "sbi, " + zuko_title(model.net))

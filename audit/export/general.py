@@ -16,10 +16,19 @@ from torch import Tensor
 from torch import distributions as td
 
 from audit.export.densities import Density, Foreign, unvalidated
-from audit.export.named import without_independent
+from audit.export.named import constant, without_independent
 from audit.ground.errors import ModelError
 
 _LAWS = {td.Normal: "normal", td.Uniform: "uniform"}
+_MATRIX = "a matrix whose entries are tied to each other"
+_SURFACES = {
+    "_Simplex": "a vector of shares that add up to one",
+    "_Sphere": "a direction, a vector of length one",
+    **dict.fromkeys(("_PositiveDefinite", "_PositiveSemidefinite"), _MATRIX),
+    **dict.fromkeys(("_Symmetric", "_CorrMatrix", "_CorrCholesky"), _MATRIX),
+    **dict.fromkeys(("_LowerCholesky", "_LowerTriangular"), _MATRIX),
+}
+"""Constraints of torch and pyro whose set has fewer dimensions than θ has numbers."""
 
 
 class General(Density):
@@ -30,17 +39,21 @@ class General(Density):
         law: what it gave for some rows.
 
     Raises:
-        ModelError: θ is discrete, or no number of it belongs to one row.
+        ModelError: θ is discrete, or no number of it belongs to one row, or its numbers
+            are tied to each other.
     """
 
     def __init__(self, module: Callable[..., Foreign], law: td.Distribution) -> None:
         refuse_discrete(law)
+        _refuse_tied(law)
         base = base_law(law)
         obstacle = f"{type(law).__name__} brings no map from noise"
         super().__init__(type(law).__name__, base, "" if base else obstacle)
         self.module = module
         self.shape = tuple((*law.batch_shape, *law.event_shape)[1:])
         self.size = math.prod(self.shape)
+        kind = "" if base else _range_of(_innermost(law))
+        self.space = kind and f"theta:{kind}*{self.size}"
 
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
         """Return log q(θ|x) [N], summed over what is independent."""
@@ -61,6 +74,50 @@ class General(Density):
             for transform in law.transforms:
                 draw = transform(draw)
         return draw.reshape(len(draw), -1)
+
+
+def _innermost(law: td.Distribution) -> Foreign:
+    """Return the constraint on the numbers of θ; None where the law has none."""
+    try:
+        support: Foreign = law.support
+    except NotImplementedError:
+        return None
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support
+
+
+def _range_of(support: Foreign) -> str:
+    """Return the kind of coordinate whose range is the same for every x, else "".
+
+    Laws are not validated here, so that log q of one may go on outside its support.
+    """
+    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    low, high = (constant(end) for end in ends)
+    if low == 0 and ends[1] is None:
+        return "positive"
+    if low is None or high is None:
+        return ""
+    return "unit" if (low, high) == (0, 1) else f"interval({low!r},{high!r})"
+
+
+def _refuse_tied(law: td.Distribution) -> None:
+    """Raise where θ lies on a surface: its density is of fewer numbers than it has.
+
+    Raises:
+        ModelError: with the law of free numbers, which has the same KL.
+    """
+    surface = _SURFACES.get(type(_innermost(law)).__name__)
+    if surface is None:
+        return
+    raise ModelError(
+        f"The model returns a {type(law).__name__}, whose θ is {surface}",
+        "Expected numbers that vary freely; a density over a surface is one of fewer "
+        "numbers than θ has, and no integral over θ is one",
+        "Return the law of free numbers that θ is made of, for example a Normal of the "
+        "log ratios: KL is the same in any coordinates; or its parameters as tensors, "
+        "with family= and parameters=",
+    )
 
 
 def base_law(law: Foreign) -> str:

@@ -121,8 +121,8 @@ def _with_contract(live: Live, condition: str, values: dict[str, Tensor]) -> Liv
             "With several inputs, expected a distribution of a family with a name here",
             "Return one such, or fix the others: lambda x: model(x, 0)",
         )
-    if hasattr(law, "transform") or hasattr(law, "logits"):  # as zuko has them
-        return _taken_apart(live, condition, values)
+    if hasattr(law, "base") and (hasattr(law, "transform") or hasattr(law, "logits")):
+        return _taken_apart(live, condition, values)  # as zuko has them
     return _density(live, lambda module: General(module, law), condition, values)
 
 
@@ -180,7 +180,8 @@ def _density(live: Live, wrap: Wrap, condition: str, values: dict[str, Tensor]) 
     target = role.target
     ports = [Port(condition, shape=(None, *values[condition].shape[1:]))]
     ports += [Port(target, shape=rows)] + [Port(NOISE, shape=rows)] * bool(inside.law)
-    document = density_contract(inside if inside.law else None, {}, role)
+    space = {"target_space": inside.space} if inside.space else {}
+    document = density_contract(inside if inside.law else None, space, role)
     document["condition"] = condition
 
     def part(module: nn.Module, outputs: tuple[str, ...]) -> Call | None:

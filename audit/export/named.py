@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -44,6 +44,9 @@ def named_law(distribution: td.Distribution) -> Named | None:
     law = without_independent(distribution)
     if isinstance(law, td.MixtureSameFamily):
         return _mixture(law)
+    of_pyro = type(law).__module__.startswith("pyro.distributions.")
+    if of_pyro and (composed := _COMPOSED.get(type(law).__name__)):
+        return composed(law)
     family = family_name(law)
     return None if family is None else _member(law, family)
 
@@ -81,7 +84,7 @@ def _member(law: td.Distribution, family: str) -> Named | None:
     names = min(known, key=_rank)
     values = {name: getattr(law, name) for name in names}
     others = [name for name in options_of(family) if name not in names]
-    options = {name: _constant(getattr(law, name, None)) for name in others}
+    options = {name: constant(getattr(law, name, None)) for name in others}
     if any(value is None for value in options.values()):
         return None
     return Named(family, values, {n: v for n, v in options.items() if v is not None})
@@ -93,7 +96,7 @@ def _rank(names: Iterable[str]) -> tuple[int, bool, bool]:
     return -len(found), "probs" in found, not found & {"logits", "scale_tril"}
 
 
-def _constant(value: object) -> float | None:
+def constant(value: object) -> float | None:
     """Return the one number that a setting has for all rows; None if there is none."""
     if isinstance(value, Tensor) and value.numel():
         first = value.reshape(-1)[0]
@@ -107,11 +110,39 @@ def _mixture(law: td.MixtureSameFamily) -> Named | None:
     weights = law.mixture_distribution.logits
     if found is None or weights.dim() != 2 or ":" in found.family:
         return None
+    return _composed("mixture", weights, found)
+
+
+def _composed(kind: str, logits: Tensor, component: Named) -> Named:
+    """Return a law made of a component, with the kind's own logits."""
     own = {
         f"component.{name}" if name in _TWICE else name: value
-        for name, value in found.values.items()
+        for name, value in component.values.items()
     }
-    return Named(f"mixture:{found.family}", {"logits": weights, **own}, found.options)
+    family = f"{kind}:{component.family}"
+    return Named(family, {"logits": logits, **own}, component.options)
+
+
+def _zero_inflated(law: Foreign) -> Named | None:
+    """Return pyro's, whose gate opens for the atom: here it is the component's."""
+    found = named_law(law.base_dist)
+    if found is None:
+        return None
+    return _composed("zero_inflated", -law.gate_logits, found)
+
+
+def _gamma_poisson(law: Foreign) -> Named:
+    """Return the negative binomial that a Poisson of a gamma rate is: p = 1/(1 + β)."""
+    values = {"total_count": law.concentration, "logits": -law.rate.log()}
+    return Named("negative_binomial", values)
+
+
+_COMPOSED: dict[str, Callable[[Foreign], Named | None]] = {
+    "ZeroInflatedPoisson": _zero_inflated,
+    "ZeroInflatedNegativeBinomial": _zero_inflated,
+    "GammaPoisson": _gamma_poisson,
+}
+"""Classes of pyro -> the member of a family that has another name here."""
 
 
 class Parameters(nn.Module):

@@ -34,8 +34,8 @@ def operator_of(node: Node) -> Operator:
     if entry is None:
         raise refusal(node) or UnsupportedOperator(
             f"{node.label} is not implemented",
-            "Expected an operator of the table in audit/models/onnx/ops",
-            "Register it (audit/models/onnx/registry.py says how), cut the graph "
+            "Expected an operator of the table in audit/importer/ops",
+            "Register it (audit/importer/registry.py says how), cut the graph "
             "before it, or use --method finite-difference",
         )
     for name, values in entry.only.items():

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
 
-LACKING = ("NOT_IMPLEMENTED", "Could not find an implementation")
+LACKING = ("NOT_IMPLEMENTED", "Could not find an implementation", "not support")
+"""What its errors say: "GRU operator does not support double yet", "Batchwise
+recurrent operations (layout == 1) are not supported"."""
 
 
 class Reference:

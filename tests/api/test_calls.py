@@ -281,6 +281,13 @@ def test_every_flag_has_its_keyword(name):
             assert said(f"Leave out {flag}, please", {}).count(f"{name}=") == 1
 
 
+def test_what_a_shell_quotes_is_quoted_once_in_python():
+    text = "Read a tensor before it, --param NAME='@x', where it is"
+    assert said(text, {}) == "Read a tensor before it, parameters={'NAME': '@x'}" + (
+        ", where it is"
+    )
+
+
 def test_several_parameters_are_one_dictionary_in_python():
     flags = "Pass --family normal --param loc=mu --param scale=sigma if so"
     keywords = "family='normal' parameters={'loc': 'mu', 'scale': 'sigma'}"

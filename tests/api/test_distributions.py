@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pyro.distributions as pyro
 import pytest
 import torch
 import zuko
@@ -13,6 +14,7 @@ import audit
 from audit.export import export_posterior
 from audit.export.functions import Function
 from audit.export.named import named_law
+from audit.ground.errors import ModelError
 
 from .test_live_is_saved import apart, columns
 
@@ -120,6 +122,80 @@ def test_a_law_without_a_name_is_a_density_with_its_sampler():
     assert report.record.model.contract == "density"
     assert set(report.record.model.parameters) == {"log_prob", "sample"}
     np.testing.assert_allclose(found, float((w**2).sum()) / 0.25, rtol=0.05)
+
+
+BOUNDED = {
+    "continuous Bernoulli": lambda h: td.ContinuousBernoulli(logits=h),
+    "relaxed Bernoulli": lambda h: td.RelaxedBernoulli(h.new_tensor(0.7), logits=h),
+    "a root": lambda h: td.TransformedDistribution(
+        td.Exponential((h / 2).exp()), [td.PowerTransform(h.new_tensor(0.5))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_law_without_a_name_is_integrated_over_its_own_support(name):
+    """Where validation is off, log q of these three goes on beyond [0, 1] and 0.
+
+    With η the logit: a continuous Bernoulli has A″(η), A = ln((e^η − 1)/η); a relaxed
+    one is the logistic law of η in other coordinates, 1/3; the root of an exponential
+    draw has (∂ ln λ)².
+    """
+    w = W[:1]
+    report, found = traces(lambda x: BOUNDED[name](x @ w.to(x).mT), dtype="float64")
+    eta = (torch.from_numpy(X).double() @ w.double().mT).numpy()[:, 0]
+    information = {
+        "continuous Bernoulli": eta**-2 - np.exp(eta) / np.expm1(eta) ** 2,
+        "relaxed Bernoulli": np.full(len(X), 1 / 3),
+        "a root": np.full(len(X), 1 / 4),
+    }[name]
+    assert report.exit_code == 0
+    assert report.record.warnings == []
+    np.testing.assert_allclose(found, information * float((w**2).sum()), rtol=1e-4)
+
+
+COUNTS = {
+    "zero_inflated:poisson": lambda h: pyro.ZeroInflatedPoisson(
+        h[:, :1].exp(), gate_logits=h[:, 1:]
+    ),
+    "zero_inflated:negative_binomial": lambda h: pyro.ZeroInflatedNegativeBinomial(
+        h[:, :1].exp(), logits=h[:, 1:] - 2, gate_logits=h[:, 1:]
+    ),
+    "negative_binomial": lambda h: pyro.GammaPoisson(h[:, :1].exp(), h[:, 1:].exp()),
+}
+
+
+@pytest.mark.parametrize("family", COUNTS)
+def test_counts_of_pyro_have_the_information_of_their_masses(family):
+    """F = Σ_k ∂P(k) ∂P(k)ᵀ / P(k), with pyro's own masses, up to k = 200."""
+
+    def law(x):
+        return COUNTS[family](0.5 * torch.tanh(x @ W.to(x).mT))
+
+    report, found = traces(law)
+    assert report.record.model.family == family
+    k = torch.arange(201, dtype=torch.float64)[:, None, None]
+    for row, trace in zip(torch.from_numpy(X).double(), found, strict=True):
+        log_mass = law(row[None]).log_prob(k).flatten()
+        slopes = torch.autograd.functional.jacobian(
+            lambda v: law(v[None]).log_prob(k).flatten(), row
+        )
+        information = (log_mass.exp()[:, None] * slopes**2).sum()
+        np.testing.assert_allclose(trace, float(information), rtol=1e-5)
+
+
+TIED = {
+    "shares": lambda h: td.LogisticNormal(h, torch.ones_like(h)),
+    "a direction": lambda h: pyro.VonMises3D(torch.cat([h, h[:, :1]], 1)),
+    "entries": lambda h: td.Wishart(h[:, 0].exp() + 3, torch.eye(2).to(h)),
+}
+
+
+@pytest.mark.parametrize("words", TIED)
+def test_a_law_over_a_surface_is_refused(words):
+    with pytest.raises(ModelError, match=rf"whose θ is .*{words}") as caught:
+        traces(lambda x: TIED[words](x @ W.to(x).mT))
+    assert "the same in any coordinates" in caught.value.next_step
 
 
 LAWS = [

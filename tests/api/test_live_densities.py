@@ -120,3 +120,29 @@ def test_a_banana_has_the_information_of_its_two_normal_laws():
     np.testing.assert_allclose(report.rows["kl.eigenvalue"], 400, rtol=1e-3)
     assert np.all(report.rows["kl.quadrature_error"] < 1e-3)
     np.testing.assert_allclose(report.rows["kl.normalisation"], 1, rtol=1e-4)
+
+
+class Flow(nn.Module):
+    """A flow as of nflows, its base no standard normal: θ ~ N(2 x, 1) in the plane."""
+
+    def __init__(self):
+        super().__init__()
+        self._distribution, self._transform = nn.Identity(), nn.Identity()
+
+    def law(self, context):
+        return td.Independent(td.Normal(2 * context, 1.0), 1)
+
+    def log_prob(self, inputs, context):
+        return self.law(context).log_prob(inputs)
+
+    def sample(self, count, context):
+        return self.law(context).sample((count,)).movedim(0, 1)
+
+
+def test_a_flow_with_a_base_of_its_own_tells_the_size_of_its_event():
+    """F of N(2 x, 1) is 4 in each of two coordinates; it has no map from noise."""
+    before = torch.get_rng_state()
+    x = np.array([[0.0, 1.0], [1.0, -0.5]], dtype="float32")
+    report = audit.scan(Flow(), x, divergences=["kl"], verify=0)
+    np.testing.assert_allclose(report.rows["kl.trace"], 8, rtol=1e-4)
+    assert torch.equal(torch.get_rng_state(), before)

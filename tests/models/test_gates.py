@@ -11,6 +11,7 @@ import torch
 from scans import DATA, FORMATS, SAMPLES, columns, sample, scan
 from torch import nn
 
+import audit
 from audit.config import ModelConfig, ScanConfig
 from audit.ground.errors import ModelError, NotDifferentiable
 from audit.importer import registry
@@ -325,6 +326,46 @@ def test_a_bisection_sampler_has_no_gradient_and_does_have_differences(
     phi, found = jacobian(model)
     slope = torch.diag_embed(1 / (1 + 3 * phi[:, :3] ** 2))
     torch.testing.assert_close(found[:, :3], slope, rtol=2e-3, atol=2e-3)
+
+
+class Root(torch.autograd.Function):
+    """y with y + y³ = x to 1e-6, in steps of it; its derivative is the implicit one."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        low, high = torch.full_like(x, -9), torch.full_like(x, 9)
+        while float((high - low).max()) > 1e-6:
+            middle = (low + high) / 2
+            above = middle + middle**3 > x
+            low = torch.where(above, low, middle)
+            high = torch.where(above, middle, high)
+        ctx.save_for_backward((low + high) / 2)
+        ctx.factor = factor
+        return (low + high) / 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (y,) = ctx.saved_tensors
+        return ctx.factor * gradient / (1 + 3 * y**2), None
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_a_root_found_to_a_tolerance_is_held_to_its_slope_over_many_of_its_steps(
+    factor,
+):
+    def model(x):
+        return {"loc": Root.apply(x, factor), "scale": torch.ones_like(x)}
+
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    settings = {"family": "normal", "verify": 0, "divergences": ["kl"]}
+    if factor != 1:
+        with pytest.raises(ModelError, match="The derivative differs from central"):
+            audit.scan(model, x, **settings)
+        return
+    y = bisected(torch.from_numpy(x).double())["loc"].numpy()
+    trace = ((1 + 3 * y**2) ** -2).sum(axis=1)
+    found = audit.scan(model, x, **settings)
+    np.testing.assert_allclose(found.rows["kl.trace"], trace, rtol=1e-5)
 
 
 def test_a_gradient_of_zero_where_the_function_moves_is_refused(tmp_path):

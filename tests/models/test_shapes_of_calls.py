@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from audit.ground.errors import ConfigError, InputError
 
@@ -295,6 +295,43 @@ def test_a_double_operator_without_a_kernel_has_the_second_referee(tmp_path):
     assert found.network.reference.name == "onnx.reference"
     assert found.gates.forward_error < 1e-12
     assert found.gates.derivative_evidence.endswith("and onnx.reference")
+
+
+@pytest.mark.parametrize("kind", ["double GRU", "RNN with the batch first"])
+def test_a_recurrent_operator_onnxruntime_refuses_has_the_second_referee(
+    kind, tmp_path
+):
+    """From h = 0: the RNN is tanh(W x), and the GRU (1 − σ(U x)) tanh(W x)."""
+    single = kind.startswith("RNN")
+    dtype = np.float32 if single else np.float64
+    element = TensorProto.FLOAT if single else TensorProto.DOUBLE
+    random = np.random.default_rng(0)
+    w = random.normal(size=(1, 3 if single else 9, 3)).astype(dtype)
+    stored = {"w": w, "r": np.zeros((1, len(w[0]), 3), dtype)}
+    op, layout = ("RNN", {"layout": 1}) if single else ("GRU", {})
+    last = ["h", "time"] if single else ["h", "first"]
+    stored |= {"first": np.array([0]), "time": np.array([1])}
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "time" if single else "first"], ["t"]),
+        helper.make_node(op, ["t", "w", "r"], ["", "h"], hidden_size=3, **layout),
+        helper.make_node("Squeeze", last, ["mean"]),
+        helper.make_node("Exp", ["mean"], ["std"]),
+    ]
+    ports = [
+        helper.make_tensor_value_info(n, element, ["n", 3])
+        for n in ("x", "mean", "std")
+    ]
+    named = [numpy_helper.from_array(value, name) for name, value in stored.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], named)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, tmp_path / "cell.onnx")
+    found = opened(tmp_path / "cell.onnx", data_file(tmp_path), family="normal")
+    assert found.network.reference.name == "onnx.reference"
+    x, _ = found.rows(np.arange(4))
+    z = x.double().numpy() @ w[0].astype(float).T
+    mean = np.tanh(z) if single else np.tanh(z[:, 6:]) / (1 + np.exp(z[:, :3]))
+    phi = jacobian(found)[0].numpy()[:4]
+    np.testing.assert_allclose(phi[:, :3], mean, rtol=1e-5, atol=1e-6)
 
 
 # maps of classes

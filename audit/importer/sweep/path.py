@@ -189,7 +189,8 @@ def _in_stripes(place: Place, before: Value, after: Value) -> Place:
         return place
     assert isinstance(before, Tensor)
     assert isinstance(after, Tensor)
-    changed = (before != after).movedim(place.axis, 0).flatten(1).any(dim=1)
+    apart = (before != after).movedim(place.axis, 0)
+    changed = apart.unsqueeze(-1).flatten(1).any(dim=1)
     where = set(changed.nonzero().squeeze(1).tolist())
     stripes = set(range(0, MORE * place.joined, MORE))
     together = set(range(place.joined))

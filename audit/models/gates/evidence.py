@@ -38,7 +38,7 @@ class Precision:
 
 
 SINGLE = Precision((1e-2, 1e-1), 5e-3, 3e-2)
-DOUBLE = Precision((1e-6,), 1e-5, 1e-4, resolution=1e-8)
+DOUBLE = Precision((1e-6, 1e-3), 1e-5, 1e-4, resolution=1e-8)
 
 
 @dataclass(frozen=True)

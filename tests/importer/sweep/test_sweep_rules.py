@@ -58,6 +58,16 @@ CASES = {
         node("Transpose", "x", "t", perm=[0, 2, 1]),
         node("MatMul", "x t", "y"),
     ),
+    "all rows on one axis": case(
+        (4,),
+        node("Reshape", "x all", "r"),
+        node("Tanh", "r", "t"),
+        node("Reshape", "t four", "s"),
+        node("Gemm", "s w", "y", transB=1),
+        w=W,
+        all=np.array([-1], INT),
+        four=np.array([-1, 4], INT),
+    ),
     "two layers": case(
         (4,),
         node("Gemm", "x w b", "a", transB=1),
