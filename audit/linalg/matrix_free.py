@@ -14,12 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Product
-from audit.linalg.stored import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator
 
 Draw = Callable[[int, int, int], Tensor]
 """(size, columns, stream) -> independent normal numbers [N, size, columns]."""
@@ -133,14 +132,6 @@ class _Some:
 
 
 @runtime_checkable
-class Factored(Protocol):
-    """An operator that may know itself as a product L · J_h, with L stored."""
-
-    def factors(self) -> tuple[Tensor, LinearOperator] | None:
-        """Return L [N, rows, w] and J_h [N, w, columns]; None where no better."""
-
-
-@runtime_checkable
 class Blocked(Protocol):
     """An operator whose product with several vectors takes scarcely longer than one."""
 
@@ -156,28 +147,6 @@ def block_of(root: LinearOperator, usual: int) -> int:
     operator = free.operator
     inner = operator.outer if isinstance(operator, Product) else operator
     return inner.block if isinstance(inner, Blocked) else usual
-
-
-def regrouped(root: LinearOperator) -> LinearOperator:
-    """Return B (L J_h) as (B L) J_h, with B L stored, where that is to be had.
-
-    Of B L = Q R with more rows than columns R is enough, Q being orthonormal: it has
-    the same AᵀA. Columns that are picked of J are picked of J_h.
-    """
-    if not isinstance(root, Product) or not isinstance(root.inner, MatrixFree):
-        return root
-    operator = root.inner.operator
-    free = operator.outer if isinstance(operator, Product) else operator
-    found = free.factors() if isinstance(free, Factored) else None
-    if found is None:
-        return root
-    left, inner = found
-    if isinstance(operator, Product):
-        inner = Product(inner, operator.inner)
-    outer = root.outer.matmat(left)
-    if outer.shape[1] > outer.shape[2]:
-        outer = torch.linalg.qr(outer, mode="r").R
-    return Product(Matrix(outer), replace(root.inner, operator=inner))
 
 
 def free_part(root: LinearOperator) -> MatrixFree | None:

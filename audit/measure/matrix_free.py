@@ -19,6 +19,7 @@ from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian
 from audit.models.opening import OpenModel
 from audit.models.products import has_products
+from audit.models.swept_cut import left_bytes
 from audit.nodes.noise import Noise
 
 _GRAPHS = 4  # forward, backward, and what runs through them, over what forward keeps
@@ -59,7 +60,8 @@ def passes_bytes(top: int, model: OpenModel, asked: tuple[Divergence, ...]) -> i
     both = (p + d) * (halves.MOST + probes + 4 * top)
     phi = _first(model)
     roots = sum(_root_bytes(divergence, model, phi) for divergence in asked)
-    return 8 * (space + both) + 2 * roots + _GRAPHS * _kept_bytes(model)
+    passes = 8 * (space + both) + _GRAPHS * _kept_bytes(model)
+    return passes + 2 * roots + left_bytes(p, d)
 
 
 def _root_bytes(divergence: Divergence, model: OpenModel, phi: torch.Tensor) -> int:

@@ -8,7 +8,7 @@ its derivative by u, along t, is dφ/do t.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from audit.importer.values import Value
 from audit.linalg.cotangents import all_pulled_back
 from audit.models.swept_head import Parameters, Sources, scales_of
 
+Places = Tensor | slice
 Tangents = Sequence[Tensor | None]
 """Of each output [n, K, *row], in order; None where it does not move."""
 
@@ -42,6 +43,9 @@ class HeadProducts(Protocol):
             tangents: t.
             lead: (n, K).
         """
+
+    def taken(self, rows: slice) -> HeadProducts | None:
+        """Return those at some of the inputs; None where one graph is that of all."""
 
 
 def head_products(
@@ -79,14 +83,14 @@ class Single:
     scale: Tensor
 
     @cached_property
-    def _places(self) -> list[tuple[Tensor, Tensor]]:
+    def _places(self) -> list[tuple[Places, Places]]:
         """Of each output: which φ_j it makes, and of which of its numbers."""
         output, element = (
             torch.tensor(numbers, device=self.scale.device)
             for numbers in (self.sources.output, self.sources.element)
         )
         rows = [(output == k).nonzero()[:, 0] for k in range(len(self.outputs))]
-        return [(own, element[own]) for own in rows]
+        return [(_places(own), _places(element[own])) for own in rows]
 
     def pulled(self, vectors: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Return uᵀ dφ/do of each output."""
@@ -100,12 +104,30 @@ class Single:
 
     def pushed(self, tangents: Tangents, lead: Sequence[int]) -> Tensor:
         """Return dφ/do t."""
+        parts = [
+            (rows, t.reshape(*lead, -1)[:, :, elements], self.scale[:, rows])
+            for t, (rows, elements) in zip(tangents, self._places, strict=True)
+            if t is not None
+        ]
+        if len(parts) == 1 and parts[0][1].shape[2] == self.scale.shape[1]:
+            _, own, scale = parts[0]
+            return own * scale.unsqueeze(1)  # of float64, as the scale is
         found = self.scale.new_zeros(*lead, self.scale.shape[1])
-        for t, (rows, elements) in zip(tangents, self._places, strict=True):
-            if t is not None:
-                flat = t.reshape(*lead, -1)[:, :, elements]
-                found[:, :, rows] = flat.double() * self.scale[:, rows].unsqueeze(1)
+        for rows, own, scale in parts:
+            found[:, :, rows] = own * scale.unsqueeze(1)
         return found
+
+    def taken(self, rows: slice) -> Single:
+        """Return those at some of the inputs."""
+        return replace(self, scale=self.scale[rows])
+
+
+def _places(index: Tensor) -> Places:
+    """Return ascending neighbours as a slice: nothing is gathered then."""
+    first = int(index[0]) if len(index) else 0
+    last = first + len(index)
+    neighbours = bool((index == torch.arange(first, last).to(index)).all())
+    return slice(first, last) if neighbours else index
 
 
 @dataclass(frozen=True)
@@ -151,6 +173,9 @@ class Whole:
             (column,) = torch.autograd.grad(total, u, retain_graph=True)
             found[:, k] = column
         return found
+
+    def taken(self, rows: slice) -> None:
+        """Return nothing: one graph is that of all inputs, a pass for each column."""
 
     @cached_property
     def _pullback(self) -> tuple[Tensor, tuple[Tensor | None, ...]]:

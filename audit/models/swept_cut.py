@@ -2,8 +2,11 @@
 
 J = L J_h with h the narrowest value on the way: L [p, w] is stored, and products walk
 the network as far as h alone. A root B J = (B L) J_h then has a factor of few columns
-that is known (`linalg.matrix_free.Factored`). Worth it where L is no larger than what a
-pass has at hand anyway.
+that is known (`linalg.narrow.Factored`). Worth it where L is no larger than what a
+pass has at hand anyway. A network of layers alone that is several times narrower than p
+and d is worth more: the w columns of L take one product of matrices, and vectors of w
+numbers are what a Krylov space is made of, not of min(p, d). Such an L is large, so it
+is made for a few inputs at a time, and only its triangle is kept.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ from audit.linalg.stored import Matrix
 
 _SMALL = 1e-12  # of a largest entry, that is brought to one
 _BLOCK = 5  # vectors, where several are scarcely dearer than one
+_NARROWER, _WIDEST = 4, 256  # than p and d, by which layers are cut, and to what width
+_LEFT = 2**23
+"""Numbers of L, at one input or at those whose L are made together."""
+_COPIES = (
+    3  # of L, as many bytes each: itself, the root's product with it, its triangle
+)
 _TOGETHER = 2**24
 """Bytes of the widest cotangents that go together: longer ones are memory that the
 system hands out anew, page by page, at every step."""
@@ -79,6 +88,27 @@ class Hidden:
     def _parts(self, columns: int) -> list[slice]:
         """Return which columns go together: a matter of shapes alone."""
         return together(len(self.x) * self.linear.way.widest, self.x.dtype, columns)
+
+
+def is_worth(way: Way, width: int, p: int, d: int) -> bool:
+    """Tell whether L [p, w] is worth being stored."""
+    if width >= min(p, d):
+        return False
+    few = width <= min(_WIDEST, min(p, d) // _NARROWER) and p * width <= _LEFT
+    return p * width <= way.widest or (few and way.is_layers)
+
+
+def left_bytes(p: int, d: int) -> int:
+    """Return the bytes that L [p, w] and its copies take at the most."""
+    width = min(_WIDEST, min(p, d) // _NARROWER)
+    return 8 * _COPIES * min(p * width, _LEFT)
+
+
+def apart(inputs: int, numbers: int) -> list[slice]:
+    """Return which inputs go together, with so many numbers of L each."""
+    each = max(1, _LEFT // numbers)
+    firsts = range(0, inputs, each)
+    return [slice(first, min(first + each, inputs)) for first in firsts]
 
 
 def block_of(way: Way) -> int:

@@ -15,6 +15,7 @@ the law's root is lost to the range of float32.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,14 +24,21 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.importer.sweep import Dense, Linear, NotSwept
-from audit.importer.sweep.cut import narrowest
+from audit.importer.sweep.cut import Cut, narrowest
 from audit.models.density import Values
 from audit.models.head_products import HeadProducts, head_products
 from audit.models.maps import ReverseJacobian
 from audit.models.opened import OpenModel
 from audit.models.products import ByProducts
 from audit.models.swept import ByRules, graph_of_rows
-from audit.models.swept_cut import Hidden, block_of, sized, together
+from audit.models.swept_cut import (
+    Hidden,
+    apart,
+    block_of,
+    is_worth,
+    sized,
+    together,
+)
 
 _APART = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far a product may be from autograd's, of its length."""
@@ -77,15 +85,28 @@ class SweptProducts(ByProducts):
             found[:, part] = pushed if length is None else pushed * length
         return found.mT
 
-    def factors(self) -> tuple[Tensor, Hidden] | None:
-        """Return L [N, p, w] in float64 and J_h [N, w, d]; None where not worth it."""
-        sweep, (_, p, d) = self.linear.way, self.shape
-        cut = narrowest(sweep)
-        if cut is None or cut.width >= min(p, d) or p * cut.width > sweep.widest:
+    def factors(self) -> tuple[Iterator[Tensor], Hidden] | None:
+        """Return L, in parts, and J_h [N, w, d]; None where not worth it.
+
+        The parts are [n, p, w] in float64, of some inputs after others.
+        """
+        way, (n, p, d) = self.linear.way, self.shape
+        cut = narrowest(way)
+        if cut is None or not is_worth(way, cut.width, p, d):
             return None
-        tangents = cut.after(self.linear, self.x)
-        left = self.head.pushed(tangents, (len(self.x), cut.width)).mT
+        parts = apart(n, p * cut.width)
+        if self.head.taken(parts[0]) is None:  # all inputs, a pass for each column
+            if p * cut.width > way.widest:
+                return None
+            parts = [slice(0, n)]
+        left = (self._left(cut, part) for part in parts)
         return left, Hidden(self.linear, cut, self.x)
+
+    def _left(self, cut: Cut, part: slice) -> Tensor:
+        """Return L [n, p, w] at some inputs."""
+        head = self.head.taken(part) or self.head
+        tangents = cut.after(self.linear, self.x, part.start, part.stop)
+        return head.pushed(tangents, (part.stop - part.start, cut.width)).mT
 
     def _parts(self, columns: int) -> list[slice]:
         numbers = len(self.x) * self.linear.way.widest
@@ -151,7 +172,8 @@ def _agrees(model: OpenModel, made: ProductsMap) -> bool:
         pulled, pushed = theirs.pulled(u), theirs.matmat(v)
         pairs = [(ours.pulled(u), pulled), (ours.matmat(v), pushed)]
         if (factors := ours.factors()) is not None:
-            left, hidden = factors
+            lefts, hidden = factors
+            left = torch.cat(list(lefts))
             pairs += [(hidden.rmatmat(left.mT @ u), pulled)]
             pairs += [(left @ hidden.matmat(v), pushed)]
     except (NotSwept, AuditError, RuntimeError, NotImplementedError):

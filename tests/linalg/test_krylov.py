@@ -10,7 +10,8 @@ from audit.ground.errors import ConfigError
 from audit.linalg import krylov
 from audit.linalg.decompose import decompose
 from audit.linalg.krylov import SETTLED, decompose_krylov
-from audit.linalg.matrix_free import MatrixFree, regrouped
+from audit.linalg.matrix_free import MatrixFree
+from audit.linalg.narrow import regrouped
 from audit.linalg.operators import Diagonal, Product, rows_of
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.stored import Matrix
@@ -218,21 +219,24 @@ def test_a_root_with_a_factor_that_is_not_stored_is_decomposed_by_products():
 class Narrow(Matrix):
     """J = L J_h, which says so."""
 
-    left: torch.Tensor
+    lefts: tuple
     hidden: torch.Tensor
 
     def factors(self):
-        return self.left, Matrix(self.hidden)
+        return self.lefts, Matrix(self.hidden)
 
 
+@pytest.mark.parametrize("together", [1, N])
 @pytest.mark.parametrize("rows", [70, 30])
-def test_a_root_of_a_narrow_network_has_no_more_rows_than_its_narrow_place(rows):
+def test_a_root_of_a_narrow_network_has_no_more_rows_than_its_narrow_place(
+    rows, together
+):
     random = torch.Generator().manual_seed(4)
     scale, left, hidden = (
         torch.randn(N, *shape, generator=random).double()
         for shape in ((rows,), (rows, 40), (40, 90))
     )
-    jacobian = MatrixFree(Narrow(left @ hidden, left, hidden), keyed(N))
+    jacobian = MatrixFree(Narrow(left @ hidden, left.split(together), hidden), keyed(N))
     root = regrouped(Product(Diagonal(scale), jacobian))
     assert root.shape == (N, min(rows, 40), 90)
     a = scale.unsqueeze(2) * (left @ hidden)

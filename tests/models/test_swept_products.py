@@ -6,8 +6,8 @@ import torch
 
 from audit.importer.sweep import pointwise
 from audit.importer.sweep.cut import narrowest
-from audit.models import swept_cut
-from audit.models.swept_cut import Hidden
+from audit.models import swept_cut, swept_products
+from audit.models.swept_cut import Hidden, is_worth, left_bytes
 from audit.models.swept_products import SweptProducts, with_products
 from tests.models.saved import data_file, onnx_file, opened
 from tests.models.test_swept import HEADS, TEXT, plain, weights
@@ -115,7 +115,7 @@ def test_a_narrow_place_makes_two_factors(tmp_path):
     cut = narrowest(jacobian.linear.way)
     hidden = Hidden(jacobian.linear, cut, jacobian.x)
     left = jacobian.head.pushed(
-        cut.after(jacobian.linear, jacobian.x), (ROWS, cut.width)
+        cut.after(jacobian.linear, jacobian.x, 0, ROWS), (ROWS, cut.width)
     ).mT
     assert hidden.shape == (ROWS, cut.width, slopes.shape[2])
     u, v = drawn(ROWS, slopes.shape[1], 5), drawn(ROWS, slopes.shape[2], 4)
@@ -127,3 +127,71 @@ def test_a_narrow_place_makes_two_factors(tmp_path):
             apart = (ours / factor - theirs / factor).norm()
             assert float(apart) < 1e-5 * float((theirs / factor).norm())
     torch.testing.assert_close(left @ hidden.dense(), slopes, rtol=1e-5, atol=1e-6)
+
+
+WIDE = """
+g (float[n, 60] x) => (float[n, 96] out) {
+    a = Gemm <transB = 1> (x, w)
+    t = Tanh(a)
+    out = MatMul(t, v)
+}
+"""
+
+
+def wide_model(folder, loc="out[:, :48]"):
+    """60 features, eight hidden numbers, 96 outputs; and J of its first rows."""
+    random = np.random.default_rng(8)
+    shapes = {"w": (8, 60), "v": (8, 96)}
+    own = {n: random.normal(size=s).astype(np.float32) / 4 for n, s in shapes.items()}
+    path = onnx_file(folder, WIDE, **own)
+    parameters = {"loc": loc, "scale": "exp(out[:, 48:])"}
+    data = data_file(folder, n=40, d=60)
+    model = with_products(opened(path, data, family="normal", parameters=parameters))
+    x = model.rows(np.arange(ROWS))[0].double().numpy()
+    w, v = (one.astype(float) for one in own.values())
+    t = np.tanh(x @ w.T)
+    slopes = np.einsum("nh,hk,hd->nkd", 1 - t**2, v, w)
+    slopes[:, 48:] *= np.exp(t @ v[:, 48:])[:, :, None]
+    return model, torch.from_numpy(slopes)
+
+
+@pytest.mark.parametrize("numbers", [1, 96 * 8 * 4, 2**20])
+def test_layers_are_cut_at_a_much_narrower_place(numbers, tmp_path, monkeypatch):
+    """L is wider than any value on the way, and made for a few inputs at a time."""
+    model, slopes = wide_model(tmp_path)
+    monkeypatch.setattr(swept_cut, "_LEFT", max(numbers, 96 * 8))
+    _, jacobian = jacobian_at(model)
+    assert jacobian.linear.way.widest < 96 * 8
+    lefts, hidden = jacobian.factors()
+    lefts = list(lefts)
+    most = max(1, max(numbers, 96 * 8) // (96 * 8))
+    assert [len(left) for left in lefts[:-1]] == [most] * (len(lefts) - 1)
+    assert hidden.shape == (ROWS, 8, 60)
+    found = torch.cat(lefts) @ hidden.dense()
+    assert float((found - slopes).norm() / slopes.norm()) < 3e-6
+
+
+def test_a_head_that_mixes_numbers_is_not_cut_so(tmp_path, monkeypatch):
+    """A column of L is a pass through it: L that is no wider than a pass has few."""
+    model, _ = wide_model(tmp_path, loc="out[:, :48] + out[:, 48:]")
+    assert jacobian_at(model)[1].factors() is None
+    _, jacobian = jacobian_at(model_of(tmp_path, "mixed"))
+    monkeypatch.setattr(swept_products, "is_worth", lambda *_: True)
+    assert jacobian.factors() is None  # L has 64 numbers, and a pass 11 at hand
+
+
+class Way:
+    def __init__(self, widest, is_layers):
+        self.widest, self.is_layers = widest, is_layers
+
+
+@pytest.mark.parametrize("is_layers", [True, False])
+def test_what_is_cut_is_counted(is_layers):
+    """Of layers, which alone are cut so that L is more than a pass has at hand."""
+    sizes = [3, 64, 1000, 20_000, 200_000]
+    for p, d, width in ((p, d, w) for p in sizes for d in sizes for w in (1, 16, 256)):
+        if is_worth(Way(width + max(p, d), is_layers), width, p, d):
+            fits = p * width <= width + max(p, d)
+            assert width < min(p, d)
+            assert fits or (is_layers and 3 * 8 * p * width <= left_bytes(p, d))
+    assert is_worth(Way(20_000, is_layers), 256, 20_000, 10_000) == is_layers

@@ -49,11 +49,13 @@ class Cut:
             return tangents.new_zeros(*tangents.shape[:2], self.width)
         return found.flatten(2)
 
-    def after(self, linear: Linear, like: Tensor) -> list[Tensor | None]:
-        """Return the derivative of each output by h [n, w, *row], in order."""
-        n, w = linear.inputs, self.width
+    def after(
+        self, linear: Linear, like: Tensor, first: int, last: int
+    ) -> list[Tensor | None]:
+        """Return the derivative of each output by h [n, w, *row] at some inputs."""
+        n, w = last - first, self.width
         own = torch.eye(w).to(like).expand(n, w, w).reshape(n, w, *self.shape)
-        return linear.columns_from({self.slot: own})
+        return linear.columns_from({self.slot: own}, first, last)
 
 
 def narrowest(way: Way) -> Cut | None:

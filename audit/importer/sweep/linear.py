@@ -98,12 +98,15 @@ class Linear:
         self, steps: Sequence[int], first: int, last: int, waiting: Waiting
     ) -> None:
         """Walk some steps back at some inputs."""
-        cut = (first, last) != (0, self.inputs)
         for index in steps:
-            kept = self.kept[index]
-            if cut and kept:
-                kept = tuple(k if k.shape[0] == 1 else k[first:last] for k in kept)
-            self._step_back(index, kept, waiting)
+            self._step_back(index, self._kept_at(index, first, last), waiting)
+
+    def _kept_at(self, index: int, first: int, last: int) -> Kept:
+        """Return what a rule needs at some inputs."""
+        kept = self.kept[index]
+        if (first, last) == (0, self.inputs):
+            return kept
+        return tuple(k if k.shape[0] == 1 else k[first:last] for k in kept)
 
     def _write(self, waiting: Waiting, out: Tensor) -> None:
         path = self.way.path
@@ -134,20 +137,23 @@ class Linear:
             slot: part.reshape(*tangents.shape[:2], *shape)
             for slot, shape, part in zip(path.sources, shapes, parts, strict=True)
         }
-        return self._forth(known, slots)
+        return self._forth(known, slots, 0, self.inputs)
 
-    def columns_from(self, known: dict[int, Tensor]) -> list[Tensor | None]:
-        """Push tangents of other values forward to the outputs: those of each."""
-        return self._forth(known, self.way.path.outputs)
+    def columns_from(
+        self, known: dict[int, Tensor], first: int, last: int
+    ) -> list[Tensor | None]:
+        """Push tangents of other values forward to the outputs, at some inputs."""
+        return self._forth(known, self.way.path.outputs, first, last)
 
     def _forth(
-        self, known: dict[int, Tensor], slots: Sequence[int]
+        self, known: dict[int, Tensor], slots: Sequence[int], first: int, last: int
     ) -> list[Tensor | None]:
         with torch.no_grad():
             for index in reversed(self.way.backwards):
                 if known.keys() >= set(slots):
                     break
-                self._step_forth(index, known, slots)
+                kept = self._kept_at(index, first, last)
+                self._step_forth(index, kept, known, slots)
         return [known.get(slot) for slot in slots]
 
     def rows_from(self, waiting: Waiting, first: int, last: int, out: Tensor) -> None:
@@ -156,12 +162,12 @@ class Linear:
         self._write(waiting, out)
 
     def _step_forth(
-        self, index: int, known: dict[int, Tensor], wanted: Sequence[int]
+        self, index: int, kept: Kept, known: dict[int, Tensor], wanted: Sequence[int]
     ) -> None:
         path = self.way.path
         step, site = path.plan.steps[index], path.sites[index]
         given = [known.get(step.inputs[position]) for position in site.active]
-        found = pushed(self.way.rules[index], site, self.kept[index], given)
+        found = pushed(self.way.rules[index], site, kept, given)
         for position, tangent in zip(site.outputs, found, strict=True):
             if tangent is not None:
                 known[step.outputs[position]] = tangent

@@ -90,6 +90,11 @@ class Way:
         return any(isinstance(one, convolved.Convolved) for one in self.rules.values())
 
     @property
+    def is_layers(self) -> bool:
+        """Whether neither a convolution nor a recurrence is on the path."""
+        return self.at_once == _LAYERS
+
+    @property
     def worth(self) -> int:
         """How many rows make a sweep cheaper than a backward pass for each.
 

@@ -43,7 +43,8 @@ from audit.linalg.krylov.ritz import SETTLED, WIDTH, RitzPairs
 from audit.linalg.krylov.rules import ESCAPED, Beside, Settling
 from audit.linalg.krylov.space import Side, Space, orthonormal
 from audit.linalg.krylov.trace import probed_trace
-from audit.linalg.matrix_free import START, Draw, block_of, regrouped
+from audit.linalg.matrix_free import START, Draw, block_of
+from audit.linalg.narrow import regrouped
 from audit.linalg.spectrum import Estimate, Spectrum
 from audit.linalg.stored import LinearOperator
 
@@ -63,7 +64,7 @@ def decompose_krylov(
         draw: random numbers keyed by the inputs.
         rounding: the relative precision of A's products.
     """
-    side = Side(regrouped(root))
+    side = Side(regrouped(root, rounding >= SQUARED))
     search = _Search(side, min(max(top, 2), side.size), draw)
     found = search.found()
     known = found.residuals <= SETTLED
