@@ -25,9 +25,7 @@ _BLOCK = 5  # vectors, where several are scarcely dearer than one
 _NARROWER, _WIDEST = 4, 256  # than p and d, by which layers are cut, and to what width
 _LEFT = 2**23
 """Numbers of L, at one input or at those whose L are made together."""
-_COPIES = (
-    3  # of L, as many bytes each: itself, the root's product with it, its triangle
-)
+_COPIES = 3  # of L: itself, the root's product with it, its triangle
 _TOGETHER = 2**24
 """Bytes of the widest cotangents that go together: longer ones are memory that the
 system hands out anew, page by page, at every step."""
