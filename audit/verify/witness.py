@@ -44,8 +44,8 @@ class Effort:
     kept: int = 8
     second: int = 12
     last: int = 20
-    ended: int = 3
-    inner: int = 3
+    ended: int = 5
+    inner: int = 5
 
 
 EFFORT = Effort()
