@@ -32,6 +32,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +60,12 @@ class Summits:
 
 
 def climb(
-    slope: Slope, rows: Tensor, within: Feasible, u: Tensor, steps: int
+    slope: Slope,
+    rows: Tensor,
+    within: Feasible,
+    u: Tensor,
+    steps: int,
+    goal: float = -math.inf,
 ) -> Summits:
     """Return the best points on the way up.
 
@@ -69,12 +75,13 @@ def climb(
         within: their sets.
         u: where they start [C, m], inside.
         steps: at most, each a forward and a backward pass.
+        goal: the least of D that counts.
     """
     value, gradient = slope(rows, u)
     first = lowered(value)
     kind = Paced if within.ball.p == 2 else Leaning
     state = kind(rows, within, u, first, gradient)
-    race = Race(rows, within.size, first)
+    race = Race(rows, within.size, first, goal)
     resting = torch.zeros_like(state.through)
     for turn in range(steps):
         going = (~(state.through | resting)).nonzero()[:, 0]

@@ -7,10 +7,13 @@ that gained D_k − D_{k−w} in its last w steps, and has l left, comes about t
 
 if it goes on like that; near a top it gains less with every step. Where that is below
 what another climb of the same input and size has by now, it rests: its place is kept,
-and may go on in a later round. The leader never rests for that.
+and may go on in a later round. The leader never rests for that, but where there is a
+goal, and anything below it is worth nothing, it rests where it would not come there.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -25,12 +28,15 @@ class Race:
         rows: each one's input [C], those of an input and a size in one run.
         size: of its ball [C].
         value: D where it starts [C].
+        goal: the least of D that counts.
     """
 
-    def __init__(self, rows: Tensor, size: Tensor, value: Tensor) -> None:
+    def __init__(
+        self, rows: Tensor, size: Tensor, value: Tensor, goal: float = -math.inf
+    ) -> None:
         apart = (rows.diff() != 0) | (size[1:] != size[:-1])
         self._ball = torch.nn.functional.pad(apart, (1, 0)).cumsum(dim=0)
-        self._values = [value.clone()]
+        self._values, self._goal = [value.clone()], goal
 
     def outpaced(self, value: Tensor, left: int) -> Tensor:
         """Tell who would not come as high as another one is by now [C].
@@ -43,6 +49,6 @@ class Race:
         if len(self._values) <= _STEPS:
             return torch.zeros_like(value, dtype=torch.bool)
         gained = value - self._values[0]
-        lead = torch.full_like(value, -torch.inf)
+        lead = torch.full_like(value, self._goal)
         lead = lead.scatter_reduce(0, self._ball, value, "amax")[self._ball]
         return value + gained * (left / _STEPS) < lead

@@ -17,6 +17,7 @@ is taken anew at the end by the same exact evaluation as every value of the repo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -102,6 +103,7 @@ def ascend(
     given: Tensor | None = None,
     rows: Tensor | None = None,
     alone: bool = False,
+    goal: float = -math.inf,
 ) -> Witness:
     """Return witnesses at n inputs of a site.
 
@@ -115,11 +117,12 @@ def ascend(
         given: further directions to start along [n, K, m].
         rows: the site's inputs that are asked about [n]; None: all.
         alone: whether to start along the given directions only.
+        goal: the least of D that counts: a climb that will not come there may rest.
 
     Raises:
         ConfigError: an input is out of bounds.
     """
-    climbers = Climbers(exact, local, sizes, p, bounds, rows)
+    climbers = Climbers(exact, local, sizes, p, bounds, rows, goal)
     first = (effort or _usual(climbers)).first
     with stages.part(_FIRST):
         found = from_starts(climbers, given, alone, first)

@@ -51,6 +51,16 @@ def test_a_value_that_is_no_number_yet_goes_on_beside_a_finite_one():
     assert not any(bool(race.outpaced(nowhere, 9)[0]) for _ in range(9))
 
 
+def test_a_climb_that_will_not_come_to_the_goal_rests_though_it_leads():
+    value = torch.tensor([1.0]).double()
+    one = (torch.zeros(1, dtype=torch.long), torch.ones(1).double(), 0 * value)
+    # a tenth with each step: .4 after four, and 1.4 after ten more
+    for goal, rests in ((1.3, False), (1.5, True)):
+        race = Race(*one, goal)
+        told = [bool(race.outpaced(k * value / 10, 14 - k)) for k in range(1, 5)]
+        assert told == [False, False, False, rests]
+
+
 def test_an_infinite_leader_ends_the_race():
     value = torch.tensor([2.0, math.inf]).double()
     race = Race(torch.zeros(2, dtype=torch.long), torch.ones(2).double(), value)
