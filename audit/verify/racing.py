@@ -9,6 +9,7 @@ if it goes on like that; near a top it gains less with every step. Where that is
 what another climb of the same input and size has by now, it rests: its place is kept,
 and may go on in a later round. The leader never rests for that, but where there is a
 goal, and anything below it is worth nothing, it rests where it would not come there.
+That is asked after every w steps: kernels are compiled for each number of climbs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Race:
     ) -> None:
         apart = (rows.diff() != 0) | (size[1:] != size[:-1])
         self._ball = torch.nn.functional.pad(apart, (1, 0)).cumsum(dim=0)
-        self._values, self._goal = [value.clone()], goal
+        self._before, self._steps, self._goal = value.clone(), 0, goal
 
     def outpaced(self, value: Tensor, left: int) -> Tensor:
         """Tell who would not come as high as another one is by now [C].
@@ -45,10 +46,10 @@ class Race:
             value: each one's best after another step [C].
             left: how many steps there are.
         """
-        self._values = [*self._values[-_STEPS:], value.clone()]
-        if len(self._values) <= _STEPS:
+        self._steps += 1
+        if self._steps % _STEPS:
             return torch.zeros_like(value, dtype=torch.bool)
-        gained = value - self._values[0]
+        gained, self._before = value - self._before, value.clone()
         lead = torch.full_like(value, self._goal)
         lead = lead.scatter_reduce(0, self._ball, value, "amax")[self._ball]
         return value + gained * (left / _STEPS) < lead
