@@ -18,6 +18,7 @@ is taken anew at the end by the same exact evaluation as every value of the repo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -46,8 +47,8 @@ class Effort:
     kept: int = 8
     second: int = 12
     last: int = 20
-    ended: int = 3
-    inner: int = 3
+    ended: int = 5
+    inner: int = 5
 
 
 EFFORT = Effort()
@@ -104,6 +105,7 @@ def ascend(
     given: Tensor | None = None,
     rows: Tensor | None = None,
     alone: bool = False,
+    goal: float = -math.inf,
 ) -> Witness:
     """Return witnesses at n inputs of a site.
 
@@ -117,11 +119,12 @@ def ascend(
         given: further directions to start along [n, K, m].
         rows: the site's inputs that are asked about [n]; None: all.
         alone: whether to start along the given directions only.
+        goal: the least of D that counts: a climb that will not come there may rest.
 
     Raises:
         ConfigError: an input is out of bounds.
     """
-    climbers = Climbers(exact, local, sizes, p, bounds, rows)
+    climbers = Climbers(exact, local, sizes, p, bounds, rows, goal)
     first = (effort or _usual(climbers)).first
     with stages.part(_FIRST):
         found = from_starts(climbers, given, alone, first)

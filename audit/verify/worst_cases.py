@@ -80,8 +80,8 @@ def worst_cases(
         with stages.part((0.5 if certified else 0.95) / len(searched)):
             witnesses[ball] = ascend(exact, local, lengths, ball.p, ladder.bounds)
     columns: dict[str, Values] = {}
-    for size in rungs:
-        columns |= _predicted(exact, local, ladder, size)
+    for size, known in zip(rungs, _predicted(exact, local, ladder), strict=True):
+        columns |= known
         place = int((witnesses[ladder.ball].size[0] == size).nonzero()[0])
         found = witnesses[ladder.ball].value[:, place]
         columns[at_size("witness", size)] = _plain(found)
@@ -150,22 +150,27 @@ def _bounds(found: Proven, n: int, count: int) -> list[Values]:
 
 
 def _predicted(
-    exact: Exact, local: LocalLaw, ladder: Ladder, size: float
-) -> dict[str, Values]:
-    """Return the prediction at a size, and what is true along its direction."""
+    exact: Exact, local: LocalLaw, ladder: Ladder
+) -> list[dict[str, Values]]:
+    """Return each size's prediction, and what is true along its direction."""
+    if not ladder.sizes:
+        return []
     ball = ladder.ball
-    predicted = local.expected(WorstCase(size, ball))
-    assert predicted is not None  # a ball has one for every local law
     direction = local.worst_of(ball)
     rows = torch.arange(len(direction), device=direction.device)
-    u = _both_ways(exact, ladder, direction, size)
-    along = exact(rows, u)[0].amax(dim=1)
+    steps = [_both_ways(exact, ladder, direction, size) for size in ladder.sizes]
+    values = exact(rows, torch.cat(steps, dim=1))[0]
+    values = values.reshape(len(rows), -1, 2).amax(dim=2)
     nowhere = direction.abs().sum(dim=1) == 0
-    along = along.masked_fill(nowhere, torch.nan)
-    return {
-        at_size("predicted", size): _plain(predicted.value),
-        at_size("along", size): _plain(along, {NO_DIRECTION: nowhere}),
-    }
+    values = values.masked_fill(nowhere.unsqueeze(1), torch.nan)
+    found = []
+    for size, along in zip(ladder.sizes, values.unbind(dim=1), strict=True):
+        predicted = local.expected(WorstCase(size, ball))
+        assert predicted is not None  # a ball has one for every local law
+        known = {at_size("predicted", size): _plain(predicted.value)}
+        known[at_size("along", size)] = _plain(along, {NO_DIRECTION: nowhere})
+        found.append(known)
+    return found
 
 
 def _both_ways(exact: Exact, ladder: Ladder, direction: Tensor, size: float) -> Tensor:
