@@ -40,7 +40,7 @@ Where the N inputs that were parted into strata are a sample themselves, there i
 what is between them, with b_h = mean_h − mean, Σ W_h b_h²/N and
 Σ W_h (3 s_h² b_h + b_h³)/N²: what is within is in the first terms (Cochran).
 
-How often it holds. Each end misses in at most 2.5 to 3 of 100 samples of `LEAST` to
+How often it holds. Each end misses in at most 2.5 to 3 of 100 samples of 32 to
 10⁴ values, where a sample without interval counts as none, for normal, Student (3),
 gamma, Weibull, lognormal (σ ≤ 2.5) and Pareto laws of a finite variance, and for
 mixtures of two groups; a Pareto law of the exponent 1.5 is missed by up to 4
@@ -80,8 +80,6 @@ from audit.ground.student import interpolated_quantiles
 Floats = NDArray[np.float64]
 Ends = tuple[float, float]
 
-LEAST = 32
-"""Values, of each stratum, for an interval that holds as often as it says."""
 HEAVIEST = 0.7
 _LEVEL = 0.975
 _HAZEN = 8.5
@@ -134,7 +132,7 @@ class Stratum:
     """What n independent values say of their mean.
 
     Args:
-        n: at least `LEAST`.
+        n: at least 32, to be believed.
         mean: of them.
         powers: the means of (x − mean)², (x − mean)³ and (x − mean)⁴.
         tails: the lower one, of the mirrored values, and the upper one.
@@ -222,7 +220,7 @@ def mean_interval(
     """Return the interval of a mean; None where the values know of none.
 
     Args:
-        strata: their shares sum to one; one alone of at least `LEAST` values.
+        strata: their shares sum to one; one alone of at least 32 values.
         inputs: N, that were parted into strata.
         level: of each end, above 0.5; 0.975 for an interval of 95 %.
     """

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from audit.ground.means import LEAST, Stratum, Tail, bulk, bulk_ranks, joined, tail_size
+from audit.ground.means import Stratum, Tail, bulk, bulk_ranks, joined, tail_size
 from audit.ground.means import mean_interval as interval_of
+from audit.reports.quantities import FEWEST_VALUES
 from audit.reports.values import Floats
 
 Interval = tuple[float, float]
@@ -34,7 +35,7 @@ def mean_interval(values: Floats) -> Interval | None:
 
     None with ∞ among them.
     """
-    if len(values) < LEAST or not np.isfinite(values[[0, -1]]).all():
+    if len(values) < FEWEST_VALUES or not np.isfinite(values[[0, -1]]).all():
         return None
     size = size_of(float(np.abs(values[[0, -1]]).max()))
     return scaled_interval([Stratum.of(values / size)], size, float(values[0]))

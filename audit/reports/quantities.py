@@ -24,6 +24,9 @@ PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 """What a summary says of each quantity, and the last part of a gate's key."""
 
+FEWEST_VALUES = 32
+"""Of fewer inputs a mean has no interval: `ground.means` says what it would miss."""
+
 FEWEST_PAIRS = 6
 """Of fewer than 6 paired differences all have one sign by chance in more than 5 of 100
 cases, 2 · 2⁻⁵: their mean has no 95 % interval."""

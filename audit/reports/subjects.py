@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 from audit.config import Threshold
-from audit.ground.means import LEAST
 from audit.reports.keys import split_key
-from audit.reports.quantities import FEWEST_PAIRS, PERCENTILES
+from audit.reports.quantities import FEWEST_PAIRS, FEWEST_VALUES, PERCENTILES
 from audit.reports.report import Change, Interval, Number, Summary
 from audit.reports.text import count
 
@@ -107,11 +106,13 @@ def _needed(statistic: str, n: int, checked: bool) -> str:
         p = PERCENTILES[statistic]
         least = math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))
         return f"{statistic} needs {least} inputs, there are {n}"
-    if statistic == "mean" and n >= LEAST:
+    if statistic != "mean":
+        return (
+            f"{statistic} has none, however many inputs; limit a percentile or the mean"
+        )
+    if n >= FEWEST_VALUES:
         return (
             f"a mean has none with ∞ in it, or a tail so long that {n} inputs do not "
             "tell it; limit a percentile"
         )
-    if statistic == "mean":
-        return f"a mean needs {LEAST} inputs, there are {n}"
-    return f"{statistic} has none, however many inputs; limit a percentile or the mean"
+    return f"a mean needs {FEWEST_VALUES} inputs, there are {n}"

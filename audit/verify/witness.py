@@ -52,7 +52,8 @@ class Effort:
 
 
 EFFORT = Effort()
-SLOWER = Effort(second=20, last=40)  # on other balls than ℓ₂, and without a gradient
+SLOWER = Effort(second=20, last=40, ended=3, inner=3)
+"""On other balls than ℓ₂, and without a gradient: no climb rests there."""
 _FIRST, _SECOND, _LAST = 0.4, 0.3, 0.3  # of the time of a search, by experience
 THRIFTY = Effort(1, 1, 2, 3, 1)  # where each value is a mean over draws
 

@@ -13,13 +13,13 @@ from scipy import stats
 
 from audit.ground.means import (
     HEAVIEST,
-    LEAST,
     Stratum,
     Tail,
     joined,
     mean_interval,
     tail_size,
 )
+from audit.reports.quantities import FEWEST_VALUES
 
 
 def unseen(values):
@@ -85,7 +85,7 @@ def interval(values, level=0.975):
 
 
 @pytest.mark.parametrize("level", [0.975, 0.995])
-@pytest.mark.parametrize("n", [LEAST, 50, 300])
+@pytest.mark.parametrize("n", [FEWEST_VALUES, 50, 300])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_ends_are_halls_and_the_tails_pareto_mean(n, level, sign):
     values = sign * np.random.default_rng(n).exponential(size=n) ** 0.9
@@ -209,7 +209,7 @@ def allowed(samples):
     return 0.025 + 3 * math.sqrt(0.025 * 0.975 / samples)
 
 
-@pytest.mark.parametrize("n", [LEAST, 64, 256])
+@pytest.mark.parametrize("n", [FEWEST_VALUES, 64, 256])
 @pytest.mark.parametrize("law", LAWS)
 def test_each_end_misses_the_mean_as_seldom_as_it_says(law, n):
     above, below, _ = misses(*LAWS[law], n, 1500)
@@ -217,7 +217,7 @@ def test_each_end_misses_the_mean_as_seldom_as_it_says(law, n):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [LEAST, 64, 128, 256, 1000, 4000, 10_000])
+@pytest.mark.parametrize("n", [FEWEST_VALUES, 64, 128, 256, 1000, 4000, 10_000])
 @pytest.mark.parametrize("law", LAWS)
 def test_each_end_misses_the_mean_as_seldom_as_it_says_in_many_samples(law, n):
     samples = max(1000, min(6000, 4_000_000 // n))
@@ -248,7 +248,7 @@ def test_a_group_that_most_samples_miss_is_what_no_interval_can_cover():
 @pytest.mark.parametrize(
     ("law", "n", "least"),
     [
-        ("normal", LEAST, 0.95),
+        ("normal", FEWEST_VALUES, 0.95),
         ("exponential", 64, 0.8),
         ("exponential", 256, 0.99),
         ("lognormal 1.0", 256, 0.85),

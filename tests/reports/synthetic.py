@@ -1,11 +1,19 @@
-"""One small scan, written by hand: six inputs of four features, two divergences."""
+"""One small scan, written by hand: six inputs of four features, two divergences.
 
+So few inputs have no interval of a mean. `report_of` gives them Student's, so that what
+is done with one can be seen.
+"""
+
+import math
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 
 from audit.config import ModelConfig, ScanConfig, Threshold
+from audit.ground.student import student_quantile
 from audit.reports.build import UNCHECKED, build_report
+from audit.reports.means import mean_interval
 from audit.reports.measured import (
     Checks,
     DataRecord,
@@ -18,6 +26,7 @@ from audit.reports.measured import (
     VerificationInfo,
     Worst,
 )
+from audit.reports.quantities import FEWEST_VALUES
 from audit.reports.sampling import Sample
 from audit.reports.values import Values
 
@@ -43,7 +52,20 @@ LIMITS = (
 def report_of(eigenvalues, *limits, **options):
     """Build the judged report of a scan with these KL eigenvalues."""
     config = replace(CONFIG, thresholds=limits, **{"max_skipped": 1, **options})
-    return build_report(measured_of(eigenvalues), config)
+    with patch("audit.reports.statistics.mean_interval", by_student):
+        return build_report(measured_of(eigenvalues), config)
+
+
+def by_student(values):
+    """Return mean ± t s/√n of a few positive values, ours of more; None with ∞."""
+    if len(values) >= FEWEST_VALUES:
+        return mean_interval(values)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    half = (
+        student_quantile(len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    )
+    return max(float(values.mean() - half), 0.0), float(values.mean() + half)
 
 
 def values_of(columns):

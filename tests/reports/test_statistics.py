@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from audit.ground.means import LEAST, Stratum, Tail
+from audit.ground.means import Stratum, Tail
 from audit.ground.means import mean_interval as interval_of
 from audit.reports.means import scaled_interval
-from audit.reports.quantities import PERCENTILES, STATISTICS
+from audit.reports.quantities import FEWEST_VALUES, PERCENTILES, STATISTICS
 from audit.reports.statistics import order_ranks, quantiles, summarise
 from audit.reports.values import Values
 
@@ -231,8 +231,8 @@ def test_the_interval_of_an_even_column_is_students():
 
 
 def test_few_values_and_a_heavy_tail_have_no_interval_of_their_mean():
-    assert of(np.arange(LEAST - 1.0)).intervals["mean"] is None
-    assert of(np.arange(float(LEAST))).intervals["mean"] is not None
+    assert of(np.arange(FEWEST_VALUES - 1.0)).intervals["mean"] is None
+    assert of(np.arange(float(FEWEST_VALUES))).intervals["mean"] is not None
     heavy = stats.pareto(1.0).ppf((np.arange(500) + 0.5) / 500)
     assert of(heavy).intervals["mean"] is None
 
