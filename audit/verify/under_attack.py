@@ -14,7 +14,8 @@ x (`calibration`), for sizes ε in units of the perturbation and
 Where no direction is the worst (the form is zero or infinite), ±v has δ = 0. The loss
 of likelihood is taken input by input, so its interval is that of paired differences
 (Hall, see `linalg.intervals.means`); a θ that the clean law excludes loses nothing.
-Shares have Wilson's interval, distances of PIT Massart's (`linalg.intervals.shares`).
+Shares have Clopper and Pearson's interval (`ground.shares`), distances of PIT Massart's
+(`linalg.intervals.distances`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
+from audit.ground.shares import share_interval
+from audit.linalg.intervals.distances import uniform_distance
 from audit.linalg.intervals.means import mean_interval
-from audit.linalg.intervals.shares import uniform_distance, wilson
 from audit.measure import Questions
 from audit.models.opening import OpenModel
 from audit.models.targets import check_support
@@ -213,23 +215,27 @@ def _costs(exact: Exact, u: Tensor) -> Tensor:
 
 def _attacked(attack: str, size: float, found: Scores, clean: Scores) -> AttackedInfo:
     """Return what a report says of one attack of one size."""
-    n, depth = len(found.nll), found.depth
-    inside = {f"{level:g}": float((depth < level).double().mean()) for level in LEVELS}
+    depth = found.depth
     loss = found.nll - clean.nll
     loss = torch.where(torch.isinf(clean.nll), 0.0, loss)  # it was excluded already
     pit = [] if bool(found.lost.any()) else list(found.pit.mT)
-    accuracy = None if found.right is None else float(found.right.mean())
     return AttackedInfo(
         attack,
         size,
         _mean(found.nll),
         _mean(loss),
-        {level: Bounded(share, wilson(share, n)) for level, share in inside.items()},
+        {f"{level:g}": _share(depth < level) for level in LEVELS},
         [Bounded(*uniform_distance(one)) for one in pit],
-        None if accuracy is None else Bounded(accuracy, wilson(accuracy, n)),
+        None if found.right is None else _share(found.right == 1),
         int(torch.isinf(found.nll).sum()),
         int(found.lost.sum()),
     )
+
+
+def _share(marked: Tensor) -> Bounded:
+    """Return the share of inputs that are marked [n], with its interval."""
+    count, n = int(marked.sum()), len(marked)
+    return Bounded(count / n, share_interval(count, n))
 
 
 def _mean(values: Tensor) -> Bounded:

@@ -16,8 +16,9 @@ from audit.formats.html import render as page
 from audit.formats.markdown import render as markdown
 from audit.formats.table import render as table
 from audit.ground.errors import ConfigError, InputError
+from audit.ground.shares import share_interval
+from audit.linalg.intervals.distances import uniform_distance
 from audit.linalg.intervals.means import mean_interval
-from audit.linalg.intervals.shares import uniform_distance, wilson
 from audit.measure.preparation import prepare
 from audit.models.targets import read_targets
 from audit.reports.json import to_json
@@ -128,7 +129,7 @@ def test_intervals_of_the_exact_posterior_miss_as_often_as_they_say(tmp_path):
     missed = 0
     for depth in clean.depth.reshape(20, 200):
         for level in (0.5, 0.9, 0.95):
-            low, high = wilson(float((depth < level).double().mean()), 200)
+            low, high = share_interval(int((depth < level).sum()), 200)
             missed += not low <= level <= high
     assert missed <= most
 
@@ -189,7 +190,7 @@ def test_classes_are_counted_and_their_regions_are_the_likeliest(tmp_path):
     told = found.record("theta").clean
     right = float((X.argmax(axis=1) == theta).mean())
     assert told.accuracy.value == pytest.approx(right)
-    interval = stats.binomtest(round(60 * right), 60).proportion_ci(method="wilson")
+    interval = stats.binomtest(round(60 * right), 60).proportion_ci(method="exact")
     assert told.accuracy.ci95 == pytest.approx((interval.low, interval.high), abs=1e-9)
     assert told.pit == []
 
@@ -239,15 +240,12 @@ def test_witnesses_take_a_divergence_that_has_a_closed_form_or_to_be_asked_for()
     assert unasked.attacked == []
 
 
-def test_distances_of_uniform_numbers_and_wilsons_interval():
+def test_distances_of_uniform_numbers():
     values = RNG.uniform(size=300)
     distance, (low, high) = uniform_distance(torch.from_numpy(values))
     assert distance == pytest.approx(stats.kstest(values, "uniform").statistic)
     reach = np.sqrt(np.log(2 / 0.05) / 600)
     assert (low, high) == pytest.approx((max(0, distance - reach), distance + reach))
-    for k in (0, 3, 20):
-        exact = stats.binomtest(k, 20).proportion_ci(method="wilson")
-        assert wilson(k / 20, 20) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def curves(report: Report) -> Iterator[Drawing]:
     inside = Drawing(
         "Coverage under attack",
         f"Share of {count(found.n, 'input')} whose θ is in the highest-density region "
-        f"of 90 % (dashed), with Wilson's 95 % interval, for {_names(found)}",
+        f"of 90 % (dashed), with Clopper and Pearson's 95 % interval, for "
+        f"{_names(found)}",
         "share of inputs",
     )
     marks = [0.0, 1.0]

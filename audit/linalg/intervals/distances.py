@@ -1,14 +1,11 @@
-"""Intervals for a share of inputs, and for a distance between distributions.
-
-A share k/n of independent inputs has Wilson's 95 % interval, the values p for which
-|k/n − p| ≤ z √(p (1 − p)/n); it holds near 0 and 1, where k/n ± z se does not.
+"""The interval of a distance between distributions.
 
 The distance sup |F_n − F| between the empirical distribution of n numbers and their own
 is at most √(ln(2/0.05) / 2n) in 95 % of cases (Dvoretzky, Kiefer & Wolfowitz, with
 Massart's constant), so the Kolmogorov distance of their law from any other is within
 that of the distance measured (triangle inequality): an interval that always holds.
 
-Sources: Wilson, JASA 22 (1927); Massart, Annals of Probability 18 (1990).
+Source: Massart, Annals of Probability 18 (1990).
 """
 
 from __future__ import annotations
@@ -18,17 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from audit.ground.student import student_quantile
-
 LEVEL = 0.95
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share of n > 0 inputs."""
-    square = student_quantile(math.inf) ** 2 / n
-    middle = (share + square / 2) / (1 + square)
-    half = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def uniform_distance(values: Tensor) -> tuple[float, tuple[float, float]]:
