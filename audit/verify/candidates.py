@@ -91,9 +91,8 @@ class Climbers:
         p: float,
         bounds: Bounds | None,
         rows: Tensor | None,
-        goal: float,
     ) -> None:
-        site, self.goal = exact.site, goal
+        site = exact.site
         self.exact, self.local, self.p = exact, local, p
         everyone = torch.arange(len(site.x), device=site.x.device)
         self.asked = everyone if rows is None else rows
@@ -161,13 +160,13 @@ class Climbers:
         spread = torch.arange(0, len(u), max(1, len(u) // 64), device=u.device)
         slope = slope_of(self.exact, rows[spread], u[spread])
         if slope is not None:
-            self.exactly = partial(climb, slope, goal=self.goal)
+            self.exactly = partial(climb, slope)
             plain = isinstance(slope, Pulled) and slope.by_autograd
             guide = rough(self.exact) if plain and wide else None
             if guide is None:
                 return self.exactly
             self.blur = _BLUR
-            return partial(climb, guide, goal=self.goal)
+            return partial(climb, guide)
         self.by = "random search"
         wander = Wanderer(self.exact)
         return lambda rows, sets, u, steps: wander(rows, sets, u, _BLIND * steps)

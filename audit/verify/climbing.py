@@ -13,8 +13,7 @@ many steps come as far. In ℓ∞ and ℓ₁ it does so only if the best one is 
 ball: on the way along its corners a fall is often the way up. First steps may be as
 long as the ball's radius, and are taken whether D rises or not: they leave small hills,
 as a search that only takes what it gains does not (on the digits sample that costs a
-tenth of D). Short steps at the end find the top of the hill, so there all go on to the
-end; in a ball of ℓ₂ those rest that others outpace (`racing`). What is returned is the
+tenth of D). Short steps at the end find the top of the hill. What is returned is the
 best point of the way. A candidate is through when D is infinite, its gradient is zero
 or no number, it stands still, or no step is left that promises anything: where
 
@@ -32,15 +31,12 @@ References:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from audit.ground import stages
 from audit.verify.feasible import Feasible
-from audit.verify.racing import Race
 from audit.verify.slopes import Slope
 from audit.verify.strides import Leaning, Paced, lowered
 
@@ -60,12 +56,7 @@ class Summits:
 
 
 def climb(
-    slope: Slope,
-    rows: Tensor,
-    within: Feasible,
-    u: Tensor,
-    steps: int,
-    goal: float = -math.inf,
+    slope: Slope, rows: Tensor, within: Feasible, u: Tensor, steps: int
 ) -> Summits:
     """Return the best points on the way up.
 
@@ -75,20 +66,15 @@ def climb(
         within: their sets.
         u: where they start [C, m], inside.
         steps: at most, each a forward and a backward pass.
-        goal: the least of D that counts.
     """
     value, gradient = slope(rows, u)
     first = lowered(value)
     kind = Paced if within.ball.p == 2 else Leaning
     state = kind(rows, within, u, first, gradient)
-    race = Race(rows, within.size, first, goal)
-    resting = torch.zeros_like(state.through)
     for turn in range(steps):
-        going = (~(state.through | resting)).nonzero()[:, 0]
+        going = (~state.through).nonzero()[:, 0]
         if not len(going):
             break
         state.step(slope, going, 1 - turn / (steps + 1))
         stages.step(1 / steps)
-        if kind is Paced:
-            resting |= race.outpaced(state.value, steps - turn - 1)
     return Summits(state.best, state.value, first, state.through)

@@ -20,8 +20,6 @@ bound, found by somebody: smaller ones may exist.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -214,8 +212,8 @@ class _Lowering:
         effort, alone = _EFFORTS[min(turn, 1)], turn > 0 or self.known is not None
         if turn == 0 and self.known is not None:
             given = torch.cat([given, self.known.u[rows].flip(1)], dim=1)
-        asked = partial(ascend, self.exact, self.local, sizes, effort=effort)
-        return asked(given=given, rows=rows, alone=alone, goal=self.tau)
+        asked = (self.exact, self.local, sizes)
+        return ascend(*asked, effort=effort, given=given, rows=rows, alone=alone)
 
     def _shrink(self, rows: Tensor, u: Tensor) -> None:
         """Go back along rays to where τ is crossed first, and keep what is nearer."""

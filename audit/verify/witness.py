@@ -18,7 +18,6 @@ is taken anew at the end by the same exact evaluation as every value of the repo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -47,13 +46,12 @@ class Effort:
     kept: int = 8
     second: int = 12
     last: int = 20
-    ended: int = 5
-    inner: int = 5
+    ended: int = 3
+    inner: int = 3
 
 
 EFFORT = Effort()
-SLOWER = Effort(second=20, last=40, ended=3, inner=3)
-"""On other balls than ℓ₂, and without a gradient: no climb rests there."""
+SLOWER = Effort(second=20, last=40)  # on other balls than ℓ₂, and without a gradient
 _FIRST, _SECOND, _LAST = 0.4, 0.3, 0.3  # of the time of a search, by experience
 THRIFTY = Effort(1, 1, 2, 3, 1)  # where each value is a mean over draws
 
@@ -106,7 +104,6 @@ def ascend(
     given: Tensor | None = None,
     rows: Tensor | None = None,
     alone: bool = False,
-    goal: float = -math.inf,
 ) -> Witness:
     """Return witnesses at n inputs of a site.
 
@@ -120,12 +117,11 @@ def ascend(
         given: further directions to start along [n, K, m].
         rows: the site's inputs that are asked about [n]; None: all.
         alone: whether to start along the given directions only.
-        goal: the least of D that counts: a climb that will not come there may rest.
 
     Raises:
         ConfigError: an input is out of bounds.
     """
-    climbers = Climbers(exact, local, sizes, p, bounds, rows, goal)
+    climbers = Climbers(exact, local, sizes, p, bounds, rows)
     first = (effort or _usual(climbers)).first
     with stages.part(_FIRST):
         found = from_starts(climbers, given, alone, first)
