@@ -17,11 +17,16 @@ from audit.ground.printable import json_without_commands, printable
 from audit.reports.changes import Change, Moved
 from audit.reports.compare import Comparison
 from audit.reports.json import finite
+from audit.reports.quantities import FEWEST_VALUES
 from audit.reports.report import Report
-from audit.reports.text import count, number
+from audit.reports.text import NOTHING, count, number
 
 SHOWN_MOVED = 5
 HEADS = ("old mean", "new mean", "change", "95 % interval of the change")
+UNKNOWN = (
+    f"{NOTHING}: no interval tells such a change from noise. A mean of differences has "
+    f"none below {FEWEST_VALUES} inputs, or with a tail so long that they do not tell."
+)
 NAMES = 16
 """Characters to which the names of quantities are folded."""
 ELSEWHERE = "--json, or --width"
@@ -54,14 +59,15 @@ def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[Renderab
     yield Text.assemble("new  ", (printable(found.new), "bold"))
     yield Text()
     yield Text(headline(found))
-    if found.intervals == "normal":
-        yield Text("Intervals are normal ones: more than 10,000 inputs.", "dim")
     for note in found.notes:
         yield Text(f"Note: {printable(note)}", "yellow")
     for name in dict.fromkeys(change.divergence for change in found.changes):
         yield Text()
         changes = [c for c in found.changes if c.divergence == name]
         yield from _table(changes, judged, style)
+    if not all(change.known for change in found.changes):
+        yield Text()
+        yield Text(UNKNOWN, "dim")
     if found.moved:
         yield Text()
         yield from _moved(found, style)
@@ -108,12 +114,11 @@ def _table(
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    ends = (change.low, change.high)
     scale, unit = _scale(change)
-    low, high = (_signed(scale * end, unit) for end in ends)
+    low, high = (_signed(scale * end, unit) for end in (change.low, change.high))
+    ends = f"[{low}, {high}]" if change.known else NOTHING
     old, new = number(change.old), number(change.new)
-    moved = _moved_by(change)
-    return (change.quantity, old, new, moved, f"[{low}, {high}]", change.sign)
+    return (change.quantity, old, new, _moved_by(change), ends, change.sign)
 
 
 def _scale(change: Change) -> tuple[float, str]:

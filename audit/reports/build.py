@@ -35,6 +35,7 @@ from audit.reports.portrayed import portrait
 from audit.reports.quantities import describe
 from audit.reports.sampling import Sample, estimate
 from audit.reports.series import Series, Table
+from audit.reports.shares import is_share, share_intervals
 from audit.reports.stored import Stored
 from audit.reports.streamed import summarise
 from audit.reports.two_sided import Asked, two_sided
@@ -122,6 +123,7 @@ def _divergence(
             column,
             unit(quantity, info.unit, labels),
             _sample(measured, name, quantity),
+            is_share(quantity),
         )
         for quantity, column in columns.items()
     }
@@ -180,9 +182,12 @@ def _sample(measured: Measured, name: str, quantity: str) -> Sample | None:
     return None if checks.sample.whole else checks.sample
 
 
-def _summary(column: Series, unit: str, sample: Sample | None) -> dict[str, Any]:
+def _summary(
+    column: Series, unit: str, sample: Sample | None, share: bool
+) -> dict[str, Any]:
     why, why_infinite = _reasons(column)
     found = summarise(column) if sample is None else estimate(column, sample)
+    intervals = share_intervals(found, sample is None) if share else found.intervals
     return {
         "unit": unit,
         "n": found.n,
@@ -191,7 +196,7 @@ def _summary(column: Series, unit: str, sample: Sample | None) -> dict[str, Any]
         "n_not_measured": found.n_not_measured,
         "n_checked": None if sample is None else len(sample.places),
         **found.values,
-        "ci95": found.intervals,
+        "ci95": intervals,
         "histogram": found.histogram and vars(found.histogram),
         "reason": why,
         "infinite_reason": why_infinite,

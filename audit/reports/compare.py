@@ -19,7 +19,7 @@ from audit.reports.alike import (
     refuse_unlike,
     value_of,
 )
-from audit.reports.changes import Change, Intervals, Moved, Pair, change_of, most_moved
+from audit.reports.changes import Change, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
 from audit.reports.stored import Stored
 from audit.reports.values import Floats
@@ -41,8 +41,6 @@ class Comparison:
     """By the ratio of the first divergence's eigenvalue, the largest first."""
     measure: str
     """What `moved` is measured by, e.g. "kl.eigenvalue"."""
-    intervals: str = "bootstrap"
-    """How they were found: "bootstrap", or "normal" for more than 10,000 inputs."""
 
 
 def compare(old: Stored, new: Stored) -> Comparison:
@@ -59,7 +57,7 @@ def compare(old: Stored, new: Stored) -> Comparison:
     shared = [name for name in new.report.ranked if name in old.report.divergences]
     refuse_if(not shared, "they measured no divergence in common", names)
     index, *places = _common_rows(old, new)
-    intervals, measure = Intervals(len(index)), (shared[0], "eigenvalue")
+    measure = (shared[0], "eigenvalue")
     changes: list[Change] = []
     moved: list[Moved] = []
     pairs = _pairs(old.report, new.report, shared)
@@ -69,7 +67,7 @@ def compare(old: Stored, new: Stored) -> Comparison:
         before, after = old.column(*pair)[places[0]], new.column(*pair)[places[1]]
         summary = new.report.divergences[pair[0]].summary[pair[1]]
         stands = None if summary.n_checked is None else _stands(new.report, index)
-        change = change_of(pair, summary.unit, before, after, intervals, stands)
+        change = change_of(pair, summary.unit, before, after, stands)
         changes += [change] if change else []
         moved = most_moved(index, before, after) if pair == measure else moved
     notes = _notes(old.report, new.report)
@@ -85,7 +83,7 @@ def compare(old: Stored, new: Stored) -> Comparison:
             "compared; --verify all takes them at all inputs"
         )
     text = ".".join(measure)
-    return Comparison(*names, len(index), notes, changes, moved, text, intervals.method)
+    return Comparison(*names, len(index), notes, changes, moved, text)
 
 
 def _pairs(old: Report, new: Report, shared: list[str]) -> list[Pair]:

@@ -119,7 +119,10 @@ def check(report: Report, limit: Threshold, rules: Rules) -> Check:
     nothing = report.data.n_audited == 0
     summary = EMPTY if nothing else find(report, limit.key, divergence, quantity)
     change = rules.changes.get((limit.key, limit.op)) if limit.step else None
-    subject = of_change(change, limit) if change else of_value(summary, limit)
+    checked = summary.n_checked is not None
+    subject = of_value(summary, limit)
+    if change:
+        subject = of_change(change, limit, checked)
     judged, absent = subject.judged(rules.gate)
     absent = absent or _left_out(report, summary, rules.max_skipped)
     said = "" if nothing else doubt(report, divergence, quantity)

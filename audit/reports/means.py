@@ -30,15 +30,16 @@ def size_of(most: float) -> float:
     return math.ldexp(1.0, math.frexp(most)[1] - 1)
 
 
-def mean_interval(values: Floats) -> Interval | None:
+def mean_interval(values: Floats, signed: bool = False) -> Interval | None:
     """Return the 95 % interval of the mean of ascending values; see `scaled_interval`.
 
-    None with ∞ among them.
+    None with ∞ among them. `signed` ones may be negative, also where none is.
     """
     if len(values) < FEWEST_VALUES or not np.isfinite(values[[0, -1]]).all():
         return None
     size = size_of(float(np.abs(values[[0, -1]]).max()))
-    return scaled_interval([Stratum.of(values / size)], size, float(values[0]))
+    least = -math.inf if signed else float(values[0])
+    return scaled_interval([Stratum.of(values / size)], size, least)
 
 
 def scaled_interval(
@@ -51,7 +52,7 @@ def scaled_interval(
     Args:
         strata: of values divided by `size`.
         size: see `size_of`.
-        least: of the values.
+        least: of the values, or that there may be.
         inputs: that were parted into strata.
     """
     found = interval_of(strata, inputs=inputs)

@@ -1,11 +1,12 @@
 """The change of a number of a report from a baseline: what `--max-increase` limits.
 
 Two models on the same inputs are compared input by input. Any statistic s has the
-change s(new) − s(old) over the inputs in both reports, or that as a share of |s(old)|,
-and its interval is a percentile bootstrap that draws inputs, not numbers: what both
-models find hard, both find hard in every resample. So a model has changed by nothing
-from itself, and by nothing surely; one that is 12 % worse everywhere, by 12 %. Inputs
-that are ∞ in both have not changed.
+change s(new) − s(old) over the inputs in both reports, or that as a share of |s(old)|.
+The interval of a mean is that of paired differences (`differences`), that of a
+percentile a percentile bootstrap that draws inputs, not numbers: what both models find
+hard, both find hard in every resample. So a model has changed by nothing from itself,
+and by nothing surely; one that is 12 % worse everywhere, by 12 %. Inputs that are ∞ in
+both have not changed.
 
 Where the inputs differ, or exact values were taken at different ones, there are no
 pairs (`unpaired`).
@@ -23,8 +24,13 @@ import numpy as np
 from audit.config import Threshold
 from audit.reports.alike import other_inputs
 from audit.reports.baseline import Step
+from audit.reports.differences import (
+    difference_interval,
+    differences,
+    relative_interval,
+)
 from audit.reports.keys import split_key
-from audit.reports.quantities import FEWEST_PAIRS, PERCENTILES
+from audit.reports.quantities import PERCENTILES
 from audit.reports.report import Change, Interval, Number
 from audit.reports.sampling import ends, redrawn, weighted_quantiles
 from audit.reports.statistics import moments, order_ranks, quantiles
@@ -135,24 +141,30 @@ class _Pairs:
         """Return the 95 % interval of the change; None where there is none."""
         if (self.before == self.after).all():
             return (0.0, 0.0)
-        is_mean, n = self.statistic == "mean", len(self.before)
+        if self.statistic == "mean":
+            return self._interval_of_mean()
         level = PERCENTILES.get(self.statistic)
-        enough = n >= FEWEST_PAIRS if is_mean else level and order_ranks(n, level)
-        if not enough:
+        if level is None or not order_ranks(len(self.before), level):
             return None
         strata = np.unique(self.weights, return_inverse=True)[1]
         drawn = redrawn(self.weights, strata)
-        if is_mean:
-            return ends(np.concatenate([self._moved_mean(one) for one in drawn]))
         orders = [np.argsort(v, kind="stable") for v in (self.before, self.after)]
         moves = []
         for weights in drawn:
             found = [
-                weighted_quantiles(values[order], weights[:, order], [level or 0.0])
+                weighted_quantiles(values[order], weights[:, order], [level])
                 for values, order in zip((self.before, self.after), orders, strict=True)
             ]
             moves.append(moved(self.step, found[0][:, 0], found[1][:, 0]))
         return ends(np.concatenate(moves))
+
+    def _interval_of_mean(self) -> Interval:
+        if not self.step.share:
+            apart = differences(self.before, self.after)
+            return difference_interval(apart, self.weights)
+        kept = ~(np.isinf(self.before) & (self.before == self.after))
+        found = self.before[kept], self.after[kept], self.weights[kept]
+        return relative_interval(*found)
 
     def _moved_mean(self, weights: Floats) -> Floats:
         """Return the change of the mean [R] for weights [R, n]."""

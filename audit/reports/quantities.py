@@ -27,10 +27,6 @@ STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 FEWEST_VALUES = 32
 """Of fewer inputs a mean has no interval: `ground.means` says what it would miss."""
 
-FEWEST_PAIRS = 6
-"""Of fewer than 6 paired differences all have one sign by chance in more than 5 of 100
-cases, 2 · 2⁻⁵: their mean has no 95 % interval."""
-
 QUANTITIES = (*FORM_QUANTITIES, *MOVED_QUANTITIES, *TRUST_QUANTITIES)
 ATTACK_KINDS = tuple(row.name for row in ATTACK_QUANTITIES)
 MOVED = tuple(row.name for row in MOVED_QUANTITIES)

@@ -30,6 +30,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,7 +40,6 @@ from numpy.typing import NDArray
 
 from audit.ground.distinct import distinct
 from audit.ground.means import Stratum, bulk
-from audit.reports.changes import MOST_RESAMPLED, RESAMPLES
 from audit.reports.means import scaled_interval, size_of
 from audit.reports.quantities import PERCENTILES
 from audit.reports.series import Series
@@ -54,7 +54,9 @@ from audit.reports.streamed import summarise
 from audit.reports.values import Floats, Mask
 
 LEAST = 24  # values of each stratum, for an interval of the mean
-FEWER = 199  # resamples of very many inputs
+RESAMPLES, FEWER = 999, 199
+MOST_RESAMPLED = 10_000
+"""Of more inputs there are fewer resamples."""
 _NUMBERS = 2**21  # of weights at the same time
 _SEED = 20_012
 _ENDS = (0.025, 0.975)
@@ -189,12 +191,15 @@ class _Weighted:
         return bool((1 - share) ** np.count_nonzero(drawn) <= _ENDS[0])
 
 
-def stratified_interval(values: Floats, sample: Sample) -> Interval | None:
+def stratified_interval(
+    values: Floats, sample: Sample, signed: bool = False
+) -> Interval | None:
     """Return the 95 % interval of a mean; None with ∞ among the values.
 
     Args:
         values: [k], ascending.
         sample: what each of them stands for.
+        signed: whether values may be negative, also where none is.
     """
     places = members(sample.strata)
     few = any(len(place) < LEAST for place in places)
@@ -209,7 +214,8 @@ def stratified_interval(values: Floats, sample: Sample) -> Interval | None:
         Stratum.of(scaled[place], middle, share)
         for place, share in zip(places, shares, strict=True)
     ]
-    return scaled_interval(strata, size, float(values[0]), float(total))
+    least = -math.inf if signed else float(values[0])
+    return scaled_interval(strata, size, least, float(total))
 
 
 def weighted_quantiles(values: Floats, weights: Floats, levels: list[float]) -> Floats:

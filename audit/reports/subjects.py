@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from audit.config import Threshold
 from audit.reports.keys import split_key
-from audit.reports.quantities import FEWEST_PAIRS, FEWEST_VALUES, PERCENTILES
+from audit.reports.quantities import FEWEST_VALUES, PERCENTILES
 from audit.reports.report import Change, Interval, Number, Summary
 from audit.reports.text import count
 
@@ -69,8 +69,11 @@ def of_value(summary: Summary, limit: Threshold) -> Subject:
     )
 
 
-def of_change(change: Change, limit: Threshold) -> Subject:
-    """Return the change that a limit is on; one within rounding is none."""
+def of_change(change: Change, limit: Threshold, checked: bool) -> Subject:
+    """Return the change that a limit is on; one within rounding is none.
+
+    `checked`: it is of some of the inputs, which stand for all.
+    """
     *_, statistic = split_key(limit.key)
     upper = limit.op == "<="
     size = 1.0 if change.relative else abs(change.old or 0.0)
@@ -81,15 +84,8 @@ def of_change(change: Change, limit: Threshold) -> Subject:
         "" if change.change is not None else "it has no change from the baseline",
         allowed if upper else -allowed,
         upper,
-        _needed_of_change(statistic, change),
+        _needed(statistic, change.n, checked and not change.unpaired),
     )
-
-
-def _needed_of_change(statistic: str, change: Change) -> str:
-    """Say what a 95 % interval of the change of a statistic would take."""
-    if statistic == "mean" and not change.unpaired and change.n < FEWEST_PAIRS:
-        return f"a mean needs {FEWEST_PAIRS} inputs in both, there are {change.n}"
-    return _needed(statistic, change.n, False)
 
 
 def _needed(statistic: str, n: int, checked: bool) -> str:

@@ -10,6 +10,7 @@ from reports.synthetic import CONFIG, EIGENVALUES, measured_of, report_of
 from audit.config import ScanConfig, override, read_config
 from audit.formats import diff
 from audit.formats.layout import Style
+from audit.ground import means as ground
 from audit.ground.errors import ConfigError
 from audit.reports.against import judged_by_change
 from audit.reports.baseline import with_baseline
@@ -75,14 +76,15 @@ def test_noise_stays_within_the_intervals():
     assert signs.count("~") >= 35
 
 
-def test_the_interval_is_that_of_a_plain_bootstrap():
+def test_the_interval_is_that_of_a_mean_and_reaches_beyond_a_bootstrap():
     new = MANY * np.exp(np.random.default_rng(1).normal(size=300))
     found = change(compare(report_of(MANY), report_of(new), NAMES), "kl", "eigenvalue")
     draws = np.random.default_rng(2).integers(0, 300, (4000, 300))
     means = (new - MANY)[draws].mean(axis=1)
-    assert [found.low, found.high] == pytest.approx(
-        np.quantile(means, [0.025, 0.975]), abs=0.3 * means.std()
-    )
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert found.low < low < high < found.high
+    expected = ground.mean_interval([ground.Stratum.of(np.sort(new - MANY))])
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
 
 
 def test_inputs_are_paired_by_index_not_by_row():

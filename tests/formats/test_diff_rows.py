@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.ground.errors import ConfigError, InputError
+from audit.ground.means import Stratum, mean_interval
 from audit.ground.storage import split_spec
-from audit.reports import changes
 from audit.reports.build import build_report
 from audit.reports.compare import compare
 from audit.reports.json import read_report, to_json
@@ -58,7 +58,6 @@ def test_rows_say_what_a_listing_report_says(tmp_path, suffix):
     names = [str(tmp_path / f"{name}{suffix}") for name in ("old", "new")]
     read = compare(open_stored(f"{old}::{names[0]}"), open_stored(f"{new}::{names[1]}"))
     assert read == listed
-    assert read.intervals == "bootstrap"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -67,12 +66,11 @@ def test_more_inputs_than_a_report_lists_are_paired(tmp_path, suffix):
     old = written(tmp_path, "old", first, suffix)
     new = written(tmp_path, "new", 1.01 * first, suffix)
     found = compare(open_stored(old), open_stored(new))
-    assert (found.n, found.intervals) == (N, "normal")
+    assert found.n == N
     change = next(c for c in found.changes if c.quantity == "eigenvalue")
     assert change.difference == pytest.approx(0.01 * first.mean())
-    half = 1.96 * 0.01 * first.std(ddof=1) / np.sqrt(N)
-    middle = 0.01 * first.mean()
-    assert (change.low, change.high) == pytest.approx((middle - half, middle + half))
+    ends = mean_interval([Stratum.of(np.sort(0.01 * first))])
+    assert (change.low, change.high) == pytest.approx(ends, rel=1e-9)
     assert {c.sign for c in found.changes if c.quantity == "rank"} == {"~"}
     few = next(c for c in found.changes if c.quantity == "gaussian_realised")
     assert few.n == len(open_stored(new).report.checked.index) < 100
@@ -137,23 +135,6 @@ def test_the_command_reads_rows_files(tmp_path):
     assert done.exit_code == 0, done.output
     assert "10 400 inputs in both" in done.output
     assert "by 100 % on average" in " ".join(done.output.split())
-    assert "Intervals are normal ones" in done.output
-
-
-def test_a_normal_interval_covers_the_mean_of_a_skewed_law():
-    """A lognormal law has skewness 6.2; its mean is e^(1/2)."""
-    rng, hits = np.random.default_rng(0), 0
-    for _ in range(1000):
-        low, high = changes.normal_interval(rng.lognormal(size=10_001))
-        hits += low < np.exp(0.5) < high
-    assert 930 <= hits <= 967  # 950, three standard errors down and 2.5 up
-
-
-def test_the_normal_interval_is_the_bootstrap_s_where_they_meet():
-    values = np.random.default_rng(0).lognormal(size=10_000)
-    ends = changes.bootstrap_interval(values, changes.resamples(10_000))
-    error = values.std() / 100
-    assert changes.normal_interval(values) == pytest.approx(ends, abs=0.25 * error)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import torch
 from scans import sample, scan, written
 
 from audit.formats import diff
+from audit.ground.means import Stratum, mean_interval
 from audit.reports.compare import compare as compare_stored
 from audit.reports.stored import stored
 
@@ -107,6 +108,10 @@ def test_the_penalty_is_told_with_its_interval():
     found = compare(plain, penalised, NAMES)
     change = next(c for c in found.changes if c.quantity == "eigenvalue")
     assert change.difference == pytest.approx(-0.745, abs=0.01)
-    assert (change.low, change.high) == pytest.approx((-0.97, -0.57), abs=0.02)
+    columns = (one.inputs.columns["kl"]["eigenvalue"] for one in (penalised, plain))
+    apart = np.subtract(*map(np.array, columns))
+    ends = mean_interval([Stratum.of(np.sort(apart))])
+    assert (change.low, change.high) == pytest.approx(ends, rel=1e-9)
+    assert change.high < 0
     assert found.moved[0].index == 115
     assert "less sensitive" in diff.headline(found)

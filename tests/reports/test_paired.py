@@ -98,20 +98,34 @@ def test_a_limit_on_a_number_and_one_on_its_change_are_two(tmp_path):
     assert again.checks == report.checks
 
 
-@pytest.mark.parametrize(("n", "known"), [(5, False), (6, True)])
-def test_five_pairs_tell_no_change_from_chance(n, known):
-    """All have one sign once in 16 cases where nothing changed."""
-    old = np.exp(np.arange(float(n)))
+@pytest.mark.parametrize(("n", "known"), [(31, False), (32, True)])
+def test_few_pairs_do_not_tell_a_change_from_chance(n, known):
+    old = np.linspace(1.0, 2.0, n)
     new = old * np.linspace(1.1, 1.2, n)
     reports = opened(report_of(old)), opened(report_of(new))
     config = flags(max_decrease=["kl.trace.mean=0"], gate="upper")
-    (check,) = judged_by_change(*reports, config).checks
+    judged = judged_by_change(*reports, config)
+    (check,) = judged.checks
     assert (check.change.ci95 is not None, check.holds is True) == (known, known)
     if not known:
-        assert "a mean needs 6 inputs in both, there are 5" in check_line(check)
+        assert (check.status, judged.exit_code) == ("unmeasured", 4)
+        assert "a mean needs 32 inputs, there are 31" in check_line(check)
+    (by_value,) = judged_by_change(*reports, replace(config, gate="point")).checks
+    assert (by_value.holds, by_value.status) == (True, "pass")
     changes = compare(*reports).changes
     (sign,) = (c.sign for c in changes if (c.divergence, c.quantity) == ("kl", "trace"))
     assert sign == ("+" if known else "~")
+
+
+@pytest.mark.parametrize(("gate", "holds"), [("upper", None), ("point", True)])
+def test_a_change_of_a_few_checked_inputs_is_not_told(gate, holds):
+    reports = opened(report_of(MANY)), opened(report_of(MANY + 0.1 * MANY**2))
+    config = flags(max_decrease=["kl.gaussian_realised.mean=0"], gate=gate)
+    config = replace(config, accept_unverified=True)
+    (check,) = judged_by_change(*reports, config).checks
+    assert (check.change.ci95, check.holds) == (None, holds)
+    if holds is None:
+        assert "checked inputs do not resolve mean" in check_line(check)
 
 
 def test_marginal_intervals_would_not_have_told_the_two_apart():

@@ -1,0 +1,116 @@
+"""Intervals of paired differences: how often they hold, and what they are made of."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from audit.ground import means
+from audit.reports.differences import difference_interval, relative_interval
+
+LAWS = {
+    "gamma": lambda rng, n: rng.gamma(2, 1, n),
+    "lognormal": lambda rng, n: rng.lognormal(size=n),
+    "negative": lambda rng, n: -rng.gamma(2, 1, n),
+}
+MEANS = {"gamma": 2.0, "lognormal": np.exp(0.5), "negative": -2.0}
+
+
+def pairs(law, seed, n):
+    """Return old values and new ones that are 1.1 times as large on average."""
+    rng = np.random.default_rng(seed)
+    old = LAWS[law](rng, n)
+    return old, old * 1.1 * rng.gamma(4, 0.25, n)
+
+
+def from_the_ground(values):
+    return means.mean_interval([means.Stratum.of(np.sort(values))])
+
+
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize("law", LAWS)
+def test_each_end_misses_in_about_a_fortieth_of_samples(law, n):
+    """At most as often as 1 of 1,000 binomial counts with 3 of 100 does."""
+    weights, missed = np.ones(n), np.zeros(4, int)
+    truth = 0.1 * MEANS[law], 0.1 * np.sign(MEANS[law])
+    for seed in range(400):
+        old, new = pairs(law, seed, n)
+        found = difference_interval(new - old, weights)
+        share = relative_interval(old, new, weights)
+        for place, (ends, true) in enumerate(zip((found, share), truth, strict=True)):
+            if ends is not None:
+                missed[2 * place] += ends[0] > true
+                missed[2 * place + 1] += ends[1] < true
+    assert missed.max() <= stats.binom.ppf(0.999, 400, 0.03)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_differences_have_the_interval_of_a_mean(law):
+    old, new = pairs(law, 1, 200)
+    found = difference_interval(new - old, np.ones(200))
+    assert found == pytest.approx(from_the_ground(new - old), rel=1e-12)
+
+
+def test_differences_of_one_sign_may_yet_have_a_mean_of_the_other():
+    """Of sensitivities none is negative; of differences it is only not seen."""
+    apart = np.random.default_rng(502).gamma(0.2, 1, 32)
+    assert apart.min() > 0
+    low, _ = from_the_ground(apart)
+    assert low < 0
+    assert difference_interval(apart, np.ones(32))[0] == pytest.approx(low, rel=1e-12)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_at_an_end_of_the_share_what_is_left_may_just_be_zero(law):
+    old, new = pairs(law, 2, 250)
+    low, high = relative_interval(old, new, np.ones(250))
+    assert low < (new.sum() - old.sum()) / abs(old.sum()) < high
+    for share, side in ((low, 0), (high, 1)):
+        left = new - old - share * np.sign(MEANS[law]) * old
+        assert from_the_ground(left)[side] == pytest.approx(0, abs=1e-8)
+
+
+def test_of_old_values_that_are_all_the_same_it_is_the_difference_s():
+    new = pairs("gamma", 3, 100)[1]
+    share = relative_interval(np.full(100, 4.0), new, np.ones(100))
+    assert np.array(share) * 4 == pytest.approx(from_the_ground(new - 4.0), rel=1e-8)
+
+
+def test_strata_have_their_own_spread():
+    """What stands for one input and what stands for forty are parted."""
+    rng = np.random.default_rng(4)
+    apart = np.concatenate([rng.gamma(2, 1, 50) + 5, rng.gamma(2, 1, 40)])
+    weights = np.repeat([1.0, 40.0], [50, 40])
+    low, high = difference_interval(apart, weights)
+    middle = weights @ apart / weights.sum()
+    assert low < middle < high
+    alone = from_the_ground(apart[50:])  # of 1,600 inputs of 1,650
+    assert high - low == pytest.approx(alone[1] - alone[0], rel=0.1)
+    assert difference_interval(apart[:70], weights[:70]) is None  # 20 of them
+
+
+def test_what_changed_nowhere_or_by_one_share_is_sure():
+    old, ones = pairs("lognormal", 5, 90)[0], np.ones(90)
+    assert difference_interval(np.zeros(3), np.ones(3)) == (0.0, 0.0)
+    low, high = relative_interval(old, 1.12 * old, ones)
+    assert (low, high) == pytest.approx((0.12, 0.12), rel=1e-12)
+
+
+def test_one_infinite_difference_makes_the_mean_infinite():
+    apart = np.array([1.0, np.inf, 2.0])
+    assert difference_interval(apart, np.ones(3)) == (np.inf, np.inf)
+    assert difference_interval(-apart, np.ones(3)) == (-np.inf, -np.inf)
+    both = np.array([np.inf, -np.inf, 2.0])
+    assert difference_interval(both, np.ones(3)) is None
+
+
+def test_there_is_none_of_few_pairs_long_tails_and_an_old_mean_that_may_be_zero():
+    old, new = pairs("gamma", 6, 31)
+    assert difference_interval(new - old, np.ones(31)) is None
+    assert relative_interval(old, new, np.ones(31)) is None
+    long = np.random.default_rng(7).pareto(0.8, 400)
+    assert difference_interval(long, np.ones(400)) is None
+    rng = np.random.default_rng(8)
+    about_zero, other = rng.normal(size=(2, 100))
+    assert abs(about_zero.mean()) < 0.1
+    assert relative_interval(about_zero, other, np.ones(100)) is None
+    assert relative_interval(np.zeros(100), other, np.ones(100)) is None
