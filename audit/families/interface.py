@@ -30,16 +30,9 @@ from audit.nodes.noise import Noise
 
 
 class Family(ClosedForms):
-    """A family with its parameter shapes fixed.
+    """A law that is known by name, its parameter shapes fixed: see `Parameterised`.
 
-    Args:
-        shapes: parameter name -> shape without the batch axis; () is one number that
-            all coordinates share.
-        options: settings that are not parameters (`levels` of a quantile head).
-
-    Raises:
-        ConfigError: the names are not one of `parameterizations`, an option is not
-            one of `options` or is missing, or the shapes do not fit each other.
+    It is made of shapes and options, and answers for parameters φ [N, p] of N inputs.
     """
 
     places: tuple[int, ...] = ()
