@@ -32,11 +32,12 @@ from audit.reports.differences import (
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
 from audit.reports.report import Change, Interval, Number
-from audit.reports.sampling import ends, redrawn, weighted_quantiles
+from audit.reports.resampling import ends, redrawn
 from audit.reports.statistics import moments, order_ranks, quantiles
 from audit.reports.stored import Stored
 from audit.reports.unpaired import change_of_numbers, moved
 from audit.reports.values import Floats
+from audit.reports.weighted import weighted_quantiles
 
 
 def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:

@@ -22,45 +22,36 @@ early: with 32 random inputs that of the 5th percentile held in 60 to 80 of 100 
 not in 95. Where one checked input alone stands for the others of its stratum,
 resampling would repeat it and call certain what nobody knows: nothing has an interval.
 
-References:
+Reference:
     Horvitz & Thompson, A generalization of sampling without replacement from a finite
     universe, JASA 47 (1952).
-    Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 8.3.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.ground.distinct import distinct
 from audit.ground.means import Stratum, bulk
 from audit.reports.means import scaled_interval, size_of
 from audit.reports.quantities import PERCENTILES
+from audit.reports.resampling import ends, members, redrawn
 from audit.reports.series import Series
 from audit.reports.statistics import (
     Interval,
     Statistics,
-    between,
     described,
     moments,
 )
 from audit.reports.streamed import summarise
 from audit.reports.values import Floats, Mask
+from audit.reports.weighted import weighted_quantiles
 
 LEAST = 24  # values of each stratum, for an interval of the mean
-RESAMPLES, FEWER = 999, 199
-MOST_RESAMPLED = 10_000
-"""Of more inputs there are fewer resamples."""
-_NUMBERS = 2**21  # of weights at the same time
-_SEED = 20_012
-_ENDS = (0.025, 0.975)
-_ROUNDING = 1e-9  # of a level: closer ones are one
+_TAIL = 0.025
 
 
 @dataclass(frozen=True)
@@ -188,7 +179,7 @@ class _Weighted:
         if rest <= 1:  # a quantile lies in a gap of one
             return True
         share = rest / max(rest, weights[drawn].sum())
-        return bool((1 - share) ** np.count_nonzero(drawn) <= _ENDS[0])
+        return bool((1 - share) ** np.count_nonzero(drawn) <= _TAIL)
 
 
 def stratified_interval(
@@ -218,36 +209,6 @@ def stratified_interval(
     return scaled_interval(strata, size, least, float(total))
 
 
-def weighted_quantiles(values: Floats, weights: Floats, levels: list[float]) -> Floats:
-    """Return quantiles [R, L] of ascending values [k], each row with its own weights.
-
-    Value i lies at the level t_i = (C_i − w_i/2 − w_1/2) / (C_k − w_k/2 − w_1/2), C_i
-    the weights up to it: i/(k − 1) where all weights are one. Between two values the
-    quantile is linear. Values of weight zero take no part.
-
-    Args:
-        values: [k], without NaN.
-        weights: [R, k], not all zero.
-        levels: in [0, 1].
-    """
-    middle = np.cumsum(weights, axis=1) - weights / 2
-    rows, present = np.arange(len(weights)), weights > 0
-    so_far = np.maximum.accumulate(np.where(present, np.arange(values.size), 0), axis=1)
-    start = middle[rows, present.argmax(axis=1)]
-    span = middle[rows, so_far[:, -1]] - start
-    found = np.empty((len(weights), len(levels)))
-    for place, level in enumerate(levels):
-        target, slack = start + level * span, _ROUNDING * span
-        reached = present & (middle >= (target - slack)[:, None])
-        above = reached.argmax(axis=1)
-        hit = middle[rows, above] <= target + slack
-        below = np.where(hit, above, so_far[rows, above - 1])
-        width = np.where(hit, 1.0, middle[rows, above] - middle[rows, below])
-        share = np.where(hit, 0.0, (target - middle[rows, below]) / width)
-        found[:, place] = between(values[below], values[above], share)
-    return found
-
-
 def _moments(values: Floats, weights: Floats) -> tuple[float | None, float | None]:
     """Return the weighted mean and standard deviation; ∞ where a value is."""
     if np.isinf(values).any() or len(values) == 1:
@@ -256,65 +217,3 @@ def _moments(values: Floats, weights: Floats) -> tuple[float | None, float | Non
     mean = float(weights @ values / total)
     spread = float(weights @ np.square(values - mean) / (total - 1))
     return mean, float(np.sqrt(spread))
-
-
-def members(strata: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Return the places of each stratum's inputs, by ascending stratum."""
-    return [(strata == stratum).nonzero()[0] for stratum in distinct(strata)]
-
-
-def redrawn(weights: Floats, strata: NDArray[np.intp]) -> Iterator[Floats]:
-    """Yield what resampled inputs stand for [r, k], a few resamples at a time.
-
-    Inputs are drawn within their strata, from a fixed seed: the same draws for every
-    column of as many values.
-    """
-    places = members(strata)
-    for counts in _drawn(tuple(map(len, places))):
-        drawn = np.empty((len(counts[0]), len(weights)))
-        for where, count in zip(places, counts, strict=True):
-            drawn[:, where] = count
-        drawn *= weights
-        yield drawn
-
-
-def _drawn(sizes: tuple[int, ...]) -> Iterable[list[Floats]]:
-    """Return the draws of `_drawn_anew`, kept where they are few."""
-    few = resamples(sum(sizes)) * sum(sizes) <= _NUMBERS
-    return _kept(sizes) if few else _drawn_anew(sizes)
-
-
-@lru_cache(maxsize=2)
-def _kept(sizes: tuple[int, ...]) -> tuple[list[Floats], ...]:
-    return tuple(_drawn_anew(sizes))
-
-
-def _drawn_anew(sizes: tuple[int, ...]) -> Iterator[list[Floats]]:
-    """Yield how often each member of each stratum is drawn [r, size], by stratum."""
-    k = sum(sizes)
-    generator = np.random.default_rng(_SEED)
-    step = max(1, _NUMBERS // k)
-    for first in range(0, resamples(k), step):
-        rows = min(step, resamples(k) - first)
-        begin = np.arange(rows)[:, None]
-        yield [
-            np.bincount(
-                (begin * size + generator.integers(0, size, (rows, size))).ravel(),
-                minlength=rows * size,
-            )
-            .reshape(rows, size)
-            .astype(float)
-            for size in sizes
-        ]
-
-
-def resamples(k: int) -> int:
-    """Return how many resamples of k inputs are drawn."""
-    return RESAMPLES if k <= MOST_RESAMPLED else FEWER
-
-
-def ends(replicas: Floats) -> Interval:
-    """Return the 95 % percentile interval of resampled numbers [R]."""
-    ordered = np.sort(replicas)
-    low, high = (ordered[round(end * (len(ordered) - 1))] for end in _ENDS)
-    return float(low), float(high)

@@ -10,17 +10,11 @@ from hypothesis.extra.numpy import arrays
 
 from audit.ground.means import Stratum, bulk, mean_interval
 from audit.reports.quantities import PERCENTILES
-from audit.reports.sampling import (
-    LEAST,
-    Sample,
-    ends,
-    estimate,
-    redrawn,
-    stratified_interval,
-    weighted_quantiles,
-)
+from audit.reports.resampling import ends, redrawn
+from audit.reports.sampling import LEAST, Sample, estimate, stratified_interval
 from audit.reports.statistics import summarise
 from audit.reports.values import Values
+from audit.reports.weighted import weighted_quantiles
 from audit.verify import draw_sample
 
 LEVELS = list(PERCENTILES.values())
