@@ -114,15 +114,28 @@ def _table(
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    scale, unit = _scale(change)
-    low, high = (_signed(scale * end, unit) for end in (change.low, change.high))
-    ends = f"[{low}, {high}]" if change.known else NOTHING
     old, new = number(change.old), number(change.new)
-    return (change.quantity, old, new, _moved_by(change), ends, change.sign)
+    moved, ends = _moved_by(change), _ends(change)
+    return (change.quantity, old, new, moved, ends, change.sign)
+
+
+def _ends(change: Change) -> str:
+    """Return the interval of the share, else that of the difference in its own unit.
+
+    The latter takes the old mean for sure, and a share of that may pass −100 %.
+    """
+    if not change.known:
+        return NOTHING
+    if change.share is not None:
+        low, high = (_signed(100 * end, " %") for end in change.share)
+    else:
+        unit = f" {change.unit}".rstrip()
+        low, high = (_signed(end, unit) for end in (change.low, change.high))
+    return f"[{low}, {high}]"
 
 
 def _scale(change: Change) -> tuple[float, str]:
-    """Return the unit of a change and its interval: shares of the old mean if any."""
+    """Return the unit of a change: a share of the old mean, if there is any."""
     if change.old and math.isfinite(change.old):
         return 100 / abs(change.old), " %"
     return 1.0, f" {change.unit}".rstrip()

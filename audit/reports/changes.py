@@ -3,8 +3,9 @@
 The change is the mean of the differences, new minus old, over the inputs that both
 reports measured. Pairing takes the spread between inputs out of it. A value that is ∞
 in both reports has not changed; one that has become ∞ makes the change ∞. Its 95 %
-interval is that of `differences`; where there is none, it has no ends, and the change
-is not told from noise.
+interval is that of `differences`, as is that of the change as a share of the old mean,
+which may be known where the former is not. Where there is neither, it has no ends, and
+the change is not told from noise.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.reports.differences import difference_interval, differences
+from audit.reports.differences import (
+    Interval,
+    difference_interval,
+    differences,
+    relative_interval,
+)
 from audit.reports.statistics import moments
 from audit.reports.values import Floats
 
 Pair = tuple[str, str]
 MOVED = 10
+UNKNOWN = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,23 @@ class Change:
     low: float
     high: float
     """95 % interval of the difference; −∞ and ∞ where none is known."""
+    share: Interval | None = None
+    """That of the difference as a share of |old|, where it is known."""
 
     @property
     def known(self) -> bool:
-        """Whether the difference has an interval."""
-        return (self.low, self.high) != (-math.inf, math.inf)
+        """Whether the difference, or its share of the old mean, has an interval."""
+        return self.share is not None or (self.low, self.high) != UNKNOWN
 
     @property
     def sign(self) -> str:
-        """Return "+" or "-" where the interval excludes zero, else "~"."""
-        if self.low > 0:
+        """Return "+" or "-" where an interval excludes zero, else "~"."""
+        low, high = (self.low, self.high)
+        if (low, high) == UNKNOWN and self.share is not None:
+            low, high = self.share
+        if low > 0:
             return "+"
-        return "-" if self.high < 0 else "~"
+        return "-" if high < 0 else "~"
 
 
 @dataclass(frozen=True)
@@ -84,8 +96,9 @@ def change_of(
         return None
     n = int(both.sum())
     weights = np.ones(n) if share is None else share
-    ends = difference_interval(apart[both], weights) or (-math.inf, math.inf)
-    return Change(*pair, unit, n, old, new, difference, *ends)
+    ends = difference_interval(apart[both], weights) or UNKNOWN
+    relative = relative_interval(before[both], after[both], weights)
+    return Change(*pair, unit, n, old, new, difference, *ends, relative)
 
 
 def _mean(values: Floats, weights: Floats | None) -> float | None:

@@ -1,6 +1,7 @@
 """Two reports compared, input by input."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,43 @@ def test_the_interval_is_that_of_a_mean_and_reaches_beyond_a_bootstrap():
     assert found.low < low < high < found.high
     expected = ground.mean_interval([ground.Stratum.of(np.sort(new - MANY))])
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_share_of_the_old_mean_has_an_interval_of_its_own():
+    """Half of everything is half, without doubt, however the inputs spread."""
+    found = change(compare(report_of(MANY), report_of(0.5 * MANY), NAMES), "kl", "rank")
+    assert found.share == (0.0, 0.0)
+    half = change(
+        compare(report_of(MANY), report_of(0.5 * MANY), NAMES), "kl", "eigenvalue"
+    )
+    assert half.share == pytest.approx((-0.5, -0.5), abs=1e-9)
+    assert half.low < half.difference < half.high
+    assert diff._ends(half) == "[-50 %, -50 %]"
+
+
+def fallen(n):
+    """The change of long-tailed costs to about a tenth of each."""
+    old = np.random.default_rng(0).lognormal(sigma=1.4, size=n)
+    new = 0.1 * old * np.exp(0.6 * np.random.default_rng(1).normal(size=n))
+    return change(compare(report_of(old), report_of(new), NAMES), "kl", "eigenvalue")
+
+
+def test_no_percentage_is_shown_that_cannot_be():
+    """The tail reaches beyond the sample's own old mean; no cost falls by more."""
+    found = fallen(300)
+    assert found.low < -found.old
+    assert found.share is None
+    assert diff._ends(found).endswith(" nat/δ²]")
+    assert found.sign == "-"
+
+
+def test_a_share_may_be_known_where_the_difference_is_not():
+    found = fallen(100)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    low, high = found.share
+    assert -1 < low < found.new / found.old - 1 < high < 0
+    assert found.sign == "-"
+    assert diff._ends(found).endswith(" %]")
 
 
 def test_inputs_are_paired_by_index_not_by_row():
