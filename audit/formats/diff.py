@@ -65,7 +65,7 @@ def _parts(found: Comparison, judged: Report, style: Style) -> Iterator[Renderab
         yield Text()
         changes = [c for c in found.changes if c.divergence == name]
         yield from _table(changes, judged, style)
-    if not all(change.known for change in found.changes):
+    if not all(change.known for change in _shown(found.changes, style)):
         yield Text()
         yield Text(UNKNOWN, "dim")
     if found.moved:
@@ -102,15 +102,15 @@ def _table(
 ) -> Iterator[RenderableType]:
     name = changes[0].divergence
     order = reading.quantity_order(judged, judged.divergences[name])
-    shown = [
-        change
-        for change in sorted(changes, key=lambda c: order.index(c.quantity))
-        if style.verbose or not is_minor(change.quantity)
-    ]
+    shown = sorted(_shown(changes, style), key=lambda c: order.index(c.quantity))
     rows = [_row(change) for change in shown]
     columns = columns_of((name, *HEADS, ""), rows, {0: NAMES}, {1: 1})
     colours = [_STYLES[change.sign] for change in shown]
     yield from laid_out(columns, style, ELSEWHERE, colours)
+
+
+def _shown(changes: list[Change], style: Style) -> list[Change]:
+    return [one for one in changes if style.verbose or not is_minor(one.quantity)]
 
 
 def _row(change: Change) -> tuple[str, ...]:
