@@ -63,10 +63,10 @@ SLOW = {
 SIZES = (0.003, 0.01, 0.03, 0.1, 0.3)
 INPUTS = 64  # certified
 PARTS = {
-    "witness": "audit.verify.checks.worst_cases",
-    "random attacks": "audit.verify.checks.realised",
-    "radii": "audit.verify.checks._critical",
-    "validity": "audit.verify.checks.validity_columns",
+    "witness": "audit.verify.checked.worst_cases",
+    "random attacks": "audit.verify.checked.realised",
+    "radii": "audit.verify.checked._critical",
+    "validity": "audit.verify.checked.validity_columns",
     "universal": "audit.run.reporting.universal",
     "self-test": "audit.run.reporting.short_selftest",
     "all of verify": "audit.run.reporting.verify",
@@ -84,8 +84,8 @@ def without() -> Iterator[None]:
     """Leave out everything that the two-sided answer adds."""
     with ExitStack() as stack:
         for name, stand_in in (
-            ("audit.verify.checks.worst_cases", lambda *_: WorstCases()),
-            ("audit.verify.checks.validity_columns", lambda *_: {}),
+            ("audit.verify.checked.worst_cases", lambda *_: WorstCases()),
+            ("audit.verify.checked.validity_columns", lambda *_: {}),
             ("audit.run.reporting.universal", lambda p, m, s, checked: ({}, checked)),
             ("audit.run.reporting.short_selftest", lambda *_: []),
         ):

@@ -1,0 +1,59 @@
+"""Sentences about predictions that are apart from their exact values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from audit.reports.measured import VerificationInfo
+from audit.reports.roles import REALISED, named
+from audit.verify.attacks import TOLERANCE
+from audit.verify.sites import Notes
+
+
+def parted_notes(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:
+    """Return warnings where most predictions are off, or all of them together.
+
+    Args:
+        summary: divergence -> attack label, or "radius" -> exact over predicted.
+    """
+    notes = []
+    for name, found in summary.items():
+        for label, one in found.items():
+            message = _parting(f"{name} {label}", label, one)
+            if message:
+                notes.append((f"parted_{name}", message))
+    return tuple(notes)
+
+
+def _parting(subject: str, label: str, found: VerificationInfo) -> str:
+    """Return in which way a prediction and its exact values are apart; "" if not."""
+    if label == "radius":
+        ratio = found.ratio_p50
+        if ratio is None or abs(ratio - 1) <= TOLERANCE:
+            return ""
+        if ratio == math.inf:
+            return (
+                f"{subject}: τ is not reached on half of the checked inputs, where the "
+                "second-order radius says it is: read critical_radius"
+            )
+        return (
+            f"{subject}: the exact radius is {ratio:.3g} times the second-order one in "
+            "the median; they are apart: read critical_radius"
+        )
+    why = "(the attack is too large for a local number, or the model jumps)"
+    if 2 * found.parted > found.n:
+        return (
+            f"{subject}: on {found.parted} of {found.n} checked inputs the realised "
+            f"value is more than 10 % from the predicted one: read "
+            f"{named(label, REALISED)} "
+            f"{why}"
+        )
+    if found.pooled is not None and abs(found.pooled - 1) > TOLERANCE:
+        return (
+            f"{subject}: over all {found.n} checked inputs the realised value is "
+            f"{found.pooled:.3g} times the predicted one; they are apart, though noise "
+            f"hides it on most of them: read "
+            f"{named(label, REALISED)} {why}"
+        )
+    return ""
