@@ -63,6 +63,7 @@ def read_scans(path: str | Path) -> dict[str, ScanConfig]:
             raise ConfigError(
                 f"{document.where(SCANS, name)}: '{name}' cannot name a scan",
                 "Expected letters, digits, '_', '-' and '.'",
+                "Rename the scan",
             )
         found[name] = _apply(document.part(SCANS, name), shared)
     return found
