@@ -176,12 +176,8 @@ def open_data(path: str) -> Iterator[DataFile]:
         raise unreadable(path, error) from None
 
 
-def read_arrays(path: str, memory: int = MEMORY) -> dict[str, Array]:
+def read_arrays(path: str) -> dict[str, Array]:
     """Return every array of a small file; the one of an `.npy` has the key "".
-
-    Args:
-        path: the file.
-        memory: bytes that they may take.
 
     Raises:
         OSError: there is no such file.
@@ -190,7 +186,7 @@ def read_arrays(path: str, memory: int = MEMORY) -> dict[str, Array]:
     Path(path).stat()
     with open_data(path) as file:
         keys = file.keys if file.is_archive else ("",)
-        arrays, _ = file.read(keys, memory)
+        arrays, _ = file.read(keys, MEMORY)
         return {key: np.array(array) for key, array in arrays.items()}
 
 
