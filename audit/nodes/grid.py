@@ -21,7 +21,7 @@ from torch import Tensor
 from audit.ground.errors import ConfigError
 from audit.nodes.assurance import assure
 from audit.nodes.cells import Cells, log_sum
-from audit.nodes.charts import Chart
+from audit.nodes.charts import Chart, picked
 from audit.nodes.halving import refine
 from audit.nodes.nested import Nested
 from audit.nodes.region import Region
@@ -146,7 +146,7 @@ def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
     weights = weights.masked_fill(small, 0.0)[:, :kept]
     order = order[:, :kept]
     targets, log_q = _unfold(laws, sight.chart, cells)
-    targets = targets.gather(1, order.unsqueeze(-1).expand(-1, -1, laws.space.n))
+    targets = picked(targets, order)
     error = (log_sum(errors) - total).exp() + sight.noise.reshape(inputs, -1).amax(-1)
     return Nodes(
         targets.transpose(0, 1).contiguous(),
