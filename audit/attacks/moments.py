@@ -39,16 +39,19 @@ def _moments(path: Path) -> tuple[Floats, Floats]:
     elif "covariance" in stored:
         factor = _covariance_factor(stored["covariance"], path)
     else:
-        raise ConfigError(f"'{path}' holds {', '.join(stored) or 'nothing'}", _KEYS)
+        said = f"'{path}' holds {', '.join(stored) or 'nothing'}"
+        raise ConfigError(said, _KEYS, _STEP)
     mean = stored.get("mean", np.zeros(len(factor))).ravel()
     if factor.ndim != 2 or len(factor) != mean.size:
         raise ConfigError(
             f"In '{path}' the mean has {mean.size} features and the covariance or its "
             f"factor has the shape {list(factor.shape)}",
             _KEYS,
+            _STEP,
         )
     if not (np.isfinite(mean).all() and np.isfinite(factor).all()):
-        raise ConfigError(f"The moments in '{path}' hold NaN or infinity", _KEYS)
+        said = f"The moments in '{path}' hold NaN or infinity"
+        raise ConfigError(said, _KEYS, _STEP)
     return mean, factor
 
 
@@ -59,13 +62,14 @@ def _stored_moments(path: Path) -> dict[str, Floats]:
         said = f"The moments in '{path}' cannot be read ({error.given})"
         raise ConfigError(said, _KEYS, _STEP) from None
     if "" in found:
-        raise ConfigError(f"'{path}' holds one array without a key", _KEYS)
+        said = f"'{path}' holds one array without a key"
+        raise ConfigError(said, _KEYS, _STEP)
     for name, array in found.items():
         if array.dtype.kind not in "biuf":
             said = (
                 f"The moments in '{path}' cannot be read ('{name}' holds {array.dtype})"
             )
-            raise ConfigError(said, _KEYS)
+            raise ConfigError(said, _KEYS, _STEP)
     return {name: array.astype(np.float64) for name, array in found.items()}
 
 

@@ -48,7 +48,11 @@ class Destinations:
         if self.format:
             FORMATS[self.format]
         if len(set(self.files)) < len(self.files):
-            raise ConfigError("One output file is given twice")
+            raise ConfigError(
+                "One output file is given twice",
+                "Each file holds one document",
+                "Give every -o a name of its own",
+            )
         for path in self.files:
             if is_figure(path):
                 check_figure(self.figure)
@@ -107,13 +111,15 @@ def in_turn(destinations: Destinations, scan: str, scans: int) -> Destinations:
     if scans > 1 and destinations.format not in ("table", ""):
         raise ConfigError(
             f"Stdout cannot carry {scans} scans as {destinations.format}",
-            next_step="Write files, -o '{scan}.json'",
+            "Such a document is of one scan",
+            "Write files, -o '{scan}.json'",
         )
     for path in destinations.files:
         if scans > 1 and SCAN not in path:
             raise ConfigError(
                 f"{scans} scans would all write '{path}'",
-                next_step="Put {scan} into the path, as -o 'reports/{scan}.json'",
+                "Each scan has a file of its own",
+                "Put {scan} into the path, as -o 'reports/{scan}.json'",
             )
     files = [path.replace(SCAN, scan or "scan") for path in destinations.files]
     return replace(destinations, files=files)
@@ -126,7 +132,11 @@ def write_new(path: str, text: str, force: bool) -> None:
         ConfigError: it exists.
     """
     if Path(path).exists() and not force:
-        raise ConfigError(f"'{path}' exists", next_step="Add --force to overwrite it")
+        raise ConfigError(
+            f"'{path}' exists",
+            "Only a file that does not exist yet is written unasked",
+            "Add --force to overwrite it",
+        )
     check_writable(path)
     write_text(path, text)
 
@@ -168,7 +178,8 @@ def single_report(reports: Sequence[str], files: Sequence[str] | None) -> list[s
     if files and len(reports) > 1:
         raise ConfigError(
             f"'{files[0]}' cannot hold {len(reports)} reports",
-            next_step="Check one report at a time, or leave out -o",
+            "A file holds one report",
+            "Check one report at a time, or leave out -o",
         )
     return list(files or [])
 

@@ -329,7 +329,9 @@ def schema(
     try:
         choice("report", "config")(what)
     except ValueError as error:
-        raise ConfigError(f"There is no schema of '{what}'", str(error)) from None
+        raise ConfigError(
+            f"There is no schema of '{what}'", str(error), "Name one of them"
+        ) from None
     found = report_schema() if what == "report" else config_schema()
     emit(json.dumps(found, sort_keys=True, indent=2))
 

@@ -69,7 +69,8 @@ def _own_folder(asked: ScanConfig, name: str, scans: int) -> ScanConfig:
     if scans > 1 and SCAN not in asked.run_dir:
         raise ConfigError(
             f"{scans} scans would all run in '{asked.run_dir}'",
-            next_step="Put {scan} into the folder's name, as --run-dir 'runs-{scan}'",
+            "Each scan keeps its parts in a folder of its own",
+            "Put {scan} into the folder's name, as --run-dir 'runs-{scan}'",
         )
     return replace(asked, run_dir=asked.run_dir.replace(SCAN, name or "scan"))
 

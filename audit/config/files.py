@@ -42,7 +42,11 @@ class Document:
         if not isinstance(values, dict) or not values:
             line = self.lines.get(keys)
             place = f"{self.path}:{line}" if line else self.path
-            raise ConfigError(f"{place}: {'.'.join(keys)} holds no settings")
+            raise ConfigError(
+                f"{place}: {'.'.join(keys)} holds no settings",
+                "Expected lines such as 'family: normal' below it",
+                "Add settings, or remove it",
+            )
         depth = len(keys)
         lines = {
             (option_name(path[depth]), *path[depth + 1 :]): line
@@ -152,6 +156,7 @@ def _yaml(path: str, content: str) -> Document:
         raise ConfigError(
             f"'{path}' holds {type(values).__name__}, not settings",
             "Expected lines such as 'family: normal'",
+            "See robaudit schema config for all settings",
         )
     named: Lines = {}
     for (first, *rest), line in lines.items():

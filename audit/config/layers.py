@@ -30,15 +30,15 @@ Where = Callable[[str, str], str]
     "Correct the file; robaudit schema config says what it may hold",
     ConfigError,
 )
-def read_config(path: str | Path, base: ScanConfig | None = None) -> ScanConfig:
-    """Return the settings of a file on top of `base` (default: the defaults).
+def read_config(path: str | Path) -> ScanConfig:
+    """Return the settings of a file on top of the defaults.
 
     Of a file with several scans these are the settings they share.
 
     Raises:
         ConfigError: the file, a key or a value makes no sense; names file and line.
     """
-    return _shared(read_document(str(path)), base or ScanConfig())
+    return _shared(read_document(str(path)), ScanConfig())
 
 
 @boundary(
@@ -63,6 +63,7 @@ def read_scans(path: str | Path) -> dict[str, ScanConfig]:
             raise ConfigError(
                 f"{document.where(SCANS, name)}: '{name}' cannot name a scan",
                 "Expected letters, digits, '_', '-' and '.'",
+                "Rename the scan",
             )
         found[name] = _apply(document.part(SCANS, name), shared)
     return found

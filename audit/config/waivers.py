@@ -45,7 +45,8 @@ def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
             raise ConfigError(
                 f"{waiver.source}: '{waiver.key}' is waived, and no {which}limit has "
                 "that key",
-                next_step="Remove the waiver",
+                "A waiver lifts a limit that is set",
+                "Remove the waiver",
             )
         for k in places:
             limits[k] = _waived(limits[k], waiver, day)

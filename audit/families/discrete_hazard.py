@@ -93,7 +93,7 @@ class DiscreteHazard(Steps):
         return Diagonal(times(at_risk, self.coin.fisher_block((phi,))[..., 0, 0]))
 
     def linear_root(self, phi: Tensor) -> LinearOperator:
-        """Return rows ∂S_t [N, T, T]: −S_t ∂ln(1 − h_s) for s ≤ t."""
+        """Return rows ∂S_t [N, T, T]: S_t ∂ln(1 − h_s) for s ≤ t."""
         failure, success = self.coin.one_trial((phi,))
         log_slope = success if self.coin.by_logits else -failure
         survival = self.log_at_risk(phi)[..., 1:]

@@ -58,7 +58,7 @@ class Enclosure(Protocol):
 
     @property
     def power(self) -> float:
-        """P."""
+        """The p of ‖u‖_p ≤ ε."""
 
     def above(self, weights: Tensor) -> Tensor:
         """Return upper bounds [B, K] on functionals of Δη, w [B or 1, K, q]."""

@@ -91,7 +91,7 @@ class Gaussian(Family):
     def wasserstein_root(self, phi: Tensor) -> LinearOperator:
         """Return B [N, n + n(n+1)/2, p]: rows dμ and the Bures tensor's.
 
-        With L = U diag(σ) Vᵀ its entries are σ_i σ_j (Vᵀ X V)_ij / √2(σ_i² + σ_j²).
+        With L = U diag(σ) Vᵀ its entries are σ_i σ_j (Vᵀ X V)_ij / √(2(σ_i² + σ_j²)).
         """
         _, sizes, basis = singular_vectors(self.scale_tril(phi))
         rows, columns = sizes.unsqueeze(-1), sizes.unsqueeze(-2)
@@ -115,7 +115,7 @@ class Gaussian(Family):
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor:
         """Return α/2 Δᵀ V⁻¹ Δ − [ln|V| − (1−α) ln|Σ₁| − α ln|Σ₂|] / 2(α−1).
 
-        V = (1−α)Σ₁ + αΣ₂, in the eigenbasis of Σ₂^{−½} Σ₁ Σ₂^{−½} = I + diag e. For
+        V = (1−α)Σ₁ + αΣ₂, in the eigenbasis of L₂⁻¹ Σ₁ L₂⁻ᵀ, where it is 1 + e. For
         small e the determinants are Σ [(1−α) X(e) − X((1−α) e)], X(e) = e − ln(1 + e).
         NaN for α < 1 and a ratio of scales that is more than numbers hold.
         """

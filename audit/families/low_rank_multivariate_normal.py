@@ -58,7 +58,7 @@ class LowRankMultivariateNormal(Gaussian):
 
     @property
     def size(self) -> int:
-        """N + n k + n."""
+        """The numbers of loc, W and D, n + n k + n."""
         return self.n * (self.rank + 2)
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:

@@ -70,7 +70,7 @@ class MultivariateNormal(Gaussian):
 
     @property
     def size(self) -> int:
-        """N + n(n+1)/2 for scale_tril, n + n² for a full matrix."""
+        """Those of loc and matrix: n + n(n+1)/2 for scale_tril, else n + n²."""
         return self.n + len(self._indices()[0])
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:

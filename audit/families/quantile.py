@@ -73,6 +73,7 @@ class Quantile(Family):
             raise ConfigError(
                 f"The option interpolation is {self.interpolation!r}",
                 "It takes linear or step",
+                "Set interpolation to one of them, or leave it out",
             )
 
     @property

@@ -2,7 +2,7 @@
 
 Beta(a, b) is an exponential family in (a, b) with A = ln Γ(a) + ln Γ(b) − ln Γ(a+b):
 F = ∇²A = diag(ψ'(a), ψ'(b)) − ψ'(a+b) 1 1ᵀ. The transport tensor is a quadrature in
-y = logit θ, where the density is aσ(y)-like on the left and bσ(−y)-like on the right.
+y = logit θ, where the density σ(y)^a σ(−y)^b / B(a, b) falls off exponentially.
 
 Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions 2 (1995),
 chapter 25.

@@ -21,7 +21,8 @@ def render(report: Report) -> str:
     if report.inputs is None:
         raise ConfigError(
             f"The report lists none of its {report.data.n_audited} inputs",
-            next_step="Scan again with -o rows.csv or rows.npz",
+            "A report lists up to 10,000 inputs",
+            "Scan again with -o rows.csv or rows.npz",
         )
     index = report.inputs.index
     columns: dict[str, list[float | str | None]] = {"index": [*index]}

@@ -29,7 +29,11 @@ def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:
     """
     for skipped in report.skipped:
         if skipped.index == index:
-            raise ConfigError(f"Input {index} was skipped: {skipped.reason}")
+            raise ConfigError(
+                f"Input {index} was skipped: {skipped.reason}",
+                "Expected an input that was audited",
+                "Name another one, or correct its row and scan again",
+            )
     if report.inputs is not None and index in report.inputs.index:
         row = report.inputs.index.index(index)
         return {

@@ -55,7 +55,11 @@ def read_margin(text: str) -> float:
     except ValueError:
         share = math.nan
     if not 0 <= share < 1:
-        raise ConfigError(f"--margin is {text}", "Expected a share, 0% to 99%")
+        raise ConfigError(
+            f"--margin is {text}",
+            "Expected a share, 0% to 99%",
+            "Write it as --margin 25%",
+        )
     return share
 
 

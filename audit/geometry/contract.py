@@ -18,7 +18,7 @@ class Row(Protocol):
 
     @property
     def scale(self) -> float:
-        """C."""
+        """Its constant c."""
 
     @property
     def tensor(self) -> Tensors:

@@ -137,5 +137,6 @@ def _named_by_card(reference: str, folder: Path) -> Path | None:
             return None
         file = (folder / str(flavours["onnx"]["data"])).resolve()
         if not file.is_relative_to(folder.resolve()) or not file.is_file():
-            raise ModelError(f"'{CARD}' of '{reference}' names a file that it lacks")
+            missing = f"'{CARD}' of '{reference}' names a file that it lacks"
+            raise ModelError(missing, said, todo)
     return file

@@ -183,7 +183,8 @@ def _opened(
     if key and wanted[first] not in (None, key):
         raise ConfigError(
             f"Two keys are given for input '{first}': '{key}' and '{wanted[first]}'",
-            next_step="Keep one of DATA::KEY and --condition NAME=KEY",
+            "An input of the model has one key",
+            "Keep one of DATA::KEY and --condition NAME=KEY",
         )
     wanted[first] = key or wanted[first]
     with open_file(path, memory) as file:
@@ -234,7 +235,8 @@ def _found(
         key = wanted[first] or wanted[others[0]] or others[0]
         raise ConfigError(
             f"'{path}' holds one array without a key, and '{key}' was asked of it",
-            next_step="Save an .npz with a key for each input",
+            "Expected an archive of arrays with keys",
+            "Save an .npz with a key for each input",
         )
     return {first: ""}
 
@@ -292,6 +294,7 @@ def _check(path: str, name: str, key: str, array: Array | Joined) -> None:
         raise InputError(
             f"{where} has the shape {list(array.shape)}: there is nothing in its rows",
             f"Expected numbers for the model's input '{name}'",
+            "Save it with features in every row",
         )
 
 
@@ -302,4 +305,5 @@ def _check_rows(path: str, arrays: Mapping[str, Array | Joined]) -> None:
         raise InputError(
             f"In '{path}' the inputs differ in their number of rows: {shown}",
             "Expected one row of each for every input audited",
+            "Save arrays of equal length",
         )

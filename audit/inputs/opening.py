@@ -89,7 +89,9 @@ def open_file(path: str, memory: int = MEMORY) -> Iterator[Contents]:
     if suffix in READERS and not READERS.ours(suffix):
         if not Path(path).exists():
             raise InputError(
-                f"There is no data file '{path}'", next_step="Check the path of DATA"
+                f"There is no data file '{path}'",
+                f"Expected a {suffix} file",
+                "Check the path of DATA",
             )
         yield ReadFile(path)
         return

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.storage import open_regular
+from audit.ground.storage.arrays import unreadable
 from audit.ground.storage.fingerprint import fingerprint
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of terminals, in words of other packages
@@ -34,8 +35,7 @@ def whole(path: str, memory: int) -> tuple[bytes, str]:
             file.seek(0)
             return file.read(), digest
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"The data file '{path}' cannot be read: {reason}") from None
+        raise unreadable(path, error) from None
 
 
 def needs(path: str, extra: str, load: Callable[[], ModuleType]) -> ModuleType:

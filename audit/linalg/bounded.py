@@ -19,11 +19,11 @@ from torch import Tensor
 
 from audit.linalg.averaged import Averaged, Sampled
 from audit.linalg.matrix_free import free_part
-from audit.linalg.stored import LinearOperator, Matrix, Stored
+from audit.linalg.stored import LinearOperator, Matrix, Stored, Wrapped
 
 
 @dataclass(frozen=True)
-class Bounded:
+class Bounded(Wrapped):
     """An operator without the entries that are no numbers.
 
     Args:
@@ -31,21 +31,7 @@ class Bounded:
         beyond: [N], 0, or ∞ or NaN where the matrix had such entries.
     """
 
-    operator: LinearOperator
     beyond: Tensor
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, rows, columns)."""
-        return self.operator.shape
-
-    def matmat(self, vectors: Tensor) -> Tensor:
-        """Return A V."""
-        return self.operator.matmat(vectors)
-
-    def rmatmat(self, vectors: Tensor) -> Tensor:
-        """Return Aᵀ U."""
-        return self.operator.rmatmat(vectors)
 
     def dense(self) -> Tensor:
         """Return A."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from audit.ground.errors import ConfigError
 from audit.linalg.operators import Product
-from audit.linalg.stored import LinearOperator
+from audit.linalg.stored import LinearOperator, Wrapped
 
 Draw = Callable[[int, int, int], Tensor]
 """(size, columns, stream) -> independent normal numbers [N, size, columns]."""
@@ -29,7 +29,7 @@ _TRIES = 2  # random vectors that tell whether a row is zero
 
 
 @dataclass(frozen=True)
-class MatrixFree:
+class MatrixFree(Wrapped):
     """N matrices that are known by their products alone.
 
     Args:
@@ -37,21 +37,7 @@ class MatrixFree:
         draw: random numbers keyed by the inputs.
     """
 
-    operator: LinearOperator
     draw: Draw
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, rows, columns)."""
-        return self.operator.shape
-
-    def matmat(self, vectors: Tensor) -> Tensor:
-        """Return A V."""
-        return self.operator.matmat(vectors)
-
-    def rmatmat(self, vectors: Tensor) -> Tensor:
-        """Return Aᵀ U."""
-        return self.operator.rmatmat(vectors)
 
     def dense(self) -> Tensor:
         """Refuse.

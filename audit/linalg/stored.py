@@ -57,6 +57,26 @@ class Takes(Protocol):
 
 
 @dataclass(frozen=True)
+class Wrapped:
+    """What has the products of an operator, and knows something beside it."""
+
+    operator: LinearOperator
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, rows, columns)."""
+        return self.operator.shape
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return A V."""
+        return self.operator.matmat(vectors)
+
+    def rmatmat(self, vectors: Tensor) -> Tensor:
+        """Return Aᵀ U."""
+        return self.operator.rmatmat(vectors)
+
+
+@dataclass(frozen=True)
 class Matrix:
     """Stored entries [N, rows, columns]: float64, or float32 with float64 products."""
 

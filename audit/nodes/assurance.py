@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from audit.nodes.cells import Cells, Density, evaluate, log_sum
+from audit.nodes.charts import picked
 from audit.nodes.halving import choose, put, refine, take
 from audit.nodes.peaks import Peaks, Seen, spans
 from audit.nodes.probe import GRAVE, STANDS_OUT, look_again
@@ -95,10 +96,9 @@ def mend(density: Density, cells: Cells, peaks: Peaks) -> Cells:
         return cells
     cells = cells.padded(low.shape[1])
     at = fresh.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :count]
-    wide = at.unsqueeze(-1).expand(-1, -1, low.shape[-1])
     used = fresh.gather(1, at)
     ceiling = cells.ceiling.gather(1, at)
-    new = evaluate(density, low.gather(1, wide), high.gather(1, wide), used, ceiling)
+    new = evaluate(density, picked(low, at), picked(high, at), used, ceiling)
     return put(cells, at, choose(used, new, take(cells, at)))
 
 

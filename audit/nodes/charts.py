@@ -45,11 +45,30 @@ class Chart:
         u = self.center.unsqueeze(1) + torch.stack(columns).sum(0)
         return u, (self.scale.log().unsqueeze(1) + cosh).sum(-1)
 
+    def density(self, field: Field) -> Field:
+        """Return the log density of t for that of u."""
+
+        def of_t(t: Tensor) -> Tensor:
+            u, slope = self.place(t)
+            return field(u) + slope
+
+        return of_t
+
     def find(self, u: Tensor) -> Tensor:
         """Return t [M, K, c] of points u [M, K, c]."""
         away = (u - self.center.unsqueeze(1)).mT
         sinh: Tensor = torch.linalg.solve_triangular(self.root, away, upper=False)
         return sinh.mT.asinh()
+
+
+def places(at: Tensor, like: Tensor) -> Tensor:
+    """Return places [M, K], as wide as what they are of [M, P] or [M, P, c]."""
+    return at.unsqueeze(-1).expand(*at.shape, like.shape[-1]) if like.dim() > 2 else at
+
+
+def picked(values: Tensor, at: Tensor) -> Tensor:
+    """Return values [M, P] or [M, P, c] at places [M, K] of each law."""
+    return values.gather(1, places(at, values))
 
 
 def lattice(axes: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from audit.ground.errors import ConfigError
 from audit.nodes.assurance import assure
 from audit.nodes.cells import Cells, log_sum
-from audit.nodes.charts import Chart
+from audit.nodes.charts import Chart, picked
 from audit.nodes.halving import refine
 from audit.nodes.nested import Nested
 from audit.nodes.region import Region
@@ -31,7 +31,7 @@ from audit.nodes.space import TargetSpace
 __all__ = ["LogDensity", "Nodes", "Region", "grid_nodes", "nodes_within"]
 
 ROUNDS = {1: 72, 2: 80}
-TOLERANCE = {1: 1e-10, 2: 1e-6}
+TOLERANCE = {1: 1e-10, 2: 1e-6}  # relative error of Z at which refinement ends
 _LARGEST = 300.0  # of log Z: the square of its exponential is still a number
 LEFT_OUT = {1: 1e-12, 2: 1e-9}  # the mass of nodes that are not worth a score
 
@@ -61,20 +61,13 @@ class Nodes:
     region: Region | None = None
 
 
-def grid_nodes(
-    log_density: LogDensity,
-    phi: Tensor,
-    space: TargetSpace,
-    tolerance: float | None = None,
-) -> Nodes:
+def grid_nodes(log_density: LogDensity, phi: Tensor, space: TargetSpace) -> Nodes:
     """Return nodes at which expectations under q(θ; φ) are sums.
 
     Args:
         log_density: θ [R, n], φ [R, p] -> log q [R], normalised or not.
         phi: parameters [N, p], float64.
         space: what θ may be.
-        tolerance: relative error of Z at which refinement ends; by default 1e-10 for
-            one continuous coordinate and 1e-6 for two.
 
     Raises:
         ConfigError: more than two coordinates are continuous.
@@ -92,7 +85,7 @@ def grid_nodes(
         return _enumerate(laws)
     with torch.no_grad():
         sight = look(laws)
-        limits = (sight.noise, tolerance or TOLERANCE[axes], ROUNDS[axes])
+        limits = (sight.noise, TOLERANCE[axes], ROUNDS[axes])
         cells = refine(sight.density, sight.cells, *limits)
         cells, doubt = assure(sight.density, cells, *limits)
         found = _collect(laws, sight, cells, doubt)
@@ -100,11 +93,7 @@ def grid_nodes(
 
 
 def nodes_within(
-    log_density: LogDensity,
-    phi: Tensor,
-    space: TargetSpace,
-    region: Region,
-    tolerance: float | None = None,
+    log_density: LogDensity, phi: Tensor, space: TargetSpace, region: Region
 ) -> Nodes:
     """Return nodes for laws that are near others, whose region they are looked for in.
 
@@ -116,12 +105,11 @@ def nodes_within(
         phi: parameters [N, p].
         space: what θ may be.
         region: of as many laws. Its faces move out as far as these densities ask.
-        tolerance: as in `grid_nodes`.
     """
     laws, axes = Laws(log_density, phi, space), len(space.continuous)
     with torch.no_grad():
         sight = region.look(laws)
-        limits = (sight.noise, tolerance or TOLERANCE[axes], ROUNDS[axes])
+        limits = (sight.noise, TOLERANCE[axes], ROUNDS[axes])
         cells = refine(sight.density, sight.cells, *limits)
         nothing = torch.full_like(sight.noise, -torch.inf)
         return _collect(laws, sight, cells, nothing)
@@ -158,7 +146,7 @@ def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
     weights = weights.masked_fill(small, 0.0)[:, :kept]
     order = order[:, :kept]
     targets, log_q = _unfold(laws, sight.chart, cells)
-    targets = targets.gather(1, order.unsqueeze(-1).expand(-1, -1, laws.space.n))
+    targets = picked(targets, order)
     error = (log_sum(errors) - total).exp() + sight.noise.reshape(inputs, -1).amax(-1)
     return Nodes(
         targets.transpose(0, 1).contiguous(),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.nodes.cells import Cells, Density, evaluate, log_sum
+from audit.nodes.charts import picked, places
 from audit.nodes.kinks import ENOUGH, IN_VAIN
 
 WAVE = 12  # cells of a law that are halved at a time
@@ -106,19 +107,15 @@ def _halves(density: Density, parent: Cells, used: Tensor) -> tuple[Cells, Cells
     return left, right
 
 
-def _index(part: Tensor, at: Tensor) -> Tensor:
-    return at.unsqueeze(-1).expand(*at.shape, part.shape[-1]) if part.dim() > 2 else at
-
-
 def take(cells: Cells, at: Tensor) -> Cells:
     """Return some cells of each law; `at` [M, K] tells which."""
-    return Cells(*(part.gather(1, _index(part, at)) for part in cells.parts()))
+    return Cells(*(picked(part, at) for part in cells.parts()))
 
 
 def put(cells: Cells, at: Tensor, new: Cells) -> Cells:
     """Return the cells with new ones in the places `at` [M, K]."""
     pairs = zip(cells.parts(), new.parts(), strict=True)
-    return Cells(*(old.scatter(1, _index(old, at), part) for old, part in pairs))
+    return Cells(*(old.scatter(1, places(at, old), part) for old, part in pairs))
 
 
 def choose(where: Tensor, new: Cells, old: Cells) -> Cells:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from audit.nodes.base_laws import BaseLaw
 from audit.nodes.cells import Cells, evaluate, log_sum
+from audit.nodes.charts import picked
 from audit.nodes.clenshaw_curtis import weights as rule_weights
 from audit.nodes.halving import refine
 from audit.nodes.noise_box import Field, Speed, outlook, sight
@@ -91,7 +92,7 @@ def _nodes(field: Field, cells: Cells, total: Tensor) -> tuple[Tensor, Tensor]:
     used = shares.flip(-1).cumsum(-1).flip(-1) > LEFT_OUT[size]
     most = int(used.sum(-1).max())
     used, order = used[:, :most], order[:, :most]
-    s = cells.points.gather(1, order.unsqueeze(-1).expand(-1, -1, size))
+    s = picked(cells.points, order)
     volume = ((cells.high - cells.low) / 2).prod(dim=-1, keepdim=True)
     rule = (volume * rule_weights(size)[0]).flatten(1).gather(1, order)
     weights = torch.where(used, rule * field.log_law(s).exp(), 0.0)

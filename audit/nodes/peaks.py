@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audit.nodes.charts import Field, lattice
+from audit.nodes.charts import Field, lattice, picked
 
 CLIMB = {1: (9, 0.3, 24), 2: (5, 0.5, 40)}  # points, shrink, rounds
 STEPS = (-45, 67)  # powers of two between which spans are looked for
@@ -158,7 +158,7 @@ def merge(peaks: Peaks) -> Peaks:
     height, order = best(peaks.height, peaks.height.shape[1])
     if height.shape[1] == 0:
         return Peaks(peaks.at[:, :0], height, peaks.span[:, :0])
-    at, span = (p.gather(1, _wide(order, p)) for p in (peaks.at, peaks.span))
+    at, span = (picked(part, order) for part in (peaks.at, peaks.span))
     far = (at.unsqueeze(2) - at.unsqueeze(1)).abs()  # [M, j, i, c]
     same = (far <= SAME * span.unsqueeze(1)).all(-1)
     same &= (span.unsqueeze(2) >= NARROWER * span.unsqueeze(1)).all(-1)
@@ -167,15 +167,9 @@ def merge(peaks: Peaks) -> Peaks:
     mass = Peaks(at, height, span).log_mass
     negligible = mass < mass.amax(-1, keepdim=True) - NEGLIGIBLE
     height, order = best(height.masked_fill(negligible, -torch.inf), MOST[at.shape[-1]])
-    return Peaks(
-        at.gather(1, _wide(order, at)), height, span.gather(1, _wide(order, span))
-    )
+    return Peaks(picked(at, order), height, picked(span, order))
 
 
 def join(one: Peaks, two: Peaks) -> Peaks:
     """Return the peaks of both, merged."""
     return merge(Peaks(*(torch.cat(pair, 1) for pair in zip(one, two, strict=True))))
-
-
-def _wide(order: Tensor, like: Tensor) -> Tensor:
-    return order.unsqueeze(-1).expand(-1, -1, like.shape[-1])

@@ -37,7 +37,9 @@ from numpy.polynomial import legendre
 from torch import Tensor
 
 from audit.nodes.cells import Cells, Density, log_sum
+from audit.nodes.charts import picked
 from audit.nodes.clenshaw_curtis import ORDER, rule
+from audit.nodes.halving import take
 from audit.nodes.peaks import Seen, best
 
 ALL = {1: 8, 2: 32}  # points in every cell
@@ -76,7 +78,7 @@ def look_again(density: Density, cells: Cells, noise: Tensor, turn: int) -> Miss
     first = 0
     for number, points in MANY[axes]:
         largest = order[:, first : first + number]
-        chosen = Cells(*(_rows(part, largest) for part in cells.parts()))
+        chosen = take(cells, largest)
         visits.append(_visit(density, chosen, points, turn + len(visits)))
         first += number
     return _judge(visits, cells, noise)
@@ -97,7 +99,7 @@ def _judge(visits: list[_Visit], cells: Cells, noise: Tensor) -> Missed:
     clear &= (worth > floor) & (missed > admitted).unsqueeze(-1)
     ranks, order = best(worth.masked_fill(~clear, -torch.inf), STARTS)
     out = out.gather(1, order) & (ranks > floor + math.log(GRAVE / WORTH))
-    seen = Seen(*(_rows(part, order) for part in seen))
+    seen = Seen(*(picked(part, order) for part in seen))
     height = seen.height.masked_fill(~ranks.isfinite(), -torch.inf)
     return Missed(missed, seen._replace(height=height), out)
 
@@ -143,10 +145,3 @@ def _places(axes: int, count: int, turn: int) -> tuple[Tensor, Tensor]:
     if axes == 2:
         matrix = np.einsum("aj,bj->abj", *lines).reshape(-1, count)
     return torch.from_numpy(places), torch.from_numpy(matrix)
-
-
-def _rows(part: Tensor, order: Tensor) -> Tensor:
-    index = order
-    if part.dim() > 2:
-        index = order.unsqueeze(-1).expand(*order.shape, part.shape[-1])
-    return part.gather(1, index)

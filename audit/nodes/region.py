@@ -58,11 +58,7 @@ class Region:
 
     def look(self, laws: Laws) -> Sight:
         """Return the sight of as many other laws."""
-
-        def density(t: Tensor) -> Tensor:
-            u, slope = self.chart.place(t)
-            return laws.field(u) + slope
-
+        density = self.chart.density(laws.field)
         unit = torch.linspace(0, 1, LOOKS, dtype=torch.float64)[:, None]
         size = (self.high - self.low).unsqueeze(1)
         top = density(lattice(self.low.unsqueeze(1) + size * unit)).amax(-1)

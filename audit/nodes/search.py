@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.nodes.charts import Field, lattice
+from audit.nodes.charts import Field, lattice, picked
 from audit.nodes.peaks import Peaks, Seen, climb, join, on_lattice, spans
 from audit.nodes.ridges import follow
 
@@ -71,11 +71,8 @@ def _broadest(peaks: Peaks) -> Peaks:
     size = peaks.span.log().sum(-1)
     size = size.masked_fill(~(peaks.height.isfinite() & several), -torch.inf)
     order = size.argsort(dim=-1, descending=True, stable=True)
-    wide = order.unsqueeze(-1).expand_as(peaks.at)
     height = peaks.height.masked_fill(~size.isfinite(), -torch.inf)
-    return Peaks(
-        peaks.at.gather(1, wide), height.gather(1, order), peaks.span.gather(1, wide)
-    )
+    return Peaks(*(picked(part, order) for part in (peaks.at, height, peaks.span)))
 
 
 def _about(field: Field, peaks: Peaks, known: Peaks, which: int) -> Peaks:
@@ -132,10 +129,9 @@ def add(field: Field, peaks: Peaks, seen: Seen) -> Peaks:
     if count == 0:
         return peaks
     order = new.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :count]
-    wide = order.unsqueeze(-1).expand(-1, -1, far.shape[-1])
     own = new.gather(1, order).unsqueeze(-1)
-    start = torch.where(own, seen.at.gather(1, wide), torch.nan)  # nobody looks there
-    at, top = climb(field, start, seen.gap.gather(1, wide))
+    start = torch.where(own, picked(seen.at, order), torch.nan)  # nobody looks there
+    at, top = climb(field, start, picked(seen.gap, order))
     span = torch.where(own, spans(field, at), 1.0)
     top = top.masked_fill(~own.squeeze(-1), -torch.inf)
     return join(peaks, Peaks(at.nan_to_num(0.0), top, span))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audit.nodes.charts import lattice
+from audit.nodes.charts import lattice, picked
 from audit.nodes.peaks import Peaks
 
 WIDEST = 8.0
@@ -80,10 +80,9 @@ def _cut(boxes: Boxes, wanted: Tensor, axis: Tensor) -> Boxes:
     cut &= wanted.unsqueeze(-1)
     middle = (low + high) / 2
     at = wanted.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, :count]
-    wide = at.unsqueeze(-1).expand(-1, -1, low.shape[-1])
-    right_low = torch.where(cut, middle, low).gather(1, wide)
+    right_low = picked(torch.where(cut, middle, low), at)
     kept = wanted.gather(1, at)
-    right_high = torch.where(kept.unsqueeze(-1), high.gather(1, wide), right_low)
+    right_high = torch.where(kept.unsqueeze(-1), picked(high, at), right_low)
     return Boxes(
         torch.cat([low, right_low], 1),
         torch.cat([torch.where(cut, middle, high), right_high], 1),

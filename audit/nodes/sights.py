@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -90,12 +89,7 @@ class Sight:
 
     def density(self, t: Tensor) -> Tensor:
         """Return the log density [M, K] of points t [M, K, c] of the chart."""
-        return _charted(self.laws, self.chart, t)
-
-
-def _charted(laws: Laws, chart: Chart, t: Tensor) -> Tensor:
-    u, slope = chart.place(t)
-    return laws.field(u) + slope
+        return self.chart.density(self.laws.field)(t)
 
 
 def look(laws: Laws) -> Sight:
@@ -104,7 +98,7 @@ def look(laws: Laws) -> Sight:
     sights = []
     charts, modes = locate(laws.field, limits, laws.count)
     for chart in charts:
-        density = partial(_charted, laws, chart)
+        density = chart.density(laws.field)
         peaks = charted(laws.field, chart, modes)
         low, high = find_box(laws.field, chart, peaks, limits)
         pieces = divide(first_boxes(low, high, PIECES[limits.shape[1]]), peaks)

@@ -86,12 +86,7 @@ def charted(field: Field, chart: Chart, peaks: Peaks) -> Peaks:
     """Return the peaks of the density of u in the coordinates t of a chart."""
     if peaks.height.shape[1] == 0:
         return peaks
-
-    def density(t: Tensor) -> Tensor:
-        u, slope = chart.place(t)
-        return field(u) + slope
-
-    t = chart.find(peaks.at)
+    t, density = chart.find(peaks.at), chart.density(field)
     height = density(t).masked_fill(~peaks.height.isfinite(), -torch.inf)
     return Peaks(t, height, spans(density, t))
 
@@ -110,8 +105,7 @@ def find_box(
     axes, points = chart.center.shape[-1], BOX[chart.center.shape[-1]]
     unit = torch.linspace(-1, 1, points, dtype=torch.float64)[:, None]
     t = torch.asinh(FARTHEST / chart.scale).unsqueeze(1) * unit
-    u, slope = chart.place(lattice(t))
-    values = field(u) + slope
+    values = chart.density(field)(lattice(t))
     top = torch.cat([values, peaks.height], -1).amax(-1, keepdim=True)
     hoped = values + hidden(values.reshape(-1, *[points] * axes), unit[:, 0])[
         0
@@ -159,11 +153,7 @@ def _widen(
     field: Field, chart: Chart, top: Tensor, far: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Move those faces of the box outwards that cut through a law, at most to `far`."""
-
-    def density(t: Tensor) -> Tensor:
-        u, slope = chart.place(t)
-        return field(u) + slope
-
+    density = chart.density(field)
     for _ in range(STRETCH):
         cuts = faces(density, low, high) > top.unsqueeze(-1) - DROP
         if not bool(cuts.any()):

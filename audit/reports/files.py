@@ -65,19 +65,25 @@ def check_writable(path: str | Path) -> None:
     """
     target = Path(path)
     if target.is_dir():
-        raise ConfigError(f"The output '{path}' is a folder", next_step="Name a file")
+        raise ConfigError(
+            f"The output '{path}' is a folder",
+            "Expected the name of a file",
+            "Name a file in it",
+        )
     if not target.parent.is_dir():
         raise ConfigError(
             f"The output '{path}' cannot be written: there is no folder "
             f"'{target.parent}'",
-            next_step="Create the folder or choose another",
+            "Expected a folder that exists",
+            "Create the folder or choose another",
         )
     try:
         handle, name = temporary_file(target)
     except OSError as error:
         raise ConfigError(
             f"The output '{path}' cannot be written: {error.strerror}",
-            next_step="Choose a folder you may write to",
+            "Expected a folder that takes new files",
+            "Choose a folder you may write to",
         ) from None
     os.close(handle)
     name.unlink()
@@ -88,7 +94,8 @@ def unwritable(path: str | Path, error: OSError) -> InputError:
     """Return the error to raise when writing `path` failed."""
     return InputError(
         f"'{path}' cannot be written: {error.strerror or error}",
-        next_step="Free some space or choose another folder",
+        "Expected room for the file, in a folder that takes it",
+        "Free some space or choose another folder",
     )
 
 

@@ -106,7 +106,8 @@ def _report(path: str) -> Report:
         place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
             f"'{path}' is not a robaudit report: {place or 'content'}: {first['msg']}",
-            next_step=_STEP,
+            "Expected what robaudit scan -o report.json writes",
+            _STEP,
         ) from None
     if report.schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise ConfigError(

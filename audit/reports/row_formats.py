@@ -39,6 +39,7 @@ def writer_of(path: str) -> Writer:
     raise ConfigError(
         f"Rows cannot be written to '{path}'",
         "Expected a file that ends with .npz, .parquet or .csv",
+        "Rename it",
     )
 
 
@@ -104,15 +105,21 @@ def _spans(columns: Mapping[str, Column]) -> Iterator[tuple[int, int]]:
         yield start, min(start + ROWS_AT_ONCE, n)
 
 
+def no_parquet() -> ConfigError:
+    """Return the error where Parquet is asked for, and pyarrow is not installed."""
+    return ConfigError(
+        "Parquet needs pyarrow, which is not installed",
+        "Expected a file that can be read and written here",
+        "Run pip install 'robaudit[parquet]', or write .npz",
+    )
+
+
 def _parquet_writer() -> Writer:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError:
-        raise ConfigError(
-            "Parquet needs pyarrow, which is not installed",
-            next_step="pip install 'robaudit[parquet]', or write .npz",
-        ) from None
+        raise no_parquet() from None
 
     def write(file: IO[bytes], columns: Mapping[str, Column], said: Sentences) -> None:
         kinds = {

@@ -18,12 +18,17 @@ from audit.ground.errors import ConfigError, InputError, boundary
 from audit.ground.storage.arrays import MEMORY, open_data
 from audit.ground.storage.temporary import TemporaryFolder, sweep
 from audit.reports.columns import REASON, Column
+from audit.reports.row_formats import no_parquet
 from audit.reports.rows import PREFIX
 
 Floats = NDArray[float64]
 Read = Callable[[str], Floats]
 """Column -> [N]; NaN where it was not measured."""
 ROWS_AT_ONCE = 4096
+_WRITTEN = (
+    "Expected the one that robaudit scan wrote with -o",
+    "Scan again with -o rows.npz",
+)
 
 
 def reader_of(path: str) -> Read:
@@ -39,10 +44,11 @@ def reader_of(path: str) -> Read:
         raise ConfigError(
             f"'{path}' is no rows file",
             "Expected a file that ends with .npz, .parquet or .csv",
+            "Name the one that robaudit scan wrote with -o",
         )
     with _readable(path):
         if not Path(path).is_file():
-            raise InputError(f"There is no rows file '{path}'")
+            raise InputError(f"There is no rows file '{path}'", *_WRITTEN)
         found = readers[suffix](path)
 
     def read(name: str) -> Floats:
@@ -54,12 +60,7 @@ def reader_of(path: str) -> Read:
 
 def _readable(path: str) -> AbstractContextManager[None]:
     """Return the boundary of what reads a rows file."""
-    return boundary(
-        f"The rows file '{path}' cannot be read",
-        "Expected the one that robaudit scan wrote with -o",
-        "Scan again with -o rows.npz",
-        InputError,
-    )
+    return boundary(f"The rows file '{path}' cannot be read", *_WRITTEN, InputError)
 
 
 def _npz(path: str) -> Read:
@@ -79,10 +80,7 @@ def _parquet(path: str) -> Read:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise ConfigError(
-            "Parquet needs pyarrow, which is not installed",
-            next_step="pip install 'robaudit[parquet]', or write .npz",
-        ) from None
+        raise no_parquet() from None
     file = parquet.ParquetFile(path)
 
     def read(name: str) -> Floats:
@@ -139,7 +137,4 @@ def _spill(file: IO[str], folder: Path, stack: ExitStack) -> dict[str, Column]:
 
 
 def _missing(path: str, name: str) -> InputError:
-    return InputError(
-        f"The rows file '{path}' has no column '{name}'",
-        next_step="Scan again with -o rows.npz",
-    )
+    return InputError(f"The rows file '{path}' has no column '{name}'", *_WRITTEN)

@@ -130,5 +130,6 @@ def _beside(name: str, report: Report) -> str:
 def _of_another_scan(path: str, name: str, why: str) -> ConfigError:
     return ConfigError(
         f"The rows file '{path}' is not of the scan of '{name}': {why}",
-        next_step=f"Name the one written with it, '{name}::ROWS'",
+        "Expected the rows of the same scan",
+        f"Name the one written with it, '{name}::ROWS'",
     )

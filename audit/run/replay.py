@@ -64,12 +64,13 @@ def _settings(file: WitnessFile, model: str, trust: bool, device: str) -> Settin
         InputError: the file says something that no scan would.
     """
     given = f"The file of witnesses '{file.path}' does not say how its model was read"
-    expected = "Expected what robaudit scan writes"
-    with boundary(given, expected, "Write it again with --witness", InputError):
+    parts = "Expected what robaudit scan writes", "Write it again with --witness"
+    with boundary(given, *parts, InputError):
         asked: Mapping[str, Any] = dict(file.about["asked"])
         known = {field.name for field in fields(ModelConfig)}
         if unknown := sorted(set(asked) - known):
-            raise InputError(f"{given} (there is no option '{unknown[0]}')")
+            said = f"{given} (there is no option '{unknown[0]}')"
+            raise InputError(said, *parts)
         here = {"path": model, "trust_model": trust, "device": device}
         config = ModelConfig(**{**asked, **here})
         return Settings(config, {}, str(file.about["method"]))

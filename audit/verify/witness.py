@@ -5,7 +5,7 @@ whoever found u. It is found by ascent (`climbing`), by random search where no g
 exists (`wandering`), from several starts (`starts`), for several sizes at once:
 
 1.  Starts climb a few steps, at each size; the later ones only where the first do not
-    agree with the local law, or with each other (`stages`).
+    agree with the local law, or with each other (`waves`).
 2.  The best of them, for each input and size, climb on; but for ℓ₂, other corners of
     the ball are looked at beside the best one (`corners`).
 3.  The best of these climb to their ends, beside the best one of the next smaller and

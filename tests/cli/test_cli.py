@@ -295,7 +295,8 @@ def test_a_model_on_the_command_line_is_a_scan_of_its_own(run, two):
         (["--scan", "plane"], "'plane' is not among the scans of the configuration"),
         (
             ["-o", "r.json"],
-            "2 scans would all write 'r.json'. Put {scan} into the path",
+            "2 scans would all write 'r.json'. Each scan has a file of its own. "
+            "Put {scan} into the path",
         ),
         (["-f", "json"], "Stdout cannot carry 2 scans as json"),
         (["-o", "no/{scan}.json"], "there is no folder 'no'"),

@@ -75,7 +75,8 @@ class DataFile:
             if member is not None and found.crcs[member.name] != member.crc:
                 raise InputError(
                     f"{self._where(key)} is damaged: its checksum differs",
-                    next_step="Copy or write the file again",
+                    "Expected the bytes that were written",
+                    "Copy or write the file again",
                 )
             arrays[key] = self._mapped(member.start if member else 0, header)
         return arrays, found.sha256
@@ -172,16 +173,11 @@ def open_data(path: str) -> Iterator[DataFile]:
     except ZipFault as fault:
         raise damaged(path, fault) from None
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"The data file '{path}' cannot be read: {reason}") from None
+        raise unreadable(path, error) from None
 
 
-def read_arrays(path: str, memory: int = MEMORY) -> dict[str, Array]:
+def read_arrays(path: str) -> dict[str, Array]:
     """Return every array of a small file; the one of an `.npy` has the key "".
-
-    Args:
-        path: the file.
-        memory: bytes that they may take.
 
     Raises:
         OSError: there is no such file.
@@ -190,13 +186,17 @@ def read_arrays(path: str, memory: int = MEMORY) -> dict[str, Array]:
     Path(path).stat()
     with open_data(path) as file:
         keys = file.keys if file.is_archive else ("",)
-        arrays, _ = file.read(keys, memory)
+        arrays, _ = file.read(keys, MEMORY)
         return {key: np.array(array) for key, array in arrays.items()}
 
 
 def _refuse_others(path: str, head: bytes) -> None:
     if not head:
-        raise InputError(f"The data file '{path}' is empty (0 bytes)")
+        raise InputError(
+            f"The data file '{path}' is empty (0 bytes)",
+            "Expected an .npz or .npy file",
+            "Write the file again",
+        )
     if not head.startswith((b"PK", b"\x93NUMPY")):
         raise InputError(
             f"The data file '{path}' is neither npz nor npy",
@@ -227,4 +227,13 @@ def damaged(path: str, fault: ZipFault) -> InputError:
         f"The data file '{path}' {fault}",
         "Expected an archive as np.savez writes it",
         "Write or copy it again",
+    )
+
+
+def unreadable(path: str, error: OSError) -> InputError:
+    """Return the error for a file that the system does not read."""
+    return InputError(
+        f"The data file '{path}' cannot be read: {error.strerror or error}",
+        "Expected a file that may be read",
+        "Check the path of DATA, and who may read it",
     )

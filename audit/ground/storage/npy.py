@@ -80,7 +80,8 @@ def read_header(head: bytes, size: int, where: str) -> Header:
         what = "is cut short" if there < header.bytes else "holds more than one array"
         raise InputError(
             f"{where} {what}: its header says {header.bytes} bytes, it has {there}",
-            next_step="Write the file again",
+            "Expected one array, and all of it",
+            "Write the file again",
         )
     return header
 
@@ -108,7 +109,11 @@ def _said(where: str) -> Iterator[None]:
             warnings.simplefilter("ignore")  # it is read again, or refused
             yield
     except Exception as error:
-        raise InputError(f"{where} is not an npy array: {cause(error)}") from None
+        raise InputError(
+            f"{where} is not an npy array: {cause(error)}",
+            "Expected an array saved by numpy",
+            "Write the file again",
+        ) from None
 
 
 def _possible(header: Header) -> bool:

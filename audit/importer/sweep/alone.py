@@ -24,8 +24,6 @@ class Alone:
         site: where it is.
     """
 
-    whole = True  # its inputs cannot be cut
-
     def __init__(self, site: Site) -> None:
         self._run = site.step.run
         self._active = dict(site.active)

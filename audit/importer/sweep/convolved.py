@@ -21,7 +21,7 @@ from audit.importer.ops.windows import Windows, windows
 from audit.importer.sweep.phases import Phases, phases_of
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Dense, Piece, dense
-from audit.importer.sweep.rules import Kept, Rule, Site, rule
+from audit.importer.sweep.rules import KeepsNothing, Kept, Rule, Site, only_piece, rule
 from audit.importer.sweep.strips import Strips, strips_of
 from audit.importer.sweep.thin import MOST, Thin, folded
 from audit.importer.values import Value, integer
@@ -58,8 +58,6 @@ def linear(site: Site) -> Rule | None:
 
 class Convolved:
     """A convolution."""
-
-    whole = False
 
     def __init__(self, site: Site) -> None:
         self._run = site.step.run
@@ -105,9 +103,7 @@ class Convolved:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return the transposed convolution of the cotangents."""
-        (piece,) = given
-        if piece is None:
-            return [[]]
+        piece = only_piece(given)
         whole = dense(piece, self._out.shape)
         if self._strips is not None and self._strips.worth(whole.g.shape[1]):
             rows = self._strips.pulled(whole.g)
@@ -155,25 +151,17 @@ class Convolved:
         return y if inside else self._cropped(y)
 
 
-class Linear:
+class Linear(KeepsNothing):
     """An operator that is linear in its first operand, its batch on the first axis."""
-
-    whole = False
 
     def __init__(self, site: Site) -> None:
         self._run, self._rest = site.step.run, site.arguments[1:]
         ((_, self._place),) = site.active.items()
         self._out = site.outputs[0]
 
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value."""
-        return self._run(*arguments), ()
-
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Take the transpose, all rows as one batch."""
-        (piece,) = given
-        if piece is None:
-            return [[]]
+        piece = only_piece(given)
         whole = dense(piece, self._out.shape)
         g = whole.g.flatten(0, 1)
         leaf = g.new_zeros(len(g), *self._place.shape).requires_grad_()

@@ -20,11 +20,13 @@ from torch import Tensor
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
 from audit.importer.sweep.rules import (
+    KeepsNothing,
     Kept,
     Place,
     Rule,
     Site,
     is_number_like,
+    only_piece,
     rule,
 )
 from audit.importer.values import Value
@@ -146,15 +148,13 @@ def _part(where: Tensor, source: Tensor, size: int, width: int) -> Part:
     return Part(where, source, whole, once, inverse)
 
 
-class Moved:
+class Moved(KeepsNothing):
     """Elements at other places.
 
     Args:
         site: where it is.
         maps: for each active result, what it takes from each active operand.
     """
-
-    whole = False
 
     def __init__(self, site: Site, maps: Sequence[Sequence[Part]]) -> None:
         self._run, self._maps = site.step.run, maps
@@ -172,10 +172,6 @@ class Moved:
         """Where its operand's elements are in the result, if each is there once."""
         one = len(self._maps) == len(self._active) == 1
         return self._maps[0][0].inverse if one else None
-
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value."""
-        return self._run(*arguments), ()
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Bring cotangents back to where their elements came from."""
@@ -232,8 +228,6 @@ class Folded:
         place: of its operand.
     """
 
-    whole = False
-
     def __init__(self, movement: Moved, place: Place) -> None:
         self._movement, self._shape = movement, place.shape
 
@@ -243,9 +237,7 @@ class Folded:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Hand on, in the operand's shape."""
-        (piece,) = given
-        if piece is None:
-            return [[]]
+        piece = only_piece(given)
         g = dense(piece, self._shape).g
         whole = g.reshape(*g.shape[:2], *self._shape)
         return [[Dense(piece.start, whole, owned=True)]]
@@ -256,10 +248,8 @@ class Folded:
         return [t.flatten(2)]
 
 
-class Turned:
+class Turned(KeepsNothing):
     """A permutation of axes."""
-
-    whole = False
 
     def __init__(self, site: Site) -> None:
         self._run, self._out = site.step.run, site.outputs[0]
@@ -274,15 +264,9 @@ class Turned:
         numbers = torch.arange(prod(place.shape)).reshape(place.shape)
         self._source = numbers.permute(taken).reshape(-1)
 
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value."""
-        return self._run(*arguments), ()
-
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Turn back."""
-        (piece,) = given
-        if piece is None:
-            return [[]]
+        piece = only_piece(given)
         if not isinstance(piece, Dense):
             index = self._source.to(piece.index.device)[piece.index]
             return [[replace(piece, index=index)]]

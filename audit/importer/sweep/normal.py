@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from audit.importer.sweep.pointwise import lifted
 from audit.importer.sweep.rows import Dense, Piece, dense
-from audit.importer.sweep.rules import Kept, Rule, Site, rule
+from audit.importer.sweep.rules import Kept, Rule, Site, only_piece, rule
 from audit.importer.values import Value, axis_of
 
 _ONE_AXIS = 13  # from this opset on a softmax is along one axis
@@ -59,8 +59,6 @@ class Softmax:
         logarithm: whether it is its logarithm.
     """
 
-    whole = False
-
     def __init__(self, site: Site, axis: int, logarithm: bool) -> None:
         self._run, self._out = site.step.run, site.outputs[0]
         self._axis, self._logarithm = axis, logarithm
@@ -73,9 +71,7 @@ class Softmax:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return the cotangents of the logits."""
-        (piece,), (y,) = given, kept
-        if piece is None:
-            return [[]]
+        piece, (y,) = only_piece(given), kept
         whole = dense(piece, self._out.shape)
         if self._logarithm:
             g = whole.g - y * whole.g.sum(self._axis, keepdim=True)
@@ -92,8 +88,6 @@ class LayerNorm:
         site: where it is.
         axes: how many of the last axes are standardised.
     """
-
-    whole = False
 
     def __init__(self, site: Site, axes: int) -> None:
         self._run, self._out = site.step.run, site.outputs[0]
@@ -114,9 +108,7 @@ class LayerNorm:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return the cotangents of the operand."""
-        (piece,), (standard, inverse) = given, kept
-        if piece is None:
-            return [[]]
+        piece, (standard, inverse) = only_piece(given), kept
         h = dense(piece, self._out.shape).g * self._scale
         along = (h * standard).mean(self._axes, keepdim=True)
         g = (h - h.mean(self._axes, keepdim=True) - standard * along) * inverse
@@ -152,8 +144,6 @@ def _pool_of(site: Site) -> Rule | None:
 class MaxPool:
     """A maximum over windows of an image."""
 
-    whole = False
-
     def __init__(
         self,
         site: Site,
@@ -175,9 +165,7 @@ class MaxPool:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Add each cotangent at its maximum's place."""
-        (piece,), (index,) = given, kept
-        if piece is None:
-            return [[]]
+        piece, (index,) = only_piece(given), kept
         whole = dense(piece, self._out.shape)
         flat = whole.g.flatten(3)
         n = max(len(flat), len(index))

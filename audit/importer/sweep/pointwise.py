@@ -22,7 +22,15 @@ from torch import Tensor
 
 from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
-from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
+from audit.importer.sweep.rules import (
+    KeepsNothing,
+    Kept,
+    Place,
+    Rule,
+    Site,
+    only_piece,
+    rule,
+)
 from audit.importer.values import Value
 
 Partial = Callable[[Sequence[Any], Tensor, int], Tensor]
@@ -121,8 +129,6 @@ class Pointwise:
         partial: its partial derivatives; None: by autograd.
     """
 
-    whole = False
-
     def __init__(self, site: Site, partial: Partial | None) -> None:
         self._run, self._partial = site.step.run, partial
         self._active, self._out = dict(site.active), site.outputs[0]
@@ -160,9 +166,7 @@ class Pointwise:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Multiply by the partial derivatives."""
-        (piece,) = given
-        if piece is None:
-            return [[] for _ in kept]
+        piece = only_piece(given)
         alone = len(kept) == 1
         found: list[list[Piece]] = []
         for partial, place in zip(kept, self._active.values(), strict=True):
@@ -183,7 +187,7 @@ class Pointwise:
         return [_stretched(parts, self._out)]
 
 
-class Signed:
+class Signed(KeepsNothing):
     """A sum or a difference: cotangents pass on, with a sign.
 
     Args:
@@ -191,21 +195,13 @@ class Signed:
         minus: the positions of what is subtracted.
     """
 
-    whole = False
-
     def __init__(self, site: Site, minus: Sequence[int]) -> None:
         self._run, self._minus = site.step.run, minus
         self._active, self._out = dict(site.active), site.outputs[0]
 
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value."""
-        return self._run(*arguments), ()
-
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Hand on."""
-        (piece,) = given
-        if piece is None:
-            return [[] for _ in self._active]
+        piece = only_piece(given)
         shared = len(self._active) > 1
         return [
             [self._passed(piece, place, position in self._minus, shared)]
@@ -237,8 +233,6 @@ class Signed:
 class Where:
     """What is taken passes on, the rest is zero."""
 
-    whole = False
-
     def __init__(self, site: Site) -> None:
         self._run = site.step.run
         self._active, self._out = dict(site.active), site.outputs[0]
@@ -251,9 +245,7 @@ class Where:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Pick."""
-        (piece,) = given
-        if piece is None:
-            return [[] for _ in self._active]
+        piece = only_piece(given)
         (condition,) = kept
         whole = dense(piece, self._out.shape)
         found: list[list[Piece]] = []
@@ -264,10 +256,8 @@ class Where:
         return found
 
 
-class Cast:
+class Cast(KeepsNothing):
     """Another floating type."""
-
-    whole = False
 
     def __init__(self, site: Site) -> None:
         self._run = site.step.run
@@ -275,15 +265,9 @@ class Cast:
         assert isinstance(value, Tensor)
         self._dtype = value.dtype
 
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value."""
-        return self._run(*arguments), ()
-
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Cast back."""
-        (piece,) = given
-        if piece is None:
-            return [[]]
+        piece = only_piece(given)
         if isinstance(piece, Some):
             return [[replace(piece, g=piece.g.to(self._dtype))]]
         if isinstance(piece, Axes):

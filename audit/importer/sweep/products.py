@@ -16,7 +16,15 @@ from audit.importer.products import plain_times
 from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
-from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
+from audit.importer.sweep.rules import (
+    KeepsNothing,
+    Kept,
+    Place,
+    Rule,
+    Site,
+    only_piece,
+    rule,
+)
 from audit.importer.values import Value
 
 
@@ -66,7 +74,7 @@ def mat_mul(site: Site) -> Rule | None:
     return Multiplied(site)
 
 
-class Weighted:
+class Weighted(KeepsNothing):
     """X Wᵀ + b.
 
     Args:
@@ -75,8 +83,6 @@ class Weighted:
         image: of an input that a Reshape made of channels and pixels [C, H, W]: its
             cotangents come with the channels last in memory then.
     """
-
-    whole = False
 
     def __init__(
         self, site: Site, weight: Tensor, image: tuple[int, ...] | None = None
@@ -96,15 +102,9 @@ class Weighted:
         """Return the same after a Reshape of an image."""
         return Weighted(self.site, self.weight, image)
 
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value."""
-        return self._run(*arguments), ()
-
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return g W."""
-        (piece,) = given
-        if piece is None:
-            return [[]]
+        piece = only_piece(given)
         if isinstance(piece, Axes) and len(self._out.shape) == 1:
             g = self._back.index_select(0, piece.index).unsqueeze(0)
             if piece.scale is not None:
@@ -138,8 +138,6 @@ def _channels_last(weight: Tensor, image: tuple[int, ...]) -> Tensor:
 class Multiplied:
     """A B, both with the batch among the leading axes, or one a constant."""
 
-    whole = False
-
     def __init__(self, site: Site) -> None:
         self._run, self._out = site.step.run, site.outputs[0]
         self._active: dict[int, Place] = dict(site.active)
@@ -156,9 +154,7 @@ class Multiplied:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Return g Bᵀ and Aᵀ g."""
-        (piece,) = given
-        if piece is None:
-            return [[] for _ in kept]
+        piece = only_piece(given)
         whole = dense(piece, self._out.shape)
         found: list[list[Piece]] = []
         for other, (position, place) in zip(kept, self._active.items(), strict=True):

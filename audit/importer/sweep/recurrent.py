@@ -78,8 +78,6 @@ class Recurrent:
         backwards: for each direction, whether time runs backwards.
     """
 
-    whole = False
-
     def __init__(self, site: Site, backwards: Sequence[bool]) -> None:
         self._op = site.op
         self._layout = bool(site.attribute("layout", 0))
@@ -143,8 +141,6 @@ class Recurrent:
             for position, piece in zip(self._outputs, given, strict=True)
             if piece is not None
         }
-        if not there:
-            return [[]]
         n = len(kept[0])
         start = min(piece.start for piece in there.values())
         stop = max(piece.stop for piece in there.values())

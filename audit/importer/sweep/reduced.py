@@ -18,7 +18,7 @@ from torch import Tensor
 from audit.importer.ops.indexing import wrapped
 from audit.importer.sweep.pointwise import lifted
 from audit.importer.sweep.rows import Dense, Piece, dense
-from audit.importer.sweep.rules import Kept, Place, Rule, Site, rule
+from audit.importer.sweep.rules import Kept, Place, Rule, Site, only_piece, rule
 from audit.importer.values import Value, axis_of, ints
 
 
@@ -69,8 +69,6 @@ class Reduced:
         axes: of cotangents [n, r, *row of x] that are reduced, ascending.
     """
 
-    whole = False
-
     def __init__(self, site: Site, axes: Sequence[int]) -> None:
         self._run, self._axes = site.step.run, tuple(axes)
         ((_, self._place),) = site.active.items()
@@ -91,9 +89,7 @@ class Reduced:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Stretch and multiply."""
-        (piece,), (partial,) = given, kept
-        if piece is None:
-            return [[]]
+        piece, (partial,) = only_piece(given), kept
         g = dense(piece, self._out.shape).g
         if not self._keeps:
             for axis in self._axes:
@@ -108,8 +104,6 @@ class Gathered:
         site: where it is.
         axis: of cotangents [n, r, *row].
     """
-
-    whole = False
 
     def __init__(self, site: Site, axis: int) -> None:
         self._run, self._axis = site.step.run, axis
@@ -130,9 +124,7 @@ class Gathered:
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
         """Add cotangents where the index points."""
-        (piece,), (index,) = given, kept
-        if piece is None:
-            return [[]]
+        piece, (index,) = only_piece(given), kept
         g = dense(piece, self._out.shape).g
         n = max(len(g), len(index))
         g = g.expand(n, *g.shape[1:])

@@ -157,8 +157,25 @@ class Rule(Protocol):
 
         Args:
             kept: of the inputs that are pulled back.
-            given: the cotangents of each active result, in order.
+            given: the cotangents of each active result, in order; of one at least.
         """
+
+
+class KeepsNothing:
+    """What a rule is made of whose `pull` needs nothing of a run."""
+
+    _run: Callable[..., Value]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value."""
+        return self._run(*arguments), ()
+
+
+def only_piece(given: Sequence[Piece | None]) -> Piece:
+    """Return the cotangents of a step's only result: a step without any is passed."""
+    (piece,) = given
+    assert piece is not None
+    return piece
 
 
 Maker = Callable[[Site], Rule | None]

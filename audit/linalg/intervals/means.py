@@ -86,18 +86,17 @@ def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
 
 
 def skewed_interval(
-    value: Tensor, error: Tensor, freedom: int, skewness: Tensor, level: float = 0.975
+    value: Tensor, error: Tensor, freedom: int, skewness: Tensor
 ) -> Interval:
-    """Return the interval of a mean whose error and skewness are known otherwise.
+    """Return the 95 % interval of a mean, its error and skewness known otherwise.
 
     Args:
         value: the mean [...].
         error: its standard error [...].
         freedom: degrees of freedom of the error.
         skewness: of the mean itself [...].
-        level: of each end.
     """
-    t = torch.full_like(value, student_quantile(freedom, level))
+    t = torch.full_like(value, student_quantile(freedom))
     return _about(value, error, t, skewness)
 
 

@@ -15,6 +15,7 @@ from audit.ground.errors import AuditError, InputError
 from audit.run.engines import Engine
 
 _JOBS = 7
+_MEANT = ("An error of a check", "Expected to come through as it is", "Nothing to do")
 
 
 def check_engine(engine: Engine, workers: tuple[int, ...] = (1, 2)) -> None:
@@ -59,7 +60,7 @@ def make_square() -> Callable[[int], int]:
 def make_failing(where: str) -> Callable[[int], int]:
     """Return a function that fails at a job, or fail at once."""
     if where == "make":
-        raise InputError("An error of a check")
+        raise InputError(*_MEANT)
     return _failing
 
 
@@ -69,5 +70,5 @@ def _square(job: int) -> int:
 
 def _failing(job: int) -> int:
     if job == 2:
-        raise InputError("An error of a check")
+        raise InputError(*_MEANT)
     return job

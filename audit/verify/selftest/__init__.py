@@ -5,8 +5,8 @@ the same outputs, turned coordinates the same eigenvalues, and small steps of th
 divergence the form. Each check is a function of a `Subject` that returns a `Finding`
 (passed, failed, not applicable); none of them knows another.
 
-`FILE` needs a model that is open, and can look at one whose gates are closed, to say
-why; `FORM` needs what a scan would ask.
+`CHECKS` are made of a model that is open; those of `FILE` can look at one whose gates
+are closed, too, to say why.
 
 Reference:
     Chen, Cheung & Yiu, Metamorphic testing (1998, arXiv:2002.12543).
