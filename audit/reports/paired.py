@@ -4,9 +4,10 @@ Two models on the same inputs are compared input by input. Any statistic s has t
 change s(new) − s(old) over the inputs in both reports, or that as a share of |s(old)|.
 The interval of a mean is that of paired differences (`differences`), that of a
 percentile a percentile bootstrap that draws inputs, not numbers: what both models find
-hard, both find hard in every resample. So a model has changed by nothing from itself,
-and by nothing surely; one that is 12 % worse everywhere, by 12 %. Inputs that are ∞ in
-both have not changed.
+hard, both find hard in every resample. Of a sample there is none where it does not
+resolve the percentile of either model (`sampling`). So a model has changed by nothing
+from itself, and by nothing surely; one that is 12 % worse everywhere, by 12 %. Inputs
+that are ∞ in both have not changed.
 
 Where the inputs differ, or exact values were taken at different ones, there are no
 pairs (`unpaired`).
@@ -20,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.config import Threshold
 from audit.reports.alike import other_inputs
@@ -33,11 +35,14 @@ from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
 from audit.reports.report import Change, Interval, Number
 from audit.reports.resampling import ends, redrawn
+from audit.reports.sampling import Sample, Weighted
 from audit.reports.statistics import moments, order_ranks, quantiles
 from audit.reports.stored import Stored
 from audit.reports.unpaired import change_of_numbers, moved
 from audit.reports.values import Floats
 from audit.reports.weighted import weighted_quantiles
+
+Places = NDArray[np.intp]
 
 
 def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:
@@ -148,8 +153,10 @@ class _Pairs:
         if level is None or not order_ranks(len(self.before), level):
             return None
         strata = np.unique(self.weights, return_inverse=True)[1]
-        drawn = redrawn(self.weights, strata)
         orders = [np.argsort(v, kind="stable") for v in (self.before, self.after)]
+        if not self._told(level, orders, strata):
+            return None
+        drawn = redrawn(self.weights, strata)
         moves = []
         for weights in drawn:
             found = [
@@ -158,6 +165,17 @@ class _Pairs:
             ]
             moves.append(moved(self.step, found[0][:, 0], found[1][:, 0]))
         return ends(np.concatenate(moves))
+
+    def _told(self, level: float, orders: list[Places], strata: Places) -> bool:
+        """Tell whether inputs that stand for others see beyond both percentiles."""
+        if (self.weights == 1).all():
+            return True
+        return all(
+            Weighted(v[rows], Sample(rows, self.weights[rows], strata[rows])).tells(
+                level
+            )
+            for v, rows in zip((self.before, self.after), orders, strict=True)
+        )
 
     def _interval_of_mean(self) -> Interval:
         if not self.step.share:

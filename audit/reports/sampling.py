@@ -94,12 +94,12 @@ def estimate(column: Series, sample: Sample) -> Statistics:
         nothing = dict.fromkeys(("mean", "std", *PERCENTILES))
         return described(looked, len(column), nothing, {})
     order = np.argsort(values, kind="stable")
-    found = _Weighted(values[order], known.take(order))
+    found = Weighted(values[order], known.take(order))
     return described(looked, len(column), *found.statistics())
 
 
 @dataclass(frozen=True)
-class _Weighted:
+class Weighted:
     """Ascending values [k] of a sample, and how many inputs each stands for."""
 
     values: Floats
@@ -144,6 +144,11 @@ class _Weighted:
         for place, name in enumerate(resolved):
             intervals[name] = ends(replicas[:, place])
         return intervals
+
+    def tells(self, p: float) -> bool:
+        """Tell whether resamples of it give an interval of the p-quantile."""
+        found = weighted_quantiles(self.values, self.sample.weights[None], [p])
+        return not self._alone() and self._resolves(found[0, 0], p)
 
     def _alone(self) -> bool:
         """Tell whether the spread of some stratum is seen by one input only."""

@@ -12,10 +12,11 @@ x (`calibration`), for sizes ε in units of the perturbation and
                 (`witness`); only where the scan would search for worst cases
 
 Where no direction is the worst (the form is zero or infinite), ±v has δ = 0. The loss
-of likelihood is taken input by input, so its interval is that of paired differences
-(Hall, see `linalg.intervals.means`); a θ that the clean law excludes loses nothing.
-Shares have Clopper and Pearson's interval (`ground.shares`), distances of PIT Massart's
-(`linalg.intervals.distances`).
+of likelihood is taken input by input, so its interval is that of paired differences. As
+that of every mean over inputs it allows for a long tail (`ground.means`): θ that few
+inputs lose by far carry the loss of an attack. A θ that the clean law excludes loses
+nothing. Shares have Clopper and Pearson's interval (`ground.shares`), distances of PIT
+Massart's (`linalg.intervals.distances`).
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from torch import Tensor
 from audit.geometry.divergences import Divergence
 from audit.ground.shares import share_interval
 from audit.linalg.intervals.distances import uniform_distance
-from audit.linalg.intervals.means import mean_interval
 from audit.measure import Questions
 from audit.models.opening import OpenModel
 from audit.models.targets import check_support
+from audit.reports.means import mean_interval
 from audit.reports.measured import AttackedInfo, Bounded, UnderAttackInfo
 from audit.verify.calibration import Scores, joined_scores, scores
 from audit.verify.ladder import DEAR, Ladder
@@ -239,8 +240,6 @@ def _share(marked: Tensor) -> Bounded:
 
 
 def _mean(values: Tensor) -> Bounded:
-    """Return a mean with its interval; none where a value is infinite, or is alone."""
-    found = mean_interval(values.cpu())
-    value, ends = float(found.value), (float(found.lower), float(found.upper))
-    known = all(map(math.isfinite, (value, *ends)))
-    return Bounded(value, ends if known else None)
+    """Return a mean of inputs [n] with its interval; none where they know of none."""
+    ordered = np.sort(values.cpu().double().numpy())
+    return Bounded(float(values.mean()), mean_interval(ordered, signed=True))

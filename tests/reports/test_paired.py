@@ -10,11 +10,12 @@ from audit.formats.verdicts import check_line
 from audit.ground.errors import ConfigError
 from audit.reports.against import changes, judged_by_change
 from audit.reports.baseline import with_baseline
-from audit.reports.build import build_report
+from audit.reports.build import UNCHECKED, build_report
 from audit.reports.checks import recheck
 from audit.reports.compare import compare
 from audit.reports.json import to_json
 from audit.reports.paired import change_from
+from audit.reports.sampling import Sample
 from audit.reports.stored import stored
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, measured_of, report_of
@@ -230,6 +231,44 @@ def test_checked_values_are_paired_only_at_the_same_inputs():
     measured.checks = replace(measured.checks, sample=moved)
     other = opened(build_report(measured, CONFIG))
     assert "--verify all" in change_from(old, other, step(key)).unpaired
+
+
+@pytest.mark.parametrize(("random", "told"), [(64, False), (800, True)])
+def test_a_percentile_that_the_checked_inputs_may_miss_has_no_interval_of_its_change(
+    random, told
+):
+    """Of 1000 inputs the 64 worst of the new model and some of 936 others.
+
+    The 50 largest values of the new model are all checked, those of the old one but for
+    6, which 64 random inputs all miss in (1 - 6/936)^64 of the draws, 800 in less than
+    2.5 %. An interval of 64 and 64 would miss with its lower end in 29 of 100 samples.
+    """
+    rng = np.random.default_rng(11)
+    z, apart = rng.normal(size=(2, 1000))
+    old, new = np.exp(z), np.exp(1.5 * z + 0.5 * apart)
+    order = np.argsort(-new)
+    places = np.sort(np.append(order[:64], rng.permutation(order[64:])[:random]))
+    worst = np.isin(places, order[:64])
+    sample = Sample(places, np.where(worst, 1.0, 936 / random), 1 - 1 * worst)
+    missed = np.setdiff1d(np.argsort(-old)[:50], order[:64])
+    assert ((1 - len(missed) / 936) ** random < 0.025) == told
+    reports = [opened(build_report(checked(v, sample), CONFIG)) for v in (old, new)]
+    found = change_from(*reports, step("kl.gaussian_realised.p95"))
+    assert found.unpaired == ""
+    assert (found.ci95 is not None) == told
+    assert change_from(*reports, step("kl.gaussian_realised.p50")).ci95 is not None
+
+
+def checked(values, sample):
+    """Return a scan whose realised values, 0.008 times these, are known at a sample."""
+    measured = measured_of(values)
+    known = Values.unmeasured(len(values), UNCHECKED)
+    for quantity in ("gaussian_realised", "critical_radius"):
+        measured.columns["kl"][quantity] = known.placed(
+            sample.places, Values.of(0.008 * values[sample.places])
+        )
+    measured.checks = replace(measured.checks, sample=sample)
+    return measured
 
 
 @pytest.mark.parametrize(

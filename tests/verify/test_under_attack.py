@@ -1,6 +1,7 @@
 """The data's θ under attack, against closed forms written out here."""
 
 import json
+import math
 from dataclasses import replace
 from html import unescape
 from itertools import pairwise
@@ -24,7 +25,8 @@ from audit.models.targets import read_targets
 from audit.reports.json import to_json
 from audit.reports.report import Report
 from audit.verify import Ladder
-from audit.verify.under_attack import under_attack
+from audit.verify.calibration import Scores
+from audit.verify.under_attack import UnderAttack, under_attack
 
 RNG = np.random.default_rng(8)
 X = RNG.normal(size=(60, 3))
@@ -172,6 +174,34 @@ def test_the_penalised_twins_lose_less_than_the_plain_network():
             assert mean_interval(loss("", size) - loss(twin, size)).lower > 0
         plain, tamed = mean_interval(loss("", apart)), mean_interval(loss(twin, apart))
         assert tamed.upper < plain.lower
+
+
+def lost_by(losses):
+    """Return what a report says of attacked θ whose losses [n] are given."""
+    nothing = torch.zeros(len(losses), dtype=torch.float64)
+    clean = Scores(nothing, nothing, nothing[:, None], None, nothing.bool())
+    attacked = replace(clean, nll=torch.from_numpy(losses))
+    index = np.arange(len(losses))
+    found = UnderAttack(index, 8, "kl", clean, {("noise", 1.0): attacked})
+    return found.record("theta").attacked[0].nll_loss
+
+
+@pytest.mark.parametrize("n", [32, 64, 200])
+def test_the_mean_loss_of_a_long_tail_is_missed_no_more_often_than_said(n):
+    """Lognormal losses of σ = 1.5, of mean exp(9/8): Hall's interval misses 5 %."""
+    rng = np.random.default_rng(5)
+    found = [lost_by(np.exp(1.5 * rng.standard_normal(n))).ci95 for _ in range(400)]
+    missed = sum(one is not None and one[1] < math.exp(1.125) for one in found)
+    assert missed <= stats.binom(400, 0.025).ppf(0.99)
+
+
+def test_a_mean_loss_of_few_inputs_or_with_infinity_has_no_interval():
+    rng = np.random.default_rng(6)
+    assert lost_by(rng.normal(size=31)).ci95 is None
+    assert lost_by(np.append(rng.normal(size=40), np.inf)).ci95 is None
+    low, high = lost_by(rng.normal(size=32)).ci95
+    assert low < 0 < high
+    assert lost_by(np.full(40, 0.25)).ci95 == (0.25, 0.25)
 
 
 def test_classes_are_counted_and_their_regions_are_the_likeliest(tmp_path):
