@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from audit.attacks.laws import DirectedAttack, RandomAttack
-from audit.attacks.worst import WorstCase
 from audit.geometry.divergences import Divergence
 from audit.ground import stages
 from audit.ground.forecast import Task
@@ -67,7 +66,6 @@ def _realised(questions: Questions) -> list[str]:
         label
         for label, attack in questions.attacks.items()
         if isinstance(attack, DirectedAttack | RandomAttack)
-        and not isinstance(attack, WorstCase)
     ]
 
 

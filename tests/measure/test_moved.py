@@ -1,5 +1,7 @@
 """What the top direction moves, against formulas written out here."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from scans import attacks, columns, sample, written
 from scipy.special import polygamma
 
 from audit.config import ScanConfig
-from audit.measure.mean_form import MeanForm
+from audit.linalg.quadratic_form import QuadraticForm
+from audit.linalg.stored import Matrix
+from audit.measure.mean_form import MeanForm, means_of
 from audit.run.scan import scan
 
 RNG = np.random.default_rng(5)
@@ -237,6 +241,26 @@ def test_sums_of_forms_do_not_depend_on_their_order():
         totals.append((left + right).matrix.sum(axis=0))
     for total in totals[1:]:
         np.testing.assert_array_equal(total, totals[0])
+
+
+def test_forms_that_are_not_finite_are_left_out_and_counted():
+    """Of the rows 0, 1, 3 and 4 of a block, by matrices of two outputs."""
+    a = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(1)).double()
+    trace = a.square().sum((1, 2))
+    top = torch.linalg.matrix_norm(a, 2).square()
+    trace[1], top[1] = torch.inf, torch.inf
+    spectrum = SimpleNamespace(
+        trace=SimpleNamespace(value=trace), eigenvalues=top.unsqueeze(1)
+    )
+    found = SimpleNamespace(spectrum=spectrum, form=QuadraticForm(0.5, Matrix(a)))
+    one = means_of({"kl": found}, np.array([0, 1, 3, 4]))["kl"]
+    other = means_of({"kl": found}, np.array([2]))["kl"]
+    assert (one.n, one.left_out) == (3, 1)
+    assert ((one + other).n, (one + other).left_out) == (4, 1)
+    rows = [0, 3, 4]
+    wanted = (a[rows].mT @ a[rows]).sum(0).numpy()
+    np.testing.assert_allclose(one.matrix.sum(0), wanted, rtol=1e-14)
+    assert one.top.sum() == pytest.approx(float(top[rows].sum()))
 
 
 def test_too_many_features_are_refused_in_words(tmp_path):

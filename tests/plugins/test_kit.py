@@ -281,6 +281,22 @@ class Far(FixedNorm):
         return 1.1 * norms, weights
 
 
+@dataclass(frozen=True)
+class Backwards(FixedNorm):
+    def sizes(self):
+        norms, weights = super().sizes()
+        return -norms, weights
+
+
+@dataclass(frozen=True)
+class Sometimes(FixedNorm):
+    """At rest in half of all cases, √2 times as long in the others."""
+
+    def sizes(self):
+        norms, weights = super().sizes()
+        return torch.cat([0 * norms, 2**0.5 * norms]), torch.cat([weights, weights]) / 2
+
+
 @pytest.mark.parametrize(
     ("attack", "words"),
     [
@@ -290,6 +306,7 @@ class Far(FixedNorm):
         (Keyless(0.3), "depend on the generator alone"),
         (Long(0.3), "mean_size is E"),
         (Light(0.3), "their weights sum to one"),
+        (Backwards(0.3), "norms are not negative"),
         (Far(0.3), "along the worst direction cost what it expects"),
     ],
     ids=lambda value: type(value).__name__,
@@ -297,6 +314,10 @@ class Far(FixedNorm):
 def test_an_attack_that_is_off_is_noticed(attack, words):
     with named(words):
         check_attack(attack)
+
+
+def test_an_attack_may_leave_some_inputs_alone():
+    check_attack(Sometimes(0.3))
 
 
 def test_what_a_cost_with_the_constant_would_be_is_said():

@@ -8,7 +8,9 @@ from pyarrow import parquet
 
 from audit.ground.errors import ConfigError, InputError
 from audit.inputs import open_inputs
+from audit.reports.recorded import RecordedRows
 from audit.reports.rows import RowsWriter
+from audit.reports.values import Values
 
 N, K = 10, 2
 RNG = np.random.default_rng(0)
@@ -138,3 +140,22 @@ def test_a_full_disk_is_an_error_with_words(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot be written: No space left"):
         rows.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_in_memory_are_those_of_a_file(tmp_path):
+    """Also a column of zeros; only reasons that nobody has are left out of both."""
+    chunk = {
+        "index": np.arange(3),
+        "still": np.zeros(3),
+        "one": Values.of(np.array([0.0, np.nan, 0.0]), None, {"why": np.ones(3, bool)}),
+        "both": Values.of(np.zeros(3)),
+    }
+    kept = RecordedRows()
+    with RowsWriter(str(tmp_path / "rows.npz")) as writer:
+        for rows in (writer, kept):
+            rows.append(chunk)
+    assert set(kept.arrays) == {"index", "still", "one", "one.reason", "both"}
+    assert kept.arrays["one.reason"].tolist() == ["", "why", ""]
+    with np.load(tmp_path / "rows.npz") as file:
+        for name in ("index", "still", "one", "both"):
+            np.testing.assert_array_equal(kept.arrays[name], file[name])

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -258,3 +259,22 @@ def test_every_witness_holds_in_every_norm(p, name, suffix, tmp_path):
     path = tmp_path / "w.npz"
     kept(path, name, suffix, p)
     assert replayed(path, SAMPLES / f"{name}{suffix}").exit_code == 0
+
+
+def test_a_witness_is_kept_with_the_input_that_the_network_sees(tmp_path):
+    """Of data with more digits than the file computes with, it sees the rounded x."""
+    with np.load(SAMPLES / "heteroscedastic.npz") as data:
+        x = data["x"][:8].astype(float) * (1 + 1e-9)
+    seen = x.astype(np.float32)
+    assert x.dtype == np.float64
+    assert (x != seen).any(axis=1).all()
+    np.savez(tmp_path / "data.npz", x=x)
+    config = sample("heteroscedastic", divergences=("kl",))
+    config = replace(config, data=str(tmp_path / "data.npz"))
+    path = tmp_path / "w.npz"
+    kept_of(config, path)
+    with np.load(path) as file:
+        index = file["witness.index"].astype(int)
+        np.testing.assert_array_equal(file["x"], seen[index].astype(np.float64))
+        moved = file["x"] + file["witness.delta"]
+        np.testing.assert_array_equal(moved, moved.astype(np.float32))

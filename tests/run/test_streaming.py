@@ -1,9 +1,11 @@
 """Very many inputs: the same numbers as of few, in the memory of a few windows."""
 
 import json
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -196,7 +198,14 @@ def test_columns_come_back_as_they_were():
 
 def test_no_folder_for_columns_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="columns of the scan cannot be kept in"):
+    words = (
+        "columns of the scan cannot be kept in '.*nowhere': No such file or directory$"
+    )
+    with pytest.raises(InputError) as caught:
+        Spill()
+    assert re.search(words, caught.value.given)
+    monkeypatch.setattr("audit.reports.spill.sweep", Mock(side_effect=OSError("odd")))
+    with pytest.raises(InputError, match="nowhere': odd"):
         Spill()
 
 

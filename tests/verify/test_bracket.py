@@ -48,3 +48,12 @@ def test_a_bound_that_never_holds_leaves_zero_and_one_that_always_does_a_finite_
     always, _ = searched(torch.zeros_like, 2.0)
     assert bool(torch.isfinite(always.good).all())
     assert bool((always.good > 1e15 * torch.tensor(STARTS)).all())
+
+
+def test_a_search_ends_after_eighty_looks_whatever_a_bound_says():
+    """On the level itself, up to a wall, no look says where the wall is."""
+    bracket, looks = searched(lambda e: torch.where(e > 700.0, 2e9, 2.0), 2.0)
+    assert looks == 80
+    assert bool((bracket.good <= 700.0).all())
+    assert bool((bracket.bad > 700.0).all())
+    assert bool((bracket.bad > bracket.good * (1 + CLOSE)).any())

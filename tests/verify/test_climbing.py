@@ -70,3 +70,18 @@ def test_inside_the_ball_a_climb_goes_on():
     found = climb(form, torch.zeros(1, dtype=torch.long), sets, inside, 20)
     assert found.value.item() == pytest.approx(4 * 0.25 / 2, rel=1e-12)
     assert found.first.item() == pytest.approx(4 * 0.01 / 2)
+
+
+def test_each_fall_from_an_inner_hill_makes_the_next_steps_a_quarter():
+    """In ℓ∞ steps are η ε, η = 1 − k/4 of three; the third, after two falls, a 16th."""
+    away = (1 - 2 / 4) * 0.5 / 4**2
+
+    def hill(rows, u):
+        value = (-((u[:, 0] - 0.1) ** 2) / (2 * 0.01**2)).exp()
+        return value, (0.1 - u) / 0.01**2 * value.unsqueeze(1)
+
+    ball = Feasible(Ball(math.inf), torch.tensor([0.5], dtype=torch.float64))
+    start = torch.tensor([[0.1 + away]], dtype=torch.float64)
+    found = climb(hill, torch.zeros(1, dtype=torch.long), ball, start, 3)
+    assert found.first.item() == pytest.approx(math.exp(-((100 * away) ** 2) / 2))
+    assert found.value.item() == pytest.approx(1.0)

@@ -88,3 +88,27 @@ def test_neighbours_are_all_that_differ_in_as_many_features_as_fit(features, cou
 
 def test_more_features_than_may_be_looked_at_are_left_to_the_climb():
     assert not len(_patterns(MOST + 1))
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+def test_the_local_law_is_largest_where_autograd_and_all_corners_say(p, tmp_path):
+    """½ uᵀ Jᵀ (diag π − π πᵀ) J u at the best corner, or λ_max on the sphere."""
+    net = network(3)
+    x = torch.randn(INPUTS, FEATURES, generator=torch.Generator().manual_seed(1))
+    x = x.double()
+    given = {"family": "categorical", "parameters": {"logits": "output"}}
+    config = written(tmp_path, net, x.numpy(), given, divergences=("kl",))
+    _, local, _ = sited(config)
+    u = local.worst_of(Ball(p))
+    slopes = torch.stack([torch.autograd.functional.jacobian(net, one) for one in x])
+    pi = net(x).softmax(-1)
+    fisher = torch.diag_embed(pi) - pi.unsqueeze(2) * pi.unsqueeze(1)
+    form = slopes.mT @ fisher @ slopes / 2
+    if p == 2:
+        largest = torch.linalg.eigvalsh(form)[:, -1]
+    else:
+        every = corners(p, FEATURES)
+        largest = torch.einsum("kd,nde,ke->nk", every, form, every).amax(1)
+    assert Ball(p).norm(u).tolist() == pytest.approx([1.0] * INPUTS)
+    found = torch.einsum("nd,nde,ne->n", u, form, u)
+    torch.testing.assert_close(found, largest, rtol=1e-6, atol=0)

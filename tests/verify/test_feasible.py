@@ -41,3 +41,19 @@ def test_no_point_of_the_set_is_on_the_far_side_of_the_nearest(p, boxed):
 
 def test_a_ball_is_round_where_nothing_else_is_said():
     assert Ball().p == 2
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_step_of_an_l1_ball_has_the_gradients_direction_and_no_length_of_it(p, unit):
+    """Its largest coordinate is one; in other balls it is on the sphere of size one."""
+    g = unit * torch.tensor([[3.0, -4.0, 0.5], [0.0, 0.0, -2.0]], dtype=torch.float64)
+    found = Feasible(Ball(p), torch.ones(2).double()).steepest(g)
+    norm = math.inf if p == 1 else p
+    assert torch.linalg.vector_norm(found, norm, dim=1).tolist() == pytest.approx(
+        [1, 1]
+    )
+    if p < math.inf:
+        cosine = torch.nn.functional.cosine_similarity(found, g)
+        assert cosine.tolist() == pytest.approx([1, 1])
+    assert ((found * g) >= 0).all()

@@ -84,3 +84,17 @@ def test_a_climb_that_falls_into_a_valley_goes_back_to_its_best_point():
     found = climb(slope, rows, sets(), u, 30)
     top = torch.nn.functional.normalize(vector(0.9949874, 0.1)) * SIZE
     assert found.value.item() >= 0.998 * slope(rows, top)[0].item()
+
+
+def test_a_climb_goes_on_where_the_digits_of_d_are_lost_but_not_those_of_its_slope():
+    """Without its digits below a hundredth D is 0 around the start, as it is behind."""
+    weights = torch.tensor([[0.02, 8.0]], dtype=torch.float64)
+
+    def slope(rows, u):
+        value = (weights * u**2).sum(dim=1) / 2
+        return (100 * value).floor() / 100, weights * u
+
+    u = SIZE * torch.nn.functional.normalize(vector(1.0, 1e-6))
+    found = climb(slope, torch.zeros(1, dtype=torch.long), sets(), u, 12)
+    assert found.first.item() == 0
+    assert found.value.item() >= 0.99 * 8 * SIZE**2 / 2

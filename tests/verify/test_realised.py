@@ -43,6 +43,27 @@ def test_of_the_two_answers_of_the_argmax_the_worse_one_is_realised(verified):
     assert "fixed_norm_realised_se" not in found  # a closed form has no error
 
 
+@pytest.mark.parametrize("close", [0, 2])
+def test_predictions_are_apart_where_all_inputs_together_are_and_only_there(
+    verified, close
+):
+    """At a scale of 10 a move of 0.2 is local, at one of 1 it is not."""
+    scales = [1.0] * close + [10.0] * (5 - close)
+    x = np.array([[0.0, scale] for scale in scales])
+    moved = attacks(fixed_norm={"norm": "0.2"})
+    report, found = verified(x, attacks=moved, sizes=())
+    assert found["fixed_norm_parted"].sum() == close
+    said = [one.message for one in report.warnings if one.code == "parted_kl"]
+    ratios = [kl(scale, scale - 0.2) / (0.04 / scale**2) for scale in scales]
+    ratio = stats.gmean(ratios)
+    about = [text for text in said if "fixed_norm" in text]
+    assert (abs(ratio - 1) > 0.1) == (len(about) == 1)
+    if about:
+        assert (
+            f"over all 5 checked inputs the realised value is {ratio:.3g}" in about[0]
+        )
+
+
 def test_in_parameter_space_the_worse_sign_is_the_same(verified):
     model = NORMAL | {"space": "parameters"}
     _, found = verified(

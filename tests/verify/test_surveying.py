@@ -10,6 +10,7 @@ from scans import columns, scan, written
 from scipy import integrate, optimize, stats
 
 from audit.verify.lowering import lowered_radius
+from audit.verify.surveying import Looked
 from verify.sited import sited
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
@@ -136,3 +137,21 @@ def test_a_beat_of_waves_is_found_where_the_ladder_steps_over_it(tau, tmp_path):
         (math.sin(x) - math.sin(1.05 * x)) ** 2 / 2, tau, rtol=1e-5
     )
     assert float(radius) == pytest.approx(abs(x), rel=1e-12)
+
+
+def test_what_lacks_a_millionth_of_the_level_as_a_crossing_may_has_reached_it():
+    """Of the places that have, the nearest counts, and of these where D is largest."""
+    tau = 0.7
+    along = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).double().expand(4, 2, 2)
+    radii = torch.tensor([1.0, 2.0]).double().expand(4, 2, 2)
+    value = tau * torch.tensor(
+        [
+            [[0.1, 1 - 1e-6], [0.1, 1 - 1e-5]],
+            [[0.1, 1 - 1e-5], [0.1, 1 - 1e-5]],
+            [[0.1, 9.0], [1 - 1e-6, 1.0]],
+            [[1 - 1e-6, 9.0], [1.0, 1.0]],
+        ]
+    ).to(torch.float64)
+    found, u = Looked(None, torch.arange(4), along, radii, value).reached(tau)
+    assert found.tolist() == [True, False, True, True]
+    assert u[found].tolist() == [[2.0, 0.0], [0.0, 1.0], [0.0, 1.0]]

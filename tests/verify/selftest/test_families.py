@@ -144,3 +144,14 @@ def test_a_rare_class_is_summed_and_raises_no_alarm(tmp_path):
     assert found.exit_code == 0
     ratio = line_of(found, "fisher_against_scores").numbers["ratio"]
     assert ratio == pytest.approx(1, abs=1e-6)
+
+
+def test_a_transport_that_nobody_asks_for_is_not_checked(tmp_path, monkeypatch):
+    stretched(monkeypatch, Normal, "transport_root", 1.1)
+    x, head = head_of(NORMAL)
+    parameters = {name: output(name) for name in NORMAL.values}
+    model = {"family": "normal", "parameters": parameters}
+    config = written(tmp_path, head, x, model, divergences=("kl",))
+    moved = line_of(selftest(config), "transport_against_quantiles")
+    assert moved.status == "not applicable"
+    assert "no closed form of a transport tensor is in use" in moved.said

@@ -1,0 +1,89 @@
+"""When another reading is called a mistake: nats that it has to gain, in numbers.
+
+The rows are normal laws whose θ are quantiles: log-likelihoods are sums by hand.
+"""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from scipy import stats
+
+from audit.families.location_scale import Normal
+from audit.verify.selftest.pairs import Rows
+from audit.verify.selftest.readings import Reading
+from audit.verify.selftest.residuals import _FACTORS, _explains, _gain
+
+
+@pytest.mark.parametrize(
+    ("count", "gain", "paid", "enough"),
+    [
+        (20, 1.2, 0.0, False),  # 24 nats in all
+        (20, 1.3, 0.0, True),  # 26
+        (20, 1.7, 10.0, False),  # 34, and 35 are asked for
+        (20, 1.8, 10.0, True),
+        (200, 0.24, 0.0, False),  # 48 in all, too little of each
+        (200, 0.26, 0.0, True),
+    ],
+)
+def test_a_reading_gains_a_quarter_of_a_nat_a_row_and_25_in_all(
+    count, gain, paid, enough
+):
+    stated = torch.linspace(-3, -1, count, dtype=torch.float64)
+    meant = stated + gain
+    rows = SimpleNamespace(phi=None, expected=lambda phi: float(stated.mean()))
+    assert _explains(rows, stated, meant, float(meant.mean()), paid) is enough
+
+
+@pytest.mark.parametrize(("off", "enough"), [(0.49, True), (0.51, False)])
+def test_a_reading_is_what_its_law_expects_to_half_a_nat(off, enough):
+    stated = torch.full((40,), -4.0, dtype=torch.float64)
+    rows = SimpleNamespace(phi=None, expected=lambda phi: -4.0)
+    assert _explains(rows, stated, stated + 2, -2.0 - off) is enough
+    far = SimpleNamespace(phi=None, expected=lambda phi: 96.0)  # 100 off: 2 are allowed
+    assert _explains(far, stated, stated + 2, -2.0 - 4 * off) is enough
+
+
+def rows_of(factor, count=400):
+    """Rows of N(0, 1) whose θ are the quantiles of N(0, f²), with that mean square."""
+    levels = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    theta = torch.from_numpy(stats.norm.ppf(levels.numpy())).unsqueeze(1)
+    theta = theta * factor / theta.square().mean().sqrt()
+    family = Normal({"loc": (1,), "scale": (1,)})
+    phi = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(count, 2)
+    return Rows(family, phi, theta, theta)
+
+
+@pytest.mark.parametrize(
+    ("place", "mistake"),
+    [(64, False), (65, False), (67, True), (69, True), (71, True)],
+)
+def test_where_a_factor_is_all_a_tie_counts_from_a_factor_of_two_on(place, mistake):
+    """Read as the best constant factor has it, θ are as likely, to the last bit."""
+    factor = float(_FACTORS[place])
+    assert mistake == (factor >= 2)
+    rows = rows_of(factor)
+    stated = rows.log_likelihood(rows.phi)
+    reading = Reading("scale", lambda v: factor * v, "another unit", "multiply")
+    gain = _gain(rows, "scale", reading, stated)
+    if not mistake:
+        assert gain is None
+        return
+    # ½ (f² − 1) − log f, as the mean of θ² is f²
+    assert gain == pytest.approx((factor**2 - 1) / 2 - math.log(factor), rel=1e-9)
+
+
+@pytest.mark.parametrize(("short", "mistake"), [(4.9, True), (5.1, False)])
+def test_from_a_factor_of_three_on_a_reading_may_fall_five_nats_short(short, mistake):
+    """At f e^a it lacks n (a + (e^−2a − 1) / 2) nats of the best factor f."""
+    count, factor = 400, float(_FACTORS[72])
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        a = (low + high) / 2
+        lacks = count * (a + math.expm1(-2 * a) / 2)
+        low, high = (a, high) if lacks < short else (low, a)
+    rows = rows_of(factor, count)
+    reading = Reading("scale", lambda v: factor * math.exp(low) * v, "unit", "multiply")
+    gain = _gain(rows, "scale", reading, rows.log_likelihood(rows.phi))
+    assert (gain is not None) is mistake
