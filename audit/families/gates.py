@@ -7,9 +7,6 @@ mixtures; with `gate` there is no need of that for `probs` and `logits`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Self
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,7 +58,7 @@ class Gated(Univariate):
                 f"{kind}: takes a family of one number, such as log_normal or poisson",
                 "Choose another component",
             )
-        self.component, self.gate = made, gate
+        self.made_of, self.component, self.gate = (component,), made, gate
         link = "logits" if gate.endswith("logits") else "probs"
         self.coin = Bernoulli({link: ()})
         names = {name.removeprefix(PREFIX): name for name in own}
@@ -69,11 +66,6 @@ class Gated(Univariate):
         self.shapes = {name: tuple(shapes[name]) for name in self.parameters}
         self.settings = dict(options)
         self._event_shape = self._broadcast(shapes[gate], made.event_shape)
-
-    def reshaped(self, shapes: Shapes) -> Self:
-        """Return the same law of laws with other shapes of its parameters."""
-        made: Callable[..., Self] = type(self)
-        return made(self.component.name, shapes, **self.settings)
 
     def role(self, name: str) -> Role | None:
         """Return what a parameter is for: the gate's, or the component's own."""

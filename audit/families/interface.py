@@ -8,7 +8,7 @@ where there is no formula.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 import numpy as np
 from torch import Tensor
@@ -35,6 +35,8 @@ class Family(ClosedForms):
     It is made of shapes and options, and answers for parameters φ [N, p] of N inputs.
     """
 
+    made_of: tuple[str, ...] = ()
+    """The name of the component, where it is a law of laws."""
     places: tuple[int, ...] = ()
     """Axes of places with a law each, where it is one law for each place."""
     follows: bool = True
@@ -47,7 +49,8 @@ class Family(ClosedForms):
 
     def reshaped(self, shapes: Shapes) -> Family:
         """Return the same family with other shapes of its parameters."""
-        return type(self)(shapes, **self.settings)
+        made: Callable[..., Family] = type(self)
+        return made(*self.made_of, shapes, **self.settings)
 
     # the law
 

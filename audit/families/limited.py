@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ class Limited(Integrated):
                 f"{self.kind}: takes a family with a density, such as normal or gamma",
                 "Choose another component",
             )
-        self.line = made
+        self.made_of, self.line = (component,), made
         self.parameters, self.shapes = made.parameters, made.shapes
         self.settings = dict(options)
         self._event_shape = made.event_shape
@@ -80,11 +80,6 @@ class Limited(Integrated):
                 "Expected one of low and high, or both with low below high",
                 "Give them with --option low=… and --option high=…",
             )
-
-    def reshaped(self, shapes: Shapes) -> Self:
-        """Return the same law of laws with other shapes of its parameters."""
-        made: Callable[..., Self] = type(self)
-        return made(self.line.name, shapes, **self.settings)
 
     def role(self, name: str) -> Role | None:
         """Return what a parameter is for in the component."""

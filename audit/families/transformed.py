@@ -25,8 +25,6 @@ moment a step of a location alone has a finite price: it moves all draws alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -69,6 +67,7 @@ class Transformed(Univariate):
         own = {name: value for name, value in options.items() if name != "of"}
         inner = {name: shape for name, shape in shapes.items() if name not in LEVELS}
         made = _component(component, inner, **own)
+        self.made_of = (component,)
         self.levels = tuple(name for name in LEVELS if name in shapes)
         self.parameters = (*made.parameters, *self.levels)
         self.shapes = {name: tuple(shapes[name]) for name in self.parameters}
@@ -81,11 +80,6 @@ class Transformed(Univariate):
         self.least_index = self.image.least_index  # type: ignore[misc]  # its own
         unit = f"theta = {HOW[self.of]}" if self.of else "theta, not of the draw inside"
         self.transport_name = f"increasing map of each coordinate, in units of {unit}"
-
-    def reshaped(self, shapes: Shapes) -> Self:
-        """Return the same law of laws with other shapes of its parameters."""
-        made: Callable[..., Self] = type(self)
-        return made(self.line.name, shapes, **self.settings)
 
     def role(self, name: str) -> Role | None:
         """Return what a parameter is for: a level's own, or that in the component."""

@@ -51,7 +51,7 @@ class Spectrum:
         directions [N, d, k], unit columns for the k largest; zero where the
             eigenvalue is zero to rounding, since any vector would do.
         trace: tr G.  top: λ_max, cross-fitted where the root is sampled; its interval
-            is a bracket, which need not lie about the value.
+            is a bracket, which need not lie about the value; None if exact.
         units: independent units of draws, None if exact; below `intervals.means.LEAST`
             neither interval nor bracket covers as often as it says.
         stability: angle between the worst directions of two halves of the draws [N],
@@ -91,11 +91,6 @@ class Spectrum:
     def unsettled(self) -> Tensor:
         """Where the form is known, and its largest eigenvalue is not [N]."""
         return self.eigenvalues[:, 0].isnan() & self.trace.value.isfinite()
-
-    @property
-    def bracket(self) -> tuple[Tensor, Tensor] | None:
-        """A 95 % bracket (lower, upper) of λ_max [N] each, None if exact."""
-        return self.top.interval
 
     @property
     def at_rest(self) -> Tensor:

@@ -122,7 +122,7 @@ def test_an_average_over_draws_stays_one(bad):
     np.testing.assert_array_equal(beyond, [0, bad, 0])
     spectrum = decompose(QuadraticForm(1.0, Product(root, j), beyond), 2)
     np.testing.assert_array_equal(torch.isfinite(spectrum.trace.value), beyond == 0)
-    for end in spectrum.bracket:
+    for end in spectrum.top.interval:
         np.testing.assert_array_equal(end[1], bad)
     taken = rows_of(root, torch.tensor([1]))
     np.testing.assert_array_equal(taken.beyond, [bad])

@@ -55,7 +55,7 @@ def test_eigenvalues_and_trace_are_those_of_the_dense_matrix(n, r, d, seed):
     np.testing.assert_allclose(spectrum.trace.value, values.sum(axis=1), rtol=1e-12)
     np.testing.assert_allclose(spectrum.top.value, values[:, 0], rtol=1e-12)
     assert spectrum.trace.standard_error is None
-    assert spectrum.bracket is None
+    assert spectrum.top.interval is None
 
 
 @quick
@@ -230,7 +230,7 @@ def test_the_sampled_trace_is_unbiased_and_its_interval_covers(draws):
 def test_the_naive_eigenvalue_is_ten_times_too_large_and_the_bracket_holds_it():
     rng = np.random.default_rng(1)
     spectrum = decompose_sampled(flat_draws(rng, 200), identity(200), 1)
-    lower, upper = (side.numpy() for side in spectrum.bracket)
+    lower, upper = (side.numpy() for side in spectrum.top.interval)
     naive = spectrum.eigenvalues[:, 0].numpy()
     factor = (1 + math.sqrt(FLAT / DRAWS)) ** 2
     assert naive.mean() == pytest.approx(factor, rel=0.08)
@@ -250,7 +250,7 @@ def test_the_bracket_holds_the_largest_eigenvalue_of_any_spectrum(top, draws):
     scale = torch.ones(400, 30, dtype=torch.float64)
     scale[:, 0] = math.sqrt(top)
     found = decompose_sampled(flat_draws(rng, 400, draws, 30), Diagonal(scale), 1)
-    lower, upper = (side.numpy() for side in found.bracket)
+    lower, upper = (side.numpy() for side in found.top.interval)
     assert ((lower <= top) & (upper >= top)).mean() > 0.94
 
 
@@ -306,7 +306,7 @@ def test_the_cross_fitted_eigenvalue_finds_a_dominant_direction():
     values, errors = spectrum.top.value.numpy(), spectrum.top.standard_error.numpy()
     assert values.mean() == pytest.approx(9.0, rel=0.01)
     assert (np.abs(values - 9.0) < 4 * errors).all()
-    assert spectrum.bracket[1].mean() > values.mean()
+    assert spectrum.top.interval[1].mean() > values.mean()
     assert spectrum.stability.mean() < 3
     np.testing.assert_allclose(spectrum.directions[:, 0, 0], 1.0, atol=0.02)
 
@@ -315,9 +315,9 @@ def test_only_a_root_made_of_draws_is_decomposed_with_errors():
     draws, inner = torch.from_numpy(random_root(1, 8, 2, 0)), identity(1, 2)
     drawn = decompose(QuadraticForm(1.0, Product(Sampled(draws), inner)), 1)
     stored = decompose(QuadraticForm(1.0, Product(Matrix(draws), inner)), 1)
-    assert drawn.bracket is not None
+    assert drawn.top.interval is not None
     assert drawn.trace.standard_error is not None
-    assert stored.bracket is None
+    assert stored.top.interval is None
     np.testing.assert_allclose(drawn.trace.value, stored.trace.value, rtol=1e-12)
 
 

@@ -252,7 +252,7 @@ class Turned(KeepsNothing):
     """A permutation of axes."""
 
     def __init__(self, site: Site) -> None:
-        self._run, self._out = site.step.run, site.outputs[0]
+        self._run = site.step.run
         ((_, place),) = site.active.items()
         rank = place.rank
         perm = site.attribute("perm", None) or list(range(rank))[::-1]

@@ -88,9 +88,7 @@ class Weighted(KeepsNothing):
         self, site: Site, weight: Tensor, image: tuple[int, ...] | None = None
     ) -> None:
         self.site, self.weight, self.image = site, weight, image
-        self._run = site.step.run
-        ((_, self._place),) = site.active.items()
-        self._out = site.outputs[0]
+        self._run, self._out = site.step.run, site.outputs[0]
         self._back = weight if image is None else _channels_last(weight, image)
         self._turned = self._back.t().contiguous()
 
