@@ -22,14 +22,15 @@ SCANS = "scans"
 _SCAN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 Where = Callable[[str, str], str]
 """(option, key of a threshold or "") -> where it was written."""
-
-
-@boundary(
+_readable = boundary(
     "The configuration cannot be read",
     "Expected plain settings: text, numbers, lists",
     "Correct the file; robaudit schema config says what it may hold",
     ConfigError,
 )
+
+
+@_readable
 def read_config(path: str | Path) -> ScanConfig:
     """Return the settings of a file on top of the defaults.
 
@@ -41,12 +42,7 @@ def read_config(path: str | Path) -> ScanConfig:
     return _shared(read_document(str(path)), ScanConfig())
 
 
-@boundary(
-    "The configuration cannot be read",
-    "Expected plain settings: text, numbers, lists",
-    "Correct the file; robaudit schema config says what it may hold",
-    ConfigError,
-)
+@_readable
 def read_scans(path: str | Path) -> dict[str, ScanConfig]:
     """Return the scans that a file names under `scans`, on top of what they share.
 

@@ -29,7 +29,7 @@ from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.models.contract import Settings
 from audit.models.expressions import quoted
 from audit.models.files import device_of
-from audit.models.first_rows import first_rows, keys_of
+from audit.models.first_rows import first_rows, list_keys
 from audit.models.live import REFEREE, Called, Live, Wrap, still
 from audit.models.network import Call, Network, Port, Values
 from audit.models.torchscript import live_network, own_dtype
@@ -65,7 +65,7 @@ def open_live(model: object, settings: Settings, data: str = "") -> Network:
     if rows is None:
         return network
     condition, values = rows
-    require_parameters(told, keys_of(data))
+    require_parameters(told, list_keys(data))
     require_told(told, told.role, tuple(values[condition].shape[1:]))
     if estimator:
         return _taken_apart(live, *rows).network()

@@ -42,14 +42,7 @@ class CountMixture(Integrated, Mixture):
 
     def fisher_root(self, phi: Tensor) -> LinearOperator | None:
         """Return the root of the sum; infinite for a weight of zero."""
-        root = self.sums.fisher_block(phi.unbind(-1))
-        weights, _ = self.split(phi)
-        if self.weights_name == "probs":
-            edge = torch.zeros_like(phi, dtype=torch.bool)
-            edge[:, : self.count] = weights == 0
-            root = root.masked_fill(edge.unsqueeze(-2), 0.0)
-            root = torch.where(torch.diag_embed(edge), torch.inf, root)
-        return Matrix(root)
+        return self._root(self.sums.fisher_information(phi.unbind(-1)), phi)
 
     def transport_root(self, phi: Tensor) -> LinearOperator:
         """Refuse: a step function has no derivative."""

@@ -13,23 +13,20 @@ Thomas, Elements of Information Theory (2006), theorem 2.5.3, for the chain rule
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from audit.families.listed import Steps
 from audit.families.parameters import Shapes
+from audit.families.simplex import Classes
 from audit.families.trials import Bernoulli
-from audit.ground.errors import ConfigError
 from audit.linalg.operators import Diagonal
 from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.special import times
 
 
-class DiscreteHazard(Steps):
+class DiscreteHazard(Classes, Steps):
     """The interval 0 … T − 1 of the event, T for none: `logits` or `probs` [T].
 
     Probability: P(t) = h_t Π_{s<t} (1 − h_s), P(T) = Π_s (1 − h_s), h = `probs` or
@@ -40,32 +37,12 @@ class DiscreteHazard(Steps):
     """
 
     parameterizations = (("logits",), ("probs",))
-    event_axes: ClassVar[Mapping[str, int]] = {"logits": 1, "probs": 1}
+    least = 1
     transport_name = "step quantile function of the interval"
 
     def __init__(self, shapes: Shapes, **options: object) -> None:
         super().__init__(shapes, **options)
-        (shape,) = self.shapes.values()
-        if len(shape) != 1:
-            raise ConfigError(
-                f"The family discrete_hazard was given {self.parameters[0]} {shape}",
-                "It takes one vector of hazards for each input",
-                "Slice the outputs, or audit one event at a time",
-            )
-        self.coin = Bernoulli({self.parameters[0]: shape})
-
-    @property
-    def size(self) -> int:
-        """The number of intervals T."""
-        return self.shapes[self.parameters[0]][0]
-
-    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return the hazards [N, T]."""
-        return values[self.parameters[0]].to(torch.float64)
-
-    def unpack(self, phi: Tensor) -> dict[str, Tensor]:
-        """Return the hazards [..., T]."""
-        return {self.parameters[0]: phi}
+        self.coin = Bernoulli(self.shapes)
 
     def log_at_risk(self, phi: Tensor) -> Tensor:
         """Return ln S_{t−1} [..., T + 1]: still at risk before t, and after all."""

@@ -36,8 +36,8 @@ class Nodes:
     beside: Callable[[Tensor, Tensor], Nodes] | None = None
 
 
-class Source(Protocol):
-    """Gives θ of a law."""
+class Giver(Protocol):
+    """Gives points that expectations are taken over."""
 
     @property
     def name(self) -> str:
@@ -45,7 +45,14 @@ class Source(Protocol):
 
     @property
     def fixed(self) -> bool:
-        """Whether it gives the same number of nodes however many are asked for."""
+        """Whether it gives the same number of them however many are asked for."""
+
+    def count(self, draws: int) -> int:
+        """Return about how many there are for one input."""
+
+
+class Source(Giver, Protocol):
+    """Gives θ of a law."""
 
     @property
     def weighted(self) -> bool:
@@ -55,23 +62,12 @@ class Source(Protocol):
     def follows(self) -> bool:
         """Whether it gives θ of whichever φ it is asked for, at little cost."""
 
-    def count(self, draws: int) -> int:
-        """Return about how many nodes there are for one input."""
-
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return nodes for φ [N, p + c]."""
 
 
-class Base(Protocol):
+class Base(Giver, Protocol):
     """Gives the noise z that a map T takes."""
-
-    @property
-    def name(self) -> str:
-        """How the report calls it."""
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it gives the same number of draws however many are asked for."""
 
     @property
     def size(self) -> int:
@@ -84,9 +80,6 @@ class Base(Protocol):
     @property
     def how(self) -> str:
         """How expectations over z are taken, for the report."""
-
-    def count(self, draws: int) -> int:
-        """Return about how many z an expectation is taken over."""
 
     def points(self, noise: Noise) -> Points:
         """Return random z [S, N, m] and how many of them make a unit."""

@@ -20,8 +20,7 @@ from audit.families.integrands import Integrand
 from audit.families.listed import Integrated
 from audit.families.mixture import Mixture
 from audit.families.quantile_distance import quantile_distance
-from audit.families.roots import semidefinite_root
-from audit.linalg.stored import LinearOperator, Matrix
+from audit.linalg.stored import LinearOperator
 from audit.nodes.lines import Chart
 from audit.nodes.special import times
 
@@ -104,15 +103,6 @@ class LineMixture(Integrated, Mixture):
         wild = torch.diag_embed(self._wild(phi).unsqueeze(-1).expand_as(phi))
         unknown = self._heavy(phi).any(-1)[:, None, None]
         return self._root(torch.where(unknown, wild, tensor), phi)
-
-    def _root(self, tensor: Tensor, phi: Tensor) -> LinearOperator:
-        """Return a tensor's root; a weight of zero can only grow, and not for free."""
-        weights, _ = self.split(phi)
-        if self.weights_name == "probs":
-            edge = torch.zeros_like(phi, dtype=torch.bool)
-            edge[:, : self.count] = weights == 0
-            tensor = torch.where(torch.diag_embed(edge), torch.inf, tensor)
-        return Matrix(semidefinite_root(tensor))
 
     def transport_caveat(self, phi: Tensor) -> dict[str, Tensor]:
         """Return where a component has no variance that panels could resolve."""

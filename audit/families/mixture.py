@@ -21,7 +21,6 @@ Information Theory (2006), theorem 2.5.3, for the chain rule of KL.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +30,7 @@ from audit.families import FAMILIES
 from audit.families.interface import Family
 from audit.families.parameters import Shapes
 from audit.families.roles import Role
+from audit.families.roots import semidefinite_root
 from audit.families.simplex import Categorical
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.stored import LinearOperator, Matrix
@@ -42,7 +42,7 @@ PREFIX = "component."
 class Weights(Categorical):
     """Which component: one of K, or the only one."""
 
-    least: ClassVar[int] = 1
+    least = 1
 
     def finite(self, phi: Tensor) -> Tensor:
         """Return φ: no weight may be infinite."""
@@ -197,6 +197,15 @@ class Mixture(Family):
         shares = self.weights.log_probs(weights).exp()
         inside = times(shares, own.reshape(shares.shape)).sum(-1)
         return self.weights.kl(weights, others) + inside
+
+    def _root(self, tensor: Tensor, phi: Tensor) -> LinearOperator:
+        """Return a tensor's root; a weight of zero can only grow, and not for free."""
+        weights, _ = self.split(phi)
+        if self.weights_name == "probs":
+            edge = torch.zeros_like(phi, dtype=torch.bool)
+            edge[:, : self.count] = weights == 0
+            tensor = torch.where(torch.diag_embed(edge), torch.inf, tensor)
+        return Matrix(semidefinite_root(tensor))
 
     # without a formula
 

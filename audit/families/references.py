@@ -39,25 +39,19 @@ _LARGE = 300.0  # a log ratio at which g has its slope
 _CLEAR, _ROUNDING = 6.0, 1e-9  # standard errors, and mass
 
 
-class Law(Protocol):
-    """Laws at some φ', ready to be compared with others."""
-
-    def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Return E_q'[g(q/q')] and its standard error [k, M], for φ [k, M, p]."""
-
-
 @dataclass(frozen=True)
 class Exchanged:
     """Laws q_φ of N inputs, which are compared with each q_φ' at the latter's nodes.
 
     Args:
-        at: (φ' [k, p], noise) -> these laws, with their nodes.
+        at: (φ' [k, p], noise) -> these laws, with their nodes; of φ [k, M, p] they give
+            E_q'[g(q/q')] and its standard error [k, M].
         phi: φ [N, p].
         noise: of the N inputs.
         sampled: whether values come from draws, with an error.
     """
 
-    at: Callable[[Tensor, Noise], Law]
+    at: Callable[[Tensor, Noise], Reference]
     phi: Tensor
     noise: Noise
     sampled: bool

@@ -39,7 +39,7 @@ SUM_TOLERANCE = 1e-3  # of probabilities made in float32 or float16
 
 
 class Classes(Family):
-    """One vector of K numbers: shape (K,)."""
+    """One vector of K numbers, of `least` or more: shape (K,)."""
 
     event_axes: ClassVar[Mapping[str, int]] = {
         "logits": 1,
@@ -54,7 +54,8 @@ class Classes(Family):
         if len(shape) != 1 or shape[0] < self.least:
             raise ConfigError(
                 f"The family {self.name} was given {self.parameters[0]} {shape}",
-                "It takes one vector of at least two numbers for each input",
+                "It takes one vector for each input"
+                + (", of at least two numbers" if self.least > 1 else ""),
                 "Slice the outputs, or audit one position at a time",
             )
 

@@ -37,9 +37,11 @@ class Summed(Lattice):
 
     def fisher_block(self, parameters: Parameters) -> Tensor:
         """Return the root [..., q, q] of the sum."""
-        return semidefinite_root(
-            self.on_window([parameters], self._information, sparse=True)
-        )
+        return semidefinite_root(self.fisher_information(parameters))
+
+    def fisher_information(self, parameters: Parameters) -> Tensor:
+        """Return the sum F [..., q, q]."""
+        return self.on_window([parameters], self._information, sparse=True)
 
     def linear_root(self, phi: Tensor) -> LinearOperator:
         """Return rows ∂C(k), summed over groups of neighbouring k."""

@@ -209,12 +209,16 @@ def _opened(
     return Inputs(path, dict(named), found, sha256, known)
 
 
-def list_keys(path: str) -> tuple[str, ...]:
+def list_keys(data: str) -> tuple[str, ...]:
     """Return the keys of an `.npz`; none for an `.npy`.
+
+    Args:
+        data: the file, as the user named it: `::KEY` behind it says nothing here.
 
     Raises:
         InputError: the file cannot be read.
     """
+    path = split_spec(data)[0]
     with _readable(path), open_file(path) as file:
         return file.keys
 

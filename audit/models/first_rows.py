@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
-from audit.inputs import list_keys, open_inputs, split_spec
+from audit.inputs import list_keys as list_keys
+from audit.inputs import open_inputs
 from audit.models.contract import Settings
 from audit.models.network import Network
 from audit.models.probing import Probe, split_held
@@ -25,19 +26,10 @@ def first_rows(
         NothingAudited: no row is finite.
     """
     try:
-        roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
+        roles = resolve_roles(settings, network, list_keys(data))
     except ConfigError:
         return None
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
     inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
     return roles.condition, Probe(network, inputs, roles, constants).values
-
-
-def keys_of(data: str) -> tuple[str, ...]:
-    """Return what the arrays of a data file are called.
-
-    Raises:
-        InputError: the data cannot be read.
-    """
-    return tuple(list_keys(split_spec(data)[0]))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from audit.ground.errors import ConfigError
-from audit.inputs import Inputs, list_keys, split_spec
+from audit.inputs import Inputs, list_keys
 from audit.models.contract import Head, Item
 from audit.models.expressions import quoted
 from audit.models.network import Network, Port, carried
@@ -48,7 +48,7 @@ def with_inputs(
             )
     _refuse_copies(lacking - inputs, probe)
     known = lacking - inputs
-    beside = sorted(known & set(list_keys(split_spec(data)[0]))) if known else []
+    beside = sorted(known & set(list_keys(data))) if known else []
     if not own and not beside:
         return probe
     found = opened(beside) if beside else probe.inputs

@@ -23,7 +23,7 @@ from audit.ground.errors import (
     NothingAudited,
     cause,
 )
-from audit.inputs import Inputs, list_keys, split_spec
+from audit.inputs import Inputs, list_keys
 from audit.models.batching import any_batch, layout_of
 from audit.models.contract import Roles, hold
 from audit.models.network import Call, Network, Port, to_tensors
@@ -156,7 +156,7 @@ def finite_rows(inputs: Inputs) -> NDArray[np.int64]:
 
 def split_held(roles: Roles, data: str) -> tuple[dict[str, str], dict[str, str | None]]:
     """Split held inputs into constants, as text, and keys of the data file."""
-    known = list_keys(split_spec(data)[0])
+    known = list_keys(data)
     keys: dict[str, str | None] = {n: v for n, v in roles.held.items() if v in known}
     return {n: v for n, v in roles.held.items() if n not in keys}, keys
 

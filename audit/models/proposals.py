@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from audit.config import ModelConfig, ScanConfig
 from audit.ground.errors import AuditError
-from audit.inputs import list_keys, open_inputs, split_spec
+from audit.inputs import list_keys, open_inputs
 from audit.models.contract import Settings
 from audit.models.network import Network
 from audit.models.roles import CONDITION_NAMES, resolve_roles
@@ -61,7 +61,7 @@ def _with_condition(
 ) -> tuple[ModelConfig, list[str]]:
     """Return the model's settings with a condition, and the others held."""
     model = config.model
-    keys = list_keys(split_spec(config.data)[0])
+    keys = list_keys(config.data)
     try:
         resolve_roles(_settings(config, model), network, keys)
     except AuditError:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from audit.ground.errors import ConfigError
-from audit.inputs import Inputs, list_keys, open_inputs, split_spec
+from audit.inputs import Inputs, list_keys, open_inputs
 from audit.models.batch_axis import row_by_row, with_batch_axis
 from audit.models.contract import Roles, Settings
 from audit.models.members import rows_axis
@@ -66,7 +66,7 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
         found = open_inputs(data, {name: name for name in names}, settings.memory)
         events = {name: tuple(found.arrays[name].shape[1:]) for name in names}
         settings, network = together(settings, network, events)
-    roles = resolve_roles(settings, network, list_keys(split_spec(data)[0]))
+    roles = resolve_roles(settings, network, list_keys(data))
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
     texts = text_inputs(network)

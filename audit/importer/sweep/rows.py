@@ -18,16 +18,11 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Dense:
-    """Cotangents g [n or 1, r, *row shape] of the rows from `start` on.
-
-    Args:
-        owned: whether nobody else reads g's memory, so that it may be written into.
-    """
+class _Rows:
+    """Numbers g [n or 1, r, …] of the rows from `start` on."""
 
     start: int
     g: Tensor
-    owned: bool = False
 
     @property
     def stop(self) -> int:
@@ -38,6 +33,17 @@ class Dense:
     def shared(self) -> bool:
         """Whether they are the same at all inputs."""
         return self.g.shape[0] == 1
+
+
+@dataclass(frozen=True)
+class Dense(_Rows):
+    """Cotangents g [n or 1, r, *row shape].
+
+    Args:
+        owned: whether nobody else reads g's memory, so that it may be written into.
+    """
+
+    owned: bool = False
 
     def cut(self, first: int, last: int) -> Dense:
         """Return the cotangents of some inputs; what all of them share is no one's."""
@@ -89,27 +95,14 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Some:
-    """Cotangents of a few elements, zero at all others.
+class Some(_Rows):
+    """Cotangents g [n or 1, r, m] of a few elements, zero at all others.
 
     Args:
-        g: [n or 1, r, m].
         index: flat positions [m] in the row shape, each once.
     """
 
-    start: int
-    g: Tensor
     index: Tensor
-
-    @property
-    def stop(self) -> int:
-        """The row after the last one."""
-        return self.start + self.g.shape[1]
-
-    @property
-    def shared(self) -> bool:
-        """Whether they are the same at all inputs."""
-        return self.g.shape[0] == 1
 
     def cut(self, first: int, last: int) -> Some:
         """Return the cotangents of some inputs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from audit.ground.errors import ConfigError
-from audit.inputs import list_keys, split_spec
+from audit.inputs import list_keys
 from audit.models.contract import Roles, Settings
 from audit.models.files import open_network
 from audit.models.implicit.joint import Sampler, join
@@ -24,7 +24,7 @@ def open_files(
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
     _refuse(settings, contract)
-    keys = list_keys(split_spec(data)[0])
+    keys = list_keys(data)
     network, layout = split_stated(settings, network)
     if settings.model.sampler is None:
         roles = resolve_implicit_roles(settings, network, keys, contract)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import ConfigError
-from audit.inputs import list_keys, open_inputs, split_spec
+from audit.inputs import list_keys, open_inputs
 from audit.models.contract import Head, Item, Settings
 from audit.models.density import ConditionalDensity, Values
 from audit.models.gates import Subject
@@ -48,7 +48,7 @@ def open_implicit(
     refuse_texts(network, contract.value)
     network, roles = open_files(settings, data, network, contract.value)
     network = one_by_one(network, roles)
-    known = list_keys(split_spec(data)[0])
+    known = list_keys(data)
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
     inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
