@@ -321,17 +321,16 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a report or of robaudit.yaml."""
     from audit.cli.terminal import emit
-    from audit.config.readers import choice
     from audit.config.schema import config_schema
     from audit.ground.errors import ConfigError
     from audit.reports.json import report_schema
 
-    try:
-        choice("report", "config")(what)
-    except ValueError as error:
+    if what not in ("report", "config"):
         raise ConfigError(
-            f"There is no schema of '{what}'", str(error), "Name one of them"
-        ) from None
+            f"There is no schema of '{what}'",
+            "Expected report or config",
+            "Name one of the two",
+        )
     found = report_schema() if what == "report" else config_schema()
     emit(json.dumps(found, sort_keys=True, indent=2))
 

@@ -30,7 +30,8 @@ Format = Annotated[
         "-f",
         "--format",
         metavar="FORMAT",
-        help="What stdout carries: table, json, md, github, junit, sarif or metrics.",
+        help="What stdout carries: table, json, md, github, html, csv, junit, sarif or "
+        "metrics.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -41,7 +42,7 @@ Outputs = Annotated[
         "--output",
         metavar="FILE",
         help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet .pdf .svg "
-        ".metrics.json (DVC).",
+        ".png .txt .metrics.json (DVC).",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
