@@ -10,7 +10,6 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -125,7 +124,7 @@ class _OfDensity:
                 yield which, taken(near, which)
         if len(rest):
             index = self.noise.index[rows[rest].cpu().numpy()]
-            yield rest, self.family.nodes(other[rest], replace(self.noise, index=index))
+            yield rest, self.family.nodes(other[rest], self.noise.of(index))
 
 
 def log_ratio(

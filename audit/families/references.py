@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class Exchanged:
             others: φ' [k, M, p].
         """
         own = self.phi[rows].unsqueeze(1)
-        noise = replace(self.noise, index=self.noise.index[rows.cpu().numpy()])
+        noise = self.noise.of(self.noise.index[rows.cpu().numpy()])
         every = torch.arange(len(rows), device=rows.device)
         columns = [self.at(other, noise)(every, own) for other in others.unbind(dim=1)]
         values, errors = (torch.cat(parts, 1) for parts in zip(*columns, strict=True))

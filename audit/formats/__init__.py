@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.ground.errors import ConfigError
-from audit.ground.plugins import fault, lacks_of_function
+from audit.ground.plugins import called_with, fault
 from audit.ground.registry import Registry, unknown
 
 if TYPE_CHECKING:
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 Render = Callable[["Report"], str]
 """A format: a report -> its text."""
-
-
-def _lacks(found: object) -> Iterable[str]:
-    return lacks_of_function(found, "report")
 
 
 FORMATS: Registry[Render] = Registry(
@@ -34,7 +30,7 @@ FORMATS: Registry[Render] = Registry(
         "sarif": "audit.formats.sarif:render",
         "metrics": "audit.formats.metrics:render",
     },
-    _lacks,
+    called_with("report"),
 )
 SUFFIXES = {
     ".sarif.json": "sarif",

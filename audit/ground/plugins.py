@@ -192,17 +192,21 @@ def lacks_of_class(found: object, base: type, *stated: str) -> Iterator[str]:
             yield f"has no {name}"
 
 
-def lacks_of_function(found: object, *taken: str) -> Iterator[str]:
-    """Yield what a function lacks that is called with some arguments, by position."""
-    if not callable(found):
-        yield "cannot be called"
-        return
-    try:
-        inspect.signature(found).bind(*taken)
-    except TypeError as error:
-        yield f"cannot be called with ({', '.join(taken)}): {error}"
-    except ValueError:  # compiled, without a signature: its first use will tell
-        return
+def called_with(*taken: str) -> Lacks:
+    """Return what says what a function lacks that takes arguments, by position."""
+
+    def lacks(found: object) -> Iterator[str]:
+        if not callable(found):
+            yield "cannot be called"
+            return
+        try:
+            inspect.signature(found).bind(*taken)
+        except TypeError as error:
+            yield f"cannot be called with ({', '.join(taken)}): {error}"
+        except ValueError:  # compiled, without a signature: its first use will tell
+            return
+
+    return lacks
 
 
 def _words(error: Exception) -> str:

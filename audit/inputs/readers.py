@@ -9,11 +9,11 @@ entry point group `robaudit.inputs`, under the suffix (".avro").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from audit.ground.plugins import lacks_of_function
+from audit.ground.plugins import called_with
 from audit.ground.registry import Registry
 from audit.ground.storage.arrays import MEMORY, Array, open_data
 
@@ -44,10 +44,6 @@ class InputReader(Protocol):
         """Return the sha256 of the file's bytes, or of what it stands for."""
 
 
-def _lacks(found: object) -> Iterable[str]:
-    return lacks_of_function(found, "path")
-
-
 _SAVED = "audit.inputs.readers:Saved"
 OF_NUMPY = (".npz", ".npy")
 READERS: Registry[Callable[..., InputReader]] = Registry(
@@ -64,7 +60,7 @@ READERS: Registry[Callable[..., InputReader]] = Registry(
         ".tsv": "audit.inputs.csv:open_csv",
         ".zarr": "audit.inputs.zarr:open_zarr",
     },
-    _lacks,
+    called_with("path"),
 )
 
 

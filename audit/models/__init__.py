@@ -5,11 +5,11 @@ file's content tells. Third parties add one, for a suffix of their own, by the e
 point group `robaudit.loaders`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.ground.plugins import lacks_of_function
+from audit.ground.plugins import called_with
 from audit.ground.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 Loader = Callable[["Path", "torch.device", bool, frozenset[str]], "Network"]
 
 
-def _lacks(found: object) -> Iterable[str]:
-    return lacks_of_function(found, "path", "device", "trusted", "cuts")
-
-
 LOADERS: Registry[Loader] = Registry(
     "loaders",
     {
@@ -32,5 +28,5 @@ LOADERS: Registry[Loader] = Registry(
         ".ts": "audit.models.torchscript:load",
         ".pt2": "audit.models.exported:load",
     },
-    _lacks,
+    called_with("path", "device", "trusted", "cuts"),
 )

@@ -1,4 +1,4 @@
-"""Which of the three contracts a file keeps, and who said so."""
+"""Which contract a file keeps, and who said so."""
 
 from __future__ import annotations
 

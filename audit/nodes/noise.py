@@ -77,6 +77,10 @@ class Noise:
     draws: int
     sampling: str = "random"
 
+    def of(self, index: NDArray[np.int64]) -> Noise:
+        """Return the noise of other inputs."""
+        return replace(self, index=index)
+
     def with_draws(self, draws: int) -> Noise:
         """Return the noise with another number of draws."""
         return replace(self, draws=draws)

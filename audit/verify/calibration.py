@@ -73,7 +73,7 @@ def scores(
     """
     step = max(1, _NUMBERS // (noise.draws * max(1, math.prod(law.event_shape))))
     parts = [
-        _part(law, phi[rows], theta[rows], _rows(noise, rows))
+        _part(law, phi[rows], theta[rows], noise.of(noise.index[rows.cpu()]))
         for rows in torch.split(torch.arange(len(phi), device=phi.device), step)
     ]
     nll, depth, pit = (torch.cat(found) for found in zip(*parts, strict=True))
@@ -101,10 +101,6 @@ def joined_scores(parts: Sequence[Scores]) -> Scores:
         torch.cat(rights) if rights else None,
         torch.cat([part.lost for part in parts]),
     )
-
-
-def _rows(noise: Noise, rows: Tensor) -> Noise:
-    return Noise(noise.seed, noise.index[rows.cpu()], noise.draws, noise.sampling)
 
 
 def _part(

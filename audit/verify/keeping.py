@@ -25,7 +25,6 @@ from audit.ground.storage.arrays import Array
 from audit.ground.storage.npz import pack
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel
-from audit.nodes.noise import Noise
 from audit.reports.files import atomic_file
 from audit.verify.sites import Exact, Site
 from audit.verify.witness import Witness
@@ -96,12 +95,13 @@ def _of_divergence(
     columns = _joined([_predictions(one, model) for one in own])
     site = own[0].exact.site
     index = columns[f"{PREFIX}index"]
-    noise = Noise(site.noise.seed, index, site.noise.draws, site.noise.sampling)
     phi, moved = (
         torch.from_numpy(columns[f"{PREFIX}{key}"]).to(site.x.device)
         for key in ("phi", "phi_moved")
     )
-    value, error = value_of(own[0].divergence, site.point.family, phi, moved, noise)
+    value, error = value_of(
+        own[0].divergence, site.point.family, phi, moved, site.noise.of(index)
+    )
     return columns | {
         f"{PREFIX}divergence": np.full(len(index), code),
         f"{PREFIX}value": value.cpu().numpy(),

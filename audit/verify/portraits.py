@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from audit.nodes.noise import Noise
 from audit.reports.portrayed import PortraitInfo
 from audit.reports.values import Values
 from audit.verify.critical import NAME, Critical
@@ -94,8 +93,7 @@ def _portrait(
     family, own = site.point.family, site.point.phi[row : row + 1]
     if bool(outside(family, others)):
         return replace(info, unpictured=OUTSIDE)
-    noise = site.noise
-    both = Noise(noise.seed, np.array([index, index]), noise.draws, noise.sampling)
+    both = site.noise.of(np.array([index, index]))
     pair = side_by_side(family, torch.cat([own, others[0]]), both)
     return replace(
         info,

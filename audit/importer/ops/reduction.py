@@ -39,15 +39,11 @@ def _extreme(x: Tensor, axes: list[int], keep: bool, largest: bool) -> Tensor:
     return torch.full_like(x.sum(axes, keepdim=keep), worst)
 
 
-def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.logsumexp(x, axes, keep)
-
-
 REDUCE: dict[str, Reduce] = {
     "ReduceL1": lambda x, axes, keep: x.abs().sum(axes, keepdim=keep),
     "ReduceL2": lambda x, axes, keep: _euclidean(x, axes, keep),
     "ReduceLogSum": lambda x, axes, keep: x.sum(axes, keepdim=keep).log(),
-    "ReduceLogSumExp": _log_sum_exp,
+    "ReduceLogSumExp": lambda x, axes, keep: torch.logsumexp(x, axes, keep),
     "ReduceMax": partial(_extreme, largest=True),
     "ReduceMean": lambda x, axes, keep: _mean(x, axes, keep),
     "ReduceMin": partial(_extreme, largest=False),

@@ -55,7 +55,7 @@ class Stored:
 
     @property
     def parameters(self) -> int:
-        """P."""
+        """p, the rows of J."""
         return self.entries.shape[1]
 
     def along(self, vectors: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Products:
 
     @property
     def parameters(self) -> int:
-        """P."""
+        """p, the rows of J."""
         return self.phi.shape[1]
 
     def along(self, vectors: Tensor) -> Tensor:

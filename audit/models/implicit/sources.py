@@ -244,7 +244,7 @@ class FromChains:
         key = noise.seed, int(noise.index[row]), noise.draws
         found = self.known.get(key)
         if found is None:
-            one = replace(noise, index=noise.index[row : row + 1])
+            one = noise.of(noise.index[row : row + 1])
             law = phi[row : row + 1]
             warmup = _WARMUP if noise.draws >= _LONG else _SHORT_WARMUP
             found = nuts_draws(self.log_density, law, self.space, one, warmup)

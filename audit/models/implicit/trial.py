@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -170,7 +169,7 @@ def _stand_ins(plan: Plan, family: ImplicitFamily, phi: Tensor, noise: Noise) ->
         nodes = family.nodes(phi, noise)
         _refuse_foreign(plan, family, phi, nodes)
         return nodes.targets[0].to(phi.device)
-    few = replace(noise, index=noise.index[:_GRIDS])
+    few = noise.of(noise.index[:_GRIDS])
     nodes = family.nodes(phi[:_GRIDS], few)
     _refuse_foreign(plan, family, phi[:_GRIDS], nodes)
     pool = nodes.targets[:_POOL].flatten(0, 1).to(phi.device)  # heaviest first

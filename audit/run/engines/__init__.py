@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from audit.ground.errors import BrokenPlugin
-from audit.ground.plugins import fault, lacks_of_function
+from audit.ground.plugins import called_with, fault
 from audit.ground.registry import Registry
 from audit.run.engines.cluster import Cluster
 
@@ -49,14 +49,10 @@ def over(do: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
     return map(do, jobs) if several is None else iter(several(jobs))
 
 
-def _lacks(found: object) -> Iterable[str]:
-    return lacks_of_function(found, "make", "jobs", "workers")
-
-
 ENGINES: Registry[Engine] = Registry(
     "engines",
     {"local": "audit.run.engines.local:run", "ray": "audit.run.engines.ray:run"},
-    _lacks,
+    called_with("make", "jobs", "workers"),
 )
 
 
