@@ -99,11 +99,11 @@ def sampled(repetitions: int) -> bool:
                 root = law.root(divergence, draws, sampling, repetitions)
                 found = decompose_sampled(root, None, 1)
                 assert found.trace.interval is not None
-                assert found.bracket is not None
+                assert found.top.interval is not None
                 shares = []
                 for interval, truth in (
                     (found.trace.interval, trace),
-                    (found.bracket, largest),
+                    (found.top.interval, largest),
                 ):
                     above = float((interval[1] < truth).double().mean())
                     shares += [held(interval, truth), above]

@@ -138,5 +138,5 @@ def test_few_draws_of_a_flow_have_intervals_that_hold(kind, divergence, draws):
     found = decompose_sampled(law.root(divergence, draws, "random", 600), None, 1)
     tensor = law.tensor(divergence)
     assert held(found.trace.interval, tensor.trace()) >= 0.92
-    assert held(found.bracket, torch.linalg.eigvalsh(tensor)[-1]) >= 0.94
+    assert held(found.top.interval, torch.linalg.eigvalsh(tensor)[-1]) >= 0.94
     assert found.units == draws
