@@ -58,7 +58,7 @@ def doubt(report: Report, name: str, quantity: str) -> str:
         return _of_prediction(divergence, quantity, instead)
     if quantity == "radius":
         return _of_radius(divergence, f"{name}.{CRITICAL}")
-    witness = _exact(report, quantity)
+    witness = exact_of(report, quantity)
     return witness and _of_size(divergence.summary, quantity, witness, name)
 
 
@@ -75,7 +75,7 @@ def contradiction(
         keeps: tells whether a value keeps it.
     """
     name, quantity, statistic = key
-    exact, summary = _exact(report, quantity), report.divergences[name].summary
+    exact, summary = exact_of(report, quantity), report.divergences[name].summary
     if exact not in summary:
         return ""
     said, found = (getattr(summary[one], statistic) for one in (quantity, exact))
@@ -127,7 +127,7 @@ def _ends(summary: Summary, statistic: str, strict: bool) -> tuple[float, ...]:
     return (-math.inf, math.inf) if ends is None else ends
 
 
-def _exact(report: Report, quantity: str) -> str:
+def exact_of(report: Report, quantity: str) -> str:
     """Return what holds the exact values of a second-order number; "" for others."""
     if is_attack(quantity, report.attacks):
         return named(quantity, REALISED)
