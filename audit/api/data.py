@@ -76,8 +76,16 @@ def as_array(value: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
     """Return what holds numbers as an array.
 
     Raises:
-        ConfigError: it holds none.
+        ConfigError: it holds none, or hides some.
     """
+    mask: Any = getattr(value, "mask", None) if np.ma.isMA(value) else None
+    hidden = int(np.count_nonzero(mask)) if mask is not None else 0
+    if hidden:
+        raise ConfigError(
+            f"The data for '{name}' are a masked array that hides {hidden} numbers",
+            "Expected numbers that all count: what is below a mask is not read as one",
+            "Pass data.filled(numpy.nan) to skip these rows, or the rows without them",
+        )
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         short = str(value.dtype) == "torch.bfloat16"

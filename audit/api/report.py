@@ -29,9 +29,18 @@ class Report:
     Args:
         record: the report itself, schema 1.1: what `-o report.json` holds.
         recorded: the rows of the scan; None for a report that was read from a file.
+
+    Raises:
+        ConfigError: the record is none; `audit.check` opens a saved one.
     """
 
     def __init__(self, record: Record, recorded: RecordedRows | None = None) -> None:
+        if not isinstance(record, Record):
+            raise ConfigError(
+                f"audit.Report was given {record!r}",
+                "Expected the record of a scan, report.record",
+                "Open a saved report with audit.check('report.json')",
+            )
         self.record, self.recorded = record, recorded
 
     @property
@@ -147,7 +156,7 @@ class Report:
             if rows and self.recorded is not None:
                 self.recorded.write(target)
             else:
-                write_text(target, FORMATS[format_of(target)](self.record))
+                write_text(target, FORMATS[format_of(target, ROWS)](self.record))
 
     def __repr__(self) -> str:
         return f"<audit.Report {line(self.record)}>"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.cli.terminal import emit, progress, style
-from audit.formats import FORMATS, format_of, rendered
+from audit.formats import FORMATS, SUFFIXES, format_of, rendered
+from audit.formats.figure import SUFFIXES as FIGURES
 from audit.formats.figure import check as check_figure
 from audit.formats.figure import figure, is_figure
 from audit.formats.layout import Style
@@ -57,7 +58,8 @@ class Destinations:
             if is_figure(path):
                 check_figure(self.figure)
             elif not self._is_rows(path):
-                format_of(path)
+                self._refuse_rows(path)
+                format_of(path, (*FIGURES, *(ROWS if self.rows else ())))
             if SCAN not in path:
                 check_writable(path)
 
@@ -97,6 +99,15 @@ class Destinations:
                 write_bytes(name, content)
         elif not self._is_rows(path):
             write_text(path, rendered(format_of(path), report))
+
+    @staticmethod
+    def _refuse_rows(path: str) -> None:
+        if path.lower().endswith(ROWS) and not path.lower().endswith(tuple(SUFFIXES)):
+            raise ConfigError(
+                f"'{path}' was to hold rows, and a saved report does not have them all",
+                f"Expected a name that ends in {', '.join((*SUFFIXES, *FIGURES))}",
+                "Write the rows while scanning: robaudit scan MODEL DATA -o rows.npz",
+            )
 
     def _is_rows(self, path: str) -> bool:
         return self.rows and path.lower().endswith(ROWS)

@@ -45,8 +45,12 @@ SUFFIXES = {
 }
 
 
-def format_of(path: str) -> str:
+def format_of(path: str, others: Iterable[str] = ()) -> str:
     """Return the format that a file's name asks for.
+
+    Args:
+        path: of the file.
+        others: extensions of what is no format and could be written as well.
 
     Raises:
         ConfigError: the extension is unknown.
@@ -57,7 +61,8 @@ def format_of(path: str) -> str:
     given = Path(path).suffix.lower()
     if given.removeprefix(".") in FORMATS:
         return given.removeprefix(".")
-    _, expected, hint = unknown("output formats", given, dict.fromkeys(SUFFIXES))
+    known = dict.fromkeys([*SUFFIXES, *others])
+    _, expected, hint = unknown("output formats", given, known)
     raise ConfigError(f"The output '{path}' has an unknown extension", expected, hint)
 
 

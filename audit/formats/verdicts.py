@@ -75,12 +75,24 @@ def _changed(check: Check, change: Change) -> str:
     allowed = (change.allowed if grows else -change.allowed) * scale
     ends = change.ci95 and (change.ci95[0] * scale, change.ci95[1] * scale)
     moved = change.change * scale
-    what = f"{check.key} = {number(check.value)}, was {number(change.old)}: change"
+    what = f"{check.key} = {number(check.value)}{_on_shared(check, change)}, was "
+    what += f"{number(change.old)}: change"
     text = _held(what, moved, check.op, allowed, ends, unit)
     how = f"not paired: {change.unpaired}" if change.unpaired else "paired"
     some = change.n_old is not None and change.n_old > change.n
     of_all = f" of the baseline's {change.n_old}" if some else ""
     return f"{text} ({how}, {count(change.n, 'input')}{of_all})"
+
+
+def _on_shared(check: Check, change: Change) -> str:
+    """Say what the number is on the inputs of both reports, where that is another."""
+    old, moved = change.old, change.change
+    if change.unpaired or None in (old, moved, check.value):
+        return ""
+    new = (old or 0.0) + (moved or 0.0) * (abs(old or 0.0) if change.relative else 1.0)
+    if not math.isfinite(new) or f"{new:.3g}" == f"{check.value:.3g}":
+        return ""
+    return f" ({number(new)} on the inputs in both)"
 
 
 def _broken(check: Check) -> bool:

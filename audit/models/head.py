@@ -145,9 +145,9 @@ def _family(
         if fits
         else "their names are those of no family"
     )
+    seen = ", ".join(outputs) or "not known without data"
     raise ConfigError(
-        f"The file does not say its family. Its outputs are {', '.join(outputs)}; "
-        + could,
+        f"The file does not say its family. Its outputs are {seen}; {could}",
         "A family is needed to read the outputs as a distribution",
         f"Pass --family {fits[0] if fits else 'normal'} (or another), and --param "
         "NAME=EXPRESSION for each of its parameters",

@@ -141,11 +141,17 @@ class Called:
         """Return forward's outputs by name, or one for each method.
 
         Raises:
-            ModelError: something other than a tensor came out.
+            ModelError: something other than a tensor came out, or nothing.
         """
         found: dict[str, Tensor] = {}
         for name, result in self.results(values).items():
             found |= name_outputs(result if name == "forward" else {name: result})
+        if not found:
+            raise ModelError(
+                "The model gives nothing back: its outputs hold no tensor",
+                "Expected a distribution or its parameters",
+                "Return one of these",
+            )
         return found
 
     def _result(self, method: str, values: Values) -> object:

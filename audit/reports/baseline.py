@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
 from audit.ground.storage import split_spec
+from audit.reports.derived import refuse_edited
 from audit.reports.gate import find
 from audit.reports.json import believed, read_report
 from audit.reports.keys import split_key
@@ -51,7 +52,8 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
     """Return `config` with its limits on a change among its limits.
 
     Raises:
-        ConfigError: there is no baseline, it cannot be read, or has no such number.
+        ConfigError: there is no baseline, it cannot be read, has no such number, or
+            another one than its inputs have.
     """
     if not (config.max_increase or config.max_decrease):
         return config
@@ -63,7 +65,9 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
         )
     path, _ = split_spec(config.baseline)
     with believed(path):
-        limits = change_limits(config, read_report(path))
+        old = read_report(path)
+        limits = change_limits(config, old)
+        refuse_edited(old, path, (limit.key for limit in limits))
     return replace(config, thresholds=(*config.thresholds, *limits))
 
 

@@ -10,6 +10,7 @@ from audit.config import ScanConfig, Threshold, Waiver, with_waivers
 from audit.config.waivers import is_expired
 from audit.ground.printable import json_without_commands
 from audit.reports.baseline import Step
+from audit.reports.derived import refuse_edited
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
 from audit.reports.json import finite
 from audit.reports.report import Check, Report
@@ -30,7 +31,7 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
 
     Raises:
         ConfigError: a key names a number the report does not have, or the baseline
-            cannot be compared.
+            cannot be compared; or a number is not what the report's inputs have.
     """
     own = not config.thresholds
     if own:
@@ -38,6 +39,7 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
         config = replace(config, thresholds=limits, waivers=waivers)
         config = _as_scanned(report, config, "gate", "accept_unverified")
     config = _as_scanned(report, with_waivers(config), "max_skipped")
+    refuse_edited(report, path, (limit.key for limit in config.thresholds))
     if own:
         known = {(c.key, c.op): c.change for c in report.checks if c.change}
         return judge(report, Rules.of(config, known))

@@ -20,7 +20,7 @@ from audit.config import Threshold
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES, is_attack
 from audit.reports.report import Divergence, Report, Summary, Warned
-from audit.reports.roles import ALONG, LOWER, REALISED, named, sized
+from audit.reports.roles import ALONG, LOWER, REALISED, base_name, named, sized
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
@@ -35,6 +35,8 @@ _OF_MEANS = "values are means over draws, whose noise a search would climb"
 _SEARCHED = "ask for the search of all directions with --sizes, e.g. --sizes 0.1"
 PREDICTED, WITNESS = "predicted", "witness"
 _HEAVY = "heavy_tails"
+CARRIED = "carried"
+"""Begins the code of a warning that single perturbations carry an attack's mean."""
 _OF_SUMS = ("trace", "eigenvalue", "radius")
 
 
@@ -46,19 +48,24 @@ def doubt(report: Report, name: str, quantity: str) -> str:
         name: of the divergence.
         quantity: e.g. "gaussian".
     """
-    divergence = report.divergences[name]
+    divergence, label = report.divergences[name], base_name(quantity)
     predicted = is_attack(quantity, report.attacks)
     if (predicted or quantity in _OF_SUMS) and _heavy(report, name):
         return (
             "a few draws carry the sum behind it (heavy tails); limit "
             f"{name}.trace_median"
         )
+    if any(one.code == f"{CARRIED}_{name}_{label}" for one in report.warnings):
+        return (
+            f"single perturbations carry the mean over {label}, whose tail is not "
+            "seen; limit a smaller attack, or a bounded one such as uniform_norm"
+        )
     if predicted:
         instead = f"{name}.{named(quantity, REALISED)}"
         return _of_prediction(divergence, quantity, instead)
     if quantity == "radius":
         return _of_radius(divergence, f"{name}.{CRITICAL}")
-    witness = _exact(report, quantity)
+    witness = exact_of(report, quantity)
     return witness and _of_size(divergence.summary, quantity, witness, name)
 
 
@@ -75,7 +82,7 @@ def contradiction(
         keeps: tells whether a value keeps it.
     """
     name, quantity, statistic = key
-    exact, summary = _exact(report, quantity), report.divergences[name].summary
+    exact, summary = exact_of(report, quantity), report.divergences[name].summary
     if exact not in summary:
         return ""
     said, found = (getattr(summary[one], statistic) for one in (quantity, exact))
@@ -127,7 +134,7 @@ def _ends(summary: Summary, statistic: str, strict: bool) -> tuple[float, ...]:
     return (-math.inf, math.inf) if ends is None else ends
 
 
-def _exact(report: Report, quantity: str) -> str:
+def exact_of(report: Report, quantity: str) -> str:
     """Return what holds the exact values of a second-order number; "" for others."""
     if is_attack(quantity, report.attacks):
         return named(quantity, REALISED)

@@ -35,11 +35,13 @@ class Realised:
         total: with every error. apart: with what can part the two.
         directed: where δ has a law or a worst direction [n]; elsewhere directions were
             sampled, and the value is a lower bound.
+        carried: where one pair of perturbations carries the mean [n].
     """
 
     total: Interval
     apart: Interval
     directed: Tensor
+    carried: Tensor
 
     @property
     def exact(self) -> bool:
@@ -80,7 +82,9 @@ def _directed(attack: DirectedAttack, exact: Exact, local: LocalLaw) -> Realised
                 exact, rows, directions, sizes, weights
             )
     found = Interval(value, value, value, torch.zeros_like(value)).widened(error)
-    return Realised(found.at_least_zero(), found.at_least_zero(), local.directed)
+    nowhere = torch.zeros_like(local.directed)
+    found = found.at_least_zero()
+    return Realised(found, found, local.directed, nowhere)
 
 
 def _worst_of(
@@ -123,4 +127,5 @@ def _random(
     given = site.noise, site.free, predicted, TOLERANCE, evaluate
     found = attack_mean(attack, *given, probed=local.by_products, damped=damped)
     everywhere = torch.ones_like(local.directed)
-    return Realised(found.interval.at_least_zero(), found.apart, everywhere)
+    whole = found.interval.at_least_zero()
+    return Realised(whole, found.apart, everywhere, found.carried)

@@ -21,7 +21,7 @@ from audit.verify.columns import in_numbers
 from audit.verify.effort import efforts, tasks
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
-from audit.verify.parted import parted_notes
+from audit.verify.parted import carried_notes, parted_notes
 from audit.verify.portraits import Reached
 from audit.verify.sites import (
     Notes,
@@ -95,6 +95,7 @@ def verify(
     summary = {name: _summary(parts) for name, parts in found.items()}
     notes = (*notes, *_unreachable(questions), *parted_notes(summary))
     for name, parts in found.items():
+        notes += carried_notes(name, [one for part in parts for one in part.compared])
         notes += stuck_notes(name, [part.worst for part in parts])
     witnesses = tuple(
         one for parts in found.values() for part in parts for one in part.witnesses

@@ -43,6 +43,7 @@ class Compared:
         columns: quantity -> [n]; the ratio and whether the two part are among them.
         label: the attack, or "radius".
         predicted, exact, error: [n]; the error is what can part the two.
+        carried: at how many inputs one pair of perturbations carries the exact mean.
     """
 
     columns: dict[str, Values]
@@ -50,6 +51,7 @@ class Compared:
     predicted: Floats
     exact: Floats
     error: Floats
+    carried: int = 0
 
 
 def compared_attack(label: str, predicted: Estimate, realised: Realised) -> Compared:
@@ -83,9 +85,8 @@ def compared_attack(label: str, predicted: Estimate, realised: Realised) -> Comp
     )
     columns[named(label, PARTED)] = values_of(parted, None, unknown)
     error = realised.apart.standard_error
-    return Compared(
-        columns, label, _array(predicted.value), _array(total.value), _array(error)
-    )
+    numbers = (_array(predicted.value), _array(total.value), _array(error))
+    return Compared(columns, label, *numbers, int(realised.carried.sum()))
 
 
 def _array(values: Tensor) -> Floats:

@@ -1,14 +1,19 @@
-"""Sentences about predictions that are apart from their exact values."""
+"""Sentences about predictions that are apart from their exact values, or untold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from audit.linalg.intervals.controlled import HEAVY, LEVELS
+from audit.reports.doubts import CARRIED
 from audit.reports.measured import VerificationInfo
 from audit.reports.roles import REALISED, named
 from audit.verify.attacks import TOLERANCE
+from audit.verify.columns import Compared
 from audit.verify.sites import Notes
+
+FEW = 0.1  # of the inputs: on so many a mean of light tails looks carried by chance
 
 
 def parted_notes(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:
@@ -23,6 +28,30 @@ def parted_notes(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes
             message = _parting(f"{name} {label}", label, one)
             if message:
                 notes.append((f"parted_{name}", message))
+    return tuple(notes)
+
+
+def carried_notes(name: str, compared: Sequence[Compared]) -> Notes:
+    """Return warnings where the mean over an attack is a matter of luck.
+
+    Args:
+        name: of a divergence.
+        compared: its predictions and exact values, of all sites.
+    """
+    notes = []
+    for label in dict.fromkeys(one.label for one in compared):
+        own = [one for one in compared if one.label == label]
+        carried, n = sum(one.carried for one in own), sum(len(o.exact) for o in own)
+        if carried > FEW * n:
+            notes.append(
+                (
+                    f"{CARRIED}_{name}_{label}",
+                    f"{name} {label}: on {carried} of {n} checked inputs one of "
+                    f"{LEVELS[-1]} pairs of perturbations moves the mean by more than "
+                    f"{HEAVY:.0%}: its tail is not seen, and the mean may be far "
+                    "larger, or infinite; read a smaller or a bounded attack",
+                )
+            )
     return tuple(notes)
 
 

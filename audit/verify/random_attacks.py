@@ -72,11 +72,13 @@ class AttackMean:
             is sampled its draws of θ are those of the exact values: what they are off
             by, both are off by, and the error of sampling the attack is left.
         pairs: how many were averaged [N].
+        carried: where one of the most pairs carries the mean [N].
     """
 
     interval: Interval
     apart: Interval
     pairs: Tensor
+    carried: Tensor
 
 
 def attack_mean(
@@ -112,13 +114,15 @@ def attack_mean(
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
         found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate, LEVELS)
-    alone = _by_levels(found, needed, control).infinite_where(plan.infinite)
+    alone, carried = _by_levels(found, needed, control)
+    alone = alone.infinite_where(plan.infinite)
+    carried = carried & torch.isfinite(alone.value)
     whole = alone.widened(found.errors.nanmean(dim=1))
     if probed and predicted.standard_error is not None:
         error = predicted.standard_error
         beside = whole.widened((1 - weight) * error)
-        return AttackMean(whole.widened(weight * error), beside, needed)
-    return AttackMean(whole, alone if shared else whole, needed)
+        return AttackMean(whole.widened(weight * error), beside, needed, carried)
+    return AttackMean(whole, alone if shared else whole, needed, carried)
 
 
 @dataclass(frozen=True)
@@ -231,15 +235,23 @@ def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]
     return found
 
 
-def _by_levels(found: Evaluated, needed: Tensor, control: Control) -> Interval:
-    """Return each input's interval from its own number of pairs."""
+def _by_levels(
+    found: Evaluated, needed: Tensor, control: Control
+) -> tuple[Interval, Tensor]:
+    """Return each input's interval from its own number of pairs, and where one carries.
+
+    The latter is asked of the most pairs: of fewer one may carry much by chance.
+    """
     parts = control.rate.new_empty(4, len(needed))
+    carried = torch.zeros_like(needed, dtype=torch.bool)
     for level in LEVELS:
         rows = (needed == level).nonzero()[:, 0]
         if len(rows):
-            values, forms = found.values[rows], found.forms[rows]
-            one = control.mean(rows, values[:, :level], forms[:, :, :level])
+            values, forms = found.values[rows, :level], found.forms[rows, :, :level]
+            one = control.mean(rows, values, forms)
             parts[:, rows] = torch.stack(
                 [one.value, one.lower, one.upper, one.standard_error]
             )
-    return Interval(*parts)
+            if level == LEVELS[-1]:
+                carried[rows] = control.carried(rows, values, forms)
+    return Interval(*parts), carried

@@ -57,7 +57,8 @@ class WorstCases:
         value, error = found.value[:, place], found.error[:, place]
         interval = Interval(value, value, value, torch.zeros_like(value))
         interval = interval.widened(error).at_least_zero()
-        return Realised(interval, interval, torch.ones_like(value, dtype=torch.bool))
+        everywhere = torch.ones_like(value, dtype=torch.bool)
+        return Realised(interval, interval, everywhere, ~everywhere)
 
 
 def worst_cases(

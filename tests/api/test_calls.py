@@ -172,6 +172,7 @@ def test_an_inspection_says_how_a_live_model_is_read():
     assert "audit.scan(model, data)" in repr(found)
     blind = " ".join(repr(audit.inspect(NET)).split())
     assert "family='normal'" in blind
+    assert "Its outputs are not known without data" in blind
     assert "--" not in blind
     assert audit.inspect(MODEL).contract == "parameters"
     assert "robaudit scan" in repr(audit.inspect(MODEL))
@@ -218,6 +219,8 @@ REFUSED = {
     "complex": (law, X.astype("complex64"), {}, "dtype complex64"),
     "ragged": (law, [[1.0], [1.0, 2.0]], {}, "unequal rows"),
     "nothing": (law, {}, {}, "an empty dict"),
+    "hidden": (law, np.ma.masked_greater(X, 1), {}, "a masked array that hides"),
+    "nothing back": (lambda x: None, X, {}, "its outputs hold no tensor"),
     "not finite": (law, X * np.nan, {}, "holds NaN"),
     "a typing error": (law, X, {"famly": "normal"}, "Did you mean 'family'"),
     "no number": (law, X, {"top": "many"}, "top= is many"),
@@ -264,6 +267,18 @@ def test_a_check_takes_limits_alone(report):
         report.summary("kll")
     with pytest.raises(audit.ConfigError, match="at least 1"):
         report.worst(0)
+
+
+def test_a_masked_array_that_hides_nothing_is_an_array():
+    whole = audit.scan(law, np.ma.masked_greater(X, 1e9), verify=0)
+    assert whole.record.fingerprint == audit.scan(law, X, verify=0).record.fingerprint
+
+
+def test_a_report_is_made_of_a_record_and_saved_under_known_names(report, tmp_path):
+    with pytest.raises(audit.ConfigError, match=r"audit\.check\('report\.json'\)"):
+        audit.Report("report.json")
+    with pytest.raises(audit.ConfigError, match=r"\.npz, \.parquet"):
+        report.save(tmp_path / "report.npy")
 
 
 def test_settings_take_the_numbers_of_numpy_and_torch():

@@ -97,6 +97,16 @@ def test_sums_that_few_draws_carry_decide_nothing():
     )
 
 
+def test_a_mean_that_single_perturbations_carry_decides_nothing():
+    carried = [("carried_kl_gaussian", "kl gaussian: on 3 of 6 checked inputs one …")]
+    for key in ("kl.gaussian_realised.mean", "kl.gaussian.p95"):
+        report = judged(GOOD, key, "gaussian", warnings=carried)
+        assert report.exit_code == 4
+        assert "single perturbations carry" in check_line(report.checks[0])
+    for key in ("kl.trace.mean", "quantile.trace.mean"):
+        assert judged(GOOD, key, "gaussian", warnings=carried).exit_code == 0
+
+
 @pytest.mark.parametrize("code", sorted(UNTRUSTED))
 def test_some_warnings_leave_no_verdict_at_all(code):
     report = judged(GOOD, "kl.trace.mean", "gaussian", warnings=[(code, "why")])

@@ -99,6 +99,25 @@ def test_a_limit_on_a_number_and_one_on_its_change_are_two(tmp_path):
     assert again.checks == report.checks
 
 
+@pytest.mark.parametrize("step", ["5%", "0.001"])
+def test_a_number_of_more_inputs_than_the_baseline_has_stands_beside_that_of_both(step):
+    """That of all 400 is no growth over the mean of the 300 least, all 1 % more."""
+    places = np.argsort(MANY)[:300]
+    part = np.full(400, np.nan)
+    part[places] = 1.01 * MANY[places]
+    reports = opened(report_of(part)), opened(report_of(MANY))
+    config = flags(max_increase=[f"kl.trace.mean={step}"])
+    (check,) = judged_by_change(*reports, config).checks
+    shared = 1.5 * MANY[places].mean()
+    assert check.value == pytest.approx(1.5 * MANY.mean(), rel=1e-12)
+    said = (
+        f"kl.trace.mean = {check.value:.3g} ({shared:.3g} on the inputs in both), was "
+    )
+    assert check_line(check).startswith(f"{said}{1.01 * shared:.3g}: change = -")
+    same = judged_by_change(reports[1], reports[1], config).checks[0]
+    assert "in both" not in check_line(same)
+
+
 @pytest.mark.parametrize(("n", "known"), [(31, False), (32, True)])
 def test_few_pairs_do_not_tell_a_change_from_chance(n, known):
     old = np.linspace(1.0, 2.0, n)

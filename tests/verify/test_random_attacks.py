@@ -21,6 +21,7 @@ from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
 from audit.verify.local import LocalLaw
+from audit.verify.parted import FEW
 from audit.verify.random_attacks import Evaluated, attack_mean
 
 
@@ -333,3 +334,37 @@ def test_perturbations_are_those_of_philox_and_may_be_drawn_again():
             drawn = 0.3 * np.random.Generator(bits).standard_normal((half, size))
             expected = np.concatenate([drawn, -drawn])
             np.testing.assert_allclose(delta[row], expected, rtol=1e-14)
+
+
+def squared(scale):
+    """Return D = e^{s |δ|²} − 1, χ² of normal laws whose means move by √s δ."""
+
+    def evaluate(rows, delta):
+        form = scale * delta.square().sum(dim=2)
+        return Evaluated(torch.expm1(form), 0 * form, form)
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    ("sigma", "carried"), [(0.3, False), (0.69, True), (0.8, True)]
+)
+def test_a_mean_that_lies_in_an_unseen_tail_is_carried_by_single_pairs(sigma, carried):
+    """E χ² = 1/√(1 − 2σ²) − 1 for one number, and ∞ from σ² = 1/2 on."""
+    noise = Noise(3, np.arange(100), 8)
+    predicted = estimate(sigma**2, 100)
+    found = attack_mean(Gaussian(sigma), noise, 1, predicted, 0.1, squared(1.0))
+    share = found.carried.double().mean()
+    truth = 1 / math.sqrt(1 - 2 * sigma**2) - 1 if 2 * sigma**2 < 1 else math.inf
+    assert (share > FEW) == carried
+    missed = (found.interval.upper < truth).double().mean()
+    assert (missed > 0.2) == carried
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0, 1e6])
+def test_a_mean_of_fourth_powers_is_carried_by_all(scale):
+    """δ⁴ has a long tail, and 1024 pairs see it."""
+    index = np.arange(100)
+    scales = torch.full((100,), scale, dtype=torch.float64)
+    found = mean_of(Gaussian(0.3), scales, index, 4 * 0.3**2)
+    assert found.carried.double().mean() <= FEW

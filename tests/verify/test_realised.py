@@ -8,6 +8,8 @@ import torch
 from scans import attacks, columns, sample, scan, written
 from scipy import integrate, stats
 
+from audit.config import Threshold
+
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}
 
 
@@ -266,3 +268,27 @@ def test_steps_are_taken_in_the_units_of_the_frame(tmp_path):
     found = columns(scan(config))
     assert found["fixed_norm"][0] == pytest.approx(0.04, rel=1e-9)
     assert found["fixed_norm_realised"][0] == pytest.approx(kl(1.0, 0.8), rel=1e-9)
+
+
+@pytest.mark.parametrize(("sigma", "code"), [("0.2", 0), ("0.8", 4)])
+def test_an_infinite_mean_over_an_attack_keeps_no_limit(verified, sigma, code):
+    """E χ² = 1/√(1 − 2σ²) − 1 of a normal law's mean, and ∞ from σ² = 1/2 on."""
+    x = np.stack([np.linspace(-1, 1, 20), np.ones(20)], axis=1)
+
+    def head(x):
+        return {"loc": x[:, :1], "scale": 1 + 0 * x[:, 1:2]}
+
+    key = "chi_squared.gaussian_realised.mean"
+    options = {
+        "attacks": attacks(gaussian={"sigma": sigma}),
+        "divergences": ("chi_squared",),
+        "thresholds": (Threshold(key, "<=", 1e9),),
+    }
+    report, found = verified(x, head, **options)
+    carried = "carried_chi_squared_gaussian" in [one.code for one in report.warnings]
+    assert (report.exit_code, carried) == (code, code == 4)
+    if code == 0:
+        truth = 1 / math.sqrt(1 - 2 * 0.2**2) - 1
+        assert found["gaussian_realised"].mean() == pytest.approx(truth, rel=0.02)
+    accepted, _ = verified(x, head, **options, accept_unverified=True)
+    assert accepted.exit_code == 0

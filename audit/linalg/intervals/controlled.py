@@ -42,6 +42,11 @@ where these, wide as they are, do not say that the fewest will do. Where it had 
 and Q damped as a whole does not bound what is left, it may yet have missed the tail, or
 have fitted several β too well, and at least `SURE` pairs are averaged.
 
+Where D grows like exp(|δ|²) or faster, its mean may be ∞, or lie in a tail that no
+sample meets: a pair that then moves the mean of `LEVELS[-1]` pairs by more than `HEAVY`
+of it says that the others have missed its like (`Control.carried`). χ² between normal
+laws, exp(|z|²) − 1, has no mean from Var z = 1/2 on.
+
 References:
     Stein, A two-sample test for a linear hypothesis whose power is independent of the
     variance, Annals of Mathematical Statistics 16 (1945), for the two stages.
@@ -66,6 +71,7 @@ from audit.linalg.intervals.means import Interval, mean_interval
 FIRST, PILOT = 8, 32  # pairs that only tell what is needed
 LEVELS = (24, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pairs in the mean
 SURE = 64  # pairs, where a pilot had to grow
+HEAVY = 0.1  # of the mean, that one of the most pairs may move it by
 WIDTH = 0.05  # of the value: a half width that is narrow enough
 SHARE = 0.5  # of the half width that the values' own errors leave, likewise
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of damping, over the form's mean
@@ -98,6 +104,14 @@ class Control:
         """Return E[D] [n] of some inputs from means over pairs [n, M], [n, P, M]."""
         forms = damped(forms, self.rate[rows][:, None, None])
         return controlled_mean(values, forms, self.expected[rows], self.weight[rows])
+
+    def carried(self, rows: Tensor, values: Tensor, forms: Tensor) -> Tensor:
+        """Tell where one pair alone moves the mean by more than `HEAVY` of it [n]."""
+        forms = damped(forms, self.rate[rows][:, None, None])
+        left = _remaining(values, forms, self.expected[rows], self.weight[rows])
+        mean = left.mean(dim=1)
+        farthest = (left - mean.unsqueeze(1)).abs().amax(dim=1)
+        return farthest > HEAVY * left.shape[1] * mean.abs()
 
     def updated(self, rows: Tensor, other: Control) -> Control:
         """Return what holds with another control for some of the inputs."""
@@ -235,10 +249,16 @@ def controlled_mean(
         expected: their means [N, P].
         weight: β [N, P], not fitted to these pairs.
     """
-    control = weight.unsqueeze(2) * (forms - expected.unsqueeze(2))
-    control = torch.where((weight > 0).unsqueeze(2), control, 0.0).sum(dim=1)
-    found = mean_interval(values - control).at_least_zero()
+    found = mean_interval(_remaining(values, forms, expected, weight)).at_least_zero()
     return found.infinite_where(torch.isinf(values).any(dim=1))
+
+
+def _remaining(
+    values: Tensor, forms: Tensor, expected: Tensor, weight: Tensor
+) -> Tensor:
+    """Return D less what the control says of it, of each pair [N, M]."""
+    control = weight.unsqueeze(2) * (forms - expected.unsqueeze(2))
+    return values - torch.where((weight > 0).unsqueeze(2), control, 0.0).sum(dim=1)
 
 
 def pairs_needed(
