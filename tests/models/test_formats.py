@@ -120,8 +120,31 @@ def test_a_pt2_file_of_one_row(tmp_path):
     fixed = opened(pt2_file(tmp_path, Head(), x[:1], False, "one.pt2"), data, **NORMAL)
     free = opened(pt2_file(tmp_path, Head(), x[:4]), data, **NORMAL)
     assert fixed.network.inputs[0].fixed_batch == 1
+    assert fixed.work == free.work > 0
     for one, other in zip(jacobian(fixed), jacobian(free), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 50])
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [
+        (torch.export.Dim("n", min=1, max=20), range(1, 21)),
+        (torch.export.Dim("n", min=12, max=24), range(12, 25)),
+        (8 * torch.export.Dim("blocks", min=1, max=5), range(8, 41, 8)),
+    ],
+)
+def test_a_pt2_file_of_some_batches(tmp_path, batch, sizes, rows):
+    """The same numbers as of a file that takes any; torch writes graphs of step 1."""
+    data = data_file(tmp_path, n=rows)
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    some = opened(pt2_file(tmp_path, Head(), x, batch, "some.pt2"), data, **NORMAL)
+    free = opened(pt2_file(tmp_path, Head(), x), data, **NORMAL)
+    assert some.network.inputs[0].batches == sizes
+    assert free.network.inputs[0].batches is None
+    for one, other in zip(jacobian(some), jacobian(free), strict=True):
+        torch.testing.assert_close(one, other)
+    assert some.work == (free.work if sizes.step == 1 else 0)
 
 
 def test_rows_of_another_shape_are_refused(tmp_path):
