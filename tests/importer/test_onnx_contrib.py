@@ -310,6 +310,24 @@ CASES = {
         classlabels_int64s=[3, 4, 5],
         post_transform="SOFTMAX",
     ),
+    **{
+        f"svm classifier platt {len(counts)}": case(
+            "SVMClassifier",
+            [real(5, 3)],
+            2,
+            ML,
+            coefficients=floats((len(counts) - 1) * sum(counts)),
+            support_vectors=floats(3 * sum(counts)),
+            vectors_per_class=counts,
+            rho=floats(len(counts) * (len(counts) - 1) // 2),
+            prob_a=floats(len(counts) * (len(counts) - 1) // 2, 2.0),
+            prob_b=floats(len(counts) * (len(counts) - 1) // 2),
+            kernel_type="RBF",
+            kernel_params=[0.4, 0.0, 0.0],
+            classlabels_ints=list(range(len(counts))),
+        )
+        for counts in ([2, 3], [2, 3, 2], [2, 1, 2, 3])
+    },
 }
 
 
