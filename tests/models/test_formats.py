@@ -147,6 +147,28 @@ def test_a_pt2_file_of_some_batches(tmp_path, batch, sizes, rows):
     assert some.work == (free.work if sizes.step == 1 else 0)
 
 
+@pytest.mark.parametrize("condition", ["a", "b", "all"])
+def test_numbers_are_the_rows_of_an_input_of_one_column(tmp_path, condition):
+    """As exports of scikit-learn have them: [N] in the data is [n, 1] in the file."""
+    text = "g (float[n,1] a, float[n,1] b) => (float[n,2] mean, float[n,2] std) "
+    text += "{ c = Concat<axis = 1>(a, b)  mean = MatMul(c, w)  std = Exp(c) }"
+    w = np.arange(4, dtype=np.float32).reshape(2, 2)
+    path = onnx_file(tmp_path, text, w=w)
+    a, b = np.linspace(-1, 1, 12, dtype="f4").reshape(2, 6)
+    columns = {"a": a, "b": b}
+    found = []
+    for name, arrays in (
+        ("flat", columns),
+        ("upright", {key: value[:, None] for key, value in columns.items()}),
+    ):
+        (folder := tmp_path / name).mkdir()
+        np.savez(folder / "data.npz", **arrays)
+        model = opened(path, str(folder / "data.npz"), condition=condition)
+        found.append(jacobian(model))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_rows_of_another_shape_are_refused(tmp_path):
     path = onnx_file(tmp_path, LINEAR.format(n="n"), **WEIGHTS)
     with pytest.raises(InputError) as error:
