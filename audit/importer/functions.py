@@ -16,6 +16,7 @@ from onnx import defs
 from audit.ground.errors import ModelError
 from audit.importer.limits import MAX_EXPANSION
 from audit.importer.loading import read_function
+from audit.importer.packed import parted
 from audit.importer.program import Attribute, Function, Model, Node, Program, Reference
 from audit.importer.refused import refusal
 from audit.importer.registry import find
@@ -65,6 +66,8 @@ class _Expander:
             return local
         if find(node.domain, node.op, node.opset) or refusal(node):
             return None
+        if (written := parted(node)) is not None:
+            return written
         key = (node.domain, node.op, node.opset)
         if key not in self.bodies:
             self.bodies[key] = standard_body(*key, self.model.opsets)

@@ -31,6 +31,18 @@ BYTES = (
     "Expected numbers as input",
     "Decode the images before, and cut the graph after this node",
 )
+LAID_OUT = (
+    "it is laid out for the processor that the file was optimised on",
+    "Expected operators that mean the same everywhere",
+    "Give the file as it was before, or save it again with the graph optimisation "
+    "level ORT_ENABLE_EXTENDED",
+)
+ROUNDED = (
+    "its accuracy_level=4 lets onnxruntime round what it multiplies to 8 bits",
+    "Expected real arithmetic: a backward pass sees nothing of what is rounded",
+    "Quantise with accuracy_level=0: weights of few bits alone can be audited; or use "
+    "--method finite-difference",
+)
 REASONS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("", "Bernoulli"): RANDOM,
     ("", "Multinomial"): CHOSEN,
@@ -49,8 +61,13 @@ REASONS: dict[tuple[str, str], tuple[str, str, str]] = {
 def refusal(node: Node) -> UnsupportedOperator | None:
     """Return the error for an operator that is refused on purpose, or None."""
     reason = REASONS.get((node.domain, node.op))
+    if node.domain == "com.microsoft.nchwc":
+        reason = LAID_OUT
+    if node.op == "MatMulNBits" and node.attributes.get("accuracy_level") == 4:
+        reason = ROUNDED
     if reason is None:
         return None
     what, expected, next_step = reason
-    kind = UnsupportedOperator if reason is BYTES else NotInference
+    runs = reason in (BYTES, LAID_OUT, ROUNDED)
+    kind = UnsupportedOperator if runs else NotInference
     return kind(f"{node.label}: {what}", expected, next_step)

@@ -4,10 +4,11 @@ Everything outside this module is row-major: each input is [rows, ...]. Here the
 are put where the file has them. A file with a symbolic batch axis takes any number;
 one saved with a batch of one, or with none, is run row by row: by `torch.func.vmap`
 where every operator has a batching rule, by a loop where not. A fixed batch of B > 1 is
-filled up by repeating its last row. A held input may have the batch elsewhere (the
-state of a recurrent layer: [layers, batch, size]) or nowhere (a sample rate). What a
-file that declares no shapes takes is found by `trying`. Inputs that expressions read
-come out again as they went in.
+filled up by repeating its last row, and so is one that must have one of some sizes
+(a multiple of eight, at least 16, at most 1024). A held input may have the batch
+elsewhere (the state of a recurrent layer: [layers, batch, size]) or nowhere (a sample
+rate). What a file that declares no shapes takes is found by `trying`. Inputs that
+expressions read come out again as they went in.
 """
 
 from __future__ import annotations
@@ -102,10 +103,11 @@ def any_batch(
         InputError: the data's rows do not have the shape the file declares.
     """
     layout = layout_of(network, condition, event)
-    call: Call = _Filled(network.call, layout, layout.rows or 1)
-    if layout.rows is None:
+    sizes = network.input(condition).batches
+    call: Call = _Filled(network.call, layout, sizes or _one_size(layout.rows or 1))
+    if layout.rows is None and sizes is None:
         call = lambda values: network.call(layout.place(values))  # noqa: E731
-    elif layout.rows <= 1:
+    elif layout.rows is not None and layout.rows <= 1:
         vectorise = vectorise and network.rows is None
         call = _Rows(network.call, layout, condition, vectorise)
     if not network.passed:
@@ -124,14 +126,14 @@ def one_call(
     """Return row-major inputs as the file takes them, as many rows as one call has."""
     layout = layout_of(network, condition, event)
     values = {n: v for n, v in values.items() if n not in network.beside}
-    if layout.rows is None:
+    sizes = network.input(condition).batches
+    if layout.rows is None and sizes is None:
         return layout.place(values)
-    if layout.rows <= 1:
+    if layout.rows is not None and layout.rows <= 1:
         row = {name: value[0] for name, value in values.items()}
         return _one_row(row, layout, condition)
-    return layout.place(
-        {n: v[_filled(len(v), layout.rows)[0]] for n, v in values.items()}
-    )
+    sizes = sizes or _one_size(layout.rows or 1)
+    return layout.place({n: v[_filled(len(v), sizes)[0]] for n, v in values.items()})
 
 
 class _Rows:
@@ -171,22 +173,28 @@ class _Rows:
 
 
 class _Filled:
-    """Batches of a fixed size, the last one filled up with copies of its last row."""
+    """Batches of some sizes, the last one filled up with copies of its last row."""
 
-    def __init__(self, call: Call, layout: Layout, size: int) -> None:
-        self._call, self._layout, self._size = call, layout, size
+    def __init__(self, call: Call, layout: Layout, sizes: range) -> None:
+        self._call, self._layout, self._sizes = call, layout, sizes
 
     def __call__(self, values: Values) -> dict[str, Tensor]:
         rows = len(next(iter(values.values())))
         parts = [
             self._call(self._layout.place({n: v[index] for n, v in values.items()}))
-            for index in _filled(rows, self._size)
+            for index in _filled(rows, self._sizes)
         ]
         return {name: torch.cat([p[name] for p in parts])[:rows] for name in parts[0]}
 
 
-def _filled(rows: int, size: int) -> Tensor:
-    """Return the rows of each call [calls, size]."""
+def _one_size(rows: int) -> range:
+    return range(rows, rows + 1)
+
+
+def _filled(rows: int, sizes: range) -> Tensor:
+    """Return the rows of each call [calls, size]: few calls, and each of one size."""
+    places = -(-(rows - sizes.start) // sizes.step)  # the first size that holds them
+    size = sizes[min(max(places, 0), len(sizes) - 1)]
     return torch.arange(-(-rows // size) * size).clamp_max(rows - 1).reshape(-1, size)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import ConstantArgument, InputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx import GraphModule
 from torch.fx.node import Argument, map_aggregate
 from torch.utils._pytree import tree_unflatten
@@ -34,6 +35,8 @@ from audit.models.torch_constants import program_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.torchscript import own_dtype, refuse_cuts
 from audit.models.untrusted import checked_program, stored_model
+
+_ALWAYS = 2  # rows: the least that a tracer writes down for any number of them
 
 
 def load(
@@ -125,9 +128,9 @@ def _network(
         arguments, named = tree_unflatten(flat, program.call_spec.in_spec)
         return name_outputs(module(*arguments, **named))
 
-    def graph(example: Values) -> Graph | None:
+    def graph(_: Values) -> Graph | None:
         names = [port.name for port in ports if port.name not in constants]
-        found = export(names, list(call(example)))
+        found = export(names, _results(program))
         return found if dtype is None or found is None else found.to(dtype)
 
     return Network(
@@ -158,16 +161,55 @@ def _ports(program: ExportedProgram, dtype: torch.dtype | None) -> tuple[Port, .
                 floating = value.dtype.is_floating_point
                 kind = dtype if dtype and floating else value.dtype
                 shape = tuple(a if isinstance(a, int) else str(a) for a in value.shape)
-                ports.append(Port(node.name, str(kind).removeprefix("torch."), shape))
+                name = str(kind).removeprefix("torch.")
+                batches = _batches(program, value) if value.dim() else None
+                ports.append(Port(node.name, name, shape, batches=batches))
             else:
                 ports.append(Port(node.name, default=str(value)))
     return tuple(sorted(ports, key=lambda port: port.default is not None))
+
+
+def _batches(program: ExportedProgram, value: Tensor) -> range | None:
+    """Return the sizes that the leading axis of an input may have; None: any.
+
+    The exporter writes bounds of a size, and one that is a formula, a s + b with the
+    size s of a dimension, has a as its step.
+    """
+    size = value.shape[0]
+    if isinstance(size, int):
+        return None
+    formula = size.node.expr
+    bounds = program.range_constraints.get(formula)
+    symbols = list(formula.free_symbols)
+    if bounds is None or len(symbols) != 1:
+        return None
+    first, second, third = (int(formula.subs(symbols[0], s)) for s in (1, 2, 3))
+    step, lower = second - first, max(int(bounds.lower), 1)
+    upper = int(bounds.upper) if bounds.upper < sys.maxsize else sys.maxsize
+    if step == 1 and lower <= _ALWAYS and upper == sys.maxsize:
+        return None
+    straight = step > 0 and third - second == step
+    if not straight:
+        return None
+    return range(lower + (first - lower) % step, upper + 1, step) or None
 
 
 def _arguments(program: ExportedProgram) -> list[str]:
     """Return the names of what the program takes, flattened, in order."""
     specs = program.graph_signature.input_specs
     return [spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT]
+
+
+def _results(program: ExportedProgram) -> list[str]:
+    """Return the names of what comes out, flattened, in order."""
+    specs = program.graph_signature.output_specs
+    given = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
+    leaves = [
+        arg.value if isinstance(arg, ConstantArgument) else torch.empty(0)
+        for arg in given
+    ]
+    assert program.call_spec.out_spec is not None
+    return list(name_outputs(tree_unflatten(leaves, program.call_spec.out_spec)))
 
 
 def _constants(program: ExportedProgram) -> dict[str, object]:

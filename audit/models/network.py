@@ -36,6 +36,7 @@ class Port:
             file does not say.
         default: of an input, the value it has where none is given, as text.
         coded: whether its integers are codes of texts (`texts`).
+        batches: the sizes that its leading axis may have; None: any.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Port:
     shape: tuple[int | str | None, ...] | None = None
     default: str | None = None
     coded: bool = False
+    batches: range | None = None
 
     def __str__(self) -> str:
         sizes = ["?" if a in (None, "") else str(a) for a in self.shape or ()]

@@ -1,7 +1,8 @@
 """The data of a file whose outputs are parameters: which arrays, and how they are read.
 
 Roles are decided first; inputs that are perturbed together are joined, held ones are
-constants or arrays. Further keys, which expressions read, may be asked for later.
+constants or arrays. Numbers [N] are the rows of an input of [n, 1]. Further keys, which
+expressions read, may be asked for later.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from audit.ground.errors import ConfigError
 from audit.inputs import Inputs, list_keys, open_inputs
+from audit.inputs.joined import Joined
 from audit.models.batch_axis import row_by_row, with_batch_axis
 from audit.models.contract import Roles, Settings
 from audit.models.members import rows_axis
@@ -32,6 +34,7 @@ class Source:
         names: the inputs that are perturbed together; () where it is one.
         roles: of the inputs.
         wanted: input -> key, None where it is to be found.
+        columns: the inputs of one number, with an axis for it.
         texts: the inputs of text.
         aside: keys of the data that are no input.
     """
@@ -41,6 +44,7 @@ class Source:
     names: tuple[str, ...]
     roles: Roles
     wanted: Mapping[str, str | None]
+    columns: frozenset[str]
     texts: frozenset[str] = frozenset()
     aside: tuple[str, ...] = ()
 
@@ -48,11 +52,12 @@ class Source:
         """Return the arrays, and those of further keys."""
         wanted = {**self.wanted, **dict.fromkeys(beside)}
         if not self.names:
-            return open_inputs(self.data, wanted, self.memory, self.texts, self.aside)
+            found = open_inputs(self.data, wanted, self.memory, self.texts, self.aside)
+            return _upright(found, self.columns)
         del wanted[self.roles.condition]
         every = {name: name for name in self.names} | wanted
         found = open_inputs(self.data, every, self.memory, self.texts)
-        return joined_data(found, self.names)
+        return joined_data(_upright(found, self.columns), self.names)
 
 
 def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Source]:
@@ -62,21 +67,38 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
     names = _together(settings, data, network)
+    columns = frozenset(
+        port.name for port in network.inputs if (port.shape or ())[1:] == (1,)
+    )
     if names:
         found = open_inputs(data, {name: name for name in names}, settings.memory)
+        found = _upright(found, columns)
         events = {name: tuple(found.arrays[name].shape[1:]) for name in names}
         settings, network = together(settings, network, events)
     roles = resolve_roles(settings, network, list_keys(data))
     constants, keys = split_held(roles, data)
     wanted = {roles.condition: settings.model.condition_key, **keys}
     texts = text_inputs(network)
-    source = Source(data, settings.memory, names, roles, wanted, texts, settings.aside)
+    source = Source(
+        data, settings.memory, names, roles, wanted, columns, texts, settings.aside
+    )
     opened = source.opened()
     constants, held = held_texts(texts, constants)
     network = spelling(network, {**opened.texts, **held})
     probe = Probe(network, opened, roles, constants)
     known = _arranged(settings, network, roles.condition, probe)
     return (probe if known is network else replace(probe, network=known)), source
+
+
+def _upright(inputs: Inputs, columns: frozenset[str]) -> Inputs:
+    """Return the arrays, those of numbers [N] for some inputs as columns [N, 1]."""
+    arrays = {
+        name: array[:, None]
+        if name in columns and not isinstance(array, Joined) and array.ndim == 1
+        else array
+        for name, array in inputs.arrays.items()
+    }
+    return replace(inputs, arrays=arrays)
 
 
 def _arranged(

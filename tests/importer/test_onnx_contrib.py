@@ -6,6 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from audit.ground.errors import UnsupportedOperator
 from audit.importer import load_graph
 
 RNG = np.random.default_rng(0)
@@ -310,6 +311,60 @@ CASES = {
         classlabels_int64s=[3, 4, 5],
         post_transform="SOFTMAX",
     ),
+    **{
+        f"svm classifier platt {len(counts)}": case(
+            "SVMClassifier",
+            [real(5, 3)],
+            2,
+            ML,
+            coefficients=floats((len(counts) - 1) * sum(counts)),
+            support_vectors=floats(3 * sum(counts)),
+            vectors_per_class=counts,
+            rho=floats(len(counts) * (len(counts) - 1) // 2),
+            prob_a=floats(len(counts) * (len(counts) - 1) // 2, 2.0),
+            prob_b=floats(len(counts) * (len(counts) - 1) // 2),
+            kernel_type="RBF",
+            kernel_params=[0.4, 0.0, 0.0],
+            classlabels_ints=list(range(len(counts))),
+        )
+        for counts in ([2, 3], [2, 3, 2], [2, 1, 2, 3])
+    },
+    **{
+        f"matmul of {bits} bits {kind}": case(
+            "MatMulNBits",
+            [
+                real(3, 40),
+                whole(5, 3, 16 * bits // 8),
+                real(15, scale=0.1),
+                {"no": None, "whole": whole(5, -(-3 * bits // 8)), "real": real(5, 3)}[
+                    kind
+                ],
+                None,
+                real(5) if kind == "whole" else None,
+            ],
+            K=40,
+            N=5,
+            bits=bits,
+            block_size=16,
+        )
+        for bits in (2, 4, 8)
+        for kind in ("no", "whole", "real")
+        if (bits, kind) != (8, "real")  # onnxruntime has none
+    },
+    "matmul of 4 bits grouped": case(
+        "MatMulNBits",
+        [
+            real(3, 32),
+            whole(5, 2, 8),
+            real(10, scale=0.1),
+            None,
+            whole(32, high=2, kind=np.int32),
+        ],
+        K=32,
+        N=5,
+        bits=4,
+        block_size=16,
+    ),
 }
 
 
@@ -410,3 +465,25 @@ def test_zip_map_gives_a_sequence_of_maps():
     (rows,) = load_graph(proto)(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     plain = [{key: float(value) for key, value in row.items()} for row in rows]
     assert plain == [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "attributes", "words"),
+    [
+        ("Conv", "com.microsoft.nchwc", {}, "level ORT_ENABLE_EXTENDED"),
+        ("MatMulNBits", MS, {"accuracy_level": 4}, "Quantise with accuracy_level=0"),
+    ],
+)
+def test_what_only_one_runtime_computes_is_refused_with_a_way_out(
+    op, domain, attributes, words
+):
+    node = helper.make_node(op, ["x", "w", "s"], ["y"], domain=domain, **attributes)
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 4])
+        for name in ("x", "w", "s")
+    ]
+    made = [helper.make_empty_tensor_value_info("y")]
+    graph = helper.make_graph([node], "refused", inputs, made)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(domain, 1)]
+    with pytest.raises(UnsupportedOperator, match=words):
+        load_graph(helper.make_model(graph, opset_imports=imports, ir_version=8))

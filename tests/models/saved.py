@@ -68,8 +68,10 @@ def trace_file(folder, function, example, name="model.pt"):
 
 
 def pt2_file(folder, module, example, dynamic=True, name="model.pt2", **saving):
+    """Save a module; `dynamic` may be the dimension of its batch."""
     path = folder / name
-    shapes = {"x": {0: torch.export.Dim("n")}} if dynamic else None
+    batch = torch.export.Dim("n") if dynamic is True else dynamic
+    shapes = {"x": {0: batch}} if dynamic else None
     program = torch.export.export(module, (example,), dynamic_shapes=shapes)
     torch.export.save(program, path, **saving)
     return path

@@ -120,8 +120,53 @@ def test_a_pt2_file_of_one_row(tmp_path):
     fixed = opened(pt2_file(tmp_path, Head(), x[:1], False, "one.pt2"), data, **NORMAL)
     free = opened(pt2_file(tmp_path, Head(), x[:4]), data, **NORMAL)
     assert fixed.network.inputs[0].fixed_batch == 1
+    assert fixed.work == free.work > 0
     for one, other in zip(jacobian(fixed), jacobian(free), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 50])
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [
+        (torch.export.Dim("n", min=1, max=20), range(1, 21)),
+        (torch.export.Dim("n", min=12, max=24), range(12, 25)),
+        (8 * torch.export.Dim("blocks", min=1, max=5), range(8, 41, 8)),
+    ],
+)
+def test_a_pt2_file_of_some_batches(tmp_path, batch, sizes, rows):
+    """The same numbers as of a file that takes any; torch writes graphs of step 1."""
+    data = data_file(tmp_path, n=rows)
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    some = opened(pt2_file(tmp_path, Head(), x, batch, "some.pt2"), data, **NORMAL)
+    free = opened(pt2_file(tmp_path, Head(), x), data, **NORMAL)
+    assert some.network.inputs[0].batches == sizes
+    assert free.network.inputs[0].batches is None
+    for one, other in zip(jacobian(some), jacobian(free), strict=True):
+        torch.testing.assert_close(one, other)
+    assert some.work == (free.work if sizes.step == 1 else 0)
+
+
+@pytest.mark.parametrize("condition", ["a", "b", "all"])
+def test_numbers_are_the_rows_of_an_input_of_one_column(tmp_path, condition):
+    """As exports of scikit-learn have them: [N] in the data is [n, 1] in the file."""
+    text = "g (float[n,1] a, float[n,1] b) => (float[n,2] mean, float[n,2] std) "
+    text += "{ c = Concat<axis = 1>(a, b)  mean = MatMul(c, w)  std = Exp(c) }"
+    w = np.arange(4, dtype=np.float32).reshape(2, 2)
+    path = onnx_file(tmp_path, text, w=w)
+    a, b = np.linspace(-1, 1, 12, dtype="f4").reshape(2, 6)
+    columns = {"a": a, "b": b}
+    found = []
+    for name, arrays in (
+        ("flat", columns),
+        ("upright", {key: value[:, None] for key, value in columns.items()}),
+    ):
+        (folder := tmp_path / name).mkdir()
+        np.savez(folder / "data.npz", **arrays)
+        model = opened(path, str(folder / "data.npz"), condition=condition)
+        found.append(jacobian(model))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_rows_of_another_shape_are_refused(tmp_path):

@@ -115,7 +115,7 @@ def _in_program(document: object) -> Iterator[str]:
         if isinstance(nodes, list):
             yield from _growing(node for node in nodes if isinstance(node, dict))
         for key, value in entry.items():
-            if not _NAME.fullmatch(key):
+            if not (_NAME.fullmatch(key) or is_formula(key)):  # a size, such as 4*s0
                 yield f"the name '{key[:40]}'"
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str) and not _harmless(key, text):
