@@ -243,3 +243,24 @@ def test_renyi_of_normals_whose_scales_are_350_digits_apart(alpha, shift):
     moved = a * mp.mpf(shift) ** 2 / (2 * v)
     spread = mp.log(v / (s ** (1 - a) * k**a)) / (2 * (1 - a))
     assert_close(found, moved + spread, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("phi", "finite"),
+    [((1.0, 2.0), True), ((1.0, 1.5), False), ((0.75, 2.0), False), ((1.0, 3.0), True)],
+)
+def test_renyi_of_gamma_laws_is_infinite_where_the_mixed_law_is_none(phi, finite):
+    """∫ q² / q' has the exponents 2α₁ − α₂ and 2β₁ − β₂, which must be above zero.
+
+    From 2α₁ = α₂ or 2β₁ = β₂ on the integral has no end, at 0 or far out.
+    """
+    family, (shape, rate), (other, slower) = family_of("gamma"), phi, (1.5, 3.0)
+    found = family.renyi(row(shape, rate), row(other, slower), 2.0)
+    assert bool(found.isfinite()) is finite
+    if not finite:
+        assert found.item() == np.inf
+        return
+    a, b = 2 * mp.mpf(shape) - other, 2 * mp.mpf(rate) - slower
+    log = 2 * (shape * mp.log(rate) - mp.loggamma(shape)) + mp.loggamma(a)
+    log += mp.loggamma(other) - other * mp.log(slower) - a * mp.log(b)
+    assert_close(found, log, 1e-12)
