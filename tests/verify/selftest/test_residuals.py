@@ -14,7 +14,8 @@ from scipy import stats
 from audit.families.location_scale import Normal
 from audit.verify.selftest.pairs import Rows, rows_with_theta
 from audit.verify.selftest.readings import Reading
-from audit.verify.selftest.residuals import _FACTORS, _explains, _gain
+from audit.verify.selftest.residuals import _FACTORS, _as_meant, _explains, _gain
+from audit.verify.selftest.units import Other
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
@@ -113,3 +114,17 @@ def test_from_a_factor_of_three_on_a_reading_may_fall_five_nats_short(short, mis
     reading = Reading("scale", lambda v: factor * math.exp(low) * v, "unit", "multiply")
     gain = _gain(rows, "scale", reading, rows.log_likelihood(rows.phi))
     assert (gain is not None) is mistake
+
+
+def test_data_in_other_units_gain_what_they_are_more_likely_by():
+    """Read as N(0, f²), with a Jacobian of e^½ that counts as well."""
+    factor = 3.0
+    rows = rows_of(factor)
+    stated = rows.log_likelihood(rows.phi)
+    meant = rows.with_phi(rows.changed("scale", lambda v: factor * v))
+    other = Other("theta", "other units", "divide", meant, 0.5)
+    found = _as_meant(rows, stated, other)
+    wanted = (factor**2 - 1) / 2 - math.log(factor) + 0.5
+    assert found.gain == pytest.approx(wanted, rel=1e-9)
+    assert (found.name, found.what, found.todo) == ("theta", "other units", "divide")
+    assert _as_meant(rows, stated, other._replace(paid=400 * wanted)) is None
