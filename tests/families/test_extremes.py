@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from audit.families import FAMILIES, build_family
+from audit.families.normals import normal_renyi
 from audit.nodes.special import trigamma
 
 from .levels import nearly
@@ -225,3 +226,41 @@ def test_units_do_not_matter():
             shape = 0 if name != "weibull" else 1
             theirs = gram(name, "transport_root", base)[shape, shape]
             assert_close(ours[shape, shape], theirs * scale**2, 1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.9])
+@pytest.mark.parametrize("shift", [0.0, 1e140, 1e150, 3e150])
+def test_renyi_of_normals_whose_scales_are_350_digits_apart(alpha, shift):
+    """The shift is infinite in units of the one and moderate in those of the mixture.
+
+    α Δ² / 2v + ln[v / (σ₁^{2(1−α)} σ₂^{2α})] / 2(1−α), v = (1−α) σ₁² + α σ₂² [Gil].
+    """
+    wide, narrow = 1e150, 1e-200
+    own, other = row(shift, wide), row(0.0, narrow)
+    found = normal_renyi(own.unbind(1), other.unbind(1), alpha)
+    a, s, k = mp.mpf(alpha), mp.mpf(wide) ** 2, mp.mpf(narrow) ** 2
+    v = (1 - a) * s + a * k
+    moved = a * mp.mpf(shift) ** 2 / (2 * v)
+    spread = mp.log(v / (s ** (1 - a) * k**a)) / (2 * (1 - a))
+    assert_close(found, moved + spread, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("phi", "finite"),
+    [((1.0, 2.0), True), ((1.0, 1.5), False), ((0.75, 2.0), False), ((1.0, 3.0), True)],
+)
+def test_renyi_of_gamma_laws_is_infinite_where_the_mixed_law_is_none(phi, finite):
+    """∫ q² / q' has the exponents 2α₁ − α₂ and 2β₁ − β₂, which must be above zero.
+
+    From 2α₁ = α₂ or 2β₁ = β₂ on the integral has no end, at 0 or far out.
+    """
+    family, (shape, rate), (other, slower) = family_of("gamma"), phi, (1.5, 3.0)
+    found = family.renyi(row(shape, rate), row(other, slower), 2.0)
+    assert bool(found.isfinite()) is finite
+    if not finite:
+        assert found.item() == np.inf
+        return
+    a, b = 2 * mp.mpf(shape) - other, 2 * mp.mpf(rate) - slower
+    log = 2 * (shape * mp.log(rate) - mp.loggamma(shape)) + mp.loggamma(a)
+    log += mp.loggamma(other) - other * mp.log(slower) - a * mp.log(b)
+    assert_close(found, log, 1e-12)

@@ -27,6 +27,13 @@ def test_a_law_without_a_density_has_no_log_prob(example):
         law.log_prob(law.sample())
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_samples_are_at_least_four_of_each_input(count):
+    with pytest.raises(ConfigError, match=rf"shape \({count}, 2\)"):
+        build_family("samples", {"samples": (count, 2)})
+    assert build_family("samples", {"samples": (4, 2)}).draws == 4
+
+
 def test_parameters_broadcast_to_the_event():
     family = build_family("normal", {"loc": (3,), "scale": ()})
     loc = torch.tensor([[1.0, 2.0, 3.0]])

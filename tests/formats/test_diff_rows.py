@@ -77,6 +77,15 @@ def test_more_inputs_than_a_report_lists_are_paired(tmp_path, suffix):
     assert few.low < few.difference < few.high
 
 
+@pytest.mark.parametrize("n", [300, 290])
+def test_other_numbers_of_inputs_are_said(tmp_path, n):
+    old = written(tmp_path, "old", eigenvalues(300))
+    new = written(tmp_path, "new", eigenvalues(300)[:n])
+    found = compare(open_stored(old), open_stored(new))
+    said = [note for note in found.notes if "inputs were audited" in note]
+    assert said == [f"300 inputs were audited before, {n} now"] * (n != 300)
+
+
 def test_a_large_report_and_itself_differ_in_nothing(tmp_path):
     path = written(tmp_path, "old", eigenvalues(N))
     found = compare(open_stored(path), open_stored(path))

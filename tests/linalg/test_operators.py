@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from audit.linalg.averaged import Sampled
-from audit.linalg.operators import CoordinateBlocks, Diagonal, Product
+from audit.linalg.operators import (
+    CoordinateBlocks,
+    Diagonal,
+    Product,
+    Unstored,
+    compose,
+)
 from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian
 
@@ -162,3 +168,15 @@ def test_a_jacobian_of_an_output_that_ignores_its_input_is_zero():
     found = ReverseJacobian(phi, x).dense()
     assert_close(found[:, 0], torch.tensor([1.0, 0.0]).double().expand(3, -1))
     assert found[:, 1].abs().sum() == 0
+
+
+@pytest.mark.parametrize("outer", [matrix, sampled])
+@pytest.mark.parametrize("inner", [Product, Unstored])
+def test_an_average_takes_in_what_nobody_stores_and_is_a_product_else(outer, inner):
+    g = torch.Generator().manual_seed(4)
+    one = outer(g, 2, 6, 3, 0)
+    frame = inner(matrix(g, 2, 3, 4, 0), matrix(g, 2, 4, 5, 0))
+    found = compose(one, frame)
+    kept = outer is sampled and inner is Unstored
+    assert isinstance(found, Sampled if kept else Product)
+    assert_close(found.dense(), one.dense() @ frame.dense())

@@ -99,6 +99,15 @@ def test_each_coordinate_of_theta_has_its_share(tmp_path):
     np.testing.assert_allclose(found.mean, shares.mean(axis=0), atol=1e-7)
 
 
+def test_a_single_coordinate_has_no_shares_of_coordinates(tmp_path):
+    def head(x):
+        return {"loc": torch.tanh(x[:, :1]), "scale": torch.exp(x[:, 1:2])}
+
+    found = scanned(tmp_path, head, X, NORMAL).divergences["kl"]
+    assert found.coordinates is None
+    assert found.summary["location_share"].n == len(X)
+
+
 def test_an_open_direction_has_no_shares(tmp_path):
     def head(x):
         return {"loc": x[:, :2], "scale": torch.ones_like(x[:, :2])}

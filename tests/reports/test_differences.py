@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from audit.ground import means
+from audit.reports.changes import most_moved
 from audit.reports.differences import difference_interval, relative_interval
 
 LAWS = {
@@ -114,3 +115,16 @@ def test_there_is_none_of_few_pairs_long_tails_and_an_old_mean_that_may_be_zero(
     assert abs(about_zero.mean()) < 0.1
     assert relative_interval(about_zero, other, np.ones(100)) is None
     assert relative_interval(np.zeros(100), other, np.ones(100)) is None
+
+
+def test_inputs_that_moved_most_are_those_of_the_largest_factors_up_or_down():
+    """By 8, 1/2, 1/10, 1 and 3; one that was zero has no factor."""
+    before = np.array([1.0, 100.0, 10.0, 1.0, 0.0, 5.0])
+    after = np.array([8.0, 50.0, 1.0, 1.0, 3.0, 15.0])
+    found = most_moved(np.arange(10, 16), before, after)
+    assert [(one.index, one.old, one.new) for one in found] == [
+        (12, 10.0, 1.0),
+        (10, 1.0, 8.0),
+        (15, 5.0, 15.0),
+        (11, 100.0, 50.0),
+    ]

@@ -1,6 +1,7 @@
 """A limit decides only on a number that the same report believes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from audit.formats.reading import estimation, headline
 from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
+from audit.reports.doubts import _ends
 from audit.reports.gate import UNTRUSTED, Rules, judge
 from audit.reports.measured import VerificationInfo
 from audit.reports.sampling import Sample
@@ -320,3 +322,18 @@ def test_the_extreme_of_a_sample_breaks_a_limit_and_keeps_none(key, op):
     bound = 1e9 if op == "<=" else 1e-9
     config = replace(CONFIG, max_skipped=1, thresholds=(limit(key, op, bound),))
     assert build_report(whole, config).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("statistic", "least"), [("p05", 20), ("p95", 20), ("p50", 2), ("p99", 100)]
+)
+def test_a_percentile_decides_where_one_checked_input_lies_beyond_it(statistic, least):
+    """A failure takes its interval, whatever the number."""
+    for n in (least - 1, least, least + 1):
+        summary = SimpleNamespace(
+            n_checked=n, ci95=SimpleNamespace(**{statistic: (1.0, 2.0)})
+        )
+        assert _ends(summary, statistic, True) == (1.0, 2.0)
+        assert _ends(summary, statistic, False) == (() if n >= least else (1.0, 2.0))
+    whole = SimpleNamespace(n_checked=None)
+    assert _ends(whole, statistic, True) == ()

@@ -11,7 +11,8 @@ from audit.formats import markdown, single, table
 from audit.formats.html import directions, render, spectrum
 from audit.reports.build import PRINTED_VALUES, build_report
 from audit.reports.json import read_report, report_schema, to_json
-from audit.reports.measured import FeatureMeans
+from audit.reports.measured import FeatureMeans, UniversalInfo
+from audit.reports.overall import universal_record
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of
 
 HOSTILE = ["<script>", "[red]a|b", "&amp;\x1b[31m", "x" * 80]
@@ -174,3 +175,11 @@ def test_large_means_and_long_names_keep_the_page_small(n):
         measured.features = dict.fromkeys(("kl", "quantile"), mean_of(*shape))
         measured.data = replace(measured.data, event_shape=shape, feature_names=names)
         assert len(render(build_report(measured, CONFIG)).encode()) < 500_000
+
+
+def test_a_universal_direction_is_printed_if_it_is_short_enough():
+    found = UniversalInfo(6, 1, 2.0, 4.0, np.array([0.6, 0.8, 1e-9]))
+    assert universal_record(found, 3)["direction"] == [0.6, 0.8, 0.0]
+    long, none = universal_record(found, 2), universal_record(UniversalInfo(0), 3)
+    assert (long["direction"], long["universality"]) == (None, 0.5)
+    assert (none["direction"], none["universality"]) == (None, None)

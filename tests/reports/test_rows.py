@@ -123,6 +123,18 @@ def test_parquet_holds_numbers_and_flat_lists(tmp_path):
     assert table.schema.field("kl.directions").metadata == {b"shape": b"2x3x4"}
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rows_are_written_some_at_once(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("audit.reports.row_formats.ROWS_AT_ONCE", 4)
+    write(tmp_path / f"r.{suffix}")
+    if suffix == "parquet":
+        found = parquet.read_table(tmp_path / "r.parquet")["index"].to_pylist()
+    else:
+        with (tmp_path / "r.csv").open(newline="") as file:
+            found = [int(row["index"]) for row in csv.DictReader(file)]
+    assert found == list(range(N))
+
+
 def test_other_extensions_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"ends with .npz, .parquet or .csv"):
         RowsWriter(str(tmp_path / "r.h5"))

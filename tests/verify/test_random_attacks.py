@@ -151,6 +151,28 @@ def test_the_error_of_a_probed_prediction_is_in_the_mean(probed):
     assert (share >= 0.93) if probed else (share < 0.9)
 
 
+def test_what_of_a_probed_error_is_not_in_the_mean_parts_it_from_the_prediction():
+    """β of the error is in the mean and 1 − β beside it; here D is half of the form."""
+    n, (attack, second, _) = 5, ATTACKS["gaussian"]
+
+    def evaluate(rows, delta):
+        form = delta.square().sum(dim=2)
+        return Evaluated(0.5 * form, 0 * form, form)
+
+    given = Noise(5, np.arange(n), 8), 4
+    exact, probed = (
+        attack_mean(attack, *given, estimate(second, n, e), 0.1, evaluate, e > 0)
+        for e in (0.0, 0.3)
+    )
+    own = exact.interval.standard_error.square()
+    beta, rest = (
+        (found.standard_error.square() - own).sqrt() / 0.3
+        for found in (probed.interval, probed.apart)
+    )
+    assert beta.tolist() == pytest.approx([0.5] * n, rel=0.02)
+    assert (beta + rest).tolist() == pytest.approx([1.0] * n, rel=1e-9)
+
+
 def test_a_law_with_a_mean_is_mirrored_there():
     """E|δ|² = |μ|² + tr Σ; in a pair odd powers of δ − μ cancel, so D is exact."""
     attack = Moments(np.array([1.0, -2.0]), np.diag([0.5, 0.25]))

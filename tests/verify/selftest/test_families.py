@@ -13,7 +13,9 @@ from audit.families.location_scale import Normal
 from audit.families.poisson import Poisson
 from audit.ground.errors import AuditError
 from audit.linalg.stored import Matrix
+from audit.measure.preparation import prepare
 from audit.run.selftest import selftest
+from audit.verify.selftest import short_selftest
 
 NO_FORM = {"uniform", "pareto"}  # infinite: their support moves
 
@@ -155,3 +157,14 @@ def test_a_transport_that_nobody_asks_for_is_not_checked(tmp_path, monkeypatch):
     moved = line_of(selftest(config), "transport_against_quantiles")
     assert moved.status == "not applicable"
     assert "no closed form of a transport tensor is in use" in moved.said
+
+
+def test_every_scan_holds_a_laws_formula_against_its_divergence(tmp_path, monkeypatch):
+    stretched(monkeypatch, Normal, "fisher_root", 1.1)
+    x, head = head_of(NORMAL)
+    parameters = {name: output(name) for name in NORMAL.values}
+    model = {"family": "normal", "parameters": parameters}
+    config = written(tmp_path, head, x, model, divergences=("kl",))
+    prepared = prepare(config, False)
+    found = dict(short_selftest(prepared.model, prepared.questions, prepared.rows))
+    assert set(found) == {"selftest_exact_divergence"}

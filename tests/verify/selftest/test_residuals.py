@@ -6,14 +6,41 @@ The rows are normal laws whose θ are quantiles: log-likelihoods are sums by han
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from audit.families.location_scale import Normal
-from audit.verify.selftest.pairs import Rows
+from audit.verify.selftest.pairs import Rows, rows_with_theta
 from audit.verify.selftest.readings import Reading
-from audit.verify.selftest.residuals import _FACTORS, _explains, _gain
+from audit.verify.selftest.residuals import _FACTORS, _as_meant, _explains, _gain
+from audit.verify.selftest.units import Other
+
+
+@pytest.mark.parametrize("unknown", [0, 1])
+def test_twenty_rows_with_x_and_theta_are_judged_and_fewer_are_not(unknown):
+    """A row whose θ is no number is none, nor one whose x, its own law's φ, is 0."""
+    x = torch.linspace(1, 2, 22, dtype=torch.float64).repeat(2, 1).T
+    x[3, 1] = 0.0
+    theta = np.arange(22.0)
+    theta[7 : 8 + unknown] = np.nan
+    model = SimpleNamespace(
+        inputs=SimpleNamespace(finite=lambda index: np.isfinite(x[index, 0].numpy())),
+        rows=lambda index: (x[index], {}),
+        density=SimpleNamespace(parameter_map=lambda own, held: own),
+        space="input",
+    )
+    family = Normal({"loc": (), "scale": ()})
+    it = SimpleNamespace(family=family, model=model, spread=lambda most: np.arange(22))
+    found = rows_with_theta(it, theta)
+    if unknown:
+        assert found == "too few rows are members of the family"
+        theta[1:3] = np.nan
+        assert rows_with_theta(it, theta).startswith("18 rows have x and θ: fewer")
+        return
+    assert len(found.phi) == 20
+    assert found.theta.tolist() == [v for v in range(22) if v not in (3, 7)]
 
 
 @pytest.mark.parametrize(
@@ -87,3 +114,17 @@ def test_from_a_factor_of_three_on_a_reading_may_fall_five_nats_short(short, mis
     reading = Reading("scale", lambda v: factor * math.exp(low) * v, "unit", "multiply")
     gain = _gain(rows, "scale", reading, rows.log_likelihood(rows.phi))
     assert (gain is not None) is mistake
+
+
+def test_data_in_other_units_gain_what_they_are_more_likely_by():
+    """Read as N(0, f²), with a Jacobian of e^½ that counts as well."""
+    factor = 3.0
+    rows = rows_of(factor)
+    stated = rows.log_likelihood(rows.phi)
+    meant = rows.with_phi(rows.changed("scale", lambda v: factor * v))
+    other = Other("theta", "other units", "divide", meant, 0.5)
+    found = _as_meant(rows, stated, other)
+    wanted = (factor**2 - 1) / 2 - math.log(factor) + 0.5
+    assert found.gain == pytest.approx(wanted, rel=1e-9)
+    assert (found.name, found.what, found.todo) == ("theta", "other units", "divide")
+    assert _as_meant(rows, stated, other._replace(paid=400 * wanted)) is None

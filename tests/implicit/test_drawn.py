@@ -1,0 +1,64 @@
+"""Who may be asked for draws at another φ: all but draws that came with the data."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from audit.families.computed import MANY, ComputedFamily
+from audit.families.givers import Nodes
+from audit.ground.errors import ConfigError
+from audit.nodes.coordinates import Coordinate
+from audit.nodes.noise import Noise
+from audit.nodes.space import TargetSpace
+
+NOISE = Noise(0, np.arange(2), 3)
+PHI = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+
+
+def law(source=None, base=None):
+    def log_density(theta, phi):
+        return -((theta - phi) ** 2).sum(1)
+
+    def transport(phi, z):
+        return phi + z
+
+    space = TargetSpace((Coordinate("a"),))
+    map_ = None if base is None else transport
+    return ComputedFamily(1, space, log_density, map_, base, source)
+
+
+def giver(fixed, weighted, count=5):
+    given = Nodes(torch.full((3, 2, 1), 7.0))
+    return SimpleNamespace(
+        fixed=fixed,
+        weighted=weighted,
+        follows=True,
+        count=lambda draws: count,
+        nodes=lambda phi, noise: given,
+    )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "weighted"), [(True, True), (False, True), (False, False)]
+)
+def test_a_rule_and_a_sampler_draw_at_any_input(fixed, weighted):
+    found = law(giver(fixed, weighted)).drawn(PHI, NOISE)
+    assert (found.targets == 7).all()
+
+
+def test_draws_of_the_data_belong_to_their_own_inputs():
+    for source in (giver(True, False), None):
+        with pytest.raises(ConfigError, match="draws that the data bring"):
+            law(source).drawn(PHI, NOISE)
+
+
+def test_scores_of_very_many_nodes_of_a_rule_are_summed():
+    for count, weighted, summed in (
+        (MANY, True, False),
+        (MANY + 1, True, True),
+        (MANY + 1, False, False),
+    ):
+        assert law(giver(False, weighted, count)).sums_scores is summed
+    assert not law().sums_scores
