@@ -90,14 +90,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _by_onednn(x, weight, bias):
         return functional.linear(x, weight, bias)
     flat = x.reshape(-1, x.shape[-1])
-    if _is_bare():
+    if is_bare():
         made: Tensor = _LINEAR(flat, weight, bias, "none", [], "")
     else:
         made = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
     return made.reshape(*x.shape[:-1], len(weight))
 
 
-def _is_bare() -> bool:
+def is_bare() -> bool:
     """Whether no derivative is taken, in either mode, and nothing is mapped over."""
     return (
         not torch.is_grad_enabled()

@@ -1,4 +1,9 @@
-"""Conv, ConvTranspose and Col2Im."""
+"""Conv, ConvTranspose and Col2Im.
+
+torch takes a convolution in float64 as a product for each image: its windows, as
+columns, times the weights. Where an image has few windows, as deep in a network, such a
+product is all overhead; the windows of many images make one of them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.importer.limits import check_elements, check_temporary
-from audit.importer.ops.windows import windows
+from audit.importer.ops.windows import Windows, windows
+from audit.importer.products import is_bare
 from audit.importer.registry import operator
 from audit.importer.values import Host, ints
 
@@ -24,6 +30,8 @@ _TRANSPOSED: tuple[Callable[..., Tensor], ...] = (
     functional.conv_transpose2d,
     functional.conv_transpose3d,
 )
+_FEW = 16  # windows of an image
+_TOGETHER = 2**18  # numbers in the columns of images that are taken at a time
 
 
 def _by_rank(
@@ -55,11 +63,31 @@ def conv(
     counts = place.counts(tuple(x.shape[2:]))
     check_elements((x.shape[0], weight.shape[0], *counts), "The result of Conv")
     check_temporary((*weight.shape[1:], *counts), "The columns of one image of Conv")
+    few = prod(counts) <= _FEW < len(x) * prod(counts)
+    if few and group == 1 and x.is_cpu and x.dtype == torch.float64 and is_bare():
+        return _together(x, weight, bias, place)
     if place.symmetric:
         padding = place.padding
     else:
         x, padding = place.pad(x, 0.0), (0,) * len(kernel)
     return run(x, weight, bias, place.strides, padding, place.dilations, group)
+
+
+def _together(x: Tensor, weight: Tensor, bias: Tensor | None, place: Windows) -> Tensor:
+    """Return a convolution whose images share a product, the channels last in memory.
+
+    A row of the product is a window [*kernel, C].
+    """
+    count = prod(place.counts(tuple(x.shape[2:])))
+    rows = weight.movedim(1, -1).flatten(1)
+    found = []
+    size = max(1, _TOGETHER // max(1, count * rows.shape[1]))
+    for part in torch.split(x, size):
+        last = place.pad(part, 0.0).movedim(1, -1).contiguous().movedim(-1, 1)
+        views = place.views(last).movedim(1, -1)
+        y = functional.linear(views.reshape(len(part) * count, -1), rows, bias)
+        found.append(y.reshape(*views.shape[: x.dim() - 1], len(weight)))
+    return torch.cat(found).movedim(-1, 1)
 
 
 @operator("ConvTranspose")
