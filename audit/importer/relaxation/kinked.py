@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -40,16 +41,12 @@ class Kinked(Curve):
         self, k: Tensor, low: Tensor, high: Tensor, lines: Callable[[], Lines]
     ) -> tuple[Tensor, Tensor]:
         """Return the range of f(v) − k v on [low, high]: it is at ends and knots."""
-        points = [low, high]
-        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
-        values = [self.value(v) for v in points]
-        found = [y - k * v for y, v in zip(values, points, strict=True)]
-        least, most = (
-            functools.reduce(pick, found) for pick in (torch.minimum, torch.maximum)
-        )
-        size = functools.reduce(torch.maximum, (y.abs() for y in values))
-        slack = _SLACK * (size + k.abs() * torch.maximum(low.abs(), high.abs()))
-        return least - slack, most + slack
+        points = self._points(low, high)
+        values = self.value(points)
+        found = values - k * points
+        size, far = values.abs().amax(0), torch.maximum(low.abs(), high.abs())
+        slack = _SLACK * (size + k.abs() * far)
+        return found.amin(0) - slack, found.amax(0) + slack
 
     def undecided(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Tell where a knot is inside, and which end matters [B, *shape].
@@ -65,16 +62,21 @@ class Kinked(Curve):
         return found & (share > _MATTERS), found & (share < 1 - _MATTERS)
 
     def _inside(self, low: Tensor, high: Tensor) -> Tensor:
-        found = torch.zeros_like(low, dtype=torch.bool)
-        for knot in self.breaks:
-            found |= (low < knot) & (high > knot)
-        return found
+        found = [(low < knot) & (high > knot) for knot in self.breaks]
+        none = torch.zeros_like(low, dtype=torch.bool)
+        return functools.reduce(torch.logical_or, found) if found else none
+
+    def _points(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return both ends and the knots between them [P, *shape]."""
+        knots = [low.clamp_min(knot).minimum(high) for knot in self.breaks]
+        return torch.stack([low, high, *knots])
 
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
         """Return the piece itself where no knot is inside, which are the most."""
-        slope = self.slope(low + (high - low) / 2)
-        ends = [self.value(v) - slope * v for v in (low, high)]
-        found = Lines(slope, torch.maximum(*ends), slope.clone(), torch.minimum(*ends))
+        middle = low + (high - low) / 2
+        slope = self.slope(middle)
+        level = self.value(middle) - slope * middle
+        found = Lines(slope, level, slope.clone(), level.clone())
         places = self._inside(low, high).reshape(-1).nonzero()[:, 0]
         parts = self._over_knots(low.take(places), high.take(places))
         for whole, part in zip(found, parts, strict=True):
@@ -83,47 +85,33 @@ class Kinked(Curve):
 
     def _over_knots(self, low: Tensor, high: Tensor) -> Lines:
         """Return the best lines on intervals [M] with knots inside."""
-        points = [low, high]
-        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
-        slopes = [self._chord(low, high)]
-        slopes += [self.slope(low), self.slope(high), *self._inner(low, high)]
-        above, over = self._best(points, slopes, 1.0, low, high)
-        below, under = self._best(points, slopes, -1.0, low, high)
-        return Lines(above, over, below, under)
+        points = self._points(low, high)
+        slopes = [self._chord(low, high), self.slope(low), self.slope(high)]
+        candidates = torch.stack([*slopes, *self._inner(low, points[2:])])
+        levels = self.value(points) - candidates.unsqueeze(1) * points
+        above = _nearest(candidates, levels.amax(1), 1.0, low, high)
+        return Lines(*above, *_nearest(candidates, levels.amin(1), -1.0, low, high))
 
-    def _inner(self, low: Tensor, high: Tensor) -> list[Tensor]:
+    def _inner(self, low: Tensor, knots: Tensor) -> list[Tensor]:
         """Return the slopes between two knots, and the chords to each knot."""
         between = [
             self.slope(torch.full_like(low, (a + b) / 2))
-            for a, b in zip(self.breaks[:-1], self.breaks[1:], strict=True)
+            for a, b in pairwise(self.breaks)
         ]
-        knots = [low.clamp_min(knot).minimum(high) for knot in self.breaks]
         if len(knots) < 2:
             return between
         return between + [self._chord(low, knot) for knot in knots]
 
-    def _best(
-        self,
-        points: list[Tensor],
-        slopes: list[Tensor],
-        sign: float,
-        low: Tensor,
-        high: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the slope whose line is nearest to f at the middle, and its level."""
-        middle, best = low + (high - low) / 2, slopes[0]
-        known = [(v, self.value(v)) for v in points]
-        level = _level(known, best, sign)
-        for slope in slopes[1:]:
-            other = _level(known, slope, sign)
-            gain = sign * (level + best * middle - other - slope * middle)
-            nearer = gain > _NEARER * (high - low)
-            best = torch.where(nearer, slope, best)
-            level = torch.where(nearer, other, level)
-        return best, level
 
+def _nearest(
+    slopes: Tensor, levels: Tensor, sign: float, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the first of S lines [S, M] that are nearest to f at the middle.
 
-def _level(known: list[tuple[Tensor, Tensor]], slope: Tensor, sign: float) -> Tensor:
-    """Return the extreme of f(v) − s v over some points, given with their values."""
-    levels = [y - slope * v for v, y in known]
-    return functools.reduce(torch.maximum if sign > 0 else torch.minimum, levels)
+    All are on one side of it: the lowest of those above (sign 1), the highest of those
+    below (sign −1).
+    """
+    heights = sign * (levels + slopes * (low + (high - low) / 2))
+    near = heights <= heights.amin(0) + _NEARER * (high - low)
+    first = near.byte().argmax(0, keepdim=True)
+    return slopes.gather(0, first)[0], levels.gather(0, first)[0]
