@@ -138,12 +138,12 @@ def _by_supports(t: Tensor, matrix: Tensor) -> Tensor:
 
     A pixel moves what is near it, whatever the row.
     """
-    moved = (t != 0).any(1)
+    moved = t.abs().amax(1) != 0
     counts = moved.sum(1).tolist()
     if t.shape[1] < _ROWS or 2 * sum(counts) > moved.numel():
         return t @ matrix
     found = t.new_empty(*t.shape[:2], matrix.shape[1])
-    places = moved.nonzero()[:, 1].split(counts)
+    places = torch.split_with_sizes(moved.nonzero()[:, 1], counts)
     for tangent, own, moving in zip(t, places, found, strict=True):
         part = matrix.index_select(0, own)
         torch.mm(tangent.index_select(1, own), part, out=moving)

@@ -49,7 +49,7 @@ from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Source, Tape
 from audit.importer.relaxation.tournaments import Funnel
 
-BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
+BYTES = 2**23  # that the functionals of one pass may take
 
 
 @dataclass

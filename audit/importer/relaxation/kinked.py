@@ -34,7 +34,8 @@ class Kinked(Curve):
     def secant(self, low: Tensor, high: Tensor, at: Tensor) -> Tensor:
         """Return the chord's slope where a knot is inside, else that of the piece."""
         places = self._inside(low, high).reshape(-1).nonzero()[:, 0]
-        chord = self._chord(low.take(places), high.take(places))
+        low, high = low.take(places), high.take(places)
+        chord = (self.value(high) - self.value(low)) / (high - low)
         return self.slope(at).put_(places, chord)
 
     def beyond(
@@ -62,9 +63,10 @@ class Kinked(Curve):
         return found & (share > _MATTERS), found & (share < 1 - _MATTERS)
 
     def _inside(self, low: Tensor, high: Tensor) -> Tensor:
-        found = [(low < knot) & (high > knot) for knot in self.breaks]
-        none = torch.zeros_like(low, dtype=torch.bool)
-        return functools.reduce(torch.logical_or, found) if found else none
+        if not self.breaks:
+            return torch.zeros_like(low, dtype=torch.bool)
+        found = ((low < knot) & (high > knot) for knot in self.breaks)
+        return functools.reduce(torch.logical_or, found)
 
     def _points(self, low: Tensor, high: Tensor) -> Tensor:
         """Return both ends and the knots between them [P, *shape]."""
@@ -84,34 +86,32 @@ class Kinked(Curve):
         return found
 
     def _over_knots(self, low: Tensor, high: Tensor) -> Lines:
-        """Return the best lines on intervals [M] with knots inside."""
-        points = self._points(low, high)
-        slopes = [self._chord(low, high), self.slope(low), self.slope(high)]
-        candidates = torch.stack([*slopes, *self._inner(low, points[2:])])
-        levels = self.value(points) - candidates.unsqueeze(1) * points
-        above = _nearest(candidates, levels.amax(1), 1.0, low, high)
-        return Lines(*above, *_nearest(candidates, levels.amin(1), -1.0, low, high))
+        """Return the best lines on intervals [M] with knots inside.
+
+        That is the first of those that are nearest to f at the middle: the lowest of
+        the lines above, the highest of the lines below.
+        """
+        points, width = self._points(low, high), high - low
+        values = self.value(points)
+        chord = (values[1:2] - values[:1]) / width
+        inner = self._inner(low, points[2:])
+        slopes = torch.cat([chord, self.slope(points[:2]), *inner])
+        levels = values - slopes.unsqueeze(1) * points
+        levels = torch.stack([levels.amax(1), levels.amin(1)])
+        heights = levels + slopes * (low + width / 2)
+        heights[1] *= -1
+        near = heights <= heights.amin(1, keepdim=True) + _NEARER * width
+        first = near.byte().argmax(1)
+        above, below = slopes.gather(0, first)
+        over, under = levels.gather(1, first.unsqueeze(1)).squeeze(1)
+        return Lines(above, over, below, under)
 
     def _inner(self, low: Tensor, knots: Tensor) -> list[Tensor]:
-        """Return the slopes between two knots, and the chords to each knot."""
+        """Return the slopes between two knots, and the chords to each knot [1, M]."""
         between = [
-            self.slope(torch.full_like(low, (a + b) / 2))
+            self.slope(torch.full_like(low, (a + b) / 2).unsqueeze(0))
             for a, b in pairwise(self.breaks)
         ]
         if len(knots) < 2:
             return between
-        return between + [self._chord(low, knot) for knot in knots]
-
-
-def _nearest(
-    slopes: Tensor, levels: Tensor, sign: float, low: Tensor, high: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the first of S lines [S, M] that are nearest to f at the middle.
-
-    All are on one side of it: the lowest of those above (sign 1), the highest of those
-    below (sign −1).
-    """
-    heights = sign * (levels + slopes * (low + (high - low) / 2))
-    near = heights <= heights.amin(0) + _NEARER * (high - low)
-    first = near.byte().argmax(0, keepdim=True)
-    return slopes.gather(0, first)[0], levels.gather(0, first)[0]
+        return between + [self._chord(low, knot).unsqueeze(0) for knot in knots]

@@ -84,7 +84,8 @@ class Sheets:
         """Write a M, add |a| T to the same or another tensor, and return that."""
         which, counts = torch.unique_consecutive(rows, return_counts=True)
         turning = size.gather(1, self.bent[rows])
-        of_rows = (v.split(counts.tolist()) for v in (a, turning, straight, turned))
+        sizes, parts = counts.tolist(), (a, turning, straight, turned)
+        of_rows = (torch.split_with_sizes(part, sizes) for part in parts)
         for row, a_of, turning_of, to, onto in zip(
             which.tolist(), *of_rows, strict=True
         ):

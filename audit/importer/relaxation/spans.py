@@ -21,7 +21,8 @@ pass for each functional.
 **Rounding**, with γ as in `bounds`: the centre of an affine entry is off by at most
 γ (|L||c| + |b|), and its J by γ |L||J|, which moves J u by at most γ |L| ε D (D of
 `slopes`, Σ_j |J_j||u_j| ≤ ε D); both are added to r. D is rounded, too, and therefore
-taken twice. A curve's terms are good to 2⁻⁴⁹, and so are the few that make a maximum.
+taken twice. A copy rounds nothing. A curve's terms are good to 2⁻⁴⁹, and so are the few
+that make a maximum.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from audit.importer.relaxation.curves import Curve, Lines
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
 
+Form = tuple[Tensor, Tensor]
 _SLACK = 2.0**-49
 _SHARE = 0.3  # of a half width that a backward pass might take away, if not less
 
@@ -49,7 +51,8 @@ class Spans:
         tape: the function. ball: B balls around its centre.
         slopes: of the tape; None: interval arithmetic alone.
         intervals: of each value. roundings: of those that were asked for, by place.
-        forms: c and r of each. drawn: lines around curves, by their places.
+        forms: c and r of each, of curves where they were asked for.
+        drawn: lines around curves, by their places.
         straight: what is known of values of which functionals go straight to u.
     """
 
@@ -58,7 +61,7 @@ class Spans:
     slopes: Slopes | None
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     roundings: dict[int, Tensor] = field(default_factory=dict)
-    forms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    forms: dict[int, Form] = field(default_factory=dict)
     drawn: dict[int, Lines] = field(default_factory=dict)
     straight: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
 
@@ -68,13 +71,21 @@ class Spans:
         slack = UNIT * (x.abs() + radius)
         if self.slopes is not None:
             self.slopes.source()
-            self.forms.append((x, torch.zeros_like(x)))
+            self.forms[0] = x, torch.zeros_like(x)
         low, high = x - radius - slack, x + radius + slack
         self._keep(low, high)
 
     def affine(self, index: int, entry: Affine) -> None:
-        """Append the value of an affine entry."""
+        """Append the value of an affine entry; a copy has the ends that it copies."""
         known = [self.intervals[i] for i in entry.inputs]
+        if self.slopes is not None:
+            self.slopes.affine(index, entry)
+            larger = isinstance(entry, Larger)
+            form = self._larger_form if larger else self._affine_form
+            self.forms[index] = form(entry)  # type: ignore[arg-type]
+        if entry.once:
+            self._keep(*(entry.run(*ends) for ends in zip(*known, strict=True)))
+            return
         middle = entry.run(*((low + high) / 2 for low, high in known))
         gamma = self.gamma(entry.inputs, middle)
         wide = [
@@ -83,20 +94,20 @@ class Spans:
         spread = entry.absolute(*wide)
         if entry.bias is not None:
             spread = spread + 2 * gamma * entry.bias.abs()
-        if self.slopes is not None:
-            self.slopes.affine(index, entry)
-            larger = isinstance(entry, Larger)
-            form = self._larger_form if larger else self._affine_form
-            self.forms.append(form(entry, gamma))  # type: ignore[arg-type]
         self._keep(middle - spread, middle + spread)
 
     def bend(self, index: int, entry: Bend) -> None:
-        """Append the value of a curve."""
+        """Append the value of a curve; who reads it may not need its form (`form`)."""
         low, high = self.intervals[entry.input]
         if self.slopes is not None:
             self.slopes.bend(index, entry, low, high)
-            self.forms.append(self._bent_form(index, entry))
         self._keep(*entry.curve.range(low, high, partial(self.lines, index)))
+
+    def form(self, index: int) -> Form:
+        """Return c and r of a value, made when first asked for if it is a curve's."""
+        if index not in self.forms:
+            self.forms[index] = self._bent_form(index)
+        return self.forms[index]
 
     def lines(self, index: int) -> Lines:
         """Return the lines around a curve on the interval of what it reads."""
@@ -146,7 +157,7 @@ class Spans:
         tangents = self.slopes.direct(index)
         if tangents is None:
             return None
-        centre, rest = self.forms[index]
+        centre, rest = self.form(index)
         gamma = self.gamma((0, index), centre)
         rest = rest + gamma * (centre.abs() + self._step(index))
         jacobian = tangents.flatten(1).mT.contiguous()
@@ -158,7 +169,7 @@ class Spans:
         found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
         if self.slopes is None or target not in self.slopes.norms:
             return found
-        rest = self.forms[target][1]
+        rest = self.form(target)[1]
         known = rest <= _SHARE * (self._sway(target) + rest)
         return found & ~known.unsqueeze(1)
 
@@ -168,9 +179,12 @@ class Spans:
         count = terms + value[0].numel() + len(self.tape.entries) + 32
         return count * UNIT / (1 - count * UNIT)
 
-    def _affine_form(self, entry: Affine, gamma: float) -> tuple[Tensor, Tensor]:
-        forms = [self.forms[i] for i in entry.inputs]
+    def _affine_form(self, entry: Affine) -> Form:
+        forms = [self.form(i) for i in entry.inputs]
         centre = entry.run(*(c for c, _ in forms))
+        if entry.once:
+            return centre, entry.absolute(*(r for _, r in forms))
+        gamma = self.gamma(entry.inputs, centre)
         rests = [
             r + gamma * (c.abs() + self._step(i))
             for i, (c, r) in zip(entry.inputs, forms, strict=True)
@@ -180,19 +194,21 @@ class Spans:
             rest = rest + gamma * entry.bias.abs()
         return centre, rest * (1 + 2 * gamma)
 
-    def _bent_form(self, index: int, entry: Bend) -> tuple[Tensor, Tensor]:
-        centre, rest = self.forms[entry.input]
+    def _bent_form(self, index: int) -> Form:
+        at = self._curve(index).input
+        centre, rest = self.form(at)
         k, least, most = self._beyond(index)
-        slack = _SLACK * k.abs() * (centre.abs() + self._step(entry.input))
+        slack = _SLACK * k.abs() * (centre.abs() + self._step(at))
         wide = k.abs() * rest + (most - least) / 2 + slack
         wide = wide + _SLACK * torch.maximum(most.abs(), least.abs())
         return k * centre + (most + least) / 2, wide * (1 + _SLACK)
 
-    def _larger_form(self, entry: Larger, gamma: float) -> tuple[Tensor, Tensor]:
+    def _larger_form(self, entry: Larger) -> Form:
         """Return the form of b + relu(g), g = a − b, beside that of what is left."""
         at, excess = entry.inputs
         k, least, most = self._beyond(excess)
-        centre, rest = self.forms[at]
+        centre, rest = self.form(at)
+        gamma = self.gamma(entry.inputs, centre)
         rest = rest + gamma * (centre.abs() + self._step(at))
         (a, b, left), (wide_a, wide_b, wide) = (
             entry.parts(part, 1) for part in (centre, rest)
@@ -234,7 +250,7 @@ class Spans:
         """Append an interval, met with that of the form where there is one."""
         at = len(self.intervals)
         if self.slopes is not None and at in self.slopes.norms:
-            centre, rest = self.forms[at]
+            centre, rest = self.form(at)
             wide = self._sway(at) + rest
             wide = wide + 4 * UNIT * (centre.abs() + wide)
             low = torch.fmax(low, centre - wide)
