@@ -27,7 +27,7 @@ from audit.verify.bracket import Bracket
 from audit.verify.sites import Site
 
 _ROWS = 1024  # balls at the same time
-_NUMBERS = 2**12  # of inputs at the same time
+_NUMBERS = 2**13  # of inputs at the same time
 _START = 1e-3  # of an input's own norm, where the search for a radius begins
 
 

@@ -139,7 +139,7 @@ def test_no_point_of_a_ball_is_above_the_bound_of_a_network_with_maxima(seed):
 def test_planes_of_maxima_are_the_way_over_their_elements(seed, monkeypatch):
     """For all rows, for some of them in groups of any size, and for row after row."""
     found, at, _, _ = check(pooled_net, seed, rows=4, count=60)
-    assert found.carrier.sheets
+    assert found.crossings.sheets
     value = found.tape.values[at]
     rng = np.random.default_rng(seed)
     rows = torch.tensor([0, 0, 0, 1, 3])
@@ -149,8 +149,8 @@ def test_planes_of_maxima_are_the_way_over_their_elements(seed, monkeypatch):
     given = ((some, rows), (every, None), (alike, None))
     by_planes = [found.upper(at, *one) for one in given]
     monkeypatch.setattr(Spans, "direct", lambda *_: None)
-    found.carrier.sheets.clear()
-    found.carrier.narrow.clear()
+    found.crossings.sheets.clear()
+    found.crossings.narrow.clear()
     for planes, one in zip(by_planes, given, strict=True):
         other = found.upper(at, *one)
         slopes = planes.slopes.expand_as(other.slopes)
@@ -167,7 +167,7 @@ def test_functionals_and_their_negatives_have_one_way_to_planes(seed):
     found, _ = relaxed(graph, x, 0.1, 2.0)
     carrier, rows = found.carrier, torch.tensor([0, 0, 1, 2, 2])
     tried = 0
-    for start, at in carrier.windowed.values():
+    for start, at in found.crossings.windowed.values():
         count, *out = found.tape.values[start].shape[1:]
         if not carrier.plain(start):
             continue
@@ -191,8 +191,8 @@ def test_functionals_of_windows_are_those_of_their_elements(seed, forms):
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.normal(size=(3, *shape)))
     found, _ = relaxed(graph, x, 0.1, 2.0, forms=forms)
-    assert found.carrier.windowed
-    for start, at in found.carrier.windowed.values():
+    assert found.crossings.windowed
+    for start, at in found.crossings.windowed.values():
         count, *out = found.tape.values[start].shape[1:]
         rows, spots = torch.arange(3).repeat(5), torch.arange(15) % math.prod(out)
         a = torch.from_numpy(rng.normal(size=(1, 15, count)))
@@ -561,9 +561,9 @@ def test_rounding_of_maxima_is_within_their_bounds(
         tops = [found.upper(at, w.expand(1, 3, -1), every).top() for w in ends]
     else:
         tops = [found.upper(at, ends).top()]
-    assert len(found.carrier.sheets) == planes
+    assert len(found.crossings.sheets) == planes
     top = torch.cat(tops)
-    assert len(found.funnels) == (3 if wide else 2)
+    assert len(found.crossings.funnels) == (3 if wide else 2)
     missed = 0
     for row in range(3):
         image = [[[Fraction(float(v)) for v in line] for line in x[row, 0]]]

@@ -136,19 +136,17 @@ def multiplied(
 def _by_supports(t: Tensor, matrix: Tensor) -> Tensor:
     """Return t M [m, R, out] for tangents t [m, R, in], over what is not 0 alone.
 
-    A pixel moves what is near it: directions that move the same elements, whatever the
-    row, go together.
+    A pixel moves what is near it, whatever the row.
     """
-    moved = (t != 0).any(1)
-    if t.shape[1] < _ROWS or 2 * int(moved.sum()) > moved.numel():
+    moved = t.abs().amax(1) != 0
+    counts = moved.sum(1).tolist()
+    if t.shape[1] < _ROWS or 2 * sum(counts) > moved.numel():
         return t @ matrix
     found = t.new_empty(*t.shape[:2], matrix.shape[1])
-    supports, group = torch.unique(moved, dim=0, return_inverse=True)
-    for k, support in enumerate(supports):
-        own, places = (group == k).nonzero()[:, 0], support.nonzero()[:, 0]
-        part = matrix[places]
-        for direction in own.tolist():
-            torch.mm(t[direction][:, places], part, out=found[direction])
+    places = torch.split_with_sizes(moved.nonzero()[:, 1], counts)
+    for tangent, own, moving in zip(t, places, found, strict=True):
+        part = matrix.index_select(0, own)
+        torch.mm(tangent.index_select(1, own), part, out=moving)
     return found
 
 

@@ -41,15 +41,15 @@ from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
 from audit.importer.relaxation.carrying import Carrier
+from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.curves import Curve
 from audit.importer.relaxation.planes import Planes
 from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.tape import Affine, Source, Tape
-from audit.importer.relaxation.tournaments import Funnel
 
-BYTES = 2**21  # that the functionals of one pass may take: a cache holds them
+BYTES = 2**23  # that the functionals of one pass may take
 
 
 @dataclass
@@ -70,7 +70,8 @@ class Relaxed:
     def __post_init__(self) -> None:
         alive = self.tape.ancestors(len(self.tape.entries) - 1)
         self.spans = Spans(self.tape, self.ball, self.slopes)
-        self.carrier = Carrier(self.tape, self.ball, self.spans, alive)
+        self.crossings = Crossings(self.tape, self.spans, alive)
+        self.carrier = Carrier(self.ball, self.crossings)
         for index, entry in enumerate(self.tape.entries):
             if isinstance(entry, Source):
                 self.spans.source()
@@ -86,11 +87,6 @@ class Relaxed:
         """Of every value, both ends [B, *shape]."""
         return self.spans.intervals
 
-    @property
-    def funnels(self) -> dict[int, Funnel]:
-        """The tournaments of the tape, by their ends."""
-        return self.carrier.funnels
-
     def upper(self, target: int, weights: Tensor, some: Some = None) -> Planes:
         """Return affine upper bounds on functionals of a value.
 
@@ -104,7 +100,7 @@ class Relaxed:
         ball = self.ball if rows is None else self.ball.taken(rows)
         size = max(1, BYTES // (8 * len(ball.reach) * self.carrier.width(target, some)))
         parts = [
-            self.carrier.carried(target, part, self.carrier.over, some)
+            self.carrier.carried(target, part, self.crossings.over, some)
             for part in torch.split(weights, size)
         ]
         slopes, levels = zip(*parts, strict=True)
@@ -130,7 +126,7 @@ class Relaxed:
         shape = self.tape.values[target].shape[1:]
         low, high = (end.flatten(1) for end in self.intervals[target])
         ends = torch.cat([-low, high], dim=1)
-        start, _ = self.carrier.windowed.get(target, (target, None))
+        start, _ = self.crossings.windowed.get(target, (target, None))
         plain = bool(self.carrier.plain(start))
         some = torch.stack(wanted.chunk(2, dim=1)).any(0) if plain else wanted
         rows, at = some.nonzero(as_tuple=True)
@@ -165,7 +161,7 @@ class Relaxed:
     ) -> tuple[int, Tensor, Some]:
         """Return ± single elements as functionals: of which value, and of what."""
         x, shape = self.tape.x, self.tape.values[target].shape[1:]
-        start, at = self.carrier.windowed.get(target, (target, None))
+        start, at = self.crossings.windowed.get(target, (target, None))
         size, spots = shape.numel(), 1
         if at is not None:
             spots = self.tape.values[start].shape[2:].numel()

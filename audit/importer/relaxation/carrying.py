@@ -1,32 +1,24 @@
 """Functionals carried back over a tape, to affine functions of the perturbation.
 
 One pass goes from a value to u, over all entries on the way: what each adds to the
-levels, and how its coefficients pass. `bounds` has the mathematics.
+levels, and how its coefficients pass. `bounds` has the mathematics, `crossings` what
+curves and tournaments do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
-from audit.importer.relaxation.funnels import passed
-from audit.importer.relaxation.passing import (
-    Pair,
-    Passed,
-    exact_copies,
-    paired,
-    read_by_curves_alone,
-)
+from audit.importer.relaxation.crossings import Crossings
+from audit.importer.relaxation.passing import Passed, exact_copies
 from audit.importer.relaxation.planes import dot
 from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
-from audit.importer.relaxation.sheets import Sheets, sheets_of
-from audit.importer.relaxation.spans import Spans
-from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
-from audit.importer.relaxation.tournaments import funnels_of, windowed
+from audit.importer.relaxation.tape import Affine, Bend, Larger
 
 Through = Callable[..., Passed]
 
@@ -36,32 +28,17 @@ class Carrier:
     """Carries functionals of the values of a tape back to u.
 
     Args:
-        tape: the function. ball: B balls around its centre.
-        spans: what is known of the values so far.
-        alive: the entries that anything is made of.
-        pairs: of curves, made when first asked for. narrow: of tournaments (`funnels`).
+        ball: B balls around the centre of a tape.
+        crossings: what is crossed on the tape.
     """
 
-    tape: Tape
     ball: Ball
-    spans: Spans
-    alive: set[int]
-    pairs: dict[int, Pair] = field(default_factory=dict)
-    narrow: dict[int, Pair] = field(default_factory=dict)
-    sheets: dict[int, Sheets] = field(default_factory=dict)
+    crossings: Crossings
 
     def __post_init__(self) -> None:
-        slopes = self.spans.slopes
-        straight = set[int]() if slopes is None else slopes.straight
-        self.paid = read_by_curves_alone(self.tape) - straight
-        self.free = exact_copies(self.tape, self.alive)
-        self.funnels = funnels_of(self.tape, self.alive)
-        self.windowed = windowed(self.tape, self.funnels.values())
-        self.maxima = {
-            entry.inputs[1]: index
-            for index, entry in enumerate(self.tape.entries)
-            if isinstance(entry, Larger)
-        }
+        crossings = self.crossings
+        self.tape, self.spans = crossings.tape, crossings.spans
+        self.free = exact_copies(self.tape, crossings.alive)
 
     def carried(
         self, target: int, weights: Tensor, through: Through, some: Some = None
@@ -71,7 +48,7 @@ class Carrier:
         Those of some rows are [K, n, *shape], those of windows [1, n, c], and so is
         the level [K, n].
         """
-        pending, rows = {target: weights}, rows_of(some)
+        pending, rows, crossings = {target: weights}, rows_of(some), self.crossings
         count = self.tape.rows if rows is None else len(rows)
         level = weights.new_zeros(len(weights), count)
         reached = list[Tensor]()
@@ -79,16 +56,18 @@ class Carrier:
             a = pending.pop(index, None)
             if a is None:
                 continue
-            at, added = index, index == target or index not in self.paid
-            if index in self.funnels and through == self.over and rows is some:
-                sheets = self._sheets(index)
-                if sheets is not None:
-                    slopes, more = sheets.carried(a, rows)
+            at, added = index, index == target or index not in crossings.paid
+            lined = through == crossings.over and rows is some
+            if lined and index in crossings.funnels:
+                planes = crossings.planes(index)
+                if planes is not None:
+                    slopes, more = planes.carried(a, rows)
                     reached.append(slopes)
                     level = level + more
                     continue
-                at, a, more = self._narrowed(index, a, rows)
+                a, more = crossings.narrowed(index, a, rows)
                 level, added = level + more, False
+                at = crossings.funnels[index].at
             straight = self.spans.direct(at)
             if straight is None:
                 parts, more, some = self._back(at, a, through, some, added)
@@ -118,15 +97,17 @@ class Carrier:
         for index in way:
             entry = self.tape.entries[index]
             assert isinstance(entry, Affine)
-            if index == target or index not in self.paid:
+            if index == target or index not in self.crossings.paid:
                 even = even + self._rounded(index, a, some)
                 odd = odd + self._shifted(entry, a, some)
-            ((_, a),), _, some = self._back(index, a, self.over, some, added=False)
-        sheets = self._sheets(end)
+            ((_, a),), _, some = self._back(
+                index, a, self.crossings.over, some, added=False
+            )
+        planes = self.crossings.planes(end)
         rows = rows_of(some)
-        assert sheets is not None
+        assert planes is not None
         assert rows is not None
-        slopes, level = sheets.both(a, rows)
+        slopes, level = planes.both(a, rows)
         return slopes, level + torch.cat([even + odd, even - odd])
 
     def plain(self, target: int) -> list[int]:
@@ -135,19 +116,12 @@ class Carrier:
         Its end is the last place; [] where a curve or two inputs are on the way.
         """
         found = [target]
-        while found[-1] not in self.funnels:
+        while found[-1] not in self.crossings.funnels:
             entry = self.tape.entries[found[-1]]
             if not isinstance(entry, Affine) or len(entry.inputs) > 1:
                 return []
             found += entry.inputs
-        return found if self._sheets(found[-1]) is not None else []
-
-    def over(self, index: int, _: Bend, a: Tensor, some: Some) -> Passed:
-        """Replace a curve by the line above or below it, by the sign of a."""
-        slope, turn, *levels = (taken(part, some) for part in self._pair(index))
-        size = a.abs()
-        level = dot(a, levels[0]) + dot(size, levels[1])
-        return torch.addcmul(a * slope, size, turn), level
+        return found if self.crossings.planes(found[-1]) is not None else []
 
     def tangent(self, index: int, entry: Bend, a: Tensor, some: Some) -> Passed:
         """Replace a curve by its tangent at the centre (the level is not used)."""
@@ -166,45 +140,10 @@ class Carrier:
             entry = tape.entries[some.at]
             assert isinstance(entry, Affine)
             first = [some.at] if entry.across is None else list(entry.inputs)
-        ends = {i for i in self.funnels if i <= target and self._sheets(i) is not None}
+        planes, before = self.crossings.planes, range(target + 1)
+        ends = {i for i in self.crossings.funnels if i in before and planes(i)}
         made_of = set().union(*(tape.ancestors(i, ends) for i in first))
         return max(tape.values[i][0].numel() for i in made_of)
-
-    def _pair(self, index: int) -> Pair:
-        if index not in self.pairs:
-            reader = self.maxima.get(index)
-            self.pairs[index] = paired(self.tape, index, self.paid, self.spans, reader)
-        return self.pairs[index]
-
-    def _lines(self, index: int) -> Pair:
-        """Return the lines of a tournament."""
-        if index not in self.narrow:
-            funnel = self.funnels[index]
-            straight = self.spans.direct(funnel.at)
-            form = None if straight is None else straight[1:]
-            self.narrow[index] = passed(funnel, self.spans, form)
-        return self.narrow[index]
-
-    def _sheets(self, index: int) -> Sheets | None:
-        """Return the planes of a tournament of values from which all goes to u."""
-        if index not in self.sheets:
-            straight = self.spans.direct(self.funnels[index].at)
-            if straight is None:
-                return None
-            self.sheets[index] = sheets_of(self._lines(index), straight[0])
-        return self.sheets[index]
-
-    def _narrowed(
-        self, index: int, a: Tensor, rows: Tensor | None
-    ) -> tuple[int, Tensor, Tensor]:
-        """Return the elements of a tournament, functionals of them, and their level."""
-        funnel = self.funnels[index]
-        slope, turn, *levels = (taken(part, rows) for part in self._lines(index))
-        a = a.reshape(*a.shape[:2], *slope.shape[2:])
-        size = a.abs()
-        level = dot(a, levels[0]) + dot(size, levels[1])
-        a, size = a.unsqueeze(2), size.unsqueeze(2)
-        return funnel.at, torch.addcmul(a * slope, size, turn), level
 
     def _back(
         self, index: int, a: Tensor, through: Through, some: Some, added: bool

@@ -103,8 +103,7 @@ class Curve(ABC):
 
     def lines(self, low: Tensor, high: Tensor) -> Lines:
         """Return lines around f on [low, high]; NaN where f is not defined there."""
-        known = torch.isfinite(low) & torch.isfinite(high)
-        known &= (low > self.domain[0]) & (high < self.domain[1])
+        known = (low > self.domain[0]) & (high < self.domain[1])
         if bool(known.all()):
             return self._raised(low, high, self._lines(low, high))
         inside = 0.5 if self.domain[0] == 0 else 0.0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -33,23 +34,20 @@ class Kinked(Curve):
     def secant(self, low: Tensor, high: Tensor, at: Tensor) -> Tensor:
         """Return the chord's slope where a knot is inside, else that of the piece."""
         places = self._inside(low, high).reshape(-1).nonzero()[:, 0]
-        chord = self._chord(low.take(places), high.take(places))
+        low, high = low.take(places), high.take(places)
+        chord = (self.value(high) - self.value(low)) / (high - low)
         return self.slope(at).put_(places, chord)
 
     def beyond(
         self, k: Tensor, low: Tensor, high: Tensor, lines: Callable[[], Lines]
     ) -> tuple[Tensor, Tensor]:
         """Return the range of f(v) − k v on [low, high]: it is at ends and knots."""
-        points = [low, high]
-        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
-        values = [self.value(v) for v in points]
-        found = [y - k * v for y, v in zip(values, points, strict=True)]
-        least, most = (
-            functools.reduce(pick, found) for pick in (torch.minimum, torch.maximum)
-        )
-        size = functools.reduce(torch.maximum, (y.abs() for y in values))
-        slack = _SLACK * (size + k.abs() * torch.maximum(low.abs(), high.abs()))
-        return least - slack, most + slack
+        points = self._points(low, high)
+        values = self.value(points)
+        found = values - k * points
+        size, far = values.abs().amax(0), torch.maximum(low.abs(), high.abs())
+        slack = _SLACK * (size + k.abs() * far)
+        return found.amin(0) - slack, found.amax(0) + slack
 
     def undecided(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Tell where a knot is inside, and which end matters [B, *shape].
@@ -65,16 +63,22 @@ class Kinked(Curve):
         return found & (share > _MATTERS), found & (share < 1 - _MATTERS)
 
     def _inside(self, low: Tensor, high: Tensor) -> Tensor:
-        found = torch.zeros_like(low, dtype=torch.bool)
-        for knot in self.breaks:
-            found |= (low < knot) & (high > knot)
-        return found
+        if not self.breaks:
+            return torch.zeros_like(low, dtype=torch.bool)
+        found = ((low < knot) & (high > knot) for knot in self.breaks)
+        return functools.reduce(torch.logical_or, found)
+
+    def _points(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return both ends and the knots between them [P, *shape]."""
+        knots = [low.clamp_min(knot).minimum(high) for knot in self.breaks]
+        return torch.stack([low, high, *knots])
 
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
         """Return the piece itself where no knot is inside, which are the most."""
-        slope = self.slope(low + (high - low) / 2)
-        ends = [self.value(v) - slope * v for v in (low, high)]
-        found = Lines(slope, torch.maximum(*ends), slope.clone(), torch.minimum(*ends))
+        middle = low + (high - low) / 2
+        slope = self.slope(middle)
+        level = self.value(middle) - slope * middle
+        found = Lines(slope, level, slope.clone(), level.clone())
         places = self._inside(low, high).reshape(-1).nonzero()[:, 0]
         parts = self._over_knots(low.take(places), high.take(places))
         for whole, part in zip(found, parts, strict=True):
@@ -82,48 +86,32 @@ class Kinked(Curve):
         return found
 
     def _over_knots(self, low: Tensor, high: Tensor) -> Lines:
-        """Return the best lines on intervals [M] with knots inside."""
-        points = [low, high]
-        points += [low.clamp_min(knot).minimum(high) for knot in self.breaks]
-        slopes = [self._chord(low, high)]
-        slopes += [self.slope(low), self.slope(high), *self._inner(low, high)]
-        above, over = self._best(points, slopes, 1.0, low, high)
-        below, under = self._best(points, slopes, -1.0, low, high)
+        """Return the best lines on intervals [M] with knots inside.
+
+        That is the first of those that are nearest to f at the middle: the lowest of
+        the lines above, the highest of the lines below.
+        """
+        points, width = self._points(low, high), high - low
+        values = self.value(points)
+        chord = (values[1:2] - values[:1]) / width
+        inner = self._inner(low, points[2:])
+        slopes = torch.cat([chord, self.slope(points[:2]), *inner])
+        levels = values - slopes.unsqueeze(1) * points
+        levels = torch.stack([levels.amax(1), levels.amin(1)])
+        heights = levels + slopes * (low + width / 2)
+        heights[1] *= -1
+        near = heights <= heights.amin(1, keepdim=True) + _NEARER * width
+        first = near.byte().argmax(1)
+        above, below = slopes.gather(0, first)
+        over, under = levels.gather(1, first.unsqueeze(1)).squeeze(1)
         return Lines(above, over, below, under)
 
-    def _inner(self, low: Tensor, high: Tensor) -> list[Tensor]:
-        """Return the slopes between two knots, and the chords to each knot."""
+    def _inner(self, low: Tensor, knots: Tensor) -> list[Tensor]:
+        """Return the slopes between two knots, and the chords to each knot [1, M]."""
         between = [
-            self.slope(torch.full_like(low, (a + b) / 2))
-            for a, b in zip(self.breaks[:-1], self.breaks[1:], strict=True)
+            self.slope(torch.full_like(low, (a + b) / 2).unsqueeze(0))
+            for a, b in pairwise(self.breaks)
         ]
-        knots = [low.clamp_min(knot).minimum(high) for knot in self.breaks]
         if len(knots) < 2:
             return between
-        return between + [self._chord(low, knot) for knot in knots]
-
-    def _best(
-        self,
-        points: list[Tensor],
-        slopes: list[Tensor],
-        sign: float,
-        low: Tensor,
-        high: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the slope whose line is nearest to f at the middle, and its level."""
-        middle, best = low + (high - low) / 2, slopes[0]
-        known = [(v, self.value(v)) for v in points]
-        level = _level(known, best, sign)
-        for slope in slopes[1:]:
-            other = _level(known, slope, sign)
-            gain = sign * (level + best * middle - other - slope * middle)
-            nearer = gain > _NEARER * (high - low)
-            best = torch.where(nearer, slope, best)
-            level = torch.where(nearer, other, level)
-        return best, level
-
-
-def _level(known: list[tuple[Tensor, Tensor]], slope: Tensor, sign: float) -> Tensor:
-    """Return the extreme of f(v) − s v over some points, given with their values."""
-    levels = [y - slope * v for v, y in known]
-    return functools.reduce(torch.maximum if sign > 0 else torch.minimum, levels)
+        return between + [self._chord(low, knot).unsqueeze(0) for knot in knots]

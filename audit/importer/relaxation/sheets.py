@@ -83,14 +83,14 @@ class Sheets:
     ) -> Tensor:
         """Write a M, add |a| T to the same or another tensor, and return that."""
         which, counts = torch.unique_consecutive(rows, return_counts=True)
-        first = 0
-        for row, count in zip(which.tolist(), counts.tolist(), strict=True):
-            own = slice(first, first + count)
-            torch.mm(a[own], self.middle[row], out=straight[own])
-            if self.bent.shape[1]:
-                turning = size[own].index_select(1, self.bent[row])
-                turned[own].addmm_(turning, self.turn[row])
-            first += count
+        turning = size.gather(1, self.bent[rows])
+        sizes, parts = counts.tolist(), (a, turning, straight, turned)
+        of_rows = (torch.split_with_sizes(part, sizes) for part in parts)
+        for row, a_of, turning_of, to, onto in zip(
+            which.tolist(), *of_rows, strict=True
+        ):
+            torch.mm(a_of, self.middle[row], out=to)
+            onto.addmm_(turning_of, self.turn[row])
         return turned
 
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape, read_by
 from audit.importer.relaxation.tournaments import funnels_of
 
-_NUMBERS = 2**25  # of all tangents of the widest value
+_NUMBERS = 2**26  # of all tangents of the widest value
 _SMALL = 2**17  # numbers of J that take the place of all entries before
 _LOST = 1e-153  # a number whose square is above 1e-306, where no digit is lost
 

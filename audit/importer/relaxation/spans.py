@@ -3,25 +3,12 @@
 **Interval arithmetic**: the value at the middle of its inputs' intervals, and the sum
 of the absolute values of what may be added to it.
 
-**First-order forms.** With J and k of `slopes`,
+**First-order forms** (`forms`), which say more of values that curves read. Either is
+met with the other.
 
-    v(x + S u) = c + J u + e,    |e| ≤ r,    so  v ∈ c ± (ε ‖J‖_q + r).
-
-An affine entry makes L c + b, L J and |L| r of them. A curve with f(v) − k v in [g', g]
-on the interval of v has c' = k c + (g + g')/2 and r' = |k| r + (g − g')/2. For smooth
-curves r is of second order in ε, and where a rectifier is on one side of its knot on
-all of the ball it adds nothing. The larger of a and b, with a − b in [l, h], is
-
-    b + relu(a − b) = (1 − k) b + k a + [relu(a − b) − k (a − b)],
-
-so r' = |1 − k| r_b + |k| r_a + (g − g')/2: what is not known of b is there once, not
-twice. That costs one forward pass of two numbers for each value, against a backward
-pass for each functional.
-
-**Rounding**, with γ as in `bounds`: the centre of an affine entry is off by at most
-γ (|L||c| + |b|), and its J by γ |L||J|, which moves J u by at most γ |L| ε D (D of
-`slopes`, Σ_j |J_j||u_j| ≤ ε D); both are added to r. D is rounded, too, and therefore
-taken twice. A curve's terms are good to 2⁻⁴⁹, and so are the few that make a maximum.
+**Rounding.** The value at the middle and the sum are each off by γ of the magnitudes
+that make them at most (`bounds`): twice that is added. A copy has the ends that it
+copies, and rounds nothing.
 """
 
 from __future__ import annotations
@@ -34,10 +21,10 @@ from torch import Tensor
 
 from audit.importer.relaxation.ball import UNIT, Ball
 from audit.importer.relaxation.curves import Curve, Lines
+from audit.importer.relaxation.forms import Forms, gamma_of
 from audit.importer.relaxation.slopes import Slopes
-from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
+from audit.importer.relaxation.tape import Affine, Bend, Tape
 
-_SLACK = 2.0**-49
 _SHARE = 0.3  # of a half width that a backward pass might take away, if not less
 
 
@@ -49,8 +36,7 @@ class Spans:
         tape: the function. ball: B balls around its centre.
         slopes: of the tape; None: interval arithmetic alone.
         intervals: of each value. roundings: of those that were asked for, by place.
-        forms: c and r of each. drawn: lines around curves, by their places.
-        straight: what is known of values of which functionals go straight to u.
+        drawn: lines around curves, by their places.
     """
 
     tape: Tape
@@ -58,36 +44,36 @@ class Spans:
     slopes: Slopes | None
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     roundings: dict[int, Tensor] = field(default_factory=dict)
-    forms: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     drawn: dict[int, Lines] = field(default_factory=dict)
-    straight: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    forms: Forms | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.slopes is not None:
+            self.forms = Forms(self.tape, self.ball, self.slopes, self._beyond)
 
     def source(self) -> None:
         """Append the input."""
         x, radius = self.tape.x, self.ball.radius() * (1 + 4 * UNIT)
         slack = UNIT * (x.abs() + radius)
-        if self.slopes is not None:
-            self.slopes.source()
-            self.forms.append((x, torch.zeros_like(x)))
         low, high = x - radius - slack, x + radius + slack
         self._keep(low, high)
 
     def affine(self, index: int, entry: Affine) -> None:
-        """Append the value of an affine entry."""
+        """Append the value of an affine entry; a copy has the ends that it copies."""
         known = [self.intervals[i] for i in entry.inputs]
+        if self.forms is not None:
+            self.forms.affine(index, entry)
+        if entry.once:
+            self._keep(*(entry.run(*ends) for ends in zip(*known, strict=True)))
+            return
         middle = entry.run(*((low + high) / 2 for low, high in known))
-        gamma = self.gamma(entry.inputs, middle)
+        gamma = gamma_of(self.tape, entry.inputs, middle)
         wide = [
             (high - low) / 2 + 2 * gamma * size_of(low, high) for low, high in known
         ]
         spread = entry.absolute(*wide)
         if entry.bias is not None:
             spread = spread + 2 * gamma * entry.bias.abs()
-        if self.slopes is not None:
-            self.slopes.affine(index, entry)
-            larger = isinstance(entry, Larger)
-            form = self._larger_form if larger else self._affine_form
-            self.forms.append(form(entry, gamma))  # type: ignore[arg-type]
         self._keep(middle - spread, middle + spread)
 
     def bend(self, index: int, entry: Bend) -> None:
@@ -95,7 +81,6 @@ class Spans:
         low, high = self.intervals[entry.input]
         if self.slopes is not None:
             self.slopes.bend(index, entry, low, high)
-            self.forms.append(self._bent_form(index, entry))
         self._keep(*entry.curve.range(low, high, partial(self.lines, index)))
 
     def lines(self, index: int) -> Lines:
@@ -119,7 +104,7 @@ class Spans:
     def _of_affine(self, entry: Affine) -> Tensor:
         sizes = [size_of(*self.intervals[i]) for i in entry.inputs]
         magnitude = entry.absolute(*sizes)
-        gamma = self.gamma(entry.inputs, magnitude)
+        gamma = gamma_of(self.tape, entry.inputs, magnitude)
         if entry.bias is not None:
             magnitude = magnitude + entry.bias.abs()
         return gamma * magnitude
@@ -129,116 +114,41 @@ class Spans:
         low, high = self.intervals[entry.input]
         slope = size_of(lines.above, lines.below)
         level = size_of(lines.above_level, lines.below_level)
-        return self.gamma((index,), low) * (slope * size_of(low, high) + level)
+        return gamma_of(self.tape, (index,), low) * (slope * size_of(low, high) + level)
 
     def slack(self, index: int) -> Tensor:
         """Return γ |v| of a value [B, *shape]."""
         low, high = self.intervals[index]
-        return self.gamma((index,), low) * size_of(low, high)
+        return gamma_of(self.tape, (index,), low) * size_of(low, high)
 
     def direct(self, index: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Return Jᵀ, c and r of a value from which functionals go straight to u.
-
-        J [size, m] is that of all rows; r has the rounding of products with it.
-        """
-        if index in self.straight or self.slopes is None:
-            return self.straight.get(index)
-        tangents = self.slopes.direct(index)
-        if tangents is None:
-            return None
-        centre, rest = self.forms[index]
-        gamma = self.gamma((0, index), centre)
-        rest = rest + gamma * (centre.abs() + self._step(index))
-        jacobian = tangents.flatten(1).mT.contiguous()
-        self.straight[index] = jacobian, centre, rest
-        return self.straight[index]
+        """Return Jᵀ, c and r of a value from which functionals go straight to u."""
+        return None if self.forms is None else self.forms.direct(index)
 
     def undecided(self, target: int, curve: Curve) -> Tensor:
         """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
         found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
-        if self.slopes is None or target not in self.slopes.norms:
+        if self.forms is None or not self.forms.measured(target):
             return found
-        rest = self.forms[target][1]
-        known = rest <= _SHARE * (self._sway(target) + rest)
-        return found & ~known.unsqueeze(1)
+        return found & ~self.forms.settled(target, _SHARE).unsqueeze(1)
 
-    def gamma(self, inputs: tuple[int, ...], value: Tensor) -> float:
-        """Return γ of what an entry makes of some values."""
-        terms = sum(self.tape.values[i][0].numel() for i in inputs)
-        count = terms + value[0].numel() + len(self.tape.entries) + 32
-        return count * UNIT / (1 - count * UNIT)
-
-    def _affine_form(self, entry: Affine, gamma: float) -> tuple[Tensor, Tensor]:
-        forms = [self.forms[i] for i in entry.inputs]
-        centre = entry.run(*(c for c, _ in forms))
-        rests = [
-            r + gamma * (c.abs() + self._step(i))
-            for i, (c, r) in zip(entry.inputs, forms, strict=True)
-        ]
-        rest = entry.absolute(*rests)
-        if entry.bias is not None:
-            rest = rest + gamma * entry.bias.abs()
-        return centre, rest * (1 + 2 * gamma)
-
-    def _bent_form(self, index: int, entry: Bend) -> tuple[Tensor, Tensor]:
-        centre, rest = self.forms[entry.input]
-        k, least, most = self._beyond(index)
-        slack = _SLACK * k.abs() * (centre.abs() + self._step(entry.input))
-        wide = k.abs() * rest + (most - least) / 2 + slack
-        wide = wide + _SLACK * torch.maximum(most.abs(), least.abs())
-        return k * centre + (most + least) / 2, wide * (1 + _SLACK)
-
-    def _larger_form(self, entry: Larger, gamma: float) -> tuple[Tensor, Tensor]:
-        """Return the form of b + relu(g), g = a − b, beside that of what is left."""
-        at, excess = entry.inputs
-        k, least, most = self._beyond(excess)
-        centre, rest = self.forms[at]
-        rest = rest + gamma * (centre.abs() + self._step(at))
-        (a, b, left), (wide_a, wide_b, wide) = (
-            entry.parts(part, 1) for part in (centre, rest)
-        )
-        own = gamma * (a.abs() + b.abs() + most.abs() + least.abs())
-        lost = gamma * ((1 - k).abs() * wide_b + k.abs() * wide_a)
-        whole = (1 - k).abs() * wide_b + k.abs() * wide_a + (most - least) / 2
-        return (
-            torch.cat([torch.lerp(b, a, k) + (most + least) / 2, left], dim=1),
-            torch.cat([whole + own + lost, wide], dim=1),
-        )
-
-    def _beyond(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return k of a curve and an interval of f(v) − k v."""
-        assert self.slopes is not None
-        entry, k = self._curve(index), self.slopes.rates[index]
+    def _beyond(self, index: int, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Return an interval of f(v) − k v of a curve."""
+        entry = self._curve(index)
         ends, lines = self.intervals[entry.input], partial(self.lines, index)
-        return k, *entry.curve.beyond(k, *ends, lines)
+        return entry.curve.beyond(k, *ends, lines)
 
     def _curve(self, index: int) -> Bend:
         entry = self.tape.entries[index]
         assert isinstance(entry, Bend)
         return entry
 
-    def _step(self, at: int) -> Tensor:
-        """Return 2 ε D of a value [B, *shape]."""
-        assert self.slopes is not None
-        return 2 * self._reach(at) * self.slopes.steps[at]
-
-    def _sway(self, at: int) -> Tensor:
-        """Return ε ‖J‖_q of a value that a curve reads [B, *shape]."""
-        assert self.slopes is not None
-        return self._reach(at) * (1 + 2 * UNIT) * self.slopes.norms[at]
-
-    def _reach(self, at: int) -> Tensor:
-        return self.ball.reach.reshape(-1, *(1,) * (self.tape.values[at].dim() - 1))
-
     def _keep(self, low: Tensor, high: Tensor) -> None:
         """Append an interval, met with that of the form where there is one."""
         at = len(self.intervals)
-        if self.slopes is not None and at in self.slopes.norms:
-            centre, rest = self.forms[at]
-            wide = self._sway(at) + rest
-            wide = wide + 4 * UNIT * (centre.abs() + wide)
-            low = torch.fmax(low, centre - wide)
-            high = torch.fmin(high, centre + wide)
+        if self.forms is not None and self.forms.measured(at):
+            ends = self.forms.ends(at)
+            low, high = torch.fmax(low, ends[0]), torch.fmin(high, ends[1])
         self.intervals.append((low, high))
 
 
