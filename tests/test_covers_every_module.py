@@ -22,7 +22,7 @@ def is_slow(tree):
     """Whether a file marks all its tests as slow."""
     return any(
         isinstance(node, ast.Assign)
-        and ast.unparse(node.targets[0]) == "pytestmark"
+        and getattr(node.targets[0], "id", "") == "pytestmark"
         and "mark.slow" in ast.unparse(node.value)
         for node in tree.body
     )
