@@ -49,12 +49,20 @@ def room_of(module):
     return module.split(".")[1] if "." in module else module
 
 
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""The fields in which statements hold others; expressions import nothing."""
+
+
 class Imports(ast.NodeVisitor):
     """Everything a module imports: when it is loaded, and at all."""
 
     def __init__(self, path):
         self.loaded, self.all, self._depth = set(), set(), 0
         self.visit(ast.parse(path.read_text(encoding="utf-8")))
+
+    def generic_visit(self, node):
+        for inner in (inner for block in BLOCKS for inner in getattr(node, block, ())):
+            self.visit(inner)
 
     def visit_If(self, node):
         typed = "TYPE_CHECKING" in ast.dump(node.test)

@@ -8,7 +8,7 @@ whatever the others hold.
 import ast
 import re
 
-from test_architecture import DOORS, MODULES, ROOT, parsed, room_of
+from test_architecture import BLOCKS, DOORS, MODULES, ROOT, parsed, room_of
 
 TESTS = ROOT.parent / "tests"
 STARTED = {"audit.__main__", "audit.api.alias"}
@@ -22,16 +22,23 @@ def is_slow(tree):
     """Whether a file marks all its tests as slow."""
     return any(
         isinstance(node, ast.Assign)
-        and ast.unparse(node.targets[0]) == "pytestmark"
+        and getattr(node.targets[0], "id", "") == "pytestmark"
         and "mark.slow" in ast.unparse(node.value)
         for node in tree.body
     )
 
 
+def statements(tree):
+    """Yield the statements of a file, those in others too."""
+    for node in (node for block in BLOCKS for node in getattr(tree, block, ())):
+        yield node
+        yield from statements(node)
+
+
 def imported(tree):
     """Return the modules of `audit` that a test file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

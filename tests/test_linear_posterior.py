@@ -15,7 +15,7 @@ from audit.run.scan import scan
 
 FOLDER = Path(__file__).parent.parent / "sample_models"
 MODEL, DATA = FOLDER / "linear_posterior.onnx", FOLDER / "linear_posterior.npz"
-ROWS, DRAWS, STEP = 12, 4000, 1e-2
+ROWS, DRAWS, STEP = 8, 4000, 1e-2
 
 
 @pytest.fixture(scope="module")

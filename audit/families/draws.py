@@ -87,7 +87,8 @@ def _by_own_sampler(family: Drawn, phi: Tensor, noise: Noise) -> Tensor:
     parts = []
     with own_generator():
         for row in range(len(phi)):
-            torch.manual_seed(int(noise.generator(row, 0).integers(2**62)))
+            seed = int(noise.generator(row, 0).integers(2**62))
+            torch.default_generator.manual_seed(seed)  # of the CPU, where the law is
             law = family.distribution(phi[row : row + 1].cpu())
             parts.append(law.sample(torch.Size((noise.draws,))))
     return torch.cat(parts, dim=1).to(phi.device)

@@ -47,9 +47,8 @@ class Subject:
 
     def step(self, size: float) -> Tensor:
         """Return a step of φ [N, p], in units of each parameter's own size."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(5)
-            step = torch.randn(self.phi.shape, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(5)
+        step = torch.randn(self.phi.shape, generator=generator, dtype=torch.float64)
         return size * step * self.phi.abs().clamp_min(0.05)
 
     def noise(self, draws: int) -> Noise:

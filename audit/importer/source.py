@@ -52,6 +52,7 @@ class OnnxFile:
         except OSError as error:
             raise self._unreadable(error) from None
         self.tensors = TensorReader(ExternalFiles(self.path))
+        self._weighed = False
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -77,7 +78,9 @@ class OnnxFile:
                 "Expected an ONNX model",
                 "Export the file again",
             )
-        self._refuse_overuse(proto)
+        if not self._weighed:  # once: the file cannot change
+            self._refuse_overuse(proto)
+            self._weighed = True
         return proto
 
     def _refuse_overuse(self, proto: ModelProto) -> None:

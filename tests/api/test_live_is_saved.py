@@ -14,7 +14,7 @@ from torch import nn
 
 import audit
 
-SETTINGS = {"limit": 6, "verify": 2, "dtype": "float64"}
+SETTINGS = {"limit": 4, "verify": 1, "dtype": "float64"}
 FEW = {"mixture": {"limit": 2, "verify": 0}}  # quadrature takes its time
 NARROW = {("sunspots_quantiles", ".pt")}  # its trace holds a float32 state
 LIVE = {".pt": torch.jit.load, ".pt2": lambda path: torch.export.load(path).module()}

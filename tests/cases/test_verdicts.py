@@ -31,7 +31,8 @@ def run(folder, model, data, *words):
     place = f"{FILES / name}::{key}" if key else str(FILES / name)
     outputs = ("-o", str(report), "-o", str(rows))
     words = ["scan", str(FILES / model), place, *words, *outputs]
-    done = CliRunner().invoke(app, words, env={"COLUMNS": "100"})
+    few = {"COLUMNS": "100", "ROBAUDIT_VERIFY": "4"}  # where a test does not say
+    done = CliRunner().invoke(app, words, env=few)
     text = " ".join((done.stdout + done.stderr).split())
     found = json.loads(report.read_text()) if report.exists() else None
     return done.exit_code, text, found, dict(np.load(rows)) if rows.exists() else None
@@ -104,7 +105,7 @@ def mean_kl(weights, sigma):
 def test_predictions_that_are_half_of_the_truth_decide_nothing(scanned):
     words = ("--param", "loc=out[:, :1]", "--param", "scale=exp(out[:, 1:])")
     limit = ("--max", "kl.gaussian.p95=100000")
-    options = ("-d", "kl", "-a", "gaussian:sigma=0.2", *limit)
+    options = ("-d", "kl", "-a", "gaussian:sigma=0.2", *limit, "--verify", "64")
     code, text, report, rows = scanned(
         "gauss_d50.onnx", "gauss_d50.npz", *NORMAL, *words, *options
     )
@@ -138,7 +139,7 @@ def test_predictions_that_are_half_of_the_truth_decide_nothing(scanned):
 
 
 def test_rows_at_rest_have_an_infinite_radius(scanned):
-    attack = ("-d", "kl", "-a", "fixed_norm:norm=0.1")
+    attack = ("-d", "kl", "-a", "fixed_norm:norm=0.1", "--verify", "64")
     code, text, report, rows = scanned("kink.onnx", "kink.npz", *TWO, *attack)
     (x,) = np.load(FILES / "kink.npz").values()
     still = (x @ weights("kink.onnx")["M"] <= 0).all(axis=1)

@@ -143,16 +143,20 @@ EACH = [
 ]
 
 
-DEAR = ("negative_binomial(total_count,logits)", "beta(concentration1,concentration0)")
-"""Sums of millions of terms, and quadratures of quantiles that take seconds; the first
-law is here by its `probs` too, the second with few of its pairs."""
-FEW = pytest.param("beta", EXTREME["beta"][0], 4, id="beta(few)")
+DEAR = "negative_binomial(total_count,logits)"
+"""Sums of millions of terms; the law is here by its `probs` too."""
+FEW = {"beta": 4, "evidential": 3, "gamma": 3}
+"""Quadratures of quantiles that take seconds: each n-th of their pairs by default."""
 
 
 def but_dear(case):
-    """Leave a case to the slow suite if it takes seconds."""
-    marks = [pytest.mark.slow] if case.id in DEAR else []
-    return pytest.param(*case.values, 1, id=case.id, marks=marks)
+    """Leave a case to the slow suite, all or most of it, if it takes seconds."""
+    name, grid = case.values
+    dear = case.id == DEAR or name in FEW
+    marks = [pytest.mark.slow] if dear else []
+    yield pytest.param(name, grid, 1, id=case.id, marks=marks)
+    if name in FEW:
+        yield pytest.param(name, grid, FEW[name], id=f"{name}(few)")
 
 
 def test_every_family_is_here():
@@ -202,7 +206,9 @@ def test_every_entry_of_a_root_is_a_number_or_infinite(name, grid):
     assert known
 
 
-@pytest.mark.parametrize(("name", "grid", "every"), [*map(but_dear, EACH), FEW])
+@pytest.mark.parametrize(
+    ("name", "grid", "every"), [one for case in EACH for one in but_dear(case)]
+)
 def test_every_exact_divergence_is_at_least_zero_or_infinite(name, grid, every):
     family, phi = laws(name, grid)
     first, second = pairs_of(family, phi, every)

@@ -16,9 +16,9 @@ each_with_fisher = each_where(lambda e: e.has_fisher)
 
 
 def direction_of(example):
-    torch.manual_seed(11)
-    phi = example.phi
-    step = torch.randn_like(phi) * phi.abs().clamp_min(0.05)
+    phi, generator = example.phi, torch.Generator().manual_seed(11)
+    step = torch.randn(phi.shape, generator=generator, dtype=phi.dtype)
+    step *= phi.abs().clamp_min(0.05)
     if example.values.keys() & {"probs"} and example.is_of_classes:
         step -= step.mean(-1, keepdim=True)
     return step

@@ -209,6 +209,7 @@ def allowed(samples):
     return 0.025 + 3 * math.sqrt(0.025 * 0.975 / samples)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("n", [FEWEST_VALUES, 64, 256])
 @pytest.mark.parametrize("law", LAWS)
 def test_each_end_misses_the_mean_as_seldom_as_it_says(law, n):

@@ -23,7 +23,7 @@ class Wide(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.embedding = nn.Sequential(
-                nn.Linear(5, 512), nn.Tanh(), nn.Linear(512, WIDTH)
+                nn.Linear(5, 128), nn.Tanh(), nn.Linear(128, WIDTH)
             )
             self.mean, self.mixed = nn.Linear(WIDTH, 2), nn.Linear(2, WIDTH)
 

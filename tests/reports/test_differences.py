@@ -27,6 +27,7 @@ def from_the_ground(values):
     return means.mean_interval([means.Stratum.of(np.sort(values))])
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("n", [40, 300])
 @pytest.mark.parametrize("law", LAWS)
 def test_each_end_misses_in_about_a_fortieth_of_samples(law, n):

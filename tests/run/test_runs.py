@@ -497,7 +497,8 @@ def test_merge_judges_by_the_limits_of_the_day(folder):
         "max: {kl.trace.max: 0.001}\n"
         "waivers: [{key: kl.trace.max, until: 2999-01-01, reason: known}]\n"
     )
-    assert run(*SCAN, "--run-dir", "run", "-q", "-o", "a.json")[0] == 0
+    words = (*SCAN, "--limit", "40", "--run-dir", "run")
+    assert run(*words, "-q", "-o", "a.json")[0] == 0
     assert run("merge", "run", "-q", "-o", "b.json")[0] == 0
     assert reports_of("a.json") == reports_of("b.json")
     assert run("merge", "run", "-q", "--max", "kl.trace.p95=1e-3")[0] == 1
@@ -539,12 +540,13 @@ def test_bad_ways_to_run(folder, words, said):
 
 
 def test_a_finished_run_is_not_overwritten(folder):
-    assert run(*SCAN, "--run-dir", "run", "-q")[0] == 0
-    code, _, error = run(*SCAN, "--run-dir", "run")
+    words = (*SCAN, "--limit", "40", "--run-dir", "run")
+    assert run(*words, "-q")[0] == 0
+    code, _, error = run(*words)
     assert code == 2
     assert "'run' already holds a run" in error
     assert "Pass --resume, or choose another --run-dir" in error
-    assert run(*SCAN, "--run-dir", "run", "--resume", "-q")[0] == 0
+    assert run(*words, "--resume", "-q")[0] == 0
 
 
 def test_merge_wants_a_run(folder):
@@ -568,7 +570,7 @@ def test_a_manifest_of_a_trillion_parts_is_refused(folder):
 
 
 def test_merge_in_another_folder_says_where(folder, monkeypatch):
-    run(*SCAN, "--run-dir", "run", "-q")
+    run(*SCAN, "--limit", "9", "--run-dir", "run", "-q")
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
     code, _, error = run("merge", "../run")

@@ -16,7 +16,7 @@ import sys
 from audit.config import ScanConfig, ModelConfig
 from audit.run.scan import scan
 for model, data in zip(sys.argv[1::2], sys.argv[2::2]):
-    scan(ScanConfig(model=ModelConfig(model), data=data, limit=20))
+    scan(ScanConfig(model=ModelConfig(model), data=data, limit=4))
 print(*[name for name in {DEAR!r} if name in sys.modules])
 """
 

@@ -12,7 +12,7 @@ from audit.config import ModelConfig, ScanConfig, Threshold
 from audit.formats.reading import headline
 from audit.ground.errors import ConfigError, NotDifferentiable
 
-X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 LEAVES = (-1.0, 2.0)
 COST = (LEAVES[1] - LEAVES[0]) ** 2 / 2  # KL between the two laws N(leaf, 1)
 
@@ -63,7 +63,7 @@ def config(tmp_path_factory):
 def searched(config, **options):
     some = attacks(worst_case={"norm": "0.5"})
     return replace(
-        config, method="finite-difference", attacks=some, verify=10, **options
+        config, method="finite-difference", attacks=some, verify=6, **options
     )
 
 

@@ -43,6 +43,7 @@ def largest(move, x, moves):
     )
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("sizes", [(2.0,), (0.1, 0.3, 1.0, 3.0)])
 @pytest.mark.parametrize("move", [wave, bumps])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scans import columns, scan, written
-from scipy import integrate, optimize, stats
+from scipy import optimize, stats
 
 from audit.verify.lowering import lowered_radius
 from audit.verify.surveying import Looked
@@ -40,11 +40,10 @@ def mixture_density(t):
 
 
 def mixture_kl(move):
-    def density(t):
-        ratio = mixture_density(t) / mixture_density(t - move)
-        return mixture_density(t) * math.log(ratio)
-
-    return integrate.quad(density, -9, 11, limit=200)[0]
+    """By the trapezoidal rule, of which smooth laws that end leave no error."""
+    t = np.linspace(-9, 11, 4001)
+    ratio = mixture_density(t) / mixture_density(t - move)
+    return np.trapezoid(mixture_density(t) * np.log(ratio), t)
 
 
 def student(x):
@@ -53,13 +52,11 @@ def student(x):
 
 
 def student_kl(move):
-    law = stats.t(3)
-
-    def density(t):
-        return law.pdf(t) * (law.logpdf(t) - law.logpdf(t - move))
-
-    parts = ((-np.inf, -9), (-9, 9), (9, np.inf))
-    return sum(integrate.quad(density, *part, limit=200)[0] for part in parts)
+    """In y = arsinh t, where tails end too."""
+    law, y = stats.t(3), np.linspace(-14, 14, 4001)
+    t = np.sinh(y)
+    loss = law.pdf(t) * (law.logpdf(t) - law.logpdf(t - move))
+    return np.trapezoid(loss * np.cosh(y), y)
 
 
 LAWS = {

@@ -87,9 +87,8 @@ class Subject:
 
     def step(self, size: float) -> Tensor:
         """Return a random step of φ [N, p], in units of each parameter's own size."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + 8)
-            step = torch.randn(self.phi.shape, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(self.seed + 8)
+        step = torch.randn(self.phi.shape, generator=generator, dtype=torch.float64)
         return self.tangent(size * step * self.phi.detach().abs().clamp_min(0.05))
 
     def demand(

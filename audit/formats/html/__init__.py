@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
@@ -31,15 +32,8 @@ MOST_LINES = 50
 
 def render(report: Report) -> str:
     """Return the report as one HTML page, below 500 KB for any number of inputs."""
-    environment = Environment(autoescape=True, trim_blocks=True)
-    environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
-    environment.filters |= {"number": number, "interval": interval, "beyond": _beyond}
-    environment.filters |= {"said": verdicts.check_line}
-    environment.filters |= {"set_by": verdicts.set_by, "outcome": verdicts.outcome}
-    page = files("audit.formats.html").joinpath("page.html.jinja")
-    template = environment.from_string(page.read_text(encoding="utf-8"))
     return (
-        template.render(
+        _template().render(
             report=report,
             plot=_plot,
             statistics=("p05", "median", "mean", "p95", "max"),
@@ -60,6 +54,17 @@ def render(report: Report) -> str:
         )
         + "\n"
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)
+    environment.filters |= {"number": number, "interval": interval, "beyond": _beyond}
+    environment.filters |= {"said": verdicts.check_line}
+    environment.filters |= {"set_by": verdicts.set_by, "outcome": verdicts.outcome}
+    page = files("audit.formats.html").joinpath("page.html.jinja")
+    return environment.from_string(page.read_text(encoding="utf-8"))
 
 
 def command(report: Report) -> str:

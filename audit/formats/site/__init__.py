@@ -6,6 +6,7 @@ the folder can be read from a disk or put on any server as it is.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def pages() -> dict[str, str]:
     return {file: text + "\n" for file, text in found.items()}
 
 
+@cache
 def _template() -> Template:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.finalize = lambda v: v if isinstance(v, Markup) else printable(v)

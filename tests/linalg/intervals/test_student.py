@@ -111,6 +111,8 @@ def test_the_interpolated_quantiles_are_those_of_forty_digits(p):
     freedom = np.array([1.0, 1.0003, 1.3, 2.7, 9.1, 31.0, 127.0, 1e3, 1e6])
     found = interpolated_quantiles(freedom, p)
     np.testing.assert_allclose(found, [exact(v, p) for v in freedom], rtol=2e-12)
+    alone = [interpolated_quantiles(v, p) for v in np.split(freedom, len(freedom))]
+    np.testing.assert_array_equal(np.concatenate(alone), found)
     limits = interpolated_quantiles(np.array([math.inf, math.nan]), p)
     assert limits[0] == pytest.approx(NormalDist().inv_cdf(p), rel=2e-12)
     assert math.isnan(limits[1])
