@@ -109,7 +109,7 @@ class Pulled:
                 jacobian = RowByRow(jacobian.phi, jacobian.x)
             pulled = jacobian.rmatmat(gradient.unsqueeze(2)).squeeze(2)
         frame = self.exact.site.frame.taken(rows)
-        return value, numbers(pulled[:, frame.free] * frame.unit)
+        return value, numbers(frame.pulled_back(pulled))
 
 
 @dataclass(frozen=True)
