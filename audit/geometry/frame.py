@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -60,12 +61,18 @@ class Frame:
 
     def push(self, u: Tensor) -> Tensor:
         """Return δ = S u: [..., m] -> [..., d]; of own rows, [N, ..., m]."""
+        if self.is_identity:
+            return u
         delta = u.new_zeros(*u.shape[:-1], self.d)
         unit = self.unit
         if unit.dim() > 1:
             unit = unit.reshape(len(unit), *(1,) * (u.dim() - 2), -1)
         delta[..., self.free] = u * unit
         return delta
+
+    def pulled_back(self, slopes: Tensor) -> Tensor:
+        """Return Sᵀ g [N, m] of slopes by each of the features [N, d]."""
+        return slopes if self.is_identity else slopes[:, self.free] * self.unit
 
     def in_units(self, delta: Tensor) -> Tensor:
         """Return u of the free features of δ [N, d]: [N, m]; 0/0 = 0."""
@@ -98,7 +105,7 @@ class Frame:
         """Whether all rows have the same units."""
         return self.unit.dim() == 1
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         """Whether every feature is free and has unit size."""
         return len(self.free) == self.d and bool((self.unit == 1).all())

@@ -7,6 +7,11 @@ against 93 GFLOP/s on an AVX-512 core of AMD (torch 2.13, [1280, 256] × [256, 2
 call costs 0.01 ms more, so small products stay where they are. Which library it is
 depends on the sizes alone: the same rows give the same bytes.
 
+A kernel is compiled for each number of rows, when it is first seen, in 0.3 to 2 ms: as
+long as torch's BLAS takes for [512, 256] × [256, 256]. A search has another number of
+candidates at each step, so in the block of `seldom_alike` only products that take far
+longer than a kernel's making go to oneDNN.
+
 Both take a matrix of few columns for one of sixteen, or worse. numpy's BLAS has kernels
 for small products: [1280, 192] × [192, 3] in a fifth of the time. They, and one thread,
 are for up to a quarter of a million multiplications, so rows are taken a few at a time.
@@ -17,6 +22,9 @@ x̄ = ȳ W, W̄ = ȳᵀ x, b̄ = Σ ȳ, and ẏ = ẋ Wᵀ + x Ẇᵀ + ḃ.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,16 +34,31 @@ from torch.autograd import Function, forward_ad
 from torch.nn import functional
 
 LEAST = 1 << 20  # multiplications; fewer are done before oneDNN has begun
+SELDOM = 1 << 28  # of a shape that will hardly be seen again: 5 ms
 NARROW = 1 << 18
 """The same where nothing is called around the kernel."""
 _FEW, _BY = 16, 16  # columns, and the rows that go together
 _SMALL = 1 << 18  # multiplications of a small product
+_least = ContextVar("least", default=LEAST)
 _LINEAR: Any = (
     torch.ops.mkldnn._linear_pointwise.default
     if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     else None
 )
+
+
+@contextmanager
+def seldom_alike() -> Iterator[None]:
+    """Expect another number of rows of each product in the block, as a search has it.
+
+    That of `linear` and `times`, and of the derivatives that are taken within.
+    """
+    before = _least.set(SELDOM)
+    try:
+        yield
+    finally:
+        _least.reset(before)
 
 
 def times(x: Tensor, matrix: Tensor) -> Tensor:
@@ -121,11 +144,11 @@ def straight(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _by_onednn(
-    x: Tensor, weight: Tensor, bias: Tensor | None, least: int = LEAST
+    x: Tensor, weight: Tensor, bias: Tensor | None, least: int | None = None
 ) -> bool:
     return (
         weight.dim() == 2
-        and x.numel() * weight.shape[0] >= least
+        and x.numel() * weight.shape[0] >= (least or _least.get())
         and x.dtype == weight.dtype == torch.float32
         and x.is_cpu
         and weight.is_cpu

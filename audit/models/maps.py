@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import NotDifferentiable
+from audit.importer.products import seldom_alike as seldom_alike
 from audit.linalg.cotangents import pulled_back
 from audit.linalg.operators import Diagonal
 from audit.linalg.stored import LinearOperator, Matrix

@@ -57,13 +57,16 @@ def log_ratio(at: Tensor, to: Tensor, step: Tensor | None = None) -> Tensor:
 def log1p_excess(s: Tensor) -> Tensor:
     """Return s − ln(1 + s) ≥ 0 for s ≥ −1."""
     close = s.abs() < CLOSE
-    near = _near(s)
+    return torch.where(close, _log1p_series(_near(s)), s - torch.log1p(s))
+
+
+def _log1p_series(near: Tensor) -> Tensor:
+    """Return s − ln(1 + s) for |s| below `CLOSE`."""
     r = near / (2 + near)
     square, tail = r.square(), torch.zeros_like(r)
     for power in range(15, 1, -2):
         tail = 1 / power + square * tail
-    series = r * (near - 2 * square * tail)
-    return torch.where(close, series, s - torch.log1p(s))
+    return r * (near - 2 * square * tail)
 
 
 def exp_excess(x: Tensor) -> Tensor:
@@ -80,7 +83,7 @@ def ratio_excess(at: Tensor, to: Tensor, step: Tensor | None = None) -> Tensor:
     step = to - at if step is None else step
     s = step / at
     far = torch.where(s.isinf(), s, s - log_ratio(at, to, step))
-    excess = torch.where(s.abs() < CLOSE, log1p_excess(_near(s)), far)
+    excess = torch.where(s.abs() < CLOSE, _log1p_series(_near(s)), far)
     return torch.where(step == 0, 0.0, excess)
 
 
@@ -89,7 +92,7 @@ def entropy_excess(at: Tensor, to: Tensor, step: Tensor | None = None) -> Tensor
     step = to - at if step is None else step
     s = step / at
     near = _near(s)
-    close = at * (near * torch.log1p(near) - log1p_excess(near))
+    close = at * (near * torch.log1p(near) - _log1p_series(near))
     far = torch.where(to == 0, 0.0, to * log_ratio(at, to, step)) - step
     excess = torch.where(s.abs() < CLOSE, close, far)
     return torch.where(step == 0, 0.0, excess)

@@ -33,12 +33,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from audit.ground import stages
 from audit.verify.feasible import Feasible
 from audit.verify.slopes import Slope
-from audit.verify.strides import Leaning, Paced, lowered
+from audit.verify.strides import Leaning, Paced, State, lowered
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Summits:
     value: Tensor
     first: Tensor
     through: Tensor
+
+    def put(self, at: Tensor, state: State) -> None:
+        """Take over what candidates at some places [k] have come to."""
+        self.u[at], self.value[at] = state.best, state.value
+        self.through[at] = state.through
 
 
 def climb(
@@ -71,10 +77,18 @@ def climb(
     first = lowered(value)
     kind = Paced if within.ball.p == 2 else Leaning
     state = kind(rows, within, u, first, gradient)
+    found = Summits(u.clone(), first.clone(), first, torch.zeros_like(state.ended))
+    at = torch.arange(len(rows), device=rows.device)
     for turn in range(steps):
-        going = (~state.through).nonzero()[:, 0]
-        if not len(going):
+        going = ~state.through
+        if not bool(going.all()):
+            found.put(at, state)
+            on = going.nonzero()[:, 0]
+            at = at[on]
+            state.only(on)
+        if not len(at):
             break
-        state.step(slope, going, 1 - turn / (steps + 1))
+        state.step(slope, 1 - turn / (steps + 1))
         stages.step(1 / steps)
-    return Summits(state.best, state.value, first, state.through)
+    found.put(at, state)
+    return found

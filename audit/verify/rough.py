@@ -62,7 +62,7 @@ class Rough:
         _, jacobian = self.model.density.parameter_map.linearize(x, held)
         assert isinstance(jacobian, ReverseJacobian)  # as `rough` has seen
         value, pulled = at_once(self.exact, rows, jacobian, self.shift[rows])
-        return value, numbers(pulled[:, frame.free] * frame.unit)
+        return value, numbers(frame.pulled_back(pulled))
 
 
 def rough(exact: Exact) -> Rough | None:

@@ -34,7 +34,7 @@ def draw_sample(sensitivity: NDArray[np.float64], count: int, seed: int) -> Samp
     finite = np.where(np.isfinite(sensitivity), sensitivity, -np.inf)
     worst = np.argsort(-finite, kind="stable")[: count // 2]
     rng = np.random.Generator(np.random.Philox(key=seed % 2**64))
-    rest = np.setdiff1d(np.arange(total), worst)
+    rest = np.delete(np.arange(total), worst)
     random = rng.permutation(rest)[: count - len(worst)]
     places = np.sort(np.concatenate([worst, random]))
     strata = np.isin(places, random).astype(np.intp)

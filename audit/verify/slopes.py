@@ -25,7 +25,7 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.linalg.cotangents import pulled_back
-from audit.models.maps import ReverseJacobian, RowByRow
+from audit.models.maps import ReverseJacobian, RowByRow, seldom_alike
 from audit.verify.sites import Exact, pass_rows
 
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -73,10 +73,11 @@ def in_passes(
 ) -> tuple[Tensor, Tensor]:
     """Return D [C] and its gradient [C, m], of as many candidates at a time as fit."""
     size = min(ROWS, pass_rows(exact.site.x.shape[1]))
-    parts = [
-        part(rows[first : first + size], u[first : first + size])
-        for first in range(0, len(rows), size)
-    ]
+    with seldom_alike():
+        parts = [
+            part(rows[first : first + size], u[first : first + size])
+            for first in range(0, len(rows), size)
+        ]
     values, gradients = zip(*parts, strict=True)
     return torch.cat(values), torch.cat(gradients)
 
@@ -108,7 +109,7 @@ class Pulled:
                 jacobian = RowByRow(jacobian.phi, jacobian.x)
             pulled = jacobian.rmatmat(gradient.unsqueeze(2)).squeeze(2)
         frame = self.exact.site.frame.taken(rows)
-        return value, numbers(pulled[:, frame.free] * frame.unit)
+        return value, numbers(frame.pulled_back(pulled))
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,18 @@ def lowered(value: Tensor) -> Tensor:
 
 
 class State:
-    """All candidates: where they are, and the best so far."""
+    """Candidates that climb together: where they are, and the best so far.
+
+    Shapes: rows, value and through [C], whether nothing more is to be gained; now and
+    best [C, m]. Each step makes them anew, so that nobody else's are written into.
+    """
 
     def __init__(
         self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
     ) -> None:
         self.rows, self.within = rows, within
-        self.now, self.gradient = u.clone(), gradient.clone()
-        self.best, self.value = u.clone(), value.clone()
+        self.now, self.gradient = u, gradient
+        self.best, self.value = u, value
         self.still = torch.zeros_like(rows, dtype=torch.bool)
         self.ended = _at_the_top(within, u, value, gradient)
 
@@ -45,33 +49,33 @@ class State:
         """Whether nothing more is to be gained [C]."""
         return self.ended | self.still | torch.isinf(self.value)
 
-    def step(self, slope: Slope, at: Tensor, eta: float) -> None:
-        """Move some candidates by at most η of their balls, and keep what they gain."""
-        within, now = self.within.take(at), self.now[at]
-        moved = self.moved(within, at, eta)
-        value, gradient = slope(self.rows[at], moved)
-        value = lowered(value)
-        gained = gains(value, self.value[at])
-        self.best[at] = torch.where(gained.unsqueeze(1), moved, self.best[at])
-        self.value[at] = torch.where(gained, value, self.value[at])
-        self.still[at] = within.norms(moved - now) <= _STILL * within.size
-        self.ended[at] = _at_the_top(within, moved, value, gradient)
-        self.take(within, at, moved, value, gradient, gained)
+    def only(self, at: Tensor) -> None:
+        """Go on with some of the candidates, by their places."""
+        self.within = self.within.take(at)
+        for name, kept in vars(self).items():
+            if isinstance(kept, Tensor):
+                setattr(self, name, kept[at])
 
-    def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
-        """Return where the next step of some candidates leads [k, m]."""
+    def step(self, slope: Slope, eta: float) -> None:
+        """Move all candidates by at most η of their balls, and keep what they gain."""
+        within, moved = self.within, self.moved(eta)
+        value, gradient = slope(self.rows, moved)
+        value = lowered(value)
+        gained = gains(value, self.value)
+        self.best = torch.where(gained.unsqueeze(1), moved, self.best)
+        self.value = torch.where(gained, value, self.value)
+        self.still = within.norms(moved - self.now) <= _STILL * within.size
+        self.ended = _at_the_top(within, moved, value, gradient)
+        self.take(moved, value, gradient, gained)
+
+    def moved(self, eta: float) -> Tensor:
+        """Return where the next step of each candidate leads [C, m]."""
         raise NotImplementedError
 
     def take(
-        self,
-        within: Feasible,
-        at: Tensor,
-        moved: Tensor,
-        value: Tensor,
-        gradient: Tensor,
-        gained: Tensor,
+        self, moved: Tensor, value: Tensor, gradient: Tensor, gained: Tensor
     ) -> None:
-        """Go on from where some candidates are now, or from where they were best."""
+        """Go on from where the candidates are now, or from where they were best."""
         raise NotImplementedError
 
 
@@ -82,40 +86,32 @@ class Leaning(State):
         self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
     ) -> None:
         super().__init__(rows, within, u, value, gradient)
-        self.before = u.clone()
-        self.best_gradient = gradient.clone()
+        self.before, self.best_gradient = u, gradient
         self.share = torch.ones_like(value)
 
-    def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
-        """Return where the next step of some candidates leads [k, m]."""
-        now = self.now[at]
-        length = (eta * self.share[at] * within.size).unsqueeze(1)
-        z = within.nearest(now + length * within.steepest(self.gradient[at]))
-        lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before[at])
-        first = (now == self.before[at]).all(dim=1, keepdim=True)
+    def moved(self, eta: float) -> Tensor:
+        """Return where the next step of each candidate leads [C, m]."""
+        within, now = self.within, self.now
+        length = (eta * self.share * within.size).unsqueeze(1)
+        z = within.nearest(now + length * within.steepest(self.gradient))
+        lean = _LEAN * (z - now) + (1 - _LEAN) * (now - self.before)
+        first = (now == self.before).all(dim=1, keepdim=True)
         return torch.where(first, z, within.nearest(now + lean))
 
     def take(
-        self,
-        within: Feasible,
-        at: Tensor,
-        moved: Tensor,
-        value: Tensor,
-        gradient: Tensor,
-        gained: Tensor,
+        self, moved: Tensor, value: Tensor, gradient: Tensor, gained: Tensor
     ) -> None:
         """Go on from here, or back to a far better point inside, in shorter steps."""
-        self.best_gradient[at] = torch.where(
-            gained.unsqueeze(1), gradient, self.best_gradient[at]
-        )
-        inside = within.norms(self.best[at]) < _INSIDE * within.size
-        fell = inside & (value < (1 - _FALL) * self.value[at])
-        self.ended[at] &= ~fell  # a lower top, or no number
+        better = gained.unsqueeze(1)
+        self.best_gradient = torch.where(better, gradient, self.best_gradient)
+        inside = self.within.norms(self.best) < _INSIDE * self.within.size
+        fell = inside & (value < (1 - _FALL) * self.value)
+        self.ended &= ~fell  # a lower top, or no number
         back = fell.unsqueeze(1)
-        self.before[at] = torch.where(back, self.best[at], self.now[at])
-        self.now[at] = torch.where(back, self.best[at], moved)
-        self.gradient[at] = torch.where(back, self.best_gradient[at], gradient)
-        self.share[at] = torch.where(fell, _SHORTER * self.share[at], self.share[at])
+        self.before = torch.where(back, self.best, self.now)
+        self.now = torch.where(back, self.best, moved)
+        self.gradient = torch.where(back, self.best_gradient, gradient)
+        self.share = torch.where(fell, _SHORTER * self.share, self.share)
 
 
 class Paced(State):
@@ -125,36 +121,28 @@ class Paced(State):
         self, rows: Tensor, within: Feasible, u: Tensor, value: Tensor, gradient: Tensor
     ) -> None:
         super().__init__(rows, within, u, value, gradient)
-        self.r = along(within, u, gradient)
-        self.best_r = self.r.clone()
+        self.r = self.best_r = along(within, u, gradient)
         self.pace = first_pace(within, gradient)
 
-    def moved(self, within: Feasible, at: Tensor, eta: float) -> Tensor:
-        """Return where the next step of some candidates leads [k, m]."""
-        move = step(within, self.r[at], self.pace[at], eta)
-        return within.nearest(self.now[at] + move)
+    def moved(self, eta: float) -> Tensor:
+        """Return where the next step of each candidate leads [C, m]."""
+        move = step(self.within, self.r, self.pace, eta)
+        return self.within.nearest(self.now + move)
 
     def take(
-        self,
-        within: Feasible,
-        at: Tensor,
-        moved: Tensor,
-        value: Tensor,
-        gradient: Tensor,
-        gained: Tensor,
+        self, moved: Tensor, value: Tensor, gradient: Tensor, gained: Tensor
     ) -> None:
         """Go on from here, or in shorter steps from the best point, far above it."""
-        before, r = self.r[at], along(within, moved, gradient)
-        s = moved - self.now[at]
-        pace = next_pace(within, s, before - r, gradient)
-        self.best_r[at] = torch.where(gained.unsqueeze(1), r, self.best_r[at])
-        fell = value < (1 - _FALL) * self.value[at]
-        self.ended[at] &= ~fell  # a lower top, or no number
+        r, s = along(self.within, moved, gradient), moved - self.now
+        pace = next_pace(self.within, s, self.r - r, gradient)
+        self.best_r = torch.where(gained.unsqueeze(1), r, self.best_r)
+        fell = value < (1 - _FALL) * self.value
+        self.ended &= ~fell  # a lower top, or no number
         back = fell.unsqueeze(1)
-        self.now[at] = torch.where(back, self.best[at], moved)
-        self.r[at] = torch.where(back, self.best_r[at], r)
-        length = self.best_r[at].norm(dim=1).clamp_min(1e-300)
-        self.pace[at] = torch.where(fell, _SHORTER * s.norm(dim=1) / length, pace)
+        self.now = torch.where(back, self.best, moved)
+        self.r = torch.where(back, self.best_r, r)
+        length = self.best_r.norm(dim=1).clamp_min(1e-300)
+        self.pace = torch.where(fell, _SHORTER * s.norm(dim=1) / length, pace)
 
 
 def _at_the_top(within: Feasible, u: Tensor, value: Tensor, gradient: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from audit.importer.products import (
     linear,
     plain_times,
     plain_times_into,
+    seldom_alike,
     times,
 )
 
@@ -120,6 +121,25 @@ def test_it_is_the_product_of_onednn_that_is_tested():
     x, w, b = operands(*LARGE)
     assert products._by_onednn(x, w, b)
     assert not products._by_onednn(x.double(), w.double(), b.double())
+
+
+def test_no_kernel_is_made_for_rows_that_are_seldom_alike(monkeypatch):
+    """Their products, and derivatives taken within, are those of the plain BLAS."""
+    x, w, b = operands(*LARGE)
+    x.requires_grad_()
+    monkeypatch.setattr(products, "_LINEAR", None)
+    plain = torch.nn.functional.linear(x, w, b)
+    (slope,) = torch.autograd.grad(plain.square().sum(), x)
+    monkeypatch.setattr(products, "_LINEAR", "nothing that can be called")
+    with seldom_alike():
+        assert not products._by_onednn(x, w, b)
+        found = linear(x, w, b)
+        (gradient,) = torch.autograd.grad(found.square().sum(), x)
+        wide = torch.empty(1 << 10, 1 << 9)
+        assert products._by_onednn(wide, wide[: 1 << 9], None)
+    assert torch.equal(found, plain)
+    assert torch.equal(gradient, slope)
+    assert products._by_onednn(x, w, b)
 
 
 def test_a_tangent_passes_without_a_graph():
