@@ -129,15 +129,16 @@ def order_statistics(
 def _brackets(
     ranks: list[int], n: int, sample: Floats, sigmas: float
 ) -> list[_Bracket]:
-    """Return disjoint brackets that hold the ranks, ascending."""
+    """Return brackets that hold the ranks, ascending, and share ends at most.
+
+    Those that meet at a value stay apart: it may be that of almost all.
+    """
     brackets: list[_Bracket] = []
     for rank in ranks:
         one = _range(rank, n, sample, sigmas)
         last = brackets[-1] if brackets else None
-        if last is not None and one.low <= last.range.high:
-            last.range = Range(
-                min(last.range.low, one.low), max(last.range.high, one.high)
-            )
+        if last is not None and one.low < last.range.high:
+            last.range = Range(last.range.low, max(last.range.high, one.high))
             last.ranks.append(rank)
         else:
             brackets.append(_Bracket(one, [rank]))

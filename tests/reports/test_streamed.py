@@ -1,6 +1,7 @@
 """Statistics of very many values are those of numpy on all of them at once."""
 
 import math
+import tracemalloc
 from statistics import fmean
 
 import numpy as np
@@ -127,6 +128,28 @@ def test_without_a_sample_every_value_is_looked_at():
         lambda: iter([np.array([3.0, 1.0]), np.array([2.0])]), 3, [0, 1, 2], np.zeros(0)
     )
     assert found == {0: 1.0, 1: 2.0, 2: 3.0}
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.3])
+def test_equal_values_are_counted_and_not_kept(share):
+    n, parts = 2_000_000, 40
+    ranks = {0, 1, 1000, *(int(p * n) for p in PERCENTILES.values()), n - 1}
+
+    def through():
+        for k in range(parts):
+            random = np.random.default_rng(k)
+            yield np.where(
+                random.random(n // parts) < share, 4.0, random.normal(size=1)
+            )
+
+    sample = np.sort(np.concatenate([part[:: n // 65536] for part in through()]))
+    tracemalloc.start()
+    found = order_statistics(through, n, ranks, sample)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    ordered = np.sort(np.concatenate([*through()]))
+    assert found == {rank: ordered[rank] for rank in ranks}
+    assert peak < 8 * n / 4
 
 
 def test_what_is_known_at_a_few_places_reads_like_a_column():
