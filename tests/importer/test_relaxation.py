@@ -204,6 +204,26 @@ def test_functionals_of_windows_are_those_of_their_elements(seed, forms):
         torch.testing.assert_close(one.level, other.level, rtol=1e-10, atol=1e-12)
 
 
+def test_bounds_are_the_same_in_inference_mode():
+    """The transpose of an operator is that of autograd, which that mode turns off."""
+    rng = np.random.default_rng(5)
+    net = Net(rng)
+    value = net.node("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2])
+    value = net.node("Relu", net.node("Flatten", value))
+    graph = net.graph((1, 4, 4), net.dense(value, 4, 2))
+    x = torch.from_numpy(rng.normal(size=(3, 1, 4, 4)))
+    tape = Tape(x)
+    (y,) = read(graph, tape, "x", {}).values()
+    ball = Ball(
+        x, torch.full((3,), 0.5).double(), 2.0, torch.arange(16), torch.ones(16)
+    )
+    w = torch.eye(2).double()[:, None]
+    outside = Relaxed(tape, ball).upper(y.at, w).top()
+    with torch.inference_mode():
+        inside = Relaxed(tape, ball).upper(y.at, w).top()
+    assert torch.equal(inside.clone(), outside)
+
+
 def test_a_pruned_tape_has_the_value_and_nothing_beside_it():
     net = Net(np.random.default_rng(1))
     inner = net.dense("x", 3, 5)

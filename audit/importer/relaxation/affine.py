@@ -176,8 +176,8 @@ def operator(
     traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
 
     def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
-        flat = a.flatten(0, 1)
-        with torch.enable_grad():
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            flat = a.flatten(0, 1).clone()  # what autograd may keep
             if len(flat) not in traced:
                 traced.clear()
                 v = flat.new_zeros(len(flat), *event, requires_grad=True)

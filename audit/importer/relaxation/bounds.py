@@ -5,7 +5,7 @@ curve f between lines s v + t ≥ f(v) ≥ s' v + t' by taking, for an upper bou
 above where the coefficient is positive and the one below where it is negative. At x it
 is an affine function of the perturbation, whose maximum over the ball is Hölder's. The
 lines need the interval of what each curve reads: they come from the same pass, with ±
-single elements of single rows for w where forms (`spans`) leave much open, met with
+single elements of single rows for w where `forms` leave much open, met with
 what these and interval arithmetic say. A functional that gets to a value before any
 curve goes on by its form v = c + J u + e: to a J u + a c + |a| r. One that begins
 inside a tournament of maxima is of one window, k numbers until it leaves that

@@ -1,7 +1,8 @@
 """Curves of straight pieces between two lines: the best of a few slopes, exact levels.
 
 The largest of f(v) − s v over [l, u] is at l, u or a knot between them, so any slope
-has its level exactly. Slopes are those of the pieces and of chords; the one whose line
+has its level exactly. Without a knot between them f is its own line, whose level is
+that at the middle. Slopes are those of the pieces and of chords; the one whose line
 is nearest to f at the middle is taken, the first of equals: rounding chooses none. For
 a rectifier that is the chord above, and below the line v or 0, whichever side of the
 knot is wider.

@@ -2,7 +2,7 @@
 
 J of v(x + S u) with respect to u: m tangents go through all entries together, through
 a curve by one number k for each element. Whatever k is, and however J is rounded, a
-bound that is made with them is proven where it is used (`spans`). Of a smooth curve k
+bound that is made with them is proven where it is used (`forms`). Of a smooth curve k
 is its slope at the centre, so that balls of all sizes share J. Of one with knots it is
 the chord over the interval that the ball gives it: then f(v) − k v varies least, and
 J belongs to those balls alone.

@@ -63,7 +63,7 @@ class Larger(Affine):
     """The larger of two halves a and b of what stands side by side, and what is left.
 
     It is b + relu(a − b), and reads the elements and the rectified difference. What is
-    known of both is put together in `spans` and `slopes`.
+    known of both is put together in `forms` and `slopes`.
 
     Args:
         half: the number of elements of each half.
