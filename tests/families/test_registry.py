@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.families import COMPOSED, FAMILIES, OTHER_WORDS, build_family
+from audit.families.observed import log_likelihood
 from audit.ground.errors import ConfigError, UnknownName
 from audit.models.names import parameterizations
 
@@ -25,6 +26,23 @@ def test_a_law_without_a_density_has_no_log_prob(example):
     law = example.family.distribution(example.phi)
     with pytest.raises(NotImplementedError):
         law.log_prob(law.sample())
+
+
+def test_a_theta_that_a_law_does_not_have_is_impossible_and_spoils_no_other():
+    """Of three classes there is no seventh, and torch looks it up all the same."""
+    theta = torch.tensor([[2.0], [7.0], [0.0]])
+    phi = torch.tensor([[0.2, 0.5, 0.3]], dtype=torch.float64)
+    found = log_likelihood(build_family("categorical", {"probs": (3,)}), theta, phi)
+    expected = torch.tensor([[0.3], [0.0], [0.2]], dtype=torch.float64)
+    torch.testing.assert_close(found.exp(), expected)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 0.0, -1e-300])
+def test_a_scale_is_above_zero(scale):
+    phi = torch.tensor([[0.3, scale], [0.3, 1.0]], dtype=torch.float64)
+    wrong = build_family("normal", {"loc": (), "scale": ()}).violations(phi)
+    marked = torch.stack(list(wrong.values())).any(0)
+    assert marked.tolist() == [scale <= 0, False]
 
 
 @pytest.mark.parametrize("count", [1, 3])

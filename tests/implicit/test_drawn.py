@@ -8,6 +8,8 @@ import torch
 
 from audit.families.computed import MANY, ComputedFamily
 from audit.families.givers import Nodes
+from audit.families.implicit_values import implicit_reference
+from audit.geometry.divergences import build_divergence
 from audit.ground.errors import ConfigError
 from audit.nodes.coordinates import Coordinate
 from audit.nodes.noise import Noise
@@ -62,3 +64,13 @@ def test_scores_of_very_many_nodes_of_a_rule_are_summed():
     ):
         assert law(giver(False, weighted, count)).sums_scores is summed
     assert not law().sums_scores
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_reverse_kl_is_compared_where_something_gives_theta_of_the_moved_law(follows):
+    source = giver(False, True)
+    source.follows = follows
+    reverse, forward = (build_divergence(name) for name in ("reverse_kl", "kl"))
+    found = implicit_reference(reverse, law(source), PHI, NOISE)
+    assert (found is not None) is follows
+    assert implicit_reference(forward, law(source), PHI, NOISE) is not None

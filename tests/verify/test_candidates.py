@@ -1,8 +1,11 @@
 """Which candidates rest, because they lie beside a better one: by their distances."""
 
+from types import SimpleNamespace
+
 import torch
 
-from audit.verify.candidates import Candidates, clusters, twins
+from audit.verify.candidates import SHARED, Candidates, clusters, twins
+from audit.verify.witness import _taken_anew
 
 
 def points(*rows):
@@ -30,3 +33,29 @@ def test_the_best_are_kept_in_their_order_and_their_twins_rest():
     assert found.origin.tolist() == [[[2, 1, 0]]]
     assert found.through.tolist() == [[[False, True, False]]]
     assert found.u[0, 0, :, 0].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_a_larger_ball_takes_a_smaller_ones_witness_where_its_own_is_lower():
+    """It says so, and does not where its own is as high, or the smaller one's none."""
+    value = torch.tensor([[1.0, 0.5, 2.0], [torch.nan, 3.0, 3.0]]).double()
+    u = torch.arange(6.0).reshape(2, 3, 1, 1).double()
+    given = torch.tensor([[[0], [1], [0]], [[1], [1], [0]]])
+    start = torch.tensor([[0.5, 0.5, 2.0], [1.0, 1.0, 3.0]]).double()
+    one = Candidates(u, value.unsqueeze(2), given, given < 0, start)
+    search = SimpleNamespace(
+        asked=torch.arange(2),
+        exact=lambda rows, moved: (value, moved[:, :, 0] / 10),
+        origins=("v1", "v2", SHARED),
+        by="ascent",
+        blur=0.0,
+        sizes=torch.tensor([[0.1, 0.2, 0.3]] * 2).double(),
+        p=2.0,
+    )
+    found = _taken_anew(search, one)
+    assert found.origin.tolist() == [[0, 2, 0], [1, 1, 0]]
+    assert found.value[0].tolist() == [1.0, 1.0, 2.0]
+    assert found.value[1, 0].isnan()
+    assert found.value[1, 1:].tolist() == [3.0, 3.0]
+    assert found.u[:, :, 0].tolist() == [[0.0, 0.0, 2.0], [3.0, 4.0, 5.0]]
+    torch.testing.assert_close(found.error, found.u[:, :, 0] / 10)
+    assert found.improved.tolist() == [[True, True, False], [False, True, False]]
