@@ -13,6 +13,7 @@ from scans import SAMPLES, columns, sample, scan, written
 from scipy import stats
 
 from audit.config import ModelConfig
+from audit.formats import attacked
 from audit.formats.html import render as page
 from audit.formats.markdown import render as markdown
 from audit.formats.table import render as table
@@ -176,14 +177,18 @@ def test_the_penalised_twins_lose_less_than_the_plain_network():
         assert tamed.upper < plain.lower
 
 
-def lost_by(losses):
+def told_of(losses):
     """Return what a report says of attacked θ whose losses [n] are given."""
     nothing = torch.zeros(len(losses), dtype=torch.float64)
     clean = Scores(nothing, nothing, nothing[:, None], None, nothing.bool())
-    attacked = replace(clean, nll=torch.from_numpy(losses))
+    moved = replace(clean, nll=torch.from_numpy(losses))
     index = np.arange(len(losses))
-    found = UnderAttack(index, 8, "kl", clean, {("noise", 1.0): attacked})
-    return found.record("theta").attacked[0].nll_loss
+    found = UnderAttack(index, 8, "kl", clean, {("noise", 1.0): moved})
+    return found.record("theta")
+
+
+def lost_by(losses):
+    return told_of(losses).attacked[0].nll_loss
 
 
 @pytest.mark.parametrize("n", [32, 64, 200])
@@ -202,6 +207,14 @@ def test_a_mean_loss_of_few_inputs_or_with_infinity_has_no_interval():
     low, high = lost_by(rng.normal(size=32)).ci95
     assert low < 0 < high
     assert lost_by(np.full(40, 0.25)).ci95 == (0.25, 0.25)
+
+
+@pytest.mark.parametrize(("n", "told"), [(31, False), (32, True)])
+def test_a_loss_without_an_interval_is_explained(n, told):
+    found = told_of(np.linspace(0, 1, n))
+    assert (attacked.interval(found.attacked[0].nll_loss) != "–") == told
+    said = "so few inputs, or so long a tail, do not tell"
+    assert (said in attacked.caption(found)) != told
 
 
 def test_classes_are_counted_and_their_regions_are_the_likeliest(tmp_path):
