@@ -21,6 +21,7 @@ from audit.importer.places import Body, Constant, Place
 from audit.importer.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
 from audit.importer.program import Node, Program
 from audit.importer.registry import Operator, find_host
+from audit.importer.replaced import Shielded, replaced
 from audit.importer.saturation import unsaturated
 from audit.importer.values import Policy, Value
 
@@ -47,6 +48,7 @@ class Builder:
     calls: dict[object, tuple[Place | Constant | None, ...]] = field(
         default_factory=dict
     )
+    cleared: frozenset[str] = frozenset()
 
     def build(self, captured: Iterable[str] = ()) -> Plan:
         """Return the plan; `captured` names become inputs after the declared ones."""
@@ -63,6 +65,7 @@ class Builder:
         if self.simplify:
             nodes = unsaturated(cleanup.fused(nodes), self.program.constants)
             nodes = cleanup.live(nodes, wanted)
+        self.cleared = replaced(nodes)
         for node in cleanup.guarded(nodes):
             self._add(node)
         outputs = tuple(self.operand(name, host=False) for name in wanted)
@@ -167,11 +170,9 @@ class Builder:
                 if place is not None:
                     self.places[name] = place
             return
-        self._emit(
-            node,
-            bind(node, entry, self.policy, bodies, self._types(node)),
-            tuple(inputs),
-        )
+        run = bind(node, entry, self.policy, bodies, self._types(node))
+        shielded = not self.cleared.isdisjoint(node.outputs)
+        self._emit(node, Shielded(run) if shielded else run, tuple(inputs))
         if call is not None:
             self.calls[call] = tuple(self.places.get(name) for name in node.outputs)
 

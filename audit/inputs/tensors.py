@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 from audit.ground.errors import InputError
 from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Arrays
 from audit.inputs.reading import broken, whole
+
+_OBJECT = re.compile(r"Unsupported global: GLOBAL (\S+)")  # in the words of torch
 
 
 def open_tensors(path: str, memory: int = MEMORY) -> Arrays:
@@ -23,6 +26,13 @@ def open_tensors(path: str, memory: int = MEMORY) -> Arrays:
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken pickle raises whatever it likes
+        if (held := _OBJECT.search(str(error))) is not None:
+            raise InputError(
+                f"The data file '{path}' is no readable file of tensors: it holds a "
+                f"{held[1]}",
+                "Expected tensors alone: a pickle of other objects can run code",
+                "Save the tensors: torch.save({'x': tensor}, path)",
+            ) from None
         raise broken(path, "file of tensors", error) from None
     named = found if isinstance(found, dict) else {"x": found}
     arrays: dict[str, Array] = {}

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import zipfile
 from decimal import Decimal
 
 import numpy as np
@@ -298,6 +299,20 @@ def test_a_file_of_objects_is_refused_without_colours(tmp_path):
     with pytest.raises(InputError, match="no readable file of tensors") as found:
         open_inputs(str(tmp_path / "d.pt"), {"x": None})
     assert "\x1b" not in str(found.value)
+    assert "holds a torch.utils.data.dataset.TensorDataset. Exp" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ("xl/workbook.xml", "a workbook of Excel.*Save the sheet as 'CSV"),
+        ("d/data.pkl", "one of torch.save.*end in .pt"),
+    ],
+)
+def test_an_archive_of_something_else_says_of_what(tmp_path, member, words):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as file:
+        file.writestr(member, "text")
+    refused(tmp_path / "d.npz", words)
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(tmp_path):

@@ -161,9 +161,9 @@ def open_data(path: str) -> Iterator[DataFile]:
         with open_regular(path) as file:
             head = file.read(8)
             _refuse_others(path, head)
-            yield DataFile(
-                path, file, read_members(file) if head[:2] == b"PK" else None
-            )
+            members = read_members(file) if head[:2] == b"PK" else None
+            _refuse_zipped(path, [member.name for member in members or ()])
+            yield DataFile(path, file, members)
     except FileNotFoundError:
         raise InputError(
             f"There is no data file '{path}'",
@@ -204,6 +204,22 @@ def _refuse_others(path: str, head: bytes) -> None:
             "does: .csv, .tsv, .parquet, .arrow, .h5, .mat, .pt; unpacked, not .gz",
             f"Save it with np.savez('{Path(path).stem}.npz', x=...)",
         )
+
+
+def _refuse_zipped(path: str, names: list[str]) -> None:
+    """Refuse what other programs save as an archive."""
+    if any(name.startswith("xl/") for name in names):
+        what, saved = "a workbook of Excel", "Save the sheet as 'CSV UTF-8'"
+    elif any(name.endswith("/data.pkl") for name in names):
+        what, saved = "one of torch.save", "Let its name end in .pt"
+    else:
+        return
+    raise InputError(
+        f"The data file '{path}' is {what}",
+        "Expected arrays saved by numpy, or another kind that its name says: .csv, "
+        ".parquet, .h5, .mat, .pt",
+        saved,
+    )
 
 
 def _by_key(members: list[Member]) -> dict[str, Member | None]:

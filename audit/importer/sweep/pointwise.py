@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audit.importer.replaced import Shielded
 from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
 from audit.importer.sweep.rules import (
@@ -82,7 +83,8 @@ def pointwise(site: Site) -> Rule | None:
         return None
     if site.op in MINUS:
         return Signed(site, MINUS[site.op])
-    if site.op == "Swish" and site.attribute("alpha", 1.0) != 1.0:
+    scaled = site.op == "Swish" and site.attribute("alpha", 1.0) != 1.0
+    if scaled or isinstance(site.step.run, Shielded):
         return Pointwise(site, None)
     return Pointwise(site, PARTIALS.get(site.op))
 

@@ -74,12 +74,13 @@ def exact_divergence(it: Subject) -> Finding:
         said = f"D(x, x ± εv) tends to the form within {largest(numbers)[1]:.0e}"
         return passed(NAME, said, **numbers)
     name, worst = largest(wrong)
+    other = "audit with --method finite-difference and "
+    other = "" if it.model.by_differences else other
     return failed(
         NAME,
         f"the exact {name} at small steps is not the form: they stay {worst:.1e} apart",
         "the derivative of the file or a formula of the family is wrong, or the model "
-        "goes in steps: audit with --method finite-difference and read the realised "
-        "columns",
+        f"goes in steps: {other}read the realised columns",
         **numbers,
     )
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scans import written
 from torch import nn
 
+from audit.run.selftest import selftest
 from audit.verify.selftest.members import _is_softened
 from verify.selftest.planted import (
     A,
@@ -389,3 +391,14 @@ def test_classes_in_another_order_are_caught(tmp_path, wrong):
         assert (
             "the classes of the model are in another order" in lines["residuals"].said
         )
+
+
+def test_of_steps_no_other_method_is_advised_once_it_is_in_use(tmp_path):
+    def stairs(x):
+        return torch.floor(8 * x) / 8
+
+    model = {"family": "normal", "parameters": {"loc": "output", "scale": "1"}}
+    said = written(tmp_path, stairs, inputs(), model, method="finite-difference")
+    (line,) = (a for a in selftest(said).lines if a.check == "exact_divergence")
+    assert line.status == "failed"
+    assert line.todo.endswith("goes in steps: read the realised columns")
