@@ -7,7 +7,8 @@ the numbers in an operand or of an operand by itself, check these themselves.) O
 where the product is beyond the limit something can be too large, so only there an
 operator is first rehearsed: it runs on tensors of torch's `meta` device, which have a
 shape and no memory, and every tensor it makes is held against the limits. Shapes that
-have passed are remembered. What a product of two matrices makes is known without.
+have passed are remembered. What a product of two matrices makes is known without, and
+what is placed, or picked element by element, has the shape of an operand.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from audit.importer.values import Host, Value
 
 _REMEMBERED = 256
 _PRODUCTS = ("Gemm", "MatMul")
+_AS_AN_OPERAND = ("GatherElements", "Scatter", "ScatterElements", "ScatterND")
+"""What they make, and every step on the way, is no larger than one of the operands."""
 
 
 class Foreseen:
@@ -56,19 +59,29 @@ class Foreseen:
                 product *= value.numel() or 1
             elif isinstance(value, np.ndarray):
                 product *= value.size or 1
-        if product > MAX_ELEMENTS and not self._is_small_product(arguments):
+        if product > MAX_ELEMENTS and not self._is_seen(arguments):
             self._rehearse(arguments)
         return self._run(*arguments)
 
-    def _is_small_product(self, arguments: Sequence[Value]) -> bool:
-        """Tell whether it is a product of matrices whose size is plain to see.
+    def _is_seen(self, arguments: Sequence[Value]) -> bool:
+        """Tell whether it is plain to see that what it makes is not too large.
 
-        A rehearsal has torch import its compiler: a second, for what is the most common
-        operator by far. [m, k] times [k, n] has (a / k) (b / k) numbers, a and b being
-        those of its factors; a k that is too small bounds them too.
+        A rehearsal has torch import its compiler: a second, for what networks and
+        flows do most.
         """
-        if self._node.domain or self._node.op not in _PRODUCTS:
+        if self._node.domain:
             return False
+        op = self._node.op
+        return op in _AS_AN_OPERAND or (
+            op in _PRODUCTS and self._is_small_product(arguments)
+        )
+
+    def _is_small_product(self, arguments: Sequence[Value]) -> bool:
+        """Tell whether a product of matrices has a size that is not too large.
+
+        [m, k] times [k, n] has (a / k) (b / k) numbers, a and b being those of its
+        factors; a k that is too small bounds them too.
+        """
         if not all(isinstance(value, Tensor) for value in arguments):
             return False
         a, b, *added = (value for value in arguments if isinstance(value, Tensor))

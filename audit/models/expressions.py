@@ -155,15 +155,18 @@ class Expression:
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Return its value: outputs [N, …] in float64 -> [N, …]."""
         rows = next(iter(outputs.values()))
-        shapes = ", ".join(f"{name} {list(v.shape)}" for name, v in outputs.items())
-        with boundary(
-            f"The expression '{self.text[:MAX_SHOWN]}' cannot be computed",
-            f"Expected one that fits the outputs, {shapes}",
-            "Correct the --param",
-            ConfigError,
-        ):
+        try:
             value = self._value(self._tree, outputs, rows)
             return value if value.dim() else value.expand(len(rows)).clone()
+        except Exception:
+            shapes = ", ".join(f"{name} {list(v.shape)}" for name, v in outputs.items())
+            with boundary(
+                f"The expression '{self.text[:MAX_SHOWN]}' cannot be computed",
+                f"Expected one that fits the outputs, {shapes}",
+                "Correct the --param",
+                ConfigError,
+            ):
+                raise
 
     def reduced(
         self, leaf: Callable[[str | float], T], made: Callable[[ast.expr, list[T]], T]

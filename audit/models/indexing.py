@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from functools import lru_cache
 from types import EllipsisType
 
 import torch
@@ -14,8 +15,9 @@ from audit.ground.errors import ConfigError
 Place = int | slice | EllipsisType | None
 
 
+@lru_cache(maxsize=256)
 def places_of(node: ast.expr) -> tuple[Place, ...]:
-    """Return what stands between the brackets.
+    """Return what stands between the brackets: read once, and used at each call.
 
     Raises:
         ConfigError: something in it is neither a number, a slice, `...` nor None.

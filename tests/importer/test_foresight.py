@@ -7,12 +7,15 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from audit.ground.errors import ModelError
 from audit.importer import load_graph
 from audit.importer.foresight import Foreseen, Small
 from audit.importer.limits import MAX_ELEMENTS
-from audit.importer.ops import host
+from audit.importer.ops import host, indexing
 from audit.importer.program import Node
 
 DRAWS = 20_480  # of five coordinates: their indices multiply to more than the limit
@@ -85,3 +88,54 @@ def test_a_softplus_of_many_rows_is_not_rehearsed(tmp_path, monkeypatch):
     wanted = np.concatenate([np.where(rows > 20, rows, soft), rows, soft], axis=1)
     assert rows.size**3 > MAX_ELEMENTS
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+class Made(TorchDispatchMode):
+    """Keeps the largest number of elements of what is made in the block."""
+
+    most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            made = [v.numel() for v in tree_leaves(result) if isinstance(v, Tensor)]
+            self.most = max([self.most, *made])
+        return result
+
+
+OPERATORS = {
+    "GatherElements": indexing.gather_elements,
+    "ScatterElements": indexing.scatter_elements,
+    "ScatterND": indexing.scatter_nd,
+}
+PLACED = {
+    ("GatherElements", "none"): lambda x, at, new: torch.gather(x, 0, at[:, :2]),
+    ("ScatterElements", "none"): lambda x, at, new: x.scatter(0, at[:, :2], new),
+    ("ScatterElements", "max"): lambda x, at, new: x.scatter_reduce(
+        0, at[:, :2], new, "amax"
+    ),
+    ("ScatterND", "none"): lambda x, at, new: x.index_put((at[:, 0],), new),
+    ("ScatterND", "max"): lambda x, at, new: x.index_reduce(0, at[:, 0], new, "amax"),
+}
+
+
+@pytest.mark.parametrize(("op", "reduction"), PLACED)
+@pytest.mark.parametrize("given", ["tensor", "array"])
+def test_what_is_placed_by_index_is_no_larger_than_an_operand(
+    op, reduction, given, monkeypatch
+):
+    """So it is not rehearsed, though its operands multiply to more than the limit."""
+    monkeypatch.setattr(Foreseen, "_rehearse", None)
+    torch.manual_seed(0)
+    x, new = torch.randn(DRAWS, 2), torch.randn(DRAWS, 2)
+    at = torch.randperm(DRAWS).unsqueeze(1).expand(-1, 2)
+    index = at[:, :1] if op == "ScatterND" else at.contiguous()
+    operands = (x, index if given == "tensor" else index.numpy())
+    attributes = {} if op == "GatherElements" else {"reduction": reduction}
+    operands = operands if op == "GatherElements" else (*operands, new)
+    run = partial(OPERATORS[op], **attributes)
+    with Made() as made:
+        found = Foreseen(Node(op, (), (), attributes), run)(*operands)
+    assert DRAWS**2 > MAX_ELEMENTS
+    assert made.most <= x.numel()
+    assert torch.equal(found, PLACED[op, reduction](x, at, new))
