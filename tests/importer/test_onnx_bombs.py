@@ -86,6 +86,10 @@ BOMBS = {
     ("", "DequantizeLinear"): ([u(M, 1), f(M)], {"axis": 1}),
     ("", "QuantizeLinear"): ([COLUMN, f(M)], {"axis": 1}),
     ("robaudit", "FakeQuantize"): ([COLUMN, f(M)], {"axis": 1}),
+    ("robaudit", "UnpackedWeights"): (
+        [u(1, 1, 8), f(1, 1)],
+        {"K": M, "N": M, "block_size": M},
+    ),
     **{(MS, n): ([COLUMN, f(M)], {}) for n in ("BiasGelu", "FastGelu")},
     (MS, "BiasAdd"): ([COLUMN, f(M), f(1)], {}),
     (MS, "BiasSoftmax"): ([COLUMN, ROW], {}),

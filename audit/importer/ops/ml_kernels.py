@@ -141,6 +141,7 @@ def _coupled(pairs: Tensor, classes: int) -> Tensor:
     Pairs [n, k (k − 1) / 2] are in the order of `combinations`, and it is the first
     one's probability.
     """
+    check_elements((len(pairs), classes, classes), "The pairs of classes of all rows")
     first, second = zip(*combinations(range(classes), 2), strict=True)
     sure = pairs.clamp(_LEAST, 1 - _LEAST)
     r = pairs.new_zeros(len(pairs), classes, classes)
