@@ -169,9 +169,9 @@ def test_a_long_graph_in_reverse_order_is_sorted_quickly():
     count = 20_000
     nodes = [helper.make_node("Neg", [f"h{i}"], [f"h{i + 1}"]) for i in range(count)]
     nodes[0].input[0], nodes[-1].output[0] = "x", "y"
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: others may take the machine
     graph = load_graph(tiny(nodes=nodes[::-1]))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert torch.equal(graph(torch.ones(1, 3))[0], torch.ones(1, 3))
 
 
