@@ -18,7 +18,8 @@ def test_an_input_is_at_rest_if_nothing_is_predicted_and_nothing_moves():
     value = numbers(0.0, 0.0, 3.0, 2.0)
     exact = Interval(value, value, value, 0 * value)
     directed = torch.tensor([False, False, False, True])
-    found = compared_attack("a", predicted, Realised(exact, exact, directed))
+    alone = torch.zeros(4, dtype=torch.bool)
+    found = compared_attack("a", predicted, Realised(exact, exact, directed, alone))
     ratio, parted = found.columns["a_ratio"], found.columns["a_parted"]
     assert [ratio.reason(k) == NOTHING_MOVED for k in range(4)] == [True, *[False] * 3]
     assert ratio.numbers[[1, 3]].tolist() == [0.0, 1.0]
