@@ -123,9 +123,14 @@ def _random(
     def damped(rows: Tensor, rates: Tensor) -> Tensor | None:
         return local.damped(attack, rows, rates)
 
+    def form(rows: Tensor, u: Tensor) -> Tensor:
+        return local.at(rows, u.to(local.worst))
+
     site = exact.site
     given = site.noise, site.free, predicted, TOLERANCE, evaluate
-    found = attack_mean(attack, *given, probed=local.by_products, damped=damped)
+    probed = local.by_products  # then Q takes a pass of the network, as D does
+    chosen = None if probed else form
+    found = attack_mean(attack, *given, probed, damped, chosen)
     everywhere = torch.ones_like(local.directed)
     whole = found.interval.at_least_zero()
     return Realised(whole, found.apart, everywhere, found.carried)

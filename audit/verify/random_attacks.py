@@ -5,12 +5,26 @@ damped one, is worth as a control variate; fresh pairs then give the mean and it
 interval (see `intervals.controlled`). The perturbations of an input come from
 generators of its own, one chunk after the other, so that none depends on which inputs
 are measured with it: chunks end at the same places whatever the inputs need.
+
+D is far from the form where the form is large, and there pairs are rare: few of them
+miss that tail, and their interval is too narrow. The form takes no pass of the network.
+So `CHOICES` pairs are drawn for each that is evaluated, and the one among them is taken
+with a probability that is proportional to
+
+    h = Q + `EVEN` E[Q],      with the weight w = mean h / h.
+
+Given the draws, E[w D] = Σ (h / Σ h) (Σ h / CHOICES) D / h is the mean of D over them
+all: w D has no bias, and no more has w Q for the control variate. Where D − β Q grows
+as Q², w (D − β Q) grows as Q only. No weight is above 1 + mean Q / (`EVEN` E[Q]).
+
+Reference:
+    Talbot, Cline & Egbert, Importance resampling for global illumination (2005).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -24,6 +38,7 @@ from audit.linalg.intervals.controlled import (
     LEVELS,
     PILOT,
     SURE,
+    TAILS,
     Control,
     best_control,
     form_control,
@@ -34,8 +49,11 @@ from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 
 CHUNK = 64  # pairs that are evaluated at a time
+CHOICES, EVEN = 4, 0.3  # pairs that one is chosen of; a share of E[Q] for all alike
+_DRAWN = 2**21  # numbers of pairs that are chosen of at a time
 _PILOTS = 0.2  # of the time
 _PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ
+_CHOOSING = 64  # beyond the stream of pairs, those of what chooses among them
 
 
 @dataclass(frozen=True)
@@ -50,13 +68,39 @@ class Evaluated:
     form: Tensor
     axes: tuple[Tensor, ...] = ()
 
-    @property
-    def forms(self) -> Tensor:
-        """Q and its axes [n, P, K]."""
-        return torch.stack([self.form, *self.axes], dim=1)
+
+@dataclass(frozen=True)
+class _Means:
+    """Means over pairs: w D, w times D's own error and w [N, M], Q and axes [N, P, M].
+
+    NaN where an input needs no more of them.
+    """
+
+    values: Tensor
+    errors: Tensor
+    weights: Tensor
+    forms: Tensor
+
+    def take(self, rows: Tensor) -> _Means:
+        """Return those of some inputs."""
+        return _Means(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    def joined(self, more: _Means) -> _Means:
+        """Return these pairs, then more of the same inputs."""
+        parts = ((getattr(one, f.name) for one in (self, more)) for f in fields(self))
+        return _Means(*(torch.cat(list(part), dim=-1) for part in parts))
+
+    def first(self, count: int) -> _Means:
+        """Return the first pairs."""
+        return _Means(*(getattr(self, one.name)[..., :count] for one in fields(self)))
+
+    def mean(self, control: Control, rows: Tensor, kurtosis: float = 1.0) -> Interval:
+        """Return E[D] [n] of some inputs, whose means these are."""
+        return control.mean(rows, self.values, self.forms, self.weights, kurtosis)
 
 
 Evaluate = Callable[[Tensor, Tensor], Evaluated]  # rows [n], δ [n, K, size]
+Form = Callable[[Tensor, Tensor], Tensor]  # rows [n], δ [n, K, size] -> Q [n, K]
 Damped = Callable[[Tensor, Tensor], Tensor | None]
 """Rows [n], rates s [n, R] -> E[(1 − e^{−s Q})/s] [n, P, R], of Q and of its axes."""
 
@@ -90,6 +134,7 @@ def attack_mean(
     evaluate: Evaluate,
     probed: bool = False,
     damped: Damped | None = None,
+    form: Form | None = None,
 ) -> AttackMean:
     """Return E[D(δ)] with its interval.
 
@@ -105,15 +150,18 @@ def attack_mean(
             nothing of: β of it is in the mean, by the control variate, and 1 − β parts
             the mean from the prediction.
         damped: the means of damped forms, where they are known.
+        form: Q, where it costs far less than D, to choose perturbations by.
     """
+    chosen = None if form is None else _Choice(form, predicted.value)
     shared = predicted.standard_error is not None and not probed
     enough = partial(pairs_needed, tolerance=tolerance, shared=shared)
-    pairs = _Pairs(attack, noise, size, _PILOT_STREAM)
+    pairs = _Pairs(attack, noise, size, _PILOT_STREAM, chosen)
     with stages.part(_PILOTS):
         plan = _planned(pairs, predicted.value, enough, evaluate, damped)
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
-        found = _sample(_Pairs(attack, noise, size, _STREAM), needed, evaluate, LEVELS)
+        fresh = _Pairs(attack, noise, size, _STREAM, chosen)
+        found = _sample(fresh, needed, evaluate, LEVELS)
     alone, carried = _by_levels(found, needed, control)
     alone = alone.infinite_where(plan.infinite)
     carried = carried & torch.isfinite(alone.value)
@@ -147,9 +195,8 @@ def _planned(
     """
     ask = torch.full(expected.shape, FIRST)
     pilot = _sample(pairs, ask, evaluate, (FIRST,), share=FIRST / PILOT)
-    control = form_control(pilot.values, pilot.forms, expected)
-    everyone = torch.arange(len(expected), device=expected.device)
-    first = control.mean(everyone, pilot.values, pilot.forms)
+    control = form_control(pilot.values, pilot.forms, expected, pilot.weights)
+    first = pilot.mean(control, torch.arange(len(expected), device=expected.device))
     own = pilot.errors.mean(dim=1)
     needed = enough(first, expected, own=own)
     infinite = torch.isinf(first.value)
@@ -158,36 +205,97 @@ def _planned(
         return _Plan(control, needed, infinite)
     ask[rows.cpu()] = PILOT
     more = _sample(pairs, ask, evaluate, (PILOT,), FIRST, 1 - FIRST / PILOT)
-    values, errors, forms = (
-        torch.cat([getattr(part, name)[rows] for part in (pilot, more)], dim=-1)
-        for name in ("values", "errors", "forms")
-    )
+    pilot = pilot.take(rows).joined(more.take(rows))
     means = None if damped is None else partial(damped, rows)
-    control = control.updated(rows, best_control(values, forms, expected[rows], means))
-    first = control.mean(rows, values, forms)
-    found = enough(first, expected[rows], own=errors.mean(dim=1))
+    given = pilot.values, pilot.forms, expected[rows], means, pilot.weights
+    control = control.updated(rows, best_control(*given))
+    first = pilot.mean(control, rows)
+    found = enough(first, expected[rows], own=pilot.errors.mean(dim=1))
     found = torch.where(control.bound[rows], found, found.clamp_min(SURE))
     infinite = infinite.index_copy(0, rows, torch.isinf(first.value))
     return _Plan(control, needed.index_copy(0, rows, found), infinite)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One of `CHOICES` pairs, by the form Q and E[Q] of N inputs."""
+
+    form: Form
+    expected: Tensor
+
+    def __call__(
+        self, rows: Tensor, half: Tensor, mean: Tensor, at: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return one δ of each pair that is chosen [n, count, size], and w [n, count].
+
+        Args:
+            rows: of the inputs [n].
+            half: one δ of each pair [n, count, CHOICES, size].
+            mean: where the others mirror them [size].
+            at: uniform numbers that choose [n, count].
+        """
+        n, count, _, size = half.shape
+        flat = half.reshape(n, -1, size)
+        form = self.form(rows, flat)
+        if bool(mean.any()):  # forms are even
+            form = (form + self.form(rows, 2 * mean - flat)) / 2
+        h = form.reshape(n, count, CHOICES) + EVEN * self.expected[rows, None, None]
+        usable = torch.isfinite(h).all(dim=2, keepdim=True) & (h > 0)
+        h = torch.where(usable, h, 1.0)
+        summed = h.cumsum(dim=2)
+        which = (summed < at.to(h).unsqueeze(2) * summed[:, :, -1:]).sum(dim=2)
+        which = which.clamp_max(CHOICES - 1).unsqueeze(2)
+        weights = h.mean(dim=2) / h.gather(2, which).squeeze(2)
+        places = which.to(half.device).unsqueeze(3).expand(-1, -1, 1, size)
+        return half.gather(2, places).squeeze(2), weights
 
 
 class _Pairs:
     """Perturbations in pairs that are mirrored at the law's mean."""
 
     def __init__(
-        self, attack: RandomAttack, noise: Noise, size: int, stream: int
+        self,
+        attack: RandomAttack,
+        noise: Noise,
+        size: int,
+        stream: int,
+        choice: _Choice | None,
     ) -> None:
-        self.attack, self.size = attack, size
+        self.attack, self.size, self.choice = attack, size, choice
         rows = range(len(noise.index))
-        self.generators = [noise.generator(row, stream) for row in rows]
+        self.generators, self.choosing = (
+            [noise.generator(row, one) for row in rows]
+            for one in (stream, _CHOOSING + stream)
+        )
 
-    def draw(self, rows: Tensor, count: int) -> Tensor:
-        """Return the next pairs of some inputs [n, 2 count, size], mirrors last."""
-        drawn = []
-        for row in rows.tolist():
-            half = self.attack.draw(self.generators[row], count, self.size)
-            mirrored = 2 * self.attack.center(self.size) - half
-            drawn.append(np.concatenate([half, mirrored]))
+    def draw(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the next pairs of some inputs [n, 2 count, size], mirrors last.
+
+        And their weights [n, count].
+        """
+        mean = torch.from_numpy(self.attack.center(self.size))
+        if self.choice is None:
+            half = self._drawn(rows, count)
+            weights = torch.ones(half.shape[:2], dtype=half.dtype)
+        else:
+            parts = torch.split(rows, max(1, _DRAWN // (count * CHOICES * self.size)))
+            both = zip(
+                *(self._chosen(part, count, mean) for part in parts), strict=True
+            )
+            half, weights = (torch.cat(list(part)) for part in both)
+        return torch.cat([half, 2 * mean - half], dim=1), weights
+
+    def _chosen(self, rows: Tensor, count: int, mean: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.choice is not None
+        half = self._drawn(rows, count * CHOICES)
+        half = half.reshape(len(rows), count, CHOICES, self.size)
+        at = np.stack([self.choosing[row].random(count) for row in rows.tolist()])
+        return self.choice(rows, half, mean, torch.from_numpy(at))
+
+    def _drawn(self, rows: Tensor, count: int) -> Tensor:
+        """Return one δ of each of the next pairs of some inputs [n, count, size]."""
+        own = [self.generators[row] for row in rows.tolist()]
+        drawn = [self.attack.draw(each, count, self.size) for each in own]
         return torch.from_numpy(np.stack(drawn))
 
 
@@ -198,8 +306,8 @@ def _sample(
     stops: Sequence[int],
     first: int = 0,
     share: float = 1.0,
-) -> Evaluated:
-    """Return means over pairs [N, most], NaN where an input needs no more of them.
+) -> _Means:
+    """Return means over pairs.
 
     Args:
         pairs: where they are drawn.
@@ -213,15 +321,18 @@ def _sample(
     total = float((needed - first).clamp_min(0).sum()) / share
     for start, end in _chunks(first, stops, int(needed.max())):
         rows, count = (needed > start).nonzero()[:, 0], end - start
-        found = evaluate(rows, pairs.draw(rows.cpu(), count))
+        drawn, weights = pairs.draw(rows.cpu(), count)
+        found = evaluate(rows, drawn)
         parts = torch.stack([found.values, found.errors, found.form, *found.axes])
         means = parts.reshape(len(parts), len(rows), 2, count).mean(dim=2)
-        table = means.new_full((len(parts), len(needed), count), torch.nan)
+        weights = weights.to(means)
+        means = torch.stack([*(means[:2] * weights), weights, *means[2:]])
+        table = means.new_full((len(means), len(needed), count), torch.nan)
         table[:, rows] = means
         tables.append(table)
         stages.step(len(rows) * count / total)
-    values, errors, form, *axes = torch.cat(tables, dim=2)
-    return Evaluated(values, errors, form, tuple(axes))
+    values, errors, weights, *forms = torch.cat(tables, dim=2)
+    return _Means(values, errors, weights, torch.stack(forms, dim=1))
 
 
 def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]]:
@@ -236,7 +347,7 @@ def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]
 
 
 def _by_levels(
-    found: Evaluated, needed: Tensor, control: Control
+    found: _Means, needed: Tensor, control: Control
 ) -> tuple[Interval, Tensor]:
     """Return each input's interval from its own number of pairs, and where one carries.
 
@@ -247,11 +358,12 @@ def _by_levels(
     for level in LEVELS:
         rows = (needed == level).nonzero()[:, 0]
         if len(rows):
-            values, forms = found.values[rows, :level], found.forms[rows, :, :level]
-            one = control.mean(rows, values, forms)
+            own = found.take(rows).first(level)
+            one = own.mean(control, rows, TAILS)
             parts[:, rows] = torch.stack(
                 [one.value, one.lower, one.upper, one.standard_error]
             )
             if level == LEVELS[-1]:
-                carried[rows] = control.carried(rows, values, forms)
+                given = own.values, own.forms, own.weights
+                carried[rows] = control.carried(rows, *given)
     return Interval(*parts), carried

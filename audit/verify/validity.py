@@ -195,7 +195,9 @@ class _Search:
         search = Bracket(low[at], TOLERANCE, _CLOSE)
         search.between(low[at], high[at], (at_low[at], at_high[at]))
         while bool(search.open.any()):
-            search.take(self.off(search.size.unsqueeze(1), at).squeeze(1))
+            some, off = search.open.nonzero()[:, 0], torch.zeros_like(search.size)
+            off[some] = self.off(search.size[some].unsqueeze(1), at[some]).squeeze(1)
+            search.take(off)  # of those that are open
         found[at] = search.good
         return found
 

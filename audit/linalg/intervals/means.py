@@ -61,7 +61,9 @@ class Interval:
         return Interval(value, lower, upper, self.standard_error.masked_fill(known, 0))
 
 
-def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
+def mean_interval(
+    samples: Tensor, level: float = 0.975, kurtosis: float = 1.0
+) -> Interval:
     """Return the mean of independent samples [..., n] with its interval [...].
 
     Equal samples have an interval without width. A sample that is not finite leaves
@@ -70,6 +72,7 @@ def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
     Args:
         samples: [..., n].
         level: of each end; 0.975 for an interval of 95 %.
+        kurtosis: of the law they are of, at least; few samples show less of it.
     """
     n = samples.shape[-1]
     value = samples.mean(dim=-1)
@@ -81,7 +84,8 @@ def mean_interval(samples: Tensor, level: float = 0.975) -> Interval:
     second, third, fourth = (power.mean(dim=-1) for power in powers)
     second = torch.where(scale > 0, second, 1.0)
     error = scale * (second / (n - 1)).sqrt() if n > 1 else scale * torch.nan
-    t = _quantiles(2 * n / (fourth / second.square() - 1), n - 1, level)
+    tails = (fourth / second.square()).clamp_min(kurtosis) - 1
+    t = _quantiles(2 * n / tails, n - 1, level)
     return _about(value, error, t, third / second.pow(1.5) * skewness_factor(n))
 
 

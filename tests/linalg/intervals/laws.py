@@ -63,13 +63,18 @@ class LogLinear:
     def evaluate(self, rows, delta):
         rise, moved = delta @ self.w, (delta @ self.b) / self.scale[rows, None]
         exact = rise + torch.exp(-2 * rise) * (1 + moved**2) / 2 - 0.5
-        return Evaluated(exact, torch.zeros_like(exact), rise**2 + moved**2 / 2)
+        return Evaluated(exact, torch.zeros_like(exact), self.form(rows, delta))
 
-    def realised(self):
-        """Return E[KL] as the audit takes it."""
+    def form(self, rows, delta):
+        return (delta @ self.w) ** 2 + (
+            delta @ self.b / self.scale[rows, None]
+        ) ** 2 / 2
+
+    def realised(self, chosen=False):
+        """Return E[KL] as the audit takes it, by pairs that the form chooses or any."""
         noise, attack = Noise(self.seed, np.arange(len(self.truth)), 8), self.attack
-        predicted = Estimate(self.predicted)
-        return attack_mean(attack, noise, self.d, predicted, 0.1, self.evaluate)
+        given = noise, self.d, Estimate(self.predicted), 0.1, self.evaluate
+        return attack_mean(attack, *given, form=self.form if chosen else None)
 
 
 class Law:

@@ -15,7 +15,7 @@ from linalg.intervals.laws import SAMPLED, Law, held
 SAMPLE = [0.3, 1.9, 0.1, 0.7, 6.2, 0.4, 2.8, 0.2, 1.1, 0.9, 3.3, 0.5]
 
 
-def corrected(sample, level=0.975):
+def corrected(sample, level=0.975, least=1):
     """Return the interval's ends by solving Hall's cubic for each, in 30 digits."""
     with mpmath.workdps(30):
         x = [mpmath.mpf(v) for v in sample]
@@ -24,7 +24,7 @@ def corrected(sample, level=0.975):
         second, third, fourth = (sum((v - mean) ** k for v in x) / n for k in (2, 3, 4))
         skewness = third / second**1.5 * mpmath.sqrt(n * (n - 1)) / (n - 2)
         c = skewness * (1 + mpmath.mpf(85) / 10 / n) / mpmath.sqrt(n)
-        freedom = min(2 * n / (fourth / second**2 - 1), n - 1)
+        freedom = min(2 * n / (max(fourth / second**2, least) - 1), n - 1)
         t = mpmath.mpf(stats.t.ppf(level, float(freedom)))
         c = max(min(c, mpmath.mpf(11) / 10 / t), -mpmath.mpf(11) / 10 / t)
 
@@ -59,6 +59,14 @@ def test_the_ends_solve_halls_cubic_with_hazens_skewness(sample, level):
     assert found.upper.item() == pytest.approx(wanted[1], rel=1e-8)
     assert found.value.item() == pytest.approx(np.mean(sample), rel=1e-12)
     assert found.standard_error.item() == pytest.approx(stats.sem(sample), rel=1e-12)
+
+
+@pytest.mark.parametrize("least", [3.0, 15.0])
+@pytest.mark.parametrize("sample", [SAMPLE * 3, list(range(30)), [*range(30), 500]])
+def test_tails_that_few_numbers_do_not_show_may_be_known(sample, least):
+    found = mean_interval(torch.tensor(sample).double(), kurtosis=least)
+    ends = (found.lower.item(), found.upper.item())
+    assert ends == pytest.approx(corrected(sample, least=least), rel=1e-4)
 
 
 def test_a_sample_without_skewness_or_tails_has_students_interval():
