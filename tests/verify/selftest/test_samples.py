@@ -110,3 +110,11 @@ def test_equal_seeds_give_equal_findings():
     assert first == again
     other = selftest(replace(sample("heteroscedastic"), seed=4))
     assert other != first
+
+
+def test_trace_and_top_eigenvalue_are_held_against_float64():
+    found = selftest(sample("heteroscedastic", divergences=("kl",)))
+    line = next(one for one in found.lines if one.check == "float32_against_float64")
+    assert line.status == "passed"
+    assert set(line.numbers) == {"kl.trace", "kl.eigenvalue"}
+    assert 0 < max(line.numbers.values()) < 1e-4
