@@ -4,21 +4,7 @@ A pilot says how many pairs of perturbations each input needs and what the form,
 damped one, is worth as a control variate; fresh pairs then give the mean and its
 interval (see `intervals.controlled`). The perturbations of an input come from
 generators of its own, one chunk after the other, so that none depends on which inputs
-are measured with it: chunks end at the same places whatever the inputs need.
-
-D is far from the form where the form is large, and there pairs are rare: few of them
-miss that tail, and their interval is too narrow. The form takes no pass of the network.
-So `CHOICES` pairs are drawn for each that is evaluated, and the one among them is taken
-with a probability that is proportional to
-
-    h = Q + `EVEN` E[Q],      with the weight w = mean h / h.
-
-Given the draws, E[w D] = Σ (h / Σ h) (Σ h / CHOICES) D / h is the mean of D over them
-all: w D has no bias, and no more has w Q for the control variate. Where D − β Q grows
-as Q², w (D − β Q) grows as Q only. No weight is above 1 + mean Q / (`EVEN` E[Q]).
-
-Reference:
-    Talbot, Cline & Egbert, Importance resampling for global illumination (2005).
+are measured with it: chunks end at the same places whatever the inputs need (`pairs`).
 """
 
 from __future__ import annotations
@@ -27,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,13 +32,11 @@ from audit.linalg.intervals.controlled import (
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
+from audit.verify.pairs import Choice, Form, Pairs
 
 CHUNK = 64  # pairs that are evaluated at a time
-CHOICES, EVEN = 4, 0.3  # pairs that one is chosen of; a share of E[Q] for all alike
-_DRAWN = 2**21  # numbers of pairs that are chosen of at a time
 _PILOTS = 0.2  # of the time
 _PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ
-_CHOOSING = 64  # beyond the stream of pairs, those of what chooses among them
 
 
 @dataclass(frozen=True)
@@ -100,7 +83,6 @@ class _Means:
 
 
 Evaluate = Callable[[Tensor, Tensor], Evaluated]  # rows [n], δ [n, K, size]
-Form = Callable[[Tensor, Tensor], Tensor]  # rows [n], δ [n, K, size] -> Q [n, K]
 Damped = Callable[[Tensor, Tensor], Tensor | None]
 """Rows [n], rates s [n, R] -> E[(1 − e^{−s Q})/s] [n, P, R], of Q and of its axes."""
 
@@ -152,15 +134,15 @@ def attack_mean(
         damped: the means of damped forms, where they are known.
         form: Q, where it costs far less than D, to choose perturbations by.
     """
-    chosen = None if form is None else _Choice(form, predicted.value)
+    chosen = None if form is None else Choice(form, predicted.value)
     shared = predicted.standard_error is not None and not probed
     enough = partial(pairs_needed, tolerance=tolerance, shared=shared)
-    pairs = _Pairs(attack, noise, size, _PILOT_STREAM, chosen)
+    pairs = Pairs(attack, noise, size, _PILOT_STREAM, chosen)
     with stages.part(_PILOTS):
         plan = _planned(pairs, predicted.value, enough, evaluate, damped)
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
-        fresh = _Pairs(attack, noise, size, _STREAM, chosen)
+        fresh = Pairs(attack, noise, size, _STREAM, chosen)
         found = _sample(fresh, needed, evaluate, LEVELS)
     alone, carried = _by_levels(found, needed, control)
     alone = alone.infinite_where(plan.infinite)
@@ -183,7 +165,7 @@ class _Plan:
 
 
 def _planned(
-    pairs: _Pairs,
+    pairs: Pairs,
     expected: Tensor,
     enough: Callable[..., Tensor],
     evaluate: Evaluate,
@@ -216,91 +198,8 @@ def _planned(
     return _Plan(control, needed.index_copy(0, rows, found), infinite)
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """One of `CHOICES` pairs, by the form Q and E[Q] of N inputs."""
-
-    form: Form
-    expected: Tensor
-
-    def __call__(
-        self, rows: Tensor, half: Tensor, mean: Tensor, at: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return one δ of each pair that is chosen [n, count, size], and w [n, count].
-
-        Args:
-            rows: of the inputs [n].
-            half: one δ of each pair [n, count, CHOICES, size].
-            mean: where the others mirror them [size].
-            at: uniform numbers that choose [n, count].
-        """
-        n, count, _, size = half.shape
-        flat = half.reshape(n, -1, size)
-        form = self.form(rows, flat)
-        if bool(mean.any()):  # forms are even
-            form = (form + self.form(rows, 2 * mean - flat)) / 2
-        h = form.reshape(n, count, CHOICES) + EVEN * self.expected[rows, None, None]
-        usable = torch.isfinite(h).all(dim=2, keepdim=True) & (h > 0)
-        h = torch.where(usable, h, 1.0)
-        summed = h.cumsum(dim=2)
-        which = (summed < at.to(h).unsqueeze(2) * summed[:, :, -1:]).sum(dim=2)
-        which = which.clamp_max(CHOICES - 1).unsqueeze(2)
-        weights = h.mean(dim=2) / h.gather(2, which).squeeze(2)
-        places = which.to(half.device).unsqueeze(3).expand(-1, -1, 1, size)
-        return half.gather(2, places).squeeze(2), weights
-
-
-class _Pairs:
-    """Perturbations in pairs that are mirrored at the law's mean."""
-
-    def __init__(
-        self,
-        attack: RandomAttack,
-        noise: Noise,
-        size: int,
-        stream: int,
-        choice: _Choice | None,
-    ) -> None:
-        self.attack, self.size, self.choice = attack, size, choice
-        rows = range(len(noise.index))
-        self.generators, self.choosing = (
-            [noise.generator(row, one) for row in rows]
-            for one in (stream, _CHOOSING + stream)
-        )
-
-    def draw(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return the next pairs of some inputs [n, 2 count, size], mirrors last.
-
-        And their weights [n, count].
-        """
-        mean = torch.from_numpy(self.attack.center(self.size))
-        if self.choice is None:
-            half = self._drawn(rows, count)
-            weights = torch.ones(half.shape[:2], dtype=half.dtype)
-        else:
-            parts = torch.split(rows, max(1, _DRAWN // (count * CHOICES * self.size)))
-            both = zip(
-                *(self._chosen(part, count, mean) for part in parts), strict=True
-            )
-            half, weights = (torch.cat(list(part)) for part in both)
-        return torch.cat([half, 2 * mean - half], dim=1), weights
-
-    def _chosen(self, rows: Tensor, count: int, mean: Tensor) -> tuple[Tensor, Tensor]:
-        assert self.choice is not None
-        half = self._drawn(rows, count * CHOICES)
-        half = half.reshape(len(rows), count, CHOICES, self.size)
-        at = np.stack([self.choosing[row].random(count) for row in rows.tolist()])
-        return self.choice(rows, half, mean, torch.from_numpy(at))
-
-    def _drawn(self, rows: Tensor, count: int) -> Tensor:
-        """Return one δ of each of the next pairs of some inputs [n, count, size]."""
-        own = [self.generators[row] for row in rows.tolist()]
-        drawn = [self.attack.draw(each, count, self.size) for each in own]
-        return torch.from_numpy(np.stack(drawn))
-
-
 def _sample(
-    pairs: _Pairs,
+    pairs: Pairs,
     needed: Tensor,
     evaluate: Evaluate,
     stops: Sequence[int],

@@ -21,14 +21,9 @@ from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
 from audit.verify.local import LocalLaw
+from audit.verify.pairs import CHOICES, EVEN, Choice
 from audit.verify.parted import FEW
-from audit.verify.random_attacks import (
-    CHOICES,
-    EVEN,
-    Evaluated,
-    _Choice,
-    attack_mean,
-)
+from audit.verify.random_attacks import Evaluated, attack_mean
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
@@ -86,7 +81,7 @@ def test_a_choice_by_the_form_has_no_bias(center):
     def form(rows, delta):
         return delta.square().sum(dim=2) * torch.tensor([2.0]).double()[rows, None]
 
-    choose = _Choice(form, torch.tensor([6.0]).double())
+    choose = Choice(form, torch.tensor([6.0]).double())
     at = (torch.arange(grid).double()[None] + 0.5) / grid
     chosen, weights = choose(torch.tensor([0]), half, torch.from_numpy(mean), at)
     for value in (lambda x: x[..., 0].exp(), lambda x: x.square().sum(axis=-1)):
@@ -108,7 +103,7 @@ def test_where_the_form_does_not_choose_each_pair_counts_the_same(broken):
         return delta.square().sum(dim=2) * expected[rows, None]
 
     given = torch.arange(2), half, mean, torch.rand(2, 50)
-    chosen, weights = _Choice(form, expected)(*given)
+    chosen, weights = Choice(form, expected)(*given)
     assert weights[0].std() > 0
     assert (weights[1] == 1).all()
     assert torch.isfinite(chosen).all()
