@@ -51,17 +51,19 @@ def interval(found: Bounded) -> str:
 
 def caption(found: UnderAttack) -> str:
     """Say what the rows are of, and why a loss has no interval where it has none."""
-    untold = any(one.nll_loss.ci95 is None for one in found.attacked)
-    why = (
-        "; no interval: so few inputs, or so long a tail, do not tell" if untold else ""
-    )
-    return (
-        f"θ '{found.key}' of {count(found.n, 'input')}, {found.draws} draws each; "
-        "direction is ±ε v on the side that moves the law more "
-        f"({found.divergence}); noise has the root mean square norm ε; in 90 %: share "
-        "of θ inside the highest-density region of 90 %; PIT off: largest Kolmogorov "
-        f"distance of a coordinate's PIT to uniform{f'; {why}' if untold else ''}"
-    )
+    said = [
+        f"θ '{found.key}' of {count(found.n, 'input')}, {found.draws} draws each",
+        f"direction is ±ε v on the side that moves the law more ({found.divergence})",
+        "noise has the root mean square norm ε",
+        "in 90 %: share of θ inside the highest-density region of 90 %",
+    ]
+    if found.clean.pit:
+        said.append(
+            "PIT off: largest Kolmogorov distance of a coordinate's PIT to uniform"
+        )
+    if any(one.nll_loss.ci95 is None for one in found.attacked):
+        said.append("no interval: so few inputs, or so long a tail, do not tell")
+    return "; ".join(said)
 
 
 def sentences(report: Report) -> list[str]:
