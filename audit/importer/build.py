@@ -172,7 +172,8 @@ class Builder:
             return
         run = bind(node, entry, self.policy, bodies, self._types(node))
         shielded = not self.cleared.isdisjoint(node.outputs)
-        self._emit(node, Shielded(run) if shielded else run, tuple(inputs))
+        run = Shielded.of(node, run) if shielded else run
+        self._emit(node, run, tuple(inputs))
         if call is not None:
             self.calls[call] = tuple(self.places.get(name) for name in node.outputs)
 

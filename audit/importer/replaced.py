@@ -2,15 +2,18 @@
 
 A pipeline that takes roots or powers of what may be negative (scikit-learn's
 PowerTransformer, `nan_to_num`) has NaN in one branch and an Imputer, or a Where that
-asks IsNaN of the value that it picks, behind it. Where an operator gives NaN its result
-is the same for all x around, and what replaces it does not move: its derivative is
-zero. The chain rule says 0 · NaN there, so the zero is put in by hand.
+asks IsNaN of the value that it picks, behind it. A root or a power of a negative number
+is NaN for all x around, and so is what is made of it; what replaces it does not move:
+its derivative is zero. The chain rule says 0 · NaN there, so the zero is put in by
+hand. 0/0, as of sin(x)/x, is NaN at a point alone. What replaces it there says nothing
+of a derivative, and none is put in: the chain rule's 0 · ∞ at the quotient stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -19,11 +22,12 @@ from torch import Tensor
 from audit.importer.program import Node
 from audit.importer.values import Value
 
-_MADE = frozenset(
+_MAKING = frozenset(("Sqrt", "Pow", "Log", "Asin", "Acos", "Acosh", "Atanh"))
+"""What has no value on one side of a number."""
+_MADE = _MAKING | frozenset(
     (
-        *("Sqrt", "Pow", "Log", "Asin", "Acos", "Acosh", "Atanh", "Reciprocal", "Exp"),
-        *("Mul", "Div", "Tanh", "Sigmoid", "Softplus", "Atan", "Asinh", "Sin", "Cos"),
-        *("Abs", "Erf"),
+        *("Reciprocal", "Exp", "Mul", "Div", "Tanh", "Sigmoid", "Softplus", "Atan"),
+        *("Asinh", "Sin", "Cos", "Abs", "Erf"),
     )
 )
 _PASSED = frozenset(
@@ -67,12 +71,23 @@ def _cleared(node: Node, asked: dict[str, str]) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Shielded:
-    """An elementwise operator that passes no derivative where its result is NaN."""
+    """An elementwise operator that passes no derivative where NaN is all around.
+
+    Args:
+        run: the operator.
+        makes: whether it is NaN on one side of a number; else only of NaN.
+    """
 
     run: Callable[..., Value]
+    makes: bool
+
+    @classmethod
+    def of(cls, node: Node, run: Callable[..., Value]) -> Shielded:
+        """Return a node's operator, shielded."""
+        return cls(run, node.op in _MAKING)
 
     def __call__(self, *arguments: Value) -> Value:
-        """Return the result; cotangents that come back are zero where it is NaN."""
+        """Return the result; cotangents that come back are zero where x is off."""
         tensors = [a for a in arguments if isinstance(a, Tensor)]
         if not any(a.requires_grad for a in tensors):
             return self.run(*arguments)
@@ -90,5 +105,7 @@ class Shielded:
             given.append(value)
         result = self.run(*given)
         assert isinstance(result, Tensor)
-        dead.append(result.detach().isnan())
+        asked = [result] if self.makes else tensors
+        off = [value.detach().isnan().expand(shape) for value in asked]
+        dead.append(reduce(torch.logical_or, off))
         return result

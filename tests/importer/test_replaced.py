@@ -87,3 +87,37 @@ def test_a_model_has_them_by_rules_and_by_backward_passes(tmp_path, clear):
     if swept is not None:
         _, rows = swept.linearize(torch.from_numpy(X), {})
         np.testing.assert_allclose(rows.dense()[:, :3], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("clear", CLEAR)
+def test_no_derivative_is_made_up_where_a_quotient_has_none(clear):
+    """Tanh of (eˣ − 1)/x, replaced at 0 alone, has a derivative of .2 there."""
+    nodes = [
+        helper.make_node("Exp", ["x"], ["e"]),
+        helper.make_node("Sub", ["e", "one"], ["d"]),
+        helper.make_node("Div", ["d", "x"], ["q"]),
+        helper.make_node("Tanh", ["q"], ["r"]),
+        *CLEAR[clear],
+        helper.make_node("Identity", ["c"], ["loc"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("loc", TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(np.float32(v), k)
+            for k, v in {"one": 1, "zero": 0}.items()
+        ],
+    )
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(ML, 3)]
+    made = helper.make_model(graph, opset_imports=imports, ir_version=8)
+    x = torch.tensor([[0.0, 1.0, -2.0]], dtype=torch.float64, requires_grad=True)
+    (loc,) = load_graph(made, dtype=torch.float64)(x)
+    (slope,) = torch.autograd.grad(loc.sum(), x)
+    up = x.detach()[0, 1:]
+    quotient = torch.expm1(up) / up
+    expected = (1 - quotient.tanh() ** 2) * (up.exp() * (up - 1) + 1) / up**2
+    assert loc[0, 0] == 0
+    assert slope[0, 0].isnan()
+    torch.testing.assert_close(slope[0, 1:], expected)
