@@ -25,8 +25,11 @@ DIVERGENCES = {
     name: (formula, reading)
     for name, formula, reading in table("audit.formats", "divergences")
 }
+WORDS = dict(table("audit.formats", "words"))
+"""What a report prints and is no column: verdicts, and headings under attack."""
 STATISTIC_MEANINGS = {
-    "mean": "average over the audited inputs, with a 95 % t interval",
+    "mean": "average over the audited inputs, with a 95 % interval that allows for "
+    "skewness and a long tail, or none where that is too long or the inputs too few",
     "std": "standard deviation over the audited inputs",
     "min": "smallest value",
     "max": "largest value",
@@ -78,6 +81,8 @@ def whole(name: str, theirs: Collection[Plugin] | None = None) -> list[tuple[str
         return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     known = [whole] if whole else []
+    if name in WORDS:
+        known.append((f"{name} (word)", WORDS[name]))
     return [*known, *_ours(name), *_page(name), *_plugged(name, theirs)]
 
 
@@ -114,6 +119,7 @@ def names() -> dict[str, str]:
         ("quantity", [row.name for row in QUANTITIES]),
         ("attack", [row.name for row in ATTACK_QUANTITIES]),
         ("statistic", STATISTICS),
+        ("word", WORDS),
         ("page", PAGES),
         ("language", ["expressions"]),
     )

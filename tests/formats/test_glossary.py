@@ -1,11 +1,14 @@
 """Every name a report can hold is explained."""
 
+from typing import get_args
+
 import pytest
 
 from audit.formats.glossary import explain, names, render
 from audit.ground.errors import UnknownName
 from audit.reports.formulas import ATTACK_QUANTITIES
 from audit.reports.quantities import QUANTITIES, describe
+from audit.reports.report import Status
 
 
 def test_every_name_has_a_formula_and_a_reading():
@@ -65,6 +68,13 @@ def test_a_key_is_explained_part_by_part():
 
 def test_exit_codes_are_explained():
     assert "verdict only" in explain("1")[0][1]
+
+
+@pytest.mark.parametrize("word", [*get_args(Status), "warn", "waived", "NLL", "PIT"])
+def test_the_words_of_a_report_are_explained(word):
+    (title, said), *_ = explain(word)
+    assert title == f"{word} (word)"
+    assert said.endswith(".")
 
 
 def test_an_unknown_name_has_a_neighbour():
