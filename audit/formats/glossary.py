@@ -25,7 +25,7 @@ DIVERGENCES = {
     name: (formula, reading)
     for name, formula, reading in table("audit.formats", "divergences")
 }
-WORDS = {word: said for word, said in table("audit.formats", "words")}
+WORDS = {row[0]: row[-1] for row in table("audit.formats", "words")}
 """What a report prints and is no column: verdicts, and headings under attack."""
 STATISTIC_MEANINGS = {
     "mean": "average over the audited inputs, with a 95 % interval that allows for "
