@@ -29,7 +29,7 @@ def look_at(attack: object, base: type) -> None:
     if not isinstance(attack, base):
         raise _fault(attack, f"parses to {type(attack).__name__}, not to an attack")
     entries = torch.arange(1.0, 1 + _ROWS * 2 * _FEATURES, dtype=torch.float64)
-    form = QuadraticForm(0.5, Matrix(entries.reshape(_ROWS, 2, _FEATURES)))
+    form = QuadraticForm(1.0, Matrix(entries.reshape(_ROWS, 2, _FEATURES)))
     try:
         found = attack.expected(form, decompose(form, 1))  # type: ignore[attr-defined]
     except AuditError:  # of another size, which data alone can tell

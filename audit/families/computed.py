@@ -193,7 +193,7 @@ class ComputedFamily(Family):
             ConfigError: draws are given in the data, and do not move with x.
         """
         source = self.source
-        if source is None and self.transport is not None and self.base is not None:
+        if source is None and self.base is not None:
             points = self.base.points(noise)
             return Nodes(self.push(points.values, phi), unit=points.unit)
         if source is None or (source.fixed and not source.weighted):

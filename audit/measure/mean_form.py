@@ -123,7 +123,8 @@ def _mean(found: Found, kept: NDArray[np.intp], matrix_free: bool) -> MeanForm:
     m = found.form.root.shape[2]
     top = np.array([float(found.spectrum.eigenvalues[rows, 0].sum()), 0.0])
     stored = m <= MOST_FEATURES and not matrix_free
-    matrix = np.zeros((2, m, m) if stored else (2, 0, 0))
+    side = m if stored else 0
+    matrix = np.zeros((2, side, side))
     if stored and len(rows):
         whole = len(rows) == len(trace)
         form = found.form if whole or _squared(found.form) else found.form.take(rows)

@@ -129,10 +129,7 @@ class Values:
 
         Only one window is in memory, if nobody keeps the others.
         """
-        if len(self) <= WINDOW:
-            yield self
-            return
-        for first in range(0, len(self), WINDOW):
+        for first in range(0, max(1, len(self)), WINDOW):
             yield self.take(slice(first, first + WINDOW))
             let_go(self.numbers)
 

@@ -4,6 +4,7 @@ The quick rules (`student_shapes`, `student_trapezoid`) are held against mathema
 that shares nothing with them, and against the quadrature they fall back on.
 """
 
+import math
 from functools import lru_cache
 from itertools import pairwise
 
@@ -208,6 +209,29 @@ def test_what_the_trapezoidal_rule_trusts_is_what_panels_give(integrand):
     torch.testing.assert_close(quick[trusted], slow[trusted], rtol=2e-9, atol=0)
     ours = FAMILY._divergence(left, right, integrand)
     torch.testing.assert_close(ours, slow, rtol=2e-9, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "beyond", "exact"),
+    [
+        ((1, 0, 1), (1, 0.5, 1), (0.999, 0.5, 1), math.log1p(0.5**2 / 4)),
+        ((1, 0, 1), (1, 0, 7.99), (1, 0, 8.01), math.log(8.99**2 / (4 * 7.99))),
+        ((1e12, 0, 1), (1e12, 0.5, 1), (1.001e12, 0.5, 1), 0.5**2 / 2),
+        ((1e12, 0, 1), (1e12, 4.0, 1), (1e12, 8.01, 1), 4.0**2 / 2),
+        ((1e3, 0, 1), (1e3, 8.0, 1), (1e3, 8.01, 1), None),
+    ],
+)
+def test_the_trapezoidal_rule_is_for_laws_that_are_not_far_apart(
+    left, right, beyond, exact
+):
+    """Cauchy and nearly normal laws have closed forms; either law may be the first."""
+    left, right, beyond = (row(*law).mT for law in (left, right, beyond))
+    quick = student_trapezoid.trapezoidal(left, right, RELATIVE_ENTROPY)
+    if exact is None:
+        exact = float(Continuous._divergence(FAMILY, left, right, RELATIVE_ENTROPY))
+    assert float(quick) == pytest.approx(exact, rel=1e-9)
+    for pair in ((left, beyond), (beyond, left)):
+        assert student_trapezoid.trapezoidal(*pair, RELATIVE_ENTROPY).isnan()
 
 
 @pytest.mark.parametrize(("shift", "ratio"), [(0.0, 1e-3), (0.0, 1e3), (1e3, 1.0)])

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.geometry.frame import Frame, build_frame, read_mask, read_units
+from audit.geometry.row_frame import OF_ROW, statistic
 from audit.ground.errors import ConfigError
 from audit.linalg.decompose import decompose
 from audit.linalg.operators import Diagonal
@@ -186,3 +187,11 @@ def test_a_unit_that_is_not_positive_is_refused(tmp_path, units):
     np.save(tmp_path / "units.npy", np.array(units))
     with pytest.raises(ConfigError, match=r"not all positive numbers.*Use --mask"):
         read_units(str(tmp_path / "units.npy"), (3,), np.ones(3))
+
+
+def test_a_level_that_is_none_is_answered_by_all_that_there_are():
+    assert statistic("row") == statistic("row:mean_abs")
+    with pytest.raises(ConfigError, match="--units row:median names no") as caught:
+        statistic("row:median")
+    for name in OF_ROW:
+        assert f"row:{name}" in caught.value.expected

@@ -46,8 +46,9 @@ def giver(fixed, weighted, count=5):
     ("fixed", "weighted"), [(True, True), (False, True), (False, False)]
 )
 def test_a_rule_and_a_sampler_draw_at_any_input(fixed, weighted):
-    found = law(giver(fixed, weighted)).drawn(PHI, NOISE)
-    assert (found.targets == 7).all()
+    for base in (None, SimpleNamespace()):  # a map is asked where that is all
+        found = law(giver(fixed, weighted), base).drawn(PHI, NOISE)
+        assert (found.targets == 7).all()
 
 
 def test_draws_of_the_data_belong_to_their_own_inputs():

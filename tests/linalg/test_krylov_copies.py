@@ -6,6 +6,9 @@ import torch
 
 from audit.linalg import krylov
 from audit.linalg.krylov import SETTLED, decompose_krylov
+from audit.linalg.krylov.lanczos import Lanczos
+from audit.linalg.krylov.rules import Beside, Settling
+from audit.linalg.krylov.space import Side, Space, orthonormal
 from audit.linalg.operators import Diagonal
 from tests.linalg.test_krylov import EXACT, keyed
 
@@ -122,6 +125,53 @@ def test_a_search_beside_ends_as_soon_as_nothing_can_have_escaped(name, monkeypa
     expected = steps_until_nothing_escaped(values, q, g, lowered(float(x), values, q))
     assert expected < turns
     assert after.rank - before.rank == expected
+
+
+@pytest.mark.parametrize("power", [-40, 40])
+def test_a_search_is_the_same_in_other_units(power, monkeypatch):
+    """Times a power of two each number is itself times one, to the last bit."""
+    values, widths, original = with_copies("slow power", 0, 3), [], Space.widen
+
+    def counted(space, side, new):
+        widths.append(int((new != 0).any(dim=1).sum()))
+        return original(space, side, new)
+
+    monkeypatch.setattr(Space, "widen", counted)
+    found, first = found_in(values, inputs=4), list(widths)
+    again, scale = found_in(values * 2.0**power, inputs=4), 2.0**power
+    assert widths == 2 * first
+    torch.testing.assert_close(
+        again.eigenvalues, found.eigenvalues * scale, rtol=0, atol=0
+    )
+    error = found.trace.standard_error * scale
+    torch.testing.assert_close(again.trace.standard_error, error, rtol=1e-12, atol=0)
+
+
+def test_a_search_beside_makes_as_many_steps_as_the_first_or_a_few():
+    """As many as a block had, where nothing is known; six at the least."""
+    values = torch.from_numpy(SPECTRA["power"][None].copy())
+    side = Side(Diagonal(values.sqrt().expand(3, -1).contiguous()))
+    start = keyed(3)(SIDE, 1, 0)
+    space = Space.empty(3, SIDE, start)
+    block = orthonormal(start, torch.ones(3).double(), space.q)
+    settling = Settling(2, 1, torch.full((3,), 20.0).double())
+    found = Lanczos(side, 2).from_block(space, block, settling)
+    made = torch.tensor([4.0, 40.0, 100.0])
+    assert Beside.of(found, made, 1).most.tolist() == [6, 40, 100]
+    assert Beside.of(found, made, 5).most.tolist() == [6, 8, 20]
+
+
+def test_pairs_that_settle_at_once_are_looked_at_for_twelve_products():
+    """Two values far above the others settle in four products."""
+    values = np.where(PLACES < 3, 4.0 - PLACES, 1e-7 / PLACES)
+    side = Side(Diagonal(torch.from_numpy(np.sqrt(values))[None]))
+    start = keyed(1)(SIDE, 1, 0)
+    space = Space.empty(1, SIDE, start)
+    block = orthonormal(start, torch.ones(1).double(), space.q)
+    settling = Settling(2, 1, torch.full((1,), 50.0).double())
+    found = Lanczos(side, 2).from_block(space, block, settling)
+    assert (found.residuals < SETTLED / 10).all()
+    assert found.space.rank == 12
 
 
 def test_a_space_that_was_shrunk_is_not_everything():

@@ -81,6 +81,8 @@ def test_a_search_that_saw_all_leaves_nothing():
     going = torch.ones(1, dtype=torch.bool)
     found = escape.stepped(torch.tensor([0.3]), torch.tensor([0.0]), going)
     assert found.chance == 0
+    shown = escape.stepped(torch.tensor([1.0]), torch.tensor([0.0]), going)
+    assert shown.chance == 1
     same = escape.stepped(torch.tensor([0.3]), torch.tensor([0.2]), ~going)
     assert same.total == escape.total
 

@@ -14,6 +14,7 @@ from audit.ground.errors import ConfigError
 from audit.measure.plan import DIFFERENCES, IDENTITY, Choice, Shapes
 from audit.measure.planner import by_products_alone, planned
 from audit.measure.preparation import prepare
+from audit.measure.sizing import held
 
 COPIES, BYTES = 4, 8  # of derivatives in float64
 MEMORIES = [2**power for power in range(10, 41, 2)]
@@ -236,3 +237,14 @@ def test_what_is_asked_for_decides_whether_products_are_all_there_is(
     sides, fixed, method, alone
 ):
     assert by_products_alone(*sides, 2**30, fixed, method) == alone
+
+
+@pytest.mark.parametrize(("p", "free"), [(40, 40), (40, 39), (39, 40)])
+def test_a_side_that_is_no_longer_than_the_other_costs_no_more(p, free):
+    """A larger Gram matrix takes room of its own, 16 bytes for each entry."""
+    it = Shapes(p, 50, free, 0, 0, True, math.inf, 9, 2**30)
+    least = it.memory // held(it, Choice("autograd", ""), None)
+    for side, size in (("rows", p), ("features", free)):
+        found = it.memory // held(it, Choice("autograd", ""), Choice(side, ""))
+        more = 16 * size**2 if size > min(p, free) else 0
+        assert found == pytest.approx(least + more, abs=9)

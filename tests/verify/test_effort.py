@@ -1,8 +1,12 @@
 """What checks are foreseen to take: shares of one whole, for what is checked."""
 
+from types import SimpleNamespace
+
 import pytest
 from scans import attacks, sample
 
+from audit.ground import stages
+from audit.verify import checks
 from audit.verify.effort import efforts, shares_of, tasks
 from audit.verify.ladder import ladder_of
 from verify.sited import sited
@@ -38,3 +42,26 @@ def test_shares_of_a_check_are_of_one_whole_and_each_is_something(some, sizes):
     assert set(named) == KINDS - {"gaussian", "fixed_norm"} | set(followed)
     if followed:
         assert sum(task.size for task in own) == pytest.approx(0.5)
+
+
+def test_a_site_is_as_much_of_the_work_as_it_has_of_the_rows(monkeypatch):
+    """Four rows, of which three are checked together: 3 + 1."""
+    config = sample("linear_gaussian", divergences=("kl",))
+    _, _, prepared = sited(config, 4)
+    ladder = ladder_of(prepared.questions, (), "2", None, (1,))
+    lengths, original = [], checks.checked
+
+    def recorded(*given):
+        lengths.append(stages._spans[-1].length)
+        return original(*given)
+
+    monkeypatch.setattr(checks, "checked", recorded)
+    monkeypatch.setattr(checks, "rows_at_once", lambda model: 3)
+    rows = prepared.rows[:4]
+    with stages.heard_by(SimpleNamespace(began=ignore, expects=ignore, moved=ignore)):
+        checks.verify(prepared.model, prepared.questions, rows, ladder)
+    assert lengths == pytest.approx([3, 1])
+
+
+def ignore(*_):
+    """Hear nothing of it."""

@@ -88,7 +88,7 @@ class Escape:
             going: where one was made [N].
         """
         raised = (self.x - along) * self.last - self.beside * self.before
-        p = torch.where(beside > 0, raised / beside, torch.inf)
+        p = raised / beside  # infinite where nothing is beside; NaN is not above
         above = self.above & (raised > 0)
 
         def kept(new: Tensor, old: Tensor) -> Tensor:

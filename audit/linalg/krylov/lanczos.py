@@ -78,10 +78,9 @@ class Lanczos:
                 now = RitzPairs.of(space, values, residuals, self._count)
                 found = now if found is None else now.where(done, found)
                 block = torch.where(done[:, None, None], 0.0, block)
-            if space.q.shape[2] + block.shape[2] > max(WIDTH, 4 * block.shape[2]):
-                kept = max(KEPT, 2 * block.shape[2])
-                rule.shrinks(space, kept)
-                space.shrink(values, y, kept)
+            if space.q.shape[2] + block.shape[2] > WIDTH:
+                rule.shrinks(space, KEPT)
+                space.shrink(values, y, KEPT)
         return found
 
     def lifted(self, found: RitzPairs, top: int) -> Tensor:

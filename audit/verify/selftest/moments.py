@@ -53,7 +53,7 @@ def by_values(family: Family, phi: Tensor, w: Tensor) -> Moments | None:
         values, mass = found.values[:, row], found.mass[:, row]
         scores = _scores(family, phi[row], values)
         along = (scores @ w[row].mT).square()
-        seen = (mass > 0) & torch.isfinite(along).all(dim=1)
+        seen = torch.isfinite(along).all(dim=1)
         mean[row] = mass[seen] @ along[seen]
     mean = mean.reshape(n, -1, count).sum(dim=1)
     return Moments(mean, torch.zeros_like(mean), True, "a sum over its values")

@@ -1,0 +1,97 @@
+"""How much the self-test looks at, and from where on something is something."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from audit.families.location_scale import Normal
+from audit.families.simplex import Categorical
+from audit.nodes.noise import Noise
+from audit.verify.selftest import pairing, rows
+from audit.verify.selftest.finding import Status
+from audit.verify.selftest.moments import by_draws
+from audit.verify.selftest.pairs import Rows
+from audit.verify.selftest.readings import READINGS
+from audit.verify.selftest.rows import rows_alone
+from audit.verify.selftest.units import others_of
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(3.5, 9.0), (3.0, 9.0), (2.9, 8.1)])
+def test_strangers_are_within_three_deviations_where_eight_are_expected(
+    seen, expected, monkeypatch
+):
+    """Of 1,024 rows a deviation of a coin's share is 1/64."""
+    family = Normal({"loc": (), "scale": ()})
+    given = Rows(family, torch.ones(1024, 2), torch.ones(1024), torch.ones(1024, 1))
+
+    def shares(seen, expected):
+        left = [0.5 + seen / 64, 0.5 + expected / 64]
+        monkeypatch.setattr(pairing, "_share", lambda *_: left.pop(0))
+        return pairing.strangers(given)
+
+    found = shares(seen, expected)
+    assert (found is not None) is (seen < 3)
+    assert (shares(-seen, expected) is not None) is (seen < 3)
+    assert shares(0.0, 8.0) is None
+
+
+@pytest.mark.parametrize("count", [256, 257])
+def test_the_order_of_up_to_256_classes_is_looked_for(count):
+    """Labels that are all the next class: one exchange after the other is found."""
+    theta = torch.arange(count).double().unsqueeze(1)
+    logits = 5 * torch.eye(count).double().roll(1, dims=1)
+    family = Categorical({"logits": (count,)})
+    found = [one.what for one in others_of(Rows(family, logits, theta, theta.long()))]
+    assert any("another order" in what for what in found) is (count == 256)
+
+
+@pytest.mark.parametrize(("place", "power"), [(2, 0.5), (3, 2.0)])
+def test_a_covariance_that_is_read_as_its_factor_is_read_as_its_power(place, power):
+    """Σ^½ twice is Σ, and Σ² is Σ twice."""
+    reading = READINGS[place]
+    assert reading.parameter == "scale_tril"
+    draws = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3, 3)))
+    factor = draws.tril() + 3 * torch.eye(3).double()
+    meant = reading.change(factor)
+    torch.testing.assert_close(meant, meant.tril())
+    sigma, found = factor @ factor.mT, meant @ meant.mT
+    pair = (found @ found, sigma) if power < 1 else (found, sigma @ sigma)
+    torch.testing.assert_close(*pair, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("size", "draws"), [(1, 2**16), (32, 2**15), (2**13, 256)])
+def test_draws_are_65536_as_long_as_two_million_scores_hold_them(size, draws):
+    family = Normal({"loc": (size,), "scale": (size,)})
+    phi = torch.ones(1, 2 * size, dtype=torch.float64)
+    w = torch.zeros(1, 1, 2 * size, dtype=torch.float64)
+    w[..., 0] = 1.0
+    found = by_draws(family, phi, w, Noise(0, np.arange(1), 2))
+    assert found.how == f"{draws} draws an input"
+    # E s² of the location's score is 1/σ²
+    assert abs(float(found.mean) - 1) < 5 * float(found.error)
+    assert float(found.error) == pytest.approx(math.sqrt(2 / draws), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float64, 1e-9), (torch.float32, 1e-4)]
+)
+@pytest.mark.parametrize(("share", "wrong"), [(0.99, False), (1.01, True)])
+def test_a_row_may_change_by_1e_9_in_float64_or_by_what_its_gate_allows(
+    dtype, limit, share, wrong, monkeypatch
+):
+    own = SimpleNamespace(
+        rows=4,
+        values={},
+        tolerance=1e-4,
+        network=SimpleNamespace(dtype=dtype, device=torch.device("cpu")),
+        taken=lambda index: own,
+    )
+    monkeypatch.setattr(rows, "precise_of", lambda few: None)
+    monkeypatch.setattr(rows, "_batches", lambda few: [("order", share * limit)])
+    monkeypatch.setattr(rows, "_run", lambda few, values: 0.0)
+    monkeypatch.setattr(rows, "_worst", lambda few, outputs: outputs)
+    found = rows_alone(SimpleNamespace(model=SimpleNamespace(subject=own)))
+    assert found.status is (Status.FAILED if wrong else Status.PASSED)
