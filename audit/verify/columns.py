@@ -108,7 +108,7 @@ def compared_radius(local: Tensor, critical: Critical, tau: float) -> Compared:
     """Return the columns of the critical radius beside the second-order one [n]."""
     columns = critical.columns(tau)
     ratio = torch.where(critical.directed, critical.value / local, torch.nan)
-    off = ((ratio - 1).abs() > TOLERANCE) & ~ratio.isnan()
+    off = (ratio > 1 + TOLERANCE) | (ratio < 1 - TOLERANCE)
     reasons = {
         **columns["critical_radius"].explained(),
         NO_WORST: (~critical.directed).cpu().numpy(),

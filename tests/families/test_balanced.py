@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from audit.families import implicit_means
+from audit.families.balanced import Side, balanced
 from audit.families.givers import Nodes
 from audit.families.implicit import ImplicitFamily
 from audit.families.implicit_values import implicit_reference
@@ -112,3 +113,60 @@ def test_many_moved_laws_in_any_number_of_calls(monkeypatch, together):
     exact = grown + ratio - 0.5  # but for what lies beyond eight deviations
     assert torch.allclose(values, exact, rtol=1e-5, atol=0)
     assert not errors.any()
+
+
+def open_end(tail, value, rest, extra=0.0):
+    """Return a balanced mean over two nodes: a tail's mass and value, and the rest's.
+
+    Half of the mean is of either side, and the law's density is that of the other.
+    """
+    weights = torch.tensor([[tail], [1 - tail], [0.0]], dtype=torch.float64)
+    nodes = Nodes(torch.zeros(3, 1, 1, dtype=torch.float64), weights)
+    values = torch.tensor([[value], [rest], [extra]], dtype=torch.float64)
+    side = Side(torch.zeros(3, 1, dtype=torch.float64), nodes)
+    return float(balanced(lambda log_ratio: 2 * values, side, side))
+
+
+@pytest.mark.parametrize(
+    ("tail", "value", "rest", "infinite"),
+    [
+        (5e-7, 100.0, 0.0, False),  # as large as a hundred, and all there is
+        (5e-7, 100.1, 0.0, True),
+        (5e-7, -100.1, 0.0, True),
+        (1.01e-6, 1e3, 0.0, False),  # more than a millionth of the mass
+        (0.99e-6, 1e3, 0.0, True),
+        (5e-7, 200.0, 0.0048, True),  # 1e-4 of 2 (0.0048 + 1e-4): more than 1 %
+        (5e-7, 200.0, 0.0050, False),
+        (5e-7, 200.0, -0.0050, False),
+    ],
+)
+def test_an_integrand_is_infinite_that_grows_where_hardly_anything_is_left(
+    tail, value, rest, infinite
+):
+    found = open_end(tail, value, rest)
+    exact = 2 * (tail * value + (1 - tail) * rest)
+    assert found == (math.inf if infinite else pytest.approx(exact, rel=1e-12))
+    assert open_end(tail, value, rest, math.inf) == found
+
+
+@pytest.mark.parametrize(
+    ("tail", "value", "rest", "infinite"),
+    [
+        (1.01e-6, 1e3, 0.0, False),
+        (0.99e-6, 1e3, 0.0, True),
+        (5e-7, 2e4, 0.98, True),  # 0.01 of 0.98 + 0.01
+        (5e-7, 2e4, 1.0, False),
+        (5e-7, -2e4, 0.98, True),
+        (5e-7, 2e4, -1.0, False),
+    ],
+)
+def test_a_mean_is_infinite_of_which_the_last_millionth_has_a_hundredth(
+    tail, value, rest, infinite
+):
+    weights = torch.tensor([[tail], [1 - tail], [0.0]], dtype=torch.float64)
+    samples = torch.tensor([[value], [rest], [math.inf]], dtype=torch.float64)
+    nodes = Nodes(torch.zeros(3, 1, 1, dtype=torch.float64), weights)
+    found, error = implicit_means.mean(samples, nodes)
+    exact = tail * value + (1 - tail) * rest
+    assert float(found) == (math.inf if infinite else pytest.approx(exact, rel=1e-12))
+    assert float(error) == 0

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from audit.verify.candidates import SHARED, Candidates, clusters, twins
+from audit.verify.candidates import SHARED, Candidates, Climbers, clusters, twins
 from audit.verify.witness import _taken_anew
 
 
@@ -18,6 +18,8 @@ def test_a_twin_is_a_twentieth_of_the_longer_one_away_or_nearer():
     assert clusters(u).tolist() == [[3]]
     apart = points([1.0, 0.0], [1.0, 0.06], [-1.0, 0.0])
     assert twins(apart).tolist() == [[[False, False, False]]]
+    exactly = points([20.0, 0.0], [19.0, 0.0], [-19.0, 0.0], [-20.0, 0.0])
+    assert twins(exactly).tolist() == [[[False, True, False, True]]]
 
 
 def test_candidates_that_never_left_the_input_are_twins():
@@ -59,3 +61,16 @@ def test_a_larger_ball_takes_a_smaller_ones_witness_where_its_own_is_lower():
     assert found.u[:, :, 0].tolist() == [[0.0, 0.0, 2.0], [3.0, 4.0, 5.0]]
     torch.testing.assert_close(found.error, found.u[:, :, 0] / 10)
     assert found.improved.tolist() == [[True, True, False], [False, True, False]]
+
+
+def test_candidates_rest_that_gain_less_than_three_thousandths_of_what_they_have():
+    """Not where they have nothing: that may be a saddle."""
+    value = torch.tensor([[[1.0, 1.0, -1.0, 0.0, 0.0]]], dtype=torch.float64)
+    gain = torch.tensor([[[2.9e-3, 3.1e-3, 0.0, 0.0, 1.0]]], dtype=torch.float64)
+    u, none = torch.zeros(1, 1, 5, 2).double(), torch.zeros(1, 1, 5).long()
+    through = torch.zeros(1, 1, 5).bool()
+    before = Candidates(u, value, none, through, value[:, :, 0])
+    after = Candidates(u, value + gain, none, through, value[:, :, 0])
+    climbers = SimpleNamespace(searched=lambda sets, steps: (after, None))
+    found = Climbers.on(climbers, before, 7)
+    assert found.through.tolist() == [[[True, False, False, False, False]]]

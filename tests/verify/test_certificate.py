@@ -20,6 +20,7 @@ from audit.geometry.divergences import build_divergence, kl
 from audit.ground.errors import ConfigError
 from audit.measure.preparation import prepare
 from audit.models import torch_to_graph
+from audit.verify import certificate
 from audit.verify.certificate import certified_radius, certify
 from audit.verify.sites import precise, site_of
 
@@ -387,3 +388,16 @@ def test_probabilities_that_float64_blurs_are_certified(tmp_path):
         ]
     ).amax(0)
     np.testing.assert_allclose(found.bound[:, 0], best, rtol=2e-5)
+
+
+def test_a_radius_is_looked_for_from_a_thousandth_of_the_input_on(monkeypatch):
+    seen, original = [], certificate.Bracket
+
+    def recorded(size, tau):
+        seen.append(size)
+        return original(size, tau)
+
+    monkeypatch.setattr(certificate, "Bracket", recorded)
+    place = site(sample("linear_gaussian"), 3)
+    certified_radius(kl(), place, 2.0, 2.0)
+    torch.testing.assert_close(seen[0], 1e-3 * place.x.double().norm(dim=1))
