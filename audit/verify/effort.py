@@ -113,8 +113,7 @@ def _seconds(divergence: Divergence, site: Site) -> float:
         return _LEAST
     rows = torch.arange(min(_FEW, len(site.x)), device=site.x.device)
     size = 1e-3 * site.lengths()[rows] / site.free**0.5
-    u = size[:, None, None] * torch.ones_like(site.x[:1, :1], dtype=torch.float64)
-    u = u.expand(-1, 2, site.free)
+    u = size.double()[:, None, None].expand(-1, 2, site.free)
     exact(rows, u)
     began = time.perf_counter()
     exact(rows, u)

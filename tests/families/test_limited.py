@@ -193,3 +193,18 @@ def test_what_makes_no_law_is_refused(name, options, words):
 def test_their_transport_is_refused_with_what_else():
     with pytest.raises(NoTransport, match="-d kl"):
         family_of("censored", "normal", {"low": 0.0}).transport_root(row((0.3, 1.2)))
+
+
+@pytest.mark.parametrize("limits", LIMITS["normal"])
+def test_a_truncated_law_has_its_density_at_its_limits_too(limits):
+    low, high = limits.get("low", -np.inf), limits.get("high", np.inf)
+    loc, scale = LAWS["normal"][2]
+    known = stats.truncnorm((low - loc) / scale, (high - loc) / scale, loc, scale)
+    family = family_of("truncated", "normal", limits)
+    law = family.distribution(row((loc, scale)))
+    for end in limits.values():
+        inwards = -1e-9 if end == high else 1e-9
+        for at in (end, end + inwards):
+            found = float(law.log_prob(row(at)))
+            assert found == pytest.approx(known.logpdf(at), abs=1e-8)
+        assert float(law.log_prob(row(end - inwards))) == -np.inf

@@ -228,3 +228,19 @@ def test_a_cauchy_head_with_log_scale_has_information_one_half():
     assert information[1, 1].item() == nearly(0.5, 1e-12)
     scale = np.exp(X[0, 1].item())
     assert information[0, 0].item() == nearly(0.5 / scale**2, 1e-12)
+
+
+def test_weights_that_do_not_sum_to_one_have_the_form_of_their_shares():
+    """KL between the shares of w and of w + δ is ½ δᵀ F δ; of 3 w, that of δ / 3."""
+    family = build_family("categorical", {"probs": (3,)})
+    w = torch.tensor([[0.2, 0.3, 0.5]], dtype=torch.float64)
+    step = torch.tensor([[1e-4, -3e-4, 4e-4]], dtype=torch.float64)
+    for scale in (1.0, 3.0):
+        p, *moved = (
+            (v / v.sum()).numpy()
+            for v in (scale * w, scale * w + step, scale * w - step)
+        )
+        exact = sum(float((p * np.log(p / q)).sum()) for q in moved) / 2
+        root = family.fisher_root(scale * w)
+        form = float((root.matmat(step.unsqueeze(-1)) ** 2).sum()) / 2
+        assert form == pytest.approx(exact, rel=1e-5)

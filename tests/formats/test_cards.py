@@ -12,7 +12,7 @@ from scipy import stats
 from audit.formats.html import moved, predicted, render
 from audit.formats.html.cards import cards
 from audit.reports.build import build_report
-from audit.reports.portrayed import PortraitInfo, PredictionInfo
+from audit.reports.portrayed import LINES, PortraitInfo, PredictionInfo, _placed
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 RNG = np.random.default_rng(5)
@@ -151,3 +151,12 @@ def test_a_large_picture_is_shown_by_means_over_blocks():
     assert found[-1, -1] == pytest.approx(picture[:, 69:, 62:].mean())
     last = picture.transpose(1, 2, 0)
     np.testing.assert_allclose(moved.as_grey(last), found)
+
+
+@pytest.mark.parametrize("power", [2, 0, -200, -284, -285, -286, -300])
+def test_places_of_a_line_keep_five_digits_as_far_as_numpy_rounds(power):
+    """Powers of ten beyond 290 overflow there: such a line is kept whole."""
+    points = np.array([[0.0, 1.23456789], [0.123456789, 0.0]]) * 10.0**power
+    found = np.array(_placed(points, LINES))
+    assert (found == points).all() is np.bool_(LINES - power >= 290)
+    np.testing.assert_allclose(found, points, rtol=0, atol=0.51e-5 * 10.0**power)

@@ -1,5 +1,7 @@
 """Eigenvalues that are there several times: each start finds one copy of each."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -187,3 +189,13 @@ def test_a_trace_is_exact_where_all_of_it_was_seen():
     found = found_in(values, inputs=3)
     assert (found.trace.standard_error == 0).all()
     np.testing.assert_allclose(found.trace.value, values.sum(), rtol=1e-12)
+
+
+def test_a_search_pays_for_the_products_that_it_makes():
+    """An input that rests keeps what it has left; one with too little stops."""
+    rule = Settling(2, 5, torch.tensor([20.0, 20.0, 10.0, 9.0]))
+    space = SimpleNamespace(rank=torch.full((4,), 4.0), q=torch.zeros(4, 50, 4))
+    going = torch.tensor([True, False, True, True])
+    stops = rule.stops(space, torch.ones(4, 2), going)
+    assert rule.left.tolist() == [15, 20, 5, 4]
+    assert stops.tolist() == [False, False, False, True]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from audit.ground import means
-from audit.reports.changes import most_moved
+from audit.reports.changes import Change, most_moved
 from audit.reports.differences import difference_interval, relative_interval
 
 LAWS = {
@@ -129,3 +129,22 @@ def test_inputs_that_moved_most_are_those_of_the_largest_factors_up_or_down():
         (15, 5.0, 15.0),
         (11, 100.0, 50.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "share", "sign"),
+    [
+        ((0.0, 1.0), None, "~"),
+        ((1e-300, 1.0), None, "+"),
+        ((-1.0, 0.0), None, "~"),
+        ((-1.0, -1e-300), (0.1, 0.2), "-"),
+        ((-1.0, 1.0), (0.1, 0.2), "~"),
+        ((-np.inf, np.inf), (0.1, 0.2), "+"),
+        ((-np.inf, np.inf), (-0.2, -0.1), "-"),
+        ((-np.inf, np.inf), None, "~"),
+    ],
+)
+def test_a_change_has_a_sign_where_its_interval_excludes_zero(ends, share, sign):
+    """That of its share of the old mean, where it has none itself."""
+    found = Change("kl", "trace", "nats", 9, 1.0, 1.0, 0.0, *ends, share)
+    assert found.sign == sign

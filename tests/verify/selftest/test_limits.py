@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from audit.families.location_scale import Normal
+from audit.families.location_scale import Laplace, Normal
 from audit.families.simplex import Categorical
 from audit.nodes.noise import Noise
 from audit.verify.selftest import pairing, rows
 from audit.verify.selftest.finding import Status
+from audit.verify.selftest.maps import _moment
 from audit.verify.selftest.moments import by_draws
 from audit.verify.selftest.pairs import Rows
 from audit.verify.selftest.readings import READINGS
@@ -95,3 +96,14 @@ def test_a_row_may_change_by_1e_9_in_float64_or_by_what_its_gate_allows(
     monkeypatch.setattr(rows, "_worst", lambda few, outputs: outputs)
     found = rows_alone(SimpleNamespace(model=SimpleNamespace(subject=own)))
     assert found.status is (Status.FAILED if wrong else Status.PASSED)
+
+
+@pytest.mark.parametrize("family", [Normal, Laplace])
+def test_moments_of_a_quantile_function_are_those_of_its_law(family):
+    """Along the location E (∂T · w)² is 1, and along the scale E z²."""
+    phi = torch.tensor([[0.5, 2.0]], dtype=torch.float64)
+    w = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]], dtype=torch.float64)
+    found = _moment(family({"loc": (), "scale": ()}), phi, w, 4096)
+    square = 1.0 if family is Normal else 2.0
+    expected = torch.tensor([[1.0, square, 1.0 + square]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)

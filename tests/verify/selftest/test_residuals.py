@@ -128,3 +128,12 @@ def test_data_in_other_units_gain_what_they_are_more_likely_by():
     assert found.gain == pytest.approx(wanted, rel=1e-9)
     assert (found.name, found.what, found.todo) == ("theta", "other units", "divide")
     assert _as_meant(rows, stated, other._replace(paid=400 * wanted)) is None
+
+
+def test_a_factor_below_one_counts_as_its_inverse():
+    """θ are a third of what N(0, 1) says: ½ (f² − 1) − log f nats a row."""
+    factor = max(f for f in map(float, _FACTORS) if f < 1 / 3)
+    rows = rows_of(factor)
+    reading = Reading("scale", lambda v: factor * v, "another unit", "divide")
+    gain = _gain(rows, "scale", reading, rows.log_likelihood(rows.phi))
+    assert gain == pytest.approx((factor**2 - 1) / 2 - math.log(factor), rel=1e-9)
