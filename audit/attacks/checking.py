@@ -46,7 +46,7 @@ def its_cost_is_that_of_the_form(attack: Attack) -> None:
     once, twice = expected(attack, form(0.5)), expected(attack, form(1.0))
     rule = "the cost is at least zero and grows with the divergence's constant"
     demand(bool((once >= 0).all()), _name(attack), rule, "≥ 0", once)
-    same = torch.allclose(twice, 2 * once, rtol=_EXACT)
+    same = torch.allclose(twice, 2 * once, rtol=_EXACT, atol=0)
     demand(same, _name(attack), rule, 2 * once, twice)
 
 
@@ -90,7 +90,7 @@ def its_norms_integrate_the_form(attack: Attack) -> None:
     worst = decompose(law, 1).directions[:, :, :1]
     found, wanted = law(worst * norms) @ weights, expected(attack, law)
     rule = "its norms along the worst direction cost what it expects"
-    same = torch.allclose(found, wanted, rtol=_EXACT)
+    same = torch.allclose(found, wanted, rtol=_EXACT, atol=0)
     demand(same, _name(attack), rule, wanted, found)
 
 

@@ -4,12 +4,15 @@ A divergence is of second order in the step: what is computed as a difference of
 has lost all digits at 1e-8.
 """
 
+import math
+
 import mpmath as mp
 import numpy as np
 import pytest
 import torch
 
 from audit.families import FAMILIES, build_family
+from audit.families.gumbel import gumbel_diverges
 
 from . import exact
 from .examples import each_where
@@ -283,3 +286,28 @@ def test_renyi_of_normals_on_both_sides_of_where_its_series_ends(alpha, grown):
             known = mp.log(other / scale) + apart
             known += mp.log(other**2 / wide) / (2 * (mp.mpf(alpha) - 1))
         assert ours.item() == pytest.approx(float(known), rel=1e-11)
+
+
+@pytest.mark.parametrize("alpha", [1.5, 2.0, 3.0])
+def test_gumbel_laws_of_one_scale_diverge_from_a_shift_on(alpha):
+    """∫ fᵅ g¹⁻ᵅ = e^{s(1−α)} / (α − (α−1) eˢ) in e^{−x}, up to s = ln(α/(α−1))."""
+    family, scale = build_family("gumbel", {"loc": (), "scale": ()}), 0.7
+    most = math.log(alpha / (alpha - 1))
+    left = torch.tensor([[0.4, scale]], dtype=torch.float64)
+    for share in (-1.0, 0.5, 0.99, 1.0, 1.01):
+        s = share * most
+        right = torch.tensor([[0.4 + s * scale, scale]], dtype=torch.float64)
+        found = float(family.renyi(left, right, alpha))
+        if share > 1:
+            assert found == math.inf
+        elif share < 1:
+            mass = alpha - (alpha - 1) * math.exp(s)
+            exact = -s - math.log(mass) / (alpha - 1)
+            assert found == pytest.approx(exact, rel=1e-7)
+    at = torch.tensor([most * scale], dtype=torch.float64)
+    same = torch.tensor([scale], dtype=torch.float64)
+    ours = (torch.zeros(1).double(), same)
+    assert gumbel_diverges(ours, (1.0001 * at, same), alpha).all()
+    assert not gumbel_diverges(ours, (0.9999 * at, same), alpha).any()
+    assert gumbel_diverges(ours, (0 * at, same - 1e-9), alpha).all()
+    assert not gumbel_diverges(ours, (9 * at, same + 1e-9), alpha).any()

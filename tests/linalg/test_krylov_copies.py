@@ -8,6 +8,7 @@ import torch
 
 from audit.linalg import krylov
 from audit.linalg.krylov import SETTLED, decompose_krylov
+from audit.linalg.krylov.halves import Halves
 from audit.linalg.krylov.lanczos import Lanczos
 from audit.linalg.krylov.rules import Beside, Settling
 from audit.linalg.krylov.space import Side, Space, orthonormal
@@ -199,3 +200,20 @@ def test_a_search_pays_for_the_products_that_it_makes():
     stops = rule.stops(space, torch.ones(4, 2), going)
     assert rule.left.tolist() == [15, 20, 5, 4]
     assert stops.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("rank", [47, 48, 49])
+def test_halves_are_kept_of_up_to_48_vectors(rank):
+    """What was kept is put together; of more vectors new products are asked for."""
+    own = torch.eye(60).double()[None, :, :rank]
+    halves = torch.from_numpy(np.random.default_rng(1).normal(size=(1, 7, rank)))
+    kept, ranks = Halves(), torch.arange(1, rank + 1)
+    for k in range(rank):
+        kept.add(own[:, :, k : k + 1], halves[:, :, k : k + 1], ranks[k : k + 1])
+    z = torch.from_numpy(np.random.default_rng(2).normal(size=(1, rank, 2)))
+    asked = []
+    side = SimpleNamespace(short=True, lifted=lambda v: asked.append(v) or v)
+    found = kept.lifted(side, own @ z, torch.tensor([rank]))
+    assert len(asked) == (rank > 48)
+    if rank <= 48:
+        torch.testing.assert_close(found, halves @ z)

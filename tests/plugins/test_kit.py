@@ -10,6 +10,10 @@ import pytest
 import torch
 from torch import distributions as td
 
+from audit.attacks.checking import (
+    its_cost_is_that_of_the_form,
+    its_norms_integrate_the_form,
+)
 from audit.attacks.laws import FixedNorm, Gaussian, UniformNorm
 from audit.families.location_scale import Normal
 from audit.families.poisson import Poisson
@@ -479,3 +483,39 @@ def test_a_family_that_lacks_a_hook_is_told_which_one():
         check_law(Half, {"scale": [[1.0]]})
     with pytest.raises(LawBroken, match="no subclass of Family"):
         check_law(3, {"scale": [[1.0]]})
+
+
+@dataclass(frozen=True)
+class Off(FixedNorm):
+    """Its expected cost is off, by a share of its own size."""
+
+    by: float = 0.0
+
+    def expected(self, form, spectrum):
+        found = super().expected(form, spectrum)
+        return replace(found, value=found.value * (1 + self.by))
+
+
+@pytest.mark.parametrize("norm", [1.0, 1e-6])
+def test_costs_are_exact_whatever_their_size(norm):
+    """Of an attack whose costs are 10⁻¹² too, a thousandth is noticed."""
+    its_norms_integrate_the_form(Off(norm))
+    its_norms_integrate_the_form(Off(norm, 0.9e-12))
+    for by in (1.2e-12, -1.2e-12, 1e-3):
+        with named("along the worst direction cost what it expects"):
+            its_norms_integrate_the_form(Off(norm, by))
+
+
+@dataclass(frozen=True)
+class Uneven(FixedNorm):
+    """It costs a thousandth more where the constant is one."""
+
+    def expected(self, form, spectrum):
+        found = super().expected(form, spectrum)
+        return replace(found, value=found.value * (1 + 1e-3 * (form.scale == 1)))
+
+
+def test_a_small_cost_grows_with_the_constant_too():
+    its_cost_is_that_of_the_form(FixedNorm(1e-6))
+    with named("grows with the divergence's constant"):
+        its_cost_is_that_of_the_form(Uneven(1e-6))

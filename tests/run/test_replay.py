@@ -207,6 +207,12 @@ def test_a_saturated_probability_is_judged_by_what_float32_can_tell(tmp_path):
     assert replayed(path, config.model.path).exit_code == 1
 
 
+def in_eights(stored):
+    """Return the same bytes, and spaces behind, as numbers of another type."""
+    text = stored.tobytes()
+    return np.frombuffer(text + b" " * (-len(text) % 8), np.int64)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -214,6 +220,7 @@ def test_a_saturated_probability_is_judged_by_what_float32_can_tell(tmp_path):
         (lambda path: np.savez(path, x=np.ones(3)), "no file of witnesses"),
         (lambda path: changed(path, about=said(version=9)), "version 9"),
         (lambda path: changed(path, about=lambda b: b[:20]), "cannot be read"),
+        (lambda path: changed(path, about=in_eights), "no file of witnesses"),
         (lambda path: changed(path, phi=lambda v: v[:3]), "of shape"),
         (lambda path: changed(path, delta=lambda v: v[:, :0]), "another length"),
         (lambda path: changed(path, p=lambda v: 0 * v + 3), "does not name"),

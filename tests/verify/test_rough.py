@@ -89,6 +89,14 @@ def test_a_small_network_and_one_of_float64_have_no_such_guide():
     assert rough(dataclasses.replace(exact, site=none)) is None
 
 
+def test_a_network_of_as_many_products_as_pay_has_a_guide(monkeypatch):
+    exact, _ = coarse("heteroscedastic", 4)
+    work = exact.site.coarse.work
+    for least, guided in ((work, True), (work + 1, False)):
+        monkeypatch.setattr(module, "_WORK", least)
+        assert (rough(exact) is not None) is guided
+
+
 def test_the_work_of_a_network_is_counted_from_its_shapes():
     """Of `heteroscedastic`: its products, and one for each number that is written."""
     exact, _ = coarse("heteroscedastic", 4)

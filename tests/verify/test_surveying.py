@@ -152,3 +152,23 @@ def test_what_lacks_a_millionth_of_the_level_as_a_crossing_may_has_reached_it():
     found, u = Looked(None, torch.arange(4), along, radii, value).reached(tau)
     assert found.tolist() == [True, False, True, True]
     assert u[found].tolist() == [[2.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+
+
+def test_what_is_looked_at_closer_lies_between_a_places_neighbours():
+    """Nine radii from one to the other; at an end of a ray from the end itself."""
+    radii = torch.tensor([[[1.0, 2.0, 4.0, 8.0], [1.0, 3.0, 9.0, 27.0]]]).double()
+    value = torch.tensor([[[0.0, 9.0, 0.0, 8.0], [7.0, 0.0, 6.0, 0.0]]]).double()
+    along = torch.eye(2).double().unsqueeze(0)
+    asked = []
+
+    def exact(rows, u):
+        asked.append(u)
+        return u.norm(dim=2), None
+
+    Looked(exact, torch.arange(1), along, radii, value).closer()
+    u = asked[0].reshape(4, 9, 2)
+    ends = [(0, 1.0, 4.0), (0, 4.0, 8.0), (1, 1.0, 3.0), (1, 3.0, 27.0)]
+    for place, (ray, low, high) in zip(u, ends, strict=True):
+        between = torch.linspace(low, high, 9).double()
+        torch.testing.assert_close(place[:, ray], between)
+        assert (place[:, 1 - ray] == 0).all()
