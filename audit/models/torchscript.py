@@ -4,6 +4,9 @@ The optimising executor is off: with it results depend on how often a module ran
 before, and forward tangents turn to silent zeros after a backward pass (pytorch issues
 73972, 84681). TorchScript is deprecated upstream; `.pt2` and ONNX are its successors.
 
+A module is run in the mode in which it was saved, as a file of another format is: one
+saved in training mode, with dropout or batch norm inside, fails its gates.
+
 A module with the methods `log_prob` or `sample` is called through them; each is an
 output under its own name. Any other is called through `forward`.
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +69,7 @@ def live_network(
         kept = module.save_to_buffer()
 
     def opened() -> tuple[torch.jit.ScriptModule, str]:
-        return _loaded(kept, device, {}), ""
+        return _loaded(kept, device, {}).eval(), ""
 
     return _network(_Source("live", (), opened, device, details), None)
 
@@ -154,9 +158,32 @@ def _run(
                 for argument in _arguments(module, method)
                 if not argument.has_default_value() or argument.name in values
             }
-            result = getattr(module, method)(**arguments)
+            result = _called(getattr(module, method), arguments)
             found |= name_outputs(result if method == "forward" else {method: result})
     return found
+
+
+def _called(method: Callable[..., Any], arguments: Mapping[str, object]) -> Any:  # noqa: ANN401
+    """Return what a method gives.
+
+    Raises:
+        ModelError: it raises an error of its own, such as an assertion. It may do so
+            where it does not on the data: on one row alone, or on moved inputs.
+    """
+    try:
+        return method(**arguments)
+    except torch.jit.Error as error:
+        shapes = [
+            f"{name} {list(value.shape)}"
+            for name, value in arguments.items()
+            if isinstance(value, Tensor)
+        ]
+        raise ModelError(
+            f"The model raises an error of its own ({cause(error)})",
+            f"It was given {', '.join(shapes)}; a scan calls it with any number of "
+            "rows, and with inputs that differ a little from the data's",
+            "Save it in evaluation mode (model.eval()) and without such a check",
+        ) from None
 
 
 def _arguments(module: torch.jit.ScriptModule, method: str) -> list[torch._C.Argument]:
@@ -227,7 +254,7 @@ def _loaded(
         module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
             io.BytesIO(content), map_location=device, _extra_files=extra
         )
-    return module.eval()
+    return module
 
 
 def own_dtype(tensors: list[Tensor]) -> torch.dtype:

@@ -41,13 +41,14 @@ def settled(network: Network, condition: str, values: Values) -> Network:
         return network
     sizes = {rows, rows - 1 if rows > 1 else 2}
     failures: list[str] = []
-    found = [_shapes(network, condition, _of(values, n), failures) for n in sizes]
-    if all(_are_rows(shapes, n) for shapes, n in zip(found, sizes, strict=True)):
+    tried = [(n, _shapes(network, condition, _of(values, n), failures)) for n in sizes]
+    if all(_are_rows(shapes, n) for n, shapes in tried):
         return network
-    if all(_hold(shapes, n) for shapes, n in zip(found, sizes, strict=True)):
+    if all(_hold(shapes, n) for n, shapes in tried):
         return network  # the rows are there, on another axis
     alone = (1, 0) if port.shape is None else (1,)
-    for size in (*alone, *_baked(failures)):
+    taken = [n for n, shapes in tried if n > 1 and _are_rows(shapes, n)]
+    for size in (*alone, *taken, *_baked(failures)):
         other = carried(network, lambda each, size=size: replace(each, rows=size))  # type: ignore[misc]
         if _are_rows(_shapes(other, condition, values, []), rows):
             return other

@@ -185,6 +185,69 @@ def test_dropout_left_on_is_refused(tmp_path):
     refused(ModelError, path, data_file(tmp_path), "no random numbers")
 
 
+class Head(nn.Module):
+    """A layer behind a part of a training step: 0.7 x in the evaluation mode."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        h = 0.7 * self.part(x)
+        return {"mean": h, "std": torch.exp(0.1 * x)}
+
+
+TRAINED = {
+    nn.Dropout(0.5): ("'mean' changes by", "model.eval()"),
+    nn.BatchNorm1d(3, affine=False, eps=1e-9): ("when training", "model.eval()"),
+}
+
+
+@pytest.mark.parametrize("part", TRAINED, ids=["dropout", "batch norm"])
+def test_a_script_is_run_in_the_mode_it_was_saved_in(tmp_path, part):
+    data = data_file(tmp_path)
+    path = script_file(tmp_path, Head(part).train())
+    refused(ModelError, path, data, *TRAINED[part])
+    path = script_file(tmp_path, Head(part).eval(), "still.pt")
+    _, j = jacobian(opened(path, data, family="normal"))
+    np.testing.assert_allclose(j[0, :3], 0.7 * np.eye(3), atol=1e-6)
+
+
+class Insists(nn.Module):
+    """Takes so many rows, of numbers up to a size."""
+
+    def __init__(self, least: int, most: int, size: float):
+        super().__init__()
+        self.least, self.most, self.size = least, most, size
+
+    def forward(self, x):
+        assert self.least <= x.shape[0] <= self.most, "not that many"
+        assert bool((x.abs() <= self.size).all()), "out of range"
+        return {"mean": 0.7 * x, "std": torch.exp(0.1 * x)}
+
+
+def test_a_script_that_takes_so_many_rows_gets_blocks_of_them(tmp_path):
+    path = script_file(tmp_path, Insists(12, 12, 1e9))
+    model = opened(path, data_file(tmp_path), family="normal")  # 12 rows
+    _, j = jacobian(model)
+    np.testing.assert_allclose(j[5, :3], 0.7 * np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "beyond", "said"),
+    [(2, 12, 1e9, "not that many"), (1, 9999, 1e-6, "out of range")],
+    ids=["rows alone", "moved inputs"],
+)
+def test_a_script_that_raises_on_other_inputs_is_refused_with_its_words(
+    tmp_path, least, most, beyond, said
+):
+    data = data_file(tmp_path)
+    size = float(np.abs(np.load(data)["x"]).max()) + beyond
+    path = script_file(tmp_path, Insists(least, most, size))
+    words = (f"raises an error of its own (RuntimeError: AssertionError: {said})",)
+    refused(ModelError, path, data, *words, "without such a check")
+
+
 class Remembers(nn.Module):
     """Keeps the first rows it sees and adds their mean to all later ones."""
 

@@ -18,6 +18,7 @@ from torch.distributions import kl_divergence
 
 from audit.geometry.divergences import build_divergence, kl
 from audit.ground.errors import ConfigError
+from audit.importer.relaxation.ball import dual_of
 from audit.measure.preparation import prepare
 from audit.models import torch_to_graph
 from audit.verify import certificate
@@ -339,7 +340,28 @@ LINKS = {
         {"family": "laplace", "parameters": {"loc": "a[:, :1]", "scale": "exp(-b)"}},
         lambda a, b: td.Laplace(a, (-b).exp()),
     ),
+    "numbers": (  # each row of a parameter is a number, without an axis
+        {"family": "normal", "parameters": {"loc": "a[:, 0]", "scale": "exp(b[:, 0])"}},
+        lambda a, b: td.Normal(a[:, 0], b[:, 0].exp()),
+    ),
+    "a number with a curve": (
+        {"family": "bernoulli", "parameters": {"logits": "exp(a[:, 0]) - b[:, 0]"}},
+        lambda a, b: td.Bernoulli(logits=a[:, 0].exp() - b[:, 0]),
+    ),
 }
+
+
+@pytest.mark.parametrize("p", POWERS)
+def test_a_number_that_is_linear_has_the_exact_maximum(tmp_path, p):
+    w = torch.tensor([[0.5, 2.0], [-1.5, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    model = {"family": "normal", "parameters": {"loc": "out[:, 0]", "scale": "0.5"}}
+    x = np.random.default_rng(1).normal(size=(5, 3))
+    config = written(tmp_path, lambda v: {"out": v @ w}, x, model)
+    gain = float(torch.linalg.vector_norm(w[:, 0], dual_of(p)))
+    expected = (wide(0.01, 0.3) * gain / 0.5).square() / 2
+    bound = certify(kl(), site(config), wide(0.01, 0.3), p).bound
+    np.testing.assert_allclose(bound, expected.expand(5, -1), rtol=1e-6)
+    assert bool((bound >= expected * (1 - 1e-12)).all())
 
 
 @pytest.mark.parametrize("link", LINKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,7 +67,7 @@ class Ball:
 
         With rows [n] they are [K, n, *event].
         """
-        flat = slopes.flatten(2)
+        flat = flattened(slopes, 2)
         if self.whole:
             return flat
         several = rows is not None and self.unit.dim() == 2
@@ -83,6 +84,11 @@ class Ball:
 
     def radius(self) -> Tensor:
         """Return how far each feature may move [B, *event]: |u_j| ≤ ε for every p."""
-        flat = torch.zeros_like(self.centre).flatten(1)
+        flat = flattened(torch.zeros_like(self.centre), 1)
         flat[:, self.free] = self.reach[:, None] * self.unit
         return flat.reshape(self.centre.shape)
+
+
+def flattened(value: Tensor, axes: int) -> Tensor:
+    """Return a value with what follows its first axes as one; a number is one place."""
+    return value.reshape(*value.shape[:axes], math.prod(value.shape[axes:]))

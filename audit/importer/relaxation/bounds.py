@@ -39,7 +39,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import Ball
+from audit.importer.relaxation.ball import Ball, flattened
 from audit.importer.relaxation.carrying import Carrier
 from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.curves import Curve
@@ -120,11 +120,11 @@ class Relaxed:
         a tournament of one window. Low ends come first among the 2 s ends of s
         elements, and are upper bounds of −v.
         """
-        wanted = self.spans.undecided(target, curve).flatten(1)
+        wanted = flattened(self.spans.undecided(target, curve), 1)
         if target == 0 or not bool(wanted.any()):
             return
         shape = self.tape.values[target].shape[1:]
-        low, high = (end.flatten(1) for end in self.intervals[target])
+        low, high = (flattened(end, 1) for end in self.intervals[target])
         ends = torch.cat([-low, high], dim=1)
         start, _ = self.crossings.windowed.get(target, (target, None))
         plain = bool(self.carrier.plain(start))

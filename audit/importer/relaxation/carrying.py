@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import Ball
+from audit.importer.relaxation.ball import Ball, flattened
 from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.passing import Passed, exact_copies
 from audit.importer.relaxation.planes import dot
@@ -207,4 +207,4 @@ def _gone(a: Tensor, jacobian: Tensor, some: Some) -> Tensor:
     """Return the slopes [K, R, m] of functionals of a value with the slopes Jᵀ."""
     if isinstance(some, Windows):
         return some.summed(a, jacobian)
-    return a.flatten(2) @ jacobian
+    return flattened(a, 2) @ jacobian

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import UNIT, Ball
+from audit.importer.relaxation.ball import UNIT, Ball, flattened
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Larger, Tape, read_by
 
@@ -103,7 +103,7 @@ class Forms:
         centre, rest = self.of(index)
         gamma = gamma_of(self.tape, (0, index), centre)
         rest = rest + gamma * (centre.abs() + self._step(index))
-        jacobian = tangents.flatten(1).mT.contiguous()
+        jacobian = flattened(tangents, 1).mT.contiguous()
         self.straight[index] = jacobian, centre, rest
         return self.straight[index]
 
