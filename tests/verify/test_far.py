@@ -23,7 +23,8 @@ def realised(attack, evaluate, size, mean):
 def chi_squared_of_scales(rows, delta):
     """χ²(N(0, 1) ‖ N(0, e^{2s})), s = δ₁: with v = e^{2s}, v/√(2v − 1) − 1; else ∞."""
     v = torch.exp(2 * delta[..., 0])
-    values = torch.where(v > 0.5, v / (2 * v - 1).clamp_min(1e-300).sqrt() - 1, math.inf)
+    root = (2 * v - 1).clamp_min(1e-300).sqrt()
+    values = torch.where(v > 0.5, v / root - 1, math.inf)
     form = 2 * delta[..., 0].square()
     return Evaluated(values, 0 * form, form)
 
