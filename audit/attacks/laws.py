@@ -111,6 +111,9 @@ class DirectedAttack(Attack):
 class RandomAttack(Attack):
     """δ with a law that does not depend on the model."""
 
+    normal: ClassVar[bool] = False
+    """Whether it is a normal law, which may go any distance where it goes at all."""
+
     @abstractmethod
     def draw(self, rng: np.random.Generator, count: int, d: int) -> NDArray[np.float64]:
         """Return `count` independent δ [count, d]."""
@@ -134,6 +137,7 @@ class Gaussian(RandomAttack):
 
     sigma: float
     arguments = ("sigma",)
+    normal = True
 
     def expected(self, form: QuadraticForm, spectrum: Spectrum) -> Estimate:
         """Return c σ² tr G."""
@@ -235,6 +239,7 @@ class Moments(RandomAttack):
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
     arguments = ("file",)
+    normal = True
 
     @classmethod
     def parse(cls, kind: str, arguments: Mapping[str, str]) -> Moments:

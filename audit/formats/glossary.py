@@ -27,6 +27,8 @@ DIVERGENCES = {
 }
 WORDS = {row[0]: row[-1] for row in table("audit.formats", "words")}
 """What a report prints and is no column: verdicts, and headings under attack."""
+WARNINGS = dict(table("audit.formats", "warnings"))
+"""Codes of warnings; one that ends with _ goes on with a divergence, and an attack."""
 STATISTIC_MEANINGS = {
     "mean": "average over the audited inputs, with a 95 % interval that allows for "
     "skewness and a long tail, or none where that is too long or the inputs too few",
@@ -83,7 +85,8 @@ def whole(name: str, theirs: Collection[Plugin] | None = None) -> list[tuple[str
     known = [whole] if whole else []
     if name in WORDS:
         known.append((f"{name} (word)", WORDS[name]))
-    return [*known, *_ours(name), *_page(name), *_plugged(name, theirs)]
+    known = [*known, *_ours(name), *_page(name), *_plugged(name, theirs)]
+    return known + _warning(name, begun=not known)
 
 
 def render(name: str | None, style: Style | None = None) -> str:
@@ -113,6 +116,7 @@ def _list() -> RenderableType:
 def names() -> dict[str, str]:
     """Return every name that can be explained, and its kind."""
     kinds = (
+        ("warning", [code.rstrip("_") for code in WARNINGS]),  # others' names win
         ("topic", [CONCEPTS]),
         ("guide", GUIDES),
         ("divergence", DIVERGENCES),
@@ -199,6 +203,17 @@ def _statistic(name: str) -> tuple[str, str] | None:
     interval = ", with a 95 % interval between two order statistics"
     meaning = STATISTIC_MEANINGS.get(name, percentile + interval)
     return (f"{name} (statistic)", meaning)
+
+
+def _warning(name: str, begun: bool) -> list[tuple[str, str]]:
+    """Return what a code means, alone or (`begun`) with what it is said of."""
+    code = name if name in WARNINGS else f"{name}_"
+    if code not in WARNINGS:
+        if not begun:
+            return []
+        begins = [one for one in WARNINGS if one[-1] == "_" and name.startswith(one)]
+        code = max(begins, key=len, default="")
+    return [(f"{name} (warning)", WARNINGS[code])] if code else []
 
 
 def _exit(name: str) -> tuple[str, str] | None:

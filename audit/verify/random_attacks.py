@@ -5,6 +5,7 @@ damped one, is worth as a control variate; fresh pairs then give the mean and it
 interval (see `intervals.controlled`). The perturbations of an input come from
 generators of its own, one chunk after the other, so that none depends on which inputs
 are measured with it: chunks end at the same places whatever the inputs need (`pairs`).
+Where D is ∞ so far out that pairs seldom meet it, the mean is ∞ all the same (`far`).
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from audit.linalg.intervals.controlled import (
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
+from audit.verify.far import infinite_far
 from audit.verify.pairs import Choice, Form, Pairs
 
 CHUNK = 64  # pairs that are evaluated at a time
 _PILOTS = 0.2  # of the time
-_PILOT_STREAM, _STREAM = 1, 2  # of the noise; stream 0 draws θ
+_PILOT_STREAM, _STREAM, _FAR_STREAM = 1, 2, 3  # of the noise; stream 0 draws θ
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def attack_mean(
     pairs = Pairs(attack, noise, size, _PILOT_STREAM, chosen)
     with stages.part(_PILOTS):
         plan = _planned(pairs, predicted.value, enough, evaluate, damped)
+    far = Pairs(attack, noise, size, _FAR_STREAM, chosen)
+    plan = plan.with_infinite(infinite_far(far, evaluate, plan.finite), plan.finite)
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
         fresh = Pairs(attack, noise, size, _STREAM, chosen)
@@ -162,6 +166,20 @@ class _Plan:
     control: Control
     needed: Tensor
     infinite: Tensor
+
+    @property
+    def finite(self) -> Tensor:
+        """The inputs where no D was ∞ [n]."""
+        return (~self.infinite).nonzero()[:, 0]
+
+    def with_infinite(self, there: Tensor, rows: Tensor) -> _Plan:
+        """Return the plan where D is ∞ at some more inputs [n], as `there` [n] says.
+
+        Pairs tell nothing of a mean that is ∞: the fewest do.
+        """
+        infinite = self.infinite.index_copy(0, rows, there)
+        needed = self.needed.masked_fill(infinite, LEVELS[0])
+        return _Plan(self.control, needed, infinite)
 
 
 def _planned(

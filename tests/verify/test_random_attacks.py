@@ -20,6 +20,7 @@ from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
+from audit.verify.far import FARTHER, PROBES
 from audit.verify.local import LocalLaw
 from audit.verify.pairs import CHOICES, EVEN, Choice
 from audit.verify.parted import FEW
@@ -342,13 +343,13 @@ def test_one_infinite_value_anywhere_is_an_infinite_mean(where):
         sizes.append(delta.shape[1])
         form = delta.square().sum(dim=2)
         values = form.clone()
-        if len(sizes) == ("pilot", "sample").index(where) + 1:
+        if len(sizes) == ("pilot", "far", "sample").index(where) + 1:
             values[-1, 0] = torch.inf
         return Evaluated(values, 0 * form, form)
 
     noise, predicted = Noise(0, np.arange(2), 8), estimate(0.02, 2)
     found = attack_mean(Gaussian(0.1), noise, 2, predicted, 0.1, evaluate)
-    assert sizes == [2 * FIRST, 2 * LEVELS[0]]
+    assert sizes == [2 * FIRST, 2 * PROBES, 2 * LEVELS[0]]
     assert math.isfinite(found.interval.value[0])
     assert math.isinf(found.interval.value[1])
     assert math.isinf(found.interval.lower[1])
@@ -379,9 +380,11 @@ def test_a_pilot_grows_where_it_tells_too_little():
 
     noise = Noise(5, np.array([3, 8]), 8)
     found = attack_mean(Gaussian(0.3), noise, 4, estimate(0.36, 2), 0.1, evaluate)
-    assert [rows for rows, _ in asked[:4]] == [[0, 1], [1], [0, 1], [1]]
+    rows, drawn = ([one[part] for one in asked] for part in (0, 1))
+    assert rows.pop(2) == [0, 1]  # far out
+    assert len(drawn.pop(2)) == PROBES
+    assert rows[:4] == [[0, 1], [1], [0, 1], [1]]
     assert found.pairs.tolist() == [LEVELS[0], LEVELS[-1]]
-    drawn = [delta for _, delta in asked]
     for parts, stream, count in ((drawn[:2], 1, PILOT), (drawn[2:], 2, LEVELS[-1])):
         wanted = 0.3 * noise.generator(1, stream).standard_normal((count, 4))
         np.testing.assert_allclose(torch.cat(parts), wanted, rtol=1e-14)
@@ -406,7 +409,7 @@ def test_shares_of_one_inputs_pairs_add_up_to_the_whole(chunk, monkeypatch):
 
 
 def test_perturbations_are_those_of_philox_and_may_be_drawn_again():
-    """Key (seed, input); the last word of the counter is 1 for the pilot, else 2."""
+    """Key (seed, input); the last word of the counter is 1 for the pilot, 3 far out."""
     asked = []
 
     def evaluate(rows, delta):
@@ -417,15 +420,17 @@ def test_perturbations_are_those_of_philox_and_may_be_drawn_again():
     seed, index, size = 5, np.array([3, 8]), 4
     noise, predicted = Noise(seed, index, 8), estimate(0.36, 2)
     attack_mean(Gaussian(0.3), noise, size, predicted, 0.1, evaluate)
-    assert [one.shape[1] for one in asked] == [2 * FIRST, 2 * LEVELS[0]]
-    for delta, stream in zip(asked, (1, 2), strict=True):
+    sizes = [2 * FIRST, 2 * PROBES, 2 * LEVELS[0]]
+    assert [one.shape[1] for one in asked] == sizes
+    scaled = zip(asked, (1, 3, 2), (0.3, 0.3 * FARTHER, 0.3), strict=True)
+    for delta, stream, sigma in scaled:
         for row, key in enumerate(index):
             bits = np.random.Philox(
                 key=np.array([seed, key], np.uint64),
                 counter=np.array([0, 0, 0, stream], np.uint64),
             )
             half = delta.shape[1] // 2
-            drawn = 0.3 * np.random.Generator(bits).standard_normal((half, size))
+            drawn = sigma * np.random.Generator(bits).standard_normal((half, size))
             expected = np.concatenate([drawn, -drawn])
             np.testing.assert_allclose(delta[row], expected, rtol=1e-14)
 
