@@ -9,7 +9,7 @@ from typing import Any
 from audit.api.subject import Asked
 from audit.api.words import said
 from audit.formats.inspection import render
-from audit.run.inspection import Inspection
+from audit.reports.inspected import Inspection
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 
@@ -13,10 +12,10 @@ from rich.text import Text
 from audit.formats import reading
 from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.formats.table import is_minor, verdict_lines
-from audit.ground.printable import json_without_commands, printable
+from audit.ground.printable import printable
 from audit.reports.changes import Change, Moved
 from audit.reports.compare import Comparison
-from audit.reports.json import finite
+from audit.reports.json import finite, indented
 from audit.reports.quantities import FEWEST_VALUES
 from audit.reports.report import Report
 from audit.reports.text import NOTHING, count, number
@@ -44,8 +43,7 @@ def to_json(found: Comparison, judged: Report) -> str:
         "exit_code": judged.exit_code,
         "checks": [check.model_dump(mode="json") for check in judged.checks],
     }
-    text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
-    return json_without_commands(text) + "\n"
+    return indented(finite(data), allow_nan=False)
 
 
 def render(found: Comparison, judged: Report, style: Style | None = None) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -13,71 +11,15 @@ from rich.text import Text
 
 from audit.formats.layout import Style, print_all
 from audit.formats.planned import rows
-from audit.ground.printable import json_without_commands, printable
+from audit.ground.printable import printable
+from audit.reports.inspected import Inspection
+from audit.reports.json import indented
 from audit.reports.text import number
-
-
-class Inspection(Protocol):
-    """The plain data that `audit.run.inspection.inspect` returns."""
-
-    @property
-    def format(self) -> str:
-        """The kind of file: "onnx", "torchscript" or "exported"."""
-
-    @property
-    def files(self) -> Sequence[Any]:
-        """The files the model is made of."""
-
-    @property
-    def opset(self) -> Any:  # noqa: ANN401
-        """The version of the operator set; None where there is none."""
-
-    @property
-    def inputs(self) -> Sequence[tuple[str, str, Sequence[Any]]]:
-        """(name, dtype, shape)."""
-
-    @property
-    def outputs(self) -> Sequence[tuple[str, str, Sequence[Any]]]:
-        """(name, dtype, shape)."""
-
-    @property
-    def ranges(self) -> Mapping[str, tuple[float, float]]:
-        """The least and the largest number of each tensor on the rows tried."""
-
-    @property
-    def contract(self) -> str:
-        """`parameters`, `density` or `transport`."""
-
-    @property
-    def items(self) -> Sequence[tuple[str, str, str]]:
-        """(item, value, origin) of the contract."""
-
-    @property
-    def differentiable(self) -> str:
-        """Either "yes", or the first operator that stops gradients."""
-
-    @property
-    def forward_error(self) -> float | None:
-        """The largest difference from the file's own runtime; None: not tried."""
-
-    @property
-    def plan(self) -> Mapping[str, Any]:
-        """How a scan would compute, as a report keeps it; empty: not known."""
-
-    @property
-    def scan_command(self) -> str:
-        """The command to paste."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What the reader should know."""
 
 
 def to_json(found: Inspection) -> str:
     """Return an inspection as JSON."""
-    data = dataclasses.asdict(found)  # type: ignore[call-overload]
-    text = json.dumps(data, sort_keys=True, indent=2, default=str)
-    return json_without_commands(text) + "\n"
+    return indented(dataclasses.asdict(found), default=str)
 
 
 def render(found: Inspection, style: Style | None = None) -> str:

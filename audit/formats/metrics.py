@@ -9,11 +9,10 @@ for.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from audit.formats.table import SHOWN, is_minor
-from audit.reports.json import finite
+from audit.reports.json import finite, indented
 from audit.reports.report import Divergence, Report
 
 
@@ -27,7 +26,7 @@ def render(report: Report) -> str:
         "audited": report.data.n_audited,
         "skipped": report.data.n_skipped,
     }
-    return json.dumps(finite(found), sort_keys=True, indent=2, allow_nan=False) + "\n"
+    return indented(finite(found), allow_nan=False)
 
 
 def _of(divergence: Divergence) -> dict[str, dict[str, float]]:

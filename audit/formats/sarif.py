@@ -9,13 +9,13 @@ Reference:
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 from urllib.parse import quote
 
 from audit.formats import verdicts
-from audit.ground.printable import json_without_commands, printable
+from audit.ground.printable import printable
+from audit.reports.json import indented
 from audit.reports.keys import split_key
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report
@@ -34,8 +34,7 @@ def render(report: Report) -> str:
         "results": [_result(check, report) for check in told],
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    text = json.dumps(log, sort_keys=True, indent=2, allow_nan=False)
-    return json_without_commands(text) + "\n"
+    return indented(log, allow_nan=False)
 
 
 def _driver(report: Report, told: list[Check]) -> dict[str, Any]:

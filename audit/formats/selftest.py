@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -13,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.layout import Style, print_all
-from audit.ground.printable import json_without_commands, printable
+from audit.ground.printable import printable
+from audit.reports.json import indented
+from audit.reports.selftested import SelfTest
 from audit.reports.text import count, number
 
 _SIGNS = {
@@ -24,39 +24,9 @@ _SIGNS = {
 }
 
 
-class SelfTest(Protocol):
-    """The plain data that `audit.run.selftest.selftest` returns."""
-
-    @property
-    def model(self) -> str:
-        """The model's path."""
-
-    @property
-    def data(self) -> str:
-        """The data's path."""
-
-    @property
-    def family(self) -> str:
-        """The law that the outputs are read as; "" where it is not known."""
-
-    @property
-    def lines(self) -> Sequence[Any]:
-        """What each check found: check, title, status, said, numbers, todo."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Status -> number of checks."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 all passed, 1 one failed, 3 one could not be made."""
-
-
 def to_json(found: SelfTest) -> str:
     """Return the findings as JSON."""
-    data = dataclasses.asdict(found)  # type: ignore[call-overload]
-    text = json.dumps(data, sort_keys=True, indent=2, allow_nan=False)
-    return json_without_commands(text) + "\n"
+    return indented(dataclasses.asdict(found), allow_nan=False)
 
 
 def render(found: SelfTest, style: Style | None = None) -> str:

@@ -20,13 +20,8 @@ from audit.measure.plan import Choice
 from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
-from audit.reports.measured import (
-    DataRecord,
-    DivergenceInfo,
-    FileRecord,
-    ModelRecord,
-    TensorRecord,
-)
+from audit.reports.found import File
+from audit.reports.measured import DataRecord, DivergenceInfo, ModelRecord, TensorRecord
 
 BY_PRODUCTS = (
     "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
@@ -55,7 +50,7 @@ def model_record(model: OpenModel) -> ModelRecord:
     )
 
 
-def file_records(network: Network) -> list[FileRecord]:
+def file_records(network: Network) -> list[File]:
     """Return name, size and digest of each of a model's files.
 
     Raises:
@@ -63,8 +58,7 @@ def file_records(network: Network) -> list[FileRecord]:
     """
     try:
         return [
-            FileRecord(shown(file.path), file.size, file.sha256)
-            for file in network.files
+            File(shown(file.path), file.size, file.sha256) for file in network.files
         ]
     except OSError as error:
         raise ModelError(

@@ -16,15 +16,10 @@ from audit.ground.version import __version__
 from audit.reports import report as schema
 from audit.reports.against import changes
 from audit.reports.doubts import ALONE, along_alone
+from audit.reports.found import Verification
 from audit.reports.gate import Rules, judge
 from audit.reports.identity import fingerprint, plain, settings
-from audit.reports.measured import (
-    DivergenceInfo,
-    Measured,
-    ModelRecord,
-    VerificationInfo,
-    Worst,
-)
+from audit.reports.measured import DivergenceInfo, Measured, ModelRecord, Worst
 from audit.reports.overall import (
     coordinates_record,
     features_record,
@@ -161,7 +156,7 @@ def _two_sided(
     return two_sided(columns, medians, measured.checks.sample, asked)
 
 
-def _verification(found: VerificationInfo) -> dict[str, Any]:
+def _verification(found: Verification) -> dict[str, Any]:
     return {
         key: _number(value) if isinstance(value, float) else value
         for key, value in asdict(found).items()

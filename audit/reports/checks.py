@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
 from audit.config.waivers import is_expired
-from audit.ground.printable import json_without_commands
 from audit.reports.baseline import Step
 from audit.reports.derived import refuse_edited
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
-from audit.reports.json import finite
+from audit.reports.json import finite, indented
 from audit.reports.report import Check, Report
 
 PRECEDENCE = (PASS, FAIL, INCOMPLETE, NOTHING)
@@ -95,5 +93,4 @@ def to_json(judged: Mapping[str, Report]) -> str:
         }
         for path, report in judged.items()
     }
-    text = json.dumps(finite(data), sort_keys=True, indent=2, allow_nan=False)
-    return json_without_commands(text) + "\n"
+    return indented(finite(data), allow_nan=False)

@@ -32,6 +32,17 @@ def to_json(report: Report) -> str:
     return json_without_commands(text) + "\n"
 
 
+def indented(value: object, **options: Any) -> str:  # noqa: ANN401
+    """Return plain data as JSON to be read: sorted keys, a final newline.
+
+    Args:
+        value: plain data.
+        options: of `json.dumps`.
+    """
+    text = json.dumps(value, sort_keys=True, indent=2, **options)
+    return json_without_commands(text) + "\n"
+
+
 def strict(value: object) -> str:
     """Return plain data as JSON on one line, ∞ as the text "Infinity"."""
     try:

@@ -15,17 +15,12 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
-from audit.reports import found
+from audit.reports.found import File, UnderAttack, Verification
 from audit.reports.portrayed import PortraitInfo
 from audit.reports.sampling import Sample
 from audit.reports.series import Table
 from audit.reports.values import Floats
 
-FileRecord = found.File
-Bounded = found.Bounded
-AttackedInfo = found.Attacked
-UnderAttackInfo = found.UnderAttack
-VerificationInfo = found.Verification
 Columns = Mapping[str, Table]
 """Divergence -> quantity -> the values of all inputs."""
 
@@ -44,7 +39,7 @@ class ModelRecord:
     """The model that was audited and how its outputs were read."""
 
     format: str
-    files: list[FileRecord]
+    files: list[File]
     weights_sha256: str | None
     contract: str
     family: str
@@ -145,9 +140,7 @@ class Checks:
     sample: Sample
     quantities: Mapping[str, frozenset[str]]
     """Divergence -> the quantities that were measured on the sample alone."""
-    verification: Mapping[str, Mapping[str, VerificationInfo]] = field(
-        default_factory=dict
-    )
+    verification: Mapping[str, Mapping[str, Verification]] = field(default_factory=dict)
     """Divergence -> attack label, or "radius" -> exact over predicted."""
 
 
@@ -178,5 +171,5 @@ class Measured:
     """Divergence -> the worst direction of all inputs at once."""
     portraits: list[PortraitInfo] = field(default_factory=list)
     """Of the worst inputs, in their order."""
-    under_attack: UnderAttackInfo | None = None
+    under_attack: UnderAttack | None = None
     """Where the data hold θ, and --target-key names it."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from audit.config import ModelConfig, ScanConfig
 from audit.ground import watch
@@ -34,7 +33,7 @@ from audit.models.opening import (
 from audit.models.proposals import suggested_config
 from audit.models.roles import resolve_roles
 from audit.models.suggestions import range_of
-from audit.reports.measured import FileRecord
+from audit.reports.inspected import Inspection
 from audit.reports.planned import with_plan
 from audit.run.work import crew
 
@@ -42,29 +41,6 @@ _PLAIN = (
     *("contract", "target", "noise", "noise_in_graph", "sampler", "draws"),
     *("input_layout", "target_space", "batch_axis", "members", "rows", "space"),
 )
-Shape = tuple[int | str | None, ...]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What `inspect` found, as plain data."""
-
-    format: str
-    files: list[FileRecord]
-    weights_sha256: str
-    opset: int | None
-    inputs: list[tuple[str, str, Shape]]
-    outputs: list[tuple[str, str, Shape]]
-    contract: str
-    items: list[tuple[str, str, str]]
-    differentiable: str
-    scan_command: str
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-    forward_error: float | None = None
-    warnings: list[str] = field(default_factory=list)
-    gates: dict[str, float | str] = field(default_factory=dict)
-    plan: dict[str, Any] = field(default_factory=dict)
-    """How a scan would compute; empty where the data or an open gate lack."""
 
 
 def inspect(config: ScanConfig, network: Network | None = None) -> Inspection:

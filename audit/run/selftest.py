@@ -9,7 +9,7 @@ function of its inputs: a graph of a training step, or one that draws random num
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from audit.config import ScanConfig
 from audit.ground import watch
@@ -20,6 +20,7 @@ from audit.models.network import Network
 from audit.models.opening import OpenModel, checked, open_unchecked
 from audit.reports.keys import check_config
 from audit.reports.planned import with_plan
+from audit.reports.selftested import Line, SelfTest
 from audit.verify.selftest import (
     CHECKS,
     FILE,
@@ -37,30 +38,6 @@ from audit.verify.selftest.subject import repeated
 THETA = "theta"
 """The key of θ where none is named."""
 OPENING = "the gates at opening"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One check as the reader sees it."""
-
-    check: str
-    title: str
-    status: str
-    said: str
-    numbers: dict[str, float]
-    todo: str
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """What all checks of a file found, as plain data."""
-
-    model: str
-    data: str
-    family: str
-    lines: list[Line]
-    exit_code: int
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 def selftest(

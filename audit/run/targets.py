@@ -11,7 +11,7 @@ from audit.ground.errors import ConfigError
 from audit.measure import Answers
 from audit.measure.preparation import Prepared
 from audit.models.targets import read_targets
-from audit.reports.measured import UnderAttackInfo
+from audit.reports.found import UnderAttack
 from audit.verify import Ladder
 from audit.verify.under_attack import under_attack
 
@@ -47,7 +47,7 @@ def held_against(
     prepared: Prepared,
     answers: Answers,
     ladder: Ladder,
-) -> UnderAttackInfo | None:
+) -> UnderAttack | None:
     """Return how well the model knows the data's θ; None where nobody asked.
 
     Args:

@@ -13,7 +13,7 @@ from audit.ground import stages
 from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.opening import OpenModel
-from audit.reports.measured import VerificationInfo
+from audit.reports.found import Verification
 from audit.reports.roles import ERROR, named
 from audit.reports.values import Values, join
 from audit.verify.checked import Checked, checked
@@ -50,7 +50,7 @@ class Verified:
 
     index: NDArray[np.int64]
     columns: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
-    summary: Mapping[str, Mapping[str, VerificationInfo]] = field(default_factory=dict)
+    summary: Mapping[str, Mapping[str, Verification]] = field(default_factory=dict)
     notes: Notes = ()
     witnesses: tuple[Found, ...] = ()
     sites: tuple[Site, ...] = ()
@@ -113,7 +113,7 @@ def _joined(parts: Sequence[Checked]) -> dict[str, Values]:
     }
 
 
-def _summary(parts: Sequence[Checked]) -> dict[str, VerificationInfo]:
+def _summary(parts: Sequence[Checked]) -> dict[str, Verification]:
     """Return exact over predicted of all sites, by the label of what is compared."""
     compared = zip(*(part.compared for part in parts), strict=True)
     return {one[0].label: in_numbers(list(one)) for one in compared}

@@ -12,7 +12,7 @@ from torch import Tensor
 from audit.linalg.intervals.pooled import pooled_ratio
 from audit.linalg.spectrum import Estimate
 from audit.measure.columns import NOT_RESOLVED, values_of
-from audit.reports.measured import VerificationInfo
+from audit.reports.found import Verification
 from audit.reports.roles import (
     ERROR,
     LOWER,
@@ -120,7 +120,7 @@ def compared_radius(local: Tensor, critical: Critical, tau: float) -> Compared:
     return Compared(columns, "radius", _array(local), exact, zero)
 
 
-def in_numbers(parts: list[Compared]) -> VerificationInfo:
+def in_numbers(parts: list[Compared]) -> Verification:
     """Return exact over predicted at the inputs of several sites, in a few numbers.
 
     An input is noisy that looks parted, but by no more than its errors explain.
@@ -143,7 +143,7 @@ def in_numbers(parts: list[Compared]) -> VerificationInfo:
     still = [
         p.columns[named(label, PARTED)].explained().get(NOTHING_MOVED) for p in parts
     ]
-    return VerificationInfo(
+    return Verification(
         int(known.sum()),
         int((parted == 1).sum()),
         low,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from audit.linalg.intervals.controlled import HEAVY, LEVELS
 from audit.reports.doubts import CARRIED
-from audit.reports.measured import VerificationInfo
+from audit.reports.found import Verification
 from audit.reports.roles import REALISED, named
 from audit.verify.attacks import TOLERANCE
 from audit.verify.columns import Compared
@@ -16,7 +16,7 @@ from audit.verify.sites import Notes
 FEW = 0.1  # of the inputs: on so many a mean of light tails looks carried by chance
 
 
-def parted_notes(summary: Mapping[str, Mapping[str, VerificationInfo]]) -> Notes:
+def parted_notes(summary: Mapping[str, Mapping[str, Verification]]) -> Notes:
     """Return warnings where most predictions are off, or all of them together.
 
     Args:
@@ -55,7 +55,7 @@ def carried_notes(name: str, compared: Sequence[Compared]) -> Notes:
     return tuple(notes)
 
 
-def _parting(subject: str, label: str, found: VerificationInfo) -> str:
+def _parting(subject: str, label: str, found: Verification) -> str:
     """Return in which way a prediction and its exact values are apart; "" if not."""
     if label == "radius":
         ratio = found.ratio_p50

@@ -36,8 +36,8 @@ from audit.linalg.intervals.distances import uniform_distance
 from audit.measure import Questions
 from audit.models.opening import OpenModel
 from audit.models.targets import check_support
+from audit.reports.found import Attacked, Bounded, UnderAttack
 from audit.reports.means import mean_interval
-from audit.reports.measured import AttackedInfo, Bounded, UnderAttackInfo
 from audit.verify.calibration import Scores, joined_scores, scores
 from audit.verify.ladder import DEAR, Ladder
 from audit.verify.local import LocalLaw, local_law
@@ -63,8 +63,8 @@ _STREAM = 12  # of the noise
 
 
 @dataclass(frozen=True)
-class UnderAttack:
-    """The data's θ at n inputs, clean and attacked.
+class Scored:
+    """Scores of the data's θ at n inputs, clean and attacked.
 
     Args:
         index: of the inputs [n].
@@ -82,9 +82,9 @@ class UnderAttack:
     attacked: Mapping[tuple[str, float], Scores]
     notes: tuple[str, ...] = field(default=())
 
-    def record(self, key: str) -> UnderAttackInfo:
+    def record(self, key: str) -> UnderAttack:
         """Return what a report says of it; `key` holds θ in the data."""
-        return UnderAttackInfo(
+        return UnderAttack(
             key,
             len(self.index),
             self.draws,
@@ -104,7 +104,7 @@ def under_attack(
     index: NDArray[np.int64],
     theta: Tensor,
     ladder: Ladder,
-) -> UnderAttack:
+) -> Scored:
     """Hold the data's θ against the laws at x and at x + δ.
 
     Args:
@@ -143,7 +143,7 @@ def _at(
     index: NDArray[np.int64],
     theta: Tensor,
     ladder: Ladder,
-) -> UnderAttack:
+) -> Scored:
     """Return what θ says at some inputs, all at once."""
     site = site_of(model, questions, index)
     phi, law = site.point.phi, site.point.family
@@ -160,7 +160,7 @@ def _at(
         for name, u in attacks.items()
         for place, size in enumerate(ladder.sizes)
     }
-    return UnderAttack(index, site.noise.draws, divergence.name, clean, attacked, note)
+    return Scored(index, site.noise.draws, divergence.name, clean, attacked, note)
 
 
 def _moved(site: Site, theta: Tensor, u: Tensor) -> Scores:
@@ -214,13 +214,13 @@ def _costs(exact: Exact, u: Tensor) -> Tensor:
     return torch.nan_to_num(exact(rows, u)[0], nan=-torch.inf, posinf=torch.inf)
 
 
-def _attacked(attack: str, size: float, found: Scores, clean: Scores) -> AttackedInfo:
+def _attacked(attack: str, size: float, found: Scores, clean: Scores) -> Attacked:
     """Return what a report says of one attack of one size."""
     depth = found.depth
     loss = found.nll - clean.nll
     loss = torch.where(torch.isinf(clean.nll), 0.0, loss)  # it was excluded already
     pit = [] if bool(found.lost.any()) else list(found.pit.mT)
-    return AttackedInfo(
+    return Attacked(
         attack,
         size,
         _mean(found.nll),

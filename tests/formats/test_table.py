@@ -12,8 +12,9 @@ from audit.formats.layout import Style
 from audit.formats.table import render
 from audit.ground.printable import printable
 from audit.reports.build import build_report
+from audit.reports.found import File
 from audit.reports.gate import Rules, judge
-from audit.reports.measured import FileRecord, Worst
+from audit.reports.measured import Worst
 from audit.reports.text import count, number, percent, shorten, sparkline
 from audit.reports.values import Values
 
@@ -49,7 +50,7 @@ def test_brackets_are_printed_as_they_are(report):
 
 def test_a_name_cannot_steer_the_terminal():
     measured = measured_of(EIGENVALUES)
-    file = FileRecord("evil\x1b[2J\n[bold]net", 1, "00")
+    file = File("evil\x1b[2J\n[bold]net", 1, "00")
     model = replace(measured.model, files=[file], family="n\x07ormal")
     text = render(build_report(replace(measured, model=model), CONFIG))
     assert "\x1b" not in text

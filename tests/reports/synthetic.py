@@ -13,17 +13,16 @@ import numpy as np
 from audit.config import ModelConfig, ScanConfig, Threshold
 from audit.ground.student import student_quantile
 from audit.reports.build import UNCHECKED, build_report
+from audit.reports.found import File, Verification
 from audit.reports.means import mean_interval
 from audit.reports.measured import (
     Checks,
     DataRecord,
     DivergenceInfo,
     FeatureMeans,
-    FileRecord,
     Measured,
     ModelRecord,
     TensorRecord,
-    VerificationInfo,
     Worst,
 )
 from audit.reports.quantities import FEWEST_VALUES
@@ -129,12 +128,12 @@ def measured_of(kl_eigenvalue):
             {"kl": frozenset({"gaussian_realised", "critical_radius"})},
             {
                 "kl": {
-                    "radius": VerificationInfo(3, 0, 0.97, 0.975, 0.98, 0, 0.975),
-                    "gaussian": VerificationInfo(3, 1, 0.98, 1.066, 1.2, 0, 1.06),
-                    "uniform_norm": VerificationInfo(3, 0, 0.99, 1.0, 1.01, 0, 1.0),
+                    "radius": Verification(3, 0, 0.97, 0.975, 0.98, 0, 0.975),
+                    "gaussian": Verification(3, 1, 0.98, 1.066, 1.2, 0, 1.06),
+                    "uniform_norm": Verification(3, 0, 0.99, 1.0, 1.01, 0, 1.0),
                 },
                 "quantile": {
-                    "gaussian": VerificationInfo(3, 0, 1.0, 1.0, 1.0, 0, 1.0),
+                    "gaussian": Verification(3, 0, 1.0, 1.0, 1.0, 0, 1.0),
                 },
             },
         ),
@@ -142,7 +141,7 @@ def measured_of(kl_eigenvalue):
         warnings=[("parted", "1 of 3 checked inputs part by more than 10 %")],
         model=ModelRecord(
             format="onnx",
-            files=[FileRecord("models/[old]/net.onnx", 918, "ab" * 32)],
+            files=[File("models/[old]/net.onnx", 918, "ab" * 32)],
             weights_sha256="cd" * 32,
             contract="parameters",
             family="normal",

@@ -11,13 +11,13 @@ from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
 from audit.reports.doubts import _ends
+from audit.reports.found import Verification
 from audit.reports.gate import UNTRUSTED, Rules, judge
-from audit.reports.measured import VerificationInfo
 from audit.reports.sampling import Sample
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, values_of
 
-GOOD = VerificationInfo(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))
+GOOD = Verification(64, 2, 0.98, 1.0, 1.02, 1, 1.0, (0.99, 1.01))
 
 
 def judged(found, key, label, accept=False, limit_=1e9, **changes):

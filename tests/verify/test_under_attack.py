@@ -27,7 +27,7 @@ from audit.reports.json import to_json
 from audit.reports.report import Report
 from audit.verify import Ladder
 from audit.verify.calibration import Scores
-from audit.verify.under_attack import UnderAttack, under_attack
+from audit.verify.under_attack import Scored, under_attack
 
 RNG = np.random.default_rng(8)
 X = RNG.normal(size=(60, 3))
@@ -183,7 +183,7 @@ def told_of(losses):
     clean = Scores(nothing, nothing, nothing[:, None], None, nothing.bool())
     moved = replace(clean, nll=torch.from_numpy(losses))
     index = np.arange(len(losses))
-    found = UnderAttack(index, 8, "kl", clean, {("noise", 1.0): moved})
+    found = Scored(index, 8, "kl", clean, {("noise", 1.0): moved})
     return found.record("theta")
 
 
