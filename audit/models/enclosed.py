@@ -8,7 +8,7 @@ sizes of the balls (the tape, its slopes, η(x)) is kept with the centres.
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audit.families.enclosures import Expansion
 from audit.importer.relaxation import Ball, Relaxed, Slopes, Tape, dot, slopes_of
+from audit.importer.relaxation.standing import standing
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Enclosed:
     def _still(self) -> tuple[Tensor, Tensor]:
         if self.still is not None:
             return self.still
-        return standing(self.relaxed.tape, self.relaxed.ball, self.at)
+        return standing(self.relaxed.tape, self.at)
 
     @cached_property
     def _jacobian(self) -> Tensor:
@@ -106,12 +107,6 @@ class Enclosed:
         return (top - start + slack).clamp_min(0)
 
 
-def standing(tape: Tape, ball: Ball, at: int) -> tuple[Tensor, Tensor]:
-    """Return an interval of a value at the centre itself, in real arithmetic."""
-    nowhere = replace(ball, reach=torch.zeros_like(ball.reach))
-    return Relaxed(tape, nowhere, tight=False).intervals[at]
-
-
 @dataclass
 class Centred:
     """Coordinates η of B inputs at their centres, ready for balls of any size.
@@ -140,7 +135,7 @@ class Centred:
         ball = Ball(self.tape.x, reach, power, self.free, self.unit)
         if power not in self.known:
             given = (self.tape, self.free, self.unit, power, self.at)
-            still = standing(self.tape, ball, self.at)
+            still = standing(self.tape, self.at)
             self.known[power] = slopes_of(*given), still
         slopes, still = self.known[power]
         own = None if slopes is None else slopes.anew()

@@ -11,6 +11,7 @@ is looked at, at every input.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from audit.models.enclosed import Centred
 from audit.models.opened import OpenModel
 from audit.models.tape_coordinates import check_same, coordinate
 from audit.models.writing_tapes import Writer
+
+Written: TypeAlias = "tuple[Tape, frozenset[str]]"
 
 
 def centred(
@@ -43,28 +46,49 @@ def centred(
     Raises:
         NoCertificate: nothing is proven for this file or family, with the reason.
     """
+    x = x.double()
+    with torch.no_grad():
+        tape, fixed = _tape(model, x.reshape(-1, *model.event), held)
+        at = len(tape.entries) - 1
+        check_same(model.density, x, held, tape.values[at])
+    return Centred(tape, at, fixed, free, unit)
+
+
+def _tape(model: OpenModel, x: Tensor, held: Mapping[str, Tensor]) -> Written:
+    """Return η as the last value of a tape, and the parameters that do not move.
+
+    A tape is made of shapes and constants, and that of the most inputs is kept: the
+    next ones, if they are as many, take their place on it. Not so where other inputs
+    are held beside them, which are among the constants.
+    """
+    if held:
+        return _written(model, x, held)
+    known = model.written.get(len(x))
+    if known is not None:
+        return known[0].around(x), known[1]
+    found = _written(model, x, held)
+    if len(x) >= max(model.written, default=0):
+        model.written.clear()
+        model.written[len(x)] = found
+    return found
+
+
+def _written(model: OpenModel, x: Tensor, held: Mapping[str, Tensor]) -> Written:
     family = model.density.family
     if model.head.masks:
         raise refusal("the law is a mixture over masks or members")
     if not set(family.parameters) <= set(family.enclosed_as):
         raise refusal(f"the family {family.name} has none")
-    x = x.double()
-    with torch.no_grad():
-        tape = Tape(x.reshape(-1, *model.event))
-        values = _parameters(model, tape, held)
-        kinds = family.enclosed_as
-        found = {
-            name: coordinate(tape, values[name], kinds[name])
-            for name in family.parameters
-        }
-        moving = [name for name, v in found.items() if isinstance(v, Moving)]
-        if not moving:
-            raise refusal("no parameter of the law depends on what is perturbed")
-        at = _packed(model, tape, found)
-        check_same(model.density, x, held, tape.values[at])
-    tape = tape.pruned(at)
-    at = len(tape.entries) - 1
-    return Centred(tape, at, frozenset(found) - set(moving), free, unit)
+    tape, kinds = Tape(x), family.enclosed_as
+    values = _parameters(model, tape, held)
+    found = {
+        name: coordinate(tape, values[name], kinds[name]) for name in family.parameters
+    }
+    moving = [name for name, v in found.items() if isinstance(v, Moving)]
+    if not moving:
+        raise refusal("no parameter of the law depends on what is perturbed")
+    at = _packed(model, tape, found)
+    return tape.pruned(at), frozenset(found) - set(moving)
 
 
 def _packed(model: OpenModel, tape: Tape, found: Mapping[str, Operand]) -> int:

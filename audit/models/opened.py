@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from audit.models.density import ConditionalDensity, DifferentiableMap, Lineariz
 from audit.models.gates import Findings, Subject
 from audit.models.network import Network, Port
 from audit.models.probing import Probe, finite_rows
+
+if TYPE_CHECKING:
+    from audit.importer.relaxation import Tape
 
 REVERSE_MODE = "batched reverse mode"
 
@@ -112,6 +116,11 @@ class OpenModel:
         beside = self.network.beside
         own = {n: v for n, v in self.probe.values.items() if n not in beside}
         return None if make is None else make(own)
+
+    @cached_property
+    def written(self) -> dict[int, tuple[Tape, frozenset[str]]]:
+        """The tape of the most inputs that was written of it (`enclosing`)."""
+        return {}
 
     @cached_property
     def work(self) -> float:

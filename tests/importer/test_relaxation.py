@@ -29,6 +29,7 @@ from audit.importer.relaxation import (
 from audit.importer.relaxation.affine import multiplied, product, scaled
 from audit.importer.relaxation.selections import Windows
 from audit.importer.relaxation.spans import Spans
+from audit.importer.relaxation.standing import standing
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -502,6 +503,49 @@ def test_a_ball_of_size_0_encloses_the_value_in_exact_arithmetic():
             rounded = mpmath.mpf(float(tape.values[y.at][row, k]))
             missed += abs(rounded - exact[k]) > 1e-10  # which is not the value itself
     assert missed > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [("Tanh", mpmath.tanh), ("Relu", lambda v: max(v, 0)), ("Abs", abs)],
+)
+def test_where_a_value_stands_is_known_in_exact_arithmetic(name, exact):
+    """Large numbers that cancel: what is rounded on the way is not the value."""
+    mpmath.mp.dps = 60
+    rng = np.random.default_rng(5)
+    net = Net(rng)
+    far = net.node("Add", net.node(name, net.dense("x", 3, 5)), net.constant(3e7))
+    value = net.node("Sub", far, net.constant(3e7))
+    graph = net.graph((3,), net.dense(value, 5, 2))
+    x = torch.from_numpy(rng.normal(size=(4, 3)))
+    tape = Tape(x)
+    (y,) = read(graph, tape, "x", {}).values()
+    low, high = standing(tape, y.at)
+    bias, matrix, _, _, last_bias, last = (numpy_helper.to_array(v) for v in net.stored)
+    missed = 0
+    for row in range(4):
+        inner = exactly(matrix, bias, x[row].tolist())
+        for k, true in enumerate(exactly(last, last_bias, [exact(v) for v in inner])):
+            ends = (mpmath.mpf(float(end[row, k])) for end in (low, high))
+            assert next(ends) <= true <= next(ends)
+            missed += abs(mpmath.mpf(float(tape.values[y.at][row, k])) - true) > 1e-10
+    assert missed > 0
+    assert bool((high - low < 1e-5).all())
+
+
+@pytest.mark.parametrize("kind", [dense_net, image_net, pooled_net])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tape_around_other_inputs_is_the_one_that_is_read_there(kind, seed):
+    graph, shape = kind(seed)
+    rng = np.random.default_rng(seed)
+    one, other = (torch.from_numpy(rng.normal(size=(3, *shape))) for _ in range(2))
+    known, expected = Tape(one), Tape(other)
+    for tape in (known, expected):
+        read(graph, tape, "x", {})
+    found = known.around(other)
+    assert len(found.entries) == len(expected.entries)
+    for value, own in zip(found.values, expected.values, strict=True):
+        assert torch.equal(value, own)
 
 
 def beside(seed):

@@ -20,7 +20,8 @@ from audit.geometry.divergences import build_divergence, kl
 from audit.ground.errors import ConfigError
 from audit.importer.relaxation.ball import dual_of
 from audit.measure.preparation import prepare
-from audit.models import torch_to_graph
+from audit.models import enclosing, torch_to_graph
+from audit.models.enclosing import centred
 from audit.verify import certificate
 from audit.verify.certificate import certified_radius, certify
 from audit.verify.sites import precise, site_of
@@ -237,6 +238,32 @@ def test_what_has_no_certificate_is_refused_in_words(name, words):
     assert found.bound is None
     assert found.why.startswith(f"no certificate: {words}")
     assert certified_radius(kl(), site(sample(name), 3), 1.0, 2.0).why == found.why
+
+
+def test_a_graph_is_read_once_for_as_many_inputs(monkeypatch):
+    read, reads = enclosing.read, []
+
+    def counted(*given):
+        reads.append(given)
+        return read(*given)
+
+    monkeypatch.setattr(enclosing, "read", counted)
+    place, sizes = site(sample("counts"), 12), wide(0.03, 0.3)
+    whole = certify(kl(), place, sizes, 2.0).bound
+    first, last = (place.x[rows] for rows in (slice(6), slice(6, 12)))
+    parts = [
+        centred(place.model, x, {}, place.frame.free, place.frame.unit.double())
+        for x in (first, last, first)
+    ]
+    assert len(reads) == 4  # of twelve, which are kept, and of six each time
+    for part, x in zip(parts, (first, last, first), strict=True):
+        assert torch.equal(part.tape.x, x.double())
+    monkeypatch.setattr("audit.verify.certificate._ROWS", 6)
+    place.model.written.clear()
+    torch.testing.assert_close(
+        certify(kl(), place, sizes, 2.0).bound, whole, rtol=1e-9, atol=0
+    )
+    assert len(reads) == 5  # for two blocks of six
 
 
 def test_an_operator_without_a_rule_is_named():

@@ -163,5 +163,9 @@ class Forms:
 def gamma_of(tape: Tape, inputs: tuple[int, ...], value: Tensor) -> float:
     """Return γ of what an entry makes of some values."""
     terms = sum(tape.values[i][0].numel() for i in inputs)
-    count = terms + value[0].numel() + len(tape.entries) + 32
+    return gamma(terms + value[0].numel() + len(tape.entries) + 32)
+
+
+def gamma(count: int) -> float:
+    """Return n 2⁻⁵³ / (1 − n 2⁻⁵³): how far a sum of n terms is off, relative."""
     return count * UNIT / (1 - count * UNIT)

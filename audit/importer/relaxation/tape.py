@@ -138,6 +138,20 @@ class Tape:
                 found.update(read_by(self.entries[index]))
         return found
 
+    def around(self, x: Tensor) -> Tape:
+        """Return the same function at other inputs, as many [B, *event].
+
+        Entries are made of shapes and constants alone, never of the numbers of x.
+        """
+        found = Tape(x)
+        for entry in self.entries[1:]:
+            known = [found.values[i] for i in read_by(entry)]
+            if isinstance(entry, Bend):
+                found._append(entry, entry.curve.value(*known))
+            elif isinstance(entry, Affine):
+                found._append(entry, entry.run(*known))
+        return found
+
     def pruned(self, target: int) -> Tape:
         """Return a tape of what a value is made of alone, with that value as its last.
 
