@@ -6,6 +6,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from audit import ConfigError
+from audit.api.given import given_in_files
 from audit.api.inspection import Inspected
 from audit.api.report import Report
 from audit.api.subject import asked, limits_of
@@ -33,7 +34,8 @@ def scan(model: Any_, data: Any_, **settings: Any_) -> Report:
             distribution, or an estimator of zuko, nflows or sbi.
         data: a path, an array, a tensor [N, ...], or a dict of them.
         settings: options by their names in `robaudit.yaml`: divergences=["kl"],
-            max={"kl.gaussian.p95": 0.05}, index=[3, 5], verify="all", seed=0.
+            max={"kl.gaussian.p95": 0.05}, index=[3, 5], verify="all", seed=0. mask,
+            units and bounds=(lower, upper) may be arrays, baseline a report.
 
     Raises:
         ConfigError: an argument makes no sense; names it.
@@ -73,8 +75,8 @@ def check(report: Report | Record | str | PathLike[str], **limits: Any_) -> Repo
         ConfigError: a limit names a number that the report does not have.
         InputError: the file is no report.
     """
-    with in_python({}):
-        config, path, rows = limits_of(limits), "report", None
+    with given_in_files(limits) as given, in_python(given.names):
+        config, path, rows = limits_of(given.settings), "report", None
         if isinstance(report, Report):
             record, rows = report.record, report.recorded
         elif isinstance(report, Record):

@@ -61,14 +61,14 @@ def data_file(data: object, key: str = "x") -> Iterator[DataFile]:
     if not named:
         raise _no_data("an empty dict")
     arrays = {str(name): as_array(value, str(name)) for name, value in named.items()}
-    labels = {name: _label(named[name], arrays[str(name)]) for name in named}
+    labels = {name: label_of(named[name], arrays[str(name)]) for name in named}
     many = ", ".join(f"{name}: {label}" for name, label in labels.items())
     label = many if isinstance(data, Mapping) else next(iter(labels.values()))
     with tempfile.TemporaryDirectory(
         prefix="robaudit-", ignore_cleanup_errors=True
     ) as folder:
         path = Path(folder) / "data.npz"
-        _write(path, arrays)
+        write_arrays(path, arrays)
         yield DataFile(str(path), label)
 
 
@@ -109,12 +109,14 @@ def _no_data(given: str, name: str = "") -> ConfigError:
     )
 
 
-def _label(value: object, array: NDArray[Any]) -> str:
+def label_of(value: object, array: NDArray[Any]) -> str:
+    """Return what an array is called in a report: "array (4,) float64"."""
     kind = "tensor" if hasattr(value, "detach") else "array"
     return f"{kind} {tuple(array.shape)} {array.dtype}"
 
 
-def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as an uncompressed .npz, equal ones as equal bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)

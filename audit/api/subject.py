@@ -9,7 +9,8 @@ from os import PathLike, fspath
 from typing import Any
 
 from audit import ConfigError
-from audit.api.data import data_file
+from audit.api.data import DataFile, data_file
+from audit.api.given import Given, given_in_files
 from audit.api.words import in_python
 from audit.config import ScanConfig, from_call, override, with_waivers
 from audit.config.options import GATE, OPTIONS
@@ -29,23 +30,26 @@ class Asked:
         config: everything there is to know.
         network: the model, if it is no file.
         data: what the data are called in a report; "" for a file.
+        names: what settings are called that are no files of the user's.
     """
 
     config: ScanConfig
     network: Network | None
     data: str
+    names: Mapping[str, str]
 
     def named(self, record: Record) -> Record:
-        """Return a report that names the data, and not their temporary file."""
+        """Return a report that names what was in memory, and no temporary files."""
+        config = dict(record.config)
+        for name, one in record.config.items():
+            for path, said in self.names.items():
+                if isinstance(one.value, str) and path in one.value:
+                    config[name] = one.model_copy(update={"value": said})
         if not self.data:
-            return record
-        source = record.config["data"].model_copy(update={"value": self.data})
-        return record.model_copy(
-            update={
-                "data": record.data.model_copy(update={"source": self.data}),
-                "config": {**record.config, "data": source},
-            }
-        )
+            return record.model_copy(update={"config": config})
+        config["data"] = record.config["data"].model_copy(update={"value": self.data})
+        data = record.data.model_copy(update={"source": self.data})
+        return record.model_copy(update={"data": data, "config": config})
 
 
 @contextmanager
@@ -60,15 +64,19 @@ def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[
     Raises:
         AuditError: one of its kinds, in Python's words.
     """
-    if data is None:
-        with in_python({}):
-            yield _asked(model, "", "", settings)
-        return
-    with data_file(data, _key(settings)) as file, in_python(file.names):
-        yield _asked(model, file.path, file.label, settings)
+    with given_in_files(settings) as given:
+        if data is None:
+            with in_python(given.names):
+                yield _asked(model, DataFile(""), given)
+            return
+        with (
+            data_file(data, _key(settings)) as file,
+            in_python({**file.names, **given.names}),
+        ):
+            yield _asked(model, file, given)
 
 
-def _asked(model: object, data: str, label: str, settings: Mapping[str, Any]) -> Asked:
+def _asked(model: object, data: DataFile, given: Given) -> Asked:
     saved = isinstance(model, (str, PathLike))
     name = str(fspath(model)) if isinstance(model, (str, PathLike)) else title(model)
     if not name:
@@ -77,12 +85,11 @@ def _asked(model: object, data: str, label: str, settings: Mapping[str, Any]) ->
             "Expected the path of a saved model, or a live one",
             "Pass for example 'model.onnx'",
         )
-    config = override(ScanConfig(), CALL, model=name, data=data or None)
-    config = from_call(config, {key: _plain(value) for key, value in settings.items()})
-    config = with_waivers(with_baseline(config))
-    if saved:
-        return Asked(config, None, label)
-    return Asked(config, open_live(model, model_settings(config), data), label)
+    config = override(ScanConfig(), CALL, model=name, data=data.path or None)
+    plain = {key: _plain(value) for key, value in given.settings.items()}
+    config = with_waivers(with_baseline(from_call(config, plain)))
+    live = None if saved else open_live(model, model_settings(config), data.path)
+    return Asked(config, live, data.label, given.names)
 
 
 def title(model: object) -> str:

@@ -27,7 +27,7 @@ DIVERGENCES = {
 }
 WORDS = {row[0]: row[-1] for row in table("audit.formats", "words")}
 """What a report prints and is no column: verdicts, and headings under attack."""
-WARNINGS = dict(table("audit.formats", "warnings"))
+WARNINGS = {row[0]: row[-1] for row in table("audit.formats", "warnings")}
 """Codes of warnings; one that ends with _ goes on with a divergence, and an attack."""
 STATISTIC_MEANINGS = {
     "mean": "average over the audited inputs, with a 95 % interval that allows for "
