@@ -70,6 +70,7 @@ class Divergence:
         supremum: D ≤ this, with equality for laws without common support alone.
         slope: (family, φ, φ') -> ∂D/∂φ' [N, p] in closed form; None where it is not
             known, and derivatives of `exact` are taken.
+        finite: whether D is a number for all laws of a family with the same support.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Divergence:
     exchanged: Pointwise | None = None
     supremum: float = math.inf
     slope: Exact | None = None
+    finite: bool = False
 
     def metric_root(self, law: Family, phi: Tensor, noise: Noise) -> LinearOperator:
         """Return B [N, r, p] with BᵀB the metric tensor at φ.
@@ -153,6 +155,7 @@ def kl() -> Divergence:
         lambda q, a, b: q.kl(a, b),
         _relative_entropy_of_ratio,
         slope=lambda q, a, b: q.kl_slope(a, b),
+        finite=True,
     )
 
 
@@ -165,6 +168,7 @@ def reverse_kl() -> Divergence:
         Tensors.FISHER,
         lambda q, a, b: q.kl(b, a),
         exchanged=_relative_entropy_of_ratio,
+        finite=True,
     )
 
 
@@ -191,6 +195,7 @@ def renyi(alpha: float) -> Divergence:
         alpha / 2,
         Tensors.FISHER,
         lambda q, a, b: q.renyi(a, b, alpha),
+        finite=alpha < 1,
     )
 
 
@@ -209,7 +214,14 @@ def hellinger() -> Divergence:
         return torch.expm1(log_t / 2).square() / 2
 
     return Divergence(
-        "hellinger", "1", 1 / 8, Tensors.FISHER, exact, pointwise, supremum=1.0
+        "hellinger",
+        "1",
+        1 / 8,
+        Tensors.FISHER,
+        exact,
+        pointwise,
+        supremum=1.0,
+        finite=True,
     )
 
 
@@ -223,6 +235,7 @@ def jensen_shannon() -> Divergence:
         lambda q, a, b: q.jensen_shannon(a, b),
         _jensen_shannon_of_ratio,
         supremum=math.nextafter(math.log(2), 0.0),  # log 2 itself is rounding's too
+        finite=True,
     )
 
 

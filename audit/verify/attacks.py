@@ -130,7 +130,7 @@ def _random(
     given = site.noise, site.free, predicted, TOLERANCE, evaluate
     probed = local.by_products  # then Q takes a pass of the network, as D does
     chosen = None if probed else form
-    found = attack_mean(attack, *given, probed, damped, chosen)
+    found = attack_mean(attack, *given, probed, damped, chosen, exact.finite)
     everywhere = torch.ones_like(local.directed)
     whole = found.interval.at_least_zero()
     return Realised(whole, found.apart, everywhere, found.carried)

@@ -119,6 +119,7 @@ def attack_mean(
     probed: bool = False,
     damped: Damped | None = None,
     form: Form | None = None,
+    finite: bool = False,
 ) -> AttackMean:
     """Return E[D(δ)] with its interval.
 
@@ -135,6 +136,7 @@ def attack_mean(
             the mean from the prediction.
         damped: the means of damped forms, where they are known.
         form: Q, where it costs far less than D, to choose perturbations by.
+        finite: whether D is a number wherever pairs do not meet another.
     """
     chosen = None if form is None else Choice(form, predicted.value)
     shared = predicted.standard_error is not None and not probed
@@ -142,8 +144,9 @@ def attack_mean(
     pairs = Pairs(attack, noise, size, _PILOT_STREAM, chosen)
     with stages.part(_PILOTS):
         plan = _planned(pairs, predicted.value, enough, evaluate, damped)
-    far = Pairs(attack, noise, size, _FAR_STREAM, chosen)
-    plan = plan.with_infinite(infinite_far(far, evaluate, plan.finite), plan.finite)
+    if not finite:
+        far = Pairs(attack, noise, size, _FAR_STREAM, chosen)
+        plan = plan.with_infinite(infinite_far(far, evaluate, plan.finite), plan.finite)
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
         fresh = Pairs(attack, noise, size, _STREAM, chosen)

@@ -110,6 +110,7 @@ class Exact:
 
     Args:
         slope: (φ, φ') -> ∂D/∂φ' [C, p] in closed form; None where it is not known.
+        finite: whether they are numbers wherever the supports are the same.
     """
 
     site: Site
@@ -117,6 +118,7 @@ class Exact:
     slope: Callable[[Tensor, Tensor], Tensor | None] | None = field(
         default=None, kw_only=True
     )
+    finite: bool = field(default=False, kw_only=True)
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D(q_x ‖ q_{x+Su}) [k, K] and its error.
@@ -198,7 +200,7 @@ def exact_at(divergence: Divergence, site: Site) -> Exact | None:
         return None
     known = divergence.slope
     slope = None if known is None else partial(known, point.family)
-    return Exact(site, laws, slope=slope)
+    return Exact(site, laws, slope=slope, finite=divergence.finite)
 
 
 def site_of(

@@ -7,17 +7,24 @@ import pytest
 import torch
 
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
+from audit.families import build_family
+from audit.geometry.divergences import DIVERGENCES, build_divergence
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 from audit.verify.random_attacks import Evaluated, attack_mean
 
 COUNT = 400
+WRITTEN = (
+    *sorted(set(DIVERGENCES) - {"renyi"}),
+    "renyi:alpha=0.5",
+    "renyi:alpha=2",
+)
 
 
-def realised(attack, evaluate, size, mean):
+def realised(attack, evaluate, size, mean, **settings):
     predicted = Estimate(torch.full((COUNT,), mean, dtype=torch.float64))
     noise = Noise(4, np.arange(COUNT), 8)
-    return attack_mean(attack, noise, size, predicted, 0.1, evaluate)
+    return attack_mean(attack, noise, size, predicted, 0.1, evaluate, **settings)
 
 
 def chi_squared_of_scales(rows, delta):
@@ -73,3 +80,28 @@ def test_a_number_too_large_is_no_infinity():
     found = realised(Gaussian(sigma), evaluate, size, size * sigma**2)
     assert any(overflown)
     assert torch.isfinite(found.interval.value).all()
+
+
+def test_a_divergence_that_is_always_a_number_is_not_followed_so_far():
+    asked = []
+
+    def evaluate(rows, delta):
+        asked.append(float(delta.abs().max()))
+        form = delta.square().sum(dim=2)
+        return Evaluated(form, 0 * form, form)
+
+    realised(Gaussian(0.1), evaluate, 2, 0.02, finite=True)
+    assert max(asked) < 0.1 * 6
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_divergences_are_finite_where_they_say_so(name):
+    """Of normal laws χ² and Rényi of order 2 are ∞ at half the variance or less."""
+    divergence = build_divergence(name)
+    family = build_family("normal", {"loc": (), "scale": ()})
+    laws = torch.tensor([[0.0, 1.0], [3.0, 9.0], [-2.0, 0.1]], dtype=torch.float64)
+    here, there = laws.repeat_interleave(3, dim=0), laws.repeat(3, 1)
+    found = divergence.exact(family, here, there)
+    assert found is not None
+    assert bool(torch.isinf(found).any()) == (name in ("chi_squared", "renyi:alpha=2"))
+    assert not (divergence.finite and bool(torch.isinf(found).any()))
