@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from audit.ground.errors import ModelError
-from audit.importer import cleanup
+from audit.importer import branches, cleanup
 from audit.importer.binding import (
     bind,
     bind_function,
@@ -34,12 +34,14 @@ class Builder:
 
     Args:
         outer: constants of the enclosing graph that its subgraphs may read.
+        inner: whether it is the subgraph of an operator.
     """
 
     program: Program
     policy: Policy
     simplify: bool = True
     outer: Mapping[str, Constant] = field(default_factory=dict)
+    inner: bool = False
     slots: list[Value] = field(default_factory=lambda: [None])
     steps: list[Step] = field(default_factory=list)
     places: dict[str, Place | Constant] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Builder:
         if self.simplify:
             nodes = unsaturated(cleanup.fused(nodes), self.program.constants)
             nodes = cleanup.live(nodes, wanted)
+            if not self.inner:
+                nodes = branches.held(nodes, self.program, wanted)
         self.cleared = replaced(nodes)
         for node in cleanup.guarded(nodes):
             self._add(node)
@@ -182,7 +186,9 @@ class Builder:
         free = {name: self._place(node, name) for name in body.free_names()}
         constants = {k: v for k, v in free.items() if isinstance(v, Constant)}
         captured = [name for name in free if name not in constants]
-        plan = Builder(body, self.policy, self.simplify, constants).build(captured)
+        plan = Builder(body, self.policy, self.simplify, constants, inner=True).build(
+            captured
+        )
         first = len(inputs)
         inputs += [self.operand(name, host=False) for name in captured]
         return Body(plan, body.outputs, slice(first, len(inputs)))

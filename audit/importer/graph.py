@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import InputError, ModelError
-from audit.importer import cleanup
+from audit.importer import branches, cleanup
 from audit.importer.build import Builder
 from audit.importer.limits import one_call
 from audit.importer.paths import PathOp, path_ops, reaches
@@ -199,7 +199,10 @@ class Graph:
         nodes: Sequence[Node] = program.nodes
         if self._simplify:
             nodes = unsaturated(cleanup.fused(nodes), program.constants)
-        nodes = cleanup.guarded(cleanup.live(nodes, names))
+        nodes = cleanup.live(nodes, names)
+        if self._simplify:
+            nodes = branches.held(nodes, program, names)
+        nodes = cleanup.guarded(nodes)
         return self.with_program(replace(program, nodes=tuple(nodes)))
 
     def to(

@@ -21,6 +21,7 @@ from google.protobuf.message import (  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto
 
 from audit.ground.errors import ModelError
+from audit.ground.machine import free_memory
 from audit.ground.storage import StoredFile, followed
 from audit.importer.external import ExternalFiles
 from audit.importer.tensors import TensorReader, byte_size
@@ -28,6 +29,9 @@ from audit.importer.tensors import TensorReader, byte_size
 MOST = 2**31 - 1  # bytes of a message
 ROOM = 2**31 - 2**27  # of a message that is built here
 FREE, REUSE = 2**28, 8  # bytes that tensors may take of a file: these, and so many fold
+HELD = (
+    4  # times that weights are in memory: as arrays, as tensors, and the referee's two
+)
 LARGE = 2**20  # bytes of a tensor; smaller ones may be shapes, which must lie within
 
 
@@ -80,6 +84,7 @@ class OnnxFile:
             )
         if not self._weighed:  # once: the file cannot change
             self._refuse_overuse(proto)
+            self._refuse_too_much(proto)
             self._weighed = True
         return proto
 
@@ -99,6 +104,20 @@ class OnnxFile:
                     f"Expected each byte to be used at most {REUSE} times",
                     "Do not use this model unless you know why it does that",
                 )
+
+    def _refuse_too_much(self, proto: ModelProto) -> None:
+        """Raise if the weights do not fit into the memory that is free."""
+        size = self._stored.size
+        size += sum(byte_size(one) for one in filter(_is_outside, _tensors(proto)))
+        free = free_memory() if size > FREE else None
+        if free is not None and HELD * size > free:
+            raise ModelError(
+                f"The weights of '{self.path.name}' take {size / 2**30:.1f} GiB, and "
+                f"{HELD} times that while they are computed with",
+                f"Expected at most the {free / 2**30:.1f} GiB of memory that are free",
+                "Use a machine with more, or export the part of the model that makes "
+                "the distribution",
+            )
 
     def whole(
         self, outputs: Sequence[str] = ()

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from audit.ground.errors import ModelError
 from audit.importer import OnnxFile, load_graph, source
+from audit.importer.external import ExternalFiles
 from audit.models.onnx_file import load, load_values
 from audit.models.onnxruntime_file import Runtime
 
@@ -284,6 +285,27 @@ def test_bytes_are_not_taken_over_and_over(tmp_path, monkeypatch):
     uses = [outside(f"w{i}", A) for i in range(11)]
     tensors = (outside("a", A), outside("b", B, offset=48))
     refused(saved(tmp_path, linear(*tensors, *uses)), "at most 8 times")
+
+
+def test_weights_that_do_not_fit_into_memory_are_refused_unread(tmp_path, monkeypatch):
+    """A sparse file of 4 GiB takes none on the disk, and all of it when it is read."""
+    tensor = outside("a", A, length=3 << 30)
+    tensor.dims[:] = [3 << 28, 1]
+    path = saved(tmp_path, linear(tensor, outside("b", B)))
+    with (tmp_path / "data.bin").open("wb") as file:
+        file.truncate(4 << 30)
+    monkeypatch.setattr(source, "free_memory", lambda: 12 << 30)
+    monkeypatch.setattr(
+        ExternalFiles, "read", lambda *_: pytest.fail("its bytes were read")
+    )
+    for opened in (load_graph, lambda path: load(path, CPU, False, frozenset())):
+        with pytest.raises(
+            ModelError, match=r"take 3\.0 GiB.* 4 times.* the 12\.0 GiB"
+        ):
+            opened(path)
+    monkeypatch.setattr(source, "free_memory", lambda: None)  # nothing tells
+    with pytest.raises(pytest.fail.Exception):
+        load_graph(path)
 
 
 def test_a_tensor_that_says_two_places_is_refused(tmp_path):

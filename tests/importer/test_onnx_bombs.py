@@ -69,6 +69,7 @@ BOMBS = {
     **{("", name): ([COLUMN, ROW], {}) for name in ("Add", "Sub", "Mul", "Div", "Pow")},
     **{("", n): ([COLUMN, ROW], {}) for n in ("Equal", "Greater", "Less", "PRelu")},
     **{("", name): ([COLUMN, ROW], {}) for name in ("GreaterOrEqual", "LessOrEqual")},
+    ("robaudit", "Apart"): ([COLUMN, ROW], {}),
     **{("", n): ([COLUMN, ROW], {}) for n in ("Sum", "Mean", "Max", "Min", "Mod")},
     **{
         ("", name): ([COLUMN.astype(bool), ROW.astype(bool)], {})
@@ -426,7 +427,7 @@ SAME = (
     *("Unique", "Unsqueeze", "Optional", "OptionalGetElement", "OptionalHasElement"),
     *("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase"),
     *("SequenceLength", "Binarizer", "Imputer", "Normalizer", "Scaler", "ExpandDims"),
-    *("Inverse", "QuickGelu", "GuardedSoftmax"),
+    *("Inverse", "QuickGelu", "GuardedSoftmax", "Held"),
     *elementwise.SMOOTH,
     *elementwise.STEPS,
     *reduction.REDUCE,

@@ -138,6 +138,32 @@ def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(condition, a, b)
 
 
+@operator("Apart", domain="robaudit", zero_derivative=True, bounded=True)
+def apart(a: Tensor, b: Tensor) -> Tensor:
+    """Whether two numbers differ by a finite one."""
+    difference = _wide(torch.sub, a, b)
+    return (difference != 0) & torch.isfinite(difference)
+
+
+@operator("Held", domain="robaudit", zero_inputs=(1,))
+def held(x: Tensor, dead: Tensor) -> Tensor:
+    """X, which does not move where all that it takes part in is dead."""
+    if not (torch.is_tensor(x) and x.is_floating_point()):
+        return x
+    return torch.where(held_of(x, dead), x.detach(), x)
+
+
+def held_of(x: Tensor, dead: Tensor) -> Tensor:
+    """Return where x is held, in the shape of x: where all it is stretched to is."""
+    shape = np.broadcast_shapes(tuple(x.shape), tuple(dead.shape))
+    sizes = (1,) * (len(shape) - x.dim()) + tuple(x.shape)
+    dead = dead.expand(shape)
+    for axis, (there, own) in enumerate(zip(shape, sizes, strict=True)):
+        if there != own:
+            dead = dead.all(dim=axis, keepdim=True)
+    return dead.reshape(x.shape)
+
+
 @operator("Clip", since=1)
 def clip_attributes(
     x: Tensor,

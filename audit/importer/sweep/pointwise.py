@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audit.importer.ops.arithmetic import held_of
 from audit.importer.replaced import Shielded
 from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
@@ -114,6 +115,12 @@ def where(site: Site) -> Rule | None:
     if not all(_aligned(place, out) for place in site.active.values()):
         return None
     return Where(site)
+
+
+@rule("Held")
+def held(site: Site) -> Rule | None:
+    """Return the rule of what is held where a branch is not taken."""
+    return None if list(site.outputs) != [0] else Held(site)
 
 
 @rule("Cast", "CastLike")
@@ -256,6 +263,26 @@ class Where:
             g = torch.where(taken, whole.g, torch.zeros_like(whole.g[:1, :1]))
             found.append([Dense(whole.start, summed_to(g, place.shape), owned=True)])
         return found
+
+
+class Held:
+    """What is held has no derivative, whatever comes back to it."""
+
+    def __init__(self, site: Site) -> None:
+        self._out = site.outputs[0]
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the value and where it is held."""
+        x, dead = arguments
+        assert isinstance(x, Tensor)
+        assert isinstance(dead, Tensor)
+        return x, (lifted(held_of(x, dead), self._out),)
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Put to zero where it is held."""
+        whole = dense(only_piece(given), self._out.shape)
+        g = torch.where(kept[0], torch.zeros_like(whole.g[:1, :1]), whole.g)
+        return [[Dense(whole.start, g, owned=True)]]
 
 
 class Cast(KeepsNothing):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.importer.cleanup import OWN
 from audit.importer.graph import Graph
 from audit.importer.plan import failure
 from audit.importer.sweep.alone import Alone
@@ -92,6 +93,7 @@ def sweep_of(
 
 def _rule_of(site: Site) -> Rule:
     """Return the rule of a step; where there is none, it goes alone."""
-    maker = None if site.step.node.domain else RULES.get(site.op)
+    own = site.step.node.domain in ("", OWN)
+    maker = RULES.get(site.op) if own else None
     found = None if maker is None else maker(site)
     return Alone(site) if found is None else found
