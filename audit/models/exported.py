@@ -29,7 +29,7 @@ from audit.importer import Graph
 from audit.models.exported_census import ExportedInside
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Network, Port, Values
+from audit.models.network import Network, Port, Values, taken_once
 from audit.models.outputs import name_outputs
 from audit.models.torch_constants import program_values
 from audit.models.torch_to_graph import graph_of_module
@@ -145,7 +145,7 @@ def _network(
         lambda: _network(stored, device, trusted, None),
         cache(lambda: _network(stored, device, trusted, torch.float64, export)),
         read_metadata(text, stored.path),
-        census=ExportedInside(program.graph).census,
+        census=taken_once(ExportedInside(program.graph).census),
         graph=graph,
         shared=True,
     )

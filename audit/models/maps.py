@@ -99,7 +99,7 @@ class AutogradMap:
         with torch.no_grad():
             return self._run(x.to(self.dtype), held)
 
-    def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, LinearOperator]:
+    def linearize(self, x: Tensor, held: Values) -> tuple[Tensor, ReverseJacobian]:
         """Return φ and J.
 
         Raises:

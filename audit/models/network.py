@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -108,6 +109,9 @@ class Census:
     complete: bool = True
 
 
+Take = Callable[[str, Sequence[str]], Census]
+
+
 @dataclass(frozen=True)
 class Network:
     """A differentiable function of named tensors, and what its file says about it.
@@ -154,7 +158,7 @@ class Network:
     metadata: Mapping[str, object] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
     reference: Call | None = None
-    census: Callable[[str, Sequence[str]], Census] | None = None
+    census: Take | None = None
     locate: Callable[[Values, str | None], str | None] | None = None
     behind: Callable[[str, str, int], str | None] | None = None
     part: Callable[[tuple[str, ...]], Call] | None = None
@@ -180,6 +184,16 @@ class Network:
     def input(self, name: str) -> Port:
         """Return the input called `name`."""
         return next(port for port in self.inputs if port.name == name)
+
+
+def taken_once(census: Take) -> Take:
+    """Return a census that looks once at each question; gates ask it several times."""
+
+    @cache
+    def known(condition: str, outputs: tuple[str, ...]) -> Census:
+        return census(condition, outputs)
+
+    return lambda condition, outputs: known(condition, tuple(outputs))
 
 
 def carried(network: Network, change: Callable[[Network], Network]) -> Network:

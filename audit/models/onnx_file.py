@@ -7,7 +7,7 @@ derivatives are taken by finite differences, onnxruntime computes alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,14 @@ from audit.ground.errors import ModelError
 from audit.importer import ExposedFile, Graph, OnnxFile, ValueInfo, load_graph
 from audit.models.identity import onnx_hash
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import TEXT, Network, Port, calling, described
+from audit.models.network import (
+    TEXT,
+    Network,
+    Port,
+    calling,
+    described,
+    taken_once,
+)
 from audit.models.onnx_inside import Inside
 from audit.models.onnx_links import behind
 from audit.models.onnxruntime_file import Runtime
@@ -164,9 +171,18 @@ def _no_double(path: Path) -> Network:
 
 
 def _network(
-    graph: Graph, file: OnnxFile, device: torch.device, cuts: frozenset[str]
+    graph: Graph,
+    file: OnnxFile,
+    device: torch.device,
+    cuts: frozenset[str],
+    known: tuple[str, Mapping[str, object]] | None = None,
 ) -> Network:
-    path, weights = file.path, onnx_hash(file)
+    """Return a graph as a network; its file's hash and metadata may be known."""
+    path = file.path
+    weights, metadata = known = known or (
+        onnx_hash(file),
+        read_metadata(graph.metadata.get(KEY), path),
+    )
     defaults = {
         name: described(graph.program.constants[name]) for name in graph.optional_names
     }
@@ -185,15 +201,19 @@ def _network(
         _own_dtype(inputs),
         device,
         lambda: load(path, device, False, cuts),
-        cache(lambda: _double(_network(graph.to(torch.float64), file, device, cuts))),
-        read_metadata(graph.metadata.get(KEY), path),
+        cache(
+            lambda: _double(
+                _network(graph.to(torch.float64), file, device, cuts, known)
+            )
+        ),
+        metadata,
         {
             "opset": graph.opset,
             "operators": sorted(set(graph.op_types)),
             **_left_out(graph, file),
         },
         Runtime(file, tuple(sorted(cuts))),
-        inside.census,
+        taken_once(inside.census),
         inside.locate,
         partial(behind, file),
         cache(lambda outputs: calling(graph.with_outputs(outputs))),

@@ -42,6 +42,9 @@ def _quantised(
     called = module._c._get_method(method)
     graph = called.graph.copy()
     torch._C._jit_pass_inline(graph)
+    rounding = [node for node in _nodes(graph) if _rounds(node.kind())]
+    if not rounding:
+        return
     names = [argument.name for argument in called.schema.arguments]
     reached = {
         value.debugName()
@@ -52,11 +55,14 @@ def _quantised(
     while len(reached) > before:  # the state of a loop comes round again
         before = len(reached)
         _spread(graph, reached)
-    for node in _nodes(graph):
-        kind = node.kind()
-        rounds = kind.startswith("quantized::") or "quantize" in kind
-        if rounds and "dequantize" not in kind and _reads(node, reached):
-            yield kind
+    for node in rounding:
+        if _reads(node, reached):
+            yield node.kind()
+
+
+def _rounds(kind: str) -> bool:
+    rounds = kind.startswith("quantized::") or "quantize" in kind
+    return rounds and "dequantize" not in kind
 
 
 def _nodes(block: torch._C.Block) -> Iterator[torch._C.Node]:

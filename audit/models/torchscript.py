@@ -30,7 +30,7 @@ from audit.ground.storage import StoredFile
 from audit.importer import Graph
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Call, Network, Port, Values
+from audit.models.network import Call, Network, Port, Values, taken_once
 from audit.models.outputs import name_outputs
 from audit.models.script_census import script_census
 from audit.models.torch_constants import script_values
@@ -95,11 +95,12 @@ def refuse_cuts(path: Path, cuts: frozenset[str]) -> None:
         )
 
 
-def _network(source: _Source, dtype: torch.dtype | None) -> Network:
+def _network(source: _Source, dtype: torch.dtype | None, weights: str = "") -> Network:
+    """Return a module of a source, in a type, whose hash may be known."""
     module, text = source.open()
-    state = list(script_values(module))
+    state = [] if dtype and weights else list(script_values(module))
     own = dtype or own_dtype([value for _, value in state if isinstance(value, Tensor)])
-    digest = hash_values(state)
+    digest = weights or hash_values(state)
     if dtype is not None:
         module = module.to(dtype)
     for parameter in module.parameters():
@@ -128,10 +129,10 @@ def _network(source: _Source, dtype: torch.dtype | None) -> Network:
         own,
         source.device,
         lambda: _network(source, None),
-        cache(lambda: _network(source, torch.float64)),
+        cache(lambda: _network(source, torch.float64, digest)),
         read_metadata(text, source.files[0].path) if text else {},
         source.details,
-        census=partial(script_census, module, methods),
+        census=taken_once(partial(script_census, module, methods)),
         part=part if len(methods) > 1 else None,
         graph=graph,
         shared=True,

@@ -134,7 +134,7 @@ def moments(values: Floats) -> tuple[float | None, float | None]:
 
 def quantiles(values: Floats, levels: Iterable[float]) -> list[float | None]:
     """Return quantiles of ascending values, linear between two finite neighbours."""
-    places = places_of(levels, len(values))
+    places = places_of(tuple(levels), len(values))
     return quantiles_at(values[places.below], values[places.above], places)
 
 
@@ -146,9 +146,10 @@ class Places(NamedTuple):
     share: Floats
 
 
-def places_of(levels: Iterable[float], n: int) -> Places:
+@lru_cache(maxsize=256)
+def places_of(levels: tuple[float, ...], n: int) -> Places:
     """Return where the quantiles of n values lie."""
-    places = np.round(np.array(list(levels)) * (n - 1), 9)
+    places = np.round(np.array(levels) * (n - 1), 9)
     below = np.floor(places).astype(int)
     return Places(below, np.minimum(below + 1, n - 1), places - below)
 
@@ -215,13 +216,14 @@ class Bins:
     high: float
 
     def count(self, values: Floats) -> NDArray[np.int64]:
-        """Return how many values lie in each bin [BINS]."""
+        """Return how many values lie in each bin [BINS]; none lies beyond the ends."""
         if self.scale == "equal":
             return np.bincount(np.zeros(len(values), int), minlength=BINS)
         log = self.scale == "log"
         ends = np.log([self.low, self.high]) if log else np.array([self.low, self.high])
         spread = np.clip(np.log(values), *ends) if log else values
-        return np.histogram(spread, BINS, (float(ends[0]), float(ends[1])))[0]
+        edges = np.linspace(float(ends[0]), float(ends[1]), BINS + 1)[1:-1]
+        return np.bincount(edges.searchsorted(spread, "right"), minlength=BINS)
 
     def histogram(self, counts: NDArray[np.int64]) -> Histogram:
         """Return the counts [BINS] with their bins."""

@@ -56,7 +56,7 @@ def summarise(column: Series) -> Statistics:
     known = _ordered(column, seen)
     added = _added(column, seen, known)
     mean, std = _moments(seen, added)
-    places = places_of(PERCENTILES.values(), seen.n)
+    places = places_of(tuple(PERCENTILES.values()), seen.n)
     levels = quantiles_at(known.at(places.below), known.at(places.above), places)
     numbers: dict[str, float | None] = {
         "mean": mean,
@@ -193,7 +193,7 @@ def _moments(seen: _Seen, added: _Added) -> tuple[float | None, float | None]:
 
 def _ordered(column: Series, seen: _Seen) -> Ordered:
     """Return the ranks that percentiles and their intervals take."""
-    places = places_of(PERCENTILES.values(), seen.n)
+    places = places_of(tuple(PERCENTILES.values()), seen.n)
     ranks = {int(rank) for rank in (*places.below, *places.above)}
     ranks |= set(tail_ranks(seen.n))
     for p in PERCENTILES.values():
@@ -231,7 +231,7 @@ def percentiles(
         sample.add(part)
     if not n:
         return 0, [None] * len(levels)
-    places = places_of(levels, n)
+    places = places_of(tuple(levels), n)
     ranks = {int(rank) for rank in (*places.below, *places.above)}
     known = Ordered(n, order_statistics(passes, n, ranks, sample.sorted()))
     return n, quantiles_at(known.at(places.below), known.at(places.above), places)

@@ -73,8 +73,7 @@ class Site:
 
     def lengths(self) -> Tensor:
         """Return the inputs' own norms [n] in units of the perturbation; 1 for 0."""
-        norms = self.frame.in_units(self.x.double()).norm(dim=1)
-        return torch.where(norms > 0, norms, 1.0)
+        return lengths_of(self.frame, self.x)
 
     def linearized(self, rows: Tensor, u: Tensor) -> tuple[Tensor, LinearOperator]:
         """Return φ(x + S u) [C, p] of some inputs [C], for u [C, m], and J [C, p, d].
@@ -102,6 +101,12 @@ class Site:
             for i in range(0, k * count, size)
         ]
         return torch.cat(parts).reshape(k, count, -1)
+
+
+def lengths_of(frame: Frame, x: Tensor) -> Tensor:
+    """Return the norms [n] of inputs in units of the perturbation; 1 for 0."""
+    norms = frame.in_units(x.double()).norm(dim=1)
+    return torch.where(norms > 0, norms, 1.0)
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,18 @@ def site_of(
         index: of the inputs.
         coarse: the model in the file's own precision, if that is another.
     """
-    x, held = model.rows(index)
+    return site_at(model, questions, index, *model.rows(index), coarse)
+
+
+def site_at(
+    model: OpenModel,
+    questions: Questions,
+    index: NDArray[np.int64],
+    x: Tensor,
+    held: Mapping[str, Tensor],
+    coarse: OpenModel | None = None,
+) -> Site:
+    """Return the inputs `index` at x [n, d], which may be beside their own."""
     noise = questions.noise(index)
     phi, jacobian = derivative_of(model, questions).linearize(x, held)
     framed = framed_whole(jacobian, questions, noise)

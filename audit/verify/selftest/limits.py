@@ -34,12 +34,10 @@ import torch
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
-from audit.measure import Point
-from audit.measure.point import framed_whole
 from audit.verify.local import local_law
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.subject import Subject, largest, outside
-from audit.verify.sites import Site, derivative_of, exact_at, site_of
+from audit.verify.sites import Site, exact_at, lengths_of, site_at
 
 NAME = "exact_divergence"
 _START, _STEP, _SIZES = 0.05, 4.0, 10
@@ -97,20 +95,18 @@ def _jittered(it: Subject) -> Site | None:
     """Return the inputs a little beside themselves; None where nothing is left."""
     model = it.in_double[0]
     asked = replace(it.questions, draws=it.noise().draws, rel_error=None)
-    site = site_of(model, asked, it.inputs)
+    (x, held), noise = model.rows(it.inputs), asked.noise(it.inputs)
+    frame, free = asked.frame.at(it.inputs), len(asked.frame.free)
     drawn = [
-        torch.from_numpy(site.noise.generator(row, _STREAM).standard_normal(site.free))
+        torch.from_numpy(noise.generator(row, _STREAM).standard_normal(free))
         for row in range(len(it.inputs))
     ]
-    u = torch.stack(drawn).to(site.x.device) / site.free**0.5
-    sizes = _JITTER * site.lengths().unsqueeze(1)
-    x = site.x.double() + site.frame.push(sizes * u)
-    phi, jacobian = derivative_of(model, asked).linearize(x, site.held)
-    if bool(outside(model.density.family, phi).any()):
-        return None
-    framed = framed_whole(jacobian, asked, asked.noise(it.inputs))
-    point = Point(it.inputs, model.density.family, phi, framed, model.rounding)
-    return replace(site, x=x, point=point)
+    u = torch.stack(drawn).to(x.device) / free**0.5
+    sizes = _JITTER * lengths_of(frame, x).unsqueeze(1)
+    beside = x.double() + frame.push(sizes * u)
+    site = site_at(model, asked, it.inputs, beside, held)
+    lost = bool(outside(model.density.family, site.point.phi).any())
+    return None if lost else site
 
 
 def _nearest(divergence: Divergence, site: Site, it: Subject) -> _Nearest | None:

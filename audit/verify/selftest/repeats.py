@@ -18,9 +18,7 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.models.gates import Subject as Rows
-from audit.models.gates.slopes import WIDE
 from audit.models.gates.subject import worst_error
-from audit.models.maps import ReverseJacobian
 from audit.verify.selftest.finding import Finding, failed, passed
 from audit.verify.selftest.subject import Subject
 
@@ -91,10 +89,7 @@ def _after_backward(rows: Rows, first: Mapping[str, Tensor]) -> float:
     few = min(rows.rows, 4)
     try:
         phi, jacobian = function.linearize(rows.flat(few), rows.held(few))
-        if phi.shape[1] > WIDE and isinstance(jacobian, ReverseJacobian):
-            jacobian.pulled(torch.ones_like(phi).unsqueeze(2))
-        else:
-            jacobian.dense()
+        jacobian.pulled(torch.ones_like(phi).unsqueeze(2))
     except (AuditError, RuntimeError):
         return 0.0  # no backward pass: the gate of the gradient says so
     return _change(rows, first, rows.values)
