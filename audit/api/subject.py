@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
+import torch
+
 from audit import ConfigError
 from audit.api.data import data_file
 from audit.api.words import in_python
@@ -52,6 +54,9 @@ class Asked:
 def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[Asked]:
     """Make a call ready; what it needs on the disk is there while the block runs.
 
+    A caller may record no gradients or round to 16 bits (`torch.no_grad`,
+    `inference_mode`, `autocast`): the block runs as by itself.
+
     Args:
         model: a path, or what `open_live` takes.
         data: see `data_file`; None: no data, which only an inspection can do without.
@@ -60,12 +65,20 @@ def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[
     Raises:
         AuditError: one of its kinds, in Python's words.
     """
-    if data is None:
-        with in_python({}):
-            yield _asked(model, "", "", settings)
-        return
-    with data_file(data, _key(settings)) as file, in_python(file.names):
-        yield _asked(model, file.path, file.label, settings)
+    with torch.inference_mode(False), torch.enable_grad(), _unrounded():
+        if data is None:
+            with in_python({}):
+                yield _asked(model, "", "", settings)
+            return
+        with data_file(data, _key(settings)) as file, in_python(file.names):
+            yield _asked(model, file.path, file.label, settings)
+
+
+@contextmanager
+def _unrounded() -> Iterator[None]:
+    """Run without the lower precision that a caller has asked of torch."""
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
 
 
 def _asked(model: object, data: str, label: str, settings: Mapping[str, Any]) -> Asked:
