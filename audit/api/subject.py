@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
+import torch
+
 from audit import ConfigError
 from audit.api.data import DataFile, data_file
 from audit.api.given import Given, given_in_files
@@ -56,6 +58,9 @@ class Asked:
 def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[Asked]:
     """Make a call ready; what it needs on the disk is there while the block runs.
 
+    A caller may record no gradients or round to 16 bits (`torch.no_grad`,
+    `inference_mode`, `autocast`): the block runs as by itself.
+
     Args:
         model: a path, or what `open_live` takes.
         data: see `data_file`; None: no data, which only an inspection can do without.
@@ -64,7 +69,7 @@ def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[
     Raises:
         AuditError: one of its kinds, in Python's words.
     """
-    with given_in_files(settings) as given:
+    with _plain_torch(), given_in_files(settings) as given:
         if data is None:
             with in_python(given.names):
                 yield _asked(model, DataFile(""), given)
@@ -74,6 +79,18 @@ def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[
             in_python({**file.names, **given.names}),
         ):
             yield _asked(model, file, given)
+
+
+@contextmanager
+def _plain_torch() -> Iterator[None]:
+    """Run with gradients, and without the lower precision, whatever a caller has set."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
 
 
 def _asked(model: object, data: DataFile, given: Given) -> Asked:

@@ -94,9 +94,9 @@ def _range_of(support: Foreign) -> str:
     """
     ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
     low, high = (constant(end) for end in ends)
-    if low == 0 and ends[1] is None:
+    if low == 0 and (ends[1] is None or high == math.inf):
         return "positive"
-    if low is None or high is None:
+    if low is None or high is None or not math.isfinite(high - low):
         return ""
     return "unit" if (low, high) == (0, 1) else f"interval({low!r},{high!r})"
 

@@ -51,7 +51,7 @@ class Found:
     @property
     def logits(self) -> str:
         """The name of the parameter that takes its place."""
-        return self.parameter.removesuffix("probs") + "logits"
+        return _logits_of(self.parameter)
 
 
 def read_logits(settings: Settings, head: Head, probe: Probe) -> tuple[Head, Probe]:
@@ -79,8 +79,8 @@ def read_logits(settings: Settings, head: Head, probe: Probe) -> tuple[Head, Pro
 def _candidates(head: Head, probe: Probe) -> Iterator[Found]:
     for parameter, expression in head.parameters.items():
         link = _link_of(head.family, parameter)
-        if link is None:
-            continue
+        if link is None or _logits_of(parameter) in head.parameters:
+            continue  # the gate's beside a component's own, under the other name
         inner = expression.argument_of(link) or _of_logarithm(expression, link)
         if inner is None and probe.network.behind is not None:
             name = expression.output(sliced=link == "sigmoid")
@@ -89,6 +89,10 @@ def _candidates(head: Head, probe: Probe) -> Iterator[Found]:
             inner = expression.reading(tensor) if tensor else None
         if inner is not None:
             yield Found(parameter, link, inner)
+
+
+def _logits_of(parameter: str) -> str:
+    return parameter.removesuffix("probs") + "logits"
 
 
 def _of_logarithm(expression: Expression, link: str) -> Expression | None:

@@ -30,6 +30,28 @@ def law(x):
     return td.Normal(NET(x), 1.0)
 
 
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_caller_asked_of_torch_changes_no_number(mode):
+    w = NET.weight.detach().numpy()[0].astype(float)
+    with MODES[mode]():
+        asked_with = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+        found = audit.scan(law, X, divergences=["kl"], verify=0)
+        form = audit.local_form(law, X[:2], "kl")
+        now = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    assert asked_with == now
+    np.testing.assert_allclose(found.rows["kl.trace"], w @ w, rtol=1e-5)
+    step = torch.tensor([[0.1, 0.2, 0.0, -0.3]], dtype=torch.float64).expand(2, -1)
+    expected = (step.numpy() @ w) ** 2 / 2
+    np.testing.assert_allclose(form(step).numpy(), expected, rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def report():
     return audit.scan(MODEL, DATA, limit=12, verify="all", top=2)

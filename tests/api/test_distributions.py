@@ -154,6 +154,21 @@ def test_a_law_without_a_name_is_integrated_over_its_own_support(name):
     np.testing.assert_allclose(found, information * float((w**2).sum()), rtol=1e-4)
 
 
+def test_a_support_that_ends_at_infinity_is_a_half_line():
+    """A generalised Pareto law: (∂ ln σ)² / (1 + 2ξ), on [0, ∞)."""
+    w = W[:1]
+
+    def law(x):
+        h = x @ w.to(x).mT
+        shape = torch.full_like(h, 0.2)
+        return td.GeneralizedPareto(torch.zeros_like(h), (h / 2).exp(), shape)
+
+    report, found = traces(law)
+    assert report.exit_code == 0
+    expected = float((w**2).sum()) / 4 / 1.4
+    np.testing.assert_allclose(found, np.full(len(X), expected), rtol=1e-4)
+
+
 COUNTS = {
     "zero_inflated:poisson": lambda h: pyro.ZeroInflatedPoisson(
         h[:, :1].exp(), gate_logits=h[:, 1:]

@@ -253,3 +253,26 @@ def test_a_class_that_a_mask_opens_or_closes_between_two_laws():
     none = torch.full((1, 3), -torch.inf, dtype=torch.float64)
     assert family.violations(none)["a parameter is not finite"].all()
     assert family.violations(-some)["a parameter is not finite"].all()
+
+
+def test_probabilities_of_a_gate_stay_beside_the_logits_of_its_component(tmp_path):
+    """P(0) = 1 − π + π r, P(k) = π r s^k of r = σ(b), s = 1 − r; summed to k = 400."""
+    said = {
+        "family": "zero_inflated:geometric",
+        "parameters": {"probs": "sigmoid(probs[:, 0])", "logits": "probs[:, 1]"},
+    }
+    found = model(tmp_path, SOFTMAX + "probs = Identity(t) }", **said)
+    assert set(found.density.family.shapes) == {"probs", "logits"}
+    x, _ = found.rows(np.arange(12))
+    _, form = forms(found)
+    w, k = torch.from_numpy(WEIGHTS).double(), torch.arange(401).double()
+
+    def masses(a):
+        gate, r = torch.sigmoid(a[0]), torch.sigmoid(a[1])
+        return gate * r * (1 - r) ** k + (1 - gate) * (k == 0)
+
+    for own, row in zip(form, x.double(), strict=True):
+        a = row @ w[:, :2]
+        slopes = torch.autograd.functional.jacobian(masses, a) @ w[:, :2].T
+        expected = slopes.T @ (slopes / masses(a).clamp_min(1e-300)[:, None])
+        torch.testing.assert_close(own.double(), expected, rtol=1e-4, atol=1e-6)

@@ -31,8 +31,9 @@ Another reading is called a mistake where three things hold:
 Data in other units than those of training, and classes in another order, are readings
 of the same kind (`units`); θ of other rows are told by pairs (`pairing`).
 
-A mistake that leaves θ nearly as likely (σ near one, where σ² is σ) is not seen, and
-fewer than 20 rows are not judged.
+Where another reading explains θ better, but a factor does as well, that is said and
+passes. A mistake that leaves θ nearly as likely (σ near one, where σ² is σ) is not
+seen, and fewer than 20 rows are not judged.
 
 References:
     Royall, Statistical Evidence (1997), section 1.4: P(ratio ≥ k) ≤ 1/k.
@@ -86,7 +87,8 @@ def residuals(it: Subject) -> Finding:
         apart = _strangers(rows)
         if apart is not None:
             return _unpaired(*apart, numbers)
-        return passed(NAME, _fine(numbers, impossible, len(stated)), **numbers)
+        tied = next(_tied(rows, stated), "no usual misreading explains θ better")
+        return passed(NAME, _fine(numbers, impossible, len(stated), tied), **numbers)
     return failed(
         NAME,
         f"'{best.name}': {best.what}, probably: read so, the data's own θ are "
@@ -133,6 +135,19 @@ def _better(rows: Rows, stated: Tensor) -> Iterator[_Better]:
         found = _as_meant(rows, stated, other)
         if found is not None:
             yield found
+
+
+def _tied(rows: Rows, stated: Tensor) -> Iterator[str]:
+    """Yield the readings that explain θ better, but no better than a factor."""
+    for name, reading in readings_of(rows.family):
+        phi = rows.changed(name, reading.change)
+        if reading.scaled and _meant(rows, phi, stated) is not None:
+            factor = _rescaled(rows, name)[0]
+            yield (
+                f"these θ are as likely if '{name}' is {factor:.2g} times what is read "
+                f"as if {reading.what}: to be told apart it would have to vary more "
+                "among the rows; look at its expression"
+            )
 
 
 def _as_meant(rows: Rows, stated: Tensor, other: Other) -> _Better | None:
@@ -207,8 +222,7 @@ def _rescaled(rows: Rows, name: str) -> tuple[float, Tensor]:
     return best[1], best[2]
 
 
-def _fine(numbers: dict[str, float], impossible: int, count: int) -> str:
-    said = "no usual misreading explains θ better"
+def _fine(numbers: dict[str, float], impossible: int, count: int, said: str) -> str:
     if "variance" in numbers:
         variance = numbers["variance"]
         said = f"standardised residuals have the variance {variance:.3g}; " + said

@@ -1,5 +1,8 @@
 """Every mistake is planted in a saved file, and caught with the words."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -143,6 +146,26 @@ def test_a_log_variance_read_as_a_log_standard_deviation_is_caught(tmp_path, kin
 
 def log_scale(x):
     return x @ B - 2
+
+
+def test_a_misreading_that_a_factor_explains_as_well_is_said(tmp_path):
+    """log σ is nearly −1 in all rows: read as a log-variance or as e^½ = 1.65 σ."""
+    x, path = inputs(), onnx_head(tmp_path, SAME)
+    nearly = {"loc": "loc", "scale": "exp(0.05 * log_scale - 0.9)"}
+    log_sigma, z = 0.05 * log_scale(x) - 0.9, np.random.default_rng(4).normal(size=400)
+    for power, said in (
+        (0.5, "as if a log-variance is read as a log-standard deviation"),
+        (1.0, "no usual misreading explains θ better"),
+    ):
+        noise = z[: len(x), None] * np.exp(power * log_sigma)
+        theta = (x @ A + noise).astype(np.float32)
+        code, lines = run_tests(tmp_path, path, x=x, theta=theta, parameters=nearly)
+        assert code == 0, lines
+        assert said in lines["residuals"].said
+        factor = re.search(r"'scale' is (1\.\d) times", lines["residuals"].said)
+        assert bool(factor) == (power < 1)
+        if factor:  # within three standard errors of √(mean z²) e^½
+            assert float(factor[1]) == pytest.approx(math.exp(0.5), rel=0.15)
 
 
 SWAPPED = {
