@@ -17,7 +17,7 @@ from audit.verify.selftest.moments import by_draws
 from audit.verify.selftest.pairs import Rows
 from audit.verify.selftest.readings import READINGS
 from audit.verify.selftest.rows import rows_alone
-from audit.verify.selftest.units import others_of
+from audit.verify.selftest.units import _moved, others_of
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(3.5, 9.0), (3.0, 9.0), (2.9, 8.1)])
@@ -107,3 +107,12 @@ def test_moments_of_a_quantile_function_are_those_of_its_law(family):
     square = 1.0 if family is Normal else 2.0
     expected = torch.tensor([[1.0, square, 1.0 + square]], dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_are_others_that_moved_by_a_twentieth_of_their_deviation(sign):
+    before = torch.tensor([1.0, 3.0, 1.0, 3.0], dtype=torch.float64)  # 2 ± 1
+    assert not _moved(before, before)
+    assert not _moved(before + sign * 0.049, before)
+    assert _moved(before + sign * 0.051, before)
+    assert _moved(-before, before)
