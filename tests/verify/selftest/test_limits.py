@@ -9,9 +9,12 @@ import torch
 
 from audit.families.location_scale import Laplace, Normal
 from audit.families.simplex import Categorical
+from audit.geometry.frame import Frame
+from audit.models.maps import AutogradMap
 from audit.nodes.noise import Noise
 from audit.verify.selftest import pairing, rows
 from audit.verify.selftest.finding import Status
+from audit.verify.selftest.heads import _by_chart
 from audit.verify.selftest.maps import _moment
 from audit.verify.selftest.moments import by_draws
 from audit.verify.selftest.pairs import Rows
@@ -116,3 +119,20 @@ def test_values_are_others_that_moved_by_a_twentieth_of_their_deviation(sign):
     assert not _moved(before + sign * 0.049, before)
     assert _moved(before + sign * 0.051, before)
     assert _moved(-before, before)
+
+
+def test_a_chart_of_each_number_takes_logarithms_of_positive_ones_alone():
+    """x -> 3 x, at 0 and on both sides of it, by the chart and without."""
+    x = torch.tensor([[0.0, 2.0, -5.0]], dtype=torch.float64)
+    frame = Frame(torch.ones(3).double(), torch.arange(3), 3)
+    model = SimpleNamespace(
+        density=SimpleNamespace(
+            parameter_map=AutogradMap(lambda x, held: 3 * x, (3,), torch.float64)
+        ),
+        rows=lambda index: (x, {}),
+    )
+    questions = SimpleNamespace(frame=SimpleNamespace(at=lambda index: frame))
+    it = SimpleNamespace(in_double=(model,), questions=questions, inputs=np.arange(1))
+    root = torch.diag_embed(torch.tensor([[1.0, 2.0, 5.0]], dtype=torch.float64))
+    found = _by_chart(it, root)
+    torch.testing.assert_close(found, 3 * root, rtol=1e-12, atol=0)
