@@ -136,3 +136,27 @@ def test_a_chart_of_each_number_takes_logarithms_of_positive_ones_alone():
     root = torch.diag_embed(torch.tensor([[1.0, 2.0, 5.0]], dtype=torch.float64))
     found = _by_chart(it, root)
     torch.testing.assert_close(found, 3 * root, rtol=1e-12, atol=0)
+
+
+def test_rows_are_run_turned_in_halves_alone_and_among_larger_ones(monkeypatch):
+    """What a network was given, call by call; its outputs are its rows again."""
+    calls = []
+
+    def call(values):
+        calls.append(values["x"][:, 0].tolist())
+        return {"y": values["x"]}
+
+    monkeypatch.setattr(rows, "replace", lambda own, **_: own)
+    x = torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64)
+    network = SimpleNamespace(device=torch.device("cpu"))
+    own = SimpleNamespace(
+        rows=3, values={"x": x}, used=("y",), condition="x", network=network, call=call
+    )
+    found = dict(rows._batches(own))
+    assert list(found) == ["order", "halves", "alone", "neighbours"]
+    assert all(torch.equal(outputs["y"], x) for outputs in found.values())
+    turned, *others = calls
+    assert turned != [1, 2, 3]
+    assert sorted(turned) == [1, 2, 3]
+    larger = [1, 2, 3, 10, 20, 30]
+    assert others == [[1, 2], [3], [1], [2], [3], larger]
