@@ -9,10 +9,11 @@ import torch
 
 from audit.families.location_scale import Laplace, Normal
 from audit.families.simplex import Categorical
+from audit.geometry.divergences import kl
 from audit.geometry.frame import Frame
 from audit.models.maps import AutogradMap
 from audit.nodes.noise import Noise
-from audit.verify.selftest import pairing, rows
+from audit.verify.selftest import pairing, precision, rows
 from audit.verify.selftest.finding import Status
 from audit.verify.selftest.heads import _by_chart
 from audit.verify.selftest.maps import _moment
@@ -160,3 +161,47 @@ def test_rows_are_run_turned_in_halves_alone_and_among_larger_ones(monkeypatch):
     assert sorted(turned) == [1, 2, 3]
     larger = [1, 2, 3, 10, 20, 30]
     assert others == [[1, 2], [3], [1], [2], [3], larger]
+
+
+def test_numbers_of_float32_are_judged_from_a_millionth_of_the_largest_on():
+    """Relative errors of 2 % at 1.0 and 0.1 at what is small."""
+    theirs = torch.tensor([1.0, 0.9e-6, torch.inf], dtype=torch.float64)
+    ours = torch.tensor([1.02, 0.8e-6, torch.inf], dtype=torch.float64)
+    assert precision._apart(ours, theirs) == pytest.approx(0.02)
+    theirs[1], ours[1] = 1.1e-6, 1.2e-6
+    assert precision._apart(ours, theirs) == pytest.approx(1 / 11)
+    theirs[1], ours[1] = 1e-6, 2e-6  # as much as a millionth is at rest
+    assert precision._apart(ours, theirs) == pytest.approx(0.02)
+    ours[2] = 1.0
+    assert precision._apart(ours, theirs) == math.inf
+
+
+@pytest.mark.parametrize(("off", "wrong"), [(0.0099, False), (0.0101, True)])
+@pytest.mark.parametrize("partial", [False, True])
+def test_float32_may_be_a_hundredth_off(off, wrong, partial, monkeypatch):
+    """In the trace, unless it is one of probes, and in the top eigenvalue."""
+
+    def spectrum(trace, top):
+        value = torch.tensor([trace], dtype=torch.float64)
+        eigenvalues = torch.tensor([[top]], dtype=torch.float64)
+        return SimpleNamespace(
+            trace=SimpleNamespace(value=value), eigenvalues=eigenvalues, partial=partial
+        )
+
+    def judged(trace, top):
+        found = {"own": spectrum(trace, top), "exact": spectrum(1.0, 1.0)}
+        monkeypatch.setattr(precision, "_spectrum", lambda form, model: found[form])
+        network = SimpleNamespace(dtype=torch.float32)
+        own, asked = SimpleNamespace(network=network), kl()
+        it = SimpleNamespace(
+            model=own,
+            is_double=True,
+            in_double=("exact",),
+            forms=lambda model: {asked: "own" if model is own else "exact"},
+        )
+        return precision.float32_against_float64(it)
+
+    assert judged(1.0, 1 + off).failed is wrong
+    found = judged(1 - off, 1.0)
+    assert found.failed is (wrong and not partial)
+    assert ("kl.trace" in found.numbers) is not partial
