@@ -124,11 +124,12 @@ def _mean(found: Found, kept: NDArray[np.intp], matrix_free: bool) -> MeanForm:
     top = np.array([float(found.spectrum.eigenvalues[rows, 0].sum()), 0.0])
     stored = m <= MOST_FEATURES and not matrix_free
     side = m if stored else 0
-    matrix = np.zeros((2, side, side))
+    total = np.zeros((side, side))
     if stored and len(rows):
         whole = len(rows) == len(trace)
         form = found.form if whole or _squared(found.form) else found.form.take(rows)
-        matrix[0] = _gram_sum(form, rows).cpu().numpy()
+        total = _gram_sum(form, rows).cpu().numpy()
+    matrix = np.stack([total, np.zeros_like(total)])
     return MeanForm(len(rows), len(kept) - len(rows), matrix, top)
 
 

@@ -78,7 +78,7 @@ class Sparse:
 
     def _of(self, wanted: NDArray[np.intp]) -> Values:
         nothing = Values.unmeasured(len(wanted), self.reason)
-        if not len(self.places) or not len(wanted):
+        if not len(self.places):
             return nothing
         at = np.searchsorted(self.places, wanted).clip(max=len(self.places) - 1)
         here = np.flatnonzero(self.places[at] == wanted)

@@ -126,14 +126,9 @@ def _certificates(
         ball = next(iter(asked))
         radius = certified_radius(divergence, site, questions.tau, ball.p)
         columns["certified_radius"] = _bounds(radius, n, 1)[0]
-    if not ladder.asked:
-        unasked = Values.unmeasured(n, NOT_ASKED)
-        columns |= {
-            at_size("certificate", size): unasked
-            for size in ladder.sizes
-            if at_size("certificate", size) not in columns
-        }
-    return columns
+    unasked = Values.unmeasured(n, NOT_ASKED)
+    names = (at_size("certificate", size) for size in ladder.sizes)
+    return columns | {name: unasked for name in names if name not in columns}
 
 
 def certificate_name(label: str) -> str:

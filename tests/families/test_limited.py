@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from audit.families import build_family
+from audit.families.limited import _log, _logit
 from audit.ground.errors import ConfigError, NoTransport
 
 from .levels import nearly
@@ -208,3 +209,11 @@ def test_a_truncated_law_has_its_density_at_its_limits_too(limits):
             found = float(law.log_prob(row(at)))
             assert found == pytest.approx(known.logpdf(at), abs=1e-8)
         assert float(law.log_prob(row(end - inwards))) == -np.inf
+
+
+def test_a_limit_at_an_end_of_the_unit_interval_or_beyond_is_infinite_in_logits():
+    assert [_logit(x) for x in (-1.0, 0.0, 1.0, 2.0)] == [-np.inf] * 2 + [np.inf] * 2
+    assert [_log(x) for x in (-1.0, 0.0)] == [-np.inf] * 2
+    for p in (1e-9, 0.2, 0.5, 1 - 1e-9):
+        assert _logit(p) == pytest.approx(np.log(p / (1 - p)), rel=1e-7)
+        assert _log(p) == pytest.approx(np.log(p), rel=1e-12)

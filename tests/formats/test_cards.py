@@ -160,3 +160,7 @@ def test_places_of_a_line_keep_five_digits_as_far_as_numpy_rounds(power):
     found = np.array(_placed(points, LINES))
     assert (found == points).all() is np.bool_(LINES - power >= 290)
     np.testing.assert_allclose(found, points, rtol=0, atol=0.51e-5 * 10.0**power)
+
+
+def test_a_line_that_is_one_point_keeps_it_to_as_many_digits():
+    assert _placed(np.full((3, 2), 7.123456), LINES) == [[7.12346, 7.12346]] * 3

@@ -12,6 +12,7 @@ from scipy import integrate, stats
 from audit.families import build_family
 from audit.families.references import reference_of as reference
 from audit.geometry.checking import LAWS, Subject
+from audit.geometry.contract import checked
 from audit.geometry.divergences import (
     DIVERGENCES,
     Divergence,
@@ -19,7 +20,7 @@ from audit.geometry.divergences import (
     build_divergence,
 )
 from audit.geometry.pullback import pull_back
-from audit.ground.errors import ConfigError, UnknownName
+from audit.ground.errors import BrokenPlugin, ConfigError, UnknownName
 from audit.linalg.averaged import Averaged, Sampled
 from audit.linalg.operators import Diagonal
 from audit.linalg.stored import Matrix
@@ -316,3 +317,12 @@ def test_a_root_is_tried_once_with_the_fewest_draws_that_have_an_error():
     phi = torch.cat([PHI[:1]] * 3)
     divergence.require(NORMAL, phi)
     assert tried == [(3, [0, 1, 2], 2)]
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5, float("nan")])
+def test_a_constant_that_is_not_above_zero_is_no_divergence_s(scale):
+    made = replace(build_divergence("kl"), scale=scale)
+    with pytest.raises(BrokenPlugin, match="not above 0"):
+        checked(made, build_divergence, type(made))
+    least = replace(made, scale=5e-324)
+    assert checked(least, build_divergence, type(made)) is least

@@ -30,6 +30,7 @@ from audit.importer.relaxation.affine import multiplied, product, scaled
 from audit.importer.relaxation.selections import Windows
 from audit.importer.relaxation.spans import Spans
 from audit.importer.relaxation.standing import standing
+from audit.importer.relaxation.tape import Affine
 
 POWERS = (1.0, 2.0, math.inf)
 
@@ -762,3 +763,19 @@ def test_what_overflows_has_the_bound_infinity():
     found, at = relaxed(graph, torch.tensor([[6.0]]).double(), 1.0, 2.0)
     top = found.upper(at, torch.ones(1, 1, 1).double()).top()
     assert torch.isposinf(top).all()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-12])
+def test_what_mixes_rows_is_refused_however_small_its_terms_are(size):
+    """x_i + x_{i−1} around the batch, and x_i + x_i, which is of its own row."""
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 3)))
+
+    def entry(turn):
+        def run(v):
+            return size * (v + v.roll(turn, 0))
+
+        return Affine((0,), run, run, lambda a, *_: (a,), run)
+
+    assert Tape(x).affine(entry(0), "the sum") == 1
+    with pytest.raises(NoCertificate, match="the sum mixes the rows of a batch"):
+        Tape(x).affine(entry(1), "the sum")

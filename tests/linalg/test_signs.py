@@ -1,9 +1,11 @@
 """Unit columns: the first of the largest entries is positive."""
 
 import numpy as np
+import pytest
 import torch
 
-from audit.linalg.exact import unit_columns
+from audit.linalg.exact import decompose_exact, unit_columns
+from audit.linalg.stored import Matrix
 
 KNOWN = torch.ones(1, 1, dtype=torch.bool)
 
@@ -45,3 +47,21 @@ def test_what_means_nothing_is_zero():
     means = torch.tensor([[False], [True], [True]])
     found = unit_columns(columns, means)[:, :, 0].numpy()
     np.testing.assert_allclose(found, [[0, 0], [0, 0], [0.6, 0.8]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("rows", [3, 5, 8])
+@pytest.mark.parametrize("side", ["smaller", "rows", "features"])
+def test_the_side_that_is_asked_for_is_decomposed_else_the_smaller_one(rows, side):
+    """A Aᵀ of no more rows than columns; both sides have the same eigenvalues."""
+    entries = np.random.default_rng(0).normal(size=(2, rows, 5))
+    taken = []
+
+    class Asked(Matrix):
+        def gram(self):
+            taken.append("rows")
+            return super().gram()
+
+    found = decompose_exact(Asked(torch.from_numpy(entries)), 2, 1e-7, side)
+    assert taken == ["rows"] * (side == "rows" or (side == "smaller" and rows <= 5))
+    exact = np.linalg.svd(entries, compute_uv=False) ** 2
+    np.testing.assert_allclose(found.eigenvalues, exact, rtol=1e-9)

@@ -221,3 +221,13 @@ def test_a_square_by_half_of_its_products_is_whole(rows, columns):
     assert np.isnan(other[0, :, -1]).all()
     assert (other[0, :-1, :-1] == found[0, :-1, :-1]).all()
     assert (other[1] == found[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "units", "tall"),
+    [(256, 514, True), (257, 516, False), (256, 512, False), (256, 515, True)],
+)
+def test_a_half_is_tall_that_has_more_rows_than_its_256_columns_at_most(
+    columns, units, tall
+):
+    assert Sampled(torch.zeros(1, units, columns)).is_tall is tall

@@ -248,3 +248,14 @@ def test_a_side_that_is_no_longer_than_the_other_costs_no_more(p, free):
         found = it.memory // held(it, Choice("autograd", ""), Choice(side, ""))
         more = 16 * size**2 if size > min(p, free) else 0
         assert found == pytest.approx(least + more, abs=9)
+
+
+def test_a_sweep_alone_pulls_inputs_back_together():
+    """As many as its widest step says; with rows taken otherwise there is no pull."""
+    plans = [made(it) for it in RANDOM]
+    swept = [plan for plan in plans if plan and plan.rows.value == "sweep"]
+    assert len(swept) > 9
+    assert {plan.pull.value for plan in swept} == {4}
+    others = [plan for plan in plans if plan and plan.rows.value != "sweep"]
+    assert len(others) > 9
+    assert all(plan.pull is None for plan in others)

@@ -15,6 +15,9 @@ from audit.attacks.checking import (
     its_norms_integrate_the_form,
 )
 from audit.attacks.laws import FixedNorm, Gaussian, UniformNorm
+from audit.families.checking.scores import fisher_is_the_sum_over_all_outcomes
+from audit.families.checking.subject import Subject
+from audit.families.gumbel import Gumbel
 from audit.families.location_scale import Normal
 from audit.families.poisson import Poisson
 from audit.formats import FORMATS
@@ -519,3 +522,22 @@ def test_a_small_cost_grows_with_the_constant_too():
     its_cost_is_that_of_the_form(FixedNorm(1e-6))
     with named("grows with the divergence's constant"):
         its_cost_is_that_of_the_form(Uneven(1e-6))
+
+
+@pytest.mark.parametrize(
+    ("base", "values", "tolerance"),
+    [(Poisson, {"rate": [[0.7], [3.0]]}, 1e-8), (Gumbel, NORMALS, 1e-3)],
+)
+def test_an_information_is_that_of_the_scores_up_to_the_errors_of_a_sum(
+    base, values, tolerance
+):
+    """BᵀB that is off by a tenth less than is allowed, and by a tenth more."""
+    values = {n: torch.tensor(v, dtype=torch.float64) for n, v in values.items()}
+    shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
+    for off in (0.9, -0.9, 1.1, -1.1):
+        law = scaled(base, "fisher_block", math.sqrt(1 + off * tolerance))(shapes)
+        if abs(off) < 1:
+            fisher_is_the_sum_over_all_outcomes(Subject(law, values))
+            continue
+        with named("E\\[s sᵀ\\], summed"):
+            fisher_is_the_sum_over_all_outcomes(Subject(law, values))

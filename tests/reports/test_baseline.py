@@ -5,7 +5,7 @@ import pytest
 
 from audit.config import ScanConfig, override
 from audit.ground.errors import ConfigError
-from audit.reports.baseline import change_limits
+from audit.reports.baseline import Step, change_limits
 from reports.synthetic import EIGENVALUES, report_of
 
 OLD = report_of(EIGENVALUES)
@@ -37,3 +37,11 @@ def test_nothing_changes_from_a_number_that_was_not_measured():
     with pytest.raises(ConfigError, match="did not measure") as refused:
         change_limits(config, old)
     assert "a change is counted from" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["5%", "0.1%", "250%", "2.5", "1e-09"])
+def test_a_step_is_written_as_it_is_read(text):
+    step = Step.read(text)
+    assert step.share is text.endswith("%")
+    assert step.allowed == float(text.rstrip("%")) / (100 if step.share else 1)
+    assert Step.read(str(step)) == step

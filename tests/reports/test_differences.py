@@ -1,10 +1,13 @@
 """Intervals of paired differences: how often they hold, and what they are made of."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from audit.ground import means
+from audit.reports import compare
 from audit.reports.changes import Change, most_moved
 from audit.reports.differences import difference_interval, relative_interval
 
@@ -148,3 +151,21 @@ def test_a_change_has_a_sign_where_its_interval_excludes_zero(ends, share, sign)
     """That of its share of the old mean, where it has none itself."""
     found = Change("kl", "trace", "nats", 9, 1.0, 1.0, 0.0, *ends, share)
     assert found.sign == sign
+
+
+@pytest.mark.parametrize(("seeds", "draws"), [((0, 0), (64, 64)), ((0, 1), (64, 64))])
+@pytest.mark.parametrize("more", [0, 64])
+def test_reports_share_their_noise_by_seed_and_draws(seeds, draws, more, monkeypatch):
+    def report(seed, count, estimator="monte_carlo"):
+        one = SimpleNamespace(estimator=estimator, draws=count)
+        return SimpleNamespace(ranked=["kl"], divergences={"kl": one}, seed=seed)
+
+    monkeypatch.setattr(compare, "value_of", lambda one, _: one.seed)
+    old, new = report(seeds[0], draws[0]), report(seeds[1], draws[1] + more)
+    (said,) = compare._randomness(old, new)
+    shared = seeds[0] == seeds[1] and not more
+    assert ("most of the noise cancels" in said) is shared
+    assert ("other random numbers" in said) is not shared
+    assert ("bias changes with the draws" in said) is bool(more)
+    exact = report(0, None, "exact")
+    assert compare._randomness(exact, new) == compare._randomness(new, exact) == []

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from audit.reports.identity import fingerprint, key_of
+from audit.reports.identity import changes_numbers, fingerprint, key_of
 from reports.synthetic import CONFIG
 
 
@@ -29,3 +29,10 @@ def test_scans_of_one_array_are_one_question_however_it_is_named():
     assert asked("d.npz::y", None) == asked("e.npz", "y")
     assert asked("d.npz::y", None) != asked("d.npz::z", None)
     assert asked("d.npz::y", None) != asked("d.npz", None)
+
+
+def test_an_option_changes_numbers_unless_its_row_says_otherwise():
+    """What is not known may: a fingerprint is rather of two questions than of one."""
+    kinds = {"seed": True, "batch_size": False, "workers": False, "limit": True}
+    assert {name: changes_numbers(name) for name in kinds} == kinds
+    assert changes_numbers("no such option")

@@ -9,6 +9,7 @@ from pyarrow import parquet
 from audit.ground.errors import ConfigError, InputError
 from audit.inputs import open_inputs
 from audit.reports.recorded import RecordedRows
+from audit.reports.row_readers import reader_of
 from audit.reports.rows import RowsWriter
 from audit.reports.values import Values
 
@@ -171,3 +172,15 @@ def test_rows_in_memory_are_those_of_a_file(tmp_path):
     with np.load(tmp_path / "rows.npz") as file:
         for name in ("index", "still", "one", "both"):
             np.testing.assert_array_equal(kept.arrays[name], file[name])
+
+
+def test_a_csv_gives_its_numbers_back_and_no_row_of_another_length(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("index,kl.trace,kl.trace.reason\n0,1.5,\n1,,why\n2,inf,\n")
+    read = reader_of(str(path))
+    np.testing.assert_array_equal(read("kl.trace"), [1.5, np.nan, np.inf])
+    np.testing.assert_array_equal(read("index"), [0, 1, 2])
+    for row in ("3,2.5", "3,2.5,,9"):
+        path.write_text(f"index,kl.trace,kl.trace.reason\n0,1.5,\n{row}\n")
+        with pytest.raises(InputError):
+            reader_of(str(path))

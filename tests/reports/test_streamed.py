@@ -10,7 +10,7 @@ import pytest
 from audit.reports import selection, streamed, values
 from audit.reports.means import mean_interval
 from audit.reports.quantities import PERCENTILES
-from audit.reports.selection import order_statistics
+from audit.reports.selection import Thinned, order_statistics
 from audit.reports.series import Sparse, windows
 from audit.reports.statistics import order_ranks
 from audit.reports.values import Values
@@ -186,3 +186,16 @@ def test_few_known_values_stand_at_their_places_and_the_others_are_missing(place
     np.testing.assert_array_equal(series.whole().numbers, whole)
     for rows in (slice(2, 5), slice(0, 0), np.array([6, 3, 1])):
         np.testing.assert_array_equal(series.take(rows).numbers, whole[rows])
+
+
+@pytest.mark.parametrize(("total", "kept"), [(1500, 1500), (2000, 2000), (80000, 2000)])
+def test_a_sample_of_parts_is_of_two_thousand_whatever_their_number(total, kept):
+    """Each value is as likely as any other: the mean of a ramp is its middle."""
+    thinned = Thinned(total)
+    for part in np.split(np.arange(float(total)), 10):
+        thinned.add(part)
+    found = thinned.sorted()
+    assert abs(len(found) - kept) <= 5 * np.sqrt(kept * (1 - kept / total))
+    assert (np.diff(found) > 0).all()
+    off = abs(found.mean() - (total - 1) / 2)
+    assert off <= 5 * total / np.sqrt(12 * kept) * (kept < total)

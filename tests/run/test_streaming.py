@@ -210,6 +210,10 @@ def test_no_folder_for_columns_is_said(tmp_path, monkeypatch):
 
 
 def test_all_rows_are_a_range():
+    whole = select_rows(sample("heteroscedastic", limit=9), 9)
+    assert (len(whole[0]), whole[1]) == (9, "all")
+    some = select_rows(sample("heteroscedastic", limit=8), 9)
+    assert (len(some[0]), some[1]) == (8, "first 8")
     rows, said = select_rows(sample("heteroscedastic"), 10**9)
     assert (len(rows), said) == (10**9, "all")
     assert index_of(rows[5:8]).tolist() == [5, 6, 7]

@@ -1,6 +1,7 @@
 """Ascent on forms, whose maxima on balls have closed forms."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from audit.attacks.balls import Ball
 from audit.verify.climbing import climb
 from audit.verify.feasible import Feasible
+from audit.verify.slopes import _InFeatures
 
 WEIGHTS = torch.tensor([4.0, 3.0, 1.0], dtype=torch.float64)
 
@@ -85,3 +87,17 @@ def test_each_fall_from_an_inner_hill_makes_the_next_steps_a_quarter():
     found = climb(hill, torch.zeros(1, dtype=torch.long), ball, start, 3)
     assert found.first.item() == pytest.approx(math.exp(-((100 * away) ** 2) / 2))
     assert found.value.item() == pytest.approx(1.0)
+
+
+def test_differences_in_few_features_are_the_gradient_of_a_parabola():
+    """D = aᵀu + ½ |u|²: central differences leave no error but rounding."""
+    a = torch.tensor([3.0, -2.0, 0.5], dtype=torch.float64)
+
+    def exact(rows, u):
+        return u @ a + u.square().sum(dim=2) / 2, None
+
+    exact.site = SimpleNamespace(lengths=lambda: torch.tensor([4.0, 9.0]).double())
+    u = torch.tensor([[0.1, 0.2, -0.3], [1.0, 0.0, 2.0]], dtype=torch.float64)
+    value, gradient = _InFeatures(exact)(torch.tensor([1, 0]), u)
+    torch.testing.assert_close(value, exact(None, u.unsqueeze(1))[0][:, 0])
+    torch.testing.assert_close(gradient, a + u, rtol=1e-6, atol=1e-6)

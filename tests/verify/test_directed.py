@@ -9,7 +9,9 @@ import torch
 from audit.attacks.laws import FixedNorm, UniformNorm
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
+from audit.verify import witness
 from audit.verify.attacks import realised
+from audit.verify.local import sampled_directions
 
 
 class Cubic:
@@ -58,3 +60,20 @@ def test_a_uniform_norm_is_averaged_along_one_of_the_signs():
     predicted = Estimate(torch.ones(1).double())
     found = realised(UniformNorm(0.6), predicted, Cubic(1, 2), local)
     assert found.total.value.item() == pytest.approx(0.36 / 3 + 0.216 / 8, rel=1e-9)
+
+
+def test_sixteen_directions_are_tried_where_none_is_the_worst():
+    """Eight, and their opposites; unit vectors, the same for an input anywhere."""
+    site = SimpleNamespace(
+        noise=Noise(0, np.arange(5), 2), free=7, x=torch.zeros(5, 7).double()
+    )
+    found = sampled_directions(site, torch.tensor([3, 1]))
+    assert found.shape == (2, 16, 7)
+    assert torch.equal(found[:, 8:], -found[:, :8])
+    torch.testing.assert_close(found.norm(dim=2), torch.ones(2, 16).double())
+    assert torch.equal(sampled_directions(site, torch.tensor([1]))[0], found[1])
+
+
+def test_the_rounds_of_a_search_share_its_time():
+    """What is told of them adds up to the whole: a bar ends at its end."""
+    assert sum((witness._FIRST, witness._SECOND, witness._LAST)) == pytest.approx(1)

@@ -83,15 +83,15 @@ def probabilities_as_logits(it: Subject) -> Finding:
         logits = values[name]
         vector = vectors and "." not in name
         if _is_simplex(logits) if vector else _is_unit(logits):
-            inside = _read_through(it, name)
+            inside, meant = _read_through(it, name), name.replace("logits", "probs")
             if inside:
-                return _twice(f"{name[:-6]}probs", inside)
+                return _twice(meant, inside)
             return failed(
                 LOGITS,
                 f"'{name}' is never negative and "
                 + ("sums to one in every row" if vector else "never above one")
                 + ": probabilities are read as logits",
-                f"use {name[:-6]}probs=NAME instead of {name}=NAME",
+                f"use {meant}=NAME instead of {name}=NAME",
                 least=float(logits.min()),
                 largest=float(logits.max()),
             )

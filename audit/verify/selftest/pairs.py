@@ -107,12 +107,9 @@ def rows_with_theta(it: Subject, targets: NDArray[np.generic]) -> Rows | str:
     parts = [model.rows(part) for part in np.split(index, range(256, len(index), 256))]
 
     def at(x: Tensor) -> Tensor:
-        return torch.cat(
-            [
-                laws(here, held)
-                for here, (_, held) in zip(torch.split(x, 256), parts, strict=True)
-            ]
-        )
+        split = torch.split(x, [len(own) for own, _ in parts])
+        found = zip(split, (held for _, held in parts), strict=True)
+        return torch.cat([laws(here, held) for here, held in found])
 
     x = torch.cat([part for part, _ in parts])
     phi = at(x)

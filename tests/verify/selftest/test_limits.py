@@ -9,15 +9,19 @@ import torch
 
 from audit.families.location_scale import Laplace, Normal
 from audit.families.simplex import Categorical
+from audit.geometry.divergences import kl
+from audit.geometry.frame import Frame
+from audit.models.maps import AutogradMap
 from audit.nodes.noise import Noise
-from audit.verify.selftest import pairing, rows
+from audit.verify.selftest import pairing, precision, rows
 from audit.verify.selftest.finding import Status
+from audit.verify.selftest.heads import _by_chart
 from audit.verify.selftest.maps import _moment
 from audit.verify.selftest.moments import by_draws
 from audit.verify.selftest.pairs import Rows
 from audit.verify.selftest.readings import READINGS
 from audit.verify.selftest.rows import rows_alone
-from audit.verify.selftest.units import others_of
+from audit.verify.selftest.units import _moved, others_of
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(3.5, 9.0), (3.0, 9.0), (2.9, 8.1)])
@@ -107,3 +111,97 @@ def test_moments_of_a_quantile_function_are_those_of_its_law(family):
     square = 1.0 if family is Normal else 2.0
     expected = torch.tensor([[1.0, square, 1.0 + square]], dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_are_others_that_moved_by_a_twentieth_of_their_deviation(sign):
+    before = torch.tensor([1.0, 3.0, 1.0, 3.0], dtype=torch.float64)  # 2 ± 1
+    assert not _moved(before, before)
+    assert not _moved(before + sign * 0.049, before)
+    assert _moved(before + sign * 0.051, before)
+    assert _moved(-before, before)
+
+
+def test_a_chart_of_each_number_takes_logarithms_of_positive_ones_alone():
+    """x -> 3 x, at 0 and on both sides of it, by the chart and without."""
+    x = torch.tensor([[0.0, 2.0, -5.0]], dtype=torch.float64)
+    frame = Frame(torch.ones(3).double(), torch.arange(3), 3)
+    model = SimpleNamespace(
+        density=SimpleNamespace(
+            parameter_map=AutogradMap(lambda x, held: 3 * x, (3,), torch.float64)
+        ),
+        rows=lambda index: (x, {}),
+    )
+    questions = SimpleNamespace(frame=SimpleNamespace(at=lambda index: frame))
+    it = SimpleNamespace(in_double=(model,), questions=questions, inputs=np.arange(1))
+    root = torch.diag_embed(torch.tensor([[1.0, 2.0, 5.0]], dtype=torch.float64))
+    found = _by_chart(it, root)
+    torch.testing.assert_close(found, 3 * root, rtol=1e-12, atol=0)
+
+
+def test_rows_are_run_turned_in_halves_alone_and_among_larger_ones(monkeypatch):
+    """What a network was given, call by call; its outputs are its rows again."""
+    calls = []
+
+    def call(values):
+        calls.append(values["x"][:, 0].tolist())
+        return {"y": values["x"]}
+
+    monkeypatch.setattr(rows, "replace", lambda own, **_: own)
+    x = torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64)
+    network = SimpleNamespace(device=torch.device("cpu"))
+    own = SimpleNamespace(
+        rows=3, values={"x": x}, used=("y",), condition="x", network=network, call=call
+    )
+    found = dict(rows._batches(own))
+    assert list(found) == ["order", "halves", "alone", "neighbours"]
+    assert all(torch.equal(outputs["y"], x) for outputs in found.values())
+    turned, *others = calls
+    assert turned != [1, 2, 3]
+    assert sorted(turned) == [1, 2, 3]
+    larger = [1, 2, 3, 10, 20, 30]
+    assert others == [[1, 2], [3], [1], [2], [3], larger]
+
+
+def test_numbers_of_float32_are_judged_from_a_millionth_of_the_largest_on():
+    """Relative errors of 2 % at 1.0 and 0.1 at what is small."""
+    theirs = torch.tensor([1.0, 0.9e-6, torch.inf], dtype=torch.float64)
+    ours = torch.tensor([1.02, 0.8e-6, torch.inf], dtype=torch.float64)
+    assert precision._apart(ours, theirs) == pytest.approx(0.02)
+    theirs[1], ours[1] = 1.1e-6, 1.2e-6
+    assert precision._apart(ours, theirs) == pytest.approx(1 / 11)
+    theirs[1], ours[1] = 1e-6, 2e-6  # as much as a millionth is at rest
+    assert precision._apart(ours, theirs) == pytest.approx(0.02)
+    ours[2] = 1.0
+    assert precision._apart(ours, theirs) == math.inf
+
+
+@pytest.mark.parametrize(("off", "wrong"), [(0.0099, False), (0.0101, True)])
+@pytest.mark.parametrize("partial", [False, True])
+def test_float32_may_be_a_hundredth_off(off, wrong, partial, monkeypatch):
+    """In the trace, unless it is one of probes, and in the top eigenvalue."""
+
+    def spectrum(trace, top):
+        value = torch.tensor([trace], dtype=torch.float64)
+        eigenvalues = torch.tensor([[top]], dtype=torch.float64)
+        return SimpleNamespace(
+            trace=SimpleNamespace(value=value), eigenvalues=eigenvalues, partial=partial
+        )
+
+    def judged(trace, top):
+        found = {"own": spectrum(trace, top), "exact": spectrum(1.0, 1.0)}
+        monkeypatch.setattr(precision, "_spectrum", lambda form, model: found[form])
+        network = SimpleNamespace(dtype=torch.float32)
+        own, asked = SimpleNamespace(network=network), kl()
+        it = SimpleNamespace(
+            model=own,
+            is_double=True,
+            in_double=("exact",),
+            forms=lambda model: {asked: "own" if model is own else "exact"},
+        )
+        return precision.float32_against_float64(it)
+
+    assert judged(1.0, 1 + off).failed is wrong
+    found = judged(1 - off, 1.0)
+    assert found.failed is (wrong and not partial)
+    assert ("kl.trace" in found.numbers) is not partial
