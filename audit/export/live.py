@@ -29,9 +29,9 @@ from audit.ground.errors import AuditError, ConfigError, ModelError
 from audit.models.contract import Settings
 from audit.models.expressions import quoted
 from audit.models.files import device_of
-from audit.models.first_rows import first_rows, list_keys
 from audit.models.live import REFEREE, Called, Live, Wrap, still
 from audit.models.network import Call, Network, Port, Values
+from audit.models.probing import first_rows, list_keys
 from audit.models.torchscript import live_network, own_dtype
 
 __all__ = ["Network", "open_live"]

@@ -110,10 +110,6 @@ class ClosedForms(Parameterised):
         """Return B with F(φ) ⪯ Bᵀ B, known exactly; None where F itself is."""
         return None
 
-    def complete_kl_bound(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return an upper bound [N] on `kl`; None where there is no need of one."""
-        return None
-
     # exact values, to check every approximation
 
     @abstractmethod

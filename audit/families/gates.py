@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audit.families import FAMILIES
-from audit.families.parameters import Shapes
+from audit.families.parameters import Shapes, either
 from audit.families.roles import Role
 from audit.families.trials import Bernoulli
 from audit.families.univariate import Parameters, Univariate
@@ -93,10 +93,8 @@ class Gated(Univariate):
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return those of the gate and of the component."""
         first, *own = self.split(phi)
-        found = self.coin.violations(first)
-        for reason, wrong in self.component.violations(torch.cat(own, -1)).items():
-            found[reason] = found[reason] | wrong if reason in found else wrong
-        return found
+        of_component = self.component.violations(torch.cat(own, -1))
+        return either(self.coin.violations(first), of_component)
 
     def opened(self, parameters: Parameters) -> tuple[Tensor, Parameters]:
         """Return the coin's parameter and those of the component."""

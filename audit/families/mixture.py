@@ -28,7 +28,7 @@ from torch import distributions as td
 
 from audit.families import FAMILIES
 from audit.families.interface import Family
-from audit.families.parameters import Shapes
+from audit.families.parameters import Shapes, either
 from audit.families.roles import Role
 from audit.families.roots import semidefinite_root
 from audit.families.simplex import Categorical
@@ -161,12 +161,11 @@ class Mixture(Family):
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return the weights' violations, and those of any component."""
         weights, parts = self.split(phi)
-        found = self.weights.violations(weights)
         own = self.component.violations(parts.flatten(0, 1))
-        for reason, wrong in own.items():
-            any_of = wrong.reshape(-1, self.count).any(-1)
-            found[reason] = found[reason] | any_of if reason in found else any_of
-        return found
+        any_of = {
+            why: rows.reshape(-1, self.count).any(-1) for why, rows in own.items()
+        }
+        return either(self.weights.violations(weights), any_of)
 
     # the complete-data bound
 
@@ -187,16 +186,6 @@ class Mixture(Family):
             row, column = self.count + k * rows, self.count + k * columns
             whole[:, row : row + rows, column : column + columns] = blocks[:, k]
         return Matrix(whole)
-
-    def complete_kl_bound(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return KL(π ‖ π') + Σ π_k KL_k [N]; None if KL_k is unknown."""
-        (weights, parts), (others, other_parts) = self.split(phi), self.split(other)
-        own = self.component.kl(parts.flatten(0, 1), other_parts.flatten(0, 1))
-        if own is None:
-            return None
-        shares = self.weights.log_probs(weights).exp()
-        inside = times(shares, own.reshape(shares.shape)).sum(-1)
-        return self.weights.kl(weights, others) + inside
 
     def _root(self, tensor: Tensor, phi: Tensor) -> LinearOperator:
         """Return a tensor's root; a weight of zero can only grow, and not for free."""

@@ -135,6 +135,15 @@ class Parameterised(ABC):
         )
 
 
+def either(*parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the violations of several parts of a law, those of one reason together."""
+    found: dict[str, Tensor] = {}
+    for part in parts:
+        for reason, wrong in part.items():
+            found[reason] = found[reason] | wrong if reason in found else wrong
+    return found
+
+
 def check_finite(phi: Tensor) -> dict[str, Tensor]:
     """Return the violation every family shares: a parameter that is not finite."""
     return {"a parameter is not finite": ~torch.isfinite(phi).all(dim=-1)}

@@ -150,17 +150,6 @@ class Product(Family):
         """Return the sum [N], in nats."""
         return self._total(lambda part, a, b: part.kl(a, b), phi, other)
 
-    def complete_kl_bound(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the sum [N] of the parts' bounds, or exact values without one."""
-
-        def bound(part: Family, ours: Tensor, theirs: Tensor) -> Tensor | None:
-            value = part.complete_kl_bound(ours, theirs)
-            return part.kl(ours, theirs) if value is None else value
-
-        if self.complete_fisher_root(phi) is None:
-            return None
-        return self._total(bound, phi, other)
-
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
         """Return the sum [N]."""
         return self._total(lambda part, a, b: part.renyi(a, b, alpha), phi, other)

@@ -190,10 +190,6 @@ class Repeated(Family):
         """Return the sum [N], in nats."""
         return self._total(self.one.kl, phi, other)
 
-    def complete_kl_bound(self, phi: Tensor, other: Tensor) -> Tensor | None:
-        """Return the sum [N] of the bounds."""
-        return self._total(self.one.complete_kl_bound, phi, other)
-
     def renyi(self, phi: Tensor, other: Tensor, alpha: float) -> Tensor | None:
         """Return the sum [N]."""
         return self._total(lambda a, b: self.one.renyi(a, b, alpha), phi, other)

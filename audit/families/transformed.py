@@ -34,7 +34,7 @@ from audit.families import FAMILIES
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
 from audit.families.mapped import CHARTS, HOW, Mapped
-from audit.families.parameters import Shapes
+from audit.families.parameters import Shapes, check_finite, either
 from audit.families.roles import Role
 from audit.families.roots import rows
 from audit.families.univariate import Parameters, Univariate, broadcast
@@ -94,9 +94,7 @@ class Transformed(Univariate):
     def violations(self, phi: Tensor) -> dict[str, Tensor]:
         """Return those of the component, and a scale that is not positive."""
         own, _, b = self._opened(self.split(phi))
-        found = self.line.violations(torch.cat(own, -1))
-        finite = "a parameter is not finite"
-        found[finite] = found[finite] | ~torch.isfinite(phi).all(-1)
+        found = either(self.line.violations(torch.cat(own, -1)), check_finite(phi))
         if "target_scale" in self.levels:
             found["target_scale is not positive"] = (b <= 0).any(-1)
         return found

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.formats.layout import Style, print_all
-from audit.formats.planned import rows
 from audit.ground.printable import printable
 from audit.reports.inspected import Inspection
 from audit.reports.json import indented
+from audit.reports.planned import rows
 from audit.reports.text import number
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from audit.reports.report import Divergence, Report, Rung, Side
 from audit.reports.text import NOTHING, number, percent
 
@@ -32,6 +34,19 @@ def rows(divergence: Divergence) -> list[tuple[str, ...]]:
 def sides(rung: Rung) -> tuple[Side | None, ...]:
     """Return a rung's numbers in the order of `HEADINGS`."""
     return (rung.predicted, rung.along, rung.witness, rung.certificate)
+
+
+def medians(divergence: Divergence) -> list[dict[float, float]]:
+    """Return ε -> median of the witness, the certificate and the prediction.
+
+    Only where it is positive and finite: a log scale's own.
+    """
+    found: list[dict[float, float]] = []
+    for name in ("witness", "certificate", "predicted"):
+        own = {rung.size: getattr(rung, name) for rung in divergence.two_sided}
+        known = {size: side.p50 for size, side in own.items() if side and side.p50}
+        found.append({size: m for size, m in known.items() if 0 < m < math.inf})
+    return found
 
 
 def reasons(divergence: Divergence) -> list[str]:

@@ -12,7 +12,7 @@ from audit.config import ScanConfig
 from audit.config.options import OPTIONS
 from audit.ground.errors import ConfigError
 from audit.reports.doubts import CRITICAL, contradiction, doubt
-from audit.reports.identity import settings
+from audit.reports.identity import asked, settings
 from audit.reports.report import Report
 from audit.reports.roles import REALISED, named
 
@@ -65,16 +65,7 @@ def read_margin(text: str) -> float:
 
 def _given(report: Report, margin: float) -> dict[str, Any]:
     """Return the options a report sets, and limits on its numbers."""
-    kept = {
-        name: setting.value
-        for name, setting in report.config.items()
-        if setting.origin != "default" and name in OPTIONS and setting.value is not None
-    }
-    key = report.config.get("condition_key")
-    if key and key.value and "condition" in kept:
-        kept["condition"] = f"{kept['condition']}={key.value}"
-    for name in _NOT_KEPT:
-        kept.pop(name, None)
+    kept = {n: value for n, value in asked(report).items() if n not in _NOT_KEPT}
     return kept | {
         "model": report.config["model"].value,
         "data": report.config["data"].value,

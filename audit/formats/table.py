@@ -13,7 +13,6 @@ from audit.formats import (
     attacked,
     classes,
     features,
-    planned,
     reading,
     sides,
     verdicts,
@@ -21,6 +20,7 @@ from audit.formats import (
 from audit.formats.answers import answers
 from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.ground.printable import printable
+from audit.reports import planned
 from audit.reports.doubts import CRITICAL
 from audit.reports.formulas import TRUST
 from audit.reports.quantities import MOVED

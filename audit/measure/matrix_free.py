@@ -18,7 +18,7 @@ from audit.linalg.krylov import WIDTH, halves, trace
 from audit.linalg.stored import Matrix
 from audit.models.maps import ReverseJacobian
 from audit.models.opening import OpenModel
-from audit.models.products import has_products
+from audit.models.products import ByProducts, has_products
 from audit.models.swept_cut import left_bytes
 from audit.nodes.noise import Noise
 
@@ -107,4 +107,5 @@ def _by_both(model: OpenModel) -> bool:
     random = np.random.default_rng(_SEED)
     _, p, d = jacobian.shape
     u, v = (torch.from_numpy(random.standard_normal((1, m, 1))) for m in (p, d))
-    return has_products(jacobian, u.to(jacobian.x.device), v.to(jacobian.x.device))
+    both = ByProducts(jacobian.phi, jacobian.x)
+    return has_products(both, u.to(both.x.device), v.to(both.x.device))

@@ -18,15 +18,18 @@ from torch import Tensor
 
 from audit.ground.errors import (
     AuditError,
+    ConfigError,
     InputError,
     ModelError,
     NothingAudited,
     cause,
 )
-from audit.inputs import Inputs, list_keys
+from audit.inputs import Inputs, open_inputs
+from audit.inputs import list_keys as list_keys
 from audit.models.batching import any_batch, layout_of
-from audit.models.contract import Roles, hold
+from audit.models.contract import Roles, Settings, hold
 from audit.models.network import Call, Network, Port, to_tensors
+from audit.models.roles import resolve_roles
 
 PROBE_ROWS = 32
 
@@ -159,6 +162,30 @@ def split_held(roles: Roles, data: str) -> tuple[dict[str, str], dict[str, str |
     known = list_keys(data)
     keys: dict[str, str | None] = {n: v for n, v in roles.held.items() if v in known}
     return {n: v for n, v in roles.held.items() if n not in keys}, keys
+
+
+def first_rows(
+    settings: Settings, data: str, network: Network
+) -> tuple[str, dict[str, Tensor]] | None:
+    """Return the condition's name and up to 32 finite rows of every input.
+
+    A live model says what its outputs are only when it runs on some.
+
+    Returns:
+        None where the inputs alone do not tell which one is perturbed.
+
+    Raises:
+        InputError: the data cannot be read.
+        NothingAudited: no row is finite.
+    """
+    try:
+        roles = resolve_roles(settings, network, list_keys(data))
+    except ConfigError:
+        return None
+    constants, keys = split_held(roles, data)
+    wanted = {roles.condition: settings.model.condition_key, **keys}
+    inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
+    return roles.condition, Probe(network, inputs, roles, constants).values
 
 
 def _constant(port: Port, value: str, shape: tuple[int, ...]) -> NDArray[np.generic]:

@@ -56,26 +56,25 @@ def by_columns(jacobian: ReverseJacobian) -> Matrix:
     return Matrix(ByProducts(jacobian.phi, jacobian.x).matmat(axes.expand(n, d, d)))
 
 
-def has_products(jacobian: ReverseJacobian, u: Tensor, v: Tensor) -> bool:
+def has_products(both: ByProducts, u: Tensor, v: Tensor) -> bool:
     """Tell whether both products are of one matrix: ⟨Jᵀ u, v⟩ = ⟨u, J v⟩.
 
     Args:
-        jacobian: with the graph of a forward pass.
-        u: random [N, p, 1].
-        v: random [N, d, 1].
+        both: with the graph of a forward pass.
+        u: K random vectors [N, p, K].
+        v: a random one [N, d, 1].
 
     Returns:
         False too where an operator has no second derivative.
     """
-    both = ByProducts(jacobian.phi, jacobian.x)
     try:
         pushed = both.matmat(v)
     except (RuntimeError, NotImplementedError):
         return False
     parts = u * pushed
-    theirs = (both.rmatmat(u) * v).sum(dim=(1, 2))
-    apart = (parts.sum(dim=(1, 2)) - theirs).abs()
-    size = parts.square().sum(dim=(1, 2)).sqrt() + theirs.abs()
-    least = _AGREES.get(jacobian.x.dtype, _AGREES_NEARLY)
+    theirs = (both.rmatmat(u) * v).sum(dim=1)
+    apart = (parts.sum(dim=1) - theirs).abs()
+    size = parts.square().sum(dim=1).sqrt() + theirs.abs()
+    least = _AGREES.get(both.x.dtype, _AGREES_NEARLY)
     known = torch.isfinite(apart) & torch.isfinite(size)
     return bool((apart <= least * size)[known].all())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audit.families.observed import tells_support
 from audit.ground.errors import ConfigError, InputError
-from audit.inputs import Inputs, list_keys, open_inputs
+from audit.inputs import Inputs, list_keys, open_inputs, split_spec
 from audit.models.opened import OpenModel
 
 _WITHOUT = "or leave --target-key out"
@@ -54,6 +54,44 @@ def read_targets(
             f"Clean the data, audit other inputs with --index, {_WITHOUT}",
         )
     return theta.to(model.network.device)
+
+
+def read_beside(
+    data: str, key: str, rows: int, memory: int, required: bool
+) -> NDArray[np.generic] | None:
+    """Return the array [N, ...] that the data hold under a key.
+
+    Args:
+        data: the data, as the user named them.
+        key: of the array.
+        rows: N, of the model's inputs.
+        memory: bytes that compressed arrays may take.
+        required: whether it has to be there.
+
+    Returns:
+        None where it is not there and need not be.
+
+    Raises:
+        InputError: it is not there, is no array of numbers, or has another length.
+    """
+    path = split_spec(data)[0]
+    known = list_keys(path)
+    if key not in known:
+        if not required:
+            return None
+        raise InputError(
+            f"'{path}' has no key '{key}' for --target-key",
+            "Its keys are " + (", ".join(sorted(known)) or "none"),
+            "Name the one that holds θ, or leave the option out",
+        )
+    found = open_inputs(path, {key: key}, memory)
+    if found.n != rows:
+        raise InputError(
+            f"In '{path}' the key '{key}' has {found.n} rows, the model's input {rows}",
+            "Expected one θ for each input",
+            "Save both with the same rows, or name another --target-key",
+        )
+    return found.take(key, np.arange(rows))
 
 
 def _check_file(model: OpenModel, opened: Inputs) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from audit.config import AttackConfig, ScanConfig, Waiver
 from audit.config.options import OPTIONS, POSITIONAL
 from audit.ground.storage import split_spec
-from audit.reports.report import Setting
+from audit.reports.report import Report, Setting
 
 _NOT_OPTIONS = ("path", "model", "thresholds", "places", "origins")
 _READ_WITH = {"condition_key": "condition"}
@@ -52,6 +52,19 @@ def settings(config: ScanConfig) -> dict[str, Setting]:
         )
         for name in sorted(kept)
     }
+
+
+def asked(report: Report) -> dict[str, Any]:
+    """Return option -> value of all that somebody set, as it would be written again."""
+    kept = {
+        name: setting.value
+        for name, setting in report.config.items()
+        if setting.origin != "default" and name in OPTIONS and setting.value is not None
+    }
+    key = report.config.get("condition_key")
+    if key and key.value and "condition" in kept:
+        kept["condition"] = f"{kept['condition']}={key.value}"
+    return kept
 
 
 def question(model: list[str], data: str, config: ScanConfig) -> dict[str, Any]:

@@ -1,8 +1,13 @@
-"""The plan of a saved report, to compute as it was computed: `--plan report.json`."""
+"""The plan of a report: how it was computed, each decision with its reason.
+
+It is shown, and it can be given, to compute as it was computed: `--plan report.json`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from audit.config import ScanConfig
 from audit.config.planned import KEYS, REPORT, checked
@@ -35,3 +40,24 @@ def with_plan(config: ScanConfig) -> ScanConfig:
         return replace(config, plan=checked(kept))
     except ValueError as error:
         raise ConfigError(f"The plan of '{path}' is none", *error.args) from None
+
+
+def rows(plan: object) -> list[tuple[str, str, str]]:
+    """Return (key, value, reason) of a plan as `run.plan` holds it; none where none is.
+
+    A report may be of another version, or edited: keys that are not known here are
+    left out.
+    """
+    if not isinstance(plan, Mapping):
+        return []
+    why: Any = plan.get("why")
+    reasons: Mapping[str, Any] = why if isinstance(why, Mapping) else {}
+    return [(n, str(plan[n]), str(reasons.get(n, ""))) for n in KEYS if n in plan]
+
+
+def lines(plan: object) -> list[str]:
+    """Return a plan as lines of text."""
+    return [
+        f"{name}={value}" + (f": {why}" if why else "")
+        for name, value, why in rows(plan)
+    ]

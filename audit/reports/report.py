@@ -106,6 +106,14 @@ class Bins(Record):
     high: float
     counts: list[int]
 
+    @property
+    def edges(self) -> list[float]:
+        """The ends of the bins, ascending; one more than there are bins."""
+        low, high, bins = self.low, self.high, len(self.counts)
+        if self.scale == "log":
+            return [low * (high / low) ** (k / bins) for k in range(bins + 1)]
+        return [low + (high - low) * k / bins for k in range(bins + 1)]
+
 
 class Intervals(Record):
     """95 % intervals over the audited inputs; null: these inputs do not tell."""

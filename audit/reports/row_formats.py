@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -15,14 +14,13 @@ import numpy as np
 from numpy.lib import format as npy
 
 from audit.ground.errors import ConfigError
+from audit.ground.storage.npz import archive_in, member_of
 from audit.reports.columns import REASON, Column, Sentences
 
 ROWS_AT_ONCE = 4096
 Writer = Callable[[IO[bytes], Mapping[str, Column], Sentences], None]
 REASONS = "reasons"
 """The member of an npz that holds the sentences of its columns of reasons."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every zip member: equal rows give equal bytes."""
 
 
 def writer_of(path: str) -> Writer:
@@ -45,9 +43,9 @@ def writer_of(path: str) -> Writer:
 
 def _write_npz(file: IO[bytes], columns: Mapping[str, Column], said: Sentences) -> None:
     """Write stored members, so that numpy and `audit.inputs` can map them."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with archive_in(file) as archive:
         for name, column in columns.items():
-            with _member(archive, name) as member:
+            with member_of(archive, name) as member:
                 member.write(_npy_header(column))
                 if name.endswith(REASON):
                     for start, stop in _spans(columns):
@@ -56,13 +54,8 @@ def _write_npz(file: IO[bytes], columns: Mapping[str, Column], said: Sentences) 
                 with column.path.open("rb") as rows:
                     shutil.copyfileobj(rows, member, 1 << 20)
         if any(name.endswith(REASON) for name in columns):
-            with _member(archive, REASONS) as member:
+            with member_of(archive, REASONS) as member:
                 npy.write_array(member, np.array(said.table), allow_pickle=False)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-    return archive.open(info, "w", force_zip64=True)
 
 
 def _npy_header(column: Column) -> bytes:

@@ -7,23 +7,21 @@ the number of the member that holds each array.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from audit.ground.documents import read_json
 from audit.ground.errors import cause
 from audit.ground.storage.arrays import DataFile, open_data
+from audit.ground.storage.npz import pack
 from audit.reports.files import atomic_file
 
 Tree = Mapping[str, Any]
 Array = NDArray[Any]
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member: equal parts are equal bytes
 _LAYOUT = "layout"
 
 
@@ -39,13 +37,9 @@ def write_part(path: Path, tree: Tree) -> None:
     """
     arrays: list[Array] = []
     layout = json.dumps(_pack(tree, arrays), default=_plain).encode()
-    with (
-        atomic_file(path) as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
-    ):
-        _write(archive, _LAYOUT, np.frombuffer(layout, np.uint8))
-        for place, array in enumerate(arrays):
-            _write(archive, str(place), array)
+    named = {str(place): array for place, array in enumerate(arrays)}
+    with atomic_file(path) as file:
+        pack(file, {_LAYOUT: np.frombuffer(layout, np.uint8), **named})
 
 
 def read_part(path: Path) -> dict[str, Any]:
@@ -90,9 +84,3 @@ def _unpack(layout: dict[str, Any], file: DataFile) -> Any:  # noqa: ANN401
     if "array" in layout:
         return np.array(file.load(str(layout["array"]), 0))
     return layout["plain"]
-
-
-def _write(archive: zipfile.ZipFile, name: str, array: Array) -> None:
-    info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-    with archive.open(info, "w", force_zip64=True) as member:
-        npy.write_array(member, np.ascontiguousarray(array), allow_pickle=False)

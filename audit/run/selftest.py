@@ -15,9 +15,9 @@ from audit.config import ScanConfig
 from audit.ground import watch
 from audit.ground.errors import AuditError, ModelError, UnsupportedOperator
 from audit.measure.preparation import Prepared, prepared_for, settings_of
-from audit.models.beside import read_beside
 from audit.models.network import Network
 from audit.models.opening import OpenModel, checked, open_unchecked
+from audit.models.targets import read_beside
 from audit.reports.keys import check_config
 from audit.reports.planned import with_plan
 from audit.reports.selftested import Line, SelfTest

@@ -1,6 +1,7 @@
 """The page: one file, no network, no script, small, and every picture in words too."""
 
 import re
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
+from audit.config import Waiver
+from audit.config.readers import condition
 from audit.formats.html import command, directions, render
 from audit.formats.html.svg import Axis, Drawing, axis
 from audit.reports.build import build_report
@@ -204,6 +207,16 @@ def test_the_command_repeats_the_scan():
         "--max kl.gaussian.p95=0.05",
     ):
         assert part in text
+
+
+def test_the_command_names_the_key_of_the_data_and_no_option_of_files():
+    model = replace(CONFIG.model, condition="x", condition_key="features")
+    origins = dict.fromkeys(("condition", "waivers"), "robaudit.yaml")
+    waiver = Waiver("kl.gaussian.p95", "2126-12-31", "known")
+    config = replace(CONFIG, model=model, waivers=(waiver,), origins=origins)
+    words = shlex.split(command(build_report(measured_of(EIGENVALUES), config)))
+    assert condition(words[words.index("--condition") + 1]) == ("x", "features")
+    assert "--waivers" not in words
 
 
 @pytest.mark.parametrize(

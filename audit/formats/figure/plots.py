@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
+from audit.formats import sides
 from audit.formats.figure.plot import Mark, Plot, Series
 from audit.ground.errors import ConfigError
 from audit.reports.doubts import CRITICAL
-from audit.reports.report import Bins, Divergence, Report, Side
+from audit.reports.report import Divergence, Report
 
 LEAST = 1e-12  # of the largest eigenvalue: rounding
 
@@ -33,7 +33,7 @@ def radius(report: Report, _: int | None = None) -> Plot:
     return Plot(
         f"{quantity.replace('_', ' ')} ({found.unit})",
         "inputs",
-        [Series("", "steps", _edges(bins), counts)],
+        [Series("", "steps", bins.edges, counts)],
         [Mark(word, x) for word, x in marks if x is not None and math.isfinite(x)],
         "x" if bins.scale == "log" else "",
     )
@@ -42,10 +42,7 @@ def radius(report: Report, _: int | None = None) -> Plot:
 def band(report: Report, _: int | None = None) -> Plot:
     """Return witness, prediction and certificate over ε, medians over the inputs."""
     name, divergence = first(report)
-    rungs = divergence.two_sided
-    below = _medians([(rung.size, rung.witness) for rung in rungs])
-    above = _medians([(rung.size, rung.certificate) for rung in rungs])
-    predicted = _medians([(rung.size, rung.predicted) for rung in rungs])
+    below, above, predicted = sides.medians(divergence)
     if len(below) < 2:
         raise lacks("band", "no witnesses at two sizes or more (see --sizes)")
     shared = [size for size in below if size in above]
@@ -119,19 +116,6 @@ def first(report: Report) -> tuple[str, Divergence]:
     if not report.ranked:
         raise lacks("radius", "no divergence was measured")
     return report.ranked[0], report.divergences[report.ranked[0]]
-
-
-def _edges(bins: Bins) -> list[float]:
-    steps = [k / len(bins.counts) for k in range(len(bins.counts) + 1)]
-    if bins.scale == "log":
-        return [bins.low * (bins.high / bins.low) ** step for step in steps]
-    return [bins.low + (bins.high - bins.low) * step for step in steps]
-
-
-def _medians(found: Sequence[tuple[float, Side | None]]) -> dict[float, float]:
-    """Return size -> median where it is positive and finite: a log scale's own."""
-    medians = {size: None if side is None else side.p50 for size, side in found}
-    return {s: value for s, value in medians.items() if value and 0 < value < math.inf}
 
 
 def lacks(kind: str, what: str) -> ConfigError:

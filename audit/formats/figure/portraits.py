@@ -9,7 +9,7 @@ import numpy as np
 from audit.formats import classes, features
 from audit.formats.figure.plot import Kind, Plot, Series
 from audit.formats.html.directions import as_picture, as_series
-from audit.formats.html.moved import as_grey
+from audit.formats.html.moved import as_grey, most_moved
 from audit.ground.errors import ConfigError
 from audit.reports.portraits import Portrait, Prediction
 from audit.reports.record import Number
@@ -92,9 +92,7 @@ def _lines(x: Floats, delta: Floats) -> list[Plot]:
 
 def _bars(report: Report, found: Portrait, x: Floats, delta: Floats) -> Plot:
     """Return the features that move most, in units, with their values."""
-    unit = 1.0 if found.unit is None else np.asarray(found.unit, dtype=float)
-    steps = np.divide(delta, unit, out=np.zeros(delta.shape), where=unit != 0).ravel()
-    order = np.argsort(-np.abs(steps), kind="stable")[:MOST_BARS].tolist()
+    steps, order = most_moved(found, delta, MOST_BARS)
     names = features.names_of(report.data, delta.size)
     flat, moved = x.ravel().tolist(), (x + delta).ravel().tolist()
     labels = [

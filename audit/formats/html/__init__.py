@@ -21,6 +21,7 @@ from audit.formats.html.svg import Drawing
 from audit.formats.html.under_attack import curves
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
+from audit.reports.identity import asked
 from audit.reports.quantities import describe
 from audit.reports.report import Check, Report, UnderAttack
 from audit.reports.roles import is_detail
@@ -71,16 +72,16 @@ def command(report: Report) -> str:
     """Return the command line that measures this again."""
     words = ["robaudit", "scan"]
     words += [str(report.config[name].value) for name in POSITIONAL]
-    for name, setting in report.config.items():
-        if name in POSITIONAL or name not in OPTIONS or setting.origin == "default":
+    for name, value in asked(report).items():
+        if name in POSITIONAL or OPTIONS[name].file_only:
             continue
-        flag, value = flag_names(name)[-1], setting.value
+        flag = flag_names(name)[-1]
         if isinstance(value, dict):
             for key, item in value.items():
                 words += [flag, f"{key}={item}"]
         elif isinstance(value, bool):
             words += [flag] if value else []
-        elif value is not None:
+        else:
             for item in value if isinstance(value, list) else [value]:
                 words += [flag, str(item)]
     return shlex.join(words)

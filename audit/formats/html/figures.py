@@ -133,7 +133,7 @@ def _rules(
 def _bars(drawing: Drawing, x: Axis, bins: Bins, top: float) -> None:
     y = Axis(0, max(bins.counts), drawing.height - BOTTOM, top)
     drawing.upright(y, "inputs")
-    edges = _edges(bins.low, bins.high, len(bins.counts), bins.scale == "log")
+    edges = bins.edges
     for left, right, height in zip(edges, edges[1:], bins.counts, strict=False):
         if height:
             drawing.add(
@@ -144,12 +144,6 @@ def _bars(drawing: Drawing, x: Axis, bins: Bins, top: float) -> None:
                 height=y(0) - y(height),
                 class_="bar",
             )
-
-
-def _edges(low: float, high: float, bins: int, log: bool) -> list[float]:
-    if log:
-        return [low * (high / low) ** (k / bins) for k in range(bins + 1)]
-    return [low + (high - low) * k / bins for k in range(bins + 1)]
 
 
 def validity(report: Report, name: str, label: str) -> Drawing | None:

@@ -171,11 +171,24 @@ def _scale(drawing: Drawing, y: Axis, across: Axis) -> None:
         drawing.label((across.start - 6, y(value) + 4), number(value, 2), "tick end")
 
 
-def _features(report: Report, found: Portrait, x: Floats, delta: Floats) -> Drawing:
-    """Draw the features that move most: bars in units, values before and after."""
+def most_moved(found: Portrait, delta: Floats, most: int) -> tuple[Floats, list[int]]:
+    """Return δ in the units of each feature [d], and the places of its largest.
+
+    Where a feature may not move its unit is 0, and so is its δ.
+
+    Args:
+        found: with the units.
+        delta: δ [*event].
+        most: places at the most, the largest first.
+    """
     unit = 1.0 if found.unit is None else np.asarray(found.unit, dtype=float)
     steps = np.divide(delta, unit, out=np.zeros(delta.shape), where=unit != 0).ravel()
-    order = np.argsort(-np.abs(steps), kind="stable")[:MOST_NAMED].tolist()
+    return steps, np.argsort(-np.abs(steps), kind="stable")[:most].tolist()
+
+
+def _features(report: Report, found: Portrait, x: Floats, delta: Floats) -> Drawing:
+    """Draw the features that move most: bars in units, values before and after."""
+    steps, order = most_moved(found, delta, MOST_NAMED)
     names = features.names_of(report.data, delta.size)
     called = {k: features.label(names, k, delta.shape) for k in order}
     flat, change = x.ravel(), delta.ravel()

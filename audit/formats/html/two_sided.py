@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
+from audit.formats import sides
 from audit.formats.html.figures import ACROSS, UPRIGHT
 from audit.formats.html.svg import Axis, Drawing, Point, axis
-from audit.reports.report import Report, Side
+from audit.reports.report import Report
 from audit.reports.text import number
 
 
 def band(report: Report, name: str) -> Drawing | None:
     """Draw what a perturbation of each size may do, in the median over the inputs."""
     divergence = report.divergences[name]
-    below = _points([(rung.size, rung.witness) for rung in divergence.two_sided])
-    above = _points([(rung.size, rung.certificate) for rung in divergence.two_sided])
-    predicted = _points([(rung.size, rung.predicted) for rung in divergence.two_sided])
+    below, above, predicted = ([*m.items()] for m in sides.medians(divergence))
     if len(below) < 2:
         return None
     drawing = Drawing(
@@ -35,15 +32,6 @@ def band(report: Report, name: str) -> Drawing | None:
         drawing.curve(_placed(predicted, x, y), "mark")
     drawing.across(x, "norm of the perturbation, ε")
     return drawing
-
-
-def _points(found: list[tuple[float, Side | None]]) -> list[Point]:
-    """Return (ε, median) where a median is positive and finite: a log scale's own."""
-    return [
-        (size, side.p50)
-        for size, side in found
-        if side is not None and side.p50 is not None and 0 < side.p50 < math.inf
-    ]
 
 
 def _placed(points: list[Point], x: Axis, y: Axis) -> list[Point]:

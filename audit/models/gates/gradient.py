@@ -26,7 +26,7 @@ def slopes_of(subject: Subject, rows: int, parameters: int) -> tuple[Tensor, Slo
     x, held = subject.flat(rows), subject.held(rows)
     wide = products_of(subject, x, held) if parameters > WIDE else None
     if wide is not None and bool(wide.moves().any()):
-        _refuse_nan(wide.phi.detach(), wide)
+        _refuse_nan(wide.jacobian.phi.detach(), wide)
         return x, wide
     try:
         function = subject.map_of(subject.call, subject.network.dtype)
