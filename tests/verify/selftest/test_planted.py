@@ -425,3 +425,30 @@ def test_of_steps_no_other_method_is_advised_once_it_is_in_use(tmp_path):
     (line,) = (a for a in selftest(said).lines if a.check == "exact_divergence")
     assert line.status == "failed"
     assert line.todo.endswith("goes in steps: read the realised columns")
+
+
+class Sure(nn.Module):
+    def __init__(self, offset):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+        nn.init.constant_(self.linear.weight, 0.5)
+        nn.init.constant_(self.linear.bias, offset)
+
+    def forward(self, x):
+        return torch.sigmoid(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("offset", "judged"), [(0.0, True), (12.0, True), (34.0, False)]
+)
+def test_what_only_last_digits_tell_is_not_judged(tmp_path, offset, judged):
+    """1 − p is e^{−34} = 1.7e-15, and a double next to one has steps of 1.1e-16."""
+    x = 0.5 * np.random.default_rng(0).normal(size=(20, 3))
+    path = script(tmp_path, Sure(offset).double())
+    said = ("bernoulli", {"probs": "output"})
+    code, lines = run_tests(tmp_path, path, *said, x=x)
+    assert code == 0, lines
+    line = lines["exact_divergence"]
+    assert line.status == ("passed" if judged else "not applicable")
+    if judged:
+        assert line.numbers["quantile"] < 1e-3
