@@ -132,6 +132,7 @@ BOMBS = {
     ),
     **{(MS, n): ([COLUMN, ROW], {}) for n in ("FusedMatMul", "TransposeMatMul")},
     (MS, "FusedGemm"): ([COLUMN, ROW], {}),
+    (MS, "CDist"): ([f(M, 1), f(M, 1)], {}),
     (MS, "DynamicQuantizeMatMul"): ([COLUMN, u(1, M), f(1)], {}),
     (MS, "MatMulIntegerToFloat"): ([u(M, 1), u(1, M), f(1), f(1)], {}),
     (MS, "QGemm"): ([u(M, 1), f(1), u(1), u(1, M), f(1), u(1)], {}),

@@ -73,6 +73,8 @@ CASES = {
     "fast gelu bare": case("FastGelu", [real(3, 4)]),
     "quick gelu": case("QuickGelu", [real(3, 4)], alpha=1.5),
     "inverse": case("Inverse", [real(3, 3) + 3 * np.eye(3, dtype=np.float32)]),
+    "distances": case("CDist", [real(3, 4), real(5, 4)], metric="euclidean"),
+    "squared distances": case("CDist", [real(3, 4), real(5, 4)], metric="sqeuclidean"),
     "trilu": case("Trilu", [real(4, 4), scalar(1, np.int64)], upper=0),
     "expand dims": case("ExpandDims", [real(3, 4), scalar(1, np.int32)]),
     "skip layer norm": case(
@@ -275,6 +277,21 @@ CASES = {
         kernel_params=[0.4, 0.0, 0.0],
         classlabels_ints=[0, 1, 2],
     ),
+    **{
+        f"svm classifier without vectors {transform}": case(
+            "SVMClassifier",
+            [real(5, 4)],
+            2,
+            ML,
+            kernel_type="LINEAR",
+            coefficients=floats(12),
+            rho=[0.3],
+            kernel_params=[1.0, 0.0, 1.0],
+            classlabels_ints=[4, 5, 6],
+            post_transform=transform,
+        )
+        for transform in ("NONE", "SOFTMAX", "LOGISTIC")
+    },
     "svm classifier binary": case(
         "SVMClassifier",
         [real(5, 3)],

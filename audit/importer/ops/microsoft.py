@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.importer.limits import check_elements, check_temporary
 from audit.importer.ops.convolution import conv
 from audit.importer.ops.elementwise import gelu, hard_sigmoid, leaky_relu
 from audit.importer.ops.indexing import gather_nd
@@ -29,6 +30,20 @@ operator("Inverse", domain=MICROSOFT)(torch.linalg.inv)
 def expand_dims(x: Tensor, axis: Host | Tensor) -> Tensor:
     """Insert one axis of size one."""
     return unsqueeze_attribute(x, axes=ints(axis))
+
+
+@operator(
+    "CDist",
+    domain=MICROSOFT,
+    bounded=True,
+    only={"metric": ("euclidean", "sqeuclidean")},
+)
+def distances(a: Tensor, b: Tensor, *, metric: str = "sqeuclidean") -> Tensor:
+    """|aᵢ − bⱼ|² of every row of a and of b, or |aᵢ − bⱼ|: no slope where it is 0."""
+    check_elements((len(a), len(b)), "The distances of rows")
+    check_temporary((len(a), *b.shape), "The differences of rows")
+    squares = (a.unsqueeze(1) - b.unsqueeze(0)).square().sum(-1)
+    return squares if metric == "sqeuclidean" else squares.sqrt()
 
 
 def _turned(x: Tensor, last: int, batch: int) -> Tensor:

@@ -91,10 +91,23 @@ def svm_classifier(
     vectors_per_class: list[int] | None = None,
     site: Site,
 ) -> tuple[Value, Tensor]:
-    """Votes of one-against-one machines; Platt probabilities when they are there."""
-    if not vectors_per_class:
-        raise site.refuse("its linear mode is not implemented")
+    """Votes of one-against-one machines; Platt probabilities when they are there.
+
+    Without support vectors it is linear: a score of each class, and the best one.
+    """
     x = x if x.is_floating_point() else x.to(site.dtype(1))
+    if not vectors_per_class:
+        classes = len(classlabels_ints or classlabels_strings or [])
+        if classes < 3:
+            raise site.refuse(
+                "without support vectors and with two classes runtimes differ in what "
+                "it says"
+            )
+        weights, shift = _row(coefficients, x).reshape(classes, -1), _row(rho, x)[:1]
+        check_elements((len(x), classes), "The scores of the classes")
+        scores = functional.linear(x, weights) + shift
+        label = labelled(scores.argmax(-1), classlabels_ints, classlabels_strings)
+        return label, transformed(scores, post_transform, site)
     scores = _pairwise(
         _kernel(
             x,
