@@ -83,7 +83,7 @@ def asked(model: object, data: object, settings: Mapping[str, Any]) -> Iterator[
 
 @contextmanager
 def _plain_torch() -> Iterator[None]:
-    """Run with gradients, and without the lower precision, whatever a caller has set."""
+    """Run with gradients and in full precision, whatever a caller has set."""
     with (
         torch.inference_mode(False),
         torch.enable_grad(),

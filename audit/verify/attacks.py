@@ -18,7 +18,9 @@ from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.verify.local import LocalLaw, sampled_directions
-from audit.verify.random_attacks import Evaluated, attack_mean
+from audit.verify.paired_values import Evaluate, Evaluated
+from audit.verify.random_attacks import attack_mean
+from audit.verify.rough import Values, rough
 from audit.verify.sites import Exact
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
@@ -114,11 +116,14 @@ def weighted(values: Tensor, weights: Tensor) -> Tensor:
 def _random(
     attack: RandomAttack, predicted: Estimate, exact: Exact, local: LocalLaw
 ) -> Realised:
-    def evaluate(rows: Tensor, u: Tensor) -> Evaluated:
-        u = u.to(local.worst)
-        values, errors = exact(rows, u)
-        forms = local.at_pairs(rows, u)
-        return Evaluated(values, errors, forms, local.along_axes(rows, u))
+    def evaluated_by(values_of: Values) -> Evaluate:
+        def evaluate(rows: Tensor, u: Tensor) -> Evaluated:
+            u = u.to(local.worst)
+            values, errors = values_of(rows, u)
+            forms = local.at_pairs(rows, u)
+            return Evaluated(values, errors, forms, local.along_axes(rows, u))
+
+        return evaluate
 
     def damped(rows: Tensor, rates: Tensor) -> Tensor | None:
         return local.damped(attack, rows, rates)
@@ -126,11 +131,13 @@ def _random(
     def form(rows: Tensor, u: Tensor) -> Tensor:
         return local.at(rows, u.to(local.worst))
 
-    site = exact.site
-    given = site.noise, site.free, predicted, TOLERANCE, evaluate
+    site, quick = exact.site, rough(exact)
+    given = site.noise, site.free, predicted, TOLERANCE, evaluated_by(exact)
     probed = local.by_products  # then Q takes a pass of the network, as D does
     chosen = None if probed else form
-    found = attack_mean(attack, *given, probed, damped, chosen, exact.finite)
+    coarse = None if quick is None else evaluated_by(quick.values)
+    means = probed, damped, chosen, coarse
+    found = attack_mean(attack, *given, *means, finite=exact.finite)
     everywhere = torch.ones_like(local.directed)
     whole = found.interval.at_least_zero()
     return Realised(whole, found.apart, everywhere, found.carried)

@@ -34,24 +34,12 @@ from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 from audit.verify.far import infinite_far
+from audit.verify.paired_values import Evaluate, Walk
 from audit.verify.pairs import Choice, Form, Pairs
 
 CHUNK = 64  # pairs that are evaluated at a time
 _PILOTS = 0.2  # of the time
 _PILOT_STREAM, _STREAM, _FAR_STREAM = 1, 2, 3  # of the noise; stream 0 draws θ
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What perturbations do: D, its own error, the local law Q, and Q along its axes.
-
-    Each [n, K].
-    """
-
-    values: Tensor
-    errors: Tensor
-    form: Tensor
-    axes: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,6 @@ class _Means:
         return control.mean(rows, self.values, self.forms, self.weights, kurtosis)
 
 
-Evaluate = Callable[[Tensor, Tensor], Evaluated]  # rows [n], δ [n, K, size]
 Damped = Callable[[Tensor, Tensor], Tensor | None]
 """Rows [n], rates s [n, R] -> E[(1 − e^{−s Q})/s] [n, P, R], of Q and of its axes."""
 
@@ -119,6 +106,7 @@ def attack_mean(
     probed: bool = False,
     damped: Damped | None = None,
     form: Form | None = None,
+    rough: Evaluate | None = None,
     finite: bool = False,
 ) -> AttackMean:
     """Return E[D(δ)] with its interval.
@@ -136,6 +124,7 @@ def attack_mean(
             the mean from the prediction.
         damped: the means of damped forms, where they are known.
         form: Q, where it costs far less than D, to choose perturbations by.
+        rough: the same in the file's own digits, where these are faster.
         finite: whether D is a number wherever pairs do not meet another.
     """
     chosen = None if form is None else Choice(form, predicted.value)
@@ -150,9 +139,10 @@ def attack_mean(
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
         fresh = Pairs(attack, noise, size, _STREAM, chosen)
-        found = _sample(fresh, needed, evaluate, LEVELS)
+        walk = Walk(evaluate, rough, needed)
+        found = _sample(fresh, needed, walk, LEVELS)
     alone, carried = _by_levels(found, needed, control)
-    alone = alone.infinite_where(plan.infinite)
+    alone = walk.widened(alone).infinite_where(plan.infinite)
     carried = carried & torch.isfinite(alone.value)
     whole = alone.widened(found.errors.nanmean(dim=1))
     if probed and predicted.standard_error is not None:
@@ -197,7 +187,7 @@ def _planned(
     `enough` is `pairs_needed` with the tolerance.
     """
     ask = torch.full(expected.shape, FIRST)
-    pilot = _sample(pairs, ask, evaluate, (FIRST,), share=FIRST / PILOT)
+    pilot = _sample(pairs, ask, Walk(evaluate), (FIRST,), share=FIRST / PILOT)
     control = form_control(pilot.values, pilot.forms, expected, pilot.weights)
     first = pilot.mean(control, torch.arange(len(expected), device=expected.device))
     own = pilot.errors.mean(dim=1)
@@ -207,7 +197,7 @@ def _planned(
     if not len(rows):
         return _Plan(control, needed, infinite)
     ask[rows.cpu()] = PILOT
-    more = _sample(pairs, ask, evaluate, (PILOT,), FIRST, 1 - FIRST / PILOT)
+    more = _sample(pairs, ask, Walk(evaluate), (PILOT,), FIRST, 1 - FIRST / PILOT)
     pilot = pilot.take(rows).joined(more.take(rows))
     means = None if damped is None else partial(damped, rows)
     given = pilot.values, pilot.forms, expected[rows], means, pilot.weights
@@ -222,7 +212,7 @@ def _planned(
 def _sample(
     pairs: Pairs,
     needed: Tensor,
-    evaluate: Evaluate,
+    walk: Walk,
     stops: Sequence[int],
     first: int = 0,
     share: float = 1.0,
@@ -232,7 +222,7 @@ def _sample(
     Args:
         pairs: where they are drawn.
         needed: how many [N], with those that were drawn before; each one of `stops`.
-        evaluate: what they do.
+        walk: what they do.
         stops: where chunks end, whatever is needed: what a law draws may depend on it.
         first: how many were drawn before.
         share: of the work, for whoever watches the progress.
@@ -242,11 +232,7 @@ def _sample(
     for start, end in _chunks(first, stops, int(needed.max())):
         rows, count = (needed > start).nonzero()[:, 0], end - start
         drawn, weights = pairs.draw(rows.cpu(), count)
-        found = evaluate(rows, drawn)
-        parts = torch.stack([found.values, found.errors, found.form, *found.axes])
-        means = parts.reshape(len(parts), len(rows), 2, count).mean(dim=2)
-        weights = weights.to(means)
-        means = torch.stack([*(means[:2] * weights), weights, *means[2:]])
+        means = walk(rows, drawn, weights, start)
         table = means.new_full((len(means), len(needed), count), torch.nan)
         table[:, rows] = means
         tables.append(table)

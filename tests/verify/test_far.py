@@ -11,7 +11,8 @@ from audit.families import build_family
 from audit.geometry.divergences import DIVERGENCES, build_divergence
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
-from audit.verify.random_attacks import Evaluated, attack_mean
+from audit.verify.paired_values import Evaluated
+from audit.verify.random_attacks import attack_mean
 
 COUNT = 400
 WRITTEN = (

@@ -22,9 +22,10 @@ from audit.linalg.stored import Matrix
 from audit.nodes.noise import Noise
 from audit.verify.far import FARTHER, PROBES
 from audit.verify.local import LocalLaw
+from audit.verify.paired_values import Evaluated
 from audit.verify.pairs import CHOICES, EVEN, Choice
 from audit.verify.parted import FEW
-from audit.verify.random_attacks import Evaluated, attack_mean
+from audit.verify.random_attacks import attack_mean
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])

@@ -30,7 +30,8 @@ from audit.linalg.spectrum import Estimate
 from audit.models.implicit.sources import FromSampler, NamedBase
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
-from audit.verify.random_attacks import Evaluated, attack_mean
+from audit.verify.paired_values import Evaluated
+from audit.verify.random_attacks import attack_mean
 
 CPU = torch.device("cpu")
 COORDINATES = 3
