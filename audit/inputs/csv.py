@@ -32,7 +32,15 @@ def open_csv(path: str, memory: int = MEMORY) -> Table:
         InputError: it is no table: no text, or lines of different lengths.
         ConfigError: it takes more than `memory`.
     """
-    data, sha256 = whole(path, memory)
+    return table_of(path, *whole(path, memory))
+
+
+def table_of(path: str, data: bytes, sha256: str) -> Table:
+    """Return the table that a text is; its name tells tabs from commas.
+
+    Raises:
+        InputError: as `open_csv`.
+    """
     lines = _lines(path, _text(path, data))
     header, rows = [name.strip() for name in lines[0]], lines[1:]
     _check(path, header, rows)
@@ -77,7 +85,7 @@ def _delimiter(path: str, text: str) -> str:
     """Return what the first line of names has between them."""
     plain = (line for line in text.split("\n") if line.strip())
     named = [line for line in plain if not line.startswith("#")] or [text]
-    usual = "\t" if path.lower().endswith(".tsv") else ","
+    usual = "\t" if path.lower().endswith((".tsv", ".tsv.gz")) else ","
     first = _QUOTED.sub("", named[0])
     return next((mark for mark in (usual, "\t", ";", ",") if mark in first), usual)
 

@@ -31,6 +31,7 @@ from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Network, Port, Values, taken_once
 from audit.models.outputs import name_outputs
+from audit.models.probing import baked_device
 from audit.models.torch_constants import program_values
 from audit.models.torch_to_graph import graph_of_module
 from audit.models.torchscript import own_dtype, refuse_cuts
@@ -65,6 +66,15 @@ def _open(stored: StoredFile, trusted: bool) -> tuple[ExportedProgram, str]:
         with _without_log():
             return torch.export.load(content, extra_files=extra), extra[KEY]
     except Exception as error:  # the loader raises whatever its parts raise
+        device = baked_device(str(error))
+        if device:
+            raise ModelError(
+                f"'{stored.path.name}' was saved from the device {device}, which is "
+                f"not here ({cause(error)})",
+                "Expected a program whose numbers lie where they can be loaded",
+                "Export it again after model.cpu(), with an example on the CPU, or "
+                f"scan it where there is a {device} device",
+            ) from None
         raise ModelError(
             f"'{stored.path.name}' does not load ({cause(error)})",
             f"Expected what torch.export.save of torch {torch.__version__} or older "

@@ -1,5 +1,7 @@
 """The same numbers from every kind of data file, and the words where there are none."""
 
+import gzip
+import json
 import re
 import sys
 import zipfile
@@ -27,6 +29,15 @@ def write_csv(path):
 def write_tsv(path):
     lines = ["\t".join(NAMES), *("\t".join(map(repr, row)) for row in X.tolist())]
     path.write_text("\n".join(lines))
+
+
+def records():
+    return [dict(zip(NAMES, row, strict=True)) for row in X.tolist()]
+
+
+def write_packed(path):
+    write_tsv(path.with_suffix(""))
+    path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
 
 
 def arrow_table():
@@ -64,6 +75,9 @@ KINDS = {
     "d.npz": lambda path: np.savez(path, x=X),
     "d.csv": write_csv,
     "d.tsv": write_tsv,
+    "d.json": lambda path: path.write_text(json.dumps({"x": X.tolist()})),
+    "d.jsonl": lambda path: path.write_text("\n".join(map(json.dumps, records()))),
+    "d.tsv.gz": write_packed,
     "d.parquet": write_parquet,
     "d.arrow": write_arrow,
     "d.h5": write_hdf5,
@@ -79,7 +93,8 @@ def test_a_reader_of_ours_keeps_the_laws_of_all_readers(tmp_path, name):
     KINDS[name](path)
     table = dict(zip(NAMES, X.T, strict=True))
     arrays = {"d.h5": {"group/x": X}}.get(name, {"x": X})
-    arrays = table if path.suffix in (".csv", ".tsv", ".parquet", ".arrow") else arrays
+    tables = (".csv", ".tsv", ".jsonl", ".gz", ".parquet", ".arrow")
+    arrays = table if path.suffix in tables else arrays
     check_reader(READERS[path.suffix], str(path), arrays)
 
 
@@ -96,7 +111,9 @@ def test_the_numbers_are_the_same(tmp_path, name):
     assert found.sha256 == open_inputs(str(path), {"input": None}).sha256
 
 
-@pytest.mark.parametrize("name", ["d.csv", "d.parquet", "d.arrow"])
+@pytest.mark.parametrize(
+    "name", ["d.csv", "d.jsonl", "d.tsv.gz", "d.parquet", "d.arrow"]
+)
 def test_columns_are_taken_by_name_and_the_rest_is_the_condition(tmp_path, name):
     path = tmp_path / name
     KINDS[name](path)
@@ -363,3 +380,59 @@ def test_a_table_larger_than_memory_is_refused(tmp_path):
     write_csv(tmp_path / "d.csv")
     with pytest.raises(ConfigError, match="--memory"):
         open_inputs(str(tmp_path / "d.csv"), {"x": None}, memory=10)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {name: X[:, i].tolist() for i, name in enumerate(NAMES)},
+        records(),
+        X.tolist(),
+        {"x": X.tolist()},
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_json_is_read_in_each_of_its_forms(tmp_path, held, packed):
+    path = tmp_path / ("d.json.gz" if packed else "d.json")
+    text = json.dumps(held).encode()
+    path.write_bytes(gzip.compress(text) if packed else text)
+    found = open_inputs(str(path), {"x": None})
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), X)
+
+
+def test_null_is_nan_in_json_and_vectors_may_be_values(tmp_path):
+    rows = ['{"x": [1, null], "n": 3}', "", '{"x": [2.5, 4], "n": 5}']
+    (tmp_path / "d.ndjson").write_text("\n".join(rows))
+    found = open_inputs(str(tmp_path / "d.ndjson"), {"x": "x", "n": "n"})
+    expected = np.array([[1, np.nan], [2.5, 4]])
+    np.testing.assert_array_equal(found.take("x", slice(0, 2)), expected)
+    assert found.take("n", slice(0, 2)).tolist() == [[3], [5]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("d.json", "{", "no readable JSON file"),
+        ("d.json", '{"x": 1}\n{"x": 2}', "no readable JSON file .*Extra data"),
+        ("d.json", "[" * 100_000, "no readable JSON file"),
+        ("d.json", '{"x": {"0": 1.5, "1": 2}}', "'x' is no array of numbers"),
+        ("d.json", "[[1, 2], [3]]", "'x' is no array of numbers"),
+        ("d.json", '[[1, 2], ["a", null]]', "'x' is no array of numbers"),
+        ("d.json", "3", "'x' is no array of numbers"),
+        ("d.jsonl", '{"a": 1}\n{"b": 2}', "Record 1 of .* other names"),
+        ("d.jsonl", '{"a": 1}\n[2]', "Record 1 of .* other names"),
+        ("d.csv.gz", "a,b\n1,2\n", "no readable gzip file"),
+        ("d.gz", "a,b\n1,2\n", "does not say of what"),
+    ],
+)
+def test_what_is_no_such_text_is_refused(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    refused(tmp_path / name, words)
+
+
+def test_what_a_packed_text_unpacks_to_is_bounded(tmp_path):
+    path = tmp_path / "d.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 2_000_000))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ConfigError, match=r"unpacked.*read whole"):
+        open_inputs(str(path), {"x": None}, 2**20)

@@ -1,6 +1,7 @@
 """The three formats, and every way a batch, a held input or a type can be stored."""
 
 import hashlib
+import zipfile
 
 import numpy as np
 import onnx
@@ -234,6 +235,23 @@ def test_a_device_that_is_baked_in_is_named(tmp_path):
         pytest.skip("the device is there")
     with pytest.raises(ModelError, match="on the device cuda, which was baked in"):
         opened(path, data_file(tmp_path), family="normal")
+
+
+def test_an_archive_from_a_device_that_is_not_here_says_so(tmp_path):
+    """As torch writes it there: the device of each weight, in the archive's tables."""
+    path = pt2_file(tmp_path, Head(), torch.ones(4, 3))
+    moved = tmp_path / "moved.pt2"
+    here, there = (
+        f'"device": {{"type": "{kind}", "index": {index}}}'.encode()
+        for kind, index in (("cpu", "null"), ("cuda", "0"))
+    )
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(moved, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(here, there))
+    if torch.cuda.is_available():
+        pytest.skip("the device is there")
+    with pytest.raises(ModelError, match=r"saved from the device cuda.*not here"):
+        opened(moved, data_file(tmp_path), family="normal")
 
 
 def test_a_shape_the_exporter_saw_as_fixed_is_explained(tmp_path):

@@ -201,7 +201,8 @@ def _refuse_others(path: str, head: bytes) -> None:
         raise InputError(
             f"The data file '{path}' is neither npz nor npy",
             "Expected arrays saved by numpy, or a file whose name ends as its kind "
-            "does: .csv, .tsv, .parquet, .arrow, .h5, .mat, .pt; unpacked, not .gz",
+            "does: .csv, .tsv, .json, .jsonl (these four also as .gz), .parquet, "
+            ".arrow, .h5, .mat, .pt",
             f"Save it with np.savez('{Path(path).stem}.npz', x=...)",
         )
 
