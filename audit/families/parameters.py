@@ -128,10 +128,13 @@ class Parameterised(ABC):
             if set(known) == set(names):
                 return known
         wanted = " or ".join(", ".join(known) for known in cls.parameterizations)
+        option = next((name for name in names if name in cls.options), None)
         raise ConfigError(
             f"The family {cls.__name__} was given the parameters {', '.join(names)}",
             f"It takes {wanted}",
-            "Name each of them with --param NAME=EXPRESSION",
+            f"Give {option}, which is no parameter, with --option {option}=VALUE"
+            if option
+            else "Name each of them with --param NAME=EXPRESSION",
         )
 
 

@@ -37,7 +37,10 @@ USUAL_KEYS = ("x", "X", "inputs", "input", "data", "features", "condition")
 
 @dataclass(frozen=True)
 class Inputs:
-    """Arrays that share their number of rows, and where they came from."""
+    """Arrays that share their number of rows, and where they came from.
+
+    A single number under the key of an input that is held is one of all rows.
+    """
 
     path: str
     arrays: dict[str, Array | Joined]
@@ -202,8 +205,11 @@ def _opened(
         name: codes[name][0] if name in codes else arrays[key]
         for name, key in found.items()
     }
+    rows = len(named[first]) if named[first].ndim else 0
     for name, array in named.items():
-        _check(path, name, found[name], array)
+        if name != first and array.ndim == 0 and rows:
+            named[name] = np.broadcast_to(np.asarray(array), (rows,))
+        _check(path, name, found[name], named[name])
     _check_rows(path, named)
     known = {name: vocabulary for name, (_, vocabulary) in codes.items()}
     return Inputs(path, dict(named), found, sha256, known)

@@ -34,7 +34,7 @@ from audit.models.outputs import name_outputs
 from audit.models.probing import baked_device
 from audit.models.torch_constants import program_values
 from audit.models.torch_to_graph import graph_of_module
-from audit.models.torchscript import own_dtype, refuse_cuts
+from audit.models.torchscript import own_dtype, own_error, refuse_cuts
 from audit.models.untrusted import checked_program, stored_model
 
 _ALWAYS = 2  # rows: the least that a tracer writes down for any number of them
@@ -129,6 +129,7 @@ def _network(
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     ports, constants = _ports(program, dtype), _constants(program)
+    checks = _checks(module)
 
     def call(values: Values) -> dict[str, Tensor]:
         flat = [
@@ -136,7 +137,13 @@ def _network(
             for name in _arguments(program)
         ]
         arguments, named = tree_unflatten(flat, program.call_spec.in_spec)
-        return name_outputs(module(*arguments, **named))
+        try:
+            found = module(*arguments, **named)
+        except RuntimeError as error:
+            if str(error) in checks:
+                raise own_error(error, values) from None
+            raise
+        return name_outputs(found)
 
     def graph(_: Values) -> Graph | None:
         names = [port.name for port in ports if port.name not in constants]
@@ -159,6 +166,12 @@ def _network(
         graph=graph,
         shared=True,
     )
+
+
+def _checks(module: GraphModule) -> set[str]:
+    """Return what the program's own assertions say where they fail."""
+    nodes = [node for node in module.graph.nodes if "_assert_" in str(node.target)]
+    return {arg for node in nodes for arg in node.args if isinstance(arg, str)}
 
 
 def _ports(program: ExportedProgram, dtype: torch.dtype | None) -> tuple[Port, ...]:

@@ -174,17 +174,22 @@ def _called(method: Callable[..., Any], arguments: Mapping[str, object]) -> Any:
     try:
         return method(**arguments)
     except torch.jit.Error as error:
-        shapes = [
-            f"{name} {list(value.shape)}"
-            for name, value in arguments.items()
-            if isinstance(value, Tensor)
-        ]
-        raise ModelError(
-            f"The model raises an error of its own ({cause(error)})",
-            f"It was given {', '.join(shapes)}; a scan calls it with any number of "
-            "rows, and with inputs that differ a little from the data's",
-            "Save it in evaluation mode (model.eval()) and without such a check",
-        ) from None
+        raise own_error(error, arguments) from None
+
+
+def own_error(error: Exception, arguments: Mapping[str, object]) -> ModelError:
+    """Return what is said of an error that a saved program raises on purpose."""
+    shapes = [
+        f"{name} {list(value.shape)}"
+        for name, value in arguments.items()
+        if isinstance(value, Tensor)
+    ]
+    return ModelError(
+        f"The model raises an error of its own ({cause(error)})",
+        f"It was given {', '.join(shapes)}; a scan calls it with any number of rows, "
+        "and with inputs that differ a little from the data's",
+        "Save it in evaluation mode (model.eval()) and without such a check",
+    )
 
 
 def _arguments(module: torch.jit.ScriptModule, method: str) -> list[torch._C.Argument]:

@@ -37,6 +37,11 @@ def test_a_theta_that_a_law_does_not_have_is_impossible_and_spoils_no_other():
     torch.testing.assert_close(found.exp(), expected)
 
 
+def test_an_option_among_the_parameters_is_told_from_them():
+    with pytest.raises(ConfigError, match="with --option total_count=VALUE"):
+        build_family("binomial", {"total_count": (), "logits": ()})
+
+
 @pytest.mark.parametrize("scale", [1e-300, 0.0, -1e-300])
 def test_a_scale_is_above_zero(scale):
     phi = torch.tensor([[0.3, scale], [0.3, 1.0]], dtype=torch.float64)

@@ -136,6 +136,15 @@ def test_one_value_serves_a_whole_batch(path, tmp_path):
         opened(path, data_file(tmp_path, gain=several), family="normal")
 
 
+def test_a_single_number_of_the_data_is_one_of_all_rows(tmp_path):
+    text = TEXT.replace("float[1] gain", "float gain")
+    path = onnx_file(tmp_path, text, gain=np.array(1.5, np.float32), w=W)
+    data = data_file(tmp_path, gain=np.float32(3.0))
+    model = opened(path, data, family="normal")
+    np.testing.assert_allclose(slope(model), 3 * W.T, rtol=1e-6)
+    assert origins(model)["held gain"] == ("gain", "key of the data")
+
+
 def test_it_may_be_what_is_perturbed(tmp_path):
     text = TEXT.replace("float[1] gain", "float[n,3] gain").replace("MatMul", "Mul")
     text = text.replace("std = Exp(x)", "std = Exp(gain)")

@@ -248,6 +248,22 @@ def test_a_script_that_raises_on_other_inputs_is_refused_with_its_words(
     refused(ModelError, path, data, *words, "without such a check")
 
 
+def test_an_exported_program_that_raises_on_moved_inputs_is_refused_with_its_words(
+    tmp_path,
+):
+    class Net(nn.Module):
+        def forward(self, x):
+            torch.ops.aten._assert_async.msg(x.abs().max() <= size, "out of range")
+            return {"mean": 0.7 * x, "std": torch.exp(0.1 * x)}
+
+    data = data_file(tmp_path)
+    example = torch.from_numpy(np.load(data)["x"])
+    size = float(example.abs().max()) + 1e-6
+    path = pt2_file(tmp_path, Net(), example)
+    words = "raises an error of its own (out of range)", "It was given x ["
+    refused(ModelError, path, data, *words, "without such a check")
+
+
 class Remembers(nn.Module):
     """Keeps the first rows it sees and adds their mean to all later ones."""
 
