@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from audit.importer.limits import check_elements
+
+_REMEMBERED = 256
+Numbers = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ class Windows:
 
 
 def windows(
-    size: tuple[int, ...],
-    kernel: tuple[int, ...],
+    size: Numbers,
+    kernel: Numbers,
     strides: list[int] | None,
     dilations: list[int] | None,
     pads: list[int] | None,
@@ -88,9 +92,27 @@ def windows(
     ceil_mode: int = 0,
 ) -> Windows:
     """Resolve the attributes of a convolution or a pool for one input size."""
+    asked = (None if one is None else tuple(one) for one in (strides, dilations, pads))
+    found = _resolved(size, kernel, *asked, auto_pad, ceil_mode)
+    check_elements(
+        (n + sum(end) for n, end in zip(size, found.pads, strict=True)), "A padding"
+    )
+    return found
+
+
+@lru_cache(_REMEMBERED)
+def _resolved(
+    size: Numbers,
+    kernel: Numbers,
+    strides: Numbers | None,
+    dilations: Numbers | None,
+    pads: Numbers | None,
+    auto_pad: str,
+    ceil_mode: int,
+) -> Windows:
     rank = len(kernel)
-    steps = tuple(strides or [1] * rank)
-    spread = tuple(dilations or [1] * rank)
+    steps = strides or (1,) * rank
+    spread = dilations or (1,) * rank
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, spread, strict=True))
     if any(stride < 1 for stride in steps) or any(k < 1 for k in kernel):
         msg = f"kernel {kernel} and strides {steps} must be positive"
@@ -105,7 +127,6 @@ def windows(
             _without_empty_window(e, n, end, r, s)
             for e, n, end, r, s in zip(extra, size, ends, reach, steps, strict=True)
         )
-    check_elements((n + sum(e) for n, e in zip(size, ends, strict=True)), "A padding")
     return Windows(kernel, steps, spread, ends, extra)
 
 
@@ -113,12 +134,12 @@ def _pads(
     size: tuple[int, ...],
     reach: tuple[int, ...],
     strides: tuple[int, ...],
-    pads: list[int] | None,
+    pads: Numbers | None,
     auto_pad: str,
 ) -> tuple[tuple[int, int], ...]:
     rank = len(reach)
     if auto_pad in ("NOTSET", ""):
-        given = pads or [0] * (2 * rank)
+        given = pads or (0,) * (2 * rank)
         return tuple(zip(given[:rank], given[rank:], strict=True))
     if auto_pad == "VALID":
         return ((0, 0),) * rank

@@ -13,8 +13,7 @@ Source: Griewank & Walther, Evaluating Derivatives (2008), 3.1 and 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,17 +25,9 @@ Tangents = Sequence[Tensor | None]
 """Of some values, [n, K, *row shape] each; None where nothing moves."""
 
 
-@runtime_checkable
-class Pushes(Protocol):
-    """A rule that says itself how tangents pass."""
-
-    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
-        """Return the tangents of each active result, in order.
-
-        Args:
-            kept: of a run.
-            given: the tangents of each active argument, in order.
-        """
+Push = Callable[[Kept, Tangents], list[Tensor]]
+"""What a rule may have as `push`: what it keeps of a run, and the tangents of each
+active argument, in order -> those of each active result."""
 
 
 def pushed(rule: Rule, site: Site, kept: Kept, given: Tangents) -> list[Tensor | None]:
@@ -44,8 +35,9 @@ def pushed(rule: Rule, site: Site, kept: Kept, given: Tangents) -> list[Tensor |
     there = moving(given)
     if not there:
         return [None for _ in site.outputs]
-    if isinstance(rule, Pushes):
-        return list(rule.push(kept, given))
+    push: Push | None = getattr(rule, "push", None)
+    if push is not None:
+        return list(push(kept, given))
     return _transposed(rule, site, kept, given, there[0])
 
 
