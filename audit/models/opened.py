@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from audit.models.density import ConditionalDensity, DifferentiableMap, Lineariz
 from audit.models.gates import Findings, Subject
 from audit.models.network import Network, Port
 from audit.models.probing import Probe, finite_rows
+from audit.models.torch_work import bound_of
 
 if TYPE_CHECKING:
     from audit.importer.relaxation import Tape
@@ -132,6 +134,21 @@ class OpenModel:
             return work_of(graph, self.probe.values, condition)
         except (AuditError, RuntimeError):
             return 0.0
+
+    def takes(self, work: float) -> bool:
+        """Tell whether an input takes so many multiply-adds, by a graph if need be."""
+        return self._bound >= work and self.work >= work
+
+    @cached_property
+    def _bound(self) -> float:
+        """What the multiply-adds of one input do not exceed; ∞ where a graph tells."""
+        if self.network.format == "onnx" or self.network.graph is None:
+            return inf
+        row = self.subject.first(1)
+        try:
+            return bound_of(lambda: self.subject.call(row))
+        except (AuditError, RuntimeError):
+            return inf
 
     def rows(self, index: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is perturbed [n, d] and the held inputs of some rows.

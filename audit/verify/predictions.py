@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -254,17 +255,25 @@ class _Draws:
 
     def quantiles(self, row: int, levels: tuple[float, ...] | list[float]) -> Floats:
         """Return quantiles of one law [L, C]: the least θ with that much below it."""
-        theta = _array(self.theta[:, row])
-        weights = np.full(len(theta), 1 / len(theta))
-        if self.weights is not None:
-            weights = _array(self.weights[:, row])
-        found = np.empty((len(levels), theta.shape[1]))
-        for k, column in enumerate(theta.T):
-            order = np.argsort(column, kind="stable")
-            below = np.cumsum(weights[order]) / weights.sum()
-            places = np.searchsorted(below, np.asarray(levels) - 1e-12)
-            found[:, k] = column[order][places.clip(max=len(column) - 1)]
+        asked = np.asarray(levels) - 1e-12
+        found = np.empty((len(levels), self.theta.shape[2]))
+        for k, (column, below) in enumerate(self._ordered[row]):
+            places = np.searchsorted(below, asked)
+            found[:, k] = column[places.clip(max=len(column) - 1)]
         return found
+
+    @cached_property
+    def _ordered(self) -> list[list[tuple[Floats, Floats]]]:
+        """Each coordinate of each law, ascending [S], with the weight up to there."""
+        theta, even = _array(self.theta), np.full(len(self.theta), 1 / len(self.theta))
+        weights = None if self.weights is None else _array(self.weights)
+        return [
+            [
+                _ascending(column, even if weights is None else weights[:, row])
+                for column in theta[:, row].T
+            ]
+            for row in (0, 1)
+        ]
 
     def _ends(self) -> Floats:
         """Return the ends of each coordinate [2, C], of both laws together."""
@@ -290,7 +299,7 @@ class _Draws:
         Where a support ends with a jump of the density, it is there: without these the
         curve would slope up to it from the last even step outside.
         """
-        column = np.sort(_array(self.theta[:, row, k]))
+        column = self._ordered[row][k][0]
         first, last = column[0], column[-1]
         near = column[min(_SPACINGS, len(column) - 1)] - first
         far = last - column[-1 - min(_SPACINGS, len(column) - 1)]
@@ -314,13 +323,18 @@ class _Draws:
         """Tell whether draws repeat themselves: a law has atoms."""
         if self.weights is not None:
             return False
-        count = len(self.theta)
         kinds = [
-            len(torch.unique(self.theta[:, row, k]))
-            for row in (0, 1)
-            for k in range(self.theta.shape[2])
+            1 + np.count_nonzero(column[1:] != column[:-1])
+            for own in self._ordered
+            for column, _ in own
         ]
-        return min(kinds) < (1 - _TIES) * count
+        return bool(min(kinds) < (1 - _TIES) * len(self.theta))
+
+
+def _ascending(column: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return numbers in order [S], and the share of the weight up to each."""
+    order = np.argsort(column, kind="stable")
+    return column[order], np.cumsum(weights[order]) / weights.sum()
 
 
 def _array(values: Tensor) -> Floats:

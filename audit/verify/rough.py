@@ -96,7 +96,9 @@ def rough(exact: Exact) -> Rough | None:
     """
     site = exact.site
     model = site.coarse
-    if model is None or model.network.dtype != torch.float32 or model.work < _WORK:
+    if model is None or model.network.dtype != torch.float32:
+        return None
+    if not model.takes(_WORK):
         return None
     try:
         phi, jacobian = model.density.parameter_map.linearize(site.x, site.held)

@@ -7,7 +7,7 @@ the gradient of one row with respect to the others, which must be exactly zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,6 +60,9 @@ def _with_another(subject: Subject) -> Subject | None:
     return replace(subject, values=values, outputs=outputs)
 
 
+Sizes = Mapping[str, Tensor | None]  # of each output that is used
+
+
 @dataclass(frozen=True)
 class _Change:
     """By how much a row of an output changes, of its size, and when."""
@@ -70,7 +73,9 @@ class _Change:
 
 
 def _worst(subject: Subject) -> _Change:
-    found = [*_alone(subject), *_among_others(subject), _gradient_of_others(subject)]
+    sizes = {name: _size(subject.outputs[name]) for name in subject.used}
+    found = [*_alone(subject, sizes), *_among_others(subject, sizes)]
+    found.append(_gradient_of_others(subject))
     return max(found, key=lambda change: change.error)
 
 
@@ -96,30 +101,30 @@ def _other_axis(shape: Sequence[int], rows: int) -> str:
     return f"Pass --batch-axis {list(shape).index(rows)}, export"
 
 
-def _alone(subject: Subject) -> Iterator[_Change]:
+def _alone(subject: Subject, sizes: Sizes) -> Iterator[_Change]:
     for i in range(min(subject.rows, _ALONE)):
         with torch.no_grad():
             alone = subject.call({n: v[i : i + 1] for n, v in subject.values.items()})
-        for name in subject.used:
-            error = _row_error(subject, name, i, alone[name][:1])
+        for name, size in sizes.items():
+            own = subject.outputs[name][i : i + 1]
+            error = relative_error(own, alone[name][:1], size)
             yield _Change(error, name, "the other rows of it are left out")
 
 
-def _among_others(subject: Subject) -> Iterator[_Change]:
+def _among_others(subject: Subject, sizes: Sizes) -> Iterator[_Change]:
     """Keep the first row and replace the others by it."""
     same = {n: v[:1].expand_as(v).contiguous() for n, v in subject.values.items()}
     with torch.no_grad():
         outputs = subject.call(same)
-    for name in subject.used:
-        error = _row_error(subject, name, 0, outputs[name][:1])
+    for name, size in sizes.items():
+        error = relative_error(subject.outputs[name][:1], outputs[name][:1], size)
         yield _Change(error, name, "the other rows of it are replaced")
 
 
-def _row_error(subject: Subject, name: str, i: int, row: Tensor) -> float:
-    output = subject.outputs[name]
+def _size(output: Tensor) -> Tensor | None:
+    """Return the root mean square of the finite numbers; None without any."""
     finite = output.double()[output.isfinite()]
-    scale = finite.square().mean().sqrt() if finite.numel() else None
-    return relative_error(output[i : i + 1], row, scale)
+    return finite.square().mean().sqrt() if finite.numel() else None
 
 
 def _gradient_of_others(subject: Subject) -> _Change:
