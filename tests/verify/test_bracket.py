@@ -63,5 +63,5 @@ def test_a_search_ends_after_eighty_looks_whatever_a_bound_says():
 def test_of_a_square_the_next_size_is_the_root(bound):
     """Up from what holds, and down from what does not: D grows as e²."""
     bracket = Bracket(torch.tensor([1.0]).double(), 2.0)
-    bracket.take(torch.tensor([bound]).double())
+    bracket.take(torch.tensor([bound], dtype=torch.float64))
     assert float(bracket.size) == pytest.approx(math.sqrt(2 / bound), rel=1e-12)
