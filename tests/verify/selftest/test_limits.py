@@ -22,6 +22,7 @@ from audit.verify.selftest.moments import by_draws
 from audit.verify.selftest.pairs import Rows
 from audit.verify.selftest.readings import READINGS
 from audit.verify.selftest.rows import rows_alone
+from audit.verify.selftest.swaps import swaps_of
 from audit.verify.selftest.units import _moved, others_of
 
 
@@ -236,3 +237,13 @@ def test_scores_are_looked_at_along_the_worst_direction_and_two_at_random():
     worst = jacobian[0].numpy() @ v
     cosine = w[0, 0].numpy() @ worst / np.linalg.norm(w[0, 0]) / np.linalg.norm(worst)
     assert abs(cosine) == pytest.approx(1)
+
+
+def test_a_location_may_be_exchanged_with_its_own_scale_alone():
+    for names, found in (
+        (("df", "loc", "scale"), [("loc", "scale")]),
+        (("rate",), []),
+        (("loc", "covariance_matrix"), []),
+        (("a.loc", "a.scale", "b.loc", "b.rate"), [("a.loc", "a.scale")]),
+    ):
+        assert list(swaps_of(SimpleNamespace(parameters=names))) == found
