@@ -395,8 +395,8 @@ class Report(Record):
         specs = [str(spec) for spec in setting.value] if setting else []
         found: dict[str, str] = {}
         for spec in specs:
-            label, equals, kind = spec.partition(":")[0].partition("=")
-            found[label] = spec[len(label) + 1 :] if equals and kind else spec
+            label, _, kind = spec.partition(":")[0].partition("=")
+            found[label] = spec[len(label) + 1 :] if kind else spec
         return found
 
     @property
@@ -405,4 +405,6 @@ class Report(Record):
         setting = self.config.get("divergences")
         asked = [str(name) for name in setting.value or ()] if setting else []
         order = {name: rank for rank, name in enumerate(asked or ("kl", "quantile"))}
-        return sorted(self.divergences, key=lambda name: (order.get(name, 99), name))
+        return sorted(
+            self.divergences, key=lambda name: (order.get(name, len(order)), name)
+        )

@@ -170,3 +170,17 @@ def test_a_mean_is_infinite_of_which_the_last_millionth_has_a_hundredth(
     exact = tail * value + (1 - tail) * rest
     assert float(found) == (math.inf if infinite else pytest.approx(exact, rel=1e-12))
     assert float(error) == 0
+
+
+def test_a_hundredth_of_an_integral_is_not_more_than_a_hundredth():
+    """In powers of two, so that shares are exact: 1 of 100, of one side or of two."""
+    weights = torch.tensor([[2.0**-21], [1.0]], dtype=torch.float64)
+    nodes = Nodes(torch.zeros(2, 1, 1, dtype=torch.float64), weights)
+    side = Side(torch.zeros(2, 1, dtype=torch.float64), nodes)
+    for rest, more in ((1.0, math.inf), (0.0, 0.0)):
+        samples = torch.tensor([[2.0**21], [99.0 - rest]], dtype=torch.float64)
+        known = more or 100.0
+        assert float(implicit_means.mean(samples, nodes)[0]) == known
+        samples[1] = 49.0 - rest
+        values = 2 * samples
+        assert float(balanced(lambda ratio, v=values: v, side, side)) == known

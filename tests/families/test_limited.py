@@ -1,11 +1,14 @@
 """Censored and truncated laws against quadratures of scipy's densities and tails."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from audit.families import build_family
+from audit.families.cut import Inside
 from audit.families.limited import _log, _logit
 from audit.ground.errors import ConfigError, NoTransport
 
@@ -217,3 +220,27 @@ def test_a_limit_at_an_end_of_the_unit_interval_or_beyond_is_infinite_in_logits(
     for p in (1e-9, 0.2, 0.5, 1 - 1e-9):
         assert _logit(p) == pytest.approx(np.log(p / (1 - p)), rel=1e-7)
         assert _log(p) == pytest.approx(np.log(p), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("draws", "found", "asked"),
+    [
+        ([-0.5], -0.5, 1),  # a limit is inside
+        ([2.0], 2.0, 1),
+        ([2.1, -0.6, 0.3], 0.3, 3),
+        ([9.0] * 1000 + [0.3], 0.3, 1001),
+        ([9.0] * 1001 + [0.3], np.nan, 1001),
+    ],
+)
+def test_draws_are_those_of_the_component_until_one_is_inside(draws, found, asked):
+    made = []
+
+    def sample(shape):
+        made.append(draws[len(made)])
+        return torch.full(shape, made[-1], dtype=torch.float64)
+
+    law = SimpleNamespace(
+        family=SimpleNamespace(low=-0.5, high=2.0), inner=SimpleNamespace(sample=sample)
+    )
+    np.testing.assert_array_equal(Inside.drawn(law, (3,), "sample"), [found] * 3)
+    assert len(made) == asked

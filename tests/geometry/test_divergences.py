@@ -11,7 +11,7 @@ from scipy import integrate, stats
 
 from audit.families import build_family
 from audit.families.references import reference_of as reference
-from audit.geometry.checking import LAWS, Subject
+from audit.geometry.checking import LAWS, Subject, its_root_is_wide_and_alone
 from audit.geometry.contract import checked
 from audit.geometry.divergences import (
     DIVERGENCES,
@@ -326,3 +326,19 @@ def test_a_constant_that_is_not_above_zero_is_no_divergence_s(scale):
         checked(made, build_divergence, type(made))
     least = replace(made, scale=5e-324)
     assert checked(least, build_divergence, type(made)) is least
+
+
+def test_a_sampled_root_is_that_of_a_row_alone_with_its_own_draws():
+    """A mixture in the plane has no closed form: its scores are drawn."""
+    shapes = {"logits": (2,), "loc": (2, 2), "scale": (2, 2)}
+    law = build_family("mixture:normal", shapes)
+    rng = np.random.default_rng(0)
+    values = {
+        name: torch.from_numpy(rng.uniform(0.5, 2, size=(3, *shape)))
+        for name, shape in shapes.items()
+    }
+    it = Subject(build_divergence("kl"), law, law.pack(values))
+    root = it.divergence.metric_root(it.law, it.phi, it.noise(64))
+    assert isinstance(root, Sampled)
+    assert root.draws == 64
+    its_root_is_wide_and_alone(it)

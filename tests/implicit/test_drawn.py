@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from audit.families import implicit
 from audit.families.computed import MANY, ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_values import implicit_reference
@@ -19,7 +20,7 @@ NOISE = Noise(0, np.arange(2), 3)
 PHI = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
 
 
-def law(source=None, base=None):
+def law(source=None, base=None, made=ComputedFamily):
     def log_density(theta, phi):
         return -((theta - phi) ** 2).sum(1)
 
@@ -28,7 +29,7 @@ def law(source=None, base=None):
 
     space = TargetSpace((Coordinate("a"),))
     map_ = None if base is None else transport
-    return ComputedFamily(1, space, log_density, map_, base, source)
+    return made(1, space, log_density, map_, base, source)
 
 
 def giver(fixed, weighted, count=5):
@@ -75,3 +76,21 @@ def test_reverse_kl_is_compared_where_something_gives_theta_of_the_moved_law(fol
     found = implicit_reference(reverse, law(source), PHI, NOISE)
     assert (found is not None) is follows
     assert implicit_reference(forward, law(source), PHI, NOISE) is not None
+
+
+def test_a_mass_is_estimated_where_no_grid_has_measured_it(monkeypatch):
+    monkeypatch.setattr(implicit, "normalisation", lambda *given: "estimated")
+    for source, known in (
+        (None, "estimated"),
+        (giver(False, False), "estimated"),
+        (giver(True, False), "estimated"),
+        (giver(False, True), None),
+    ):
+        family = law(source, made=implicit.ImplicitFamily)
+        assert family.total(PHI, NOISE) == known
+
+
+@pytest.mark.parametrize(("draws", "few"), [(100, 100), (256, 256), (4096, 256)])
+def test_exact_values_are_of_256_draws_at_the_most(draws, few):
+    family = law(made=implicit.ImplicitFamily)
+    assert family.few(NOISE.with_draws(draws)).draws == few

@@ -189,3 +189,18 @@ def test_what_is_infinite_on_top_makes_every_value_infinite_and_positive():
         assert not direction[1:].any()
     taken = law.take(torch.tensor([1]))
     assert taken.lengths.tolist() == [math.inf]
+
+
+def test_what_lies_beyond_the_rows_costs_without_end():
+    rows = torch.tensor([[[1.0, -2.0]], [[1.0, -2.0]]], dtype=torch.float64)
+    beyond = torch.tensor([0.0, torch.inf], dtype=torch.float64)
+    delta = torch.tensor([[[0.5], [1.0]]] * 2, dtype=torch.float64)
+    for law in (LinearLaw(rows, beyond), LinearLaw(rows, beyond).take(torch.arange(2))):
+        assert law(delta)[:, 0].tolist() == [1.5, torch.inf]
+        torch.testing.assert_close(
+            law.coefficient, torch.tensor([5**0.5, torch.inf]).double()
+        )
+        torch.testing.assert_close(
+            law.lengths, torch.tensor([5**0.5, torch.inf]).double()
+        )
+    assert LinearLaw(rows)(delta)[:, 0].tolist() == [1.5, 1.5]

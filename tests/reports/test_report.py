@@ -204,3 +204,23 @@ def test_nan_cannot_enter_a_report(gated):
             gated.model_dump()
             | {"worst": [{"index": 1, "kl": {"trace": float("nan")}}]}
         )
+
+
+def test_attacks_are_named_by_their_labels_and_divergences_stand_as_asked(report):
+    said = ["gaussian:sigma=0.1", "mine=fixed_norm:norm=0.2", "worst_case"]
+    names = {"hellinger": None, "kl": None, "own": None, "alien": None}
+    setting = report.config["attacks"]
+    config = {
+        "attacks": setting.model_copy(update={"value": said}),
+        "divergences": setting.model_copy(update={"value": ["own", "kl"]}),
+    }
+    one = report.divergences["kl"]
+    other = report.model_copy(
+        update={"config": config, "divergences": dict.fromkeys(names, one)}
+    )
+    assert other.attacks == {
+        "gaussian": "gaussian:sigma=0.1",
+        "mine": "fixed_norm:norm=0.2",
+        "worst_case": "worst_case",
+    }
+    assert other.ranked == ["own", "kl", "alien", "hellinger"]

@@ -29,3 +29,11 @@ def test_an_input_at_the_level_has_reached_it_and_weighs_what_it_stands_for():
     assert large.witness.reason == "not checked"
     assert (large.predicted.n, large.predicted.reaching) == (4, 1.0)
     assert large.certificate is None
+
+
+def test_a_share_is_written_to_twelve_digits():
+    """Sums of weights in another order would differ in the last of sixteen."""
+    sample = Sample(np.arange(3), np.ones(3), np.zeros(3, int))
+    columns = {"witness@1": Values.of(np.array([TAU, 2 * TAU, 0.0]))}
+    (rung,) = two_sided(columns, {"witness@1": TAU}, sample, Asked("2", TAU))
+    assert rung.witness.reaching == 0.666666666667

@@ -57,3 +57,11 @@ def test_a_search_ends_after_eighty_looks_whatever_a_bound_says():
     assert bool((bracket.good <= 700.0).all())
     assert bool((bracket.bad > 700.0).all())
     assert bool((bracket.bad > bracket.good * (1 + CLOSE)).any())
+
+
+@pytest.mark.parametrize("bound", [0.02, 0.3, 9.0, 200.0])
+def test_of_a_square_the_next_size_is_the_root(bound):
+    """Up from what holds, and down from what does not: D grows as e²."""
+    bracket = Bracket(torch.tensor([1.0]).double(), 2.0)
+    bracket.take(torch.tensor([bound], dtype=torch.float64))
+    assert float(bracket.size) == pytest.approx(math.sqrt(2 / bound), rel=1e-12)

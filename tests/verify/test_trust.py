@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from audit.reports.values import Values
-from audit.verify.trust import trust_warnings
+from audit.verify.trust import _above, trust_warnings
 
 UP, DOWN = np.inf, -np.inf
 
@@ -57,3 +57,15 @@ def test_a_mean_score_is_beside_the_size_of_one():
 def test_one_direction_alone_is_the_worst_however_small_the_gap(rank, said):
     assert ("isotropic_kl" in codes(gap=0.0, rank=rank)) == said
     assert ("unresolved_kl" in codes(direction_angle=80.0, rank=rank)) == said
+
+
+def test_a_standard_error_is_held_against_the_share_that_was_asked_for():
+    """Of the trace, and of the eigenvalue, where they have one: either is enough."""
+    columns = {
+        "trace": np.array([10.0, 10.0, 10.0, 0.1]),
+        "trace_se": np.array([0.9, 1.0, 1.1, 0.5]),
+        "eigenvalue": np.array([4.0, 4.0, 4.0, 4.0]),
+    }
+    assert _above(columns, 0.1).tolist() == [False, False, True, True]
+    columns["eigenvalue_se"] = np.array([0.5, 0.1, 0.1, 0.1])
+    assert _above(columns, 0.1).tolist() == [True, False, True, True]

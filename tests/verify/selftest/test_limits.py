@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from audit.families.location_scale import Laplace, Normal
+from audit.families.poisson import Poisson
 from audit.families.simplex import Categorical
 from audit.geometry.divergences import kl
 from audit.geometry.frame import Frame
 from audit.models.maps import AutogradMap
 from audit.nodes.noise import Noise
-from audit.verify.selftest import pairing, precision, rows
+from audit.verify.selftest import pairing, precision, rows, scores, values
 from audit.verify.selftest.finding import Status
 from audit.verify.selftest.heads import _by_chart
 from audit.verify.selftest.maps import _moment
@@ -21,6 +22,7 @@ from audit.verify.selftest.moments import by_draws
 from audit.verify.selftest.pairs import Rows
 from audit.verify.selftest.readings import READINGS
 from audit.verify.selftest.rows import rows_alone
+from audit.verify.selftest.swaps import swaps_of
 from audit.verify.selftest.units import _moved, others_of
 
 
@@ -205,3 +207,43 @@ def test_float32_may_be_a_hundredth_off(off, wrong, partial, monkeypatch):
     found = judged(1 - off, 1.0)
     assert found.failed is (wrong and not partial)
     assert ("kl.trace" in found.numbers) is not partial
+
+
+def test_counts_are_listed_to_four_times_as_many_until_all_mass_is_seen(monkeypatch):
+    """Of 64 values at first, up to 2¹⁶; none where that is not enough."""
+    phi = torch.tensor([[3.0]], dtype=torch.float64)
+    family, tried = Poisson({"rate": ()}), []
+    found = values.values_of(family, phi)
+    assert float(found.mass.sum()) == pytest.approx(1, abs=1e-9)
+    assert float((found.mass * found.values).sum()) == pytest.approx(3, abs=1e-9)
+    monkeypatch.setattr(values, "_whole", lambda law, phi, v: tried.append(len(v)))
+    assert values.values_of(family, phi) is None
+    assert tried == [64, 256, 1024, 4096, 16384, 65536]
+
+
+def test_scores_are_looked_at_along_the_worst_direction_and_two_at_random():
+    """All of unit length in the form, where it is finite and not zero."""
+    rng = np.random.default_rng(0)
+    root = torch.from_numpy(rng.normal(size=(3, 4, 4)))
+    jacobian = torch.from_numpy(rng.normal(size=(3, 4, 5)))
+    root[1], root[2, 0, 0] = 0.0, torch.inf
+    point = SimpleNamespace(jacobian=SimpleNamespace(dense=lambda: jacobian))
+    w, usable = scores._directions(root, point, Noise(0, np.arange(3), 2))
+    assert w.shape == (3, 3, 4)
+    assert usable.tolist() == [[True] * 3, [False] * 3, [False] * 3]
+    lengths = (root[0] @ w[0].mT).norm(dim=0)
+    torch.testing.assert_close(lengths, torch.ones(3).double())
+    v = np.linalg.svd(root[0].numpy() @ jacobian[0].numpy())[2][0]
+    worst = jacobian[0].numpy() @ v
+    cosine = w[0, 0].numpy() @ worst / np.linalg.norm(w[0, 0]) / np.linalg.norm(worst)
+    assert abs(cosine) == pytest.approx(1)
+
+
+def test_a_location_may_be_exchanged_with_its_own_scale_alone():
+    for names, found in (
+        (("df", "loc", "scale"), [("loc", "scale")]),
+        (("rate",), []),
+        (("loc", "covariance_matrix"), []),
+        (("a.loc", "a.scale", "b.loc", "b.rate"), [("a.loc", "a.scale")]),
+    ):
+        assert list(swaps_of(SimpleNamespace(parameters=names))) == found
