@@ -11,7 +11,14 @@ from typing import Annotated
 
 import typer
 
-from audit.cli import merging, replaying, reporting, scanning, selftesting
+from audit.cli import (
+    explaining,
+    merging,
+    replaying,
+    reporting,
+    scanning,
+    selftesting,
+)
 from audit.cli.door import Door
 from audit.cli.supervisor import supervised
 from audit.cli.versions import say_versions
@@ -42,7 +49,7 @@ def start(
     """Audit the local robustness of saved conditional density models."""
 
 
-for room in (scanning, selftesting, replaying, merging, reporting):
+for room in (scanning, selftesting, replaying, merging, reporting, explaining):
     for command in room.COMMANDS:
         app.command()(command)
 

@@ -1,18 +1,16 @@
-"""The commands that need no model: they read reports, or speak of robaudit itself."""
+"""The commands that need no model: they read reports."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from audit.cli.flags import ConfigFile, config_file, configured, with_options
-from audit.cli.scanning import Format, Outputs, Verbose, Width
+from audit.cli.scanning import AsJson, Format, Outputs, Verbose, Width
 
 ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 GATE = ["max", "min", "baseline", "max_increase", "max_decrease", "gate"]
 CODE = ["max_skipped", "accept_unverified", "exit_zero"]
 
@@ -171,8 +169,7 @@ def show(
     from audit.cli.output import write_portrait
     from audit.cli.terminal import emit, style
     from audit.formats import single
-    from audit.ground.printable import json_without_commands
-    from audit.reports.json import believed, finite, read_report
+    from audit.reports.json import believed, finite, indented, read_report
 
     with believed(report):
         found = read_report(report)
@@ -180,9 +177,7 @@ def show(
             write_portrait(found, index, output)
             return
         if json_:
-            values = finite(single.values_of(found, index))
-            text = json.dumps(values, sort_keys=True, indent=2)
-            text = json_without_commands(text)
+            text = indented(finite(single.values_of(found, index)))
         else:
             text = single.render(found, index, style(width=width))
     emit(text)
@@ -270,79 +265,4 @@ def init(
     emit(f"Wrote {printable(output)}")
 
 
-def explain(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", show_default=False)
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option(
-            "--html",
-            metavar="DIR",
-            help="Write everything that is explained as a static site.",
-            show_default=False,
-        ),
-    ] = None,
-    width: Width = None,
-) -> None:
-    """Explain a topic, quantity, divergence, attack, family, statistic or key."""
-    from audit.cli.terminal import emit, style
-    from audit.formats import topics
-
-    shown = style(width=width)
-    emit(topics.render(name, shown) if html is None else _site(html, name))
-
-
-def _site(folder: str, name: str | None) -> str:
-    """Write the site of all that is explained, and return what to say of it.
-
-    Raises:
-        ConfigError: a name is given too, or the folder holds something else.
-    """
-    from audit.formats import site
-    from audit.ground.errors import ConfigError
-    from audit.ground.printable import printable
-    from audit.reports.text import count
-
-    if name is not None:
-        raise ConfigError(
-            f"'{name}' and --html are given",
-            "Expected one of them: the site holds every name",
-            "Leave out the name, or --html",
-        )
-    pages = site.write(folder)
-    return f"Wrote {count(len(pages), 'page')}; open {printable(folder)}/{pages[0]}"
-
-
-def schema(
-    what: Annotated[
-        str, typer.Argument(metavar="report|config", show_default=False)
-    ] = "report",
-) -> None:
-    """Print the JSON Schema of a report or of robaudit.yaml."""
-    from audit.cli.terminal import emit
-    from audit.config.schema import config_schema
-    from audit.ground.errors import ConfigError
-    from audit.reports.json import report_schema
-
-    if what not in ("report", "config"):
-        raise ConfigError(
-            f"There is no schema of '{what}'",
-            "Expected report or config",
-            "Name one of the two",
-        )
-    found = report_schema() if what == "report" else config_schema()
-    emit(json.dumps(found, sort_keys=True, indent=2))
-
-
-def version(json_: AsJson = False) -> None:
-    """Print the version of robaudit, with --json those of all it stands on."""
-    from audit.cli.terminal import emit
-    from audit.cli.versions import versions
-
-    found = versions()
-    text = json.dumps(found, sort_keys=True, indent=2)
-    emit(text if json_ else f"robaudit {found['robaudit']}")
-
-
-COMMANDS = (check, diff, render, show, log, init, explain, schema, version)
+COMMANDS = (check, diff, render, show, log, init)

@@ -47,6 +47,7 @@ Outputs = Annotated[
         show_default=False,
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -19,7 +19,7 @@ from audit.families.affine import Affine
 from audit.families.integrands import Integrand
 from audit.families.quantile_distance import quantile_distance
 from audit.families.roots import semidefinite_root
-from audit.families.univariate import Integrated, Parameters
+from audit.families.univariate import IntegratedCoordinates, Parameters
 from audit.ground.errors import NoTransport
 from audit.nodes.lines import REAL, Chart, Line
 
@@ -27,7 +27,7 @@ STAND_IN = 4.0  # a value that every parameter may have
 HEAVY = 0.1  # a tail x^-(2 + this) holds 1e-20 of the variance beyond 1e200
 
 
-class Continuous(Integrated):
+class Continuous(IntegratedCoordinates):
     """Independent coordinates with densities: a `Line`, and its closed forms."""
 
     chart: ClassVar[Chart] = REAL

@@ -29,7 +29,7 @@ from audit.families.integrands import Integrand, RelativeEntropy
 from audit.families.listed import refuse_steps, step_distance
 from audit.families.runs import SHORT, Runs, alike
 from audit.families.torch_laws import Counts
-from audit.families.univariate import Integrated, Parameters
+from audit.families.univariate import IntegratedCoordinates, Parameters
 from audit.linalg.operators import Diagonal
 from audit.linalg.stored import LinearOperator
 from audit.nodes.special import times
@@ -38,7 +38,7 @@ LONGEST = 2_000_000  # terms of a sum
 TAIL = 46.0  # nats that a window may leave out: e^-46 = 1e-20
 
 
-class Lattice(Integrated):
+class Lattice(IntegratedCoordinates):
     """Independent coordinates on the integers from 0."""
 
     discrete = True

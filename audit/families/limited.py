@@ -30,7 +30,7 @@ from audit.families.options import read_numbers
 from audit.families.parameters import Shapes
 from audit.families.roles import Role
 from audit.families.roots import semidefinite_root
-from audit.families.univariate import Integrated, Parameters
+from audit.families.univariate import IntegratedCoordinates, Parameters
 from audit.ground.errors import ConfigError, NoTransport
 from audit.nodes.lines import by_chunks
 from audit.nodes.panels import Panels
@@ -41,7 +41,7 @@ LEAST = 1e-10  # of a law, between the limits, for its panels to be right there
 KEPT = ("low", "high")
 
 
-class Limited(Integrated):
+class Limited(IntegratedCoordinates):
     """Independent coordinates of a component, between `low` and `high`.
 
     Args:

@@ -186,7 +186,7 @@ class Univariate(Family):
         return aligned.expand(-1, *self.event_shape).reshape(value.shape[0], -1)
 
 
-class Integrated(Univariate):
+class IntegratedCoordinates(Univariate):
     """Independent coordinates with one sum, or one integral, for every divergence."""
 
     @abstractmethod

@@ -14,6 +14,7 @@ from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.formats.table import is_minor, verdict_lines
 from audit.ground.printable import printable
 from audit.reports.changes import Change, Moved
+from audit.reports.checks import verdict_record
 from audit.reports.compare import Comparison
 from audit.reports.json import finite, indented
 from audit.reports.quantities import FEWEST_VALUES
@@ -38,12 +39,7 @@ def to_json(found: Comparison, judged: Report) -> str:
     data["changes"] = [
         {**dataclasses.asdict(change), "sign": change.sign} for change in found.changes
     ]
-    data |= {
-        "verdict": judged.verdict,
-        "exit_code": judged.exit_code,
-        "checks": [check.model_dump(mode="json") for check in judged.checks],
-    }
-    return indented(finite(data), allow_nan=False)
+    return indented(finite(data | verdict_record(judged)), allow_nan=False)
 
 
 def render(found: Comparison, judged: Report, style: Style | None = None) -> str:

@@ -24,7 +24,7 @@ Field = Callable[[Tensor], Tensor]  # u [M, K, c] -> its log density [M, K]
 
 
 @dataclass(frozen=True)
-class Chart:
+class SinhChart:
     """u = center + root sinh(t), with centers [M, c] and triangular roots [M, c, c]."""
 
     center: Tensor

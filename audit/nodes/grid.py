@@ -21,7 +21,7 @@ from torch import Tensor
 from audit.ground.errors import ConfigError
 from audit.nodes.assurance import assure
 from audit.nodes.cells import Cells, log_sum
-from audit.nodes.charts import Chart, picked
+from audit.nodes.charts import SinhChart, picked
 from audit.nodes.halving import refine
 from audit.nodes.nested import Nested
 from audit.nodes.region import Region
@@ -158,7 +158,7 @@ def _collect(laws: Laws, sight: Sight, cells: Cells, doubt: Tensor) -> Nodes:
     )
 
 
-def _unfold(laws: Laws, chart: Chart, cells: Cells) -> tuple[Tensor, Tensor]:
+def _unfold(laws: Laws, chart: SinhChart, cells: Cells) -> tuple[Tensor, Tensor]:
     """Return θ [N, D P k, n] and log q(θ) there."""
     inputs = len(laws.phi)
     u, slope = chart.place(cells.points)

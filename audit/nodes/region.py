@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.nodes.cells import evaluate
-from audit.nodes.charts import Chart, lattice
+from audit.nodes.charts import SinhChart, lattice
 from audit.nodes.seeds import first_boxes
 from audit.nodes.sights import PIECES, Laws, Sight
 from audit.nodes.zoom import faces, widened
@@ -32,7 +32,7 @@ class Region:
     Shapes: low, high [M, c]; noise, of log q [M]. choices: D.
     """
 
-    chart: Chart
+    chart: SinhChart
     low: Tensor
     high: Tensor
     noise: Tensor
@@ -52,7 +52,7 @@ class Region:
         """Return that of some inputs."""
         step = torch.arange(self.choices, device=inputs.device)
         laws = (inputs.unsqueeze(1) * self.choices + step).flatten()
-        chart = Chart(self.chart.center[laws], self.chart.root[laws])
+        chart = SinhChart(self.chart.center[laws], self.chart.root[laws])
         parts = (self.low[laws], self.high[laws], self.noise[laws])
         return Region(chart, *parts, self.choices)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audit.nodes.cells import Cells, evaluate, log_sum
-from audit.nodes.charts import Chart
+from audit.nodes.charts import SinhChart
 from audit.nodes.seeds import divide, first_boxes
 from audit.nodes.space import TargetSpace
 from audit.nodes.zoom import charted, faces, find_box, find_noise, locate
@@ -82,7 +82,7 @@ class Sight:
     """
 
     laws: Laws
-    chart: Chart
+    chart: SinhChart
     cells: Cells
     noise: Tensor  # [M]
     outside: Tensor  # [M, 2 c]
@@ -125,7 +125,7 @@ def _mix(first: Tensor, one: Sight, two: Sight) -> Sight:
     )
     return Sight(
         one.laws,
-        Chart(one.chart.center, pick(one.chart.root, two.chart.root)),
+        SinhChart(one.chart.center, pick(one.chart.root, two.chart.root)),
         Cells(*(pick(a, b) for a, b in pairs)),
         pick(one.noise, two.noise),
         pick(one.outside, two.outside),

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.nodes.charts import Chart, Field, hidden, lattice
+from audit.nodes.charts import Field, SinhChart, hidden, lattice
 from audit.nodes.peaks import Peaks, spans
 from audit.nodes.search import FARTHEST, find_mode, find_peaks, hull, survey
 
@@ -30,7 +30,7 @@ AHEAD = 2.0  # nats of mass by which another mode is worth more than the highest
 STEEPEST = 1 - 1e-8  # the correlation that a chart undoes
 
 
-def locate(field: Field, limits: Tensor, laws: int) -> tuple[list[Chart], Peaks]:
+def locate(field: Field, limits: Tensor, laws: int) -> tuple[list[SinhChart], Peaks]:
     """Return the charts that may suit each law (on a plane, two), and its modes.
 
     The chart is about the heaviest mode, as far as height and span tell.
@@ -46,9 +46,9 @@ def locate(field: Field, limits: Tensor, laws: int) -> tuple[list[Chart], Peaks]
     if peaks.height.shape[1]:
         center = _heaviest(peaks, center)
     scale = spans(field, center.unsqueeze(1)).squeeze(1)
-    charts = [Chart(center, torch.diag_embed(scale))]
+    charts = [SinhChart(center, torch.diag_embed(scale))]
     if limits.shape[1] == 2:
-        charts.append(Chart(center, find_root(field, center, scale)))
+        charts.append(SinhChart(center, find_root(field, center, scale)))
     return charts, peaks
 
 
@@ -82,7 +82,7 @@ def find_root(field: Field, center: Tensor, scale: Tensor) -> Tensor:
     return torch.stack(parts, dim=-1).reshape(-1, 2, 2) * scale.unsqueeze(-1)
 
 
-def charted(field: Field, chart: Chart, peaks: Peaks) -> Peaks:
+def charted(field: Field, chart: SinhChart, peaks: Peaks) -> Peaks:
     """Return the peaks of the density of u in the coordinates t of a chart."""
     if peaks.height.shape[1] == 0:
         return peaks
@@ -92,7 +92,7 @@ def charted(field: Field, chart: Chart, peaks: Peaks) -> Peaks:
 
 
 def find_box(
-    field: Field, chart: Chart, peaks: Peaks, limits: Tensor
+    field: Field, chart: SinhChart, peaks: Peaks, limits: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the ends [M, c] in t of the box that holds all but e^-46 of a law.
 
@@ -125,7 +125,11 @@ def find_box(
 
 
 def widened(
-    field: Field, chart: Chart, top: Tensor, box: tuple[Tensor, Tensor], limits: Tensor
+    field: Field,
+    chart: SinhChart,
+    top: Tensor,
+    box: tuple[Tensor, Tensor],
+    limits: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return a box [M, c] whose faces were moved outwards until they cut through none.
 
@@ -142,7 +146,7 @@ def widened(
     return torch.maximum(low, ends[0]), torch.minimum(high, ends[1])
 
 
-def _ends(chart: Chart, limits: Tensor) -> Tensor:
+def _ends(chart: SinhChart, limits: Tensor) -> Tensor:
     """Return the limits of u in t [2, M, c], infinite where they are no lines of t."""
     ends = torch.asinh((limits.unsqueeze(1) - chart.center) / chart.scale)
     straight = chart.root.tril(-1).abs().sum(-1) == 0
@@ -150,7 +154,7 @@ def _ends(chart: Chart, limits: Tensor) -> Tensor:
 
 
 def _widen(
-    field: Field, chart: Chart, top: Tensor, far: Tensor, low: Tensor, high: Tensor
+    field: Field, chart: SinhChart, top: Tensor, far: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Move those faces of the box outwards that cut through a law, at most to `far`."""
     density = chart.density(field)

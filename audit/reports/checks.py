@@ -83,14 +83,16 @@ def worst_code(codes: Iterable[int]) -> int:
     return max(codes, key=PRECEDENCE.index, default=PASS)
 
 
+def verdict_record(report: Report) -> dict[str, object]:
+    """Return what became of a report's limits, as plain data."""
+    return {
+        "verdict": report.verdict,
+        "exit_code": report.exit_code,
+        "checks": [check.model_dump(mode="json") for check in report.checks],
+    }
+
+
 def to_json(judged: Mapping[str, Report]) -> str:
     """Return the verdicts as JSON: path -> verdict, exit code and checks."""
-    data = {
-        path: {
-            "verdict": report.verdict,
-            "exit_code": report.exit_code,
-            "checks": [check.model_dump(mode="json") for check in report.checks],
-        }
-        for path, report in judged.items()
-    }
+    data = {path: verdict_record(report) for path, report in judged.items()}
     return indented(finite(data), allow_nan=False)

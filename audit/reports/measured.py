@@ -99,22 +99,16 @@ class Worst:
 
 
 @dataclass(frozen=True)
-class FeatureMeans:
-    """The mean |v| of each feature over `n` inputs, v the worst direction."""
+class Means:
+    """What the worst direction v is on average, over the `n` inputs that have one.
+
+    |v| of each feature [*event], or the share of each coordinate of θ in its cost [C].
+    """
 
     n: int
     mean: Floats | None
-    """[*event]; None with a reason."""
+    """None where there is none, with a reason where it is not for want of inputs."""
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class CoordinateShares:
-    """Each coordinate of θ's mean share of the top direction's cost, over n inputs."""
-
-    n: int
-    mean: Floats | None
-    """[C]; None where no input has a single worst direction."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +155,11 @@ class Measured:
     """(code, message)."""
     run: dict[str, Any] = field(default_factory=dict)
     """All that changes from run to run: times, versions, device, batch size."""
-    features: dict[str, FeatureMeans] = field(default_factory=dict)
+    features: dict[str, Means] = field(default_factory=dict)
     """Divergence -> what its worst directions move."""
     spectra: dict[str, Floats] = field(default_factory=dict)
     """Divergence -> leading eigenvalues [N, K], of G without c, descending."""
-    coordinates: dict[str, CoordinateShares] = field(default_factory=dict)
+    coordinates: dict[str, Means] = field(default_factory=dict)
     """Divergence -> what its worst directions cost in each coordinate of θ."""
     universal: dict[str, UniversalInfo] = field(default_factory=dict)
     """Divergence -> the worst direction of all inputs at once."""

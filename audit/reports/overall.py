@@ -6,27 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from audit.reports.measured import CoordinateShares, FeatureMeans, UniversalInfo
+from audit.reports.measured import Means, UniversalInfo
 from audit.reports.streamed import percentiles
 from audit.reports.values import Floats
 
 BAND = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 
-def features_record(found: FeatureMeans | None) -> dict[str, Any] | None:
+def features_record(found: Means | None) -> dict[str, Any] | None:
     """Return the mean |v| of each feature as lists, to 8 decimals."""
     if found is None:
         return None
-    mean = None if found.mean is None else np.round(found.mean, 8).tolist()
-    return {"n": found.n, "mean_abs": mean, "reason": found.reason}
+    return {"n": found.n, "mean_abs": _listed(found.mean), "reason": found.reason}
 
 
-def coordinates_record(found: CoordinateShares | None) -> dict[str, Any] | None:
+def coordinates_record(found: Means | None) -> dict[str, Any] | None:
     """Return the mean share of each coordinate as a list, to 8 decimals."""
-    if found is None:
-        return None
-    mean = None if found.mean is None else np.round(found.mean, 8).tolist()
-    return {"n": found.n, "mean": mean}
+    return None if found is None else {"n": found.n, "mean": _listed(found.mean)}
+
+
+def _listed(values: Floats | None) -> Any:  # noqa: ANN401 (nested lists)
+    return None if values is None else np.round(values, 8).tolist()
 
 
 def universal_record(found: UniversalInfo | None, most: int) -> dict[str, Any] | None:
@@ -39,16 +39,15 @@ def universal_record(found: UniversalInfo | None, most: int) -> dict[str, Any] |
     if found is None:
         return None
     one, each = found.eigenvalue, found.mean_eigenvalue
-    direction, printed = found.direction, None
-    if direction is not None and direction.size <= most:
-        printed = np.round(direction, 8).tolist()
+    direction = found.direction
+    printed = direction is not None and direction.size <= most
     return {
         "n": found.n,
         "left_out": found.left_out,
         "eigenvalue": one,
         "mean_eigenvalue": each,
         "universality": min(1.0, one / each) if one is not None and each else None,
-        "direction": printed,
+        "direction": _listed(direction if printed else None),
         "signs": dict(found.signs),
         "reason": found.reason,
     }

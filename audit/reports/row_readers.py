@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError, InputError, boundary
 from audit.ground.storage.arrays import MEMORY, open_data
-from audit.ground.storage.temporary import TemporaryFolder, sweep
+from audit.ground.storage.temporary import TemporaryFolder
 from audit.reports.columns import REASON, Column
 from audit.reports.row_formats import no_parquet
 from audit.reports.rows import PREFIX
@@ -94,9 +94,7 @@ def _parquet(path: str) -> Read:
 
 def _csv(path: str) -> Read:
     """Spill the columns to plain files in one pass: a text has no other order."""
-    place = Path(tempfile.gettempdir())
-    sweep(place, PREFIX)
-    folder = TemporaryFolder(place, PREFIX)
+    folder = TemporaryFolder(Path(tempfile.gettempdir()), PREFIX)
     try:
         with ExitStack() as stack:
             file = stack.enter_context(Path(path).open(encoding="utf-8", newline=""))

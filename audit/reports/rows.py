@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audit.ground.storage.temporary import TemporaryFolder, sweep
+from audit.ground.storage.temporary import TemporaryFolder
 from audit.reports.columns import REASON, Array, Column, Sentences, split
 from audit.reports.files import atomic_file, unwritable
 from audit.reports.row_formats import writer_of
@@ -51,7 +51,6 @@ class RowsWriter:
         self._open_files = ExitStack()
         parent = Path(paths[0]).parent
         try:
-            sweep(parent, PREFIX)
             self._temporary = TemporaryFolder(parent, PREFIX)
         except OSError as error:
             raise unwritable(paths[0], error) from None

@@ -16,7 +16,7 @@ import numpy as np
 
 from audit.ground import watch
 from audit.ground.errors import InputError
-from audit.ground.storage.temporary import TemporaryFolder, sweep
+from audit.ground.storage.temporary import TemporaryFolder
 from audit.reports.columns import Array, Column, Sentences
 from audit.reports.values import Values
 
@@ -34,7 +34,6 @@ class Spill:
     def __init__(self) -> None:
         parent = Path(tempfile.gettempdir())
         try:
-            sweep(parent, PREFIX)
             self._temporary = TemporaryFolder(parent, PREFIX)
         except OSError as error:
             raise _full(parent, error) from None

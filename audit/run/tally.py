@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audit.measure import Answers, MeanForm
 from audit.reports.build import PRINTED_VALUES
-from audit.reports.measured import CoordinateShares, FeatureMeans
+from audit.reports.measured import Means
 from audit.reports.spill import Spill
 from audit.reports.values import Floats
 
@@ -75,7 +75,7 @@ class Tally:
             self._sums[name] = self._sums.get(name, 0) + sums.astype(np.int64)
             self._counts[name] = self._counts.get(name, 0) + int(moved.sum())
 
-    def features(self, names: list[str]) -> dict[str, FeatureMeans]:
+    def features(self, names: list[str]) -> dict[str, Means]:
         """Return, for each divergence, the mean |v₁| of each feature [*event]."""
         d = int(np.prod(self.event, dtype=int))
         if d > PRINTED_VALUES:
@@ -83,20 +83,20 @@ class Tally:
                 f"an input has {d} features, and the mean is kept up to "
                 f"{PRINTED_VALUES}; -o rows.npz holds the directions of every input"
             )
-            return {name: FeatureMeans(0, None, reason) for name in names}
+            return {name: Means(0, None, reason) for name in names}
         return {name: self._means(name) for name in names}
 
-    def _means(self, name: str) -> FeatureMeans:
+    def _means(self, name: str) -> Means:
         n = self._counts.get(name, 0)
         if not n:
-            return FeatureMeans(0, None, "no input has a worst direction")
+            return Means(0, None, "no input has a worst direction")
         means = self._sums[name] / (STEPS * n)
-        return FeatureMeans(n, means.reshape(self.event))
+        return Means(n, means.reshape(self.event))
 
-    def coordinates(self) -> dict[str, CoordinateShares]:
+    def coordinates(self) -> dict[str, Means]:
         """Return, for each divergence, the mean share of each coordinate of θ [C]."""
         return {
-            name: CoordinateShares(n, sums / (STEPS * n) if n else None)
+            name: Means(n, sums / (STEPS * n) if n else None)
             for name, (sums, n) in self._shares.items()
         }
 

@@ -19,7 +19,7 @@ from audit.reports.measured import (
     Checks,
     DataRecord,
     DivergenceInfo,
-    FeatureMeans,
+    Means,
     Measured,
     ModelRecord,
     TensorRecord,
@@ -153,8 +153,6 @@ def measured_of(kl_eigenvalue):
         ),
         data=DataRecord("data.npz", "ef" * 32, n + 1, (4,)),
         run={"seconds": 0.1, "started": "2026-11-22T15:00:00Z"},
-        features={
-            "kl": FeatureMeans(n, np.array([0.9, 0.3, 0.05, 0.0]) if n else None, None)
-        },
+        features={"kl": Means(n, np.array([0.9, 0.3, 0.05, 0.0]) if n else None, None)},
         spectra={"kl": kl_eigenvalue[:, None] * np.array([1.0, 0.5, 0.1])},
     )

@@ -11,7 +11,7 @@ from audit.formats import markdown, single, table
 from audit.formats.html import directions, render, spectrum
 from audit.reports.build import PRINTED_VALUES, build_report
 from audit.reports.json import read_report, report_schema, to_json
-from audit.reports.measured import FeatureMeans, UniversalInfo
+from audit.reports.measured import Means, UniversalInfo
 from audit.reports.overall import universal_record
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of
 
@@ -29,7 +29,7 @@ def report_with(shape=(4,), names=None, features=None, **parts):
 
 def mean_of(*shape):
     values = np.abs(np.random.default_rng(0).normal(size=shape))
-    return FeatureMeans(6, values)
+    return Means(6, values)
 
 
 def test_a_report_survives_json_with_its_means(tmp_path):
@@ -107,7 +107,7 @@ def test_the_mean_is_over_all_inputs_and_not_the_worst():
 
 def test_a_mean_that_is_missing_says_why():
     reason = "an input has 150528 features"
-    report = report_with(features=FeatureMeans(0, None, reason))
+    report = report_with(features=Means(0, None, reason))
     assert f"kl: no mean |v| of each feature: {reason}." in render(report)
     assert reason in markdown.render(report)
 

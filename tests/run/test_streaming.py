@@ -204,7 +204,8 @@ def test_no_folder_for_columns_is_said(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         Spill()
     assert re.search(words, caught.value.given)
-    monkeypatch.setattr("audit.reports.spill.sweep", Mock(side_effect=OSError("odd")))
+    odd = Mock(side_effect=OSError("odd"))
+    monkeypatch.setattr("audit.reports.spill.TemporaryFolder", odd)
     with pytest.raises(InputError, match="nowhere': odd"):
         Spill()
 

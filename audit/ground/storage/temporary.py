@@ -39,6 +39,8 @@ def temporary_name(prefix: str) -> str:
 class TemporaryFolder:
     """A folder of this process, until it is removed; at the latest when that ends.
 
+    Those that dead processes left under the same prefix go when it is made.
+
     Args:
         parent: where it lies.
         prefix: of its name.
@@ -48,6 +50,7 @@ class TemporaryFolder:
     """
 
     def __init__(self, parent: Path, prefix: str) -> None:
+        sweep(parent, prefix)
         self.path = parent / temporary_name(prefix)
         self.path.mkdir(mode=0o700)
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT)

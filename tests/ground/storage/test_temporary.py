@@ -17,7 +17,7 @@ from audit.ground.storage.temporary import (
     temporary_name,
 )
 
-ROOT = str(Path(__file__).parents[2])
+ROOT = str(Path(__file__).parents[3])
 OWNER = """
 import sys, time
 from pathlib import Path
@@ -66,6 +66,15 @@ def test_what_a_living_process_has_stays_and_goes_with_it(owner, tmp_path):
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     assert swept(tmp_path) == []
+
+
+def test_a_new_folder_takes_the_place_of_those_of_the_dead(owner, tmp_path):
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    folder = TemporaryFolder(tmp_path, ".rows-")
+    left = [path for path in tmp_path.iterdir() if path.name.startswith(".rows-")]
+    assert left == [folder.path]
+    folder.remove()
 
 
 def test_one_that_died_and_that_nobody_asked_for_is_dead(owner, tmp_path):
