@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.tape import Affine, Tape, refusal
+from audit.importer.relaxation.tape import Affine, Tape, flattened, refusal
 
 Run = Callable[..., Tensor]
 _ROWS = 16  # that make it worth a product for each direction
@@ -111,21 +111,21 @@ def multiplied(
 ) -> int:
     """Append the product of all elements of a row with a matrix [in, *out], and b."""
     event, out = tape.values[source].shape[1:], matrix.shape[1:]
-    flat = matrix.flatten(1)
+    flat = flattened(matrix, 1)
     size, across = flat.abs(), flat.mT.contiguous()
 
     def run(v: Tensor) -> Tensor:
-        found = (v.flatten(1) @ flat).reshape(-1, *out)
+        found = (flattened(v, 1) @ flat).reshape(-1, *out)
         return found if bias is None else found + bias
 
     def absolute(v: Tensor) -> Tensor:
-        return (v.flatten(1) @ size).reshape(-1, *out)
+        return (flattened(v, 1) @ size).reshape(-1, *out)
 
     def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
-        return [(a.flatten(2) @ across).reshape(*a.shape[:2], *event)]
+        return [(flattened(a, 2) @ across).reshape(*a.shape[:2], *event)]
 
     def along(t: Tensor) -> Tensor:
-        return _by_supports(t.flatten(2), flat).reshape(*t.shape[:2], *out)
+        return _by_supports(flattened(t, 2), flat).reshape(*t.shape[:2], *out)
 
     entry = Affine(
         (source,), run, absolute, back, along, bias, alike=True, across=across

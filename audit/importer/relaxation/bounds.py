@@ -47,7 +47,7 @@ from audit.importer.relaxation.planes import Planes
 from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.spans import Spans
-from audit.importer.relaxation.tape import Affine, Source, Tape
+from audit.importer.relaxation.tape import Affine, Source, Tape, flattened
 
 BYTES = 2**23  # that the functionals of one pass may take
 
@@ -120,11 +120,11 @@ class Relaxed:
         a tournament of one window. Low ends come first among the 2 s ends of s
         elements, and are upper bounds of −v.
         """
-        wanted = self.spans.undecided(target, curve).flatten(1)
+        wanted = flattened(self.spans.undecided(target, curve), 1)
         if target == 0 or not bool(wanted.any()):
             return
         shape = self.tape.values[target].shape[1:]
-        low, high = (end.flatten(1) for end in self.intervals[target])
+        low, high = (flattened(end, 1) for end in self.intervals[target])
         ends = torch.cat([-low, high], dim=1)
         start, _ = self.crossings.windowed.get(target, (target, None))
         plain = bool(self.carrier.plain(start))

@@ -18,7 +18,7 @@ from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.passing import Passed, exact_copies
 from audit.importer.relaxation.planes import dot
 from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
-from audit.importer.relaxation.tape import Affine, Bend, Larger
+from audit.importer.relaxation.tape import Affine, Bend, Larger, flattened
 
 Through = Callable[..., Passed]
 
@@ -207,4 +207,4 @@ def _gone(a: Tensor, jacobian: Tensor, some: Some) -> Tensor:
     """Return the slopes [K, R, m] of functionals of a value with the slopes Jᵀ."""
     if isinstance(some, Windows):
         return some.summed(a, jacobian)
-    return a.flatten(2) @ jacobian
+    return flattened(a, 2) @ jacobian

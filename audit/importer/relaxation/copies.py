@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.affine import multiplied
-from audit.importer.relaxation.tape import Affine, Tape, refusal
+from audit.importer.relaxation.tape import Affine, Tape, flattened, refusal
 
 Run = Callable[..., Tensor]
 
@@ -43,7 +43,7 @@ def picked(tape: Tape, at: int, places: Tensor, what: str) -> int:
     flat = places.reshape(-1)
 
     def run(v: Tensor) -> Tensor:
-        return v.flatten(1)[:, flat].reshape(len(v), *places.shape)
+        return flattened(v, 1)[:, flat].reshape(len(v), *places.shape)
 
     return _placed(tape, [at], places, run, None, what)
 
@@ -70,7 +70,7 @@ def _placed(
 
     def absolute(*magnitudes: Tensor) -> Tensor:
         rows = max(len(m) for m in magnitudes)
-        parts = [m.expand(rows, *m.shape[1:]).flatten(1) for m in magnitudes]
+        parts = [flattened(m.expand(rows, *m.shape[1:]), 1) for m in magnitudes]
         flat = torch.cat(parts, dim=1)
         return found_in(flat, 1).reshape(len(flat), *index.shape)
 
@@ -81,7 +81,7 @@ def _placed(
         return found if every else found * there
 
     def back(a: Tensor, rows: Tensor | None = None) -> Sequence[Tensor]:
-        flat = a.flatten(2)
+        flat = flattened(a, 2)
         if order is None:
             zeros = flat.new_zeros(*flat.shape[:2], total)
             whole = zeros.index_add_(2, spots, flat * there)
@@ -95,7 +95,7 @@ def _placed(
 
     def along(*tangents: Tensor) -> Tensor:
         rows = max(t.shape[1] for t in tangents)
-        parts = [t.expand(-1, rows, *t.shape[2:]).flatten(2) for t in tangents]
+        parts = [flattened(t.expand(-1, rows, *t.shape[2:]), 2) for t in tangents]
         flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return found_in(flat, 2).reshape(len(flat), rows, *index.shape)
 
@@ -110,7 +110,7 @@ def _moved(tape: Tape, entry: Affine, index: Tensor, what: str) -> int:
     matrix = entry.across[index.reshape(-1)].mT
     bias = entry.bias
     if bias is not None:
-        bias = bias.flatten(1)[:, index.reshape(-1)].reshape(-1, *index.shape)
+        bias = flattened(bias, 1)[:, index.reshape(-1)].reshape(-1, *index.shape)
     moved = matrix.reshape(len(matrix), *index.shape)
     return multiplied(tape, entry.inputs[0], moved, bias, what)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball
+from audit.importer.relaxation.tape import flattened
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Planes:
 
 def dot(a: Tensor, v: Tensor) -> Tensor:
     """Return a·v [K, B] for functionals a [K, R, *shape] and values v [R', *shape]."""
-    flat, values = a.flatten(2), v.flatten(1)
+    flat, values = flattened(a, 2), flattened(v, 1)
     if values.shape[0] == 1 or flat.shape[1] == 1:
         one = flat.shape[1] == 1
         return flat[:, 0] @ values.mT if one else flat @ values[0]

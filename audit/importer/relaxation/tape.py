@@ -191,6 +191,14 @@ def _rows_of(label: Tensor, value: Tensor) -> Tensor:
     return label.to(value).reshape(-1, *(1,) * (value.dim() - 1))
 
 
+def flattened(t: Tensor, axis: int) -> Tensor:
+    """Return a tensor [.., *shape] with its shape, from an axis on, as one axis.
+
+    The value of a row may be one number, without an axis: `out[:, 0]`.
+    """
+    return t.flatten(axis) if t.dim() > axis else t.unsqueeze(axis)
+
+
 def refusal(why: str) -> NoCertificate:
     """Return the refusal of something in a network."""
     return NoCertificate(
