@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.importer.relaxation.ball import flattened
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -31,7 +33,7 @@ class Windows:
 
     def of(self, values: Tensor) -> Tensor:
         """Return values [R, c, *out] in the windows [n, c], R = 1 or B."""
-        flat = values.flatten(2)
+        flat = flattened(values, 2)
         if len(flat) == 1:
             return flat[0].mT[self.spots]
         return flat[self.rows, :, self.spots]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.ball import flattened
 from audit.importer.relaxation.passing import Pair
 from audit.importer.relaxation.planes import dot
 from audit.importer.relaxation.selections import taken
@@ -49,7 +50,7 @@ class Sheets:
 
         With rows [n], ascending, they are [1, n, *shape].
         """
-        flat = a.flatten(2)
+        flat = flattened(a, 2)
         size = flat.abs()
         if rows is None:
             found = self._of_all(flat, size).transpose(0, 1)
@@ -64,7 +65,7 @@ class Sheets:
 
         With rows [n], ascending. They have their products in common.
         """
-        flat = a.flatten(2)
+        flat = flattened(a, 2)
         size = flat.abs()
         odd = flat.new_empty(flat.shape[1], self.middle.shape[-1])
         even = self._by_rows(flat[0], size[0], rows, odd, torch.zeros_like(odd))
@@ -102,7 +103,7 @@ def sheets_of(pair: Pair, jacobian: Tensor) -> Sheets:
         jacobian: Jᵀ of the elements, that all rows share [k elements of out, m].
     """
     slope, turn, level, gap = (
-        part.flatten(start) for part, start in zip(pair, (2, 2, 1, 1), strict=True)
+        flattened(part, start) for part, start in zip(pair, (2, 2, 1, 1), strict=True)
     )
     _, count, size = slope.shape
     own = jacobian.reshape(count, size, -1)
