@@ -46,7 +46,8 @@ class Site:
         point: φ and its Jacobian in the frame.
         x: [n, d]. held: what is not perturbed. noise: of the inputs.
         coarse: the same model in the file's own precision, which may guide a search
-            where it is faster; None where there is none.
+            where it is faster, or stand for it in means that are corrected (`rough`);
+            None where there is none.
     """
 
     model: OpenModel
