@@ -56,3 +56,11 @@ def test_a_number_without_an_axis_has_its_certificate(name):
     truth = dense(LOCS[name])
     assert (bare >= truth).all()
     assert (bare <= 20 * truth).all()
+
+
+def test_a_comparison_of_two_values_is_refused_in_words():
+    chosen = law(lambda a, b: torch.where(a > b, a, b), False)
+    settings = {"divergences": ["kl"], "verify": "all", "sizes": "off"}
+    found = audit.scan(chosen, X, attacks=[f"certified:norm={EPS}"], **settings)
+    reason = found.summary("kl", "certificate").reason
+    assert reason.startswith("no certificate: Greater of two values that move")

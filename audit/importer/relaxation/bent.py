@@ -93,7 +93,9 @@ def softmax(call: Call) -> Operand:
 @rule("Greater", "Less", "GreaterOrEqual", "LessOrEqual")
 def compared(call: Call) -> Operand:
     """Mark the comparison of a moving value with a number."""
-    (at,) = call.moving()
+    at, *others = call.moving()
+    if others:
+        raise call.refused("of two values that move")
     first = isinstance(call.arguments[0], Moving)
     number = call.wide(1 if first else 0)
     if number is None or number.numel() != 1:
