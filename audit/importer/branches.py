@@ -12,7 +12,8 @@ zero, NaN or not. A condition is strict where the numbers that it compares diffe
 finite amount and move continuously with the inputs (`conditions`). Where they are equal
 two branches may meet, as in Where(x ≠ 0, (eˣ − 1)/x, 1) at 0: nothing is held there,
 the chain rule's 0 · ∞ stays, and x is refused. A condition whose strictness cannot be
-read off the graph holds nothing.
+read off the graph holds nothing. Neither does a graph of choices in choices, many deep,
+as of iterations that are written out: copies of copies would outgrow the file.
 
 Source of the problem: "How to avoid NaN gradients when using where", JAX FAQ.
 """
@@ -42,6 +43,7 @@ _POINTWISE = _STEEP | frozenset(
         *("ThresholdedRelu", "PRelu"),
     )
 )
+_MOST, _ROOM = 8, 256  # nodes for each of the file's, and some more
 _SINCE = 9  # the opset of the first Where; from 7 on operators broadcast as NumPy does
 
 
@@ -59,7 +61,11 @@ def held(
     if not steep or not any(_is_where(node) for node in nodes):
         return nodes
     writer = _Writer(Conditions.of(nodes, program))
-    found = [one for node in nodes for one in writer.written(node)]
+    found: list[Node] = []
+    for node in nodes:
+        found += writer.written(node)
+        if len(found) > _MOST * len(nodes) + _ROOM:
+            return nodes
     return live(found, wanted) if len(found) > len(nodes) else nodes
 
 
@@ -74,10 +80,15 @@ class _Writer:
     Args:
         conditions: what is known of the graph.
         makers: tensor -> the node that makes it, of those written so far.
+        copies: the tensors of copies, which move as what they are copies of does.
     """
 
     conditions: Conditions
     makers: dict[str, Node] = field(default_factory=dict)
+    copies: set[str] = field(default_factory=set)
+
+    def _moves(self, name: str) -> bool:
+        return name in self.copies or self.conditions.moves(name)
 
     def written(self, node: Node) -> list[Node]:
         """Return what takes the place of a node, the next one of the graph."""
@@ -109,7 +120,9 @@ class _Writer:
         for place, chain in steep.items():
             dead = _dead(node, place)
             found += _left(node, sure, place, dead)
-            found += self._held_chain(node, place, chain, dead)
+            copy = list(self._held_chain(node, place, chain, dead))
+            self.copies.update(name for one in copy for name in one.outputs)
+            found += copy
         return found
 
     def _chain(self, node: Node, place: int) -> list[Node]:
@@ -121,7 +134,7 @@ class _Writer:
             if maker is None or maker.outputs[0] in found:
                 continue
             pointwise = maker.op in _POINTWISE and not maker.domain
-            if pointwise and self.conditions.moves(maker.outputs[0]):
+            if pointwise and self._moves(maker.outputs[0]):
                 found[maker.outputs[0]] = maker
                 waiting += maker.inputs
         return [self.makers[name] for name in self.makers if name in found]
@@ -133,7 +146,7 @@ class _Writer:
     def _may_be(self, node: Node) -> bool:
         if node.op not in ("Div", "Pow"):
             return True
-        moves = self.conditions.moves(node.inputs[1])
+        moves = self._moves(node.inputs[1])
         if moves or node.op == "Div":
             return moves
         power = self.conditions.number(node.inputs[1])
@@ -151,7 +164,7 @@ class _Writer:
             for k, name in enumerate(inputs):
                 if name in inner:
                     inputs[k] = _copied(name, node, place)
-                elif k >= first and name and self.conditions.moves(name):
+                elif k >= first and name and self._moves(name):
                     inputs[k] = _copied(name, node, place)
                     if name not in holding:
                         holding.add(name)

@@ -134,7 +134,14 @@ def _kind_of(path: str) -> str | None:
     place = Path(path)
     if place.is_dir():
         inside = (".zgroup", ".zarray", "zarr.json")
-        return ".zarr" if any((place / name).exists() for name in inside) else None
+        if any((place / name).exists() for name in inside):
+            return ".zarr"
+        raise InputError(
+            f"The data file '{path}' cannot be read: it is a folder, not a file",
+            "Expected one file with a row for each input, or a Zarr folder",
+            "Put its parts together: pyarrow.dataset.dataset(folder).to_table() reads "
+            "those of a table, pyarrow.parquet.write_table(table, path) writes them",
+        )
     try:
         with open_regular(path) as file:
             head = file.read(16)

@@ -82,6 +82,19 @@ CASES = {
         ],
         lambda x: np.where(x < 0, 1, np.where(x < 1, 0.5 / np.sqrt(x), 0.5 / x)),
     ),
+    "one in another that is taken": (
+        [
+            node("Less", "x twenty", "c1"),
+            node("Log", "x", "l"),
+            node("Where", "c1 l x", "i"),
+            node("Greater", "x one", "c2"),
+            node("Sqrt", "i", "s"),
+            node("Where", "c2 s x", "y"),
+        ],
+        lambda x: np.where(
+            x < 1, 1, 0.5 * np.where(x < 20, 1 / (x * np.sqrt(np.log(x))), x**-0.5)
+        ),
+    ),
     "a constant condition": (
         [
             node("Add", "x shift", "n"),
@@ -192,3 +205,21 @@ def test_what_is_not_taken_here_may_be_elsewhere():
         _, entries = jacobian(made(nodes), [torch.from_numpy(X[:1])])
         assert entries[0, 1, 1].isnan()
         torch.testing.assert_close(entries[0, :, [0, 2]], torch.zeros(3, 2).double())
+
+
+def test_iterations_that_are_written_out_do_not_grow_without_end():
+    """Newton's √2 from |x| + 1, each step taken where it is not there yet."""
+    nodes = [node("Abs", "x", "a"), node("Add", "a one", "s0")]
+    for k in range(40):
+        nodes += [
+            node("Div", f"one s{k}", f"q{k}"),
+            node("Add", f"s{k} q{k}", f"r{k}"),
+            node("Add", f"r{k} q{k}", f"t{k}"),
+            node("Mul", f"t{k} half", f"n{k}"),
+            node("Greater", f"n{k} one", f"c{k}"),
+            node("Where", f"c{k} n{k} s{k}", f"s{k + 1}"),
+        ]
+    graph = made([*nodes, node("Identity", "s40", "y")])
+    assert len(graph.plan.steps) < 10 * len(nodes)
+    (y,) = graph(torch.from_numpy(X))
+    torch.testing.assert_close(y, torch.full_like(y, 2**0.5))
