@@ -185,9 +185,9 @@ def own_error(error: Exception, arguments: Mapping[str, object]) -> ModelError:
         if isinstance(value, Tensor)
     ]
     return ModelError(
-        f"The model raises an error of its own ({cause(error)})",
-        f"It was given {', '.join(shapes)}; a scan calls it with any number of rows, "
-        "and with inputs that differ a little from the data's",
+        "The model cannot be run on the data, or on inputs close to them: it raises an "
+        f"error of its own ({cause(error)})",
+        f"It was given {', '.join(shapes)}; a scan calls it with any number of rows",
         "Save it in evaluation mode (model.eval()) and without such a check",
     )
 
