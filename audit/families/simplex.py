@@ -30,6 +30,7 @@ from audit.families.interface import Family
 from audit.families.largest_kl import of_classes
 from audit.families.listed import Listed
 from audit.families.parameters import Shapes, check_finite
+from audit.families.softmax_root import SoftmaxRoot
 from audit.ground.errors import ConfigError, NoTransport
 from audit.linalg.stored import LinearOperator, Matrix
 from audit.nodes.excess import log_ratio
@@ -134,9 +135,7 @@ class Categorical(Classes, Listed):
     def fisher_root(self, phi: Tensor) -> LinearOperator:
         """Return B [N, K, K], of the given parameter."""
         if self.parameters == ("logits",):
-            log_p = self.log_probs(phi).unsqueeze(-1)
-            eye = torch.eye(self.size, dtype=phi.dtype, device=phi.device)
-            return Matrix((log_p / 2).exp() * (eye - log_p.exp().mT))
+            return SoftmaxRoot.of(self.log_probs(phi))
         total = phi.sum(-1, keepdim=True)
         share = (phi / total).sqrt()
         root = torch.diag_embed(1 / share) - share.unsqueeze(-1)
