@@ -130,18 +130,18 @@ def test_a_search_beside_ends_as_soon_as_nothing_can_have_escaped(name, monkeypa
     assert after.rank - before.rank == expected
 
 
-@pytest.mark.parametrize("power", [-40, 40])
-def test_a_search_is_the_same_in_other_units(power, monkeypatch):
+def test_a_search_is_the_same_in_other_units(monkeypatch):
     """Times a power of two each number is itself times one, to the last bit."""
-    values, widths, original = with_copies("slow power", 0, 3), [], Space.widen
+    values, widths, original = with_copies("power", 0, 3), [], Space.widen
+    power = -40
 
     def counted(space, side, new):
         widths.append(int((new != 0).any(dim=1).sum()))
         return original(space, side, new)
 
     monkeypatch.setattr(Space, "widen", counted)
-    found, first = found_in(values, inputs=4), list(widths)
-    again, scale = found_in(values * 2.0**power, inputs=4), 2.0**power
+    found, first = found_in(values, inputs=2), list(widths)
+    again, scale = found_in(values * 2.0**power, inputs=2), 2.0**power
     assert widths == 2 * first
     torch.testing.assert_close(
         again.eigenvalues, found.eigenvalues * scale, rtol=0, atol=0

@@ -357,3 +357,18 @@ def test_weighted_moments_that_do_not_exist_are_none(values, mean, std):
     found = estimate(*sample_of(values, [5.0] * len(values)))
     assert (found.values["mean"], found.values["std"]) == (mean, std)
     assert found.intervals["mean"] is None
+
+
+@pytest.mark.parametrize("count", [7, 8])
+@pytest.mark.parametrize("few", [10, 10**6])
+def test_a_sample_has_as_many_inputs_as_asked_for_and_stands_for_all(
+    count, few, monkeypatch
+):
+    """Half are the worst; of many inputs too, whose rest is not listed."""
+    monkeypatch.setattr("audit.verify.sample.FEW", few)
+    sensitivity = np.random.default_rng(0).random(40)
+    sample = draw_sample(sensitivity, count, 0)
+    assert len(set(sample.places.tolist())) == count
+    assert float(sample.weights.sum()) == pytest.approx(40)
+    worst = sorted(np.argsort(-sensitivity)[: count // 2].tolist())
+    assert sample.places[sample.strata == 0].tolist() == worst
