@@ -51,10 +51,10 @@ def test_a_block_is_asked_once_beside_preparation_and_verification(calls):
         ("rows", "point"): blocks + 1,  # one more for the selftest
         ("root", "point"): blocks,
         ("decompose", "block"): blocks,
-        ("rows", "sites"): 2,  # verification and the selftest
+        ("rows", "sites"): 1,
         ("root", "local"): 2,
         ("decompose", "local"): 2,
-        ("rows", ""): 2,  # the selftest
+        ("rows", ""): 3,  # the selftest
         ("root", ""): 1,
         ("root", "ladder"): 1,
     }

@@ -67,6 +67,13 @@ def test_what_nobody_meets_is_no_infinity():
     assert torch.isfinite(found.interval.value).all()
 
 
+def test_what_has_no_chance_counts_as_nothing():
+    """Eleven σ from where D is ∞: 2e-28. One in a hundred is found all the same."""
+    sigma = math.log(2) / 22
+    found = realised(Gaussian(sigma), chi_squared_of_scales, 1, 2 * sigma**2)
+    assert torch.isfinite(found.interval.value).double().mean() > 0.95
+
+
 def test_a_number_too_large_is_no_infinity():
     """D = e^{|δ|²} − 1 overflows six times as far out; E[D] = (1 − 2σ²)^{−d/2} − 1."""
     sigma, size, overflown = 0.35, 200, []
