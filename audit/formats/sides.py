@@ -50,14 +50,20 @@ def medians(divergence: Divergence) -> list[dict[float, float]]:
 
 
 def reasons(divergence: Divergence) -> list[str]:
-    """Return why some numbers are missing, each reason once."""
+    """Return why some numbers are missing, each reason once.
+
+    Some reasons begin with "no certificate: " themselves.
+    """
     found = [
-        f"no {name}: {side.reason}"
+        (f"no {name}: ", side.reason)
         for rung in divergence.two_sided
         for name, side in zip(HEADINGS[1:], sides(rung), strict=True)
         if side is not None and side.reason and not side.n
     ]
-    return list(dict.fromkeys(found))
+    return [
+        lacking + reason.removeprefix(lacking)
+        for lacking, reason in dict.fromkeys(found)
+    ]
 
 
 def _cell(side: Side | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from audit.formats.sides import reasons
 from audit.ground.errors import ConfigError
 from audit.run.replay import replay_file
 from audit.run.scan import scan
@@ -84,6 +85,9 @@ def test_what_has_no_certificate_says_why():
     (rung,) = report.divergences["kl"].two_sided
     assert rung.certificate.n == 0
     assert "student_t" in rung.certificate.reason
+    (said,) = reasons(report.divergences["kl"])
+    assert said == rung.certificate.reason
+    assert said.count("no certificate") == 1
     assert rung.witness.p50 > 0
 
 
