@@ -118,4 +118,7 @@ def unknown(
         known = f"There are {len(names)} of them, which `{lists}` lists"
         known += f"; the nearest are {', '.join(near)}" if near else ""
         hint = hint if close else f"Choose one of the list of `{lists}`"
+    several = [part.strip() for part in name.split(",")]
+    if len(several) > 1 and all(part in names for part in several):
+        hint = f"Give each by itself: the option again for '{several[1]}'"
     return f"'{name}' is not among the {kind}", known, hint

@@ -281,6 +281,15 @@ def test_an_unknown_divergence_is_answered_with_the_nearest_name():
         build_divergence("waserstein")
 
 
+@pytest.mark.parametrize("text", ["kl,quantile", "kl, quantile"])
+def test_two_divergences_in_one_are_told_apart(text):
+    words = "Give each by itself: the option again for 'quantile'"
+    with pytest.raises(UnknownName, match=words):
+        build_divergence(text)
+    with pytest.raises(UnknownName, match="Did you mean 'quantile'"):
+        build_divergence("kx,quantile")
+
+
 @pytest.mark.parametrize("draw", [1, 3])
 @pytest.mark.parametrize("kind", [Sampled, Averaged, Matrix])
 def test_the_rows_that_are_kept_are_those_of_a_root_with_as_many_draws(kind, draw):
