@@ -11,7 +11,7 @@ import contextlib
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from audit.importer import Graph
 from audit.models.exported_census import ExportedInside
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
-from audit.models.network import Network, Port, Values, taken_once
+from audit.models.network import Call, Network, Port, Values, taken_once
 from audit.models.outputs import name_outputs
 from audit.models.probing import baked_device
 from audit.models.torch_constants import program_values
@@ -129,12 +129,40 @@ def _network(
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     ports, constants = _ports(program, dtype), _constants(program)
-    checks = _checks(module)
+
+    def graph(_: Values) -> Graph | None:
+        names = [port.name for port in ports if port.name not in constants]
+        found = export(names, _results(program))
+        return found if dtype is None or found is None else found.to(dtype)
+
+    return Network(
+        format="pt2",
+        files=(stored,),
+        inputs=ports,
+        outputs=(),
+        call=_calling(program, module, constants),
+        weights_sha256=digest,
+        dtype=own,
+        device=device,
+        again=lambda: _network(stored, device, trusted, None),
+        double=cache(lambda: _network(stored, device, trusted, torch.float64, export)),
+        metadata=read_metadata(text, stored.path),
+        census=taken_once(ExportedInside(program.graph).census),
+        graph=graph,
+        shared=True,
+    )
+
+
+def _calling(
+    program: ExportedProgram, module: GraphModule, constants: Mapping[str, object]
+) -> Call:
+    """Return the module as a function of the program's arguments by name."""
+    names, checks = _arguments(program), _checks(module)
 
     def call(values: Values) -> dict[str, Tensor]:
         flat = [
             _kept(name, constants[name], values) if name in constants else values[name]
-            for name in _arguments(program)
+            for name in names
         ]
         arguments, named = tree_unflatten(flat, program.call_spec.in_spec)
         try:
@@ -145,27 +173,7 @@ def _network(
             raise
         return name_outputs(found)
 
-    def graph(_: Values) -> Graph | None:
-        names = [port.name for port in ports if port.name not in constants]
-        found = export(names, _results(program))
-        return found if dtype is None or found is None else found.to(dtype)
-
-    return Network(
-        "pt2",
-        (stored,),
-        ports,
-        (),
-        call,
-        digest,
-        own,
-        device,
-        lambda: _network(stored, device, trusted, None),
-        cache(lambda: _network(stored, device, trusted, torch.float64, export)),
-        read_metadata(text, stored.path),
-        census=taken_once(ExportedInside(program.graph).census),
-        graph=graph,
-        shared=True,
-    )
+    return call
 
 
 def _checks(module: GraphModule) -> set[str]:

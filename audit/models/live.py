@@ -68,18 +68,18 @@ class Live:
         ports = self.ports or called.ports
         part, names = self.part, [p.name for p in ports if p.default is None]
         return Network(
-            "live",
-            (),
-            ports,
-            tuple(Port(name) for name in called.methods if name != "forward"),
-            called.named,
-            digest,
-            own,
-            self.device,
-            self.network,
-            cache(lambda: self.network(torch.float64)),
-            self.document,
-            {"referee": REFEREE},
+            format="live",
+            files=(),
+            inputs=ports,
+            outputs=tuple(Port(name) for name in called.methods if name != "forward"),
+            call=called.named,
+            weights_sha256=digest,
+            dtype=own,
+            device=self.device,
+            again=self.network,
+            double=cache(lambda: self.network(torch.float64)),
+            metadata=self.document,
+            details={"referee": REFEREE},
             part=part and (lambda outputs: part(module, outputs) or called.named),
             graph=lambda example: graph_of_module(
                 module, names, list(called.named(example)), example, self.device

@@ -112,7 +112,7 @@ class Census:
 Take = Callable[[str, Sequence[str]], Census]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Network:
     """A differentiable function of named tensors, and what its file says about it.
 
@@ -126,6 +126,7 @@ class Network:
         dtype: the floating type the file computes in.
         device: where it computes.
         metadata: the contract found in the file, {} if none.
+        details: what a reader may want to know besides (opset, operators), by name.
         again: loads the file once more, as it is.
         double: loads it once more, in float64.
         reference: the same file run by onnxruntime; None for other formats.

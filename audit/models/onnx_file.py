@@ -133,18 +133,18 @@ def load_values(path: Path, device: torch.device, cuts: frozenset[str]) -> Netwo
     inputs = _with_defaults(inputs, proto.graph.initializer, file)
     texts = {entry.key: entry.value for entry in proto.metadata_props}
     return Network(
-        "onnx",
-        file.files,
-        inputs,
-        outputs,
-        runtime,
-        weights,
-        _own_dtype(inputs),
-        device,
-        lambda: load_values(path, device, cuts),
-        lambda: _no_double(path),
-        read_metadata(texts.get(KEY), path),
-        {"operators": sorted({node.op_type for node in proto.graph.node})},
+        format="onnx",
+        files=file.files,
+        inputs=inputs,
+        outputs=outputs,
+        call=runtime,
+        weights_sha256=weights,
+        dtype=_own_dtype(inputs),
+        device=device,
+        again=lambda: load_values(path, device, cuts),
+        double=lambda: _no_double(path),
+        metadata=read_metadata(texts.get(KEY), path),
+        details={"operators": sorted({node.op_type for node in proto.graph.node})},
         behind=partial(behind, file),
     )
 
@@ -183,43 +183,47 @@ def _network(
         onnx_hash(file),
         read_metadata(graph.metadata.get(KEY), path),
     )
-    defaults = {
-        name: described(graph.program.constants[name]) for name in graph.optional_names
-    }
-    inputs = tuple(
-        _port(info, defaults.get(info.name))
-        for info in (*graph.inputs, *graph.optional)
-    )
-    inside = Inside(graph, file)
+    inputs, inside = _inputs(graph), Inside(graph, file)
+
+    def double() -> Network:
+        return _double(_network(graph.to(torch.float64), file, device, cuts, known))
+
     return Network(
-        "onnx",
-        file.files,
-        inputs,
-        tuple(map(_port, graph.outputs)),
-        calling(graph),
-        weights,
-        _own_dtype(inputs),
-        device,
-        lambda: load(path, device, False, cuts),
-        cache(
-            lambda: _double(
-                _network(graph.to(torch.float64), file, device, cuts, known)
-            )
-        ),
-        metadata,
-        {
-            "opset": graph.opset,
-            "operators": sorted(set(graph.op_types)),
-            **_left_out(graph, file),
-        },
-        Runtime(file, tuple(sorted(cuts))),
-        taken_once(inside.census),
-        inside.locate,
-        partial(behind, file),
-        cache(lambda outputs: calling(graph.with_outputs(outputs))),
-        lambda example: graph.given(n for n in graph.optional_names if n in example),
+        format="onnx",
+        files=file.files,
+        inputs=inputs,
+        outputs=tuple(map(_port, graph.outputs)),
+        call=calling(graph),
+        weights_sha256=weights,
+        dtype=_own_dtype(inputs),
+        device=device,
+        again=lambda: load(path, device, False, cuts),
+        double=cache(double),
+        metadata=metadata,
+        details=_details(graph, file),
+        reference=Runtime(file, tuple(sorted(cuts))),
+        census=taken_once(inside.census),
+        locate=inside.locate,
+        behind=partial(behind, file),
+        part=cache(lambda outputs: calling(graph.with_outputs(outputs))),
+        graph=lambda rows: graph.given(n for n in graph.optional_names if n in rows),
         shared=True,
     )
+
+
+def _inputs(graph: Graph) -> tuple[Port, ...]:
+    """Return what the graph takes; what it has a default for comes last."""
+    constants = graph.program.constants
+    required = [_port(info, None) for info in graph.inputs]
+    return (
+        *required,
+        *(_port(info, described(constants[info.name])) for info in graph.optional),
+    )
+
+
+def _details(graph: Graph, file: OnnxFile) -> dict[str, object]:
+    operators = sorted(set(graph.op_types))
+    return {"opset": graph.opset, "operators": operators, **_left_out(graph, file)}
 
 
 def _left_out(graph: Graph, file: OnnxFile) -> dict[str, str]:

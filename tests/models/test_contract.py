@@ -24,17 +24,17 @@ def network(inputs=("x",), metadata=None):
         p if isinstance(p, Port) else Port(p, "float32", (None, 3)) for p in inputs
     ]
     return Network(
-        "onnx",
-        (),
-        tuple(ports),
-        (),
-        dict,
-        "",
-        torch.float32,
-        torch.device("cpu"),
-        lambda: None,
-        lambda: None,
-        metadata or {},
+        format="onnx",
+        files=(),
+        inputs=tuple(ports),
+        outputs=(),
+        call=dict,
+        weights_sha256="",
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        again=lambda: None,
+        double=lambda: None,
+        metadata=metadata or {},
     )
 
 
