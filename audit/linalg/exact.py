@@ -23,6 +23,7 @@ from audit.linalg.bounded import Bounded
 from audit.linalg.operators import CoordinateBlocks, Diagonal
 from audit.linalg.spectrum import Estimate, Spectrum, extended
 from audit.linalg.stored import LinearOperator, Matrix
+from audit.linalg.tridiagonal import eigenpairs
 
 SINGLE = 2.0**-23
 """The relative rounding of a root whose network computes in float32."""
@@ -167,9 +168,9 @@ def descending(gram: Tensor, top: int) -> tuple[Tensor, Tensor]:
     is NaN; the others are NaN. LAPACK would refuse the whole batch.
     """
     finite, safe = _finite(gram)
-    eigenvalues, vectors = torch.linalg.eigh(safe)
+    eigenvalues, vectors = eigenpairs(safe, top)
     eigenvalues = _masked(eigenvalues.clamp_min(0), finite, gram).flip(-1)
-    return eigenvalues, vectors[:, :, gram.shape[-1] - top :].flip(-1)
+    return eigenvalues, vectors.flip(-1)
 
 
 def _finite(gram: Tensor) -> tuple[Tensor, Tensor]:
