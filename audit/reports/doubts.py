@@ -21,6 +21,7 @@ from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES, is_attack
 from audit.reports.report import Divergence, Report, Summary, Warned
 from audit.reports.roles import ALONG, LOWER, REALISED, base_name, named, sized
+from audit.reports.subjects import Subject
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1
@@ -98,20 +99,30 @@ def contradiction(
     )
 
 
-def unseen(
-    summary: Summary, statistic: str, op: str, keeps: Callable[[float], bool]
-) -> str:
+def unseen(summary: Summary, statistic: str, op: str, subject: Subject) -> str:
     """Return why the extreme value of a sample does not keep a limit for all inputs.
 
-    One that breaks it does, whatever the other inputs have; "" there.
+    One that breaks it does, whatever the other inputs have; "" there. How an extreme
+    changed no sample tells, unless nothing changed at any of its inputs.
+
+    Args:
+        summary: of the quantity.
+        statistic: that is limited.
+        op: "<=" or ">=".
+        subject: what is held against the limit.
     """
-    value = getattr(summary, statistic)
-    extreme = (statistic, op) in (("max", "<="), ("min", ">="))
-    if not extreme or summary.n_checked is None or value is None or not keeps(value):
+    value = subject.value
+    if subject.changed:
+        extreme = statistic in ("max", "min") and subject.interval != (0.0, 0.0)
+    else:
+        extreme = (statistic, op) in (("max", "<="), ("min", ">="))
+    sampled = summary.n_checked is not None
+    if not (extreme and sampled) or value is None or not subject.keeps(value):
         return ""
+    said = f"{'the change of ' * subject.changed}the {statistic}"
     return (
-        f"it is the {statistic} of {count(summary.n_checked, 'checked input')}, and "
-        "the others may have any value; pass --verify all, or limit a percentile"
+        f"it is {said} of {count(summary.n_checked or 0, 'checked input')}, and the "
+        "others may have any value; pass --verify all, or limit a percentile"
     )
 
 

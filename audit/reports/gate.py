@@ -128,7 +128,7 @@ def check(report: Report, limit: Threshold, rules: Rules) -> Check:
     said = "" if nothing else doubt(report, divergence, quantity)
     if not (said or nothing or change):
         said = contradiction(report, (divergence, quantity, statistic), subject.keeps)
-        said = said or unseen(summary, statistic, limit.op, subject.keeps)
+    said = said or unseen(summary, statistic, limit.op, subject)
     decides = not absent and (rules.accept_unverified or not said)
     holds = subject.keeps(judged) if decides and judged is not None else None
     offenders = [] if nothing else _offenders(report, limit)

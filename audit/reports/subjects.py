@@ -24,6 +24,7 @@ class Subject:
         value, interval: of the number; absent: why there is no value.
         bound: what it has to keep; upper: from below.
         needed: what an interval would take, in words.
+        changed: whether it is a change.
     """
 
     value: Number
@@ -32,6 +33,7 @@ class Subject:
     bound: float
     upper: bool
     needed: str
+    changed: bool = False
 
     def keeps(self, value: float) -> bool:
         """Tell whether a value keeps the bound."""
@@ -85,6 +87,7 @@ def of_change(change: Change, limit: Threshold, checked: bool) -> Subject:
         allowed if upper else -allowed,
         upper,
         _needed(statistic, change.n, checked and not change.unpaired),
+        changed=True,
     )
 
 

@@ -148,6 +148,26 @@ def test_a_change_of_a_few_checked_inputs_is_not_told(gate, holds):
         assert "checked inputs do not resolve mean" in check_line(check)
 
 
+@pytest.mark.parametrize("statistic", ["max", "min"])
+@pytest.mark.parametrize("option", ["max_increase", "max_decrease"])
+def test_the_extreme_of_a_sample_keeps_no_limit_on_its_change(statistic, option):
+    """At the checked inputs it changes by a tenth; at the others by anything."""
+    allowed, broken = f"kl.gaussian_realised.{statistic}=20%", (0.7, 1.4)
+    for factor in (0.9, 1.1):
+        reports = opened(report_of(MANY)), opened(report_of(factor * MANY))
+        config = flags(**{option: [allowed]})
+        judged = judged_by_change(*reports, config)
+        (check,) = judged.checks
+        assert (check.status, judged.exit_code) == ("undecided", 4)
+        assert f"the change of the {statistic} of" in check_line(check)
+        accepted = replace(config, accept_unverified=True)
+        assert judged_by_change(*reports, accepted).exit_code == 0
+        assert judged_by_change(reports[0], reports[0], config).exit_code == 0
+    factor = broken[option == "max_increase"]
+    reports = opened(report_of(MANY)), opened(report_of(factor * MANY))
+    assert judged_by_change(*reports, flags(**{option: [allowed]})).exit_code == 1
+
+
 def test_marginal_intervals_would_not_have_told_the_two_apart():
     old, new = (report_of(f * MANY).divergences["kl"] for f in (1, 1.12))
     low, high = old.summary["gaussian"].ci95.p95
