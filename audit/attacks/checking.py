@@ -81,7 +81,7 @@ def its_norms_integrate_the_form(attack: Attack) -> None:
     """A directed attack's rule for its norm integrates the form to what it expects."""
     if not isinstance(attack, DirectedAttack):
         return
-    norms, weights = attack.sizes()
+    norms, weights = attack.rule(torch.empty(0, dtype=torch.float64))
     rule = "norms are not negative, and their weights sum to one"
     total = weights.sum().item()
     right = abs(total - 1) < _EXACT and bool((norms >= 0).all())

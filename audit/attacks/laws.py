@@ -100,11 +100,19 @@ class DirectedAttack(Attack):
 
     @abstractmethod
     def sizes(self) -> tuple[Tensor, Tensor]:
-        """Return norms ε [M] and their weights [M], an exact rule for the law of ε."""
+        """Return norms ε [M] and their weights [M], an exact rule for the law of ε.
+
+        As tensors, or as arrays.
+        """
+
+    def rule(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return these norms and weights as tensors of another's kind."""
+        norms, weights = (torch.as_tensor(each).to(like) for each in self.sizes())
+        return norms, weights
 
     def mean_size(self, d: int) -> float | None:
         """Return E[ε]."""
-        norms, weights = self.sizes()
+        norms, weights = self.rule(torch.empty(0, dtype=torch.float64))
         return float(norms @ weights)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from audit.families.lattice import Lattice
+from audit.families.lattice import Lattice as Lattice
 from audit.families.roots import semidefinite_root
 from audit.families.univariate import Parameters
 from audit.linalg.operators import CoordinateBlocks

@@ -168,9 +168,10 @@ def fault(kind: str, owner: object, clause: str) -> BrokenPlugin:
     """
     made_by = owner if hasattr(owner, "__qualname__") else type(owner)
     module = str(getattr(made_by, "__module__", "")) or "?"
-    known = plugged(kind).values()
-    plugin = next((p for p in known if p.place.partition(":")[0] == module), None)
     name, top = getattr(made_by, "__qualname__", repr(owner)), module.partition(".")[0]
+    known = [p for p in plugged(kind).values() if p.place.partition(":")[0] == module]
+    known.sort(key=lambda p: p.place != f"{module}:{name}")  # a module may have more
+    plugin = next(iter(known), None)
     return (plugin or Plugin(kind, name, f"{module}:{name}", top)).fault(clause)
 
 

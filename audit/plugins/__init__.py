@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from audit.families import build_family
     from audit.families.continuous import Continuous
     from audit.families.interface import Family, Law, check_finite
-    from audit.families.lattice import Lattice
+    from audit.families.summed import Lattice, Summed
     from audit.families.tensors import Estimation, RowCost, Tensors
     from audit.families.univariate import Parameters, Univariate
     from audit.formats import Render
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from audit.reports.report import Report
     from audit.run.engines import Engine
 
-__all__ = ["POSITIVE", "REAL", "UNIT", "Attack", "ConfigError", "Continuous"]
-__all__ += ["Diagonal", "DirectedAttack", "Divergence", "Engine", "Estimate"]
-__all__ += ["Estimation", "Family", "Field", "InputError", "InputReader", "Lattice"]
-__all__ += ["Law", "LinearOperator", "Loader", "Matrix", "Network", "NoFisher"]
-__all__ += ["NoTransport", "Noise", "Parameters", "Port", "QuadraticForm"]
-__all__ += ["RandomAttack", "Render", "Report", "RowCost", "Sampled", "Spectrum"]
-__all__ += ["StoredFile", "Tensors", "Univariate", "build_family", "check_finite"]
+__all__ = ["POSITIVE", "REAL", "UNIT", "Attack", "ConfigError", "Continuous", "Engine"]
+__all__ += ["Diagonal", "DirectedAttack", "Divergence", "Estimate", "Estimation", "Law"]
+__all__ += ["Family", "Field", "InputError", "InputReader", "Lattice", "LinearOperator"]
+__all__ += ["Loader", "Matrix", "Network", "NoFisher", "NoTransport", "Noise", "Port"]
+__all__ += ["Parameters", "QuadraticForm", "RandomAttack", "Render", "Report", "Summed"]
+__all__ += ["RowCost", "Sampled", "Spectrum", "StoredFile", "Tensors", "Univariate"]
+__all__ += ["build_family", "check_finite"]
 __getattr__, __dir__ = handed_on(__name__)

@@ -71,7 +71,7 @@ def realised(
 
 
 def _directed(attack: DirectedAttack, exact: Exact, local: LocalLaw) -> Realised:
-    sizes, weights = (t.to(local.worst) for t in attack.sizes())
+    sizes, weights = attack.rule(local.worst)
     value, error = (torch.zeros_like(local.size) for _ in range(2))
     along, open_ = local.directed.nonzero()[:, 0], (~local.directed).nonzero()[:, 0]
     v = local.worst[along]

@@ -79,7 +79,7 @@ def _both_signs(
     if exact is None:
         return None
     v = v.to(site.point.phi)
-    sizes, chances = (t.to(v) for t in attack.sizes())
+    sizes, chances = attack.rule(v)
     steps = torch.stack([v, -v]).unsqueeze(1) * sizes[:, None]  # [2, S, m]
     rows = torch.arange(len(site.x), device=v.device)
     u = steps.flatten(0, 1).expand(len(rows), -1, -1)

@@ -233,6 +233,59 @@ def test_half_an_attack_is_named(broken, body, words):
         build_attack("broken", {})
 
 
+EXPECTED = """
+        def expected(self, form, spectrum):
+            return spectrum.trace
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "hook", "body", "words"),
+    [
+        ("Random", "draw(self, rng, count, d)", "rng.normal(size=d)", r"shape \[3\]"),
+        ("Random", "draw(self, rng, count, d)", "None", "draws NoneType"),
+        ("Random", "draw(self, rng, count, d)", "self.gone", "draw raises Attribute"),
+        ("Random", "mean_size(self, d)", "'1'", "mean_size that is a str"),
+        ("Directed", "sizes(self)", "[0.5]", "has sizes list, not a pair"),
+        ("Directed", "sizes(self)", "([.5, 1.], [1.])", r"norms of shape \[2\]"),
+        ("Directed", "sizes(self)", "([.5, 1.], [.5, .6])", "sum to 1.1, not to 1"),
+        ("Directed", "sizes(self)", "([-.5, 1.], [.5, .5])", "norms below 0"),
+        ("Directed", "sizes(self)", "self.gone", "sizes raises AttributeError"),
+    ],
+)
+def test_norms_and_draws_that_are_none_are_named(broken, base, hook, body, words):
+    method = f"        def {hook}:\n            return {body}\n"
+    source = ATTACK.replace("RandomAttack", f"{base}Attack") + EXPECTED
+    broken("attacks", source + method)
+    with refusal(words):
+        build_attack("broken", {})
+
+
+def test_norms_may_be_arrays_lists_or_tensors(broken):
+    method = "        def sizes(self):\n            return [0.5, 1.5], [0.25, 0.75]\n"
+    source = ATTACK.replace("RandomAttack", "DirectedAttack")
+    source = source[: source.index("        def mean_size")] + EXPECTED + method
+    broken("attacks", source)
+    attack = build_attack("broken", {})
+    assert attack.mean_size(3) == 0.25 * 0.5 + 0.75 * 1.5
+    norms, _ = attack.rule(torch.empty(0))
+    assert norms.tolist() == [0.5, 1.5]
+    assert norms.dtype == torch.float32
+
+
+def test_of_two_attacks_in_a_module_the_broken_one_is_named(tmp_path, monkeypatch):
+    draw = "    def draw(self, rng, count, d):\n        return None\n"
+    source = textwrap.dedent(ATTACK + EXPECTED)
+    whole = "\n\nclass Whole(Broken):\n    pass\n\n\nclass Half(Broken):\n" + draw
+    (tmp_path / "two_attacks.py").write_text(source + whole)
+    places = {name.lower(): f"two_attacks:{name}" for name in ("Whole", "Half")}
+    installed.write_metadata(tmp_path, "robaudit-broken", {"attacks": places})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    build_attack("whole", {})
+    with pytest.raises(BrokenPlugin, match="The attack 'half' of the package"):
+        build_attack("half", {})
+
+
 def test_a_format_that_gives_no_text_is_named(broken, report):
     broken("formats", "def Broken(report):\n    return None\n")
     with refusal("gives NoneType, not text"):
