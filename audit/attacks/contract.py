@@ -17,10 +17,6 @@ _ROWS, _FEATURES = 2, 3
 def look_at(attack: object, base: type) -> None:
     """Ask a third party's attack what it costs under a small form; ours are tested.
 
-    Args:
-        attack: as its `parse` made it.
-        base: of all attacks.
-
     Raises:
         BrokenPlugin: it does not say, or says something else than an Estimate [N].
     """
