@@ -26,10 +26,6 @@ _NORMALISED = 1e-9  # off one: a sum of weights
 def look_at(attack: object, base: type) -> None:
     """Ask a third party's attack what it costs under a small form; ours are tested.
 
-    Args:
-        attack: as its `parse` made it.
-        base: of all attacks.
-
     Raises:
         BrokenPlugin: it does not say, or says something else than an Estimate [N];
             or the norms, draws or mean that it gives are no such things.

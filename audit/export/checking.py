@@ -104,13 +104,6 @@ def require_slopes(
 ) -> None:
     """Raise unless derivatives in x are those that differences of the values show.
 
-    Args:
-        run: what gives the values.
-        slope: what is differentiated.
-        inputs: where.
-        names: the outputs that are looked at.
-        condition: the input that moves.
-
     Raises:
         ModelError: one is missing or wrong.
     """

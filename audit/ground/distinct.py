@@ -14,11 +14,7 @@ Number = TypeVar("Number", np.int64, np.intp, np.float64)
 
 
 def distinct(values: NDArray[Number]) -> NDArray[Number]:
-    """Return the distinct values [u] of numbers without NaN, ascending.
-
-    Args:
-        values: of any shape.
-    """
+    """Return the distinct values [u] of numbers without NaN, ascending."""
     ordered = np.sort(values, axis=None)
     first = np.ones(len(ordered), dtype=bool)
     first[1:] = ordered[1:] != ordered[:-1]

@@ -83,11 +83,7 @@ class Seen:
             self.size, self.seconds = self.size + size, self.seconds + seconds
 
     def pace(self, whole: float) -> tuple[float, float]:
-        """Return a size and its seconds; (0, 0) before enough of a task was seen.
-
-        Args:
-            whole: the size of a task.
-        """
+        """Return a size and its seconds; (0, 0) before enough of a task was seen."""
         size, seconds = self.first or (0.0, 0.0)
         if size + self.size < SHARE * whole * (1 - 1e-9):
             return 0.0, 0.0

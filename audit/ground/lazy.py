@@ -15,11 +15,7 @@ from typing import Any
 
 
 def handed_on(face: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a face.
-
-    Args:
-        face: the name of its module.
-    """
+    """Return `__getattr__` and `__dir__` of a face."""
     places = dict(_imports(_source(face)))
 
     def get(name: str) -> Any:  # noqa: ANN401

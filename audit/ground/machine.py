@@ -38,10 +38,6 @@ def free_memory(proc: Path = _PROC, groups: Path = _GROUPS) -> int | None:
     """Return the bytes that this process may still take; None where nothing tells.
 
     What the kernel can take back (caches of files) counts as free.
-
-    Args:
-        proc: as of `usable_cores`.
-        groups: alike.
     """
     rows = map(str.split, _read(proc / "meminfo").splitlines())
     found = [int(row[1]) * 1024 for row in rows if row[:1] == ["MemAvailable:"]]

@@ -68,10 +68,6 @@ def stepped(graph: GraphProto, mixed: Mapping[str, NodeProto]) -> NodeProto | No
 
     That is how an exporter writes a Bernoulli draw, 1[u < p(x)]. A comparison that
     picks a bin, as in a spline, becomes an index.
-
-    Args:
-        graph: it.
-        mixed: see `compared`.
     """
     makers = (node for node in graph.node if _makes_number(node))
     return next((mixed[n.input[0]] for n in makers if n.input[0] in mixed), None)
@@ -82,10 +78,6 @@ def branching(graph: GraphProto, mixed: Mapping[str, NodeProto]) -> NodeProto | 
 
     Where its branches meet, as in a spline or a leaky ReLU, the map is continuous;
     where they do not, as in a mixture's sampler, it jumps.
-
-    Args:
-        graph: it.
-        mixed: see `compared`.
     """
     picks = (node for node in graph.node if node.op_type == "Where")
     return next((node for node in picks if node.input[0] in mixed), None)

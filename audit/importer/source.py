@@ -38,9 +38,6 @@ LARGE = 2**20  # bytes of a tensor; smaller ones may be shapes, which must lie w
 class OnnxFile:
     """A file on the disk.
 
-    Args:
-        path: where it is.
-
     Raises:
         ModelError: it is missing, or no regular file.
     """

@@ -21,7 +21,8 @@ from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
 from audit.reports.found import File
-from audit.reports.measured import DataRecord, DivergenceInfo, ModelRecord, TensorRecord
+from audit.reports.measured import DataRecord, DivergenceInfo
+from audit.reports.report import Derivative, Model, Tensor
 
 BY_PRODUCTS = (
     "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
@@ -31,22 +32,23 @@ BY_PRODUCTS = (
 )
 
 
-def model_record(model: OpenModel) -> ModelRecord:
+def model_record(model: OpenModel) -> Model:
     """Return the model's files, hashes, contract and where each item came from."""
-    return ModelRecord(
-        model.network.format,
-        file_records(model.network),
-        model.network.weights_sha256,
-        model.head.contract,
-        model.head.family,
-        {name: str(text) for name, text in model.head.parameters.items()},
-        [_tensor(port) for port in model.network.inputs],
-        [_tensor(port) for port in model.outputs],
-        model.derivative,
-        model.forward_error,
-        {item.name: item.origin for item in model.items},
-        model.gates.record(),
-        list(model.class_names) or None,
+    return Model(
+        format=model.network.format,
+        files=file_records(model.network),
+        weights_sha256=model.network.weights_sha256,
+        contract=model.head.contract,
+        family=model.head.family,
+        parameters={name: str(text) for name, text in model.head.parameters.items()},
+        inputs=[_tensor(port) for port in model.network.inputs],
+        outputs=[_tensor(port) for port in model.outputs],
+        derivative=Derivative(
+            method=model.derivative, forward_error=model.forward_error
+        ),
+        origins={item.name: item.origin for item in model.items},
+        gates=model.gates.record(),
+        class_names=list(model.class_names) or None,
     )
 
 
@@ -69,9 +71,9 @@ def file_records(network: Network) -> list[File]:
         ) from None
 
 
-def _tensor(port: Port) -> TensorRecord:
-    axes = (a if isinstance(a, int) else None for a in port.shape or ())
-    return TensorRecord(port.name, port.dtype, tuple(axes))
+def _tensor(port: Port) -> Tensor:
+    axes = [a if isinstance(a, int) else None for a in port.shape or ()]
+    return Tensor(name=port.name, dtype=port.dtype, shape=axes)
 
 
 def data_record(model: OpenModel, config: ScanConfig, sampling: str) -> DataRecord:

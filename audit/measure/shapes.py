@@ -29,15 +29,7 @@ def shapes_of(
     asked: tuple[Divergence, ...],
     total: int,
 ) -> Shapes:
-    """Return what the plan of a scan follows from.
-
-    Args:
-        config: what is asked.
-        model: open.
-        free: the features that move.
-        asked: the divergences.
-        total: inputs.
-    """
+    """Return what the plan of a scan follows from."""
     family, d = model.density.family, model.density.d
     first = config.draws_per_input
     largest = config.max_draws if config.rel_error else first

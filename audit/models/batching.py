@@ -61,11 +61,6 @@ class Layout:
 def layout_of(network: Network, condition: str, event: tuple[int, ...]) -> Layout:
     """Return how the rows lie in the file's inputs.
 
-    Args:
-        network: the opened file.
-        condition: its perturbed input.
-        event: the shape of one row of the data.
-
     Raises:
         InputError: the data's rows do not have the shape the file declares.
     """

@@ -43,11 +43,7 @@ class EstimatedJacobian(Matrix):
 
 @dataclass(frozen=True)
 class FiniteDifferenceMap:
-    """x -> φ with derivatives by extrapolated central differences.
-
-    Args:
-        forward: the map itself.
-    """
+    """x -> φ with derivatives by extrapolated central differences."""
 
     forward: AutogradMap
 

@@ -55,13 +55,7 @@ class Found:
 
 
 def read_logits(settings: Settings, head: Head, probe: Probe) -> tuple[Head, Probe]:
-    """Return the head with `logits` for `probs` where it can, and the file cut there.
-
-    Args:
-        settings: what the user said.
-        head: as stated.
-        probe: of the file.
-    """
+    """Return the head with `logits` for `probs` where it can, the file cut there."""
     if settings.model.space == "parameters":
         return head, probe
     found = list(_candidates(head, probe))

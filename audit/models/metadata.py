@@ -91,12 +91,7 @@ def _described(key: str, value: object, path: Path) -> object:
 
 
 def metadata_notes(metadata: Mapping[str, object], options: Collection[str]) -> Notes:
-    """Return a warning for what a file says that is not its to say, or means nothing.
-
-    Args:
-        metadata: what the file says.
-        options: those of its family.
-    """
+    """Warn of what a file says that is not its to say, or that means nothing."""
     others = [key for key in metadata if key not in {*DESCRIBES, *options}]
     asked = [key for key in others if key.replace("-", "_") in OPTIONS]
     notes = []

@@ -202,13 +202,7 @@ def parameterizations(family: str) -> tuple[tuple[str, ...], ...]:
 
 
 def unread_levels(family: str, outputs: Sequence[str], read: Set[str]) -> list[str]:
-    """Return sentences on outputs that say how draws are shifted and stretched.
-
-    Args:
-        family: as the outputs are read.
-        outputs: their names.
-        read: those that an expression reads.
-    """
+    """Return sentences on outputs that say how draws are shifted and stretched."""
     levels = {name for names in KIND_PARAMETERS.values() for name in names}
     left = [name for name in outputs if stem_of(name) in levels and name not in read]
     if family not in FAMILIES:

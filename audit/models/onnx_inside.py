@@ -32,12 +32,7 @@ _MAX_TENSORS = 4000
 
 @dataclass(frozen=True)
 class Inside:
-    """A graph and its file.
-
-    Args:
-        graph: the importer's view.
-        file: it.
-    """
+    """A graph and its file."""
 
     graph: Graph
     file: OnnxFile

@@ -27,11 +27,6 @@ _ASKED = re.compile(r"shape '\[(\d{1,4})\b")
 def settled(network: Network, condition: str, values: Values) -> Network:
     """Return a network that knows how many rows one call of it takes.
 
-    Args:
-        network: the opened file.
-        condition: its perturbed input.
-        values: a few rows of every input.
-
     Returns:
         The network itself where rows go in and out, or where nothing else does better.
     """

@@ -19,7 +19,7 @@ from audit.reports.doubts import ALONE, along_alone
 from audit.reports.found import Verification
 from audit.reports.gate import Rules, judge
 from audit.reports.identity import fingerprint, plain, settings
-from audit.reports.measured import DivergenceInfo, Measured, ModelRecord, Worst
+from audit.reports.measured import DivergenceInfo, Measured, Worst
 from audit.reports.overall import (
     coordinates_record,
     features_record,
@@ -55,7 +55,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
     report = schema.Report(
         tool=schema.Tool(version=__version__),
         fingerprint=fingerprint(files, measured.data.sha256, config),
-        model=_model(measured.model),
+        model=model,
         data=_data(measured),
         config=settings(config),
         divergences={
@@ -90,12 +90,6 @@ def _numbers_of(measured: Measured, report: schema.Report) -> Stored:
         measured.index,
         lambda name, quantity: columns[name][quantity].whole().numbers,
     )
-
-
-def _model(model: ModelRecord) -> schema.Model:
-    error = plain(model.forward_error)
-    derivative = {"method": model.derivative, "forward_error": error}
-    return schema.Model.model_validate({**asdict(model), "derivative": derivative})
 
 
 def _data(measured: Measured) -> schema.Data:

@@ -42,13 +42,7 @@ _OF_SUMS = ("trace", "eigenvalue", "radius")
 
 
 def doubt(report: Report, name: str, quantity: str) -> str:
-    """Return why the report does not believe a number; "" where it does.
-
-    Args:
-        report: whose number it is.
-        name: of the divergence.
-        quantity: e.g. "gaussian".
-    """
+    """Return why the report does not believe a number; "" where it does."""
     divergence, label = report.divergences[name], base_name(quantity)
     predicted = is_attack(quantity, report.attacks)
     if (predicted or quantity in _OF_SUMS) and _heavy(report, name):

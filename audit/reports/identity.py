@@ -68,13 +68,7 @@ def asked(report: Report) -> dict[str, Any]:
 
 
 def question(model: list[str], data: str, config: ScanConfig) -> dict[str, Any]:
-    """Return what is measured, as plain data.
-
-    Args:
-        model: the digests of the model's files.
-        data: the digest of the data file.
-        config: every option.
-    """
+    """Return what is measured, as plain data."""
     options = {
         name: by_bytes(setting)
         for name, setting in settings(config).items()

@@ -33,12 +33,7 @@ def to_json(report: Report) -> str:
 
 
 def indented(value: object, **options: Any) -> str:  # noqa: ANN401
-    """Return plain data as JSON to be read: sorted keys, a final newline.
-
-    Args:
-        value: plain data.
-        options: of `json.dumps`.
-    """
+    """Return plain data as JSON to be read: sorted keys, a final newline."""
     text = json.dumps(value, sort_keys=True, indent=2, **options)
     return json_without_commands(text) + "\n"
 

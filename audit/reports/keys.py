@@ -90,11 +90,6 @@ def check_keys(
 ) -> None:
     """Check the keys of `thresholds` against what will be measured.
 
-    Args:
-        thresholds: the limits.
-        divergences: names of those that are measured.
-        labels: labels of the attacks.
-
     Raises:
         ConfigError: a part of a key is unknown.
     """

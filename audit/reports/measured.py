@@ -15,47 +15,15 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
-from audit.reports.found import File, UnderAttack, Verification
+from audit.reports.found import UnderAttack, Verification
 from audit.reports.portrayed import PortraitInfo
+from audit.reports.report import Model
 from audit.reports.sampling import Sample
 from audit.reports.series import Table
 from audit.reports.values import Floats
 
 Columns = Mapping[str, Table]
 """Divergence -> quantity -> the values of all inputs."""
-
-
-@dataclass(frozen=True)
-class TensorRecord:
-    """An input or output of the model; a symbolic length is None."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """The model that was audited and how its outputs were read."""
-
-    format: str
-    files: list[File]
-    weights_sha256: str | None
-    contract: str
-    family: str
-    parameters: dict[str, str]
-    """Parameter of the family -> expression over the outputs."""
-    inputs: list[TensorRecord]
-    outputs: list[TensorRecord]
-    derivative: str = "reverse mode"
-    forward_error: float | None = None
-    """Largest difference from the file's own runtime, relative."""
-    origins: dict[str, str] = field(default_factory=dict)
-    """Item of the contract -> where it was read."""
-    gates: dict[str, float | str] = field(default_factory=dict)
-    """What the gates measured, e.g. "derivative_error"; see `audit.models.gates`."""
-    class_names: list[str] | None = None
-    """Of a classifier, in the order of its answers; None: they have numbers only."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +114,7 @@ class Measured:
     """[N] input indices, ascending."""
     columns: Columns
     divergences: dict[str, DivergenceInfo]
-    model: ModelRecord
+    model: Model
     data: DataRecord
     worst: list[Worst] = field(default_factory=list)
     checks: Checks | None = None

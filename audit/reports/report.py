@@ -10,9 +10,10 @@ Reports of schema 1.0 are read by `json`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from audit.reports.found import Attacked as Attacked
 from audit.reports.found import Bounded as Bounded
@@ -48,6 +49,12 @@ class Derivative(Record):
 
     method: str
     forward_error: Number = None
+    """The largest difference from the file's own runtime, relative; null: unknown."""
+
+    @field_validator("forward_error")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
 
 
 class Model(Record):
@@ -59,13 +66,15 @@ class Model(Record):
     contract: str
     family: str
     parameters: dict[str, str]
+    """Parameter of the family -> expression over the outputs."""
     inputs: list[Tensor]
     outputs: list[Tensor]
     derivative: Derivative
     origins: dict[str, str] = Field(default_factory=dict)
+    """Item of the contract -> where it was read."""
     gates: dict[str, float | str] = Field(default_factory=dict)
     """What was checked before a number was measured, and how well it agreed."""
-    class_names: list[str] | None = Field(None, exclude_if=lambda v: v is None)
+    class_names: list[str] | None = Field(default=None, exclude_if=lambda v: v is None)
     """Of a classifier whose classes are named, in the order of its answers."""
 
     @property

@@ -18,13 +18,7 @@ _WRITE = (0.1, 2.0)  # seconds, of a report
 
 
 def expect_all(config: ScanConfig, prepared: Prepared, total: int) -> None:
-    """Say what a stage of measuring is made of, and what comes after it.
-
-    Args:
-        config: with what is checked.
-        prepared: with the divergences.
-        total: inputs of the scan.
-    """
+    """Say what a stage of measuring is made of, and what comes after it."""
     wanted = CHECKED if config.verify is None else config.verify
     checked = total if wanted == "all" else min(wanted, total)
     size = _CHECK * checked * len(prepared.questions.divergences)

@@ -37,9 +37,6 @@ _HALVINGS = 60
 class Feasible:
     """‖u‖_p ≤ ε and lower ≤ u ≤ upper, for C candidates.
 
-    Args:
-        ball: of the norm.
-
     Shapes: size ε [C]; lower, upper [C, m], which contain 0; both None: no box.
     """
 

@@ -42,13 +42,7 @@ def names_of(p: float) -> tuple[str, ...]:
 
 
 def starts(site: Site, local: LocalLaw, p: float) -> Tensor:
-    """Return directions [n, K, m] to start along, none of them zero.
-
-    Args:
-        site: the inputs.
-        local: the local law there.
-        p: of the norm.
-    """
+    """Return directions [n, K, m] to start along, none of them zero."""
     leading = _leading(site, local, p)  # [n, LEADING, m]
     drawn = _drawn(site, 2 * LEADING + RANDOM)
     drawn = drawn.sign() if p == math.inf else drawn

@@ -11,12 +11,7 @@ from audit.verify.worst_cases import WorstCases
 
 
 def stuck_notes(name: str, parts: Sequence[WorstCases]) -> Notes:
-    """Return a note where searches gained nothing on starts that are too low.
-
-    Args:
-        name: of the divergence.
-        parts: its worst cases at several sites.
-    """
+    """Return a note where searches gained nothing on starts that are too low."""
     found = [one for part in parts for one in _of(part)]
     count = sum(int(rows.sum()) for rows, _ in found)
     if not count:

@@ -85,12 +85,7 @@ def validity_columns(exact: Exact, local: LocalLaw) -> dict[str, Values]:
 
 
 def validity(exact: Exact, local: LocalLaw) -> Validity:
-    """Return up to which radius the local law is right within 10 %, and its skew.
-
-    Args:
-        exact: the divergence.
-        local: its local law.
-    """
+    """Return up to which radius the local law is right within 10 %, and its skew."""
     unit = local.radius(_SMALLEST)
     usable = local.directed & torch.isfinite(unit) & (unit > 0)
     rows = usable.nonzero()[:, 0]

@@ -40,11 +40,7 @@ _SIGMA, _LEAST, _MOST = 0.5, 1e-3, 2.0  # of moves, at first and at all
 
 @dataclass
 class Wanderer:
-    """Random search at a site; every call goes on with new numbers.
-
-    Args:
-        exact: the divergence.
-    """
+    """Random search at a site; every call goes on with new numbers."""
 
     exact: Exact
 

@@ -21,11 +21,10 @@ from audit.reports.measured import (
     DivergenceInfo,
     Means,
     Measured,
-    ModelRecord,
-    TensorRecord,
     Worst,
 )
 from audit.reports.quantities import FEWEST_VALUES
+from audit.reports.report import Derivative, Model, Tensor
 from audit.reports.sampling import Sample
 from audit.reports.values import Values
 
@@ -139,16 +138,16 @@ def measured_of(kl_eigenvalue):
         ),
         skipped=[(0, "input 'x' holds nan at [2]")],
         warnings=[("parted", "1 of 3 checked inputs part by more than 10 %")],
-        model=ModelRecord(
+        model=Model(
             format="onnx",
             files=[File("models/[old]/net.onnx", 918, "ab" * 32)],
             weights_sha256="cd" * 32,
             contract="parameters",
             family="normal",
             parameters={"loc": "mean", "scale": "exp(log_std)"},
-            inputs=[TensorRecord("x", "float32", (None, 4))],
-            outputs=[TensorRecord("mean", "float32", (None, 2))],
-            forward_error=1.2e-7,
+            inputs=[Tensor(name="x", dtype="float32", shape=[None, 4])],
+            outputs=[Tensor(name="mean", dtype="float32", shape=[None, 2])],
+            derivative=Derivative(method="reverse mode", forward_error=1.2e-7),
             origins={"family": "command line"},
         ),
         data=DataRecord("data.npz", "ef" * 32, n + 1, (4,)),

@@ -11,7 +11,7 @@ from audit.ground.errors import ConfigError
 from audit.reports.build import build_report
 from audit.reports.json import read_report, report_schema, to_json
 from audit.reports.measured import Worst
-from audit.reports.report import Report
+from audit.reports.report import Derivative, Report
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
@@ -85,7 +85,8 @@ def test_infinite_values_are_values(tmp_path):
 def test_what_the_scan_adds_may_be_numpy_and_not_finite():
     measured = measured_of(EIGENVALUES)
     measured.run = {"seconds": np.float32(2), "rate": np.nan, "sizes": (np.int64(1),)}
-    measured.model = replace(measured.model, forward_error=np.inf)
+    unknown = Derivative(method="reverse mode", forward_error=np.inf)
+    measured.model = measured.model.model_copy(update={"derivative": unknown})
     data = json.loads(to_json(build_report(measured, CONFIG)))
     assert data["run"] == {"seconds": 2.0, "rate": None, "sizes": [1]}
     assert data["model"]["derivative"]["forward_error"] is None

@@ -41,10 +41,6 @@ class TemporaryFolder:
 
     Those that dead processes left under the same prefix go when it is made.
 
-    Args:
-        parent: where it lies.
-        prefix: of its name.
-
     Raises:
         OSError: it cannot be made.
     """

@@ -62,10 +62,6 @@ class Member:
 def read_directory(file: BinaryIO, length: int) -> tuple[list[Member], int]:
     """Return the members an archive lists, and where its directory begins.
 
-    Args:
-        file: the archive.
-        length: its bytes.
-
     Raises:
         ZipFault: it is no zip, or readers could differ about it.
     """

@@ -20,12 +20,7 @@ _FEW = 4  # slices of a value that are taken apart all at once
 
 @dataclass
 class Shelf:
-    """Everything that is there, by names, and the calls that put it there.
-
-    Args:
-        table: of names.
-        device: where constants are.
-    """
+    """Everything that is there, by names, and the calls that put it there."""
 
     table: Table
     device: torch.device

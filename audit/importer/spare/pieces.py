@@ -47,13 +47,7 @@ def pieces_of(tasks: Iterable[Task]) -> list[Piece]:
 
 @dataclass
 class Readers:
-    """Who makes a number, and who reads it.
-
-    Args:
-        table: of names.
-        pieces: all of them.
-        outputs: what is read from outside.
-    """
+    """Who makes a number, and who reads it."""
 
     table: Table
     pieces: Sequence[Piece]
