@@ -26,25 +26,39 @@ def first_of_pairs():
 
     A name stands for the text that a module of the audit gives it.
     """
-    trees = {p: ast.parse(p.read_text("utf-8")) for p in ROOM.rglob("*.py")}
+    sources = {p: p.read_text("utf-8") for p in ROOM.rglob("*.py")}
+    heads = [
+        head
+        for path, source in sources.items()
+        if path.relative_to(ROOM).parts[0] in ROOMS
+        if re.search(r"\bNotes?\b|warnings|Warned", source)
+        for head in heads_of(ast.parse(source))
+    ]
+    names = {one.id for head in heads for one in ast.walk(head) if is_name(one)}
+    giving = re.compile(rf"^[\w, ]*\b({'|'.join(sorted(names))})\b[\w, ]* = ", re.M)
     named = {}
-    for tree in trees.values():
-        for node in tree.body:
+    for source in sources.values():
+        if giving.search(source) is None:
+            continue
+        for node in ast.parse(source).body:
             if isinstance(node, ast.Assign):
                 for name, text in given(node):
                     named.setdefault(name, set()).add(text)
-    for path, tree in trees.items():
-        if path.relative_to(ROOM).parts[0] not in ROOMS:
-            continue
-        if not re.search(r"\bNotes?\b|warnings|Warned", path.read_text("utf-8")):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Tuple) and len(node.elts) == 2:
-                yield from texts(node.elts[0], named)
-            if isinstance(node, ast.Subscript) and isinstance(
-                node.slice, ast.JoinedStr
-            ):
-                yield from texts(node.slice, named)
+    for head in heads:
+        yield from texts(head, named)
+
+
+def heads_of(tree):
+    """Yield what begins the pairs of a module, and what is looked up by a text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Tuple) and len(node.elts) == 2:
+            yield node.elts[0]
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.JoinedStr):
+            yield node.slice
+
+
+def is_name(node):
+    return isinstance(node, ast.Name)
 
 
 def given(node):

@@ -7,9 +7,11 @@ import pytest
 import torch
 from scans import attacks, chunk, columns, scan, written
 
+from audit.geometry.divergences import build_divergence
+from audit.ground import stages
 from audit.ground.errors import ConfigError
 from audit.linalg import krylov
-from audit.measure import measure
+from audit.measure import matrix_free, measure
 from audit.measure.columns import PARTIAL, UNSETTLED
 from audit.measure.preparation import prepare
 
@@ -157,6 +159,25 @@ def test_what_no_law_assumes_is_no_column(tmp_path):
         assert "tail_share" not in answers.columns[name]
 
 
+def test_half_of_the_work_is_done_when_one_of_two_forms_is(tmp_path):
+    class Heard:
+        moves = ()
+
+        def began(self, name, total, unit):
+            pass
+
+        def moved(self, name, done):
+            self.moves += (done,)
+
+    x = X[:, :20]
+    config_ = config(tmp_path, "normal", x, divergences=("kl", "hellinger"))
+    prepared, listener = prepare(config_, False), Heard()
+    with stages.heard_by(listener):
+        stages.stage(stages.MEASURE)
+        measure(prepared.model, prepared.questions, np.arange(ROWS), ROWS)
+    assert listener.moves == pytest.approx((0.45, 0.9))  # a tenth is for the joining
+
+
 def test_an_input_has_the_same_bits_whoever_is_measured_with_it(tmp_path):
     prepared = prepare(config(tmp_path, method="krylov"), False)
     model, questions = prepared.model, prepared.questions
@@ -194,6 +215,24 @@ def test_products_are_chosen_where_the_jacobian_is_larger_than_the_memory(tmp_pa
 def test_a_memory_without_room_for_one_input_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="Krylov space"):
         prepare(config(tmp_path, memory=2**16), False)
+
+
+def test_a_root_that_is_stored_is_held_twice_and_a_cut_once(tmp_path, monkeypatch):
+    def function(x):
+        below = hidden(x, 9, 3).reshape(-1, 3, 3).tril(-1)
+        tril = torch.diag_embed(torch.exp(hidden(x, 3, 2))) + below
+        return {"loc": hidden(x, 3), "tril": tril}
+
+    law = of("multivariate_normal", loc="loc", scale_tril="tril")
+    model = prepare(written(tmp_path, function, X, law, verify=0), False).model
+    both = tuple(map(build_divergence, ("kl", "hellinger")))
+    without, one, two = (
+        matrix_free.passes_bytes(3, model, asked) for asked in ((), both[:1], both)
+    )
+    assert two - one == one - without == 2 * 8 * 9 * 9  # B [9, 9]: 3 of loc, 6 of L
+    monkeypatch.setattr(matrix_free, "left_bytes", lambda p, d: 10**9 * p * d)
+    more = matrix_free.passes_bytes(3, model, both) - two
+    assert more == pytest.approx(10**9 * 9 * FEATURES, rel=1e-3)
 
 
 def test_a_law_without_a_closed_tensor_is_refused(tmp_path):

@@ -140,7 +140,7 @@ def test_an_estimate_above_the_tolerance_is_a_warning(tmp_path):
         "--method",
         METHOD,
         "--verify",
-        2,
+        0,
     ]
     result = CliRunner().invoke(
         app, [str(w) for w in [*words, "-o", tmp_path / "r.json"]]

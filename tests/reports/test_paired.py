@@ -272,6 +272,29 @@ def test_checked_values_are_paired_only_at_the_same_inputs():
     assert "--verify all" in change_from(old, other, step(key)).unpaired
 
 
+def test_a_percentile_of_checked_inputs_counts_those_that_they_stand_for():
+    """Value i of those in order lies at the level of the middle of its weight."""
+    rng = np.random.default_rng(5)
+    old, new = rng.lognormal(sigma=1.5, size=(2, 1000))
+    places = np.sort(rng.permutation(1000)[:100])
+    heavy = old[places] > 1
+    weights = np.where(heavy, 16.0, 4.0)
+    sample = Sample(places, weights, 1 * heavy)
+
+    def median(values):
+        order = np.argsort(values[places])
+        w = weights[order]
+        level = np.cumsum(w) - w / 2
+        level = (level - level[0]) / (level[-1] - level[0])
+        return 0.008 * np.interp(0.5, level, values[places][order])
+
+    reports = [opened(build_report(checked(v, sample), CONFIG)) for v in (old, new)]
+    found = change_from(*reports, step("kl.gaussian_realised.p50"))
+    assert found.unpaired == ""
+    assert found.old == pytest.approx(median(old), rel=1e-9)
+    assert found.change == pytest.approx(median(new) - median(old), rel=1e-9)
+
+
 @pytest.mark.parametrize(("random", "told"), [(64, False), (800, True)])
 def test_a_percentile_that_the_checked_inputs_may_miss_has_no_interval_of_its_change(
     random, told
