@@ -34,11 +34,7 @@ def explain(
 
 
 def _site(folder: str, name: str | None) -> str:
-    """Write the site of all that is explained, and return what to say of it.
-
-    Raises:
-        ConfigError: a name is given too, or the folder holds something else.
-    """
+    """Write the site of all that is explained, and return what to say of it."""
     from audit.formats import site
     from audit.ground.errors import ConfigError
     from audit.ground.printable import printable

@@ -102,11 +102,7 @@ def _range_of(support: Foreign) -> str:
 
 
 def _refuse_tied(law: td.Distribution) -> None:
-    """Raise where θ lies on a surface: its density is of fewer numbers than it has.
-
-    Raises:
-        ModelError: with the law of free numbers, which has the same KL.
-    """
+    """Raise where θ lies on a surface: its density is of fewer numbers than it has."""
     surface = _SURFACES.get(type(_innermost(law)).__name__)
     if surface is None:
         return

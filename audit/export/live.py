@@ -104,11 +104,7 @@ def is_estimator(module: nn.Module) -> bool:
 
 
 def _with_contract(live: Live, condition: str, values: dict[str, Tensor]) -> Live:
-    """Return the module with the contract that its distribution brings, if any.
-
-    Raises:
-        ModelError: no contract holds what the distribution is.
-    """
+    """Return the module with the contract that its distribution brings, if any."""
     law = _tried(still(live.module).to(live.device), values)
     if not isinstance(law, td.Distribution):
         return live

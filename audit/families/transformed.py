@@ -193,11 +193,7 @@ class Transformed(Univariate):
 
 
 def _component(name: str, shapes: Shapes, **options: object) -> Continuous:
-    """Return the law that is transformed.
-
-    Raises:
-        ConfigError: it is not one of numbers on a line.
-    """
+    """Return the law that is transformed."""
     made = FAMILIES[name](shapes, **options)
     if isinstance(made, Continuous) and math.isinf(made.limit):
         return made
@@ -209,11 +205,7 @@ def _component(name: str, shapes: Shapes, **options: object) -> Continuous:
 
 
 def _coordinate(of: object, line: Continuous, levels: tuple[str, ...]) -> str:
-    """Return `log`, `logit` or "": the coordinate of θ whose law the component is.
-
-    Raises:
-        ConfigError: there is no such coordinate, or the law is not of all numbers.
-    """
+    """Return `log`, `logit` or "": the coordinate of θ whose law the component is."""
     if of is None and levels:
         return ""
     if of not in CHARTS:
@@ -236,11 +228,7 @@ def _coordinate(of: object, line: Continuous, levels: tuple[str, ...]) -> str:
 
 
 def _check_levels(line: Continuous, levels: tuple[str, ...]) -> None:
-    """Raise where a level takes the component out of its family, or moves its support.
-
-    Raises:
-        ConfigError: it does.
-    """
+    """Raise where a level takes it out of its family, or moves its support."""
     moves = set(line.under_affine.values())
     if "target_loc" in levels and Affine.SHIFTS not in moves:
         raise ConfigError(

@@ -78,11 +78,7 @@ def _lines(one: BuiltIn) -> Iterator[str]:
 
 
 def _defined(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
-    """Return the class or function of a module.
-
-    Raises:
-        LookupError: it has none of this name.
-    """
+    """Return the class or function of a module."""
     for line in _parsed(_path_of(module)).body:
         if isinstance(line, (ast.ClassDef, ast.FunctionDef)) and line.name == name:
             return line

@@ -101,11 +101,7 @@ def _download(reference: str, folder: Path) -> Path:
 
 
 def _model_in(reference: str, fetched: Path) -> Path:
-    """Return the model's file: what was fetched, or the one of a model's folder.
-
-    Raises:
-        ModelError: none of the folder's files is the model, or several could be.
-    """
+    """Return the model's file: what was fetched, or the one of a model's folder."""
     if fetched.is_file():
         return fetched
     named = _named_by_card(reference, fetched)

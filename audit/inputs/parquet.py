@@ -53,11 +53,7 @@ def _holds_lists(kind: Any) -> bool:  # noqa: ANN401
 
 
 def _lists(path: str, name: str, lists: Any) -> Array:  # noqa: ANN401
-    """Return lists (of lists) as one array.
-
-    Raises:
-        InputError: they differ in length, or one is missing.
-    """
+    """Return lists (of lists) as one array."""
     import pyarrow.compute
 
     shape = [len(lists)]

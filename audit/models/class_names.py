@@ -81,11 +81,7 @@ def _stated(settings: Settings, model: OpenModel) -> tuple[list[str], str, str] 
 
 
 def _given(given: str | Sequence[str]) -> tuple[list[str], str]:
-    """Return the names of an option, and where they are written.
-
-    Raises:
-        ConfigError: it is one name and no file.
-    """
+    """Return the names of an option, and where they are written."""
     if not isinstance(given, str):
         return _cut(given), "--classes"
     if Path(given).is_file():

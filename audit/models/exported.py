@@ -253,11 +253,7 @@ def _constants(program: ExportedProgram) -> dict[str, object]:
 
 
 def _kept(name: str, value: object, values: Values) -> object:
-    """Return the value that the program was made for.
-
-    Raises:
-        InputError: it is given another one.
-    """
+    """Return the value that the program was made for."""
     if name in values and bool(torch.as_tensor(values[name] != value).any()):
         raise InputError(
             f"The input '{name}' is held at another value than {value}",

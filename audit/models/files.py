@@ -77,11 +77,7 @@ def _exposed(
     cuts: frozenset[str],
     settings: Settings,
 ) -> Network:
-    """Open a graph with its random operators drawing from an input.
-
-    Raises:
-        ConfigError: it is no ONNX graph, or derivatives are asked for otherwise.
-    """
+    """Open a graph with its random operators drawing from an input."""
     seed = settings.model.noise_in_graph
     assert seed is not None
     if kind != ".onnx":

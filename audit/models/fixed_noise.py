@@ -48,11 +48,7 @@ def with_noise(network: Network, points: Tensor, stacked: bool) -> Network:
 
 
 def _rows_of(network: Network) -> str:
-    """Return the input whose first axis has the rows of a call, "" where it is one.
-
-    Raises:
-        ModelError: the rows of a call are another fixed number.
-    """
+    """Return the input whose first axis has the rows of a call, "" where it is one."""
     noise = network.input(str(network.details["noise"]))
     if noise.fixed_batch == 1:
         return ""

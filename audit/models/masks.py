@@ -122,11 +122,7 @@ def mixed(settings: Settings, head: Head, probe: Probe) -> Head:
 
 
 def _refuse_family(family: str, option: str, what: str) -> None:
-    """Refuse a family of which a mixture is none that is known.
-
-    Raises:
-        ConfigError: it is a product, a law of laws, or one of samples or quantiles.
-    """
+    """Refuse a family of which a mixture is none that is known."""
     one = family.removeprefix(MIXTURE)
     if one in FAMILIES and one not in ("samples", "quantile"):
         return
@@ -139,11 +135,7 @@ def _refuse_family(family: str, option: str, what: str) -> None:
 
 
 def _is_averaged(head: Head, probe: Probe) -> bool:
-    """Whether the mixture is one categorical law, of a single choice.
-
-    Raises:
-        ConfigError: such a law has another parameter than its probabilities.
-    """
+    """Whether the mixture is one categorical law, of a single choice."""
     if head.family not in AVERAGED:
         return False
     wide = {name: value.double() for name, value in probe.outputs.items()}

@@ -72,11 +72,7 @@ def open_parametric(settings: Settings, data: str, network: Network) -> OpenMode
 
 
 def _of_masks(settings: Settings, head: Head, probe: Probe) -> OpenModel:
-    """Put the mixture over masks, or over members, together.
-
-    Raises:
-        ConfigError: the family cannot be mixed, or an expression reads an input.
-    """
+    """Put the mixture over masks, or over members, together."""
     option, each = "--noise-in-graph", "mask"
     if settings.model.members is not None:
         option, each = "--members", "member"
@@ -96,12 +92,7 @@ def _of_masks(settings: Settings, head: Head, probe: Probe) -> OpenModel:
 
 
 def _refuse_members(settings: Settings) -> None:
-    """Refuse what an ensemble has not.
-
-    Raises:
-        ConfigError: its noise is fixed too, it returns samples, or its parameters are
-            to be perturbed.
-    """
+    """Refuse what an ensemble has not."""
     model = settings.model
     others = {
         "--noise-in-graph": model.noise_in_graph is not None,
@@ -119,11 +110,7 @@ def _refuse_members(settings: Settings) -> None:
 
 
 def _head(settings: Settings, probe: Probe) -> Head:
-    """Resolve the head, or say what would fit the outputs.
-
-    Raises:
-        ConfigError: something is missing or ambiguous.
-    """
+    """Resolve the head, or say what would fit the outputs."""
     try:
         return resolve_head(settings, probe.network, list(probe.outputs))
     except ConfigError as error:
@@ -156,11 +143,7 @@ def _precise(probe: Probe) -> Probe:
 
 
 def _refuse_others(settings: Settings) -> None:
-    """Refuse options of the other contracts; they must not be ignored in silence.
-
-    Raises:
-        ConfigError: one of them was given.
-    """
+    """Refuse options of the other contracts; they must not be ignored in silence."""
     for name in _OTHERS:
         if getattr(settings.model, name) is not None:
             raise ConfigError(

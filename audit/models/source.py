@@ -118,11 +118,7 @@ def _arranged(
 
 
 def _together(settings: Settings, data: str, network: Network) -> tuple[str, ...]:
-    """Return the inputs that are perturbed together, without those of integers.
-
-    Raises:
-        ConfigError: none is left.
-    """
+    """Return the inputs that are perturbed together, without those of integers."""
     names = named_together(settings, network)
     undeclared = [name for name in names if not network.input(name).dtype]
     if undeclared:

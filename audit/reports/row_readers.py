@@ -112,11 +112,7 @@ def _csv(path: str) -> Read:
 
 
 def _spill(file: IO[str], folder: Path, stack: ExitStack) -> dict[str, Column]:
-    """Write each column of numbers of a CSV to a file of its own; "" is NaN.
-
-    Raises:
-        ValueError: a cell is no number, or a row has too few or too many.
-    """
+    """Write each column of numbers of a CSV to a file of its own; "" is NaN."""
     lines = csv.reader(file)
     header = next(lines, [])
     numbers = [place for place, n in enumerate(header) if not n.endswith(REASON)]

@@ -37,11 +37,7 @@ def form_of(config: ScanConfig, network: Network | None = None) -> QuadraticForm
 
 
 def _local_form(prepared: Prepared) -> QuadraticForm:
-    """Return δ -> c |A δ|² of the first divergence at all audited inputs.
-
-    Raises:
-        InputError: there is no form at one of them; says why.
-    """
+    """Return δ -> c |A δ|² of the first divergence at all audited inputs."""
     model, questions, index = prepared.model, prepared.questions, prepared.rows
     phi, rows, _ = linearized(model, questions, index)
     reasons = skip_reasons(model, index, phi, rows)

@@ -78,11 +78,7 @@ def _opened(config: ScanConfig, network: Network | None) -> Opened:
 
 
 def _refuse_no_folder(path: str | None) -> None:
-    """Refuse, before anything is measured, a file whose folder does not exist.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """Refuse, before anything is measured, a file whose folder does not exist."""
     if path is not None and not Path(path).absolute().parent.is_dir():
         raise ConfigError(
             f"Witnesses were to be kept in '{path}', whose folder does not exist",

@@ -58,11 +58,7 @@ def replay_file(
 
 
 def _settings(file: WitnessFile, model: str, trust: bool, device: str) -> Settings:
-    """Return how the model was read when the witnesses were found.
-
-    Raises:
-        InputError: the file says something that no scan would.
-    """
+    """Return how the model was read when the witnesses were found."""
     given = f"The file of witnesses '{file.path}' does not say how its model was read"
     parts = "Expected what robaudit scan writes", "Write it again with --witness"
     with boundary(given, *parts, InputError):

@@ -142,11 +142,7 @@ def _around(site: Site, rows: Tensor, p: float) -> _Balls:
 
 
 def _balls(divergence: Divergence, site: Site, p: float) -> Iterator[_Balls]:
-    """Yield the inputs of a site, as many as may be enclosed at the same time.
-
-    Raises:
-        NoCertificate: nothing is proven for this divergence, family or file.
-    """
+    """Yield the inputs of a site, as many as may be enclosed at the same time."""
     if divergence.name != "kl":
         raise NoCertificate(
             f"no certificate: the divergence {divergence.name} has none",

@@ -26,6 +26,7 @@ from audit.linalg.intervals.controlled import (
     SURE,
     TAILS,
     Control,
+    PairMeans,
     best_control,
     form_control,
     pairs_needed,
@@ -43,16 +44,10 @@ _PILOT_STREAM, _STREAM, _FAR_STREAM = 1, 2, 3  # of the noise; stream 0 draws θ
 
 
 @dataclass(frozen=True)
-class _Means:
-    """Means over pairs: w D, w times D's own error and w [N, M], Q and axes [N, P, M].
+class _Means(PairMeans):
+    """Means over pairs with w times D's own error; NaN where no more are needed."""
 
-    NaN where an input needs no more of them.
-    """
-
-    values: Tensor
     errors: Tensor
-    weights: Tensor
-    forms: Tensor
 
     def take(self, rows: Tensor) -> _Means:
         """Return those of some inputs."""
@@ -66,10 +61,6 @@ class _Means:
     def first(self, count: int) -> _Means:
         """Return the first pairs."""
         return _Means(*(getattr(self, one.name)[..., :count] for one in fields(self)))
-
-    def mean(self, control: Control, rows: Tensor, kurtosis: float = 1.0) -> Interval:
-        """Return E[D] [n] of some inputs, whose means these are."""
-        return control.mean(rows, self.values, self.forms, self.weights, kurtosis)
 
 
 Damped = Callable[[Tensor, Tensor], Tensor | None]
@@ -188,8 +179,8 @@ def _planned(
     """
     ask = torch.full(expected.shape, FIRST)
     pilot = _sample(pairs, ask, Walk(evaluate), (FIRST,), share=FIRST / PILOT)
-    control = form_control(pilot.values, pilot.forms, expected, pilot.weights)
-    first = pilot.mean(control, torch.arange(len(expected), device=expected.device))
+    control = form_control(pilot, expected)
+    first = control.mean(torch.arange(len(expected), device=expected.device), pilot)
     own = pilot.errors.mean(dim=1)
     needed = enough(first, expected, own=own)
     infinite = torch.isinf(first.value)
@@ -200,9 +191,8 @@ def _planned(
     more = _sample(pairs, ask, Walk(evaluate), (PILOT,), FIRST, 1 - FIRST / PILOT)
     pilot = pilot.take(rows).joined(more.take(rows))
     means = None if damped is None else partial(damped, rows)
-    given = pilot.values, pilot.forms, expected[rows], means, pilot.weights
-    control = control.updated(rows, best_control(*given))
-    first = pilot.mean(control, rows)
+    control = control.updated(rows, best_control(pilot, expected[rows], means))
+    first = control.mean(rows, pilot)
     found = enough(first, expected[rows], own=pilot.errors.mean(dim=1))
     found = torch.where(control.bound[rows], found, found.clamp_min(SURE))
     infinite = infinite.index_copy(0, rows, torch.isinf(first.value))
@@ -238,7 +228,7 @@ def _sample(
         tables.append(table)
         stages.step(len(rows) * count / total)
     values, errors, weights, *forms = torch.cat(tables, dim=2)
-    return _Means(values, errors, weights, torch.stack(forms, dim=1))
+    return _Means(values, torch.stack(forms, dim=1), weights, errors)
 
 
 def _chunks(first: int, stops: Sequence[int], most: int) -> list[tuple[int, int]]:
@@ -265,11 +255,10 @@ def _by_levels(
         rows = (needed == level).nonzero()[:, 0]
         if len(rows):
             own = found.take(rows).first(level)
-            one = own.mean(control, rows, TAILS)
+            one = control.mean(rows, own, TAILS)
             parts[:, rows] = torch.stack(
                 [one.value, one.lower, one.upper, one.standard_error]
             )
             if level == LEVELS[-1]:
-                given = own.values, own.forms, own.weights
-                carried[rows] = control.carried(rows, *given)
+                carried[rows] = control.carried(rows, own)
     return Interval(*parts), carried

@@ -158,11 +158,7 @@ def value_of(
 
 
 def _read_about(path: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """Return the JSON of a file.
-
-    Raises:
-        InputError: it has none, or one of another kind or version.
-    """
+    """Return the JSON of a file."""
     stored = arrays.get(f"{PREFIX}about")
     if stored is None or stored.dtype != np.uint8:
         raise InputError(f"'{path}' is no file of witnesses", _EXPECTED, _NEXT)

@@ -71,11 +71,7 @@ def _exchange(made: Path, target: Path, new: list[str], earlier: list[Path]) -> 
 
 
 def _refuse_orphans(folder: Path, target: Path) -> None:
-    """Raise for a target that can be no folder.
-
-    Raises:
-        ConfigError: it is a file, or there is no folder to make it in.
-    """
+    """Raise for a target that can be no folder."""
     if target.exists() and not target.is_dir():
         raise ConfigError(
             f"--html '{folder}' is a file",
@@ -91,11 +87,7 @@ def _refuse_orphans(folder: Path, target: Path) -> None:
 
 
 def _earlier(folder: Path, target: Path) -> Iterator[Path]:
-    """Yield the pages of an earlier site.
-
-    Raises:
-        ConfigError: the folder holds anything else.
-    """
+    """Yield the pages of an earlier site."""
     found = sorted(target.iterdir())
     strange = [path.name for path in found if not _is_page(path)]
     if strange:
@@ -119,11 +111,7 @@ def _is_page(path: Path) -> bool:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turn what the file system refuses into words.
-
-    Raises:
-        InputError: for any such refusal.
-    """
+    """Turn what the file system refuses into words."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it

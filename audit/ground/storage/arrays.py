@@ -224,11 +224,7 @@ def _refuse_zipped(path: str, names: list[str]) -> None:
 
 
 def _by_key(members: list[Member]) -> dict[str, Member | None]:
-    """Return the arrays of an archive by key.
-
-    Raises:
-        ZipFault: a key could mean two members.
-    """
+    """Return the arrays of an archive by key."""
     names = {member.name for member in members}
     arrays = [member for member in members if member.name.endswith(_NPY)]
     for member in arrays:

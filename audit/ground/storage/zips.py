@@ -143,11 +143,7 @@ def _member(fields: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
 
 
 def _name_of(raw: bytes, flags: int) -> str:
-    """Return a member's name.
-
-    Raises:
-        ZipFault: it has none, or readers could differ about it.
-    """
+    """Return a member's name."""
     try:
         name = raw.decode("utf-8" if flags & _UTF8 else "ascii")
     except UnicodeDecodeError:
@@ -158,11 +154,7 @@ def _name_of(raw: bytes, flags: int) -> str:
 
 
 def _refuse_unreadable(name: str, flags: int, method: int) -> None:
-    """Raise if a member is encrypted or packed in a way that few readers know.
-
-    Raises:
-        ZipFault: it is.
-    """
+    """Raise if a member is encrypted or packed in a way that few readers know."""
     if flags & _ENCRYPTED:
         raise ZipFault(f"has the encrypted member '{name}'")
     if flags & ~_FLAGS or method not in (STORED, DEFLATED):

@@ -37,11 +37,7 @@ class Followed:
 def _arguments(
     found: Followed, step: Step, data: set[int] | None = None
 ) -> tuple[dict[int, Named], tuple[Value, ...], Hashable]:
-    """Return the operands by name, all arguments as seen, and a key of the others.
-
-    Raises:
-        NotSpared: an argument that is no operand depends on the rows.
-    """
+    """Return the operands by name, all arguments as seen, and a key of the others."""
     operands, fixed, others = {}, [], []
     for position, slot in enumerate(step.inputs):
         value = found.seen.values[slot]

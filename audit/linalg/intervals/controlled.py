@@ -90,6 +90,25 @@ Means = Callable[[Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
+class PairMeans:
+    """What M pairs of perturbations of N inputs do, in the mean of each pair.
+
+    Args:
+        values: w D, with the weights [N, M].
+        forms: Q and its leading axes, without them [N, P, M].
+        weights: w [N, M]; None for 1.
+    """
+
+    values: Tensor
+    forms: Tensor
+    weights: Tensor | None
+
+    def damped(self, rate: Tensor) -> Tensor:
+        """Return w times the forms [N, P, M], damped at a rate of each input [N]."""
+        return weighted(damped(self.forms, rate[:, None, None]), self.weights)
+
+
+@dataclass(frozen=True)
 class Control:
     """What D is held against, for N inputs and P forms: Q, and its leading axes.
 
@@ -108,44 +127,19 @@ class Control:
         """Where Q itself is damped, by one β [N]."""
         return (self.rate > 0) & (self.weight[:, 0] > 0)
 
-    def mean(
-        self,
-        rows: Tensor,
-        values: Tensor,
-        forms: Tensor,
-        weights: Tensor | None = None,
-        kurtosis: float = 1.0,
-    ) -> Interval:
-        """Return E[D] [n] of some inputs from means over pairs [n, M], [n, P, M].
+    def mean(self, rows: Tensor, pairs: PairMeans, kurtosis: float = 1.0) -> Interval:
+        """Return E[D] [n] of some inputs, at `rows` [n], from pairs of them.
 
-        Args:
-            rows: of the inputs [n].
-            values: w D, with the weights.
-            forms: Q and its leading axes, without them.
-            weights: w [n, M]; None for 1.
-            kurtosis: of what is left, at least.
+        `kurtosis` is that of what is left, at least.
         """
-        forms = weighted(damped(forms, self.rate[rows][:, None, None]), weights)
-        given = values, forms, self.expected[rows], self.weight[rows]
+        forms = pairs.damped(self.rate[rows])
+        given = pairs.values, forms, self.expected[rows], self.weight[rows]
         return controlled_mean(*given, kurtosis)
 
-    def carried(
-        self,
-        rows: Tensor,
-        values: Tensor,
-        forms: Tensor,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Tell where one pair alone moves the mean by more than `HEAVY` of it [n].
-
-        Args:
-            rows: of the inputs [n].
-            values: w D, with the weights.
-            forms: Q and its leading axes, without them.
-            weights: w [n, M]; None for 1.
-        """
-        forms = weighted(damped(forms, self.rate[rows][:, None, None]), weights)
-        left = _remaining(values, forms, self.expected[rows], self.weight[rows])
+    def carried(self, rows: Tensor, pairs: PairMeans) -> Tensor:
+        """Tell where one pair alone moves the mean by more than `HEAVY` of it [n]."""
+        forms = pairs.damped(self.rate[rows])
+        left = _remaining(pairs.values, forms, self.expected[rows], self.weight[rows])
         mean = left.mean(dim=1)
         farthest = (left - mean.unsqueeze(1)).abs().amax(dim=1)
         return farthest > HEAVY * left.shape[1] * mean.abs()
@@ -174,19 +168,10 @@ def weighted(forms: Tensor, weights: Tensor | None) -> Tensor:
     return forms * weights.reshape(n, *[1] * (forms.dim() - 2), pairs)
 
 
-def form_control(
-    values: Tensor, forms: Tensor, expected: Tensor, weights: Tensor | None = None
-) -> Control:
-    """Return Q itself with its β, from a pilot's pairs [N, M] and [N, P, M].
-
-    Args:
-        values: w D.
-        forms: Q and its leading axes.
-        expected: E[Q] [N].
-        weights: w [N, M]; None for 1.
-    """
-    weight = control_weight(values, weighted(forms[:, 0], weights))
-    wide = weight.new_zeros(forms.shape[:2])
+def form_control(pilot: PairMeans, expected: Tensor) -> Control:
+    """Return Q itself with its β from a pilot's pairs, for E[Q] [N]."""
+    weight = control_weight(pilot.values, weighted(pilot.forms[:, 0], pilot.weights))
+    wide = weight.new_zeros(pilot.forms.shape[:2])
     first = torch.tensor([0], device=wide.device)
     weights, means = (
         wide.index_copy(1, first, one.to(wide).unsqueeze(1))
@@ -195,27 +180,20 @@ def form_control(
     return Control(torch.zeros_like(weight), weights, means)
 
 
-def best_control(
-    values: Tensor,
-    forms: Tensor,
-    expected: Tensor,
-    means: Means | None,
-    weights: Tensor | None = None,
-) -> Control:
+def best_control(pilot: PairMeans, expected: Tensor, means: Means | None) -> Control:
     """Return the form, or damped ones that leave clearly less variance.
 
     Args:
-        values: w D, means over a pilot's pairs [N, M].
-        forms: Q and its leading axes, means over the same pairs [N, P, M].
+        pilot: its pairs.
         expected: E[Q] [N].
         means: of damped forms; None where none is known.
-        weights: w of the pairs [N, M]; None for 1.
     """
-    own = form_control(values, forms, expected, weights)
+    own = form_control(pilot, expected)
     rates = torch.tensor(RATES).to(expected) / expected.unsqueeze(1)
     known = None if means is None else means(rates)
     if known is None:
         return own
+    values, forms, weights = pilot.values, pilot.forms, pilot.weights
     usable = (torch.isfinite(rates) & torch.isfinite(known).all(dim=1)).all(dim=1)
     usable &= torch.isfinite(values).all(dim=1)
     usable &= torch.isfinite(forms).flatten(1).all(dim=1)

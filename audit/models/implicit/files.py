@@ -40,11 +40,7 @@ def open_files(
 
 
 def _refuse(settings: Settings, contract: str) -> None:
-    """Refuse what only a file of another contract can do.
-
-    Raises:
-        ConfigError: it was asked for.
-    """
+    """Refuse what only a file of another contract can do."""
     for name in ("target", "draws") if contract == "transport" else ():
         if getattr(settings.model, name) is not None:
             raise ConfigError(

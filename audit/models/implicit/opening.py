@@ -84,11 +84,7 @@ def open_implicit(
 
 
 def _coordinates(head: Head, probe: Probe, target: Slot | None) -> int:
-    """Return the number of coordinates of θ, by what the file gave on real rows.
-
-    Raises:
-        ConfigError: its outputs are not one number, or one θ, for each row.
-    """
+    """Return the number of coordinates of θ, by what the file gave on real rows."""
     if target is None:
         return _columns(head, probe)
     rows = len(probe.values[probe.roles.condition])
@@ -110,11 +106,7 @@ def _coordinates(head: Head, probe: Probe, target: Slot | None) -> int:
 
 
 def _columns(head: Head, probe: Probe) -> int:
-    """Return the number of coordinates a sampler gives.
-
-    Raises:
-        ConfigError: its output is not one row of numbers for each row of input.
-    """
+    """Return the number of coordinates a sampler gives."""
     found = evaluate(head, "sample", probe.outputs)
     rows = len(probe.values[probe.roles.condition])
     if found.dim() == 0 or len(found) != rows:

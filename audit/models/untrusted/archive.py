@@ -170,11 +170,7 @@ def copied(
 
 
 def _inner(members: list[Member]) -> list[tuple[str, Member]]:
-    """Return members with their paths below the one top folder.
-
-    Raises:
-        ZipFault: there are several, or names that readers could take for one another.
-    """
+    """Return members with their paths below the one top folder."""
     found = [(*member.name.partition("/")[::2], member) for member in members]
     if len({top for top, _, _ in found}) != 1 or not all(name for _, name, _ in found):
         raise ZipFault("has not one top folder with everything in it")

@@ -10,6 +10,7 @@ from audit.linalg.intervals.controlled import (
     PILOT,
     SHARE,
     WIDTH,
+    PairMeans,
     axis_weights,
     best_control,
     control_weight,
@@ -99,11 +100,11 @@ def test_a_damped_form_is_taken_where_it_leaves_less():
     forms = pairs(0, 200)
     values, means = saturated(forms)
     ones = torch.ones(3).double()
-    found = best_control(values, forms[:, None], ones, means)
+    found = best_control(PairMeans(values, forms[:, None], None), ones, means)
     assert found.rate.tolist() == [1.0] * 3
     assert found.weight.numpy() == pytest.approx(1.0, rel=1e-12)
     assert found.expected.numpy() == pytest.approx(1 - 3**-0.5, rel=1e-12)
-    mean = found.mean(torch.arange(3), values, forms[:, None])
+    mean = found.mean(torch.arange(3), PairMeans(values, forms[:, None], None))
     assert mean.value.numpy() == pytest.approx(1 - 3**-0.5, rel=1e-12)
     assert mean.standard_error.max() < 1e-15
 
@@ -112,13 +113,13 @@ def test_the_form_stays_where_it_is_as_good_or_nothing_is_known():
     forms, ones = pairs(0, 200), torch.ones(3).double()
     values, means = saturated(forms)
     for given, known in ((values, None), (values, lambda _: None), (forms, means)):
-        found = best_control(given, forms[:, None], ones, known)
+        found = best_control(PairMeans(given, forms[:, None], None), ones, known)
         assert found.rate.tolist() == [0.0] * 3
         assert found.expected.equal(ones[:, None])
     broken = values.clone()
     broken[1, 4] = torch.inf
     expected = torch.tensor([1.0, 1, 0]).double()
-    rates = best_control(broken, forms[:, None], expected, means).rate
+    rates = best_control(PairMeans(broken, forms[:, None], None), expected, means).rate
     assert rates.tolist() == [1.0, 0.0, 0.0]
 
 
@@ -153,17 +154,16 @@ def test_axes_are_damped_one_by_one_where_that_leaves_clearly_less():
     values, forms, means = steep_and_flat(200)
     expected = torch.full((200,), 1e4 + 1).double()
     pilot, rest = slice(0, PILOT), slice(PILOT, None)
-    given = values[:, pilot], forms[:, :, pilot]
-    found = best_control(*given, expected, means)
-    alone = best_control(
-        given[0], given[1][:, :1], expected, lambda rates: means(rates)[:, :1]
-    )
+    given = PairMeans(values[:, pilot], forms[:, :, pilot], None)
+    whole = PairMeans(given.values, given.forms[:, :1], None)
+    found = best_control(given, expected, means)
+    alone = best_control(whole, expected, lambda rates: means(rates)[:, :1])
     assert (found.weight[:, 0] == 0).all()
     assert (found.weight[:, 1:] > 0).all(dim=1).double().mean() > 0.95
     assert not found.bound.any()
     rows = torch.arange(200)
-    narrow = found.mean(rows, values[:, rest], forms[:, :, rest])
-    wide = alone.mean(rows, values[:, rest], forms[:, :1, rest])
+    narrow = found.mean(rows, PairMeans(values[:, rest], forms[:, :, rest], None))
+    wide = alone.mean(rows, PairMeans(values[:, rest], forms[:, :1, rest], None))
     truth = 1 - 3**-0.5 / 2
     for one in (narrow, wide):
         share = ((one.lower <= truth) & (truth <= one.upper)).double().mean()
