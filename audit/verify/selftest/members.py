@@ -114,7 +114,9 @@ def _is_sigmoid(it: Subject, name: str) -> bool:
     output, behind = expression.output(sliced=True), it.model.network.behind
     if expression.argument_of("sigmoid") is not None:
         return True
-    return bool(output and behind) and behind(output, "sigmoid", 0) is not None
+    if output is None or behind is None:
+        return False
+    return behind(output, "sigmoid", 0) is not None
 
 
 def _twice(name: str, before: str) -> Finding:
