@@ -8,14 +8,13 @@ from dataclasses import replace
 from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
 from audit.ground.storage import split_spec
-from audit.reports.alike import other_ball, refuse_if, refuse_unlike
+from audit.reports.alike import other_attack, other_ball, refuse_if, refuse_unlike
 from audit.reports.baseline import change_limits
 from audit.reports.gate import Rules, find, judge
 from audit.reports.json import read_report
 from audit.reports.keys import split_key
 from audit.reports.paired import change_from
 from audit.reports.report import Change, Report
-from audit.reports.roles import base_name
 from audit.reports.stored import Stored, listed
 
 Changes = dict[tuple[str, str], Change]
@@ -63,24 +62,10 @@ def _changes(limits: Iterable[Threshold], old: Stored, new: Stored) -> Changes:
 
 def _refuse_other_attack(old: Report, new: Report, limit: Threshold) -> None:
     """Refuse a change between two attacks that share no more than a label."""
-    label = base_name(split_key(limit.key)[1])
-    said = [report.attacks.get(label) for report in (old, new)]
-    digests = [
-        _digest(report, spec) for report, spec in zip((old, new), said, strict=True)
-    ]
-    if said[0] == said[1] and digests[0] == digests[1]:
-        return
-    other = f"compares {said[0]} of the baseline with {said[1]}"
-    if said[0] == said[1]:
-        other = f"compares {said[0]} with a file of the same name and other bytes"
-    raise ConfigError(
-        f"The limit on a change of '{limit.key}' {other}",
-        "Expected one attack under the label",
-        "Scan the baseline again with the same --attack",
-    )
-
-
-def _digest(report: Report, spec: str | None) -> str:
-    """Return the digest of the file that an attack names; "" for none."""
-    files = report.config["attacks"].files if "attacks" in report.config else {}
-    return next((d for path, d in files.items() if spec and path in spec), "")
+    other = other_attack(old, new, split_key(limit.key)[1])
+    if other:
+        raise ConfigError(
+            f"The limit on a change of '{limit.key}' compares {other}",
+            "Expected one attack under the label",
+            "Scan the baseline again with the same --attack",
+        )

@@ -52,6 +52,24 @@ def other_ball(old: Report, new: Report, quantity: str) -> str:
     return ""
 
 
+def other_attack(old: Report, new: Report, quantity: str) -> str:
+    """Return which two attacks share no more than a label; "" if they are one."""
+    label = base_name(quantity)
+    said = [report.attacks.get(label) for report in (old, new)]
+    if said[0] != said[1]:
+        return f"{said[0]} of the baseline with {said[1]}"
+    digests = [_digest(report, said[0]) for report in (old, new)]
+    if digests[0] != digests[1]:
+        return f"{said[0]} with a file of the same name and other bytes"
+    return ""
+
+
+def _digest(report: Report, spec: str | None) -> str:
+    """Return the digest of the file that an attack names; "" for none."""
+    files = report.config["attacks"].files if "attacks" in report.config else {}
+    return next((d for path, d in files.items() if spec and path in spec), "")
+
+
 def _key(report: Report) -> str | None:
     given = value_of(report, "condition_key")
     asked = key_of(report.data.source, None if given is None else str(given))

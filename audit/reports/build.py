@@ -17,7 +17,7 @@ from audit.reports import report as schema
 from audit.reports.against import changes
 from audit.reports.doubts import ALONE, along_alone
 from audit.reports.found import Verification
-from audit.reports.gate import Rules, judge
+from audit.reports.gate import Rules, judge, lacks
 from audit.reports.identity import fingerprint, plain, settings
 from audit.reports.measured import DivergenceInfo, Measured, Worst
 from audit.reports.overall import (
@@ -48,7 +48,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
     """Return the report of a scan, judged by the thresholds of `config`.
 
     Raises:
-        ConfigError: a threshold names a number that the scan did not measure.
+        ConfigError: the baseline cannot be compared.
     """
     model = measured.model
     files = [file.sha256 for file in model.files] or [str(model.weights_sha256)]
@@ -77,8 +77,9 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
         ],
         run={key: plain(value) for key, value in measured.run.items()},
     )
-    found = changes(config.thresholds, config.baseline, _numbers_of(measured, report))
-    return judge(report, Rules.of(config, found))
+    there = [limit for limit in config.thresholds if not lacks(report, limit.key)]
+    found = changes(there, config.baseline, _numbers_of(measured, report))
+    return judge(report, Rules.of(config, found, own=True))
 
 
 def _numbers_of(measured: Measured, report: schema.Report) -> Stored:

@@ -40,7 +40,7 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
     refuse_edited(report, path, (limit.key for limit in config.thresholds))
     if own:
         known = {(c.key, c.op): c.change for c in report.checks if c.change}
-        return judge(report, Rules.of(config, known))
+        return judge(report, Rules.of(config, known, own=True))
     if not any(limit.step for limit in config.thresholds):
         return judge(report, Rules.of(config))
     from audit.reports.against import changes  # numpy, which limits alone do not need

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit.ground import stages
 from audit.reports.alike import (
+    other_attack,
     other_ball,
     other_inputs,
     refuse_if,
@@ -21,6 +22,7 @@ from audit.reports.alike import (
 )
 from audit.reports.changes import Change, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
+from audit.reports.roles import base_name
 from audit.reports.stored import Stored
 from audit.reports.values import Floats
 
@@ -71,12 +73,7 @@ def compare(old: Stored, new: Stored) -> Comparison:
         changes += [change] if change else []
         moved = most_moved(index, before, after) if pair == measure else moved
     notes = _notes(old.report, new.report)
-    balls = {
-        other_ball(old.report, new.report, quantity): None
-        for name in shared
-        for quantity in new.report.divergences[name].summary
-    }
-    notes += [f"{words}, so worst cases are not compared" for words in balls if words]
+    notes += _left_out(old.report, new.report, shared)
     if old.report.checked != new.report.checked:
         notes.append(
             "exact values were taken at other inputs, so what was checked is not "
@@ -97,12 +94,28 @@ def _pairs(old: Report, new: Report, shared: list[str]) -> list[Pair]:
             before = old.divergences[name].summary.get(quantity)
             if before is None:
                 continue
-            if other_ball(old, new, quantity):
+            if other_ball(old, new, quantity) or other_attack(old, new, quantity):
                 continue
             checked = (summary.n_checked, before.n_checked) != (None, None)
             if not checked or old.checked == new.checked:
                 found.append((name, quantity))
     return found
+
+
+def _left_out(old: Report, new: Report, shared: list[str]) -> list[str]:
+    """Say which quantities of both reports are of two questions."""
+    found: dict[str, None] = {}
+    for name in shared:
+        before = old.divergences[name].summary
+        for quantity in new.divergences[name].summary:
+            ball = other_ball(old, new, quantity)
+            if ball:
+                found[f"{ball}, so worst cases are not compared"] = None
+            attack = quantity in before and other_attack(old, new, quantity)
+            if attack:
+                label = base_name(quantity)
+                found[f"{label} is not compared: that would compare {attack}"] = None
+    return list(found)
 
 
 def _stands(report: Report, index: NDArray[np.int64]) -> Floats | None:

@@ -20,7 +20,15 @@ from audit.config import Threshold
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES, is_attack
 from audit.reports.report import Divergence, Report, Summary, Warned
-from audit.reports.roles import ALONG, LOWER, REALISED, base_name, named, sized
+from audit.reports.roles import (
+    ALONG,
+    LOWER,
+    REALISED,
+    base_name,
+    certificate_name,
+    named,
+    sized,
+)
 from audit.reports.subjects import Subject
 from audit.reports.text import count, number
 
@@ -54,6 +62,11 @@ def doubt(report: Report, name: str, quantity: str) -> str:
         return (
             f"single perturbations carry the mean over {label}, whose tail is not "
             "seen; limit a smaller attack, or a bounded one such as uniform_norm"
+        )
+    if predicted and certificate_name(quantity) in divergence.summary:
+        return (
+            "it is a second-order number, and no bound; the proven one is "
+            f"{name}.{certificate_name(quantity)}: limit that"
         )
     if predicted:
         instead = f"{name}.{named(quantity, REALISED)}"

@@ -58,6 +58,9 @@ class Rules:
         accept_unverified: numbers that the report does not believe decide too.
         changes: (key, op) -> how a number changed from the baseline, for limits on
             that.
+        own: whether they are those of the scan itself. A number that it could not
+            measure then decides nothing, and the report is kept; elsewhere it is an
+            error to ask for one that a report does not have.
     """
 
     limits: Sequence[Threshold] = ()
@@ -66,12 +69,14 @@ class Rules:
     gate: str = "point"
     accept_unverified: bool = False
     changes: Mapping[Any, Change] = field(default_factory=dict)
+    own: bool = False
 
     @classmethod
     def of(
         cls,
         config: ScanConfig,
         changes: Mapping[Any, Change] | None = None,
+        own: bool = False,
     ) -> Rules:
         """Return the rules of a configuration."""
         return cls(
@@ -81,6 +86,7 @@ class Rules:
             config.gate,
             config.accept_unverified,
             changes or {},
+            own,
         )
 
 
@@ -116,8 +122,11 @@ def judge(report: Report, rules: Rules) -> Report:
 def check(report: Report, limit: Threshold, rules: Rules) -> Check:
     """Hold one limit against the report."""
     divergence, quantity, statistic = split_key(limit.key)
-    nothing = report.data.n_audited == 0
-    summary = EMPTY if nothing else find(report, limit.key, divergence, quantity)
+    lacking = lacks(report, limit.key) if rules.own else ""
+    nothing = report.data.n_audited == 0 or bool(lacking)
+    summary = EMPTY.model_copy(update={"reason": lacking or None})
+    if not nothing:
+        summary = find(report, limit.key, divergence, quantity)
     change = rules.changes.get((limit.key, limit.op)) if limit.step else None
     checked = summary.n_checked is not None
     subject = of_value(summary, limit)
@@ -179,6 +188,15 @@ def find(report: Report, key: str, divergence: str, quantity: str) -> Summary:
     if quantity not in summary:
         _refuse(key, f"quantities of {divergence}", quantity, summary)
     return summary[quantity]
+
+
+def lacks(report: Report, key: str) -> str:
+    """Return why a report does not have the number of a key; "" if it does."""
+    divergence, quantity, _ = split_key(key)
+    if divergence not in report.divergences:
+        return f"this scan did not measure {divergence}"
+    there = quantity in report.divergences[divergence].summary
+    return "" if there else f"this scan did not measure {divergence}.{quantity}"
 
 
 def _refuse(key: str, kind: str, name: str, names: Iterable[str]) -> None:

@@ -18,7 +18,14 @@ from audit.reports.quantities import (
     STATISTICS,
     describe,
 )
-from audit.reports.roles import base_name
+from audit.reports.roles import (
+    CERTIFICATE,
+    at_size,
+    base_name,
+    certificate_name,
+    named,
+    sized,
+)
 
 DEFAULT_DIVERGENCES = ("kl", "quantile")
 _KEY = re.compile(
@@ -80,15 +87,23 @@ def check_config(config: ScanConfig) -> None:
                 "Expected a name that says nothing else in a report",
                 "Give the attack another label",
             )
-    check_keys(config.thresholds, config.divergences or DEFAULT_DIVERGENCES, labels)
+    divergences = config.divergences or DEFAULT_DIVERGENCES
+    check_keys(config.thresholds, divergences, labels, config.sizes)
 
 
 def check_keys(
     thresholds: Iterable[Threshold],
     divergences: Collection[str],
     labels: Collection[str],
+    sizes: Collection[float] | None = None,
 ) -> None:
     """Check the keys of `thresholds` against what will be measured.
+
+    Args:
+        thresholds: the limits.
+        divergences: names of those that are measured.
+        labels: labels of the attacks.
+        sizes: at which witnesses are looked for; None: not known yet.
 
     Raises:
         ConfigError: a part of a key is unknown.
@@ -96,6 +111,7 @@ def check_keys(
     for threshold in thresholds:
         try:
             _check_key(threshold.key, divergences, labels)
+            _check_size(threshold.key, labels, sizes)
         except ConfigError as error:
             in_file = threshold.source and not threshold.source.startswith("--")
             place = f"{threshold.source}: " if in_file else ""
@@ -114,6 +130,35 @@ def _check_key(key: str, divergences: Collection[str], labels: Collection[str]) 
     if absent or describe(quantity, labels) is None:
         names = {*(row.name for row in QUANTITIES), *labels}
         _refuse(key, "quantities", quantity, names)
+
+
+def _check_size(
+    key: str, labels: Collection[str], sizes: Collection[float] | None
+) -> None:
+    """Refuse a quantity of a size that is not looked at, or of none where it has some.
+
+    The certificate of the attack `certified` is called by no size, and not by its name.
+    """
+    divergence, quantity, statistic = split_key(key)
+    base, label = base_name(quantity), "certified"
+    own = certificate_name(label)
+    if quantity == named(label, CERTIFICATE):
+        _refuse(key, "quantities", quantity, [own])
+    at = sized(base)
+    if at is None:
+        at_some = any(row.at_sizes and row.name == base for row in QUANTITIES)
+        if not at_some or (base == own and label in labels):
+            return
+        at = base, min(sizes) if sizes else 0.1
+    elif base == at_size(*at) and (sizes is None or at[1] in sizes):
+        return
+    known = ", ".join(f"{size:g}" for size in sizes or ()) or "those of --sizes"
+    meant = quantity.replace(base, at_size(*at), 1)
+    raise ConfigError(
+        f"In the threshold key '{key}', '{quantity}' is of no size that is looked at",
+        f"Expected one of a size as it is printed; the sizes are {known}",
+        f"Write {divergence}.{meant}.{statistic}, with --sizes {at[1]:g}",
+    )
 
 
 def _refuse(

@@ -18,7 +18,7 @@ from audit.reports.formulas import (
     TRUST_QUANTITIES,
     Quantity,
 )
-from audit.reports.roles import ERROR, named, parsed, sized
+from audit.reports.roles import ATTACK, ERROR, Role, named, parsed, sized
 
 PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
@@ -57,16 +57,23 @@ def _of_role(name: str, labels: Collection[str]) -> Quantity | None:
     base, roles = parsed(name)
     if not roles:
         return None
-    of = describe(named(base, *roles[:-1]), labels)
-    if of is None:
+    role, inner = roles[-1], named(base, *roles[:-1])
+    of = describe(inner, labels)
+    if of is None or not _has(inner, role, labels):
         return None
-    role = roles[-1]
     return Quantity(
         name,
         of.unit if role.unit is None else role.unit,
         role.formula.format(of.name),
         role.reading.format(of.name),
     )
+
+
+def _has(inner: str, role: Role, labels: Collection[str]) -> bool:
+    """Tell whether a column can have a role."""
+    if role.of == ATTACK:
+        return is_attack(inner, labels)
+    return role.of in ("", inner)
 
 
 def _at_size(name: str) -> Quantity | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 AT = "@"
 """Between a quantity and the size that it is measured at."""
+ATTACK = "attack"
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Role:
         suffix: of the column's name.
         unit: of the column; None: the quantity's own.
         formula, reading: as `robaudit explain` shows them.
+        of: what has such a column: "attack", the name of a quantity; "" for any.
     """
 
     suffix: str
     unit: str | None
     formula: str
     reading: str
+    of: str = ""
 
 
 ERROR = Role(
@@ -53,12 +56,14 @@ REALISED = Role(
     "{0} with the exact divergence in place of c δᵀ G δ",
     "What really happens at the attack's own size; {0} is the second-order "
     "prediction of it.",
+    of=ATTACK,
 )
 RATIO = Role(
     "_ratio",
     "",
     "{0}_realised / {0}",
     "Near 1 the prediction holds at the attack's own size.",
+    of=ATTACK,
 )
 PARTED = Role(
     "_parted",
@@ -66,6 +71,7 @@ PARTED = Role(
     "1 where {0}_realised is surely more than 10 % from {0}, else 0",
     "The mean is the share of inputs whose prediction of {0} is not to be believed "
     "at the attack's own size.",
+    of=ATTACK,
 )
 UNIVERSAL = Role(
     "_universal",
@@ -73,6 +79,7 @@ UNIVERSAL = Role(
     "{0} with the exact divergence along ±v̄, v̄ the top eigenvector of mean G",
     "What one and the same perturbation costs, of {0}'s size, with the sign that is "
     "worse for all inputs together.",
+    of=ATTACK,
 )
 ALONG = Role(
     "_along",
@@ -80,12 +87,14 @@ ALONG = Role(
     "{0} along the worst direction v alone, on its worse side",
     "How far the worst direction alone takes: {0} is below it where witnesses of other "
     "directions were found nearer.",
+    of="critical_radius",
 )
 CERTIFICATE = Role(
     "_certificate",
     None,
     "B ≥ the exact divergence anywhere in the ball of {0}",
     "No perturbation of the ball exceeds this: proven.",
+    of=ATTACK,
 )
 ROLES = (ERROR, LOWER, UPPER, REALISED, RATIO, PARTED, UNIVERSAL, ALONG, CERTIFICATE)
 _BOUND = "_bound"
@@ -95,6 +104,12 @@ _BOUND = "_bound"
 def named(quantity: str, *roles: Role) -> str:
     """Return the name of a column: of `weak`, REALISED, ERROR `weak_realised_se`."""
     return quantity + "".join(role.suffix for role in roles)
+
+
+def certificate_name(label: str) -> str:
+    """Return the column of an attack's certificate: `certificate` of `certified`."""
+    name = named(label, CERTIFICATE)
+    return name.removeprefix("certified_") if label == "certified" else name
 
 
 def at_size(quantity: str, size: float) -> str:

@@ -19,7 +19,7 @@ from audit.geometry.divergences import Divergence
 from audit.ground import stages
 from audit.linalg.intervals.means import Interval
 from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
-from audit.reports.roles import CERTIFICATE, at_size, named
+from audit.reports.roles import at_size, certificate_name
 from audit.reports.values import Values
 from audit.verify.attacks import Realised
 from audit.verify.columns import INFINITE
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 NOT_ASKED = "not certified by default: ask for sizes with --sizes, or certified:norm=…"
 NOT_PROVEN = "no finite bound is proven at this size"
-_OWN = "certified"  # the label whose certificate needs no name
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,6 @@ def _certificates(
     unasked = Values.unmeasured(n, NOT_ASKED)
     names = (at_size("certificate", size) for size in ladder.sizes)
     return columns | {name: unasked for name in names if name not in columns}
-
-
-def certificate_name(label: str) -> str:
-    """Return the column of an attack's certificate: `certificate` of `certified`."""
-    return "certificate" if label == _OWN else named(label, CERTIFICATE)
 
 
 def _bounds(found: Proven, n: int, count: int) -> list[Values]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from audit.config import AttackConfig
 from audit.formats.reading import estimation, headline
 from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
@@ -337,3 +338,21 @@ def test_a_percentile_decides_where_one_checked_input_lies_beyond_it(statistic, 
         assert _ends(summary, statistic, False) == (() if n >= least else (1.0, 2.0))
     whole = SimpleNamespace(n_checked=None)
     assert _ends(whole, statistic, True) == ()
+
+
+def test_a_limit_on_the_attack_certified_is_led_to_what_is_proven():
+    """The column of its name is what the quadratic says, which bounds nothing."""
+    found = measured_of(EIGENVALUES)
+    kl = found.columns["kl"]
+    kl["certified"] = kl["mine"] = kl["gaussian"]
+    kl["certificate"] = kl["mine_certificate"] = kl["gaussian"]
+    attacks = tuple(AttackConfig(x, "certified") for x in ("certified", "mine"))
+    keys = ("kl.certified.max", "kl.mine.max")
+    limits = tuple(limit(key, "<=", 1e9) for key in keys)
+    config = replace(CONFIG, max_skipped=1, attacks=attacks, thresholds=limits)
+    report = build_report(found, config)
+    assert report.exit_code == 4
+    for check, column in zip(
+        report.checks, ("certificate", "mine_certificate"), strict=True
+    ):
+        assert f"the proven one is kl.{column}: limit that" in check_line(check)

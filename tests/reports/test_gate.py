@@ -237,6 +237,15 @@ def test_keys_are_split_from_the_right():
         ("kl.moments.p95", "'moments' is not among the quantities"),
         ("kl.moments_se.p95", "'moments_se' is not among the quantities"),
         ("kl.moments_ratio.p95", "'moments_ratio' is not among the quantities"),
+        ("kl.gap_ratio.p95", "'gap_ratio' is not among the quantities"),
+        ("kl.radius_realised.min", "'radius_realised' is not among the quantities"),
+        ("kl.trace_universal.max", "'trace_universal' is not among the quantities"),
+        ("kl.radius_along.min", "'radius_along' is not among the quantities"),
+        ("kl.gap_certificate.max", "'gap_certificate' is not among the quantities"),
+        ("kl.certified_certificate.max", "Did you mean 'certificate'"),
+        ("kl.witness.max", r"of no size .* Write kl.witness@0.1.max, with --sizes"),
+        ("kl.certificate.max", r"Write kl.certificate@0.1.max, with --sizes 0.1"),
+        ("kl.witness@.10.max", r"'witness@.10' is of no .* Write kl.witness@0.1.max"),
     ],
 )
 def test_unknown_keys_are_refused_before_anything_is_measured(key, words):
@@ -263,6 +272,56 @@ def test_keys_of_what_will_be_measured_pass(key):
         thresholds=(Threshold(key, "<=", 1.0),),
     )
     check_config(config)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "known"),
+    [((0.1, 0.3), ("0.1", "0.3")), ((), ()), (None, ("0.1", "0.2", "0.3"))],
+)
+def test_a_size_that_is_not_looked_at_is_refused_before_anything_is_measured(
+    sizes, known
+):
+    """--sizes 0.1,0.3, --sizes off, and those that are chosen later."""
+    for size in ("0.1", "0.2", "0.3"):
+        for column in ("witness", "certificate", "predicted", "along"):
+            limit = Threshold(f"kl.{column}@{size}.max", "<=", 1.0)
+            config = replace(CONFIG, sizes=sizes, thresholds=(limit,))
+            if size in known:
+                check_config(config)
+                continue
+            with pytest.raises(ConfigError, match=f"of no size.*--sizes {size}"):
+                check_config(config)
+
+
+def test_the_certificate_of_an_attack_has_its_own_name():
+    attacks = tuple(AttackConfig(x, "certified") for x in ("certified", "mine"))
+    for key in ("kl.certificate.max", "kl.mine_certificate.max"):
+        check_config(
+            replace(CONFIG, attacks=attacks, thresholds=(Threshold(key, "<=", 1.0),))
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("kl.tail_share.mean", "this scan did not measure kl.tail_share"),
+        ("hellinger.trace.mean", "this scan did not measure hellinger"),
+    ],
+)
+def test_a_number_that_a_scan_did_not_measure_decides_nothing_and_the_report_is_kept(
+    key, said
+):
+    """Hours of measuring end with 4 and a report, whose own limits are judged alike."""
+    held = limit("kl.gaussian.p95", "<=", 1.0)
+    report = report_of(EIGENVALUES, held, limit(key, "<=", 1.0))
+    assert (report.verdict, report.exit_code) == ("none", 4)
+    assert [check.status for check in report.checks] == ["pass", "unmeasured"]
+    assert said in check_line(report.checks[1])
+    again = recheck(report, CONFIG)
+    assert again.checks == report.checks
+    asked = replace(CONFIG, thresholds=(limit(key, "<=", 1.0),))
+    with pytest.raises(ConfigError, match="The report has no"):
+        recheck(report, asked)
 
 
 def test_a_key_in_a_file_is_found_by_its_line():

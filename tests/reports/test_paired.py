@@ -436,6 +436,14 @@ def test_an_attack_of_the_same_label_has_to_be_the_same():
         judged_by_change(opened(report_of(MANY)), new, limits)
     unconcerned = flags(max_increase=["kl.trace.p95=5%"])
     assert judged_by_change(opened(report_of(MANY)), new, unconcerned).exit_code == 0
+    old = opened(build_report(measured_of(MANY), CONFIG))
+    found = compare(old, new)
+    quantities = {change.quantity for change in found.changes}
+    told = {change.quantity for change in compare(old, old).changes} - quantities
+    assert told == {"gaussian", "gaussian_realised"}
+    (note,) = [note for note in found.notes if "not compared" in note]
+    said = words.replace("compares", "compare")
+    assert note == f"gaussian is not compared: that would {said}"
 
 
 def test_the_scan_the_check_and_the_diff_judge_alike(tmp_path):

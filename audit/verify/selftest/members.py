@@ -11,7 +11,8 @@ Two looks at φ, which need neither θ nor a derivative:
   all non-negative and sum to one within 1e-4 are probabilities. For two numbers or
   more that is a coincidence of measure zero, so one row would do; four are asked for.
   A Bernoulli's single logit lies in [0, 1] for many honest models, so there all
-  values of at least 32 must do so *and* come within 0.02 of both ends.
+  values of at least 32 must do so *and* come within 0.02 of both ends; or the file's
+  graph, or the expression, says that they are the result of a sigmoid.
 - **A softmax of probabilities.** q = softmax(p) read as probabilities is such a law
   too. log q is p up to a shift, and the shift is known, for p sums to one: p = log q −
   mean log q + 1/K. Of an honest q these need not be probabilities, and where they are
@@ -82,7 +83,8 @@ def probabilities_as_logits(it: Subject) -> Finding:
     for name in found:
         logits = values[name]
         vector = vectors and "." not in name
-        if _is_simplex(logits) if vector else _is_unit(logits):
+        squashed = _is_unit(logits) or _is_sigmoid(it, name)
+        if _is_simplex(logits) if vector else squashed:
             inside, meant = _read_through(it, name), name.replace("logits", "probs")
             if inside:
                 return _twice(meant, inside)
@@ -102,6 +104,19 @@ def _read_through(it: Subject, name: str) -> str:
     """Return the logits that are read for probabilities in the file; "" for none."""
     said = {item.name: item for item in it.model.head.items}.get(f"param {name}")
     return said.value if said is not None and READ_THROUGH in said.origin else ""
+
+
+def _is_sigmoid(it: Subject, name: str) -> bool:
+    """Whether what is read as logits is made by a sigmoid, whatever its values."""
+    expression = it.model.head.parameters.get(name)
+    if expression is None:
+        return False
+    output, behind = expression.output(sliced=True), it.model.network.behind
+    if expression.argument_of("sigmoid") is not None:
+        return True
+    if output is None or behind is None:
+        return False
+    return behind(output, "sigmoid", 0) is not None
 
 
 def _twice(name: str, before: str) -> Finding:

@@ -249,6 +249,22 @@ def test_probabilities_read_as_logits_are_caught(tmp_path):
         assert run_tests(tmp_path, path, "categorical", {"logits": "l"})[0] == 0
 
 
+SIGMOIDS = """head (float[n, 4] x) => (float[n, 3] y) {
+    l = MatMul(x, w)  m = Sigmoid(l)  y = Identity(m)
+}"""
+
+
+def test_moderate_sigmoids_read_as_logits_are_caught_by_the_graph(tmp_path):
+    """They fill no [0, 1], as logits of an honest model need not; the graph tells."""
+    path = onnx_text(tmp_path, SIGMOIDS, w=W / 10)
+    for logits in ("y", "y[:, :2]"):
+        code, lines = run_tests(tmp_path, path, "bernoulli", {"logits": logits})
+        assert (code, failed(lines)) == (1, {"probabilities_as_logits"})
+        assert "probs=NAME" in lines["probabilities_as_logits"].todo
+    assert run_tests(tmp_path, path, "bernoulli", {"probs": "y"})[0] == 0
+    assert run_tests(tmp_path, path, "bernoulli", {"logits": "logit(y)"})[0] == 0
+
+
 TWICE = """head (float[n, 4] x) => (float[n, 3] y) {
     l = MatMul(x, w)  p = Softmax<axis=-1>(l)  y = Softmax<axis=-1>(p)
 }"""
