@@ -2,7 +2,7 @@
 
     log σ(x) = −softplus(−x)        1 − σ(x) = σ(−x)
     log(1 − σ(x)) = −softplus(x)    log softmax(x) = log_softmax(x)
-    1 / (1 + eˣ) = σ(−x)
+    1 / (1 + eˣ) = σ(−x)            y / (1 + eˣ) = y σ(−x)
 
 The right sides are the left ones, by σ(−x) = 1 − σ(x) and softplus(x) = log(1 + eˣ),
 and keep every digit: in float32 σ(x) is 1 from x = 17 on, 1 − σ(x) has one digit left
@@ -66,8 +66,13 @@ class _Writer:
         elif (x := self._complement(node)) is not None:
             self._falling(x, node)
         elif (x := self._spelled_out(node)) is not None:
-            self._falling(x, node)
-            self.makers[node.outputs[0]] = self.made[-1]
+            if node.op == "Reciprocal" or self._is_one(node.inputs[0]):
+                self._falling(x, node)
+            else:
+                minus = self._new(node, "Neg", (x,))
+                falling = self._new(node, "Sigmoid", (minus,))
+                self._end(node, "Mul", (node.inputs[0], falling), node.outputs[0])
+            self.makers |= {name: one for one in self.made for name in one.outputs}
         return self.made or [node]
 
     def _falling(self, x: str, at: Node) -> None:
@@ -92,9 +97,8 @@ class _Writer:
         return inner.inputs[0] if inner is not None and _is(inner, "Sigmoid") else None
 
     def _spelled_out(self, node: Node) -> str | None:
-        """Return x of a node that computes 1 / (1 + eˣ), else None."""
-        turned = _is(node, "Reciprocal")
-        if not turned and not (_is(node, "Div") and self._is_one(node.inputs[0])):
+        """Return x of a node that divides by 1 + eˣ, else None."""
+        if not _is(node, "Reciprocal") and not _is(node, "Div"):
             return None
         total = self.makers.get(node.inputs[-1])
         if total is None or not _is(total, "Add"):
