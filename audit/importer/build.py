@@ -25,6 +25,7 @@ from audit.importer.registry import Operator, find_host
 from audit.importer.replaced import Shielded, replaced
 from audit.importer.saturation import unsaturated
 from audit.importer.values import Policy, Value
+from audit.importer.within import within
 
 SHAPES = ("Shape", "Size")
 
@@ -35,7 +36,7 @@ class Builder:
 
     Args:
         outer: constants of the enclosing graph that its subgraphs may read.
-        within: of the subgraph of an operator, what is known of the graph around it,
+        around: of the subgraph of an operator, what is known of the graph around it,
             and the operator.
     """
 
@@ -43,7 +44,7 @@ class Builder:
     policy: Policy
     simplify: bool = True
     outer: Mapping[str, Constant] = field(default_factory=dict)
-    within: tuple[Conditions, Node] | None = None
+    around: tuple[Conditions, Node] | None = None
     slots: list[Value] = field(default_factory=lambda: [None])
     steps: list[Step] = field(default_factory=list)
     places: dict[str, Place | Constant] = field(default_factory=dict)
@@ -88,10 +89,10 @@ class Builder:
 
     def _known(self, nodes: Sequence[Node]) -> Conditions:
         """Return what is known of the nodes of the program."""
-        if self.within is None:
+        if self.around is None:
             return Conditions.of(nodes, self.program)
-        around, node = self.within
-        return around.within(node, self.program, nodes)
+        around, node = self.around
+        return within(around, node, self.program, nodes)
 
     def _add(self, node: Node) -> None:
         if node.op == "Constant" and not node.domain:
@@ -196,10 +197,10 @@ class Builder:
         free = {name: self._place(node, name) for name in body.free_names()}
         constants = {k: v for k, v in free.items() if isinstance(v, Constant)}
         captured = [name for name in free if name not in constants]
-        within = (self.known, node) if self.known is not None else None
-        plan = Builder(
-            body, self.policy, self.simplify, constants, within=within
-        ).build(captured)
+        around = (self.known, node) if self.known is not None else None
+        plan = Builder(body, self.policy, self.simplify, constants, around).build(
+            captured
+        )
         first = len(inputs)
         inputs += [self.operand(name, host=False) for name in captured]
         return Body(plan, body.outputs, slice(first, len(inputs)))

@@ -4,11 +4,6 @@ A comparison of u with v does where u − v is finite and not zero, and both are
 continuous functions of the inputs; what logic makes of such does where all of them do,
 and a condition that no input of floating numbers takes part in always does. Operators
 that only move elements move the answer alike.
-
-A subgraph reads tensors of the graph around it, and has inputs of its own. A state of a
-Loop or a Scan moves continuously where its first value does and the body makes each
-value of what moves continuously; all others of its inputs may jump. Elements that a
-Scan takes one by one move as the whole of them.
 """
 
 from __future__ import annotations
@@ -76,47 +71,10 @@ class Conditions:
     def of(cls, nodes: Sequence[Node], program: Program) -> Conditions:
         """Return what is known of nodes, in an order in which they run."""
         makers = {name: node for node in nodes for name in node.outputs if name}
-        inputs = {info.name: _is_float(info.onnx_type) for info in program.inputs}
-        moving = _reached(nodes, inputs)
-        floating = _reached(nodes, (name for name, real in inputs.items() if real))
+        inputs = {info.name: is_float(info.onnx_type) for info in program.inputs}
+        moving = reached(nodes, inputs)
+        floating = reached(nodes, (name for name, real in inputs.items() if real))
         return cls(makers, program.constants, moving, floating)
-
-    def within(self, node: Node, body: Program, nodes: Sequence[Node]) -> Conditions:
-        """Return what is known of a subgraph of a node.
-
-        Args:
-            node: of this graph, which runs the body.
-            body: the subgraph.
-            nodes: of the body, in an order in which they run.
-        """
-        taken = body.free_names()
-        own = [info.name for info in body.inputs]
-        counted = own[:1] if node.op == "Loop" else []
-        moving = _reached(nodes, [*own, *filter(self.moves, taken)])
-        read = [name for name in taken if name in self.floating]
-        floating = _reached(nodes, [*own[len(counted) :], *read])
-        makers = {name: one for one in nodes for name in one.outputs if name}
-        jumping = {name for name in read if not self._is_continuous(name)}
-        fed = _fed(node, body)
-        jumping |= {
-            info.name
-            for info in body.inputs[len(counted) :]
-            if info.name not in fed
-            or not _is_float(info.onnx_type)
-            or not self._is_continuous(fed[info.name][0])
-        }
-        while True:
-            found = Conditions(
-                makers, body.constants, moving, floating, frozenset(jumping)
-            )
-            more = {
-                name
-                for name, (_, made) in fed.items()
-                if name not in jumping and made and not found._is_continuous(made)
-            }
-            if not more:
-                return found
-            jumping |= more
 
     def moves(self, name: str) -> bool:
         """Whether a tensor depends on an input by value."""
@@ -141,7 +99,7 @@ class Conditions:
             return None
         made = f"{name}/strict"
         if node.op in _COMPARES:
-            if not all(self._is_continuous(one) for one in node.inputs):
+            if not all(self.is_continuous(one) for one in node.inputs):
                 return None
             return (Node("Apart", node.inputs, (made,), {}, "", OWN, 1),), made
         if node.op in _LOGIC:
@@ -194,7 +152,7 @@ class Conditions:
             Node("Cast", (least,), (made,), back, opset=node.opset),
         ), made
 
-    def _is_continuous(self, name: str) -> bool:
+    def is_continuous(self, name: str) -> bool:
         """Whether a tensor moves continuously with the inputs where it is finite."""
         if name in self._known:
             return self._known[name]
@@ -202,7 +160,7 @@ class Conditions:
         if name not in self.floating or node is None:
             return name not in self.jumping
         self._known[name] = self._is_smooth(node) and all(
-            self._is_continuous(one) for one in node.inputs
+            self.is_continuous(one) for one in node.inputs
         )
         return self._known[name]
 
@@ -221,26 +179,12 @@ class Conditions:
         return node.op in _CONTINUOUS
 
 
-def _fed(node: Node, body: Program) -> dict[str, tuple[str, str]]:
-    """Return what a body's inputs are first, and next: "" where that is given too."""
-    own = [info.name for info in body.inputs]
-    made = [info.name for info in body.outputs]
-    if node.op == "Loop":
-        first, states, made = node.inputs[2:], own[2:], made[1:]
-    elif node.op == "Scan" and len(node.inputs) == len(own):
-        count = len(own) - int(node.attributes.get("num_scan_inputs", 0))
-        first, states, made = node.inputs, own, made[:count] + [""] * len(own)
-    else:
-        return {}
-    pairs = zip(first, made, strict=False)
-    return dict(zip(states, pairs, strict=False))
-
-
-def _is_float(onnx_type: int | None) -> bool:
+def is_float(onnx_type: int | None) -> bool:
+    """Whether a type is one of floating numbers, or not said."""
     return onnx_type is None or TORCH_TYPES.get(onnx_type) in FLOATS
 
 
-def _reached(nodes: Sequence[Node], names: Iterable[str]) -> frozenset[str]:
+def reached(nodes: Sequence[Node], names: Iterable[str]) -> frozenset[str]:
     """Return what depends on some tensors by value."""
     found = set(names)
     for node in nodes:
