@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 from audit.importer.cleanup import OWN, live
 from audit.importer.conditions import ALWAYS, Conditions
-from audit.importer.program import Node, Program
+from audit.importer.program import Node
 
 _STEEP = frozenset(
     (
@@ -48,19 +48,19 @@ _SINCE = 9  # the opset of the first Where; from 7 on operators broadcast as Num
 
 
 def held(
-    nodes: Sequence[Node], program: Program, wanted: Sequence[str]
+    nodes: Sequence[Node], conditions: Conditions, wanted: Sequence[str]
 ) -> Sequence[Node]:
     """Return the nodes with what a Where leaves computed of values that are held.
 
     Args:
         nodes: in an order in which they run, which is kept.
-        program: whose nodes they are: its inputs and constants.
+        conditions: what is known of them.
         wanted: the tensors that they are to make.
     """
     steep = any(node.op in _STEEP for node in nodes)
     if not steep or not any(_is_where(node) for node in nodes):
         return nodes
-    writer = _Writer(Conditions.of(nodes, program))
+    writer = _Writer(conditions)
     found: list[Node] = []
     for node in nodes:
         found += writer.written(node)

@@ -16,6 +16,7 @@ from audit.importer.binding import (
     constant_of,
     operator_of,
 )
+from audit.importer.conditions import Conditions
 from audit.importer.foresight import Small
 from audit.importer.places import Body, Constant, Place
 from audit.importer.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
@@ -24,6 +25,7 @@ from audit.importer.registry import Operator, find_host
 from audit.importer.replaced import Shielded, replaced
 from audit.importer.saturation import unsaturated
 from audit.importer.values import Policy, Value
+from audit.importer.within import within
 
 SHAPES = ("Shape", "Size")
 
@@ -34,14 +36,15 @@ class Builder:
 
     Args:
         outer: constants of the enclosing graph that its subgraphs may read.
-        inner: whether it is the subgraph of an operator.
+        around: of the subgraph of an operator, what is known of the graph around it,
+            and the operator.
     """
 
     program: Program
     policy: Policy
     simplify: bool = True
     outer: Mapping[str, Constant] = field(default_factory=dict)
-    inner: bool = False
+    around: tuple[Conditions, Node] | None = None
     slots: list[Value] = field(default_factory=lambda: [None])
     steps: list[Step] = field(default_factory=list)
     places: dict[str, Place | Constant] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class Builder:
         default_factory=dict
     )
     cleared: frozenset[str] = frozenset()
+    known: Conditions | None = None
 
     def build(self, captured: Iterable[str] = ()) -> Plan:
         """Return the plan; `captured` names become inputs after the declared ones."""
@@ -67,8 +71,8 @@ class Builder:
         if self.simplify:
             nodes = unsaturated(cleanup.fused(nodes), self.program.constants)
             nodes = cleanup.live(nodes, wanted)
-            if not self.inner:
-                nodes = branches.held(nodes, self.program, wanted)
+            self.known = self._known(nodes)
+            nodes = branches.held(nodes, self.known, wanted)
         self.cleared = replaced(nodes)
         for node in cleanup.guarded(nodes):
             self._add(node)
@@ -82,6 +86,13 @@ class Builder:
         }
         fixed = frozenset(outputs) - written - set(inputs)
         return Plan(tuple(self.slots), steps, inputs, outputs, fixed)
+
+    def _known(self, nodes: Sequence[Node]) -> Conditions:
+        """Return what is known of the nodes of the program."""
+        if self.around is None:
+            return Conditions.of(nodes, self.program)
+        around, node = self.around
+        return within(around, node, self.program, nodes)
 
     def _add(self, node: Node) -> None:
         if node.op == "Constant" and not node.domain:
@@ -186,7 +197,8 @@ class Builder:
         free = {name: self._place(node, name) for name in body.free_names()}
         constants = {k: v for k, v in free.items() if isinstance(v, Constant)}
         captured = [name for name in free if name not in constants]
-        plan = Builder(body, self.policy, self.simplify, constants, inner=True).build(
+        around = (self.known, node) if self.known is not None else None
+        plan = Builder(body, self.policy, self.simplify, constants, around).build(
             captured
         )
         first = len(inputs)

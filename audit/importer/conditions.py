@@ -57,21 +57,23 @@ class Conditions:
         constants: of the graph, by name.
         moving: the tensors that depend on any input by value.
         floating: those that depend on an input of floating numbers.
+        jumping: inputs that may not move continuously.
     """
 
     makers: Mapping[str, Node]
     constants: Mapping[str, Host]
     moving: frozenset[str]
     floating: frozenset[str]
+    jumping: frozenset[str] = frozenset()
     _known: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, nodes: Sequence[Node], program: Program) -> Conditions:
         """Return what is known of nodes, in an order in which they run."""
         makers = {name: node for node in nodes for name in node.outputs if name}
-        inputs = {info.name: _is_float(info.onnx_type) for info in program.inputs}
-        moving = _reached(nodes, inputs)
-        floating = _reached(nodes, (name for name, real in inputs.items() if real))
+        inputs = {info.name: is_float(info.onnx_type) for info in program.inputs}
+        moving = reached(nodes, inputs)
+        floating = reached(nodes, (name for name, real in inputs.items() if real))
         return cls(makers, program.constants, moving, floating)
 
     def moves(self, name: str) -> bool:
@@ -97,7 +99,7 @@ class Conditions:
             return None
         made = f"{name}/strict"
         if node.op in _COMPARES:
-            if not all(self._is_continuous(one) for one in node.inputs):
+            if not all(self.is_continuous(one) for one in node.inputs):
                 return None
             return (Node("Apart", node.inputs, (made,), {}, "", OWN, 1),), made
         if node.op in _LOGIC:
@@ -150,15 +152,15 @@ class Conditions:
             Node("Cast", (least,), (made,), back, opset=node.opset),
         ), made
 
-    def _is_continuous(self, name: str) -> bool:
+    def is_continuous(self, name: str) -> bool:
         """Whether a tensor moves continuously with the inputs where it is finite."""
         if name in self._known:
             return self._known[name]
         node = self.makers.get(name)
         if name not in self.floating or node is None:
-            return True
+            return name not in self.jumping
         self._known[name] = self._is_smooth(node) and all(
-            self._is_continuous(one) for one in node.inputs
+            self.is_continuous(one) for one in node.inputs
         )
         return self._known[name]
 
@@ -177,11 +179,12 @@ class Conditions:
         return node.op in _CONTINUOUS
 
 
-def _is_float(onnx_type: int | None) -> bool:
+def is_float(onnx_type: int | None) -> bool:
+    """Whether a type is one of floating numbers, or not said."""
     return onnx_type is None or TORCH_TYPES.get(onnx_type) in FLOATS
 
 
-def _reached(nodes: Sequence[Node], names: Iterable[str]) -> frozenset[str]:
+def reached(nodes: Sequence[Node], names: Iterable[str]) -> frozenset[str]:
     """Return what depends on some tensors by value."""
     found = set(names)
     for node in nodes:

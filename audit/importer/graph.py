@@ -13,6 +13,7 @@ from torch import Tensor
 from audit.ground.errors import InputError, ModelError
 from audit.importer import branches, cleanup
 from audit.importer.build import Builder
+from audit.importer.conditions import Conditions
 from audit.importer.limits import one_call
 from audit.importer.paths import PathOp, path_ops, reaches
 from audit.importer.plan import Plan
@@ -201,7 +202,7 @@ class Graph:
             nodes = unsaturated(cleanup.fused(nodes), program.constants)
         nodes = cleanup.live(nodes, names)
         if self._simplify:
-            nodes = branches.held(nodes, program, names)
+            nodes = branches.held(nodes, Conditions.of(nodes, program), names)
         nodes = cleanup.guarded(nodes)
         return self.with_program(replace(program, nodes=tuple(nodes)))
 

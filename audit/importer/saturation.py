@@ -2,12 +2,14 @@
 
     log σ(x) = −softplus(−x)        1 − σ(x) = σ(−x)
     log(1 − σ(x)) = −softplus(x)    log softmax(x) = log_softmax(x)
+    1 / (1 + eˣ) = σ(−x)            y / (1 + eˣ) = y σ(−x)
 
 The right sides are the left ones, by σ(−x) = 1 − σ(x) and softplus(x) = log(1 + eˣ),
 and keep every digit: in float32 σ(x) is 1 from x = 17 on, 1 − σ(x) has one digit left
 at 15, and its logarithm is −inf soon after, with no derivative. A logarithm goes
 through products, quotients and concatenations of what it can be taken of so: logit σ(x)
-is x again.
+is x again. A sigmoid spelled out is 0 where eˣ overflows, and its derivative
+−eˣ / (1 + eˣ)² is ∞ / ∞ there.
 """
 
 from __future__ import annotations
@@ -20,17 +22,18 @@ from audit.importer.program import Node
 from audit.importer.values import Host
 
 _THROUGH = {"Mul": "Add", "Div": "Sub", "Concat": "Concat"}  # f -> log f of the logs
+_REWRITTEN = ("Log", "Sub", "Div", "Reciprocal")
 _SINCE = 7  # the opset from which these operators broadcast as NumPy does
 
 
 def unsaturated(nodes: Sequence[Node], constants: Mapping[str, Host]) -> list[Node]:
-    """Return the nodes with 1 − σ and logarithms of probabilities in those forms.
+    """Return the nodes with sigmoids and logarithms of probabilities in those forms.
 
     Args:
         nodes: in an order in which they run; which is kept.
         constants: of the graph, by name.
     """
-    if not any(_is(node, "Log") or _is(node, "Sub") for node in nodes):
+    if not any(_is(node, op) for node in nodes for op in _REWRITTEN):
         return list(nodes)
     writer = _Writer(constants)
     return [one for node in nodes for one in writer.written(node)]
@@ -61,9 +64,20 @@ class _Writer:
         if _is(node, "Log") and self._has_log(node.inputs[0]):
             self._log(node.inputs[0], node.outputs[0], node)
         elif (x := self._complement(node)) is not None:
-            minus = self._new(node, "Neg", (x,))
-            self._end(node, "Sigmoid", (minus,), node.outputs[0])
+            self._falling(x, node)
+        elif (x := self._spelled_out(node)) is not None:
+            if node.op == "Reciprocal" or self._is_one(node.inputs[0]):
+                self._falling(x, node)
+            else:
+                minus = self._new(node, "Neg", (x,))
+                falling = self._new(node, "Sigmoid", (minus,))
+                self._end(node, "Mul", (node.inputs[0], falling), node.outputs[0])
+            self.makers |= {name: one for one in self.made for name in one.outputs}
         return self.made or [node]
+
+    def _falling(self, x: str, at: Node) -> None:
+        """Write σ(−x) in the place of a node."""
+        self._end(at, "Sigmoid", (self._new(at, "Neg", (x,)),), at.outputs[0])
 
     def _has_log(self, name: str) -> bool:
         node = self.makers.get(name)
@@ -81,6 +95,19 @@ class _Writer:
             return None
         inner = self.makers.get(node.inputs[1])
         return inner.inputs[0] if inner is not None and _is(inner, "Sigmoid") else None
+
+    def _spelled_out(self, node: Node) -> str | None:
+        """Return x of a node that divides by 1 + eˣ, else None."""
+        if not _is(node, "Reciprocal") and not _is(node, "Div"):
+            return None
+        total = self.makers.get(node.inputs[-1])
+        if total is None or not _is(total, "Add"):
+            return None
+        for power, one in (total.inputs, reversed(total.inputs)):
+            inner = self.makers.get(power)
+            if inner is not None and _is(inner, "Exp") and self._is_one(one):
+                return inner.inputs[0]
+        return None
 
     def _is_one(self, name: str) -> bool:
         """Whether a constant is a single one, of a shape that broadcasts to any."""

@@ -33,10 +33,14 @@ _TYPES = {
     **{name: name for name in ("float16", "int8", "int16", "int32", "int64", "uint8")},
 }
 _BFLOAT16 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
-_EXACT_PRODUCTS = ("session.qdq_matmulnbits_accuracy_level", "1")
-"""Products with dequantised weights are in float32, as the standard says.
+_AS_THE_STANDARD_SAYS = (
+    ("session.qdq_matmulnbits_accuracy_level", "1"),
+    ("session.disable_quant_qdq", "1"),
+)
+"""Products with dequantised numbers are in float32, and rounded where the file says so.
 
-By default onnxruntime fuses the two and rounds what they are multiplied by to 8 bits.
+By default onnxruntime fuses such a product with the operators around it: it rounds
+what weights are multiplied by to 8 bits, and a result otherwise than the file says.
 """
 
 
@@ -177,7 +181,8 @@ class Runtime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        options.add_session_config_entry(*_EXACT_PRODUCTS)
+        for entry in _AS_THE_STANDARD_SAYS:
+            options.add_session_config_entry(*entry)
         proto, beside = self.file.whole(self.inside)
         values = [_value(tensor) for tensor in beside]
         if beside:

@@ -90,6 +90,48 @@ def test_a_complement_keeps_its_digits():
     np.testing.assert_allclose(slope[3:], derivatives[3:], 2e-6, 1e-37)
 
 
+SPELLED_OUT = {
+    "reciprocal": "m = Neg(x) e = Exp(m) t = Add(e, one) y = Reciprocal(t)",
+    "quotient": "m = Neg(x) e = Exp(m) t = Add(one, e) y = Div(one, t)",
+    "product": "m = Mul(x, minus) e = Exp(m) t = Add(e, one) y = Reciprocal(t)",
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", SPELLED_OUT)
+def test_a_sigmoid_spelled_out_has_a_derivative_where_its_power_overflows(name, dtype):
+    made = graph(SPELLED_OUT[name], dtype, minus=np.float32(-1))
+    values, derivatives = exact(sigma)
+    y, slope = slopes(made, X, dtype)
+    step = torch.finfo(dtype).eps
+    np.testing.assert_allclose(y, values, 20 * step, 1e-37)
+    np.testing.assert_allclose(slope, derivatives, 20 * step, step)
+    far = [1000.0 * x for x in X]
+    y, slope = slopes(made, far, dtype)
+    np.testing.assert_array_equal(y[np.array(X) < -1], 0)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_swish_spelled_out_has_a_derivative_where_its_power_overflows(dtype):
+    text = "m = Neg(x) e = Exp(m) t = Add(e, one) y = Div(x, t)"
+    values, derivatives = exact(lambda x: x * sigma(x))
+    y, slope = slopes(graph(text, dtype), X, dtype)
+    step = torch.finfo(dtype).eps
+    np.testing.assert_allclose(y, values, 20 * step, 1e-36)
+    np.testing.assert_allclose(slope, derivatives, 20 * step, 40 * step)
+    _, slope = slopes(graph(text, dtype), [1000.0 * x for x in X], dtype)
+    np.testing.assert_array_equal(slope, np.array([1000.0 * x for x in X]) > 0)
+
+
+def test_a_complement_of_a_sigmoid_spelled_out_keeps_its_digits():
+    values, derivatives = exact(lambda x: 1 - sigma(x))
+    text = "m = Neg(x) e = Exp(m) t = Add(e, one) s = Reciprocal(t) y = Sub(one, s)"
+    y, slope = slopes(graph(text), X)
+    np.testing.assert_allclose(y, values, 2e-6, 1e-37)
+    np.testing.assert_allclose(slope[3:], derivatives[3:], 2e-6, 1e-37)
+
+
 def test_a_logarithm_goes_through_a_concatenation():
     text = "s = Sigmoid(x) c = Sub(one, s) j = Concat<axis=0>(c, s) y = Log(j)"
     y, slope = slopes(graph(text), X)
@@ -127,6 +169,9 @@ def test_the_logarithm_of_a_softmax_is_finite(opset):
         ("s = Sigmoid(x) c = Sub(many, s) y = Log(c)", lambda s: np.log(1 - s)),
         ("s = Sigmoid(x) c = Mul(two, s) y = Log(c)", lambda s: np.log(2 * s)),
         ("s = Sigmoid(x) c = Add(s, s) y = Log(c)", lambda s: np.log(s + s)),
+        ("e = Exp(x) t = Add(e, two) y = Reciprocal(t)", lambda s: (1 - s) / (2 - s)),
+        ("e = Exp(x) t = Add(e, e) y = Reciprocal(t)", lambda s: (1 - s) / s / 2),
+        ("e = Exp(x) t = Add(e, many) y = Reciprocal(t)", lambda s: 1 - s),
     ],
 )
 def test_what_is_no_such_logarithm_is_what_it_was(text, formula):

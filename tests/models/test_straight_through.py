@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from audit.config import ModelConfig, ScanConfig
 from audit.ground.errors import ConfigError, NotDifferentiable
+from audit.importer import OnnxFile
+from audit.models.onnxruntime_file import Runtime
 from audit.run.inspection import inspect
 from audit.run.scan import scan
 from models.saved import data_file, onnx_file, opened
@@ -241,3 +244,43 @@ def test_a_sampler_in_a_file_of_its_own_is_looked_into(tmp_path):
     said = {"sampler": str(tmp_path / "draws.onnx"), "noise": "z:normal"}
     with pytest.raises(NotDifferentiable, match=r"QuantizeLinear \(node 'first'\)"):
         opened(density, data_file(tmp_path), target="theta", **said)
+
+
+def test_the_referee_rounds_where_the_file_says_so(tmp_path):
+    """By default onnxruntime makes one operator of five, with a table of its own."""
+
+    def rounding(source, step, made):
+        whole = f"{made}_whole"
+        return [
+            helper.make_node("QuantizeLinear", [source, step, "zero"], [whole]),
+            helper.make_node("DequantizeLinear", [whole, step, "zero"], [made]),
+        ]
+
+    nodes = [
+        *rounding("x", "wide", "near"),
+        helper.make_node("Softmax", ["near"], ["p"]),
+        *rounding("p", "fine", "y"),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 5])
+        for name in "xy"
+    ]
+    constants = [
+        constant("wide", 0.031),
+        constant("fine", 0.0045),
+        constant("zero", 5, np.uint8),
+    ]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, tmp_path / "softmax.onnx")
+    x = np.random.default_rng(1).normal(size=(500, 5)).astype(np.float32) + 3
+
+    def rounded(values, step):
+        return step * (np.clip(np.rint(values / step) + 5, 0, 255) - 5)
+
+    powers = np.exp(rounded(x.astype(float), 0.031))
+    expected = rounded(powers / powers.sum(1, keepdims=True), 0.0045)
+    runtime = Runtime(OnnxFile(tmp_path / "softmax.onnx"))
+    found = runtime({"x": torch.from_numpy(x)})["y"]
+    np.testing.assert_allclose(found, expected, 1e-6, 1e-6)
