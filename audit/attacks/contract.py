@@ -27,8 +27,8 @@ def look_at(attack: object, base: type) -> None:
     """Ask a third party's attack what it costs under a small form; ours are tested.
 
     Raises:
-        BrokenPlugin: it does not say, or says something else than an Estimate [N];
-            or the norms, draws or mean that it gives are no such things.
+        BrokenPlugin: it does not say, or says something else than an Estimate [N],
+            a cost below zero, or norms, draws or a mean that are no such things.
     """
     if is_ours(attack):
         return
@@ -56,8 +56,9 @@ def _form() -> tuple[Any, ...]:
 
 def _no_estimate(found: object) -> str:
     shape = list(found.value.shape) if isinstance(found, Estimate) else None
-    if shape == [_ROWS]:
-        return ""
+    if isinstance(found, Estimate) and shape == [_ROWS]:
+        least = found.value.min().item()  # NaN where one is
+        return "" if least >= 0 else f"expects a cost of {least:g} at these sizes"
     given = type(found).__name__ if shape is None else f"values of shape {shape}"
     return f"expects {given}, not an Estimate of shape [{_ROWS}]"
 

@@ -223,6 +223,8 @@ ATTACK = """
         ("", "has no expected"),
         ("return 1.0", r"expects float, not an Estimate of shape \[2\]"),
         ("return Estimate(spectrum.trace.value[:1])", r"expects values of shape \[1\]"),
+        ("return spectrum.trace.scaled(-0.5)", "expects a cost of -"),
+        ("return spectrum.trace.scaled(float('nan'))", "expects a cost of nan"),
         ("return spectrum.nothing", "expected raises AttributeError"),
     ],
 )
