@@ -188,7 +188,7 @@ class Scaled(Matrix):
     @cached_property
     def _gram(self) -> Tensor:
         own = self._by_parts(square)
-        return own * self.scale.unsqueeze(-1) * self.scale.unsqueeze(-2)
+        return own.mul_(self.scale.unsqueeze(-1)).mul_(self.scale.unsqueeze(-2))
 
     def finite(self) -> Tensor:
         """Return where all entries of D A are finite [N]."""
