@@ -20,6 +20,7 @@ from audit.cli import (
     selftesting,
 )
 from audit.cli.door import Door
+from audit.cli.flags import option
 from audit.cli.supervisor import supervised
 from audit.cli.versions import say_versions
 from audit.ground import streams
@@ -37,12 +38,11 @@ app = typer.Typer(
 def start(
     version: Annotated[
         bool,
-        typer.Option(
+        option(
             "--version",
             callback=say_versions,
             is_eager=True,
             help="Print the version of robaudit and of what it stands on.",
-            show_default=False,
         ),
     ] = False,
 ) -> None:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-import typer
-
+from audit.cli.flags import argument, option
 from audit.cli.scanning import AsJson, Width
 
 
 def explain(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", show_default=False)
-    ] = None,
+    name: Annotated[str | None, argument(metavar="[NAME]")] = None,
     html: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--html",
             metavar="DIR",
             help="Write everything that is explained as a static site.",
-            show_default=False,
         ),
     ] = None,
     width: Width = None,
@@ -51,9 +47,7 @@ def _site(folder: str, name: str | None) -> str:
 
 
 def schema(
-    what: Annotated[
-        str, typer.Argument(metavar="report|config", show_default=False)
-    ] = "report",
+    what: Annotated[str, argument(metavar="report|config")] = "report",
 ) -> None:
     """Print the JSON Schema of a report or of robaudit.yaml."""
     from audit.cli.terminal import emit

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -23,14 +24,18 @@ from audit.ground.registry import unknown
 
 Command = TypeVar("Command", bound=Callable[..., None])
 DEFAULT_FILES = ("robaudit.yaml", "pyproject.toml")
+OUTPUT = "Output"
+
+argument = partial(typer.Argument, show_default=False)
+option = partial(typer.Option, show_default=False)
+output_option = partial(option, rich_help_panel=OUTPUT)
 
 ConfigFile = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--config",
         metavar="FILE",
         help="Settings; default: robaudit.yaml, else pyproject.toml, if there.",
-        show_default=False,
     ),
 ]
 
@@ -98,17 +103,14 @@ def _upper_layers(settings: ScanConfig, flags: dict[str, Any]) -> ScanConfig:
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    option = OPTIONS[name]
-    shown: dict[str, Any] = {"help": option.meaning, "show_default": False}
-    if option.metavar:
-        shown["metavar"] = option.metavar
+    row = OPTIONS[name]
+    shown: dict[str, Any] = {"metavar": row.metavar} if row.metavar else {}
+    shown["help"] = row.meaning
     if name in POSITIONAL:
-        information: object = typer.Argument(**shown)
+        information: object = argument(**shown)
     else:
-        information = typer.Option(
-            *flag_names(name), rich_help_panel=option.panel, **shown
-        )
-    kind: object = list[str] if option.many else str if option.metavar else bool
+        information = option(*flag_names(name), rich_help_panel=row.panel, **shown)
+    kind: object = list[str] if row.many else str if row.metavar else bool
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,

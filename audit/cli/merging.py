@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.cli.flags import with_options
+from audit.cli.flags import argument, option, with_options
 from audit.cli.scanning import Format, NoProgress, Outputs, Quiet, Verbose, Width
 from audit.config.options import GATE, OPTIONS
 from audit.ground import streams
@@ -21,16 +21,12 @@ LIMITS = [n for n, o in OPTIONS.items() if o.panel == GATE and not o.file_only]
 
 @with_options(LIMITS)
 def merge(
-    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", show_default=False)],
+    run_dir: Annotated[str, argument(metavar="RUN_DIR")],
     format_: Format = "table",
     output: Outputs = None,
     partial: Annotated[
         bool,
-        typer.Option(
-            "--partial",
-            help="Report what is there of an unfinished run; exits 4.",
-            show_default=False,
-        ),
+        option("--partial", help="Report what is there of an unfinished run; exits 4."),
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audit.cli.flags import argument, option
 from audit.ground import streams
 from audit.ground.printable import printable
 
@@ -17,15 +18,10 @@ VERDICT = 1
 
 
 def replay(
-    witness: Annotated[str, typer.Argument(metavar="WITNESS", show_default=False)],
-    model: Annotated[str, typer.Argument(metavar="MODEL", show_default=False)],
+    witness: Annotated[str, argument(metavar="WITNESS")],
+    model: Annotated[str, argument(metavar="MODEL")],
     trust_model: Annotated[
-        bool,
-        typer.Option(
-            "--trust-model",
-            help="Open a file that can run code of its own.",
-            show_default=False,
-        ),
+        bool, option("--trust-model", help="Open a file that can run code of its own.")
     ] = False,
     device: Annotated[
         str, typer.Option("--device", metavar="DEVICE", help="Where the model runs.")

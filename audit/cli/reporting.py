@@ -7,19 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.cli.flags import ConfigFile, config_file, configured, with_options
+from audit.cli.flags import (
+    ConfigFile,
+    argument,
+    config_file,
+    configured,
+    option,
+    with_options,
+)
 from audit.cli.scanning import AsJson, Format, Outputs, Verbose, Width
 
-ReportFile = Annotated[str, typer.Argument(metavar="REPORT", show_default=False)]
+ReportFile = Annotated[str, argument(metavar="REPORT")]
 GATE = ["max", "min", "baseline", "max_increase", "max_decrease", "gate"]
 CODE = ["max_skipped", "accept_unverified", "exit_zero"]
 
 
 @with_options([*GATE, *CODE])
 def check(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="REPORT...", show_default=False)
-    ],
+    paths: Annotated[list[str], argument(metavar="REPORT...")],
     config: ConfigFile = None,
     json_: AsJson = False,
     output: Outputs = None,
@@ -63,8 +68,8 @@ def check(
     ["max_increase", "max_decrease", "gate", "accept_unverified", "exit_zero"]
 )
 def diff(
-    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
+    old: Annotated[str, argument(metavar="OLD")],
+    new: Annotated[str, argument(metavar="NEW")],
     json_: AsJson = False,
     verbose: Verbose = False,
     width: Width = None,
@@ -116,10 +121,7 @@ def render(
     ] = "radius",
     index: Annotated[
         int | None,
-        typer.Option(
-            help="Which input the figure worst is of: one that the report lists.",
-            show_default=False,
-        ),
+        option(help="Which input the figure worst is of: one that the report lists."),
     ] = None,
 ) -> None:
     """Turn a saved report into other formats: -o x.md -o x.csv, or -f to stdout.
@@ -146,17 +148,16 @@ def render(
 
 def show(
     report: ReportFile,
-    index: Annotated[int, typer.Option(help="Which input.", show_default=False)],
+    index: Annotated[int, option(help="Which input.")],
     json_: AsJson = False,
     width: Width = None,
     output: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "-o",
             "--output",
             metavar="FILE",
             help="Instead: a figure .png .svg .pdf, or arrays .npz, of a worst input.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -185,29 +186,21 @@ def show(
 
 def log(
     report: ReportFile,
-    mlflow: Annotated[
-        bool, typer.Option("--mlflow", help="To MLflow.", show_default=False)
-    ] = False,
+    mlflow: Annotated[bool, option("--mlflow", help="To MLflow.")] = False,
     uri: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--tracking-uri",
             metavar="URI",
             help="The server or store; default: MLFLOW_TRACKING_URI.",
-            show_default=False,
         ),
     ] = None,
     experiment: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Its experiment.", show_default=False),
+        str | None, option(metavar="NAME", help="Its experiment.")
     ] = None,
     run_id: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="Add to this run, for example that of the training.",
-            show_default=False,
-        ),
+        option(metavar="ID", help="Add to this run, for example that of the training."),
     ] = None,
 ) -> None:
     """Log a saved report to an experiment tracker: metrics, settings and files.
@@ -234,11 +227,8 @@ def log(
 def init(
     report: Annotated[
         str | None,
-        typer.Option(
-            "--from",
-            metavar="REPORT",
-            help="Take settings and limits from a report.",
-            show_default=False,
+        option(
+            "--from", metavar="REPORT", help="Take settings and limits from a report."
         ),
     ] = None,
     margin: Annotated[
@@ -247,9 +237,7 @@ def init(
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="Where to write.")
     ] = "robaudit.yaml",
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite.", show_default=False)
-    ] = False,
+    force: Annotated[bool, option("--force", help="Overwrite.")] = False,
 ) -> None:
     """Write a commented robaudit.yaml, with limits if a report is given."""
     from audit.cli.output import write_new

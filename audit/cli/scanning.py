@@ -6,22 +6,28 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.cli.flags import ConfigFile, configured, configured_scans, with_options
+from audit.cli.flags import (
+    OUTPUT,
+    ConfigFile,
+    configured,
+    configured_scans,
+    option,
+    output_option,
+    with_options,
+)
 from audit.config.options import MODEL, OPTIONS, command_line_options
 from audit.ground import collector, streams
 from audit.ground.errors import ConfigError
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
-OUTPUT = "Output"
 LEAST_WIDTH = 60
 
 Scans = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--scan",
         metavar="NAME",
         help="Only this scan of the configuration's `scans`; may be repeated.",
-        show_default=False,
     ),
 ]
 Format = Annotated[
@@ -37,37 +43,19 @@ Format = Annotated[
 ]
 Outputs = Annotated[
     list[str] | None,
-    typer.Option(
+    output_option(
         "-o",
         "--output",
         metavar="FILE",
         help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet .pdf .svg "
         ".png .txt .metrics.json (DVC).",
-        rich_help_panel=OUTPUT,
-        show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+AsJson = Annotated[bool, option("--json", help="Print JSON.")]
 Quiet = Annotated[
-    bool,
-    typer.Option(
-        "-q",
-        "--quiet",
-        help="Print nothing but errors.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
+    bool, output_option("-q", "--quiet", help="Print nothing but errors.")
 ]
-Verbose = Annotated[
-    bool,
-    typer.Option(
-        "-v",
-        "--verbose",
-        help="Show every quantity.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
-]
+Verbose = Annotated[bool, output_option("-v", "--verbose", help="Show every quantity.")]
 
 
 def wide_enough(width: int | None) -> int | None:
@@ -87,24 +75,14 @@ def wide_enough(width: int | None) -> int | None:
 
 Width = Annotated[
     int | None,
-    typer.Option(
+    output_option(
         "--width",
         metavar="N",
         callback=wide_enough,
         help="Columns of what is printed (the terminal's, or COLUMNS, at most 100).",
-        rich_help_panel=OUTPUT,
-        show_default=False,
     ),
 ]
-NoProgress = Annotated[
-    bool,
-    typer.Option(
-        "--no-progress",
-        help="No progress bar.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
-]
+NoProgress = Annotated[bool, output_option("--no-progress", help="No progress bar.")]
 
 
 @with_options(command_line_options())

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.cli.flags import ConfigFile, configured, with_options
-from audit.cli.scanning import CONTRACT, OUTPUT, Quiet, Verbose, Width
+from audit.cli.flags import OUTPUT, ConfigFile, configured, option, with_options
+from audit.cli.scanning import CONTRACT, Quiet, Verbose, Width
 from audit.config.options import OPTIONS, SUBSET
 from audit.ground import streams
 from audit.ground.errors import UnknownName
@@ -25,11 +25,10 @@ ASKED = [
 
 TargetKey = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--target-key",
         metavar="KEY",
         help="Key of θ in DATA (theta, where it is there).",
-        show_default=False,
     ),
 ]
 OneFormat = Annotated[
