@@ -38,7 +38,7 @@ from torch import Tensor
 Numbers = NDArray[np.float64]
 Reflections = list[tuple[Numbers, Numbers]]
 
-_ROWS = range(12, 49)  # of a matrix, with which it is worth it
+_ROWS = range(16, 49)  # of a matrix, with which it is worth it
 _TOGETHER, _LANES = 256, 16  # matrices, likewise; a multiple of what they come in
 _NUMBERS = 2**19  # of the matrices that are reflected together: 4 MiB
 _SHIFT = 1 + 2.0**-51
