@@ -28,6 +28,8 @@ and (dimension of the space) / m on average for a random one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -72,7 +74,7 @@ def role_shares(found: Found, point: Point) -> dict[str, Values]:
     columns = {f"{role.value}_share": shares[:, g] for g, role in enumerate(roles)} | {
         "role_overlap": overlap
     }
-    return {name: _along(found, values) for name, values in columns.items()}
+    return _along(found, columns)
 
 
 def coordinate_shares(found: Found, point: Point) -> Tensor | None:
@@ -118,23 +120,25 @@ def manifold_share(
     inside = (direction @ space.basis.to(direction)).square().sum(dim=1)
     inside = inside.clamp(0.0, 1.0).round(decimals=DECIMALS)
     if found is not None:
-        return {"principal_share": _along(found, inside)}
+        return _along(found, {"principal_share": inside})
     still = direction.abs().sum(dim=1) == 0
     inside = inside.masked_fill(still, torch.nan)
     return {"principal_share": values_of(inside, None, {NO_DIRECTION: still})}
 
 
-def _along(found: Found, values: Tensor) -> Values:
+def _along(found: Found, columns: Mapping[str, Tensor]) -> dict[str, Values]:
     """Return what is said of the top direction, where there is a single one [n]."""
-    spectrum = found.spectrum
-    known = torch.where(_unique(found), values, torch.nan)
+    spectrum, unique = found.spectrum, _unique(found)
     reasons = {
         NO_DIRECTION: spectrum.at_rest,
         INFINITE: spectrum.infinite,
         NOT_RESOLVED: spectrum.unknown,
         OPEN: torch.ones_like(spectrum.at_rest),
     }
-    return values_of(known, None, reasons)
+    return {
+        name: values_of(torch.where(unique, values, torch.nan), None, reasons)
+        for name, values in columns.items()
+    }
 
 
 def _unique(found: Found) -> Tensor:
