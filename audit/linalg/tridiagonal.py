@@ -4,8 +4,8 @@ LAPACK takes one matrix after the other, and of twenty rows spends its time in r
 of two numbers and in all vectors, also where few are asked for. Here the matrices lie
 along the last axis, so that each step is one over all of them:
 
-1. Householder reflections H_j = 1 − β v vᵀ make K = Q T Qᵀ with T tridiagonal. With
-   p = β K v and w = p − (β/2)(pᵀv) v, H K H = K − v wᵀ − w vᵀ.
+1. Householder reflections H = 1 − v vᵀ, |v|² = 2, make K = Q T Qᵀ with T tridiagonal.
+   With p = K v and w = p − (pᵀv / 2) v, H K H = K − v wᵀ − w vᵀ.
 2. All eigenvalues of T are LAPACK's.
 3. An eigenvector of T comes from the pivots of T − λ, eliminated from the top (D⁺) and
    from the bottom (D⁻). With γ_r = D⁺_r + D⁻_r − (T_rr − λ), the vector with z_r = 1,
@@ -36,7 +36,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Numbers = NDArray[np.float64]
-Reflections = list[tuple[Numbers, Numbers]]
 
 _ROWS = range(16, 49)  # of a matrix, with which it is worth it
 _TOGETHER, _LANES = 256, 16  # matrices, likewise; a multiple of what they come in
@@ -95,8 +94,8 @@ def _eigenpairs(matrices: Tensor, top: int) -> tuple[Tensor, Tensor]:
     return found
 
 
-def tridiagonal(a: Numbers) -> tuple[Numbers, Numbers, Reflections]:
-    """Return the diagonal [n, N] and the one beside it [n − 1, N] of T, and v and β.
+def tridiagonal(a: Numbers) -> tuple[Numbers, Numbers, list[Numbers]]:
+    """Return the diagonal [n, N] and the one beside it [n − 1, N] of T, and each v.
 
     Args:
         a: symmetric matrices [n, n, N], which are lost.
@@ -109,14 +108,14 @@ def tridiagonal(a: Numbers) -> tuple[Numbers, Numbers, Reflections]:
         length = np.copysign(np.sqrt(einsum("ib,ib->b", v, v)), v[0])
         beside[place - 1] = -length
         v[0] += length
-        beta = 1 / (length * v[0])
-        beta[length == 0] = 0.0
+        half = np.sqrt(length * v[0])  # |v| / √2
+        half[half == 0] = 1.0
+        v /= half
         w = einsum("ijb,ib->jb", rest, v)
-        w *= beta
-        w -= einsum("ib,ib->b", w, v) * beta / 2 * v
+        w -= einsum("ib,ib->b", w, v) / 2 * v
         _less(rest, v[:, None], w)
         _less(rest, w[:, None], v)
-        reflections.append((v, beta))
+        reflections.append(v)
     beside[-1] = a[-1, -2]
     return einsum("iib->ib", a), beside, reflections
 
@@ -172,11 +171,11 @@ def twisted(diagonal: Numbers, beside: Numbers, eigenvalues: Numbers) -> Numbers
     return found
 
 
-def _turned(reflections: Reflections, z: Numbers) -> Numbers:
+def _turned(reflections: list[Numbers], z: Numbers) -> Numbers:
     """Return Q z [n, k, N], in place of z."""
-    for v, beta in reversed(reflections):
+    for v in reversed(reflections):
         rest = z[len(z) - len(v) :]
-        _less(rest, v[:, None], einsum("ib,ikb->kb", v, rest) * beta)
+        _less(rest, v[:, None], einsum("ib,ikb->kb", v, rest))
     return z
 
 
