@@ -13,6 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,17 +88,34 @@ def read_header(head: bytes, size: int, where: str) -> Header:
 
 
 def _parsed(head: bytes, where: str) -> Header:
-    file = io.BytesIO(head)
     with _said(where):
-        version = npy.read_magic(file)
+        found = _read(head[: _end(head)])
+    if isinstance(found, Header):
+        return found
+    raise InputError(
+        f"{where} is in version {found[0]}.{found[1]} of the npy format",
+        "Expected 1.0, 2.0 or 3.0",
+        "Save it with numpy",
+    )
+
+
+def _end(head: bytes) -> int:
+    """Return where a header ends that says how long it is, in 2 bytes or in 4."""
+    field = 10 if head[6:7] == b"\x01" else 12
+    return field + int.from_bytes(head[8:field], "little")
+
+
+@lru_cache(maxsize=256)
+def _read(header: bytes) -> Header | tuple[int, int]:
+    """Return what a header says, or its version where that is another.
+
+    Columns of one length have one header: a part of a run holds a hundred.
+    """
+    file = io.BytesIO(header)
+    version = npy.read_magic(file)
     if version not in _READERS:
-        raise InputError(
-            f"{where} is in version {version[0]}.{version[1]} of the npy format",
-            "Expected 1.0, 2.0 or 3.0",
-            "Save it with numpy",
-        )
-    with _said(where):
-        shape, fortran, dtype = _READERS[version](file)
+        return version
+    shape, fortran, dtype = _READERS[version](file)
     return Header(shape, fortran, dtype, file.tell())
 
 
