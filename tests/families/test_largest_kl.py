@@ -8,6 +8,7 @@ import pytest
 import torch
 from importer.relaxed_networks import dense_net
 from importer.test_relaxation import POWERS, points, relaxed
+from models.saved import graph as model
 from torch import distributions as td
 from torch.distributions import kl_divergence
 
@@ -15,6 +16,7 @@ from audit.families import build_family, largest_kl
 from audit.families.enclosures import Expansion, growth
 from audit.families.planar import directions, largest
 from audit.ground.errors import NoCertificate
+from audit.importer import load_graph
 from audit.linalg.gains import largest_gain
 from audit.models.enclosed import Enclosed
 
@@ -114,6 +116,26 @@ def test_no_point_has_a_divergence_above_the_bound(name, n):
         assert bool((best <= bound + 1e-13).all()), (seed, best, bound)
         if seed == 0:  # a small ball: nothing much is given away
             assert bool((bound <= 1.6 * best + 1e-12).all()), (best, bound)
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [
+        ("normal", lambda r: (math.expm1(2 * r) - 2 * r) / 2),
+        ("laplace", lambda r: math.expm1(r) - r),
+    ],
+)
+@pytest.mark.parametrize("reach", [0.1, 0.6])
+def test_scales_that_move_alone_have_the_sum_of_their_largest(name, largest, reach):
+    """ln σ_i = x_i within ± r: each ends at the narrowest law, and no μ moves."""
+    n = 6
+    text = f"g (double[n,{n}] x) => (double[n,{2 * n}] y) {{ y = MatMul(x, w) }}"
+    saved = model(text, w=np.hstack([np.zeros((n, n)), np.eye(n)]))
+    x = torch.zeros(1, n, dtype=torch.float64)
+    found, at = relaxed(load_graph(saved, dtype=torch.float64), x, reach, math.inf)
+    family = build_family(name, LAWS[name][0](n))
+    bound = family.largest_kl(Enclosed(found, at, frozenset()))
+    assert 0 <= float(bound) / (n * largest(reach)) - 1 < 1e-8
 
 
 @pytest.mark.slow

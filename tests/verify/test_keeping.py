@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit.verify.keeping import _points
+from audit.verify.keeping import _points, _predicted
 
 
 def points(x, delta, dtype, space="input"):
@@ -46,3 +46,12 @@ def test_parameters_are_kept_in_float64():
     delta = torch.tensor([[0.1]], dtype=torch.float64)
     _, moved = points(x, delta, torch.float32, "parameters")
     assert float(moved) == 1.1
+
+
+def test_rows_of_several_passes_have_their_own_held_values():
+    held = {"h": torch.tensor([[1.0], [-2.0], [3.0]], dtype=torch.float64)}
+    density = SimpleNamespace(parameter_map=lambda x, held: x * held["h"])
+    site = SimpleNamespace(model=SimpleNamespace(density=density), held=held)
+    x = torch.arange(2500, dtype=torch.float64).unsqueeze(1)
+    rows = torch.arange(2500) % 3
+    assert torch.equal(_predicted(site, rows, x), x * held["h"][rows])

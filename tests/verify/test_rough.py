@@ -41,6 +41,15 @@ def test_d_and_its_gradient_are_those_of_float64_but_for_rounding():
     assert at_rest.abs().max().item() < 1e-12  # the error is that of a difference
 
 
+@pytest.mark.parametrize(("off", "guided"), [(5e-4, True), (2e-3, False)])
+def test_a_file_whose_float32_is_further_off_than_rounding_is_no_guide(off, guided):
+    exact, _ = coarse("digits_cnn", 12)
+    point, phi = exact.site.point, exact.site.point.phi.clone()
+    phi[3, 4] += off * phi[3, 4].abs().clamp_min(1.0)
+    site = dataclasses.replace(exact.site, point=dataclasses.replace(point, phi=phi))
+    assert (rough(dataclasses.replace(exact, site=site)) is not None) is guided
+
+
 @pytest.mark.parametrize(("compiled", "passed"), [(0, 37), (2**62, 40)])
 def test_candidates_come_in_few_sizes_where_copies_cost_little(
     compiled, passed, monkeypatch
