@@ -195,7 +195,7 @@ class QuantileLaw(OwnLaw):
             index = torch.searchsorted(middles, level.contiguous()).unsqueeze(-1)
             return quantiles.gather(-1, index).squeeze(-1)
         index = torch.searchsorted(self.levels, level.contiguous()) - 1
-        index = index.clamp(0, max(len(self.levels) - 2, 0))
+        index = index.clamp_min(0)
         after = (index + 1).clamp_max(len(self.levels) - 1)
         gap = (self.levels[after] - self.levels[index]).clamp_min(1e-300)
         share = ((level - self.levels[index]) / gap).clamp(0, 1)

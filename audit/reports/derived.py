@@ -28,7 +28,7 @@ from audit.reports.text import number
 Pairs = list[tuple[float, float]]
 """Values, ascending, and how many inputs each stands for."""
 
-_ROUNDING = 1e-6  # of a number; and of the way between two values
+_ROUNDING = 1e-6  # of a number; and of the way from one value to the next
 _CANCELLED = 1e-12  # of the largest value
 
 
@@ -124,7 +124,7 @@ def _quantile(pairs: Pairs, level: float) -> float | None:
         share = (target - start) / (end - start)
         if share < _ROUNDING or low == high:
             return low
-        return high if share > 1 - _ROUNDING else low * (1 - share) + high * share
+        return low * (1 - share) + high * share
     return pairs[-1][0]
 
 

@@ -270,6 +270,11 @@ def test_checked_values_are_paired_only_at_the_same_inputs():
     measured.checks = replace(measured.checks, sample=moved)
     other = opened(build_report(measured, CONFIG))
     assert "--verify all" in change_from(old, other, step(key)).unpaired
+    for new, said in ((same, False), (other, True)):
+        found = compare(old, new)
+        assert any("--verify all" in note for note in found.notes) is said
+        compared = {(one.divergence, one.quantity) for one in found.changes}
+        assert (("kl", "gaussian_realised") not in compared) is said
 
 
 def test_a_percentile_of_checked_inputs_counts_those_that_they_stand_for():
