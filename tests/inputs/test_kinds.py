@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import struct
 import sys
 import zipfile
 from decimal import Decimal
@@ -71,6 +72,14 @@ def write_mat(path):
     io.savemat(path, {"x": X, "name": "a text"})
 
 
+def write_safetensors(path, entries=None, numbers=None):
+    shape, size = list(X.shape), X.size * 8
+    usual = {"x": {"dtype": "F64", "shape": shape, "data_offsets": [0, size]}}
+    header = json.dumps({"__metadata__": {"a": "b"}, **(entries or usual)}).encode()
+    numbers = X.astype("<f8").tobytes() if numbers is None else numbers
+    path.write_bytes(struct.pack("<Q", len(header)) + header + numbers)
+
+
 KINDS = {
     "d.npz": lambda path: np.savez(path, x=X),
     "d.csv": write_csv,
@@ -84,6 +93,7 @@ KINDS = {
     "d.zarr": write_zarr,
     "d.mat": write_mat,
     "d.pt": lambda path: torch.save({"x": torch.from_numpy(X)}, path),
+    "d.safetensors": write_safetensors,
 }
 
 
@@ -289,6 +299,83 @@ def test_what_pandas_and_data_bases_add_to_a_table(tmp_path):
     np.testing.assert_array_equal(
         found.take("x", slice(0, 2)), [[1.25, 1.0], [np.nan, 2.0]]
     )
+
+
+def test_a_stream_of_arrow_is_read_as_a_file_of_it(tmp_path):
+    """As the cache of the datasets library is."""
+    ipc = pytest.importorskip("pyarrow.ipc")
+    table = arrow_table()
+    with ipc.new_stream(str(tmp_path / "d.arrow"), table.schema) as stream:
+        stream.write_table(table, max_chunksize=3)
+    found = open_inputs(str(tmp_path / "d.arrow"), {"x": None})
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), X)
+    whole = (tmp_path / "d.arrow").read_bytes()
+    (tmp_path / "d.arrow").write_bytes(whole[:-200])
+    refused(tmp_path / "d.arrow", "no readable Arrow file")
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "I64", "U8", "BOOL"])
+def test_the_types_of_safetensors(tmp_path, kind):
+    types = {"F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+    types |= {"U8": torch.uint8, "BOOL": torch.bool}
+    values = torch.from_numpy(np.abs(X) * 3).to(types[kind])
+    size = values.numel() * values.element_size()
+    entry = {"dtype": kind, "shape": list(X.shape), "data_offsets": [2, 2 + size]}
+    raw = values.contiguous().view(torch.uint8).numpy().tobytes()
+    write_safetensors(tmp_path / "d.safetensors", {"x": entry}, b"ab" + raw)
+    found = open_inputs(str(tmp_path / "d.safetensors"), {"x": None})
+    expected = (values.float() if kind == "BF16" else values).numpy()
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dtype": "F8_E4M3"}, "'x' has the type F8_E4M3"),
+        ({"shape": [7, -3]}, "no shape"),
+        ({"shape": [1 << 40, 3]}, "does not lie where"),
+        ({"data_offsets": [8, X.size * 8 + 8]}, "does not lie where"),
+        ({"data_offsets": [-8, X.size * 8 - 8]}, "does not lie where"),
+        ({"data_offsets": ["a", "b"]}, "no readable safetensors file"),
+    ],
+)
+def test_a_header_of_safetensors_that_lies_is_refused(tmp_path, change, words):
+    entry = {"dtype": "F64", "shape": [7, 3], "data_offsets": [0, X.size * 8], **change}
+    write_safetensors(tmp_path / "d.safetensors", {"x": entry})
+    refused(tmp_path / "d.safetensors", words)
+
+
+def test_a_missing_truth_value_is_a_missing_number(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"a": [1.5, 2.5, 3.5], "b": [True, None, False]})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    found = open_inputs(str(tmp_path / "d.parquet"), {"x": None})
+    expected = [[1.5, 1], [2.5, np.nan], [3.5, 0]]
+    np.testing.assert_array_equal(found.take("x", slice(0, 3)), expected)
+
+
+def test_a_missing_text_is_not_the_word_none(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"city": ["a", "b", None, "a"], "age": [1.0, 2.0, 3.0, 4.0]})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    ask = {"age": None, "city": None}
+    with pytest.raises(InputError, match="no text in 1 of 4 places, first in row 2"):
+        open_inputs(str(tmp_path / "d.parquet"), ask, texts=frozenset(["city"]))
+    parquet.write_table(table.slice(0, 2), tmp_path / "d.parquet")
+    found = open_inputs(str(tmp_path / "d.parquet"), ask, texts=frozenset(["city"]))
+    assert found.take("city", slice(0, 2)).tolist() == [[0], [1]]
+
+
+def test_of_a_column_of_text_that_is_shown_which_is_no_number(tmp_path):
+    (tmp_path / "d.csv").write_text("a,b\n1.5,-2e3\n2.5,red\n")
+    refused(tmp_path / "d.csv", r"column 'b' holds text \(such as 'red'\)")
+
+
+def test_a_file_that_is_not_there_may_have_been_of_any_kind(tmp_path):
+    refused(tmp_path / "d.csv", r"There is no data file.*\.csv, .*\.parquet")
+    refused("-", "through a pipe to a file")
 
 
 def test_a_matlab_file_of_7_3_has_its_matrices_as_matlab_shows_them(tmp_path):
