@@ -11,7 +11,8 @@ Two looks at φ, which need neither θ nor a derivative:
   all non-negative and sum to one within 1e-4 are probabilities. For two numbers or
   more that is a coincidence of measure zero, so one row would do; four are asked for.
   A Bernoulli's single logit lies in [0, 1] for many honest models, so there all
-  values of at least 32 must do so *and* come within 0.02 of both ends.
+  values of at least 32 must do so *and* come within 0.02 of both ends; or the file
+  has to make it by a sigmoid, where one can look into it (ONNX).
 - **A softmax of probabilities.** q = softmax(p) read as probabilities is such a law
   too. log q is p up to a shift, and the shift is known, for p sums to one: p = log q −
   mean log q + 1/K. Of an honest q these need not be probabilities, and where they are
@@ -82,7 +83,11 @@ def probabilities_as_logits(it: Subject) -> Finding:
     for name in found:
         logits = values[name]
         vector = vectors and "." not in name
-        if _is_simplex(logits) if vector else _is_unit(logits):
+        if (
+            _is_simplex(logits)
+            if vector
+            else _is_unit(logits) or _is_made_by_a_sigmoid(it, name)
+        ):
             inside, meant = _read_through(it, name), name.replace("logits", "probs")
             if inside:
                 return _twice(meant, inside)
@@ -96,6 +101,13 @@ def probabilities_as_logits(it: Subject) -> Finding:
                 largest=float(logits.max()),
             )
     return passed(LOGITS, f"{' and '.join(found)} are no probabilities")
+
+
+def _is_made_by_a_sigmoid(it: Subject, name: str) -> bool:
+    """Whether the file says so: its output is a sigmoid, and nothing is done to it."""
+    expression, behind = it.model.head.parameters[name], it.model.network.behind
+    output = expression.output(sliced=True)
+    return bool(output and behind and behind(output, "sigmoid", 0))
 
 
 def _read_through(it: Subject, name: str) -> str:

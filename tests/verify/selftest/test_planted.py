@@ -249,6 +249,22 @@ def test_probabilities_read_as_logits_are_caught(tmp_path):
         assert run_tests(tmp_path, path, "categorical", {"logits": "l"})[0] == 0
 
 
+SIGMOID = """head (float[n, 4] x) => (float[n, 3] y, float[n, 3] l) {
+    l = MatMul(x, w)  s = Sigmoid(l)  y = Identity(s)
+}"""
+
+
+def test_a_sigmoid_read_as_logits_is_caught_far_from_its_ends(tmp_path):
+    """|x w| ≤ 1/2 or so: probabilities of .4 to .6 fill no unit interval."""
+    path = onnx_text(tmp_path, SIGMOID, w=W / 20)
+    for parameter in ("y", "y[:, 1:]"):
+        _, lines = run_tests(tmp_path, path, "bernoulli", {"logits": parameter})
+        assert failed(lines) == {"probabilities_as_logits"}
+        assert "probs=NAME" in lines["probabilities_as_logits"].todo
+    for name, parameter in (("probs", "y"), ("logits", "l"), ("logits", "2*y - 1")):
+        assert run_tests(tmp_path, path, "bernoulli", {name: parameter})[0] == 0
+
+
 TWICE = """head (float[n, 4] x) => (float[n, 3] y) {
     l = MatMul(x, w)  p = Softmax<axis=-1>(l)  y = Softmax<axis=-1>(p)
 }"""
