@@ -10,6 +10,12 @@ CURVES = (
     *("Relu", "LeakyRelu", "Tanh", "Sigmoid", "Softplus", "Gelu", "Erf", "Abs"),
     *("silu", "gelu", "quick_gelu", "softplus", "clip", "max", "exp"),
 )
+ACTIVATIONS = (
+    *("Elu", "Celu", "Selu", "Softsign", "HardSwish", "HardSigmoid", "Mish"),
+    *("elu of 2", "celu of 0.5", "channels", "tanh_gelu", "spelled tanh gelu"),
+    *("spelled mish", "spelled softsign", "spelled hard swish", "cube", "reciprocal"),
+    *("softmax", "log_softmax", "layer norm", "rms norm", "gate", "quotient"),
+)
 
 
 class Net:
@@ -17,7 +23,7 @@ class Net:
 
     def __init__(self, rng, opset=20):
         self.rng, self.opset = rng, opset
-        self.nodes, self.stored = [], []
+        self.nodes, self.stored, self.width = [], [], 0
 
     def constant(self, array, kind=np.float64):
         name = f"c{len(self.stored)}"
@@ -30,6 +36,7 @@ class Net:
         return names[0] if outputs == 1 else names
 
     def dense(self, value, n, m):
+        self.width = m
         weights = self.rng.normal(size=(m, n)) / np.sqrt(n) * 1.3
         bias = self.constant(self.rng.normal(size=m) * 0.3)
         return self.node("Gemm", value, self.constant(weights), bias, transB=1)
@@ -56,7 +63,66 @@ class Net:
             return self.node("Max", value, self.node("Add", other, number(0.2)))
         if kind == "exp":
             return self.node("Exp", self.node("Mul", value, number(0.4)))
+        if kind in ACTIVATIONS[7:]:
+            return self.activation(kind, value)
         return self.node(kind, value)
+
+    def activation(self, kind, value):
+        """What exporters write for an activation, or an operator with attributes."""
+        number, node = self.constant, self.node
+        if kind in ("elu of 2", "celu of 0.5"):
+            name, _, alpha = kind.split()
+            return node(name.capitalize(), value, alpha=float(alpha))
+        if kind == "tanh_gelu":
+            return node("Gelu", value, approximate="tanh")
+        if kind == "spelled tanh gelu":
+            cubic = node("Mul", node("Pow", value, number(3.0)), number(0.044715))
+            root = number(np.float32(np.sqrt(2 / np.pi)))
+            inner = node("Mul", node("Add", value, cubic), root)
+            gate = node("Add", node("Tanh", inner), number(1.0))
+            return node("Mul", node("Mul", value, number(0.5)), gate)
+        if kind == "spelled mish":
+            return node("Mul", value, node("Tanh", node("Softplus", value)))
+        if kind == "spelled softsign":
+            return node("Div", value, node("Add", node("Abs", value), number(1.0)))
+        if kind == "spelled hard swish":
+            gate = node("Add", value, number(3.0))
+            gate = node("Clip", gate, number(0.0), number(6.0))
+            return node("Div", node("Mul", value, gate), number(6.0))
+        if kind == "cube":
+            return node("Pow", value, number(3.0))
+        if kind == "reciprocal":
+            return node("Reciprocal", node("Exp", value))
+        if kind == "softmax":
+            return node("Softmax", value, axis=-1)
+        if kind == "log_softmax":
+            return node("LogSoftmax", value, axis=-1)
+        if kind == "gate":  # of two values that are functions of several numbers
+            left, right = self.halves(value)
+            return node("Mul", left, node("Sigmoid", right))
+        if kind == "quotient":
+            left, right = self.halves(value)
+            return node("Div", left, node("Add", node("Sigmoid", right), number(0.5)))
+        return self.statistics(kind, value)
+
+    def halves(self, value):
+        """Return a value, and itself in another order."""
+        shift = self.constant([1], np.int64)
+        end = self.constant([2**31], np.int64)
+        none, axis = self.constant([0], np.int64), self.constant([1], np.int64)
+        last = self.node("Slice", value, shift, end, axis)
+        first = self.node("Slice", value, none, shift, axis)
+        return value, self.node("Concat", last, first, axis=1)
+
+    def statistics(self, kind, value):
+        """A norm over features, or a slope for each of them."""
+        draw = self.rng.uniform(0.2, 1.2, size=self.width)
+        if kind == "channels":
+            return self.node("PRelu", value, self.constant(draw - 0.4))
+        if kind == "rms norm":
+            return self.node("RMSNormalization", value, self.constant(draw))
+        bias = self.constant(draw - 0.5)
+        return self.node("LayerNormalization", value, self.constant(draw), bias)
 
     def graph(self, shape, output):
         info = helper.make_tensor_value_info
@@ -91,6 +157,19 @@ def dense_net(seed, outputs=2):
             factor = net.constant(rng.normal(size=size))
             value = net.node("Sub", factor, net.node("Mul", value, factor))
     return net.graph((n,), net.dense(value, size, outputs)), (n,)
+
+
+def activated_net(kind):
+    """Return seed -> (graph, shape): two layers with an activation after each."""
+
+    def make(seed):
+        rng = np.random.default_rng(seed)
+        net, n, width = Net(rng, opset=23), int(rng.integers(2, 6)), 5
+        value = net.curve(kind, net.dense("x", n, width))
+        value = net.curve(kind, net.dense(value, width, width))
+        return net.graph((n,), net.dense(value, width, 2)), (n,)
+
+    return make
 
 
 def image_net(seed, outputs=3):

@@ -83,7 +83,10 @@ def added(tape: Tape, inputs: Sequence[int], signs: Sequence[float], what: str) 
         pairs = zip(values, signs, strict=True)
         return [summed(a if sign == 1 else a * sign, value) for value, sign in pairs]
 
-    return tape.affine(Affine(tuple(inputs), run, absolute, back, run), what)
+    alike = len({value.shape for value in values}) == 1
+    kept = tuple(signs) if alike else None
+    entry = Affine(tuple(inputs), run, absolute, back, run, signs=kept)
+    return tape.affine(entry, what)
 
 
 def product(

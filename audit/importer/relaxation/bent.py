@@ -7,7 +7,9 @@ from torch import Tensor
 from audit.importer.relaxation import functions
 from audit.importer.relaxation.affine import scaled
 from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.gates import MISH, TANH_GELU
 from audit.importer.relaxation.patterns import gated
+from audit.importer.relaxation.products import product_of, quotient_of
 from audit.importer.relaxation.rules import (
     Call,
     Compared,
@@ -28,6 +30,7 @@ _CURVES: dict[str, Curve] = {
     "Erf": functions.ERF,
     "Relu": functions.RELU,
     "Abs": functions.ABS,
+    "Mish": MISH,
 }
 
 
@@ -58,9 +61,9 @@ def swish(call: Call) -> Operand:
 def gelu(call: Call) -> Operand:
     """V Φ(v)."""
     (at,) = call.moving(0)
-    if call.attribute("approximate", "none") not in ("none", b"none"):
-        raise call.refused("in its tanh approximation")
-    return Moving(call.tape.bend(at, functions.GELU))
+    approximate = call.attribute("approximate", "none")
+    exact = approximate in ("none", b"none")
+    return Moving(call.tape.bend(at, functions.GELU if exact else TANH_GELU))
 
 
 @rule("Clip")
@@ -121,26 +124,33 @@ def where(call: Call) -> Operand:
 
 @rule("Mul", "Div")
 def multiplied(call: Call) -> Operand:
-    """Products with constants; v Φ(v) and v σ(v) written as products."""
-    inputs = call.moving()
-    if len(inputs) == 2 and call.op == "Mul":
-        return Moving(_gated(call, *inputs))
-    place = 0 if isinstance(call.arguments[0], Moving) else 1
-    if len(inputs) > 1 or (place and call.op == "Div"):
-        raise call.refused("by a value that moves")
+    """Products and quotients, of moving values and constants."""
+    inputs, first = call.moving(), call.arguments[0]
     if call.attribute("axis") is not None:
         raise call.refused("with the broadcasting of opset 6")
-    factor = call.wide(1 - place)
+    if len(inputs) == 2:
+        product = _gated if call.op == "Mul" else _divided
+        return Moving(product(call, *inputs))
+    if call.op == "Div" and not isinstance(first, Moving):
+        number = call.wide(0)
+        assert number is not None
+        return Moving(quotient_of(call.tape, number, inputs[0], call.op))
+    factor = call.wide(1 if isinstance(first, Moving) else 0)
     assert factor is not None
     factor = 1 / factor if call.op == "Div" else factor
     return Moving(scaled(call.tape, inputs[0], factor, None, call.op))
 
 
+def _divided(call: Call, left: int, right: int) -> int:
+    """Return the quotient of two values."""
+    return quotient_of(call.tape, left, right, call.op)
+
+
 def _gated(call: Call, left: int, right: int) -> int:
-    """Return v times a gate of v."""
+    """Return v times a gate of v as the activation that it is, or a product."""
     found = gated(call.tape, left, right) or gated(call.tape, right, left)
     if found is None:
-        raise call.refused("of two values that move")
+        return product_of(call.tape, left, right, call.op)
     return stretched(
         call.tape, found.base, found.curve, found.inner, found.outer, call.op
     )

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -58,6 +58,7 @@ class Curve(ABC):
         breaks: where f'' changes its sign, or where f has knots, ascending.
         domain: open ends of where f is defined.
         rising: whether f never falls.
+        least: what f is never below; −∞ where that is not said.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Curve(ABC):
     breaks: tuple[float, ...] = ()
     domain: tuple[float, float] = (-torch.inf, torch.inf)
     rising: bool = False
+    least: float = field(default=-torch.inf, kw_only=True)
     cornered: ClassVar[bool] = False
 
     @property
@@ -96,7 +98,8 @@ class Curve(ABC):
     ) -> tuple[Tensor, Tensor]:
         """Return an interval that holds f on [low, high]."""
         if not self.rising:
-            return self.beyond(torch.zeros_like(low), low, high, lines)
+            ends = self.beyond(torch.zeros_like(low), low, high, lines)
+            return ends[0].clamp_min(self.least), ends[1]
         least, most = self.value(low), self.value(high)
         slack = _SLACK * torch.maximum(least.abs(), most.abs())
         return least - slack, most + slack
@@ -142,6 +145,24 @@ class Curve(ABC):
             last += high > point
         return first, torch.maximum(first, last)
 
+    def _of_one_sign(self, low: Tensor, high: Tensor, convex: Tensor) -> Lines:
+        """Return lines where f is convex on all of [low, high], or else concave."""
+        middle = low + (high - low) / 2
+        chord, tangent = self._chord(low, high), self.slope(middle)
+        over = torch.maximum(
+            self.value(low) - chord * low, self.value(high) - chord * high
+        )
+        under = torch.minimum(
+            self.value(low) - chord * low, self.value(high) - chord * high
+        )
+        at_middle = self.value(middle) - tangent * middle
+        return Lines(
+            torch.where(convex, chord, tangent),
+            torch.where(convex, over, at_middle),
+            torch.where(convex, tangent, chord),
+            torch.where(convex, at_middle, under),
+        )
+
     def _chord(self, low: Tensor, high: Tensor) -> Tensor:
         rise = (self.value(high) - self.value(low)) / (high - low)
         return torch.where(high > low, rise, self.slope(low))
@@ -159,22 +180,7 @@ class Smooth(Curve):
 
     def _lines(self, low: Tensor, high: Tensor) -> Lines:
         first, last = self._pieces(low, high)
-        convex = (first % 2 == 0) == self.convex
-        middle = low + (high - low) / 2
-        chord, tangent = self._chord(low, high), self.slope(middle)
-        over = torch.maximum(
-            self.value(low) - chord * low, self.value(high) - chord * high
-        )
-        under = torch.minimum(
-            self.value(low) - chord * low, self.value(high) - chord * high
-        )
-        at_middle = self.value(middle) - tangent * middle
-        lines = Lines(
-            torch.where(convex, chord, tangent),
-            torch.where(convex, over, at_middle),
-            torch.where(convex, tangent, chord),
-            torch.where(convex, at_middle, under),
-        )
+        lines = self._of_one_sign(low, high, (first % 2 == 0) == self.convex)
         mixed = first != last
         if not bool(mixed.any()):
             return lines

@@ -107,7 +107,7 @@ GELU = Smooth(
     (-math.sqrt(2), math.sqrt(2)),
     convex=False,
 )
-SQUARE = Smooth("square", torch.square, lambda v: 2 * v)
+SQUARE = Smooth("square", torch.square, lambda v: 2 * v, least=0.0)
 SQRT = Smooth(
     "sqrt", torch.sqrt, lambda v: v.rsqrt() / 2, (), (0.0, torch.inf), True, False
 )

@@ -6,7 +6,8 @@ shapes, held inputs); what does is written down by the rule of its operator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from audit.ground.errors import NoCertificate, cause
 from audit.importer.graph import Graph
 from audit.importer.plan import Plan, ShapeOf, Step
+from audit.importer.relaxation.normalising import between_layers
 from audit.importer.relaxation.rules import (
     Call,
     Compared,
@@ -93,10 +95,19 @@ def _follow(tape: Tape, step: Step, slots: list[Operand]) -> None:
             slots[slot] = value
 
 
+def _spelled(call: Call) -> Iterator[Operand]:
+    """Yield the arguments, a softmax that something reads number by number."""
+    for argument in call.arguments:
+        if isinstance(argument, Softened):
+            yield Moving(between_layers(call.tape, argument))
+        else:
+            yield argument
+
+
 def _written(rule: Rule, call: Call) -> Made:
     """Apply a rule; a form of the operator that it stumbles over is refused."""
     try:
-        return rule(call)
+        return rule(replace(call, arguments=tuple(_spelled(call))))
     except NoCertificate:
         raise
     except Exception as error:  # shapes of every kind, from torch

@@ -57,7 +57,7 @@ Operand: TypeAlias = "Moving | Compared | Softened | Value"
 Made: TypeAlias = "Operand | tuple[Operand, ...]"
 Rule = Callable[["Call"], Made]
 _RULES: dict[str, Rule] = {}
-_MODULES = ("linear", "bent", "pooled")
+_MODULES = ("linear", "bent", "activations", "normalising", "pooled")
 R = TypeVar("R", bound=Rule)
 
 

@@ -43,6 +43,7 @@ class Affine:
         once: whether it copies each of them once, so that nothing is rounded.
         alike: whether it is made of each row by itself, and the same of all.
         across: Lᵀ [elements of out, elements of in], where it is such a product.
+        signs: of the values of one shape that it adds up, where it does nothing else.
     """
 
     inputs: tuple[int, ...]
@@ -56,6 +57,7 @@ class Affine:
     once: bool = False
     alike: bool = False
     across: Tensor | None = None
+    signs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
