@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from audit.importer import Graph, load_graph
+from audit.models.exact_slopes import OPSET, exact_slopes
 from audit.models.network import Values
 
 
@@ -67,16 +68,18 @@ def _exported(
         assert program is not None
         return bytes(program.model_proto.SerializeToString())
     file = io.BytesIO()
-    torch.onnx.export(
-        _flat(module, arguments),
-        arguments,
-        file,  # type: ignore[arg-type]
-        input_names=list(inputs),
-        output_names=list(outputs),
-        dynamic_axes={name: {0: "rows"} for name in (*inputs, *outputs)},
-        opset_version=18,
-        dynamo=False,
-    )
+    wide = any(a.dtype == torch.float64 for a in arguments)
+    with exact_slopes() if wide else contextlib.nullcontext():
+        torch.onnx.export(
+            _flat(module, arguments),
+            arguments,
+            file,  # type: ignore[arg-type]
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "rows"} for name in (*inputs, *outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
     return file.getvalue()
 
 
