@@ -62,8 +62,12 @@ def _leaky_relu(graph: Any, v: Any, slope: Any, inplace: Any = None) -> Any:  # 
     return _leaky(graph, v, _number(slope))
 
 
-def _rrelu(graph: Any, v: Any, low: Any, high: Any, *_: Any) -> Any:  # noqa: ANN401
-    return _leaky(graph, v, (_number(low) + _number(high)) / 2)
+def _rrelu(graph: Any, v: Any, low: Any, high: Any, train: Any, *_: Any) -> Any:  # noqa: ANN401
+    ends = _number(low), _number(high)
+    if not _number(train):
+        return _leaky(graph, v, sum(ends) / 2)
+    drawn = graph.op("RandomUniformLike", v, low_f=ends[0], high_f=ends[1])
+    return graph.op("PRelu", v, drawn)
 
 
 def _elu(graph: Any, v: Any, alpha: Any, scale: Any, inner: Any) -> Any:  # noqa: ANN401

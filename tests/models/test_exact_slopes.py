@@ -36,6 +36,18 @@ def test_a_graph_in_float64_is_its_module_to_the_last_digits(name, script):
     torch.testing.assert_close(y, module(x.clone()), rtol=1e-14, atol=1e-15)
 
 
+def test_slopes_that_are_drawn_are_not_replaced_by_their_mean():
+    """There is no graph of a module that draws, and none that pretends otherwise."""
+
+    class Drawn(nn.Module):
+        def forward(self, x):
+            return functional.rrelu(x, 0.1, 0.3, training=True)
+
+    x = torch.randn(2, 3).double()
+    made = graph_of_module(Drawn(), ["x"], ["y"], {"x": x}, torch.device("cpu"))
+    assert made is None
+
+
 def test_an_exporter_writes_as_before_afterwards():
     """In float32 an attribute is the module's own number, and stays one."""
     x = torch.randn(2, 3)
