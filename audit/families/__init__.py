@@ -15,7 +15,7 @@ and with the option `of` the log or the logit of θ is that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from audit.ground.errors import ConfigError
@@ -144,6 +144,18 @@ def composed_of(name: str) -> tuple[str, str]:
     return kind, component
 
 
+def _require_known(
+    name: str, known: tuple[str, ...], options: Mapping[str, object]
+) -> None:
+    """Raise where a composed family is given an option that no part of it takes."""
+    if unknown := set(options) - set(known):
+        raise ConfigError(
+            f"The family {name} was given the option {min(unknown)!r}",
+            f"It takes {', '.join(known) or 'none'}",
+            "Correct its name, or remove the option",
+        )
+
+
 def build_family(name: str, shapes: Shapes, **options: object) -> Family:
     """Return the family called `name`, with its parameters' shapes fixed.
 
@@ -166,5 +178,8 @@ def build_family(name: str, shapes: Shapes, **options: object) -> Family:
 
         return Repeated(one, own, shapes)
     if component:
+        _require_known(
+            name, FAMILIES[component].options + KIND_OPTIONS.get(kind, ()), options
+        )
         return COMPOSED[kind](component, shapes, **options)
     return FAMILIES[name](shapes, **options)

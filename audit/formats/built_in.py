@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 TABLES = {  # (kind, file, table in it): name -> "module:attribute"
     ("family", "families/__init__.py", "FAMILIES"),
@@ -72,9 +72,12 @@ def _lines(one: BuiltIn) -> Iterator[str]:
     first, *others = _paragraphs(found)
     yield first
     yield from (text for text in others if text.startswith(FORMULAS))
-    ways = [", ".join(names) for names in _parameterizations(module, found)]
+    ways = [", ".join(names) for names in _stated(module, found, "parameterizations")]
     if ways:
         yield f"Parameters: {'; or '.join(ways)}."
+    options = _options(one, found)
+    if options:
+        yield f"Options: {', '.join(options)}, by --option NAME=VALUE."
 
 
 def _defined(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
@@ -85,23 +88,30 @@ def _defined(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
     raise LookupError(f"{module} defines no {name}")
 
 
-def _parameterizations(
-    module: str, found: ast.ClassDef | ast.FunctionDef
-) -> list[tuple[str, ...]]:
-    """Return the names of the parameters, for each way to give them.
+def _options(one: BuiltIn, found: ast.ClassDef | ast.FunctionDef) -> list[str]:
+    """Return the options of a family; those of a component stand with the component."""
+    if one.kind == "composed family":
+        return list(_literal("families/__init__.py", "KIND_OPTIONS").get(one.name, ()))
+    return _stated(one.place.partition(":")[0], found, "options")
 
-    A class that does not say has those of the first base that does.
+
+def _stated(
+    module: str, found: ast.ClassDef | ast.FunctionDef, attribute: str
+) -> list[Any]:
+    """Return a tuple that a class states: of the names of parameters, or options.
+
+    A class that does not say has that of the first base that does.
     """
     for line in found.body:
-        if _assigns(line, "parameterizations"):
+        if _assigns(line, attribute):
             return list(ast.literal_eval(line.value))
     bases = found.bases if isinstance(found, ast.ClassDef) else []
     for name in (base.id for base in bases if isinstance(base, ast.Name)):
         place = _imported(module, name)
         if place.startswith(f"{OURS}."):
-            ways = _parameterizations(place, _defined(place, name))
-            if ways:
-                return ways
+            stated = _stated(place, _defined(place, name), attribute)
+            if stated:
+                return stated
     return []
 
 
@@ -120,6 +130,14 @@ def _places(path: str, table: str) -> dict[str, str]:
     for line in _parsed(path).body:
         if _assigns(line, table) and isinstance(line.value, ast.Call):
             return dict(ast.literal_eval(line.value.args[1]))
+    raise LookupError(f"{path} holds no {table}")
+
+
+def _literal(path: str, table: str) -> dict[str, tuple[str, ...]]:
+    """Return a table that is written out."""
+    for line in _parsed(path).body:
+        if _assigns(line, table):
+            return dict(ast.literal_eval(line.value))
     raise LookupError(f"{path} holds no {table}")
 
 

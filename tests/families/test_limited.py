@@ -187,6 +187,8 @@ def test_a_truncated_law_that_is_not_resolved_is_not_a_number():
         ("censored:normal", {"low": 1.0, "high": 0.0}, "low below high"),
         ("truncated:poisson", {"low": 1.0}, "takes|parameters"),
         ("truncated:von_mises", {"low": 1.0}, "line|parameters"),
+        ("truncated:normal", {"upper": 1}, "'upper'. It takes low, high."),
+        ("censored:binomial", {"hight": 1}, "'hight'. It takes total_count, low, high"),
     ],
 )
 def test_what_makes_no_law_is_refused(name, options, words):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from audit.attacks.laws import ATTACKS
-from audit.families import COMPOSED, FAMILIES
+from audit.families import COMPOSED, FAMILIES, KIND_OPTIONS
 from audit.formats import FORMATS
 from audit.formats.built_in import FORMULAS, built_in, paragraph_of
 from audit.formats.glossary import explain, names
@@ -40,7 +40,17 @@ def test_a_family_is_explained_by_its_docstring_and_its_parameters(name):
     assert text.startswith(law.__doc__.partition("\n")[0].strip())
     ways = "; or ".join(", ".join(names) for names in law.parameterizations)
     assert f"\nParameters: {ways}.\n" in text or not ways
+    stated = f"\nOptions: {', '.join(law.options)}, by --option NAME=VALUE.\n"
+    assert (stated in text) == bool(law.options)
     assert text.endswith(f"Written --family {name}.")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in COMPOSED if COMPOSED.ours(kind)])
+def test_a_composed_family_is_explained_with_its_own_options(kind):
+    options = ", ".join(KIND_OPTIONS.get(kind, ()))
+    text = dict(explain(kind))[f"{kind} (composed family)"]
+    assert (f"\nOptions: {options}, by --option" in text) == bool(options)
+    assert ("Options:" in text) == bool(options)
 
 
 @pytest.mark.parametrize("kind", ["family", "composed family"])
