@@ -87,9 +87,12 @@ def as_array(value: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
             "Pass data.filled(numpy.nan) to skip these rows, or the rows without them",
         )
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        short = str(value.dtype) == "torch.bfloat16"
-        return np.asarray(value.float() if short else value)
+        try:
+            value = value.detach().cpu().to_dense()
+            short = str(value.dtype) == "torch.bfloat16"
+            return np.asarray(value.float() if short else value)
+        except (NotImplementedError, RuntimeError, TypeError):  # meta, quantised, …
+            raise _no_data("a tensor that does not hold plain numbers", name) from None
     if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
         try:
             return np.asarray(value)

@@ -147,6 +147,12 @@ class Report:
         Raises:
             ConfigError: the name asks for no format, or cannot be written.
         """
+        if not isinstance(path, (str, PathLike)):
+            raise ConfigError(
+                f"save() was given a {type(path).__name__}",
+                "Expected the name of a file",
+                "Call report.save('report.html')",
+            )
         target = str(fspath(path))
         with in_python({}):
             rows = target.lower().endswith(ROWS)

@@ -16,7 +16,8 @@ from audit.config.options import OPTIONS, flag_names
 _FLAGS = {flag: name for name in OPTIONS for flag in flag_names(name)}
 _FLAG = re.compile(
     r"(?P<verb>[Pp]ass |[Uu]se |[Aa]dd |with )?(?<![\w-])(?P<flag>--[a-z][a-z-]*|-[ad])"
-    r"\b(?P<space> (?P<value>'[^']*'|[^\s,;)]*[^\s,;.)]))?"
+    r"\b(?P<space> (?!(?:and|for|if|of|or|to|with|without)\b)"
+    r"(?P<value>'[^']*'|(?:[^\s,;)]|,(?=\S))*[^\s,;.)]))?"
 )
 
 _TWICE = re.compile(

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from audit.ground.errors import ConfigError
 from audit.linalg.averaged import Sampled
 from audit.linalg.operators import Product, rows_of
 from audit.linalg.sampled import sum_of_squares
@@ -28,12 +30,34 @@ class QuadraticForm:
     beyond: Tensor | None = None  # [N], 0, ∞ or NaN; None: 0
 
     def __call__(self, delta: Tensor) -> Tensor:
-        """Return the form at δ: [N, d] -> [N], or [N, d, K] -> [N, K]."""
+        """Return the form at δ: [N, d] -> [N], or [N, d, K] -> [N, K].
+
+        Raises:
+            ConfigError: δ has another shape, or holds no numbers.
+        """
+        delta = self._checked(delta)
         columns = delta if delta.dim() == 3 else delta.unsqueeze(-1)
         values = self.scale * self.root.matmat(columns).square().sum(dim=1)
         if self.beyond is not None:
             values = values + self.beyond.unsqueeze(-1)
         return values if delta.dim() == 3 else values.squeeze(-1)
+
+    def _checked(self, delta: object) -> Tensor:
+        """Return δ in float64: a caller's may be an array, and in float32."""
+        n, _, d = self.root.shape
+        try:
+            found = torch.as_tensor(delta, dtype=torch.float64)
+            given = f"of shape {list(found.shape)}"
+        except (TypeError, ValueError, RuntimeError):
+            given = f"as a {type(delta).__name__} that holds no such numbers"
+        else:
+            if found.dim() in (2, 3) and tuple(found.shape[:2]) == (n, d):
+                return found
+        raise ConfigError(
+            f"The form was given δ {given}",
+            f"Expected [{n}, {d}], or [{n}, {d}, K]: {n} inputs, {d} free features",
+            "Give one δ, or K of them, for each input",
+        )
 
     def take(self, rows: Tensor) -> QuadraticForm:
         """Return the forms of some inputs."""

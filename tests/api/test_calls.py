@@ -208,6 +208,19 @@ def test_the_form_of_a_linear_gaussian_is_known():
     torch.testing.assert_close(form(delta), expected.expand(3))
 
 
+def test_the_form_takes_arrays_of_either_precision_and_one_shape():
+    """½ · (3 · 0.1)² + ½ · (3 · 0.2)² = 0.225 for δ = (0.1, 0.2)."""
+    form = audit.local_form(
+        lambda x: td.Normal(3 * x, torch.ones_like(x)), np.ones((2, 2))
+    )
+    for delta in ([[0.1, 0.2]] * 2, np.array([[0.1, 0.2]] * 2, "float32")):
+        np.testing.assert_allclose(form(delta).numpy(), 0.225, rtol=1e-6)
+        assert form(delta).dtype == torch.float64
+    for wrong in (np.ones(2), np.ones((2, 3)), np.ones((1, 2)), "text", None):
+        with pytest.raises(audit.ConfigError, match=r"Expected \[2, 2\], or"):
+            form(wrong)
+
+
 def test_the_form_agrees_with_the_scan(report):
     form = audit.local_form(MODEL, DATA, "kl", index=[5])
     gram = form.root.gram()
@@ -242,6 +255,9 @@ REFUSED = {
     "ragged": (law, [[1.0], [1.0, 2.0]], {}, "unequal rows"),
     "nothing": (law, {}, {}, "an empty dict"),
     "hidden": (law, np.ma.masked_greater(X, 1), {}, "a masked array that hides"),
+    "no numbers": (law, torch.empty(2, 4, device="meta"), {}, "not hold plain"),
+    "units": (law, X, {"units": [-1, 1, 1, 1]}, "Use mask= for features"),
+    "an order": (law, X, {"bounds": (1, 0)}, "bounds='1.0,0.0' leave"),
     "nothing back": (lambda x: None, X, {}, "its outputs hold no tensor"),
     "not finite": (law, X * np.nan, {}, "holds NaN"),
     "a typing error": (law, X, {"famly": "normal"}, "Did you mean 'family'"),
@@ -296,11 +312,18 @@ def test_a_masked_array_that_hides_nothing_is_an_array():
     assert whole.record.fingerprint == audit.scan(law, X, verify=0).record.fingerprint
 
 
+def test_a_sparse_tensor_is_its_numbers():
+    found = audit.scan(law, torch.from_numpy(X).to_sparse(), verify=0)
+    assert found.record.fingerprint == audit.scan(law, X, verify=0).record.fingerprint
+
+
 def test_a_report_is_made_of_a_record_and_saved_under_known_names(report, tmp_path):
     with pytest.raises(audit.ConfigError, match=r"audit\.check\('report\.json'\)"):
         audit.Report("report.json")
     with pytest.raises(audit.ConfigError, match=r"\.npz, \.parquet"):
         report.save(tmp_path / "report.npy")
+    with pytest.raises(audit.ConfigError, match=r"given a int.*name of a file"):
+        report.save(3)
 
 
 def test_settings_take_the_numbers_of_numpy_and_torch():
@@ -323,6 +346,14 @@ def test_what_a_shell_quotes_is_quoted_once_in_python():
     text = "Read a tensor before it, --param NAME='@x', where it is"
     assert said(text, {}) == "Read a tensor before it, parameters={'NAME': '@x'}" + (
         ", where it is"
+    )
+
+
+def test_the_next_word_of_a_sentence_is_no_value():
+    text = "Pass --family and --param, or use --condition for one of them"
+    assert (
+        said(text, {})
+        == "Pass family= and parameters=, or use condition= for one of them"
     )
 
 
