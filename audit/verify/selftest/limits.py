@@ -52,7 +52,8 @@ _STEEP, _FAR = 1e-6, 100.0  # of an input's own size
 _STREAM = 11  # of the noise
 _CLOSED, _BLURRED = 1e-3, 0.1
 _ERRORS = 6.5
-_LAST = torch.finfo(torch.float64).eps
+_LASTS = (torch.finfo(torch.float64).eps, -torch.finfo(torch.float64).eps)
+_TOGETHER = 2**20  # numbers of φ' at which D is taken at once
 
 
 def exact_divergence(it: Subject) -> Finding:
@@ -165,12 +166,15 @@ def _blur(exact: Exact, rows: Tensor, moved: Tensor, values: Tensor) -> Tensor:
     """Return how far the last digit of φ' [k, K, p] moves D(φ ‖ φ') [k, K]."""
     signs = torch.ones_like(moved[0, 0])
     signs[1::2] = -1
+    ways = torch.stack([last * w for w in (signs.abs(), signs) for last in _LASTS])
     most = torch.zeros_like(values)
-    for way in (torch.ones_like(signs), signs):
-        for last in (_LAST, -_LAST):
-            other, _ = exact.against(rows, moved * (1 + last * way))
-            apart = (other - values).abs()  # not finite where φ' leaves the family
-            most = torch.maximum(most, torch.where(apart.isfinite(), apart, 0.0))
+    for some in torch.split(ways, max(1, _TOGETHER // moved.numel())):
+        others = moved.unsqueeze(1) * (1 + some.unsqueeze(1))  # [k, S, K, p]
+        found, _ = exact.against(rows, others.flatten(1, 2))
+        found = found.reshape(len(rows), len(some), -1)
+        apart = (found - values.unsqueeze(1)).abs()
+        apart = apart.where(apart.isfinite(), 0.0)  # not where φ' leaves the family
+        most = torch.maximum(most, apart.amax(dim=1))
     return most
 
 
