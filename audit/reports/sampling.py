@@ -124,7 +124,7 @@ class Weighted:
 
     def _intervals(self, found: Floats) -> dict[str, Interval | None]:
         """Return the intervals of the mean and of the percentiles `found`."""
-        if len(self.values) < 2 or self._alone():
+        if self._alone():
             return {}
         resolved = {
             name: p

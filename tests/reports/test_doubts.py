@@ -11,7 +11,7 @@ from audit.formats.reading import estimation, headline
 from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report
-from audit.reports.doubts import _ends
+from audit.reports.doubts import _ends, exact_of
 from audit.reports.found import Verification
 from audit.reports.gate import UNTRUSTED, Rules, judge
 from audit.reports.sampling import Sample
@@ -87,6 +87,15 @@ def test_a_second_order_radius_needs_an_exact_one_beside_it(ratio, code):
         line = check_line(report.checks[0])
         assert f"{ratio:g} times the second-order one in the median" in line
         assert "limit kl.critical_radius" in line
+
+
+def test_an_attack_is_told_by_its_label_or_by_its_kind_alone():
+    for attacks, quantity, exact in (
+        ({"mine": {}}, "mine", "mine_realised"),
+        ({}, "gaussian", "gaussian_realised"),
+        ({"mine": {}}, "trace", ""),
+    ):
+        assert exact_of(SimpleNamespace(attacks=attacks), quantity) == exact
 
 
 def test_sums_that_few_draws_carry_decide_nothing():
