@@ -1,5 +1,7 @@
 """A quadratic form is what its matrix says."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -46,3 +48,13 @@ def test_a_scaled_estimate_keeps_the_ends_of_its_interval_in_order(factor, ends)
     interval = torch.tensor([1.0]), torch.tensor([5.0])
     scaled = Estimate(torch.tensor([2.0]), None, interval).scaled(factor)
     assert tuple(end.item() for end in scaled.interval) == ends
+
+
+def test_what_is_added_without_bound_is_certain():
+    one, beyond = torch.ones(2), torch.tensor([0.0, math.inf])
+    found = Estimate(one, 0.1 * one, (0.9 * one, 1.2 * one)).extended(beyond)
+    assert torch.equal(found.value, torch.tensor([1.0, math.inf]))
+    assert torch.equal(found.standard_error, torch.tensor([0.1, 0.0]))
+    low, high = found.interval
+    assert torch.equal(low, torch.tensor([0.9, math.inf]))
+    assert torch.equal(high, torch.tensor([1.2, math.inf]))
