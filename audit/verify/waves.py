@@ -6,9 +6,11 @@
     nearly the form, whose other eigenvectors are saddles: a climb from there leads to
     ±v, slowly.
 3.  The other random starts, where those of the first two stages ended at more than two
-    places, and not all as high as +v or −v did.
+    places, and not all as high as +v or −v did. They are the best of several random
+    points (`screening`).
 
-What is spared at one size may still come from its neighbours: they share what they find
+A start that lies above all that the first stage reached climbs in the second. What is
+spared at one size may still come from its neighbours: they share what they find
 (`candidates`).
 """
 
@@ -22,6 +24,7 @@ from torch import Tensor
 from audit.ground import stages
 from audit.verify.candidates import GIVEN, Candidates, Climbers, clusters
 from audit.verify.inward import inward
+from audit.verify.screening import above, screened
 from audit.verify.starts import EARLY, LEADING, starts
 
 _SHARES = (0.3, 0.5, 1.0)  # of the time that is left, where no stage is spared
@@ -48,15 +51,19 @@ def from_starts(
     few = steps if climbers.blind else (steps + 1) // 2  # tell whether the law holds
     with stages.part(_SHARES[0]):
         found, first = climbers.searched(_waking(before, _stage(code) == 0), few)
+    higher = above(climbers, found)
     going = torch.ones_like(first[:, :, 0], dtype=torch.bool)
     for stage, wanted in ((1, _beyond_the_law), (2, _apart)):
         known = _stage(code) < stage
-        going = going & wanted(climbers, found, known)
+        going = going & (wanted(climbers, found, known) | higher.any(dim=2))
         if stage == 1 and not climbers.blind:
             found = _best_alone(found, ~going)
         if not bool(going.any()):
             break
-        chosen = (_stage(code) == stage) & going.unsqueeze(2)
+        own = (_stage(code) == stage).expand_as(higher)
+        chosen = (own | higher if stage == 1 else own & ~higher) & going.unsqueeze(2)
+        if stage == 2:
+            found = screened(climbers, found, chosen)
         with stages.part(_SHARES[stage]):
             again, later = climbers.searched(_waking(found, chosen), steps)
         first = torch.where(chosen, later, first)
