@@ -1,4 +1,4 @@
-"""Tables of columns: Parquet, and Arrow's own file format (Feather).
+"""Tables of columns: Parquet, and Arrow's own formats, of files (Feather) and streams.
 
 A column of lists of one length is an array [N, length]; the index that pandas stores
 beside the columns is none of them.
@@ -17,6 +17,7 @@ from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Table
 from audit.inputs.reading import broken, needs, whole
 
+_FILED = b"ARROW1"  # how a file begins; the datasets library keeps streams
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -39,8 +40,11 @@ def open_arrow(path: str, memory: int = MEMORY) -> Table:
     """
     arrow = needs(path, "parquet", _parquet)
 
-    def read(source: object) -> Any:  # noqa: ANN401
-        return arrow.ipc.open_file(source).read_all()
+    def read(source: Any) -> Any:  # noqa: ANN401
+        filed = source.read(len(_FILED)) == _FILED
+        source.seek(0)
+        found = arrow.ipc.open_file if filed else arrow.ipc.open_stream
+        return found(source).read_all()
 
     return _table(path, memory, "Arrow file", read)
 
@@ -68,10 +72,7 @@ def _lists(path: str, name: str, lists: Any) -> Array:  # noqa: ANN401
             )
         shape += lengths or [0]
         lists = lists.flatten()
-    values = lists.to_numpy(zero_copy_only=False)
-    if values.dtype.kind == "O":
-        values = np.array([str(value) for value in values.tolist()], dtype=str)
-    return np.asarray(values).reshape(shape)
+    return _flat(lists.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
 def _parquet() -> ModuleType:
@@ -103,11 +104,22 @@ def _numbers(path: str, name: str, column: Any) -> Array:  # noqa: ANN401
     """Return a column as NumPy has it; a missing number is NaN, texts are texts."""
     import pyarrow.types as kinds
 
+    if kinds.is_boolean(column.type) and column.null_count:
+        column = column.cast("int8")
+
     if _holds_lists(column.type):
         return _lists(path, name, column.combine_chunks())
     if kinds.is_decimal(column.type):
         column = column.cast("float64")
-    values = column.to_numpy()
-    if values.dtype.kind == "O":
-        return np.array([str(value) for value in values.tolist()], dtype=str)
-    return np.asarray(values)
+    return _flat(column.to_numpy())
+
+
+def _flat(values: Array) -> Array:
+    """Return numbers as they are, and anything else as texts, None where it is missing.
+
+    A missing text is no text, not one that says so.
+    """
+    if values.dtype.kind != "O":
+        return np.asarray(values)
+    texts = [None if value is None else str(value) for value in values.tolist()]
+    return np.array(texts, dtype=object if None in texts else str)

@@ -30,6 +30,15 @@ def coded(where: str, name: str, array: Array) -> tuple[NDArray[np.int64], Vocab
     """
     texts = np.asarray(array)
     known = texts.dtype.kind == "U" or all(isinstance(t, str) for t in texts.flat)
+    missing = [place for place, text in enumerate(texts.flat) if text is None]
+    if missing:
+        row, rows = missing[0] * len(texts) // texts.size, len(texts)
+        raise InputError(
+            f"{where} has no text in {len(missing)} of {texts.size} places, first in "
+            f"row {row} of {rows}",
+            f"Expected text for the model's input '{name}', in every row",
+            "Leave these rows out, or fill them as the model's own pipeline does",
+        )
     if not known or not texts.size:
         raise InputError(
             f"{where} has dtype {texts.dtype}",
