@@ -13,6 +13,7 @@ from audit.ground.storage.arrays import Array
 from audit.inputs.joined import Joined
 from audit.inputs.readers import Field
 
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?")  # decimal, or between thousands
 _SHOWN = 12  # columns that a message names
 
@@ -113,7 +114,8 @@ class Table(Arrays):
         return column if column.ndim > 1 else np.asarray(column).reshape(-1, 1)
 
     def _no_number(self, name: str, column: Array) -> InputError:
-        example = next((str(value) for value in column.tolist() if value), "")
+        texts = [str(value) for value in column.ravel().tolist() if value] or [""]
+        example = next((t for t in texts if not _NUMBER.fullmatch(t)), texts[0])
         what = f"In '{self.path}', the column '{name}' holds text (such as "
         if _COMMA.fullmatch(example.strip()):
             return InputError(

@@ -17,7 +17,7 @@ import numpy as np
 from audit.ground.errors import BrokenPlugin, ConfigError, InputError
 from audit.ground.plugins import fault
 from audit.ground.storage import open_regular
-from audit.ground.storage.arrays import MEMORY, Array, open_data
+from audit.ground.storage.arrays import MEMORY, Array, missing, open_data
 from audit.ground.storage.regular import Mark, mark_of
 from audit.inputs.arrays import Arrays
 from audit.inputs.joined import Joined
@@ -88,11 +88,7 @@ def open_file(path: str, memory: int = MEMORY) -> Iterator[Contents]:
     suffix = suffix_of(path)
     if suffix in READERS and not READERS.ours(suffix):
         if not Path(path).exists():
-            raise InputError(
-                f"There is no data file '{path}'",
-                f"Expected a {suffix} file",
-                "Check the path of DATA",
-            )
+            raise missing(path, f"a {suffix} file")
         yield ReadFile(path)
         return
     kind = _kind_of(path)

@@ -291,6 +291,52 @@ def test_what_pandas_and_data_bases_add_to_a_table(tmp_path):
     )
 
 
+def test_a_stream_of_arrow_is_read_as_a_file_of_it(tmp_path):
+    """As the cache of the datasets library is."""
+    ipc = pytest.importorskip("pyarrow.ipc")
+    table = arrow_table()
+    with ipc.new_stream(str(tmp_path / "d.arrow"), table.schema) as stream:
+        stream.write_table(table, max_chunksize=3)
+    found = open_inputs(str(tmp_path / "d.arrow"), {"x": None})
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), X)
+    whole = (tmp_path / "d.arrow").read_bytes()
+    (tmp_path / "d.arrow").write_bytes(whole[:-200])
+    refused(tmp_path / "d.arrow", "no readable Arrow file")
+
+
+def test_a_missing_truth_value_is_a_missing_number(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"a": [1.5, 2.5, 3.5], "b": [True, None, False]})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    found = open_inputs(str(tmp_path / "d.parquet"), {"x": None})
+    expected = [[1.5, 1], [2.5, np.nan], [3.5, 0]]
+    np.testing.assert_array_equal(found.take("x", slice(0, 3)), expected)
+
+
+def test_a_missing_text_is_not_the_word_none(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"city": ["a", "b", None, "a"], "age": [1.0, 2.0, 3.0, 4.0]})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    ask = {"age": None, "city": None}
+    with pytest.raises(InputError, match="no text in 1 of 4 places, first in row 2"):
+        open_inputs(str(tmp_path / "d.parquet"), ask, texts=frozenset(["city"]))
+    parquet.write_table(table.slice(0, 2), tmp_path / "d.parquet")
+    found = open_inputs(str(tmp_path / "d.parquet"), ask, texts=frozenset(["city"]))
+    assert found.take("city", slice(0, 2)).tolist() == [[0], [1]]
+
+
+def test_of_a_column_of_text_that_is_shown_which_is_no_number(tmp_path):
+    (tmp_path / "d.csv").write_text("a,b\n1.5,-2e3\n2.5,red\n")
+    refused(tmp_path / "d.csv", r"column 'b' holds text \(such as 'red'\)")
+
+
+def test_a_file_that_is_not_there_may_have_been_of_any_kind(tmp_path):
+    refused(tmp_path / "d.csv", r"There is no data file.*\.csv, .*\.parquet")
+    refused("-", "through a pipe to a file")
+
+
 def test_a_matlab_file_of_7_3_has_its_matrices_as_matlab_shows_them(tmp_path):
     h5py = pytest.importorskip("h5py")
     path = tmp_path / "d.mat"

@@ -27,6 +27,10 @@ from audit.ground.storage.npy import HEAD, Header, read_header
 Array = NDArray[Any]
 MEMORY = 1 << 30
 """Bytes that compressed arrays may take unpacked, unless --memory says otherwise."""
+_KINDS = (
+    "arrays saved by numpy, or a file whose name ends as its kind does: .csv, .tsv, "
+    ".json, .jsonl (these four also as .gz), .parquet, .arrow, .h5, .mat, .pt"
+)
 _NPY = ".npy"
 
 
@@ -165,15 +169,27 @@ def open_data(path: str) -> Iterator[DataFile]:
             _refuse_zipped(path, [member.name for member in members or ()])
             yield DataFile(path, file, members)
     except FileNotFoundError:
-        raise InputError(
-            f"There is no data file '{path}'",
-            "Expected an .npz or .npy file",
-            "Check the path of DATA",
-        ) from None
+        raise missing(path, _KINDS) from None
     except ZipFault as fault:
         raise damaged(path, fault) from None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def missing(path: str, kinds: str) -> InputError:
+    """Return the error for a data file that is not there.
+
+    Args:
+        path: as it was given.
+        kinds: what it might have been.
+    """
+    return InputError(
+        f"There is no data file '{path}'",
+        f"Expected {kinds}",
+        "Write what comes through a pipe to a file first"
+        if path == "-"
+        else "Check the path of DATA",
+    )
 
 
 def read_arrays(path: str) -> dict[str, Array]:
@@ -200,9 +216,7 @@ def _refuse_others(path: str, head: bytes) -> None:
     if not head.startswith((b"PK", b"\x93NUMPY")):
         raise InputError(
             f"The data file '{path}' is neither npz nor npy",
-            "Expected arrays saved by numpy, or a file whose name ends as its kind "
-            "does: .csv, .tsv, .json, .jsonl (these four also as .gz), .parquet, "
-            ".arrow, .h5, .mat, .pt",
+            f"Expected {_KINDS}",
             f"Save it with np.savez('{Path(path).stem}.npz', x=...)",
         )
 
