@@ -40,7 +40,6 @@ _BEGINS: tuple[tuple[bytes, str, str], ...] = (
         "Convert it with tf2onnx",
     ),
     (b"ir_version:", "is ONNX in text form", "Convert it: onnx.save(onnx.load(...))"),
-    (b'{"irVersion"', "is ONNX in JSON form", "Convert it: onnx.save(onnx.load(...))"),
     (b"\x93NUMPY", "is a NumPy array", "Give the model first, then the data"),
 )
 _FIFTH: tuple[tuple[bytes, str, str], ...] = (
@@ -48,6 +47,7 @@ _FIFTH: tuple[tuple[bytes, str, str], ...] = (
     (b"TFL3", "is a TensorFlow Lite program", "Convert it with tf2onnx"),
     (b"ORTM", "is onnxruntime's own format", "Give the .onnx file it was made of"),
 )
+_JSON = ([b"{", b'"ir_version"'], [b"{", b'"irVersion"'])
 _PROGRAM = re.compile(r"models/[^/]+\.json")
 
 
@@ -112,6 +112,9 @@ def _content(path: Path, file: BinaryIO, whole: Mapping[str, Member]) -> str | N
         raise _pickled(path, file, whole[names["data.pkl"]])
     if whole and all(name.endswith(".npy") for name in whole):
         raise _is(path, "is an .npz of arrays", "Give the model first, then the data")
+    if (inside := next((n for n in whole if n.endswith(".onnx")), None)) is not None:
+        held = f"is a zip archive that holds {inside.rpartition('/')[2]}"
+        raise _is(path, held, "Unpack it, and give the file in it")
     if "config.json" in whole:
         raise _is(path, "is a Keras model", "Convert it with tf2onnx")
     return None
@@ -157,6 +160,9 @@ def _single(path: Path, head: bytes) -> str | None:
     tokens = head.replace(b"<", b" < ").replace(b":", b" : ").split()
     if tokens[:3] == [b"<", b"ir_version", b":"]:
         raise _is(path, "is ONNX in text form", "Convert it: onnx.parser.parse_model")
+    if head.replace(b"{", b" { ").replace(b":", b" : ").split()[:2] in _JSON:
+        step = "Convert it: onnx.save(onnx.load('model.json'), 'model.onnx')"
+        raise _is(path, "is ONNX in JSON form", step)
     if _is_safetensors(path, head):
         raise _is(path, "holds weights alone (safetensors), without a program", _TORCH)
     if head[:1] == b"\x80" and path.suffix not in OWN:

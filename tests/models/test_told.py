@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 
 from audit.ground.errors import ConfigError, ModelError
 from audit.models.told import misnamed, told_by_content
@@ -60,7 +60,20 @@ def keras_file(path):
         archive.writestr("model.weights.h5", b"")
 
 
+def zipped_file(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("deep/net.onnx", proto().SerializeToString())
+        archive.writestr("deep/net.onnx.data", b"")
+
+
 STRANGERS = [
+    (zipped_file, "zip archive that holds net.onnx", "Unpack it"),
+    (lambda path: onnx.save(proto(), path, "json"), "ONNX in JSON form", "onnx.load"),
+    (
+        lambda path: path.write_text(json_format.MessageToJson(proto(), indent=None)),
+        "ONNX in JSON form",
+        "onnx.load",
+    ),
     (weights_file, "holds a state dict", "Load the weights into the module"),
     (module_file, "holds pickled Python objects", "save it with torch.export.save"),
     (safetensors_file, "weights alone .safetensors.", "Load the weights"),
