@@ -61,6 +61,7 @@ READERS: Registry[Callable[..., InputReader]] = Registry(
         ".ndjson": "audit.inputs.json:open_json",
         ".parquet": "audit.inputs.parquet:open_parquet",
         ".pt": "audit.inputs.tensors:open_tensors",
+        ".safetensors": "audit.inputs.safetensors:open_safetensors",
         ".tsv": "audit.inputs.csv:open_csv",
         ".zarr": "audit.inputs.zarr:open_zarr",
     },

@@ -49,7 +49,7 @@ def needs(path: str, extra: str, load: Callable[[], ModuleType]) -> ModuleType:
     except ImportError as error:
         raise ConfigError(
             f"Reading '{path}' takes {error.name or extra}, which is not installed",
-            "The core reads .npz, .npy, .csv, .json and .pt",
+            "The core reads .npz, .npy, .csv, .json, .pt and .safetensors",
             f"Run pip install 'robaudit[{extra}]', or save the data with np.savez",
         ) from None
 

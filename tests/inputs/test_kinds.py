@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import struct
 import sys
 import zipfile
 from decimal import Decimal
@@ -71,6 +72,14 @@ def write_mat(path):
     io.savemat(path, {"x": X, "name": "a text"})
 
 
+def write_safetensors(path, entries=None, numbers=None):
+    shape, size = list(X.shape), X.size * 8
+    usual = {"x": {"dtype": "F64", "shape": shape, "data_offsets": [0, size]}}
+    header = json.dumps({"__metadata__": {"a": "b"}, **(entries or usual)}).encode()
+    numbers = X.astype("<f8").tobytes() if numbers is None else numbers
+    path.write_bytes(struct.pack("<Q", len(header)) + header + numbers)
+
+
 KINDS = {
     "d.npz": lambda path: np.savez(path, x=X),
     "d.csv": write_csv,
@@ -84,6 +93,7 @@ KINDS = {
     "d.zarr": write_zarr,
     "d.mat": write_mat,
     "d.pt": lambda path: torch.save({"x": torch.from_numpy(X)}, path),
+    "d.safetensors": write_safetensors,
 }
 
 
@@ -302,6 +312,37 @@ def test_a_stream_of_arrow_is_read_as_a_file_of_it(tmp_path):
     whole = (tmp_path / "d.arrow").read_bytes()
     (tmp_path / "d.arrow").write_bytes(whole[:-200])
     refused(tmp_path / "d.arrow", "no readable Arrow file")
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "I64", "U8", "BOOL"])
+def test_the_types_of_safetensors(tmp_path, kind):
+    types = {"F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+    types |= {"U8": torch.uint8, "BOOL": torch.bool}
+    values = torch.from_numpy(np.abs(X) * 3).to(types[kind])
+    size = values.numel() * values.element_size()
+    entry = {"dtype": kind, "shape": list(X.shape), "data_offsets": [2, 2 + size]}
+    raw = values.contiguous().view(torch.uint8).numpy().tobytes()
+    write_safetensors(tmp_path / "d.safetensors", {"x": entry}, b"ab" + raw)
+    found = open_inputs(str(tmp_path / "d.safetensors"), {"x": None})
+    expected = (values.float() if kind == "BF16" else values).numpy()
+    np.testing.assert_array_equal(found.take("x", slice(0, 7)), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dtype": "F8_E4M3"}, "'x' has the type F8_E4M3"),
+        ({"shape": [7, -3]}, "no shape"),
+        ({"shape": [1 << 40, 3]}, "does not lie where"),
+        ({"data_offsets": [8, X.size * 8 + 8]}, "does not lie where"),
+        ({"data_offsets": [-8, X.size * 8 - 8]}, "does not lie where"),
+        ({"data_offsets": ["a", "b"]}, "no readable safetensors file"),
+    ],
+)
+def test_a_header_of_safetensors_that_lies_is_refused(tmp_path, change, words):
+    entry = {"dtype": "F64", "shape": [7, 3], "data_offsets": [0, X.size * 8], **change}
+    write_safetensors(tmp_path / "d.safetensors", {"x": entry})
+    refused(tmp_path / "d.safetensors", words)
 
 
 def test_a_missing_truth_value_is_a_missing_number(tmp_path):

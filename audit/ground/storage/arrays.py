@@ -29,7 +29,8 @@ MEMORY = 1 << 30
 """Bytes that compressed arrays may take unpacked, unless --memory says otherwise."""
 _KINDS = (
     "arrays saved by numpy, or a file whose name ends as its kind does: .csv, .tsv, "
-    ".json, .jsonl (these four also as .gz), .parquet, .arrow, .h5, .mat, .pt"
+    ".json, .jsonl (these four also as .gz), .parquet, .arrow, .h5, .mat, .pt, "
+    ".safetensors"
 )
 _NPY = ".npy"
 
