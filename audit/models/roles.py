@@ -111,11 +111,18 @@ def _refuse_text(port: Port) -> None:
         )
 
 
+_PLACES = "Audit the part of the model after the embedding (cut the graph there)"
+_BYTES = (
+    "Export it with an input of float32 for the same numbers (0 to 255 of a picture), "
+    "which the cast that it begins with leaves as they are"
+)
+
+
 def _refuse_integers(port: Port) -> None:
     if port.is_integer:
         raise ModelError(
             f"The condition '{port.name}' has type {port.dtype}",
             "A perturbation needs a floating-point input: no gradient passes integers",
-            "Audit the part of the model after the embedding (cut the graph there), "
-            "or choose another --condition",
+            f"{_BYTES if port.dtype in ('uint8', 'int8') else _PLACES}, or choose "
+            "another --condition",
         )

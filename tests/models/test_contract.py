@@ -113,12 +113,16 @@ def test_roles_that_are_missing_or_unknown_are_named(options, words):
         resolve_roles(settings(**options), network(("x", "h")), ())
 
 
-@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
-def test_an_integer_condition_is_refused(kind):
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("int64", "after the embedding"), ("uint8", "float32"), ("bool", "embedding")],
+)
+def test_an_integer_condition_is_refused(kind, step):
     with pytest.raises(
         ModelError, match=f"'tokens' has type {kind}.*no gradient passes"
-    ):
+    ) as error:
         resolve_roles(settings(), network((Port("tokens", kind, (None, 3)),)), ())
+    assert step in error.value.next_step
 
 
 @pytest.mark.parametrize("value", ["16000", "0.5", "[1, 2]", "-1", "true"])
