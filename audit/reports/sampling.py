@@ -180,6 +180,8 @@ class Weighted:
         if weights[beyond].max() > tail:
             return False
         drawn = weights > 1
+        if not drawn.any():  # those at hand are a sample themselves
+            return bool((1 - tail / len(weights)) ** len(weights) <= _TAIL)
         rest = tail - np.count_nonzero(beyond & ~drawn)
         if rest <= 1:  # a quantile lies in a gap of one
             return True

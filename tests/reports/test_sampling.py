@@ -223,6 +223,19 @@ def test_a_percentile_needs_as_many_draws_as_hardly_miss_its_tail(p):
             assert (found[name] is not None) is (count == least)
 
 
+@pytest.mark.parametrize("count", [2, 5, 6])
+def test_values_of_one_each_among_others_that_have_none_are_a_sample_themselves(count):
+    """All of them lie on one side of a median with the probability 2⁻ⁿ."""
+    numbers = np.full(10, np.nan)
+    numbers[:count] = np.arange(count)
+    weights = np.r_[np.ones(count), np.full(2, (10 - count) / 2)]
+    strata = np.r_[np.zeros(count, int), 1, 1]
+    sample = Sample(np.arange(count + 2), weights, strata)
+    found = estimate(Values.of(numbers, None, {"-": np.ones(10, bool)}), sample)
+    assert (found.intervals["p50"] is not None) is (0.5**count <= 0.025)
+    assert found.intervals["p95"] is None
+
+
 def test_a_tail_of_the_worst_alone_is_seen_however_few_the_others_are():
     """32 of 500 are the worst, all of which are known, and 25 lie beyond p95."""
     values = np.arange(500.0)
