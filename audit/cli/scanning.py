@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from audit.ground.errors import ConfigError
 
 CONTRACT = [name for name, option in OPTIONS.items() if option.panel == MODEL]
 LEAST_WIDTH = 60
+WITNESS = "witness.npz"
 
 Scans = Annotated[
     list[str] | None,
@@ -48,7 +50,7 @@ Outputs = Annotated[
         "--output",
         metavar="FILE",
         help="Write .json .html .md .xml (JUnit) .sarif .csv .npz .parquet .pdf .svg "
-        ".png .txt .metrics.json (DVC).",
+        ".png .txt .metrics.json (DVC); NAME.witness.npz as --witness does.",
     ),
 ]
 AsJson = Annotated[bool, option("--json", help="Print JSON.")]
@@ -112,9 +114,8 @@ def scan(
         from audit.cli.running import plan, run_all, summarise
 
     show = not (quiet or no_progress)
-    destinations = Destinations(
-        format_, output or [], quiet, verbose, show=show, width=width
-    )
+    files = without_witness(output or [], flags)
+    destinations = Destinations(format_, files, quiet, verbose, show=show, width=width)
     wanted = configured_scans(config, flags, scans or [])
     command = context.find_root().obj or []
     plans = {
@@ -123,6 +124,26 @@ def scan(
     }
     reports = run_all(plans, show)
     raise typer.Exit(summarise(reports, quiet, width))
+
+
+def without_witness(files: list[str], flags: dict[str, Any]) -> list[str]:
+    """Take a file of witnesses among those to write as what --witness asks for.
+
+    Raises:
+        ConfigError: there is another one.
+    """
+    kept = [path for path in files if Path(path).name.endswith(WITNESS)]
+    if not kept:
+        return files
+    given = [*kept, flags["witness"]] if flags.get("witness") else kept
+    if len(given) > 1:
+        raise ConfigError(
+            f"Witnesses were to be kept in {' and in '.join(given)}",
+            "Expected one file for them",
+            "Leave the others out",
+        )
+    flags["witness"] = kept[0]
+    return [path for path in files if path not in kept]
 
 
 @with_options([*CONTRACT, "memory", "plan", "open_timeout"])

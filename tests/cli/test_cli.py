@@ -93,6 +93,17 @@ def test_a_scan_does_not_write_over_what_it_reads(run, scans, words, name):
     }
 
 
+def test_an_output_may_be_the_witnesses(run, scans):
+    Path("m").touch()
+    np.savez("d.npz", x=np.ones((4, 3)))
+    for name in ("witness.npz", "a.witness.npz"):
+        run("scan", "m", "d.npz", "-o", name, "-o", "r.json")
+        assert scans.config.witness == name
+    result = run("scan", "m", "d.npz", "-o", "witness.npz", "--witness", "w.npz")
+    assert result.exit_code == 2
+    assert "in witness.npz and in w.npz" in " ".join(result.output.split())
+
+
 def test_a_report_without_limits_does_not_pass_beside_a_file_of_them(run):
     saved = "free.json"
     Path(saved).write_text(to_json(report_of(EIGENVALUES)))
