@@ -100,21 +100,22 @@ def _certificates(
     """Return the certificates that were asked for, or why there are none.
 
     They are of the ladder's sizes where these were asked for, and of the attacks
-    `certified`; then the certified radius stands beside them.
+    `certified`, at a rung of their size too; then the certified radius stands beside
+    them.
     """
     site, n = exact.site, len(exact.site.x)
     questions = site.questions
-    rungs = ladder.sizes if ladder.asked else ()
     asked = ladder.searched(questions, certified=True)
     columns: dict[str, Values] = {}
     if asked:
-        from audit.verify.certificate import certified_radius, certify  # 22 modules
+        from audit.verify.certificate import certified_radius, certify  # many modules
     for ball, sizes in asked.items():
         found = certify(
             divergence, site, torch.tensor(sizes, dtype=torch.float64), ball.p
         )
         bounds = dict(zip(sizes, _bounds(found, n, len(sizes)), strict=True))
         if ball == ladder.ball:
+            rungs = [size for size in ladder.sizes if size in bounds]
             columns |= {at_size("certificate", size): bounds[size] for size in rungs}
         columns |= {
             certificate_name(label): bounds[attack.norm]

@@ -38,6 +38,17 @@ def test_where_the_divergence_is_a_form_all_four_are_one(norm, inputs):
     assert [rung.size for rung in report.divergences["kl"].two_sided] == [*sizes]
 
 
+def test_the_certificate_of_an_attack_stands_beside_the_size_that_it_has():
+    asked = {"attacks": attacks(certified={"norm": "0.1"}), "verify": 8}
+    report = scan(sample("linear_gaussian", **KL, **asked))
+    found = columns(report, 0.1)
+    checked = ~np.isnan(found["witness"])
+    np.testing.assert_allclose(
+        found["certificate"][checked], found["predicted"][checked], rtol=1e-5
+    )
+    assert np.isnan(columns(report, 0.3)["certificate"]).all()
+
+
 @pytest.mark.parametrize("norm", ["2", "inf", "1"])
 def test_of_both_directions_of_kl_all_are_one_and_only_kl_is_certified(norm):
     """KL of normals that differ in place alone is the same both ways."""
