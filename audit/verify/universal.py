@@ -17,7 +17,6 @@ from audit.geometry.divergences import Divergence
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.roles import UNIVERSAL, named
 from audit.reports.values import Floats, Values
-from audit.verify.anchored import anchored_means
 from audit.verify.attacks import weighted
 from audit.verify.columns import INFINITE
 from audit.verify.sites import Site, exact_at
@@ -81,11 +80,8 @@ def _both_signs(
         return None
     v = v.to(site.point.phi)
     sizes, chances = (t.to(v) for t in attack.sizes())
-    rows, both = torch.arange(len(site.x), device=v.device), torch.stack([v, -v])
-    if exact.light is not None:
-        every = both.expand(len(rows), -1, -1)
-        return anchored_means(exact, rows, every, sizes, chances).clamp_min(0.0)
-    steps = both.unsqueeze(1) * sizes[:, None]  # [2, S, m]
+    steps = torch.stack([v, -v]).unsqueeze(1) * sizes[:, None]  # [2, S, m]
+    rows = torch.arange(len(site.x), device=v.device)
     u = steps.flatten(0, 1).expand(len(rows), -1, -1)
     values, _ = exact(rows, u)
     return weighted(values.reshape(len(rows), 2, len(sizes)), chances).clamp_min(0.0)
