@@ -17,6 +17,7 @@ from torch import Tensor
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
+from audit.verify.few_nodes import few_nodes
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.paired_values import Evaluate, Evaluated
 from audit.verify.random_attacks import attack_mean
@@ -131,8 +132,10 @@ def _random(
     def form(rows: Tensor, u: Tensor) -> Tensor:
         return local.at(rows, u.to(local.worst))
 
-    site, quick = exact.site, rough(exact)
-    given = site.noise, site.free, predicted, TOLERANCE, evaluated_by(exact)
+    site, few = exact.site, few_nodes(attack, exact)
+    quick = rough(exact) if few is None else None
+    values = evaluated_by(exact if few is None else few)
+    given = site.noise, site.free, predicted, TOLERANCE, values
     probed = local.by_products  # then Q takes a pass of the network, as D does
     chosen = None if probed else form
     coarse = None if quick is None else evaluated_by(quick.values)
