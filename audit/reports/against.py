@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from audit.config import ScanConfig, Threshold
-from audit.ground.errors import ConfigError
 from audit.ground.storage import split_spec
-from audit.reports.alike import other_attack, other_ball, refuse_if, refuse_unlike
+from audit.reports.alike import refuse_other_size, refuse_unlike
 from audit.reports.baseline import change_limits
 from audit.reports.gate import Rules, find, judge
 from audit.reports.json import read_report
@@ -53,19 +52,6 @@ def _changes(limits: Iterable[Threshold], old: Stored, new: Stored) -> Changes:
     found = {}
     for limit in limits:
         find(new.report, limit.key, *split_key(limit.key)[:2])
-        _refuse_other_attack(old.report, new.report, limit)
-        words = other_ball(old.report, new.report, split_key(limit.key)[1])
-        refuse_if(bool(words), words, (old.name, new.name))
+        refuse_other_size(old.report, new.report, limit.key, (old.name, new.name))
         found[limit.key, limit.op] = change_from(old, new, limit)
     return found
-
-
-def _refuse_other_attack(old: Report, new: Report, limit: Threshold) -> None:
-    """Refuse a change between two attacks that share no more than a label."""
-    other = other_attack(old, new, split_key(limit.key)[1])
-    if other:
-        raise ConfigError(
-            f"The limit on a change of '{limit.key}' compares {other}",
-            "Expected one attack under the label",
-            "Scan the baseline again with the same --attack",
-        )

@@ -6,6 +6,7 @@ import re
 
 from audit.ground.errors import ConfigError
 from audit.reports.identity import key_of
+from audit.reports.keys import split_key
 from audit.reports.report import Report
 from audit.reports.roles import base_name, sized
 
@@ -62,6 +63,26 @@ def other_attack(old: Report, new: Report, quantity: str) -> str:
     if digests[0] != digests[1]:
         return f"{said[0]} with a file of the same name and other bytes"
     return ""
+
+
+def refuse_other_size(
+    old: Report, new: Report, key: str, names: tuple[str, str]
+) -> None:
+    """Refuse a change of a number between two attacks, or in two balls.
+
+    Raises:
+        ConfigError: they share no more than a label, or an option of the ball differs.
+    """
+    quantity = split_key(key)[1]
+    other = other_attack(old, new, quantity)
+    if other:
+        raise ConfigError(
+            f"The limit on a change of '{key}' compares {other}",
+            "Expected one attack under the label",
+            "Scan the baseline again with the same --attack",
+        )
+    words = other_ball(old, new, quantity)
+    refuse_if(bool(words), words, names)
 
 
 def _digest(report: Report, spec: str | None) -> str:

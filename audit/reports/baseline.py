@@ -7,7 +7,7 @@ shrink is written beside the others, with its step. When the new numbers are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from audit.config import ScanConfig, Threshold
@@ -53,7 +53,7 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
 
     Raises:
         ConfigError: there is no baseline, it cannot be read, has no such number, or
-            another one than its inputs have.
+            another one than its inputs have, or asked another question.
     """
     if not (config.max_increase or config.max_decrease):
         return config
@@ -68,7 +68,23 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
         old = read_report(path)
         limits = change_limits(config, old)
         refuse_edited(old, path, (limit.key for limit in limits))
+    _refuse_unlike(old, config, path, limits)
     return replace(config, thresholds=(*config.thresholds, *limits))
+
+
+def _refuse_unlike(
+    old: Report, config: ScanConfig, path: str, limits: Iterable[Threshold]
+) -> None:
+    """Refuse a baseline of other settings, before anything is measured for it."""
+    from audit.reports.alike import refuse_other_size, refuse_unlike
+    from audit.reports.identity import settings  # numpy, which limits do not need
+
+    data = old.data.model_copy(update={"units": config.units})
+    asked = old.model_copy(update={"config": settings(config), "data": data})
+    names = path, "this scan"
+    refuse_unlike(old, asked, names)
+    for limit in limits:
+        refuse_other_size(old, asked, limit.key, names)
 
 
 def change_limits(config: ScanConfig, old: Report) -> list[Threshold]:

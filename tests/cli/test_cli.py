@@ -16,6 +16,7 @@ from reports.synthetic import EIGENVALUES, LIMITS, report_of
 from typer.testing import CliRunner
 
 from audit.cli import app
+from audit.config import ModelConfig
 from audit.config.options import OPTIONS, command_line_options, flag_names
 from audit.ground.errors import ModelError, NothingAudited
 from audit.reports.json import to_json
@@ -124,7 +125,10 @@ def test_a_report_without_limits_does_not_pass_beside_a_file_of_them(run):
 
 def test_every_option_of_the_table_reaches_the_scan(run, scans, tmp_path, monkeypatch):
     monkeypatch.setattr("audit.run.folder.check_cluster", lambda _: None)
-    baseline = report_of(EIGENVALUES)
+    model = ModelConfig("m.onnx", space="parameters")
+    baseline = report_of(EIGENVALUES, model=model, tau=0.5, mask="0:3")
+    data = baseline.data.model_copy(update={"units": "std"})
+    baseline = baseline.model_copy(update={"data": data})
     baseline.divergences["hellinger"] = baseline.divergences["kl"]
     values = {
         "family": "normal",
