@@ -20,8 +20,9 @@ from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_means import log_mean, mean, taken, together
 from audit.families.implicit_roots import map_speed
-from audit.families.references import Exchanged
+from audit.families.references import Exchanged, Reference, Whole
 from audit.families.tensors import Comparable, Pointwise, Tensors
+from audit.families.thinned_values import Thinned
 from audit.nodes.noise import Noise
 from audit.nodes.noise_draws import noise_draws
 
@@ -68,6 +69,13 @@ class _OfDensity:
         """Return D(q_φ ‖ q_φ') and its standard error [k, M], for φ' [k, M, p + c]."""
         values, errors = together(self._means, rows, others, len(self.here))
         return self._looked_at_again(values, rows, others), errors
+
+    def lighter(self, points: int, fresh: bool) -> Reference | None:
+        """Return the same by few of the nodes, where these are very many."""
+        if self.sampled or not self.family.sums_scores:
+            return None
+        asked = self.pointwise, self.family, self.nodes, self.here, self.noise
+        return Thinned(*asked, points, fresh)
 
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [K] and its standard error, for an input and a φ' each."""
@@ -136,7 +144,7 @@ def log_ratio(
     return torch.where(nodes.weights > 0, there - here, 0.0)
 
 
-class _OfTransport:
+class _OfTransport(Whole):
     """E‖T(φ, z) − T(φ', z)‖² over common z; T(φ, z) is computed once."""
 
     sampled = True
@@ -157,7 +165,7 @@ class _OfTransport:
         return mean(moved.square().sum(dim=-1), Nodes(here, unit=self.points.unit))
 
 
-class _WhereItMoves:
+class _WhereItMoves(Whole):
     """The same distance over z that are drawn where the map moves (`noise_draws`)."""
 
     sampled = True

@@ -39,8 +39,15 @@ _LARGE = 300.0  # a log ratio at which g has its slope
 _CLEAR, _ROUNDING = 6.0, 1e-9  # standard errors, and mass
 
 
+class Whole:
+    """A reference without a lighter one."""
+
+    def lighter(self, points: int, fresh: bool) -> Reference | None:
+        """Return None."""
+
+
 @dataclass(frozen=True)
-class Exchanged:
+class Exchanged(Whole):
     """Laws q_φ of N inputs, which are compared with each q_φ' at the latter's nodes.
 
     Args:
@@ -73,6 +80,16 @@ class Exchanged:
 
 class Reference(Protocol):
     """Laws q_φ of N inputs, ready to be compared with others."""
+
+    def lighter(self, points: int, fresh: bool) -> Reference | None:
+        """Return about the same by few points of q_φ, without bias but with an error.
+
+        None where a value takes no more than that.
+
+        Args:
+            points: about how many.
+            fresh: whether each φ' has points of its own; else all have the same.
+        """
 
     @property
     def sampled(self) -> bool:
@@ -111,7 +128,7 @@ def reference_of(
     return Exchanged(draw, phi, noise, sampled=True)
 
 
-class _Closed:
+class _Closed(Whole):
     """Closed forms and quadrature."""
 
     sampled = False
@@ -127,7 +144,7 @@ class _Closed:
         return found.reshape(k, m), torch.zeros_like(found).reshape(k, m)
 
 
-class _Drawn:
+class _Drawn(Whole):
     """Means over draws from a family without a closed form."""
 
     sampled = True
@@ -148,7 +165,8 @@ class _Drawn:
         values, errors = [], []
         for other in others.unbind(dim=1):
             log_ratio = self.family.distribution(other).log_prob(targets) - here
-            samples = self.pointwise(log_ratio) + self._unseen(log_ratio)
+            unseen = clearly_unseen(self.pointwise, log_ratio, self._error)
+            samples = self.pointwise(log_ratio) + unseen
             samples = samples.T / len(targets)
             found = mean_over_units(samples, self.drawn.unit)
             assert found.standard_error is not None
@@ -156,14 +174,27 @@ class _Drawn:
             errors.append(found.standard_error)
         return torch.stack(values, dim=1), torch.stack(errors, dim=1)
 
-    def _unseen(self, log_ratio: Tensor) -> Tensor:
-        """Return g'(∞) (1 − t) [S, N] where E[t] is clearly below one, else 0.
+    def _error(self, samples: Tensor) -> Tensor:
+        """Return the standard error [N] of means over draws [S, N]."""
+        found = mean_over_units(samples.T / len(samples), self.drawn.unit)
+        assert found.standard_error is not None
+        return found.standard_error
 
-        The mass of q' that no draw of q sees, 1 − E[t], adds g'(∞) times itself.
-        """
-        slope = self.pointwise(log_ratio.new_tensor(_LARGE)) * math.exp(-_LARGE)
-        rest = -torch.expm1(log_ratio)
-        lost = mean_over_units(rest.T / len(rest), self.drawn.unit)
-        assert lost.standard_error is not None
-        clear = lost.value > _CLEAR * lost.standard_error + _ROUNDING
-        return torch.where(clear, slope * rest, 0.0)
+
+def clearly_unseen(
+    pointwise: Pointwise, log_ratio: Tensor, error: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return g'(∞) (1 − t) [S, N] where E[t] is clearly below one, else 0.
+
+    The mass of q' that no draw of q sees, 1 − E[t], adds g'(∞) times itself.
+
+    Args:
+        pointwise: log t -> g(t).
+        log_ratio: log t [S, N].
+        error: samples [S, N] -> the standard error of their mean [N].
+    """
+    slope = pointwise(log_ratio.new_tensor(_LARGE)) * math.exp(-_LARGE)
+    rest = -torch.expm1(log_ratio)
+    lost = rest.T.sum(dim=1) / len(rest)
+    clear = lost > _CLEAR * error(rest) + _ROUNDING
+    return torch.where(clear, slope * rest, 0.0)
