@@ -17,6 +17,8 @@ from torch import Tensor
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
+from audit.verify.anchored import anchored_means
+from audit.verify.few_nodes import few_nodes
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.paired_values import Evaluate, Evaluated
 from audit.verify.random_attacks import attack_mean
@@ -97,6 +99,10 @@ def _worst_of(
     Shapes: rows [k], directions [k, K, m], sizes and weights [S] -> [k].
     """
     k, count, m = directions.shape
+    if exact.light is not None:
+        asked = exact, rows, directions, sizes, weights
+        found = anchored_means(*asked, worst=True).amax(dim=1)
+        return found, torch.zeros_like(found)
     u = directions.unsqueeze(2) * sizes[:, None]
     values, errors = exact(rows, u.reshape(k, count * len(sizes), m))
     shape = (k, count, len(sizes))
@@ -131,8 +137,10 @@ def _random(
     def form(rows: Tensor, u: Tensor) -> Tensor:
         return local.at(rows, u.to(local.worst))
 
-    site, quick = exact.site, rough(exact)
-    given = site.noise, site.free, predicted, TOLERANCE, evaluated_by(exact)
+    site, few = exact.site, few_nodes(attack, exact)
+    quick = rough(exact) if few is None else None
+    values = evaluated_by(exact if few is None else few)
+    given = site.noise, site.free, predicted, TOLERANCE, values
     probed = local.by_products  # then Q takes a pass of the network, as D does
     chosen = None if probed else form
     coarse = None if quick is None else evaluated_by(quick.values)

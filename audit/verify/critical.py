@@ -26,6 +26,7 @@ from audit.ground.student import student_quantile
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.roles import ALONG, LOWER, UPPER, Role, named
 from audit.reports.values import Values
+from audit.verify.anchored import Anchored, anchored_crossings
 from audit.verify.crossing import REACH, crossings
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.sites import Exact
@@ -153,6 +154,11 @@ class _Rays:
             return (values + reach[rays // count].unsqueeze(1) * errors).clamp_min(0)
 
         scale = exact.site.lengths()[self.rows]
+        if signs == (0.0,) and exact.light is not None:
+            rays = Anchored(exact, self.rows, self.directions)
+            most = torch.full_like(self.guess, torch.inf)
+            found = anchored_crossings(rays, self.guess, tau, scale, most)
+            return [self._least(found)]
         times = len(signs)
         found = crossings(evaluate, self.guess.repeat(times), tau, scale.repeat(times))
         return [self._least(each) for each in found.chunk(times)]

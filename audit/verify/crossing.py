@@ -48,7 +48,7 @@ _RUNGS = (
 )
 _DOWN, _FURTHER = (4, 9), (16, 160)  # rungs of a window below it, and windows
 _FLOOR = 2.0**-40  # guesses
-_EXACT = 1e-6  # of τ, and of the radius by the secant
+EXACT = 1e-6  # of τ, and of the radius by the secant
 _NEAR = 1e-5  # of τ: a bracket's ends that are so near have no jump between them
 _WIDTH = 1e-12  # of a radius
 _EDGE = 1e-9  # of a bracket, that a step keeps off its ends
@@ -209,7 +209,7 @@ class _Points:
     def solved(self, g: Tensor) -> Tensor:
         """Return whether a point with this g [k] is at the crossing, by the secant."""
         rise = self.g[:, 1] - self.g[:, 0]
-        return ~(g.abs() * self.width > _EXACT * rise)
+        return ~(g.abs() * self.width > EXACT * rise)
 
     @property
     def near(self) -> Tensor:
@@ -219,7 +219,7 @@ class _Points:
     @property
     def together(self) -> Tensor:
         """Whether ends are as near as an end at the level is to the crossing [k]."""
-        return self.width <= torch.where(self.near, 4 * _EXACT, _EXACT)
+        return self.width <= torch.where(self.near, 4 * EXACT, EXACT)
 
     def secant(self) -> Tensor:
         """Return where the line through both ends is at g = 0 [k]; at a jump, above."""
@@ -252,7 +252,7 @@ class _Points:
         """Return about where g = 0 [k], inside of the brackets, by Neville's scheme."""
         low, high = self.at[:, 0], self.at[:, 1]
         best, edge = self.middle, self.width * _EDGE
-        off = 2 * _EXACT * self.width / (self.g[:, 1] - self.g[:, 0])
+        off = 2 * EXACT * self.width / (self.g[:, 1] - self.g[:, 0])
         off = torch.minimum(torch.maximum(off, edge), self.width / 2)
         off = torch.where(_level(self.g[:, 1]), off, edge)
         row = list(self.at.unbind(dim=1))
@@ -269,4 +269,4 @@ class _Points:
 
 def _level(g: Tensor) -> Tensor:
     """Return where D is τ, as far as it is solved for."""
-    return torch.expm1(g).abs() <= _EXACT
+    return torch.expm1(g).abs() <= EXACT

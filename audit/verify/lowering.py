@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from audit.ground import stages
+from audit.verify.anchored import Anchored, anchored_crossings
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
 from audit.verify.local import LocalLaw
@@ -136,6 +137,7 @@ class _Lowering:
         known: Witness | None,
     ) -> None:
         self.exact, self.local, self.tau, self.known = exact, local, tau, known
+        self.guide = exact.light or exact
         self.radius = torch.where(start.isnan(), torch.inf, start.double())
         self.u = torch.zeros_like(local.worst)
         if known is not None:
@@ -167,7 +169,7 @@ class _Lowering:
         rows = far.nonzero()[:, 0]
         if len(rows):
             along = rays_of(self.exact, self.local)[rows]
-            looked = everywhere(self.exact, rows, along, guess[rows], self.radius[rows])
+            looked = everywhere(self.guide, rows, along, guess[rows], self.radius[rows])
             self._shrink(*followed(looked, self.tau, CLOSER))
 
     def look_beside(self, turn: int) -> None:
@@ -182,12 +184,12 @@ class _Lowering:
         return (self.radius > 0) & self.radius.isfinite()
 
     def _near(self, rows: Tensor, along: Tensor) -> Looked:
-        return near(self.exact, rows, along, self.radius[rows])
+        return near(self.guide, rows, along, self.radius[rows])
 
     def gradients_are_cheap(self) -> bool:
         """Tell whether a gradient is a closed form, or autograd's."""
         rows = (self.live & torch.isfinite(self.radius)).nonzero()[:, 0]
-        slope = slope_of(self.exact, rows, self.u[rows]) if len(rows) else None
+        slope = slope_of(self.guide, rows, self.u[rows]) if len(rows) else None
         return isinstance(slope, Pulled) and slope.by_autograd
 
     def _take(self, rows: Tensor, found: Witness) -> None:
@@ -228,8 +230,12 @@ class _Lowering:
 
         known = self.radius[rows]  # a witness may be far beyond it
         scale = torch.where(torch.isfinite(known) & (known > 0), known, length)
-        radius = crossings(evaluate, length, self.tau, scale)
-        radius = torch.where(radius <= length, radius, length)  # NaN and ∞: as found
+        if self.exact.light is None:
+            radius = crossings(evaluate, length, self.tau, scale)
+            radius = torch.where(radius <= length, radius, length)  # NaN, ∞: as found
+        else:
+            rays = Anchored(self.exact, rows, direction)
+            radius = anchored_crossings(rays, length, self.tau, scale, known)
         nearer = radius < self.radius[rows]
         self.radius[rows] = torch.where(nearer, radius, self.radius[rows])
         moved = direction * radius.unsqueeze(1)

@@ -34,6 +34,7 @@ _MOVED_BYTES = 2**27  # of perturbed inputs, or of their φ, at the same time
 _PASS = 1024  # of them in one pass of the network, and of wide ones no more than
 _PASS_NUMBERS = 2**22  # numbers together
 _LARGE, _LARGE_NUMBERS = 2**16, 2**19  # the same of large ones: caches hold no more
+_FEW, _FEWER = 1024, 256  # nodes of the same law for all values, and anew for each
 Notes = tuple[tuple[str, str], ...]  # (code, message)
 
 
@@ -125,6 +126,22 @@ class Exact:
         default=None, kw_only=True
     )
     finite: bool = field(default=False, kw_only=True)
+
+    @cached_property
+    def light(self) -> Exact | None:
+        """The same by few nodes of q_x where that is far less, with errors."""
+        return self._lighter(_FEW, fresh=False)
+
+    def anew(self) -> Exact | None:
+        """Return the same by few nodes, others for each value; None as for `light`.
+
+        The mean over many values has no more error than their spread tells.
+        """
+        return self._lighter(_FEWER, fresh=True)
+
+    def _lighter(self, points: int, fresh: bool) -> Exact | None:
+        laws = self.laws.lighter(points, fresh) if self.finite else None
+        return None if laws is None else Exact(self.site, laws, finite=True)
 
     def __call__(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return D(q_x ‖ q_{x+Su}) [k, K] and its error.

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from audit.ground.student import student_quantile
 from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
 from audit.measure.linear_law import LinearLaw
 from audit.reports.values import Values
+from audit.verify.anchored import TURNS, Anchored
 from audit.verify.attacks import TOLERANCE
 from audit.verify.bracket import Bracket
 from audit.verify.local import LocalLaw
@@ -93,11 +95,7 @@ def validity(exact: Exact, local: LocalLaw) -> Validity:
     if not len(rows):
         return Validity(nothing, nothing.clone())
     search = _Search(exact, local, rows)
-    lowest = search.lowest(unit[rows])
-    low, high, *ends = search.bracket(lowest)
-    inner = search.narrowed(low, high, *ends)
-    skew = search.skew(torch.where(inner > 0, inner, lowest))
-    radius = torch.where(torch.isinf(high), torch.inf, inner)
+    radius, skew = search.found(unit[rows])
     return Validity(
         nothing.index_put((rows,), radius), nothing.index_put((rows,), skew)
     )
@@ -111,12 +109,55 @@ class _Search:
     local: LocalLaw
     rows: Tensor
 
+    def found(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the radius up to which the law holds [k], and the skew there.
+
+        Where D is known by few nodes and anchors, what is found becomes an anchor, on
+        both sides, until it stands.
+        """
+        radius, at = self._once(start)
+        if self.rays is None:
+            return radius, self.skew(at)
+        everyone = torch.arange(2 * len(start), device=start.device)
+        for _ in range(TURNS):
+            before = at
+            self.rays.anchor(everyone, before.repeat_interleave(2))
+            radius, at = self._once(start)
+            if bool(((at / before - 1).abs() <= _CLOSE).all()):
+                return radius, self.skew(at)
+        self.rays.plain[:] = True
+        radius, at = self._once(start)
+        return radius, self.skew(at)
+
+    def _once(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the radius [k], and the last rung that holds, or the lowest of all."""
+        lowest = self.lowest(start)
+        low, high, *ends = self.bracket(lowest)
+        inner = self.narrowed(low, high, *ends)
+        radius = torch.where(torch.isinf(high), torch.inf, inner)
+        return radius, torch.where(inner > 0, inner, lowest)
+
+    @cached_property
+    def rays(self) -> Anchored | None:
+        """Both sides of v of each input, where few nodes are to tell D."""
+        if self.exact.light is None:
+            return None
+        v = self.local.worst[self.rows]
+        both = torch.stack([v, -v], dim=1).flatten(0, 1)
+        return Anchored(self.exact, self.rows.repeat_interleave(2), both)
+
     def both(self, radii: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return D, its error and the law at ±r v [k, K, 2], for radii [k, K]."""
+        """Return D, its error and the law at ±r v [n, K, 2], for radii [k, K]."""
         rows = self.rows[at]
         v = self.local.worst[rows]
         u = torch.stack([radii, -radii], dim=2).flatten(1).unsqueeze(2) * v.unsqueeze(1)
-        values, errors = self.exact(rows, u)
+        if self.rays is None:
+            values, errors = self.exact(rows, u)
+        else:
+            sides = torch.stack([2 * at, 2 * at + 1], dim=1).flatten()
+            values = self.rays(sides, radii.repeat_interleave(2, dim=0))
+            values = values.reshape(len(at), 2, -1).mT.reshape(len(at), -1)
+            errors = torch.zeros_like(values)
         shape = (*radii.shape, 2)
         law = self.local.at(rows, u)
         return values.reshape(shape), errors.reshape(shape), law.reshape(shape)

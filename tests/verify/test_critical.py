@@ -232,6 +232,7 @@ class Square:
     """D = |δ|² at two inputs, exact."""
 
     laws = SimpleNamespace(sampled=False)
+    light = None
     site = SimpleNamespace(
         x=torch.zeros(2, 3, dtype=torch.float64),
         free=3,
