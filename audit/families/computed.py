@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from audit.families.givers import Base, Nodes, Source
+from audit.families.givers import Base, Nodes, Source, interleaved
 from audit.families.interface import Family
 from audit.ground.errors import ConfigError, NoFisher, NotDifferentiable, NoTransport
 from audit.linalg.stored import LinearOperator
@@ -27,6 +28,7 @@ Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ 
 MANY = 2**14  # weighted nodes of an input above which no scores are kept
 ROWS = 4096  # of one call: about what a cache holds of a small network
 SCORED = 8192  # of a call whose derivatives are taken: it is many small steps
+_MISSED = 1e-3  # of a law that is drawn or counted: what its nodes may lack
 MORE = 16384  # of such a call, of very many nodes; of one without derivatives
 
 
@@ -202,7 +204,26 @@ class ComputedFamily(Family):
                 "They belong to the data's own x, and not to x + δ",
                 "Pass --sampler FILE, or leave --target-key out",
             )
-        return self.nodes(phi, noise)
+        return self._beside(phi, noise) or self.nodes(phi, noise)
+
+    def _beside(self, phi: Tensor, noise: Noise) -> Nodes | None:
+        """Return nodes of laws of which some are of one input, moved; None elsewhere.
+
+        Where nodes are very many, only the first of an input is searched for, and the
+        others where it lives. None where less than all but `_MISSED` of one is there.
+        """
+        _, places, owner = np.unique(
+            noise.index, return_index=True, return_inverse=True
+        )
+        if not self.sums_scores or self.unnormalised or len(places) == len(phi):
+            return None
+        first = torch.from_numpy(places).to(phi.device)
+        own = self.nodes(phi[first], noise.of(noise.index[places]))
+        if own.beside is None:
+            return None
+        near = own.beside(torch.from_numpy(owner).to(phi.device), phi)
+        whole = (near.checks["normalisation"] - 1).abs() <= _MISSED
+        return interleaved(own, near, first) if bool(whole.all()) else None
 
     def log_prob(self, targets: Tensor, phi: Tensor) -> Tensor:
         """Return log q [S, N] at θ [S, N, n] for φ [N, p + c]."""

@@ -36,6 +36,44 @@ class Nodes:
     beside: Callable[[Tensor, Tensor], Nodes] | None = None
 
 
+def taken(nodes: Nodes, rows: Tensor) -> Nodes:
+    """Return the nodes of some inputs, and all that is known of weighted ones.
+
+    What comes after the last that has a weight is left out.
+    """
+    if nodes.weights is None:
+        return Nodes(nodes.targets[:, rows], None, nodes.unit)
+    rows = rows.to(nodes.weights.device)
+    weights = nodes.weights[:, rows]
+    last = 1 + int((weights > 0).any(dim=1).nonzero().amax())
+    beside = nodes.beside
+    return Nodes(
+        nodes.targets[:last, rows],
+        weights[:last],
+        nodes.unit,
+        {name: one[rows] for name, one in nodes.checks.items()},
+        None if nodes.nested is None else nodes.nested.take(rows, last),
+        None if beside is None else lambda at, phi: beside(rows[at.to(rows)], phi),
+    )
+
+
+def interleaved(own: Nodes, near: Nodes, first: Tensor) -> Nodes:
+    """Return weighted nodes of one in the columns `first` [k], of another elsewhere."""
+    assert own.weights is not None
+    assert near.weights is not None
+    rows = max(len(own.targets), len(near.targets))
+    targets = near.targets.new_zeros(rows, *near.targets.shape[1:])
+    weights = near.weights.new_zeros(rows, near.weights.shape[1])
+    targets[: len(near.targets)], weights[: len(near.weights)] = (
+        near.targets,
+        near.weights,
+    )
+    targets[:, first], weights[:, first] = 0.0, 0.0
+    targets[: len(own.targets), first] = own.targets
+    weights[: len(own.weights), first] = own.weights
+    return Nodes(targets, weights)
+
+
 class Giver(Protocol):
     """Gives points that expectations are taken over."""
 

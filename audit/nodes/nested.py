@@ -39,6 +39,10 @@ class Nested:
     axes: int
     left_out: Tensor
 
+    def take(self, inputs: Tensor, last: int) -> Nested:
+        """Return those of some inputs, of as many of the first nodes."""
+        return Nested(self.order[:last, inputs], self.axes, self.left_out[inputs])
+
     @property
     def cells(self) -> Tensor:
         """Which cell, one number for a cell of an input [Q, N]."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audit.families.computed import Transport
-from audit.families.givers import Base, Nodes
+from audit.families.givers import Base, Nodes, taken
 from audit.inputs import Inputs
 from audit.nodes import Chains, LogDensity, TargetSpace, grid_nodes, nuts_draws
 from audit.nodes.base_laws import BASE_LAWS, BaseLaw
@@ -26,6 +26,7 @@ _LONG = 64  # draws: fewer are only to try the file on
 _WARMUP, _SHORT_WARMUP = 300, 20
 _BATCHES = 32  # of consecutive draws: their means are nearly independent
 _DRAWN = 16384  # rows of a call of a sampler: it is many small steps
+_LAST = 3  # calls whose grids are kept
 _GRID_NODES = (64, 4096, 150_000)
 _NOISE_NODES = {1: 1500, 2: 6000}  # by the numbers of noise
 ChainKey = tuple[int, int, int]  # seed, input index, draws
@@ -182,17 +183,19 @@ class FromGrid:
     def nodes(self, phi: Tensor, noise: Noise) -> Nodes:
         """Return nodes [Q, N, n] with their weights, Z and the rule's own error.
 
-        A thread remembers its last: a form and exact values ask for them one after
-        the other.
+        A thread remembers its last ones: a form and exact values ask for them one after
+        the other, and a portrait for some of them.
         """
-        known: tuple[Tensor, Nodes] | None = getattr(self.last, "one", None)
-        if known is not None and torch.equal(known[0], phi):
-            return known[1]
+        known: tuple[tuple[Tensor, Nodes], ...] = getattr(self.last, "ones", ())
+        for laws, nodes in known:
+            same = (laws.unsqueeze(0) == phi.unsqueeze(1)).all(dim=2)  # [N, K]
+            if bool(same.any(dim=1).all()):
+                return taken(nodes, same.to(torch.int8).argmax(dim=1))
         found = grid_nodes(self.log_density, phi, self.space)
         nodes = _of_grid(found)
         if found.region is not None:
             nodes = replace(nodes, beside=partial(self._beside, found.region))
-        self.last.one = phi.detach().clone(), nodes
+        self.last.ones = ((phi.detach().clone(), nodes), *known)[:_LAST]
         return nodes
 
     def _beside(self, region: Region, inputs: Tensor, phi: Tensor) -> Nodes:
