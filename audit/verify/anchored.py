@@ -2,8 +2,8 @@
 
 Where a value of D is a sum over a hundred thousand nodes (`Exact.light`), a search that
 takes a hundred of them is done with D̃, a mean over few nodes that are the same for all.
-D and D̃ are smooth in r and differ by some parts in a thousand, by a factor that hardly
-changes along a ray. At an anchor both are taken, and then
+D and D̃ are smooth in r and differ by a few per cent, by a factor that changes slowly
+along a ray. At an anchor both are taken, and then
 
     D(r) ≈ c(r) D̃(r),      c = D/D̃ at anchors, linear in log r between them
 
@@ -25,8 +25,7 @@ from audit.verify.sites import Exact
 
 APART = 0.25  # of D: where few nodes say something else
 TURNS = 5  # solutions, each an anchor of the next
-STANDS = 5e-4  # of a mean over sizes: what the next anchor would move it by is far less
-_NEAR = 1.02  # of the least radius, or mean: what may be the least, or the worst
+_NEAR = 1.02  # of the least radius: what may be the least
 
 
 class Anchored:
@@ -165,45 +164,3 @@ def _solved(
 ) -> Tensor:
     """Return where D, as it is known, crosses τ on some rays [k]."""
     return crossings(lambda some, radii: rays(at[some], radii), guess, tau, scale)
-
-
-def anchored_means(
-    exact: Exact,
-    rows: Tensor,
-    directions: Tensor,
-    sizes: Tensor,
-    weights: Tensor,
-    worst: bool = False,
-) -> Tensor:
-    """Return E[D(ε v)] [k, K] along some directions of inputs.
-
-    Of each direction the largest size becomes an anchor, then the smallest of those
-    that are left and the largest again, and so on, until the mean stands by `STANDS`,
-    or all are.
-
-    Args:
-        exact: the divergence, and D̃.
-        rows: of the inputs [k].
-        directions: v [k, K, m].
-        sizes: ε [S], ascending.
-        weights: of them [S].
-        worst: whether the largest mean of each input is all that is asked; those that
-            are clearly less stay as they are known.
-    """
-    k, count, _ = directions.shape
-    rays = Anchored(exact, rows.repeat_interleave(count), directions.flatten(0, 1))
-    radii = sizes.expand(k * count, -1)
-    means = rays(torch.arange(k * count).to(rows), radii) @ weights
-    stands = torch.zeros_like(rays.plain)
-    for turn in range(len(sizes)):
-        best = means.reshape(k, count).amax(dim=1).repeat_interleave(count)
-        less = (means * _NEAR < best) & worst
-        on = (~stands & ~less).nonzero()[:, 0]
-        if not len(on):
-            break
-        place = turn // 2 if turn % 2 else len(sizes) - 1 - turn // 2
-        rays.anchor(on, radii[on, place])
-        before, means[on] = means[on], rays(on, radii[on]) @ weights
-        moved = (means[on] - before).abs()
-        stands[on] = rays.plain[on] | (moved <= STANDS * means[on])
-    return means.reshape(k, count)

@@ -17,7 +17,6 @@ from torch import Tensor
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
-from audit.verify.anchored import anchored_means
 from audit.verify.few_nodes import few_nodes
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.paired_values import Evaluate, Evaluated
@@ -99,10 +98,6 @@ def _worst_of(
     Shapes: rows [k], directions [k, K, m], sizes and weights [S] -> [k].
     """
     k, count, m = directions.shape
-    if exact.light is not None:
-        asked = exact, rows, directions, sizes, weights
-        found = anchored_means(*asked, worst=True).amax(dim=1)
-        return found, torch.zeros_like(found)
     u = directions.unsqueeze(2) * sizes[:, None]
     values, errors = exact(rows, u.reshape(k, count * len(sizes), m))
     shape = (k, count, len(sizes))

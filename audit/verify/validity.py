@@ -112,12 +112,14 @@ class _Search:
     def found(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return the radius up to which the law holds [k], and the skew there.
 
-        Where D is known by few nodes and anchors, what is found becomes an anchor, on
-        both sides, until it stands.
+        Where D is known by few nodes and anchors, the rungs that are about the limit
+        become anchors, and then what is found, on both sides, until it stands.
         """
         radius, at = self._once(start)
         if self.rays is None:
             return radius, self.skew(at)
+        self._anchor_rungs(self.lowest(start), at)
+        radius, at = self._once(start)
         everyone = torch.arange(2 * len(start), device=start.device)
         for _ in range(TURNS):
             before = at
@@ -136,6 +138,23 @@ class _Search:
         inner = self.narrowed(low, high, *ends)
         radius = torch.where(torch.isinf(high), torch.inf, inner)
         return radius, torch.where(inner > 0, inner, lowest)
+
+    def _anchor_rungs(self, lowest: Tensor, found: Tensor) -> None:
+        """Anchor rungs where few nodes say half to twice the limit, up to the found."""
+        assert self.rays is not None
+        for rung in range(_RUNGS):
+            radii = lowest * self._factor**rung
+            at = (radii <= 2 * found).nonzero()[:, 0]
+            if not len(at):
+                return
+            off = self.off(radii[at].unsqueeze(1), at).squeeze(1)
+            at = at[(off > TOLERANCE / 2) & (off < 2 * TOLERANCE)]
+            for side in (0, 1):
+                self.rays.anchor(2 * at + side, radii[at])
+
+    @property
+    def _factor(self) -> float:
+        return _FACTOR**2 if isinstance(self.local.law, LinearLaw) else _FACTOR
 
     @cached_property
     def rays(self) -> Anchored | None:
@@ -201,8 +220,7 @@ class _Search:
         beyond the first that does not hold may be dear, as are the sums of counts with
         a rate of 10⁹.
         """
-        factor = _FACTOR**2 if isinstance(self.local.law, LinearLaw) else _FACTOR
-        rungs = factor ** torch.arange(_RUNGS, device=lowest.device).to(lowest)
+        rungs = self._factor ** torch.arange(_RUNGS, device=lowest.device).to(lowest)
         radii = lowest.unsqueeze(1) * rungs
         off = torch.full_like(radii, torch.nan)
         climbing = torch.arange(len(lowest), device=lowest.device)

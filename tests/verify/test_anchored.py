@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit.verify.anchored import Anchored, anchored_crossings, anchored_means
+from audit.verify.anchored import Anchored, anchored_crossings
 
 V = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
 ROWS = torch.tensor([0, 0])
@@ -84,16 +84,3 @@ def test_a_jump_that_few_nodes_do_not_see_is_found(side):
     """D is ∞ there: it crosses every level above D(1/2), on whichever side it is."""
     found = crossed(Edge(side, Ray(lambda r: torch.ones_like(r))), 3.0)
     np.testing.assert_allclose(float(found.amin()), 0.5, rtol=1e-6)
-
-
-def test_means_over_sizes_stand():
-    """E[r² + r³/5] of r uniform on [0, 1] is 1/3 + 1/20 on the worse side."""
-    exact = pair(lambda r: 0.98 + 0.02 * r)
-    nodes, weights = np.polynomial.legendre.leggauss(6)
-    sizes, weights = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
-    found = anchored_means(exact, ROWS[:1], V[None], sizes, weights)
-    np.testing.assert_allclose(
-        found.numpy(), [[1 / 3 + 1 / 20, 1 / 3 - 1 / 20]], rtol=1e-4
-    )
-    worst = anchored_means(exact, ROWS[:1], V[None], sizes, weights, worst=True)
-    np.testing.assert_allclose(float(worst.amax()), 1 / 3 + 1 / 20, rtol=1e-4)

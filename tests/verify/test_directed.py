@@ -17,8 +17,6 @@ from audit.verify.local import sampled_directions
 class Cubic:
     """D(u) = |u|² + (Σ u)³ / 2, which is never asked of no inputs."""
 
-    light = None
-
     def __init__(self, n, m):
         noise = Noise(0, np.arange(n), 2)
         self.site = SimpleNamespace(noise=noise, free=m, x=torch.zeros(n, m).double())
