@@ -125,7 +125,8 @@ class _Search:
             before = at
             self.rays.anchor(everyone, before.repeat_interleave(2))
             radius, at = self._once(start)
-            if bool(((at / before - 1).abs() <= _CLOSE).all()):
+            stands = (at / before - 1).abs() <= 2 * _CLOSE  # each is known to one
+            if bool(stands.all()):
                 return radius, self.skew(at)
         self.rays.plain[:] = True
         radius, at = self._once(start)
