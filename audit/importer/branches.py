@@ -40,7 +40,7 @@ _POINTWISE = _STEEP | frozenset(
         *("Identity", "Cast", "CastLike", "Where", "Sin", "Cos", "Atan", "Asinh"),
         *("Tanh", "Erf", "Sigmoid", "Softplus", "Softsign", "Relu", "LeakyRelu"),
         *("Elu", "Selu", "Celu", "Gelu", "Swish", "Mish", "HardSigmoid", "HardSwish"),
-        *("ThresholdedRelu", "PRelu"),
+        *("ThresholdedRelu", "PRelu", "FallingSigmoid"),
     )
 )
 _MOST, _ROOM = 8, 256  # nodes for each of the file's, and some more

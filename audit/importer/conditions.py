@@ -40,6 +40,7 @@ _CONTINUOUS = _MOVES | frozenset(
         *("ReduceL2", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare"),
         *("ReduceLogSumExp", "Softmax", "LogSoftmax", "BatchNormalization"),
         *("LayerNormalization", "MaxPool", "AveragePool", "GlobalAveragePool"),
+        "FallingSigmoid",
     )
 )
 """Operators that are continuous wherever they are finite."""

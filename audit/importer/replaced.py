@@ -27,7 +27,7 @@ _MAKING = frozenset(("Sqrt", "Pow", "Log", "Asin", "Acos", "Acosh", "Atanh"))
 _MADE = _MAKING | frozenset(
     (
         *("Reciprocal", "Exp", "Mul", "Div", "Tanh", "Sigmoid", "Softplus", "Atan"),
-        *("Asinh", "Sin", "Cos", "Abs", "Erf"),
+        *("Asinh", "Sin", "Cos", "Abs", "Erf", "FallingSigmoid"),
     )
 )
 _PASSED = frozenset(

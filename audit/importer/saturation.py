@@ -9,7 +9,9 @@ and keep every digit: in float32 σ(x) is 1 from x = 17 on, 1 − σ(x) has one 
 at 15, and its logarithm is −inf soon after, with no derivative. A logarithm goes
 through products, quotients and concatenations of what it can be taken of so: logit σ(x)
 is x again. A sigmoid spelled out is 0 where eˣ overflows, and its derivative
-−eˣ / (1 + eˣ)² is ∞ / ∞ there.
+−eˣ / (1 + eˣ)² is ∞ / ∞ there. Elsewhere it has all its digits, which y (1 − y) of a
+sigmoid y near one has not: it becomes an operator of our own, whose derivative is
+−σ(x) σ(−x).
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from audit.importer.binding import constant_of
+from audit.importer.cleanup import OWN
 from audit.importer.program import Node
 from audit.importer.values import Host
 
 _THROUGH = {"Mul": "Add", "Div": "Sub", "Concat": "Concat"}  # f -> log f of the logs
 _REWRITTEN = ("Log", "Sub", "Div", "Reciprocal")
+FALLING = "FallingSigmoid"  # 1 / (1 + eˣ)
 _SINCE = 7  # the opset from which these operators broadcast as NumPy does
 
 
@@ -66,18 +70,24 @@ class _Writer:
         elif (x := self._complement(node)) is not None:
             self._falling(x, node)
         elif (x := self._spelled_out(node)) is not None:
-            if node.op == "Reciprocal" or self._is_one(node.inputs[0]):
-                self._falling(x, node)
-            else:
-                minus = self._new(node, "Neg", (x,))
-                falling = self._new(node, "Sigmoid", (minus,))
-                self._end(node, "Mul", (node.inputs[0], falling), node.outputs[0])
-            self.makers |= {name: one for one in self.made for name in one.outputs}
+            self._spelled(x, node)
         return self.made or [node]
 
     def _falling(self, x: str, at: Node) -> None:
         """Write σ(−x) in the place of a node."""
         self._end(at, "Sigmoid", (self._new(at, "Neg", (x,)),), at.outputs[0])
+
+    def _spelled(self, x: str, at: Node) -> None:
+        """Write y / (1 + eˣ), and remember the sigmoid of −x that it is made of."""
+        alone = at.op == "Reciprocal" or self._is_one(at.inputs[0])
+        output = at.outputs[0] if alone else f"{at.outputs[0]}:{FALLING}"
+        minus = (self._new(at, "Neg", (x,)),)
+        falling = Node(FALLING, (x,), (output,), {}, at.name, OWN, at.opset)
+        self.made.append(falling)
+        self.makers[output] = replace(falling, op="Sigmoid", inputs=minus, domain="")
+        if not alone:
+            self._end(at, "Mul", (at.inputs[0], output), at.outputs[0])
+            self.makers[at.outputs[0]] = self.made[-1]
 
     def _has_log(self, name: str) -> bool:
         node = self.makers.get(name)

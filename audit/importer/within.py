@@ -10,6 +10,7 @@ takes one by one move as the whole of them, and no input moves the count of a Lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from audit.importer.conditions import Conditions, is_float, reached
 from audit.importer.program import Node, Program
@@ -57,15 +58,14 @@ def within(
 
 def _fed(node: Node, body: Program) -> dict[str, tuple[str, str]]:
     """Return what a body's inputs are first, and next: "" where that is given too."""
-    own = [info.name for info in body.inputs]
+    own, first = [info.name for info in body.inputs], node.inputs
     made = [info.name for info in body.outputs]
-    first = node.inputs
     if node.op == "Loop":
         first, own, made = first[2:], own[2:], made[1:]
     elif node.op == "Scan" and len(first) == len(own):
         count = len(own) - int(node.attributes.get("num_scan_inputs", 0))
-        made = made[:count] + [""] * (len(own) - count)
+        made = made[: max(count, 0)]
     else:
         return {}
-    pairs = zip(first, made, strict=False)
+    pairs = zip_longest(first, made[: len(first)], fillvalue="")
     return dict(zip(own, pairs, strict=False))

@@ -13,7 +13,7 @@ from audit.ground.storage.arrays import Array
 from audit.inputs.joined import Joined
 from audit.inputs.readers import Field
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?")  # decimal, or between thousands
 _SHOWN = 12  # columns that a message names
 

@@ -1,16 +1,16 @@
 """D along rays by few nodes, put right by its exact values at a few radii.
 
 Where a value of D is a sum over a hundred thousand nodes (`Exact.light`), a search that
-takes a hundred of them is done with D̃, a mean over few nodes that are the same for all.
-D and D̃ are smooth in r and differ by a few per cent, by a factor that changes slowly
-along a ray. At an anchor both are taken, and then
+takes a hundred of them is done with D_K, a mean over few nodes that are the same for
+all. D and D_K are smooth in r and differ by a few per cent, by a factor that changes
+slowly along a ray. At an anchor both are taken, and then
 
-    D(r) ≈ c(r) D̃(r),      c = D/D̃ at anchors, linear in log r between them
+    D(r) ≈ c(r) D_K(r),      c = D/D_K at anchors, linear in log r between them
 
 and constant beyond. What is solved by this is taken as an anchor itself, and solved
-again until D at the solution is what it should be: the answer is that of D, and D̃ only
-said where to look. Along rays where they differ by more than `APART`, as where D is ∞,
-and where that does not end, all values are D's own.
+again until D at the solution is what it should be: the answer is that of D, and D_K
+only said where to look. Along rays where they differ by more than `APART`, as where D
+is ∞, and where that does not end, all values are D's own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Anchored:
     """D on R rays x + r v, by few nodes and anchors.
 
     Args:
-        exact: the divergence, and D̃.
+        exact: the divergence, and D_K.
         rows: which input each ray starts from [R].
         directions: v [R, m].
     """
@@ -104,7 +104,7 @@ def anchored_crossings(
 ) -> Tensor:
     """Return the radii [R] at which D reaches τ, as `crossing.crossings`.
 
-    Those beyond the most that is of interest stay as D̃ has them, and so do those that
+    Those beyond the most that is of interest stay as D_K has them, and so do those that
     are not the least of their input, where D itself is below τ at that one.
 
     Args:
@@ -140,7 +140,7 @@ def _least(rays: Anchored, found: Tensor) -> Tensor:
 def _exactly(
     rays: Anchored, at: Tensor, start: Tensor, guess: Tensor, tau: float, scale: Tensor
 ) -> Tensor:
-    """Return crossings of D itself on some rays [k], from those of D̃ [k]."""
+    """Return crossings of D itself on some rays [k], from those of D_K [k]."""
     found, solved = start.clone(), torch.zeros_like(rays.plain[at])
     for turn in range(TURNS):
         known = found.isfinite() & (found > 0) & ~rays.plain[at]

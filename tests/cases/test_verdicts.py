@@ -263,7 +263,7 @@ WRONG = {
         "it is a second-order number that was not checked",
     ),
     "a quantity that is not measured": Wrong(
-        ("-d", "kl", "--max", "kl.linear.p95=1"), 2, "has no 'kl.linear.p95'"
+        ("-d", "kl", "--max", "kl.linear.p95=1"), 4, "did not measure kl.linear"
     ),
 }
 

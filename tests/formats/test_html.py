@@ -122,7 +122,7 @@ def test_names_cannot_become_markup():
     measured.skipped = [(0, evil)]
     measured.divergences = {evil: measured.divergences["kl"]}
     measured.columns = {evil: measured.columns["kl"]}
-    model = replace(measured.model, family=evil)
+    model = measured.model.model_copy(update={"family": evil})
     report = build_report(replace(measured, model=model), CONFIG)
     text = render(report)
     assert "script" not in Page(text).tags

@@ -51,7 +51,7 @@ def test_brackets_are_printed_as_they_are(report):
 def test_a_name_cannot_steer_the_terminal():
     measured = measured_of(EIGENVALUES)
     file = File("evil\x1b[2J\n[bold]net", 1, "00")
-    model = replace(measured.model, files=[file], family="n\x07ormal")
+    model = measured.model.model_copy(update={"files": [file], "family": "n\x07ormal"})
     text = render(build_report(replace(measured, model=model), CONFIG))
     assert "\x1b" not in text
     assert "\x07" not in text

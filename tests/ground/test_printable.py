@@ -119,7 +119,7 @@ def test_no_name_in_a_model_reaches_a_message_as_it_is(run, tmp_path):
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_no_format_of_a_report_holds_a_command(name):
     measured = measured_of(EIGENVALUES)
-    model = replace(measured.model, family=HOSTILE)
+    model = measured.model.model_copy(update={"family": HOSTILE})
     data = replace(measured.data, source=HOSTILE)
     warned = [("code", HOSTILE)]
     measured = replace(measured, model=model, data=data, warnings=warned)

@@ -429,6 +429,7 @@ SAME = (
     *("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase"),
     *("SequenceLength", "Binarizer", "Imputer", "Normalizer", "Scaler", "ExpandDims"),
     *("Inverse", "QuickGelu", "GuardedSoftmax", "Held"),
+    "FallingSigmoid",
     *elementwise.SMOOTH,
     *elementwise.STEPS,
     *reduction.REDUCE,

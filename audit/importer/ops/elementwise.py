@@ -53,6 +53,12 @@ for _name, _function in STEPS.items():
     operator(_name, zero_derivative=True)(_function)
 
 
+@operator("FallingSigmoid", domain="robaudit")
+def falling_sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + eˣ), by whichever sigmoid is small: its derivative keeps its digits."""
+    return torch.where(x < 0, 1 - torch.sigmoid(x), torch.sigmoid(-x))
+
+
 @operator("Softplus")
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)); linear only from 40, where float64 cannot tell."""

@@ -41,6 +41,14 @@ def curve(call: Call) -> Operand:
     return Moving(call.tape.bend(at, _CURVES[call.op]))
 
 
+@rule("FallingSigmoid")
+def falling_sigmoid(call: Call) -> Operand:
+    """σ(−v)."""
+    (at,) = call.moving(0)
+    minus = scaled(call.tape, at, -call.tape.x.new_ones(()), None, call.op)
+    return Moving(call.tape.bend(minus, functions.SIGMOID))
+
+
 @rule("LeakyRelu")
 def leaky_relu(call: Call) -> Operand:
     """V above zero, alpha v below."""

@@ -5,7 +5,7 @@
                                                                 + below 0, then a knot
                                                                 that bends down
     celu α      e^(v/α)/α below 0, 0 above; f' is continuous    ≥ 0
-    softsign    ∓2 / (1 + |v|)³ for ±v > 0                      + below 0, − above
+    softsign    −2 sign v / (1 + |v|)³                          + below 0, − above
     hard swish  ⅓ within ±3, 0 beyond; f' falls by ½ at both    0, +, 0 with knots that
                                                                 bend down
     v^k         k (k−1) v^(k−2), k = 2, 3, and so on            of v^k

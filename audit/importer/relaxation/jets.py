@@ -3,7 +3,7 @@
 A jet is three intervals that hold g, g' and g'' at all points of [a, b]. Sums and
 products of jets are those of Taylor polynomials, and through a curve
 
-    (f∘g)' = f'(g) g',     (f∘g)'' = f''(g) g'² + f'(g) g''.
+    f(g)' = f'(g) g',     f(g)'' = f''(g) g'² + f'(g) g''.
 
 f, f' and f'' of the curves below are monotone between the points of their tables, so
 their ranges are between their values at the ends and at the points inside. Of a curve

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import NoCertificate
+from audit.importer.cleanup import OWN
 from audit.importer.plan import Step
 from audit.importer.relaxation.tape import Tape, refusal
 from audit.importer.values import Value
@@ -62,7 +63,7 @@ R = TypeVar("R", bound=Rule)
 
 
 def rule(*names: str) -> Callable[[R], R]:
-    """Register a rule for operators of the default domain."""
+    """Register a rule for operators of the default domain, or of our own."""
 
     def register(function: R) -> R:
         _RULES.update(dict.fromkeys(names, function))
@@ -74,7 +75,7 @@ def rule(*names: str) -> Callable[[R], R]:
 def find(domain: str, name: str) -> Rule | None:
     """Return the rule of an operator, None where there is none."""
     _load()
-    return None if domain else _RULES.get(name)
+    return _RULES.get(name) if domain in ("", OWN) else None
 
 
 @cache

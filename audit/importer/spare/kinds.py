@@ -12,7 +12,7 @@ POINTWISE = frozenset(
         *("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus"),
         *("Softsign", "Swish", "Gelu", "Erf", "HardSigmoid", "Sin", "Cos", "Atan"),
         *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN"),
-        *("And", "Or", "Not", "Xor", "Cast"),
+        *("And", "Or", "Not", "Xor", "Cast", "FallingSigmoid"),
     )
 )
 MOVEMENTS = frozenset(

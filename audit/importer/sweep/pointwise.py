@@ -58,6 +58,7 @@ PARTIALS: dict[str, Partial] = {
     "Exp": lambda a, y, k: y,
     "Tanh": lambda a, y, k: 1 - y * y,
     "Sigmoid": lambda a, y, k: y * (1 - y),
+    "FallingSigmoid": lambda a, y, k: -y * torch.sigmoid(a[0]),
     "Mul": lambda a, y, k: a[1 - k],
     "Div": lambda a, y, k: -y / a[1] if k else 1 / a[1],
     "Swish": _swish,
