@@ -25,7 +25,6 @@ from torch import Tensor
 
 from audit.importer.relaxation.curves import Curve, Lines
 from audit.importer.relaxation.expressions import Dual, Expression, Itself
-from audit.importer.relaxation.hulls import hull_slopes
 from audit.importer.relaxation.intervals import Interval
 from audit.importer.relaxation.jets import Jet
 
@@ -69,7 +68,7 @@ class Composed(Curve):
         )
         places = (~convex & ~(bend.high <= 0)).reshape(-1).nonzero()[:, 0]
         for some in torch.split(places, _AT_ONCE):
-            parts = self._between(low.take(some), high.take(some))
+            parts = self._hull(low.take(some), high.take(some), self._most)
             for whole, part in zip(lines, parts, strict=True):
                 whole.put_(some, part)
         return lines
@@ -82,16 +81,6 @@ class Composed(Curve):
         off = torch.maximum(here.value.high - value, value - here.value.low).amax(0)
         slope = Interval(*(end[1] for end in here.slope))
         return off + _off(slope, self.slope(middle)) * (high - low)
-
-    def _between(self, low: Tensor, high: Tensor) -> Lines:
-        """Return lines on intervals [M]."""
-        above, below = hull_slopes(self.value, self.slope, low, high)
-        return Lines(
-            above,
-            self._most(low, high, above, 1.0),
-            below,
-            -self._most(low, high, -below, -1.0),
-        )
 
     def _most(self, low: Tensor, high: Tensor, s: Tensor, sign: float) -> Tensor:
         """Return an upper bound on sign f(v) − s v over the intervals [M]."""

@@ -35,6 +35,7 @@ from torch import Tensor
 from audit.importer.relaxation.hulls import hull_slopes
 
 Function = Callable[[Tensor], Tensor]
+Most = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 _SLACK = 2.0**-49
 _STEPS = 30
 
@@ -163,6 +164,18 @@ class Curve(ABC):
             torch.where(convex, at_middle, under),
         )
 
+    def _hull(self, low: Tensor, high: Tensor, most: Most) -> Lines:
+        """Return lines along f's hull on intervals [M], of any sign of f''.
+
+        Args:
+            low: their lower ends.
+            high: their upper ends.
+            most: (low, high, s, sign) -> an upper bound on sign f(v) − s v there.
+        """
+        above, below = hull_slopes(self.value, self.slope, low, high)
+        levels = most(low, high, above, 1.0), most(low, high, -below, -1.0)
+        return Lines(above, levels[0], below, -levels[1])
+
     def _chord(self, low: Tensor, high: Tensor) -> Tensor:
         rise = (self.value(high) - self.value(low)) / (high - low)
         return torch.where(high > low, rise, self.slope(low))
@@ -184,21 +197,10 @@ class Smooth(Curve):
         mixed = first != last
         if not bool(mixed.any()):
             return lines
-        for part, found in zip(
-            lines, self._mixed(low[mixed], high[mixed]), strict=True
-        ):
+        inside = self._hull(low[mixed], high[mixed], self._most)
+        for part, found in zip(lines, inside, strict=True):
             part[mixed] = found
         return lines
-
-    def _mixed(self, low: Tensor, high: Tensor) -> Lines:
-        """Return lines on intervals [M] with inflection points inside."""
-        above, below = hull_slopes(self.value, self.slope, low, high)
-        return Lines(
-            above,
-            self._most(low, high, above, 1.0),
-            below,
-            -self._most(low, high, -below, -1.0),
-        )
 
     def _most(self, low: Tensor, high: Tensor, s: Tensor, sign: float) -> Tensor:
         """Return an upper bound on sign f(v) − s v over the intervals [M]."""
