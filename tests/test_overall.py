@@ -17,8 +17,8 @@ from audit.ground.errors import InputError
 from audit.inputs import open_inputs
 from audit.inputs.names import read_feature_names
 from audit.measure import Answers
-from audit.reports.build import PRINTED_VALUES
 from audit.reports.json import to_json
+from audit.reports.listing import PRINTED_VALUES
 from audit.reports.rows import RowsWriter
 from audit.run.tally import Tally, lighter
 

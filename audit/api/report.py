@@ -18,7 +18,7 @@ from audit.reports.files import ROWS, check_writable, write_text
 from audit.reports.gate import find
 from audit.reports.recorded import RecordedRows
 from audit.reports.report import Report as Record
-from audit.reports.report import Summary
+from audit.reports.summaries import Summary
 
 Summaries = Mapping[str, Summary]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from audit.formats import attacked, classes, features, reading, verdicts
 from audit.reports.doubts import CRITICAL
+from audit.reports.listed import WorstInput
 from audit.reports.portraits import Portrait
-from audit.reports.report import Report, WorstInput
+from audit.reports.report import Report
 from audit.reports.text import count, number
 
 MOST_FEATURES = 3

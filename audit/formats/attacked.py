@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.formats import features
-from audit.reports.report import Attacked, Bounded, Divergence, Report, UnderAttack
+from audit.reports.found import Attacked, Bounded, UnderAttack
+from audit.reports.report import Report
 from audit.reports.roles import UNIVERSAL, named
+from audit.reports.summaries import Divergence
 from audit.reports.text import NOTHING, count, number
 
 ROLES = ("location", "scale", "shape", "weights")

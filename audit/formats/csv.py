@@ -7,7 +7,8 @@ import io
 
 from audit.ground.errors import ConfigError
 from audit.reports.columns import REASON
-from audit.reports.report import Outcomes, Report
+from audit.reports.listed import Outcomes
+from audit.reports.report import Report
 
 
 def render(report: Report) -> str:

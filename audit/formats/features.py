@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.ground.printable import printable
-from audit.reports.report import Data, Report
+from audit.reports.audited import Data
+from audit.reports.report import Report
 from audit.reports.text import count, shorten
 
 NAME_WIDTH = 20

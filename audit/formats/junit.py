@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 from audit.formats import verdicts
 from audit.ground.printable import printable
 from audit.reports.gate import INCOMPLETE, NOTHING, UNTRUSTED
-from audit.reports.report import Check, Report
+from audit.reports.judged import Check
+from audit.reports.report import Report
 from audit.reports.text import count
 
 Element = ElementTree.Element

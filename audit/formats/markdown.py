@@ -8,7 +8,8 @@ from audit.formats import attacked, classes, features, reading, sides, verdicts
 from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
-from audit.reports.report import Check, Report
+from audit.reports.judged import Check
+from audit.reports.report import Report
 from audit.reports.text import NOTHING, count, number
 
 LIMIT = 64_000

@@ -13,7 +13,8 @@ from typing import Any
 
 from audit.formats.table import SHOWN, is_minor
 from audit.reports.json import finite, indented
-from audit.reports.report import Divergence, Report
+from audit.reports.report import Report
+from audit.reports.summaries import Divergence
 
 
 def render(report: Report) -> str:

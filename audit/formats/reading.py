@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 
 from audit.reports.doubts import CRITICAL, close, doubt
+from audit.reports.found import Verification
 from audit.reports.quantities import is_attack
-from audit.reports.report import Divergence, Report, Summary, Verification
+from audit.reports.report import Report
 from audit.reports.roles import ALONG, ERROR, LOWER, REALISED, UPPER, named
+from audit.reports.summaries import Divergence, Summary
 from audit.reports.text import count, interval, number, percent
 
 

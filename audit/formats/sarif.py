@@ -16,9 +16,10 @@ from urllib.parse import quote
 from audit.formats import verdicts
 from audit.ground.printable import printable
 from audit.reports.json import indented
+from audit.reports.judged import Check
 from audit.reports.keys import split_key
 from audit.reports.quantities import describe
-from audit.reports.report import Check, Report
+from audit.reports.report import Report
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _IN_FILE = re.compile(r"(?!--)(.+?):(\d+)(?: \S+ from \S.*)?")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from audit.reports.report import Divergence, Report, Rung, Side
+from audit.reports.report import Report
+from audit.reports.summaries import Divergence, Rung, Side
 from audit.reports.text import NOTHING, number, percent
 
 HEADINGS = ("ε", "predicted", "along ±v", "witness", "certificate")

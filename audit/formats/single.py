@@ -12,7 +12,8 @@ from audit.formats.layout import Style, columns_of, laid_out, print_all
 from audit.formats.table import direction
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
-from audit.reports.report import Number, Report
+from audit.reports.record import Number
+from audit.reports.report import Report
 from audit.reports.text import NOTHING, count, number, percent
 
 HEADS = ("value", "median", "larger than", "unit")

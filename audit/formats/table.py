@@ -23,9 +23,12 @@ from audit.ground.printable import printable
 from audit.reports import planned
 from audit.reports.doubts import CRITICAL
 from audit.reports.formulas import TRUST
+from audit.reports.judged import Check
+from audit.reports.listed import WorstInput
 from audit.reports.quantities import MOVED
-from audit.reports.report import Check, Divergence, Report, Summary, WorstInput
+from audit.reports.report import Report
 from audit.reports.roles import is_detail
+from audit.reports.summaries import Divergence, Summary
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
 
 DISTRIBUTION = "distribution"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from audit.reports.doubts import CRITICAL
+from audit.reports.judged import Change, Check
 from audit.reports.keys import split_key
 from audit.reports.quantities import robust_side
-from audit.reports.report import Change, Check, Interval, Report
+from audit.reports.record import Interval
+from audit.reports.report import Report
 from audit.reports.text import count, interval, number
 
 

@@ -20,9 +20,9 @@ from audit.measure.plan import Choice
 from audit.measure.preparation import Prepared
 from audit.models.network import Network, Port
 from audit.models.opening import OpenModel
+from audit.reports.audited import Derivative, Model, Tensor
 from audit.reports.found import File
 from audit.reports.measured import DataRecord, DivergenceInfo
-from audit.reports.report import Derivative, Model, Tensor
 
 BY_PRODUCTS = (
     "method krylov: the Jacobian is known by its products alone; leading eigenpairs "

@@ -11,9 +11,10 @@ from audit.reports.alike import refuse_other_size, refuse_unlike
 from audit.reports.baseline import change_limits
 from audit.reports.gate import Rules, find, judge
 from audit.reports.json import read_report
+from audit.reports.judged import Change
 from audit.reports.keys import split_key
 from audit.reports.paired import change_from
-from audit.reports.report import Change, Report
+from audit.reports.report import Report
 from audit.reports.stored import Stored, listed
 
 Changes = dict[tuple[str, str], Change]

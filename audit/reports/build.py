@@ -8,18 +8,25 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from audit.config import ScanConfig
 from audit.ground.version import __version__
-from audit.reports import report as schema
 from audit.reports.against import changes
+from audit.reports.audited import Data
 from audit.reports.doubts import ALONE, along_alone
-from audit.reports.found import Verification
+from audit.reports.found import UnderAttack, Verification
 from audit.reports.gate import Rules, judge, lacks
 from audit.reports.identity import fingerprint, plain, settings
-from audit.reports.measured import DivergenceInfo, Measured, Worst
+from audit.reports.listing import (
+    PRINTED_VALUES,
+    UNCHECKED,
+    checked_record,
+    inputs_record,
+    plain_number,
+    worst_record,
+)
+from audit.reports.measured import DivergenceInfo, Measured
 from audit.reports.overall import (
     coordinates_record,
     features_record,
@@ -28,23 +35,19 @@ from audit.reports.overall import (
 )
 from audit.reports.portrayed import portrait
 from audit.reports.quantities import describe
+from audit.reports.report import Report, Skipped, Tool, Warned
 from audit.reports.sampling import Sample, estimate
 from audit.reports.series import Series, Table
 from audit.reports.shares import is_share, share_intervals
 from audit.reports.stored import Stored
 from audit.reports.streamed import summarise
+from audit.reports.summaries import Divergence, Rung
 from audit.reports.two_sided import Asked, two_sided
-from audit.reports.values import FEW, Floats, Outcome, Values
 
-LISTED_INPUTS = FEW
-"""Up to here every input's numbers are in the report; beyond, in the rows file."""
-PRINTED_VALUES = 4096
-"""Up to this size of an input its worst directions are in the report."""
-_UNDER_ATTACK = TypeAdapter(schema.UnderAttack)
-UNCHECKED = "not among the checked inputs"
+_UNDER_ATTACK = TypeAdapter(UnderAttack)
 
 
-def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
+def build_report(measured: Measured, config: ScanConfig) -> Report:
     """Return the report of a scan, judged by the thresholds of `config`.
 
     Raises:
@@ -52,8 +55,8 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
     """
     model = measured.model
     files = [file.sha256 for file in model.files] or [str(model.weights_sha256)]
-    report = schema.Report(
-        tool=schema.Tool(version=__version__),
+    report = Report(
+        tool=Tool(version=__version__),
         fingerprint=fingerprint(files, measured.data.sha256, config),
         model=model,
         data=_data(measured),
@@ -62,18 +65,17 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
             name: _divergence(measured, name, info, config)
             for name, info in measured.divergences.items()
         },
-        inputs=_inputs(measured),
-        checked=_checked(measured),
+        inputs=inputs_record(measured),
+        checked=checked_record(measured),
         under_attack=_under_attack(measured),
-        worst=[_worst(measured, worst) for worst in measured.worst],
+        worst=[worst_record(measured, worst) for worst in measured.worst],
         portraits=[portrait(one, PRINTED_VALUES) for one in measured.portraits],
         skipped=[
-            schema.Skipped(index=index, reason=reason)
+            Skipped(index=index, reason=reason)
             for index, reason in sorted(measured.skipped)
         ],
         warnings=[
-            schema.Warned(code=code, message=message)
-            for code, message in measured.warnings
+            Warned(code=code, message=message) for code, message in measured.warnings
         ],
         run={key: plain(value) for key, value in measured.run.items()},
     )
@@ -82,7 +84,7 @@ def build_report(measured: Measured, config: ScanConfig) -> schema.Report:
     return judge(report, Rules.of(config, found, own=True))
 
 
-def _numbers_of(measured: Measured, report: schema.Report) -> Stored:
+def _numbers_of(measured: Measured, report: Report) -> Stored:
     """Return the report with the numbers of its inputs, listed in it or not."""
     columns = measured.columns
     return Stored(
@@ -93,18 +95,18 @@ def _numbers_of(measured: Measured, report: schema.Report) -> Stored:
     )
 
 
-def _data(measured: Measured) -> schema.Data:
+def _data(measured: Measured) -> Data:
     counts = {"n_audited": len(measured.index), "n_skipped": len(measured.skipped)}
     found = {**asdict(measured.data), **counts}
     del found["n_free"]
     if len(measured.data.feature_names or ()) > PRINTED_VALUES:
         found["feature_names"] = None
-    return schema.Data.model_validate(found)
+    return Data.model_validate(found)
 
 
 def _divergence(
     measured: Measured, name: str, info: DivergenceInfo, config: ScanConfig
-) -> schema.Divergence:
+) -> Divergence:
     verification = measured.checks.verification if measured.checks else {}
     labels = [attack.label for attack in config.attacks]
     columns = measured.columns[name]
@@ -118,7 +120,7 @@ def _divergence(
         for quantity, column in columns.items()
     }
     medians = {quantity: found["p50"] for quantity, found in summary.items()}
-    found = schema.Divergence.model_validate(
+    found = Divergence.model_validate(
         {
             **asdict(info),
             "summary": summary,
@@ -144,7 +146,7 @@ def _two_sided(
     columns: Table,
     medians: Mapping[str, float | None],
     config: ScanConfig,
-) -> list[schema.Rung]:
+) -> list[Rung]:
     if measured.checks is None:
         return []
     asked = Asked(config.norm, config.tau)
@@ -153,7 +155,7 @@ def _two_sided(
 
 def _verification(found: Verification) -> dict[str, Any]:
     return {
-        key: _number(value) if isinstance(value, float) else value
+        key: plain_number(value) if isinstance(value, float) else value
         for key, value in asdict(found).items()
     }
 
@@ -208,96 +210,6 @@ def _counted(sentences: Counter[str]) -> str | None:
     return "; ".join(f"{why} ({n})" for why, n in sentences.items() if n) or None
 
 
-def _inputs(measured: Measured) -> schema.Inputs | None:
-    if len(measured.index) > LISTED_INPUTS:
-        return None
-    columns = {
-        name: {q: _numbers(column.whole().numbers) for q, column in columns.items()}
-        for name, columns in measured.columns.items()
-    }
-    outcomes = {
-        name: _outcomes(measured, columns) for name, columns in measured.columns.items()
-    }
-    return schema.Inputs.model_validate(
-        {"index": measured.index.tolist(), "outcomes": outcomes, **columns}
-    )
-
-
-def _outcomes(measured: Measured, columns: Table) -> schema.Outcomes:
-    index = measured.index
-    rest = np.zeros(len(index), bool)
-    missing: dict[str, dict[str, list[int]]] = {}
-    for quantity, series in columns.items():
-        column = series.whole()
-        rest |= column.rest
-        for sentence, rows in column.explained().items():
-            rows = rows & column.missing
-            if rows.any() and sentence != UNCHECKED:
-                missing.setdefault(quantity, {})[sentence] = index[rows].tolist()
-    return schema.Outcomes(at_rest=index[rest].tolist(), not_measured=missing)
-
-
-def _checked(measured: Measured) -> schema.Checked | None:
-    if measured.checks is None or measured.checks.sample.whole:
-        return None
-    sample = measured.checks.sample
-    return schema.Checked(
-        index=measured.index[sample.places].tolist(),
-        weights=sample.weights.tolist(),
-        strata=sample.strata.tolist(),
-    )
-
-
-def _under_attack(measured: Measured) -> schema.UnderAttack | None:
+def _under_attack(measured: Measured) -> UnderAttack | None:
     found = measured.under_attack
     return None if found is None else _UNDER_ATTACK.validate_python(asdict(found))
-
-
-def _worst(measured: Measured, worst: Worst) -> schema.WorstInput:
-    row = np.searchsorted(measured.index, np.array([worst.index]))
-    there = {
-        name: {quantity: column.take(row) for quantity, column in columns.items()}
-        for name, columns in measured.columns.items()
-    }
-    values = {
-        name: {q: _number(float(v.numbers[0])) for q, v in columns.items()}
-        for name, columns in there.items()
-    }
-    outcomes = {
-        name: {q: _said(v, 0) for q, v in columns.items() if _said(v, 0)}
-        for name, columns in there.items()
-    }
-    return schema.WorstInput.model_validate(
-        {
-            "index": worst.index,
-            "directions": {n: _direction(d) for n, d in worst.directions.items()},
-            "eigenvalues": {n: _numbers(e) for n, e in worst.eigenvalues.items()},
-            "outcomes": outcomes,
-            **values,
-        }
-    )
-
-
-def _said(values: Values, row: int) -> str:
-    """Return what became of a value that is no finite number; "" for one."""
-    outcome = values.outcome(row)
-    if outcome is Outcome.FINITE:
-        return ""
-    reason = values.reason(row)
-    return f"{outcome.value}: {reason}" if reason else outcome.value
-
-
-def _direction(directions: Floats) -> list[Any] | None:
-    """Return [K, *event] as lists, to 8 decimals; None when an input is too large."""
-    if directions[0].size > PRINTED_VALUES or np.isnan(directions).any():
-        return None
-    rounded: list[Any] = np.round(np.asarray(directions, dtype=float), 8).tolist()
-    return rounded
-
-
-def _numbers(values: Floats) -> list[float | None]:
-    return [_number(value) for value in np.asarray(values, dtype=float).tolist()]
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value

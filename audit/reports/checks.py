@@ -11,7 +11,8 @@ from audit.reports.baseline import Step
 from audit.reports.derived import refuse_edited
 from audit.reports.gate import FAIL, INCOMPLETE, NOTHING, PASS, Rules, judge
 from audit.reports.json import finite, indented
-from audit.reports.report import Check, Report
+from audit.reports.judged import Check
+from audit.reports.report import Report
 
 PRECEDENCE = (PASS, FAIL, INCOMPLETE, NOTHING)
 

@@ -22,7 +22,8 @@ from audit.ground.errors import ConfigError
 from audit.reports.doubts import exact_of
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
-from audit.reports.report import Report, Summary
+from audit.reports.report import Report
+from audit.reports.summaries import Summary
 from audit.reports.text import number
 
 Pairs = list[tuple[float, float]]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from audit.config import Threshold
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES, is_attack
-from audit.reports.report import Divergence, Report, Summary, Warned
+from audit.reports.report import Report, Warned
 from audit.reports.roles import (
     ALONG,
     LOWER,
@@ -30,6 +30,7 @@ from audit.reports.roles import (
     sized,
 )
 from audit.reports.subjects import Subject
+from audit.reports.summaries import Divergence, Summary
 from audit.reports.text import count, number
 
 TOLERANCE = 0.1

@@ -22,9 +22,11 @@ from audit.config import ScanConfig, Threshold
 from audit.ground.errors import ConfigError
 from audit.ground.registry import unknown
 from audit.reports.doubts import cautions, contradiction, doubt, unseen
+from audit.reports.judged import Change, Check, Status
 from audit.reports.keys import split_key
-from audit.reports.report import Change, Check, Report, Status, Summary
+from audit.reports.report import Report
 from audit.reports.subjects import Subject, of_change, of_value
+from audit.reports.summaries import Summary
 from audit.reports.text import count
 
 PASS, FAIL, INCOMPLETE, NOTHING = 0, 1, 4, 5

@@ -20,7 +20,8 @@ import numpy as np
 from audit.config import AttackConfig, ScanConfig, Waiver
 from audit.config.options import OPTIONS, POSITIONAL
 from audit.ground.storage import split_spec
-from audit.reports.report import Report, Setting
+from audit.reports.audited import Setting
+from audit.reports.report import Report
 
 _NOT_OPTIONS = ("path", "model", "thresholds", "places", "origins")
 _READ_WITH = {"condition_key": "condition"}

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from audit.ground.errors import ConfigError, boundary
 from audit.ground.printable import json_without_commands
-from audit.reports.report import SCHEMA_VERSION, Report, Summary
+from audit.reports.report import SCHEMA_VERSION, Report
+from audit.reports.summaries import Summary
 
 DROPPED = "dropped by schema 1.0, which kept finite values only"
 _OF_A_SAMPLE = "measured on the verified inputs only"

@@ -15,9 +15,9 @@ from typing import Any
 from numpy import int64
 from numpy.typing import NDArray
 
+from audit.reports.audited import Model
 from audit.reports.found import UnderAttack, Verification
 from audit.reports.portrayed import PortraitInfo
-from audit.reports.report import Model
 from audit.reports.sampling import Sample
 from audit.reports.series import Table
 from audit.reports.values import Floats

@@ -31,9 +31,10 @@ from audit.reports.differences import (
     differences,
     relative_interval,
 )
+from audit.reports.judged import Change
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
-from audit.reports.report import Change, Interval, Number
+from audit.reports.record import Interval, Number
 from audit.reports.resampling import ends, redrawn
 from audit.reports.sampling import Sample, Weighted
 from audit.reports.statistics import moments, order_ranks, quantiles

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 from audit.config import Threshold
+from audit.reports.judged import Change
 from audit.reports.keys import split_key
 from audit.reports.quantities import FEWEST_VALUES, PERCENTILES
-from audit.reports.report import Change, Interval, Number, Summary
+from audit.reports.record import Interval, Number
+from audit.reports.summaries import Summary
 from audit.reports.text import count
 
 _TAIL = 0.025

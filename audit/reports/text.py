@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from audit.reports.report import Bins, Interval
+from audit.reports.record import Interval
+from audit.reports.summaries import Bins
 
 NOTHING, INFINITE = "–", "∞"
 _BLOCKS = "▁▂▃▄▅▆▇█"

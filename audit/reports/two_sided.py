@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.reports import report as schema
 from audit.reports.roles import at_size, sized
 from audit.reports.sampling import Sample
 from audit.reports.series import Series, Table
+from audit.reports.summaries import Rung, Side
 from audit.reports.values import Values
 
 SIDES = ("predicted", "along", "witness", "certificate")
@@ -36,7 +36,7 @@ def two_sided(
     medians: Mapping[str, float | None],
     sample: Sample,
     asked: Asked,
-) -> list[schema.Rung]:
+) -> list[Rung]:
     """Return a rung for each size among some columns, ascending.
 
     Args:
@@ -47,7 +47,7 @@ def two_sided(
     """
     sizes = {found[1] for found in map(sized, columns) if found and found[0] in SIDES}
     return [
-        schema.Rung.model_validate(
+        Rung.model_validate(
             {"size": size, "norm": asked.norm}
             | {
                 side: _side(columns[name], medians[name], sample, asked.tau)
@@ -59,16 +59,14 @@ def two_sided(
     ]
 
 
-def _side(
-    column: Series, median: float | None, sample: Sample, tau: float
-) -> schema.Side:
+def _side(column: Series, median: float | None, sample: Sample, tau: float) -> Side:
     checked = column.take(sample.places)
     known, reason = ~checked.missing, "; ".join(_reasons(checked)) or None
     weights = sample.weights[known]
     if not known.any():
-        return schema.Side(n=0, reason=reason)
+        return Side(n=0, reason=reason)
     reached = checked.numbers[known] >= tau
-    return schema.Side(
+    return Side(
         n=int(known.sum()),
         p50=median,
         reaching=float(np.round(weights @ reached / weights.sum(), 12)),

@@ -20,7 +20,9 @@ import math
 import numpy as np
 
 from audit.reports.baseline import Step
-from audit.reports.report import Change, Interval, Summary
+from audit.reports.judged import Change
+from audit.reports.record import Interval
+from audit.reports.summaries import Summary
 from audit.reports.values import Floats
 
 

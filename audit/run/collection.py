@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from audit.config import ScanConfig
 from audit.ground.errors import NothingAudited
 from audit.measure import Answers, joined
-from audit.reports.build import UNCHECKED
+from audit.reports.listing import UNCHECKED
 from audit.reports.measured import Checks, Columns, Worst
 from audit.reports.rows import RowsWriter
 from audit.reports.sampling import Sample

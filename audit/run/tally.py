@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.measure import Answers, MeanForm
-from audit.reports.build import PRINTED_VALUES
+from audit.reports.listing import PRINTED_VALUES
 from audit.reports.measured import Means
 from audit.reports.spill import Spill
 from audit.reports.values import Floats

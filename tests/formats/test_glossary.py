@@ -7,8 +7,8 @@ import pytest
 from audit.formats.glossary import explain, names, render
 from audit.ground.errors import UnknownName
 from audit.reports.formulas import ATTACK_QUANTITIES
+from audit.reports.judged import Status
 from audit.reports.quantities import QUANTITIES, describe
-from audit.reports.report import Status
 
 
 def test_every_name_has_a_formula_and_a_reading():

@@ -13,7 +13,7 @@ from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, limit, measured_of, r
 
 from audit.formats import junit, sarif
 from audit.reports.build import build_report
-from audit.reports.report import Change
+from audit.reports.judged import Change
 
 URI = r"""[^\s\\\[\]<>"{}|^`]+"""
 """Characters of a URI reference; the schema's `format` is not checked without help."""

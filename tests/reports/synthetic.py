@@ -12,8 +12,10 @@ import numpy as np
 
 from audit.config import ModelConfig, ScanConfig, Threshold
 from audit.ground.student import student_quantile
-from audit.reports.build import UNCHECKED, build_report
+from audit.reports.audited import Derivative, Model, Tensor
+from audit.reports.build import build_report
 from audit.reports.found import File, Verification
+from audit.reports.listing import UNCHECKED
 from audit.reports.means import mean_interval
 from audit.reports.measured import (
     Checks,
@@ -24,7 +26,6 @@ from audit.reports.measured import (
     Worst,
 )
 from audit.reports.quantities import FEWEST_VALUES
-from audit.reports.report import Derivative, Model, Tensor
 from audit.reports.sampling import Sample
 from audit.reports.values import Values
 

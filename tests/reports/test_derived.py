@@ -8,10 +8,11 @@ import pytest
 
 from audit.config import ScanConfig
 from audit.ground.errors import ConfigError
-from audit.reports.build import UNCHECKED, build_report
+from audit.reports.build import build_report
 from audit.reports.checks import recheck
 from audit.reports.derived import refuse_edited
 from audit.reports.json import to_json
+from audit.reports.listing import UNCHECKED
 from audit.reports.quantities import STATISTICS
 from audit.reports.report import Report
 from audit.reports.sampling import Sample

@@ -12,8 +12,8 @@ from audit.reports.build import build_report
 from audit.reports.checks import recheck, worst_code
 from audit.reports.gate import Rules, judge
 from audit.reports.keys import check_config, split_key
-from audit.reports.report import Summary
 from audit.reports.subjects import of_value
+from audit.reports.summaries import Summary
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, limit, measured_of, report_of
 

@@ -9,8 +9,9 @@ import pytest
 
 from audit.formats import markdown, single, table
 from audit.formats.html import directions, render, spectrum
-from audit.reports.build import PRINTED_VALUES, build_report
+from audit.reports.build import build_report
 from audit.reports.json import read_report, report_schema, to_json
+from audit.reports.listing import PRINTED_VALUES
 from audit.reports.measured import Means, UniversalInfo
 from audit.reports.overall import universal_record
 from reports.synthetic import CONFIG, EIGENVALUES, measured_of

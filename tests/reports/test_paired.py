@@ -10,10 +10,11 @@ from audit.formats.verdicts import check_line
 from audit.ground.errors import ConfigError
 from audit.reports.against import changes, judged_by_change
 from audit.reports.baseline import with_baseline
-from audit.reports.build import UNCHECKED, build_report
+from audit.reports.build import build_report
 from audit.reports.checks import recheck
 from audit.reports.compare import compare
 from audit.reports.json import to_json
+from audit.reports.listing import UNCHECKED
 from audit.reports.paired import change_from
 from audit.reports.sampling import Sample
 from audit.reports.stored import stored

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from audit.ground.errors import ConfigError
+from audit.reports.audited import Derivative
 from audit.reports.build import build_report
 from audit.reports.json import read_report, report_schema, to_json
 from audit.reports.measured import Worst
-from audit.reports.report import Derivative, Report
+from audit.reports.report import Report
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 

@@ -8,7 +8,8 @@ from audit.formats import sides
 from audit.formats.figure.plot import Mark, Plot, Series
 from audit.ground.errors import ConfigError
 from audit.reports.doubts import CRITICAL
-from audit.reports.report import Divergence, Report
+from audit.reports.report import Report
+from audit.reports.summaries import Divergence
 
 LEAST = 1e-12  # of the largest eigenvalue: rounding
 

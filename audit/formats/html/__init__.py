@@ -21,9 +21,11 @@ from audit.formats.html.svg import Drawing
 from audit.formats.html.under_attack import curves
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
+from audit.reports.found import UnderAttack
 from audit.reports.identity import asked
+from audit.reports.judged import Check
 from audit.reports.quantities import describe
-from audit.reports.report import Check, Report, UnderAttack
+from audit.reports.report import Report
 from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, interval, number
 

@@ -9,8 +9,9 @@ from audit.formats import reading
 from audit.formats.html import directions, moved, predicted
 from audit.formats.html.svg import Drawing
 from audit.reports.doubts import CRITICAL
+from audit.reports.listed import WorstInput
 from audit.reports.portraits import Portrait
-from audit.reports.report import Report, WorstInput
+from audit.reports.report import Report
 from audit.reports.text import number
 
 SHOWN = 4

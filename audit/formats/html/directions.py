@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from audit.formats import features
 from audit.formats.html.svg import Axis, Drawing, axis
-from audit.reports.report import Report, WorstInput
+from audit.reports.listed import WorstInput
+from audit.reports.report import Report
 from audit.reports.text import count, number, shorten
 
 Floats = NDArray[float64]

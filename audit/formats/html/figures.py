@@ -20,8 +20,10 @@ from audit.formats.html.svg import (
     axis,
 )
 from audit.reports.doubts import CRITICAL
-from audit.reports.report import Bins, Check, Report, Summary
+from audit.reports.judged import Check
+from audit.reports.report import Report
 from audit.reports.roles import REALISED, named
+from audit.reports.summaries import Bins, Summary
 from audit.reports.text import count, number
 
 MOST_DOTS = 2000

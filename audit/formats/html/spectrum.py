@@ -8,7 +8,8 @@ from itertools import takewhile
 
 from audit.formats.html.figures import ACROSS, UPRIGHT
 from audit.formats.html.svg import Axis, Drawing, axis
-from audit.reports.report import Divergence, Report
+from audit.reports.report import Report
+from audit.reports.summaries import Divergence
 from audit.reports.text import count
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from audit.formats.html.figures import ACROSS, UPRIGHT
 from audit.formats.html.svg import Drawing, axis
-from audit.reports.report import Attacked, Bounded, Report, UnderAttack
+from audit.reports.found import Attacked, Bounded, UnderAttack
+from audit.reports.report import Report
 from audit.reports.text import count
 
 LEVEL = "0.9"
