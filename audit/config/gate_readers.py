@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from audit.config.readers import Reader, choice, finite, items, pieces, reader, text
+from audit.config.lists import items, pieces
+from audit.config.readers import Reader, choice, finite, reader, text
 from audit.config.settings import Threshold, Waiver
 
 KINDS = ("max", "min", "max_increase", "max_decrease")

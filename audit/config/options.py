@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audit.config import gate_readers, readers
+from audit.config import gate_readers, lists, readers
 from audit.config.readers import Reader
 
 
@@ -63,14 +63,14 @@ OPTIONS: dict[str, Option] = {
         readers.text, "Distribution that the outputs parameterise.", "NAME", MODEL
     ),
     "parameters": Option(
-        readers.pairs,
+        lists.pairs,
         "Parameter of the family from the outputs, e.g. scale=exp(log_std).",
         "NAME=EXPR",
         flag="--param",
         many=True,
     ),
     "options": Option(
-        readers.literals,
+        lists.literals,
         "Option of the family, e.g. levels=[0.1,0.5,0.9].",
         "NAME=VALUE",
         flag="--option",
@@ -82,10 +82,10 @@ OPTIONS: dict[str, Option] = {
         "KIND",
     ),
     "condition": Option(
-        readers.condition, "The perturbed input and its key in DATA.", "NAME[=KEY]"
+        lists.condition, "The perturbed input and its key in DATA.", "NAME[=KEY]"
     ),
     "held": Option(
-        readers.pairs, "An input that is held fixed.", "NAME=KEY|VALUE", many=True
+        lists.pairs, "An input that is held fixed.", "NAME=KEY|VALUE", many=True
     ),
     "target": Option(readers.text, "The input that holds θ (density files).", "NAME"),
     "noise": Option(readers.text, "The input that holds base noise.", "NAME:LAW"),
@@ -130,7 +130,7 @@ OPTIONS: dict[str, Option] = {
         "SPACE",
     ),
     "classes": Option(
-        readers.names,
+        lists.names,
         "Names of a classifier's classes in the order of its outputs, or a file of one "
         "a line.",
         "FILE|A,B,...",
@@ -138,7 +138,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "trust_model": Option(readers.flag, "Load files that can run code."),
     "divergences": Option(
-        readers.texts,
+        lists.texts,
         "What is measured, e.g. kl, quantile, renyi:alpha=0.5.",
         "NAME",
         MEASURE,
@@ -146,7 +146,7 @@ OPTIONS: dict[str, Option] = {
         many=True,
     ),
     "attacks": Option(
-        readers.attacks,
+        lists.attacks,
         "A law of the perturbation, e.g. gaussian:sigma=0.1.",
         "[LABEL=]KIND:ARG=VALUE",
         MEASURE,
@@ -175,7 +175,7 @@ OPTIONS: dict[str, Option] = {
         readers.move, "The move that radius asks for (1 nat).", "TAU", MEASURE
     ),
     "sizes": Option(
-        readers.sizes,
+        lists.sizes,
         "Norms at which prediction, witness and certificate are compared (auto, off).",
         "E,E,...",
         MEASURE,
@@ -252,7 +252,7 @@ OPTIONS: dict[str, Option] = {
     "limit": Option(readers.integer(1), "Audit the first N inputs.", "N", SUBSET),
     "sample": Option(readers.integer(1), "Audit N random inputs.", "N", SUBSET),
     "index": Option(
-        readers.integers, "Audit these inputs.", "I,J,...", SUBSET, many=True
+        lists.integers, "Audit these inputs.", "I,J,...", SUBSET, many=True
     ),
     "device": Option(readers.text, "Where the network runs (cpu).", "DEVICE", RUN),
     "batch_size": Option(
@@ -265,7 +265,7 @@ OPTIONS: dict[str, Option] = {
         RUN,
     ),
     "plan": Option(
-        readers.plan,
+        lists.plan,
         "How it is computed, e.g. rows=autograd,side=features, or a report's way.",
         "KEY=VALUE,...|REPORT",
         RUN,

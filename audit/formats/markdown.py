@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.formats import attacked, classes, features, reading, sides, verdicts
+from audit.formats import (
+    attacked,
+    classes,
+    evidence,
+    features,
+    reading,
+    sides,
+    trace_bounds,
+    verdicts,
+)
 from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
@@ -118,13 +127,13 @@ def _details(report: Report) -> Iterator[str]:
         yield from _table(attacked.header(found), cells)
         said = (attacked.caption(found), *found.notes)
         yield from ("", *(f"- {escape(line)}" for line in said))
-    chains = [reading.decomposition(report, name) for name in report.ranked]
+    chains = [trace_bounds.decomposition(report, name) for name in report.ranked]
     moved = [features.sentence(report, name) for name in report.ranked]
     for title, lines in (
-        ("Why", [*filter(None, [*moved, *chains, reading.comparison(report)])]),
-        ("Predicted and realised", reading.verification(report)),
+        ("Why", [*filter(None, [*moved, *chains, trace_bounds.comparison(report)])]),
+        ("Predicted and realised", evidence.verification(report)),
         ("What moved", attacked.sentences(report)),
-        ("Estimated", reading.estimation(report)),
+        ("Estimated", evidence.estimation(report)),
         ("Skipped", [f"{s.index}: {s.reason}" for s in report.skipped[:20]]),
         ("Warnings", [warning.message for warning in report.warnings]),
     ):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from audit.reports.doubts import CRITICAL, close, doubt
-from audit.reports.found import Verification
 from audit.reports.quantities import is_attack
 from audit.reports.report import Report
-from audit.reports.roles import ALONG, ERROR, LOWER, REALISED, UPPER, named
+from audit.reports.roles import ALONG, REALISED, named
 from audit.reports.summaries import Divergence, Summary
-from audit.reports.text import count, interval, number, percent
+from audit.reports.text import count, number
 
 
 def tau(report: Report) -> float:
@@ -162,154 +161,9 @@ def counts(report: Report, name: str, quantities: Iterable[str]) -> list[str]:
     ]
 
 
-def decomposition(report: Report, name: str) -> str:
-    """Return the chain of bounds on the trace at the worst input; "" without its parts.
-
-    tr G ≤ von Neumann ≤ ‖F‖ ‖J Jᵀ‖ ≤ ‖F‖ ‖J‖²: each step is slack that the spectra, or
-    the norms, cannot see. (At one input: medians of factors need not keep the order.)
-    """
-    if not report.worst:
-        return ""
-    bounds = chain_values(report.worst[0].values.get(name, {}))
-    if not bounds:
-        return ""
-    chain = " ≤ ".join(f"{label} {number(value)}" for label, value in bounds)
-    alignment = _alignment(report.divergences[name])
-    return f"{chain} at input {report.worst[0].index}{alignment}"
-
-
-def chain_values(values: Mapping[str, float | None]) -> list[tuple[str, float]]:
-    """Return the chain as (label, value), tightest first; empty unless it is finite."""
-    names = ("trace", "von_neumann", "model_norm", "map_norm", "jacobian_norm")
-    trace, bound, model, mapping, jacobian = map(values.get, names)
-    if trace is None or bound is None or model is None:
-        return []
-    if mapping is None or jacobian is None:
-        return []
-    chain = [
-        ("tr G", trace),
-        ("von Neumann", bound),
-        ("‖F‖·‖JJᵀ‖", model * mapping),
-        ("‖F‖·‖J‖²", model * jacobian),
-    ]
-    return chain if all(math.isfinite(value) for _, value in chain) else []
-
-
-def _alignment(divergence: Divergence) -> str:
-    found = divergence.summary.get("alignment")
-    if found is None or found.p50 is None:
-        return ""
-    return f"; alignment {number(found.p50)} (median)"
-
-
-def comparison(report: Report) -> str:
-    """Say how the worst directions of the divergences compare; "" if unmeasured."""
-    compared = [n for n in report.ranked if "angle" in report.divergences[n].summary]
-    others = [name for name in report.ranked if name not in compared[:1]]
-    if not compared or not others:
-        return ""
-    name, other = compared[0], (compared[1:] or others)[0]
-    summary = report.divergences[name].summary
-    angle, attained = summary["angle"].p50, summary.get("attained")
-    if angle is None:
-        return ""
-    text = f"The worst directions of {name} and {other} are {number(angle)}° apart"
-    if attained is None or attained.p50 is None:
-        return f"{text} (median)."
-    share = f"{percent(attained.p50)} of the worst case of {name}"
-    return f"{text} (median); that of {other} reaches {share}."
-
-
 def _of(divergence: Divergence) -> str:
     """Return the unit after a number; nothing where there is none."""
     return "" if divergence.unit == "1" else f" {divergence.unit}"
-
-
-def verification(report: Report) -> list[str]:
-    """Return one line for each attack that was checked against the exact divergence."""
-    lines = []
-    for name in report.ranked:
-        found = report.divergences[name].verification
-        order = [label for label in ("radius", *report.attacks) if label in found]
-        lines += [_verified(name, label, found[label]) for label in order]
-    return lines
-
-
-def _verified(name: str, label: str, found: Verification) -> str:
-    what = "realised / predicted" if label != "radius" else "exact / second order"
-    if not found.n:
-        text = f"{name} {label}: {what} known on none of {found.unknown} checked inputs"
-        return text + _resting(found)
-    text = f"{name} {label}: {what} {number(found.ratio_p50)} in the median"
-    if found.ratio_p05 is not None and found.ratio_p95 is not None:
-        ends = f"{number(found.ratio_p05)} to {number(found.ratio_p95)}"
-        text += f", {ends} on nine of ten inputs"
-    if found.pooled is not None:
-        text += f"; {number(found.pooled)} over all"
-        if found.pooled_ci95:
-            text += f", 95 % interval {interval(found.pooled_ci95)}"
-    parted = f"{found.parted} of {count(found.n, 'checked input')}"
-    text += f"; more than 10 % apart on {parted}"
-    if found.noisy:
-        text += f" (on {found.noisy} more it may be noise)"
-    if found.unknown > found.at_rest:
-        text += f"; nothing to compare on {found.unknown - found.at_rest} more"
-    return text + _resting(found)
-
-
-def _resting(found: Verification) -> str:
-    if not found.at_rest:
-        return ""
-    return (
-        f"; {found.at_rest} more are at rest: there is no direction to attack along, "
-        "and sampled ones moved nothing"
-    )
-
-
-def estimation(report: Report) -> list[str]:
-    """Return how each divergence was estimated, with the Monte-Carlo error."""
-    lines = []
-    for name in report.ranked:
-        divergence = report.divergences[name]
-        how = divergence.estimator.replace("_", " ")
-        if divergence.draws:
-            how += f", {divergence.draws} draws an input"
-        error = divergence.summary.get(named("trace", ERROR))
-        trace = divergence.summary.get("trace")
-        if error and trace and error.p50 and trace.p50:
-            how += f", standard error of the trace {percent(error.p50 / trace.p50)}"
-        how += _bracket(divergence) + _assumed(divergence)
-        lines += [f"{name}: {how}", *(f"{name}: {note}" for note in divergence.notes)]
-    return lines
-
-
-def with_bracket(values: Mapping[str, float | None], quantity: str) -> str:
-    """Return a number of one input, with its interval where it was sampled."""
-    ends = [values.get(f"{quantity}_{end}") for end in ("lower", "upper")]
-    lower, upper = ends
-    if lower is None or upper is None:
-        return number(values.get(quantity))
-    return f"{number(values.get(quantity))} {interval((lower, upper))}"
-
-
-def _assumed(divergence: Divergence) -> str:
-    """Return which share of the trace a quantile head's constant tails are."""
-    share = divergence.summary.get("tail_share")
-    if share is None or share.p50 is None:
-        return ""
-    return f"; {percent(share.p50)} of the trace is assumed, beyond the outer levels"
-
-
-def _bracket(divergence: Divergence) -> str:
-    """Return the medians of a sampled eigenvalue and of the bracket it lies in."""
-    found = [
-        divergence.summary.get(named("eigenvalue", *end))
-        for end in ((), (LOWER,), (UPPER,))
-    ]
-    value, lower, upper = (None if s is None else s.p50 for s in found)
-    if value is None or lower is None or upper is None:
-        return ""
-    return f"; λ_max {number(value)} in {interval((lower, upper))} (medians)"
 
 
 def quantity_order(report: Report, divergence: Divergence) -> list[str]:

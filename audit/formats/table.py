@@ -12,9 +12,11 @@ from rich.text import Text
 from audit.formats import (
     attacked,
     classes,
+    evidence,
     features,
     reading,
     sides,
+    trace_bounds,
     verdicts,
 )
 from audit.formats.answers import answers
@@ -87,10 +89,10 @@ def _parts(report: Report, style: Style) -> Iterator[RenderableType]:
         yield from _worst(report, style)
         for said in classes.sentences(report, SHOWN_MOVED):
             yield Padding(Text(printable(said)), (0, 0, 0, 2))
-    yield from _section("Predicted and realised", reading.verification(report))
+    yield from _section("Predicted and realised", evidence.verification(report))
     yield from _section("What moved", attacked.sentences(report))
     yield from _under_attack(report, style)
-    yield from _section("Estimated", reading.estimation(report))
+    yield from _section("Estimated", evidence.estimation(report))
     if style.verbose:
         yield from _section("Planned", planned.lines(report.run.get("plan")))
     yield from _section("Skipped", _skipped(report))
@@ -202,9 +204,11 @@ def _row(quantity: str, summary: Summary, columns: Sequence[str]) -> list[str]:
 
 
 def _why(report: Report) -> list[str]:
-    chains = ((name, reading.decomposition(report, name)) for name in report.ranked)
+    chains = (
+        (name, trace_bounds.decomposition(report, name)) for name in report.ranked
+    )
     lines = [f"{name}: {chain}" for name, chain in chains if chain]
-    compared = reading.comparison(report)
+    compared = trace_bounds.comparison(report)
     return [*lines, compared] if compared else lines
 
 
@@ -219,7 +223,7 @@ def _worst(report: Report, style: Style) -> Iterator[RenderableType]:
     for worst in report.worst[:SHOWN_WORST]:
         values = worst.values.get(name, {})
         others = (number(values.get(quantity)) for quantity in quantities[1:])
-        first = (f"{worst.index}", reading.with_bracket(values, quantities[0]))
+        first = (f"{worst.index}", evidence.with_bracket(values, quantities[0]))
         rows.append([*first, *others, direction(report, worst, name)])
     columns = columns_of(heads, rows, {4: DIRECTION_WIDTH}, {1: 1, 3: 2})
     yield from laid_out(columns, style, ELSEWHERE)

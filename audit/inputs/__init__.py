@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.ground.errors import ConfigError, InputError, NothingAudited, boundary
+from audit.ground.errors import ConfigError, InputError, boundary
 from audit.ground.storage import split_spec
 from audit.ground.storage.arrays import MEMORY, Array
 from audit.ground.storage.mapped import let_go
+from audit.inputs.accepted import require_equal_rows, require_numbers
 from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
-from audit.inputs.names import CLASSES, NAMES, read_class_names, read_feature_names
-from audit.inputs.opening import Contents, open_file
+from audit.inputs.keys import find_keys
+from audit.inputs.names import CLASSES, read_class_names, read_feature_names
+from audit.inputs.opening import open_file
 from audit.inputs.texts import Vocabulary, coded, spelled
 
 __all__ = ["Inputs", "Rows", "list_keys", "open_inputs", "split_spec"]
@@ -32,7 +34,6 @@ Rows = slice | NDArray[np.int64]
 
 MAPPED = 1 << 25
 """Bytes of a mapped array that may stay in memory once they were read."""
-USUAL_KEYS = ("x", "X", "inputs", "input", "data", "features", "condition")
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _opened(
         )
     wanted[first] = key or wanted[first]
     with open_file(path, memory) as file:
-        found = _found(path, wanted, file, aside)
+        found = find_keys(path, wanted, file, aside)
         numbers = [key for name, key in found.items() if name not in texts]
         arrays, sha256 = file.read(numbers, memory)
         words = {name: file.load(found[name], memory) for name in texts & set(found)}
@@ -209,8 +210,8 @@ def _opened(
     for name, array in named.items():
         if name != first and array.ndim == 0 and rows:
             named[name] = np.broadcast_to(np.asarray(array), (rows,))
-        _check(path, name, found[name], named[name])
-    _check_rows(path, named)
+        require_numbers(path, name, found[name], named[name])
+    require_equal_rows(path, named)
     known = {name: vocabulary for name, (_, vocabulary) in codes.items()}
     return Inputs(path, dict(named), found, sha256, known)
 
@@ -227,93 +228,3 @@ def list_keys(data: str) -> tuple[str, ...]:
     path = split_spec(data)[0]
     with _readable(path), open_file(path) as file:
         return file.keys
-
-
-def _found(
-    path: str, wanted: Mapping[str, str | None], file: Contents, aside: Collection[str]
-) -> dict[str, str]:
-    """Return the key of each of the model's inputs; that of an `.npy` is ""."""
-    first, *others = wanted
-    if file.is_table:
-        return _columns(wanted, file, aside)
-    if file.is_archive:
-        return {
-            name: _find(path, name, key, list(file.keys), name == first)
-            for name, key in wanted.items()
-        }
-    if others or wanted[first]:
-        key = wanted[first] or wanted[others[0]] or others[0]
-        raise ConfigError(
-            f"'{path}' holds one array without a key, and '{key}' was asked of it",
-            "Expected an archive of arrays with keys",
-            "Save an .npz with a key for each input",
-        )
-    return {first: ""}
-
-
-def _columns(
-    wanted: Mapping[str, str | None], file: Contents, aside: Collection[str]
-) -> dict[str, str]:
-    """Return the columns of each input: what nobody else claims is the first one's."""
-    first, *others = wanted
-    keys = {name: key or name for name, key in wanted.items()}
-    if wanted[first] is None and keys[first] not in file.keys:
-        keys[first] = file.rest([*aside, *(keys[name] for name in others)])
-    return keys
-
-
-def _find(path: str, name: str, key: str | None, keys: list[str], first: bool) -> str:
-    """Return the key that holds the model's input `name`."""
-    candidates = [key] if key else [name, *(USUAL_KEYS if first else ())]
-    for candidate in candidates:
-        if candidate in keys:
-            return candidate
-    unnamed = [other for other in keys if other != NAMES]
-    arrays = [other for other in unnamed if other != CLASSES] or unnamed
-    if first and not key and len(arrays) == 1:
-        return arrays[0]
-    option = "condition" if first else "held"
-    raise InputError(
-        f"'{path}' has no key '{key or name}'",
-        "Its keys are " + (", ".join(sorted(keys)) or "none"),
-        f"Name the one that holds the model's input: --{option} {name}=KEY",
-    )
-
-
-def _check(path: str, name: str, key: str, array: Array | Joined) -> None:
-    where = f"In '{path}', key '{key}'" if key else f"In '{path}', the array"
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise InputError(
-            f"{where} has dtype {array.dtype}",
-            f"Expected real numbers for the model's input '{name}', of at most 64 bits",
-            "Save it with another dtype, such as array.astype('float32')",
-        )
-    if array.ndim == 0:
-        raise InputError(
-            f"{where} is a single number",
-            "Expected an array with one row an input",
-            "Save it with an axis for the rows: array[None]",
-        )
-    if len(array) == 0:
-        raise NothingAudited(
-            f"{where} has no rows",
-            "Expected one row for each input that is audited",
-            "Give at least one input",
-        )
-    if array.size == 0:
-        raise InputError(
-            f"{where} has the shape {list(array.shape)}: there is nothing in its rows",
-            f"Expected numbers for the model's input '{name}'",
-            "Save it with features in every row",
-        )
-
-
-def _check_rows(path: str, arrays: Mapping[str, Array | Joined]) -> None:
-    rows = {name: len(array) for name, array in arrays.items()}
-    if len(set(rows.values())) > 1:
-        shown = ", ".join(f"'{name}' has {count}" for name, count in rows.items())
-        raise InputError(
-            f"In '{path}' the inputs differ in their number of rows: {shown}",
-            "Expected one row of each for every input audited",
-            "Save arrays of equal length",
-        )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from audit.verify.crossing import EXACT, crossings
-from audit.verify.sites import Exact
+from audit.verify.exact import Exact
 
 APART = 0.25  # of D: where few nodes say something else
 TURNS = 5  # solutions, each an anchor of the next

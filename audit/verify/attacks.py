@@ -17,12 +17,12 @@ from torch import Tensor
 from audit.attacks.laws import DirectedAttack, RandomAttack
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
+from audit.verify.exact import Exact
 from audit.verify.few_nodes import few_nodes
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.paired_values import Evaluate, Evaluated
 from audit.verify.random_attacks import attack_mean
 from audit.verify.rough import Values, rough
-from audit.verify.sites import Exact
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from audit.attacks.balls import Ball
 from audit.verify.bounds import Bounds
 from audit.verify.climbing import Summits, climb
+from audit.verify.exact import Exact
 from audit.verify.feasible import Feasible
 from audit.verify.local import LocalLaw
 from audit.verify.rough import rough
-from audit.verify.sites import Exact
 from audit.verify.slopes import Pulled, slope_of
 from audit.verify.starts import names_of
 from audit.verify.strides import lowered

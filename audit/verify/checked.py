@@ -17,12 +17,13 @@ from audit.verify.columns import Compared, compared_attack, compared_radius
 from audit.verify.critical import NAME as CRITICAL
 from audit.verify.critical import Critical, critical_radius
 from audit.verify.effort import shares_of
+from audit.verify.exact import Attained, Exact, exact_at
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
 from audit.verify.lowering import briefly_lowered, lowered
 from audit.verify.portraits import Reached
-from audit.verify.sites import Attained, Exact, Site, exact_at
+from audit.verify.sites import Site
 from audit.verify.validity import COLUMNS as RANGE
 from audit.verify.validity import validity_columns
 from audit.verify.worst_cases import WorstCases, worst_cases

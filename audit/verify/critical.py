@@ -28,8 +28,8 @@ from audit.reports.roles import ALONG, LOWER, UPPER, Role, named
 from audit.reports.values import Values
 from audit.verify.anchored import Anchored, anchored_crossings
 from audit.verify.crossing import REACH, crossings
+from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw, sampled_directions
-from audit.verify.sites import Exact
 
 NAME = "critical_radius"
 HIDDEN = "the noise of the draws hides where τ is crossed"

@@ -16,8 +16,9 @@ from audit.geometry.divergences import Divergence
 from audit.ground import stages
 from audit.ground.forecast import Task
 from audit.measure import Questions
+from audit.verify.exact import exact_at
 from audit.verify.ladder import Ladder
-from audit.verify.sites import Site, exact_at
+from audit.verify.sites import Site
 
 _SEARCH = 8.0  # times what a check without a search takes, by experience
 _FEW = 4  # inputs that are tried

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from audit.attacks.laws import RandomAttack
 from audit.verify.anchored import APART
+from audit.verify.exact import Exact
 from audit.verify.rough import Values
-from audit.verify.sites import Exact
 
 _TRIED = 32  # perturbations, of which the farthest is looked at
 _STREAM = 43  # of the noise

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.verify.sites import Exact
+from audit.verify.exact import Exact
 from audit.verify.starts import LEADING
 from audit.verify.strides import lowered
 

@@ -26,7 +26,8 @@ from audit.ground.storage.npz import pack
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel
 from audit.reports.files import atomic_file
-from audit.verify.sites import Exact, Site
+from audit.verify.exact import Exact
+from audit.verify.sites import Site
 from audit.verify.witness import Witness
 from audit.verify.witness_file import KIND, PREFIX, VERSION, value_of
 

@@ -21,7 +21,8 @@ from audit.measure import Questions
 from audit.measure.columns import linear_law
 from audit.nodes.lines import watched
 from audit.verify.bounds import Bounds, read_bounds
-from audit.verify.sites import Site, exact_at
+from audit.verify.exact import exact_at
+from audit.verify.sites import Site
 
 _STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the reference size
 _REFERENCE = 0.1  # where no attack has a size

@@ -27,8 +27,8 @@ from audit.ground import stages
 from audit.verify.anchored import Anchored, anchored_crossings
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
+from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
-from audit.verify.sites import Exact
 from audit.verify.slopes import Pulled, slope_of
 from audit.verify.surveying import (
     CLOSER,

@@ -17,8 +17,8 @@ import torch
 from audit.reports.portrayed import PortraitInfo
 from audit.reports.values import Values
 from audit.verify.critical import NAME, Critical
+from audit.verify.exact import Exact, outside
 from audit.verify.predictions import LEVELS, side_by_side
-from audit.verify.sites import Exact, outside
 
 UNCHECKED = "not among the checked inputs (see --verify)"
 NO_EXACT = "no exact value of {} is known for this law"

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,23 +32,20 @@ from torch.distributions import Distribution, Independent
 
 from audit.families.interface import Family
 from audit.ground.errors import AuditError
+from audit.measure.columns import plain
 from audit.nodes.noise import Noise
 from audit.reports.portraits import Kind
 from audit.reports.portrayed import PredictionInfo
 from audit.reports.values import Floats
 from audit.verify.contours import Line, contours
+from audit.verify.drawn import Draws
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 REGIONS = (0.5, 0.9)
 DRAWS = 4096
 MOST_COORDINATES = 256
 MOST_CLASSES = 12
-MOST_COUNTS = 64
 _LINE, _PLANE = (64, 32), (24, 12)  # points of a grid: even ones, at quantiles
-_EDGE = 2e-3  # of a law, beyond the grid on either side
-_ROOM = 0.05  # of the grid, beside that
-_SPACINGS = 5  # of the outermost draws: an edge is not farther beyond them
-_TIES = 0.01  # of the draws: more are atoms
 _FIXED = (
     "no prediction is drawn: draws of θ belong to the inputs as they are, and do not "
     "move with x"
@@ -92,7 +88,7 @@ def _parameters(law: Family, phi: Tensor) -> tuple[PredictionInfo, PredictionInf
         return PredictionInfo(), PredictionInfo()
     values = law.unpack(phi)
     before, after = (
-        PredictionInfo({name: _array(value[row]) for name, value in values.items()})
+        PredictionInfo({name: plain(value[row]) for name, value in values.items()})
         for row in (0, 1)
     )
     return before, after
@@ -129,7 +125,7 @@ class _Sketch:
         largest = np.sort(np.argsort(-masses.max(axis=0), kind="stable")[:MOST_CLASSES])
         names = largest.astype(float)
         if listed.shape[2:] == () or math.prod(listed.shape[2:]) == 1:
-            names = _array(listed[:, 0].reshape(-1))[largest]
+            names = plain(listed[:, 0].reshape(-1))[largest]
         before, after = (
             PredictionInfo(one.parameters, None, mass[largest])
             for one, mass in zip(named, masses, strict=True)
@@ -149,7 +145,7 @@ class _Sketch:
         noise = self.law.few(self.noise.with_draws(DRAWS))
         found = self.law.drawn(self.phi, noise)
         theta = found.targets.reshape(len(found.targets), 2, self.wide)
-        draws = _Draws(theta.double(), found.weights)
+        draws = Draws(theta.double(), found.weights)
         quantiles, how = self._quantiles(draws)
         if not np.isfinite(quantiles).all():
             return Pair(None, *named, unpictured=_INFINITE)
@@ -173,7 +169,7 @@ class _Sketch:
             ]
         return Pair(kind, infos[0], infos[1], axes, how)
 
-    def _quantiles(self, draws: _Draws) -> tuple[Floats, str]:
+    def _quantiles(self, draws: Draws) -> tuple[Floats, str]:
         """Return quantiles of each coordinate [2, L, C], and where they come from."""
         closed = self._inverted()
         if closed is not None:
@@ -196,10 +192,10 @@ class _Sketch:
             found = base.icdf(levels.expand(-1, *event))
         except NotImplementedError:
             return None
-        values = _array(found.reshape(len(LEVELS), 2, self.wide)).swapaxes(0, 1)
+        values = plain(found.reshape(len(LEVELS), 2, self.wide)).swapaxes(0, 1)
         return values if np.isfinite(values).all() else None
 
-    def _axes(self, draws: _Draws) -> tuple[Kind, tuple[Floats, ...]]:
+    def _axes(self, draws: Draws) -> tuple[Kind, tuple[Floats, ...]]:
         """Return what is drawn, and the grid of each coordinate that it takes."""
         if self.wide > 2 or not (self.law.discrete or self.law.has_density):
             return "quantiles", ()
@@ -219,10 +215,10 @@ class _Sketch:
 
     def _density(self, grid: Tensor) -> Floats:
         """Return the density, or the mass, of both laws [2, G]."""
-        return _array(self.law.log_likelihood(grid, self.phi).exp()).T
+        return plain(self.law.log_likelihood(grid, self.phi).exp()).T
 
     def _edges(
-        self, draws: _Draws, axes: tuple[Floats, ...]
+        self, draws: Draws, axes: tuple[Floats, ...]
     ) -> list[dict[str, list[Line]]] | None:
         """Return the edges of the highest-density regions; None of an infinite one."""
         plane = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
@@ -231,7 +227,7 @@ class _Sketch:
             return None
         theta = draws.theta.reshape(-1, 2, *self.law.event_shape)
         density = self.law.log_likelihood(theta.to(self.phi), self.phi).exp()
-        of_q = _Draws(density.unsqueeze(2), draws.weights)
+        of_q = Draws(density.unsqueeze(2), draws.weights)
         x, y = (axis.tolist() for axis in axes)
         found = []
         for row in (0, 1):
@@ -244,99 +240,3 @@ class _Sketch:
                 }
             )
         return found
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """θ of two laws [S, 2, C], with weights [S, 2] where they are no draws."""
-
-    theta: Tensor
-    weights: Tensor | None
-
-    def quantiles(self, row: int, levels: tuple[float, ...] | list[float]) -> Floats:
-        """Return quantiles of one law [L, C]: the least θ with that much below it."""
-        asked = np.asarray(levels) - 1e-12
-        found = np.empty((len(levels), self.theta.shape[2]))
-        for k, (column, below) in enumerate(self._ordered[row]):
-            places = np.searchsorted(below, asked)
-            found[:, k] = column[places.clip(max=len(column) - 1)]
-        return found
-
-    @cached_property
-    def _ordered(self) -> list[list[tuple[Floats, Floats]]]:
-        """Each coordinate of each law, ascending [S], with the weight up to there."""
-        theta, even = _array(self.theta), np.full(len(self.theta), 1 / len(self.theta))
-        weights = None if self.weights is None else _array(self.weights)
-        return [
-            [
-                _ascending(column, even if weights is None else weights[:, row])
-                for column in theta[:, row].T
-            ]
-            for row in (0, 1)
-        ]
-
-    def _ends(self) -> Floats:
-        """Return the ends of each coordinate [2, C], of both laws together."""
-        ends = [self.quantiles(row, (_EDGE, 1 - _EDGE)) for row in (0, 1)]
-        return np.stack(
-            [np.minimum(ends[0][0], ends[1][0]), np.maximum(ends[0][1], ends[1][1])]
-        )
-
-    def axis(self, k: int, even: int, at_quantiles: int) -> Floats:
-        """Return even steps and quantiles of both laws in a coordinate, ascending."""
-        low, high = self._ends()[:, k]
-        room = _ROOM * (high - low)
-        levels = [(j + 0.5) / at_quantiles for j in range(at_quantiles)]
-        own = [self.quantiles(row, levels)[:, k] for row in (0, 1)]
-        steps = np.linspace(low - room, high + room, even)
-        edges = [self._edge(row, k, steps) for row in (0, 1)]
-        joined: Floats = np.unique(np.concatenate([steps, *own, *edges]))
-        return joined
-
-    def _edge(self, row: int, k: int, steps: Floats) -> Floats:
-        """Return the outermost draws of a law and points beyond, by their spacing.
-
-        Where a support ends with a jump of the density, it is there: without these the
-        curve would slope up to it from the last even step outside.
-        """
-        column = self._ordered[row][k][0]
-        first, last = column[0], column[-1]
-        near = column[min(_SPACINGS, len(column) - 1)] - first
-        far = last - column[-1 - min(_SPACINGS, len(column) - 1)]
-        found = np.array([first - near, first, last, last + far])
-        kept: Floats = found[(found >= steps[0]) & (found <= steps[-1])]
-        return kept
-
-    def whole(self) -> Floats | None:
-        """Return the counts that both laws cover; None where they are too many."""
-        low, high = self._ends()[:, 0].round()
-        if high - low >= MOST_COUNTS:
-            return None
-        return np.arange(low, high + 1)
-
-    def bounded(self) -> bool:
-        """Tell whether what the draws reach over is a number."""
-        reach = self.theta.amax((0, 1)) - self.theta.amin((0, 1))
-        return bool(torch.isfinite(reach).all())
-
-    def repeated(self) -> bool:
-        """Tell whether draws repeat themselves: a law has atoms."""
-        if self.weights is not None:
-            return False
-        kinds = [
-            1 + np.count_nonzero(column[1:] != column[:-1])
-            for own in self._ordered
-            for column, _ in own
-        ]
-        return bool(min(kinds) < (1 - _TIES) * len(self.theta))
-
-
-def _ascending(column: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return numbers in order [S], and the share of the weight up to each."""
-    order = np.argsort(column, kind="stable")
-    return column[order], np.cumsum(weights[order]) / weights.sum()
-
-
-def _array(values: Tensor) -> Floats:
-    found: Floats = values.detach().double().cpu().numpy()
-    return found

@@ -24,7 +24,8 @@ from torch import Tensor
 from audit.ground.errors import AuditError
 from audit.models.maps import ReverseJacobian
 from audit.models.opening import OpenModel
-from audit.verify.sites import Exact, Site
+from audit.verify.exact import Exact
+from audit.verify.sites import Site
 from audit.verify.slopes import at_once, in_passes, numbers
 
 Values = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # rows, u -> D, error

@@ -26,7 +26,8 @@ from torch import Tensor
 from audit.ground.errors import AuditError
 from audit.linalg.cotangents import pulled_back
 from audit.models.maps import ReverseJacobian, RowByRow, seldom_alike
-from audit.verify.sites import Exact, pass_rows
+from audit.verify.exact import Exact
+from audit.verify.sites import pass_rows
 
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """rows [C], u [C, m] -> D [C] and its gradient [C, m], 0 where it is no number."""

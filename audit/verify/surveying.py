@@ -25,8 +25,8 @@ from torch import Tensor
 
 from audit.verify.critical import FAR
 from audit.verify.crossing import REACH
+from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
-from audit.verify.sites import Exact
 from audit.verify.starts import LEADING, starts
 
 REACHED = 1 - 2e-6

@@ -39,17 +39,10 @@ from audit.models.targets import check_support
 from audit.reports.found import Attacked, Bounded, UnderAttack
 from audit.reports.means import mean_interval
 from audit.verify.calibration import Scores, joined_scores, scores
+from audit.verify.exact import Exact, exact_at, outside
 from audit.verify.ladder import DEAR, Ladder
 from audit.verify.local import LocalLaw, local_law
-from audit.verify.sites import (
-    Exact,
-    Site,
-    exact_at,
-    outside,
-    precise,
-    rows_at_once,
-    site_of,
-)
+from audit.verify.sites import Site, precise, rows_at_once, site_of
 from audit.verify.witness import ascend
 
 LEVELS = (0.5, 0.9, 0.95)

@@ -19,7 +19,8 @@ from audit.reports.roles import UNIVERSAL, named
 from audit.reports.values import Floats, Values
 from audit.verify.attacks import weighted
 from audit.verify.columns import INFINITE
-from audit.verify.sites import Site, exact_at
+from audit.verify.exact import exact_at
+from audit.verify.sites import Site
 
 Costs = tuple[dict[str, Values], dict[str, int]]
 

@@ -37,8 +37,8 @@ from audit.reports.values import Values
 from audit.verify.anchored import TURNS, Anchored
 from audit.verify.attacks import TOLERANCE
 from audit.verify.bracket import Bracket
+from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
-from audit.verify.sites import Exact
 
 _SMALLEST = 1e-7  # of a nat, or what the divergence's unit is: D of the lowest rung
 _RUNGS, _FACTOR = 32, 1.5  # for a law that is quadratic: to 8 · 10¹⁰ times as much

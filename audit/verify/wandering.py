@@ -28,8 +28,8 @@ from torch import Tensor
 
 from audit.ground import stages
 from audit.verify.climbing import Summits
+from audit.verify.exact import Exact
 from audit.verify.feasible import Feasible
-from audit.verify.sites import Exact
 from audit.verify.strides import gains, lowered
 
 _STREAM = 13  # of the noise

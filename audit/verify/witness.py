@@ -28,8 +28,8 @@ from audit.verify.attacks import TOLERANCE
 from audit.verify.bounds import Bounds
 from audit.verify.candidates import SHARED, Candidates, Climbers
 from audit.verify.corners import at_corners
+from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
-from audit.verify.sites import Exact
 from audit.verify.strides import gains, lowered
 from audit.verify.waves import from_starts
 

@@ -35,7 +35,7 @@ from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.storage.arrays import Array, read_arrays
 from audit.nodes.noise import Noise
-from audit.verify.sites import outside
+from audit.verify.exact import outside
 
 KIND, VERSION = "robaudit.witness", 1
 PREFIX = "witness."

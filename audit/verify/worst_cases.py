@@ -23,9 +23,9 @@ from audit.reports.roles import at_size, certificate_name
 from audit.reports.values import Values
 from audit.verify.attacks import Realised
 from audit.verify.columns import INFINITE
+from audit.verify.exact import Exact
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw
-from audit.verify.sites import Exact
 from audit.verify.witness import Witness, ascend
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
 from audit.config import Waiver
-from audit.config.readers import condition
+from audit.config.lists import condition
 from audit.formats.html import command, directions, render
 from audit.formats.html.svg import Axis, Drawing, axis
 from audit.reports.build import build_report

@@ -11,7 +11,7 @@ from audit.importer import OnnxFile
 from audit.models import parametric
 from audit.models.expressions import Expression
 from audit.models.onnx_links import behind
-from audit.verify.sites import outside
+from audit.verify.exact import outside
 
 from .saved import HEADER, onnx_file, opened, trace_file
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from audit.config import AttackConfig
-from audit.formats.reading import estimation, headline
+from audit.formats.evidence import estimation
+from audit.formats.reading import headline
 from audit.formats.starter import starter
 from audit.formats.verdicts import check_line
 from audit.reports.build import build_report

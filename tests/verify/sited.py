@@ -1,8 +1,9 @@
 """Sites of models, with exact values and the local law, for tests of searches."""
 
 from audit.measure.preparation import prepare
+from audit.verify.exact import exact_at
 from audit.verify.local import local_law
-from audit.verify.sites import exact_at, precise, site_of
+from audit.verify.sites import precise, site_of
 
 
 def sited(config, count=None):

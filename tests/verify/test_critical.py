@@ -13,7 +13,7 @@ from audit.families import build_family
 from audit.formats.reading import headline
 from audit.reports.rows import RowsWriter
 from audit.verify.critical import critical_radius
-from audit.verify.sites import Attained
+from audit.verify.exact import Attained
 from verify.independent import Plain
 
 NORMAL = {"family": "normal", "parameters": {"loc": "loc", "scale": "scale"}}

@@ -18,10 +18,10 @@ from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 from audit.verify.attacks import realised
+from audit.verify.exact import Exact, exact_at
 from audit.verify.paired_values import CLOSE, Evaluated, Walk
 from audit.verify.random_attacks import attack_mean
 from audit.verify.rough import rough
-from audit.verify.sites import Exact, exact_at
 from verify.sited import sited
 
 SIGMA, SCALE, COUNT = 0.3, 40.0, 300

@@ -7,8 +7,9 @@ import torch
 from scans import sample
 
 from audit.verify import rough as module
+from audit.verify.exact import exact_at
 from audit.verify.rough import rough
-from audit.verify.sites import exact_at, site_of
+from audit.verify.sites import site_of
 from audit.verify.slopes import slope_of
 from audit.verify.witness import ascend
 from verify.independent import Plain

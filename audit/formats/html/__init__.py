@@ -13,7 +13,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
-from audit.formats import attacked, features, reading, verdicts
+from audit.formats import attacked, evidence, features, reading, trace_bounds, verdicts
 from audit.formats.answers import LIMIT, answers
 from audit.formats.html import directions, figures, spectrum, two_sided
 from audit.formats.html.cards import cards
@@ -51,7 +51,7 @@ def render(report: Report) -> str:
             tables=[(name, list(_rows(report, name))) for name in report.ranked],
             cards=list(cards(report)) if report.ranked else [],
             plots=[drawing for drawing in _plots(report) if drawing is not None],
-            why=[*_chains(report), *filter(None, [reading.comparison(report)])],
+            why=[*_chains(report), *filter(None, [trace_bounds.comparison(report)])],
             notes=[(title, lines) for title, lines in _notes(report) if lines],
             command=command(report),
         )
@@ -185,7 +185,7 @@ def _plots(report: Report) -> Iterator[Drawing | None]:
 
 def _chains(report: Report) -> Iterator[str]:
     for name in report.ranked:
-        chain = reading.decomposition(report, name)
+        chain = trace_bounds.decomposition(report, name)
         if chain:
             yield f"{name}: {chain}."
         moved = features.sentence(report, name)
@@ -194,13 +194,13 @@ def _chains(report: Report) -> Iterator[str]:
 
 
 def _notes(report: Report) -> Iterator[tuple[str, list[Any]]]:
-    yield "Predicted and realised", reading.verification(report)
+    yield "Predicted and realised", evidence.verification(report)
     yield "What moved", attacked.sentences(report)
     if report.under_attack is not None:
         found = report.under_attack
         said = [_line(found, row) for row in attacked.rows(found)]
         yield "Under attack", [*said, attacked.caption(found), *found.notes]
-    yield "How it was estimated", reading.estimation(report)
+    yield "How it was estimated", evidence.estimation(report)
     skipped = [f"input {s.index}: {s.reason}" for s in report.skipped[:MOST_LINES]]
     if len(report.skipped) > MOST_LINES:
         skipped.append(f"and {len(report.skipped) - MOST_LINES} more")

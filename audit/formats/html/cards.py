@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from audit.formats import reading
+from audit.formats import evidence
 from audit.formats.html import directions, moved, predicted
 from audit.formats.html.svg import Drawing
 from audit.reports.doubts import CRITICAL
@@ -39,7 +39,7 @@ def _card(report: Report, worst: WorstInput, found: Portrait | None) -> Card:
     name = report.ranked[0]
     values, unit = worst.values.get(name, {}), report.divergences[name].unit
     said = (
-        f"{name}: eigenvalue {reading.with_bracket(values, 'eigenvalue')} {unit}/δ², "
+        f"{name}: eigenvalue {evidence.with_bracket(values, 'eigenvalue')} {unit}/δ², "
         f"critical radius {number(values.get(CRITICAL))} δ"
     )
     if found is None:

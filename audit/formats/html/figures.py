@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from audit.formats import reading
+from audit.formats import trace_bounds
 from audit.formats.html.svg import (
     BOTTOM,
     HEIGHT,
@@ -213,7 +213,7 @@ def _column(report: Report, name: str, quantity: str) -> Sequence[float | None]:
 def chain(report: Report, name: str) -> Drawing | None:
     """Draw the bounds on the trace at the worst input, tightest first."""
     values = report.worst[0].values.get(name, {}) if report.worst else {}
-    bounds = reading.chain_values(values)
+    bounds = trace_bounds.chain_values(values)
     if not bounds:
         return None
     index, unit = report.worst[0].index, f"{report.divergences[name].unit}/δ²"

@@ -40,10 +40,11 @@ import torch
 from torch import Tensor
 
 from audit.geometry.divergences import Divergence
+from audit.verify.exact import Exact, exact_at
 from audit.verify.local import local_law
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.subject import Subject, largest, outside
-from audit.verify.sites import Exact, Site, exact_at, lengths_of, site_at
+from audit.verify.sites import Site, lengths_of, site_at
 
 NAME = "exact_divergence"
 _START, _STEP, _SIZES = 0.05, 4.0, 10
