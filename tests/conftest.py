@@ -2,11 +2,13 @@
 
 Processes that tests start, and the workers that run them, keep compiled modules beside
 pytest's own cache where the environment forbids to keep them beside their sources: a
-process of `robaudit scan` is a fifth cheaper then.
+process of `robaudit scan` is a fifth cheaper then. The tree of commands is built once
+for all runs of a command within a test's process, as it is in a process of its own.
 """
 
 import os
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, and for subprocesses
@@ -15,9 +17,12 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compil
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder))
 
 import pytest
+import typer.testing
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
 from audit.ground.collector import resting
+
+typer.testing._get_command = cache(typer.testing._get_command)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -24,6 +24,7 @@ from audit.importer.program import Node, Program
 from audit.importer.registry import Operator, find_host
 from audit.importer.replaced import Shielded, replaced
 from audit.importer.saturation import unsaturated
+from audit.importer.texts import Textual, has_text
 from audit.importer.values import Policy, Value
 from audit.importer.within import within
 
@@ -38,6 +39,7 @@ class Builder:
         outer: constants of the enclosing graph that its subgraphs may read.
         around: of the subgraph of an operator, what is known of the graph around it,
             and the operator.
+        text: whether text can be among the values around it.
     """
 
     program: Program
@@ -55,10 +57,12 @@ class Builder:
     )
     cleared: frozenset[str] = frozenset()
     known: Conditions | None = None
+    text: bool = False
 
     def build(self, captured: Iterable[str] = ()) -> Plan:
         """Return the plan; `captured` names become inputs after the declared ones."""
         self.places |= self.outer
+        self.text = self.text or has_text(self.program)
         for name, array in self.program.constants.items():
             self.places[name] = Constant(self.policy, array)
         names = [info.name for info in self.program.inputs] + list(captured)
@@ -131,9 +135,7 @@ class Builder:
             _argument(place, position in entry.host)
             for position, place in enumerate(constants)
         ]
-        results = cleanup.fold(
-            node, bind(node, entry, self.policy, types=self._types(node)), arguments
-        )
+        results = cleanup.fold(node, self._bound(node, entry), arguments)
         if results is None:
             return False
         for name, value in zip(node.outputs, results, strict=False):
@@ -185,12 +187,23 @@ class Builder:
                 if place is not None:
                     self.places[name] = place
             return
-        run = bind(node, entry, self.policy, bodies, self._types(node))
+        run = self._bound(node, entry, bodies)
         shielded = not self.cleared.isdisjoint(node.outputs)
         run = Shielded.of(node, run) if shielded else run
         self._emit(node, run, tuple(inputs))
         if call is not None:
             self.calls[call] = tuple(self.places.get(name) for name in node.outputs)
+
+    def _bound(
+        self, node: Node, entry: Operator, bodies: Mapping[str, Body] | None = None
+    ) -> Callable[..., Value]:
+        """Return a node's operator, or where text may come its twin beside it."""
+        run = bind(node, entry, self.policy, bodies, self._types(node))
+        twin = find_host(node.domain, node.op) if self.text else None
+        if twin is None:
+            return run
+        bound = Small(node, bind_function(node, twin, self.policy))
+        return Textual(run, bound, self.policy)
 
     def _body(self, node: Node, body: Program, inputs: list[int]) -> Body:
         """Plan a subgraph; what it takes from outside joins the node's inputs."""
@@ -198,9 +211,9 @@ class Builder:
         constants = {k: v for k, v in free.items() if isinstance(v, Constant)}
         captured = [name for name in free if name not in constants]
         around = (self.known, node) if self.known is not None else None
-        plan = Builder(body, self.policy, self.simplify, constants, around).build(
-            captured
-        )
+        inner = Builder(body, self.policy, self.simplify, constants, around)
+        inner.text = self.text
+        plan = inner.build(captured)
         first = len(inputs)
         inputs += [self.operand(name, host=False) for name in captured]
         return Body(plan, body.outputs, slice(first, len(inputs)))

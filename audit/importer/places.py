@@ -12,7 +12,7 @@ from audit.importer import cleanup
 from audit.importer.limits import count_steps
 from audit.importer.plan import Plan
 from audit.importer.program import ValueInfo
-from audit.importer.values import Host, Policy, Value, to_host
+from audit.importer.values import Host, Policy, Value, is_text, to_host
 
 
 @dataclass
@@ -33,14 +33,14 @@ class Constant:
     def as_tensor(self) -> Value:
         """Return the constant as a tensor (strings stay arrays)."""
         if self.tensor is None and self.array is not None:
-            strings = self.array.dtype.kind in "OUS"
-            self.tensor = self.array if strings else self.policy.tensor(self.array)
+            text = is_text(self.array)
+            self.tensor = self.array if text else self.policy.tensor(self.array)
         return self.tensor
 
     @property
     def onnx_type(self) -> int | None:
         """The element type in the file, None for a folded constant."""
-        if self.array is None or self.array.dtype.kind in "OUS":
+        if self.array is None or is_text(self.array):
             return None
         return int(helper.np_dtype_to_tensor_dtype(self.array.dtype))
 

@@ -14,10 +14,10 @@ from operator import is_
 import numpy as np
 from torch import Tensor
 
-from audit.ground.errors import AuditError, ModelError, cause
+from audit.ground.errors import AuditError, ModelError, UnsupportedOperator, cause
 from audit.importer.limits import MAX_ELEMENTS
 from audit.importer.program import Node
-from audit.importer.values import Host, Policy, Value
+from audit.importer.values import Host, Policy, Value, is_text
 
 ABSENT = 0  # the slot of an input that is not given; always None
 
@@ -110,6 +110,12 @@ def failure(node: Node, error: Exception, arguments: Sequence[Value]) -> AuditEr
         named = node.label in str(error)
         given = error.given if named else f"{node.label}: {error.given}"
         return type(error)(given, error.expected, error.next_step)
+    if any(map(is_text, arguments)):
+        return UnsupportedOperator(
+            f"{node.label} is given text",
+            "Expected numbers: text is only moved, compared, joined, cut and encoded",
+            "Cut the graph before this node, or use --method finite-difference",
+        )
     seen = ", ".join(_describe(value) for value in arguments)
     return ModelError(
         f"{node.label} failed on inputs ({seen}): {cause(error)}",
@@ -164,6 +170,6 @@ class Upload:
 
     policy: Policy
 
-    def __call__(self, value: Host) -> Tensor:
-        """Return the tensor."""
-        return self.policy.tensor(np.asarray(value))
+    def __call__(self, value: Host) -> Value:
+        """Return the tensor; text stays an array."""
+        return value if is_text(value) else self.policy.tensor(np.asarray(value))

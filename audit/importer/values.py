@@ -161,6 +161,11 @@ def round_to(value: Tensor, onnx_type: int, how: str = "up") -> Tensor:
     return torch.as_tensor(rounded, device=value.device).to(carrier)
 
 
+def is_text(value: object) -> bool:
+    """Return whether a value is an array of text."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "OUS"
+
+
 def to_host(value: Tensor) -> Host:
     """Return a tensor's numbers as a NumPy array (no derivative passes)."""
     tensor = value.detach().cpu()

@@ -462,7 +462,6 @@ REFUSED = {
         "training_mode=1",
     ),
     "missing attribute": (node("Concat", ["x", "x"], ["y"]), None),
-    "cast to strings": (node("Cast", ["x"], ["y"], to=TensorProto.STRING), "strings"),
 }
 
 

@@ -4,9 +4,10 @@ import builtins
 import time
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from test_onnx_bombs import model, run, s
+from test_onnx_bombs import model, run, s, tensor
 
 from audit.ground.errors import ModelError, UnsupportedOperator
 from audit.importer import load_graph
@@ -118,3 +119,76 @@ def test_grams_of_every_length_are_counted():
     wide = {**attributes, "max_skip_count": 2**40, "min_gram_length": -(2**40)}
     (more,) = run("TfIdfVectorizer", [tokens], wide)
     assert more.tolist() == [[2.0, 2.0, 3.0]]
+
+
+def both(text):
+    """Return what we and onnxruntime make of a graph in onnx's text format."""
+    proto = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 19]> {text}')
+    x = np.array([[1.5, -20.0], [np.nan, np.inf], [-1e10, 1 / 3]], np.float32)
+    place = np.array([[1, 0], [0, 1], [1, 1]])
+    words = s("red", "blue", "7", "-2.5", "0", "green").reshape(3, 2)
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    given = {"x": x, "place": place, "words": words}
+    wanted = [info.name for info in session.get_inputs()]
+    arrays = [given[name] for name in wanted]
+    expected = session.run(None, dict(zip(wanted, arrays, strict=True)))
+    return load_graph(proto)(*map(tensor, arrays)), expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # the columns of a table, as skl2onnx joins and picks them before an encoder
+        """g (string[n, 2] words) => (string[n, k] y) <int64[2] pick = {2, 0}> {
+            joined = Concat<axis = 1>(words, words)
+            some = Gather<axis = 1>(joined, pick)
+            y = Identity(some) }""",
+        # picked by what is computed at run time
+        """g (string[n, 2] words, int64[n, 2] place) => (string[a, b, c] y) {
+            joined = Concat<axis = 0>(words, words)
+            y = Gather<axis = 1>(joined, place) }""",
+        """g (string[n, 2] words, float[n, 2] x) => (float[n, 2] y, string[n, 2] z)
+            <string[1] blue = {"blue"}, string other = {"other"}> {
+            found = Equal(words, blue)
+            z = Where(found, other, words)
+            y = Cast<to = 1>(found) }""",
+        # the last rows are numbers, written as text
+        """g (string[n, 2] words) => (float[m] y) <int64[1] one = {1},
+            int64[1] nine = {9}, int64[1] zero = {0}, int64[1] flat = {-1},
+            int64[1] five = {5}, int64[1] two = {2}> {
+            line = Reshape(words, flat)
+            some = Slice(line, two, five, zero, one)
+            y = Cast<to = 1>(some) }""",
+        "g (float[n, 2] x) => (string[n, 2] y) { y = Cast<to = 8>(x) }",
+        "g (int64[n, 2] place) => (string[n, 2] y) { y = Cast<to = 8>(place) }",
+        """g (float[n, 2] x) => (string[k] y) {
+            sizes = Shape(x)
+            y = Cast<to = 8>(sizes) }""",
+    ],
+)
+def test_text_is_moved_as_in_onnxruntime(text):
+    ours, theirs = both(text)
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert mine.tolist() == expected.tolist()
+
+
+def test_text_is_moved_in_a_branch_too():
+    ours, theirs = both(
+        """g (string[n, 2] words, float[n, 2] x) => (string[n] y)
+            <int64 first = {0}, int64 second = {1}> {
+            least = ReduceSum<keepdims = 0>(x)
+            low = IsNaN(least)
+            y = If (low) <
+                then_branch = t () => (string[n] a) {
+                    a = Gather<axis = 1>(words, first) },
+                else_branch = e () => (string[n] b) {
+                    b = Gather<axis = 1>(words, second) }> }"""
+    )
+    assert ours[0].tolist() == theirs[0].tolist()
+
+
+@pytest.mark.parametrize("op", ["Relu", "Neg", "MatMul"])
+def test_text_where_numbers_are_needed_is_refused(op):
+    arrays = [s("red", "blue").reshape(2, 1)] * (2 if op == "MatMul" else 1)
+    with pytest.raises(UnsupportedOperator, match=f"{op}.*is given text"):
+        run(op, arrays, {})

@@ -9,7 +9,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from audit.importer.integers import steps_between
-from audit.importer.limits import check_elements
+from audit.importer.limits import check_elements, check_listed
 from audit.importer.registry import Site, operator
 from audit.importer.values import (
     CARRIED,
@@ -26,17 +26,29 @@ from audit.importer.values import (
 @operator("Cast")
 def cast(
     x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up", site: Site
-) -> Tensor:
+) -> Tensor | Host:
     """Convert to another element type; towards integers, cut towards zero.
 
     A number that the integer type does not hold, and NaN, become what the processor
     makes of them, as in onnxruntime; the standard leaves it open.
     """
     if to == TensorProto.STRING:
-        raise site.refuse("casting to strings is not implemented")
+        return written(to_host(x))
     if to in CARRIED:
         return round_to(x, to, round_mode)
     return as_type(x, site.dtype(to), bool(saturate))
+
+
+def written(x: Host) -> Host:
+    """Return numbers as text, as onnxruntime writes them: floats with 8 digits."""
+    check_listed(x.shape, "The text of numbers")
+    words = {"nan": "NaN", "inf": "INF", "-inf": "-INF"}
+    items = x.reshape(-1).tolist()
+    if x.dtype.kind == "f":
+        items = [words.get(text := f"{item:.8g}", text) for item in items]
+    else:
+        items = [str(int(item)) for item in items]
+    return np.array(items, object).reshape(x.shape)
 
 
 def as_type(x: Tensor, dtype: torch.dtype, saturate: bool = True) -> Tensor:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from audit.importer.integers import check_divisor, check_quotient, steps_between
 from audit.importer.limits import check_elements
+from audit.importer.ops.casting import written
 from audit.importer.registry import Site, host_operator
 from audit.importer.values import Host, axis_of, ints, slice_of
 
@@ -117,6 +118,8 @@ def cast(
     x: Host, *, to: int, saturate: int = 1, round_mode: str = "up", site: Site
 ) -> Host:
     """Convert, in the floating type the graph is evaluated in."""
+    if to == TensorProto.STRING:
+        return x if x.dtype.kind in "OUS" else written(x)
     kind = site.policy.host_type(helper.tensor_dtype_to_np_dtype(to))
     return _unary(lambda values: values.astype(kind), x)
 
