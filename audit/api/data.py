@@ -7,7 +7,6 @@ The file is temporary, mapped and not read into memory, and gone with the call.
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from audit import ConfigError
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every zip member: equal arrays give equal bytes, and one digest."""
+from audit.reports.row_formats import pack
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,12 @@ def as_array(value: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
             raise _no_data("a tensor that does not hold plain numbers", name) from None
     if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
         try:
-            return np.asarray(value)
+            found = np.asarray(value)
         except ValueError:  # lists of different lengths
             raise _no_data(f"a {type(value).__name__} of unequal rows", name) from None
+        if found.dtype.hasobject:
+            raise _no_data("an array of Python objects", name)
+        return found
     kind = "None" if value is None else f"of the type {type(value).__name__}"
     raise _no_data(kind, name)
 
@@ -120,8 +119,5 @@ def label_of(value: object, array: NDArray[Any]) -> str:
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as an uncompressed .npz, equal ones as equal bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            with archive.open(info, "w", force_zip64=True) as member:
-                npy.write_array(member, array)
+    with Path(path).open("wb") as file:
+        pack(file, arrays)

@@ -7,10 +7,9 @@ from html import escape
 
 from audit.formats.reading import headline, quantity_order
 from audit.formats.table import is_minor
+from audit.reports.quantities import SHOWN
 from audit.reports.report import Report
 from audit.reports.text import number
-
-_SHOWN = ("p05", "p50", "mean", "p95", "max")
 
 
 def line(report: Report) -> str:
@@ -21,7 +20,7 @@ def line(report: Report) -> str:
 def html(report: Report) -> str:
     """Return the verdict, the headline and the main quantities as a small table."""
     said = escape(headline(report))
-    head = "".join(f"<th>{name}</th>" for name in ("", *_SHOWN, "unit"))
+    head = "".join(f"<th>{name}</th>" for name in ("", *SHOWN, "unit"))
     body = "".join(f"<tr>{cells}</tr>" for cells in _rows(report))
     verdict = escape(report.verdict)
     return (
@@ -37,6 +36,6 @@ def _rows(report: Report) -> Iterator[str]:
             if is_minor(quantity):
                 continue
             summary = divergence.summary[quantity]
-            numbers = [number(getattr(summary, one)) for one in _SHOWN]
+            numbers = [number(getattr(summary, one)) for one in SHOWN]
             cells = [f"{name}.{quantity}", *numbers, summary.unit]
             yield "".join(f"<td>{escape(cell)}</td>" for cell in cells)

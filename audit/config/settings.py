@@ -134,6 +134,8 @@ class Waiver:
     `max_decrease`; "": those on the value, or where there are none, on its change."""
 
 
+DEFAULT_DIVERGENCES = ("kl", "quantile")
+"""What is measured where nothing is named, as far as the law has it."""
 DEFAULT_ATTACKS = (
     AttackConfig("gaussian", "gaussian", {"sigma": "0.1"}),
     AttackConfig("uniform_norm", "uniform_norm", {"max_norm": "0.1"}),

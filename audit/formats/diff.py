@@ -10,7 +10,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from audit.formats import reading
-from audit.formats.layout import Style, columns_of, laid_out, print_all
+from audit.formats.layout import (
+    ELSEWHERE,
+    NAMES,
+    Style,
+    columns_of,
+    laid_out,
+    print_all,
+)
 from audit.formats.table import is_minor, verdict_lines
 from audit.ground.printable import printable
 from audit.reports.changes import Change, Moved
@@ -27,9 +34,6 @@ UNKNOWN = (
     f"{NOTHING}: no interval tells such a change from noise. A mean of differences has "
     f"none below {FEWEST_VALUES} inputs, or with a tail so long that they do not tell."
 )
-NAMES = 16
-"""Characters to which the names of quantities are folded."""
-ELSEWHERE = "--json, or --width"
 _STYLES = {"+": "bold", "-": "bold", "~": "dim"}
 
 

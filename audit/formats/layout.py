@@ -26,6 +26,10 @@ from audit.ground.spelling import spelt
 NARROW, WIDE = 60, 100
 WORD, HEAD_WORD = 8, 12
 """Characters to which any column of words may be folded, and each word of a head."""
+NAMES = 16
+"""Characters to which a column of names is folded."""
+ELSEWHERE = "--json, or --width"
+"""Where a column is that has no room, of a command that prints JSON too."""
 GAP = 2
 """Characters between columns."""
 

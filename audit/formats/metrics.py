@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit.formats.table import SHOWN, is_minor
+from audit.formats.table import is_minor
 from audit.reports.json import finite, indented
+from audit.reports.quantities import SHOWN
 from audit.reports.report import Report
 from audit.reports.summaries import Divergence
 

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from rich.console import RenderableType
 
-from audit.formats.layout import Style, columns_of, laid_out, print_all
+from audit.formats.layout import NAMES, Style, columns_of, laid_out, print_all
 from audit.reports.doubts import CRITICAL
 from audit.reports.report import Report
 from audit.reports.text import number
 
-NAMES = 16
-"""Characters to which the names of scans are folded."""
 ELSEWHERE = "each report, or --width"
 
 

@@ -8,7 +8,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from audit.formats import classes, reading
-from audit.formats.layout import Style, columns_of, laid_out, print_all
+from audit.formats.layout import (
+    ELSEWHERE,
+    NAMES,
+    Style,
+    columns_of,
+    laid_out,
+    print_all,
+)
 from audit.formats.table import direction
 from audit.ground.errors import ConfigError
 from audit.ground.printable import printable
@@ -17,9 +24,6 @@ from audit.reports.report import Report
 from audit.reports.text import NOTHING, count, number, percent
 
 HEADS = ("value", "median", "larger than", "unit")
-NAMES = 16
-"""Characters to which the names of quantities are folded."""
-ELSEWHERE = "--json, or --width"
 
 
 def values_of(report: Report, index: int) -> dict[str, dict[str, Number]]:

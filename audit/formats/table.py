@@ -27,14 +27,13 @@ from audit.reports.doubts import CRITICAL
 from audit.reports.formulas import TRUST
 from audit.reports.judged import Check
 from audit.reports.listed import WorstInput
-from audit.reports.quantities import MOVED
+from audit.reports.quantities import MOVED, SHOWN
 from audit.reports.report import Report
 from audit.reports.roles import is_detail
 from audit.reports.summaries import Divergence, Summary
 from audit.reports.text import NOTHING, count, number, shorten, sparkline
 
 DISTRIBUTION = "distribution"
-SHOWN = ("p05", "p50", "mean", "p95", "max")
 RANKS = {DISTRIBUTION: 3, "mean": 2, "p05": 1}
 """Columns of quantities that may be left out, the highest first."""
 ELSEWHERE = "-o report.html, or --width"

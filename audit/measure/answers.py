@@ -141,11 +141,11 @@ def joined(parts: Sequence[Answers]) -> Answers:
             name: {q: join([p.columns[name][q] for p in full]) for q in found}
             for name, found in full[0].columns.items()
         },
-        _joined([part.directions for part in full]),
-        _joined([part.eigenvalues for part in full]),
+        stacked([part.directions for part in full]),
+        stacked([part.eigenvalues for part in full]),
         skipped,
         _leaders(full),
-        _joined([part.coordinates for part in full]),
+        stacked([part.coordinates for part in full]),
         {name: summed([part.means[name] for part in full]) for name in full[0].means},
     )
 
@@ -157,7 +157,8 @@ def _leaders(parts: Sequence[Answers]) -> Answers | None:
     return joined([part.leaders for part in parts if part.leaders]).leading()
 
 
-def _joined(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+def stacked(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return arrays one after the other, by name."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -95,12 +95,13 @@ def summed(parts: Sequence[MeanForm]) -> MeanForm:
 
 def _sum(left: Floats, right: Floats) -> Floats:
     """Return left + right, each a number and what it leaves out, along axis 0."""
-    a, b = left[0], right[0]
+    a, b, found = left[:1], right[:1], np.empty_like(left)
     high = a + b
     virtual = high - a
-    dropped = (a - (high - virtual)) + (b - virtual) + left[1] + right[1]
-    whole = high + dropped
-    return np.stack([whole, dropped - (whole - high)])
+    dropped = (a - (high - virtual)) + (b - virtual) + left[1:] + right[1:]
+    whole = np.add(high, dropped, out=found[:1])
+    np.subtract(dropped, whole - high, out=found[1:])
+    return found
 
 
 def means_of(
@@ -124,12 +125,11 @@ def _mean(found: Found, kept: NDArray[np.intp], matrix_free: bool) -> MeanForm:
     top = np.array([float(found.spectrum.eigenvalues[rows, 0].sum()), 0.0])
     stored = m <= MOST_FEATURES and not matrix_free
     side = m if stored else 0
-    total = np.zeros((side, side))
+    matrix = np.zeros((2, side, side))
     if stored and len(rows):
         whole = len(rows) == len(trace)
         form = found.form if whole or _squared(found.form) else found.form.take(rows)
-        total = _gram_sum(form, rows).cpu().numpy()
-    matrix = np.stack([total, np.zeros_like(total)])
+        matrix[0] = _gram_sum(form, rows).cpu().numpy()
     return MeanForm(len(rows), len(kept) - len(rows), matrix, top)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit.attacks.laws import Attack, build_attack
 from audit.config import ScanConfig
+from audit.config.settings import DEFAULT_DIVERGENCES
 from audit.families.interface import Family
 from audit.geometry.divergences import Divergence, build_divergence
 from audit.ground.errors import NoFisher, NoTransport
@@ -32,7 +33,6 @@ from audit.models.swept import SweptMap
 from audit.models.swept_products import with_products
 from audit.reports.keys import check_keys
 
-_DEFAULTS = ("kl", "quantile")
 _ROWS_LEFT_OUT = (
     "{0} was not measured: of a discrete law it is linear in the perturbation, and it "
     "takes every row of a Jacobian that is too large to be stored; -d {0} --method "
@@ -193,7 +193,7 @@ def _divergences(
     if asked:
         return tuple(asked), ()
     found, refusals, notes = [], [], []
-    for divergence in map(build_divergence, _DEFAULTS):
+    for divergence in map(build_divergence, DEFAULT_DIVERGENCES):
         try:
             divergence.require(family, phi)
         except (NoFisher, NoTransport) as error:

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.reports.differences import (
-    Interval,
     difference_interval,
     differences,
     relative_interval,
 )
+from audit.reports.means import Interval
 from audit.reports.statistics import moments
 from audit.reports.values import Floats
 

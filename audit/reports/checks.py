@@ -34,7 +34,7 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
     """
     own = not config.thresholds
     if own:
-        limits, waivers = _own_limits(report), _waivers(report)
+        limits, waivers = tuple(map(_own_limit, report.checks)), _waivers(report)
         config = replace(config, thresholds=limits, waivers=waivers)
         config = _as_scanned(report, config, "gate", "accept_unverified")
     config = _as_scanned(report, with_waivers(config), "max_skipped")
@@ -59,10 +59,6 @@ def _as_scanned(report: Report, config: ScanConfig, *names: str) -> ScanConfig:
         if config.origin(name) == "default" and name in report.config
     }
     return replace(config, **kept)
-
-
-def _own_limits(report: Report) -> tuple[Threshold, ...]:
-    return tuple(map(_own_limit, report.checks))
 
 
 def _own_limit(check: Check) -> Threshold:

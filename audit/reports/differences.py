@@ -26,11 +26,9 @@ import math
 
 import numpy as np
 
-from audit.reports.means import mean_interval
+from audit.reports.means import Interval, mean_interval
 from audit.reports.sampling import Sample, stratified_interval
 from audit.reports.values import Floats
-
-Interval = tuple[float, float]
 
 _STEPS = 200
 _CLOSE = 1e-9  # of a share, or of one where that is more

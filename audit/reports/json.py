@@ -1,8 +1,8 @@
 """JSON: the report itself, and its schema.
 
-Reports of schema 1.0 dropped every value that was not finite. They did not say whether
-it was infinite, at rest or not measured, and did not count it. So all of them count as
-not measured now: a limit on such a number decides nothing, where it used to pass.
+Reports of schema 1.0 drop every value that is not finite, without saying whether it is
+infinite, at rest or not measured, and do not count it. All of them count as not
+measured: a limit on such a number decides nothing.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _report(path: str) -> Report:
         raise ConfigError(
             f"The report '{path}' cannot be read: {error.strerror}",
             "Expected a JSON file",
-            "Give a report written with robaudit scan -o report.json",
+            _STEP,
         ) from None
     try:
         report = Report.model_validate_json(content)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from audit.config import ScanConfig, Threshold
+from audit.config.settings import DEFAULT_DIVERGENCES
 from audit.ground.errors import ConfigError, boundary
 from audit.ground.registry import unknown
 from audit.reports.quantities import (
@@ -27,7 +28,6 @@ from audit.reports.roles import (
     sized,
 )
 
-DEFAULT_DIVERGENCES = ("kl", "quantile")
 _KEY = re.compile(
     r"(?P<divergence>[^@]+)\.(?P<quantity>[^.@]+(@[^@]+)?)\.(?P<statistic>[^.]+)"
 )

@@ -23,6 +23,8 @@ from audit.reports.roles import ATTACK, ERROR, Role, named, parsed, sized
 PERCENTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", "std", "min", *PERCENTILES, "max")
 """What a summary says of each quantity, and the last part of a gate's key."""
+SHOWN = ("p05", "p50", "mean", "p95", "max")
+"""Those of a table that has no room for all."""
 
 FEWEST_VALUES = 32
 """Of fewer inputs a mean has no interval: `ground.means` says what it would miss."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from audit.config.settings import DEFAULT_DIVERGENCES
 from audit.reports.audited import Data, Model, Setting
 from audit.reports.found import UnderAttack
 from audit.reports.judged import Check
@@ -87,7 +88,7 @@ class Report(Record):
         """The divergences in the order they were asked for (JSON sorts its keys)."""
         setting = self.config.get("divergences")
         asked = [str(name) for name in setting.value or ()] if setting else []
-        order = {name: rank for rank, name in enumerate(asked or ("kl", "quantile"))}
+        order = {name: rank for rank, name in enumerate(asked or DEFAULT_DIVERGENCES)}
         return sorted(
             self.divergences, key=lambda name: (order.get(name, len(order)), name)
         )

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground.distinct import distinct
+from audit.reports.means import Interval
 from audit.reports.values import Floats
-
-Interval = tuple[float, float]
 
 RESAMPLES, FEWER = 999, 199
 MOST_RESAMPLED = 10_000

@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 
 from audit.ground.errors import ConfigError
 from audit.ground.storage.npz import archive_in, member_of
+from audit.ground.storage.npz import pack as pack
 from audit.reports.columns import REASON, Column, Sentences
 
 ROWS_AT_ONCE = 4096

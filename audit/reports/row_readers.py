@@ -12,19 +12,17 @@ from typing import IO
 
 import numpy as np
 from numpy import float64
-from numpy.typing import NDArray
 
 from audit.ground.errors import ConfigError, InputError, boundary
 from audit.ground.storage.arrays import MEMORY, open_data
 from audit.ground.storage.temporary import TemporaryFolder
 from audit.reports.columns import REASON, Column
-from audit.reports.row_formats import no_parquet
+from audit.reports.row_formats import ROWS_AT_ONCE, no_parquet
 from audit.reports.rows import PREFIX
+from audit.reports.values import Floats
 
-Floats = NDArray[float64]
 Read = Callable[[str], Floats]
 """Column -> [N]; NaN where it was not measured."""
-ROWS_AT_ONCE = 4096
 _WRITTEN = (
     "Expected the one that robaudit scan wrote with -o",
     "Scan again with -o rows.npz",

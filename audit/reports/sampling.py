@@ -36,12 +36,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground.means import Stratum, bulk
-from audit.reports.means import scaled_interval, size_of
+from audit.reports.means import Interval, scaled_interval, size_of
 from audit.reports.quantities import PERCENTILES
 from audit.reports.resampling import ends, members, redrawn
 from audit.reports.series import Series
 from audit.reports.statistics import (
-    Interval,
     Statistics,
     described,
     moments,

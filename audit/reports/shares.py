@@ -8,8 +8,9 @@ certain what one more input may refute. Other shares of samples are means (`samp
 from __future__ import annotations
 
 from audit.ground.shares import share_interval
+from audit.reports.means import Interval
 from audit.reports.roles import PARTED, parsed
-from audit.reports.statistics import Interval, Statistics
+from audit.reports.statistics import Statistics
 
 
 def is_share(quantity: str) -> bool:

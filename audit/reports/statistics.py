@@ -29,11 +29,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.reports.means import mean_interval, size_of
+from audit.reports.means import Interval, mean_interval, size_of
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.values import Floats, Values
-
-Interval = tuple[float, float]
 
 BINS = 24
 SMALLEST_SPAN, LARGEST_SPAN = 1e-300, 1e300

@@ -19,8 +19,8 @@ from audit.reports.files import ROWS
 from audit.reports.report import Report
 from audit.reports.row_readers import reader_of
 from audit.reports.text import count
+from audit.reports.values import Floats
 
-Floats = NDArray[float64]
 _CLOSE = 1e-6
 """Relative difference of a number that rounding can make."""
 

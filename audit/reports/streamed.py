@@ -29,14 +29,20 @@ import numpy as np
 from audit.ground.means import Stratum, Tail
 from audit.ground.storage.mapped import let_go
 from audit.reports import statistics
-from audit.reports.means import Sums, Tails, scaled_interval, size_of, tail_ranks
+from audit.reports.means import (
+    Interval,
+    Sums,
+    Tails,
+    scaled_interval,
+    size_of,
+    tail_ranks,
+)
 from audit.reports.quantities import PERCENTILES, STATISTICS
 from audit.reports.selection import Ordered, Thinned, order_statistics
 from audit.reports.series import Series
 from audit.reports.statistics import (
     BINS,
     Histogram,
-    Interval,
     Statistics,
     bins_of,
     order_ranks,

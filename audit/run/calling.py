@@ -7,18 +7,13 @@ from audit.ground.errors import InputError
 from audit.measure import QuadraticForm
 from audit.measure.block import skip_reasons, unmoved
 from audit.measure.point import Point, Roots, in_frame, linearized
-from audit.measure.preparation import Prepared, prepare, settings_of
-from audit.models.contract import Settings
+from audit.measure.preparation import Prepared, prepare
+from audit.measure.preparation import settings_of as model_settings
 from audit.models.network import Network
 from audit.reports.keys import check_config
 from audit.reports.planned import with_plan
 
 __all__ = ["QuadraticForm", "form_of", "model_settings"]
-
-
-def model_settings(config: ScanConfig) -> Settings:
-    """Return what a configuration says about the model."""
-    return settings_of(config)
 
 
 def form_of(config: ScanConfig, network: Network | None = None) -> QuadraticForm:

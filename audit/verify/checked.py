@@ -10,11 +10,12 @@ from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.ground import stages
+from audit.measure.columns import TWO_MOMENTS
+from audit.reports.doubts import CRITICAL
 from audit.reports.roles import REALISED, named
 from audit.reports.values import Values
 from audit.verify.attacks import realised
 from audit.verify.columns import Compared, compared_attack, compared_radius
-from audit.verify.critical import NAME as CRITICAL
 from audit.verify.critical import Critical, critical_radius
 from audit.verify.effort import shares_of
 from audit.verify.exact import Attained, Exact, exact_at
@@ -29,7 +30,6 @@ from audit.verify.validity import validity_columns
 from audit.verify.worst_cases import WorstCases, worst_cases
 
 NO_LAW = "this kind of attack is neither directed nor random: no δ can be taken of it"
-TWO_MOMENTS = "two moments of δ do not give the mean of |aᵀδ|"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from audit.ground.student import student_quantile
 from audit.measure.columns import NOT_RESOLVED, values_of
+from audit.reports.doubts import CRITICAL
 from audit.reports.roles import ALONG, LOWER, UPPER, Role, named
 from audit.reports.values import Values
 from audit.verify.anchored import Anchored, anchored_crossings
@@ -31,7 +32,6 @@ from audit.verify.crossing import REACH, crossings
 from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw, sampled_directions
 
-NAME = "critical_radius"
 HIDDEN = "the noise of the draws hides where τ is crossed"
 FAR = 10.0
 """Of an input's own norm, or of 1: how far is far where no form says so."""
@@ -80,7 +80,7 @@ class Critical:
         if self.along is not None:
             found[(ALONG,)] = self.along
         return {
-            named(NAME, *roles): values_of(end, None, self._reasons(end, tau))
+            named(CRITICAL, *roles): values_of(end, None, self._reasons(end, tau))
             for roles, end in found.items()
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from audit.geometry.divergences import Divergence
 from audit.ground.errors import ConfigError
 from audit.ground.storage.arrays import Array
 from audit.ground.storage.npz import pack
+from audit.measure.answers import stacked
 from audit.models.contract import Settings
 from audit.models.opening import OpenModel
 from audit.reports.files import atomic_file
@@ -71,7 +72,7 @@ def save_witness(
             "Add --attack worst_case:norm=0.1, or --verify 64",
         )
     names = list(dict.fromkeys(one.divergence.name for one in found))
-    columns = _joined(
+    columns = stacked(
         [_of_divergence(code, name, found, model) for code, name in enumerate(names)]
     )
     units = found[0].exact.site.questions.frame.at(columns[f"{PREFIX}index"])
@@ -84,16 +85,12 @@ def save_witness(
     return len(columns[f"{PREFIX}index"])
 
 
-def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-
 def _of_divergence(
     code: int, name: str, found: Sequence[Found], model: OpenModel
 ) -> dict[str, Array]:
     """Return the rows of one divergence, their D taken together."""
     own = [one for one in found if one.divergence.name == name]
-    columns = _joined([_predictions(one, model) for one in own])
+    columns = stacked([_predictions(one, model) for one in own])
     site = own[0].exact.site
     index = columns[f"{PREFIX}index"]
     phi, moved = (

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from audit.reports.doubts import CRITICAL
 from audit.reports.portrayed import PortraitInfo
 from audit.reports.values import Values
-from audit.verify.critical import NAME, Critical
+from audit.verify.critical import Critical
 from audit.verify.exact import Exact, outside
 from audit.verify.predictions import LEVELS, side_by_side
 
@@ -79,7 +80,7 @@ def _portrait(
     if not (0 < radius < np.inf):
         why = reached.radius.reason(row) or reached.radius.outcome(row).value
         why = "τ is reached at once" if radius == 0 else why
-        return replace(info, reason=f"{NAME} {_said(radius)}: {why}")
+        return replace(info, reason=f"{CRITICAL} {_said(radius)}: {why}")
     rows = torch.tensor([row], device=u.device)
     others = site.moved(rows, u.unsqueeze(1))
     cost, _ = reached.exact.against(rows, others)

@@ -112,3 +112,13 @@ def test_what_does_not_fit_is_named_by_what_it_is(settings, said):
     with pytest.raises(audit.ConfigError, match=said) as caught:
         audit.scan(MODEL, DATA, **settings, **FEW)
     assert "robaudit-" not in str(caught.value)
+
+
+def test_equal_arrays_are_equal_data_however_they_lie_in_memory():
+    x = np.load(DATA)["x"][:6]
+    by_columns, spread = np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]
+    found = {
+        audit.scan(MODEL, given, **FEW).record.data.sha256
+        for given in (x, by_columns, spread)
+    }
+    assert len(found) == 1

@@ -24,12 +24,11 @@ from audit.reports.doubts import CRITICAL
 from audit.reports.found import UnderAttack
 from audit.reports.identity import asked
 from audit.reports.judged import Check
-from audit.reports.quantities import describe
+from audit.reports.quantities import SHOWN, describe
 from audit.reports.report import Report
 from audit.reports.roles import is_detail
 from audit.reports.text import NOTHING, count, interval, number
 
-STATISTICS = ("p05", "p50", "mean", "p95", "max")
 MOST_LINES = 50
 
 
@@ -163,7 +162,7 @@ def _rows(report: Report, name: str) -> Iterator[_Row]:
     for quantity in reading.quantity_order(report, divergence):
         if not is_detail(quantity):
             summary, row = divergence.summary[quantity], describe(quantity, labels)
-            values = [getattr(summary, statistic) for statistic in STATISTICS]
+            values = [getattr(summary, statistic) for statistic in SHOWN]
             said = [f"{line}." for line in reading.counts(report, name, [quantity])]
             meaning = " ".join([*said, row.reading if row else ""])
             yield _Row(quantity, values, summary.unit, meaning)

@@ -32,5 +32,5 @@ def pack(file: IO[bytes], columns: Mapping[str, NDArray[Any]]) -> None:
     with archive_in(file) as archive:
         for name, column in columns.items():
             with member_of(archive, name) as member:
-                array = np.ascontiguousarray(column)
+                array = np.asarray(column, order="C")
                 npy.write_array(member, array, allow_pickle=False)
