@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -53,18 +52,11 @@ def _interrupted_once() -> Iterator[None]:
     Only the first signal counts: a second one would interrupt the cleaning up. Who
     cannot wait is heard by the supervisor.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in watch.SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
+    with watch.own_handlers() as before:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _interrupt)
+        yield
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

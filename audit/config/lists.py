@@ -7,36 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from audit.config.planned import checked, read_plan
-from audit.config.readers import integer, positive, reader, text
+from audit.config.readers import integer, reader, text
 from audit.config.settings import AttackConfig
 from audit.ground.documents import Unreadable, read_yaml
 
-MOST_SIZES = 32
-LARGEST_SIZE = 1e100  # its square is taken
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-
-
-@reader(
-    anyOf=[
-        {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
-        {"type": "number", "exclusiveMinimum": 0},
-        {"enum": ["auto", "off"]},
-    ]
-)
-def sizes(value: object) -> tuple[float, ...] | None:
-    """Read sizes as 0.03,0.1; "auto" reads as None and "off" as none of them."""
-    if value in ("auto", ["auto"]):
-        return None
-    if value in ("off", ["off"]):
-        return ()
-    given = value if isinstance(value, list | tuple) else [value]
-    words = [word for piece in given for word in str(piece).split(",")]
-    found = sorted({positive(word) for word in words})
-    if found[-1] >= LARGEST_SIZE:
-        raise ValueError(f"expected sizes below {LARGEST_SIZE:g}")
-    if len(found) > MOST_SIZES:
-        raise ValueError(f"expected at most {MOST_SIZES} sizes")
-    return tuple(found)
 
 
 def pieces(value: object) -> list[Any]:

@@ -175,7 +175,7 @@ OPTIONS: dict[str, Option] = {
         readers.move, "The move that radius asks for (1 nat).", "TAU", MEASURE
     ),
     "sizes": Option(
-        lists.sizes,
+        readers.sizes,
         "Norms at which prediction, witness and certificate are compared (auto, off).",
         "E,E,...",
         MEASURE,

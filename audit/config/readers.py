@@ -34,6 +34,8 @@ def reader(**schema: object) -> Callable[[Callable[[Any], Any]], Reader]:
     return lambda read: Reader(read, schema)
 
 
+MOST_SIZES = 32
+LARGEST_SIZE = 1e100  # its square is taken
 LEAST_MOVE = 1e-20
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -45,6 +47,29 @@ def text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("expected text")  # noqa: TRY004
     return str(value)
+
+
+@reader(
+    anyOf=[
+        {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
+        {"type": "number", "exclusiveMinimum": 0},
+        {"enum": ["auto", "off"]},
+    ]
+)
+def sizes(value: object) -> tuple[float, ...] | None:
+    """Read sizes as 0.03,0.1; "auto" reads as None and "off" as none of them."""
+    if value in ("auto", ["auto"]):
+        return None
+    if value in ("off", ["off"]):
+        return ()
+    given = value if isinstance(value, list | tuple) else [value]
+    words = [word for piece in given for word in str(piece).split(",")]
+    found = sorted({positive(word) for word in words})
+    if found[-1] >= LARGEST_SIZE:
+        raise ValueError(f"expected sizes below {LARGEST_SIZE:g}")
+    if len(found) > MOST_SIZES:
+        raise ValueError(f"expected at most {MOST_SIZES} sizes")
+    return tuple(found)
 
 
 @reader(type="boolean")

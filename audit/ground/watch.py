@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from audit.ground.errors import AuditError
@@ -101,6 +101,21 @@ def within(seconds: float, late: AuditError) -> Iterator[None]:
         tell(opening=None)
     if _channel is None and time.monotonic() - began > seconds:
         raise late
+
+
+@contextlib.contextmanager
+def own_handlers() -> Iterator[Mapping[signal.Signals, object]]:
+    """Put the handlers of `SIGNALS` back behind the block, which gets them.
+
+    None where this is not the main thread, which alone may set any.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS if main}
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent(parent: int, wait: Callable[[], object] | None = None) -> None:

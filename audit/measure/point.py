@@ -134,11 +134,8 @@ def drawn_from(noise: Noise, like: Tensor) -> Draw:
     """Return normal numbers keyed by the inputs, on a tensor's device."""
 
     def draw(size: int, columns: int, stream: int) -> Tensor:
-        rows = [
-            noise.generator(row, _STREAM + stream).standard_normal((columns, size))
-            for row in range(len(noise.index))
-        ]
-        return torch.from_numpy(np.stack(rows)).to(like.device).mT.contiguous()
+        drawn = noise.normals((columns, size), _STREAM + stream)
+        return drawn.to(like.device).mT.contiguous()
 
     return draw
 

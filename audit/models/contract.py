@@ -40,10 +40,10 @@ class Settings:
     draws: int = 1024
     memory: int = MEMORY
     rows: str = "auto"
-    """How Jacobians are to be taken, by the names of a plan."""
     slopes: str = "auto"
-    """Keys of the data that are no input: θ, ready draws."""
+    """How Jacobians are to be taken, and by which rules: the words of a plan."""
     aside: tuple[str, ...] = ()
+    """Keys of the data that are no input: θ, ready draws."""
 
     @property
     def finite_differences(self) -> bool:

@@ -64,6 +64,15 @@ def stated(option: str, settings: Settings, network: Network) -> Item | None:
     return None if told is None else Item(name, str(told), "metadata")
 
 
+def no_such_input(name: str, network: Network, role: str) -> ConfigError:
+    """Return the error for a name that is none of the file's inputs."""
+    return ConfigError(
+        f"The model has no input '{name}'",
+        f"Its inputs are {', '.join(port.name for port in network.inputs)}",
+        f"Name one of them with --{role}",
+    )
+
+
 def _by_names(settings: Settings, network: Network) -> Item:
     inputs = [port.name for port in network.required]
     outputs = [port.name for port in network.outputs]
@@ -99,11 +108,7 @@ def role_of(
         if value is None:
             continue
         if value not in inputs:
-            raise ConfigError(
-                f"The model has no input '{value}'",
-                f"Its inputs are {', '.join(inputs)}",
-                f"Name one of them with --{role}",
-            )
+            raise no_such_input(str(value), network, role)
         return Item(role, str(value), origin)
     found = named([port.name for port in network.required], known)
     return Item(role, found[0], "names") if len(found) == 1 else None

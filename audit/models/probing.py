@@ -157,11 +157,17 @@ def finite_rows(inputs: Inputs) -> NDArray[np.int64]:
     )
 
 
-def split_held(roles: Roles, data: str) -> tuple[dict[str, str], dict[str, str | None]]:
-    """Split held inputs into constants, as text, and keys of the data file."""
+def split_held(
+    settings: Settings, roles: Roles, data: str
+) -> tuple[dict[str, str], dict[str, str | None]]:
+    """Return the constants held, as text, and the inputs with their keys in the data.
+
+    The condition comes first; without a key it is looked for.
+    """
     known = list_keys(data)
-    keys: dict[str, str | None] = {n: v for n, v in roles.held.items() if v in known}
-    return {n: v for n, v in roles.held.items() if n not in keys}, keys
+    keys = {name: key for name, key in roles.held.items() if key in known}
+    constants = {n: value for n, value in roles.held.items() if n not in keys}
+    return constants, {roles.condition: settings.model.condition_key, **keys}
 
 
 def first_rows(
@@ -182,8 +188,7 @@ def first_rows(
         roles = resolve_roles(settings, network, list_keys(data))
     except ConfigError:
         return None
-    constants, keys = split_held(roles, data)
-    wanted = {roles.condition: settings.model.condition_key, **keys}
+    constants, wanted = split_held(settings, roles, data)
     inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
     return roles.condition, Probe(network, inputs, roles, constants).values
 

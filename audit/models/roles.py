@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from audit.ground.errors import ConfigError, ModelError
 from audit.models.contract import Item, Roles, Settings
+from audit.models.kinds import no_such_input
 from audit.models.network import Network, Port
 
 DEFAULT = "default of the file"
@@ -62,7 +63,7 @@ def _held(settings: Settings, network: Network) -> tuple[dict[str, str], list[It
     ):
         for name, value in source.items():
             if name not in [port.name for port in network.inputs]:
-                raise _no_such_input(name, network, "held")
+                raise no_such_input(name, network, "held")
             held[name] = str(value)
             items.append(Item(f"held {name}", str(value), origin))
     return held, items
@@ -80,7 +81,7 @@ def _condition(settings: Settings, network: Network, free: list[str]) -> Item:
         if value not in names and len(free) == 1 and value == "x":
             return Item("condition", free[0], origin)
         if value not in names:
-            raise _no_such_input(str(value), network, "condition")
+            raise no_such_input(str(value), network, "condition")
         return Item("condition", str(value), origin)
     if len(free) == 1:
         return Item("condition", free[0], "only input")
@@ -91,14 +92,6 @@ def _condition(settings: Settings, network: Network, free: list[str]) -> Item:
         f"The model has {len(names)} inputs: {', '.join(names) or 'none'}",
         "One of them is the condition, the input that is perturbed",
         "Say which with --condition NAME, and the others with --held NAME=VALUE",
-    )
-
-
-def _no_such_input(name: str, network: Network, role: str) -> ConfigError:
-    return ConfigError(
-        f"The model has no input '{name}'",
-        f"Its inputs are {', '.join(port.name for port in network.inputs)}",
-        f"Name one of them with --{role}",
     )
 
 

@@ -76,8 +76,7 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
         events = {name: tuple(found.arrays[name].shape[1:]) for name in names}
         settings, network = together(settings, network, events)
     roles = resolve_roles(settings, network, list_keys(data))
-    constants, keys = split_held(roles, data)
-    wanted = {roles.condition: settings.model.condition_key, **keys}
+    constants, wanted = split_held(settings, roles, data)
     texts = text_inputs(network)
     source = Source(
         data, settings.memory, names, roles, wanted, columns, texts, settings.aside

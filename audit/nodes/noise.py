@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -90,6 +90,14 @@ class Noise:
         key = np.array([self.seed % 2**64, self.index[row]], dtype=np.uint64)
         counter = np.array([0, 0, 0, stream], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+    def normals(
+        self, shape: tuple[int, ...], stream: int, rows: Iterable[int] | None = None
+    ) -> Tensor:
+        """Return normal numbers [k, *shape] of some inputs [k], all by default."""
+        wanted = range(len(self.index)) if rows is None else rows
+        drawn = [self.generator(row, stream).standard_normal(shape) for row in wanted]
+        return torch.from_numpy(np.stack(drawn))
 
     def uniforms(self, count: int, stream: int = 0) -> Tensor:
         """Return independent open-interval uniforms [S, N, count] in float64."""

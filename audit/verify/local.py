@@ -154,10 +154,7 @@ def sampled_directions(site: Site, rows: Tensor) -> Tensor:
 
     They are uniform on the sphere and keyed by the input.
     """
-    drawn = [
-        site.noise.generator(row, _STREAM).standard_normal((_DIRECTIONS, site.free))
-        for row in rows.tolist()
-    ]
-    v = torch.stack([torch.from_numpy(one) for one in drawn]).to(site.x.device)
+    v = site.noise.normals((_DIRECTIONS, site.free), _STREAM, rows.tolist())
+    v = v.to(site.x.device)
     v = v / v.norm(dim=2, keepdim=True)
     return torch.cat([v, -v], dim=1)

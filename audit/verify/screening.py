@@ -13,7 +13,6 @@ random points see nothing that is narrow, and are one each.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,11 +65,8 @@ def _points(climbers: Climbers, count: int) -> Tensor:
     """Return random points of each ball [n, S, count, P, m], keyed by the inputs."""
     n, sizes, m = *climbers.sizes.shape, climbers.m
     many, noise = count * _POINTS, climbers.exact.site.noise
-    drawn = [
-        noise.generator(row, _STREAM).standard_normal((many, m + 1))
-        for row in climbers.asked.tolist()
-    ]
-    normal = torch.from_numpy(np.stack(drawn)).to(climbers.sizes)
+    normal = noise.normals((many, m + 1), _STREAM, climbers.asked.tolist())
+    normal = normal.to(climbers.sizes)
     along = normal[..., :m].unsqueeze(1).expand(n, sizes, many, m).reshape(-1, m)
     within = climbers.within(many)
     ends = within.nearest(within.outermost(along)).reshape(n, sizes, many, m)

@@ -150,11 +150,8 @@ def at_once(
         return known[0], found.double()
     with torch.enable_grad():
         phi = jacobian.phi if shift is None else jacobian.phi + shift
-        values, _ = exact.against(rows, phi.unsqueeze(1))
-        finite = torch.where(torch.isfinite(values), values, 0.0)
-        (gradient,) = torch.autograd.grad(finite.sum(), jacobian.x, allow_unused=True)
-    found = torch.zeros_like(jacobian.x) if gradient is None else gradient
-    return values.detach().squeeze(1), found.double()
+    values, found = _backward(exact, rows, jacobian.x, phi)
+    return values, found.double()
 
 
 def numbers(gradient: Tensor) -> Tensor:
@@ -170,13 +167,21 @@ def _by_autograd(
     known = exact.sloped(rows, phi)
     if known is not None:
         return known[0], numbers(known[1][:, :moving])
+    leaf = phi.detach().clone().requires_grad_()
+    values, found = _backward(exact, rows, leaf, leaf)
+    return values, numbers(found[:, :moving])
+
+
+def _backward(
+    exact: Exact, rows: Tensor, leaf: Tensor, phi: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return D at φ' [C, p], and its gradient by a leaf [C, …] that φ' is made of."""
     with torch.enable_grad():
-        leaf = phi.detach().clone().requires_grad_()
-        values, _ = exact.against(rows, leaf.unsqueeze(1))
+        values, _ = exact.against(rows, phi.unsqueeze(1))
         finite = torch.where(torch.isfinite(values), values, 0.0)
         (gradient,) = torch.autograd.grad(finite.sum(), leaf, allow_unused=True)
-    found = torch.zeros_like(phi) if gradient is None else gradient
-    return values.detach().squeeze(1), numbers(found[:, :moving])
+    found = torch.zeros_like(leaf) if gradient is None else gradient
+    return values.detach().squeeze(1), found
 
 
 def _by_differences(

@@ -98,9 +98,4 @@ def dearest(site: Site, local: LocalLaw, count: int) -> Tensor:
 
 def _drawn(site: Site, count: int) -> Tensor:
     """Return normal numbers [n, count, m], keyed by the inputs."""
-    shape = (count, site.free)
-    drawn = [
-        site.noise.generator(row, _STREAM).standard_normal(shape)
-        for row in range(len(site.x))
-    ]
-    return torch.stack([torch.from_numpy(one) for one in drawn]).to(site.x.device)
+    return site.noise.normals((count, site.free), _STREAM).to(site.x.device)

@@ -158,11 +158,8 @@ def everywhere(
 def beside(exact: Exact, rows: Tensor, u: Tensor, turn: int) -> Tensor:
     """Return unit directions [k, K, m] beside those of u [k, m], keyed by the input."""
     m = u.shape[1]
-    drawn = [
-        exact.site.noise.generator(row, _STREAM + turn).standard_normal((_BESIDE, m))
-        for row in rows.tolist()
-    ]
-    away = torch.stack([torch.from_numpy(one) for one in drawn]).to(u) / m**0.5
+    drawn = exact.site.noise.normals((_BESIDE, m), _STREAM + turn, rows.tolist())
+    away = drawn.to(u) / m**0.5
     middle = torch.nn.functional.normalize(u, dim=1).unsqueeze(1)
     return torch.nn.functional.normalize(middle + _APART[turn] * away, dim=2)
 

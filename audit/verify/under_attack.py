@@ -168,11 +168,7 @@ def _moved(site: Site, theta: Tensor, u: Tensor) -> Scores:
 
 def _noise(site: Site, lengths: Tensor) -> Tensor:
     """Return normal noise u [n, S, m] with √E‖u‖² the lengths [S]."""
-    drawn = [
-        site.noise.generator(row, _STREAM).standard_normal(site.free)
-        for row in range(len(site.x))
-    ]
-    z = torch.from_numpy(np.stack(drawn)).to(lengths) / math.sqrt(site.free)
+    z = site.noise.normals((site.free,), _STREAM).to(lengths) / math.sqrt(site.free)
     return z.unsqueeze(1) * lengths[:, None]
 
 

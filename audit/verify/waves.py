@@ -112,7 +112,7 @@ def _placed(
     u = within.nearest(within.outermost(wide)).reshape(n, count, k, m)
     own_starts = bool((code >= 0).any())
     ends = torch.full_like(climbers.sizes, torch.inf)
-    if bool((code >= 0).any()) and not climbers.exact.laws.sampled:
+    if own_starts and not climbers.exact.laws.sampled:
         u, ends = inward(climbers.exact, climbers.asked, u)
     climbers.search = climbers.choose_search(u.reshape(-1, m), own_starts)
     label = torch.where(code < 0, climbers.origins.index(GIVEN), code)

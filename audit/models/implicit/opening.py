@@ -49,8 +49,7 @@ def open_implicit(
     network, roles = open_files(settings, data, network, contract.value)
     network = one_by_one(network, roles)
     known = list_keys(data)
-    constants, keys = split_held(roles, data)
-    wanted = {roles.condition: settings.model.condition_key, **keys}
+    constants, wanted = split_held(settings, roles, data)
     inputs = open_inputs(data, wanted, settings.memory, aside=settings.aside)
     draws = given_draws(data, settings.model.draws, inputs.n, settings.memory)
     base = given_draws(data, base_key(roles, known), inputs.n, settings.memory)

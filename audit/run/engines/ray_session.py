@@ -12,9 +12,7 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +46,8 @@ def joined(ray: Any, cluster: Cluster, workers: int) -> Iterator[None]:  # noqa:
     logging.getLogger("ray").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         options = _options(cluster, workers, stack)
-        with _own_signals(), watch.within(_JOIN, _late(cluster)):
+        # Ray puts a handler of its own in the place of SIGTERM's
+        with watch.own_handlers(), watch.within(_JOIN, _late(cluster)):
             _join(ray, cluster, options)
         stack.callback(ray.shutdown)
         yield
@@ -90,17 +89,3 @@ def _join(ray: Any, cluster: Cluster, options: dict[str, Any]) -> None:  # noqa:
 def _late(cluster: Cluster) -> AuditError:
     """Return the error for a cluster that listens and does not answer."""
     return no_answer(cluster.address or "this machine", f"nothing for {_JOIN:g} s")
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep our handlers: Ray puts one of its own in the place of SIGTERM's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in watch.SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -107,11 +107,7 @@ def _jittered(it: Subject) -> Site | None:
     asked = replace(it.questions, draws=it.noise().draws, rel_error=None)
     (x, held), noise = model.rows(it.inputs), asked.noise(it.inputs)
     frame, free = asked.frame.at(it.inputs), len(asked.frame.free)
-    drawn = [
-        torch.from_numpy(noise.generator(row, _STREAM).standard_normal(free))
-        for row in range(len(it.inputs))
-    ]
-    u = torch.stack(drawn).to(x.device) / free**0.5
+    u = noise.normals((free,), _STREAM).to(x.device) / free**0.5
     sizes = _JITTER * lengths_of(frame, x).unsqueeze(1)
     beside = x.double() + frame.push(sizes * u)
     site = site_at(model, asked, it.inputs, beside, held)

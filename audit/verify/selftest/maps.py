@@ -18,7 +18,7 @@ from audit.families.tensors import Tensors
 from audit.ground.errors import NoTransport
 from audit.nodes.noise import Noise
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
-from audit.verify.selftest.subject import Subject
+from audit.verify.selftest.subject import Subject, with_unit_image
 
 NAME = "transport_against_quantiles"
 _GRIDS = (4096, 16384)
@@ -81,14 +81,9 @@ def _with_quantiles(family: Family, phi: Tensor) -> Distribution | None:
 
 def _directions(root: Tensor, phi: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
     """Return random w [n, K, p] with |B w| = 1, and where there is such a w [n, K]."""
-    shape = (_DIRECTIONS, phi.shape[1])
-    rows = [noise.generator(i, _STREAM).standard_normal(shape) for i in range(len(phi))]
+    w = noise.normals((_DIRECTIONS, phi.shape[1]), _STREAM).to(phi)
     sizes = torch.where(phi == 0, 1.0, phi.abs())
-    w = torch.stack([torch.from_numpy(row) for row in rows]).to(phi)
-    w = w * sizes.unsqueeze(1)
-    lengths = (root @ w.mT).norm(dim=1)
-    usable = torch.isfinite(lengths) & (lengths > 0)
-    return w / torch.where(usable, lengths, 1.0).unsqueeze(-1), usable
+    return with_unit_image(root, w * sizes.unsqueeze(1))
 
 
 def _moment(family: Family, phi: Tensor, w: Tensor, count: int) -> Tensor:

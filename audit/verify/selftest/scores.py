@@ -37,7 +37,7 @@ from audit.measure import Point
 from audit.nodes.noise import Noise
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.moments import Moments, by_draws, by_values
-from audit.verify.selftest.subject import Subject
+from audit.verify.selftest.subject import Subject, with_unit_image
 
 NAME = "fisher_against_scores"
 _ERRORS, _SUMS, _SMALL = 6.5, 1e-6, 1e-3
@@ -105,15 +105,6 @@ def _directions(root: Tensor, point: Point, noise: Noise) -> tuple[Tensor, Tenso
     v = torch.linalg.svd(root @ jacobian, full_matrices=False)[2][:, 0]  # [n, m]
     worst = (jacobian @ v.unsqueeze(-1)).mT
     size = root.square().sum(dim=1).sqrt()  # of each parameter [n, p]
-    drawn = [
-        torch.from_numpy(
-            noise.generator(row, _STREAM).standard_normal((_RANDOM, root.shape[2]))
-        )
-        for row in range(len(root))
-    ]
-    z = torch.stack(drawn).to(root)
+    z = noise.normals((_RANDOM, root.shape[2]), _STREAM).to(root)
     scaled = torch.where(size > 0, size.reciprocal(), 0.0).unsqueeze(1)
-    w = torch.cat([worst, z * scaled], dim=1)
-    lengths = (root @ w.mT).norm(dim=1)
-    usable = torch.isfinite(lengths) & (lengths > 0)
-    return w / torch.where(usable, lengths, 1.0).unsqueeze(-1), usable
+    return with_unit_image(root, torch.cat([worst, z * scaled], dim=1))

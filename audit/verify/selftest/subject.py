@@ -151,3 +151,10 @@ def largest(errors: Mapping[str, float]) -> tuple[str, float]:
     """Return the name and the value of the largest error; NaN is the largest of all."""
     worst = max(errors, key=lambda name: (errors[name] != errors[name], errors[name]))
     return worst, errors[worst]
+
+
+def with_unit_image(root: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Return w [n, K, p] scaled so that |B w| = 1, and where it can be [n, K]."""
+    lengths = (root @ w.mT).norm(dim=1)
+    usable = torch.isfinite(lengths) & (lengths > 0)
+    return w / torch.where(usable, lengths, 1.0).unsqueeze(-1), usable
