@@ -64,23 +64,15 @@ def portrait(found: PortraitInfo, most: int) -> Portrait:
     size = 0 if found.x is None else found.x.size
     large = size > most
     why = f"an input has {size} features, and up to {most} are kept" if large else ""
-    return Portrait(
-        index=found.index,
-        divergence=found.divergence,
-        radius=found.radius,
-        cost=found.cost,
-        reason=found.reason or why,
-        x=None if large else _whole(found.x),
-        delta=None if large else _whole(found.delta),
-        unit=None if large else _whole(found.unit),
-        kind=found.kind,
-        levels=list(found.levels),
-        axes=[_placed(axis, GRID) for axis in found.axes],
-        how=found.how,
-        before=_prediction(found.before, most),
-        after=_prediction(found.after, most),
-        unpictured=found.unpictured,
-    )
+    kept = {
+        "reason": found.reason or why,
+        "axes": [_placed(axis, GRID) for axis in found.axes],
+        "before": _prediction(found.before, most),
+        "after": _prediction(found.after, most),
+    }
+    for name in ("x", "delta", "unit"):
+        kept[name] = None if large else _whole(getattr(found, name))
+    return Portrait.model_validate(vars(found) | kept)
 
 
 def _prediction(found: PredictionInfo | None, most: int) -> Prediction | None:

@@ -21,7 +21,7 @@ from audit.verify.exact import Exact
 from audit.verify.few_nodes import few_nodes
 from audit.verify.local import LocalLaw, sampled_directions
 from audit.verify.paired_values import Evaluate, Evaluated
-from audit.verify.random_attacks import attack_mean
+from audit.verify.random_attacks import Beside, attack_mean
 from audit.verify.rough import Values, rough
 
 TOLERANCE = 0.1  # predicted and realised part where they differ by more
@@ -139,8 +139,8 @@ def _random(
     probed = local.by_products  # then Q takes a pass of the network, as D does
     chosen = None if probed else form
     coarse = None if quick is None else evaluated_by(quick.values)
-    means = probed, damped, chosen, coarse
-    found = attack_mean(attack, *given, *means, finite=exact.finite)
+    beside = Beside(probed, damped, chosen, coarse, exact.finite)
+    found = attack_mean(attack, *given, beside)
     everywhere = torch.ones_like(local.directed)
     whole = found.interval.at_least_zero()
     return Realised(whole, found.apart, everywhere, found.carried)

@@ -68,6 +68,30 @@ Damped = Callable[[Tensor, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What is known beside the values of D.
+
+    Args:
+        probed: whether the error of the prediction is that of probes, which D knows
+            nothing of: β of it is in the mean, by the control variate, and 1 − β parts
+            the mean from the prediction.
+        damped: the means of damped forms, where they are known.
+        form: Q, where it costs far less than D, to choose perturbations by.
+        rough: D in the file's own digits, where these are faster.
+        finite: whether D is a number wherever pairs do not meet another.
+    """
+
+    probed: bool = False
+    damped: Damped | None = None
+    form: Form | None = None
+    rough: Evaluate | None = None
+    finite: bool = False
+
+
+_NOTHING = Beside()
+
+
+@dataclass(frozen=True)
 class AttackMean:
     """E[D] at N inputs.
 
@@ -94,11 +118,7 @@ def attack_mean(
     predicted: Estimate,
     tolerance: float,
     evaluate: Evaluate,
-    probed: bool = False,
-    damped: Damped | None = None,
-    form: Form | None = None,
-    rough: Evaluate | None = None,
-    finite: bool = False,
+    beside: Beside = _NOTHING,
 ) -> AttackMean:
     """Return E[D(δ)] with its interval.
 
@@ -110,36 +130,30 @@ def attack_mean(
         tolerance: relative distance at which mean and prediction are said to part.
         evaluate: inputs [n] and their perturbations [n, K, size] -> what they do, K at
             most 2 `CHUNK`.
-        probed: whether the error of the prediction is that of probes, which D knows
-            nothing of: β of it is in the mean, by the control variate, and 1 − β parts
-            the mean from the prediction.
-        damped: the means of damped forms, where they are known.
-        form: Q, where it costs far less than D, to choose perturbations by.
-        rough: the same in the file's own digits, where these are faster.
-        finite: whether D is a number wherever pairs do not meet another.
+        beside: what is known beside that.
     """
-    chosen = None if form is None else Choice(form, predicted.value)
-    shared = predicted.standard_error is not None and not probed
+    chosen = None if beside.form is None else Choice(beside.form, predicted.value)
+    shared = predicted.standard_error is not None and not beside.probed
     enough = partial(pairs_needed, tolerance=tolerance, shared=shared)
     pairs = Pairs(attack, noise, size, _PILOT_STREAM, chosen)
     with stages.part(_PILOTS):
-        plan = _planned(pairs, predicted.value, enough, evaluate, damped)
-    if not finite:
+        plan = _planned(pairs, predicted.value, enough, evaluate, beside.damped)
+    if not beside.finite:
         far = Pairs(attack, noise, size, _FAR_STREAM, chosen)
         plan = plan.with_infinite(infinite_far(far, evaluate, plan.finite), plan.finite)
     control, weight, needed = plan.control, plan.control.weight[:, 0], plan.needed
     with stages.part(1.0):
         fresh = Pairs(attack, noise, size, _STREAM, chosen)
-        walk = Walk(evaluate, rough, needed)
+        walk = Walk(evaluate, beside.rough, needed)
         found = _sample(fresh, needed, walk, LEVELS)
     alone, carried = _by_levels(found, needed, control)
     alone = walk.widened(alone).infinite_where(plan.infinite)
     carried = carried & torch.isfinite(alone.value)
     whole = alone.widened(found.errors.nanmean(dim=1))
-    if probed and predicted.standard_error is not None:
+    if beside.probed and predicted.standard_error is not None:
         error = predicted.standard_error
-        beside = whole.widened((1 - weight) * error)
-        return AttackMean(whole.widened(weight * error), beside, needed, carried)
+        apart = whole.widened((1 - weight) * error)
+        return AttackMean(whole.widened(weight * error), apart, needed, carried)
     return AttackMean(whole, alone if shared else whole, needed, carried)
 
 

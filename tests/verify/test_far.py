@@ -12,7 +12,7 @@ from audit.geometry.divergences import DIVERGENCES, build_divergence
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 from audit.verify.paired_values import Evaluated
-from audit.verify.random_attacks import attack_mean
+from audit.verify.random_attacks import Beside, attack_mean
 
 COUNT = 400
 WRITTEN = (
@@ -25,7 +25,9 @@ WRITTEN = (
 def realised(attack, evaluate, size, mean, **settings):
     predicted = Estimate(torch.full((COUNT,), mean, dtype=torch.float64))
     noise = Noise(4, np.arange(COUNT), 8)
-    return attack_mean(attack, noise, size, predicted, 0.1, evaluate, **settings)
+    return attack_mean(
+        attack, noise, size, predicted, 0.1, evaluate, Beside(**settings)
+    )
 
 
 def chi_squared_of_scales(rows, delta):

@@ -20,7 +20,7 @@ from audit.nodes.noise import Noise
 from audit.verify.attacks import realised
 from audit.verify.exact import Exact, exact_at
 from audit.verify.paired_values import CLOSE, Evaluated, Walk
-from audit.verify.random_attacks import attack_mean
+from audit.verify.random_attacks import Beside, attack_mean
 from audit.verify.rough import rough
 from verify.sited import sited
 
@@ -58,7 +58,7 @@ def mean_by(rough=None, exact=None, count=COUNT):
     predicted = Estimate(torch.full((count,), SECOND).double(), None)
     exact = exact or Values()
     given = Gaussian(SIGMA), noise, 4, predicted, 0.1, exact
-    return attack_mean(*given, rough=rough, finite=True).interval
+    return attack_mean(*given, Beside(rough=rough, finite=True)).interval
 
 
 def same(one, other, rtol):

@@ -25,7 +25,7 @@ from audit.verify.local import LocalLaw
 from audit.verify.paired_values import Evaluated
 from audit.verify.pairs import CHOICES, EVEN, Choice
 from audit.verify.parted import FEW
-from audit.verify.random_attacks import attack_mean
+from audit.verify.random_attacks import Beside, attack_mean
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
@@ -66,7 +66,7 @@ def test_few_pairs_that_miss_the_tail_still_hold_the_mean():
         return Evaluated(-50 * torch.expm1(-q / 50), 0 * q, q)
 
     given = Noise(5, np.arange(count), 8), 1, estimate(1.0, count), 0.5, evaluate
-    found = attack_mean(Gaussian(1.0), *given, form=form)
+    found = attack_mean(Gaussian(1.0), *given, Beside(form=form))
     few = found.pairs == LEVELS[0]
     assert few.sum() > 1500
     ends = (found.interval.lower[few], found.interval.upper[few])
@@ -220,7 +220,7 @@ def test_the_error_of_a_probed_prediction_is_in_the_mean(probed):
         return Evaluated(form + scale[rows, None] * form.square(), 0 * form, form)
 
     given = Noise(5, np.arange(n), 8), 4, predicted, 0.1, evaluate
-    found = attack_mean(attack, *given, probed=probed).interval
+    found = attack_mean(attack, *given, Beside(probed=probed)).interval
     share = held((found.lower, found.upper), second + 0.7 * fourth)
     assert (share >= 0.93) if probed else (share < 0.9)
 
@@ -235,7 +235,9 @@ def test_what_of_a_probed_error_is_not_in_the_mean_parts_it_from_the_prediction(
 
     given = Noise(5, np.arange(n), 8), 4
     exact, probed = (
-        attack_mean(attack, *given, estimate(second, n, e), 0.1, evaluate, e > 0)
+        attack_mean(
+            attack, *given, estimate(second, n, e), 0.1, evaluate, Beside(e > 0)
+        )
         for e in (0.0, 0.3)
     )
     own = exact.interval.standard_error.square()
@@ -281,7 +283,9 @@ def saturating(attack, count, damped):
     predicted = attack.expected(form, decompose(form, 1))
     truth = 1 - torch.linalg.det(torch.eye(4) + attack.sigma**2 * b.T @ b / 4) ** -0.5
     given = Noise(5, np.arange(count), 8), 4, predicted, 0.1, evaluate
-    return truth.item(), attack_mean(attack, *given, damped=means if damped else None)
+    return truth.item(), attack_mean(
+        attack, *given, Beside(damped=means if damped else None)
+    )
 
 
 def test_a_saturating_divergence_takes_fewer_pairs_and_is_covered():
@@ -324,7 +328,7 @@ def by_axes(attack, count, axes):
     truth = ((1 - mean(RATES)) / RATES).sum() + both
     predicted = attack.expected(law, decompose(law, 1))
     given = Noise(5, np.arange(count), 8), 3, predicted, 0.1, evaluate
-    return truth.item(), attack_mean(attack, *given, damped=means)
+    return truth.item(), attack_mean(attack, *given, Beside(damped=means))
 
 
 def test_what_saturates_axis_by_axis_takes_fewer_pairs_and_is_covered():

@@ -31,7 +31,7 @@ from audit.models.implicit.sources import FromSampler, NamedBase
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
 from audit.verify.paired_values import Evaluated
-from audit.verify.random_attacks import attack_mean
+from audit.verify.random_attacks import Beside, attack_mean
 
 CPU = torch.device("cpu")
 COORDINATES = 3
@@ -75,7 +75,7 @@ class LogLinear:
         """Return E[KL] as the audit takes it, by pairs that the form chooses or any."""
         noise, attack = Noise(self.seed, np.arange(len(self.truth)), 8), self.attack
         given = noise, self.d, Estimate(self.predicted), 0.1, self.evaluate
-        return attack_mean(attack, *given, form=self.form if chosen else None)
+        return attack_mean(attack, *given, Beside(form=self.form if chosen else None))
 
 
 class Law:
