@@ -15,7 +15,8 @@ from audit.api.data import DataFile, data_file
 from audit.api.given import Given, given_in_files
 from audit.api.words import in_python
 from audit.config import ScanConfig, from_call, override, with_waivers
-from audit.config.options import GATE, OPTIONS
+from audit.config.option import GATE
+from audit.config.options import OPTIONS
 from audit.export.live import Network, open_live
 from audit.reports.baseline import with_baseline
 from audit.reports.report import Report as Record

@@ -10,7 +10,8 @@ import typer
 
 from audit.cli.flags import argument, option, with_options
 from audit.cli.scanning import Format, NoProgress, Outputs, Quiet, Verbose, Width
-from audit.config.options import GATE, OPTIONS
+from audit.config.option import GATE
+from audit.config.options import OPTIONS
 from audit.ground import streams
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from audit.cli.flags import (
     output_option,
     with_options,
 )
-from audit.config.options import MODEL, OPTIONS, command_line_options
+from audit.config.option import MODEL
+from audit.config.options import OPTIONS, command_line_options
 from audit.ground import collector, streams
 from audit.ground.errors import ConfigError
 

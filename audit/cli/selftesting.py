@@ -8,7 +8,8 @@ import typer
 
 from audit.cli.flags import OUTPUT, ConfigFile, configured, option, with_options
 from audit.cli.scanning import CONTRACT, Quiet, Verbose, Width
-from audit.config.options import OPTIONS, SUBSET
+from audit.config.option import SUBSET
+from audit.config.options import OPTIONS
 from audit.ground import streams
 from audit.ground.errors import UnknownName
 from audit.ground.registry import unknown

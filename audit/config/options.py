@@ -6,47 +6,14 @@ and the keyword of `override`. A new option is a field in `settings` and a row h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from audit.config import gate_readers, lists, readers
-from audit.config.readers import Reader
+from audit.config.option import ESTIMATOR, GATE, MEASURE, MODEL, RUN, SUBSET, Option
 
-
-@dataclass(frozen=True)
-class Option:
-    """How one option is read, shown on the command line and explained."""
-
-    read: Reader
-    meaning: str
-    metavar: str = ""
-    """What its value looks like; "" for a flag without a value."""
-    panel: str = "Model and contract"
-    """The heading under which `--help` shows it."""
-    flag: str = ""
-    """Its names on the command line where they are not `--its-name`."""
-    many: bool = False
-    """Whether it may be given more than once."""
-    file_only: bool = False
-    """Whether it is written in a file, where changes are reviewed, and nowhere else."""
-    names_file: bool = False
-    """Whether its value may name a file, whose bytes count and not its name."""
-
-    only_words: bool = False
-    """Whether its value is what something is called, and no number hangs on it."""
-
-    @property
-    def changes(self) -> str:
-        """What another value changes: a `number`, `limit`, `run` or only `words`."""
-        if self.only_words:
-            return "words"
-        return {RUN: "run", GATE: "limit"}.get(self.panel, "number")
-
-
-MODEL, MEASURE, ESTIMATOR = "Model and contract", "What is measured", "Estimation"
-SUBSET, RUN, GATE = "Which inputs", "Resources", "Gate"
 POSITIONAL = ("model", "data")
 
-OPTIONS: dict[str, Option] = {
+_MODEL: dict[str, Option] = {
     "model": Option(
         readers.text,
         "The saved model: .onnx, .pt or .pt2; or models:/NAME/VERSION, runs:/ID/PATH.",
@@ -60,7 +27,7 @@ OPTIONS: dict[str, Option] = {
         names_file=True,
     ),
     "family": Option(
-        readers.text, "Distribution that the outputs parameterise.", "NAME", MODEL
+        readers.text, "Distribution that the outputs parameterise.", "NAME"
     ),
     "parameters": Option(
         lists.pairs,
@@ -137,11 +104,12 @@ OPTIONS: dict[str, Option] = {
         only_words=True,
     ),
     "trust_model": Option(readers.flag, "Load files that can run code."),
+}
+_MEASURE: dict[str, Option] = {
     "divergences": Option(
         lists.texts,
         "What is measured, e.g. kl, quantile, renyi:alpha=0.5.",
         "NAME",
-        MEASURE,
         "-d/--divergence",
         many=True,
     ),
@@ -149,7 +117,6 @@ OPTIONS: dict[str, Option] = {
         lists.attacks,
         "A law of the perturbation, e.g. gaussian:sigma=0.1.",
         "[LABEL=]KIND:ARG=VALUE",
-        MEASURE,
         "-a/--attack",
         many=True,
         names_file=True,
@@ -160,202 +127,187 @@ OPTIONS: dict[str, Option] = {
         "(1.4826 times its median absolute deviation), row (each input's own mean |x|; "
         "row:std, row:max_abs, row:abs) or a file.",
         "UNITS",
-        MEASURE,
         names_file=True,
     ),
     "mask": Option(
         readers.text,
         "Features that may move: a file or slice.",
         "MASK",
-        MEASURE,
         names_file=True,
     ),
-    "top": Option(readers.integer(1), "Directions kept for each input.", "K", MEASURE),
-    "tau": Option(
-        readers.move, "The move that radius asks for (1 nat).", "TAU", MEASURE
-    ),
+    "top": Option(readers.integer(1), "Directions kept for each input.", "K"),
+    "tau": Option(readers.move, "The move that radius asks for (1 nat).", "TAU"),
     "sizes": Option(
         readers.sizes,
         "Norms at which prediction, witness and certificate are compared (auto, off).",
         "E,E,...",
-        MEASURE,
         many=True,
     ),
-    "norm": Option(
-        readers.choice("2", "inf", "1"), "The norm of --sizes (2).", "P", MEASURE
-    ),
+    "norm": Option(readers.choice("2", "inf", "1"), "The norm of --sizes (2).", "P"),
     "bounds": Option(
         readers.text,
         "Valid range of the inputs, that no witness leaves: lo,hi or a file.",
         "LO,HI",
-        MEASURE,
         names_file=True,
     ),
     "target_key": Option(
         readers.text,
         "Key of DATA that holds θ: likelihood and coverage, clean and under attack.",
         "KEY",
-        MEASURE,
     ),
+}
+_ESTIMATOR: dict[str, Option] = {
     "draws_per_input": Option(
-        readers.integer(8), "Monte-Carlo draws where needed.", "M", ESTIMATOR
+        readers.integer(8), "Monte-Carlo draws where needed.", "M"
     ),
     "sampling": Option(
         readers.choice("auto", "random", "antithetic", "sobol"),
         "Base noise: random, antithetic or scrambled Sobol points.",
         "KIND",
-        ESTIMATOR,
     ),
     "rel_error": Option(
         readers.positive,
         "Draw until trace and eigenvalue are known to this fraction.",
         "FRACTION",
-        ESTIMATOR,
     ),
     "max_draws": Option(
-        readers.integer(8), "The most draws for --rel-error (16384).", "M", ESTIMATOR
+        readers.integer(8), "The most draws for --rel-error (16384).", "M"
     ),
     "bottleneck": Option(
         readers.choice("auto", "off"),
         "Run what depends on x alone once per input (auto), or per draw (off).",
         "KIND",
-        ESTIMATOR,
     ),
-    "seed": Option(readers.integer(0), "Seed of every random number.", "N", ESTIMATOR),
+    "seed": Option(readers.integer(0), "Seed of every random number.", "N"),
     "dtype": Option(
         readers.choice("auto", "float32", "float64"),
         "Precision of the network: auto, float32 or float64.",
         "DTYPE",
-        ESTIMATOR,
     ),
     "method": Option(
         readers.choice(
-            "auto",
-            "exact",
-            "dense",
-            "krylov",
-            "finite-difference",
-            "straight-through",
+            "auto", "exact", "dense", "krylov", "finite-difference", "straight-through"
         ),
         "Derivatives: auto or exact (reverse mode), dense (all of the Jacobian), "
         "krylov (its products alone), finite-difference, or straight-through "
         "(quantised ONNX).",
         "METHOD",
-        ESTIMATOR,
     ),
     "verify": Option(
         readers.integer(0, "auto", "all"),
         "Inputs that are checked against exact values (32 worst and 32 random).",
         "N",
-        ESTIMATOR,
     ),
-    "limit": Option(readers.integer(1), "Audit the first N inputs.", "N", SUBSET),
-    "sample": Option(readers.integer(1), "Audit N random inputs.", "N", SUBSET),
-    "index": Option(
-        lists.integers, "Audit these inputs.", "I,J,...", SUBSET, many=True
-    ),
-    "device": Option(readers.text, "Where the network runs (cpu).", "DEVICE", RUN),
+}
+_SUBSET: dict[str, Option] = {
+    "limit": Option(readers.integer(1), "Audit the first N inputs.", "N"),
+    "sample": Option(readers.integer(1), "Audit N random inputs.", "N"),
+    "index": Option(lists.integers, "Audit these inputs.", "I,J,...", many=True),
+}
+_RUN: dict[str, Option] = {
+    "device": Option(readers.text, "Where the network runs (cpu).", "DEVICE"),
     "batch_size": Option(
-        readers.integer(1, "auto"), "Inputs in one chunk (auto).", "N", RUN
+        readers.integer(1, "auto"), "Inputs in one chunk (auto).", "N"
     ),
     "memory": Option(
         readers.memory,
         "Memory for what is computed (half of what is free, at most 1GiB).",
         "BYTES",
-        RUN,
     ),
     "plan": Option(
         lists.plan,
         "How it is computed, e.g. rows=autograd,side=features, or a report's way.",
         "KEY=VALUE,...|REPORT",
-        RUN,
     ),
     "threads": Option(
-        readers.integer(1, "auto"), "Threads of a process (its cores).", "N", RUN
+        readers.integer(1, "auto"), "Threads of a process (its cores).", "N"
     ),
-    "workers": Option(readers.integer(1), "Processes (1).", "N", RUN),
-    "engine": Option(readers.text, "What runs the jobs (local).", "NAME", RUN),
+    "workers": Option(readers.integer(1), "Processes (1).", "N"),
+    "engine": Option(readers.text, "What runs the jobs (local).", "NAME"),
     "ray_address": Option(
         readers.text,
         "Cluster of --engine ray: its head, or auto (this machine alone).",
         "HOST:PORT",
-        RUN,
     ),
     "gpus_per_worker": Option(
         readers.positive,
         "Accelerators of each worker of --engine ray (1 with --device cuda).",
         "G",
-        RUN,
     ),
     "open_timeout": Option(
         readers.positive,
         "Seconds to load the model and pass its gates (300).",
         "SECONDS",
-        RUN,
     ),
-    "witness": Option(readers.text, "Keep the witnesses here, to replay.", "FILE", RUN),
+    "witness": Option(readers.text, "Keep the witnesses here, to replay.", "FILE"),
     "run_dir": Option(
-        readers.text, "Keep finished parts here, to resume from.", "FOLDER", RUN
+        readers.text, "Keep finished parts here, to resume from.", "FOLDER"
     ),
-    "resume": Option(readers.flag, "Go on with the run in --run-dir.", "", RUN),
-    "shard": Option(readers.text, "Do part i of n only, into --run-dir.", "I/N", RUN),
+    "resume": Option(readers.flag, "Go on with the run in --run-dir.", ""),
+    "shard": Option(readers.text, "Do part i of n only, into --run-dir.", "I/N"),
+}
+_GATE: dict[str, Option] = {
     "max": Option(
         gate_readers.thresholds("<="),
         "Fail when a number is above V, e.g. kl.gaussian.p95=0.05.",
         "KEY=V",
-        GATE,
         many=True,
     ),
     "min": Option(
         gate_readers.thresholds(">="),
         "Fail when a number is below V, e.g. kl.critical_radius.p05=0.2.",
         "KEY=V",
-        GATE,
         many=True,
     ),
     "baseline": Option(
-        readers.text, "An older report, for limits on a change.", "REPORT", GATE
+        readers.text, "An older report, for limits on a change.", "REPORT"
     ),
     "max_increase": Option(
         gate_readers.steps,
         "Fail when a number grew by more, e.g. kl.gaussian.p95=5%.",
         "KEY=STEP",
-        GATE,
         many=True,
     ),
     "max_decrease": Option(
         gate_readers.steps,
         "Fail when a number shrank by more, e.g. kl.radius.p05=5%.",
         "KEY=STEP",
-        GATE,
         many=True,
     ),
     "waivers": Option(
         gate_readers.waivers,
         "Limits that may be broken until a day: [{key, until, reason}].",
         "LIST",
-        GATE,
         file_only=True,
     ),
     "max_skipped": Option(
         readers.integer(0),
         "Inputs that may be skipped, or lack a limited number (0).",
         "N",
-        GATE,
     ),
     "gate": Option(
         readers.choice("point", "upper"),
         "Judge the value (point) or the far end of its interval (upper).",
         "KIND",
-        GATE,
     ),
     "accept_unverified": Option(
         readers.flag,
         "Let limits decide on predictions that were not checked, or found wrong.",
         "",
-        GATE,
     ),
-    "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", "", GATE),
+    "exit_zero": Option(readers.flag, "Exit 0 even when a limit fails.", ""),
+}
+OPTIONS: dict[str, Option] = {
+    name: replace(option, panel=panel)
+    for panel, options in (
+        (MODEL, _MODEL),
+        (MEASURE, _MEASURE),
+        (ESTIMATOR, _ESTIMATOR),
+        (SUBSET, _SUBSET),
+        (RUN, _RUN),
+        (GATE, _GATE),
+    )
+    for name, option in options.items()
 }
 
 
