@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
+from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
 from audit.ground.checking import demand
 from audit.linalg.decompose import decompose
 from audit.linalg.quadratic_form import QuadraticForm

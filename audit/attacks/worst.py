@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from audit.attacks.balls import Ball, read_norm
-from audit.attacks.laws import Attack, positive_size
+from audit.attacks.bases import Attack
+from audit.attacks.laws import positive_size
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate, Spectrum
 

@@ -18,6 +18,7 @@ from audit.formats.table import direction, is_minor
 from audit.ground.printable import printable
 from audit.reports.doubts import CRITICAL
 from audit.reports.judged import Check
+from audit.reports.quantities import SHOWN
 from audit.reports.report import Report
 from audit.reports.text import NOTHING, count, number
 
@@ -71,7 +72,7 @@ def _lines(report: Report) -> Iterator[str]:
                 for quantity in reading.quantity_order(report, divergence)
                 if not is_minor(quantity)
                 and (summary := divergence.summary[quantity])
-                and (values := _five(summary))
+                and (values := [getattr(summary, name) for name in SHOWN])
             ],
         )
         shown = [q for q in divergence.summary if not is_minor(q)]
@@ -84,10 +85,6 @@ def _lines(report: Report) -> Iterator[str]:
             said = sides.reasons(divergence)
             yield from ("", *(f"- {escape(line)}" for line in said))
     yield from _details(report)
-
-
-def _five(summary: object) -> list[float | None]:
-    return [getattr(summary, name) for name in ("p05", "p50", "mean", "p95", "max")]
 
 
 def _check(check: Check) -> tuple[str, ...]:

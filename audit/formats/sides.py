@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from audit.formats.reading import tau
 from audit.reports.report import Report
 from audit.reports.summaries import Divergence, Rung, Side
 from audit.reports.text import NOTHING, number, percent
@@ -17,10 +18,9 @@ def title(report: Report, name: str) -> str:
     rungs = report.divergences[name].two_sided
     if not rungs:
         return ""
-    tau = report.config["tau"].value if "tau" in report.config else 1.0
     return (
         f"{name} at {_NORMS[rungs[0].norm]} ≤ ε, witness ≤ truth ≤ certificate: "
-        f"medians, and the share of inputs at {number(float(tau))} or more"
+        f"medians, and the share of inputs at {number(tau(report))} or more"
     )
 
 

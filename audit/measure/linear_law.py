@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
-from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
+from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
 from audit.attacks.worst import WorstCase
 from audit.linalg.spectrum import Estimate
 

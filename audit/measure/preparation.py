@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.attacks.laws import Attack, build_attack
+from audit.attacks.bases import Attack
+from audit.attacks.laws import build_attack
 from audit.config import ScanConfig
 from audit.config.settings import DEFAULT_DIVERGENCES
 from audit.families.interface import Family

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.attacks.laws import Attack
+from audit.attacks.bases import Attack
 from audit.geometry.divergences import Divergence
 from audit.geometry.row_frame import Frames
 from audit.measure.plan import Plan

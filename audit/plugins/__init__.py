@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from audit.ground.lazy import handed_on
 
 if TYPE_CHECKING:
-    from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
+    from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
     from audit.families import build_family
     from audit.families.continuous import Continuous
     from audit.families.interface import Family, Law, check_finite

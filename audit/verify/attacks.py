@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.attacks.laws import DirectedAttack, RandomAttack
+from audit.attacks.bases import DirectedAttack, RandomAttack
 from audit.linalg.intervals.means import Interval
 from audit.linalg.spectrum import Estimate
 from audit.verify.exact import Exact

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from audit.attacks.balls import Ball
-from audit.attacks.laws import Attack, DirectedAttack, RandomAttack
+from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergences import Divergence
 from audit.ground import stages

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.attacks.laws import RandomAttack
+from audit.attacks.bases import RandomAttack
 from audit.verify.anchored import APART
 from audit.verify.exact import Exact
 from audit.verify.rough import Values

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
+from audit.attacks.bases import Attack, RandomAttack
 from audit.attacks.damped import leading_axes
-from audit.attacks.laws import Attack, RandomAttack
 from audit.geometry.divergences import Divergence
 from audit.geometry.pullback import pull_back
 from audit.linalg.averaged import Sampled

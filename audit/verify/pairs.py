@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.attacks.laws import RandomAttack
+from audit.attacks.bases import RandomAttack
 from audit.nodes.noise import Noise
 
 CHOICES, EVEN = 4, 0.3  # pairs that one is chosen of; a share of E[Q] for all alike

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.attacks.laws import RandomAttack
+from audit.attacks.bases import RandomAttack
 from audit.ground import stages
 from audit.linalg.intervals.controlled import (
     FIRST,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from audit.attacks.laws import DirectedAttack
+from audit.attacks.bases import DirectedAttack
 from audit.geometry.divergences import Divergence
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.roles import UNIVERSAL, named

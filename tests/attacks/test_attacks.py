@@ -8,15 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
 from audit.attacks.checking import LAWS
 from audit.attacks.laws import (
     ATTACKS,
-    Attack,
-    DirectedAttack,
     FixedNorm,
     Gaussian,
     Moments,
-    RandomAttack,
     RandomDirection,
     UniformNorm,
     build_attack,
