@@ -74,11 +74,7 @@ class Distributional(Density):
     def sample(self, x: Tensor, z: Tensor) -> Tensor:
         """Return the base draw made of z, through the inverse transform."""
         distribution = self.module(x)
-        base = innermost(distribution.base)
-        if isinstance(base, td.Normal):
-            draw = base.loc + base.scale * z
-        else:
-            draw = base.low + (base.high - base.low) * z
+        draw = base_draw(innermost(distribution.base), z)
         with to_the_last_digit():
             return distribution.transform.inv(draw)  # type: ignore[no-any-return]
 
@@ -173,6 +169,13 @@ def _base(distribution: Foreign) -> tuple[str, str]:
     if isinstance(base, td.Uniform):
         return "uniform", ""
     return "", f"its base is a {type(base).__name__}"
+
+
+def base_draw(base: Foreign, z: Tensor) -> Tensor:
+    """Return the draw of a Normal or Uniform base that noise z makes."""
+    if isinstance(base, td.Normal):
+        return base.loc + base.scale * z
+    return base.low + (base.high - base.low) * z  # type: ignore[no-any-return]
 
 
 def base_noise(law: str, rows: int, size: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from audit.export.densities import Density, Foreign, unvalidated
+from audit.export.densities import Density, Foreign, base_draw, unvalidated
 from audit.export.named import constant, without_independent
 from audit.ground.errors import ModelError
 
@@ -67,10 +67,7 @@ class General(Density):
         with unvalidated():
             law: Foreign = without_independent(self.module(x))
             base, z = without_independent(law.base_dist), z.reshape(-1, *self.shape)
-            if isinstance(base, td.Normal):
-                draw = base.loc + base.scale * z
-            else:
-                draw = base.low + (base.high - base.low) * z
+            draw = base_draw(base, z)
             for transform in law.transforms:
                 draw = transform(draw)
         return draw.reshape(len(draw), -1)

@@ -20,7 +20,7 @@ from audit.families.draws import draws_of
 from audit.families.interface import Family
 from audit.families.tensors import Pointwise
 from audit.geometry.contract import checked
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.checking import demand
 from audit.linalg.averaged import Sampled
 from audit.nodes.noise import Noise

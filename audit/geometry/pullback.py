@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.linalg.bounded import bounded
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.stored import LinearOperator

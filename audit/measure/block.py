@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.geometry.frame import Frame
 from audit.ground import stages
 from audit.linalg.decompose import decompose

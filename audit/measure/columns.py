@@ -17,7 +17,7 @@ from torch import Tensor
 
 from audit.geometry.chain import FACTORS, factor
 from audit.geometry.comparison import angle, attained
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.geometry.trust import averaging_checks
 from audit.linalg.averaged import Averaged
 from audit.linalg.bounded import bounded

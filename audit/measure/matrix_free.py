@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.linalg.averaged import Averaged
 from audit.linalg.krylov import WIDTH, halves, trace
 from audit.linalg.stored import Matrix

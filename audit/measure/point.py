@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.geometry.row_frame import Frames

@@ -16,7 +16,8 @@ from audit.attacks.laws import build_attack
 from audit.config import ScanConfig
 from audit.config.settings import DEFAULT_DIVERGENCES
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence, build_divergence
+from audit.geometry.divergence import Divergence
+from audit.geometry.divergences import build_divergence
 from audit.ground.errors import NoFisher, NoTransport
 from audit.measure import Questions
 from audit.measure.framing import Notes, frame_of

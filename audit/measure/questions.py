@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.attacks.bases import Attack
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.geometry.row_frame import Frames
 from audit.measure.plan import Plan
 from audit.nodes.noise import Noise

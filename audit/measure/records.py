@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from audit.config import ScanConfig
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.errors import ModelError
 from audit.ground.tracking import shown
 from audit.linalg.krylov import SETTLED

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 
 from audit.config import ScanConfig
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.linalg.operators import Diagonal
 from audit.measure.matrix_free import passes_bytes, refusal
 from audit.measure.plan import AUTOGRAD, DIFFERENCES, IDENTITY, SWEEP, Choice, Shapes

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from audit.families.tensors import Estimation, RowCost, Tensors
     from audit.families.univariate import Parameters, Univariate
     from audit.formats import Render
-    from audit.geometry.divergences import Divergence
+    from audit.geometry.divergence import Divergence
     from audit.ground.errors import ConfigError, InputError, NoFisher, NoTransport
     from audit.ground.storage import StoredFile
     from audit.inputs.readers import Field, InputReader

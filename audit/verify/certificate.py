@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.errors import ConfigError, NoCertificate
 from audit.models.enclosed import Centred
 from audit.models.enclosing import centred

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from audit.attacks.balls import Ball
 from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
 from audit.attacks.worst import Certified, WorstCase
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground import stages
 from audit.measure.columns import TWO_MOMENTS
 from audit.reports.doubts import CRITICAL

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from audit.attacks.bases import DirectedAttack, RandomAttack
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground import stages
 from audit.ground.forecast import Task
 from audit.measure import Questions

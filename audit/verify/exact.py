@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audit.families.interface import Family
 from audit.families.references import Reference
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.verify.sites import MOVED_BYTES, Site
 
 _FEW, _FEWER = 1024, 256  # nodes of the same law for all values, and anew for each

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.nodes.noise import Noise
 from audit.verify.witness_file import WitnessFile, value_of
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.errors import ConfigError
 from audit.ground.storage.arrays import Array
 from audit.ground.storage.npz import pack

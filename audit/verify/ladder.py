@@ -16,7 +16,7 @@ import torch
 
 from audit.attacks.balls import Ball, read_norm
 from audit.attacks.worst import Certified, WorstCase
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.measure import Questions
 from audit.measure.columns import linear_law
 from audit.nodes.lines import watched

@@ -12,7 +12,7 @@ from torch import Tensor
 from audit.attacks.balls import Ball
 from audit.attacks.bases import Attack, RandomAttack
 from audit.attacks.damped import leading_axes
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.geometry.pullback import pull_back
 from audit.linalg.averaged import Sampled
 from audit.linalg.decompose import decompose

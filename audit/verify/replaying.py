@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence, build_divergence
+from audit.geometry.divergence import Divergence
+from audit.geometry.divergences import build_divergence
 from audit.ground.errors import AuditError, InputError
 from audit.models.maps import AutogradMap
 from audit.models.opening import OpenModel

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.shares import share_interval
 from audit.linalg.intervals.distances import uniform_distance
 from audit.measure import Questions

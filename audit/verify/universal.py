@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.bases import DirectedAttack
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.measure.columns import NOT_RESOLVED, values_of
 from audit.reports.roles import UNIVERSAL, named
 from audit.reports.values import Floats, Values

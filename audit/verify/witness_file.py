@@ -31,7 +31,7 @@ from torch import Tensor
 
 from audit.attacks.balls import NORMS, Ball
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.errors import ConfigError, InputError
 from audit.ground.storage.arrays import Array, read_arrays
 from audit.nodes.noise import Noise

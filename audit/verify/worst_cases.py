@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audit.attacks.balls import Ball
 from audit.attacks.worst import Certified, WorstCase
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground import stages
 from audit.linalg.intervals.means import Interval
 from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of

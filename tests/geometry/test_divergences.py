@@ -13,12 +13,8 @@ from audit.families import build_family
 from audit.families.references import reference_of as reference
 from audit.geometry.checking import LAWS, Subject, its_root_is_wide_and_alone
 from audit.geometry.contract import checked
-from audit.geometry.divergences import (
-    DIVERGENCES,
-    Divergence,
-    Tensors,
-    build_divergence,
-)
+from audit.geometry.divergence import Divergence
+from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence
 from audit.geometry.pullback import pull_back
 from audit.ground.errors import BrokenPlugin, ConfigError, UnknownName
 from audit.linalg.averaged import Averaged, Sampled

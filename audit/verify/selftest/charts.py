@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose

@@ -39,7 +39,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.verify.exact import Exact, exact_at
 from audit.verify.local import local_law
 from audit.verify.selftest.finding import Finding, failed, inapplicable, passed

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.families.interface import Family
-from audit.geometry.divergences import Divergence
+from audit.geometry.divergence import Divergence
 from audit.ground.distinct import distinct
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.measure import Point, Questions, linear_law
