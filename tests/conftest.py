@@ -3,10 +3,12 @@
 Processes that tests start, and the workers that run them, keep compiled modules beside
 pytest's own cache where the environment forbids to keep them beside their sources: a
 process of `robaudit scan` is a fifth cheaper then. The tree of commands is built once
-for all runs of a command within a test's process, as it is in a process of its own.
+for all runs of a command within a test's process, as it is in a process of its own, and
+so is the table of operators that `torch.onnx.export` would read anew in each call.
 """
 
 import os
+import sys
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -53,6 +55,17 @@ def pytest_collection_modifyitems(items):
         by = mark.kwargs.get("by")
         if sum(n for k, n in found.items() if by is None or by in k) % mark.args[0]:
             item.add_marker("slow")
+
+
+def pytest_runtest_setup():
+    """Keep torch's table of operators, half a second each, once a test has loaded it.
+
+    Only a table of translations that is handed over would write into it.
+    """
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    made = getattr(module, "ONNXRegistry", None)
+    if made is not None and not isinstance(vars(made)["from_torchlib"], staticmethod):
+        made.from_torchlib = staticmethod(cache(made.from_torchlib))
 
 
 def lists_of(item):
