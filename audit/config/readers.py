@@ -49,15 +49,24 @@ def text(value: object) -> str:
     return str(value)
 
 
+def spelled(value: object) -> object:
+    """Return a scalar as a command line spells it; YAML makes `off` false."""
+    if value is False:
+        return "off"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if number else value
+
+
 @reader(
     anyOf=[
         {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
         {"type": "number", "exclusiveMinimum": 0},
-        {"enum": ["auto", "off"]},
+        {"enum": ["auto", "off", False]},
     ]
 )
 def sizes(value: object) -> tuple[float, ...] | None:
     """Read sizes as 0.03,0.1; "auto" reads as None and "off" as none of them."""
+    value = "off" if value is False else value
     if value in ("auto", ["auto"]):
         return None
     if value in ("off", ["off"]):
@@ -86,11 +95,14 @@ def flag(value: object) -> bool:
 
 def choice(*names: str) -> Reader:
     """Return a reader of one of `names`."""
+    others = {"off": False, "1": 1, "2": 2}
+    alike = [others[name] for name in names if name in others]
 
-    @reader(enum=names)
+    @reader(enum=[*names, *alike])
     def read(value: object) -> str:
-        if value in names:
-            return str(value)
+        word = spelled(value)
+        if word in names:
+            return str(word)
         raise ValueError("expected one of: " + ", ".join(names))
 
     return read

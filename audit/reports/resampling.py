@@ -1,6 +1,17 @@
 """Resamples of inputs within their strata, and the intervals that they give.
 
-Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 8.3.
+The N inputs are a sample themselves, of what the model will meet. Another N would have
+other numbers of inputs in each stratum: (N₁', N₂', …) ~ Multinomial(N, N_h/N). So what
+a drawn input of stratum h stands for is multiplied by N_h'/N_h. Without that the m
+worst inputs would be as many in every resample, and a percentile among them as good as
+known: b of them lie beyond it, with the variance b (1 − b/m) within the stratum, and
+
+    b (1 − b/m) + (b/m)² m (1 − m/N) = b (1 − b/N)
+
+with the factor, that of a binomial number out of N.
+
+Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 8.3; Rao &
+Wu, Resampling inference with complex survey data, JASA 83 (1988), for scaled weights.
 """
 
 from __future__ import annotations
@@ -35,12 +46,25 @@ def redrawn(weights: Floats, strata: NDArray[np.intp]) -> Iterator[Floats]:
     column of as many values.
     """
     places = members(strata)
+    sizes = np.array([weights[place].sum() for place in places])
+    generator = np.random.default_rng(_SEED)
     for counts in _drawn(tuple(map(len, places))):
         drawn = np.empty((len(counts[0]), len(weights)))
-        for where, count in zip(places, counts, strict=True):
-            drawn[:, where] = count
+        factors = _other_sizes(generator, sizes, len(drawn))
+        for where, count, factor in zip(places, counts, factors, strict=True):
+            drawn[:, where] = count * factor[:, None]
         drawn *= weights
         yield drawn
+
+
+def _other_sizes(generator: np.random.Generator, sizes: Floats, count: int) -> Floats:
+    """Return the sizes of the strata of other inputs, relative to these [h, count]."""
+    share = sizes / sizes.sum()
+    total = max(1, round(float(sizes.sum())))
+    found: Floats = generator.multinomial(total, share, count).T / (
+        total * share[:, None]
+    )
+    return found
 
 
 def _drawn(sizes: tuple[int, ...]) -> Iterable[list[Floats]]:

@@ -13,10 +13,12 @@ The interval of the mean is that of independent strata (`ground.means`), the N i
 being a sample themselves; there is none where a stratum has fewer than `LEAST` values.
 A bootstrap within the strata misses above in 5 to 20 of 100 samples of 64.
 
-Intervals of percentiles are percentiles of a bootstrap within the strata. There is none
-where the sample does not resolve it: where one checked input stands for more inputs
-than lie beyond it, or where those beyond it that are not among the worst, r of N − m,
-would all be missed by the random ones in more than 2.5 of 100 draws, (1 − r/(N − m))ⁿ.
+Intervals of percentiles are percentiles of a bootstrap within the strata, whose sizes
+vary as those of another N inputs would (`resampling`). There is none where there would
+be none if all N were checked (`order_ranks`), nor where the sample does not resolve it:
+where one checked input stands for more inputs than lie beyond it, or where those beyond
+it that are not among the worst, r of N − m, would all be missed by the random ones in
+more than 2.5 of 100 draws, (1 − r/(N − m))ⁿ.
 A resample holds no value that the sample has missed, so the interval would end too
 early: with 32 random inputs that of the 5th percentile held in 60 to 80 of 100 cases,
 not in 95. Where one checked input alone stands for the others of its stratum,
@@ -44,6 +46,7 @@ from audit.reports.statistics import (
     Statistics,
     described,
     moments,
+    order_ranks,
 )
 from audit.reports.streamed import summarise
 from audit.reports.values import Floats, Mask
@@ -161,11 +164,14 @@ class Weighted:
 
         Beyond the median is either side of it.
         """
+        weights = self.sample.weights
+        if order_ranks(max(1, round(float(weights.sum()))), p) is None:
+            return False
         sides = (
             (self.values >= quantile, p >= 0.5),
             (self.values <= quantile, p <= 0.5),
         )
-        tail = min(p, 1 - p) * self.sample.weights.sum()
+        tail = min(p, 1 - p) * weights.sum()
         return all(self._sees(beyond, tail) for beyond, asked in sides if asked)
 
     def _sees(self, beyond: Mask, tail: float) -> bool:

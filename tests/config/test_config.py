@@ -143,6 +143,30 @@ def test_values_may_be_typed_already():
     assert (config.attacks, config.top, config.index) == (attacks, 2, (7,))
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("norm: 2", "norm", "2"),
+        ("norm: 1", "norm", "1"),
+        ("norm: .inf", "norm", "inf"),
+        ("norm: inf", "norm", "inf"),
+        ("bottleneck: off", "bottleneck", "off"),
+        ("sizes: off", "sizes", ()),
+        ("sizes: 0.5", "sizes", (0.5,)),
+    ],
+)
+def test_a_word_may_be_what_yaml_takes_for_a_number_or_for_false(
+    write, line, name, value
+):
+    found = read_config(write(line + "\n"))
+    held = next(
+        getattr(part, name)
+        for part in (found, *vars(found).values())
+        if hasattr(part, name)
+    )
+    assert held == value
+
+
 def test_family_options_are_yaml_values():
     given = ["levels=[0.1, 5e-1]", "base=normal", "df=3"]
     config = override(ScanConfig(), "command line", options=given)
