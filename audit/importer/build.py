@@ -18,6 +18,8 @@ from audit.importer.binding import (
 )
 from audit.importer.conditions import Conditions
 from audit.importer.foresight import Small
+from audit.importer.norms import lengths
+from audit.importer.ops.lengths import length
 from audit.importer.places import Body, Constant, Place
 from audit.importer.plan import ABSENT, Plan, Remembered, ShapeOf, Step, Upload
 from audit.importer.program import Node, Program
@@ -56,6 +58,7 @@ class Builder:
         default_factory=dict
     )
     cleared: frozenset[str] = frozenset()
+    lengths: frozenset[str] = frozenset()
     known: Conditions | None = None
     text: bool = False
 
@@ -78,6 +81,7 @@ class Builder:
             self.known = self._known(nodes)
             nodes = branches.held(nodes, self.known, wanted)
         self.cleared = replaced(nodes)
+        self.lengths = lengths(nodes, self.program.constants)
         for node in cleanup.guarded(nodes):
             self._add(node)
         outputs = tuple(self.operand(name, host=False) for name in wanted)
@@ -187,7 +191,8 @@ class Builder:
                 if place is not None:
                     self.places[name] = place
             return
-        run = self._bound(node, entry, bodies)
+        is_length = not self.lengths.isdisjoint(node.outputs)
+        run = length if is_length else self._bound(node, entry, bodies)
         shielded = not self.cleared.isdisjoint(node.outputs)
         run = Shielded.of(node, run) if shielded else run
         self._emit(node, run, tuple(inputs))

@@ -15,6 +15,7 @@ from audit.importer.limits import check_elements, check_temporary
 from audit.importer.ops.convolution import conv
 from audit.importer.ops.elementwise import gelu, hard_sigmoid, leaky_relu
 from audit.importer.ops.indexing import gather_nd
+from audit.importer.ops.lengths import length
 from audit.importer.ops.linear import gemm, mat_mul
 from audit.importer.ops.shape import trilu, unsqueeze_attribute
 from audit.importer.registry import Site, operator
@@ -39,11 +40,11 @@ def expand_dims(x: Tensor, axis: Host | Tensor) -> Tensor:
     only={"metric": ("euclidean", "sqeuclidean")},
 )
 def distances(a: Tensor, b: Tensor, *, metric: str = "sqeuclidean") -> Tensor:
-    """|aᵢ − bⱼ|² of every row of a and of b, or |aᵢ − bⱼ|: no slope where it is 0."""
+    """|aᵢ − bⱼ|² of every row of a and of b, or |aᵢ − bⱼ| (see `lengths`)."""
     check_elements((len(a), len(b)), "The distances of rows")
     check_temporary((len(a), *b.shape), "The differences of rows")
     squares = (a.unsqueeze(1) - b.unsqueeze(0)).square().sum(-1)
-    return squares if metric == "sqeuclidean" else squares.sqrt()
+    return squares if metric == "sqeuclidean" else length(squares)
 
 
 def _turned(x: Tensor, last: int, batch: int) -> Tensor:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.ops.arithmetic import held_of
+from audit.importer.ops.lengths import halved, length
 from audit.importer.replaced import Shielded
 from audit.importer.sweep.pushed import Tangents
 from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
@@ -85,6 +86,8 @@ def pointwise(site: Site) -> Rule | None:
         return None
     if site.op in MINUS:
         return Signed(site, MINUS[site.op])
+    if site.step.run is length:
+        return Length(site, None)
     scaled = site.op == "Swish" and site.attribute("alpha", 1.0) != 1.0
     if scaled or isinstance(site.step.run, Shielded):
         return Pointwise(site, None)
@@ -195,6 +198,27 @@ class Pointwise:
             if tangent is not None
         ]
         return [_stretched(parts, self._out)]
+
+
+class Length(Pointwise):
+    """The root of a sum of squares: what comes back as zero stays zero."""
+
+    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
+        """Return the root, twice."""
+        root = self._run(*arguments)
+        assert isinstance(root, Tensor)
+        return root, (lifted(root, self._out),)
+
+    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
+        """Return g / (2 √q)."""
+        whole = dense(only_piece(given), self._out.shape)
+        return [[Dense(whole.start, halved(whole.g, kept[0]), owned=True)]]
+
+    def push(self, kept: Kept, given: Tangents) -> list[Tensor]:
+        """Return dq / (2 √q)."""
+        (tangent,) = given
+        assert tangent is not None
+        return [tangent / (2 * kept[0])]
 
 
 class Signed(KeepsNothing):
