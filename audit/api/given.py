@@ -78,7 +78,8 @@ def _bounds(name: str, value: Any, folder: Path, names: dict[str, str]) -> objec
     pair = value
     if isinstance(value, Mapping):
         pair = [value[end] for end in ends if end in value]
-    if not (hasattr(pair, "__len__") and len(pair) == len(ends)):
+    several = hasattr(pair, "__len__") and getattr(pair, "ndim", 1) > 0
+    if not several or len(pair) != len(ends):
         raise _no_numbers(name, value)
     arrays = {end: _numbers(name, one) for end, one in zip(ends, pair, strict=True)}
     if not any(array.ndim for array in arrays.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
+from types import NoneType
 from typing import Any, overload
 
 import numpy as np
@@ -74,6 +75,13 @@ class Report:
         Raises:
             ConfigError: the report has no such number; names the nearest.
         """
+        for given in (divergence, quantity):
+            if not isinstance(given, (str, NoneType)):
+                raise ConfigError(
+                    f"summary() was given a {type(given).__name__}",
+                    "Expected the names of a divergence and of a quantity",
+                    "Call report.summary('kl', 'critical_radius')",
+                )
         found = {name: self.record.divergences[name].summary for name in self._names}
         if quantity is not None:
             name = divergence or self._names[0]
@@ -147,9 +155,11 @@ class Report:
         Raises:
             ConfigError: the name asks for no format, or cannot be written.
         """
-        if not isinstance(path, (str, PathLike)):
+        named = isinstance(path, (str, PathLike))
+        if not named or "\0" in str(path):
+            given = "name with the character NUL" if named else type(path).__name__
             raise ConfigError(
-                f"save() was given a {type(path).__name__}",
+                f"save() was given a {given}",
                 "Expected the name of a file",
                 "Call report.save('report.html')",
             )

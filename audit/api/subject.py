@@ -105,9 +105,20 @@ def _asked(model: object, data: DataFile, given: Given) -> Asked:
         )
     config = override(ScanConfig(), CALL, model=name, data=data.path or None)
     plain = {key: _plain(value) for key, value in given.settings.items()}
+    _refuse_no_inputs(plain.get("index"))
     config = with_waivers(with_baseline(from_call(config, plain)))
     live = None if saved else open_live(model, model_settings(config), data.path)
     return Asked(config, live, data.label, given.names)
+
+
+def _refuse_no_inputs(index: object) -> None:
+    """Refuse a selection that selects nothing: without a selection all are audited."""
+    if index is not None and not isinstance(index, int) and not index:
+        raise ConfigError(
+            f"index= is {index!r}, which selects no input",
+            "Expected the numbers of one input at least",
+            "Leave index= out to audit all inputs",
+        )
 
 
 def title(model: object) -> str:
@@ -118,8 +129,9 @@ def title(model: object) -> str:
 
 def _key(settings: Mapping[str, Any]) -> str:
     """Return the name of an array that has none: that of the condition."""
-    name, _, key = str(settings.get("condition") or "x").partition("=")
-    return key or name
+    asked = settings.get("condition")
+    name, _, key = (asked if isinstance(asked, str) else "").partition("=")
+    return key or name or "x"
 
 
 def _plain(value: object) -> object:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from audit import AuditError
 from audit.config.options import OPTIONS, flag_names
+from audit.config.paths import short_names
 
 _FLAGS = {flag: name for name in OPTIONS for flag in flag_names(name)}
 _FLAG = re.compile(
@@ -33,10 +34,11 @@ def in_python(names: Mapping[str, str]) -> Iterator[None]:
         names: text -> what is to stand in its place, such as a temporary path.
 
     Raises:
-        AuditError: as it was, in other words.
+        AuditError: as it was, in other words; or a path is too long.
     """
     try:
-        yield
+        with short_names():
+            yield
     except AuditError as error:
         parts = (error.given, error.expected, error.next_step)
         AuditError.__init__(error, *(said(part, names) for part in parts))

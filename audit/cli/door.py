@@ -18,6 +18,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from audit.config.paths import short_names
 from audit.ground import streams, watch
 from audit.ground.errors import AuditError, cause
 from audit.ground.printable import printable
@@ -67,7 +68,8 @@ def guarded(run: Callable[[], object], debug: bool = False) -> int:
     """Run a command and return its exit code; say on stderr what went wrong."""
     watch.settle(None)
     try:
-        result = run()
+        with short_names():
+            result = run()
         code = result if isinstance(result, int) else 0
         watch.settle(code)
     except BaseException as error:

@@ -169,7 +169,7 @@ def _changed(
         given, expected, hint = unknown("options", name, OPTIONS)
         raise ConfigError(f"{place}: {given}", expected, hint)
     try:
-        read = OPTIONS[name].read(value)
+        read = OPTIONS[name].read(_without_nul(value))
     except ValueError as error:
         from_file = origin not in (COMMAND_LINE, ENVIRONMENT, CALL)
         subject = f"{place}: {name}" if from_file else place
@@ -191,6 +191,13 @@ def _changed(
         read = tuple(replace(waiver, source=place) for waiver in read)
     origins = {**config.origins, name: origin}
     return replace(store(config, name, read), origins=origins)
+
+
+def _without_nul(value: object) -> object:
+    """Return a value, which is no text with a NUL: no path may hold one."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("expected text without the character NUL")
+    return value
 
 
 def _places(

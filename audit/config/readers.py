@@ -74,6 +74,8 @@ def sizes(value: object) -> tuple[float, ...] | None:
     given = value if isinstance(value, list | tuple) else [value]
     words = [word for piece in given for word in str(piece).split(",")]
     found = sorted({positive(word) for word in words})
+    if not found:
+        raise ValueError("expected one size at least, or auto, or off")
     if found[-1] >= LARGEST_SIZE:
         raise ValueError(f"expected sizes below {LARGEST_SIZE:g}")
     if len(found) > MOST_SIZES:

@@ -150,4 +150,6 @@ def _cut(text: str) -> str:
 
 
 def _sentence(part: str) -> str:
-    return part if part.endswith((".", "?", "!")) else f"{part}."
+    """Return a part with a full stop, unless it ends with a command to paste."""
+    pasted = part.rpartition("\n")[2].startswith(" ")
+    return part if pasted or part.endswith((".", "?", "!")) else f"{part}."

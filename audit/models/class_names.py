@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from os.path import isfile
 
 from torch import Tensor
 
@@ -84,7 +84,7 @@ def _given(given: str | Sequence[str]) -> tuple[list[str], str]:
     """Return the names of an option, and where they are written."""
     if not isinstance(given, str):
         return _cut(given), "--classes"
-    if Path(given).is_file():
+    if isfile(given):  # names in a row may be longer than a path
         return _cut(_lines(given)), f"--classes '{given}'"
     if "," not in given:
         raise ConfigError(

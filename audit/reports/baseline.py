@@ -52,10 +52,18 @@ def with_baseline(config: ScanConfig) -> ScanConfig:
     """Return `config` with its limits on a change among its limits.
 
     Raises:
-        ConfigError: there is no baseline, it cannot be read, has no such number, or
-            another one than its inputs have, or asked another question.
+        ConfigError: there is no baseline, or one that nothing is held against; it
+            cannot be read, has no such number, or another one than its inputs have, or
+            asked another question.
     """
     if not (config.max_increase or config.max_decrease):
+        if config.baseline:
+            raise ConfigError(
+                f"--baseline {config.baseline} is given, and no limit is on a change",
+                "Expected --max-increase or --max-decrease beside it",
+                "Add for example --max-increase kl.gaussian.p95=5%, or leave the "
+                "baseline out",
+            )
         return config
     if not config.baseline:
         raise ConfigError(

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def _files(config: ScanConfig, name: str) -> Iterator[tuple[str, str]]:
         return
     part = config.model if hasattr(config.model, name) else config
     for path in _paths(getattr(part, name)):
-        if Path(path).is_file():
+        if isfile(path):  # names of classes may be longer than a path
             with Path(path).open("rb") as file:
                 yield path, hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -264,6 +264,13 @@ REFUSED = {
     "no number": (law, X, {"top": "many"}, "top= is many"),
     "no divergence": (law, X, {"divergences": ["kll"]}, "Did you mean 'kl'"),
     "no key": (law, X, {"max": {"kl.gausian.p95": 1}}, "max={'kl.gausian.p95': 1}"),
+    "no input": (law, X, {"index": np.flatnonzero(X[:, 0] > 1e9)}, "index= is []"),
+    "no size": (law, X, {"sizes": []}, "one size at least"),
+    "an array": (law, X, {"condition": X[0]}, "condition= is"),
+    "no end": (law, X, {"bounds": np.array("low")}, "bounds= was given a ndarray"),
+    "NUL": (law, X, {"run_dir": "a\0b"}, "the character NUL"),
+    "a long path": ("m" * 300, X, {}, "longer than the system takes"),
+    "no change": (law, X, {"baseline": "none.json"}, "no limit is on a change"),
     "workers": (law, X, {"workers": 2}, "workers=2 was given"),
     "a folder": (law, X, {"run_dir": "runs"}, "run_dir= was given"),
     "a shard": (law, X, {"shard": "1/2"}, "shard='1/2'"),
@@ -324,6 +331,15 @@ def test_a_report_is_made_of_a_record_and_saved_under_known_names(report, tmp_pa
         report.save(tmp_path / "report.npy")
     with pytest.raises(audit.ConfigError, match=r"given a int.*name of a file"):
         report.save(3)
+    with pytest.raises(audit.ConfigError, match=r"the character NUL.*name of a file"):
+        report.save("a\0.html")
+
+
+@pytest.mark.parametrize("name", [0, b"kl", [], {}, np.zeros(2)])
+def test_a_summary_is_asked_for_by_names(report, name):
+    for asked in ((name,), ("kl", name)):
+        with pytest.raises(audit.ConfigError, match=r"names of a divergence"):
+            report.summary(*asked)
 
 
 def test_settings_take_the_numbers_of_numpy_and_torch():

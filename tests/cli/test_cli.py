@@ -356,6 +356,21 @@ def test_what_cannot_be_audited_exits_3(run, scans):
     assert (result.exit_code, result.stderr) == (3, "robaudit: no. yes. do.\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scan", "{}.onnx", "d"),
+        ("scan", "m", "d", "-o", "{}.json"),
+        ("replay", "{}", "m"),
+        ("init", "-o", "{}"),
+    ],
+)
+def test_a_name_that_no_system_holds_is_a_usage_error(run, words):
+    result = run(*(word.format("a" * 300) for word in words))
+    assert result.exit_code == 2
+    assert "longer than the system takes. Expected the path" in result.stderr
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("x/0"), MemoryError(), OSError(5)])
 def test_a_crash_exits_3_never_1(run, scans, error, tmp_path):
     scans.result = error

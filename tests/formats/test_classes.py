@@ -125,6 +125,8 @@ def test_names_come_from_a_file_a_list_the_environment_and_a_call(config, tmp_pa
     few = replace(config, limit=2, verify=0)
     assert scan(named(few, str(path))).model.class_names == NAMES
     assert scan(named(few, NAMES)).model.class_names == NAMES
+    long = [name.ljust(80, "é") for name in NAMES]  # together no path
+    assert scan(named(few, ",".join(long))).model.class_names == long
     asked = from_environment(few, {"ROBAUDIT_CLASSES": "cat,dog,barn owl"})
     found = scan(asked).model
     assert (found.class_names, found.origins["classes"]) == (NAMES, "environment")

@@ -47,3 +47,8 @@ def test_every_error_of_ours_says_its_three_parts():
                 lacking.append(f"{path}:{line}")
     assert not lacking
     assert seen > 400
+
+
+def test_a_command_to_paste_ends_without_a_full_stop():
+    error = audit.AuditError("It is full", "Free some", "Go on with\n  run --resume")
+    assert str(error) == "It is full. Free some. Go on with\n  run --resume"
