@@ -4,7 +4,8 @@ A lattice shows a peak where log q is higher than at the neighbours. That needs 
 inside the mode: far from all modes log q is the upper envelope of their slopes, and its
 local maxima on a lattice that is coarse against the modes, but fine against their
 distances, are still one for each. A window around a peak then climbs: it follows its
-best point, shrinks where that is inside and grows where it is at the edge.
+best point, shrinks where that is inside and grows where it is at the edge. On a plane,
+where each look takes thousands of rows, it ends where log q is the same all over it.
 
 The span of a peak is how far log q takes to fall by half a nat (the standard deviation
 of a normal law). A lower peak within two spans of a higher one, and not much narrower,
@@ -23,6 +24,8 @@ from torch import Tensor
 from audit.nodes.charts import Field, lattice, picked
 
 CLIMB = {1: (9, 0.3, 24), 2: (5, 0.5, 40)}  # points, shrink, rounds
+FLAT = {1: -torch.inf, 2: 1e-4}  # nats in a window that is not worth a smaller one
+ROUNDED = 3e-7  # of log q, as well: what single precision leaves
 STEPS = (-45, 67)  # powers of two between which spans are looked for
 SAME = 2.0  # spans within which a lower peak is the same one
 NARROWER = 0.25  # ... unless it is narrower than this
@@ -117,16 +120,28 @@ def climb(field: Field, at: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     unit = torch.linspace(-1, 1, points, dtype=torch.float64)[None, :, None]
     unit = lattice(unit.expand(1, points, axes))[0]
     middle = len(unit) // 2
-    height = at.new_zeros(laws, count)
+    height, climbing = at.new_zeros(laws, count), torch.isfinite(at).all(-1)
     for _ in range(rounds):
-        window = at.unsqueeze(2) + half.unsqueeze(2) * unit
+        here = torch.where(climbing.unsqueeze(-1), at, torch.nan)  # else nobody looks
+        window = here.unsqueeze(2) + half.unsqueeze(2) * unit
         values = field(window.flatten(1, 2)).reshape(laws, count, -1)
-        height, index = values.max(-1)
-        index = torch.where(values[..., middle] < height, index, middle)
+        top, index = values.max(-1)
+        index = torch.where(values[..., middle] < top, index, middle)
         step = unit[index]
-        at = window.gather(2, index[..., None, None].expand(-1, -1, 1, axes)).squeeze(2)
-        half = torch.where(step.abs() <= 0.5, shrink * half, 1.5 * half)
+        at = torch.where(climbing.unsqueeze(-1), at + half * step, at)
+        height = torch.where(climbing, top, height)
+        inside = step.abs() <= 0.5
+        half = torch.where(inside, shrink * half, 1.5 * half)
+        climbing = climbing & ~(inside.all(-1) & flat(values, axes))
+        if not bool(climbing.any()):
+            break
     return at, height
+
+
+def flat(values: Tensor, axes: int) -> Tensor:
+    """Return whether a window's values [..., k] differ by no more than `FLAT`."""
+    top = values.amax(-1)
+    return values.amin(-1) >= top - FLAT[axes] - ROUNDED * top.abs()
 
 
 def spans(field: Field, at: Tensor) -> Tensor:
@@ -138,19 +153,16 @@ def spans(field: Field, at: Tensor) -> Tensor:
     """
     laws, count, axes = at.shape
     steps = torch.arange(*STEPS, dtype=torch.float64).exp2()
-    top = field(at).unsqueeze(-1)
-    found = []
-    for axis in range(axes):
-        along = (torch.arange(axes) == axis).double()
-        sides = []
-        for sign in (-1, 1):
-            ray = at.unsqueeze(2) + sign * steps[:, None] * along
-            fallen = field(ray.flatten(1, 2)).reshape(laws, count, -1) < top - 0.5
-            fallen[..., -1] = True
-            sides.append(steps[fallen.to(torch.uint8).argmax(-1)])
-        floor = at[..., axis].abs() * 1e-15
-        found.append(torch.maximum(torch.maximum(*sides), floor))
-    return torch.stack(found, dim=-1)
+    along = torch.eye(axes, dtype=torch.float64).repeat_interleave(2, 0)
+    along[::2] *= -1
+    rays = (along.unsqueeze(1) * steps[:, None]).flatten(0, 1)
+    points = torch.cat([at.unsqueeze(2), at.unsqueeze(2) + rays], dim=2)
+    values = field(points.flatten(1, 2)).reshape(laws, count, -1)
+    fallen = values[..., 1:] < values[..., :1] - 0.5
+    fallen = fallen.reshape(laws, count, axes, 2, -1)
+    fallen[..., -1] = True
+    sides = steps[fallen.to(torch.uint8).argmax(-1)]
+    return torch.maximum(sides.amax(-1), at.abs() * 1e-15)
 
 
 def merge(peaks: Peaks) -> Peaks:

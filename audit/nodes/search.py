@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from audit.nodes.charts import Field, lattice, picked
-from audit.nodes.peaks import Peaks, Seen, climb, join, on_lattice, spans
+from audit.nodes.peaks import Peaks, Seen, climb, flat, join, on_lattice, spans
 from audit.nodes.ridges import follow
 
 FARTHEST = 1e20
@@ -52,17 +52,19 @@ def find_peaks(field: Field, seen: tuple[Tensor, Tensor], center: Tensor) -> Pea
     peaks = add(field, Peaks(at, field(at), spans(field, at)), on_lattice(*seen))
     if peaks.height.shape[1] == 0:
         return peaks
-    peaks = _about(field, peaks, peaks, 0)
+    peaks = _about(field, peaks, _first(peaks, 1))
     for turn, (points, wider) in enumerate(EVEN[axes]):
         unit = torch.linspace(-wider, 1 + wider, points, dtype=torch.float64)[:, None]
         low, high = hull(peaks, center)
         even = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit
         peaks = add(field, peaks, on_lattice(even, field(lattice(even))))
         if turn == 0 and peaks.height.shape[1] > 1:
-            known = _broadest(peaks)
-            for which in range(min(CENTERS, known.height.shape[1])):
-                peaks = _about(field, peaks, known, which)
+            peaks = _about(field, peaks, _first(_broadest(peaks), CENTERS))
     return peaks
+
+
+def _first(peaks: Peaks, most: int) -> Peaks:
+    return Peaks(*(part[:, :most] for part in peaks))
 
 
 def _broadest(peaks: Peaks) -> Peaks:
@@ -75,19 +77,24 @@ def _broadest(peaks: Peaks) -> Peaks:
     return Peaks(*(picked(part, order) for part in (peaks.at, height, peaks.span)))
 
 
-def _about(field: Field, peaks: Peaks, known: Peaks, which: int) -> Peaks:
-    """Return the peaks and those that a geometric lattice about a known one adds."""
-    at, scale = known.at[:, which : which + 1], known.span[:, which : which + 1]
-    near, points, beyond = ABOUT[at.shape[-1]]
-    far = torch.asinh(FARTHEST / scale).clamp_min(near + 1)
+def _about(field: Field, peaks: Peaks, known: Peaks) -> Peaks:
+    """Return the peaks and those that geometric lattices about known ones add."""
+    laws, count, c = known.at.shape
+    near, points, beyond = ABOUT[c]
+    far = torch.asinh(FARTHEST / known.span).clamp_min(near + 1).unsqueeze(2)
     unit = torch.linspace(0, 1, beyond + 1, dtype=torch.float64)[1:, None]
     side = near + (far - near) * unit
     middle = torch.linspace(-near, near, points, dtype=torch.float64)[:, None]
-    t = torch.cat([-side.flip(1), middle.expand(len(at), -1, at.shape[-1]), side], 1)
-    axes = at + scale * t.sinh()
-    values = field(lattice(axes))
-    there = known.height[:, which : which + 1].isfinite()
-    return add(field, peaks, on_lattice(axes, values.masked_fill(~there, -torch.inf)))
+    middle = middle.expand(laws, count, -1, c)
+    t = torch.cat([-side.flip(2), middle, side], 2)
+    axes = (known.at.unsqueeze(2) + known.span.unsqueeze(2) * t.sinh()).flatten(0, 1)
+    there = known.height.isfinite().flatten()[:, None, None]
+    looked = lattice(axes).masked_fill(~there, torch.nan)
+    values = field(looked.reshape(laws, -1, c)).reshape(laws * count, -1)
+    seen = on_lattice(axes, values)
+    found = count * seen.height.shape[1]
+    each = (part.reshape(laws, found, *part.shape[2:]) for part in seen)
+    return add(field, peaks, Seen(*each))
 
 
 def hull(
@@ -152,11 +159,19 @@ def find_mode(field: Field, grid: Tensor, values: Tensor) -> Tensor:
     half = torch.maximum(center - near[0], near[1] - center)
     points, shrink, rounds = WINDOW[grid.shape[-1]]
     unit = torch.linspace(-1, 1, points, dtype=torch.float64)[:, None]
+    looking = torch.ones_like(center[:, :1], dtype=torch.bool)
     for _ in range(rounds):
         window = center.unsqueeze(1) + half.unsqueeze(1) * unit
-        center, at = _best(window, field(lattice(window)))
+        there = torch.where(looking.unsqueeze(2), window, torch.nan)  # else nobody
+        seen = field(lattice(there))
+        best, at = _best(window, seen)
+        center = torch.where(looking, best, center)
         inside = (at > 1) & (at < points - 2)
         half = torch.where(inside, shrink * half, 1.5 * half)
+        done = inside.all(-1) & flat(seen, grid.shape[-1])
+        looking = looking & ~done.unsqueeze(-1)
+        if not bool(looking.any()):
+            break
     if grid.shape[-1] == 1:
         return center
     at = center.unsqueeze(1)

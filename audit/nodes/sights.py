@@ -11,13 +11,14 @@ of θ of which c are continuous.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from audit.nodes.cells import Cells, evaluate, log_sum
 from audit.nodes.charts import SinhChart
+from audit.nodes.peaks import Peaks
 from audit.nodes.seeds import divide, first_boxes
 from audit.nodes.space import TargetSpace
 from audit.nodes.zoom import charted, faces, find_box, find_noise, locate
@@ -40,6 +41,10 @@ class Laws:
     def count(self) -> int:
         """The number of laws M."""
         return len(self.phi) * len(self.space.choices())
+
+    def repeated(self, times: int) -> Laws:
+        """Return all laws, several times over."""
+        return replace(self, phi=self.phi.repeat(times, 1))
 
     def targets(self, continuous: Tensor) -> Tensor:
         """Return θ [M, K, n] of continuous coordinates [M, K, c]."""
@@ -93,40 +98,31 @@ class Sight:
 
 
 def look(laws: Laws) -> Sight:
-    """Return the sight of each law with the smaller error at first."""
+    """Return the sight of each law, in the chart with the smaller error at first."""
     limits = laws.space.limits()
-    sights = []
     charts, modes = locate(laws.field, limits, laws.count)
-    for chart in charts:
-        density = chart.density(laws.field)
-        peaks = charted(laws.field, chart, modes)
-        low, high = find_box(laws.field, chart, peaks, limits)
-        pieces = divide(first_boxes(low, high, PIECES[limits.shape[1]]), peaks)
-        ceiling = peaks.height.amax(-1, keepdim=True).expand_as(pieces.used)
-        cells = evaluate(density, pieces.low, pieces.high, pieces.used, ceiling)
-        noise, outside = find_noise(density, low), faces(density, low, high)
-        sights.append(Sight(laws, chart, cells, noise, outside))
-    if len(sights) == 1:
-        return sights[0]
-    one, two = sights
-    fault = [log_sum(s.cells.log_error) for s in sights]
-    return _mix(fault[1] < fault[0], two, one)
-
-
-def _mix(first: Tensor, one: Sight, two: Sight) -> Sight:
-    """Return the sights of one where `first` [M], of the other elsewhere."""
-
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(first.reshape(-1, *[1] * (a.dim() - 1)), a, b)
-
-    most = max(one.cells.low.shape[1], two.cells.low.shape[1])
-    pairs = zip(
-        one.cells.padded(most).parts(), two.cells.padded(most).parts(), strict=True
+    every = laws.repeated(len(charts))
+    chart = SinhChart(*(torch.cat(p) for p in zip(*map(_parts, charts), strict=True)))
+    modes = Peaks(
+        *(part.repeat(len(charts), *[1] * (part.dim() - 1)) for part in modes)
     )
+    density = chart.density(every.field)
+    peaks = charted(every.field, chart, modes)
+    low, high = find_box(every.field, chart, peaks, limits)
+    pieces = divide(first_boxes(low, high, PIECES[limits.shape[1]]), peaks)
+    ceiling = peaks.height.amax(-1, keepdim=True).expand_as(pieces.used)
+    cells = evaluate(density, pieces.low, pieces.high, pieces.used, ceiling)
+    noise, outside = find_noise(density, low), faces(density, low, high)
+    fault = log_sum(cells.log_error).reshape(len(charts), -1)
+    least = fault.argmin(0) * laws.count + torch.arange(laws.count)
     return Sight(
-        one.laws,
-        SinhChart(one.chart.center, pick(one.chart.root, two.chart.root)),
-        Cells(*(pick(a, b) for a, b in pairs)),
-        pick(one.noise, two.noise),
-        pick(one.outside, two.outside),
+        laws,
+        SinhChart(*(part[least] for part in _parts(chart))),
+        Cells(*(part[least] for part in cells.parts())),
+        noise[least],
+        outside[least],
     )
+
+
+def _parts(chart: SinhChart) -> tuple[Tensor, Tensor]:
+    return chart.center, chart.root

@@ -33,7 +33,7 @@ STEEPEST = 1 - 1e-8  # the correlation that a chart undoes
 def locate(field: Field, limits: Tensor, laws: int) -> tuple[list[SinhChart], Peaks]:
     """Return the charts that may suit each law (on a plane, two), and its modes.
 
-    The chart is about the heaviest mode, as far as height and span tell.
+    A chart is about the heaviest mode, as far as height and span tell.
 
     Args:
         field: log density of u.
@@ -181,9 +181,9 @@ def faces(density: Field, low: Tensor, high: Tensor) -> Tensor:
         for end in (low, high):
             face = low.unsqueeze(1) + (high - low).unsqueeze(1) * unit[:, None]
             face[..., axis] = end[:, axis, None]
-            values = density(face)
-            found.append(values.amax(-1))
-    return torch.stack(found, dim=-1)
+            found.append(face)
+    values = density(torch.cat(found, dim=1))
+    return values.reshape(len(low), len(found), -1).amax(-1)
 
 
 def find_noise(density: Field, like: Tensor) -> Tensor:
@@ -193,9 +193,7 @@ def find_noise(density: Field, like: Tensor) -> Tensor:
     quantile nothing of a kink. Those of white noise have the standard deviation √20.
     """
     steps = 0.7 + 1e-3 * torch.linspace(-1, 1, 65, dtype=torch.float64)
-    points = [
-        s[None, :, None].expand(len(like), -1, like.shape[1]) for s in (steps, -steps)
-    ]
-    sides = [density(t) for t in points]
-    jumps = [side.diff(n=3, dim=-1).abs().nan_to_num(0.0) for side in sides]
-    return torch.stack([j.quantile(0.8, -1) for j in jumps]).amax(0) / 20**0.5
+    points = torch.cat([steps, -steps])[None, :, None]
+    values = density(points.expand(len(like), -1, like.shape[1]))
+    jumps = values.reshape(len(like), 2, -1).diff(n=3, dim=-1).abs().nan_to_num(0.0)
+    return jumps.quantile(0.8, -1).amax(-1) / 20**0.5
