@@ -125,9 +125,7 @@ def _network(
     assert isinstance(module, GraphModule)
     if dtype is not None:
         retype(module, dtype)
-    module.to(device)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
+    module.to(device).requires_grad_(False)
     ports, constants = _ports(program, dtype), _constants(program)
 
     def graph(_: Values) -> Graph | None:

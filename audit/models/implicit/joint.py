@@ -70,12 +70,13 @@ def _joined(density: Network, sampler: Sampler, condition: str) -> Network:
         return lambda values: own(_own(density, values))
 
     def again(double: bool) -> Network:
-        both = [density, sampler.network]
-        first, second = ((n.double() if double else n.again()) for n in both)
-        return _joined(first, replace(sampler, network=second), condition)
+        ours, theirs = (
+            each.double() if double else each.again()
+            for each in (density, sampler.network)
+        )
+        return _joined(ours, replace(sampler, network=theirs), condition)
 
-    references = density.reference, sampler.network.reference
-    known = None not in references
+    first, second = density.reference, sampler.network.reference
     name = sampler.network.files[0].path.name
     label = sampler.network.metadata.get("transport", f"the map of {name}")
     return replace(
@@ -90,7 +91,7 @@ def _joined(density: Network, sampler: Sampler, condition: str) -> Network:
         call=merged(density.call, sampler.network.call),
         again=lambda: again(False),
         double=cache(lambda: again(True)),
-        reference=merged(*references) if known else None,  # type: ignore[arg-type]
+        reference=first and second and merged(first, second),
         part=part,
         census=partial(_census, density, sampler),
         locate=None,

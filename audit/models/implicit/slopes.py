@@ -107,19 +107,12 @@ def _made(
     always: bool,
 ) -> SweptSlopes | None:
     """Return the sweep of a map, unchecked; None where a step has no rule."""
-    assert law.noise is not None
-    names = graph.input_names
-    examples = []
-    for rows in (_MORE, _FEWER):
-        index = torch.from_numpy(np.resize(np.arange(len(phi)), rows)).to(phi.device)
-        values = law.values(phi[index], law.noise, z[index])
-        examples.append([values[name] for name in names])
-    main = [slot.name for slot in law.main]
-    sweep = sweep_of(graph, main, *examples)
+    names, outputs = graph.input_names, graph.output_names
+    examples = (_example(law, names, z, phi, rows) for rows in (_MORE, _FEWER))
+    sweep = sweep_of(graph, [slot.name for slot in law.main], *examples)
     if sweep.alone or not (always or family.n >= sweep.worth):
         return None
     places = [sweep.path.places.get(slot) for slot in graph.plan.outputs]
-    outputs = graph.output_names
     shapes = {
         name: place.shape
         for name, place in zip(outputs, places, strict=True)
@@ -143,3 +136,13 @@ def _made(
         plain=asked.output(sliced=True) is not None,
     )
     return SweptSlopes(law, rows_of, names, family)
+
+
+def _example(
+    law: FileLaw, names: tuple[str, ...], z: Tensor, phi: Tensor, rows: int
+) -> list[Tensor]:
+    """Return the inputs of a call with so many rows."""
+    assert law.noise is not None
+    index = torch.from_numpy(np.resize(np.arange(len(phi)), rows)).to(phi.device)
+    values = law.values(phi[index], law.noise, z[index])
+    return [values[name] for name in names]
