@@ -21,10 +21,9 @@ from audit.ground.errors import ConfigError, InputError, boundary
 from audit.ground.storage import split_spec
 from audit.ground.storage.arrays import MEMORY, Array
 from audit.ground.storage.mapped import let_go
-from audit.inputs.accepted import require_equal_rows, require_numbers
 from audit.inputs.deviations import median_deviations, standard_deviations
 from audit.inputs.joined import Joined
-from audit.inputs.keys import find_keys
+from audit.inputs.keys import find_keys, require_equal_rows, require_numbers
 from audit.inputs.names import CLASSES, read_class_names, read_feature_names
 from audit.inputs.opening import open_file
 from audit.inputs.texts import Vocabulary, coded, spelled

@@ -21,7 +21,7 @@ from audit.verify.columns import in_numbers
 from audit.verify.effort import efforts, tasks
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
-from audit.verify.parted import carried_notes, parted_notes
+from audit.verify.parted import carried_notes, parted_notes, stuck_notes
 from audit.verify.portraits import Reached
 from audit.verify.sites import (
     Notes,
@@ -30,7 +30,6 @@ from audit.verify.sites import (
     rows_at_once,
     site_of,
 )
-from audit.verify.stuck import stuck_notes
 
 FEW_POINTS = "too few points carry the weight of importance sampling"
 

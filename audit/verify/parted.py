@@ -1,9 +1,11 @@
-"""Sentences about predictions that are apart from their exact values, or untold."""
+"""Sentences on predictions apart from exact values, or untold, and stuck searches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+
+import torch
 
 from audit.linalg.intervals.controlled import HEAVY, LEVELS
 from audit.reports.doubts import CARRIED
@@ -12,6 +14,7 @@ from audit.reports.roles import REALISED, named
 from audit.verify.attacks import TOLERANCE
 from audit.verify.columns import Compared
 from audit.verify.sites import Notes
+from audit.verify.worst_cases import WorstCases
 
 FEW = 0.1  # of the inputs: on so many a mean of light tails looks carried by chance
 
@@ -86,3 +89,30 @@ def _parting(subject: str, label: str, found: Verification) -> str:
             f"{named(label, REALISED)} {why}"
         )
     return ""
+
+
+def stuck_notes(name: str, parts: Sequence[WorstCases]) -> Notes:
+    """Return a note where searches gained nothing on starts that are too low."""
+    found = [one for part in parts for one in _stuck(part)]
+    count = sum(int(rows.sum()) for rows, _ in found)
+    if not count:
+        return ()
+    by = " and ".join(sorted({by for rows, by in found if bool(rows.any())}))
+    total = sum(len(rows) for rows, _ in found)
+    message = (
+        f"{name}: on {count} of {total} inputs the {by} never improved on its starts, "
+        "and these are more than 10 % below the prediction: the witness is the best of "
+        "them"
+    )
+    return ((f"stuck_{name}", message),)
+
+
+def _stuck(part: WorstCases) -> list[tuple[torch.Tensor, str]]:
+    """Return where any of a site's searches is stuck [n], and how these search."""
+    if not part.stuck:
+        return []
+    rows = torch.stack([*part.stuck.values()]).any(dim=0)
+    ways = {
+        found.by for ball, found in part.witnesses.items() if part.stuck[ball].any()
+    }
+    return [(rows, " and ".join(sorted(ways)))]
