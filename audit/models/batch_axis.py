@@ -104,7 +104,7 @@ class _Moved:
 
     def network(self, network: Network) -> Network:
         """Return the network, rows first."""
-        locate, reference = network.locate, network.reference
+        locate = network.locate
         ports = tuple(
             replace(port, shape=_first(port.shape, self.axis))
             if port.name == self.condition
@@ -116,18 +116,15 @@ class _Moved:
             assert locate is not None
             return locate(self.placed(values), condition)
 
-        return replace(
-            network,
+        outputs = tuple(
+            replace(port, shape=_first(port.shape, self.axis))
+            for port in network.outputs
+        )
+        return network.rewired(
+            self.call,
             inputs=ports,
-            outputs=tuple(
-                replace(port, shape=_first(port.shape, self.axis))
-                for port in network.outputs
-            ),
-            call=self.call(network.call),
-            reference=reference and self.call(reference),
+            outputs=outputs,
             locate=locate and moved_locate,
-            part=None,
-            graph=None,
         )
 
     def placed(self, values: Values) -> dict[str, Tensor]:

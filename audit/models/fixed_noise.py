@@ -30,18 +30,13 @@ def with_noise(network: Network, points: Tensor, stacked: bool) -> Network:
     given = _Given(str(network.details["noise"]), points, stacked, _rows_of(network))
 
     def change(each: Network) -> Network:
-        return replace(
-            each,
+        dtype = each.dtype_of(given.name)
+        return each.rewired(
+            lambda call: given.call(call, dtype),
             inputs=tuple(p for p in each.inputs if p.name != given.name),
             outputs=tuple(given.port(port) for port in each.outputs),
-            call=given.call(each.call, each.dtype_of(given.name)),
-            reference=each.reference
-            and given.call(each.reference, each.dtype_of(given.name)),
             details={**each.details, "masks": len(points) if stacked else 0},
-            locate=None,
             behind=None,
-            part=None,
-            graph=None,
         )
 
     return carried(network, change)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -181,6 +182,19 @@ class Network:
     def only(self, outputs: Sequence[str]) -> Call:
         """Return the file as a call that gives these outputs, perhaps among others."""
         return self.call if self.part is None else self.part(tuple(outputs))
+
+    def rewired(self, wire: Callable[[Call], Call], **known: Any) -> Network:  # noqa: ANN401
+        """Return the file called in another way, and its referee likewise.
+
+        Args:
+            wire: the file's own call -> the other one.
+            known: fields of the other network, by name; whatever looks into the file
+                (`locate`, `part`, `graph`) is not known where it is not given.
+        """
+        changes: dict[str, Any] = dict.fromkeys(("locate", "part", "graph"))
+        changes |= {"call": wire(self.call)} | known
+        changes["reference"] = self.reference and wire(self.reference)
+        return replace(self, **changes)
 
     def input(self, name: str) -> Port:
         """Return the input called `name`."""

@@ -59,22 +59,13 @@ class _Spelled:
 
     def network(self, network: Network) -> Network:
         """Return the network, taking integers."""
-        reference = network.reference
         ports = tuple(
             replace(port, dtype="int64", coded=True)
             if port.name in self.known
             else port
             for port in network.inputs
         )
-        return replace(
-            network,
-            inputs=ports,
-            call=self.call(network.call),
-            reference=reference and self.call(reference),
-            locate=None,
-            part=None,
-            graph=None,
-        )
+        return network.rewired(self.call, inputs=ports)
 
     def call(self, call: Call) -> Call:
         """Return the call, given codes."""

@@ -95,7 +95,6 @@ def _joined(network: Network, name: str, events: Mapping[str, Event]) -> Network
         name, events, {port.name: network.dtype_of(port.name) for port in ports}
     )
     census, locate = network.census, network.locate
-    reference = network.reference
 
     def whole_census(condition: str, outputs: Sequence[str]) -> Census:
         assert census is not None
@@ -110,18 +109,14 @@ def _joined(network: Network, name: str, events: Mapping[str, Event]) -> Network
             return locate(given, condition)
         return next(filter(None, (locate(given, each) for each in events)), "")
 
-    return replace(
-        network,
+    return network.rewired(
+        apart,
         inputs=(
             _port(name, ports, list(events.values())),
             *(port for port in network.inputs if port.name not in events),
         ),
-        call=apart(network.call),
-        reference=reference and apart(reference),
         census=census and whole_census,
         locate=locate and whole_locate,
-        part=None,
-        graph=None,
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from audit.importer import Graph
 from audit.importer.split_inputs import split_graph_input
 from audit.models.contract import Item, Settings
 from audit.models.kinds import stated
-from audit.models.network import Call, Census, Network, Port, Values
+from audit.models.network import Call, Census, Network, Port, Values, carried
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def split_input(network: Network, text: str) -> Network:
             f"The model's input is {port}, with {columns} columns",
             "Correct --input-layout",
         )
-    return _split(network, port, parts)
+    return carried(network, lambda each: _split(each, port, parts))
 
 
 def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
@@ -117,16 +116,12 @@ def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:
         columns = {part.name: (part.first, part.stop) for part in parts}
         return found and split_graph_input(found, port.name, columns)
 
-    return replace(
-        network,
+    return network.rewired(
+        around,
         inputs=(
             *(_port(port, part) for part in parts),
-            *(other for other in network.inputs if other is not port),
+            *(other for other in network.inputs if other.name != port.name),
         ),
-        call=around(network.call),
-        again=lambda: _split(network.again(), port, parts),
-        double=cache(lambda: _split(network.double(), port, parts)),
-        reference=network.reference and around(network.reference),
         part=part and (lambda outputs: around(part(outputs))),
         census=census and split_census,
         locate=locate and split_locate,
