@@ -7,9 +7,11 @@ for all runs of a command within a test's process, as it is in a process of its 
 so is the table of operators that `torch.onnx.export` would read anew in each call.
 """
 
+import gc
 import os
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,20 +20,44 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compil
     folder = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder))
 
+import hypothesis
 import pytest
 import typer.testing
+from _pytest.pathlib import import_path
 from reports.synthetic import CONFIG, EIGENVALUES, LIMITS, measured_of, report_of
 
 from audit.ground.collector import resting
 
 typer.testing._get_command = cache(typer.testing._get_command)
+gc.set_threshold(50_000, 20, 20)  # tests make little garbage: look for it seldom
+
+# How long an example takes is the machine's affair, and no law of a test
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=slow)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
+def pytest_collection(session):
     """Search for no garbage while tests are collected, nor in what that made."""
     with resting():
+        if os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13579":
+            import_backwards(session.config)
         return (yield)
+
+
+def import_backwards(config):
+    """Import the tests of whole folders, the last first, as every other worker does.
+
+    Each worker imports all tests, and rewrites their assertions unless that is kept
+    from before. Two that go the same way do it twice; these meet in the middle.
+    """
+    for folder in filter(Path.is_dir, map(Path, config.args)):
+        for path in sorted(folder.rglob("test_*.py"), reverse=True):
+            with suppress(Exception, pytest.skip.Exception):  # told when it is its turn
+                import_path(
+                    path, root=config.rootpath, consider_namespace_packages=False
+                )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -224,6 +224,7 @@ def test_the_command_names_the_key_of_the_data_and_no_option_of_files():
     [
         (0.0, 10.0, False, [0, 2, 4, 6, 8, 10]),
         (0.31, 0.52, False, [0.35, 0.4, 0.45, 0.5]),
+        (0.0, 0.0, False, [0]),  # of a law with one count
         (1.0, 1000.0, True, [1, 10, 100, 1000]),
         (0.02, 0.4, True, [0.03, 0.1, 0.3]),
         (1e-8, 1e8, True, [1e-8, 1e-4, 1, 1e4, 1e8]),

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 from audit.nodes.assurance import assure
 from audit.nodes.cells import evaluate
 from audit.nodes.grid import grid_nodes
+from audit.nodes.search import find_peaks
 from audit.nodes.seeds import first_boxes
 from audit.nodes.space import parse_space, real_space
 
@@ -254,3 +255,26 @@ def test_a_late_mode_of_one_row_leaves_the_others_alone():
     assert torch.equal(one.targets[:kept, 0], two.targets[:kept, 0])
     assert torch.equal(one.normalisation[:1], two.normalisation[:1])
     assert torch.equal(one.error[:1], two.error[:1])
+
+
+@pytest.mark.parametrize("width", [1.0, 1e19])
+def test_a_mode_is_looked_about_in_order_however_broad_it_is(width):
+    """Maxima are read off neighbours: each lattice has its points from left to right.
+
+    One that reaches to 1e20 from a mode of this width would come back on itself.
+    """
+    looked = []
+
+    def normal(u):
+        looked.append(u[0, :, 0])
+        return -0.5 * (u[..., 0] / width) ** 2
+
+    even = torch.linspace(-3.1, 2.9, 1025, dtype=torch.float64).reshape(1, -1, 1)
+    seen = (width * even, normal(width * even))
+    peaks = find_peaks(normal, seen, torch.zeros(1, 1, dtype=torch.float64))
+    assert peaks.at[0, 0].item() == pytest.approx(0, abs=1e-6 * width)
+    assert 0.5 <= peaks.span[0, 0].item() / width <= 2  # a power of two
+    lattices = [points for points in looked if len(points) > 500]
+    assert max(map(len, lattices)) > 8193  # the one about the mode, and beyond
+    for points in lattices:
+        assert bool((points.diff() > 0).all())

@@ -512,6 +512,19 @@ def test_merge_judges_by_the_limits_of_the_day(folder):
     assert checks[1]["source"].startswith("--max-increase kl.trace.p95=5% from ")
 
 
+def test_a_shard_says_whether_parts_are_missing(folder):
+    words = (*SCAN, "--limit", "16", "--run-dir", "run", "--shard")
+    assert run(*words, "1/2")[:2] == (
+        0,
+        "Shard 1/2: 1 parts measured; 'run' holds 1 of 2.\n",
+    )
+    assert run(*words, "2/2")[:2] == (
+        0,
+        "Shard 2/2: 1 parts measured; 'run' holds 2 of 2. "
+        "All are there: robaudit merge run\n",
+    )
+
+
 def test_partial_is_asked_for_and_marked(folder):
     run(*SCAN, "--run-dir", "run", "--shard", "1/4")
     code, out, _ = run("merge", "run", "--partial", "-o", "p.json")

@@ -69,7 +69,7 @@ def _log_ticks(low: float, high: float, wanted: int) -> list[float]:
 
 
 def _round_step(size: float) -> float:
-    if size <= 0 or not math.isfinite(size):
+    if size <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(size))
     return power * next(f for f in (1.0, 2.0, 5.0, 10.0) if f * power >= 0.999 * size)
