@@ -109,7 +109,9 @@ def _mean(values: Floats, weights: Floats | None) -> float | None:
 
 def most_moved(index: NDArray[np.int64], before: Floats, after: Floats) -> list[Moved]:
     """Return the inputs whose value changed by the largest factor."""
-    usable = np.flatnonzero((before > 0) & (after > 0) & (before != after))
+    usable = np.flatnonzero(
+        (before > 0) & (after > 0) & (differences(before, after) != 0)
+    )
     size = np.abs(np.log(after[usable] / before[usable]))
     order = usable[np.argsort(-size, kind="stable")][:MOVED]
     return [Moved(int(index[k]), float(before[k]), float(after[k])) for k in order]

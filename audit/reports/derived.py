@@ -5,7 +5,8 @@ the same report (up to 10,000). Whoever edits one of the two, or joins two repor
 found out here: n, mean, standard deviation, extremes and percentiles are taken once
 more, of checked inputs by what each stands for (`sampling`). That is arithmetic of a
 few thousand numbers, so it is done without numpy, which a check of a report does not
-load. Intervals are not taken again: another version may have other ones.
+load. Intervals are not taken again: another version may have other ones; but each holds
+the number that it belongs to.
 
 The quantile at level p is linear between values at the levels of
 `weighted.weighted_quantiles`, which are i/(k − 1) for equal weights.
@@ -22,6 +23,7 @@ from audit.ground.errors import ConfigError
 from audit.reports.doubts import exact_of
 from audit.reports.keys import split_key
 from audit.reports.quantities import PERCENTILES
+from audit.reports.record import Interval
 from audit.reports.report import Report
 from audit.reports.summaries import Summary
 from audit.reports.text import number
@@ -61,6 +63,7 @@ def _refuse_if_edited(report: Report, path: str, key: tuple[str, str, str]) -> N
     said = getattr(summary, statistic)
     own = _statistic(pairs, statistic, summary.n_checked is None)
     what = ".".join(key)
+    _refuse_if_beyond(getattr(summary.ci95, statistic, None), said, path, what)
     if len(pairs) != summary.n:
         said, own, what = summary.n, len(pairs), f"n of {divergence}.{quantity}"
     if said is None or own is None or _same(said, own, pairs):
@@ -68,6 +71,24 @@ def _refuse_if_edited(report: Report, path: str, key: tuple[str, str, str]) -> N
     raise ConfigError(
         f"The report '{path}' contradicts itself: {what} is {number(said, 6)}, and by "
         f"the inputs that it lists {number(own, 6)}",
+        "Expected the numbers that robaudit scan wrote",
+        "Scan again, or take the report as it was written",
+    )
+
+
+def _refuse_if_beyond(
+    interval: Interval, said: float | None, path: str, what: str
+) -> None:
+    """Refuse a report with a number beyond its own interval."""
+    if interval is None or said is None or not math.isfinite(said):
+        return
+    slack = _ROUNDING * abs(said)
+    if interval[0] - slack <= said <= interval[1] + slack:
+        return
+    ends = " to ".join(number(end, 6) for end in interval)
+    raise ConfigError(
+        f"The report '{path}' contradicts itself: {what} is {number(said, 6)}, and its "
+        f"own interval goes from {ends}",
         "Expected the numbers that robaudit scan wrote",
         "Scan again, or take the report as it was written",
     )

@@ -36,9 +36,14 @@ _ROUNDING = 1e-13  # of the values that are taken from each other
 
 
 def differences(before: Floats, after: Floats) -> Floats:
-    """Return new minus old [n]; zero where both are the same infinity."""
+    """Return new minus old [n]; zero where they are the same but for rounding.
+
+    One infinity is the same as itself.
+    """
     with np.errstate(invalid="ignore"):
-        return np.where(before == after, 0.0, after - before)
+        apart = after - before
+        alike = np.abs(apart) <= _ROUNDING * (np.abs(after) + np.abs(before))
+        return np.where((before == after) | (alike & np.isfinite(apart)), 0.0, apart)
 
 
 def difference_interval(apart: Floats, weights: Floats) -> Interval | None:
@@ -75,7 +80,7 @@ def relative_interval(
     mean = float(weights @ before / weights.sum())
     if not (np.isfinite(after).all() and 0 < abs(mean) < math.inf):
         return None
-    start = float(weights @ (after - before) / weights.sum()) / abs(mean)
+    start = float(weights @ differences(before, after) / weights.sum()) / abs(mean)
     low, high = (_end(before, after, weights, (mean, start), side) for side in (0, 1))
     return None if low is None or high is None else (low, high)
 

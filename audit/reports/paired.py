@@ -89,6 +89,7 @@ def _common(
     index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
     before = old.column(divergence, quantity)[places[0]]
     after = new.column(divergence, quantity)[places[1]]
+    after = np.where(differences(before, after) == 0, before, after)
     weights = np.ones(len(index))
     checked = new.report.checked
     summary = new.report.divergences[divergence].summary[quantity]

@@ -101,6 +101,19 @@ def test_an_edited_statistic_decides_nothing(statistic):
     assert "by the inputs that it lists" in str(error.value)
 
 
+@pytest.mark.parametrize("statistic", ["mean", "p50", "p95"])
+def test_a_number_beyond_its_own_interval_decides_nothing(statistic):
+    """An interval made shorter by hand would let `--gate upper` pass."""
+    place = ("divergences", "kl", "summary", "critical_radius", "ci95", statistic)
+    report = report_with(SETS["skewed"])
+    said = getattr(report.divergences["kl"].summary["critical_radius"], statistic)
+    refuse_edited(report, "r.json", keys())
+    for ends in ([0.0, said * 0.99], [said * 1.01, said * 2]):
+        wrong = edited(report, *place, value=ends)
+        with pytest.raises(ConfigError, match="own interval goes from"):
+            refuse_edited(wrong, "r.json", keys())
+
+
 def test_an_edited_input_and_an_edited_exact_value_are_found_too():
     report = report_with(SETS["skewed"])
     row = int(np.argmax(SETS["skewed"]))

@@ -8,8 +8,12 @@ from scipy import stats
 
 from audit.ground import means
 from audit.reports import compare
-from audit.reports.changes import Change, most_moved
-from audit.reports.differences import difference_interval, relative_interval
+from audit.reports.changes import Change, change_of, most_moved
+from audit.reports.differences import (
+    difference_interval,
+    differences,
+    relative_interval,
+)
 
 LAWS = {
     "gamma": lambda rng, n: rng.gamma(2, 1, n),
@@ -169,3 +173,27 @@ def test_reports_share_their_noise_by_seed_and_draws(seeds, draws, more, monkeyp
     assert ("bias changes with the draws" in said) is bool(more)
     exact = report(0, None, "exact")
     assert compare._randomness(exact, new) == compare._randomness(new, exact) == []
+
+
+@pytest.mark.parametrize("off", [3e-16, 1e-15])
+def test_what_differs_by_rounding_alone_has_not_changed(off):
+    """One of four values is a rounding off: no change, and nothing that moved."""
+    before = np.array([1.3, 0.7, 2.1, np.inf])
+    after = before * np.array([1, 1 + off, 1, 1])
+    assert not differences(before, after).any()
+    assert most_moved(np.arange(4), before, after) == []
+    assert relative_interval(before[:3], after[:3], np.ones(3)) == (0.0, 0.0)
+    changed = change_of(("kl", "critical_radius"), "", before, after)
+    assert (changed.difference, changed.sign) == (0.0, "~")
+
+
+def test_what_is_small_and_more_than_rounding_has_changed():
+    before = np.array([1.3, 0.7, 2.1])
+    after = before * (1 + np.array([0, 1e-11, 0]))
+    np.testing.assert_allclose(
+        differences(before, after), [0, 0.7e-11, 0], rtol=1e-4, atol=0
+    )
+    assert differences(np.array([0.0, np.inf]), np.array([1e-300, 1.0])).tolist() == [
+        1e-300,
+        -np.inf,
+    ]
