@@ -13,7 +13,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from audit.cli import app
-from audit.config import ModelConfig, ScanConfig
+from audit.config import AttackConfig, ModelConfig, ScanConfig
 from audit.ground.errors import AuditError
 from audit.models.contract import Settings
 from audit.models.opening import open_unchecked
@@ -94,6 +94,9 @@ def folder(tmp_path_factory):
         ["log_prob"],
         metadata={"contract": "density", "input_layout": "theta:0:2,x:2:5"},
     )
+    one = onnx.load(folder / "density.onnx")
+    one.graph.input[1].type.tensor_type.shape.dim[0].dim_value = 1  # of θ
+    onnx.save(one, folder / "one_draw.onnx")
     torch.jit.script(Methods()).save(str(folder / "methods.pt"))
     np.savez(folder / "x.npz", x=X, few=np.zeros((3, 4, 2)), flat=np.zeros((3, 9)))
     return folder
@@ -160,6 +163,24 @@ def test_a_concatenated_input_may_be_told_in_the_file(folder):
     assert origins(report)["input layout"] == "metadata"
     told = inspect(ScanConfig(model=ModelConfig(str(folder / "joined.onnx"))))
     assert ("input layout", "theta:0:2,x:2:5", "metadata") in told.items
+
+
+def test_a_concatenated_input_is_moved_in_float64(folder):
+    """D at ε v is ε² λ_max/2 for a small ε; 1e-5 is a hundred roundings of float32."""
+    step = AttackConfig("fixed_norm", "fixed_norm", {"norm": "1e-5"})
+    options = {"attacks": (step,), "divergences": ("kl",), "verify": "all"}
+    report = report_of(folder / "joined.onnx", X, **options)
+    truth = 0.5e-10 * np.linalg.eigvalsh(FISHER)[:, -1]
+    found = columns(report, "kl")["fixed_norm_realised"]
+    np.testing.assert_allclose(found, truth, rtol=5e-5)
+
+
+@pytest.mark.parametrize("name", ["joined.onnx", "one_draw.onnx"])
+def test_inputs_of_another_shape_have_the_type_of_the_run(folder, name):
+    settings = Settings(ModelConfig(str(folder / name)), {})
+    model = open_unchecked(settings, str(folder / "x.npz"))
+    for opened, dtype in ((model, "float32"), (model.in_float64(), "float64")):
+        assert {port.dtype for port in opened.network.inputs} == {dtype}
 
 
 @pytest.mark.parametrize("sampler", ["sampler.onnx", "told_sampler.onnx"])

@@ -94,7 +94,7 @@ def split_input(network: Network, text: str) -> Network:
             f"The model's input is {port}, with {columns} columns",
             "Correct --input-layout",
         )
-    return carried(network, lambda each: _split(each, port, parts))
+    return carried(network, lambda each: _split(each, each.input(port.name), parts))
 
 
 def _split(network: Network, port: Port, parts: tuple[Part, ...]) -> Network:

@@ -110,11 +110,14 @@ def one_by_one(network: Network, roles: Roles) -> Network:
     fixed = any(port.fixed_batch == 1 for port in ports)
     if not condition.shape or condition.fixed_batch is not None or not fixed:
         return network
-    one = replace(condition, shape=(1, *condition.shape[1:]))
+    shape = (1, *condition.shape[1:])
 
     def change(each: Network) -> Network:
-        inputs = tuple(one if p.name == one.name else p for p in each.inputs)
-        return replace(each, inputs=inputs)
+        inputs = (
+            replace(port, shape=shape) if port.name == condition.name else port
+            for port in each.inputs
+        )
+        return replace(each, inputs=tuple(inputs))
 
     return carried(network, change)
 
