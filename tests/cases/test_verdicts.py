@@ -50,7 +50,7 @@ def weights(model):
 
 def test_infinite_rows_break_a_maximum(scanned):
     words = [w for text in STUDENT for w in ("--param", text)]
-    limit = ("-d", "quantile", "--max", "quantile.gaussian.max=10", "--verify", "4")
+    limit = ("-d", "quantile", "--max", "quantile.gaussian.max=10", "--verify", "1")
     code, text, report, rows = scanned(
         *("student_inf.onnx", "student_inf.npz", "--family", "student_t"),
         *words,
@@ -220,7 +220,7 @@ def test_weights_inside_a_branch_are_weights(tmp_path):
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("model", ["dens_plain.onnx", "dens_self_unnorm.onnx"])
 def test_a_density_that_is_not_normalised_leaves_no_verdict(scanned, model):
-    words = ("--target", "theta", "--limit", "8", "--verify", "2")
+    words = ("--target", "theta", "--limit", "8", "--verify", "1")
     limit = ("--max", "kl.trace.mean=1000")
     code, *_ = scanned(model, "heteroscedastic.npz", *words, *limit)
     assert code == 4

@@ -104,3 +104,12 @@ def test_levels_that_are_missing_or_of_another_axis_are_asked_for_by_name():
         build_family("quantile", {"quantiles": (3,)})
     with pytest.raises(ConfigError, match=r"last axis.*transpose\(OUTPUT\)"):
         build_family("quantile", {"quantiles": (3, 6)}, levels=[0.1, 0.5, 0.9])
+
+
+@pytest.mark.parametrize(
+    "levels", [(0.0, 0.5), (-0.1, 0.5), (0.5, 1.0), (0.5, 1.2), (0.6, 0.4), (0.5, 0.5)]
+)
+def test_levels_lie_between_nought_and_one_and_increase(levels):
+    """At 0 and 1 a law with a density has the quantiles -∞ and ∞."""
+    with pytest.raises(ConfigError, match="increase strictly, between 0 and 1"):
+        build_family("quantile", {"quantiles": (2,)}, levels=levels)
