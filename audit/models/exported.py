@@ -27,6 +27,7 @@ from audit.ground.errors import InputError, ModelError, boundary, cause
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
 from audit.models.exported_census import ExportedInside
+from audit.models.exported_control import run_plainly
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
 from audit.models.network import Call, Network, Port, Values, taken_once
@@ -123,6 +124,7 @@ def _network(
     digest = hash_values(program_values(program))
     module = program.module(check_guards=dtype is None)
     assert isinstance(module, GraphModule)
+    run_plainly(module)
     if dtype is not None:
         retype(module, dtype)
     module.to(device).requires_grad_(False)
@@ -264,9 +266,15 @@ def _kept(name: str, value: object, values: Values) -> object:
 def retype(module: GraphModule, dtype: torch.dtype) -> None:
     """Convert weights and constants, and the casts between floating types."""
     module.to(dtype)
-    for name, value in list(vars(module).items()):
-        if isinstance(value, Tensor) and value.is_floating_point():
-            setattr(module, name, value.to(dtype))
+    for part in module.modules():
+        for name, value in list(vars(part).items()):
+            if isinstance(value, Tensor) and value.is_floating_point():
+                setattr(part, name, value.to(dtype))
+        if isinstance(part, GraphModule):
+            _retype_calls(part, dtype)
+
+
+def _retype_calls(module: GraphModule, dtype: torch.dtype) -> None:
     for node in list(module.graph.nodes):
         if node.target is torch.ops.aten._assert_tensor_metadata.default:
             module.graph.erase_node(node)

@@ -10,6 +10,7 @@ import time
 import zipfile
 from contextlib import suppress
 
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -23,7 +24,7 @@ from audit.models.untrusted.archive import Archive
 from audit.models.untrusted.exported import EXPORTED
 from audit.models.untrusted.exported import exported_findings as in_exported
 from audit.models.untrusted.formulas import is_formula, is_guard
-from models.saved import Head, data_file, opened, pt2_file, script_file
+from models.saved import Head, data_file, jacobian, opened, pt2_file, script_file
 
 
 def exported_findings(path, trusted=False):
@@ -185,6 +186,13 @@ def program(archive, change):
     edit(archive, edited)
 
 
+def packed_in(kind, context):
+    """The description of two tensors in a container."""
+    leaf = {"type": None, "context": None, "children_spec": []}
+    spec = {"type": kind, "context": context, "children_spec": [leaf, leaf]}
+    return json.dumps([1, spec])
+
+
 def first_size(document):
     values = document["graph_module"]["graph"]["tensor_values"]
     return next(s for v in values.values() for s in v["sizes"] if "as_expr" in s)
@@ -251,12 +259,47 @@ def test_a_guard_is_not_executed(tmp_path, archive):
         lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(
             in_spec='[1, {"type": "antigravity.x", "context": "null"}]'
         ),
+        # a key that is a member of an enumeration: torch imports its module
+        lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(
+            in_spec=packed_in(
+                "builtins.dict", '[{"__enum__": true, "fqn": "antigravity:x"}]'
+            )
+        ),
         lambda d: d["graph_module"]["graph"]["tensor_values"].update({"a)(": {}}),
     ],
 )
 def test_texts_that_become_python_keep_their_form(tmp_path, archive, change):
     program(archive, change)
     refused(archive, data_file(tmp_path), tmp_path / "ran", "in models/model.json")
+
+
+@pytest.mark.parametrize(
+    ("context", "names"),
+    [
+        ('[["log_scale", "loc"], []]', {"log_scale": 0, "loc": 1}),  # a dataclass
+        ('["loc", "log_scale"]', {"loc": 0, "log_scale": 1}),  # of Hugging Face
+        ('{"kept": true}', {"output_0": 0, "output_1": 1}),
+        ("null", {"output_0": 0, "output_1": 1}),
+    ],
+)
+def test_a_class_of_the_author_is_read_by_its_fields(tmp_path, context, names):
+    """As torch.export.register_dataclass has torch write it; nobody here knows it."""
+    example = torch.from_numpy(np.load(data_file(tmp_path))["x"])
+    path = pt2_file(tmp_path, Head(), example)
+
+    def pack(document):
+        signature = document["graph_module"]["module_call_graph"][0]["signature"]
+        signature["out_spec"] = packed_in("someone.elses.Results", context)
+
+    program(path, pack)
+    loc, log_scale = names
+    read = {"loc": loc, "scale": f"exp({log_scale})"}
+    model = opened(path, data_file(tmp_path), family="normal", parameters=read)
+    phi, _ = jacobian(model)
+    x, _ = model.rows(model.probe_index())
+    made = list(Head().double()(x.double()).values())
+    expected = torch.cat([made[names[loc]], made[names[log_scale]].exp()], 1)
+    assert torch.allclose(phi.double(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

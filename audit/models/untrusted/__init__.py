@@ -18,6 +18,7 @@ from audit.ground.storage import StoredFile
 from audit.models.untrusted.archive import Archive
 from audit.models.untrusted.exported import EXPORTED, exported_findings
 from audit.models.untrusted.script import SCRIPT, torchscript_findings
+from audit.models.untrusted.trees import with_plain_trees
 
 __all__ = ["checked_program", "checked_script", "stored_model"]
 
@@ -57,7 +58,7 @@ def checked_program(stored: StoredFile, trusted: bool) -> bytes:
     """
     archive = Archive(stored, EXPORTED, trusted)
     _refuse(archive, exported_findings(archive), trusted)
-    return archive.content
+    return with_plain_trees(archive.content)
 
 
 def _refuse(archive: Archive, findings: list[str], trusted: bool) -> None:

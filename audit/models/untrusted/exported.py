@@ -23,6 +23,7 @@ from audit.models.untrusted.formulas import (
     is_formula,
     is_guard,
 )
+from audit.models.untrusted.trees import SPECS, is_plain, plain_tree
 
 EXPORTED = Layout(
     "torch.export.save(torch.export.export(model, …), path)",
@@ -44,8 +45,6 @@ _TARGET = re.compile(
 _NAME = re.compile(r"[\w.$+-]*")
 _KEPT = {"stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack", "from_node"}
 _QUOTED = {"as_string", "as_strings"}
-_TREES = {"builtins.tuple", "builtins.list", "builtins.dict"}
-_TREES |= {"collections.OrderedDict"}
 
 
 def exported_findings(archive: Archive) -> list[str]:
@@ -168,17 +167,8 @@ def _harmless(key: str, text: str) -> bool:
         return is_formula(text)
     if key == "guards_code":
         return is_guard(text)
-    if key in ("in_spec", "out_spec"):
-        return _is_tree(text)
+    if key in SPECS:
+        return is_plain(plain_tree(text))
     if key == "target":
         return bool(_TARGET.fullmatch(text))
     return bool(_NAME.fullmatch(text))
-
-
-def _is_tree(text: str) -> bool:
-    """Whether a description of nested containers names built-in ones alone."""
-    try:
-        kinds = [e["type"] for e in _entries(read_json(text)) if "type" in e]
-    except Unreadable:
-        return not text
-    return all(kind is None or str(kind) in _TREES for kind in kinds)
