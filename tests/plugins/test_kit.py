@@ -624,6 +624,7 @@ def test_a_sign_of_what_is_no_parameter_is_noticed():
         {"loc": 0.0, "scale": 1.0},
         {"loc": [[0.0], [1.0, 2.0]]},
         {"loc": [[0.0]], "scale": [[1.0]] * 2},
+        {"loc": [[0.0]], "scale": [[1.0]]},
     ],
 )
 def test_examples_that_are_no_numbers_are_refused_in_words(examples):

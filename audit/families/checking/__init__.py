@@ -50,10 +50,12 @@ def check_law(
 
     Raises:
         LawBroken: names the law, the parameters, what was expected and what found.
-        ConfigError: the examples are not numbers of all parameters.
+        ConfigError: the examples are not numbers of all parameters, of two members.
     """
     _require_whole(law)
     it = subject_of(law, examples, tangent=tangent, **options)
+    if len(it.phi) < _FEWEST:
+        raise ConfigError("The examples are of one member", *_EXAMPLES)
     assert set(but) <= {holds.__name__ for holds in LAWS}, f"no laws: {but}"
     asked = (holds for holds in LAWS if holds.__name__ not in but)
     keep(asked, it, it.name, it.where)
@@ -72,8 +74,10 @@ def _require_whole(law: object) -> None:
     )
 
 
+_FEWEST = 2
 _EXAMPLES = (
-    "Expected parameter -> numbers [N, *shape], of the same N members for each",
+    "Expected parameter -> numbers [N, *shape], of the same N members for each, two at "
+    "least: one does not tell whose numbers are whose",
     'Write them as {"scale": [[0.5], [2.0]]}',
 )
 
