@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.attacks.bases import Attack, DirectedAttack, RandomAttack
-from audit.ground.checking import demand
+from audit.ground.checking import demand, keep
 from audit.linalg.decompose import decompose
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
@@ -140,8 +140,7 @@ def check_attack(attack: Attack) -> None:
     rule = "an attack is a RandomAttack (it draws δ) or a DirectedAttack (its norm)"
     known = isinstance(attack, RandomAttack | DirectedAttack)
     demand(known, _name(attack), rule, "one of them", type(attack).__mro__)
-    for holds in LAWS:
-        holds(attack)
+    keep(LAWS, attack, _name(attack))
 
 
 def _draws(attack: RandomAttack) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from audit.formats import Render
-from audit.ground.checking import demand
+from audit.ground.checking import answering, demand
 from audit.reports.json import read_report, to_json
 from audit.reports.report import Report
 
@@ -39,12 +39,14 @@ def check_render(render: Render, *reports: Report | str | Path) -> None:
         LawBroken: names the law, what was expected and what found.
     """
     given = [r if isinstance(r, Report) else read_report(str(r)) for r in reports]
+    name = getattr(render, "__qualname__", repr(render))
     for report in (*examples(), *given):
-        _check(render, report)
+        with answering(name, "every report is shown, with much in it or little"):
+            _check(name, render, report)
 
 
-def _check(render: Render, report: Report) -> None:
-    name, before = getattr(render, "__qualname__", repr(render)), to_json(report)
+def _check(name: str, render: Render, report: Report) -> None:
+    before = to_json(report)
     text = render(report)
     law, kind = "a report is shown as text", type(text).__name__
     demand(isinstance(text, str), name, law, "str", kind)

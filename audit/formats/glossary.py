@@ -16,6 +16,7 @@ from audit.formats.plugged import paragraph, plugins
 from audit.ground.errors import UnknownName
 from audit.ground.plugins import NOUNS, Plugin
 from audit.ground.registry import unknown
+from audit.ground.spelling import spelt
 from audit.ground.tables import table
 from audit.reports import expressions
 from audit.reports.formulas import ATTACK_QUANTITIES, Quantity
@@ -27,6 +28,8 @@ DIVERGENCES = {
 }
 WORDS = {row[0]: row[-1] for row in table("audit.formats", "words")}
 """What a report prints and is no column: verdicts, and headings under attack."""
+_TYPED = {spelt(word, "ascii"): word for word in WORDS}
+"""Words as they are typed, and printed where there is ASCII alone: delta for δ."""
 WARNINGS = {row[0]: row[-1] for row in table("audit.formats", "warnings")}
 """Codes of warnings; one that ends with _ goes on with a divergence, and an attack."""
 STATISTIC_MEANINGS = {
@@ -83,8 +86,9 @@ def whole(name: str, theirs: Collection[Plugin] | None = None) -> list[tuple[str
         return [expressions.paragraph()]
     whole = _divergence(name) or _quantity(name) or _statistic(name) or _exit(name)
     known = [whole] if whole else []
-    if name in WORDS:
-        known.append((f"{name} (word)", WORDS[name]))
+    word = _TYPED.get(name, name)
+    if word in WORDS:
+        known.append((f"{word} (word)", WORDS[word]))
     known = [*known, *_ours(name), *_page(name), *_plugged(name, theirs)]
     return known + _warning(name, begun=not known)
 

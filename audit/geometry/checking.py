@@ -21,7 +21,7 @@ from audit.families.interface import Family
 from audit.families.tensors import Pointwise
 from audit.geometry.contract import checked
 from audit.geometry.divergence import Divergence
-from audit.ground.checking import demand
+from audit.ground.checking import answering, demand, keep
 from audit.linalg.averaged import Sampled
 from audit.nodes.noise import Noise
 
@@ -42,8 +42,12 @@ class Subject:
         self, holds: bool | Tensor, law: str, expected: object, found: object
     ) -> None:
         """Raise LawBroken where a law does not hold."""
-        where = f"φ = {self.phi.tolist()} of {type(self.law).__name__}"
-        demand(bool(holds), self.divergence.name, law, expected, found, where)
+        demand(bool(holds), self.divergence.name, law, expected, found, self.where)
+
+    @property
+    def where(self) -> str:
+        """At which parameters it is looked at."""
+        return f"φ = {self.phi.tolist()} of {type(self.law).__name__}"
 
     def step(self, size: float) -> Tensor:
         """Return a step of φ [N, p], in units of each parameter's own size."""
@@ -178,12 +182,13 @@ def check_divergence(
         BrokenPlugin: it is no divergence, or its root has another shape.
     """
     if not isinstance(divergence, Divergence):
-        divergence = checked(divergence(), divergence, Divergence)
+        name = getattr(divergence, "__qualname__", repr(divergence))
+        with answering(name, "it makes a Divergence"):
+            divergence = checked(divergence(), divergence, Divergence)
     if law is None or phi is None:
         law, phi = _normals()
     it = Subject(divergence, law, phi.to(torch.float64))
-    for holds in LAWS:
-        holds(it)
+    keep(LAWS, it, divergence.name, it.where)
 
 
 def _normals() -> tuple[Family, Tensor]:

@@ -7,6 +7,16 @@ none.
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from audit.ground.errors import AuditError, cause
+
+T = TypeVar("T")
+
 
 class LawBroken(AssertionError):
     """A law of a kind does not hold for one of its members.
@@ -44,3 +54,42 @@ def demand(
     """
     if not holds:
         raise LawBroken(subject, law, expected, found, where)
+
+
+def keep(
+    laws: Iterable[Callable[[T], None]], it: T, subject: str, where: str = ""
+) -> None:
+    """Hold what is checked to each law, whose docstring says it.
+
+    Raises:
+        LawBroken: one does not hold, or cannot be asked about.
+    """
+    for holds in laws:
+        said = (holds.__doc__ or holds.__name__).partition("\n")[0].rstrip(".")
+        with answering(subject, said, where):
+            holds(it)
+
+
+@contextmanager
+def answering(subject: str, law: str, where: str = "") -> Iterator[None]:
+    """Say what is raised in the block as a law that is broken: it has to answer.
+
+    A refusal in three parts is an answer, and passes.
+
+    Raises:
+        LawBroken: names the exception, and the line that raised it.
+    """
+    try:
+        yield
+    except (AssertionError, AuditError):
+        raise
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        said = cause(error)
+        kind = "" if said.startswith(type(error).__name__) else type(error).__name__
+        found = (
+            f"{kind}{': ' if kind else ''}{said} ({Path(at.filename).name}:{at.lineno})"
+        )
+        raise LawBroken(
+            subject, law, "an answer, or a refusal", found, where
+        ) from error

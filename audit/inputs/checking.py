@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.ground.checking import demand
+from audit.ground.checking import answering, demand
 from audit.inputs.readers import Field, InputReader
 
 
@@ -28,6 +28,16 @@ def check_reader(
         LawBroken: names the law, what was expected and what found.
     """
     name = getattr(reader, "__qualname__", repr(reader))
+    with answering(name, "a reader opens a file and has fields, window, fingerprint"):
+        _check(name, reader, path, arrays)
+
+
+def _check(
+    name: str,
+    reader: Callable[[str], InputReader],
+    path: str,
+    arrays: Mapping[str, ArrayLike],
+) -> None:
     file, again = reader(path), reader(path)
     fields = file.fields()
     law = "fields names every array"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audit.ground.checking import demand
+from audit.ground.checking import answering, demand
 from audit.models import Loader
 from audit.models.network import Network, to_tensors
 
@@ -39,6 +39,17 @@ def check_loader(
         LawBroken: names the law, what was expected and what found.
     """
     name = getattr(load, "__qualname__", repr(load))
+    with answering(name, "a loader opens a file as a Network, which runs on its rows"):
+        _check(name, load, path, inputs, trusted)
+
+
+def _check(
+    name: str,
+    load: Loader,
+    path: str | Path,
+    inputs: Mapping[str, ArrayLike],
+    trusted: bool,
+) -> None:
     found = load(Path(path), torch.device("cpu"), trusted, frozenset())
     law = "a loader gives a Network"
     demand(isinstance(found, Network), name, law, "Network", type(found).__name__)

@@ -1,9 +1,11 @@
 """Every name a report can hold is explained."""
 
+import re
 from typing import get_args
 
 import pytest
 
+from audit.formats.answers import answers
 from audit.formats.glossary import explain, names, render
 from audit.ground.errors import UnknownName
 from audit.reports.formulas import ATTACK_QUANTITIES
@@ -78,6 +80,29 @@ def test_the_words_of_a_report_are_explained(word):
     (title, said), *_ = explain(word)
     assert title == f"{word} (word)"
     assert said.endswith(".")
+
+
+def test_every_question_and_every_unit_of_a_report_is_explained(report):
+    asked = [question for question, _ in answers(report)]
+    assert {"Worst input", "Trust", "Next"} <= set(asked)
+    units = (
+        describe(name).unit.format(unit=divergence.unit)
+        for divergence in report.divergences.values()
+        for name in ("trace", "radius", "critical_radius", "map_norm")
+    )
+    symbols = {symbol for unit in units for symbol in re.split("[/²]", unit) if symbol}
+    assert symbols >= {"nat", "δ", "φ"}
+    for word in (*asked, *symbols, "u", "ε", "τ", "F", "J", "G", "median", "exact"):
+        (title, said), *_ = explain(word)
+        assert title == f"{word} (word)"
+        assert said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("typed", "word"), [("delta", "δ"), ("tau", "τ"), ("eps", "ε"), ("theta", "θ")]
+)
+def test_a_symbol_is_asked_for_as_ascii_spells_it(typed, word):
+    assert explain(typed) == explain(word)
 
 
 def test_an_unknown_name_has_a_neighbour():

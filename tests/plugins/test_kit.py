@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import distributions as td
 
+import audit
 from audit.attacks.checking import (
     its_cost_is_that_of_the_form,
     its_norms_integrate_the_form,
@@ -26,7 +27,7 @@ from audit.inputs.readers import READERS, Field
 from audit.linalg.operators import Diagonal
 from audit.linalg.stored import Matrix
 from audit.models import LOADERS
-from audit.plugins import Continuous
+from audit.plugins import Continuous, RandomAttack
 from audit.run.engines import ENGINES
 from audit.testing import (
     LawBroken,
@@ -542,3 +543,90 @@ def test_an_information_is_that_of_the_scores_up_to_the_errors_of_a_sum(
             continue
         with named("E\\[s sᵀ\\], summed"):
             fisher_is_the_sum_over_all_outcomes(Subject(law, values))
+
+
+def broken(*_, **__):
+    """What every hook of these plug-ins does."""
+    return {}["key"]
+
+
+class Raising(Normal):
+    """A law whose KL raises."""
+
+    kl = broken
+
+
+@dataclass(frozen=True)
+class RaisingAttack(RandomAttack):
+    """An attack that cannot draw."""
+
+    expected = mean_size = draw = broken
+
+
+RAISING = {
+    "family": lambda: check_law(Raising, {"loc": [[0.0]] * 2, "scale": [[1.0]] * 2}),
+    "divergence": lambda: check_divergence(broken),
+    "exact": lambda: check_divergence(replace(kl(), exact=broken)),
+    "attack": lambda: check_attack(RaisingAttack()),
+    "format": lambda: check_render(broken),
+    "engine": lambda: check_engine(broken, workers=(1,)),
+    "reader": lambda: check_reader(broken, "rows.raw", {}),
+    "loader": lambda: check_loader(broken, "head.npy", {}),
+}
+
+
+@pytest.mark.parametrize("kind", RAISING)
+def test_a_hook_that_raises_breaks_the_law_it_was_asked_for(kind):
+    with named("breaks a law", r"found +KeyError: 'key' \(test_kit.py:\d+\)"):
+        RAISING[kind]()
+
+
+class Single(td.Normal):
+    """A law whose draws, or whose densities, are of single precision."""
+
+    which = ""
+
+    def sample(self, sample_shape=()):
+        found = super().sample(sample_shape)
+        return found.float() if self.which == "draws" else found
+
+    def log_prob(self, value):
+        found = super().log_prob(value.double())
+        return found.float() if self.which == "densities" else found
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [("draws", "draws are float64"), ("densities", "log q.*float64")],
+)
+def test_a_law_in_single_precision_is_noticed(which, words):
+    def law(self, parameters):
+        found = Single(*parameters, validate_args=False)
+        found.which = which
+        return found
+
+    with named(words, "found +torch.float32"):
+        check_law(planted(Normal, law=law), {"loc": [[0.0]] * 2, "scale": [[1.0]] * 2})
+
+
+def test_a_sign_of_what_is_no_parameter_is_noticed():
+    examples = {"loc": [[0.0]] * 2, "scale": [[1.0]] * 2}
+    with named("is a parameter: positive", "scael"):
+        check_law(planted(Normal, positive=("scael",)), examples)
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        None,
+        {},
+        {"loc": "a"},
+        {"loc": 0.0, "scale": 1.0},
+        {"loc": [[0.0], [1.0, 2.0]]},
+        {"loc": [[0.0]], "scale": [[1.0]] * 2},
+        {"loc": [[0.0]], "scale": [[1.0]]},
+    ],
+)
+def test_examples_that_are_no_numbers_are_refused_in_words(examples):
+    with pytest.raises(audit.ConfigError, match="Expected parameter -> numbers"):
+        check_law(Normal, examples)

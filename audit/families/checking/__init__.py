@@ -17,7 +17,8 @@ from torch import Tensor
 from audit.families.checking import counts, scores, shapes, values
 from audit.families.checking.subject import Subject
 from audit.families.interface import Family
-from audit.ground.checking import demand
+from audit.ground.checking import demand, keep
+from audit.ground.errors import ConfigError, boundary
 from audit.ground.plugins import lacks_of_class
 
 LAWS: tuple[Callable[[Subject], None], ...] = (
@@ -49,13 +50,15 @@ def check_law(
 
     Raises:
         LawBroken: names the law, the parameters, what was expected and what found.
+        ConfigError: the examples are not numbers of all parameters, of two members.
     """
     _require_whole(law)
     it = subject_of(law, examples, tangent=tangent, **options)
+    if len(it.phi) < _FEWEST:
+        raise ConfigError("The examples are of one member", *_EXAMPLES)
     assert set(but) <= {holds.__name__ for holds in LAWS}, f"no laws: {but}"
-    for holds in LAWS:
-        if holds.__name__ not in but:
-            holds(it)
+    asked = (holds for holds in LAWS if holds.__name__ not in but)
+    keep(asked, it, it.name, it.where)
 
 
 def _require_whole(law: object) -> None:
@@ -71,6 +74,14 @@ def _require_whole(law: object) -> None:
     )
 
 
+_FEWEST = 2
+_EXAMPLES = (
+    "Expected parameter -> numbers [N, *shape], of the same N members for each, two at "
+    "least: one does not tell whose numbers are whose",
+    'Write them as {"scale": [[0.5], [2.0]]}',
+)
+
+
 def subject_of(
     law: Family | type[Family],
     examples: Mapping[str, object],
@@ -79,10 +90,14 @@ def subject_of(
     **options: object,
 ) -> Subject:
     """Return a law as the checks take it; see `check_law`."""
-    tensors = {
-        name: torch.as_tensor(value, dtype=torch.float64)
-        for name, value in examples.items()
-    }
+    with boundary("The examples are no numbers", *_EXAMPLES, ConfigError):
+        tensors = {
+            name: torch.as_tensor(value, dtype=torch.float64)
+            for name, value in examples.items()
+        }
+        lengths = {len(value) for value in tensors.values()}  # none of a single number
+    if len(lengths) != 1:
+        raise ConfigError(f"The examples are of {sorted(lengths)} members", *_EXAMPLES)
     if isinstance(law, type):
         shapes_ = {name: tuple(value.shape[1:]) for name, value in tensors.items()}
         law = law(shapes_, **options)

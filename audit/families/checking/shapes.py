@@ -44,8 +44,10 @@ def draws_have_the_shape_of_an_event(it: Subject) -> None:
     wanted = [len(it.phi), *it.law.event_shape]
     found = [*drawn.batch_shape, *drawn.event_shape]
     it.demand(found == wanted, law, wanted, found)
-    sample = list(drawn.sample(torch.Size((5,))).shape)
-    it.demand(sample == [5, *wanted], law, [5, *wanted], sample)
+    sample = drawn.sample(torch.Size((5,)))
+    it.demand(list(sample.shape) == [5, *wanted], law, [5, *wanted], list(sample.shape))
+    double = sample.dtype == torch.float64 or not sample.is_floating_point()
+    it.demand(double, "draws are float64, or whole numbers", "float64", sample.dtype)
 
 
 def members_violate_nothing(it: Subject) -> None:
@@ -64,6 +66,15 @@ def members_violate_nothing(it: Subject) -> None:
     it.demand(wrong.tolist() == wanted, law, wanted, wrong)
 
 
+def signs_are_those_of_parameters(it: Subject) -> None:
+    """What must be positive, or not negative, is a parameter."""
+    law = "what must be positive, or not negative, is a parameter"
+    known = set(it.law.parameters).union(*getattr(it.law, "parameterizations", ()))
+    for sign in ("positive", "not_negative"):
+        stated = set(getattr(it.law, sign, ()))
+        it.demand(stated <= known, f"{law}: {sign}", sorted(known), sorted(stated))
+
+
 def log_densities_belong_to_their_rows(it: Subject) -> None:
     """Log q(θ) is [S, N], finite at draws, with a gradient in its own row alone."""
     law = "log q(θ) is [S, N], finite at draws, with a gradient in its own row alone"
@@ -75,6 +86,8 @@ def log_densities_belong_to_their_rows(it: Subject) -> None:
         return
     shape = list(values.shape)
     it.demand(shape == [3, len(phi)], law, [3, len(phi)], shape)
+    double = values.dtype == torch.float64
+    it.demand(double, "log q(θ) is float64", torch.float64, values.dtype)
     it.demand(torch.isfinite(values).all(), law, "finite numbers", values)
     (gradient,) = torch.autograd.grad(values[:, 0].sum(), phi)
     own = torch.isfinite(gradient).all() and (gradient[0] != 0).any()
@@ -87,5 +100,6 @@ LAWS = (
     unpack_inverts_pack,
     parameters_are_rows_of_float64,
     draws_have_the_shape_of_an_event,
+    signs_are_those_of_parameters,
     log_densities_belong_to_their_rows,
 )

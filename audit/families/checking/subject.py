@@ -51,6 +51,11 @@ class Subject:
         return f"{type(self.law).__name__}({', '.join(self.law.parameters)})"
 
     @property
+    def where(self) -> str:
+        """At which parameters it is looked at."""
+        return ", ".join(f"{k} = {v.tolist()}" for k, v in self.values.items())
+
+    @property
     def numbers(self) -> int:
         """How many numbers one θ has."""
         return math.prod(self.law.event_shape)
@@ -100,8 +105,7 @@ class Subject:
             LawBroken: it does not.
         """
         if not bool(holds):
-            where = ", ".join(f"{k} = {v.tolist()}" for k, v in self.values.items())
-            raise LawBroken(self.name, law, shown(expected), shown(found), where)
+            raise LawBroken(self.name, law, shown(expected), shown(found), self.where)
 
 
 def gram(root: LinearOperator) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from audit.ground.checking import demand
+from audit.ground.checking import answering, demand
 from audit.ground.errors import InputError
 from audit.run.engines import Engine
 
@@ -31,13 +31,18 @@ def check_engine(engine: Engine, workers: tuple[int, ...] = (1, 2)) -> None:
     name = getattr(engine, "__qualname__", repr(engine))
     for count in workers:
         with_workers = f"{name} with {count} workers"
-        wanted = [job * job for job in range(_JOBS)]
-        found = list(engine(make_square, iter(range(_JOBS)), count))
-        law = "the results are those of the jobs, one for each, in their order"
-        demand(found == wanted, with_workers, law, wanted, found)
-        none = list(engine(make_square, iter(()), count))
-        demand(not none, with_workers, "no jobs give no results", [], none)
+        with answering(with_workers, "an engine does all jobs, or none where none are"):
+            _does_its_jobs(engine, with_workers, count)
         _passes_errors_on(engine, with_workers, count)
+
+
+def _does_its_jobs(engine: Engine, name: str, workers: int) -> None:
+    wanted = [job * job for job in range(_JOBS)]
+    found = list(engine(make_square, iter(range(_JOBS)), workers))
+    law = "the results are those of the jobs, one for each, in their order"
+    demand(found == wanted, name, law, wanted, found)
+    none = list(engine(make_square, iter(()), workers))
+    demand(not none, name, "no jobs give no results", [], none)
 
 
 def _passes_errors_on(engine: Engine, name: str, workers: int) -> None:
