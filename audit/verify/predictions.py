@@ -149,7 +149,7 @@ class _Sketch:
         noise = self.law.few(self.noise.with_draws(DRAWS))
         found = self.law.drawn(self.phi, noise)
         theta = found.targets.reshape(len(found.targets), 2, self.wide)
-        draws = _Draws(theta.double(), found.weights)
+        draws = _Draws(theta.double(), found.weights, found.log_density)
         quantiles, how = self._quantiles(draws)
         if not np.isfinite(quantiles).all():
             return Pair(None, *named, unpictured=_INFINITE)
@@ -230,8 +230,10 @@ class _Sketch:
         if not np.isfinite(heights).all():
             return None
         theta = draws.theta.reshape(-1, 2, *self.law.event_shape)
-        density = self.law.log_likelihood(theta.to(self.phi), self.phi).exp()
-        of_q = _Draws(density.unsqueeze(2), draws.weights)
+        known = draws.log_density
+        if known is None:
+            known = self.law.log_likelihood(theta.to(self.phi), self.phi)
+        of_q = _Draws(known.exp().unsqueeze(2), draws.weights)
         x, y = (axis.tolist() for axis in axes)
         found = []
         for row in (0, 1):
@@ -248,10 +250,14 @@ class _Sketch:
 
 @dataclass(frozen=True)
 class _Draws:
-    """θ of two laws [S, 2, C], with weights [S, 2] where they are no draws."""
+    """θ of two laws [S, 2, C], with weights [S, 2] where they are no draws.
+
+    And log q there [S, 2], where that is known already.
+    """
 
     theta: Tensor
     weights: Tensor | None
+    log_density: Tensor | None = None
 
     def quantiles(self, row: int, levels: tuple[float, ...] | list[float]) -> Floats:
         """Return quantiles of one law [L, C]: the least θ with that much below it."""
