@@ -23,6 +23,7 @@ class Nodes:
         unit: consecutive draws that are not independent of each other.
         checks: what was found on the way, by name, each [N].
         nested: the coarser rules among weighted nodes, where there are some.
+        log_density: log q there [S, N], where whoever gives them has it already.
         beside: (inputs [K], φ [K, p + c]) -> nodes of laws that are near those inputs',
             looked for where these live. What lies elsewhere is missed in silence, and
             lacks in their normalisation. None where each law is searched for.
@@ -33,6 +34,7 @@ class Nodes:
     unit: int = 1
     checks: Mapping[str, Tensor] = field(default_factory=dict)
     nested: Nested | None = None
+    log_density: Tensor | None = None
     beside: Callable[[Tensor, Tensor], Nodes] | None = None
 
 
@@ -53,6 +55,7 @@ def taken(nodes: Nodes, rows: Tensor) -> Nodes:
         nodes.unit,
         {name: one[rows] for name, one in nodes.checks.items()},
         None if nodes.nested is None else nodes.nested.take(rows, last),
+        None if nodes.log_density is None else nodes.log_density[:last, rows],
         None if beside is None else lambda at, phi: beside(rows[at.to(rows)], phi),
     )
 
@@ -61,17 +64,21 @@ def interleaved(own: Nodes, near: Nodes, first: Tensor) -> Nodes:
     """Return weighted nodes of one in the columns `first` [k], of another elsewhere."""
     assert own.weights is not None
     assert near.weights is not None
-    rows = max(len(own.targets), len(near.targets))
-    targets = near.targets.new_zeros(rows, *near.targets.shape[1:])
-    weights = near.weights.new_zeros(rows, near.weights.shape[1])
-    targets[: len(near.targets)], weights[: len(near.weights)] = (
-        near.targets,
-        near.weights,
-    )
-    targets[:, first], weights[:, first] = 0.0, 0.0
-    targets[: len(own.targets), first] = own.targets
-    weights[: len(own.weights), first] = own.weights
-    return Nodes(targets, weights)
+
+    def joined(ours: Tensor, theirs: Tensor) -> Tensor:
+        rows = max(len(ours), len(theirs))
+        whole = theirs.new_zeros(rows, *theirs.shape[1:])
+        whole[: len(theirs)] = theirs
+        whole[:, first] = 0.0
+        whole[: len(ours), first] = ours
+        return whole
+
+    log_density = None
+    if own.log_density is not None and near.log_density is not None:
+        log_density = joined(own.log_density, near.log_density)
+    targets = joined(own.targets, near.targets)
+    weights = joined(own.weights, near.weights)
+    return Nodes(targets, weights, log_density=log_density)
 
 
 class Giver(Protocol):

@@ -62,7 +62,10 @@ class _OfDensity:
         self.pointwise, self.family = pointwise, family
         self.phi, self.noise = phi, noise
         self.nodes = family.nodes(phi, noise)
-        self.here = family.log_prob(self.nodes.targets, phi)
+        known = self.nodes.log_density
+        self.here = (
+            family.log_prob(self.nodes.targets, phi) if known is None else known.to(phi)
+        )
         self.sampled = self.nodes.weights is None
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,10 +21,14 @@ _TIES = 0.01  # of the draws: more are atoms
 
 @dataclass(frozen=True)
 class Draws:
-    """θ of two laws [S, 2, C], with weights [S, 2] where they are no draws."""
+    """θ of two laws [S, 2, C], with weights [S, 2] where they are no draws.
+
+    And log q there [S, 2], where that is known already.
+    """
 
     theta: Tensor
     weights: Tensor | None
+    log_density: Tensor | None = None
 
     def quantiles(self, row: int, levels: tuple[float, ...] | list[float]) -> Floats:
         """Return quantiles of one law [L, C]: the least θ with that much below it."""

@@ -79,16 +79,17 @@ class Ladder:
 
 def _cheap(divergence: Divergence, site: Site) -> bool:
     """Tell whether exact values at a site are a formula or a sum."""
-    questions, exact = site.questions, exact_at(divergence, site)
+    questions = site.questions
     if questions.matrix_free or divergence.name != questions.divergences[0].name:
-        return False
-    if exact is None or exact.laws.sampled:
         return False
     point, draws = site.point, site.noise.draws
     if linear_law(divergence, point) is None:
         how = divergence.estimation(point.family, point.phi[:1], draws)
         if how.kind != "closed_form":
             return False
+    exact = exact_at(divergence, site)
+    if exact is None or exact.laws.sampled:
+        return False
     step = point.phi.new_full((1, 1, site.free), 1e-3)
     resolved: list[object] = []
     with watched(resolved):

@@ -145,7 +145,7 @@ class _Sketch:
         noise = self.law.few(self.noise.with_draws(DRAWS))
         found = self.law.drawn(self.phi, noise)
         theta = found.targets.reshape(len(found.targets), 2, self.wide)
-        draws = Draws(theta.double(), found.weights)
+        draws = Draws(theta.double(), found.weights, found.log_density)
         quantiles, how = self._quantiles(draws)
         if not np.isfinite(quantiles).all():
             return Pair(None, *named, unpictured=_INFINITE)
@@ -226,8 +226,10 @@ class _Sketch:
         if not np.isfinite(heights).all():
             return None
         theta = draws.theta.reshape(-1, 2, *self.law.event_shape)
-        density = self.law.log_likelihood(theta.to(self.phi), self.phi).exp()
-        of_q = Draws(density.unsqueeze(2), draws.weights)
+        known = draws.log_density
+        if known is None:
+            known = self.law.log_likelihood(theta.to(self.phi), self.phi)
+        of_q = Draws(known.exp().unsqueeze(2), draws.weights)
         x, y = (axis.tolist() for axis in axes)
         found = []
         for row in (0, 1):

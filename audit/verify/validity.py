@@ -112,21 +112,30 @@ class _Search:
     def found(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return the radius up to which the law holds [k], and the skew there.
 
-        Where D is known by few nodes and anchors, the rungs that are about the limit
-        become anchors, and then what is found, on both sides, until it stands.
+        Where D is known by few nodes and anchors, the lowest rung becomes an anchor on
+        both sides, then what is found, on the side that ends it, until it stands there,
+        and at last on the other one.
         """
         radius, at = self._once(start)
         if self.rays is None:
             return radius, self.skew(at)
-        self._anchor_rungs(self.lowest(start), at)
+        everyone = torch.arange(len(start), device=start.device)
+        both = torch.arange(2 * len(start), device=start.device)
+        self.rays.anchor(both, self.lowest(start).repeat_interleave(2))
         radius, at = self._once(start)
-        everyone = torch.arange(2 * len(start), device=start.device)
-        for _ in range(TURNS):
-            before = at
-            self.rays.anchor(everyone, before.repeat_interleave(2))
+        stood = torch.zeros(len(start), 2, dtype=torch.bool, device=start.device)
+        for _ in range(TURNS * 2):
+            worse = self._sides(at, everyone).argmax(dim=1)
+            side = torch.where(
+                stood.any(dim=1), (~stood).to(torch.int8).argmax(1), worse
+            )
+            before, open_ = at, (~stood.all(dim=1)).nonzero()[:, 0]
+            self.rays.anchor(2 * open_ + side[open_], before[open_])
             radius, at = self._once(start)
-            stands = (at / before - 1).abs() <= 2 * _CLOSE  # each is known to one
-            if bool(stands.all()):
+            near = (at / before - 1).abs() <= 2 * _CLOSE  # each is known to one
+            stood = stood & near.unsqueeze(1)
+            stood[open_, side[open_]] = near[open_]
+            if bool(stood.all()):
                 return radius, self.skew(at)
         self.rays.plain[:] = True
         radius, at = self._once(start)
@@ -140,18 +149,11 @@ class _Search:
         radius = torch.where(torch.isinf(high), torch.inf, inner)
         return radius, torch.where(inner > 0, inner, lowest)
 
-    def _anchor_rungs(self, lowest: Tensor, found: Tensor) -> None:
-        """Anchor rungs where few nodes say half to twice the limit, up to the found."""
-        assert self.rays is not None
-        for rung in range(_RUNGS):
-            radii = lowest * self._factor**rung
-            at = (radii <= 2 * found).nonzero()[:, 0]
-            if not len(at):
-                return
-            off = self.off(radii[at].unsqueeze(1), at).squeeze(1)
-            at = at[(off > TOLERANCE / 2) & (off < 2 * TOLERANCE)]
-            for side in (0, 1):
-                self.rays.anchor(2 * at + side, radii[at])
+    def _sides(self, radii: Tensor, at: Tensor) -> Tensor:
+        """Return how far D is from the law at a radius each [k], on either side."""
+        values, _, law = self.both(radii.unsqueeze(1), at)
+        off: Tensor = ((values - law).abs() / law).squeeze(1)
+        return off
 
     @property
     def _factor(self) -> float:

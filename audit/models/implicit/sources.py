@@ -205,9 +205,16 @@ class FromGrid:
 
 
 def _of_grid(found: GridNodes) -> Nodes:
-    """Return a grid's nodes with what it measured."""
+    """Return a grid's nodes with what it measured; of a plane's, log q too."""
     checks = {"normalisation": found.normalisation, "quadrature_error": found.error}
-    return Nodes(found.targets, found.weights, checks=checks, nested=found.nested)
+    plane = found.nested is not None and found.nested.axes > 1
+    return Nodes(
+        found.targets,
+        found.weights,
+        checks=checks,
+        nested=found.nested,
+        log_density=found.log_density if plane else None,
+    )
 
 
 @dataclass(frozen=True)
