@@ -2,7 +2,8 @@
 
 w·v of a value v is carried back: through an affine entry by its transpose, through a
 curve f between lines s v + t ≥ f(v) ≥ s' v + t' by taking, for an upper bound, the line
-above where the coefficient is positive and the one below where it is negative. At x it
+above where the coefficient is positive and the one below where it is negative, and so
+through sums of products between planes (`joint`). At x it
 is an affine function of the perturbation, whose maximum over the ball is Hölder's. The
 lines need the interval of what each curve reads: they come from the same pass, with ±
 single elements of single rows for w where `forms` leave much open, met with
@@ -43,6 +44,7 @@ from audit.importer.relaxation.ball import Ball, flattened
 from audit.importer.relaxation.carrying import Carrier
 from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.joint import Joint
 from audit.importer.relaxation.planes import Planes
 from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
@@ -77,6 +79,10 @@ class Relaxed:
                 self.spans.source()
             elif isinstance(entry, Affine):
                 self.spans.affine(index, entry)
+            elif isinstance(entry, Joint):
+                for place in entry.inputs if self.tight and index in alive else ():
+                    self._tighten(place, None)
+                self.spans.joint(index, entry)
             else:
                 if self.tight and index in alive:
                     self._tighten(entry.input, entry.curve)
@@ -112,7 +118,7 @@ class Relaxed:
         """Return the gradients in u of functionals at the centre [K, R, m]."""
         return self.carrier.carried(target, weights, self.carrier.tangent)[0]
 
-    def _tighten(self, target: int, curve: Curve) -> None:
+    def _tighten(self, target: int, curve: Curve | None) -> None:
         """Meet the interval of a value with what backward passes say.
 
         Only where the curve depends on it: a rectifier whose interval is on one side of

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from audit.importer.relaxation.ball import Ball, flattened
 from audit.importer.relaxation.crossings import Crossings
+from audit.importer.relaxation.joint import Joint
 from audit.importer.relaxation.passing import Passed, exact_copies
 from audit.importer.relaxation.planes import dot
 from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
@@ -164,6 +165,9 @@ class Carrier:
         if isinstance(entry, Bend):
             slopes, level = through(index, entry, a, some)
             return [(entry.input, slopes)], level, some
+        if isinstance(entry, Joint):
+            both, level = self.crossings.joined(index, entry, a, some)
+            return zip(entry.inputs, both, strict=True), level, some
         assert isinstance(entry, Affine)
         level = a.new_zeros(())
         if added:

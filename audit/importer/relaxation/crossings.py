@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.funnels import passed
+from audit.importer.relaxation.joint import Joint
 from audit.importer.relaxation.passing import (
     Pair,
     Passed,
@@ -35,13 +36,15 @@ class Crossings:
     Args:
         tape: the function. spans: what is known of its values so far.
         alive: the entries that anything is made of.
-        pairs: of curves. narrow: of tournaments. sheets: planes of tournaments.
+        pairs: of curves. middle: level and gap of sums of products.
+        narrow: of tournaments. sheets: planes of tournaments.
     """
 
     tape: Tape
     spans: Spans
     alive: Set[int]
     pairs: dict[int, Pair] = field(default_factory=dict)
+    middle: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     narrow: dict[int, Pair] = field(default_factory=dict)
     sheets: dict[int, Sheets] = field(default_factory=dict)
 
@@ -63,6 +66,19 @@ class Crossings:
             reader = self.maxima.get(index)
             self.pairs[index] = paired(self.tape, index, self.paid, self.spans, reader)
         return _over(a, self.pairs[index], some)
+
+    def joined(
+        self, index: int, entry: Joint, a: Tensor, some: Some
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Replace sums of products by their planes: functionals of both factors."""
+        one, two = (self.tape.values[i] for i in entry.inputs)
+        if index not in self.middle:
+            least, most = self.spans.left(index)
+            gap = (most - least) / 2 + self.spans.rounding(index)
+            self.middle[index] = (most + least) / 2 - entry.run(one, two), gap
+        level, gap = (taken(part, some) for part in self.middle[index])
+        parts = entry.back(a, (taken(one, some), taken(two, some)))
+        return parts, dot(a, level) + dot(a.abs(), gap)
 
     def narrowed(self, index: int, a: Tensor, rows: Tensor | None) -> Passed:
         """Replace a tournament by functionals of its elements."""

@@ -3,7 +3,8 @@
 J of v(x + S u) with respect to u: m tangents go through all entries together, through
 a curve by one number k for each element. Whatever k is, and however J is rounded, a
 bound that is made with them is proven where it is used (`forms`). Of a smooth curve k
-is its slope at the centre, so that balls of all sizes share J. Of one with knots it is
+is its slope at the centre, so that balls of all sizes share J. A sum of
+products has both factors there for its slopes. Of a curve with knots it is
 the chord over the interval that the ball gives it: then f(v) − k v varies least, and
 J belongs to those balls alone.
 
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.joint import Joint
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape, read_by
 from audit.importer.relaxation.tournaments import funnels_of
 
@@ -49,6 +51,7 @@ class Slopes:
         norms: ‖J‖_q of what curves read and of the target, by their places
             [R, *shape], R = 1 or B, rounded up.
         steps: D of each value [R, *shape].
+        crossed: Σ_m P(J_m, K_m) of sums of products, for p = 2 [R, *shape].
         tangents: J of the values that are still to be read, and of those that are
             kept [m, R, *shape].
         straight: the last values before any curve.
@@ -64,6 +67,7 @@ class Slopes:
     rates: dict[int, Tensor] = field(default_factory=dict)
     norms: dict[int, Tensor] = field(default_factory=dict)
     steps: list[Tensor] = field(default_factory=list)
+    crossed: dict[int, Tensor] = field(default_factory=dict)
     tangents: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,8 @@ class Slopes:
         made_of = [self.tape.entries[i] for i in self._alive]
         bends = [entry for entry in made_of if isinstance(entry, Bend)]
         self._measured = {entry.input for entry in bends} | {self.target}
+        for entry in made_of:
+            self._measured.update(entry.inputs if isinstance(entry, Joint) else ())
         self.shared = not any(entry.curve.cornered for entry in bends)
         self.straight = self._straight()
         self.local = dict[int, tuple[Tensor, Tensor]]()
@@ -99,7 +105,7 @@ class Slopes:
         """Return the slopes for other balls: these where they do not depend on them."""
         if self.shared:
             return self
-        return replace(self, rates={}, norms={}, steps=[], tangents={})
+        return replace(self, rates={}, norms={}, steps=[], crossed={}, tangents={})
 
     def source(self) -> None:
         """Begin with the input."""
@@ -135,6 +141,21 @@ class Slopes:
         read = index in self._last or index == self.target
         tangent = self.tangents[entry.input] * k if read else None
         self._keep(index, tangent, k.abs() * self.steps[entry.input])
+
+    def joint(self, index: int, entry: Joint) -> None:
+        """Follow sums of products, by both factors at the centre."""
+        if index < len(self.steps):
+            return
+        left, right = entry.inputs
+        a, b = values = self.tape.values[left], self.tape.values[right]
+        tangent = None
+        if index in self._alive:
+            tangents = self.tangents[left], self.tangents[right]
+            tangent = entry.along(values, tangents)
+            if self.power == 2:
+                self.crossed[index] = entry.product(tangents)
+        one = entry.run(self.steps[left], b.abs())
+        self._keep(index, tangent, one + entry.run(a.abs(), self.steps[right]))
 
     def _larger(self, index: int, entry: Larger) -> None:
         at, excess = entry.inputs
@@ -176,7 +197,7 @@ class Slopes:
         for index in sorted(self._alive):
             entry = self.tape.entries[index]
             read = set(read_by(entry))
-            if isinstance(entry, Bend) or read & bent:
+            if isinstance(entry, Bend | Joint) or read & bent:
                 bent.add(index)
                 found |= read - bent
         sizes = {i: self.tape.values[i][0].numel() * len(self.free) for i in found}

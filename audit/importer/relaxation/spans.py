@@ -22,6 +22,7 @@ from torch import Tensor
 from audit.importer.relaxation.ball import UNIT, Ball
 from audit.importer.relaxation.curves import Curve, Lines
 from audit.importer.relaxation.forms import Forms, gamma_of
+from audit.importer.relaxation.joint import Joint, range_of, rest_by_intervals
 from audit.importer.relaxation.slopes import Slopes
 from audit.importer.relaxation.tape import Affine, Bend, Tape
 
@@ -37,6 +38,7 @@ class Spans:
         slopes: of the tape; None: interval arithmetic alone.
         intervals: of each value. roundings: of those that were asked for, by place.
         drawn: lines around curves, by their places.
+        parted: what sums of products have beside their affine part, by place.
     """
 
     tape: Tape
@@ -45,11 +47,13 @@ class Spans:
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     roundings: dict[int, Tensor] = field(default_factory=dict)
     drawn: dict[int, Lines] = field(default_factory=dict)
+    parted: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     forms: Forms | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.slopes is not None:
-            self.forms = Forms(self.tape, self.ball, self.slopes, self._beyond)
+            given = (self.tape, self.ball, self.slopes, self._beyond, self.left)
+            self.forms = Forms(*given)
 
     def source(self) -> None:
         """Append the input."""
@@ -83,6 +87,30 @@ class Spans:
             self.slopes.bend(index, entry, low, high)
         self._keep(*entry.curve.range(low, high, partial(self.lines, index)))
 
+    def joint(self, index: int, entry: Joint) -> None:
+        """Append sums of products."""
+        left, right = (self.intervals[i] for i in entry.inputs)
+        if self.forms is not None:
+            self.forms.joint(index, entry)
+        gamma = gamma_of(self.tape, entry.inputs, self.tape.values[index])
+        self._keep(*range_of(entry, left, right, gamma))
+
+    def left(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an interval of what sums of products have beside their affine part."""
+        if index not in self.parted:
+            entry = self.tape.entries[index]
+            assert isinstance(entry, Joint)
+            a, b = (self.tape.values[i] for i in entry.inputs)
+            left, right = (self.intervals[i] for i in entry.inputs)
+            gamma = gamma_of(self.tape, entry.inputs, self.tape.values[index])
+            most = rest_by_intervals(entry, (a, b), left, right, gamma)
+            least, forms = -most, self.forms
+            if forms is not None and all(map(forms.measured, entry.inputs)):
+                ends = forms.second(index, entry)
+                least, most = torch.fmax(least, ends[0]), torch.fmin(most, ends[1])
+            self.parted[index] = least, most
+        return self.parted[index]
+
     def lines(self, index: int) -> Lines:
         """Return the lines around a curve on the interval of what it reads."""
         if index not in self.drawn:
@@ -96,6 +124,8 @@ class Spans:
             entry = self.tape.entries[index]
             if isinstance(entry, Affine):
                 self.roundings[index] = self._of_affine(entry)
+            elif isinstance(entry, Joint):
+                self.roundings[index] = self._of_joint(index, entry)
             else:
                 bent = isinstance(entry, Bend)
                 self.roundings[index] = (self._of_lines if bent else self.slack)(index)
@@ -108,6 +138,14 @@ class Spans:
         if entry.bias is not None:
             magnitude = magnitude + entry.bias.abs()
         return gamma * magnitude
+
+    def _of_joint(self, index: int, entry: Joint) -> Tensor:
+        a, b = (
+            size_of(*self.intervals[i]) + self.tape.values[i].abs()
+            for i in entry.inputs
+        )
+        gamma = gamma_of(self.tape, entry.inputs, self.tape.values[index])
+        return 2 * gamma * entry.run(a, b)
 
     def _of_lines(self, index: int) -> Tensor:
         lines, entry = self.lines(index), self._curve(index)
@@ -125,9 +163,15 @@ class Spans:
         """Return Jᵀ, c and r of a value from which functionals go straight to u."""
         return None if self.forms is None else self.forms.direct(index)
 
-    def undecided(self, target: int, curve: Curve) -> Tensor:
-        """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
-        found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
+    def undecided(self, target: int, curve: Curve | None) -> Tensor:
+        """Tell which ends a backward pass may move to some avail [B, 2, *shape].
+
+        Those of factors all matter: they have no curve.
+        """
+        low, high = self.intervals[target]
+        every = torch.ones_like(low, dtype=torch.bool)
+        ends = (every, every) if curve is None else curve.undecided(low, high)
+        found = torch.stack(ends, dim=1)
         if self.forms is None or not self.forms.measured(target):
             return found
         return found & ~self.forms.settled(target, _SHARE).unsqueeze(1)

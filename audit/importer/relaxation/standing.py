@@ -3,7 +3,8 @@
 Each value v of a tape is rounded on its way. With e ≥ |v − its value in real
 arithmetic| of what an affine entry L v + b reads, and γ as in `bounds`, its own is at
 most |L| (e + γ |v|) + γ |b|: what its inputs are off by, and what its own sum is. A
-curve takes an interval v ± e to one. The input itself is exact. Each number of a value
+curve takes an interval v ± e to one, and for P(a, b), off by e and f, it is at most
+P(e + γ |a|, |b| + f) + P(|a|, f). The input itself is exact. Each number of a value
 is a sum of as many terms as go in at most, a bias and a mean's division: n is eight
 more than that.
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from audit.importer.relaxation.ball import UNIT
 from audit.importer.relaxation.forms import gamma
+from audit.importer.relaxation.joint import Joint
 from audit.importer.relaxation.tape import Affine, Bend, Tape
 
 
@@ -36,6 +38,8 @@ def standing(tape: Tape, at: int) -> tuple[Tensor, Tensor]:
             errors.append(_of_curve(tape, index, entry, errors[entry.input]))
         elif isinstance(entry, Affine):
             errors.append(_of_affine(tape, entry, errors))
+        elif isinstance(entry, Joint):
+            errors.append(_of_joint(tape, entry, errors))
     value, error = tape.values[at], errors[at]
     error = error + 4 * UNIT * (value.abs() + error)  # of the two ends
     return value - error, value + error
@@ -52,6 +56,14 @@ def _of_affine(tape: Tape, entry: Affine, errors: list[Tensor]) -> Tensor:
     if entry.bias is not None:
         total = total + 2 * once * entry.bias.abs()
     return total * (1 + 2 * once)
+
+
+def _of_joint(tape: Tape, entry: Joint, errors: list[Tensor]) -> Tensor:
+    e, f = (errors[i] for i in entry.inputs)
+    a, b = (tape.values[i].abs() for i in entry.inputs)
+    once = gamma(a[0].numel() + b[0].numel() + 8)
+    total = entry.run(e + 2 * once * a, b + f) + entry.run(a, f)
+    return total * (1 + 8 * once)
 
 
 def _of_curve(tape: Tape, index: int, entry: Bend, error: Tensor) -> Tensor:
