@@ -18,58 +18,89 @@ and (j·u)(k·u) = uᵀ ½(j kᵀ + k jᵀ) u, of the eigenvalues ½(j·k ± |j|
 as wide as ± ε² P(‖J‖, ‖K‖), which is left for p = 1 and ∞ with their dual norms.
 
 **Rounding.** Coefficients of P are 1, so a computed P(a, b) is off by γ P(|a|, |b|). Of
-at most sixteen of them and of what goes in, each is off by a few γ of P of the largest
-values of both, and 16 γ P is added. A sum over m directions as well has m times the
-terms, and γ for as many; |Σ_m P(J_m, K_m)| ≤ P(‖J‖, ‖K‖).
+the few that make a bound and of what goes in, each is off by a few γ of P of the
+largest values of both, and 16 γ P is added. A sum over m directions as well has m
+times the terms, and γ for as many; |Σ_m P(J_m, K_m)| ≤ P(‖J‖, ‖K‖).
 
 Source: McCormick, Mathematical Programming 10 (1976), 147-175.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from audit.importer.relaxation.ball import UNIT
-
-Pair = tuple[Tensor, Tensor]
+from audit.importer.relaxation.surfaces import Near, Pair, Surface, Values
 
 
 @dataclass(frozen=True)
-class Joint:
+class Joint(Surface):
     """Sums of products of two values: P(a, b), bilinear, with coefficients 1.
 
     Args:
-        inputs: positions of a and b in the tape.
         axes: letters of the axes of a, of b and of the value, without the rows'.
     """
 
-    inputs: tuple[int, int]
     axes: tuple[str, str, str]
 
-    def run(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return P(a, b) of values [R, *in]."""
-        return self._of("R", "R", a, b)
+    def moved(self, inputs: tuple[int, ...]) -> Self:
+        """Return the same sums of other values."""
+        return replace(self, inputs=inputs)
 
-    def along(self, values: Pair, tangents: Pair) -> Tensor:
-        """Return P(J, b) + P(a, K) [m, R, *out] for tangents [m, R, *in]."""
+    def run(self, *values: Tensor) -> Tensor:
+        """Return P(a, b) of values [R, *in]."""
+        return self._of("R", "R", *values)
+
+    def along(self, values: Values, tangents: Values) -> Tensor:
+        """Return P(J, b) + P(a, K) [m, R, *out]."""
         (a, b), (one, two) = values, tangents
         return self._of("MR", "R", one, b) + self._of("R", "MR", a, two)
 
-    def product(self, tangents: Pair) -> Tensor:
-        """Return Σ_m P(J_m, K_m) [R, *out]."""
-        left, right, out = self.axes
-        text = f"MR{left},MR{right}->R{out}"
-        return torch.einsum(text, *tangents)
-
-    def back(self, functionals: Tensor, values: Pair) -> Pair:
-        """Carry functionals [K, R, *out] over P(a, b₀) + P(a₀, b), at a₀ and b₀."""
+    def back(self, functionals: Tensor, values: Values) -> Values:
+        """Return functionals of both factors."""
         (left, right, out), (a, b) = self.axes, values
         one = torch.einsum(f"MR{out},R{right}->MR{left}", functionals, b)
         two = torch.einsum(f"MR{out},R{left}->MR{right}", functionals, a)
         return summed(one, a), summed(two, b)
+
+    def absolute(self, values: Values, magnitudes: Values) -> Tensor:
+        """Return P(m, |b|) + P(|a|, n)."""
+        (a, b), (one, two) = values, magnitudes
+        return self.run(one, b.abs()) + self.run(a.abs(), two)
+
+    def range(self, ends: tuple[Pair, ...], gamma: float) -> Pair:
+        """Return an interval of P(a, b), around that of the middles."""
+        (a, b), (wide_a, wide_b) = zip(*map(_halved, ends), strict=True)
+        far_a, far_b = a.abs() + wide_a, b.abs() + wide_b
+        middle = self.run(a, b)
+        spread = self.run(wide_a, b.abs()) + self.run(far_a, wide_b)
+        spread = spread + 16 * gamma * self.run(far_a, far_b)
+        return middle - spread, middle + spread
+
+    def crossed(self, values: Values, tangents: Values, power: float) -> Tensor | None:
+        """Return Σ_m P(J_m, K_m) [R, *out] for p = 2."""
+        left, right, out = self.axes
+        text = f"MR{left},MR{right}->R{out}"
+        return torch.einsum(text, *tangents) if power == 2 else None
+
+    def rest(self, near: Near) -> Pair:
+        """Return an interval of P(a − a₀, b − b₀), by intervals and by forms."""
+        most = self.run(near.far(0), near.far(1)) * (1 + 16 * near.gamma)
+        if near.sways is None or near.rests is None:
+            return -most, most
+        (j, k), (f, g) = near.sways, near.rests
+        whole, other = self.run(j, k), self.run(j, g) + self.run(f, k + g)
+        slack = 16 * near.gamma * near.times
+        if near.crossed is None:
+            middle, wide = torch.zeros_like(whole), whole + other
+        else:
+            middle = near.crossed * near.reach * near.reach / 2
+            wide = whole / 2 + other + slack * whole
+        wide = wide * (1 + slack)
+        return torch.fmax(-most, middle - wide), torch.fmin(most, middle + wide)
 
     def _of(self, first: str, second: str, a: Tensor, b: Tensor) -> Tensor:
         left, right, out = self.axes
@@ -83,50 +114,6 @@ def summed(a: Tensor, value: Tensor) -> Tensor:
         if value.shape[axis] == 1 and a.shape[axis + 1] > 1:
             a = a.sum(axis + 1, keepdim=True)
     return a
-
-
-def range_of(entry: Joint, left: Pair, right: Pair, gamma: float) -> Pair:
-    """Return an interval of P(a, b) for intervals of a and b."""
-    (a, wide_a), (b, wide_b) = _halved(left), _halved(right)
-    far_a, far_b = a.abs() + wide_a, b.abs() + wide_b
-    middle = entry.run(a, b)
-    spread = entry.run(wide_a, b.abs()) + entry.run(far_a, wide_b)
-    spread = spread + 16 * gamma * entry.run(far_a, far_b)
-    return middle - spread, middle + spread
-
-
-def rest_by_intervals(
-    entry: Joint, values: Pair, left: Pair, right: Pair, gamma: float
-) -> Tensor:
-    """Return an upper bound on |P(a − a₀, b − b₀)| for intervals of a and b."""
-    far = [
-        (high - value).maximum(value - low).clamp_min(0)
-        + 2 * UNIT * low.abs().maximum(high.abs()).maximum(value.abs())
-        for value, (low, high) in zip(values, (left, right), strict=True)
-    ]
-    return entry.run(*far) * (1 + 16 * gamma)
-
-
-def rest_by_forms(
-    entry: Joint, sways: Pair, rests: Pair, product: Tensor | None, gamma: float
-) -> Pair:
-    """Return an interval of P(a − a₀, b − b₀) for first-order forms of a and b.
-
-    Args:
-        entry: P.
-        sways: ε ‖J‖_q and ε ‖K‖_q, rounded up.
-        rests: |f| and |g|.
-        product: ε² Σ_m P(J_m, K_m), for p = 2 alone.
-        gamma: γ of as many terms as that has.
-    """
-    whole = entry.run(*sways)
-    other = entry.run(sways[0], rests[1])
-    other = other + entry.run(rests[0], sways[1] + rests[1])
-    if product is None:
-        wide = (whole + other) * (1 + 16 * gamma)
-        return -wide, wide
-    wide = (whole / 2 + other) * (1 + 16 * gamma) + 16 * gamma * whole
-    return product / 2 - wide, product / 2 + wide
 
 
 def _halved(ends: Pair) -> Pair:

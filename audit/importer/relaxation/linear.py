@@ -169,7 +169,7 @@ def _joint(call: Call, left: int, right: int) -> int:
         raise call.refused("of values with different numbers of axes")
     lead = ascii_lowercase[: count - 3]
     axes = (f"{lead}xy", f"{lead}yz", f"{lead}xz")
-    return tape.joint(Joint((left, right), axes), call.op)
+    return tape.surface(Joint((left, right), axes), call.op)
 
 
 @rule("Conv")

@@ -22,10 +22,11 @@ from torch import Tensor
 from audit.importer.relaxation.ball import UNIT, Ball
 from audit.importer.relaxation.curves import Curve, Lines
 from audit.importer.relaxation.forms import Forms, gamma_of
-from audit.importer.relaxation.joint import Joint, range_of, rest_by_intervals
 from audit.importer.relaxation.slopes import Slopes
+from audit.importer.relaxation.surfaces import Near, Surface
 from audit.importer.relaxation.tape import Affine, Bend, Tape
 
+Ends = tuple[Tensor, Tensor]
 _SHARE = 0.3  # of a half width that a backward pass might take away, if not less
 
 
@@ -38,7 +39,7 @@ class Spans:
         slopes: of the tape; None: interval arithmetic alone.
         intervals: of each value. roundings: of those that were asked for, by place.
         drawn: lines around curves, by their places.
-        parted: what sums of products have beside their affine part, by place.
+        around: what is known of the inputs of surfaces. parted: the rests of these.
     """
 
     tape: Tape
@@ -47,6 +48,7 @@ class Spans:
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     roundings: dict[int, Tensor] = field(default_factory=dict)
     drawn: dict[int, Lines] = field(default_factory=dict)
+    around: dict[int, Near] = field(default_factory=dict)
     parted: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     forms: Forms | None = field(init=False, default=None)
 
@@ -87,28 +89,26 @@ class Spans:
             self.slopes.bend(index, entry, low, high)
         self._keep(*entry.curve.range(low, high, partial(self.lines, index)))
 
-    def joint(self, index: int, entry: Joint) -> None:
-        """Append sums of products."""
-        left, right = (self.intervals[i] for i in entry.inputs)
+    def surface(self, index: int, entry: Surface, passed: Ends | None = None) -> None:
+        """Append the value of a surface; `passed` is what it asked passes for."""
+        ends = tuple(self.intervals[i] for i in entry.inputs)
         if self.forms is not None:
-            self.forms.joint(index, entry)
-        gamma = gamma_of(self.tape, entry.inputs, self.tape.values[index])
-        self._keep(*range_of(entry, left, right, gamma))
+            self.forms.surface(index, entry)
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        value = self.tape.values[index]
+        gamma = gamma_of(self.tape, entry.inputs, value)
+        reach = self.ball.reach.reshape(-1, *(1,) * (value.dim() - 1))
+        self.around[index] = Near(values, ends, gamma, reach, passed=passed)
+        self._keep(*entry.range(ends, gamma))
 
-    def left(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return an interval of what sums of products have beside their affine part."""
+    def left(self, index: int) -> Ends:
+        """Return an interval of the rest of a surface."""
         if index not in self.parted:
-            entry = self.tape.entries[index]
-            assert isinstance(entry, Joint)
-            a, b = (self.tape.values[i] for i in entry.inputs)
-            left, right = (self.intervals[i] for i in entry.inputs)
-            gamma = gamma_of(self.tape, entry.inputs, self.tape.values[index])
-            most = rest_by_intervals(entry, (a, b), left, right, gamma)
-            least, forms = -most, self.forms
-            if forms is not None and all(map(forms.measured, entry.inputs)):
-                ends = forms.second(index, entry)
-                least, most = torch.fmax(least, ends[0]), torch.fmin(most, ends[1])
-            self.parted[index] = least, most
+            entry, near = self.tape.entries[index], self.around[index]
+            assert isinstance(entry, Surface)
+            if self.forms is not None and self.forms.measured(index):
+                near = self.forms.near(index, entry, near)
+            self.parted[index] = entry.rest(near)
         return self.parted[index]
 
     def lines(self, index: int) -> Lines:
@@ -124,8 +124,8 @@ class Spans:
             entry = self.tape.entries[index]
             if isinstance(entry, Affine):
                 self.roundings[index] = self._of_affine(entry)
-            elif isinstance(entry, Joint):
-                self.roundings[index] = self._of_joint(index, entry)
+            elif isinstance(entry, Surface):
+                self.roundings[index] = self._of_surface(index, entry)
             else:
                 bent = isinstance(entry, Bend)
                 self.roundings[index] = (self._of_lines if bent else self.slack)(index)
@@ -139,13 +139,15 @@ class Spans:
             magnitude = magnitude + entry.bias.abs()
         return gamma * magnitude
 
-    def _of_joint(self, index: int, entry: Joint) -> Tensor:
-        a, b = (
-            size_of(*self.intervals[i]) + self.tape.values[i].abs()
-            for i in entry.inputs
+    def _of_surface(self, index: int, entry: Surface) -> Tensor:
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        sizes = tuple(
+            size_of(*self.intervals[i]) + value.abs()
+            for i, value in zip(entry.inputs, values, strict=True)
         )
-        gamma = gamma_of(self.tape, entry.inputs, self.tape.values[index])
-        return 2 * gamma * entry.run(a, b)
+        value = self.tape.values[index]
+        gamma = gamma_of(self.tape, entry.inputs, value)
+        return 16 * gamma * (entry.absolute(values, sizes) + value.abs())
 
     def _of_lines(self, index: int) -> Tensor:
         lines, entry = self.lines(index), self._curve(index)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audit.ground.errors import NoCertificate
 from audit.importer.relaxation.curves import Curve
-from audit.importer.relaxation.joint import Joint
+from audit.importer.relaxation.surfaces import Surface
 
 Map = Callable[..., Tensor]
 Back = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]
@@ -90,7 +90,7 @@ class Bend:
     curve: Curve
 
 
-Entry = Source | Affine | Bend | Joint
+Entry = Source | Affine | Bend | Surface
 
 
 @dataclass
@@ -130,8 +130,8 @@ class Tape:
         """Append a curve."""
         return self._append(Bend(source, curve), curve.value(self.values[source]))
 
-    def joint(self, entry: Joint, what: str) -> int:
-        """Append sums of products; `what` names them in a refusal.
+    def surface(self, entry: Surface, what: str) -> int:
+        """Append a surface; `what` names it in a refusal.
 
         Raises:
             NoCertificate: rows of its value are not rows of the batch.
@@ -162,7 +162,7 @@ class Tape:
             known = [found.values[i] for i in read_by(entry)]
             if isinstance(entry, Bend):
                 found._append(entry, entry.curve.value(*known))
-            elif isinstance(entry, Affine | Joint):
+            elif isinstance(entry, Affine | Surface):
                 found._append(entry, entry.run(*known))
         return found
 
@@ -179,9 +179,8 @@ class Tape:
                 entry = replace(entry, inputs=inputs)
             elif isinstance(entry, Bend):
                 entry = replace(entry, input=places[entry.input])
-            elif isinstance(entry, Joint):
-                left, right = entry.inputs
-                entry = replace(entry, inputs=(places[left], places[right]))
+            elif isinstance(entry, Surface):
+                entry = entry.moved(tuple(places[i] for i in entry.inputs))
             places[index] = found._append(entry, self.values[index])
         return found
 
@@ -213,7 +212,7 @@ class Tape:
 
 def read_by(entry: Entry) -> tuple[int, ...]:
     """Return the values that an entry reads."""
-    if isinstance(entry, Affine | Joint):
+    if isinstance(entry, Affine | Surface):
         return entry.inputs
     return (entry.input,) if isinstance(entry, Bend) else ()
 
