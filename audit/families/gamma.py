@@ -29,6 +29,8 @@ from torch import distributions as td
 
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
+from audit.families.enclosures import Enclosure
+from audit.families.largest_gamma import of_gammas
 from audit.families.normals import renyi_by_kl
 from audit.families.roots import rows as rows_of
 from audit.families.roots import semidefinite_root, symmetric
@@ -54,6 +56,11 @@ class Gamma(OfTorch, Continuous):
     positive = ("concentration", "rate")
     chart = POSITIVE
     under_affine: ClassVar[Mapping[str, Affine]] = {"rate": Affine.SHRINKS}
+    enclosed_as: ClassVar[Mapping[str, str]] = {"concentration": "value", "rate": "log"}
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_gamma` [B]."""
+        return of_gammas(enclosure)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln(α/β), the mode of ln θ, and its curvature's width."""

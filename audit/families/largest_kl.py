@@ -7,6 +7,7 @@ With ψ(t) = eᵗ − 1 − t (convex, ≥ 0, 0 at 0) and κ of `enclosures`:
     laplace            a = Δ/b, ρ = Δ log b   ψ(−ρ) + e^{−ρ} ψ(−|a|)
     rate λ: poisson    d = Δ log λ            λ ψ(d)
     exponential        d = Δ log λ            ψ(d)
+    half-normal        ρ = Δ log σ            ½ ψ(−2ρ)
     bernoulli          d = Δ logit            log(1 + p (eᵈ − 1)) − p d
     classes            D_j = Δz_j − p·Δz      log Σ p_j e^{D_j}
 
@@ -95,9 +96,9 @@ def of_laplaces(enclosure: Enclosure) -> Tensor:
     return proven(quadratic(enclosure, found, costs), planes)
 
 
-def of_rates(enclosure: Enclosure, weight: Tensor) -> Tensor:
-    """Return a bound [B] on Σ w ψ(d), η = log λ, w [B, n]."""
-    found = enclosure.expand(units(enclosure))
+def of_rates(enclosure: Enclosure, weight: Tensor, power: float = 1.0) -> Tensor:
+    """Return a bound [B] on Σ w ψ(d), η = log λ^(1/power), w [B, n]."""
+    found = enclosure.expand(power * units(enclosure))
     ends = torch.maximum(exp_excess(found.top), exp_excess(found.bottom))
     costs = weight * growth(found.top)
     return proven((weight * ends).sum(-1), quadratic(enclosure, found, costs))

@@ -20,6 +20,8 @@ from torch import distributions as td
 
 from audit.families.affine import Affine
 from audit.families.continuous import Continuous
+from audit.families.enclosures import Enclosure
+from audit.families.largest_kl import of_normals, of_rates
 from audit.families.location_scale import standardised
 from audit.families.normals import OfNormal, normal_relative_entropy, normal_renyi
 from audit.families.roots import diagonal, rows
@@ -41,7 +43,13 @@ class HalfNormal(OfTorch, Continuous):
     parameterizations = (("scale",),)
     under_affine: ClassVar[Mapping[str, Affine]] = {"scale": Affine.STRETCHES}
     positive = ("scale",)
+    enclosed_as: ClassVar[Mapping[str, str]] = {"scale": "log"}
     chart = POSITIVE
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the smaller of the bounds of `largest_kl` [B]: ½ ψ(−2ρ)."""
+        weight = torch.full_like(enclosure.centre, 0.5)
+        return of_rates(enclosure, weight, -2.0)
 
     def bulk_of(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return ln σ and 1."""
@@ -89,7 +97,12 @@ class LogNormal(OfNormal, OfTorch, Continuous):
     parameterizations = (("loc", "scale"),)
     positive = ("scale",)
     under_affine: ClassVar[Mapping[str, Affine]] = {"loc": Affine.IN_LOGS}
+    enclosed_as: ClassVar[Mapping[str, str]] = {"loc": "value", "scale": "log"}
     chart = POSITIVE
+
+    def largest_kl(self, enclosure: Enclosure) -> Tensor:
+        """Return the bound of the laws of ln θ [B]: KL is the same."""
+        return of_normals(enclosure)
 
     def fisher_block(self, parameters: Parameters) -> Tensor:
         """Return the root of diag(1, 2) / σ²."""

@@ -8,6 +8,8 @@ the activation is written with constants of float64 instead:
     elu           α elu₁(v) + (1 − α) relu(v)
     celu          α elu₁(v / α)
     hard sigmoid  v / 6 + ½, kept between 0 and 1
+
+An RMS norm has no operator before opset 23, and is v · (mean v² + e)^(−½) · weight.
 """
 
 from __future__ import annotations
@@ -92,6 +94,20 @@ def _hard_sigmoid(graph: Any, v: Any) -> Any:  # noqa: ANN401
     return graph.op("Clip", line, none, one)
 
 
+def _rms_norm(graph: Any, v: Any, shape: Any, weight: Any, epsilon: Any) -> Any:  # noqa: ANN401
+    from torch.onnx import symbolic_helper
+
+    count = len(symbolic_helper._maybe_get_const(shape, "is"))
+    axes = graph.op("Constant", value_t=torch.arange(-count, 0))
+    given = symbolic_helper._maybe_get_const(epsilon, "f")
+    least = given if isinstance(given, float) else torch.finfo(torch.float64).eps
+    square = graph.op("ReduceMean", graph.op("Mul", v, v), axes, keepdims_i=1)
+    square = graph.op("Add", square, _constant(graph, least))
+    found = graph.op("Mul", v, graph.op("Pow", square, _constant(graph, -0.5)))
+    none = symbolic_helper._is_none(weight)
+    return found if none else graph.op("Mul", found, weight)
+
+
 _WRITTEN: dict[str, _Written] = {
     "leaky_relu": _leaky_relu,
     "leaky_relu_": _leaky_relu,
@@ -100,4 +116,5 @@ _WRITTEN: dict[str, _Written] = {
     "elu_": _elu,
     "celu": _celu,
     "hardsigmoid": _hard_sigmoid,
+    "rms_norm": _rms_norm,
 }

@@ -42,7 +42,7 @@ def graph_of_module(
     arguments = tuple(example[name] for name in inputs if name in example)
     dtype = next((a.dtype for a in arguments if a.is_floating_point()), None)
     try:
-        with _silence():
+        with _silence(), _operators():
             text = _exported(module, inputs, outputs, arguments)
         proto = onnx.load_model_from_string(text)
         wide = dtype if dtype == torch.float64 else None
@@ -122,6 +122,17 @@ def _flat(
             _Values(module), arguments, check_trace=False
         )
         return torch.jit.freeze(traced.eval())
+
+
+@contextlib.contextmanager
+def _operators() -> Iterator[None]:
+    """Have attention run by its operators: the whole encoder layer is none of ONNX."""
+    whole = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(whole)
 
 
 @contextlib.contextmanager

@@ -172,6 +172,53 @@ def activated_net(kind):
     return make
 
 
+def attention_net(seed, moved=False):
+    """Return (graph, shape): attention of two heads with a residual and a norm.
+
+    Args:
+        seed: of its size and numbers.
+        moved: whether tokens come before the rows on the way, as in torch's attention.
+    """
+    rng = np.random.default_rng(seed)
+    net, tokens, heads, size = Net(rng, opset=23), int(rng.integers(2, 4)), 2, 2
+    width, first = heads * size, rng.normal(size=(2, 4)) / 1.5
+
+    def reshaped(value, *shape):
+        return net.node("Reshape", value, net.constant(shape, np.int64))
+
+    def projected(value):
+        weights = net.constant(rng.normal(size=(width, width)) / 2)
+        bias = net.constant(rng.normal(size=width) / 3)
+        return net.node("Add", net.node("MatMul", value, weights), bias)
+
+    def of_heads(value):
+        if moved:  # [T, B, d] -> [T, B h, s] -> [B h, T, s] -> [B, h, T, s]
+            value = net.node("Transpose", value, perm=[1, 0, 2])
+            value = reshaped(projected(value), tokens, -1, size)
+            value = net.node("Transpose", value, perm=[1, 0, 2])
+            return reshaped(value, -1, heads, tokens, size)
+        value = reshaped(projected(value), -1, tokens, heads, size)
+        return net.node("Transpose", value, perm=[0, 2, 1, 3])
+
+    x = net.node("MatMul", reshaped("x", -1, tokens, 2), net.constant(first))
+    query, key, value = (of_heads(x) for _ in range(3))
+    score = net.node("MatMul", query, net.node("Transpose", key, perm=[0, 1, 3, 2]))
+    weights = net.node("Softmax", net.node("Mul", score, net.constant(0.7)), axis=-1)
+    mixed = net.node("Transpose", net.node("MatMul", weights, value), perm=[0, 2, 1, 3])
+    if moved:
+        mixed = net.node("Transpose", mixed, perm=[1, 0, 2, 3])
+        mixed = projected(reshaped(mixed, -1, width))
+        mixed = reshaped(mixed, tokens, -1, width)
+        mixed = net.node("Transpose", mixed, perm=[1, 0, 2])
+    else:
+        mixed = projected(reshaped(mixed, -1, tokens, width))
+    net.width = width
+    value = net.activation("layer norm", net.node("Add", x, mixed))
+    value = net.node("Flatten", value, axis=1)
+    output = net.dense(value, tokens * width, 2)
+    return net.graph((2 * tokens,), output), (2 * tokens,)
+
+
 def image_net(seed, outputs=3):
     """Return (graph, shape): convolutions, normalisation and pooling."""
     rng = np.random.default_rng(seed)

@@ -17,6 +17,9 @@ ACTIVATIONS = {
     "selu": nn.SELU(),
     "hard sigmoid": nn.Hardsigmoid(),
     "hard swish": nn.Hardswish(),
+    "rms norm": nn.RMSNorm(4),
+    "rms norm of an epsilon": nn.RMSNorm(4, eps=0.1),
+    "rms norm without weights": nn.RMSNorm((4,), elementwise_affine=False),
 }
 
 

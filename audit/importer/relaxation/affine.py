@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import flattened
+from audit.importer.relaxation.joint import summed
 from audit.importer.relaxation.tape import Affine, Tape, refusal
 
 Run = Callable[..., Tensor]
@@ -200,11 +201,3 @@ def operator(
 
     entry = Affine((source,), whole, absolute, back, along, bias, alike=alike)
     return tape.affine(entry, what)
-
-
-def summed(a: Tensor, value: Tensor) -> Tensor:
-    """Sum functionals [K, R, *out] over the axes along which a value was repeated."""
-    for axis in range(1, value.dim()):
-        if value.shape[axis] == 1 and a.shape[axis + 1] > 1:
-            a = a.sum(axis + 1, keepdim=True)
-    return a

@@ -12,6 +12,7 @@ from torch import Tensor
 from audit.ground.errors import ConfigError
 
 UNIT = 2.0**-53  # relative rounding of one operation in float64
+_LOST = 1e-153  # a number whose square is above 1e-306, where no digit is lost
 POWERS = (1.0, 2.0, float("inf"))
 
 
@@ -92,3 +93,17 @@ class Ball:
 def flattened(value: Tensor, axes: int) -> Tensor:
     """Return a value with what follows its first axes as one; a number is one place."""
     return value.reshape(*value.shape[:axes], math.prod(value.shape[axes:]))
+
+
+def dual_norm(tangent: Tensor, power: float) -> Tensor:
+    """Return ‖J‖_q over the first axis, not below; squares that vanish are made up for.
+
+    Plain sums along that axis are several times as fast as a norm that scales.
+    """
+    if power == 1:
+        norm = tangent.abs().amax(dim=0)
+    elif power == 2:
+        norm = tangent.square().sum(dim=0).sqrt() + len(tangent) * _LOST
+    else:
+        norm = tangent.abs().sum(dim=0)
+    return norm * (1 + (len(tangent) + 8) * UNIT)

@@ -2,7 +2,8 @@
 
 w·v of a value v is carried back: through an affine entry by its transpose, through a
 curve f between lines s v + t ≥ f(v) ≥ s' v + t' by taking, for an upper bound, the line
-above where the coefficient is positive and the one below where it is negative. At x it
+above where the coefficient is positive and the one below where it is negative, and so
+through surfaces between planes (`surfaces`). At x it
 is an affine function of the perturbation, whose maximum over the ball is Hölder's. The
 lines need the interval of what each curve reads: they come from the same pass, with ±
 single elements of single rows for w where `forms` leave much open, met with
@@ -43,12 +44,15 @@ from audit.importer.relaxation.ball import Ball, flattened
 from audit.importer.relaxation.carrying import Carrier
 from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.curves import Curve
-from audit.importer.relaxation.planes import Planes
+from audit.importer.relaxation.forms import gamma_of
+from audit.importer.relaxation.planes import Planes, dot
 from audit.importer.relaxation.selections import Some, Windows, rows_of
 from audit.importer.relaxation.slopes import Slopes
-from audit.importer.relaxation.spans import Spans
+from audit.importer.relaxation.spans import Spans, size_of
+from audit.importer.relaxation.surfaces import Surface
 from audit.importer.relaxation.tape import Affine, Source, Tape
 
+_STRAIGHT = 1e-6  # what is beyond the first order of a value that is all but affine
 BYTES = 2**23  # that the functionals of one pass may take
 
 
@@ -68,7 +72,7 @@ class Relaxed:
     slopes: Slopes | None = None
 
     def __post_init__(self) -> None:
-        alive = self.tape.ancestors(len(self.tape.entries) - 1)
+        alive = self.alive = self.tape.ancestors(len(self.tape.entries) - 1)
         self.spans = Spans(self.tape, self.ball, self.slopes)
         self.crossings = Crossings(self.tape, self.spans, alive)
         self.carrier = Carrier(self.ball, self.crossings)
@@ -77,6 +81,10 @@ class Relaxed:
                 self.spans.source()
             elif isinstance(entry, Affine):
                 self.spans.affine(index, entry)
+            elif isinstance(entry, Surface):
+                for place in entry.inputs if self.tight and index in alive else ():
+                    self._tighten(place, None)
+                self.spans.surface(index, entry, self._asked(index, entry))
             else:
                 if self.tight and index in alive:
                     self._tighten(entry.input, entry.curve)
@@ -112,7 +120,7 @@ class Relaxed:
         """Return the gradients in u of functionals at the centre [K, R, m]."""
         return self.carrier.carried(target, weights, self.carrier.tangent)[0]
 
-    def _tighten(self, target: int, curve: Curve) -> None:
+    def _tighten(self, target: int, curve: Curve | None) -> None:
         """Meet the interval of a value with what backward passes say.
 
         Only where the curve depends on it: a rectifier whose interval is on one side of
@@ -140,6 +148,25 @@ class Relaxed:
             ends[own, places] = torch.minimum(ends[own, places], top)
         below, above = ends.chunk(2, dim=1)
         self.intervals[target] = -below.reshape(-1, *shape), above.reshape(-1, *shape)
+
+    def _asked(self, index: int, entry: Surface) -> tuple[Tensor, Tensor] | None:
+        """Return what backward passes say of functionals that a surface asks for.
+
+        They are taken from the value at the centre: |w·(v − v₀)|.
+        """
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        wanted = entry.wanted(values)
+        if wanted is None or not self.tight or index not in self.alive:
+            return None
+        forms = self.spans.forms
+        if forms is not None and bool(forms.settled(entry.inputs[0], _STRAIGHT).all()):
+            return None
+        (at,), (value,) = entry.inputs, values
+        top, bottom = (self.upper(at, sign * wanted).top() for sign in (1.0, -1.0))
+        start = dot(wanted, value)
+        size = size_of(*self.intervals[at]) + value.abs()
+        slack = 4 * gamma_of(self.tape, entry.inputs, value) * dot(wanted.abs(), size)
+        return entry.taken(torch.maximum(top - start, bottom + start) + slack, values)
 
     def _both(self, target: int, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return the places of both ends of single elements, and their bounds [2, n].

@@ -18,6 +18,7 @@ from audit.importer.relaxation.crossings import Crossings
 from audit.importer.relaxation.passing import Passed, exact_copies
 from audit.importer.relaxation.planes import dot
 from audit.importer.relaxation.selections import Some, Windows, rows_of, taken
+from audit.importer.relaxation.surfaces import Surface
 from audit.importer.relaxation.tape import Affine, Bend, Larger
 
 Through = Callable[..., Passed]
@@ -164,6 +165,9 @@ class Carrier:
         if isinstance(entry, Bend):
             slopes, level = through(index, entry, a, some)
             return [(entry.input, slopes)], level, some
+        if isinstance(entry, Surface):
+            both, level = self.crossings.tangential(index, entry, a, some)
+            return zip(entry.inputs, both, strict=True), level, some
         assert isinstance(entry, Affine)
         level = a.new_zeros(())
         if added:

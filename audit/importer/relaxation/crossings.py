@@ -24,6 +24,7 @@ from audit.importer.relaxation.planes import dot
 from audit.importer.relaxation.selections import Some, taken
 from audit.importer.relaxation.sheets import Sheets, sheets_of
 from audit.importer.relaxation.spans import Spans
+from audit.importer.relaxation.surfaces import Surface
 from audit.importer.relaxation.tape import Bend, Larger, Tape
 from audit.importer.relaxation.tournaments import funnels_of, windowed
 
@@ -35,13 +36,15 @@ class Crossings:
     Args:
         tape: the function. spans: what is known of its values so far.
         alive: the entries that anything is made of.
-        pairs: of curves. narrow: of tournaments. sheets: planes of tournaments.
+        pairs: of curves. middle: planes of surfaces.
+        narrow: of tournaments. sheets: planes of tournaments.
     """
 
     tape: Tape
     spans: Spans
     alive: Set[int]
     pairs: dict[int, Pair] = field(default_factory=dict)
+    middle: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
     narrow: dict[int, Pair] = field(default_factory=dict)
     sheets: dict[int, Sheets] = field(default_factory=dict)
 
@@ -63,6 +66,34 @@ class Crossings:
             reader = self.maxima.get(index)
             self.pairs[index] = paired(self.tape, index, self.paid, self.spans, reader)
         return _over(a, self.pairs[index], some)
+
+    def tangential(
+        self, index: int, entry: Surface, a: Tensor, some: Some
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Replace a surface by its planes: functionals of what it reads.
+
+        Where the rest is wider than its range, the planes are level.
+        """
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        if index not in self.middle:
+            self.middle[index] = self._planes(index, entry, values)
+        tilted, level, gap = (taken(part, some) for part in self.middle[index])
+        parts = entry.back(a * tilted, tuple(taken(v, some) for v in values))
+        return parts, dot(a, level) + dot(a.abs(), gap)
+
+    def _planes(
+        self, index: int, entry: Surface, values: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where planes are tilted (1) or level (0), their level and gap."""
+        least, most = self.spans.left(index)
+        low, high = self.spans.intervals[index]
+        one = tuple(value.unsqueeze(0) for value in values)
+        start = self.tape.values[index] - entry.along(values, one)[0]
+        tilted = ~(most - least >= high - low)
+        level = torch.where(tilted, (most + least) / 2 + start, (high + low) / 2)
+        gap = torch.where(tilted, most - least, high - low) / 2
+        gap = gap + self.spans.rounding(index)
+        return tilted.to(level), level, gap
 
     def narrowed(self, index: int, a: Tensor, rows: Tensor | None) -> Passed:
         """Replace a tournament by functionals of its elements."""

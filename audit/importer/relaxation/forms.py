@@ -13,7 +13,7 @@ all of the ball it adds nothing. The larger of a and b, with a − b in [l, h], 
 
 so r' = |1 − k| r_b + |k| r_a + (g − g')/2: what is not known of b is there once, not
 twice. That costs one forward pass of two numbers for each value, against a backward
-pass for each functional.
+pass for each functional. Surfaces are affine up to the rest that each encloses.
 
 **Rounding**, with γ as in `bounds`: the centre of an affine entry is off by at most
 γ (|L||c| + |b|), and its J by γ |L||J|, which moves J u by at most γ |L| ε D (D of
@@ -25,13 +25,14 @@ that make a maximum.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from audit.importer.relaxation.ball import UNIT, Ball, flattened
 from audit.importer.relaxation.slopes import Slopes
+from audit.importer.relaxation.surfaces import Near, Surface
 from audit.importer.relaxation.tape import Affine, Larger, Tape, read_by
 
 Form = tuple[Tensor, Tensor]
@@ -45,6 +46,7 @@ class Forms:
     Args:
         tape: the function. ball: B balls around its centre. slopes: of the tape.
         beyond: a curve's place and its k -> an interval of f(v) − k v.
+        left: a surface's place -> an interval of its rest.
         known: c and r of each value, of curves where they were asked for.
         straight: what is known of values of which functionals go straight to u.
     """
@@ -53,6 +55,7 @@ class Forms:
     ball: Ball
     slopes: Slopes
     beyond: Callable[[int, Tensor], Form]
+    left: Callable[[int], Form]
     known: dict[int, Form] = field(default_factory=dict)
     straight: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
 
@@ -68,10 +71,18 @@ class Forms:
         else:
             self.known[index] = self._affine(entry)
 
+    def surface(self, index: int, entry: Surface) -> None:
+        """Follow a surface; its form is made when asked for."""
+        self.slopes.surface(index, entry)
+
     def of(self, index: int) -> Form:
         """Return c and r of a value, made when first asked for if it is a curve's."""
         if index not in self.known:
-            self.known[index] = self._bent(index)
+            entry = self.tape.entries[index]
+            if isinstance(entry, Surface):
+                self.known[index] = self._surface(index, entry)
+            else:
+                self.known[index] = self._bent(index)
         return self.known[index]
 
     def measured(self, index: int) -> bool:
@@ -129,6 +140,40 @@ class Forms:
         wide = k.abs() * rest + (most - least) / 2 + slack
         wide = wide + _SLACK * torch.maximum(most.abs(), least.abs())
         return k * centre + (most + least) / 2, wide * (1 + _SLACK)
+
+    def near(self, index: int, entry: Surface, near: Near) -> Near:
+        """Add what forms say of the inputs of a surface to what is known of them."""
+        sways, rests = [], []
+        for i, value in zip(entry.inputs, near.values, strict=True):
+            centre, rest = self.of(i)
+            sways.append(self._sway(i))
+            slack = 4 * UNIT * (value.abs() + centre.abs())
+            slack = slack + 16 * near.gamma * self._step(i)  # of products with J
+            rests.append(rest + (centre - value).abs() + slack)
+        return replace(
+            near,
+            sways=tuple(sways),
+            rests=tuple(rests),
+            own=self._sway(index),
+            crossed=self.slopes.crossed.get(index),
+            times=len(self.ball.free),
+        )
+
+    def _surface(self, index: int, entry: Surface) -> Form:
+        """Return the form of f(v₀) + J (v − v₀) and of what is left."""
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        centres, rests = zip(*(self.of(i) for i in entry.inputs), strict=True)
+        least, most = self.left(index)
+        gamma = gamma_of(self.tape, entry.inputs, least)
+        pairs = zip(values, centres, entry.inputs, strict=True)
+        far = tuple(v.abs() + c.abs() + self._step(i) for v, c, i in pairs)
+        off = tuple((c - v).unsqueeze(0) for v, c in zip(values, centres, strict=True))
+        value = entry.run(*values)
+        rest = entry.absolute(values, rests) + (most - least) / 2
+        slack = entry.absolute(values, far) + most.abs() + least.abs() + value.abs()
+        rest = rest + 16 * gamma * slack
+        centre = value + entry.along(values, off)[0]
+        return centre + (most + least) / 2, rest * (1 + 16 * gamma)
 
     def _larger(self, entry: Larger) -> Form:
         """Return the form of b + relu(g), g = a − b, beside that of what is left."""

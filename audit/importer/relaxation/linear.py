@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from audit.importer.relaxation.affine import (
     scaled,
 )
 from audit.importer.relaxation.copies import copied
+from audit.importer.relaxation.displaced import COPIES, placed
+from audit.importer.relaxation.joint import Joint
 from audit.importer.relaxation.rules import Call, Made, Moving, Operand, rule
 from audit.importer.values import FLOATS, TORCH_TYPES
 
@@ -52,10 +55,16 @@ def cast_like(call: Call) -> Operand:
     return Moving(call.moving()[0]) if isinstance(first, Moving) else call.wide(0)
 
 
-@rule("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather")
-@rule("Expand", "Tile")
+@rule(*COPIES)
 def copy(call: Call) -> Operand:
-    """Put elements elsewhere."""
+    """Put elements elsewhere, whatever the axis of the rows."""
+    (at,) = call.moving(0)
+    return placed(call.tape, at, call.run, call.op)
+
+
+@rule("Expand", "Tile")
+def repeated(call: Call) -> Operand:
+    """Repeat elements."""
     return Moving(copied(call.tape, call.moving(0), call.run, call.op))
 
 
@@ -141,12 +150,26 @@ def gemm(call: Call) -> Operand:
 
 @rule("MatMul")
 def mat_mul(call: Call) -> Operand:
-    """Products with a constant matrix from the right."""
+    """Products with a constant matrix from the right, or of two values that move."""
+    inputs = call.moving()
+    if len(inputs) == 2:
+        return Moving(_joint(call, inputs[0], inputs[1]))
     (at,) = call.moving(0)
     weights = call.wide(1)
     if weights is None or weights.dim() != 2:
         raise call.refused("with something else than a constant matrix")
     return Moving(product(call.tape, at, weights, None, call.op))
+
+
+def _joint(call: Call, left: int, right: int) -> int:
+    """Append the products of matrices in the last two axes, rows by rows."""
+    tape = call.tape
+    count = tape.values[left].dim()
+    if count < 3 or tape.values[right].dim() != count:
+        raise call.refused("of values with different numbers of axes")
+    lead = ascii_lowercase[: count - 3]
+    axes = (f"{lead}xy", f"{lead}yz", f"{lead}xz")
+    return tape.surface(Joint((left, right), axes), call.op)
 
 
 @rule("Conv")

@@ -2,11 +2,7 @@
 
     c = v − mean v,    y = weight · c · (mean c² + e)^(−½) + bias
 
-over some axes. c is affine, c² and the root are curves, and the last product is one of
-two values that move (`products`): where c moves by α its mean square moves the root by
-about α/√n, n the number of elements, which is the ratio that the product is told. No
-element of a norm is beyond ±√n, since c² ≤ n mean c²: a clip there changes nothing but
-what is known of it.
+over some axes: c is affine, and what it is divided by is a part of `normed`.
 
 A softmax between layers is 1 / Σ_j exp(v_j − v_i): differences, a curve, a sum of
 positive numbers, a curve. Its logarithm is −log Σ_j exp(v_j − v_i).
@@ -21,8 +17,8 @@ from torch import Tensor
 from audit.importer.relaxation import functions
 from audit.importer.relaxation.affine import added, operator, scaled
 from audit.importer.relaxation.copies import copied
-from audit.importer.relaxation.hinged import RECIPROCAL, ROOT_RECIPROCAL
-from audit.importer.relaxation.products import product_of
+from audit.importer.relaxation.hinged import RECIPROCAL
+from audit.importer.relaxation.normed import Normed
 from audit.importer.relaxation.rules import Call, Moving, Operand, Softened, rule
 from audit.importer.relaxation.tape import Tape, refusal
 
@@ -71,19 +67,9 @@ def _standard(
 ) -> int:
     """Append c / √(mean c² + e)."""
     tape, what = call.tape, call.op
-    count = math.prod(tape.values[at].shape[axis] for axis in axes)
+    dims = tape.values[at].dim()
     at = _centred(tape, at, axes, what) if centred else at
-
-    def mean(v: Tensor) -> Tensor:
-        return v.mean(axes, keepdim=True)
-
-    square = tape.bend(at, functions.SQUARE)
-    square = operator(tape, square, mean, mean, None, what, alike=True)
-    one = tape.x.new_ones(())
-    square = scaled(tape, square, one, tape.x.new_tensor(epsilon), what)
-    ratio = 2.0 ** round(-math.log2(count) / 4)
-    found = product_of(tape, at, tape.bend(square, ROOT_RECIPROCAL), what, ratio)
-    return tape.bend(found, functions.clipped(-math.sqrt(count), math.sqrt(count)))
+    return tape.surface(Normed((at,), tuple(a - dims for a in axes), epsilon), what)
 
 
 def _centred(tape: Tape, at: int, axes: tuple[int, ...], what: str) -> int:

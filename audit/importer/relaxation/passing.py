@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 
 def read_by_curves_alone(tape: Tape) -> set[int]:
     """Return the affine entries whose level their readers add, with their own."""
-    others = {i for e in tape.entries if isinstance(e, Affine) for i in e.inputs}
+    others = {i for e in tape.entries if not isinstance(e, Bend) for i in read_by(e)}
     read = {e.input for e in tape.entries if isinstance(e, Bend)}
     return {i for i in read - others if isinstance(tape.entries[i], Affine)}
 

@@ -2,11 +2,9 @@
 
 Two functions of one number have a curve for their product (`spelled`). Of others
 
-    a b = ¼ (r a + b/r)² − ¼ (r a − b/r)²,
+    a b = ¼ (a + b)² − ¼ (a − b)²,
 
-two curves of sums, for any r: a power of two, so that nothing is rounded. Where a and b
-move by α and β, the squares are of intervals of half width r α + β/r, and what is lost
-is least for r² = β/α. Of second order in both: the slopes of a product are carried
+two curves of sums. Of second order in both: the slopes of a product are carried
 exactly.
 
 A quotient a / b is a · (1/b), whose curve knows b > 0; where that is not proven nothing
@@ -24,7 +22,7 @@ from audit.importer.relaxation.spelled import product_of_one
 from audit.importer.relaxation.tape import Tape
 
 
-def product_of(tape: Tape, left: int, right: int, what: str, ratio: float = 1) -> int:
+def product_of(tape: Tape, left: int, right: int, what: str) -> int:
     """Append the product of two values.
 
     Args:
@@ -32,19 +30,18 @@ def product_of(tape: Tape, left: int, right: int, what: str, ratio: float = 1) -
         left: a.
         right: b, with as many axes.
         what: its name.
-        ratio: r, a power of two.
     """
     if left == right:
         return tape.bend(left, functions.SQUARE)
     own = product_of_one(tape, left, right)
     if own is not None:
         return own
-    pair = [_times(tape, left, ratio, what), _times(tape, right, 1 / ratio, what)]
     squares = [
-        tape.bend(added(tape, pair, [1.0, sign], what), functions.SQUARE)
+        tape.bend(added(tape, [left, right], [1.0, sign], what), functions.SQUARE)
         for sign in (1.0, -1.0)
     ]
-    return _times(tape, added(tape, squares, [1.0, -1.0], what), 0.25, what)
+    quarter = tape.x.new_tensor(0.25)
+    return scaled(tape, added(tape, squares, [1.0, -1.0], what), quarter, None, what)
 
 
 def quotient_of(tape: Tape, left: int | Tensor, right: int, what: str) -> int:
@@ -53,9 +50,3 @@ def quotient_of(tape: Tape, left: int | Tensor, right: int, what: str) -> int:
     if isinstance(left, int):
         return product_of(tape, left, inverse, what)
     return scaled(tape, inverse, left, None, what)
-
-
-def _times(tape: Tape, at: int, number: float, what: str) -> int:
-    if number == 1:
-        return at
-    return scaled(tape, at, tape.x.new_tensor(number), None, what)

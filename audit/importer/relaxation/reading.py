@@ -15,10 +15,12 @@ from torch import Tensor
 from audit.ground.errors import NoCertificate, cause
 from audit.importer.graph import Graph
 from audit.importer.plan import Plan, ShapeOf, Step
+from audit.importer.relaxation.displaced import followed
 from audit.importer.relaxation.normalising import between_layers
 from audit.importer.relaxation.rules import (
     Call,
     Compared,
+    Displaced,
     Made,
     Moving,
     Operand,
@@ -28,7 +30,7 @@ from audit.importer.relaxation.rules import (
 )
 from audit.importer.relaxation.tape import Tape, refusal
 
-_MARKS = (Moving, Compared, Softened)
+_MARKS = (Moving, Compared, Softened, Displaced)
 
 
 def read(
@@ -56,8 +58,12 @@ def read(
     with torch.no_grad():
         for step in plan.steps:
             _follow(tape, step, slots)
-    found = zip(graph.output_names, plan.outputs, strict=True)
-    return {name: slots[slot] for name, slot in found}
+    names = zip(graph.output_names, plan.outputs, strict=True)
+    found = {name: slots[slot] for name, slot in names}
+    for value in found.values():
+        if isinstance(value, Displaced):
+            raise refusal(f"{value.what} moves the axis of the rows")
+    return found
 
 
 def _check_operators(plan: Plan, source: int) -> None:
@@ -77,9 +83,9 @@ def _follow(tape: Tape, step: Step, slots: list[Operand]) -> None:
     given = tuple(slots[slot] for slot in step.inputs)
     if isinstance(step.run, ShapeOf):
         given = tuple(
-            tape.values[a.at] if isinstance(a, Moving | Compared | Softened) else a
-            for a in given
+            a.run(tape.values[a.at]) if isinstance(a, Displaced) else a for a in given
         )
+        given = tuple(tape.values[a.at] if isinstance(a, _MARKS) else a for a in given)
     if not any(isinstance(a, _MARKS) for a in given):
         result: Made = step.run(*given)
     else:
@@ -107,7 +113,10 @@ def _spelled(call: Call) -> Iterator[Operand]:
 def _written(rule: Rule, call: Call) -> Made:
     """Apply a rule; a form of the operator that it stumbles over is refused."""
     try:
-        return rule(replace(call, arguments=tuple(_spelled(call))))
+        given = replace(call, arguments=tuple(_spelled(call)))
+        if any(isinstance(a, Displaced) for a in given.arguments):
+            return followed(rule, given)
+        return rule(given)
     except NoCertificate:
         raise
     except Exception as error:  # shapes of every kind, from torch

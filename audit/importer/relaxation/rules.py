@@ -54,7 +54,21 @@ class Softened:
     log: bool = False
 
 
-Operand: TypeAlias = "Moving | Compared | Softened | Value"
+@dataclass(frozen=True)
+class Displaced:
+    """Copies of the elements of a moving value, with rows on another axis.
+
+    Args:
+        at: its position on the tape. run: the value [B, *in] -> its elements elsewhere.
+        what: the operator that put them there.
+    """
+
+    at: int
+    run: Run
+    what: str
+
+
+Operand: TypeAlias = "Moving | Compared | Softened | Displaced | Value"
 Made: TypeAlias = "Operand | tuple[Operand, ...]"
 Rule = Callable[["Call"], Made]
 _RULES: dict[str, Rule] = {}

@@ -3,7 +3,8 @@
 J of v(x + S u) with respect to u: m tangents go through all entries together, through
 a curve by one number k for each element. Whatever k is, and however J is rounded, a
 bound that is made with them is proven where it is used (`forms`). Of a smooth curve k
-is its slope at the centre, so that balls of all sizes share J. Of one with knots it is
+is its slope at the centre, so that balls of all sizes share J. A surface has
+its slopes there, too. Of a curve with knots it is
 the chord over the interval that the ball gives it: then f(v) − k v varies least, and
 J belongs to those balls alone.
 
@@ -27,12 +28,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.ball import dual_norm
+from audit.importer.relaxation.surfaces import Surface
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape, read_by
 from audit.importer.relaxation.tournaments import funnels_of
 
 _NUMBERS = 2**26  # of all tangents of the widest value
 _SMALL = 2**17  # numbers of J that take the place of all entries before
-_LOST = 1e-153  # a number whose square is above 1e-306, where no digit is lost
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Slopes:
         norms: ‖J‖_q of what curves read and of the target, by their places
             [R, *shape], R = 1 or B, rounded up.
         steps: D of each value [R, *shape].
+        crossed: what surfaces keep of the tangents of their inputs.
         tangents: J of the values that are still to be read, and of those that are
             kept [m, R, *shape].
         straight: the last values before any curve.
@@ -64,6 +67,7 @@ class Slopes:
     rates: dict[int, Tensor] = field(default_factory=dict)
     norms: dict[int, Tensor] = field(default_factory=dict)
     steps: list[Tensor] = field(default_factory=list)
+    crossed: dict[int, Tensor] = field(default_factory=dict)
     tangents: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,10 @@ class Slopes:
         made_of = [self.tape.entries[i] for i in self._alive]
         bends = [entry for entry in made_of if isinstance(entry, Bend)]
         self._measured = {entry.input for entry in bends} | {self.target}
+        for index in self._alive:
+            entry = self.tape.entries[index]
+            if isinstance(entry, Surface):
+                self._measured.update({index, *entry.inputs})
         self.shared = not any(entry.curve.cornered for entry in bends)
         self.straight = self._straight()
         self.local = dict[int, tuple[Tensor, Tensor]]()
@@ -99,7 +107,7 @@ class Slopes:
         """Return the slopes for other balls: these where they do not depend on them."""
         if self.shared:
             return self
-        return replace(self, rates={}, norms={}, steps=[], tangents={})
+        return replace(self, rates={}, norms={}, steps=[], crossed={}, tangents={})
 
     def source(self) -> None:
         """Begin with the input."""
@@ -135,6 +143,21 @@ class Slopes:
         read = index in self._last or index == self.target
         tangent = self.tangents[entry.input] * k if read else None
         self._keep(index, tangent, k.abs() * self.steps[entry.input])
+
+    def surface(self, index: int, entry: Surface) -> None:
+        """Follow a surface, by its slopes at the centre."""
+        if index < len(self.steps):
+            return
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        tangent = None
+        if index in self._alive:
+            tangents = tuple(self.tangents[i] for i in entry.inputs)
+            tangent = entry.along(values, tangents)
+            crossed = entry.crossed(values, tangents, self.power)
+            if crossed is not None:
+                self.crossed[index] = crossed
+        steps = entry.absolute(values, tuple(self.steps[i] for i in entry.inputs))
+        self._keep(index, tangent, steps)
 
     def _larger(self, index: int, entry: Larger) -> None:
         at, excess = entry.inputs
@@ -176,7 +199,7 @@ class Slopes:
         for index in sorted(self._alive):
             entry = self.tape.entries[index]
             read = set(read_by(entry))
-            if isinstance(entry, Bend) or read & bent:
+            if isinstance(entry, Bend | Surface) or read & bent:
                 bent.add(index)
                 found |= read - bent
         sizes = {i: self.tape.values[i][0].numel() * len(self.free) for i in found}
@@ -186,7 +209,7 @@ class Slopes:
         self.steps.append(steps)
         if tangent is not None:
             if index in self._measured:
-                self.norms[index] = _raised(tangent, self.power)
+                self.norms[index] = dual_norm(tangent, self.power)
             funnel = self._funnels.get(index)
             if funnel is not None and index == funnel.end:
                 tangent = self._spread(funnel.at, tangent)
@@ -219,17 +242,3 @@ def _along(tape: Tape, index: int) -> tuple[int, ...]:
     """Return the values whose tangents an entry's is made of."""
     entry = tape.entries[index]
     return entry.inputs[:1] if isinstance(entry, Larger) else read_by(entry)
-
-
-def _raised(tangent: Tensor, power: float) -> Tensor:
-    """Return ‖J‖_q over the first axis, not below; squares that vanish are made up for.
-
-    Plain sums along that axis are several times as fast as a norm that scales.
-    """
-    if power == 1:
-        norm = tangent.abs().amax(dim=0)
-    elif power == 2:
-        norm = tangent.square().sum(dim=0).sqrt() + len(tangent) * _LOST
-    else:
-        norm = tangent.abs().sum(dim=0)
-    return norm * (1 + (len(tangent) + 8) * 2.0**-53)

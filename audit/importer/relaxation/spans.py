@@ -23,8 +23,10 @@ from audit.importer.relaxation.ball import UNIT, Ball
 from audit.importer.relaxation.curves import Curve, Lines
 from audit.importer.relaxation.forms import Forms, gamma_of
 from audit.importer.relaxation.slopes import Slopes
+from audit.importer.relaxation.surfaces import Near, Surface
 from audit.importer.relaxation.tape import Affine, Bend, Tape
 
+Ends = tuple[Tensor, Tensor]
 _SHARE = 0.3  # of a half width that a backward pass might take away, if not less
 
 
@@ -37,6 +39,7 @@ class Spans:
         slopes: of the tape; None: interval arithmetic alone.
         intervals: of each value. roundings: of those that were asked for, by place.
         drawn: lines around curves, by their places.
+        around: what is known of the inputs of surfaces. parted: the rests of these.
     """
 
     tape: Tape
@@ -45,11 +48,14 @@ class Spans:
     intervals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     roundings: dict[int, Tensor] = field(default_factory=dict)
     drawn: dict[int, Lines] = field(default_factory=dict)
+    around: dict[int, Near] = field(default_factory=dict)
+    parted: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     forms: Forms | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.slopes is not None:
-            self.forms = Forms(self.tape, self.ball, self.slopes, self._beyond)
+            given = (self.tape, self.ball, self.slopes, self._beyond, self.left)
+            self.forms = Forms(*given)
 
     def source(self) -> None:
         """Append the input."""
@@ -83,6 +89,28 @@ class Spans:
             self.slopes.bend(index, entry, low, high)
         self._keep(*entry.curve.range(low, high, partial(self.lines, index)))
 
+    def surface(self, index: int, entry: Surface, passed: Ends | None = None) -> None:
+        """Append the value of a surface; `passed` is what it asked passes for."""
+        ends = tuple(self.intervals[i] for i in entry.inputs)
+        if self.forms is not None:
+            self.forms.surface(index, entry)
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        value = self.tape.values[index]
+        gamma = gamma_of(self.tape, entry.inputs, value)
+        reach = self.ball.reach.reshape(-1, *(1,) * (value.dim() - 1))
+        self.around[index] = Near(values, ends, gamma, reach, passed=passed)
+        self._keep(*entry.range(ends, gamma))
+
+    def left(self, index: int) -> Ends:
+        """Return an interval of the rest of a surface."""
+        if index not in self.parted:
+            entry, near = self.tape.entries[index], self.around[index]
+            assert isinstance(entry, Surface)
+            if self.forms is not None and self.forms.measured(index):
+                near = self.forms.near(index, entry, near)
+            self.parted[index] = entry.rest(near)
+        return self.parted[index]
+
     def lines(self, index: int) -> Lines:
         """Return the lines around a curve on the interval of what it reads."""
         if index not in self.drawn:
@@ -96,6 +124,8 @@ class Spans:
             entry = self.tape.entries[index]
             if isinstance(entry, Affine):
                 self.roundings[index] = self._of_affine(entry)
+            elif isinstance(entry, Surface):
+                self.roundings[index] = self._of_surface(index, entry)
             else:
                 bent = isinstance(entry, Bend)
                 self.roundings[index] = (self._of_lines if bent else self.slack)(index)
@@ -108,6 +138,16 @@ class Spans:
         if entry.bias is not None:
             magnitude = magnitude + entry.bias.abs()
         return gamma * magnitude
+
+    def _of_surface(self, index: int, entry: Surface) -> Tensor:
+        values = tuple(self.tape.values[i] for i in entry.inputs)
+        sizes = tuple(
+            size_of(*self.intervals[i]) + value.abs()
+            for i, value in zip(entry.inputs, values, strict=True)
+        )
+        value = self.tape.values[index]
+        gamma = gamma_of(self.tape, entry.inputs, value)
+        return 16 * gamma * (entry.absolute(values, sizes) + value.abs())
 
     def _of_lines(self, index: int) -> Tensor:
         lines, entry = self.lines(index), self._curve(index)
@@ -125,9 +165,15 @@ class Spans:
         """Return Jᵀ, c and r of a value from which functionals go straight to u."""
         return None if self.forms is None else self.forms.direct(index)
 
-    def undecided(self, target: int, curve: Curve) -> Tensor:
-        """Tell which ends a backward pass may move to some avail [B, 2, *shape]."""
-        found = torch.stack(curve.undecided(*self.intervals[target]), dim=1)
+    def undecided(self, target: int, curve: Curve | None) -> Tensor:
+        """Tell which ends a backward pass may move to some avail [B, 2, *shape].
+
+        Those of factors all matter: they have no curve.
+        """
+        low, high = self.intervals[target]
+        every = torch.ones_like(low, dtype=torch.bool)
+        ends = (every, every) if curve is None else curve.undecided(low, high)
+        found = torch.stack(ends, dim=1)
         if self.forms is None or not self.forms.measured(target):
             return found
         return found & ~self.forms.settled(target, _SHARE).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""A function of x as a list of affine maps and curves, in the order of its values.
+"""A function of x as a list of affine maps, curves and products, in their order.
 
 A value is [B, *shape] with the rows of a batch first, and row i depends on row i of x
 alone: that is looked at when an entry is made. Affine entries know their value, the sum
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audit.ground.errors import NoCertificate
 from audit.importer.relaxation.curves import Curve
+from audit.importer.relaxation.surfaces import Surface
 
 Map = Callable[..., Tensor]
 Back = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]
@@ -89,7 +90,7 @@ class Bend:
     curve: Curve
 
 
-Entry = Source | Affine | Bend
+Entry = Source | Affine | Bend | Surface
 
 
 @dataclass
@@ -129,6 +130,17 @@ class Tape:
         """Append a curve."""
         return self._append(Bend(source, curve), curve.value(self.values[source]))
 
+    def surface(self, entry: Surface, what: str) -> int:
+        """Append a surface; `what` names it in a refusal.
+
+        Raises:
+            NoCertificate: rows of its value are not rows of the batch.
+        """
+        values = [self.values[i] for i in entry.inputs]
+        if any(len(value) != self.rows for value in values):
+            raise refusal(f"{what} mixes the rows of a batch, or moves their axis")
+        return self._append(entry, entry.run(*values))
+
     def ancestors(self, target: int, ends: Set[int] = frozenset()) -> set[int]:
         """Return the entries that a value is made of, its own among them.
 
@@ -150,7 +162,7 @@ class Tape:
             known = [found.values[i] for i in read_by(entry)]
             if isinstance(entry, Bend):
                 found._append(entry, entry.curve.value(*known))
-            elif isinstance(entry, Affine):
+            elif isinstance(entry, Affine | Surface):
                 found._append(entry, entry.run(*known))
         return found
 
@@ -167,6 +179,8 @@ class Tape:
                 entry = replace(entry, inputs=inputs)
             elif isinstance(entry, Bend):
                 entry = replace(entry, input=places[entry.input])
+            elif isinstance(entry, Surface):
+                entry = entry.moved(tuple(places[i] for i in entry.inputs))
             places[index] = found._append(entry, self.values[index])
         return found
 
@@ -198,7 +212,7 @@ class Tape:
 
 def read_by(entry: Entry) -> tuple[int, ...]:
     """Return the values that an entry reads."""
-    if isinstance(entry, Affine):
+    if isinstance(entry, Affine | Surface):
         return entry.inputs
     return (entry.input,) if isinstance(entry, Bend) else ()
 
