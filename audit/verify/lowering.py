@@ -8,7 +8,10 @@ starts with a radius at which D ≥ τ is known alternates two moves:
 2.  Shrink along that witness's ray, to the first crossing of τ on it (`crossing`).
 
 Witnesses that are there already begin the search: those of at least τ are shrunk first,
-and all of them are directions to start along, which saves it the others.
+and all of them are directions to start along, which saves it the others. Where they end
+far below the radius, as those of small `--sizes` do, ascents at sizes in between go on
+from them: from .3 to a radius of 12 in one step, a start where the network is saturated
+climbs nothing.
 
 It ends where a round lowers the radius by less than half a percent, and never raises
 it. Where no radius is known (τ is not reached along ±v), or one that is twice the local
@@ -46,6 +49,7 @@ from audit.verify.witness import Effort, Witness, ascend
 _LADDER = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of a radius, in the first round
 _WHERE_NONE = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of an input's norm
 _CLOSER = (0.85, 1.0)  # in later rounds
+_BETWEEN = 5  # sizes between the largest known and a radius far beyond it
 _ROUNDS = 3
 _ENOUGH = 0.005
 _BEYOND = 2.0  # of the local law's radii: what is as far is not the first for certain
@@ -150,10 +154,31 @@ class _Lowering:
         if not len(rows):
             return False
         before = self.radius.clone()
+        if turn == 0 and self.known is not None:
+            self._reach_out(rows, self.known)
         self._take(rows, self._ascended(rows, turn))
         lower = self.radius < (1 - _ENOUGH) * before
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
+
+    def _reach_out(self, rows: Tensor, known: Witness) -> None:
+        """Ascend at sizes between the largest searched and a radius far beyond.
+
+        Each goes on from the witnesses that are there. Where no radius is known, sizes
+        go as far as the first round's own.
+        """
+        reach = known.size.expand(len(self.u), -1)[rows].amax(dim=1)
+        most = self.exact.site.lengths()[rows] * _WHERE_NONE[-1]
+        goal = torch.where(self.radius[rows].isfinite(), self.radius[rows], most)
+        far = goal > _BEYOND * reach
+        if not bool(far.any()):
+            return
+        rows, reach, goal = rows[far], reach[far].unsqueeze(1), goal[far].unsqueeze(1)
+        shares = torch.arange(1, _BETWEEN + 1, device=goal.device) / (_BETWEEN + 1)
+        sizes = reach * (goal / reach) ** shares
+        asked = (self.exact, self.local, sizes)
+        given = known.u[rows].flip(1)
+        self._take(rows, ascend(*asked, effort=_EFFORTS[0], given=given, rows=rows))
 
     def look(self) -> None:
         """Look near the radii, along other rays."""
