@@ -63,11 +63,16 @@ def read_logits(settings: Settings, head: Head, probe: Probe) -> tuple[Head, Pro
         name[1:] for each in found for name in each.expression.names if name[0] == "@"
     }
     try:
-        cut = replace(probe, network=open_network(settings, cuts)) if cuts else probe
+        cut = _cut(settings, probe, cuts) if cuts else probe
         same = [each for each in found if _is_same(each, head, probe, cut)]
     except AuditError:  # the cut is a courtesy: the head can be read as it stands
         return head, probe
     return (_with_logits(head, same), cut) if same else (head, probe)
+
+
+def _cut(settings: Settings, probe: Probe, cuts: set[str]) -> Probe:
+    network = probe.alike(open_network(settings, cuts))
+    return replace(probe, network=network)
 
 
 def _candidates(head: Head, probe: Probe) -> Iterator[Found]:

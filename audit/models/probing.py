@@ -7,7 +7,7 @@ when they run. Every later decision and every gate looks at what came out here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,6 +34,10 @@ from audit.models.roles import resolve_roles
 PROBE_ROWS = 32
 
 
+def _as_it_is(network: Network) -> Network:
+    return network
+
+
 @dataclass(frozen=True)
 class Probe:
     """The file on the first finite rows of the data.
@@ -44,6 +48,8 @@ class Probe:
         roles: what its inputs are.
         held: held inputs that are one value for all rows, as text.
         drawn: inputs that belong to a draw (θ, z), one value for each probed row.
+        alike: another cut of the file -> the same with its inputs and rows arranged as
+            those of `network` are.
     """
 
     network: Network
@@ -51,6 +57,7 @@ class Probe:
     roles: Roles
     held: Mapping[str, str]
     drawn: Mapping[str, Tensor] = field(default_factory=dict)
+    alike: Callable[[Network], Network] = _as_it_is
 
     @cached_property
     def values(self) -> dict[str, Tensor]:

@@ -67,6 +67,7 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
         AuditError: one of its kinds, for whatever is missing or ambiguous.
     """
     names = _together(settings, data, network)
+    events: dict[str, tuple[int, ...]] = {}
     columns = frozenset(
         port.name for port in network.inputs if (port.shape or ())[1:] == (1,)
     )
@@ -83,8 +84,14 @@ def probed(settings: Settings, data: str, network: Network) -> tuple[Probe, Sour
     )
     opened = source.opened()
     constants, held = held_texts(texts, constants)
-    network = spelling(network, {**opened.texts, **held})
-    probe = Probe(network, opened, roles, constants)
+    spelt = {**opened.texts, **held}
+    network = spelling(network, spelt)
+
+    def alike(other: Network) -> Network:
+        whole = together(settings, other, events)[1] if events else other
+        return _arranged(settings, spelling(whole, spelt), roles.condition, probe)
+
+    probe = Probe(network, opened, roles, constants, alike=alike)
     known = _arranged(settings, network, roles.condition, probe)
     return (probe if known is network else replace(probe, network=known)), source
 

@@ -150,6 +150,10 @@ BOMBS = {
     ("", "CausalConvWithState"): ([f(M, 1, 1), f(1, 1, M)], {}, 27),
     (MS, "Attention"): ([f(1, M, 1), f(1, 3)], {"num_heads": 1}),
     (MS, "MultiHeadAttention"): ([f(1, M, 1)] * 3, {"num_heads": 1}),
+    (MS, "GroupQueryAttention"): (
+        [*[f(1, M, 1)] * 3, None, None, i(M - 1).astype(np.int32), scalar(M, np.int32)],
+        {"num_heads": 1, "kv_num_heads": 1},
+    ),
     (MS, "RotaryEmbedding"): (
         [f(1, 1, M, 2), np.zeros((1, M), np.int64), f(1, M), f(1, M)],
         {},

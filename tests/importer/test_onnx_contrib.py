@@ -53,6 +53,30 @@ STUMPS = {
 }
 LEAVES = ("treeids", [0, 0, 0, 0, 1, 1, 1, 1]), ("nodeids", [1, 1, 2, 2] * 2)
 
+
+def grouped():
+    """Forms of GroupQueryAttention: [2, 5, 4 heads of 16], two heads of K and V."""
+    query, key, value = real(2, 5, 64), real(2, 5, 32), real(2, 5, 32)
+    last, total = np.full(2, 4, np.int32), scalar(5, np.int32)
+    plain = [query, key, value, None, None, last, total]
+    tables = [real(16, 8), real(16, 8)]
+    packed = np.concatenate([query, key, value], -1)
+    places = np.array([[3, 4, 5, 6, 7]] * 2)
+    yield "", plain, {}
+    yield ", capped and scaled", plain, {"softcap": 1.5, "scale": 0.7}
+    yield ", smooth", plain, {"smooth_softmax": 1}
+    yield ", both ways", plain, {"causal": 0}
+    yield ", a window", plain, {"local_window_size": 2}
+    yield ", packed", [packed, None, None, *plain[3:]], {}
+    yield ", turned", [*plain, *tables], {"do_rotary": 1}
+    turned = {"do_rotary": 1, "rotary_interleaved": 1}
+    yield ", turned in pairs", [*plain, *tables, places], turned
+    yield ", a bias", [*plain, None, None, None, real(1, 4, 5, 5)], {}
+    yield ", a sink", [*plain, *[None] * 4, real(4)], {}
+    uneven = np.array([2, 4], np.int32)
+    yield ", padded", [*plain[:5], uneven, total], {}
+
+
 CASES = {
     "fused matmul": case(
         "FusedMatMul", [real(2, 3, 4), real(2, 3, 5)], transA=1, alpha=0.5
@@ -144,6 +168,12 @@ CASES = {
         ],
         num_heads=2,
     ),
+    **{
+        f"grouped attention{name}": case(
+            "GroupQueryAttention", inputs, num_heads=4, kv_num_heads=2, **attributes
+        )
+        for name, inputs, attributes in grouped()
+    },
     "rotary": case(
         "RotaryEmbedding",
         [real(2, 3, 8), np.array([[0, 1, 2]] * 2), real(5, 2), real(5, 2)],
@@ -386,8 +416,12 @@ CASES = {
 
 
 def build(name):
-    """The model; its first input is the variable, the others are constants."""
-    op, inputs, outputs, domain, attributes = CASES[name]
+    """The model of a case; its first input is the variable, the others constants."""
+    return build_of(CASES[name])
+
+
+def build_of(one):
+    op, inputs, outputs, domain, attributes = one
     names = [f"i{k}" if value is not None else "" for k, value in enumerate(inputs)]
     made = [f"o{k}" for k in range(outputs)]
     node = helper.make_node(op, names, made, domain=domain, **attributes)
@@ -465,6 +499,32 @@ def test_derivative_equals_differences_of_onnxruntime(name):
     ours = float((slope * torch.from_numpy(v)).nansum())
     scale = float(np.linalg.norm(u) * np.linalg.norm(rise))
     assert abs(ours - float((u * rise).sum())) <= 5e-3 * scale
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_grouped_attention_goes_on_from_what_was_kept(turned):
+    """The next step of a decoder: onnxruntime wants all three results of it."""
+    kept = [real(2, 2, 3, 16), real(2, 2, 3, 16)]
+    inputs = [real(2, 1, 64), real(2, 1, 32), real(2, 1, 32), *kept]
+    inputs += [np.full(2, 3, np.int32), scalar(4, np.int32)]
+    inputs += [real(16, 8), real(16, 8)] if turned else []
+    attributes = {"num_heads": 4, "kv_num_heads": 2, "local_window_size": 3}
+    attributes["do_rotary"] = int(turned)
+    proto, x = build_of(case("GroupQueryAttention", inputs, 3, **attributes))
+    expected = session_of(proto).run(None, {"i0": x})
+    got = load_graph(proto)(torch.from_numpy(x))
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=2e-6, atol=2e-6)
+
+
+def test_grouped_attention_of_rows_that_kept_differently_is_refused():
+    kept = [real(2, 2, 3, 16), real(2, 2, 3, 16)]
+    inputs = [real(2, 1, 64), real(2, 1, 32), real(2, 1, 32), *kept]
+    inputs += [np.array([2, 3], np.int32), scalar(4, np.int32)]
+    heads = {"num_heads": 4, "kv_num_heads": 2}
+    proto, x = build_of(case("GroupQueryAttention", inputs, 3, **heads))
+    with pytest.raises(UnsupportedOperator, match="keep keys of different numbers"):
+        load_graph(proto)(torch.from_numpy(x))
 
 
 def test_zip_map_gives_a_sequence_of_maps():

@@ -276,3 +276,23 @@ def test_probabilities_of_a_gate_stay_beside_the_logits_of_its_component(tmp_pat
         slopes = torch.autograd.functional.jacobian(masses, a) @ w[:, :2].T
         expected = slopes.T @ (slopes / masses(a).clamp_min(1e-300)[:, None])
         torch.testing.assert_close(own.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("condition", ["a,b", "b,a", "all"])
+def test_the_logits_of_inputs_that_are_perturbed_together(tmp_path, condition):
+    """One input for each column, as scikit-learn's exports have: G = Wᵀ(P − ppᵀ)W."""
+    text = """g (float[n,1] a, float[n,2] b) => (float[n,3] probs) {
+        x = Concat <axis = 1> (a, b)  t = MatMul(x, w)  probs = Softmax <axis = -1> (t)
+    }"""
+    path = onnx_file(tmp_path, text, w=WEIGHTS)
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", a=x[:, :1], b=x[:, 1:])
+    found = opened(path, str(tmp_path / "data.npz"), condition=condition, **CLASSES)
+    _, form = forms(found)
+    p = special.softmax(x.astype(np.float64) @ WEIGHTS, axis=1)
+    spread = np.einsum("ni,ij->nij", p, np.eye(3)) - p[:, :, None] * p[:, None]
+    expected = WEIGHTS @ spread @ WEIGHTS.T
+    order = [1, 2, 0] if condition == "b,a" else [0, 1, 2]
+    expected = expected[:, order][:, :, order]
+    assert np.allclose(form.numpy(), expected, rtol=1e-5, atol=1e-7)
+    assert list(found.density.family.shapes) == ["logits"]
