@@ -49,9 +49,14 @@ def start(
     """Audit the local robustness of saved conditional density models."""
 
 
+def _flowed(text: str) -> str:
+    """Return a docstring with each paragraph on one line, for any width to break."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
 for room in (scanning, selftesting, replaying, merging, reporting, explaining):
     for command in room.COMMANDS:
-        app.command()(command)
+        app.command(help=_flowed(command.__doc__ or ""))(command)
 
 
 def main() -> None:

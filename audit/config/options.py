@@ -22,7 +22,8 @@ _MODEL: dict[str, Option] = {
     ),
     "data": Option(
         readers.text,
-        "The inputs: FILE.npz, FILE.npz::KEY or FILE.npy (FILE:: if it has a ::).",
+        "The inputs, a row each: .npz, .npy, .csv, .json, .parquet, ...; FILE::KEY "
+        "takes one array (FILE:: if its name has a ::).",
         "DATA",
         names_file=True,
     ),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from audit.reports.compare import compare
 from audit.reports.json import to_json
 from audit.reports.stored import stored
 
+TYPER = app.registered_commands
 ROOT = str(Path(__file__).parents[2])
 WIDTHS = (60, 80, 120)
 ENCODINGS = ("utf-8", "latin-1", "ascii")
@@ -225,3 +227,15 @@ def test_a_width_without_room_is_refused_by_every_command(words):
     assert "--width 12 is too narrow" in done.output
     assert "Expected 60 columns or more" in done.output
     assert "Give --width 60" in done.output
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("command", sorted(one.callback.__name__ for one in TYPER))
+def test_a_line_of_help_breaks_only_where_the_next_word_does_not_fit(command, width):
+    shown = CliRunner(env={"COLUMNS": str(width)}).invoke(app, [command, "-h"]).stdout
+    head = shown.partition("╭")[0].partition("Usage:")[2].splitlines()[1:]
+    lines = [line.strip() for line in head]
+    assert max(map(len, head)) > width - 12  # it is as wide as it was told
+    for line, following in pairwise(lines):
+        if line and following:
+            assert len(line) + 1 + len(following.split()[0]) > width - 2, line
