@@ -44,6 +44,15 @@ def test_every_commented_default_is_the_default(read):
     assert replace(config, origins={}) == ScanConfig()
 
 
+def test_a_default_that_there_is_is_written():
+    text, config = starter(), ScanConfig()
+    parts = (config, config.model)
+    values = {name: [getattr(p, name, None) for p in parts] for name in OPTIONS}
+    known = [name for name, found in values.items() if found != [None, None]]
+    assert {"device", "memory", "workers", "plan"} <= set(known)
+    assert [name for name in known if f"# {name}: " not in text] == []
+
+
 def test_a_report_gives_settings_and_limits_that_hold(read, report):
     config = read(starter(report))
     assert config.model.path == "models/[old]/net.onnx"

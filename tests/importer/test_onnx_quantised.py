@@ -357,6 +357,22 @@ def test_straight_through_has_the_derivative_of_clipping(kind, granularity):
     assert torch.equal(gradient.reshape(-1), expected)
 
 
+def test_straight_through_is_of_eight_bits_where_no_type_is_written():
+    """The standard's default: x / 0.5 is rounded and kept within 0 to 255."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s"], ["d"]),
+    ]
+    steps = np.array([-3.0, 0.4, 7.3, 254.6, 300.0], np.float32)
+    x = torch.from_numpy(0.5 * steps).requires_grad_()
+    scale = np.array(0.5, np.float32)
+    proto = model(nodes, [("x", x.detach().numpy())], ["d"], [("s", scale)], opset=23)
+    found = load_graph(proto, quantised="straight_through")(x)[0]
+    assert found.tolist() == [0.0, 0.0, 3.5, 127.5, 127.5]
+    (gradient,) = grad(found.sum(), x)
+    assert gradient.tolist() == [0, 1, 1, 1, 0]
+
+
 def test_the_census_of_pt2_tells_quantisation_from_other_steps():
     graph = TorchGraph()
     x = graph.placeholder("x")
