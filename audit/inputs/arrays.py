@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -74,10 +74,21 @@ class Table(Arrays):
 
     A name that holds a comma is quoted among several, as in the head of a csv file.
     A column [N] is an array [N, 1]; one of vectors [N, ...] is that. What is no number
-    is refused by its name.
+    is refused by its name. What counts its rows (the index of pandas) is among the
+    columns for who names it, and not among those that nobody claims.
     """
 
     is_table = True
+
+    def __init__(
+        self,
+        path: str,
+        arrays: Mapping[str, Array],
+        sha256: str,
+        index: Collection[str] = (),
+    ) -> None:
+        super().__init__(path, arrays, sha256)
+        self._index = frozenset(index)
 
     def array(self, key: str) -> Array | Joined:
         """Return one column or several.
@@ -96,7 +107,7 @@ class Table(Arrays):
             InputError: one of them holds no numbers.
         """
         taken = {name.strip() for key in claimed for name in (key, *_names_in(key))}
-        names = [name for name in self._arrays if name not in taken]
+        names = [n for n in self._arrays if n not in taken and n not in self._index]
         for name in names:
             self._column(name)
         return _joined(names)
@@ -114,6 +125,14 @@ class Table(Arrays):
         return column if column.ndim > 1 else np.asarray(column).reshape(-1, 1)
 
     def _no_number(self, name: str, column: Array) -> InputError:
+        if column.dtype.kind in "mM":
+            first = column.ravel()[:1].astype(str).tolist()
+            return InputError(
+                f"In '{self.path}', the column '{name}' holds times (such as "
+                f"'{''.join(first)}')",
+                "Expected numbers: what the model makes of a time, such as its month",
+                "Write these as columns, or name the other ones: DATA::a,b,c",
+            )
         texts = [str(value) for value in column.ravel().tolist() if value] or [""]
         example = next((t for t in texts if not _NUMBER.fullmatch(t)), texts[0])
         what = f"In '{self.path}', the column '{name}' holds text (such as "

@@ -1,7 +1,7 @@
 """Tables of columns: Parquet, and Arrow's own formats, of files (Feather) and streams.
 
-A column of lists of one length is an array [N, length]; the index that pandas stores
-beside the columns is none of them.
+A column of lists of one length is an array [N, length]. The index that pandas stores
+beside the columns is none of them, but for who asks for it by its name.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from audit.ground.documents import Unreadable, read_json
 from audit.ground.errors import InputError
 from audit.ground.storage.arrays import MEMORY, Array
 from audit.inputs.arrays import Table
@@ -97,7 +98,17 @@ def _table(path: str, memory: int, kind: str, read: Any) -> Table:  # noqa: ANN4
         for name, column in zip(table.column_names, table.columns, strict=True)
         if not _INDEX.fullmatch(name)
     }
-    return Table(path, columns, sha256)
+    return Table(path, columns, sha256, _index(table))
+
+
+def _index(table: Any) -> list[str]:  # noqa: ANN401
+    """Return the columns that pandas wrote as the index, by what it says beside."""
+    said = (table.schema.metadata or {}).get(b"pandas", b"{}")
+    try:
+        names = read_json(said)["index_columns"]
+    except (Unreadable, LookupError, TypeError):  # it is no word of pandas
+        return []
+    return [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
 
 
 def _numbers(path: str, name: str, column: Any) -> Array:  # noqa: ANN401

@@ -331,6 +331,10 @@ BOMBS = {
     # strings
     ("", "StringConcat"): ([np.full((M, 1), "a", object), s(*["b"] * 9)], {}),
     ("", "StringSplit"): ([s(*["a"] * K, "a " * 9000)], {}),
+    (MS, "Tokenizer"): (
+        [s(*["a"] * K, "a " * 9000)],
+        {"mark": 0, "mincharnum": 1, "pad_value": "", "separators": [" "]},
+    ),
     ("", "TfIdfVectorizer"): (
         [i(1, 2)],
         {

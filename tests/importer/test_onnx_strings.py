@@ -32,10 +32,10 @@ TEXTS = (
 )
 
 
-def theirs(op, arrays, attributes, outputs=("y",)):
+def theirs(op, arrays, attributes, outputs=("y",), domain=""):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    proto = model(op, arrays, attributes, outputs=outputs)
+    proto = model(op, arrays, attributes, outputs=outputs, domain=domain)
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -121,6 +121,34 @@ def test_grams_of_every_length_are_counted():
     assert more.tolist() == [[2.0, 2.0, 3.0]]
 
 
+SENTENCES = s("good day, bad-day", "", "é ab c  d", "a1 22 _x", " lead trail ", "a")
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 2)])
+@pytest.mark.parametrize("mark", [0, 1])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"tokenexp": "[a-zA-Z0-9_]+", "mincharnum": 2},
+        {"tokenexp": r"\w+"},
+        {"tokenexp": "."},
+        {"tokenexp": "a*"},
+        {"tokenexp": "(a|g)(o|b)"},
+        {"separators": [" "], "mincharnum": 2},
+        {"separators": [" ", ",", "-"]},
+        {"separators": ["[ ,]+"]},
+        {"separators": [""]},
+    ],
+)
+def test_texts_are_cut_into_tokens_as_in_onnxruntime(how, mark, shape):
+    attributes = {"mincharnum": 1, "pad_value": "#", "mark": mark, **how}
+    for texts in (SENTENCES.reshape(shape), s("", "")):
+        (mine,) = run("Tokenizer", [texts], attributes, domain="com.microsoft")
+        (their,) = theirs("Tokenizer", [texts], attributes, domain="com.microsoft")
+        assert mine.shape == their.shape
+        assert mine.tolist() == their.tolist()
+
+
 def both(text):
     """Return what we and onnxruntime make of a graph in onnx's text format."""
     proto = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 19]> {text}')
@@ -143,6 +171,8 @@ def both(text):
             joined = Concat<axis = 1>(words, words)
             some = Gather<axis = 1>(joined, pick)
             y = Identity(some) }""",
+        "g (string[n, 2] words) => (string[n, 2] y) { y = Flatten(words) }",
+        "g (string[n, 2] words) => (string[a, b] y) { y = Flatten<axis = -2>(words) }",
         # picked by what is computed at run time
         """g (string[n, 2] words, int64[n, 2] place) => (string[a, b, c] y) {
             joined = Concat<axis = 0>(words, words)

@@ -301,6 +301,40 @@ def test_what_pandas_and_data_bases_add_to_a_table(tmp_path):
     )
 
 
+@pytest.mark.parametrize("index", ["when", "b"])
+def test_the_index_of_pandas_is_read_by_its_name_alone(tmp_path, index):
+    """As DataFrame.set_index(...).to_parquet writes it, last of the columns."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    days = np.array(["2024-01-01", "2024-02-03"], "datetime64[ns]")
+    columns = {"a": [1.5, 2.5], "c": [3.0, 4.0], index: [7, 8]}
+    columns |= {"when": days} if index == "when" else {}
+    told = json.dumps({"index_columns": [index], "columns": []})
+    table = arrow.table(columns).replace_schema_metadata({"pandas": told})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    found = open_inputs(str(tmp_path / "d.parquet"), {"x": None})
+    np.testing.assert_array_equal(found.take("x", slice(0, 2)), [[1.5, 3], [2.5, 4]])
+    for odd in ("{", "[]", '{"index_columns": [{"kind": "range"}]}'):
+        other = table.replace_schema_metadata({"pandas": odd}).drop_columns([index])
+        parquet.write_table(other, tmp_path / "odd.parquet")
+        found = open_inputs(str(tmp_path / "odd.parquet"), {"x": None})
+        assert found.take("x", slice(0, 2)).tolist() == [[1.5, 3], [2.5, 4]]
+    if index == "b":
+        named = open_inputs(str(tmp_path / "d.parquet"), {"x": "b,a"})
+        np.testing.assert_array_equal(
+            named.take("x", slice(0, 2)), [[7, 1.5], [8, 2.5]]
+        )
+
+
+def test_times_are_no_numbers(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    days = np.array(["2024-01-01", "2024-02-03"], "datetime64[ns]")
+    table = arrow.table({"a": [1.5, 2.5], "when": days})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    refused(tmp_path / "d.parquet", "column 'when' holds times .such as '2024-01-01T")
+
+
 def test_a_stream_of_arrow_is_read_as_a_file_of_it(tmp_path):
     """As the cache of the datasets library is."""
     ipc = pytest.importorskip("pyarrow.ipc")

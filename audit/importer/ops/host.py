@@ -188,6 +188,13 @@ def reshape(x: Host, shape: Host, *, allowzero: int = 0) -> Host:
     return x.reshape(sizes)
 
 
+@host_operator("Flatten")
+def flatten(x: Host, *, axis: int = 1) -> Host:
+    """Join the axes before one, and those from it on."""
+    rows = int(np.prod(x.shape[:axis], dtype=np.int64))
+    return x.reshape(rows, x.size // rows if rows else 0)
+
+
 @host_operator("Where")
 def where(condition: Host, a: Host, b: Host) -> Host:
     """Choose elementwise."""

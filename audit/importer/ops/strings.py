@@ -84,6 +84,50 @@ def regex_full_match(x: Host, *, pattern: str = "") -> Tensor:
     return torch.tensor(found, dtype=torch.bool).reshape(x.shape)
 
 
+@operator("Tokenizer", domain="com.microsoft", zero_derivative=True)
+def tokenizer(
+    x: Host,
+    *,
+    mark: int = 0,
+    mincharnum: int,
+    pad_value: str,
+    separators: list[str] | None = None,
+    tokenexp: str = "",
+) -> Host:
+    """Cut texts into tokens: what matches an expression, or what separators part.
+
+    A token of fewer characters than `mincharnum` is dropped, a short row is filled, and
+    with `mark` a row is put between the characters 2 and 3 (of texts that are all empty
+    nothing is made).
+    """
+    expressions = [_expression(each) for each in separators or [tokenexp]]
+    texts = _texts(x)
+    program = sum(each.programsize for each in expressions)
+    check_work(program * sum(map(len, texts)), "To cut the texts")
+    cut = _parted if separators else _matched
+    rows = [
+        [t for t in cut(expressions, text) if len(t) >= mincharnum] for text in texts
+    ]
+    if mark and any(texts):
+        rows = [["\x02", *row, "\x03"] for row in rows]
+    width = max(map(len, rows), default=0)
+    check_listed((*x.shape, width), "The result of Tokenizer")
+    table = [row + [pad_value] * (width - len(row)) for row in rows]
+    return np.array(table, object).reshape(*x.shape, width)
+
+
+def _matched(expressions: list[Any], text: str) -> list[str]:
+    (expression,) = expressions
+    return [found.group() for found in expression.finditer(text)]
+
+
+def _parted(expressions: list[Any], text: str) -> list[str]:
+    parts = [text]
+    for expression in expressions:
+        parts = [piece for part in parts for piece in expression.split(part)]
+    return parts
+
+
 def _expression(pattern: str) -> Any:  # noqa: ANN401
     """Return a compiled expression of RE2."""
     try:
