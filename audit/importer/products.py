@@ -122,17 +122,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def is_bare() -> bool:
     """Whether no derivative is taken, in either mode, and nothing is mapped over."""
-    return not torch.is_grad_enabled() and _is_untransformed()
-
-
-def is_recorded() -> bool:
-    """Whether derivatives are taken by backward passes alone, without a transform."""
-    return torch.is_grad_enabled() and _is_untransformed()
-
-
-def _is_untransformed() -> bool:
     return (
-        torch._C._functorch.maybe_current_level() is None
+        not torch.is_grad_enabled()
+        and torch._C._functorch.maybe_current_level() is None
         and forward_ad._current_level < 0
     )
 

@@ -1,4 +1,4 @@
-"""Convolutions and maxima that are not torch's own, against their definition.
+"""Convolutions and maxima where no derivative is asked for, against their definition.
 
 A window is a sum, or a maximum, of cells that are listed one by one with NumPy.
 """
@@ -8,12 +8,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch.func import grad, jvp, vmap
 
-from audit.importer.ops import convolution, maxima
+from audit.importer.ops import convolution
 from audit.importer.ops.convolution import conv
 from audit.importer.ops.pooling import max_pool
-from audit.importer.ops.windows import windows
 
 CASES = {  # image, channels, and where the windows lie
     "line": ((9,), 3, {"strides": [2], "pads": [1, 0], "dilations": [2]}),
@@ -121,98 +119,6 @@ def test_a_derivative_of_a_maximum_goes_to_one_cell_only():
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert int((gradient == 1).sum()) == 4
     assert float(gradient.sum()) == 4
-
-
-PLAIN = {  # windows of planes with no cells beside them
-    "apart": ((8, 6), {"kernel_shape": [2, 2], "strides": [2, 2]}),
-    "left over": ((7, 5), {"kernel_shape": [2, 3], "strides": [2, 3]}),
-    "overlapping": ((6, 7), {"kernel_shape": [3, 2], "strides": [1, 2]}),
-    "gaps": ((7, 8), {"kernel_shape": [2, 3], "strides": [2, 1], "dilations": [3, 2]}),
-    "wide": ((2, 17000), {"kernel_shape": [2, 3], "strides": [1, 3]}),
-}
-
-
-def first_of_the_largest(x, image, kernel_shape, **places):
-    """The maxima [n, C, *] and the first place in memory of each, from the definition.
-
-    A place is counted along the plane.
-    """
-    counts, found = cells(image, kernel_shape, **places)
-    flat = [at @ np.array([image[1], 1]) for at, _ in found]
-    planes = x.reshape(*x.shape[:2], -1)
-    values = np.stack([planes[..., at] for at in flat], axis=2)  # [n, C, windows, k]
-    first = values.argmax(axis=3)  # NumPy's is the first one too
-    place = np.stack([at[first[:, :, i]] for i, at in enumerate(flat)], axis=2)
-    shape = (*x.shape[:2], *counts)
-    return values.max(axis=3).reshape(shape), place.reshape(shape)
-
-
-@pytest.mark.parametrize("kind", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", PLAIN)
-def test_cotangents_of_maxima_go_to_the_first_of_the_largest(
-    name, dtype, kind, monkeypatch
-):
-    image, given = PLAIN[name]
-    rng = np.random.default_rng(3)
-    x = rng.integers(-2, 3, (3, 2, *image)).astype(np.float64)  # many are equal
-    x[0, 0].flat[::3], x[1, 1] = np.inf, -np.inf
-    want, place = first_of_the_largest(x, image, **given)
-    g = rng.integers(1, 9, want.shape).astype(np.float64)
-    right = np.zeros((6, image[0] * image[1]))
-    np.add.at(right, (np.arange(6)[:, None], place.reshape(6, -1)), g.reshape(6, -1))
-    leaf = torch.from_numpy(x).to(dtype).contiguous(memory_format=kind)
-    made, own = [], maxima._with_places
-    monkeypatch.setattr(maxima, "_with_places", lambda *a: made.append(a) or own(*a))
-    y = max_pool(leaf.requires_grad_(), **given, site=Alone())
-    (pulled,) = torch.autograd.grad(y, leaf, torch.from_numpy(g).to(dtype))
-    assert len(made) == 1
-    assert np.array_equal(y.detach().numpy(), want)
-    assert np.array_equal(pulled.numpy().reshape(6, -1), right)
-    with torch.no_grad():
-        values, index = maxima.largest(leaf.detach(), made[0][1], positions=True)
-    assert len(made) == 2
-    assert np.array_equal(values.numpy(), want)
-    assert np.array_equal(index.numpy(), place)
-
-
-def test_maxima_can_be_differentiated_twice():
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
-
-    def squares(x):
-        return max_pool(x, kernel_shape=[2, 2], strides=[1, 2], site=Alone()) ** 2
-
-    assert torch.autograd.gradcheck(squares, x)
-    assert torch.autograd.gradgradcheck(squares, x)
-
-
-def test_a_maximum_that_is_no_number_is_where_torch_says():
-    x = torch.randn(2, 2, 6, 6)
-    x[0, 0, 1, 1:4] = torch.nan
-    place = windows((6, 6), (3, 3), None, None, None, "NOTSET")
-    y, index = maxima._with_places(x, place)
-    given = {"stride": 1, "return_indices": True}
-    want, where = torch.nn.functional.max_pool2d(x, 3, **given)
-    assert int(want.isnan().sum()) == 8
-    assert torch.equal(index, where)
-    torch.testing.assert_close(y, want, rtol=0, atol=0, equal_nan=True)
-
-
-def test_maxima_of_mapped_and_forward_derivatives_are_torchs():
-    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
-
-    def pooled(x):
-        given = {"kernel_shape": [2, 2], "strides": [2, 2]}
-        return max_pool(x.unsqueeze(0), **given, site=Alone()).sum()
-
-    whole = x.clone().requires_grad_()
-    y = max_pool(whole, kernel_shape=[2, 2], strides=[2, 2], site=Alone())
-    (want,) = torch.autograd.grad(y.sum(), whole)
-    assert torch.equal(vmap(grad(pooled))(x), want)
-    along = torch.randn_like(x)
-    _, pushed = jvp(lambda v: vmap(pooled)(v), (x,), (along,))
-    torch.testing.assert_close(pushed, (want * along).sum((1, 2, 3)))
 
 
 class Alone:

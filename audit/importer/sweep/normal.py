@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from audit.importer.ops.maxima import largest
-from audit.importer.ops.windows import Windows
 from audit.importer.sweep.pointwise import lifted
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, only_piece, rule
@@ -155,16 +154,13 @@ class MaxPool:
     ) -> None:
         ((_, self._place),) = site.active.items()
         self._out = site.outputs[0]
-        ends = tuple((pad, pad) for pad in pads)
-        steps = (tuple(strides), tuple(dilations))
-        self._windows = Windows(tuple(kernel), *steps, ends, (0,) * len(ends))
+        self._given = (kernel, strides, pads, dilations)
 
     def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
         """Return the maxima and where they are."""
         x = arguments[0]
         assert isinstance(x, Tensor)
-        y, index = largest(x, self._windows, positions=True)
-        assert index is not None
+        y, index = functional.max_pool2d(x, *self._given, return_indices=True)
         return y, (index.flatten(2).unsqueeze(1),)
 
     def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
