@@ -136,6 +136,19 @@ def test_the_value_at_the_centre_holds_more_digits_than_float64():
     assert float((high - low).max()) < 1e-12
 
 
+def test_a_norm_of_the_input_itself_is_bounded_without_forms_too():
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 4)))
+    graph = normed(4, 0.01)
+    u = points(x, 0.2, 2.0, 500, 0)
+    y = graph((x[:, None] + u).flatten(0, 1))[0].reshape(2, 500)
+    for forms in (True, False):
+        found, at = relaxed(graph, x, 0.2, 2.0, forms=forms)
+        top = found.upper(at, torch.cat([ONE, -ONE])).top()
+        assert bool((y <= top[0][:, None]).all())
+        assert bool((-y <= top[1][:, None]).all())
+        assert bool((top.sum(0) <= 4 * (y.amax(1) - y.amin(1))).all())
+
+
 SPELLED = {
     "Div by Sqrt": lambda net, v, m: net.node("Div", v, net.node("Sqrt", m)),
     "Mul by a power": lambda net, v, m: net.node(
