@@ -134,3 +134,75 @@ def test_the_value_at_the_centre_holds_more_digits_than_float64():
                 mpmath.mpf(float(low[0, k])) <= exact <= mpmath.mpf(float(high[0, k]))
             )
     assert float((high - low).max()) < 1e-12
+
+
+def test_a_norm_of_the_input_itself_is_bounded_without_forms_too():
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 4)))
+    graph = normed(4, 0.01)
+    u = points(x, 0.2, 2.0, 500, 0)
+    y = graph((x[:, None] + u).flatten(0, 1))[0].reshape(2, 500)
+    for forms in (True, False):
+        found, at = relaxed(graph, x, 0.2, 2.0, forms=forms)
+        top = found.upper(at, torch.cat([ONE, -ONE])).top()
+        assert bool((y <= top[0][:, None]).all())
+        assert bool((-y <= top[1][:, None]).all())
+        assert bool((top.sum(0) <= 4 * (y.amax(1) - y.amin(1))).all())
+
+
+SPELLED = {
+    "Div by Sqrt": lambda net, v, m: net.node("Div", v, net.node("Sqrt", m)),
+    "Mul by a power": lambda net, v, m: net.node(
+        "Mul", net.node("Pow", m, net.constant(-0.5)), v
+    ),
+    "Mul by 1 / Sqrt": lambda net, v, m: net.node(
+        "Mul", v, net.node("Div", net.constant(1.0), net.node("Sqrt", m))
+    ),
+    "Mul by a Reciprocal": lambda net, v, m: net.node(
+        "Mul", v, net.node("Reciprocal", net.node("Sqrt", m))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SPELLED)
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_norm_that_a_graph_spells_out_has_the_bounds_of_the_operator(kind, centred):
+    net = Net(np.random.default_rng(0), opset=18)
+    axis, value = net.constant([1], np.int64), "x"
+    if centred:
+        value = net.node("Sub", "x", net.node("ReduceMean", "x", axis))
+    square = net.node("Pow", value, net.constant(2.0))
+    square = net.node("ReduceMean", square, axis, keepdims=1)
+    square = net.node("Add", square, net.constant(2.0**-10))
+    value = SPELLED[kind](net, value, square)
+    first = net.constant([0], np.int64)
+    spelled = net.graph((5,), net.node("Gather", value, first, axis=1))
+    op = "LayerNormalization" if centred else "RMSNormalization"
+    x = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 5)))
+    tops = []
+    for graph in (spelled, normed(5, 2.0**-10, op=op)):
+        found, at = relaxed(graph, x, 0.3, 2.0)
+        tops.append(found.upper(at, torch.cat([ONE, -ONE])).top())
+    torch.testing.assert_close(tops[0], tops[1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", ["another value", "another axis", "a sum"])
+def test_what_only_looks_like_a_norm_is_a_product(wrong):
+    """Over another value's size, over another axis, or without its mean."""
+    net = Net(np.random.default_rng(0), opset=18)
+    axis = net.constant([2 if wrong == "another axis" else 1], np.int64)
+    of = net.node("Mul", "x", net.constant(0.5)) if wrong == "another value" else "x"
+    square = net.node("Pow", of, net.constant(2.0))
+    op = "ReduceSum" if wrong == "a sum" else "ReduceMean"
+    square = net.node("Add", net.node(op, square, axis), net.constant(0.1))
+    value = net.node("Div", "x", net.node("Sqrt", square))
+    output = net.node("Reshape", value, net.constant([-1, 6], np.int64))
+    graph = net.graph((3, 2), output)
+    x = torch.from_numpy(np.random.default_rng(4).normal(size=(2, 3, 2)))
+    found, at = relaxed(graph, x, 0.2, 2.0)
+    kinds = [type(entry) for entry in found.tape.entries]
+    assert (Normed in kinds) == (wrong == "another axis")
+    w = torch.from_numpy(np.random.default_rng(5).normal(size=(4, 1, 6)))
+    top = found.upper(at, w).top()
+    u = points(x, 0.2, 2.0, 500, 0).reshape(2, 500, 3, 2)
+    y = graph((x[:, None] + u).flatten(0, 1))[0].reshape(2, 500, 6)
+    assert bool((torch.einsum("ko,bno->kbn", w[:, 0], y) <= top[..., None]).all())

@@ -163,6 +163,7 @@ def operator(
     bias: Tensor | None,
     what: str,
     alike: bool = False,
+    mean: tuple[int, ...] = (),
 ) -> int:
     """Append an operator that treats every row alike, whatever their number.
 
@@ -176,6 +177,7 @@ def operator(
         bias: b [1, *out].
         what: its name.
         alike: whether that is so by its definition; else it is looked at.
+        mean: the axes of a mean, as entries have them.
     """
     event = tape.values[source].shape[1:]
     traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
@@ -199,5 +201,7 @@ def operator(
         found = run(t.flatten(0, 1))
         return found.reshape(*t.shape[:2], *found.shape[1:])
 
-    entry = Affine((source,), whole, absolute, back, along, bias, alike=alike)
+    entry = Affine(
+        (source,), whole, absolute, back, along, bias, alike=alike, mean=mean
+    )
     return tape.affine(entry, what)

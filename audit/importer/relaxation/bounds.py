@@ -158,10 +158,11 @@ class Relaxed:
         wanted = entry.wanted(values)
         if wanted is None or not self.tight or index not in self.alive:
             return None
-        forms = self.spans.forms
-        if forms is not None and bool(forms.settled(entry.inputs[0], _STRAIGHT).all()):
-            return None
         (at,), (value,) = entry.inputs, values
+        forms = self.spans.forms
+        known = forms if forms is not None and forms.measured(at) else None
+        if known is not None and bool(known.settled(at, _STRAIGHT).all()):
+            return None
         top, bottom = (self.upper(at, sign * wanted).top() for sign in (1.0, -1.0))
         start = dot(wanted, value)
         size = size_of(*self.intervals[at]) + value.abs()

@@ -242,7 +242,12 @@ def batch_norm(call: Call) -> Operand:
 def averaged(call: Call) -> Operand:
     """Sums and means, whose coefficients are not negative."""
     (at,) = call.moving(0)
-    return Moving(operator(call.tape, at, call.run, call.run, None, call.op))
+    tape, value = call.tape, call.tape.values[at]
+    kept = call.op == "ReduceMean" and bool(call.attribute("keepdims", 1))
+    shape = call.run(value).shape if kept else value.shape
+    pairs = list(zip(value.shape, shape, strict=True))
+    mean = tuple(k - len(pairs) for k, (n, m) in enumerate(pairs) if m < n)
+    return Moving(operator(tape, at, call.run, call.run, None, call.op, mean=mean))
 
 
 def _tensor(value: object) -> Tensor:

@@ -45,6 +45,7 @@ class Affine:
         alike: whether it is made of each row by itself, and the same of all.
         across: Lᵀ [elements of out, elements of in], where it is such a product.
         signs: of the values of one shape that it adds up, where it does nothing else.
+        mean: the axes, counted from the last, that it averages over and keeps as 1.
     """
 
     inputs: tuple[int, ...]
@@ -59,6 +60,7 @@ class Affine:
     alike: bool = False
     across: Tensor | None = None
     signs: tuple[float, ...] | None = None
+    mean: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
