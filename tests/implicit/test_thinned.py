@@ -115,3 +115,12 @@ def test_a_moved_law_is_drawn_where_its_own_one_lives():
     means = (found.weights.unsqueeze(2) * found.targets).sum(0)
     np.testing.assert_allclose(means, pair[:, :2], atol=1e-4)
     np.testing.assert_allclose(found.weights.sum(0), 1, rtol=1e-9)
+
+
+def test_log_q_comes_with_the_nodes_of_a_plane_also_beside_those_of_a_moved_law():
+    family = family_of(log_q)
+    both = torch.cat([HERE[:1], HERE[:1] + 0.1])
+    drawn = family.drawn(both, Noise(0, np.array([4, 4]), 16))
+    there = drawn.weights > 0
+    known = family.log_prob(drawn.targets, both)
+    np.testing.assert_allclose(drawn.log_density[there], known[there], atol=1e-12)

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 from audit.nodes.assurance import assure
 from audit.nodes.cells import evaluate
 from audit.nodes.grid import grid_nodes
+from audit.nodes.peaks import climb
 from audit.nodes.search import find_peaks
 from audit.nodes.seeds import first_boxes
 from audit.nodes.space import parse_space, real_space
@@ -278,3 +279,29 @@ def test_a_mode_is_looked_about_in_order_however_broad_it_is(width):
     assert max(map(len, lattices)) > 8193  # the one about the mode, and beyond
     for points in lattices:
         assert bool((points.diff() > 0).all())
+
+
+def test_a_search_of_a_plane_takes_few_calls_however_many_modes_there_are():
+    law, _, _ = mixture([[0.0, 0.0], [3.0, 4.0], [-5.0, 1.0]], [0.3, 0.5, 0.2], [1] * 3)
+    calls = []
+
+    def counted(theta, phi):
+        calls.append(len(theta))
+        return law(theta, phi)
+
+    nodes = grid_nodes(counted, SHIFTS, real_space(2))
+    assert (nodes.normalisation - 1).abs().max() < 1e-6
+    assert len(calls) < 250
+
+
+def test_a_climb_ends_where_it_is_flat_and_not_before():
+    """From 28 nats below, and from near by, to the top of −u² / 2 − u⁴ / 40."""
+
+    def field(u):
+        square = u.square().sum(-1)
+        return -square / 2 - square**2 / 40
+
+    start = torch.tensor([[[4.0, 3.0], [0.2, 0.1]]], dtype=torch.float64)
+    at, height = climb(field, start, torch.full_like(start, 0.1))
+    assert at.abs().max() < 0.02
+    assert height.abs().max() < 1e-4
