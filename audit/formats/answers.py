@@ -27,6 +27,8 @@ FACTORS = (
     ("model_norm", "the law's sensitivity to its parameters (‖F‖)"),
     ("map_norm", "the network's to its input (‖JJᵀ‖)"),
 )
+_SAVED = " (saved with -o report.json)"
+"""What the commands read, which a scan writes only where it is asked to."""
 _UNITS = {
     "input": "the inputs' own units",
     "std": "standard deviations of each feature",
@@ -64,6 +66,8 @@ def _worst(report: Report, name: str) -> str:
     said = f"input {worst.index}"
     if radius is not None and math.isfinite(radius):
         said += f", moved by {move} at δ of norm {number(radius)}{how}"
+    elif exact == math.inf:
+        said += f", not moved by {move} by any perturbation that was tried"
     return said + _along(report, worst, name)
 
 
@@ -185,12 +189,12 @@ def _next(report: Report) -> str:
     failed = [check for check in report.checks if check.holds is False]
     if failed:
         at = failed[0].offenders or [worst.index for worst in report.worst]
-        return f"robaudit show report.json --index {at[0]}" if at else ""
+        return f"robaudit show report.json --index {at[0]}{_SAVED}" if at else ""
     doubts = [check.doubt or "" for check in report.checks if check.holds is None]
     if any("limit " in doubt for doubt in doubts):
         return "limit the checked number that the limit's own line names"
     if doubts:
         return "check more inputs: --verify all"
     if not report.checks:
-        return "set a limit: robaudit init --from report.json"
-    return "hold a new model against this: robaudit diff report.json new.json"
+        return f"set a limit: robaudit init --from report.json{_SAVED}"
+    return f"hold a new model against this: robaudit diff report.json new.json{_SAVED}"

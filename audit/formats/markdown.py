@@ -82,7 +82,7 @@ def _lines(report: Report) -> Iterator[str]:
             yield from ("", f"{escape(sides.title(report, name))}.", "")
             cells = [tuple(map(escape, row)) for row in sides.rows(divergence)]
             yield from _table(sides.HEADINGS, cells)
-            said = sides.reasons(divergence)
+            said = sides.notes(report, name)
             yield from ("", *(f"- {escape(line)}" for line in said))
     yield from _details(report)
 

@@ -7,7 +7,7 @@ import math
 from audit.formats.reading import tau
 from audit.reports.report import Report
 from audit.reports.summaries import Divergence, Rung, Side
-from audit.reports.text import NOTHING, number, percent
+from audit.reports.text import NOTHING, count, number, percent
 
 HEADINGS = ("ε", "predicted", "along ±v", "witness", "certificate")
 _NORMS = {"2": "‖u‖₂", "inf": "‖u‖∞", "1": "‖u‖₁"}
@@ -50,7 +50,16 @@ def medians(divergence: Divergence) -> list[dict[float, float]]:
     return found
 
 
-def reasons(divergence: Divergence) -> list[str]:
+def notes(report: Report, name: str) -> list[str]:
+    """Return at how many inputs a table was measured, and why numbers are missing."""
+    divergence, total = report.divergences[name], report.data.n_audited
+    every = (side for rung in divergence.two_sided for side in sides(rung) if side)
+    checked = max((side.n for side in every), default=0)
+    said = f"checked on {checked} of {count(total, 'input')} (and weighted to all)"
+    return [*([said] if 0 < checked < total else []), *_reasons(divergence)]
+
+
+def _reasons(divergence: Divergence) -> list[str]:
     """Return why some numbers are missing, each reason once.
 
     Some reasons begin with "no certificate: " themselves.

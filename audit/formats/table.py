@@ -182,7 +182,7 @@ def _two_sided(report: Report, name: str, style: Style) -> Iterator[RenderableTy
     yield Text()
     yield Text(printable(sides.title(report, name)), "bold")
     yield from laid_out(columns, style, ELSEWHERE)
-    for line in sides.reasons(report.divergences[name]):
+    for line in sides.notes(report, name):
         yield Padding(Text(printable(line), "dim"), (0, 0, 0, 2))
 
 

@@ -8,10 +8,13 @@ import torch
 from scans import attacks, columns, sample, scan
 from torch.distributions import Normal, kl_divergence
 
+import audit
 from audit.config import override
 from audit.formats import rendered
 from audit.formats.answers import answers
+from audit.formats.html.cards import cards
 from audit.formats.layout import Style
+from audit.formats.sides import notes
 from audit.formats.table import render
 
 ASKED = ["Worst input", "Why there", "Model or data", "Trust", "Limit", "Units", "Next"]
@@ -98,7 +101,8 @@ def test_the_next_step_follows_from_the_verdict(report):
     assert dict(answers(report))["Next"].startswith("hold a new model")
     failed = audited(max=["kl.gaussian.p95=0.001"])
     worst = failed.checks[0].offenders[0]
-    assert dict(answers(failed))["Next"].endswith(f"--index {worst}")
+    step = f"robaudit show report.json --index {worst} (saved with -o report.json)"
+    assert dict(answers(failed))["Next"] == step
     assert dict(answers(failed))["Limit"].startswith("fail: kl.gaussian.p95 = ")
     both = audited(max=["kl.trace.mean=1000", "kl.gaussian.p95=0.001"])
     assert dict(answers(both))["Limit"].startswith("1 of 2 limits held; fail: ")
@@ -125,3 +129,34 @@ def test_model_or_data_tells_a_common_direction_from_single_ones(report, found):
     apart = digits.divergences["kl"].universal.universality
     assert apart < 0.5
     assert dict(answers(digits))["Model or data"].startswith("single inputs: ")
+
+
+@pytest.mark.parametrize("verify", [4, "all"])
+def test_a_table_of_some_inputs_says_of_how_many(verify):
+    found = audited(verify=verify, sizes=(0.1, 0.3))
+    checked = 20 if verify == "all" else verify
+    rungs = found.divergences["kl"].two_sided
+    assert {rung.witness.n for rung in rungs} == {checked}
+    said = f"checked on {checked} of 20 inputs (and weighted to all)"
+    assert (said in notes(found, "kl")) is (checked < 20)
+    for shown in (render(found, Style(200)), rendered("md", found).replace("\\", "")):
+        below = re.search(r"witness ≤ truth.*?(?:quantile|###)", shown, re.DOTALL)
+        assert (said in below[0]) is (checked < 20)
+
+
+def test_a_card_without_a_critical_radius_says_so(report):
+    few = audited(verify=2)
+    *_, last = cards(few)
+    assert "critical radius unknown" in last.said
+    assert all("unknown" not in card.said for card in cards(report))
+
+
+def test_an_input_that_nothing_moves_is_said_to_be_one():
+    """KL(p, q) of two Bernoulli laws with p and q in [0.4, 0.6] is below 0.1 nat."""
+    net = torch.nn.Linear(3, 1).double()
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    law = {"family": "bernoulli", "parameters": {"probs": "0.5+0.1*tanh(output)"}}
+    found = audit.scan(net, x, divergences=["kl"], **law).record
+    assert found.worst[0].values["kl"]["critical_radius"] == np.inf
+    said = dict(answers(found))["Worst input"]
+    assert "not moved by 1 nat by any perturbation that was tried" in said

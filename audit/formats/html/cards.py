@@ -38,9 +38,11 @@ def _card(report: Report, worst: WorstInput, found: Portrait | None) -> Card:
     """Return one input: moved where that is known, else its worst direction."""
     name = report.ranked[0]
     values, unit = worst.values.get(name, {}), report.divergences[name].unit
+    radius = values.get(CRITICAL)
+    exact = "unknown" if radius is None else f"{number(radius)} δ"
     said = (
         f"{name}: eigenvalue {evidence.with_bracket(values, 'eigenvalue')} {unit}/δ², "
-        f"critical radius {number(values.get(CRITICAL))} δ"
+        f"critical radius {exact}"
     )
     if found is None:
         return Card(worst.index, said, _direction(report, worst, name))
