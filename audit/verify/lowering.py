@@ -83,7 +83,8 @@ def briefly_lowered(
     """Return critical radii lowered where worst cases are not searched.
 
     By a look around (`surveying`), and by one round of ascent where a gradient takes
-    about as much as a value. Values that are means over draws stay as they are.
+    about as much as a value; by a first one, along all starts, where no ray reached τ.
+    Values that are means over draws stay as they are.
     """
     if critical.sampled:
         return critical
@@ -94,6 +95,7 @@ def briefly_lowered(
     for turn in range(ROUNDS):
         state.look_beside(turn)
     if state.gradients_are_cheap():
+        state.start_anywhere()
         state.round(1)
     return critical.lowered_to(state.radius, state.u)
 
@@ -161,6 +163,12 @@ class _Lowering:
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
 
+    def start_anywhere(self) -> None:
+        """Ascend along all starts where no radius is known."""
+        rows = self.radius.isinf().nonzero()[:, 0]
+        if len(rows):
+            self._take(rows, self._ascended(rows, 0))
+
     def _reach_out(self, rows: Tensor, known: Witness) -> None:
         """Ascend at sizes between the largest searched and a radius far beyond.
 
@@ -213,7 +221,7 @@ class _Lowering:
 
     def gradients_are_cheap(self) -> bool:
         """Tell whether a gradient is a closed form, or autograd's."""
-        rows = (self.live & torch.isfinite(self.radius)).nonzero()[:, 0]
+        rows = self.live.nonzero()[:, 0]
         slope = slope_of(self.guide, rows, self.u[rows]) if len(rows) else None
         return isinstance(slope, Pulled) and slope.by_autograd
 

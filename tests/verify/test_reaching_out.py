@@ -36,12 +36,8 @@ def on_a_grid(weights, x):
     return RADII[reached.argmax()] if reached.any() else np.inf
 
 
-@pytest.mark.parametrize("seed", [4, 8])
-def test_small_sizes_do_not_hide_a_radius_far_beyond_them(seed):
-    """Radii were up to nine times as large as the grid's, 12.0 where that has 1.28.
-
-    Their search went from witnesses at .3 to the radius along v in one step.
-    """
+def scanned(seed, **settings):
+    """Return the critical radii of KL at 12 inputs, and those of the grid."""
     rng = np.random.default_rng(seed)
     weights = (
         rng.normal(size=(2, 8)),
@@ -54,15 +50,30 @@ def test_small_sizes_do_not_hide_a_radius_far_beyond_them(seed):
         x,
         family="normal",
         parameters={"loc": "output[:, :1]", "scale": "exp(output[:, 1:2])"},
-        divergences=["kl"],
         verify=12,
-        sizes=SIZES,
         dtype="float64",
+        **settings,
     )
-    found = report.rows["kl.critical_radius"]
     grid = np.array([on_a_grid(weights, one) for one in x])
+    return report.rows["kl.critical_radius"], grid
+
+
+@pytest.mark.parametrize("seed", [4, 8])
+def test_small_sizes_do_not_hide_a_radius_far_beyond_them(seed):
+    """Radii were up to nine times as large as the grid's, 12.0 where that has 1.28.
+
+    Their search went from witnesses at .3 to the radius along v in one step.
+    """
+    found, grid = scanned(seed, divergences=["kl"], sizes=SIZES)
     step = RADII[1] - RADII[0]
     assert np.isfinite(grid).all()
     assert (found <= 1.02 * grid).all()
     # a grid of a degree and of .02 misses little of a network this smooth
     assert (found >= 0.99 * (grid - step)).all()
+
+
+@pytest.mark.parametrize("seed", [1, 8, 9])
+def test_a_second_divergence_is_searched_where_no_ray_reaches_tau(seed):
+    """No ray reached it, and the radius was infinite where the grid's is 1.84."""
+    found, grid = scanned(seed, divergences=["hellinger", "kl"])
+    assert np.isfinite(found[np.isfinite(grid)]).all()
