@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.formats.sides import reasons
+from audit.formats.sides import notes
 from audit.ground.errors import ConfigError
 from audit.run.replay import replay_file
 from audit.run.scan import scan
@@ -96,7 +96,7 @@ def test_what_has_no_certificate_says_why():
     (rung,) = report.divergences["kl"].two_sided
     assert rung.certificate.n == 0
     assert "student_t" in rung.certificate.reason
-    (said,) = reasons(report.divergences["kl"])
+    *_, said = notes(report, "kl")
     assert said == rung.certificate.reason
     assert said.count("no certificate") == 1
     assert rung.witness.p50 > 0

@@ -11,6 +11,7 @@ from scans import DATA, SAMPLES, attacks, columns, sample, scan, written
 
 from audit.families import build_family
 from audit.formats.reading import headline
+from audit.nodes.noise import Noise
 from audit.reports.rows import RowsWriter
 from audit.verify.critical import critical_radius
 from audit.verify.exact import Attained
@@ -236,7 +237,7 @@ class Square:
     site = SimpleNamespace(
         x=torch.zeros(2, 3, dtype=torch.float64),
         free=3,
-        noise=SimpleNamespace(generator=lambda row, _: np.random.default_rng(row)),
+        noise=Noise(0, np.arange(2), 8),
         lengths=lambda: torch.ones(2, dtype=torch.float64),
     )
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from audit.importer.relaxation.ball import flattened
 from audit.importer.relaxation.copies import copied, picked
 from audit.importer.relaxation.rules import Call, Displaced, Moving, Operand, Rule
 from audit.importer.relaxation.tape import Tape, refusal
@@ -109,7 +110,7 @@ def _in_rows(tape: Tape, value: Displaced) -> bool:
     if numbers.shape[:1] != (tape.rows,):
         return False
     own = (
-        numbers.flatten(1)
+        flattened(numbers, 1)
         - total * torch.arange(tape.rows, device=numbers.device)[:, None]
     )
     return bool(((own >= 0) & (own < total) & (own == own[:1])).all())

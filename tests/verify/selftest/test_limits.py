@@ -14,7 +14,7 @@ from audit.geometry.divergences import kl
 from audit.geometry.frame import Frame
 from audit.models.maps import AutogradMap
 from audit.nodes.noise import Noise
-from audit.verify.selftest import pairing, precision, rows, scores, values
+from audit.verify.selftest import moments, pairing, precision, rows, scores
 from audit.verify.selftest.finding import Status
 from audit.verify.selftest.heads import _by_chart
 from audit.verify.selftest.maps import _moment
@@ -213,11 +213,11 @@ def test_counts_are_listed_to_four_times_as_many_until_all_mass_is_seen(monkeypa
     """Of 64 values at first, up to 2¹⁶; none where that is not enough."""
     phi = torch.tensor([[3.0]], dtype=torch.float64)
     family, tried = Poisson({"rate": ()}), []
-    found = values.values_of(family, phi)
+    found = moments.values_of(family, phi)
     assert float(found.mass.sum()) == pytest.approx(1, abs=1e-9)
     assert float((found.mass * found.values).sum()) == pytest.approx(3, abs=1e-9)
-    monkeypatch.setattr(values, "_whole", lambda law, phi, v: tried.append(len(v)))
-    assert values.values_of(family, phi) is None
+    monkeypatch.setattr(moments, "_whole", lambda law, phi, v: tried.append(len(v)))
+    assert moments.values_of(family, phi) is None
     assert tried == [64, 256, 1024, 4096, 16384, 65536]
 
 
