@@ -9,6 +9,7 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -20,7 +21,7 @@ from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_means import log_mean, mean, taken, together
 from audit.families.implicit_roots import map_speed
-from audit.families.references import Exchanged, Reference, Whole
+from audit.families.references import Exchanged, Reference, Whole, shared, within
 from audit.families.tensors import Comparable, Pointwise, Tensors
 from audit.families.thinned_values import Thinned
 from audit.nodes.noise import Noise
@@ -44,9 +45,13 @@ def implicit_reference(
         _, base = family.map()
         of = _OfTransport if base.law is None else _WhereItMoves
         return of(family, phi, noise)
-    if divergence.pointwise is not None:
-        return _OfDensity(divergence.pointwise, family, phi, noise)
     source = family.source
+    if divergence.pointwise is not None:
+        drawn = source is not None and source.follows and not source.weighted
+        both = drawn and math.isfinite(divergence.supremum) and not family.unnormalised
+        if both:
+            return _OfBoth(divergence, family, phi, noise)
+        return _OfDensity(divergence.pointwise, family, phi, noise)
     if divergence.exchanged is None or source is None or not source.follows:
         return None
     look = partial(_OfDensity, divergence.exchanged, family)
@@ -145,6 +150,27 @@ def log_ratio(
     assert nodes.weights is not None
     here, there = (family.log_prob(nodes.targets, law) for law in (phi, other))
     return torch.where(nodes.weights > 0, there - here, 0.0)
+
+
+class _OfBoth(_OfDensity):
+    """Means over draws of both laws, from the same noise, of a bounded divergence."""
+
+    def __init__(
+        self, divergence: Comparable, family: ComputedFamily, phi: Tensor, noise: Noise
+    ) -> None:
+        assert divergence.pointwise is not None
+        super().__init__(divergence.pointwise, family, phi, noise)
+        self.supremum = divergence.supremum
+
+    def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, own = taken(self.nodes, rows), self.phi[rows]
+        noise = self.noise.of(self.noise.index[rows.cpu().numpy()])
+        theirs = self.family.nodes(others, noise).targets
+        ours = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
+        there = self.family.log_prob(theirs, others)
+        there = there - self.family.log_prob(theirs, own)
+        value, error = mean(shared(self.pointwise, ours, there), nodes)
+        return within(self.supremum, value, ours, there), error
 
 
 class _OfTransport(Whole):

@@ -17,6 +17,10 @@ from. Draws do not see what the other law has where this one has nothing, a mass
 
 The second mean is taken where it is clearly not zero, since it costs the first its
 small variance.
+
+A divergence with a bound is a mean over draws of both laws instead (`shared`): those of
+q alone weigh what q' has elsewhere by t, so that their mean may be beyond the bound,
+and a search for the largest value finds where it is.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from audit.families.draws import draws_of
 from audit.families.tensors import Comparable, Drawn, Pointwise
@@ -121,6 +126,8 @@ def reference_of(
     if divergence.exact(family, phi[:1], phi[:1]) is not None:
         return _Closed(divergence, family, phi)
     if divergence.pointwise is not None:
+        if math.isfinite(divergence.supremum):
+            return _DrawnFromBoth(divergence, family, phi, noise)
         return _Drawn(divergence.pointwise, family, phi, noise)
     if divergence.exchanged is None:
         return None
@@ -157,28 +164,88 @@ class _Drawn(Whole):
         noise: Noise,
     ) -> None:
         self.pointwise, self.family = pointwise, family
+        self.phi, self.noise = phi, noise
         self.drawn = draws_of(family, phi, noise)
         self.here = family.distribution(phi).log_prob(self.drawn.values)  # [S, N]
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        targets, here = self.drawn.values[:, rows], self.here[:, rows]
-        values, errors = [], []
-        for other in others.unbind(dim=1):
-            log_ratio = self.family.distribution(other).log_prob(targets) - here
-            unseen = clearly_unseen(self.pointwise, log_ratio, self._error)
-            samples = self.pointwise(log_ratio) + unseen
-            samples = samples.T / len(targets)
-            found = mean_over_units(samples, self.drawn.unit)
-            assert found.standard_error is not None
-            values.append(found.value)
-            errors.append(found.standard_error)
+        columns = [self._mean(rows, other) for other in others.unbind(dim=1)]
+        values, errors = zip(*columns, strict=True)
         return torch.stack(values, dim=1), torch.stack(errors, dim=1)
+
+    def _mean(self, rows: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D and its standard error [k], for φ' [k, p]."""
+        log_ratio = self._log_ratio(rows, self.family.distribution(other))
+        unseen = clearly_unseen(self.pointwise, log_ratio, self._error)
+        samples = self.pointwise(log_ratio) + unseen
+        return self._mean_of(samples)
+
+    def _mean_of(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean [k] over draws [S, k], and its standard error."""
+        found = mean_over_units(samples.T / len(samples), self.drawn.unit)
+        assert found.standard_error is not None
+        return found.value, found.standard_error
+
+    def _log_ratio(self, rows: Tensor, other: Distribution) -> Tensor:
+        """Return log q'/q [S, k] at the draws of q."""
+        return other.log_prob(self.drawn.values[:, rows]) - self.here[:, rows]
 
     def _error(self, samples: Tensor) -> Tensor:
         """Return the standard error [N] of means over draws [S, N]."""
-        found = mean_over_units(samples.T / len(samples), self.drawn.unit)
-        assert found.standard_error is not None
-        return found.standard_error
+        return self._mean_of(samples)[1]
+
+
+class _DrawnFromBoth(_Drawn):
+    """Means over draws of both laws, from the same noise, of a bounded divergence."""
+
+    def __init__(
+        self, divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
+    ) -> None:
+        assert divergence.pointwise is not None
+        super().__init__(divergence.pointwise, family, phi, noise)
+        self.supremum = divergence.supremum
+
+    def _mean(self, rows: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        law, own = map(self.family.distribution, (other, self.phi[rows]))
+        noise = self.noise.of(self.noise.index[rows.cpu().numpy()])
+        theirs = draws_of(self.family, other, noise).values
+        there = law.log_prob(theirs) - own.log_prob(theirs)
+        sides = self._log_ratio(rows, law), there
+        value, error = self._mean_of(shared(self.pointwise, *sides))
+        return within(self.supremum, value, *sides), error
+
+
+def shared(pointwise: Pointwise, ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return g(t)/(1 + t) at draws of q and of q', whose means add up to E_q[g(t)].
+
+    With t = q'/q, q g = (q + q') g/(1 + t). Where D is bounded, so is g/(1 + t): of the
+    Jensen-Shannon divergence it is ½ (log 2 − H(w)), H the entropy of a coin that falls
+    on q with the share w = 1/(1 + t), and of Hellinger's ½ (1 − √t)²/(1 + t).
+
+    Args:
+        pointwise: log t -> g(t).
+        ours: log t [S, N] at draws of q.
+        theirs: log t [S, N] at draws of q'.
+
+    Source: Veach & Guibas, SIGGRAPH 1995 (the balance heuristic).
+    """
+    ratios = [ratio.clamp(-_LARGE, _LARGE) for ratio in (ours, theirs)]
+    parts = [pointwise(ratio) * torch.sigmoid(-ratio) for ratio in ratios]
+    return parts[0] + parts[1]
+
+
+def within(supremum: float, value: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return D [N] below its bound, which laws without common support alone reach.
+
+    Args:
+        supremum: of D.
+        value: D, by rounding perhaps beyond it.
+        ours: log t [S, N] at draws of q.
+        theirs: log t [S, N] at draws of q'.
+    """
+    apart = torch.isneginf(ours).all(dim=0) & torch.isposinf(theirs).all(dim=0)
+    below = value.clamp_max(math.nextafter(supremum, 0.0))
+    return torch.where(apart, supremum, below)
 
 
 def clearly_unseen(

@@ -89,6 +89,10 @@ class Comparable(Protocol):
     def exchanged(self) -> Pointwise | None:
         """Log t -> g(t) with D = E_q'[g(q/q')]; None where q tells as much."""
 
+    @property
+    def supremum(self) -> float:
+        """D is at most this; ∞ where it has no bound."""
+
 
 class Drawn(Protocol):
     """A law that torch can draw from."""

@@ -39,7 +39,8 @@ class Divergence:
         reading: a sentence, of how to read it.
         exchanged: as `pointwise`, of a mean over the other law: log t -> g(t) with
             D = E_q'[g(q/q')]. None where draws of q tell as much.
-        supremum: D ≤ this, with equality for laws without common support alone.
+        supremum: D ≤ this, with equality for laws without common support alone. Where
+            it is a number, `pointwise` is a mean over draws of both laws.
         slope: (family, φ, φ') -> ∂D/∂φ' [N, p] in closed form; None where it is not
             known, and derivatives of `exact` are taken.
         finite: whether D is a number for all laws of a family with the same support.
