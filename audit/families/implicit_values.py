@@ -48,8 +48,7 @@ def implicit_reference(
     source = family.source
     if divergence.pointwise is not None:
         drawn = source is not None and source.follows and not source.weighted
-        both = drawn and math.isfinite(divergence.supremum) and not family.unnormalised
-        if both:
+        if drawn and not family.unnormalised:
             return _OfBoth(divergence, family, phi, noise)
         return _OfDensity(divergence.pointwise, family, phi, noise)
     if divergence.exchanged is None or source is None or not source.follows:
@@ -77,6 +76,10 @@ class _OfDensity:
         """Return D(q_φ ‖ q_φ') and its standard error [k, M], for φ' [k, M, p + c]."""
         values, errors = together(self._means, rows, others, len(self.here))
         return self._looked_at_again(values, rows, others), errors
+
+    def guide(self) -> Reference | None:
+        """Return None."""
+        return None
 
     def lighter(self, points: int, fresh: bool) -> Reference | None:
         """Return the same by few of the nodes, where these are very many."""
@@ -153,7 +156,7 @@ def log_ratio(
 
 
 class _OfBoth(_OfDensity):
-    """Means over draws of both laws, from the same noise, of a bounded divergence."""
+    """Means over draws of both normalised laws, from the same noise."""
 
     def __init__(
         self, divergence: Comparable, family: ComputedFamily, phi: Tensor, noise: Noise
@@ -161,6 +164,12 @@ class _OfBoth(_OfDensity):
         assert divergence.pointwise is not None
         super().__init__(divergence.pointwise, family, phi, noise)
         self.supremum = divergence.supremum
+
+    def guide(self) -> Reference | None:
+        """Return the same by draws of q alone, where D has no bound."""
+        if math.isfinite(self.supremum):
+            return None
+        return _OfDensity(self.pointwise, self.family, self.phi, self.noise)
 
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         nodes, own = taken(self.nodes, rows), self.phi[rows]

@@ -30,8 +30,8 @@ class Divergence:
         name: as the user wrote it. unit: of the divergence itself.
         scale: c. tensor: which metric tensor.
         exact: (family, φ, φ') -> D(q_φ ‖ q_φ') [N], None where it is not known.
-        pointwise: log t -> g(t) ≥ 0 with D = E_q[g(q'/q)], to estimate D from draws;
-            None where D is no such mean. g has no linear term (E_q[q'/q − 1] = 0 is
+        pointwise: log t -> g(t) ≥ 0 with D = E_q[g(q'/q)], to estimate D from draws
+            of both laws (`families.references`); None where D is no such mean. g has no linear term (E_q[q'/q − 1] = 0 is
             subtracted), so that its variance vanishes with D.
         root: (law, φ [N, p], noise) -> B [N, r, p], of a metric tensor that laws do
             not know themselves (`Tensors.OTHER`).
@@ -39,8 +39,7 @@ class Divergence:
         reading: a sentence, of how to read it.
         exchanged: as `pointwise`, of a mean over the other law: log t -> g(t) with
             D = E_q'[g(q/q')]. None where draws of q tell as much.
-        supremum: D ≤ this, with equality for laws without common support alone. Where
-            it is a number, `pointwise` is a mean over draws of both laws.
+        supremum: D ≤ this, with equality for laws without common support alone.
         slope: (family, φ, φ') -> ∂D/∂φ' [N, p] in closed form; None where it is not
             known, and derivatives of `exact` are taken.
         finite: whether D is a number for all laws of a family with the same support.

@@ -7,7 +7,7 @@ zero), its value is ∞. Where neither a sum nor a quadrature resolves it, it is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import torch
@@ -41,6 +41,12 @@ class Exact:
     def light(self) -> Exact | None:
         """The same by few nodes of q_x where that is far less, with errors."""
         return self._lighter(_FEW, fresh=False)
+
+    @cached_property
+    def guide(self) -> Exact:
+        """About the same, to climb on; itself where that is as cheap."""
+        laws = self.laws.guide()
+        return self if laws is None else replace(self, laws=laws)
 
     def anew(self) -> Exact | None:
         """Return the same by few nodes, others for each value; None as for `light`.

@@ -121,7 +121,7 @@ def ascend(
     Raises:
         ConfigError: an input is out of bounds.
     """
-    climbers = Climbers(exact, local, sizes, p, bounds, rows)
+    climbers = Climbers(exact.guide, local, sizes, p, bounds, rows)
     first = (effort or _usual(climbers)).first
     with stages.part(_FIRST):
         found = from_starts(climbers, given, alone, first)
@@ -134,7 +134,7 @@ def ascend(
     shared = climbers.shared(found.best(effort.ended, inner))
     with stages.part(_LAST):
         found = climbers.polished(climbers.on(shared, effort.last))
-    return _taken_anew(climbers, found.best(1))
+    return _taken_anew(climbers, exact, found.best(1))
 
 
 def _usual(climbers: Climbers) -> Effort:
@@ -144,10 +144,10 @@ def _usual(climbers: Climbers) -> Effort:
     return SLOWER if climbers.blind or climbers.p != 2 else EFFORT
 
 
-def _taken_anew(search: Climbers, one: Candidates) -> Witness:
+def _taken_anew(search: Climbers, exact: Exact, one: Candidates) -> Witness:
     """Return the best candidates, their values taken anew, sizes nested."""
     u, origin = one.u[:, :, 0], one.origin[:, :, 0]
-    value, error = search.exact(search.asked, u)
+    value, error = exact(search.asked, u)
     best = lowered(value)
     held = torch.arange(value.shape[1], device=value.device).expand_as(value)
     held = torch.where(best >= best.cummax(dim=1).values, held, -1)
@@ -156,7 +156,10 @@ def _taken_anew(search: Climbers, one: Candidates) -> Witness:
     origin = torch.where(carried, search.origins.index(SHARED), origin.gather(1, held))
     value, error = value.gather(1, held), error.gather(1, held)
     u = u.gather(1, held.unsqueeze(2).expand_as(u))
-    improved = gains(lowered(value), one.start * (1 + search.blur))
+    climbed = lowered(value)
+    if exact is not search.exact:  # by what it climbed on: the other has another error
+        climbed = one.value[:, :, 0].gather(1, held)
+    improved = gains(climbed, one.start * (1 + search.blur))
     sizes = search.sizes.contiguous()
     names, by = search.origins, search.by
     return Witness(u, sizes, search.p, value, error, origin, improved, names, by)

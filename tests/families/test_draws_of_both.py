@@ -1,4 +1,4 @@
-"""Bounded divergences by draws: against quadrature, and never beyond their bound."""
+"""Divergences by draws of both laws: against quadrature, and within their bounds."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_values import implicit_reference
 from audit.families.references import reference_of
-from audit.geometry.divergences import hellinger, jensen_shannon
+from audit.geometry.divergences import hellinger, jensen_shannon, kl
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
 
@@ -135,6 +135,42 @@ def test_laws_without_common_support_reach_the_bound():
     value, error = laws(torch.arange(1), phi[1:].unsqueeze(0))
     assert float(value) == jensen_shannon().supremum
     assert float(error) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 3.0, 10.0])
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_kl_to_wider_and_moved_laws_has_the_error_that_it_says(scale, shift):
+    """Draws of q alone are off by two to four times the error that they give."""
+    other = (shift, -shift, scale, scale)
+    expected = 2 * (math.log(scale) + (1 + shift**2) / (2 * scale**2) - 0.5)
+    drawn, off = replace(kl(), exact=lambda law, phi, other: None), []
+    for seed in range(20):
+        noise = Noise(seed, np.arange(1), 512)
+        laws = reference_of(drawn, FAMILY, phi_of((0, 0, 1, 1)), noise)
+        value, error = laws(torch.arange(1), phi_of(other).unsqueeze(1))
+        if expected == 0:
+            assert float(value) == 0
+            continue
+        assert float(value) == pytest.approx(expected, rel=0.5)
+        off.append((float(value) - expected) / float(error))
+    if off:
+        assert np.sqrt(np.mean(np.square(off))) < 1.8
+
+
+def test_kl_is_infinite_where_the_moved_law_has_no_mass():
+    uniform = build_family("uniform", {"low": (2,), "high": (2,)})
+    rows = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.0, 2.0, 1.0]]).double()
+    phi = uniform.pack({"low": rows[:, :2], "high": rows[:, 2:]})
+    drawn = replace(kl(), exact=lambda law, phi, other: None)
+    laws = reference_of(drawn, uniform, phi[:1], NOISE)
+    value, _ = laws(torch.arange(1), phi[1:].unsqueeze(0))
+    assert float(value) == math.inf
+
+
+def test_searches_climb_on_draws_of_one_law_where_there_is_no_bound():
+    drawn = replace(kl(), exact=lambda law, phi, other: None)
+    assert named(drawn).guide() is not None
+    assert named(jensen_shannon()).guide() is None
 
 
 def test_the_slope_of_common_draws_is_that_of_their_differences():
