@@ -18,6 +18,7 @@ hundredth of the whole from there.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -28,11 +29,12 @@ from audit.families.tensors import Pointwise
 
 TAIL, SHARE, GROWN = 1e-6, 1e-2, 1e2  # of the mass, of the integral; an integrand
 _LARGEST = 300.0  # of log r: g(r) / (1 + r) has its limit long before
-_ITERATIONS, _CLOSE = 100, 1e-14
+_ITERATIONS, _CLOSE, _SLOWEST = 100, 1e-14, 0.25
+_STEP = 1e-4  # of log c, to see how D follows it
 
 
 class Side(NamedTuple):
-    """log q'/q [S, N], up to a number, at the weighted nodes of one of the laws."""
+    """log q'/q [S, N], up to a number, at the nodes of one of the laws."""
 
     log_ratio: Tensor
     nodes: Nodes
@@ -46,7 +48,7 @@ def balanced(pointwise: Pointwise, ours: Side, theirs: Side) -> Tensor:
         ours: at the nodes of q.
         theirs: at those of q'.
     """
-    shift = _log_constant(ours, theirs)
+    shift = log_constant(ours, theirs)
     total, absolute = torch.zeros_like(shift), torch.zeros_like(shift)
     tails = []
     for side in (ours, theirs):
@@ -66,16 +68,69 @@ def balanced(pointwise: Pointwise, ours: Side, theirs: Side) -> Tensor:
     return total.masked_fill(open_end, torch.inf)
 
 
-def _log_constant(ours: Side, theirs: Side) -> Tensor:
-    """Return log c [N], c of the module's page: log q'/q less it is log r."""
+def by_draws(pointwise: Pointwise, ours: Side, theirs: Side) -> Tensor:
+    """Return numbers [S, N] whose mean is E_q[g(q'/q)].
+
+    The mean of A = r/(1 + r) here less 1/(1 + r) there is zero at the c that is found.
+    At the true one it is not, and log c is off by its mean over w = −∂A/∂log c. So D is
+    the mean of g/(1 + r) over both laws and of ∂D/∂log c · A / w, which is zero, but
+    has the spread that c brings: the standard error is that of all of it.
+
+    Args:
+        pointwise: log r -> g(r).
+        ours: at draws of q.
+        theirs: at as many of q', from the same noise.
+    """
+    shift = log_constant(ours, theirs)
+
+    def at(move: float) -> Tensor:
+        sides = (side.log_ratio - shift - move for side in (ours, theirs))
+        return shared(pointwise, *sides)
+
+    slope = (at(_STEP) - at(-_STEP)).mean(0) / (2 * _STEP)
+    here, there = (
+        torch.sigmoid(side)
+        for side in (ours.log_ratio - shift, shift - theirs.log_ratio)
+    )
+    width = (here * (1 - here) + there * (1 - there)).mean(0)
+    follows = torch.where(slope.isfinite() & (width > 0), slope / width, 0.0)
+    return at(0.0) + follows * (here - there)
+
+
+def shared(pointwise: Pointwise, ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return g/(1 + r) at draws of q and of q' [S, N], whose mean is E_q[g(r)].
+
+    For a g that grows no faster than r that is bounded where r is large, and where D is
+    bounded it is so everywhere: of the Jensen-Shannon divergence it is half of log 2 −
+    H(w), H the entropy of a coin that falls on q with the share w = 1/(1 + r), and of
+    Hellinger's ½ (1 − √r)²/(1 + r).
+
+    Args:
+        pointwise: log r -> g(r).
+        ours: log r [S, N] at draws of q.
+        theirs: log r [S, N] at draws of q'.
+    """
+    ratios = [ratio.clamp_max(_LARGEST) for ratio in (ours, theirs)]
+    parts = [pointwise(ratio) * torch.sigmoid(-ratio) for ratio in ratios]
+    return parts[0] + parts[1]
+
+
+def log_constant(ours: Side, theirs: Side) -> Tensor:
+    """Return log c [N], c of the module's page: log q'/q less it is log r.
+
+    Where the logarithms of both means meet, by Newton's steps: their difference falls
+    with log c, as fast as the mean shares of q there and of q' here together.
+    """
     mass = [_log_weights(side) for side in (ours, theirs)]
     shift = torch.zeros_like(mass[0][0])
     softplus = torch.nn.functional.softplus
     for _ in range(_ITERATIONS):
         here, there = (side.log_ratio - shift for side in (ours, theirs))
-        left = torch.logsumexp(mass[0] - softplus(-here), dim=0)
-        right = torch.logsumexp(mass[1] - softplus(there), dim=0)
-        change = left - right
+        left, right = mass[0] - softplus(-here), mass[1] - softplus(there)
+        change = torch.logsumexp(left, dim=0) - torch.logsumexp(right, dim=0)
+        slope = (left.softmax(0) * torch.sigmoid(-here)).nan_to_num(0.0).sum(0)
+        slope = slope + (right.softmax(0) * torch.sigmoid(there)).nan_to_num(0.0).sum(0)
+        change = change / slope.clamp_min(_SLOWEST)
         shift = shift + torch.where(change.isfinite(), change, 0.0)
         if not bool((change.abs() > _CLOSE * (1 + shift.abs())).any()):
             break
@@ -83,5 +138,7 @@ def _log_constant(ours: Side, theirs: Side) -> Tensor:
 
 
 def _log_weights(side: Side) -> Tensor:
-    assert side.nodes.weights is not None
-    return side.nodes.weights.log()
+    weights = side.nodes.weights
+    if weights is None:  # draws, which all weigh the same
+        return torch.full_like(side.log_ratio, -math.log(len(side.log_ratio)))
+    return weights.log()

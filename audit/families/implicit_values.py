@@ -16,12 +16,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.families.balanced import Side, balanced
+from audit.families.balanced import Side, balanced, by_draws
 from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_means import log_mean, mean, taken, together
 from audit.families.implicit_roots import map_speed
-from audit.families.references import Exchanged, Reference, Whole, shared, within
+from audit.families.references import Exchanged, Reference, Whole, within
 from audit.families.tensors import Comparable, Pointwise, Tensors
 from audit.families.thinned_values import Thinned
 from audit.nodes.noise import Noise
@@ -48,7 +48,7 @@ def implicit_reference(
     source = family.source
     if divergence.pointwise is not None:
         drawn = source is not None and source.follows and not source.weighted
-        if drawn and not family.unnormalised:
+        if drawn:
             return _OfBoth(divergence, family, phi, noise)
         return _OfDensity(divergence.pointwise, family, phi, noise)
     if divergence.exchanged is None or source is None or not source.follows:
@@ -156,7 +156,7 @@ def log_ratio(
 
 
 class _OfBoth(_OfDensity):
-    """Means over draws of both normalised laws, from the same noise."""
+    """Means over draws of both laws, from the same noise."""
 
     def __init__(
         self, divergence: Comparable, family: ComputedFamily, phi: Tensor, noise: Noise
@@ -174,11 +174,12 @@ class _OfBoth(_OfDensity):
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         nodes, own = taken(self.nodes, rows), self.phi[rows]
         noise = self.noise.of(self.noise.index[rows.cpu().numpy()])
-        theirs = self.family.nodes(others, noise).targets
+        moved = self.family.nodes(others, noise)
         ours = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
-        there = self.family.log_prob(theirs, others)
-        there = there - self.family.log_prob(theirs, own)
-        value, error = mean(shared(self.pointwise, ours, there), nodes)
+        there = self.family.log_prob(moved.targets, others)
+        there = there - self.family.log_prob(moved.targets, own)
+        sides = Side(ours, nodes), Side(there, moved)
+        value, error = mean(by_draws(self.pointwise, *sides), nodes)
         return within(self.supremum, value, ours, there), error
 
 

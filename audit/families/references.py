@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from audit.families.balanced import shared
 from audit.families.draws import draws_of
 from audit.families.tensors import Comparable, Drawn, Pointwise
 from audit.linalg.sampled import mean_over_units
@@ -227,26 +228,6 @@ class _DrawnFromBoth(_Drawn):
         sides = self._log_ratio(rows, law), there
         value, error = self._mean_of(shared(self.pointwise, *sides))
         return within(self.supremum, value, *sides), error
-
-
-def shared(pointwise: Pointwise, ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return g(t)/(1 + t) at draws of q and of q', whose means add up to E_q[g(t)].
-
-    With t = q'/q, q g = (q + q') g/(1 + t). For a g that grows no faster than t that is
-    bounded where t is large, and where D is bounded it is so everywhere: of the
-    Jensen-Shannon divergence it is ½ (log 2 − H(w)), H the entropy of a coin that falls
-    on q with the share w = 1/(1 + t), and of Hellinger's ½ (1 − √t)²/(1 + t).
-
-    Args:
-        pointwise: log t -> g(t).
-        ours: log t [S, N] at draws of q.
-        theirs: log t [S, N] at draws of q'.
-
-    Source: Veach & Guibas, SIGGRAPH 1995 (the balance heuristic).
-    """
-    ratios = [ratio.clamp_max(_LARGE) for ratio in (ours, theirs)]
-    parts = [pointwise(ratio) * torch.sigmoid(-ratio) for ratio in ratios]
-    return parts[0] + parts[1]
 
 
 def within(supremum: float, value: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ class Divergence:
         scale: c. tensor: which metric tensor.
         exact: (family, φ, φ') -> D(q_φ ‖ q_φ') [N], None where it is not known.
         pointwise: log t -> g(t) ≥ 0 with D = E_q[g(q'/q)], to estimate D from draws
-            of both laws (`families.references`); None where D is no such mean. g has no linear term (E_q[q'/q − 1] = 0 is
-            subtracted), so that its variance vanishes with D.
+            of both laws (`families.references`); None where D is no such mean. g has no
+            linear term (E_q[q'/q − 1] = 0 is subtracted), so that its variance vanishes
+            with D.
         root: (law, φ [N, p], noise) -> B [N, r, p], of a metric tensor that laws do
             not know themselves (`Tensors.OTHER`).
         formula: as `robaudit explain` shows it.

@@ -53,7 +53,7 @@ def test_a_larger_ball_takes_a_smaller_ones_witness_where_its_own_is_lower():
         sizes=torch.tensor([[0.1, 0.2, 0.3]] * 2).double(),
         p=2.0,
     )
-    found = _taken_anew(search, one)
+    found = _taken_anew(search, search.exact, one)
     assert found.origin.tolist() == [[0, 2, 0], [1, 1, 0]]
     assert found.value[0].tolist() == [1.0, 1.0, 2.0]
     assert found.value[1, 0].isnan()
