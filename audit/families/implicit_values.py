@@ -1,7 +1,9 @@
 """Exact divergences between laws that are only functions.
 
-A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z = E_q[q'/q], which
-is estimated from the same draws. Where both are normalised that is a control variate.
+A divergence E_q[g(q'/q)] between unnormalised densities needs Z'/Z. On nodes with
+weights, and on draws that came with the data, it is the mean of q'/q. Where draws of
+any law can be had, those of both bridge it and the divergence (`balanced`). Where both
+are normalised it is a control variate.
 
 Between the samples of two maps the distance is E‖T(φ, z) − T(φ', z)‖² over common z.
 Whatever depends on φ alone is computed once, for all φ' that it is compared with.
