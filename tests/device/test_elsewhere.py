@@ -12,6 +12,8 @@ from tests.golden.hashes import ROOT, models, settings
 
 FAST = ("counts.onnx", "heteroscedastic.onnx", "digits_cnn.onnx", "sunspots_gru.onnx")
 SLOWEST = {"decoder_batch8.onnx", "mixture.onnx"}  # many calls of Python
+# how far a mass, a score and a trace are off, as shares: by rounding, that of one
+OF_ONE = ("normalisation_error", "score_mean", "quadrature_error")
 GRAPHS = {path.name for path in models() if path.suffix == ".onnx"} - SLOWEST
 
 
@@ -63,7 +65,8 @@ def held_to_it(name, find):
         theirs = find(on(config, NAME))
     assert ours.keys() == theirs.keys()
     for column, numbers in ours.items():
-        assert distance(numbers, theirs[column]) <= 1e-6, column
+        whole = float(column.endswith(OF_ONE))
+        assert distance(whole + numbers, whole + theirs[column]) <= 1e-6, column
     assert any(np.isfinite(numbers).any() for numbers in ours.values())
 
 

@@ -4,6 +4,7 @@ Each payload would create a file. The routes are proven to be real by loading th
 with torch itself (in another folder), then shown not to run through `open_model`.
 """
 
+import io
 import json
 import pickle
 import time
@@ -24,6 +25,7 @@ from audit.models.untrusted.archive import Archive
 from audit.models.untrusted.exported import EXPORTED
 from audit.models.untrusted.exported import exported_findings as in_exported
 from audit.models.untrusted.formulas import is_formula, is_guard
+from audit.models.untrusted.trees import with_plain_trees
 from models.saved import Head, data_file, jacobian, opened, pt2_file, script_file
 
 
@@ -271,6 +273,14 @@ def test_a_guard_is_not_executed(tmp_path, archive):
 def test_texts_that_become_python_keep_their_form(tmp_path, archive, change):
     program(archive, change)
     refused(archive, data_file(tmp_path), tmp_path / "ran", "in models/model.json")
+
+
+@pytest.mark.parametrize("document", [b"7", b'"text"', b"null", b"[1, [2]]"])
+def test_a_description_that_describes_no_program_stays_as_it_is(document):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("m/models/model.json", document)
+    assert with_plain_trees(file.getvalue()) == file.getvalue()
 
 
 @pytest.mark.parametrize(

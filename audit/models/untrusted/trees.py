@@ -141,6 +141,8 @@ def _rewritten(data: bytes) -> bytes | None:
 
 def _replace(node: Any) -> bool:  # noqa: ANN401
     """Rewrite every description of containers in place; whether there was one."""
+    if not isinstance(node, dict | list):
+        return False
     parts = node.items() if isinstance(node, dict) else enumerate(node)
     found = False
     for key, value in parts:
@@ -148,6 +150,6 @@ def _replace(node: Any) -> bool:  # noqa: ANN401
             plain = plain_tree(value)
             found |= plain != value
             node[key] = plain
-        elif isinstance(value, dict | list):
+        else:
             found |= _replace(value)
     return found
