@@ -11,7 +11,6 @@ Whatever depends on φ alone is computed once, for all φ' that it is compared w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -23,7 +22,14 @@ from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_means import log_mean, mean, taken, together
 from audit.families.implicit_roots import map_speed
-from audit.families.references import Exchanged, Reference, Whole, within
+from audit.families.references import (
+    Exchanged,
+    Mean,
+    Reference,
+    Whole,
+    mean_of,
+    within,
+)
 from audit.families.tensors import Comparable, Pointwise, Tensors
 from audit.families.thinned_values import Thinned
 from audit.nodes.noise import Noise
@@ -47,16 +53,16 @@ def implicit_reference(
         _, base = family.map()
         of = _OfTransport if base.law is None else _WhereItMoves
         return of(family, phi, noise)
-    source = family.source
+    source, of_draws = family.source, mean_of(divergence)
+    follows = source is not None and source.follows
+    if of_draws is not None and source is not None and follows and not source.weighted:
+        return _OfBoth(of_draws, family, phi, noise)
     if divergence.pointwise is not None:
-        drawn = source is not None and source.follows and not source.weighted
-        if drawn:
-            return _OfBoth(divergence, family, phi, noise)
         return _OfDensity(divergence.pointwise, family, phi, noise)
-    if divergence.exchanged is None or source is None or not source.follows:
+    if divergence.exchanged is None or not follows:
         return None
     look = partial(_OfDensity, divergence.exchanged, family)
-    return Exchanged(look, phi, noise, sampled=not source.weighted)
+    return Exchanged(look, phi, noise)
 
 
 class _OfDensity:
@@ -161,15 +167,14 @@ class _OfBoth(_OfDensity):
     """Means over draws of both laws, from the same noise."""
 
     def __init__(
-        self, divergence: Comparable, family: ComputedFamily, phi: Tensor, noise: Noise
+        self, mean: Mean, family: ComputedFamily, phi: Tensor, noise: Noise
     ) -> None:
-        assert divergence.pointwise is not None
-        super().__init__(divergence.pointwise, family, phi, noise)
-        self.supremum = divergence.supremum
+        super().__init__(mean.pointwise, family, phi, noise)
+        self.mean = mean
 
     def guide(self) -> Reference | None:
-        """Return the same by draws of q alone, where D has no bound."""
-        if math.isfinite(self.supremum):
+        """Return the same by draws of q alone, where these bear D out."""
+        if not self.mean.guided:
             return None
         return _OfDensity(self.pointwise, self.family, self.phi, self.noise)
 
@@ -180,9 +185,9 @@ class _OfBoth(_OfDensity):
         ours = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
         there = self.family.log_prob(moved.targets, others)
         there = there - self.family.log_prob(moved.targets, own)
-        sides = Side(ours, nodes), Side(there, moved)
-        value, error = mean(by_draws(self.pointwise, *sides), nodes)
-        return within(self.supremum, value, ours, there), error
+        sides = (Side(ratio, nodes) for ratio in self.mean.turned(ours, there))
+        found = mean(by_draws(self.pointwise, *sides), nodes)
+        return within(self.mean.supremum, found, ours, there)
 
 
 class _OfTransport(Whole):

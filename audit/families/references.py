@@ -1,30 +1,25 @@
 """Exact divergences between q(θ|x) and q(θ|x + δ), to hold predictions against.
 
-Closed forms and quadrature come from the family. Where it has none, draws θ ~ q_φ,
-the same for every δ, give D = E_q[g(q'/q)] with a standard error. Whatever depends on
-q_φ alone, its draws and their densities, is computed once. A divergence that q_φ'
-carries is a mean over its draws, D = E_q'[g(q/q')]: those of q do not see what q' has
-beyond them, and for KL(q' ‖ q) the mean over them is near 1 nat where q' lies apart,
-whatever the truth, with a small error. So nodes of every q' are looked at, from the
-same noise as those of q, and both laws change their roles. The noise is common to all
-q', so that D is as smooth in φ' as the draws are, and vanishes with φ' − φ.
+Closed forms and quadrature come from the family. Where it has none, D is a mean over
+draws, D = E_q[g(t)] with t = q'/q, or of a divergence that the mass of q' carries,
+D = E_q'[g(t)] with t = q/q'. The noise of the draws is common to all q', so that D is
+as smooth in φ' as the draws are, and vanishes with φ' − φ.
 
-That mean takes E[t] = 1 for granted, t the ratio of the other density to the one drawn
-from. Draws do not see what the other law has where this one has nothing, a mass of
-1 − E[t] that costs g'(∞) times as much:
+Draws of one law say little of a place where the other is far larger: t is heavy there,
+and its mean seldom what it should be (KL to a law three times as wide, of two numbers:
+17 % below by 1,024 draws, with a third of that for its standard error). So D is a mean
+over draws of both laws (`balanced.shared`), where nothing is weighed by more than one,
+and what has a bound stays within it. Draws of q' take a pass of its sampler, and may
+leap as φ' moves: searches for the largest value climb on those of q, where D has no
+bound that these break, and what they find is taken anew.
+
+Means over draws of q alone take E[t] = 1 for granted. They do not see what q' has where
+q has nothing, a mass of 1 − E[t] that costs g'(∞) times as much:
 
     D = E[g(t)] + g'(∞) (1 − E[t]).
 
 The second mean is taken where it is clearly not zero, since it costs the first its
 small variance.
-
-Nor do draws of q say much of a place where q' is far larger: t is heavy there, and its
-mean seldom what it should be (KL to a law three times as wide, of two numbers: 17 %
-below by 1,024 draws, with a third of that for its standard error). So a divergence is a
-mean over draws of both laws (`shared`), where nothing is weighed by more than one, and
-what has a bound stays within it. Draws of q' take a pass of its sampler, and may move
-by leaps as φ' does: searches are guided by those of q, where D has no bound that these
-break, and what they find is taken anew.
 """
 
 from __future__ import annotations
@@ -32,7 +27,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -64,17 +58,16 @@ class Exchanged(Whole):
     """Laws q_φ of N inputs, which are compared with each q_φ' at the latter's nodes.
 
     Args:
-        at: (φ' [k, p], noise) -> these laws, with their nodes; of φ [k, M, p] they give
-            E_q'[g(q/q')] and its standard error [k, M].
+        at: (φ' [k, p], noise) -> these laws, with weighted nodes; of φ [k, M, p] they
+            give E_q'[g(q/q')] and its standard error [k, M].
         phi: φ [N, p].
         noise: of the N inputs.
-        sampled: whether values come from draws, with an error.
     """
 
     at: Callable[[Tensor, Noise], Reference]
     phi: Tensor
     noise: Noise
-    sampled: bool
+    sampled = False
 
     def __call__(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return D(q_φ ‖ q_φ') and its standard error, both [k, M].
@@ -120,6 +113,43 @@ class Reference(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Mean:
+    """What a divergence is a mean of, over one of two laws.
+
+    Args:
+        pointwise: log t -> g(t), t the ratio of the other law to the one it is over.
+        over_moved: whether that is q', so that t = q/q'.
+        supremum: of the divergence.
+    """
+
+    pointwise: Pointwise
+    over_moved: bool
+    supremum: float
+
+    @property
+    def guided(self) -> bool:
+        """Whether draws of q alone may guide a search: nothing of D is beyond them."""
+        return not self.over_moved and math.isinf(self.supremum)
+
+    def turned(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log t at draws of the law it is over, and of the other.
+
+        Args:
+            ours: log q'/q at draws of q.
+            theirs: log q'/q at draws of q'.
+        """
+        return (-theirs, -ours) if self.over_moved else (ours, theirs)
+
+
+def mean_of(divergence: Comparable) -> Mean | None:
+    """Return what a divergence is a mean of, if it is one."""
+    pointwise = divergence.pointwise or divergence.exchanged
+    if pointwise is None:
+        return None
+    return Mean(pointwise, divergence.pointwise is None, divergence.supremum)
+
+
 def reference_of(
     divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
 ) -> Reference | None:
@@ -136,12 +166,8 @@ def reference_of(
     """
     if divergence.exact(family, phi[:1], phi[:1]) is not None:
         return _Closed(divergence, family, phi)
-    if divergence.pointwise is not None:
-        return _DrawnFromBoth(divergence, family, phi, noise)
-    if divergence.exchanged is None:
-        return None
-    draw = partial(_Drawn, divergence.exchanged, family)
-    return Exchanged(draw, phi, noise, sampled=True)
+    mean = mean_of(divergence)
+    return None if mean is None else _DrawnFromBoth(mean, family, phi, noise)
 
 
 class _Closed(Whole):
@@ -207,16 +233,13 @@ class _Drawn(Whole):
 class _DrawnFromBoth(_Drawn):
     """Means over draws of both laws, from the same noise."""
 
-    def __init__(
-        self, divergence: Comparable, family: Drawn, phi: Tensor, noise: Noise
-    ) -> None:
-        assert divergence.pointwise is not None
-        super().__init__(divergence.pointwise, family, phi, noise)
-        self.supremum = divergence.supremum
+    def __init__(self, mean: Mean, family: Drawn, phi: Tensor, noise: Noise) -> None:
+        super().__init__(mean.pointwise, family, phi, noise)
+        self.mean = mean
 
     def guide(self) -> Reference | None:
-        """Return the same by draws of q alone, where D has no bound."""
-        if math.isfinite(self.supremum):
+        """Return the same by draws of q alone, where these bear D out."""
+        if not self.mean.guided:
             return None
         return _Drawn(self.pointwise, self.family, self.phi, self.noise)
 
@@ -226,24 +249,29 @@ class _DrawnFromBoth(_Drawn):
         theirs = draws_of(self.family, other, noise).values
         there = law.log_prob(theirs) - own.log_prob(theirs)
         sides = self._log_ratio(rows, law), there
-        value, error = self._mean_of(shared(self.pointwise, *sides))
-        return within(self.supremum, value, *sides), error
+        samples = shared(self.pointwise, *self.mean.turned(*sides))
+        return within(self.mean.supremum, self._mean_of(samples), *sides)
 
 
-def within(supremum: float, value: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return D [N], below its bound but for laws without common support.
+def within(
+    supremum: float, found: tuple[Tensor, Tensor], ours: Tensor, theirs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return D [N], below its bound but for laws without common support, and its error.
+
+    Where D is infinite there is none.
 
     Args:
         supremum: of D.
-        value: D, by rounding perhaps beyond it.
+        found: D, by rounding perhaps beyond it, and its standard error [N].
         ours: log t [S, N] at draws of q.
         theirs: log t [S, N] at draws of q'.
     """
-    if not math.isfinite(supremum):
-        return value
+    value, error = found
+    if math.isinf(supremum):
+        return value, error.masked_fill(torch.isinf(value), 0.0)
     apart = torch.isneginf(ours).all(dim=0) & torch.isposinf(theirs).all(dim=0)
     below = value.clamp_max(math.nextafter(supremum, 0.0))
-    return torch.where(apart, supremum, below)
+    return torch.where(apart, supremum, below), error
 
 
 def clearly_unseen(

@@ -17,9 +17,9 @@ The exact values of the last columns follow from Rényi's: 1 − ∫√(pq) =
 
 Reverse KL is an integral over the mass of q'. Draws of q do not see what q' has beyond
 them: their E_q[t log t − t + 1] is near 1 where q' lies apart, whatever the truth, with
-a small error. So it is estimated as KL with its roles exchanged, a mean over q',
-E_q'[t' − 1 − log t'] with t' = q/q': a mass that q' has and q has not shows there, and
-is infinite.
+a small error. So it is KL with its roles exchanged: where nodes of one law are looked
+at, a mean over q', E_q'[t' − 1 − log t'] with t' = q/q'. A mass that q' has and q has
+not shows there, and is infinite.
 
 References:
     Amari, Information Geometry and its Applications (2016), section 3.5.

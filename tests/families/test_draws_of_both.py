@@ -13,7 +13,7 @@ from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
 from audit.families.implicit_values import implicit_reference
 from audit.families.references import reference_of
-from audit.geometry.divergences import hellinger, jensen_shannon, kl
+from audit.geometry.divergences import hellinger, jensen_shannon, kl, reverse_kl
 from audit.nodes.noise import Noise
 from audit.nodes.space import real_space
 
@@ -148,11 +148,14 @@ def test_laws_without_common_support_reach_the_bound():
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 3.0, 10.0])
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 @pytest.mark.parametrize("made", [named, computed])
-def test_kl_to_wider_and_moved_laws_has_the_error_that_it_says(made, scale, shift):
-    """Draws of q alone are off by two to twenty times the error that they give."""
+@pytest.mark.parametrize("of", [kl, reverse_kl])
+def test_kl_to_wider_and_moved_laws_has_the_error_that_it_says(of, made, scale, shift):
+    """Draws of one law are off by two to twenty times the error that they give."""
     there = (shift, -shift, scale, scale)
     expected = 2 * (math.log(scale) + (1 + shift**2) / (2 * scale**2) - 0.5)
-    drawn, off = replace(kl(), exact=lambda law, phi, other: None), []
+    if of is reverse_kl:
+        expected = scale**2 + shift**2 - 1 - 2 * math.log(scale)
+    drawn, off = replace(of(), exact=lambda law, phi, other: None), []
     for seed in range(20):
         laws = made(drawn, Noise(seed, np.arange(1), 512), (0.0, 0.0, 1.0, 1.0))
         value, error = laws(torch.arange(1), moved(made, there))
