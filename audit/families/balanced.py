@@ -48,7 +48,7 @@ def balanced(pointwise: Pointwise, ours: Side, theirs: Side) -> Tensor:
         ours: at the nodes of q.
         theirs: at those of q'.
     """
-    shift = log_constant(ours, theirs)
+    shift = _log_constant(ours, theirs)
     total, absolute = torch.zeros_like(shift), torch.zeros_like(shift)
     tails = []
     for side in (ours, theirs):
@@ -81,7 +81,7 @@ def by_draws(pointwise: Pointwise, ours: Side, theirs: Side) -> Tensor:
         ours: at draws of q.
         theirs: at as many of q', from the same noise.
     """
-    shift = log_constant(ours, theirs)
+    shift = _log_constant(ours, theirs)
 
     def at(move: float) -> Tensor:
         sides = (side.log_ratio - shift - move for side in (ours, theirs))
@@ -115,7 +115,7 @@ def shared(pointwise: Pointwise, ours: Tensor, theirs: Tensor) -> Tensor:
     return parts[0] + parts[1]
 
 
-def log_constant(ours: Side, theirs: Side) -> Tensor:
+def _log_constant(ours: Side, theirs: Side) -> Tensor:
     """Return log c [N], c of the module's page: log q'/q less it is log r.
 
     Where the logarithms of both means meet, by Newton's steps: their difference falls

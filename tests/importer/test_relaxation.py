@@ -124,6 +124,21 @@ def check(make, seed, rows=3, count=200, largest=2.0):
     return found, at, graph, x
 
 
+def check_second_order(graph, shape):
+    """Bound less value at x, less the slope's own maximum, falls by 100 for 10."""
+    x = torch.from_numpy(np.random.default_rng(5).normal(size=(1, *shape)))
+    w = torch.tensor([[[1.0, -0.5]]]).double()
+    value = x.clone().requires_grad_(True)
+    (graph(value)[0] * w[0]).sum().backward()
+    steepest = value.grad.norm()
+    left = []
+    for size in (1e-3, 1e-4):
+        found, at = relaxed(graph, x, size, 2.0)
+        start = (graph(x)[0] * w[0]).sum()
+        left.append(float(found.upper(at, w).top() - start - size * steepest))
+    assert -1e-14 < left[1] <= 0.02 * left[0] + 1e-12
+
+
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("seed", range(24))
 def test_no_point_of_a_ball_is_above_the_bound_of_a_dense_network(seed):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from importer.relaxed_networks import ACTIVATIONS, Net, activated_net
-from importer.test_relaxation import check, relaxed
+from importer.test_relaxation import check, check_second_order, relaxed
 
 from audit.ground.errors import NoCertificate
 from audit.importer.relaxation import Tape, functions, read
@@ -27,19 +27,7 @@ def test_no_point_of_a_ball_is_above_the_bound_of_a_network_of(kind, seed):
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_what_is_left_beyond_the_slopes_is_of_second_order(kind):
-    """Bound less value at x, less the slope's own maximum, falls by 100 for 10."""
-    graph, shape = activated_net(kind)(3)
-    x = torch.from_numpy(np.random.default_rng(5).normal(size=(1, *shape)))
-    w = torch.tensor([[[1.0, -0.5]]]).double()
-    value = x.clone().requires_grad_(True)
-    (graph(value)[0] * w[0]).sum().backward()
-    steepest = value.grad.norm()
-    left = []
-    for size in (1e-3, 1e-4):
-        found, at = relaxed(graph, x, size, 2.0)
-        start = (graph(x)[0] * w[0]).sum()
-        left.append(float(found.upper(at, w).top() - start - size * steepest))
-    assert -1e-14 < left[1] <= 0.02 * left[0] + 1e-12
+    check_second_order(*activated_net(kind)(3))
 
 
 def product(first, second):
