@@ -13,6 +13,7 @@ from audit.models.class_names import with_class_names
 from audit.models.contract import Settings
 from audit.models.files import cuts_of, open_network
 from audit.models.gates import Findings, Subject, examine
+from audit.models.gates.effort import FREE, Effort, effort_of
 from audit.models.kinds import resolve_contract
 from audit.models.metadata import metadata_notes
 from audit.models.names import options_of, unread_levels
@@ -133,7 +134,8 @@ def pass_gates(model: OpenModel) -> OpenModel:
     estimated = model.derivative == STRAIGHT_THROUGH
     by_gradient = estimated or model.derivative == REVERSE_MODE
     subject = _in_numbers(model)
-    found = examine(subject, by_gradient and model.space == "input", estimated)
+    by_gradient = by_gradient and model.space == "input"
+    found = examine(subject, by_gradient, estimated, lambda: _effort(model))
     notes = metadata_notes(model.network.metadata, options_of(model.head.family))
     notes = (*notes, *reading_notes(model.head, model.density.family))
     read = frozenset(model.subject.used)
@@ -147,6 +149,10 @@ def pass_gates(model: OpenModel) -> OpenModel:
     referee = str(model.network.details.get("referee", ""))
     found = replace(found, warnings=(*found.warnings, *notes), referee=referee)
     return replace(model, gates=found)
+
+
+def _effort(model: OpenModel) -> Effort:
+    return effort_of(model.work if model.takes(FREE) else 0.0)
 
 
 def _in_numbers(model: OpenModel) -> Subject:

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.models.differences import row_sizes
+from audit.models.gates.effort import FULL
 from audit.models.gates.slopes import Slopes
 from audit.models.network import Values
 
 Evaluate = Callable[[Tensor, Values], Tensor]
 
-DIRECTIONS = 8
 _NOISY = 0.1  # a component whose two steps differ by more is not judged
 _STILL = 1e-3  # of the usual length of J v: below, a row counts as one that rests
 _SEED = 20_240_229
@@ -105,6 +105,7 @@ def compare(
     held: Values,
     slopes: Slopes,
     step: float,
+    directions: int = FULL.directions,
     resolution: float = 0.0,
 ) -> Differences:
     """Return J v beside differences of `function`.
@@ -115,19 +116,23 @@ def compare(
         held: its other inputs.
         slopes: J of n rows.
         step: h, of a row's root mean square; a second one, 2h, gives the noise.
+        directions: K, along which each row is moved.
         resolution: a parameter rests that would move by less than this part of itself
             if a row moved by its own size.
     """
-    theirs, ours, size = _differences(function, x, held, slopes, step)
-    wider, ours_wider, _ = _differences(function, x, held, slopes, 2 * step)
+    v = _directions(len(x), directions, x)
+    theirs, ours, size = _differences(function, x, held, slopes, step, v)
+    wider, ours_wider, _ = _differences(function, x, held, slopes, 2 * step, v)
     rounding = torch.finfo(x.dtype).eps * size / step
     near = wider - (ours_wider - ours)
     return Differences(theirs, ours, near, resolution * size, rounding)
 
 
-def compare_jacobians(exact: Slopes, other: Slopes, x: Tensor) -> Agreement:
-    """Return how two Jacobians of rows x [n, d] agree along the directions."""
-    v = _directions(len(x), x.shape[1], x.device)
+def compare_jacobians(
+    exact: Slopes, other: Slopes, x: Tensor, directions: int = FULL.directions
+) -> Agreement:
+    """Return how two Jacobians of rows x [n, d] agree along some directions."""
+    v = _directions(len(x), directions, x)
     theirs, ours = (each.along(v).flatten(0, 1) for each in (exact, other))
     zero = theirs.new_zeros(exact.parameters)
     return Differences(theirs, ours, theirs, zero, zero).agreement()
@@ -139,6 +144,7 @@ def _differences(
     held: Values,
     slopes: Slopes,
     step: float,
+    v: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (φ(x+) − φ(x−)) / 2h and J (x+ − x−) / 2h, each [n · K, p].
 
@@ -146,25 +152,23 @@ def _differences(
     rounding of x is no error. The third tensor [p] is the size of φ over that of x.
     """
     n, d = x.shape
-    v = _directions(n, d, x.device)
+    count = v.shape[1]
     sizes = row_sizes(x)
     h = step * sizes[:, None, None]
     base = x.double()[:, None, :]
     above, below = (base + h * v).to(x.dtype), (base - h * v).to(x.dtype)
-    many = {
-        name: value.repeat_interleave(DIRECTIONS, 0) for name, value in held.items()
-    }
+    many = {name: value.repeat_interleave(count, 0) for name, value in held.items()}
     values = [function(z.reshape(-1, d), many) for z in (above, below)]
-    width = 2 * h.expand(n, DIRECTIONS, 1).reshape(-1, 1)
+    width = 2 * h.expand(n, count, 1).reshape(-1, 1)
     moved = above.double() - below.double()
-    ours = slopes.along(moved).reshape(n * DIRECTIONS, -1)
-    relative = values[0].abs() / sizes.repeat_interleave(DIRECTIONS)[:, None]
+    ours = slopes.along(moved).reshape(n * count, -1)
+    relative = values[0].abs() / sizes.repeat_interleave(count)[:, None]
     size = relative.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt()
     return (values[0] - values[1]) / width, ours / width, size
 
 
-def _directions(n: int, d: int, device: torch.device) -> Tensor:
-    """Return unit vectors [n, K, d]."""
+def _directions(n: int, count: int, x: Tensor) -> Tensor:
+    """Return unit vectors [n, count, d] for rows like x [..., d]."""
     generator = torch.Generator().manual_seed(_SEED)
-    v = torch.randn(n, DIRECTIONS, d, generator=generator, dtype=torch.float64)
-    return functional.normalize(v, dim=-1).to(device)
+    v = torch.randn(n, count, x.shape[1], generator=generator, dtype=torch.float64)
+    return functional.normalize(v, dim=-1).to(x.device)

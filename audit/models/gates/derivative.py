@@ -50,7 +50,6 @@ from audit.models.gates.slopes import WIDE, Slopes, Stored, products_of
 from audit.models.gates.subject import Findings, Subject, first_wrong
 from audit.models.maps import AutogradMap
 
-ROWS = 8
 _ENTRIES = 2**22  # of the Jacobians held at once
 _LARGE = (0.1, 1.0)  # of a row's size: steps in which a model that goes in steps moves
 
@@ -100,18 +99,22 @@ def _in_float64(subject: Subject, slopes: Slopes, precise: Subject) -> Agreement
     x, held = precise.flat(rows), precise.held(rows)
     try:
         exact = _slopes(precise, slopes.parameters, x, held, function)
-        found = _at_some_step(function, x, held, exact)
+        found = _at_some_step(function, x, held, exact, subject.effort.directions)
     except (AuditError, RuntimeError):
         return None  # the file does not run in float64
     _judge(subject, found, DOUBLE, exact, DIFFERENCES + FLOAT64)
-    apart = compare_jacobians(exact, slopes, x)
+    apart = compare_jacobians(exact, slopes, x, subject.effort.directions)
     _judge(subject, apart, SINGLE, slopes, "the one in float64")
     seen = found.seen & apart.seen
     return Agreement(found.error, found.floor, seen)
 
 
 def _at_some_step(
-    function: AutogradMap, x: Tensor, held: dict[str, Tensor], exact: Slopes
+    function: AutogradMap,
+    x: Tensor,
+    held: dict[str, Tensor],
+    exact: Slopes,
+    directions: int,
 ) -> Agreement:
     """Return how a derivative agrees with differences at the first step that tells.
 
@@ -121,7 +124,7 @@ def _at_some_step(
     """
     first = None
     for step in DOUBLE.steps:
-        moved = compare(function, x, held, exact, step, DOUBLE.resolution)
+        moved = compare(function, x, held, exact, step, directions, DOUBLE.resolution)
         found = moved.agreement()
         if not found.above(DOUBLE.refuse):
             return found
@@ -154,8 +157,9 @@ def _in_own_type(
     other = subject.referee_name if referee else "the file's own forward pass"
     plain = subject.map_of(referee or subject.call, subject.network.dtype)
     best, seen = None, known
+    held, directions = subject.held(len(x)), subject.effort.directions
     for step in SINGLE.steps:
-        moved = compare(plain, x, subject.held(len(x)), slopes, step)
+        moved = compare(plain, x, held, slopes, step, directions)
         found = moved.agreement(~seen)
         if best is None or not bool(slopes.moves().any()):
             _judge(subject, found, SINGLE, slopes, DIFFERENCES + other)
@@ -212,8 +216,8 @@ def _steps(subject: Subject, x: Tensor, slopes: Slopes) -> Iterator[tuple[str, s
         return
     plain = subject.map_of(subject.call, subject.network.dtype)
     for step in _LARGE:
-        held = subject.held(len(x))
-        found = compare(plain, x, held, slopes, step, subject.tolerance)
+        held, directions = subject.held(len(x)), subject.effort.directions
+        found = compare(plain, x, held, slopes, step, directions, subject.tolerance)
         if bool((found.theirs.abs() > found.rest).any()):
             yield (
                 UNVERIFIED,
@@ -227,4 +231,4 @@ def _steps(subject: Subject, x: Tensor, slopes: Slopes) -> Iterator[tuple[str, s
 def tried_rows(subject: Subject, parameters: int) -> int:
     """Return how many rows are compared: fewer where Jacobians are large."""
     entries = parameters * subject.values[subject.condition][0].numel()
-    return max(1, min(ROWS, subject.rows, _ENTRIES // max(entries, 1)))
+    return max(1, min(subject.effort.rows, subject.rows, _ENTRIES // max(entries, 1)))

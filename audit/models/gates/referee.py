@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from audit.models.gates.derivative import ROWS, derivative_parity, tried_rows
+from audit.models.gates.derivative import derivative_parity, tried_rows
+from audit.models.gates.effort import Effort
 from audit.models.gates.gradient import (
     census_of,
     census_warnings,
@@ -21,7 +23,12 @@ from audit.models.gates.slopes import WIDE, Products, Slopes, Stored, products_o
 from audit.models.gates.subject import Findings, Subject, precise_of
 
 
-def examine(subject: Subject, by_gradient: bool, estimated: bool = False) -> Findings:
+def examine(
+    subject: Subject,
+    by_gradient: bool,
+    estimated: bool = False,
+    effort: Callable[[], Effort] = Effort,
+) -> Findings:
     """Pass every gate.
 
     Args:
@@ -30,6 +37,8 @@ def examine(subject: Subject, by_gradient: bool, estimated: bool = False) -> Fin
             without, the gates of the derivative do not apply.
         estimated: whether these passes take rounding as the identity; that is not the
             derivative of the file, and no difference can confirm it.
+        effort: how many differences are worth their time; asked when the file is known
+            to be a function, since it may run the file.
 
     Raises:
         ModelError: a gate is closed; the message says which, and where.
@@ -47,7 +56,7 @@ def examine(subject: Subject, by_gradient: bool, estimated: bool = False) -> Fin
     )
     if not by_gradient or estimated:
         return found
-    return _examine_gradient(subject, precise, found)
+    return _examine_gradient(replace(subject, effort=effort()), precise, found)
 
 
 def _examine_gradient(
@@ -107,7 +116,7 @@ def _by_products(
     wide = products_of(every, every.flat(len(order)), every.held(len(order)))
     if wide is None:
         return None
-    picked = order[_first(wide.moves(), min(ROWS, subject.rows))]
+    picked = order[_first(wide.moves(), min(subject.effort.rows, subject.rows))]
     del wide
     x, slopes = slopes_of(subject.taken(picked), len(picked), parameters)
     return (picked, x, slopes) if isinstance(slopes, Products) else None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from audit.ground.errors import AuditError
 from audit.models.batching import any_batch, one_call
+from audit.models.gates.effort import FULL, Effort
 from audit.models.maps import AutogradMap
 from audit.models.network import Call, Network, Values
 
@@ -32,6 +33,7 @@ class Subject:
         call: the network on any number of rows.
         parameters: the file's outputs -> φ [n, p].
         used: the outputs that φ is made of.
+        effort: how many differences are taken of it.
     """
 
     network: Network
@@ -41,6 +43,7 @@ class Subject:
     call: Call
     parameters: Parameters
     used: tuple[str, ...]
+    effort: Effort = FULL
 
     @property
     def rows(self) -> int:
