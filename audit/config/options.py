@@ -196,7 +196,8 @@ _ESTIMATOR: dict[str, Option] = {
     ),
     "verify": Option(
         readers.integer(0, "auto", "all"),
-        "Inputs that are checked against exact values (32 worst and 32 random).",
+        "Inputs that are checked against exact values (32 worst and 32 random; fewer "
+        "where a pass of the model is long).",
         "N",
     ),
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from audit.config import ScanConfig
 from audit.ground.errors import NothingAudited
 from audit.measure import Answers, joined
+from audit.models.opening import OpenModel
 from audit.reports.listing import UNCHECKED
 from audit.reports.measured import Checks, Columns, Worst
 from audit.reports.rows import RowsWriter
@@ -19,7 +20,7 @@ from audit.reports.series import Series, Sparse
 from audit.reports.spill import Spill
 from audit.reports.values import FEW, Values
 from audit.run.tally import Tally
-from audit.verify import CHECKED, Verified, draw_sample
+from audit.verify import Verified, checked_of, draw_sample
 
 
 @dataclass
@@ -102,10 +103,10 @@ class Collection:
         return [] if self._leaders is None else _ranked(self._leaders, self.event)
 
 
-def sample_of(config: ScanConfig, answers: Answers) -> Sample:
+def sample_of(config: ScanConfig, model: OpenModel, answers: Answers) -> Sample:
     """Return which inputs are checked against exact values."""
     values = answers.sensitivity
-    count = CHECKED if config.verify is None else config.verify
+    count = checked_of(model) if config.verify is None else config.verify
     return draw_sample(values, len(values) if count == "all" else count, config.seed)
 
 

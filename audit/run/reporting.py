@@ -36,7 +36,7 @@ from audit.run.targets import held_against
 from audit.run.to_come import expect_all
 from audit.run.universal import universal
 from audit.run.work import crew, threads_asked, threads_of
-from audit.verify import portraits, save_witness, verify
+from audit.verify import portraits, said_of, save_witness, verify
 from audit.verify.portraits import Reached
 from audit.verify.selftest import short_selftest
 from audit.verify.trust import trust_warnings
@@ -127,9 +127,11 @@ def _checked(
     """Hold predictions at a few inputs against exact values, and the file to itself."""
     config, prepared = opened.config, opened.prepared
     model, questions = prepared.model, prepared.questions
-    still = still_notes(config, answers.columns)
-    sample = sample_of(config, answers)
+    notes = still_notes(config, answers.columns)
+    sample = sample_of(config, model, answers)
     index = answers.index[sample.places]
+    if config.verify is None:
+        notes += said_of(model, len(index), len(answers.index))
     verified = verify(model, questions, index, opened.ladder)
     if config.witness is not None:
         save_witness(config.witness, verified.witnesses, model, settings_of(config))
@@ -138,7 +140,7 @@ def _checked(
     )
     columns, checks = with_checks(answers, verified, sample, rows)
     tested = short_selftest(model, questions, answers.index)
-    warnings = [*still, *prepared.notes, *tested, *verified.notes]
+    warnings = [*notes, *prepared.notes, *tested, *verified.notes]
     for name, found in columns.items():
         warnings += trust_warnings(name, found, *prepared.trust)
     known = checks if len(index) else None

@@ -10,7 +10,7 @@ from audit.config import ScanConfig
 from audit.ground import stages
 from audit.ground.forecast import Task
 from audit.measure.preparation import Prepared
-from audit.verify import CHECKED
+from audit.verify import checked_of
 
 _CHECK, _APART = 70.0, 14.0
 _UNDER_ATTACK = 30.0  # as many times more or less than that
@@ -19,7 +19,7 @@ _WRITE = (0.1, 2.0)  # seconds, of a report
 
 def expect_all(config: ScanConfig, prepared: Prepared, total: int) -> None:
     """Say what a stage of measuring is made of, and what comes after it."""
-    wanted = CHECKED if config.verify is None else config.verify
+    wanted = checked_of(prepared.model) if config.verify is None else config.verify
     checked = total if wanted == "all" else min(wanted, total)
     size = _CHECK * checked * len(prepared.questions.divergences)
     later = [Task(stages.VERIFY, size, _APART)] if size else []

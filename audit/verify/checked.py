@@ -22,6 +22,7 @@ from audit.verify.exact import Attained, Exact, exact_at
 from audit.verify.keeping import Found
 from audit.verify.ladder import Ladder
 from audit.verify.local import LocalLaw, local_law
+from audit.verify.long import is_long
 from audit.verify.lowering import briefly_lowered, lowered
 from audit.verify.portraits import Reached
 from audit.verify.sites import Site
@@ -142,6 +143,7 @@ def _critical(
         return critical_radius(Attained(exact.site, exact.laws, bound, tau), local, tau)
     along = critical_radius(exact, local, tau)
     if not worst.witnesses:
-        plain = ladder.asked or exact.site.questions.matrix_free
+        site = exact.site
+        plain = ladder.asked or is_long(site.model, site.questions)
         return along if plain else briefly_lowered(along, exact, local, tau)
     return lowered(along, exact, local, tau, worst.witnesses.get(Ball()))

@@ -4,8 +4,8 @@ By default five of them, a factor of about three apart, about the largest norm t
 attack of the scan has; and only for the first divergence, where its exact values cost
 no more than a formula or a sum, since an ascent takes hundreds of them for each input:
 not where they are means over draws, nor where a quadrature resolves each law (which is
-seen by doing one), nor where the Jacobian is too large to be stored and each takes a
-long pass. Sizes that were asked for are always climbed, for every divergence.
+seen by doing one), nor where each takes a long pass of the network (`long`). Sizes that
+were asked for are always climbed, for every divergence.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from audit.measure.columns import linear_law
 from audit.nodes.lines import watched
 from audit.verify.bounds import Bounds, read_bounds
 from audit.verify.exact import exact_at
+from audit.verify.long import is_long
 from audit.verify.sites import Site
 
 _STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the reference size
 _REFERENCE = 0.1  # where no attack has a size
 DEAR = (
-    "not searched by default where exact values are no closed form: ask for sizes with "
-    "--sizes"
+    "not searched by default where exact values are no closed form, or each takes a "
+    "long pass of the network: ask for sizes with --sizes"
 )
 
 
@@ -80,7 +81,9 @@ class Ladder:
 def _cheap(divergence: Divergence, site: Site) -> bool:
     """Tell whether exact values at a site are a formula or a sum."""
     questions = site.questions
-    if questions.matrix_free or divergence.name != questions.divergences[0].name:
+    if divergence.name != questions.divergences[0].name:
+        return False
+    if is_long(site.model, questions):
         return False
     point, draws = site.point, site.noise.draws
     if linear_law(divergence, point) is None:

@@ -13,8 +13,6 @@ from audit.ground.storage.mapped import let_go
 from audit.reports.sampling import Sample
 from audit.reports.values import FEW, WINDOW
 
-CHECKED = 64
-
 
 def draw_sample(sensitivity: NDArray[np.float64], count: int, seed: int) -> Sample:
     """Return which of N inputs are checked, and what each stands for.
