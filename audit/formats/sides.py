@@ -6,6 +6,7 @@ import math
 
 from audit.formats.reading import tau
 from audit.reports.report import Report
+from audit.reports.roles import ERROR, at_size, named
 from audit.reports.summaries import Divergence, Rung, Side
 from audit.reports.text import NOTHING, count, number, percent
 
@@ -56,7 +57,26 @@ def notes(report: Report, name: str) -> list[str]:
     every = (side for rung in divergence.two_sided for side in sides(rung) if side)
     checked = max((side.n for side in every), default=0)
     said = f"checked on {checked} of {count(total, 'input')} (and weighted to all)"
-    return [*([said] if 0 < checked < total else []), *_reasons(divergence)]
+    return [
+        *([said] if 0 < checked < total else []),
+        *_drawn(divergence),
+        *_reasons(divergence),
+    ]
+
+
+def _drawn(divergence: Divergence) -> list[str]:
+    """Return how far ±v and witnesses are off where they are means over draws."""
+    shares = []
+    for rung in divergence.two_sided:
+        for name, side in (("along", rung.along), ("witness", rung.witness)):
+            column = named(at_size(name, rung.size), ERROR)
+            error = divergence.summary.get(column)
+            if error and error.p50 is not None and side and side.p50:
+                shares.append(error.p50 / side.p50)
+    if not shares:
+        return []
+    said = f"their standard error is up to {percent(max(shares))} of them (medians)"
+    return [f"±v and witnesses are means over draws: {said}"]
 
 
 def _reasons(divergence: Divergence) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from audit.measure import Questions
 from audit.models.opening import OpenModel
+from audit.verify.sites import Notes
 
 CHECKED, LEAST = 64, 8
 LONG = 2**27
@@ -31,7 +32,7 @@ def is_long(model: OpenModel, questions: Questions) -> bool:
     return questions.matrix_free or model.takes(LONG)
 
 
-def said_of(model: OpenModel, count: int, total: int) -> list[tuple[str, str]]:
+def said_of(model: OpenModel, count: int, total: int) -> Notes:
     """Return a note that fewer inputs are checked than of other files, if they are.
 
     Args:
@@ -40,11 +41,11 @@ def said_of(model: OpenModel, count: int, total: int) -> list[tuple[str, str]]:
         total: how many were measured.
     """
     if count >= min(CHECKED, total):
-        return []
-    return [
+        return ()
+    return (
         (
             "long_passes",
             f"an input takes {model.work:.1e} multiply-adds: {count} inputs are "
             f"checked, and not {min(CHECKED, total)}; --verify N checks more",
-        )
-    ]
+        ),
+    )

@@ -19,7 +19,7 @@ from audit.geometry.divergence import Divergence
 from audit.ground import stages
 from audit.linalg.intervals.means import Interval
 from audit.measure.columns import NO_DIRECTION, NOT_RESOLVED, values_of
-from audit.reports.roles import at_size, certificate_name
+from audit.reports.roles import ERROR, at_size, certificate_name, named
 from audit.reports.values import Values
 from audit.verify.attacks import Realised
 from audit.verify.columns import INFINITE
@@ -83,8 +83,9 @@ def worst_cases(
     for size, known in zip(rungs, _predicted(exact, local, ladder), strict=True):
         columns |= known
         place = int((witnesses[ladder.ball].size[0] == size).nonzero()[0])
-        found = witnesses[ladder.ball].value[:, place]
-        columns[at_size("witness", size)] = _plain(found)
+        found = witnesses[ladder.ball]
+        value, error = found.value[:, place], found.error[:, place]
+        columns |= _with_error(at_size("witness", size), value, error)
     with stages.part(1.0, stages.CERTIFICATE if certified else ""):
         columns |= _certificates(divergence, exact, ladder)
     stuck = {
@@ -150,16 +151,20 @@ def _predicted(
     direction = local.worst_of(ball)
     rows = torch.arange(len(direction), device=direction.device)
     steps = [_both_ways(exact, ladder, direction, size) for size in ladder.sizes]
-    values = exact(rows, torch.cat(steps, dim=1))[0]
-    values = values.reshape(len(rows), -1, 2).amax(dim=2)
+    both = exact(rows, torch.cat(steps, dim=1))
+    values, errors = (part.reshape(len(rows), -1, 2) for part in both)
+    values, worse = values.max(dim=2)
+    errors = errors.gather(2, worse.unsqueeze(2)).squeeze(2)
     nowhere = direction.abs().sum(dim=1) == 0
     values = values.masked_fill(nowhere.unsqueeze(1), torch.nan)
     found = []
-    for size, along in zip(ladder.sizes, values.unbind(dim=1), strict=True):
+    for place, size in enumerate(ladder.sizes):
         predicted = local.expected(WorstCase(size, ball))
         assert predicted is not None  # a ball has one for every local law
         known = {at_size("predicted", size): _plain(predicted.value)}
-        known[at_size("along", size)] = _plain(along, {NO_DIRECTION: nowhere})
+        along, error = values[:, place], errors[:, place]
+        why = {NO_DIRECTION: nowhere}
+        known |= _with_error(at_size("along", size), along, error, why)
         found.append(known)
     return found
 
@@ -181,6 +186,19 @@ def _foreseen(
     rows = torch.arange(len(direction), device=direction.device)
     steps = [_both_ways(exact, ladder, direction, size) for size in sizes.tolist()]
     return torch.stack([local.at(rows, u).amax(dim=1) for u in steps], dim=1)
+
+
+def _with_error(
+    name: str,
+    values: Tensor,
+    errors: Tensor,
+    reasons: Mapping[str, Tensor] | None = None,
+) -> dict[str, Values]:
+    """Return a column, and that of its standard errors where they are means."""
+    found = {name: _plain(values, reasons)}
+    if bool((errors > 0).any()):
+        found[named(name, ERROR)] = _plain(errors, reasons)
+    return found
 
 
 def _plain(values: Tensor, reasons: Mapping[str, Tensor] | None = None) -> Values:

@@ -1,0 +1,51 @@
+"""What was found by draws says how far it is off: witnesses, and values along ±v."""
+
+import numpy as np
+import torch
+from scipy import integrate, stats
+from torch import distributions as td
+
+from audit import scan
+from audit.formats import sides
+
+W = torch.tensor([[0.9], [0.4]])
+X = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
+SIZES = (0.3, 1.0)
+
+
+def logistic(x):
+    """Return the logistic law around x W."""
+    loc = (x @ W.to(x)).squeeze(-1)
+    base = td.Uniform(torch.zeros_like(loc), torch.ones_like(loc))
+    onto = [td.SigmoidTransform().inv, td.AffineTransform(loc, torch.ones_like(loc))]
+    return td.TransformedDistribution(base, onto)
+
+
+def kl(shift):
+    """Return KL of two logistic laws that are so far apart."""
+    p, q = stats.logistic(), stats.logistic(shift)
+    return integrate.quad(lambda t: p.pdf(t) * (p.logpdf(t) - q.logpdf(t)), -60, 60)[0]
+
+
+def test_means_over_draws_stand_with_their_standard_errors():
+    report = scan(logistic, X, divergences=["kl"], sizes=SIZES, verify=6)
+    for size in SIZES:
+        truth = kl(size * float(W.norm()))
+        for name in ("along", "witness"):
+            value = report.rows[f"kl.{name}@{size:g}"]
+            error = report.rows[f"kl.{name}@{size:g}_se"]
+            assert (error > 0).all()
+            assert (error < 0.2 * truth).all()
+            assert (np.abs(value - truth) < 4 * error).all()
+    said = sides.notes(report.record, "kl")
+    assert any(one.startswith("±v and witnesses are means over draws") for one in said)
+
+
+def test_closed_forms_have_none():
+    def law(x):
+        return td.Normal((x @ W.to(x)).squeeze(-1), 1.0)
+
+    report = scan(law, X, divergences=["kl"], sizes=SIZES, verify=6)
+    ends = [f"@{size:g}_se" for size in SIZES]
+    assert not any(name.endswith(end) for name in report.rows for end in ends)
+    assert not any("over draws" in one for one in sides.notes(report.record, "kl"))
