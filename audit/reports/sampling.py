@@ -21,7 +21,8 @@ it that are not among the worst, r of N − m, would all be missed by the random
 more than 2.5 of 100 draws, (1 − r/(N − m))ⁿ.
 A resample holds no value that the sample has missed, so the interval would end too
 early: with 32 random inputs that of the 5th percentile held in 60 to 80 of 100 cases,
-not in 95. Where one checked input alone stands for the others of its stratum,
+not in 95. Its outer end is therefore as far out as the tail of the draws may go
+(`unseen`). Where one checked input alone stands for the others of its stratum,
 resampling would repeat it and call certain what nobody knows: nothing has an interval.
 
 Reference:
@@ -49,6 +50,7 @@ from audit.reports.statistics import (
     order_ranks,
 )
 from audit.reports.streamed import summarise
+from audit.reports.unseen import reaching
 from audit.reports.values import Floats, Mask
 from audit.reports.weighted import weighted_quantiles
 
@@ -136,15 +138,16 @@ class Weighted:
         intervals = {"mean": stratified_interval(self.values, self.sample)}
         if not resolved:
             return intervals
-        levels = list(resolved.values())
+        levels, weights = list(resolved.values()), self.sample.weights
         replicas = np.concatenate(
             [
                 weighted_quantiles(self.values, drawn, levels)
-                for drawn in redrawn(self.sample.weights, self.sample.strata)
+                for drawn in redrawn(weights, self.sample.strata)
             ]
         )
         for place, name in enumerate(resolved):
-            intervals[name] = ends(replicas[:, place])
+            near = ends(replicas[:, place])
+            intervals[name] = reaching(near, self.values, weights, levels[place])
         return intervals
 
     def tells(self, p: float) -> bool:
