@@ -249,7 +249,7 @@ class ComputedFamily(Family):
         parts = []
         for theta, own in pieces(targets, phi, rows):
             leaf = own.requires_grad_()
-            parts.append(gradient(log_density(theta, leaf).sum(), leaf, "log q(θ|x)"))
+            parts.append(gradient(log_density(theta, leaf), leaf, "log q(θ|x)"))
         found = torch.cat(parts).reshape(*targets.shape[:2], -1)
         return found[..., : self.size]
 
@@ -269,7 +269,7 @@ class ComputedFamily(Family):
             leaf = rows.requires_grad_()
             moved = transport(noise, leaf)
             gradients = [
-                gradient(moved[:, j].sum(), leaf, "T(x, z)", j < self.n - 1)
+                gradient(moved[:, j], leaf, "T(x, z)", j < self.n - 1)
                 for j in range(self.n)
             ]
             parts.append(torch.stack(gradients, dim=1)[..., : self.size])

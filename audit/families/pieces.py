@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from audit.ground.errors import NotDifferentiable
+from audit.linalg.cotangents import all_pulled_back
 
 ROWS = 4096  # of one call: about what a cache holds of a small network
 SCORED = 8192  # of a call whose derivatives are taken: it is many small steps
@@ -32,8 +33,8 @@ def gradient(total: Tensor, leaf: Tensor, what: str, keep: bool = False) -> Tens
     """Return the gradient of a total by a leaf.
 
     Args:
-        total: a number.
-        leaf: what it is made of.
+        total: numbers, whose sum is differentiated.
+        leaf: what they are made of.
         what: the words for the total.
         keep: whether the graph is used again.
 
@@ -41,9 +42,7 @@ def gradient(total: Tensor, leaf: Tensor, what: str, keep: bool = False) -> Tens
         NotDifferentiable: the total does not depend on the leaf.
     """
     if total.requires_grad:
-        (found,) = torch.autograd.grad(
-            total, leaf, retain_graph=keep, allow_unused=True
-        )
+        (found,) = all_pulled_back(total, (leaf,), keep=keep)
         if found is not None:
             return found
     raise NotDifferentiable(
