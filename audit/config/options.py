@@ -10,10 +10,58 @@ from __future__ import annotations
 from dataclasses import replace
 
 from audit.config import gate_readers, lists, readers
-from audit.config.option import GATE, RUN, Option
+from audit.config.option import ESTIMATOR, GATE, RUN, SUBSET, Option
 from audit.config.questions import QUESTIONS
 
 POSITIONAL = ("model", "data")
+_ESTIMATOR: dict[str, Option] = {
+    "draws_per_input": Option(
+        readers.integer(8), "Monte-Carlo draws where needed.", "M"
+    ),
+    "sampling": Option(
+        readers.choice("auto", "random", "antithetic", "sobol"),
+        "Base noise: random, antithetic or scrambled Sobol points.",
+        "KIND",
+    ),
+    "rel_error": Option(
+        readers.positive,
+        "Draw until trace and eigenvalue are known to this fraction.",
+        "FRACTION",
+    ),
+    "max_draws": Option(
+        readers.integer(8), "The most draws for --rel-error (16384).", "M"
+    ),
+    "bottleneck": Option(
+        readers.choice("auto", "off"),
+        "Run what depends on x alone once per input (auto), or per draw (off).",
+        "KIND",
+    ),
+    "seed": Option(readers.integer(0), "Seed of every random number.", "N"),
+    "dtype": Option(
+        readers.choice("auto", "float32", "float64"),
+        "Precision of the network: auto, float32 or float64.",
+        "DTYPE",
+    ),
+    "method": Option(
+        readers.choice(
+            "auto", "exact", "dense", "krylov", "finite-difference", "straight-through"
+        ),
+        "Derivatives: auto or exact (reverse mode), dense (all of the Jacobian), "
+        "krylov (its products alone), finite-difference, or straight-through "
+        "(quantised ONNX).",
+        "METHOD",
+    ),
+    "verify": Option(
+        readers.integer(0, "auto", "all"),
+        "Inputs that are checked against exact values (32 worst and 32 random).",
+        "N",
+    ),
+}
+_SUBSET: dict[str, Option] = {
+    "limit": Option(readers.integer(1), "Audit the first N inputs.", "N"),
+    "sample": Option(readers.integer(1), "Audit N random inputs.", "N"),
+    "index": Option(lists.integers, "Audit these inputs.", "I,J,...", many=True),
+}
 _RUN: dict[str, Option] = {
     "device": Option(readers.text, "Where the network runs (cpu).", "DEVICE"),
     "batch_size": Option(
@@ -109,7 +157,13 @@ _GATE: dict[str, Option] = {
 }
 OPTIONS: dict[str, Option] = {
     name: replace(option, panel=panel)
-    for panel, options in {**QUESTIONS, RUN: _RUN, GATE: _GATE}.items()
+    for panel, options in {
+        **QUESTIONS,
+        ESTIMATOR: _ESTIMATOR,
+        SUBSET: _SUBSET,
+        RUN: _RUN,
+        GATE: _GATE,
+    }.items()
     for name, option in options.items()
 }
 

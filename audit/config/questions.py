@@ -1,9 +1,9 @@
-"""The options that say what is audited: model, contract, measures and inputs."""
+"""The options that say which model is audited, and what is measured of it."""
 
 from __future__ import annotations
 
 from audit.config import lists, readers
-from audit.config.option import ESTIMATOR, MEASURE, MODEL, SUBSET, Option
+from audit.config.option import MEASURE, MODEL, Option
 
 _MODEL: dict[str, Option] = {
     "model": Option(
@@ -149,58 +149,5 @@ _MEASURE: dict[str, Option] = {
         "KEY",
     ),
 }
-_ESTIMATOR: dict[str, Option] = {
-    "draws_per_input": Option(
-        readers.integer(8), "Monte-Carlo draws where needed.", "M"
-    ),
-    "sampling": Option(
-        readers.choice("auto", "random", "antithetic", "sobol"),
-        "Base noise: random, antithetic or scrambled Sobol points.",
-        "KIND",
-    ),
-    "rel_error": Option(
-        readers.positive,
-        "Draw until trace and eigenvalue are known to this fraction.",
-        "FRACTION",
-    ),
-    "max_draws": Option(
-        readers.integer(8), "The most draws for --rel-error (16384).", "M"
-    ),
-    "bottleneck": Option(
-        readers.choice("auto", "off"),
-        "Run what depends on x alone once per input (auto), or per draw (off).",
-        "KIND",
-    ),
-    "seed": Option(readers.integer(0), "Seed of every random number.", "N"),
-    "dtype": Option(
-        readers.choice("auto", "float32", "float64"),
-        "Precision of the network: auto, float32 or float64.",
-        "DTYPE",
-    ),
-    "method": Option(
-        readers.choice(
-            "auto", "exact", "dense", "krylov", "finite-difference", "straight-through"
-        ),
-        "Derivatives: auto or exact (reverse mode), dense (all of the Jacobian), "
-        "krylov (its products alone), finite-difference, or straight-through "
-        "(quantised ONNX).",
-        "METHOD",
-    ),
-    "verify": Option(
-        readers.integer(0, "auto", "all"),
-        "Inputs that are checked against exact values (32 worst and 32 random).",
-        "N",
-    ),
-}
-_SUBSET: dict[str, Option] = {
-    "limit": Option(readers.integer(1), "Audit the first N inputs.", "N"),
-    "sample": Option(readers.integer(1), "Audit N random inputs.", "N"),
-    "index": Option(lists.integers, "Audit these inputs.", "I,J,...", many=True),
-}
-QUESTIONS: dict[str, dict[str, Option]] = {
-    MODEL: _MODEL,
-    MEASURE: _MEASURE,
-    ESTIMATOR: _ESTIMATOR,
-    SUBSET: _SUBSET,
-}
+QUESTIONS = {MODEL: _MODEL, MEASURE: _MEASURE}
 """Heading -> its options."""

@@ -101,21 +101,6 @@ def listed(name: str, report: Report, rows: str | None = None) -> Stored:
         return Stored(name, report, np.zeros(0, int64), _of(report))
 
 
-def in_both(old: Stored, new: Stored) -> tuple[NDArray[int64], Places, Places]:
-    """Return the inputs in both reports [n], and their rows in each."""
-    index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
-    return index, places[0], places[1]
-
-
-def stands_for(report: Report, index: NDArray[int64]) -> Floats | None:
-    """Return how many inputs each one stands for [n]; None where all were checked."""
-    if report.checked is None:
-        return None
-    pairs = zip(report.checked.index, report.checked.weights, strict=True)
-    found = dict(pairs)
-    return np.array([found.get(one, 0.0) for one in index.tolist()])
-
-
 def _of(report: Report) -> Callable[[str, str], Floats]:
     columns = report.inputs.columns if report.inputs else {}
     return lambda divergence, quantity: np.array(columns[divergence][quantity], float64)
@@ -149,3 +134,18 @@ def _of_another_scan(path: str, name: str, why: str) -> ConfigError:
         "Expected the rows of the same scan",
         f"Name the one written with it, '{name}::ROWS'",
     )
+
+
+def in_both(old: Stored, new: Stored) -> tuple[NDArray[int64], Places, Places]:
+    """Return the inputs in both reports [n], and their rows in each."""
+    index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
+    return index, places[0], places[1]
+
+
+def stands_for(report: Report, index: NDArray[int64]) -> Floats | None:
+    """Return how many inputs each one stands for [n]; None where all were checked."""
+    if report.checked is None:
+        return None
+    pairs = zip(report.checked.index, report.checked.weights, strict=True)
+    found = dict(pairs)
+    return np.array([found.get(one, 0.0) for one in index.tolist()])
