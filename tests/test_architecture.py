@@ -28,6 +28,7 @@ FLOORS = (
 DOORS = ("audit", "__main__", "plugins", "testing")  # hand on names, hold nothing
 FACES = ("plugins", "testing")
 ROOMS, ARROWS = 20, 62
+LONGEST = 300  # lines of a module
 PAPER = ("cli", "config", "formats", "ground", "inputs", "reports")
 LATE = {
     "cli": "a command starts without the libraries that it does not need",
@@ -121,6 +122,11 @@ def test_the_house_is_small():
     assert found["rooms"] <= ROOMS
     assert found["arrows"] <= ARROWS
     assert not found["up"]
+
+
+def test_no_module_is_long():
+    sizes = {name: path.read_bytes().count(b"\n") for name, path in MODULES.items()}
+    assert not {name: size for name, size in sizes.items() if size > LONGEST}
 
 
 @pytest.mark.parametrize("face", FACES)

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from typing import Any
 
 from audit import ConfigError
 from audit.api.given import given_in_files
-from audit.api.inspection import Inspected
 from audit.api.report import Report
-from audit.api.subject import asked, limits_of
-from audit.api.words import in_python
+from audit.api.subject import Asked, asked, limits_of
+from audit.api.words import in_python, said
+from audit.formats.inspection import render
 from audit.reports.checks import recheck
+from audit.reports.inspected import Inspection
 from audit.reports.json import read_report
 from audit.reports.recorded import RecordedRows
 from audit.reports.report import Report as Record
 from audit.run.calling import QuadraticForm, form_of
 from audit.run.inspection import inspect as run_inspect
 from audit.run.scan import scan as run_scan
+
+
+@dataclass(frozen=True, repr=False)
+class Inspected(Inspection):
+    """An inspection whose text is what `robaudit inspect` prints."""
+
+    @classmethod
+    def of(
+        cls, found: Inspection, ready: Asked, settings: Mapping[str, Any]
+    ) -> Inspected:
+        """Return an inspection, with the call to make where the model is no file."""
+        values = {one.name: getattr(found, one.name) for one in fields(Inspection)}
+        if ready.network is not None or ready.data:
+            options = "".join(f", {n}={value!r}" for n, value in settings.items())
+            values["warnings"] = [said(one, {}) for one in found.warnings]
+            values["scan_command"] = f"audit.scan(model, data{options})"
+        return cls(**values)
+
+    def __repr__(self) -> str:
+        return render(self)
+
 
 Any_ = Any  # a model or data of a library that need not be installed
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from html import escape
 from os import PathLike, fspath
 from types import NoneType
 from typing import Any, overload
@@ -11,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import ConfigError
-from audit.api.shown import html, line
 from audit.api.words import in_python
 from audit.api.worst import Worst, worst_of
 from audit.formats import FORMATS, format_of
+from audit.formats.reading import headline, quantity_order
+from audit.formats.table import is_minor
 from audit.reports.files import ROWS, check_writable, write_text
 from audit.reports.gate import find
+from audit.reports.quantities import SHOWN
 from audit.reports.recorded import RecordedRows
 from audit.reports.report import Report as Record
 from audit.reports.summaries import Summary
+from audit.reports.text import number
 
 Summaries = Mapping[str, Summary]
 
@@ -175,10 +179,10 @@ class Report:
                 write_text(target, FORMATS[format_of(target, ROWS)](self.record))
 
     def __repr__(self) -> str:
-        return f"<audit.Report {line(self.record)}>"
+        return f"<audit.Report {_line(self.record)}>"
 
     def _repr_html_(self) -> str:
-        return html(self.record)
+        return _html(self.record)
 
 
 def _no_rows(why: str) -> ConfigError:
@@ -187,3 +191,32 @@ def _no_rows(why: str) -> ConfigError:
         "Expected the report that audit.scan returned",
         "Scan again, and save the rows: report.save('rows.npz')",
     )
+
+
+def _line(report: Record) -> str:
+    """Return the verdict and the headline."""
+    return f"verdict {report.verdict}: {headline(report)}"
+
+
+def _html(report: Record) -> str:
+    """Return the verdict, the headline and the main quantities as a small table."""
+    said = escape(headline(report))
+    head = "".join(f"<th>{name}</th>" for name in ("", *SHOWN, "unit"))
+    body = "".join(f"<tr>{cells}</tr>" for cells in _cells(report))
+    verdict = escape(report.verdict)
+    return (
+        f"<p><b>verdict {verdict}</b></p><p>{said}</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _cells(report: Record) -> Iterator[str]:
+    for name in report.ranked:
+        divergence = report.divergences[name]
+        for quantity in quantity_order(report, divergence):
+            if is_minor(quantity):
+                continue
+            summary = divergence.summary[quantity]
+            numbers = [number(getattr(summary, one)) for one in SHOWN]
+            cells = [f"{name}.{quantity}", *numbers, summary.unit]
+            yield "".join(f"<td>{escape(cell)}</td>" for cell in cells)

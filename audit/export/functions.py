@@ -15,8 +15,6 @@ from types import CellType, FunctionType
 
 from torch import Tensor, nn
 
-Reached = dict[str, object]
-
 
 class Function(nn.Module):
     """A callable as a module.

@@ -6,7 +6,7 @@ numbers of context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import ClassVar, Self
 
@@ -17,7 +17,8 @@ from torch.distributions import Distribution
 
 from audit.families.givers import Base, Nodes, Source, interleaved
 from audit.families.interface import Family
-from audit.ground.errors import ConfigError, NoFisher, NotDifferentiable, NoTransport
+from audit.families.pieces import MORE, ROWS, SCORED, gradient, pieces
+from audit.ground.errors import ConfigError, NoFisher, NoTransport
 from audit.linalg.stored import LinearOperator
 from audit.nodes.noise import Noise
 from audit.nodes.space import TargetSpace
@@ -26,10 +27,7 @@ LogDensity = Callable[[Tensor, Tensor], Tensor]  # θ [R, n], φ [R, p + c] -> [
 Slopes = Callable[[Tensor, Tensor], Tensor]  # z, φ -> ∂T/∂φ [R, n, p]
 Transport = Callable[[Tensor, Tensor], Tensor]  # z [R, m], φ [R, p + c] -> θ [R, n]
 MANY = 2**14  # weighted nodes of an input above which no scores are kept
-ROWS = 4096  # of one call: about what a cache holds of a small network
-SCORED = 8192  # of a call whose derivatives are taken: it is many small steps
 _MISSED = 1e-3  # of a law that is drawn or counted: what its nodes may lack
-MORE = 16384  # of such a call, of very many nodes; of one without derivatives
 
 
 class ComputedFamily(Family):
@@ -229,14 +227,14 @@ class ComputedFamily(Family):
         """Return log q [S, N] at θ [S, N, n] for φ [N, p + c]."""
         log_density = self.density()
         with torch.no_grad():
-            parts = [log_density(*rows) for rows in _rows(targets, phi, MORE)]
+            parts = [log_density(*rows) for rows in pieces(targets, phi, MORE)]
         return torch.cat(parts).reshape(targets.shape[:2])
 
     def push(self, z: Tensor, phi: Tensor) -> Tensor:
         """Return T(φ, z) [S, N, n] for z [S, N, m]."""
         transport, _ = self.map()
         with torch.no_grad():
-            parts = [transport(*rows) for rows in _rows(z, phi, MORE)]
+            parts = [transport(*rows) for rows in pieces(z, phi, MORE)]
         return torch.cat(parts).reshape(*z.shape[:2], self.n)
 
     def scores(self, targets: Tensor, phi: Tensor, rows: int = SCORED) -> Tensor:
@@ -249,9 +247,9 @@ class ComputedFamily(Family):
         """
         log_density = self.density()
         parts = []
-        for theta, own in _rows(targets, phi, rows):
+        for theta, own in pieces(targets, phi, rows):
             leaf = own.requires_grad_()
-            parts.append(_gradient(log_density(theta, leaf).sum(), leaf, "log q(θ|x)"))
+            parts.append(gradient(log_density(theta, leaf), leaf, "log q(θ|x)"))
         found = torch.cat(parts).reshape(*targets.shape[:2], -1)
         return found[..., : self.size]
 
@@ -267,11 +265,11 @@ class ComputedFamily(Family):
         if self.slopes is not None:
             return self._swept(self.slopes, z, phi)
         parts = []
-        for noise, rows in _rows(z, phi):
+        for noise, rows in pieces(z, phi):
             leaf = rows.requires_grad_()
             moved = transport(noise, leaf)
             gradients = [
-                _gradient(moved[:, j].sum(), leaf, "T(x, z)", j < self.n - 1)
+                gradient(moved[:, j], leaf, "T(x, z)", j < self.n - 1)
                 for j in range(self.n)
             ]
             parts.append(torch.stack(gradients, dim=1)[..., : self.size])
@@ -288,29 +286,3 @@ class ComputedFamily(Family):
         ]
         found = parts[0] if len(parts) == 1 else torch.cat(parts)
         return found.reshape(n, draws, self.n, self.size).transpose(0, 1)
-
-
-def _rows(
-    values: Tensor, phi: Tensor, rows: int = SCORED
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield values [S, N, …] with the φ of their input, some rows at a time."""
-    flat, inputs = values.flatten(0, 1), values.shape[1]
-    for first in range(0, len(flat), rows):
-        part = flat[first : first + rows]
-        owner = torch.arange(first, first + len(part), device=phi.device) % inputs
-        yield part, phi.detach()[owner]
-
-
-def _gradient(total: Tensor, leaf: Tensor, what: str, keep: bool = False) -> Tensor:
-    if total.requires_grad:
-        (gradient,) = torch.autograd.grad(
-            total, leaf, retain_graph=keep, allow_unused=True
-        )
-        if gradient is not None:
-            return gradient
-    raise NotDifferentiable(
-        f"No gradient connects the condition with {what}",
-        "Expected a path of differentiable operators from one to the other",
-        "robaudit inspect names the first operator that stops it; a root-finding "
-        "inverse (bisection) lets none through",
-    )

@@ -18,8 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.families.computed import MORE, ComputedFamily
+from audit.families.computed import ComputedFamily
 from audit.families.givers import Nodes
+from audit.families.pieces import MORE
 from audit.families.score_gaps import ScoreGaps
 
 _NUMBERS = 2**22  # of scores that are held at once

@@ -180,21 +180,13 @@ def wasserstein() -> Divergence:
     )
 
 
+_OURS = (
+    *("kl", "reverse_kl", "renyi", "hellinger", "jensen_shannon", "chi_squared"),
+    *("quantile", "wasserstein"),
+)
 DIVERGENCES: Registry[Callable[..., Divergence]] = Registry(
     "divergences",
-    {
-        name: f"audit.geometry.divergences:{name}"
-        for name in (
-            "kl",
-            "reverse_kl",
-            "renyi",
-            "hellinger",
-            "jensen_shannon",
-            "chi_squared",
-            "quantile",
-            "wasserstein",
-        )
-    },
+    {name: f"{__name__}:{name}" for name in _OURS},
     lacks,
 )
 

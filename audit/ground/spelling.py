@@ -13,48 +13,22 @@ import unicodedata
 
 ERRORS = "robaudit-spelt"
 SPELT = {
-    **dict(zip("▁▂▃▄▅▆▇█", "_.,-=+*#", strict=True)),
-    **{"–": "-", "−": "-", "…": "~", "·": "-", "×": "x", "‖": "|", "√": "sqrt"},
-    **{"≤": "<=", "≥": ">=", "≈": "~", "≠": "!=", "≫": ">>", "→": "->", "←": "<-"},
-    **{"∞": "inf", "±": "+-", "∈": "in", "∂": "d", "∇": "grad", "∫": "int", "°": "deg"},
-    **{
-        "∝": "~",
-        "∠": "angle",
-        "⊥": "perp",
-        "∩": "&",
-        "⊗": "x",
-        "⊙": "*",
-        "⪰": ">=",
-        "⪯": "<=",
-        "ᐟ": "'",
-    },
-    **{"⟨": "<", "⟩": ">", "ℓ": "l", "ᵀ": "^T", "ᵗ": "^t", "½": "1/2", "¼": "1/4"},
-    **{"¾": "3/4", "⅛": "1/8", "ö": "oe", "✓": "+", "✗": "x", "⚠": "!", "❔": "(none)"},
-    **{"✅": "(pass)", "❌": "(fail)", "\ufe0f": "", "\u0304": "", "\u0302": ""},
-    **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", [f"^{c}" for c in "0123456789+-"], strict=True)),
-    **dict(zip("₀₁₂₃₄₅₆₇₈₉₊₍₎", "0123456789+()", strict=True)),
-    **{"α": "alpha", "β": "beta", "γ": "gamma", "Γ": "Gamma", "δ": "delta"},
-    **{"Δ": "Delta", "ε": "eps", "ζ": "zeta", "η": "eta", "θ": "theta", "κ": "kappa"},
-    **{
-        "λ": "lambda",
-        "Λ": "Lambda",
-        "μ": "mu",
-        "ν": "nu",
-        "π": "pi",
-        "Π": "Pi",
-        "ρ": "rho",
-    },
-    **{
-        "σ": "sigma",
-        "Σ": "Sigma",
-        "τ": "tau",
-        "φ": "phi",
-        "Φ": "Phi",
-        "χ": "chi",
-        "ξ": "xi",
-    },
-    **{"ψ": "psi"},
-}
+    symbol: word
+    for symbols, words in (
+        ("▁▂▃▄▅▆▇█–−…·×‖√", "_ . , - = + * # - - ~ - x | sqrt"),
+        ("≤≥≈≠≫→←∞±∈∂∇∫°", "<= >= ~ != >> -> <- inf +- in d grad int deg"),
+        ("∝∠⊥∩⊗⊙⪰⪯ᐟ⟨⟩ℓᵀᵗ", "~ angle perp & x * >= <= ' < > l ^T ^t"),
+        ("½¼¾⅛ö✓✗⚠❔✅❌", "1/2 1/4 3/4 1/8 oe + x ! (none) (pass) (fail)"),
+        ("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "^0 ^1 ^2 ^3 ^4 ^5 ^6 ^7 ^8 ^9 ^+ ^-"),
+        ("₀₁₂₃₄₅₆₇₈₉₊₍₎", "0 1 2 3 4 5 6 7 8 9 + ( )"),
+        (
+            "αβγΓδΔεζηθκλΛ",
+            "alpha beta gamma Gamma delta Delta eps zeta eta theta kappa lambda Lambda",
+        ),
+        ("μνπΠρσΣτφΦχξψ", "mu nu pi Pi rho sigma Sigma tau phi Phi chi xi psi"),
+    )
+    for symbol, word in zip(symbols, words.split(), strict=True)
+} | dict.fromkeys("\ufe0f\u0304\u0302", "")
 
 
 def _letters(symbol: str) -> str:

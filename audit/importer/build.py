@@ -85,7 +85,7 @@ class Builder:
         for node in cleanup.guarded(nodes):
             self._add(node)
         outputs = tuple(self.operand(name, host=False) for name in wanted)
-        steps = cleanup.with_deaths(self.steps, outputs, len(self.slots))
+        steps = cleanup.with_deaths(self.steps, outputs)
         written = {
             s
             for step in steps

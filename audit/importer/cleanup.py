@@ -149,9 +149,7 @@ def _frozen(value: object) -> object:
     return repr(value)
 
 
-def with_deaths(
-    steps: Sequence[Step], outputs: Sequence[int], slots: int
-) -> tuple[Step, ...]:
+def with_deaths(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[Step, ...]:
     """Mark at each step the computed values that no later step reads."""
     read_later = set(outputs) | {ABSENT}
     made = {slot for step in steps for slot in step.outputs}

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from audit.ground.errors import BrokenPlugin, ConfigError, InputError
+from audit.ground.errors import BrokenPlugin, InputError
 from audit.ground.plugins import fault
 from audit.ground.storage import open_regular
 from audit.ground.storage.arrays import MEMORY, Array, missing, open_data
@@ -22,6 +22,7 @@ from audit.ground.storage.regular import Mark, mark_of
 from audit.inputs.arrays import Arrays
 from audit.inputs.joined import Joined
 from audit.inputs.readers import OF_NUMPY, READERS
+from audit.inputs.reading import too_large
 from audit.inputs.remote import copied, is_remote
 
 
@@ -188,11 +189,8 @@ class ReadFile:
         field = self._fields[key]
         size = int(np.prod(field.shape, dtype=int)) * np.dtype(field.dtype).itemsize
         if size > memory:
-            raise ConfigError(
-                f"In '{self.path}', '{key}' takes {size / 2**30:.1f} GiB",
-                f"--memory allows {memory / 2**30:.1f} GiB",
-                "Raise --memory, or save it with np.savez, which is read in place",
-            )
+            takes = f"'{key}' takes {size / 2**30:.1f} GiB"
+            raise too_large(f"In '{self.path}', {takes}", memory)
         array = np.asarray(self._file.window(key, 0, field.shape[0]))
         if array.shape != tuple(field.shape) or array.dtype != np.dtype(field.dtype):
             said = f"{list(field.shape)} of {field.dtype}"

@@ -11,12 +11,12 @@ import io
 import zlib
 from pathlib import Path
 
-from audit.ground.errors import ConfigError, InputError
+from audit.ground.errors import InputError
 from audit.ground.storage.arrays import MEMORY
 from audit.inputs.arrays import Arrays
 from audit.inputs.csv import table_of
 from audit.inputs.json import arrays_of
-from audit.inputs.reading import broken, whole
+from audit.inputs.reading import broken, too_large, whole
 
 _TABLES, _JSON = (".csv", ".tsv"), {".json": False, ".jsonl": True, ".ndjson": True}
 
@@ -42,12 +42,8 @@ def open_packed(path: str, memory: int = MEMORY) -> Arrays:
     except (OSError, EOFError, zlib.error) as error:
         raise broken(path, "gzip file", error) from None
     if len(data) > memory:
-        raise ConfigError(
-            f"The data file '{path}' has more than {memory / 2**30:.1f} GiB unpacked, "
-            "and is read whole",
-            f"--memory allows {memory / 2**30:.1f} GiB",
-            "Raise --memory, or save it with np.savez, which is read in place",
-        )
+        has = f"has more than {memory / 2**30:.1f} GiB unpacked, and is read whole"
+        raise too_large(f"The data file '{path}' {has}", memory)
     if kind in _TABLES:
         return table_of(path, data, sha256)
     return arrays_of(path, data, sha256, _JSON[kind])

@@ -25,17 +25,22 @@ def whole(path: str, memory: int) -> tuple[bytes, str]:
         with open_regular(path) as file:
             size = file.seek(0, 2)
             if size > memory:
-                raise ConfigError(
-                    f"The data file '{path}' has {size / 2**30:.1f} GiB, and is read "
-                    "whole",
-                    f"--memory allows {memory / 2**30:.1f} GiB",
-                    "Raise --memory, or save it with np.savez, which is read in place",
-                )
+                has = f"has {size / 2**30:.1f} GiB, and is read whole"
+                raise too_large(f"The data file '{path}' {has}", memory)
             digest = fingerprint(file).sha256
             file.seek(0)
             return file.read(), digest
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def too_large(given: str, memory: int) -> ConfigError:
+    """Return the error about data that take more memory than there is to be."""
+    return ConfigError(
+        given,
+        f"--memory allows {memory / 2**30:.1f} GiB",
+        "Raise --memory, or save it with np.savez, which is read in place",
+    )
 
 
 def needs(path: str, extra: str, load: Callable[[], ModuleType]) -> ModuleType:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -99,7 +100,8 @@ def any_batch(
     """
     layout = layout_of(network, condition, event)
     sizes = network.input(condition).batches
-    call: Call = _Filled(network.call, layout, sizes or _one_size(layout.rows or 1))
+    size = sizes or _one_size(layout.rows or 1)
+    call: Call = partial(_in_batches, network.call, layout, size)
     if layout.rows is None and sizes is None:
         call = lambda values: network.call(layout.place(values))  # noqa: E731
     elif layout.rows is not None and layout.rows <= 1:
@@ -167,19 +169,16 @@ class _Rows:
         return {name: value.squeeze(0) for name, value in outputs.items()}
 
 
-class _Filled:
-    """Batches of some sizes, the last one filled up with copies of its last row."""
-
-    def __init__(self, call: Call, layout: Layout, sizes: range) -> None:
-        self._call, self._layout, self._sizes = call, layout, sizes
-
-    def __call__(self, values: Values) -> dict[str, Tensor]:
-        rows = len(next(iter(values.values())))
-        parts = [
-            self._call(self._layout.place({n: v[index] for n, v in values.items()}))
-            for index in _filled(rows, self._sizes)
-        ]
-        return {name: torch.cat([p[name] for p in parts])[:rows] for name in parts[0]}
+def _in_batches(
+    call: Call, layout: Layout, sizes: range, values: Values
+) -> dict[str, Tensor]:
+    """Call with batches of some sizes, the last filled up with its last row."""
+    rows = len(next(iter(values.values())))
+    parts = [
+        call(layout.place({n: v[index] for n, v in values.items()}))
+        for index in _filled(rows, sizes)
+    ]
+    return {name: torch.cat([p[name] for p in parts])[:rows] for name in parts[0]}
 
 
 def _one_size(rows: int) -> range:

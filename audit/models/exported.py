@@ -12,7 +12,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_unflatten
 from audit.ground.errors import InputError, ModelError, boundary, cause
 from audit.ground.storage import StoredFile
 from audit.importer import Graph
-from audit.models.exported_census import ExportedInside
+from audit.models.exported_census import exported_census
 from audit.models.exported_control import run_plainly
 from audit.models.identity import hash_values
 from audit.models.metadata import KEY, read_metadata
@@ -147,7 +147,7 @@ def _network(
         again=lambda: _network(stored, device, trusted, None),
         double=cache(lambda: _network(stored, device, trusted, torch.float64, export)),
         metadata=read_metadata(text, stored.path),
-        census=taken_once(ExportedInside(program.graph).census),
+        census=taken_once(partial(exported_census, program.graph)),
         graph=graph,
         shared=True,
     )

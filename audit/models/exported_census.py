@@ -9,7 +9,6 @@ as the identity), and none is that of the file.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from torch import Tensor
 from torch.fx import Graph, Node
@@ -20,30 +19,29 @@ _FLAT = {"round", "floor", "ceil", "trunc", "sign", "sgn", "detach", "floor_divi
 _FLAT |= {"heaviside"}
 
 
-@dataclass(frozen=True)
-class ExportedInside:
-    """The graph of an exported program; all its outputs count."""
+def exported_census(graph: Graph, condition: str, _: Iterable[str]) -> Census:
+    """Return whether a derivative can pass, and what stops it on the way.
 
-    graph: Graph
-
-    def census(self, condition: str, _outputs: Iterable[str]) -> Census:
-        """Return whether a derivative can pass, and what stops it on the way."""
-        reached: set[Node] = set()
-        smooth: set[Node] = set()
-        for node in self.graph.nodes:
-            if node.op == "placeholder" and node.name == condition:
-                reached.add(node)
+    Args:
+        graph: of an exported program; all its outputs count.
+        condition: the name of an input.
+    """
+    reached: set[Node] = set()
+    smooth: set[Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name == condition:
+            reached.add(node)
+            smooth.add(node)
+        elif _holds_numbers(node) and not reached.isdisjoint(node.all_input_nodes):
+            reached.add(node)
+            if _passes(node) and not smooth.isdisjoint(node.all_input_nodes):
                 smooth.add(node)
-            elif _holds_numbers(node) and not reached.isdisjoint(node.all_input_nodes):
-                reached.add(node)
-                if _passes(node) and not smooth.isdisjoint(node.all_input_nodes):
-                    smooth.add(node)
-        before = _before(self.graph)
-        between = [n for n in self.graph.nodes if n in reached & before]
-        stops = tuple(_label(n) for n in between if _stops(n))
-        quantised = tuple(_label(n) for n in between if _quantises(n))
-        results = _results(self.graph)
-        return Census(bool(smooth & results), stops, quantised)
+    before = _before(graph)
+    between = [n for n in graph.nodes if n in reached & before]
+    stops = tuple(_label(n) for n in between if _stops(n))
+    quantised = tuple(_label(n) for n in between if _quantises(n))
+    results = _results(graph)
+    return Census(bool(smooth & results), stops, quantised)
 
 
 def _results(graph: Graph) -> set[Node]:

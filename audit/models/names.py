@@ -14,6 +14,11 @@ from audit.families import FAMILIES, KIND_OPTIONS, KIND_PARAMETERS, composed_of
 from audit.ground.errors import ConfigError
 from audit.models.expressions import quoted
 
+_PLAIN = (
+    *("logits", "rate", "concentration", "concentration0", "concentration1"),
+    *("total_count", "scale_tril", "covariance_matrix", "precision_matrix"),
+    *("cov_factor", "cov_diag", "quantiles", "low", "high"),
+)
 # Output name (lower case) -> (parameter, link). The name says what the number is.
 NAMES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("loc", "mean", "mu", "gpmean"), ("loc", "")),
@@ -31,25 +36,7 @@ NAMES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("df", "nu", "degrees_of_freedom"), ("df", "")),
     **dict.fromkeys(("probs", "probabilities", "probability"), ("probs", "")),
     **dict.fromkeys(("samples", "sample", "draws"), ("samples", "")),
-    **{
-        name: (name, "")
-        for name in (
-            "logits",
-            "rate",
-            "concentration",
-            "concentration0",
-            "concentration1",
-            "total_count",
-            "scale_tril",
-            "covariance_matrix",
-            "precision_matrix",
-            "cov_factor",
-            "cov_diag",
-            "quantiles",
-            "low",
-            "high",
-        )
-    },
+    **{name: (name, "") for name in _PLAIN},
 }
 _LINKED = {"": "{}", "exp": "exp({})", "half_exp": "exp(0.5 * {})", "sqrt": "sqrt({})"}
 IMPLICIT = "implicit"  # the family of densities and samplers

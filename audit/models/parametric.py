@@ -189,15 +189,7 @@ def _subject(probe: Probe, head: Head, family: Family) -> Subject:
     def parameters(outputs: Values) -> Tensor:
         return family.pack(_parameters(head, outputs))
 
-    return Subject(
-        probe.network,
-        probe.roles.condition,
-        probe.values,
-        probe.outputs,
-        probe.call,
-        parameters,
-        tuple(read_by(head, probe.outputs)),
-    )
+    return probe.subject(parameters, read_by(head, probe.outputs))
 
 
 def _parameters(head: Head, outputs: Values) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ when they run. Every later decision and every gate looks at what came out here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,7 +28,8 @@ from audit.inputs import Inputs, open_inputs
 from audit.inputs import list_keys as list_keys
 from audit.models.batching import any_batch, layout_of
 from audit.models.contract import Roles, Settings, hold
-from audit.models.network import Call, Network, Port, to_tensors
+from audit.models.gates.subject import Subject
+from audit.models.network import Call, Network, Port, Values, to_tensors
 from audit.models.roles import resolve_roles
 
 PROBE_ROWS = 32
@@ -112,6 +113,25 @@ class Probe:
             raise
         except Exception as error:  # a saved program raises whatever it likes
             raise self._cannot_run(error) from None
+
+    def subject(
+        self, parameters: Callable[[Values], Tensor], used: Iterable[str]
+    ) -> Subject:
+        """Return what the gates look at.
+
+        Args:
+            parameters: outputs -> what is read of them [n, p].
+            used: the outputs that are read.
+        """
+        return Subject(
+            self.network,
+            self.roles.condition,
+            self.values,
+            self.outputs,
+            self.call,
+            parameters,
+            tuple(used),
+        )
 
     def _cannot_run(self, error: Exception) -> ModelError:
         shapes = ", ".join(f"{n} {list(v.shape)}" for n, v in self.values.items())

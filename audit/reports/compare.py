@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from audit.ground import stages
 from audit.reports.alike import (
     other_attack,
@@ -23,10 +20,7 @@ from audit.reports.alike import (
 from audit.reports.changes import Change, Moved, Pair, change_of, most_moved
 from audit.reports.report import Report
 from audit.reports.roles import base_name
-from audit.reports.stored import Stored
-from audit.reports.values import Floats
-
-Places = NDArray[np.intp]
+from audit.reports.stored import Stored, in_both, stands_for
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,8 @@ def compare(old: Stored, new: Stored) -> Comparison:
     refuse_unlike(old.report, new.report, names)
     shared = [name for name in new.report.ranked if name in old.report.divergences]
     refuse_if(not shared, "they measured no divergence in common", names)
-    index, *places = _common_rows(old, new)
+    index, *places = in_both(old, new)
+    refuse_if(not len(index), "they have no input in common", names)
     measure = (shared[0], "eigenvalue")
     changes: list[Change] = []
     moved: list[Moved] = []
@@ -68,7 +63,7 @@ def compare(old: Stored, new: Stored) -> Comparison:
         stages.reach(done)
         before, after = old.column(*pair)[places[0]], new.column(*pair)[places[1]]
         summary = new.report.divergences[pair[0]].summary[pair[1]]
-        stands = None if summary.n_checked is None else _stands(new.report, index)
+        stands = None if summary.n_checked is None else stands_for(new.report, index)
         change = change_of(pair, summary.unit, before, after, stands)
         changes += [change] if change else []
         moved = most_moved(index, before, after) if pair == measure else moved
@@ -116,22 +111,6 @@ def _left_out(old: Report, new: Report, shared: list[str]) -> list[str]:
                 label = base_name(quantity)
                 found[f"{label} is not compared: that would compare {attack}"] = None
     return list(found)
-
-
-def _stands(report: Report, index: NDArray[np.int64]) -> Floats | None:
-    """Return how many inputs each one stands for [n]; None where each was checked."""
-    if report.checked is None:
-        return None
-    pairs = zip(report.checked.index, report.checked.weights, strict=True)
-    found = dict(pairs)
-    return np.array([found.get(one, 0.0) for one in index.tolist()])
-
-
-def _common_rows(old: Stored, new: Stored) -> tuple[NDArray[np.int64], Places, Places]:
-    """Return the inputs in both, and their rows in each."""
-    index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
-    refuse_if(not len(index), "they have no input in common", (old.name, new.name))
-    return index, places[0], places[1]
 
 
 def _notes(old: Report, new: Report) -> list[str]:

@@ -68,12 +68,8 @@ def _refuse_if_edited(report: Report, path: str, key: tuple[str, str, str]) -> N
         said, own, what = summary.n, len(pairs), f"n of {divergence}.{quantity}"
     if said is None or own is None or _same(said, own, pairs):
         return
-    raise ConfigError(
-        f"The report '{path}' contradicts itself: {what} is {number(said, 6)}, and by "
-        f"the inputs that it lists {number(own, 6)}",
-        "Expected the numbers that robaudit scan wrote",
-        "Scan again, or take the report as it was written",
-    )
+    by = f"by the inputs that it lists {number(own, 6)}"
+    raise _contradicts(path, what, said, by)
 
 
 def _refuse_if_beyond(
@@ -86,9 +82,13 @@ def _refuse_if_beyond(
     if interval[0] - slack <= said <= interval[1] + slack:
         return
     ends = " to ".join(number(end, 6) for end in interval)
-    raise ConfigError(
-        f"The report '{path}' contradicts itself: {what} is {number(said, 6)}, and its "
-        f"own interval goes from {ends}",
+    raise _contradicts(path, what, said, f"its own interval goes from {ends}")
+
+
+def _contradicts(path: str, what: str, said: float, other: str) -> ConfigError:
+    return ConfigError(
+        f"The report '{path}' contradicts itself: {what} is {number(said, 6)}, and "
+        + other,
         "Expected the numbers that robaudit scan wrote",
         "Scan again, or take the report as it was written",
     )

@@ -21,7 +21,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.config import Threshold
 from audit.reports.alike import other_inputs
@@ -38,12 +37,10 @@ from audit.reports.record import Interval, Number
 from audit.reports.resampling import ends, redrawn
 from audit.reports.sampling import Sample, Weighted
 from audit.reports.statistics import moments, order_ranks, quantiles
-from audit.reports.stored import Stored
+from audit.reports.stored import Places, Stored, in_both, stands_for
 from audit.reports.unpaired import change_of_numbers, moved
 from audit.reports.values import Floats
 from audit.reports.weighted import weighted_quantiles
-
-Places = NDArray[np.intp]
 
 
 def change_from(old: Stored, new: Stored, limit: Threshold) -> Change:
@@ -74,7 +71,7 @@ def _unpaired(old: Stored, new: Stored, divergence: str, quantity: str) -> str:
     reports = (old.report, new.report)
     if other_inputs(*reports):
         return "the baseline audited other data"
-    if not len(np.intersect1d(old.index, new.index)):
+    if not len(in_both(old, new)[0]):
         return "no input is in both reports"
     checked = [r.divergences[divergence].summary[quantity].n_checked for r in reports]
     if checked != [None, None] and old.report.checked != new.report.checked:
@@ -86,16 +83,13 @@ def _common(
     old: Stored, new: Stored, divergence: str, quantity: str
 ) -> tuple[Floats, Floats, Floats]:
     """Return old and new values of the inputs in both, and what each stands for."""
-    index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
+    index, *places = in_both(old, new)
     before = old.column(divergence, quantity)[places[0]]
     after = new.column(divergence, quantity)[places[1]]
     after = np.where(differences(before, after) == 0, before, after)
-    weights = np.ones(len(index))
-    checked = new.report.checked
     summary = new.report.divergences[divergence].summary[quantity]
-    if checked is not None and summary.n_checked is not None:
-        stands = dict(zip(checked.index, checked.weights, strict=True))
-        weights = np.array([stands.get(one, 0.0) for one in index.tolist()])
+    stands = None if summary.n_checked is None else stands_for(new.report, index)
+    weights = np.ones(len(index)) if stands is None else stands
     both = ~(np.isnan(before) | np.isnan(after)) & (weights > 0)
     return before[both], after[both], weights[both]
 

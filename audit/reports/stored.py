@@ -21,6 +21,7 @@ from audit.reports.row_readers import reader_of
 from audit.reports.text import count
 from audit.reports.values import Floats
 
+Places = NDArray[np.intp]
 _CLOSE = 1e-6
 """Relative difference of a number that rounding can make."""
 
@@ -133,3 +134,18 @@ def _of_another_scan(path: str, name: str, why: str) -> ConfigError:
         "Expected the rows of the same scan",
         f"Name the one written with it, '{name}::ROWS'",
     )
+
+
+def in_both(old: Stored, new: Stored) -> tuple[NDArray[int64], Places, Places]:
+    """Return the inputs in both reports [n], and their rows in each."""
+    index, *places = np.intersect1d(old.index, new.index, True, return_indices=True)
+    return index, places[0], places[1]
+
+
+def stands_for(report: Report, index: NDArray[int64]) -> Floats | None:
+    """Return how many inputs each one stands for [n]; None where all were checked."""
+    if report.checked is None:
+        return None
+    pairs = zip(report.checked.index, report.checked.weights, strict=True)
+    found = dict(pairs)
+    return np.array([found.get(one, 0.0) for one in index.tolist()])

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from audit.ground.student import student_quantile
-from audit.linalg.intervals.controlled import LEVELS
 from audit.linalg.intervals.means import Interval
+from audit.linalg.intervals.pilots import LEVELS
 
 CLOSE = 1e-4  # of the mean: a hundredth of the half width that is wanted, and less
 

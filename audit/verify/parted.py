@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from audit.linalg.intervals.controlled import HEAVY, LEVELS
+from audit.linalg.intervals.controlled import HEAVY
+from audit.linalg.intervals.pilots import LEVELS
 from audit.reports.doubts import CARRIED
 from audit.reports.found import Verification
 from audit.reports.roles import REALISED, named

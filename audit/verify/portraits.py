@@ -22,7 +22,6 @@ from audit.verify.exact import Exact, outside
 from audit.verify.predictions import LEVELS, side_by_side
 
 UNCHECKED = "not among the checked inputs (see --verify)"
-NO_EXACT = "no exact value of {} is known for this law"
 OUTSIDE = "no prediction is drawn: x + δ has parameters of no law of the family"
 
 

@@ -20,18 +20,14 @@ from torch import Tensor
 from audit.attacks.bases import RandomAttack
 from audit.ground import stages
 from audit.linalg.intervals.controlled import (
-    FIRST,
-    LEVELS,
-    PILOT,
-    SURE,
     TAILS,
     Control,
     PairMeans,
     best_control,
     form_control,
-    pairs_needed,
 )
 from audit.linalg.intervals.means import Interval
+from audit.linalg.intervals.pilots import FIRST, LEVELS, PILOT, SURE, pairs_needed
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 from audit.verify.far import infinite_far

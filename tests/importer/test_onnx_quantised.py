@@ -12,7 +12,7 @@ from torch.autograd import grad
 from torch.fx import Graph as TorchGraph
 
 from audit.importer import load_graph
-from audit.models.exported_census import ExportedInside
+from audit.models.exported_census import exported_census
 
 MS = "com.microsoft"
 QUANTISED = r"[Qq]uanti|Integer|^Q[A-Z]"
@@ -384,7 +384,7 @@ def test_the_census_of_pt2_tells_quantisation_from_other_steps():
     graph.output(total)
     for node in graph.nodes:
         node.meta["val"] = torch.zeros(2)
-    found = ExportedInside(graph).census("x", ())
+    found = exported_census(graph, "x", ())
     assert [name.partition(" ")[0] for name in found.quantised] == [
         "fake_quantize_per_tensor_affine"
     ]

@@ -13,8 +13,8 @@ from linalg.intervals.laws import held
 from scans import sample
 
 from audit.attacks.laws import Gaussian
-from audit.linalg.intervals.controlled import LEVELS, PILOT
 from audit.linalg.intervals.means import Interval
+from audit.linalg.intervals.pilots import LEVELS, PILOT
 from audit.linalg.spectrum import Estimate
 from audit.nodes.noise import Noise
 from audit.verify.attacks import realised

@@ -9,13 +9,7 @@ from linalg.intervals.laws import LogLinear, held
 
 from audit.attacks.laws import Gaussian, Moments, RandomDirection
 from audit.linalg.decompose import decompose
-from audit.linalg.intervals.controlled import (
-    FIRST,
-    LEVELS,
-    PILOT,
-    SHARE,
-    SURE,
-)
+from audit.linalg.intervals.pilots import FIRST, LEVELS, PILOT, SHARE, SURE
 from audit.linalg.quadratic_form import QuadraticForm
 from audit.linalg.spectrum import Estimate
 from audit.linalg.stored import Matrix

@@ -101,13 +101,9 @@ def _plot(drawing: Drawing) -> Markup:
     figure = Markup("<figure><b>{}</b>{}<figcaption>{}.</figcaption></figure>")
     return figure.format(
         printable(drawing.title),
-        _markup(drawing),
+        Markup(drawing.markup()),
         printable(drawing.caption or drawing.description),
     )
-
-
-def _markup(drawing: Drawing) -> Markup:
-    return Markup(drawing.markup())
 
 
 def _facts(report: Report) -> str:

@@ -95,7 +95,7 @@ def _density(found: Portrait, before: Prediction, after: Prediction) -> Drawing:
         points = [(x(grid[k]), y(curve[k])) for k in shown]
         if class_ == "after" and points:
             feet = [(points[0][0], y(0)), *points, (points[-1][0], y(0))]
-            drawing.area(feet, "band")
+            drawing.area(feet)
         drawing.curve(points, class_)
     _boxes(drawing, x, (before, after), 0, BASE + 8)
     _across(drawing, x, "θ", BASE + 26)
@@ -230,7 +230,7 @@ def _fan(found: Portrait, before: Prediction, after: Prediction, said: str) -> D
             for row in (0, len(law) // 2, -1)
         )
         if class_ == "after":
-            drawing.area([*high, *reversed(low)], "band")
+            drawing.area([*high, *reversed(low)])
         else:
             drawing.curve(low, class_)
             drawing.curve(high, class_)

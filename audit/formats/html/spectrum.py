@@ -27,7 +27,7 @@ def band(report: Report, name: str) -> Drawing | None:
     top, line = ([(x(k + 1), y(v)) for k, v in enumerate(e)] for e in (high, middle))
     floor = [*low, *[y.low] * (len(high) - len(low))]
     below = [(x(k + 1), y(v)) for k, v in enumerate(floor)]
-    drawing.area([*top, *reversed(below)], "band")
+    drawing.area([*top, *reversed(below)])
     drawing.upright(y, f"eigenvalue ({drawing.unit})")
     drawing.curve(line, "thread")
     drawing.across(x, "rank of the direction", whole=True)

@@ -117,9 +117,9 @@ class Drawing:
         """Add a line through points."""
         self.add("path", d=_path(points), class_=class_)
 
-    def area(self, points: Sequence[Point], class_: str) -> None:
+    def area(self, points: Sequence[Point]) -> None:
         """Fill the polygon through points."""
-        self.add("path", d=f"{_path(points)}Z", class_=class_)
+        self.add("path", d=f"{_path(points)}Z", class_="band")
 
     def rect(self, corner: Point, width: float, height: float, class_: str) -> None:
         """Add a rectangle by its upper left corner."""

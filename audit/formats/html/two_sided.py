@@ -26,7 +26,7 @@ def band(report: Report, name: str) -> Drawing | None:
     drawing.upright(y, f"{name} ({divergence.unit})")
     floor = _placed(below, x, y)
     if len(above) > 1:
-        drawing.area([*floor[: len(above)], *reversed(_placed(above, x, y))], "band")
+        drawing.area([*floor[: len(above)], *reversed(_placed(above, x, y))])
     drawing.curve(floor, "thread")
     if len(predicted) > 1:
         drawing.curve(_placed(predicted, x, y), "mark")

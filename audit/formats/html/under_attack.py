@@ -62,7 +62,7 @@ def _drawn(
         top = [(place, y(ci[1])) for place, ci in banded]
         low = [(place, y(ci[0])) for place, ci in reversed(banded)]
         if len(banded) > 1:
-            drawing.area([*top, *low], "band")
+            drawing.area([*top, *low])
         line = [(x(one.size), y(pick(one).value)) for one in own]
         drawing.curve(line, "thread")
         drawing.label((line[-1][0] - 4, line[-1][1] - 4), attack, "tick end")

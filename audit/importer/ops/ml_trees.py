@@ -5,124 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from audit.importer.limits import check_elements, check_listed
+from audit.importer.ops.forests import LEAF, MEMBER, Forest, planted, voted
 from audit.importer.ops.ml import ML, labelled, transformed
 from audit.importer.registry import Site, operator
 from audit.importer.values import Host, Value
-
-MODES = (  # in the order of their numbers in opset 5
-    "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
-    "BRANCH_MEMBER", "LEAF",
-)  # fmt: skip
-LEAF, MEMBER = 7, 6
-
-
-@dataclass(frozen=True)
-class Forest:
-    """All nodes of all trees in flat arrays, children as positions in them."""
-
-    roots: Host
-    modes: Host
-    features: Host
-    splits: Host
-    yes: Host
-    no: Host
-    nan_is_yes: Host
-    members: dict[int, set[float]]
-
-    def leaves(self, x: Host) -> Host:
-        """Return the leaf that each row reaches in each tree."""
-        check_listed((len(x), len(self.roots)), "The leaves of a tree ensemble")
-        at = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
-        rows = np.arange(len(x))[:, None]
-        for _ in range(len(self.modes) + 1):
-            inner = self.modes[at] != LEAF
-            if not inner.any():
-                return at
-            value = x[rows, self.features[at]]
-            goes = self._goes(value, at)
-            at = np.where(inner, np.where(goes, self.yes[at], self.no[at]), at)
-        msg = "a tree has a cycle"
-        raise ValueError(msg)
-
-    def _goes(self, value: Host, at: Host) -> Host:
-        split, mode = self.splits[at], self.modes[at]
-        tests = [
-            value <= split,
-            value < split,
-            value >= split,
-            value > split,
-            value == split,
-            value != split,
-        ]
-        goes = np.select([mode == i for i in range(len(tests))], tests, False)
-        for node, members in self.members.items():
-            inside = np.isin(value, list(members))
-            goes = np.where(at == node, inside, goes)
-        tracked = self.nan_is_yes[at].astype(bool) | goes
-        return np.asarray(np.where(np.isnan(value), tracked, goes))
-
-
-def _forest(
-    tree_ids: list[int],
-    node_ids: list[int],
-    modes: list[str],
-    features: list[int],
-    splits: Host,
-    yes: list[int],
-    no: list[int],
-    nan_is_yes: list[int] | None,
-) -> tuple[Forest, dict[tuple[int, int], int]]:
-    """Build a forest from the attributes of opsets 1 to 3."""
-    place = {key: i for i, key in enumerate(zip(tree_ids, node_ids, strict=True))}
-    kinds = np.array([MODES.index(mode) for mode in modes])
-
-    def children(ids: list[int]) -> Host:
-        found = [
-            place[tree, child] if kind != LEAF else 0
-            for tree, child, kind in zip(tree_ids, ids, kinds, strict=True)
-        ]
-        return np.array(found)
-
-    firsts = dict(zip(reversed(tree_ids), reversed(range(len(tree_ids))), strict=True))
-    roots = np.array([firsts[tree] for tree in sorted(firsts)])
-    missing = nan_is_yes or [0] * len(modes)
-    forest = Forest(
-        roots,
-        kinds,
-        np.array(features),
-        np.asarray(splits),
-        children(yes),
-        children(no),
-        np.array(missing),
-        {},
-    )
-    return forest, place
-
-
-def _scores(
-    leaves: Host, votes: list[tuple[int, int, float]], targets: int, how: str
-) -> Host:
-    """Add up (or average, ...) what the reached leaves vote for."""
-    table: dict[int, list[tuple[int, float]]] = {}
-    for leaf, target, weight in votes:
-        table.setdefault(leaf, []).append((target, weight))
-    check_elements((len(leaves), targets), "The scores of a tree ensemble")
-    start = {"MIN": np.inf, "MAX": -np.inf}.get(how, 0.0)
-    scores = np.full((len(leaves), targets), start)
-    join = {"MIN": np.minimum, "MAX": np.maximum}.get(how, np.add)
-    for row, reached in enumerate(leaves):
-        for leaf in reached:
-            for target, weight in table.get(int(leaf), ()):
-                scores[row, target] = join(scores[row, target], weight)
-    scores = np.where(np.isinf(scores), 0.0, scores)
-    return scores / leaves.shape[1] if how == "AVERAGE" else scores
 
 
 def _numbers(values: list[float] | None, tensor: Host | None) -> Host:
@@ -163,7 +53,7 @@ def tree_ensemble_regressor(
 ) -> Tensor:
     """Sum of what the leaves say for each target."""
     splits = _numbers(nodes_values, nodes_values_as_tensor)
-    forest, place = _forest(
+    forest, place = planted(
         nodes_treeids, nodes_nodeids, nodes_modes, nodes_featureids, splits,
         nodes_truenodeids, nodes_falsenodeids, nodes_missing_value_tracks_true,
     )  # fmt: skip
@@ -175,7 +65,7 @@ def tree_ensemble_regressor(
         )
     ]
     leaves = forest.leaves(x.detach().cpu().numpy())
-    scores = _scores(leaves, votes, n_targets, aggregate_function)
+    scores = voted(leaves, votes, n_targets, aggregate_function)
     base = _numbers(base_values, base_values_as_tensor)
     y = _result(scores + base if base.size else scores, x, site)
     return transformed(y, post_transform, site)
@@ -210,7 +100,7 @@ def tree_ensemble_classifier(
 ) -> tuple[Value, Tensor]:
     """The best class, and the score of each."""
     splits = _numbers(nodes_values, nodes_values_as_tensor)
-    forest, place = _forest(
+    forest, place = planted(
         nodes_treeids, nodes_nodeids, nodes_modes, nodes_featureids, splits,
         nodes_truenodeids, nodes_falsenodeids, nodes_missing_value_tracks_true,
     )  # fmt: skip
@@ -226,7 +116,7 @@ def tree_ensemble_classifier(
     base = _numbers(base_values, base_values_as_tensor)
     if classes == 2 and len(set(class_ids)) == 1:
         raise site.refuse("two classes with votes for one only are not implemented")
-    scores = _scores(leaves, votes, classes, "SUM")
+    scores = voted(leaves, votes, classes, "SUM")
     scores = scores + base if base.size else scores
     y = _result(scores, x, site)
     label = labelled(y.argmax(-1), classlabels_int64s, classlabels_strings)
@@ -284,7 +174,7 @@ def tree_ensemble(
         )
     ]
     how = ("AVERAGE", "SUM", "MIN", "MAX")[aggregate_function]
-    scores = _scores(forest.leaves(x.detach().cpu().numpy()), votes, n_targets, how)
+    scores = voted(forest.leaves(x.detach().cpu().numpy()), votes, n_targets, how)
     last = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")[post_transform]
     return transformed(_result(scores, x, site), last, site)
 

@@ -6,15 +6,13 @@ has none).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from audit.importer.registry import Site, operator
-
-Place = Callable[[Tensor, int], Tensor]  # whole positions of an axis -> inside it
 
 
 def taps(x: Tensor, places: list[list[tuple[Tensor, Tensor]]]) -> Iterator[Tensor]:

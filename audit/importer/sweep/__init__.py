@@ -2,8 +2,8 @@
 
 `rules` says what a rule is, `rows` what it pulls back, `path` which steps have one,
 `way` how they follow each other, `program` runs them forward and `linear` both ways.
-`pointwise`, `moved`, `products`, `convolved` and `normal` hold the rules; what has none
-goes `alone`, by autograd.
+`pointwise`, `taken`, `moved`, `products`, `convolved` and `normal` hold the rules; what
+has none goes `alone`, by autograd.
 """
 
 from audit.importer.sweep.linear import Linear

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.importer.sweep.pointwise import lifted
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Rule, Site, only_piece, rule
+from audit.importer.sweep.stretched import lifted
 from audit.importer.values import Value, axis_of
 
 _ONE_AXIS = 13  # from this opset on a softmax is along one axis

@@ -7,24 +7,20 @@ partial derivatives are written out; any other is one autograd call on the step,
 its operands expanded to the shape of the result:
 
     ∂y/∂a = grad(Σ y, a), since element i of y depends on element i of a alone.
-
-Where(c, a, b) is no product: what it does not take is zero, also times ∞ or NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audit.importer.ops.arithmetic import held_of
 from audit.importer.ops.lengths import halved, length
 from audit.importer.replaced import Shielded
 from audit.importer.sweep.pushed import Tangents
-from audit.importer.sweep.rows import Axes, Dense, Piece, Some, dense
+from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import (
     KeepsNothing,
     Kept,
@@ -34,6 +30,7 @@ from audit.importer.sweep.rules import (
     only_piece,
     rule,
 )
+from audit.importer.sweep.stretched import aligned, lifted, risen, spread, summed_to
 from audit.importer.values import Value
 
 Partial = Callable[[Sequence[Any], Tensor, int], Tensor]
@@ -82,7 +79,7 @@ def pointwise(site: Site) -> Rule | None:
     if site.opset < _FIRST_BROADCAST or list(site.outputs) != [0]:
         return None
     out = site.outputs[0]
-    if not all(_aligned(place, out) for place in site.active.values()):
+    if not all(aligned(place, out) for place in site.active.values()):
         return None
     if site.op in MINUS:
         return Signed(site, MINUS[site.op])
@@ -108,30 +105,6 @@ def batch_norm(site: Site) -> Rule | None:
         return each.reshape(-1, *(1,) * (a[0].dim() - 2)).to(a[0].dtype)  # type: ignore[no-any-return]
 
     return Pointwise(site, factor)
-
-
-@rule("Where")
-def where(site: Site) -> Rule | None:
-    """Return the rule of Where."""
-    if list(site.outputs) != [0] or 0 in site.active:
-        return None
-    out = site.outputs[0]
-    if not all(_aligned(place, out) for place in site.active.values()):
-        return None
-    return Where(site)
-
-
-@rule("Held")
-def held(site: Site) -> Rule | None:
-    """Return the rule of what is held where a branch is not taken."""
-    return None if list(site.outputs) != [0] else Held(site)
-
-
-@rule("Cast", "CastLike")
-def cast(site: Site) -> Rule | None:
-    """Return the rule of a cast between floating types."""
-    found = site.only()
-    return None if found is None or found[0] != 0 else Cast(site)
 
 
 class Pointwise:
@@ -197,7 +170,7 @@ class Pointwise:
             for partial, tangent in zip(kept, given, strict=True)
             if tangent is not None
         ]
-        return [_stretched(parts, self._out)]
+        return [spread(parts, self._out)]
 
 
 class Length(Pointwise):
@@ -251,7 +224,7 @@ class Signed(KeepsNothing):
             for position, tangent in zip(self._active, given, strict=True)
             if tangent is not None
         ]
-        return [_stretched(parts, self._out)]
+        return [spread(parts, self._out)]
 
     def _passed(self, piece: Piece, place: Place, minus: bool, shared: bool) -> Piece:
         if isinstance(piece, Axes) and place.shape == self._out.shape:
@@ -262,115 +235,6 @@ class Signed(KeepsNothing):
         if minus:
             g, owned = -g, True
         return Dense(whole.start, g, owned)
-
-
-class Where:
-    """What is taken passes on, the rest is zero."""
-
-    def __init__(self, site: Site) -> None:
-        self._run = site.step.run
-        self._active, self._out = dict(site.active), site.outputs[0]
-
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value and the condition."""
-        condition = arguments[0]
-        assert isinstance(condition, Tensor)
-        return self._run(*arguments), (lifted(condition, self._out),)
-
-    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
-        """Pick."""
-        piece = only_piece(given)
-        (condition,) = kept
-        whole = dense(piece, self._out.shape)
-        found: list[list[Piece]] = []
-        for position, place in self._active.items():
-            taken = condition if position == 1 else ~condition
-            g = torch.where(taken, whole.g, torch.zeros_like(whole.g[:1, :1]))
-            found.append([Dense(whole.start, summed_to(g, place.shape), owned=True)])
-        return found
-
-
-class Held:
-    """What is held has no derivative, whatever comes back to it."""
-
-    def __init__(self, site: Site) -> None:
-        self._out = site.outputs[0]
-
-    def run(self, arguments: Sequence[Value]) -> tuple[Value, Kept]:
-        """Return the value and where it is held."""
-        x, dead = arguments
-        assert isinstance(x, Tensor)
-        assert isinstance(dead, Tensor)
-        return x, (lifted(held_of(x, dead), self._out),)
-
-    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
-        """Put to zero where it is held."""
-        whole = dense(only_piece(given), self._out.shape)
-        g = torch.where(kept[0], torch.zeros_like(whole.g[:1, :1]), whole.g)
-        return [[Dense(whole.start, g, owned=True)]]
-
-
-class Cast(KeepsNothing):
-    """Another floating type."""
-
-    def __init__(self, site: Site) -> None:
-        self._run = site.step.run
-        value = site.arguments[0]
-        assert isinstance(value, Tensor)
-        self._dtype = value.dtype
-
-    def pull(self, kept: Kept, given: Sequence[Piece | None]) -> list[list[Piece]]:
-        """Cast back."""
-        piece = only_piece(given)
-        if isinstance(piece, Some):
-            return [[replace(piece, g=piece.g.to(self._dtype))]]
-        if isinstance(piece, Axes):
-            scale = None if piece.scale is None else piece.scale.to(self._dtype)
-            like = piece.like.to(self._dtype)
-            return [[Axes(piece.start, piece.index, scale, like)]]
-        owned = piece.owned or piece.g.dtype != self._dtype
-        return [[Dense(piece.start, piece.g.to(self._dtype), owned)]]
-
-
-def lifted(value: Tensor, out: Place) -> Tensor:
-    """Return an operand of a broadcast [n or 1, 1, *row], with as many axes as it."""
-    whole = value.reshape(*(1,) * (out.rank - value.dim()), *value.shape)
-    return out.first(whole).unsqueeze(1)
-
-
-def risen(tangent: Tensor, out: Place) -> Tensor:
-    """Return the tangents [n, K, *row] of an operand, with the result's axes."""
-    missing = len(out.shape) + 2 - tangent.dim()
-    return tangent.reshape(*tangent.shape[:2], *(1,) * missing, *tangent.shape[2:])
-
-
-def _stretched(parts: Sequence[Tensor], out: Place) -> Tensor:
-    """Return the sum of some tangents, in the shape of the result."""
-    total, *more = parts
-    for part in more:
-        total = total + part
-    return total.expand(*total.shape[:2], *out.shape)
-
-
-def summed_to(g: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return cotangents summed over what an operand was stretched along."""
-    if g.shape[2:] == shape:
-        return g
-    extra = g.dim() - 2 - len(shape)
-    if extra:
-        g = g.sum(dim=tuple(range(2, 2 + extra)))
-    stretched = [
-        axis
-        for axis, (there, own) in enumerate(zip(g.shape[2:], shape, strict=True), 2)
-        if there != own
-    ]
-    return g.sum(dim=stretched, keepdim=True) if stretched else g
-
-
-def _aligned(place: Place, out: Place) -> bool:
-    """Whether an operand's batch, counted from the right, is the result's."""
-    same = place.axis - place.rank == out.axis - out.rank
-    return same and (place.joined, place.striped) == (out.joined, out.striped)
 
 
 def _scaled(piece: Axes, partial: Tensor, place: Place) -> Axes:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from torch import Tensor
 
 from audit.importer.products import plain_times
-from audit.importer.sweep.pointwise import summed_to
 from audit.importer.sweep.pushed import Tangents, moving
 from audit.importer.sweep.rows import Axes, Dense, Piece, dense
 from audit.importer.sweep.rules import (
@@ -25,6 +24,7 @@ from audit.importer.sweep.rules import (
     only_piece,
     rule,
 )
+from audit.importer.sweep.stretched import summed_to
 from audit.importer.values import Value
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from audit.importer.ops.indexing import wrapped
-from audit.importer.sweep.pointwise import lifted
 from audit.importer.sweep.rows import Dense, Piece, dense
 from audit.importer.sweep.rules import Kept, Place, Rule, Site, only_piece, rule
+from audit.importer.sweep.stretched import lifted
 from audit.importer.values import Value, axis_of, ints
 
 

@@ -15,12 +15,13 @@ from audit.importer.sweep import (
     products,
     recurrent,
     reduced,
+    taken,
 )
 from audit.importer.sweep.alone import Alone
 from audit.importer.sweep.path import Path
 from audit.importer.sweep.rules import Rule, Site
 
-TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced)
+TABLES = (convolved, moved, normal, pointwise, products, recurrent, reduced, taken)
 """The modules that fill `RULES`."""
 _NEVER = 2**62
 _LAYERS, _IMAGES, _STEPS = 3 * 2**18, 2**21, 2**20

@@ -8,14 +8,10 @@ where D_m and Q_m are means over a pair, δ_m and its mirror image about the law
 The third order of D is odd and leaves a pair; what is left is of fourth order, with a
 long upper tail. Pairs are the sampling unit, and `mean_interval` corrects for the tail.
 
-Two things would spoil the coverage, and both come from looking at the same numbers
-twice: a coefficient β fitted to the pairs it is used on, and a sample that goes on
-until its interval pleases (the pairs that have missed the tail are those that please).
-So a pilot of pairs that enter no mean tells both: β = Cov(D, Q) / Var(Q), kept in
-[0, 1], and how many pairs are needed. The pairs that are averaged are then fresh and
-their number is fixed, and the interval covers what it would for any fixed number. A β
-above one would follow D where it grows faster than the form: it removes variance from
-the middle and none from the tail, and such intervals cover less.
+A coefficient β that is fitted to the pairs it is used on spoils the coverage. So a
+pilot of pairs that enter no mean (`pilots`) tells it: β = Cov(D, Q) / Var(Q), kept in
+[0, 1]. A β above one would follow D where it grows faster than the form: it removes
+variance from the middle and none from the tail, and such intervals cover less.
 
 Few pairs seldom show the tail that they have, and the less of it, the narrower they say
 the mean is known. What is left of D is of fourth order: along one axis, where it is
@@ -33,55 +29,35 @@ over E[Q]: the one that leaves the least variance, if that is at most `WORTH` of
 the form itself leaves. A damped form of a pair is that of its Q: both ends of a pair
 have the same Q, as the law's mean is zero.
 
-Values that are estimates themselves, from draws of θ, have an error of their own that
-all pairs share, and no number of them averages out. With its half width e the interval
-is √(h² + e²) wide, and an h of `SHARE` e widens it by an eighth: narrower is no gain.
-How large e is the pilot tells, as everything else.
-
 One rate for all of Q is a compromise where axes differ much: damped for the steepest,
 the others count as nothing, and undamped the steepest drowns them. With Q = Σ q_k along
 its principal axes, Σ β_k (1 − e^{−s q_k})/s of the leading ones saturates axis by axis.
 The pilot chooses between the two; several β are fitted with their degrees of freedom,
 and are taken where they leave at most `WORTH` of what one β does.
 
-A pilot enters no mean, so it may grow until it knows enough: `FIRST` pairs, and `PILOT`
-where these, wide as they are, do not say that the fewest will do. Where it had to grow
-and Q damped as a whole does not bound what is left, it may yet have missed the tail, or
-have fitted several β too well, and at least `SURE` pairs are averaged.
-
 Where D grows like exp(|δ|²) or faster, its mean may be ∞, or lie in a tail that no
-sample meets: a pair that then moves the mean of `LEVELS[-1]` pairs by more than `HEAVY`
+sample meets: a pair that then moves the mean of the most pairs by more than `HEAVY`
 of it says that the others have missed its like (`Control.carried`). χ² between normal
 laws, exp(|z|²) − 1, has no mean from Var z = 1/2 on.
 
-References:
-    Stein, A two-sample test for a linear hypothesis whose power is independent of the
-    variance, Annals of Mathematical Statistics 16 (1945), for the two stages.
-    Lavenberg & Welch, A perspective on the use of control variables, Management Science
-    27 (1981), for β.
+Source: Lavenberg & Welch, A perspective on the use of control variables, Management
+Science 27 (1981), for β.
 
 Shapes: N inputs, M pairs, P forms: Q and its leading axes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from audit.ground.student import student_quantile
 from audit.linalg.intervals.means import Interval, mean_interval
 
-FIRST, PILOT = 8, 32  # pairs that only tell what is needed
-LEVELS = (24, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pairs in the mean
-SURE = 64  # pairs, where a pilot had to grow
 HEAVY = 0.1  # of the mean, that one of the most pairs may move it by
 TAILS = 15.0  # the kurtosis, at least, of what the control leaves
-WIDTH = 0.05  # of the value: a half width that is narrow enough
-SHARE = 0.5  # of the half width that the values' own errors leave, likewise
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of damping, over the form's mean
 WORTH = 0.5  # of the variance that the form leaves: what a damped one may leave
 
@@ -303,43 +279,3 @@ def _remaining(
     """Return D less what the control says of it, of each pair [N, M]."""
     control = weight.unsqueeze(2) * (forms - expected.unsqueeze(2))
     return values - torch.where((weight > 0).unsqueeze(2), control, 0.0).sum(dim=1)
-
-
-def pairs_needed(
-    pilot: Interval,
-    predicted: Tensor,
-    tolerance: float,
-    own: Tensor | None = None,
-    shared: bool = False,
-) -> Tensor:
-    """Return how many pairs [N] each mean needs, one of `LEVELS`.
-
-    So many that the half width, which falls with 1/√M, is at most `WIDTH` of the value
-    and does not reach from it to where prediction and realised value part; and no more
-    than leave it at `SHARE` of what the values' own errors do.
-
-    Args:
-        pilot: the mean over `PILOT` pairs, or over fewer that have to be surer.
-        predicted: what it is held against [N].
-        tolerance: relative distance at which the two part.
-        own: standard error of the values themselves, common to all pairs [N].
-        shared: whether the prediction has that error too: it then parts nothing.
-    """
-    half = (pilot.upper - pilot.lower) / 2
-    margins = [(pilot.value - predicted * (1 + s * tolerance)).abs() for s in (-1, 1)]
-    margin = torch.minimum(*margins)
-    floor = _floor(half, own)
-    wanted = torch.maximum(WIDTH * pilot.value, floor)
-    wanted = torch.minimum(wanted, margin if shared else torch.maximum(margin, floor))
-    pairs = torch.where(half > 0, PILOT * (half / wanted).square(), 0.0)
-    levels = torch.tensor(LEVELS, device=pairs.device)
-    at = torch.searchsorted(levels.to(pairs), pairs.nan_to_num(nan=math.inf))
-    return levels[at.clamp_max(len(LEVELS) - 1)]
-
-
-def _floor(half: Tensor, own: Tensor | None) -> Tensor:
-    """Return below which a half width is no gain [N]: zero for an unknown error."""
-    if own is None:
-        return torch.zeros_like(half)
-    reach = SHARE * student_quantile(math.inf) * own
-    return torch.where(torch.isfinite(reach), reach, 0.0)

@@ -14,8 +14,7 @@ from audit.models.contract import Head, Item, Settings
 from audit.models.density import ConditionalDensity, Values
 from audit.models.gates import Subject
 from audit.models.implicit.family import family_of, plain_law
-from audit.models.implicit.files import open_files
-from audit.models.implicit.given import check_size, given_draws
+from audit.models.implicit.files import check_size, given_draws, open_files
 from audit.models.implicit.laws import ContextMap, Slot, evaluate, read_by
 from audit.models.implicit.plan import Plan
 from audit.models.implicit.roles import resolve_implicit_head
@@ -136,7 +135,11 @@ def _assemble(plan: Plan, probe: Probe, drawn: bool = False) -> OpenModel:
     if not drawn:
         stand_ins = draw_for_gates(plan, probe, family, parameters)
         probe = replace(probe, drawn=stand_ins)
-    source = () if family.source is None else (_origin(family.source.name),)
+    source = (
+        ()
+        if family.source is None
+        else (Item("draws of θ", family.source.name, "what there is"),)
+    )
     return OpenModel(
         probe,
         plan.head,
@@ -150,10 +153,6 @@ def _assemble(plan: Plan, probe: Probe, drawn: bool = False) -> OpenModel:
     )
 
 
-def _origin(source: str) -> Item:
-    return Item("draws of θ", source, "what there is")
-
-
 def _subject(plan: Plan, probe: Probe) -> Subject:
     """Return what the gates look at: log q and θ as functions of x."""
     roles = tuple(plan.head.parameters)
@@ -162,12 +161,4 @@ def _subject(plan: Plan, probe: Probe) -> Subject:
         found = [evaluate(plan.head, role, outputs) for role in roles]
         return torch.cat([value.reshape(len(value), -1) for value in found], dim=1)
 
-    return Subject(
-        probe.network,
-        probe.roles.condition,
-        probe.values,
-        probe.outputs,
-        probe.call,
-        parameters,
-        read_by(plan.head, *roles),
-    )
+    return probe.subject(parameters, read_by(plan.head, *roles))

@@ -36,7 +36,6 @@ _ARITHMETIC = (
 )
 _CHOICES = ("Max", "Min", "max", "min", "And", "Or", "Where")
 _POWERS = ("Pow", "FloatPow", "PowByNatural")
-_NUMBERS = ("Integer", "Float", "Rational")
 _METHODS = {"size", "stride", "dim", "storage_offset"}
 _WORD = re.compile(r"\w*")
 _NUMBER = re.compile(r"\d{1,19}(\.\d{0,19})?(e[-+]?\d{1,2})?|\.\d{1,19}")

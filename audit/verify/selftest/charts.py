@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from audit.geometry.divergence import Divergence
-from audit.geometry.frame import Frame
 from audit.geometry.pullback import pull_back
 from audit.linalg.decompose import decompose
 from audit.linalg.stored import LinearOperator, Matrix
@@ -124,22 +123,9 @@ def _turned(
         phi, jacobian = inner.linearize(x, held)
         entries = frame.pull(Matrix(jacobian.dense())).dense().double()
         return phi, Matrix(_SCALE * turn.back(entries))
-    chart = _Chart(x, frame, turn)
     zero = x.new_zeros(len(x), len(frame.free), dtype=torch.float64)
     u = zero.requires_grad_()
-    moved = chart(u).to(inner.dtype).reshape(-1, *inner.event)
+    moved = x.double() + frame.push(_SCALE * turn(u))  # u -> x + S s R u
+    moved = moved.to(inner.dtype).reshape(-1, *inner.event)
     phi = inner.function(moved, held)
     return phi.detach(), Matrix(ReverseJacobian(phi, u).dense())
-
-
-@dataclass(frozen=True)
-class _Chart:
-    """u -> x + S s R u, for x [n, d] and u [n, m]."""
-
-    x: Tensor
-    frame: Frame
-    turn: _Rotation
-
-    def __call__(self, u: Tensor) -> Tensor:
-        """Return the inputs [n, d]."""
-        return self.x.double() + self.frame.push(_SCALE * self.turn(u))

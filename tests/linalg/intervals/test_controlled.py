@@ -6,19 +6,15 @@ import pytest
 import torch
 
 from audit.linalg.intervals.controlled import (
-    LEVELS,
-    PILOT,
-    SHARE,
-    WIDTH,
     PairMeans,
     axis_weights,
     best_control,
     control_weight,
     controlled_mean,
     damped,
-    pairs_needed,
 )
 from audit.linalg.intervals.means import Interval, mean_interval
+from audit.linalg.intervals.pilots import LEVELS, PILOT, SHARE, WIDTH, pairs_needed
 
 
 def pairs(seed, count=64, inputs=3):
