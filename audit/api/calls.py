@@ -18,6 +18,7 @@ from audit.reports.inspected import Inspection
 from audit.reports.json import read_report
 from audit.reports.recorded import RecordedRows
 from audit.reports.report import Report as Record
+from audit.reports.stored import in_memory
 from audit.run.calling import QuadraticForm, form_of
 from audit.run.inspection import inspect as run_inspect
 from audit.run.scan import scan as run_scan
@@ -100,21 +101,22 @@ def check(report: Report | Record | str | PathLike[str], **limits: Any_) -> Repo
         InputError: the file is no report.
     """
     with given_in_files(limits) as given, in_python(given.names):
-        config, path, rows = limits_of(given.settings), "report", None
+        config, rows = limits_of(given.settings), None
         if isinstance(report, Report):
             record, rows = report.record, report.recorded
         elif isinstance(report, Record):
             record = report
         elif isinstance(report, (str, PathLike)):
             path = str(fspath(report))
-            record = read_report(path)
+            return Report(recheck(read_report(path), config, path))
         else:
             raise ConfigError(
                 f"The report is of the type {type(report).__name__}",
                 "Expected what audit.scan returns, or the path of a saved report",
                 "Pass one of these",
             )
-        return Report(recheck(record, config, path), rows)
+        held = in_memory(record, None if rows is None else rows.arrays)
+        return Report(recheck(record, config, "report", held), rows)
 
 
 def local_form(

@@ -3,7 +3,8 @@
 While a waiver holds, its limit warns instead of failing. When it has expired the limit
 fails again and says so. A limit on a number and one on its change are two: a waiver
 names with `limit: max_increase` that it is of the latter, where a key has both. Of
-several of one limit the one that holds longest decides.
+several of one limit the one that holds longest decides. A limit that only warns stays
+as it is.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ def is_expired(said: str) -> bool:
 
 
 def _waived(limit: Threshold, waiver: Waiver, day: str) -> Threshold:
+    """Return a limit under a waiver; one that only warns has nothing to be waived."""
+    if limit.level == "warn" and not limit.waiver:
+        return limit
     if waiver.until < day:
         said = f"{_EXPIRED} {waiver.until}: {waiver.reason}"
         return replace(limit, waiver=said)

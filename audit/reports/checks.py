@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from audit.config import ScanConfig, Threshold, Waiver, with_waivers
 from audit.config.waivers import is_expired
@@ -14,10 +15,18 @@ from audit.reports.json import finite, indented
 from audit.reports.judged import Check
 from audit.reports.report import Report
 
+if TYPE_CHECKING:
+    from audit.reports.stored import Stored
+
 PRECEDENCE = (PASS, FAIL, INCOMPLETE, NOTHING)
 
 
-def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
+def recheck(
+    report: Report,
+    config: ScanConfig,
+    path: str = "report",
+    held: Stored | None = None,
+) -> Report:
     """Judge a saved report by the limits of `config`, or by its own if it has none.
 
     Its own limits are judged as they were: by the same end of an interval, and with
@@ -27,6 +36,7 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
         report: to judge.
         config: the limits, and how to judge.
         path: of the report, beside which its rows file may be.
+        held: the numbers of its inputs, where they are known without a file.
 
     Raises:
         ConfigError: a key names a number the report does not have, or the baseline
@@ -47,7 +57,7 @@ def recheck(report: Report, config: ScanConfig, path: str = "report") -> Report:
     from audit.reports.against import changes  # numpy, which limits alone do not need
     from audit.reports.stored import listed
 
-    found = changes(config.thresholds, config.baseline, listed(path, report))
+    found = changes(config.thresholds, config.baseline, held or listed(path, report))
     return judge(report, Rules.of(config, found))
 
 

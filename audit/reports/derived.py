@@ -22,6 +22,7 @@ from operator import itemgetter
 from audit.ground.errors import ConfigError
 from audit.reports.doubts import exact_of
 from audit.reports.keys import split_key
+from audit.reports.listed import MOST
 from audit.reports.quantities import PERCENTILES
 from audit.reports.record import Interval
 from audit.reports.report import Report
@@ -39,14 +40,20 @@ def refuse_edited(report: Report, path: str, keys: Iterable[str]) -> None:
     """Refuse a report whose statistics are not those of its inputs.
 
     Args:
-        report: that lists its inputs; others cannot be held against them.
+        report: that lists its inputs; larger ones cannot be held against them.
         path: of it.
         keys: of the numbers that will be judged, whose exact values are looked at too;
             what the report lacks is passed over.
 
     Raises:
-        ConfigError: one of them does not follow.
+        ConfigError: one of them does not follow, or the inputs have been taken out.
     """
+    if report.inputs is None and 0 < report.data.n_audited <= MOST:
+        raise ConfigError(
+            f"The report '{path}' lists none of its {report.data.n_audited} inputs",
+            f"Expected every number of them: a report of up to {MOST} has them all",
+            "Scan again, or take the report as it was written",
+        )
     for key in keys:
         divergence, quantity, statistic = split_key(key)
         for name in filter(None, (quantity, exact_of(report, quantity))):

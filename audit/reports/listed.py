@@ -8,6 +8,9 @@ from pydantic import ConfigDict, Field
 
 from audit.reports.record import Number, Record
 
+MOST = 10_000
+"""Audited inputs: a report of more lists none, see rows files."""
+
 
 class Outcomes(Record):
     """What became of the values of one divergence that are not plain numbers.

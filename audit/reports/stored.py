@@ -6,9 +6,10 @@ scan (`-o rows.npz`), which is read one column at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy import float64, int64
@@ -99,6 +100,24 @@ def listed(name: str, report: Report, rows: str | None = None) -> Stored:
         if rows is not None:
             raise
         return Stored(name, report, np.zeros(0, int64), _of(report))
+
+
+def in_memory(report: Report, rows: Mapping[str, NDArray[Any]] | None) -> Stored:
+    """Return a report that lies in no file: nothing on the disk is beside it.
+
+    Args:
+        report: what it holds.
+        rows: columns of its inputs, "index" and "kl.trace"; None: those it lists.
+    """
+    if rows is None:
+        listed_there = report.inputs.index if report.inputs else []
+        return Stored("report", report, np.array(listed_there, int64), _of(report))
+
+    def column(divergence: str, quantity: str) -> Floats:
+        values: Floats = rows[f"{divergence}.{quantity}"]
+        return values
+
+    return Stored("report", report, rows["index"], column)
 
 
 def _of(report: Report) -> Callable[[str, str], Floats]:

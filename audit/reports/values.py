@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.ground.storage.mapped import let_go
+from audit.reports.listed import MOST
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -25,7 +26,7 @@ Codes = NDArray[np.uint16]
 Rows = NDArray[np.intp] | slice
 WINDOW = 1 << 16
 """Rows that are in memory at a time where there may be very many."""
-FEW = 10_000
+FEW = MOST
 """Up to so many inputs every number is in memory, and in the report."""
 UNKNOWN = "its terms overflow"
 """The reason of a NaN for which nobody gave one."""

@@ -94,6 +94,30 @@ def test_a_report_is_a_baseline():
     assert audit.check(plain, **step).verdict == "pass"
 
 
+def test_reports_in_memory_of_many_inputs_are_compared_input_by_input(
+    tmp_path, monkeypatch
+):
+    """A report has changed by nothing from itself; rows of another lie beside."""
+    x = np.random.default_rng(0).normal(size=(10_001, 2))
+
+    def law_of(scale):
+        return lambda x: torch.distributions.Normal(scale * x.double()[:, :1], 1.0)
+
+    old, new = (
+        audit.scan(law_of(scale), x, divergences=["kl"], verify=0, sizes="off")
+        for scale in (1.0, 1.2)
+    )
+    assert old.record.inputs is None
+    monkeypatch.chdir(tmp_path)
+    new.save("report.npz")
+    step = {"max_increase": {"kl.trace.mean": "45%"}, "gate": "upper", "baseline": old}
+    (same,), (grown,) = (audit.check(r, **step).record.checks for r in (old, new))
+    assert (same.change.change, same.change.ci95) == (0.0, (0.0, 0.0))
+    assert grown.change.change == pytest.approx(0.44, rel=1e-6)
+    assert {one.change.unpaired for one in (same, grown)} == {""}
+    assert {one.status for one in (same, grown)} == {"pass"}
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

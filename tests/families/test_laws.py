@@ -13,17 +13,21 @@ CIRCLE = {  # laws of the real line; those of a circle are in `test_one_dimensio
 MIXED = {  # an atom beside a density: neither a sum nor an integral is all of it
     "fisher_is_the_sum_over_all_outcomes",
     "kl_is_the_sum_over_all_outcomes",
+    "other_values_are_sums_over_all_outcomes",
 }  # they are held by sums and quadratures of their own, in `test_composed` and others
 COSTLY = {  # seconds each for laws within limits, whose draws are found by bisection
     "kl_is_the_mean_log_ratio",  # `test_limited` has quadratures of scipy's densities
     "fisher_is_the_covariance_of_draws_scores",  # and such a covariance of its own
+    "other_values_are_sums_over_all_outcomes",
 }
+TAILS = "distances_are_those_of_quadrature"  # thousands of panels of Student's tails
 BUT = {"von_mises": CIRCLE, "hurdle": MIXED, "censored": MIXED}
 
 
 def costly(example, law):
     limited = example.family_name.startswith(("censored", "truncated"))
-    return limited and law.__name__ in COSTLY
+    tails = example.family_name == "student_t" and law.__name__ == TAILS
+    return tails or (limited and law.__name__ in COSTLY)
 
 
 CASES = [

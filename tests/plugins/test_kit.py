@@ -204,6 +204,58 @@ def test_a_sampler_of_another_law_is_noticed():
         check_law(planted(Normal, law=law), NORMALS)
 
 
+def kl_of_normals(left, right):
+    (m, s), (n, t) = left, right
+    return (t / s).log() + (s**2 + (m - n) ** 2) / (2 * t**2) - 0.5
+
+
+def renyi_of_normals(left, right, order):
+    (m, s), (n, t) = left, right
+    v = (1 - order) * s**2 + order * t**2
+    value = (t / s).log() + (t**2 / v).log() / (2 * (order - 1))
+    return torch.where(v > 0, value + order * (m - n) ** 2 / (2 * v), torch.inf)
+
+
+def half_more_far_off(left, right):
+    far = (left[1] / right[1]).log().abs() > 0.2
+    return kl_of_normals(left, right) * torch.where(far, 1.5, 1.0)
+
+
+def infinite(left, right):
+    return torch.where(left[0] == right[0], 0.0, torch.inf).double()
+
+
+def third_order(left, right):
+    (m, s), (n, t) = left, right
+    return ((m - n) ** 2 + (s - t) ** 2) * s / t
+
+
+@pytest.mark.parametrize(
+    ("hook", "wrong", "words"),
+    [
+        ("relative_entropy", half_more_far_off, "KL is its sum"),
+        ("relative_entropy", infinite, "KL is its sum"),
+        ("renyi_divergence", lambda a, b, _: renyi_of_normals(a, b, 0.5), "order 0.3"),
+        ("renyi_divergence", lambda a, b, o: renyi_of_normals(b, a, o), "order 0.3"),
+        ("squared_distance", third_order, "squared_distance is what the quadrature"),
+    ],
+    ids=["far", "infinite", "no order", "swapped", "third order"],
+)
+def test_an_exact_value_that_is_off_beyond_second_order_is_noticed(hook, wrong, words):
+    hooks = {hook: lambda family, *given: wrong(*given)}
+    with named(words):
+        check_law(planted(Normal, **hooks), NORMALS)
+
+
+def test_exact_values_of_any_step_and_order_are_accepted():
+    """A closed form of order 2 is ∞ where one scale is twice the other, and may be."""
+    hooks = {
+        "relative_entropy": lambda _, a, b: kl_of_normals(a, b),
+        "renyi_divergence": lambda _, a, b, order: renyi_of_normals(a, b, order),
+    }
+    check_law(planted(Normal, **hooks), NORMALS)
+
+
 class Heavier(td.Normal):
     def log_prob(self, value):
         return super().log_prob(value) + 0.1

@@ -101,6 +101,14 @@ def test_an_edited_statistic_decides_nothing(statistic):
     assert "by the inputs that it lists" in str(error.value)
 
 
+def test_a_report_whose_inputs_were_taken_out_decides_nothing():
+    """Without them nothing speaks against a statistic that was edited."""
+    report = edited(report_with(SETS["skewed"]), "inputs", value=None)
+    config = ScanConfig(thresholds=(limit("kl.trace.p95", "<=", 1e9),), max_skipped=1)
+    with pytest.raises(ConfigError, match=r"'r\.json' lists none of its .* inputs"):
+        recheck(report, config, "r.json")
+
+
 @pytest.mark.parametrize("statistic", ["mean", "p50", "p95"])
 def test_a_number_beyond_its_own_interval_decides_nothing(statistic):
     """An interval made shorter by hand would let `--gate upper` pass."""
@@ -127,8 +135,9 @@ def test_an_edited_input_and_an_edited_exact_value_are_found_too():
         refuse_edited(edited(report, *place, value=0.0), "r", ["kl.gaussian.p95"])
 
 
-def test_a_report_without_inputs_cannot_be_held_against_them():
+def test_a_report_of_too_many_inputs_to_list_cannot_be_held_against_them():
     report = report_with(SETS["skewed"])
     report = edited(report, *summary("trace", "p95"), value=0.0)
-    bare = report.model_copy(update={"inputs": None})
+    many = report.data.model_copy(update={"n_audited": 10_001})
+    bare = report.model_copy(update={"inputs": None, "data": many})
     refuse_edited(bare, "r.json", ["kl.trace.p95", "kl.nothing.p95", "w1.trace.p95"])

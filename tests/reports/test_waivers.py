@@ -58,6 +58,20 @@ def test_a_limit_that_only_warns_does_so_again_when_its_waiver_has_expired():
     assert (again.exit_code, again.checks[0].level) == (0, "warn")
 
 
+def test_a_limit_that_only_warns_is_none_that_fails_after_a_waiver_that_held():
+    expired = replace(WAIVER, until="2001-01-01")
+    limits = (replace(LIMITS[0], level="warn"),)
+    config = replace(CONFIG, thresholds=limits, max_skipped=1, waivers=(expired,))
+    report = build_report(
+        measured_of(EIGENVALUES), with_waivers(config, date(2000, 1, 1))
+    )
+    again = recheck(report, ScanConfig())
+    assert [(one.exit_code, one.checks[0].level) for one in (report, again)] == [
+        (0, "warn"),
+        (0, "warn"),
+    ]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(
     ("day", "code", "said"),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor
 
-from audit.families.checking import counts, scores, shapes, values
+from audit.families.checking import counts, outcomes, scores, shapes, values
 from audit.families.checking.subject import Subject
 from audit.families.interface import Family
 from audit.ground.checking import demand, keep
@@ -25,6 +25,7 @@ LAWS: tuple[Callable[[Subject], None], ...] = (
     *shapes.LAWS,
     *scores.LAWS,
     *values.LAWS,
+    *outcomes.LAWS,
     *counts.LAWS,
 )
 

@@ -68,7 +68,7 @@ def blocks_are_those_of_quadrature(it: Subject) -> None:
     if not isinstance(it.law, Continuous):
         return
     parameters = it.law.split(it.phi.detach())
-    blocks = ("fisher_block", "transport_block") if _draws_on_its_line(it) else ()
+    blocks = ("fisher_block", "transport_block") if draws_on_its_line(it) else ()
     for name in blocks:
         if it.root(name.replace("block", "root")) is None:
             continue
@@ -116,7 +116,7 @@ def draws_are_keyed_by_their_input(it: Subject) -> None:
     it.demand(not torch.equal(other, first), law, "other draws for another seed", first)
 
 
-def _draws_on_its_line(it: Subject) -> bool:
+def draws_on_its_line(it: Subject) -> bool:
     """Whether the density of the quadrature is that of θ, and not of a shifted one."""
     law, rows = it.law, it.alone().first()
     assert isinstance(law, Continuous)

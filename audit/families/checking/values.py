@@ -12,9 +12,7 @@ from audit.families.checking.points import log_density, points_of
 from audit.families.checking.subject import (
     DRAWS,
     ERRORS,
-    INTEGRATED,
     RESOLVED,
-    SUMMED,
     Subject,
     gram,
 )
@@ -96,26 +94,6 @@ def kl_is_the_mean_log_ratio(it: Subject) -> None:
     it.demand(same, law, f"{ratio.mean():g} ± {error:g}", known[0])
 
 
-def kl_is_the_sum_over_all_outcomes(it: Subject) -> None:
-    """KL is Σ q (log q − log q') over all outcomes of one number."""
-    one = it.alone()
-    phi = one.first()
-    other = phi + one.step(0.1)[:1]
-    known = one.law.kl(phi, other)
-    outside = torch.stack(list(one.law.violations(other).values())).any()
-    if known is None or bool(outside) or one.numbers != 1:
-        return
-    points, weights = points_of(one)
-    here, there = (log_density(one, points, each) for each in (phi, other))
-    mass = weights * here.exp()
-    if abs(mass.sum().item() - 1) > RESOLVED or not bool(torch.isfinite(known[0])):
-        return
-    found = torch.where(mass > 0, mass * (here - there), 0.0).sum()
-    tolerance = SUMMED if one.law.discrete else INTEGRATED
-    law = "KL = Σ q (log q − log q'), over all outcomes"
-    one.demand((found / known[0] - 1).abs() < tolerance, law, found, known[0])
-
-
 def stated_slopes_are_those_of_kl(it: Subject) -> None:
     """What a law states as ∂KL/∂φ' is what its KL rises by, where one is stated."""
     phi = it.phi.detach()
@@ -188,7 +166,6 @@ LAWS = (
     exact_values_are_distances,
     forms_predict_exact_values,
     kl_is_the_mean_log_ratio,
-    kl_is_the_sum_over_all_outcomes,
     stated_slopes_are_those_of_kl,
     transport_is_the_speed_of_quantiles,
 )
