@@ -98,9 +98,9 @@ _RUN: dict[str, Option] = {
         "Seconds to load the model and pass its gates (300).",
         "SECONDS",
     ),
-    "witness": Option(readers.text, "Keep the witnesses here, to replay.", "FILE"),
+    "witness": Option(readers.path, "Keep the witnesses here, to replay.", "FILE"),
     "run_dir": Option(
-        readers.text, "Keep finished parts here, to resume from.", "FOLDER"
+        readers.path, "Keep finished parts here, to resume from.", "FOLDER"
     ),
     "resume": Option(readers.flag, "Go on with the run in --run-dir.", ""),
     "shard": Option(readers.text, "Do part i of n only, into --run-dir.", "I/N"),
@@ -119,7 +119,7 @@ _GATE: dict[str, Option] = {
         many=True,
     ),
     "baseline": Option(
-        readers.text, "An older report, for limits on a change.", "REPORT"
+        readers.path, "An older report, for limits on a change.", "REPORT"
     ),
     "max_increase": Option(
         gate_readers.steps,

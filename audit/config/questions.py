@@ -55,7 +55,7 @@ _MODEL: dict[str, Option] = {
         "SEED",
     ),
     "sampler": Option(
-        readers.text, "A second file that draws θ.", "FILE", names_file=True
+        readers.path, "A second file that draws θ.", "FILE", names_file=True
     ),
     "draws": Option(readers.text, "Key of ready draws of θ in DATA.", "KEY"),
     "input_layout": Option(

@@ -7,6 +7,7 @@ knows the option and where it was written, and makes the error of it.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,15 @@ def text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("expected text")  # noqa: TRY004
     return str(value)
+
+
+@reader(type="string")
+def path(value: object) -> str:
+    """Read the path of a file or folder; a number is none, and would be made one."""
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str):
+        raise ValueError("expected a path")  # noqa: TRY004
+    return found
 
 
 def spelled(value: object) -> object:

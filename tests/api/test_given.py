@@ -146,3 +146,14 @@ def test_equal_arrays_are_equal_data_however_they_lie_in_memory():
         for given in (x, by_columns, spread)
     }
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("option", ["witness", "run_dir", "baseline"])
+def test_a_number_is_no_path(option):
+    with pytest.raises(audit.ConfigError, match=f"{option}= .*Expected .*path"):
+        audit.scan(MODEL, DATA, **{option: 1.5}, **FEW)
+
+
+def test_a_path_of_pathlib_is_one(tmp_path):
+    audit.scan(MODEL, DATA, witness=tmp_path / "w.npz", sizes=[0.1], **FEW)
+    assert (tmp_path / "w.npz").exists()
