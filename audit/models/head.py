@@ -10,6 +10,7 @@ from audit.models.expressions import Expression
 from audit.models.names import (
     NAMES,
     NORMAL_SCALES,
+    doubt_of,
     families_with,
     options_of,
     parameters_by_name,
@@ -138,10 +139,11 @@ def _family(
     if "normal" in fits and any(stem in NORMAL_SCALES for stem in stems):
         fits = ["normal"]
     alone = named == {"scale"} and len(outputs) > 1  # of which law, nothing says
-    if len(fits) == 1 and not (alone and not parameters):
+    doubt = doubt_of(fits[0], outputs) if len(fits) == 1 and not parameters else ""
+    if len(fits) == 1 and not doubt and not (alone and not parameters):
         return Item("family", fits[0], "names")
     could = (
-        f"they could be those of {', '.join(fits)}"
+        f"they could be those of {doubt or ', '.join(fits)}"
         if fits
         else "their names are those of no family"
     )

@@ -55,6 +55,20 @@ TEXTBOOK = {
 }
 
 
+def doubt_of(family: str, outputs: Sequence[str]) -> str:
+    """Return which laws the names of a family's parameters may also mean; "" for none.
+
+    Libraries write gamma, inverse gamma and Weibull laws in a concentration and a
+    scale. The scale of a Student's t is √((ν − 2)/ν) of its standard deviation.
+    """
+    if family == "weibull":
+        return "gamma (rate=1 / scale), inverse_gamma (rate=scale) or weibull"
+    spread = next((n for n in outputs if stem_of(n) in NORMAL_SCALES), "")
+    if family == "student_t" and spread:
+        return f"student_t, if '{spread}' is its scale and not its standard deviation"
+    return ""
+
+
 def families_with(named: set[str]) -> list[str]:
     """Return the families that take exactly these parameters."""
     return [

@@ -112,7 +112,8 @@ def _refuse_members(settings: Settings) -> None:
 def _head(settings: Settings, probe: Probe) -> Head:
     """Resolve the head, or say what would fit the outputs."""
     try:
-        return resolve_head(settings, probe.network, list(probe.outputs))
+        head = resolve_head(settings, probe.network, list(probe.outputs))
+        return _wholly_read(head, probe)
     except ConfigError as error:
         if masks_of(probe.network):
             raise ConfigError(
@@ -130,6 +131,35 @@ def _head(settings: Settings, probe: Probe) -> Head:
             f"Pass {found.flags} if that is what they are ({found.why}); robaudit "
             "inspect MODEL DATA shows every tensor",
         ) from None
+
+
+def _wholly_read(head: Head, probe: Probe) -> Head:
+    """Return the head, unless names alone say its family and leave real outputs over.
+
+    `mean` and `std` beside `weights` are a mixture, beside `dof` a Student's t: what
+    names leave unread may be a parameter of another law.
+
+    Raises:
+        ConfigError: with the family to state where the others are no parameters.
+    """
+    said = {"family", *(f"param {name}" for name in head.parameters)}
+    read = {
+        name.removeprefix("@") for e in head.parameters.values() for name in e.names
+    }
+    if {item.origin for item in head.items if item.name in said} != {"names"}:
+        return head
+    left = [n for n, v in probe.outputs.items() if v.is_floating_point()]
+    left = [name for name in left if name not in read]
+    if left:
+        names = ", ".join(f"'{name}'" for name in left)
+        raise ConfigError(
+            f"By the outputs' names the law is {head.family}, and {names} would not be "
+            "read",
+            "A family is taken from names only where every real output is a parameter",
+            f"Pass --family {head.family} if {names} may be left out, else the family "
+            "that takes them",
+        )
+    return head
 
 
 def _precise(probe: Probe) -> Probe:
