@@ -80,3 +80,23 @@ def test_an_input_takes_what_is_estimated_at_the_most(tmp_path, function, top):
     one = (peak(prepared, 3) - peak(prepared, 1)) / 2
     told = passes_bytes(top, prepared.model, (build_divergence("kl"),))
     assert one <= told <= 2.5 * one
+
+
+def correlated(x):
+    lower = torch.tril(hidden(x, 36).reshape(-1, 6, 6), -1)
+    return {"loc": hidden(x, 6, 2), "l": lower + torch.eye(6, dtype=x.dtype)}
+
+
+@pytest.mark.parametrize(
+    ("function", "law", "stored"),
+    [
+        (correlated, of("multivariate_normal", loc="loc", scale_tril="l"), 27**2),
+        (shallow, of("normal", loc="loc", scale="exp(s)"), 0),
+    ],
+)
+def test_a_root_that_is_stored_is_counted_twice(tmp_path, function, law, stored):
+    """Root and copy of 6 + 6·7/2 parameters in all of them; one by one, none."""
+    options = {"divergences": ("kl",), "verify": 0, "method": "krylov"}
+    model = prepare(written(tmp_path, function, X, law, **options), False).model
+    without, asked = passes_bytes(1, model, ()), (build_divergence("kl"),)
+    assert passes_bytes(1, model, asked) - without == 2 * stored * 8  # float64

@@ -10,9 +10,11 @@ from scans import SAMPLES, columns, sample, scan
 
 from audit.config import ModelConfig, ScanConfig
 from audit.config.planned import read_plan
+from audit.geometry.divergences import build_divergence
 from audit.ground.errors import ConfigError
 from audit.measure import measure
 from audit.measure.preparation import prepare
+from audit.measure.shapes import shapes_of
 from audit.models.products import ByProducts
 from audit.models.swept import SweptMap
 from audit.reports.json import to_json
@@ -111,6 +113,15 @@ def test_products_give_the_numbers_that_they_give():
     assert plan.by_products
     for name in ("kl.eigenvalue", "kl.radius", "kl.uniform_norm"):
         np.testing.assert_allclose(found[name], known[name], rtol=1e-7)
+
+
+def test_a_law_of_the_file_itself_keeps_one_row_and_no_jacobian():
+    """φ = x has J = 1: one score row of 3 numbers in float64 is all that is kept."""
+    prepared = prepare(sampled("decoder"), False)
+    asked = (build_divergence("kl"),)
+    shapes = shapes_of(sampled("decoder"), prepared.model, 3, asked, ROWS)
+    assert (shapes.p, shapes.d, shapes.kept, shapes.stored) == (3, 3, 1, False)
+    assert shapes.usual == 3 * 8
 
 
 # Against plain torch

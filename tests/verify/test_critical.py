@@ -13,6 +13,7 @@ from audit.families import build_family
 from audit.formats.reading import headline
 from audit.nodes.noise import Noise
 from audit.reports.rows import RowsWriter
+from audit.verify import critical
 from audit.verify.critical import critical_radius
 from audit.verify.exact import Attained
 from verify.independent import Plain
@@ -353,3 +354,14 @@ def test_an_input_at_rest_near_zero_is_moved_by_more_than_its_own_norm(tmp_path)
     assert found["critical_radius"] == pytest.approx(
         [math.sqrt(2) + 1e-3, math.sqrt(2)], rel=1e-5
     )
+
+
+def test_an_input_is_taken_to_the_first_of_its_nearest_crossings():
+    """By hand: 0.2 along the second ray, 0.3 twice, and no crossing at all."""
+    rows = torch.tensor([0, 0, 1, 1, 2])
+    directions = torch.tensor([[1, 0], [0.6, 0.8], [0, 1], [0, -1], [1, 0]])
+    crossings = torch.tensor([0.5, 0.2, 0.3, 0.3, torch.inf])
+    least, u = critical._Rays(3, rows, directions, crossings)._least(crossings)
+    assert least.tolist() == crossings[[1, 2, 4]].tolist()
+    expected = torch.tensor([[0.12, 0.16], [0, 0.3], [0, 0]])
+    torch.testing.assert_close(u, expected)

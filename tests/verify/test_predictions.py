@@ -5,6 +5,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from families.examples import EXAMPLES, each
+from scipy import stats
 
 from audit.nodes.noise import Noise
 from audit.verify.predictions import LEVELS, side_by_side
@@ -56,3 +57,35 @@ def test_one_coordinate_has_its_whole_mass_where_it_is_drawn(example):
             below = np.concatenate([[0.0], np.cumsum(np.where(finite, steps, 0.0))])
             found = np.interp(law.quantiles[:, 0], grid, below)
             np.testing.assert_allclose(found, LEVELS, atol=0.06)
+
+
+def scaled(law):
+    return lambda loc=0.0, scale=1.0: law(loc, scale)
+
+
+QUANTILES = {
+    "cauchy": scaled(stats.cauchy),
+    "exponential": lambda rate: stats.expon(0, 1 / rate),
+    "gumbel": scaled(stats.gumbel_r),
+    "half_normal": scaled(stats.halfnorm),
+    "laplace": scaled(stats.laplace),
+    "normal": scaled(stats.norm),
+    "pareto": lambda alpha, scale: stats.pareto(alpha, 0, scale),
+    "uniform": lambda low, high: stats.uniform(low, high - low),
+}
+INVERTED = [one for one in EXAMPLES if one.family_name in QUANTILES]
+
+
+@each(INVERTED)
+def test_quantiles_of_coordinates_that_are_inverted_are_those_of_scipy(example):
+    pair = pair_of(example)
+    assert pair.how == "quantiles in closed form"
+    for row, law in enumerate((pair.before, pair.after)):
+        values = {name: np.array(v)[row] for name, v in example.values.items()}
+        known = QUANTILES[example.family_name](**(values | example.options))
+        expected = known.ppf(np.array(LEVELS)[:, None])
+        np.testing.assert_allclose(law.quantiles, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_every_law_that_scipy_inverts_here_is_among_the_examples():
+    assert {one.family_name for one in INVERTED} == set(QUANTILES)
