@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from audit.measure import Questions
 from audit.measure.columns import values_of
 from audit.models.opening import OpenModel
 from audit.reports.found import Verification
-from audit.reports.roles import ERROR, named
+from audit.reports.roles import ERROR, named, parsed
 from audit.reports.values import Values, join
 from audit.verify.checked import Checked, checked
 from audit.verify.columns import in_numbers
@@ -105,11 +105,21 @@ def verify(
 
 
 def _joined(parts: Sequence[Checked]) -> dict[str, Values]:
-    """Return the columns of all sites."""
-    return {
-        quantity: join([part.columns[quantity] for part in parts])
-        for quantity in parts[0].columns
-    }
+    """Return the columns of all sites; those of sure values have no errors."""
+    quantities = dict.fromkeys(name for part in parts for name in part.columns)
+    return {name: join([_of(part, name) for part in parts]) for name in quantities}
+
+
+def _of(part: Checked, quantity: str) -> Values:
+    """Return a column of a site; where it has none, that of values without an error."""
+    found = part.columns.get(quantity)
+    if found is not None:
+        return found
+    base, roles = parsed(quantity)
+    values = part.columns[named(base, *roles[:-1])]
+    if roles[-1] is not ERROR:
+        return values  # an end of the interval
+    return replace(values, numbers=np.where(values.missing, np.nan, 0.0))
 
 
 def _summary(parts: Sequence[Checked]) -> dict[str, Verification]:

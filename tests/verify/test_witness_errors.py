@@ -7,6 +7,9 @@ from torch import distributions as td
 
 from audit import scan
 from audit.formats import sides
+from audit.reports.values import Values
+from audit.verify import checks
+from audit.verify.checked import Checked
 
 W = torch.tensor([[0.9], [0.4]])
 X = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
@@ -49,3 +52,18 @@ def test_closed_forms_have_none():
     ends = [f"@{size:g}_se" for size in SIZES]
     assert not any(name.endswith(end) for name in report.rows for end in ends)
     assert not any("over draws" in one for one in sides.notes(report.record, "kl"))
+
+
+def test_a_site_without_errors_joins_one_with_them():
+    """Of inputs in two parts one may be known without an error, as one at rest is."""
+    sure = Values.of(np.array([0.0, np.nan]))
+    drawn, error = Values.of(np.array([1.0])), Values.of(np.array([0.1]))
+    names = ("witness@1", "witness@1_se", "witness@1_lower")
+    columns = dict(zip(names, (drawn, error, Values.of(np.array([0.8]))), strict=True))
+    for parts in ([{names[0]: sure}, columns], [columns, {names[0]: sure}]):
+        found = checks._joined([Checked(each) for each in parts])
+        last = len(parts[0][names[0]]) == 1
+        expected = {"witness@1": 1.0, "witness@1_se": 0.1, "witness@1_lower": 0.8}
+        for name, number in expected.items():
+            whole = [number, 0.0, np.nan] if last else [0.0, np.nan, number]
+            np.testing.assert_array_equal(found[name].numbers, whole)
