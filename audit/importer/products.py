@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 from torch.nn import functional
@@ -37,8 +38,10 @@ LEAST = 1 << 20  # multiplications; fewer are done before oneDNN has begun
 SELDOM = 1 << 28  # of a shape that will hardly be seen again: 5 ms
 NARROW = 1 << 18
 """The same where nothing is called around the kernel."""
-_FEW, _BY = 16, 16  # columns, and the rows that go together
+_FEW, _BY = 16, 48  # columns, and the rows that go together
+_APART = 15  # columns: with more, kernels of AVX2 tell the halves of twelve rows apart
 _SMALL = 1 << 18  # multiplications of a small product
+Array = NDArray[Any]
 _least = ContextVar("least", default=LEAST)
 _LINEAR: Any = (
     torch.ops.mkldnn._linear_pointwise.default
@@ -86,23 +89,36 @@ def plain_times(x: Tensor, matrix: Tensor, turned: Tensor | None = None) -> Tens
 def plain_times_into(out: Tensor, x: Tensor, matrix: Tensor) -> None:
     """Write x [m, k] times a matrix [k, n] into `out` [m, n], as `plain_times` does.
 
-    A row is the same bytes in every place: kernels end with others for a few rows, so
-    rows go by sixteens, the last ones with zeros behind them.
+    A row is the same bytes in every place: kernels take rows by twelve or sixteen, and
+    end with others for a few rows, so rows go by multiples of both, the last ones with
+    zeros behind them.
     """
     k, n = matrix.shape
     if n > _FEW or not x.is_cpu or x.dtype not in (torch.float32, torch.float64):
         torch.matmul(x, matrix, out=out)
         return
-    rows, columns, found = x.numpy(), matrix.numpy(), out.numpy()
+    rows, found = x.numpy(), out.numpy()
+    parts = _columns(matrix.numpy())
     each = max(1, _SMALL // max(1, _BY * k * n)) * _BY
     whole = len(rows) // _BY * _BY
     for first in range(0, whole, each):
         part = slice(first, min(first + each, whole))
-        np.matmul(rows[part], columns, out=found[part])
+        for at, columns in parts:
+            np.matmul(rows[part], columns, out=found[part, at])
     if whole < len(rows):
         last = np.zeros((_BY, k), rows.dtype)
         last[: len(rows) - whole] = rows[whole:]
-        found[whole:] = (last @ columns)[: len(rows) - whole]
+        for at, columns in parts:
+            found[whole:, at] = (last @ columns)[: len(rows) - whole]
+
+
+def _columns(matrix: Array) -> list[tuple[slice, Array]]:
+    """Return the columns that go together, where each part of them lies."""
+    n = matrix.shape[1]
+    if n <= _APART:
+        return [(slice(None), matrix)]
+    halves = slice(0, n // 2), slice(n // 2, n)
+    return [(half, np.ascontiguousarray(matrix[:, half])) for half in halves]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
