@@ -573,7 +573,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
     )
     assert (done.returncode, done.stderr) == (0, "[]\n")
-    assert is_quick(0.3, "--help")
+    assert is_quick(2.0, "--help")
 
 
 def test_commands_on_reports_never_load_torch(saved):
@@ -594,22 +594,31 @@ def test_commands_on_reports_never_load_torch(saved):
 
 def seconds_of(*words):
     """Return the CPU time of a command, which a busy machine hardly changes."""
+    return cpu_of("-m", "audit", *words)
+
+
+def cpu_of(*words):
+    """Return the CPU time of an interpreter with some arguments."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    python(*words)
+    subprocess.run([sys.executable, *words], capture_output=True, check=False, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def is_quick(limit, *words):
-    """Whether one of two runs takes less CPU time than a limit."""
-    return any(seconds_of(*words) < limit for _ in range(2))
+PEER = "import typer, numpy, pydantic"
+"""What any such tool imports: processors differ, and the ratio hardly does."""
+
+
+def is_quick(times, *words):
+    """Whether one of two runs takes less than so many times the CPU time of a peer."""
+    return any(seconds_of(*words) < times * cpu_of("-c", PEER) for _ in range(2))
 
 
 def test_check_of_ten_thousand_inputs_is_quick(tmp_path):
     values = np.random.default_rng(0).lognormal(size=10_000)
     path = tmp_path / "large.json"
     path.write_text(to_json(report_of(values, *LIMITS)))
-    assert is_quick(0.6, "check", str(path))
+    assert is_quick(4.0, "check", str(path))
 
 
 def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path):

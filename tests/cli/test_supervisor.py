@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -227,14 +228,12 @@ def test_the_work_ends_with_its_supervisor():
     child = int(process.stdout.readline())
     process.kill()
     process.wait()
-    for _ in range(100):
-        try:
+    with suppress(ProcessLookupError):
+        for _ in range(100):
             os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("the work outlived its supervisor")
+            time.sleep(0.02)
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the work outlived its supervisor")
 
 
 def test_standard_streams_that_are_closed_are_not_taken_for_pipes(tmp_path):
