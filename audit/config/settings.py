@@ -183,7 +183,8 @@ class ScanConfig:
     """What is fixed of how a scan computes, by the keys of `planned.KEYS`; or `report`,
     whose plan is taken. Whatever is absent follows from shapes."""
     verify: int | Literal["all"] | None = None
-    """Inputs that are checked against exact values; None: 32 worst and 32 random."""
+    """Inputs that are checked against exact values; None: 32 worst and 32 random, fewer
+    where a pass of the model is long (`verify.long`)."""
     limit: int | None = None
     sample: int | None = None
     index: tuple[int, ...] = ()
