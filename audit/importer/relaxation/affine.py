@@ -33,6 +33,8 @@ def scaled(
     )
     if len(shape) != value.dim():
         raise refusal(f"{what} gives a value more axes")
+    if not all(bool(c.isfinite().all()) for c in (factor, shift) if c is not None):
+        raise refusal(f"{what} with a constant that is no finite number")
     number = factor.numel() == 1 and (shift is None or shift.numel() == 1)
     pair = (float(factor), 0.0 if shift is None else float(shift)) if number else None
     size = factor.abs()
@@ -178,7 +180,12 @@ def operator(
         what: its name.
         alike: whether that is so by its definition; else it is looked at.
         mean: the axes of a mean, as entries have them.
+
+    Raises:
+        NoCertificate: it does not treat every row alike.
     """
+    if not alike:
+        _check_any_number(tape.values[source], run, what)
     event = tape.values[source].shape[1:]
     traced: dict[int, tuple[Tensor, Tensor]] = {}  # of the last number of rows
 
@@ -205,3 +212,17 @@ def operator(
         (source,), whole, absolute, back, along, bias, alike=alike, mean=mean
     )
     return tape.affine(entry, what)
+
+
+def _check_any_number(value: Tensor, run: Run, what: str) -> None:
+    """Raise where an operator makes something else of twice as many rows.
+
+    A value of a single row has no other one that it could be mixed with.
+    """
+    marks = 1 + torch.arange(value.numel(), device=value.device) * 0.618 % 1
+    marks = marks.to(value).reshape(value.shape)
+    one, two = run(marks), run(torch.cat([marks, 2 * marks]))
+    if two.shape[:1] != (2 * len(value),) or not torch.allclose(
+        two, torch.cat([one, 2 * one]), 1e-9, 0.0
+    ):
+        raise refusal(f"{what} mixes the rows of a batch, or moves their axis")

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from audit.importer.relaxation import functions
 from audit.importer.relaxation.affine import scaled
+from audit.importer.relaxation.copies import copied
 from audit.importer.relaxation.curves import Curve
 from audit.importer.relaxation.gates import MISH, TANH_GELU
 from audit.importer.relaxation.patterns import gated
@@ -119,7 +120,7 @@ def where(call: Call) -> Operand:
     """Choose by a constant, or write v above a switch and softplus below as one."""
     test, yes, no = call.arguments
     if not isinstance(test, Compared):
-        raise call.refused("of values that move")
+        return Moving(copied(call.tape, call.moving(1, 2), call.run, call.op))
     entries = call.tape.entries
     if isinstance(yes, Moving) and isinstance(no, Moving) and test.above:
         entry = entries[no.at]

@@ -28,13 +28,15 @@ def copied(tape: Tape, inputs: Sequence[int], run: Run, what: str) -> int:
         what: the operator's name.
 
     Raises:
-        NoCertificate: it moves elements between rows.
+        NoCertificate: it moves elements between rows, or a constant is infinite.
     """
     values = [tape.values[i] for i in inputs]
     sizes = [value[0].numel() for value in values]
     index = _index_of(tape, values, sizes, run, what)
     zero = run(*(torch.zeros_like(v) for v in values))
     bias = zero.masked_fill((index >= 0).expand_as(zero), 0.0)
+    if not bool(bias.isfinite().all()):
+        raise refusal(f"{what} with a constant that is no finite number")
     kept = bias if bool((bias != 0).any()) else None
     return _placed(tape, inputs, index, run, kept, what)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audit.importer.ops.windows import windows
 from audit.importer.relaxation import functions
-from audit.importer.relaxation.affine import added
+from audit.importer.relaxation.affine import added, scaled
 from audit.importer.relaxation.copies import picked
 from audit.importer.relaxation.rules import Call, Moving, Operand, rule
 from audit.importer.relaxation.tape import Affine, Bend, Larger, Tape
@@ -29,7 +29,7 @@ def max_pool(call: Call) -> Operand:
     if len(call.step.node.outputs) > 1:
         raise call.refused("with the positions of its maxima")
     places = _places(call, tuple(call.tape.values[at].shape[1:]))
-    return Moving(_pooled(call.tape, at, places, call.op))
+    return Moving(pooled(call.tape, at, places, call.op))
 
 
 @rule("GlobalMaxPool")
@@ -39,25 +39,38 @@ def global_max_pool(call: Call) -> Operand:
     channels, *spatial = call.tape.values[at].shape[1:]
     places = torch.arange(call.tape.values[at][0].numel(), device=call.tape.x.device)
     places = places.reshape(channels, *(1,) * len(spatial), -1)
-    return Moving(_pooled(call.tape, at, places, call.op))
+    return Moving(pooled(call.tape, at, places, call.op))
 
 
 @rule("Max", "Min")
 def extreme(call: Call) -> Operand:
-    """The larger or smaller of two moving values of one shape."""
-    inputs = call.moving()
-    values = [call.tape.values[i].shape for i in inputs]
-    if len(call.arguments) != 2 or len(inputs) != 2 or values[0] != values[1]:
-        raise call.refused("of something else than two values of one shape")
-    a, b = inputs
-    return Moving(_larger(call.tape, a, b, call.op, 1.0 if call.op == "Max" else -1.0))
+    """The larger or smaller of moving values of one shape, and of constants."""
+    inputs, tape, sign = call.moving(), call.tape, 1.0 if call.op == "Max" else -1.0
+    if len({tape.values[i].shape for i in inputs}) > 1:
+        raise call.refused("of values of several shapes")
+    first, *others = inputs
+    for other in others:
+        first = _larger(tape, first, other, call.op, sign)
+    for place, argument in enumerate(call.arguments):
+        if not isinstance(argument, Moving):
+            number = call.wide(place)
+            assert number is not None
+            first = _above(tape, first, number, call.op, sign)
+    return Moving(first)
 
 
-def _pooled(tape: Tape, at: int, places: Tensor, what: str) -> int:
-    """Append maxima over windows; of a curve that never falls, the curve of maxima."""
+def pooled(tape: Tape, at: int, places: Tensor, what: str) -> int:
+    """Append maxima over windows; of a curve that never falls, the curve of maxima.
+
+    Args:
+        tape: it grows.
+        at: the value.
+        places: numbers of the elements of a row in each window [*out, k].
+        what: the operator's name.
+    """
     entry = tape.entries[at]
     if isinstance(entry, Bend) and entry.curve.rising and entry.curve.everywhere:
-        return tape.bend(_pooled(tape, entry.input, places, what), entry.curve)
+        return tape.bend(pooled(tape, entry.input, places, what), entry.curve)
     return _largest(tape, at, places, what)
 
 
@@ -118,6 +131,13 @@ def _larger(tape: Tape, a: int, b: int, what: str, sign: float) -> int:
     """Append b + relu(a − b), or for the sign −1 the smaller, b − relu(b − a)."""
     gap = added(tape, [a, b], [sign, -sign], what)
     return added(tape, [b, tape.bend(gap, functions.RELU)], [1.0, sign], what)
+
+
+def _above(tape: Tape, at: int, number: Tensor, what: str, sign: float) -> int:
+    """Append c + relu(v − c) of constants c, or for the sign −1 c − relu(c − v)."""
+    factor = tape.x.new_tensor(sign)
+    gap = scaled(tape, at, factor, -sign * number, what)
+    return scaled(tape, tape.bend(gap, functions.RELU), factor, number, what)
 
 
 def _places(call: Call, event: tuple[int, ...]) -> Tensor:

@@ -72,7 +72,10 @@ Operand: TypeAlias = "Moving | Compared | Softened | Displaced | Value"
 Made: TypeAlias = "Operand | tuple[Operand, ...]"
 Rule = Callable[["Call"], Made]
 _RULES: dict[str, Rule] = {}
-_MODULES = ("linear", "bent", "activations", "normalising", "pooled")
+_MODULES = (
+    *("linear", "weighted", "placing", "bent", "activations", "normalising"),
+    *("pooled", "reduced"),
+)
 R = TypeVar("R", bound=Rule)
 
 
