@@ -526,6 +526,44 @@ def test_lines_hold_in_exact_arithmetic_and_touch(name):
             assert float(min(below)) <= near
 
 
+RELATIVE = [name for name, (curve, _) in EXACT.items() if curve.relative]
+
+
+@pytest.mark.parametrize("name", RELATIVE)
+def test_lines_hold_and_touch_far_from_one(name):
+    """What is between the lines and the curve is small beside the curve's own rise.
+
+    An attention weight of 1e-15 is one over a sum of 1e15: room of a few units of the
+    sum itself would be a weight of one.
+    """
+    curve, exact = EXACT[name]
+    mpmath.mp.dps = 60
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        low = 10 ** rng.uniform(-14, 14)
+        if name == "exp":
+            low = rng.uniform(-600, 600)
+        high = low + abs(low) * 10 ** rng.uniform(-6, -1)
+        ends = torch.tensor([[low], [high]], dtype=torch.float64)
+        s, t, r, q = (mpmath.mpf(float(part)) for part in curve.lines(*ends))
+        least, most = (
+            mpmath.mpf(float(end))
+            for end in curve.range(*ends, lambda ends=ends: curve.lines(*ends))
+        )
+        gaps = []
+        for share in np.linspace(0, 1, 9):
+            v = mpmath.mpf(low) + (mpmath.mpf(high) - mpmath.mpf(low)) * share
+            f = exact(v)
+            assert least <= f <= most
+            gaps += [s * v + t - f, f - r * v - q]
+        assert min(gaps) >= 0, (low, high)
+        rise = abs(exact(mpmath.mpf(high)) - exact(mpmath.mpf(low)))
+        room = 1e-13 * max(abs(exact(mpmath.mpf(end))) for end in (low, high))
+        assert max(gaps) <= rise + room + 1e-13 * mpmath.mpf(high) * abs(s), (low, high)
+        share = 1.001 if curve.rising or curve.falling else 1.3
+        assert most - least <= share * rise + 2 * room
+
+
 def exactly(matrix, bias, v):
     """Return M v + b as numbers of mpmath."""
     rows = zip(matrix.tolist(), bias.tolist(), strict=True)

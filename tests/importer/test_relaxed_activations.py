@@ -101,3 +101,21 @@ def test_statistics_of_rows_of_a_batch_are_refused():
     graph = net.graph((3,), net.node("InstanceNormalization", "x", weight, weight))
     with pytest.raises(NoCertificate, match="without spatial axes"):
         read(graph, Tape(torch.zeros(2, 3).double()), "x", {})
+
+
+@pytest.mark.parametrize("kind", ["softmax", "log_softmax"])
+def test_a_peaked_softmax_is_as_tight_as_a_flat_one(kind):
+    """Of logits that are a hundred apart: half the weight of a class is in one other."""
+    net = Net(np.random.default_rng(0))
+    apart = net.node("Add", "x", net.constant([100.0, 0.0, 100.5]))
+    value = net.node("Mul", net.activation(kind, apart), net.constant(2.0))
+    graph = net.graph((3,), value)
+    x, reach = torch.tensor([[0.3, -0.2, 0.1]]).double(), 1e-5
+    found, at = relaxed(graph, x, reach, 2.0)
+    w = torch.tensor([[1.0, 0.5, -2.0]]).double()
+    value = x.clone().requires_grad_(True)
+    start = (graph(value)[0] @ w.T)[0, 0]
+    (slope,) = torch.autograd.grad(start, value)
+    change = float(found.upper(at, w[:, None]).top()) - float(start)
+    first = reach * float(slope.norm())
+    assert first - 1e-12 <= change <= 1.001 * first

@@ -37,6 +37,7 @@ from audit.importer.relaxation.hulls import hull_slopes
 Function = Callable[[Tensor], Tensor]
 Most = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 _SLACK = 2.0**-49
+_TINY = 2.0**-1000  # more than is lost where a value is too small for a float64
 _STEPS = 30
 
 
@@ -60,6 +61,9 @@ class Curve(ABC):
         domain: open ends of where f is defined.
         rising: whether f never falls.
         least: what f is never below; −∞ where that is not said.
+        falling: whether f never rises.
+        relative: whether computed f(v) is good to a few units of itself, however large
+            v is; else to a few of v, too.
     """
 
     name: str
@@ -69,6 +73,8 @@ class Curve(ABC):
     domain: tuple[float, float] = (-torch.inf, torch.inf)
     rising: bool = False
     least: float = field(default=-torch.inf, kw_only=True)
+    falling: bool = field(default=False, kw_only=True)
+    relative: bool = field(default=False, kw_only=True)
     cornered: ClassVar[bool] = False
 
     @property
@@ -98,10 +104,13 @@ class Curve(ABC):
         self, low: Tensor, high: Tensor, lines: Callable[[], Lines]
     ) -> tuple[Tensor, Tensor]:
         """Return an interval that holds f on [low, high]."""
-        if not self.rising:
+        if not self.rising and not self.falling:
             ends = self.beyond(torch.zeros_like(low), low, high, lines)
             return ends[0].clamp_min(self.least), ends[1]
         least, most = self.value(low), self.value(high)
+        if self.falling:
+            known = (low > self.domain[0]) & (high < self.domain[1])
+            least, most = (torch.where(known, end, torch.nan) for end in (most, least))
         slack = _SLACK * torch.maximum(least.abs(), most.abs())
         return least - slack, most + slack
 
@@ -123,14 +132,16 @@ class Curve(ABC):
     def _raised(self, low: Tensor, high: Tensor, lines: Lines) -> Lines:
         far = torch.maximum(low.abs(), high.abs())
         level = torch.maximum(self.value(low).abs(), self.value(high).abs())
+        own = 0.0 if self.relative else 1.0
         above = _SLACK * (
-            level + lines.above_level.abs() + (1 + lines.above.abs()) * far
+            level + lines.above_level.abs() + (own + lines.above.abs()) * far
         )
         below = _SLACK * (
-            level + lines.below_level.abs() + (1 + lines.below.abs()) * far
+            level + lines.below_level.abs() + (own + lines.below.abs()) * far
         )
         return lines._replace(
-            above_level=lines.above_level + above, below_level=lines.below_level - below
+            above_level=lines.above_level + (above + _TINY),
+            below_level=lines.below_level - (below + _TINY),
         )
 
     @abstractmethod

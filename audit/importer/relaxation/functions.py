@@ -65,8 +65,16 @@ def _log_softplus_slope(v: Tensor) -> Tensor:
     return torch.where(v < -21, 1 - v.exp() / 2, torch.sigmoid(v) / _softplus(v))
 
 
-EXP = Smooth("exp", torch.exp, torch.exp, rising=True)
-LOG = Smooth("log", torch.log, torch.reciprocal, (), (0.0, torch.inf), True, False)
+EXP = Smooth("exp", torch.exp, torch.exp, rising=True, relative=True)
+LOG = Smooth(
+    "log",
+    torch.log,
+    torch.reciprocal,
+    domain=(0.0, torch.inf),
+    rising=True,
+    convex=False,
+    relative=True,
+)
 LOGIT = Smooth(
     "logit",
     torch.logit,
@@ -107,9 +115,15 @@ GELU = Smooth(
     (-math.sqrt(2), math.sqrt(2)),
     convex=False,
 )
-SQUARE = Smooth("square", torch.square, lambda v: 2 * v, least=0.0)
+SQUARE = Smooth("square", torch.square, lambda v: 2 * v, least=0.0, relative=True)
 SQRT = Smooth(
-    "sqrt", torch.sqrt, lambda v: v.rsqrt() / 2, (), (0.0, torch.inf), True, False
+    "sqrt",
+    torch.sqrt,
+    lambda v: v.rsqrt() / 2,
+    domain=(0.0, torch.inf),
+    rising=True,
+    convex=False,
+    relative=True,
 )
 RELU = Kinked("relu", torch.relu, lambda v: (v > 0).to(v.dtype), (0.0,), rising=True)
 ABS = Kinked("abs", torch.abs, torch.sign, (0.0,))

@@ -70,6 +70,8 @@ RECIPROCAL = Smooth(
     lambda v: -v.square().reciprocal(),
     domain=(0.0, torch.inf),
     least=0.0,
+    falling=True,
+    relative=True,
 )
 ROOT_RECIPROCAL = Smooth(
     "root_reciprocal",
@@ -77,6 +79,8 @@ ROOT_RECIPROCAL = Smooth(
     lambda v: -v.rsqrt() / (2 * v),
     domain=(0.0, torch.inf),
     least=0.0,
+    falling=True,
+    relative=True,
 )
 
 
@@ -90,4 +94,5 @@ def power(k: int) -> Curve:
         rising=k % 2 == 1,
         convex=k % 2 == 0,
         least=-torch.inf if k % 2 else 0.0,
+        relative=True,
     )
