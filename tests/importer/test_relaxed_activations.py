@@ -105,7 +105,7 @@ def test_statistics_of_rows_of_a_batch_are_refused():
 
 @pytest.mark.parametrize("kind", ["softmax", "log_softmax"])
 def test_a_peaked_softmax_is_as_tight_as_a_flat_one(kind):
-    """Of logits that are a hundred apart: half the weight of a class is in one other."""
+    """Of logits that are a hundred apart, two of three of about the same weight."""
     net = Net(np.random.default_rng(0))
     apart = net.node("Add", "x", net.constant([100.0, 0.0, 100.5]))
     value = net.node("Mul", net.activation(kind, apart), net.constant(2.0))

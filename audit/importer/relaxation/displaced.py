@@ -16,7 +16,14 @@ from torch import Tensor
 
 from audit.importer.relaxation.ball import flattened
 from audit.importer.relaxation.copies import copied, picked
-from audit.importer.relaxation.rules import Call, Displaced, Moving, Operand, Rule
+from audit.importer.relaxation.rules import (
+    Call,
+    Displaced,
+    Made,
+    Moving,
+    Operand,
+    Rule,
+)
 from audit.importer.relaxation.tape import Tape, refusal
 
 Run = Callable[[Tensor], Tensor]
@@ -29,6 +36,10 @@ _VECTORS = frozenset(
         *("LayerNormalization", "RMSNormalization", "Relu", "Gelu", "Tanh", "Sigmoid"),
     )
 )
+
+
+_SEQUENCES = frozenset(("RNN", "GRU", "LSTM"))
+"""Operators whose own rules know where the rows are."""
 
 
 def placed(tape: Tape, at: int, run: Run, what: str) -> Operand:
@@ -44,13 +55,15 @@ def placed(tape: Tape, at: int, run: Run, what: str) -> Operand:
     return Moving(copied(tape, [at], run, what)) if _in_rows(tape, found) else found
 
 
-def followed(rule: Rule, call: Call) -> Operand:
+def followed(rule: Rule, call: Call) -> Made:
     """Write an operator that reads displaced values.
 
     Raises:
         NoCertificate: it is neither a copy nor of vectors.
     """
     tape, first = call.tape, call.arguments[0]
+    if call.op in _SEQUENCES:
+        return rule(call)
     if call.op in COPIES and isinstance(first, Displaced):
         step, rest = call.step, call.arguments[1:]
 
@@ -128,6 +141,15 @@ def _order(tape: Tape, value: Displaced) -> Tensor:
     if not even or not bool((rows[order] == each[:, None]).all()):
         raise refusal("a vector of elements of several rows")
     return order
+
+
+def rows_of_vectors(tape: Tape, value: Displaced) -> int:
+    """Append the vectors of a value, row by row [B, M, d], in the order they have.
+
+    Raises:
+        NoCertificate: a vector is of several rows, or rows are not made alike.
+    """
+    return _vectors(tape, value, _order(tape, value))
 
 
 def _vectors(tape: Tape, value: Displaced, order: Tensor) -> int:

@@ -74,7 +74,7 @@ Rule = Callable[["Call"], Made]
 _RULES: dict[str, Rule] = {}
 _MODULES = (
     *("linear", "weighted", "placing", "bent", "activations", "normalising"),
-    *("pooled", "reduced"),
+    *("pooled", "reduced", "recurrent"),
 )
 R = TypeVar("R", bound=Rule)
 

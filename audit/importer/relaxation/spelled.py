@@ -38,19 +38,40 @@ def product_of_one(tape: Tape, left: int, right: int) -> int | None:
     return tape.bend(base, Composed.of(both))
 
 
-def _bases(tape: Tape, at: int) -> set[int]:
-    """Return the values that one is a function of, number by number."""
-    entry, found = tape.entries[at], {at}
-    if isinstance(entry, Bend) and _known(entry.curve):
-        return found | _bases(tape, entry.input)
-    if isinstance(entry, Affine) and entry.factor is not None:
-        (inner,) = entry.inputs
-        same = tape.values[inner].shape == tape.values[at].shape
-        return found | _bases(tape, inner) if same else found
-    if isinstance(entry, Affine) and entry.signs is not None:
-        first, *rest = (_bases(tape, i) for i in entry.inputs)
-        return found | first.intersection(*rest)
+def _bases(tape: Tape, target: int) -> set[int]:
+    """Return the values that one is a function of, number by number.
+
+    Entries are followed in order, each once: in a recurrent network ways to a value are
+    without number.
+    """
+    found = dict[int, set[int]]()
+    for at in sorted(_elementwise(tape, target)):
+        inner = [found[i] for i in _read_by_number(tape, at)]
+        found[at] = {at}.union(set.intersection(*inner) if inner else ())
+    return found[target]
+
+
+def _elementwise(tape: Tape, target: int) -> set[int]:
+    """Return the values that one is made of, number by number."""
+    found, waiting = {target}, [target]
+    while waiting:
+        new = set(_read_by_number(tape, waiting.pop())) - found
+        found |= new
+        waiting.extend(new)
     return found
+
+
+def _read_by_number(tape: Tape, at: int) -> tuple[int, ...]:
+    """Return what an entry reads, if it makes one number of one of each."""
+    entry = tape.entries[at]
+    if isinstance(entry, Bend):
+        return (entry.input,) if _known(entry.curve) else ()
+    if not isinstance(entry, Affine):
+        return ()
+    if entry.factor is not None:
+        same = tape.values[entry.inputs[0]].shape == tape.values[at].shape
+        return entry.inputs if same else ()
+    return entry.inputs if entry.signs is not None else ()
 
 
 def _known(curve: Curve) -> bool:
