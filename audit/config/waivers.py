@@ -2,14 +2,15 @@
 
 While a waiver holds, its limit warns instead of failing. When it has expired the limit
 fails again and says so. A limit on a number and one on its change are two: a waiver
-names with `limit: max_increase` that it is of the latter, where a key has both. Of
-several of one limit the one that holds longest decides. A limit that only warns stays
-as it is.
+names with `limit: max_increase` that it is of the latter, where a key has both. So are
+a maximum and a minimum of one number: what is known of one says nothing of the other,
+and a waiver names which. Of several of one limit the one that holds longest decides. A
+limit that only warns stays as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -33,7 +34,8 @@ def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
         today: the day to judge by; default: this one.
 
     Raises:
-        ConfigError: a waiver names no limit, so that it hides nothing any more.
+        ConfigError: a waiver names no limit, so that it hides nothing any more; or
+            both ends of a number, of which one failure is known.
     """
     if not config.thresholds:
         return config
@@ -49,6 +51,7 @@ def with_waivers(config: ScanConfig, today: date | None = None) -> ScanConfig:
                 "A waiver lifts a limit that is set",
                 "Remove the waiver",
             )
+        _refuse_both_ends(waiver, {limits[k].kind for k in places})
         for k in places:
             limits[k] = _waived(limits[k], waiver, day)
     return replace(config, thresholds=tuple(limits))
@@ -60,6 +63,17 @@ def _waived_by(waiver: Waiver, limits: Sequence[Threshold]) -> list[int]:
     if waiver.limit:
         return [k for k in own if limits[k].kind == waiver.limit]
     return [k for k in own if not limits[k].step] or own
+
+
+def _refuse_both_ends(waiver: Waiver, kinds: Collection[str]) -> None:
+    if len(kinds) > 1:
+        both = " and ".join(sorted(kinds))
+        raise ConfigError(
+            f"{waiver.source}: '{waiver.key}' is waived, and has limits {both}",
+            "A waiver lifts one of them, which it names",
+            f"Add to the waiver limit: {max(kinds)}, or limit: {min(kinds)}, or write "
+            "one for each",
+        )
 
 
 def is_expired(said: str) -> bool:

@@ -68,6 +68,8 @@ def measure(
     kept = np.array([i not in skipped for i in index.tolist()], dtype=bool).nonzero()[0]
     if not len(kept):
         return Answers(index[kept], skipped=tuple(sorted(skipped.items())))
+    if questions.bounds is not None:
+        questions.bounds.require(model.rows(index[kept])[0], index[kept])
     if skipped:
         valid = [row if i not in skipped else kept[0] for row, i in enumerate(padded)]
         padded = padded[valid]

@@ -20,6 +20,7 @@ from audit.geometry.divergence import Divergence
 from audit.geometry.divergences import build_divergence
 from audit.ground.errors import NoFisher, NoTransport
 from audit.measure import Questions
+from audit.measure.bounds import Bounds, read_bounds
 from audit.measure.framing import Notes, frame_of
 from audit.measure.matrix_free import is_linear, refusal
 from audit.measure.plan import Plan
@@ -135,6 +136,7 @@ def prepared_for(
         config.rel_error,
         config.max_draws,
         plan,
+        bounds=_bounds(config, model),
     )
     principal = principal_space(model, frame, rows)
     questions = replace(questions, principal=principal)
@@ -152,6 +154,11 @@ def _as_planned(model: OpenModel, plan: Plan) -> OpenModel:
     if plan.pull is None or not isinstance(model.swept, SweptMap):
         return model
     return replace(model, swept=model.swept.pulling(int(plan.pull.value)))
+
+
+def _bounds(config: ScanConfig, model: OpenModel) -> Bounds | None:
+    written = config.bounds
+    return None if written is None else read_bounds(written, model.event)
 
 
 def _attacks(config: ScanConfig) -> dict[str, Attack]:

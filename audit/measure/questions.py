@@ -12,6 +12,7 @@ from torch import Tensor
 from audit.attacks.bases import Attack
 from audit.geometry.divergence import Divergence
 from audit.geometry.row_frame import Frames
+from audit.measure.bounds import Bounds
 from audit.measure.plan import Plan
 from audit.nodes.noise import Noise
 
@@ -48,6 +49,8 @@ class Questions:
     max_draws: int = 0
     plan: Plan = field(default_factory=Plan)
     principal: Principal | None = None
+    bounds: Bounds | None = None
+    """The valid range of the inputs; None: everything."""
 
     @property
     def matrix_free(self) -> bool:

@@ -72,8 +72,7 @@ def _opened(config: ScanConfig, network: Network | None) -> Opened:
     refuse_early(config, prepared)
     threads_of(config, prepared)  # more than there may be are refused now
     names = _feature_names(prepared, config.memory)
-    asked = (config.sizes, config.norm, config.bounds)
-    ladder = ladder_of(prepared.questions, *asked, prepared.model.event)
+    ladder = ladder_of(prepared.questions, config.sizes, config.norm)
     return Opened(config, prepared, started, names, ladder)
 
 

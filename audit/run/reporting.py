@@ -157,6 +157,7 @@ def _measured(
     free = len(prepared.questions.frame.free)
     drawn = [one.index for one in collection.worst] if checked.checks else []
     run = run_record(config, prepared, opened.started, crew(config, prepared))
+    told, misread = held_against(config, prepared, answers, opened.ladder)
     return Measured(
         index=answers.index,
         columns=checked.columns,
@@ -166,14 +167,14 @@ def _measured(
         worst=collection.worst,
         checks=checked.checks,
         skipped=list(answers.skipped),
-        warnings=checked.warnings,
+        warnings=[*checked.warnings, *misread],
         run=run | _shared(config, prepared),
         features=collection.tally.features([d.name for d in divergences]),
         spectra=collection.tally.spectra(),
         coordinates=collection.tally.coordinates(),
         universal=checked.universal,
         portraits=portraits(divergences[0].name, checked.reached, drawn, model.event),
-        under_attack=held_against(config, prepared, answers, opened.ladder),
+        under_attack=told,
     )
 
 

@@ -82,7 +82,9 @@ def _subject(config: ScanConfig, prepared: Prepared, key: str | None) -> Subject
     theta = read_beside(
         config.data, key or THETA, model.inputs.n, config.memory, key is not None
     )
-    return Subject(model, prepared.questions, prepared.rows, theta)
+    rows = prepared.rows
+    targets = None if theta is None else theta[rows]
+    return Subject(model, prepared.questions, rows, targets)
 
 
 def _gates(model: OpenModel, note: str) -> Finding:

@@ -13,6 +13,7 @@ from audit.measure.preparation import Prepared
 from audit.models.targets import read_targets
 from audit.reports.found import UnderAttack
 from audit.verify import Ladder
+from audit.verify.selftest import misread_targets
 from audit.verify.under_attack import under_attack
 
 MOST_INPUTS = 2048
@@ -47,8 +48,10 @@ def held_against(
     prepared: Prepared,
     answers: Answers,
     ladder: Ladder,
-) -> UnderAttack | None:
+) -> tuple[UnderAttack | None, list[tuple[str, str]]]:
     """Return how well the model knows the data's θ; None where nobody asked.
+
+    With it comes a warning (code, message) where these θ say that the law is misread.
 
     Args:
         config: with the key of θ.
@@ -60,13 +63,14 @@ def held_against(
         AuditError: θ is missing, does not fit, or the law has no likelihood.
     """
     if config.target_key is None:
-        return None
+        return None, []
     stages.stage(stages.ATTACK)
     index = inputs_of(config, prepared, answers)
     model, questions = prepared.model, prepared.questions
     theta = read_targets(model, config.target_key, index, config.memory)
     found = under_attack(model, questions, index, theta, ladder)
-    return found.record(config.target_key)
+    misread = misread_targets(model, questions, index, theta.cpu().numpy())
+    return found.record(config.target_key), misread
 
 
 def inputs_of(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audit.attacks.balls import Ball
-from audit.verify.bounds import Bounds
+from audit.measure.bounds import Bounds
 from audit.verify.climbing import Summits, climb
 from audit.verify.exact import Exact
 from audit.verify.feasible import Feasible

@@ -18,9 +18,9 @@ from audit.attacks.balls import Ball, read_norm
 from audit.attacks.worst import Certified, WorstCase
 from audit.geometry.divergence import Divergence
 from audit.measure import Questions
+from audit.measure.bounds import Bounds
 from audit.measure.columns import linear_law
 from audit.nodes.lines import watched
-from audit.verify.bounds import Bounds, read_bounds
 from audit.verify.exact import exact_at
 from audit.verify.long import is_long
 from audit.verify.sites import Site
@@ -104,23 +104,19 @@ def ladder_of(
     questions: Questions,
     sizes: tuple[float, ...] | None,
     norm: str,
-    bounds: str | None,
-    event: tuple[int, ...],
 ) -> Ladder:
     """Return what is searched.
 
     Args:
-        questions: with the attacks that sizes are taken from.
+        questions: with the attacks that sizes are taken from, and the valid range.
         sizes: as asked for; None: five about the attacks' own.
         norm: 2, inf or 1.
-        bounds: as written; None: every input is valid.
-        event: the shape of one input.
 
     Raises:
-        ConfigError: the norm is another one, or the bounds are none.
+        ConfigError: the norm is another one.
     """
     ball = read_norm(norm)
-    limits = None if bounds is None else read_bounds(bounds, event)
+    limits = questions.bounds
     if sizes is not None:
         return Ladder(sizes, ball, True, limits)
     reached = [attack.reach() for attack in questions.attacks.values()]

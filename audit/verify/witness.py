@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from audit.ground import stages
+from audit.measure.bounds import Bounds
 from audit.verify.attacks import TOLERANCE
-from audit.verify.bounds import Bounds
 from audit.verify.candidates import SHARED, Candidates, Climbers
 from audit.verify.corners import at_corners
 from audit.verify.exact import Exact

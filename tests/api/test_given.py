@@ -74,6 +74,30 @@ def test_bounds_are_kept_by_every_witness(given):
     np.testing.assert_allclose(found.rows["kl.witness@10"], 4.5, rtol=1e-6)
 
 
+def place_law(x):
+    return torch.distributions.Normal(x.double()[:, :1], 1.0)
+
+
+@pytest.mark.parametrize("outside", [0, 17, 39])
+def test_every_input_that_is_audited_lies_within_the_bounds(outside):
+    """Whichever is looked at closely: here none is."""
+    x = np.full((40, 3), 2.0)
+    x[outside, 1] = 3.5
+    few = {"divergences": ["kl"], "verify": 0, "sizes": "off", "batch_size": 16}
+    with pytest.raises(audit.AuditError, match=f"exclude input {outside}: its feature"):
+        audit.scan(place_law, x, bounds=(1.0, 3.0), **few)
+    rest = [k for k in range(40) if k != outside]
+    assert audit.scan(place_law, x, bounds=(1.0, 3.0), index=rest, **few).verdict
+
+
+def test_an_input_that_is_skipped_lies_nowhere():
+    """Its missing numbers stand as zeros in its block, beyond these bounds."""
+    x = np.full((5, 3), 2.0)
+    x[2] = np.nan
+    found = audit.scan(place_law, x, bounds=(1.0, 3.0), divergences=["kl"], verify=0)
+    assert [one.index for one in found.record.skipped] == [2]
+
+
 def test_a_report_is_a_baseline():
     """1.2 times the loc has 1.44 times the trace: + 44 %."""
     x = np.random.default_rng(0).normal(size=(40, 3))

@@ -11,7 +11,9 @@ from scipy import integrate, stats
 
 from audit.families import build_family
 from audit.families.references import reference_of as reference
-from audit.geometry.checking import LAWS, Subject, its_root_is_wide_and_alone
+from audit.geometry.checking import LAWS
+from audit.geometry.checking.forms import its_root_is_wide_and_alone
+from audit.geometry.checking.subject import Subject
 from audit.geometry.contract import checked
 from audit.geometry.divergence import Divergence
 from audit.geometry.divergences import DIVERGENCES, Tensors, build_divergence

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from audit.families.checking.subject import Subject
 from audit.families.gumbel import Gumbel
 from audit.families.location_scale import Normal
 from audit.families.poisson import Poisson
+from audit.families.tensors import Tensors
 from audit.formats import FORMATS
+from audit.geometry.divergence import Divergence
 from audit.geometry.divergences import build_divergence, kl
 from audit.inputs.readers import READERS, Field
 from audit.linalg.operators import Diagonal
@@ -289,6 +292,75 @@ def test_a_law_that_does_not_apply_can_be_left_out_by_name_alone():
 def test_a_divergence_that_is_off_is_noticed(change, words):
     with named("kl breaks a law", words):
         check_divergence(replace(kl(), **change))
+
+
+def own(root, exact=lambda q, a, b: q.kl(a, b), pointwise=None):
+    """A divergence with KL's values, if any, and a root of its own."""
+
+    def fisher(q, phi, noise):
+        return root(q.root(Tensors.FISHER, phi, noise).dense())
+
+    return Divergence("own", "1", 0.5, Tensors.OTHER, exact, pointwise, root=fisher)
+
+
+def stretched(factor):
+    """A root that is the Fisher information's but for its second parameter."""
+    columns = torch.tensor([1.0, factor, 1.0, 1.0], dtype=torch.float64)
+    return lambda entries: Matrix(entries * columns)
+
+
+def nothing(q, phi, other):
+    return None
+
+
+@pytest.mark.parametrize("factor", [1.001, 0.999, -1.01])
+def test_a_root_that_is_off_for_one_parameter_alone_is_noticed(factor):
+    check_divergence(own(stretched(-1.0)))  # BᵀB is the same, and so is the form
+    with named("tends to 0.5"):
+        check_divergence(own(stretched(factor)))
+
+
+def test_a_root_that_nothing_bears_out_is_noticed():
+    with named("tends to 0.5", "an exact value, or a mean over draws", "neither"):
+        check_divergence(own(stretched(1.0), nothing))
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1.0, True), (1.2, False)])
+def test_a_root_is_held_against_a_mean_over_draws(factor, right):
+    made = own(stretched(factor), nothing, kl().pointwise)
+    with nullcontext() if right else named("tends to 0.5"):
+        check_divergence(made)
+
+
+def unknown_apart(log_t):
+    """Jensen and Shannon's g as it is often written: ∞ · 0 where log t is −∞."""
+    mean = torch.nn.functional.softplus(log_t) - math.log(2)
+    return (log_t.exp() * (log_t - mean) - mean) / 2
+
+
+def far(value):
+    """KL, but another value of laws that are more than 20 nats apart."""
+    return lambda q, a, b: torch.where(q.kl(a, b) > 20, value, q.kl(a, b))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("kl", {"slope": lambda q, a, b: -q.kl_slope(a, b)}, "its slope is"),
+        ("kl", {"slope": lambda q, a, b: q.kl_slope(a, b).sum(-1)}, "its slope is"),
+        ("kl", {"supremum": 20.0}, "0 to 20"),
+        ("kl", {"exact": far(math.inf)}, "finite, at"),
+        ("kl", {"exact": far(math.nan), "finite": False}, "0 to inf"),
+        ("chi_squared", {"finite": True}, "finite, at"),
+        ("jensen_shannon", {"supremum": 0.3}, "0 to 0.3"),
+        ("jensen_shannon", {"pointwise": unknown_apart}, "log t = −∞"),
+    ],
+)
+def test_what_a_divergence_says_of_itself_is_held_against_its_values(
+    name, change, words
+):
+    with named(f"{name} breaks a law", words):
+        check_divergence(replace(build_divergence(name), **change))
 
 
 def test_every_other_pointwise_value_is_noticed_by_its_mean():

@@ -119,6 +119,28 @@ def test_a_waiver_hides_the_limit_or_that_of_its_change(limits, named, waived):
     assert [limit.level == "warn" for limit in found] == waived
 
 
+FLOOR = replace(LIMITS[0], op=">=", limit=1e9)
+SHRINKS = replace(CHANGE, op=">=")
+
+
+@pytest.mark.parametrize(
+    ("limits", "kinds"),
+    [
+        ((LIMITS[0], FLOOR), ("max", "min")),
+        ((CHANGE, SHRINKS), ("max_increase", "max_decrease")),
+    ],
+)
+def test_a_waiver_lifts_one_end_of_a_number_and_names_which(limits, kinds):
+    """What breaks the other end is another failure, which nobody has waived."""
+    config = replace(CONFIG, thresholds=limits, waivers=(WAIVER,))
+    with pytest.raises(ConfigError, match=f"waived, and has limits {min(kinds)} and "):
+        with_waivers(config)
+    for named, waived in zip(kinds, ([True, False], [False, True]), strict=True):
+        one = replace(config, waivers=(replace(WAIVER, limit=named),))
+        found = with_waivers(one, date(2030, 6, 1)).thresholds
+        assert [bool(limit.waiver) for limit in found] == waived
+
+
 def test_a_waiver_of_a_change_that_has_no_limit_is_refused():
     waiver = replace(WAIVER, limit="max_increase")
     config = replace(CONFIG, thresholds=LIMITS[:1], waivers=(waiver,))

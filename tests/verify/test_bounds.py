@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audit.ground.errors import ConfigError
-from audit.verify.bounds import Bounds, read_bounds
+from audit.measure.bounds import Bounds, read_bounds
 
 
 def site(x, free, unit):

@@ -27,7 +27,7 @@ def test_shares_of_a_check_are_of_one_whole_and_each_is_something(some, sizes):
     config = sample("linear_gaussian", attacks=some, divergences=("kl", "hellinger"))
     exact, _, prepared = sited(config, 4)
     questions, site = prepared.questions, exact.site
-    ladder = ladder_of(questions, sizes, "2", None, (site.free,))
+    ladder = ladder_of(questions, sizes, "2")
     *parts, attack = shares_of(questions, ladder)
     followed = [name for name in questions.attacks if name in KINDS]
     if followed:
@@ -48,7 +48,7 @@ def test_a_site_is_as_much_of_the_work_as_it_has_of_the_rows(monkeypatch):
     """Four rows, of which three are checked together: 3 + 1."""
     config = sample("linear_gaussian", divergences=("kl",))
     _, _, prepared = sited(config, 4)
-    ladder = ladder_of(prepared.questions, (), "2", None, (1,))
+    ladder = ladder_of(prepared.questions, (), "2")
     lengths, original = [], checks.checked
 
     def recorded(*given):

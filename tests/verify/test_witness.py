@@ -10,7 +10,7 @@ from scans import SAMPLES, sample, written
 
 from audit.attacks.balls import Ball
 from audit.ground.errors import ConfigError
-from audit.verify.bounds import read_bounds
+from audit.measure.bounds import read_bounds
 from audit.verify.feasible import Feasible
 from audit.verify.lowering import lowered_radius
 from audit.verify.validity import validity

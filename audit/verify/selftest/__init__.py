@@ -14,7 +14,12 @@ Reference:
 
 from audit.verify.selftest.finding import Finding, Status
 from audit.verify.selftest.registry import CHECKS, FILE, GATES, Check
-from audit.verify.selftest.running import closed_gate, run_all, short_selftest
+from audit.verify.selftest.running import (
+    closed_gate,
+    misread_targets,
+    run_all,
+    short_selftest,
+)
 from audit.verify.selftest.subject import Subject
 
 __all__ = [
@@ -26,6 +31,7 @@ __all__ = [
     "Status",
     "Subject",
     "closed_gate",
+    "misread_targets",
     "run_all",
     "short_selftest",
 ]

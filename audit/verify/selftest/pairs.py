@@ -92,7 +92,7 @@ def rows_with_theta(it: Subject, targets: NDArray[np.generic]) -> Rows | str:
     """Return rows that have φ and θ, or why there are none."""
     event = it.family.event_shape
     index = it.spread(_MOST)
-    theta = targets[index].astype(np.float64)
+    theta = targets[np.searchsorted(it.index, index)].astype(np.float64)
     known = np.isfinite(theta.reshape(len(index), -1)).all(axis=1)
     known &= it.model.inputs.finite(index)
     index, theta = index[known], theta[known]

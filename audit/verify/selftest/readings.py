@@ -60,6 +60,8 @@ _DEVIATION = (
     "a log-standard deviation is read as a log-variance (or a standard deviation as a "
     "variance)"
 )
+_PRECISION = "a precision is read as a standard deviation"
+_INVERSE = "an inverse scale (a rate, the root of a precision) is read as a scale"
 _HALVE = "write scale=exp(0.5*NAME) for a log-variance, scale=sqrt(NAME) for a variance"
 _WHOLE = "write scale=exp(NAME) for a log-standard deviation, scale=NAME for a scale"
 _OUTCOMES = ("bernoulli", "binomial", "geometric", "negative_binomial")
@@ -68,6 +70,8 @@ READINGS = (
     Reading("scale", torch.square, _DEVIATION, _WHOLE),
     Reading("scale_tril", lambda L: _matrix_power(L, 0.5), _VARIANCE, _HALVE),
     Reading("scale_tril", lambda L: _matrix_power(L, 2.0), _DEVIATION, _WHOLE),
+    Reading("scale", torch.rsqrt, _PRECISION, "write scale=1/sqrt(NAME)"),
+    Reading("scale", torch.reciprocal, _INVERSE, "write scale=1/NAME"),
     Reading(
         "rate",
         torch.reciprocal,

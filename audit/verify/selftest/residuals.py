@@ -9,7 +9,8 @@ log-likelihoods are compared:
 
     stated     Σ log q(θ) as it is read
     meant      Σ log q(θ) with the parameter as another reading means it: nothing fitted
-    rescaled   Σ log q(θ) with the parameter times the best constant factor
+    rescaled   Σ log q(θ) with the parameter times the best constant factor, or moved
+               by a constant, where that is better (`rivals`)
 
 Another reading is called a mistake where three things hold:
 
@@ -26,7 +27,8 @@ Another reading is called a mistake where three things hold:
    a constant factor and a power are the same thing and the two can only tie; then it is
    enough not to fall short where the factor is at least two, or to fall 5 nats short
    where it is three: with nothing fitted it has hit what has a range of decades. A
-   location and a scale that were exchanged (`swaps`) have no such rival.
+   location and a scale that were exchanged (`swaps`), and θ or x in other units, have
+   to be 10 nats above what is fitted by the scale.
 
 Data in other units than those of training, and classes in another order, are readings
 of the same kind (`units`); θ of other rows are told by pairs (`pairing`).
@@ -54,6 +56,7 @@ from audit.verify.selftest.finding import Finding, failed, inapplicable, passed
 from audit.verify.selftest.pairing import strangers
 from audit.verify.selftest.pairs import CANNOT, Rows, rows_with_theta
 from audit.verify.selftest.readings import Reading, readings_of
+from audit.verify.selftest.rivals import rescaled, scale_of
 from audit.verify.selftest.subject import Subject, outside
 from audit.verify.selftest.swaps import TODO, WHAT, exchanged, swaps_of
 from audit.verify.selftest.units import Other, others_of
@@ -62,7 +65,6 @@ NAME = "residuals"
 _BETTER, _RATIO = 0.25, 25.0  # nats: a row, and in all
 _NEEDED = ((3.0, -5.0), (2.0, 0.0), (0.0, 10.0))  # from a factor on: nats in all
 _EXPECTED, _LEFT = 0.5, 0.02  # nats a row, or of how far the stated law is off
-_FACTORS = torch.logspace(-3, 3, 121, dtype=torch.float64)
 
 
 def residuals(it: Subject) -> Finding:
@@ -83,10 +85,10 @@ def residuals(it: Subject) -> Finding:
         return _impossible(rows, impossible)
     numbers = _numbers(rows, stated, expected)
     best = max(_better(rows, stated), default=None, key=lambda found: found.gain)
+    apart = _strangers(rows, best)
+    if apart is not None:
+        return _unpaired(*apart, numbers)
     if best is None:
-        apart = _strangers(rows)
-        if apart is not None:
-            return _unpaired(*apart, numbers)
         tied = next(_tied(rows, stated), "no usual misreading explains θ better")
         return passed(NAME, _fine(numbers, impossible, len(stated), tied), **numbers)
     return failed(
@@ -126,7 +128,7 @@ def _better(rows: Rows, stated: Tensor) -> Iterator[_Better]:
     for loc, scale in swaps_of(rows.family):
         for phi in exchanged(rows, loc, scale):
             meant = _meant(rows, phi, stated)
-            if meant is not None:
+            if meant is not None and _beats(rows, meant, scale):
                 gain = float((meant - stated)[torch.isfinite(stated)].mean())
                 what, todo = WHAT.format(scale), TODO.format(loc, scale)
                 yield _Better(gain, loc, what, todo, rows.with_phi(phi))
@@ -142,7 +144,7 @@ def _tied(rows: Rows, stated: Tensor) -> Iterator[str]:
     for name, reading in readings_of(rows.family):
         phi = rows.changed(name, reading.change)
         if reading.scaled and _meant(rows, phi, stated) is not None:
-            factor = _rescaled(rows, name)[0]
+            factor = rescaled(rows, name)[0]
             yield (
                 f"these θ are as likely if '{name}' is {factor:.2g} times what is read "
                 f"as if {reading.what}: to be told apart it would have to vary more "
@@ -158,6 +160,9 @@ def _as_meant(rows: Rows, stated: Tensor, other: Other) -> _Better | None:
     then = rows.expected(other.rows.phi) + other.shift
     if not _explains(rows, stated, meant, then, other.paid):
         return None
+    scale = scale_of(rows.family)
+    if scale is not None and not _beats(rows, meant, scale):
+        return None
     gain = float((meant - stated)[torch.isfinite(stated)].mean())
     return _Better(gain, other.name, other.what, other.todo, other.rows)
 
@@ -170,11 +175,16 @@ def _gain(rows: Rows, name: str, reading: Reading, stated: Tensor) -> float | No
     mean = float((meant - stated)[torch.isfinite(stated)].mean())
     if not reading.scaled:
         return mean
-    factor, rescaled = _rescaled(rows, name)
-    beyond = float((meant - rescaled).sum())
+    factor, rival = rescaled(rows, name)
+    beyond = float((meant - rival).sum())
     size = max(factor, 1 / factor)
     needed = next(nats for least, nats in _NEEDED if size >= least)
     return mean if beyond >= needed else None
+
+
+def _beats(rows: Rows, meant: Tensor, scale: str) -> bool:
+    """Tell whether log q(θ) [n] is above what is fitted to these θ by a scale."""
+    return float((meant - rescaled(rows, scale)[1]).sum()) >= _NEEDED[-1][1]
 
 
 def _meant(rows: Rows, phi: Tensor, stated: Tensor) -> Tensor | None:
@@ -211,17 +221,6 @@ def _explains(
     return abs(float(meant.mean()) - expected) <= max(_EXPECTED, _LEFT * off)
 
 
-def _rescaled(rows: Rows, name: str) -> tuple[float, Tensor]:
-    """Return the best constant factor of a parameter, and log q(θ) [n] with it."""
-    best = -math.inf, 1.0, torch.full_like(rows.phi[:, 0], -torch.inf)
-    for factor in _FACTORS.tolist():
-        found = rows.log_likelihood(rows.changed(name, lambda v, f=factor: f * v))  # type: ignore[misc]
-        total = float(found.sum())
-        if total > best[0]:
-            best = total, factor, found
-    return best[1], best[2]
-
-
 def _fine(numbers: dict[str, float], impossible: int, count: int, said: str) -> str:
     if "variance" in numbers:
         variance = numbers["variance"]
@@ -242,10 +241,13 @@ def _variance_then(rows: Rows, meant: Rows) -> str:
     )
 
 
-def _strangers(rows: Rows) -> tuple[float, float] | None:
-    """Return the shares of pairs that tell that θ is of other rows; None if not."""
+def _strangers(rows: Rows, best: _Better | None) -> tuple[float, float] | None:
+    """Return the shares of pairs that tell that θ is of other rows; None if not.
+
+    A better reading is none of θ that are strangers to x under it too.
+    """
     try:
-        return strangers(rows)
+        return strangers(rows, () if best is None else (best.rows,))
     except CANNOT:
         return None
 

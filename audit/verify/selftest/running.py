@@ -12,6 +12,7 @@ from audit.ground.distinct import distinct
 from audit.ground.errors import AuditError, cause
 from audit.measure import Questions
 from audit.models.opening import OpenModel
+from audit.verify.selftest import residuals
 from audit.verify.selftest.finding import Finding, failed, inapplicable, not_run
 from audit.verify.selftest.registry import CHECKS, FILE, GATES, Check
 from audit.verify.selftest.subject import INPUTS, Subject
@@ -75,3 +76,22 @@ def short_selftest(
     }
     found = run_all(it, checks)
     return [(CODE + one.check, one.message) for one in found if one.failed]
+
+
+def misread_targets(
+    model: OpenModel,
+    questions: Questions,
+    index: NDArray[np.int64],
+    theta: NDArray[np.float64],
+) -> list[tuple[str, str]]:
+    """Return the warning (code, message) that the data's own θ contradict the law.
+
+    Args:
+        model: open, its gates passed.
+        questions: of the scan.
+        index: inputs [n], ascending.
+        theta: θ of each [n, *event].
+    """
+    it = Subject(model, replace(questions, keep_directions=False), index, theta)
+    found = made(residuals.NAME, CHECKS[residuals.NAME], it)
+    return [(CODE + found.check, found.message)] if found.failed else []

@@ -38,7 +38,7 @@ class Subject:
         model: open, as a scan runs it.
         questions: what a scan would ask.
         index: of the inputs that a scan would audit, ascending.
-        targets: the data's own θ [N, ...], where there are any.
+        targets: the data's own θ at `index` [n, ...], where there are any.
     """
 
     model: OpenModel

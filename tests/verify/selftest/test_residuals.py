@@ -12,9 +12,11 @@ import torch
 from scipy import stats
 
 from audit.families.location_scale import Normal
+from audit.verify.selftest.pairing import strangers
 from audit.verify.selftest.pairs import Rows, rows_with_theta
 from audit.verify.selftest.readings import Reading
-from audit.verify.selftest.residuals import _FACTORS, _as_meant, _explains, _gain
+from audit.verify.selftest.residuals import _as_meant, _better, _explains, _gain
+from audit.verify.selftest.rivals import _FACTORS
 from audit.verify.selftest.units import Other
 
 
@@ -33,6 +35,7 @@ def test_twenty_rows_with_x_and_theta_are_judged_and_fewer_are_not(unknown):
     )
     family = Normal({"loc": (), "scale": ()})
     it = SimpleNamespace(family=family, model=model, spread=lambda most: np.arange(22))
+    it.index = np.arange(22)
     found = rows_with_theta(it, theta)
     if unknown:
         assert found == "too few rows are members of the family"
@@ -137,3 +140,62 @@ def test_a_factor_below_one_counts_as_its_inverse():
     reading = Reading("scale", lambda v: factor * v, "another unit", "divide")
     gain = _gain(rows, "scale", reading, rows.log_likelihood(rows.phi))
     assert gain == pytest.approx((factor**2 - 1) / 2 - math.log(factor), rel=1e-9)
+
+
+def law_of(off, scale):
+    """Rows of N(0, s²), s from .05 to .4, whose θ are `off` beside its quantiles."""
+    count = 400
+    s = torch.logspace(math.log10(0.05), math.log10(0.4), count, dtype=torch.float64)
+    levels = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    z = torch.from_numpy(stats.norm.ppf(levels.numpy()))
+    z = z[torch.randperm(count, generator=torch.Generator().manual_seed(1))]
+    phi = torch.stack([torch.zeros(count, dtype=torch.float64), scale(s)], dim=1)
+    family = Normal({"loc": (1,), "scale": (1,)})
+    return Rows(family, phi, (off + s * z).unsqueeze(1), s.unsqueeze(1))
+
+
+SQRT = Reading("scale", torch.sqrt, "a variance is read", "write sqrt")
+
+
+@pytest.mark.parametrize("off", [0.5, -1.0])
+def test_a_law_that_is_off_is_not_misread(off):
+    """√s is nearer to what θ are off than s is, and a law in its place nearer."""
+    rows = law_of(off, lambda s: s)
+    stated = rows.log_likelihood(rows.phi)
+    wider = rows.log_likelihood(rows.changed("scale", torch.sqrt))
+    assert float((wider - stated).sum()) > 400
+    assert _gain(rows, "scale", SQRT, stated) is None
+
+
+@pytest.mark.parametrize("off", [0.0, 0.02])
+def test_a_variance_that_is_read_as_a_deviation_is_named_beside_its_rivals(off):
+    rows = law_of(off, torch.square)
+    assert _gain(rows, "scale", SQRT, rows.log_likelihood(rows.phi)) > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (torch.rsqrt, "a precision is read as a standard deviation"),
+        (torch.reciprocal, "an inverse scale"),
+    ],
+)
+def test_a_precision_is_told_from_a_deviation(change, words):
+    rows = law_of(0.0, lambda s: s ** (-2 if change is torch.rsqrt else -1))
+    stated = rows.log_likelihood(rows.phi)
+    better = max(_better(rows, stated), key=lambda found: found.gain)
+    assert better.what.startswith(words)
+    right = rows.log_likelihood(law_of(0.0, lambda s: s).phi)
+    assert better.gain == pytest.approx(float((right - stated).mean()), rel=1e-9)
+
+
+@pytest.mark.parametrize("off", [1.0, 3.0])
+def test_a_law_beside_its_theta_is_neither_swapped_nor_that_of_other_rows(off):
+    """The location follows x, with a spread as large as the scales."""
+    rows = law_of(0.0, lambda s: s)
+    loc = torch.linspace(-1, 1, 400, dtype=torch.float64)
+    own = torch.stack([loc, rows.phi[:, 1]], dim=1)
+    theta = rows.theta + loc.unsqueeze(1) - off
+    it = Rows(rows.family, own, theta, own)
+    assert not list(_better(it, it.log_likelihood(own)))
+    assert strangers(it) is None
