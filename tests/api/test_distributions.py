@@ -262,7 +262,34 @@ def test_a_users_own_subclass_is_not_taken_for_its_base():
         def log_prob(self, value):
             return super().log_prob(value) * 2
 
+    class Mixed(Shifted, td.Normal):
+        """Another law by a class that is no distribution."""
+
     assert named_law(Normal(torch.zeros(3), 1.0)) is None
+    assert named_law(Mixed(torch.zeros(3), 1.0)) is None
+
+
+class Shifted:
+    def log_prob(self, value):
+        return super().log_prob(value - 1)
+
+
+def test_a_subclass_that_leaves_its_law_alone_is_its_base():
+    """As gluonts writes them: StudentT and NegativeBinomial with quantiles."""
+
+    class Counts(td.NegativeBinomial):
+        def __init__(self, total_count, logits):
+            super().__init__(total_count, logits=logits)
+
+        def cdf(self, value):
+            return value
+
+        def scipy_law(self):
+            return None
+
+    found = named_law(Counts(torch.full((3,), 2.0), torch.zeros(3)))
+    assert found.family == "negative_binomial"
+    assert set(found.values) == {"total_count", "logits"}
 
 
 SCALE = nn.Linear(3, 1)
