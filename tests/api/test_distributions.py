@@ -1,5 +1,6 @@
 """Models that return a distribution: closed forms, and the files they would export."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -379,3 +380,34 @@ def test_functions_of_other_weights_or_code_have_other_hashes():
         scan(lambda x: td.Laplace(other(x), 1.0)),
     ]
     assert len(set(hashes)) == 4
+
+
+def test_a_law_without_a_density_is_refused_in_its_own_words():
+    def law(x):
+        return td.TransformedDistribution(td.Normal(x[:, 0], 1.0), [td.AbsTransform()])
+
+    with pytest.raises(ModelError, match="has no log_prob"):
+        audit.scan(law, X)
+
+
+class Later(nn.Module):
+    """A gamma law of concentration 3 that begins at w·x; no number before it."""
+
+    def forward(self, x, theta):
+        late = (theta - x @ W[:1].to(x).mT)[:, 0]
+        return {"log_prob": 2 * late.log() - late - math.log(2)}
+
+
+@pytest.mark.slow
+def test_a_law_that_begins_at_another_place_is_infinitely_far():
+    """Its Fisher information is E[(2/z − 1)²] = 1 per |w|²; KL is ∞ all the same."""
+    keys = {"contract": "density", "condition": "x", "target": "theta"}
+    asked = {"target_space": "theta:real", "attacks": ["fixed_norm:norm=0.1"]}
+    settings = {"divergences": ["kl"], "limit": 1, "verify": 1}
+    report = audit.scan(Later(), X, **keys, **asked, **settings)
+    found, realised = (
+        report.rows[f"kl.{name}"] for name in ("trace", "fixed_norm_realised")
+    )
+    np.testing.assert_allclose(found, float((W[0] ** 2).sum()), rtol=2e-3)
+    assert np.isposinf(realised).all()
+    assert {w.code for w in report.record.warnings} == {"parted_kl"}
