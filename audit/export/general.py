@@ -59,7 +59,10 @@ class General(Density):
         """Return log q(θ|x) [N], summed over what is independent."""
         with unvalidated():
             law = self.module(x)
-            found: Tensor = law.log_prob(theta.reshape(len(theta), *self.shape))
+            try:
+                found: Tensor = law.log_prob(theta.reshape(len(theta), *self.shape))
+            except NotImplementedError:
+                raise _without_density(law) from None
         return found.reshape(len(found), -1).sum(1)
 
     def sample(self, x: Tensor, z: Tensor) -> Tensor:
@@ -96,6 +99,17 @@ def _range_of(support: Foreign) -> str:
     if low is None or high is None or not math.isfinite(high - low):
         return ""
     return "unit" if (low, high) == (0, 1) else f"interval({low!r},{high!r})"
+
+
+def _without_density(law: td.Distribution) -> ModelError:
+    return ModelError(
+        f"The model returns a {type(law).__name__} that has no log_prob: it raises "
+        "NotImplementedError",
+        "Expected a distribution with a density; a transform without an inverse, or "
+        "quantiles alone, give draws and no density",
+        "Return the draws made of noise z, with contract='transport' and "
+        "divergences=['quantile'], or the distribution of another coordinate",
+    )
 
 
 def _refuse_tied(law: td.Distribution) -> None:

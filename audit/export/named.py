@@ -1,7 +1,8 @@
 """What a torch distribution is called here, and the parameters it is given by.
 
 A law is known by its class: those of torch.distributions, and pyro's copies of them. A
-user's own subclass may compute something else, so it is not taken for its base.
+subclass of another library may compute something else: it is taken for its base where
+it leaves alone what makes the law (gluonts adds cdf and icdf).
 `Independent` says which axes belong to one event; a family's parameters say it too.
 """
 
@@ -22,6 +23,13 @@ from audit.models.names import options_of, parameterizations
 _TWICE = ("logits", "probs")  # a mixture's weights have these names already
 _BEFORE_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LIBRARIES = ("torch.distributions.", "pyro.distributions.")
+_NOT_THE_LAW = {
+    *("__init__", "__module__", "__doc__", "__repr__", "__firstlineno__"),
+    *("__static_attributes__", "__annotations__", "__annotate_func__", "__dict__"),
+    *("__weakref__", "__slots__"),
+    *("cdf", "icdf", "mean", "mode", "variance", "stddev", "perplexity", "entropy"),
+}
+"""What a subclass may have of its own without being another law."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,14 @@ def without_independent(law: Foreign) -> Foreign:
 
 def family_name(law: td.Distribution) -> str | None:
     """Return the family of a distribution's class; None if there is none."""
-    own, *above = (k for k in type(law).__mro__ if issubclass(k, td.Distribution))
-    if not own.__module__.startswith(_LIBRARIES):
+    above = list(type(law).__mro__)
+    own = []
+    while not above[0].__module__.startswith(_LIBRARIES):
+        own.append(above.pop(0))
+    kinds = [kind for kind in above if issubclass(kind, td.Distribution)]
+    if own and not _leaves_the_law(own, kinds):
         return None
-    for kind in (own, *above):
+    for kind in kinds:
         name = _BEFORE_CAPITAL.sub("_", kind.__name__).lower()
         try:
             parameterizations(name)
@@ -71,6 +83,13 @@ def family_name(law: td.Distribution) -> str | None:
             continue
         return name
     return None
+
+
+def _leaves_the_law(own: list[type], above: list[type]) -> bool:
+    """Tell whether classes replace nothing of those above that makes their law."""
+    known = {name for kind in above for name in vars(kind)}
+    changed = {name for kind in own for name in vars(kind)} & known
+    return len(above) > 1 and changed <= _NOT_THE_LAW
 
 
 def _member(law: td.Distribution, family: str) -> Named | None:

@@ -99,9 +99,11 @@ class _OfDensity:
     def _means(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Return D [K] and its standard error, for an input and a φ' each."""
         nodes = taken(self.nodes, rows)
-        log_ratio = self.family.log_prob(nodes.targets, others) - self.here[:, rows]
-        if nodes.weights is not None:
-            log_ratio = torch.where(nodes.weights > 0, log_ratio, 0.0)
+        there = self.family.log_prob(nodes.targets, others)
+        if nodes.weights is None:
+            log_ratio = there - self.here[:, rows]
+        else:
+            log_ratio = _where_it_weighs(there, self.here[:, rows], nodes.weights)
         shift = log_mean(log_ratio, nodes)
         value, error = mean(self.pointwise(log_ratio - shift), nodes)
         mass = self.nodes.checks.get("normalisation")
@@ -160,7 +162,17 @@ def log_ratio(
     """Return log q'/q [S, N] at nodes of either; 0 where they weigh nothing."""
     assert nodes.weights is not None
     here, there = (family.log_prob(nodes.targets, law) for law in (phi, other))
-    return torch.where(nodes.weights > 0, there - here, 0.0)
+    return _where_it_weighs(there, here, nodes.weights)
+
+
+def _where_it_weighs(there: Tensor, here: Tensor, weights: Tensor) -> Tensor:
+    """Return log q'/q at nodes; 0 where they weigh nothing.
+
+    A law has no density where the file gives no number (the logarithm of what is below
+    the end of its support): no mass was found there either.
+    """
+    there, here = (torch.where(v.isnan(), -torch.inf, v) for v in (there, here))
+    return torch.where(weights > 0, there - here, 0.0)
 
 
 class _OfBoth(_OfDensity):

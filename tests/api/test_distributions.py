@@ -1,5 +1,6 @@
 """Models that return a distribution: closed forms, and the files they would export."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -262,7 +263,34 @@ def test_a_users_own_subclass_is_not_taken_for_its_base():
         def log_prob(self, value):
             return super().log_prob(value) * 2
 
+    class Mixed(Shifted, td.Normal):
+        """Another law by a class that is no distribution."""
+
     assert named_law(Normal(torch.zeros(3), 1.0)) is None
+    assert named_law(Mixed(torch.zeros(3), 1.0)) is None
+
+
+class Shifted:
+    def log_prob(self, value):
+        return super().log_prob(value - 1)
+
+
+def test_a_subclass_that_leaves_its_law_alone_is_its_base():
+    """As gluonts writes them: StudentT and NegativeBinomial with quantiles."""
+
+    class Counts(td.NegativeBinomial):
+        def __init__(self, total_count, logits):
+            super().__init__(total_count, logits=logits)
+
+        def cdf(self, value):
+            return value
+
+        def scipy_law(self):
+            return None
+
+    found = named_law(Counts(torch.full((3,), 2.0), torch.zeros(3)))
+    assert found.family == "negative_binomial"
+    assert set(found.values) == {"total_count", "logits"}
 
 
 SCALE = nn.Linear(3, 1)
@@ -352,3 +380,34 @@ def test_functions_of_other_weights_or_code_have_other_hashes():
         scan(lambda x: td.Laplace(other(x), 1.0)),
     ]
     assert len(set(hashes)) == 4
+
+
+def test_a_law_without_a_density_is_refused_in_its_own_words():
+    def law(x):
+        return td.TransformedDistribution(td.Normal(x[:, 0], 1.0), [td.AbsTransform()])
+
+    with pytest.raises(ModelError, match="has no log_prob"):
+        audit.scan(law, X)
+
+
+class Later(nn.Module):
+    """A gamma law of concentration 3 that begins at w·x; no number before it."""
+
+    def forward(self, x, theta):
+        late = (theta - x @ W[:1].to(x).mT)[:, 0]
+        return {"log_prob": 2 * late.log() - late - math.log(2)}
+
+
+@pytest.mark.slow
+def test_a_law_that_begins_at_another_place_is_infinitely_far():
+    """Its Fisher information is E[(2/z − 1)²] = 1 per |w|²; KL is ∞ all the same."""
+    keys = {"contract": "density", "condition": "x", "target": "theta"}
+    asked = {"target_space": "theta:real", "attacks": ["fixed_norm:norm=0.1"]}
+    settings = {"divergences": ["kl"], "limit": 1, "verify": 1}
+    report = audit.scan(Later(), X, **keys, **asked, **settings)
+    found, realised = (
+        report.rows[f"kl.{name}"] for name in ("trace", "fixed_norm_realised")
+    )
+    np.testing.assert_allclose(found, float((W[0] ** 2).sum()), rtol=2e-3)
+    assert np.isposinf(realised).all()
+    assert {w.code for w in report.record.warnings} == {"parted_kl"}

@@ -359,6 +359,23 @@ CASES = {
         post_transform="SOFTMAX",
     ),
     **{
+        f"tree classifier of one class's votes, {sign} {transform} {base}": case(
+            "TreeEnsembleClassifier",
+            [real(6, 2)],
+            2,
+            ML,
+            **STUMPS,
+            **{f"class_{key}": ids for key, ids in LEAVES},
+            class_ids=[0] * 8,
+            class_weights=[0.2, 0.1, low, 0.1, 0.3, 0.05, 0.1, 0.15],
+            classlabels_int64s=[3, 4],
+            post_transform=transform,
+            **({"base_values": [base]} if base else {}),
+        )
+        for sign, low in (("signed", -0.9), ("shares", 0.2))
+        for transform, base in (("LOGISTIC", -0.15), ("NONE", 0.15), ("SOFTMAX", 0))
+    },
+    **{
         f"svm classifier platt {len(counts)}": case(
             "SVMClassifier",
             [real(5, 3)],

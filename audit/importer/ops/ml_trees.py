@@ -115,12 +115,37 @@ def tree_ensemble_classifier(
     leaves = forest.leaves(x.detach().cpu().numpy())
     base = _numbers(base_values, base_values_as_tensor)
     if classes == 2 and len(set(class_ids)) == 1:
-        raise site.refuse("two classes with votes for one only are not implemented")
-    scores = voted(leaves, votes, classes, "SUM")
-    scores = scores + base if base.size else scores
-    y = _result(scores, x, site)
-    label = labelled(y.argmax(-1), classlabels_int64s, classlabels_strings)
-    return label, transformed(y, post_transform, site)
+        if set(class_ids) != {0} or base.size > 1 or post_transform == "PROBIT":
+            raise site.refuse(
+                "two classes with votes for one only are implemented where that is the "
+                "first, with one base value at most and no probit"
+            )
+        y = _result(voted(leaves, votes, 1, "SUM") + base.sum(), x, site)
+        shares = bool((weights >= 0).all())
+        best = (y[:, 0] > (0.5 if shares else 0)).long()
+        y = _both_classes(y, shares, post_transform)
+    else:
+        scores = voted(leaves, votes, classes, "SUM")
+        y = _result(scores + base if base.size else scores, x, site)
+        best, y = y.argmax(-1), transformed(y, post_transform, site)
+    return labelled(best, classlabels_int64s, classlabels_strings), y
+
+
+def _both_classes(score: Tensor, shares: bool, how: str) -> Tensor:
+    """Return the numbers [N, 2] of two classes whose leaves vote for the second alone.
+
+    LightGBM and XGBoost write their classifiers so, with the second class as number 0.
+    As onnxruntime reads it: a score of weights that are never negative is a share, and
+    of all post-transforms the logistic one alone is applied.
+
+    Args:
+        score: of the second class [N, 1].
+        shares: no weight is negative.
+        how: the post-transform.
+    """
+    if how == "LOGISTIC":
+        return torch.sigmoid(torch.cat([-score, score], -1))
+    return torch.cat([1 - score if shares else -score, score], -1)
 
 
 @operator("TreeEnsemble", domain=ML, since=5, zero_derivative=True)

@@ -160,8 +160,8 @@ def _interaction(worst: _Change) -> ModelError:
     return ModelError(
         f"The rows of a batch interact: a row of '{worst.output}' changes by "
         f"{worst.error:.1e} of its size when {worst.when}",
-        "Expected f(x)[i] = f(x[i]); batch normalisation in training mode and "
-        "attention over the batch break it",
-        "Export the model in evaluation mode (model.eval()); if rows interact by "
-        "design, " + _ONE_BY_ONE,
+        "Expected f(x)[i] = f(x[i]); batch normalisation in training mode, attention "
+        "over the batch and solvers that choose their steps for all rows break it",
+        "Export the model in evaluation mode (model.eval()), a solver with fixed steps "
+        "or tighter tolerances; if rows interact by design, " + _ONE_BY_ONE,
     )
