@@ -13,8 +13,9 @@ far below the radius, as those of small `--sizes` do, ascents at sizes in betwee
 from them: from .3 to a radius of 12 in one step, a start where the network is saturated
 climbs nothing.
 
-It ends where a round lowers the radius by less than half a percent, and never raises
-it. Where no radius is known (τ is not reached along ±v), or one that is twice the local
+The rounds end where one lowers the radius by less than half a percent. Then all starts
+climb beneath it, until they find nothing (`beneath`). Nothing ever raises a radius.
+Where no radius is known (τ is not reached along ±v), or one that is twice the local
 law's, a look around (`surveying`) comes first; where that finds none either, the ladder
 of the first round goes up to the input's own norms, and finds one or not. At the end D
 at u is τ up to a millionth, or above it where D jumps; the radius is ‖u‖. It is a
@@ -27,7 +28,9 @@ import torch
 from torch import Tensor
 
 from audit.ground import stages
+from audit.nodes.lines import watched
 from audit.verify.anchored import Anchored, anchored_crossings
+from audit.verify.beneath import TRIES, beneath
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
 from audit.verify.exact import Exact
@@ -97,6 +100,7 @@ def briefly_lowered(
     if state.gradients_are_cheap():
         state.start_anywhere()
         state.round(1)
+        state.confirm()
     return critical.lowered_to(state.radius, state.u)
 
 
@@ -124,10 +128,11 @@ def lowered_radius(
     state = _Lowering(exact, local, tau, start, known)
     state.look_everywhere()
     for turn in range(_ROUNDS):
-        with stages.part(1 / _ROUNDS):
+        with stages.part(1 / (_ROUNDS + 1)):
             lower = state.round(turn)
         if not lower:
             break
+    state.confirm()
     return state.radius, state.u
 
 
@@ -162,6 +167,17 @@ class _Lowering:
         lower = self.radius < (1 - _ENOUGH) * before
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
+
+    def confirm(self) -> None:
+        """Lower the radii as long as there are witnesses beneath them (`beneath`)."""
+        lower = self.radius > 0
+        for _ in range(TRIES):
+            before = self.radius.clone()
+            for rows, found in beneath(self.exact, self.local, before, self.u, lower):
+                self._take(rows, found)
+            lower = (self.radius < before) & (self.radius > 0)
+            if not bool(lower.any()):
+                break
 
     def start_anywhere(self) -> None:
         """Ascend along all starts where no radius is known."""
@@ -220,10 +236,23 @@ class _Lowering:
         return near(self.guide, rows, along, self.radius[rows])
 
     def gradients_are_cheap(self) -> bool:
-        """Tell whether a gradient is a closed form, or autograd's."""
+        """Tell whether a gradient takes about as much as a value, or is a few sums.
+
+        Differences in φ' take 2 p values: too many where each is a quadrature, or a
+        sum over many nodes.
+        """
         rows = self.live.nonzero()[:, 0]
         slope = slope_of(self.guide, rows, self.u[rows]) if len(rows) else None
-        return isinstance(slope, Pulled) and slope.by_autograd
+        if not isinstance(slope, Pulled):
+            return False
+        return slope.by_autograd or self._is_sum(rows[:1])
+
+    def _is_sum(self, rows: Tensor) -> bool:
+        """Tell whether a value is a formula or a small sum, by doing some [k]."""
+        resolved: list[object] = []
+        with watched(resolved):
+            self.exact(rows, self.u[rows].unsqueeze(1))
+        return self.exact.light is None and not resolved
 
     def _take(self, rows: Tensor, found: Witness) -> None:
         """Shrink the smallest witness of at least τ of each of some inputs."""
