@@ -3,9 +3,10 @@
 For an attack along the worst direction the exact divergence is taken at both signs,
 +εv and −εv: to second order they are equal, to third they are not, and the attacker
 takes the worse. Of means over draws the worse is chosen by some draws and valued by
-others: the larger of two noisy means is too large. Where no direction is the worst, because the form is zero or infinite,
-sampled directions are tried and the worst of them counts: what it costs at least. A
-random attack is averaged by `random_attacks`.
+others: the larger of two noisy means is too large. Where no direction is the worst,
+because the form is zero or infinite, sampled directions are tried and the worst of them
+counts: what it costs at least. A random attack is averaged by
+`random_attacks`.
 """
 
 from __future__ import annotations
