@@ -28,14 +28,13 @@ import torch
 from torch import Tensor
 
 from audit.ground import stages
-from audit.nodes.lines import watched
 from audit.verify.anchored import Anchored, anchored_crossings
 from audit.verify.beneath import TRIES, beneath
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
 from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
-from audit.verify.slopes import Pulled, slope_of
+from audit.verify.slopes import cheap
 from audit.verify.surveying import (
     CLOSER,
     REACHED,
@@ -236,23 +235,9 @@ class _Lowering:
         return near(self.guide, rows, along, self.radius[rows])
 
     def gradients_are_cheap(self) -> bool:
-        """Tell whether a gradient takes about as much as a value, or is a few sums.
-
-        Differences in φ' take 2 p values: too many where each is a quadrature, or a
-        sum over many nodes.
-        """
+        """Tell whether a gradient takes about as much as a value, or is a few sums."""
         rows = self.live.nonzero()[:, 0]
-        slope = slope_of(self.guide, rows, self.u[rows]) if len(rows) else None
-        if not isinstance(slope, Pulled):
-            return False
-        return slope.by_autograd or self._is_sum(rows[:1])
-
-    def _is_sum(self, rows: Tensor) -> bool:
-        """Tell whether a value is a formula or a small sum, by doing some [k]."""
-        resolved: list[object] = []
-        with watched(resolved):
-            self.exact(rows, self.u[rows].unsqueeze(1))
-        return self.exact.light is None and not resolved
+        return bool(len(rows)) and cheap(self.exact, self.guide, rows, self.u[rows])
 
     def _take(self, rows: Tensor, found: Witness) -> None:
         """Shrink the smallest witness of at least τ of each of some inputs."""
