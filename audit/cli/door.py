@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from audit.config.paths import short_names
 from audit.ground import streams, watch
 from audit.ground.errors import AuditError, cause
+from audit.ground.plugins import raised_by
 from audit.ground.printable import printable
 from audit.ground.spelling import ERRORS
 from audit.reports.files import unwritable
@@ -90,7 +91,7 @@ def _exit_code(error: BaseException) -> int:
         return code
     if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
         return 0  # the reader of a help text left: no verdict was given
-    return _usage(error) or _unwritten(error) or _crash(error)
+    return _usage(error) or _unwritten(error) or _broken(error) or _crash(error)
 
 
 def _unwritten(error: BaseException) -> int:
@@ -111,6 +112,15 @@ def _usage(error: BaseException) -> int:
     if not message:  # no command at all: the help has been printed
         return USAGE
     return _say(f"robaudit: {message}\nTry '{command} --help'.", USAGE)
+
+
+def _broken(error: BaseException) -> int:
+    """Say that a plug-in raised; 0 when the error is another's."""
+    plugin = raised_by(error)
+    if plugin is None:
+        return 0
+    said = plugin.fault(f"raised {type(error).__name__}: {cause(error)}")
+    return _say(f"robaudit: {said}\nAdd --debug for the traceback.", said.exit_code)
 
 
 def _crash(error: BaseException) -> int:

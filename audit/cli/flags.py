@@ -19,7 +19,7 @@ import typer
 
 from audit.config import ScanConfig, from_environment, override, read_config, read_scans
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
-from audit.ground.errors import UnknownName
+from audit.ground.errors import ConfigError, UnknownName
 from audit.ground.registry import unknown
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -93,9 +93,24 @@ def configured_scans(
 
 
 def config_file(config: str | None) -> str | None:
-    """Return the configuration file that was named or lies in this folder."""
+    """Return the configuration file that was named or lies in this folder.
+
+    Raises:
+        ConfigError: one was named that holds no settings; whoever names a file means
+            what it holds.
+    """
     path = config or os.environ.get("ROBAUDIT_CONFIG")
-    return path or next((name for name in DEFAULT_FILES if Path(name).is_file()), None)
+    if not path:
+        return next((name for name in DEFAULT_FILES if Path(name).is_file()), None)
+    if read_config(path) == ScanConfig() and not read_scans(path):
+        table = " in a table [tool.robaudit]" * path.endswith(".toml")
+        raise ConfigError(
+            f"The configuration file '{path}' holds no settings",
+            f"Expected lines such as 'family: normal'{table}",
+            "Add settings (robaudit init writes a file), or leave out "
+            + ("--config" if config else "ROBAUDIT_CONFIG"),
+        )
+    return path
 
 
 def _upper_layers(settings: ScanConfig, flags: dict[str, Any]) -> ScanConfig:

@@ -120,8 +120,9 @@ def warn_of_leakage(
         else "train with θ unbounded (z_score_theta='transform_to_unconstrained')"
     )
     warnings.warn(
-        f"'{name}' holds the density that was trained, of which {found.least:.0%} to "
-        f"{found.most:.0%} lie inside the prior's bounds at the conditions tried. "
+        f"'{name}' holds the density that was trained, of which "
+        f"{100 * found.least:.0f} % to {100 * found.most:.0f} % lie inside the prior's "
+        "bounds at the conditions tried. "
         "sbi's posterior.log_prob adds −log of that share, which depends on x and so "
         f"changes the Fisher information; to audit it, {way}",
         stacklevel=4,

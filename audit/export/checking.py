@@ -123,7 +123,7 @@ def require_slopes(
         gap = float(((told - seen).abs() / (seen.abs() + floor)).median())
         if not gap <= SLOPE_LIMIT:
             raise ModelError(
-                f"In the file d {name} / d {condition} is off by {gap:.0%}",
+                f"In the file d {name} / d {condition} is off by {100 * gap:.0f} %",
                 "Finite differences of the values show it: a root found by "
                 "bisection, or rounding, loses its derivative",
                 "Choose a flow whose inverse is in closed form (MAF, NSF)",

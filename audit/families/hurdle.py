@@ -29,6 +29,9 @@ class Hurdle(Gated):
     Density: 1 − π at 0, else π f(θ); f the component's.
 
     Fisher information: blkdiag(1/(π(1 − π)), π F), F the component's.
+
+    Parameters: the gate, as `probs` or `logits` of π, or as `gate` or `gate_logits` of
+    1 − π; and the component's.
     """
 
     def __init__(self, component: str, shapes: Shapes, **options: object) -> None:

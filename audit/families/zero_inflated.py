@@ -29,6 +29,9 @@ class ZeroInflated(Gated, Summed):
     Probability: P(0) = 1 − π + π f(0), P(k) = π f(k) for k > 0; f the component's.
 
     Fisher information: Σ_k ∂P(k) ∂P(k)ᵀ / P(k), ∂ by π and the component's parameters.
+
+    Parameters: the gate, as `probs` or `logits` of π, or as `gate` or `gate_logits` of
+    1 − π; and the component's.
     """
 
     def __init__(self, component: str, shapes: Shapes, **options: object) -> None:

@@ -137,13 +137,14 @@ def _whose(report: Report, name: str) -> Iterator[str]:
     divergence = report.divergences[name]
     found = divergence.universal
     if found is not None and found.universality is not None:
-        share = f"{found.universality:.0%} of what each input's own does"
+        share = f"{100 * found.universality:.0f} % of what each input's own does"
         whose = "the model" if found.universality >= _HALF else "single inputs"
         yield f"{whose}: one direction for all reaches {share}"
     inside = divergence.summary.get("principal_share")
     if inside is not None and inside.p50 is not None:
         only = "" if inside.p50 >= _HALF else "only "
-        yield f"{only}{inside.p50:.0%} of the worst direction lies where the data vary"
+        share = f"{only}{100 * inside.p50:.0f} %"
+        yield f"{share} of the worst direction lies where the data vary"
     cost = attacked.cost(divergence)
     if cost:
         yield cost

@@ -20,7 +20,7 @@ _EXACT = 1e-6  # of an overlap: below, the parts are orthogonal
 
 def header(found: UnderAttack) -> list[str]:
     """Return the columns of the table: what each row gives."""
-    levels = [f"in {float(level):.0%}" for level in found.clean.coverage]
+    levels = [f"in {100 * (float(level)):.0f} %" for level in found.clean.coverage]
     right = ["accuracy"] if found.clean.accuracy is not None else []
     pit = ["PIT off"] if found.clean.pit else []
     return ["attack", "ε", "NLL", "loss", "95 % of the loss", *levels, *pit, *right]
@@ -35,12 +35,12 @@ def _row(one: Attacked, found: UnderAttack) -> list[str]:
     size = NOTHING if one is found.clean else number(one.size)
     cells = [one.attack, size, number(one.nll.value), number(one.nll_loss.value)]
     cells += [interval(one.nll_loss)]
-    cells += [f"{share.value:.0%}" for share in one.coverage.values()]
+    cells += [f"{100 * share.value:.0f} %" for share in one.coverage.values()]
     if found.clean.pit:
         worst = max((pit.value for pit in one.pit), default=None)
         cells.append(number(worst))
     if one.accuracy is not None:
-        cells.append(f"{one.accuracy.value:.1%}")
+        cells.append(f"{100 * one.accuracy.value:.1f} %")
     return cells
 
 
@@ -86,7 +86,9 @@ def cost(divergence: Divergence) -> str:
         if f"{role}_share" in summary
     }
     told = [
-        f"{share:.0%} {role}" for role, share in shares.items() if share is not None
+        f"{100 * share:.0f} % {role}"
+        for role, share in shares.items()
+        if share is not None
     ]
     if not told:
         return ""
@@ -104,13 +106,13 @@ def _moved(report: Report, divergence: Divergence) -> Iterator[str]:
     if divergence.coordinates is not None and divergence.coordinates.mean:
         mean = divergence.coordinates.mean
         order = sorted(range(len(mean)), key=lambda i: -(mean[i] or 0.0))[:3]
-        largest = ", ".join(f"θ[{i}] {mean[i] or 0.0:.0%}" for i in order)
+        largest = ", ".join(f"θ[{i}] {100 * (mean[i] or 0.0):.0f} %" for i in order)
         yield f"of {len(mean)} coordinates of θ it costs most in {largest}"
     inside = summary.get("principal_share")
     if inside is not None and inside.p50 is not None:
         yield (
-            f"{inside.p50:.0%} of the worst direction (median) lies in the data's own "
-            "principal space"
+            f"{100 * inside.p50:.0f} % of the worst direction (median) lies in the "
+            "data's own principal space"
         )
     yield from _universal(report, divergence)
 
@@ -131,6 +133,6 @@ def _universal(report: Report, divergence: Divergence) -> Iterator[str]:
     ]
     end = f"; {'; '.join(costs)} on average" if costs else ""
     yield (
-        f"one direction for all inputs reaches {found.universality:.0%} of what each "
-        f"input's own does ({along}){end}"
+        f"one direction for all inputs reaches {100 * found.universality:.0f} % of "
+        f"what each input's own does ({along}){end}"
     )

@@ -29,6 +29,7 @@ WRITTEN = {
 OURS = "audit"
 FORMULAS = ("Density: ", "Probability: ", "Fisher information: ")
 """What begins the paragraphs of a family's docstring that its page has too."""
+_ITS_OWN = "Parameters: "  # of a family that a table of ways does not do for
 
 
 class _Valued(ast.stmt):
@@ -71,7 +72,7 @@ def _lines(one: BuiltIn) -> Iterator[str]:
     found = _defined(module, attribute)
     first, *others = _paragraphs(found)
     yield first
-    yield from (text for text in others if text.startswith(FORMULAS))
+    yield from (text for text in others if text.startswith((*FORMULAS, _ITS_OWN)))
     ways = [", ".join(names) for names in _stated(module, found, "parameterizations")]
     if ways:
         yield f"Parameters: {'; or '.join(ways)}."

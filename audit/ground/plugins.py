@@ -175,6 +175,30 @@ def fault(kind: str, owner: object, clause: str) -> BrokenPlugin:
     return (plugin or Plugin(kind, name, f"{module}:{name}", top)).fault(clause)
 
 
+def raised_by(error: BaseException) -> Plugin | None:
+    """Return the plug-in whose code an exception came out of, or through, last.
+
+    None where it passed none. Of a package with several the one in the same module.
+    """
+    modules: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        modules.append(str(trace.tb_frame.f_globals.get("__name__", "")))
+        trace = trace.tb_next
+    known = [one for kind in NOUNS for one in plugged(kind).values()]
+    for module in reversed(modules):
+        theirs = [one for one in known if _top(one.place) == _top(module)]
+        theirs.sort(key=lambda one: one.place.partition(":")[0] != module)
+        if theirs and _top(module) != _top(__name__):
+            return theirs[0]
+    return None
+
+
+def _top(module: str) -> str:
+    """Return the package that a module, or a place in it, is in."""
+    return module.partition(":")[0].partition(".")[0]
+
+
 def is_ours(owner: object) -> bool:
     """Tell whether a class, or the class of an object, is robaudit's own."""
     made_by = owner if isinstance(owner, type) else type(owner)

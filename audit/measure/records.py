@@ -28,7 +28,7 @@ BY_PRODUCTS = (
     "method krylov: the Jacobian is known by its products alone; leading eigenpairs "
     f"by Krylov spaces (residual at most {SETTLED:g} of the largest eigenvalue, see "
     f"'residual'), the trace by Hutch++ with {LEAST} to {MOST} probes, until its "
-    f"standard error is {ERROR:.0%} of it (see 'trace_se')"
+    f"standard error is {100 * ERROR:.0f} % of it (see 'trace_se')"
 )
 
 

@@ -45,6 +45,7 @@ COPIES = 32  # of a net: their means have 31 degrees of freedom
 _LEAST = 8  # points of a net
 _SOBOL_BITS, _BITS = 30, 53  # of torch's net, and of a float64 below one
 _SOBOL_DIMENSIONS = 21201
+_ANOTHER = 0x9E3779B97F4A7C15  # from a seed to one that nobody gives
 _LOW, _HIGH = 2.0**-60, 1 - 2.0**-53
 
 
@@ -84,6 +85,10 @@ class Noise:
     def with_draws(self, draws: int) -> Noise:
         """Return the noise with another number of draws."""
         return replace(self, draws=draws)
+
+    def anew(self) -> Noise:
+        """Return noise that is independent of this one, of the same inputs."""
+        return replace(self, seed=(self.seed + _ANOTHER) % 2**64)
 
     def generator(self, row: int, stream: int) -> np.random.Generator:
         """Return the generator of one input; streams do not overlap."""

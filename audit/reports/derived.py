@@ -15,6 +15,7 @@ The quantile at level p is linear between values at the levels of
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from operator import itemgetter
@@ -27,7 +28,7 @@ from audit.reports.quantities import PERCENTILES
 from audit.reports.record import Interval
 from audit.reports.report import Report
 from audit.reports.summaries import Summary
-from audit.reports.text import number
+from audit.reports.text import count, number
 
 Pairs = list[tuple[float, float]]
 """Values, ascending, and how many inputs each stands for."""
@@ -54,10 +55,50 @@ def refuse_edited(report: Report, path: str, keys: Iterable[str]) -> None:
             f"Expected every number of them: a report of up to {MOST} has them all",
             "Scan again, or take the report as it was written",
         )
+    _refuse_listed_twice(report, path)
     for key in keys:
         divergence, quantity, statistic = split_key(key)
+        _refuse_if_sample_unknown(report, path, divergence, quantity)
         for name in filter(None, (quantity, exact_of(report, quantity))):
             _refuse_if_edited(report, path, (divergence, name, statistic))
+
+
+def _refuse_listed_twice(report: Report, path: str) -> None:
+    """Refuse a report that lists an input more than once."""
+    for listed in (report.inputs, report.checked):
+        twice = sorted(seen_twice(listed.index if listed else ()))
+        if twice:
+            raise ConfigError(
+                f"The report '{path}' lists input {twice[0]} more than once",
+                "Expected each of its inputs once, as robaudit scan wrote them",
+                "Scan again, or take the report as it was written",
+            )
+
+
+def seen_twice(index: Iterable[int]) -> set[int]:
+    """Return what occurs more than once among some indices."""
+    return {one for one, times in Counter(index).items() if times > 1}
+
+
+def _refuse_if_sample_unknown(
+    report: Report, path: str, divergence: str, quantity: str
+) -> None:
+    """Refuse a report that does not list the inputs that a number was checked at."""
+    known = report.divergences.get(divergence)
+    for name in (quantity, exact_of(report, quantity)):
+        summary = known and known.summary.get(name or "")
+        said = summary.n_checked if summary else None
+        if said is None or report.schema_version == "1.0":  # that listed none
+            continue
+        listed = len(report.checked.index) if report.checked else 0
+        if listed != said:
+            what = f"{divergence}.{name} was taken at {count(said, 'checked input')}"
+            raise ConfigError(
+                f"The report '{path}' contradicts itself: {what}, and it lists "
+                f"{listed} of them",
+                "Expected which inputs were checked, and how many each stands for",
+                "Scan again, or take the report as it was written",
+            )
 
 
 def _refuse_if_edited(report: Report, path: str, key: tuple[str, str, str]) -> None:

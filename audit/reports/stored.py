@@ -78,14 +78,23 @@ def stored(name: str, report: Report, rows: str | None = None) -> Stored:
 
 
 def _whole(path: str, index: Floats) -> NDArray[int64]:
-    """Return the indices of a rows file as whole numbers."""
+    """Return the indices of a rows file as whole numbers, each of them once."""
     if not (np.abs(index) < 2**53).all() or (index != np.floor(index)).any():
         raise InputError(
             f"The rows file '{path}' has an index that is no whole number",
             "Expected the index of each input",
             "Scan again with -o rows.npz",
         )
-    return index.astype(int64)
+    whole = index.astype(int64)
+    ordered = np.sort(whole)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise InputError(
+            f"The rows file '{path}' has input {twice[0]} more than once",
+            "Expected one row for each input",
+            "Take the file as it was written, or scan again with -o rows.npz",
+        )
+    return whole
 
 
 def listed(name: str, report: Report, rows: str | None = None) -> Stored:

@@ -2,9 +2,11 @@
 
 For an attack along the worst direction the exact divergence is taken at both signs,
 +εv and −εv: to second order they are equal, to third they are not, and the attacker
-takes the worse. Where no direction is the worst, because the form is zero or infinite,
-sampled directions are tried and the worst of them counts: what it costs at least. A
-random attack is averaged by `random_attacks`.
+takes the worse. Of means over draws the worse is chosen by some draws and valued by
+others: the larger of two noisy means is too large. Where no direction is the worst,
+because the form is zero or infinite, sampled directions are tried and the worst of them
+counts: what it costs at least. A random attack is averaged by
+`random_attacks`.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ TOLERANCE = 0.1  # predicted and realised part where they differ by more
 class Realised:
     """Realised degradations of n inputs.
 
-    Prediction and realised value come from the same draws of θ. What those are off by,
-    both are off by, and only the rest can part them.
+    Of a random attack prediction and realised value come from the same draws of θ. What
+    those are off by, both are off by, and only the rest can part them.
 
     Args:
         total: with every error. apart: with what can part the two.
@@ -67,11 +69,13 @@ def realised(
         local: its local law.
     """
     if isinstance(attack, DirectedAttack):
-        return _directed(attack, exact, local)
+        return _directed(attack, predicted, exact, local)
     return _random(attack, predicted, exact, local)
 
 
-def _directed(attack: DirectedAttack, exact: Exact, local: LocalLaw) -> Realised:
+def _directed(
+    attack: DirectedAttack, predicted: Estimate, exact: Exact, local: LocalLaw
+) -> Realised:
     sizes, weights = attack.rule(local.worst)
     value, error = (torch.zeros_like(local.size) for _ in range(2))
     along, open_ = local.directed.nonzero()[:, 0], (~local.directed).nonzero()[:, 0]
@@ -84,10 +88,13 @@ def _directed(attack: DirectedAttack, exact: Exact, local: LocalLaw) -> Realised
             value[rows], error[rows] = _worst_of(
                 exact, rows, directions, sizes, weights
             )
-    found = Interval(value, value, value, torch.zeros_like(value)).widened(error)
+    plain = Interval(value, value, value, torch.zeros_like(value))
+    total = apart = plain.widened(error).at_least_zero()
+    if exact.fresh is not exact and predicted.standard_error is not None:
+        either = torch.hypot(error, predicted.standard_error.nan_to_num(0.0))
+        apart = plain.widened(either).at_least_zero()  # by other draws than predicted
     nowhere = torch.zeros_like(local.directed)
-    found = found.at_least_zero()
-    return Realised(found, found, local.directed, nowhere)
+    return Realised(total, apart, local.directed, nowhere)
 
 
 def _worst_of(
@@ -104,6 +111,10 @@ def _worst_of(
     means = weighted(values.reshape(shape), weights)
     noise = weighted(errors.reshape(shape), weights)
     worst = means.argmax(dim=1, keepdim=True)
+    if exact.fresh is not exact:
+        chosen = u[torch.arange(k).to(rows), worst.squeeze(1)]  # [k, S, m]
+        values, errors = exact.fresh(rows, chosen)
+        return weighted(values, weights), weighted(errors, weights)
     return means.gather(1, worst).squeeze(1), noise.gather(1, worst).squeeze(1)
 
 

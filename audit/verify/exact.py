@@ -28,6 +28,7 @@ class Exact:
     Args:
         slope: (φ, φ') -> ∂D/∂φ' [C, p] in closed form; None where it is not known.
         finite: whether they are numbers wherever the supports are the same.
+        anew_by: () -> the laws with other draws; None where that is not known.
     """
 
     site: Site
@@ -36,6 +37,7 @@ class Exact:
         default=None, kw_only=True
     )
     finite: bool = field(default=False, kw_only=True)
+    anew_by: Callable[[], Reference | None] | None = field(default=None, kw_only=True)
 
     @cached_property
     def light(self) -> Exact | None:
@@ -47,6 +49,18 @@ class Exact:
         """About the same, to climb on; itself where that is as cheap."""
         laws = self.laws.guide()
         return self if laws is None else replace(self, laws=laws)
+
+    @cached_property
+    def fresh(self) -> Exact:
+        """The same by draws that chose nothing; itself where nothing is drawn.
+
+        The larger of two means is larger than it should be by the draws that made it
+        so. Other draws of the one that was chosen owe it nothing.
+        """
+        if not self.laws.sampled or self.anew_by is None:
+            return self
+        laws = self.anew_by()
+        return self if laws is None else replace(self, laws=laws, anew_by=None)
 
     def anew(self) -> Exact | None:
         """Return the same by few nodes, others for each value; None as for `light`.
@@ -139,7 +153,9 @@ def exact_at(divergence: Divergence, site: Site) -> Exact | None:
         return None
     known = divergence.slope
     slope = None if known is None else partial(known, point.family)
-    return Exact(site, laws, slope=slope, finite=divergence.finite)
+    noise = site.noise.anew()
+    again = partial(point.family.reference, divergence, point.phi, noise)
+    return Exact(site, laws, slope=slope, finite=divergence.finite, anew_by=again)
 
 
 def outside(family: Family, others: Tensor) -> Tensor:

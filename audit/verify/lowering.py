@@ -13,8 +13,9 @@ far below the radius, as those of small `--sizes` do, ascents at sizes in betwee
 from them: from .3 to a radius of 12 in one step, a start where the network is saturated
 climbs nothing.
 
-It ends where a round lowers the radius by less than half a percent, and never raises
-it. Where no radius is known (τ is not reached along ±v), or one that is twice the local
+The rounds end where one lowers the radius by less than half a percent. Then all starts
+climb beneath it, until they find nothing (`beneath`). Nothing ever raises a radius.
+Where no radius is known (τ is not reached along ±v), or one that is twice the local
 law's, a look around (`surveying`) comes first; where that finds none either, the ladder
 of the first round goes up to the input's own norms, and finds one or not. At the end D
 at u is τ up to a millionth, or above it where D jumps; the radius is ‖u‖. It is a
@@ -28,11 +29,12 @@ from torch import Tensor
 
 from audit.ground import stages
 from audit.verify.anchored import Anchored, anchored_crossings
+from audit.verify.beneath import TRIES, beneath
 from audit.verify.critical import Critical
 from audit.verify.crossing import crossings
 from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
-from audit.verify.slopes import Pulled, slope_of
+from audit.verify.slopes import cheap
 from audit.verify.surveying import (
     CLOSER,
     REACHED,
@@ -97,6 +99,7 @@ def briefly_lowered(
     if state.gradients_are_cheap():
         state.start_anywhere()
         state.round(1)
+        state.confirm()
     return critical.lowered_to(state.radius, state.u)
 
 
@@ -124,10 +127,11 @@ def lowered_radius(
     state = _Lowering(exact, local, tau, start, known)
     state.look_everywhere()
     for turn in range(_ROUNDS):
-        with stages.part(1 / _ROUNDS):
+        with stages.part(1 / (_ROUNDS + 1)):
             lower = state.round(turn)
         if not lower:
             break
+    state.confirm()
     return state.radius, state.u
 
 
@@ -162,6 +166,17 @@ class _Lowering:
         lower = self.radius < (1 - _ENOUGH) * before
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
+
+    def confirm(self) -> None:
+        """Lower the radii as long as there are witnesses beneath them (`beneath`)."""
+        lower = self.radius > 0
+        for _ in range(TRIES):
+            before = self.radius.clone()
+            for rows, found in beneath(self.exact, self.local, before, self.u, lower):
+                self._take(rows, found)
+            lower = (self.radius < before) & (self.radius > 0)
+            if not bool(lower.any()):
+                break
 
     def start_anywhere(self) -> None:
         """Ascend along all starts where no radius is known."""
@@ -220,10 +235,9 @@ class _Lowering:
         return near(self.guide, rows, along, self.radius[rows])
 
     def gradients_are_cheap(self) -> bool:
-        """Tell whether a gradient is a closed form, or autograd's."""
+        """Tell whether a gradient takes about as much as a value, or is a few sums."""
         rows = self.live.nonzero()[:, 0]
-        slope = slope_of(self.guide, rows, self.u[rows]) if len(rows) else None
-        return isinstance(slope, Pulled) and slope.by_autograd
+        return bool(len(rows)) and cheap(self.exact, self.guide, rows, self.u[rows])
 
     def _take(self, rows: Tensor, found: Witness) -> None:
         """Shrink the smallest witness of at least τ of each of some inputs."""

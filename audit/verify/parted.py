@@ -52,8 +52,8 @@ def carried_notes(name: str, compared: Sequence[Compared]) -> Notes:
                     f"{CARRIED}_{name}_{label}",
                     f"{name} {label}: on {carried} of {n} checked inputs one of "
                     f"{LEVELS[-1]} pairs of perturbations moves the mean by more than "
-                    f"{HEAVY:.0%}: its tail is not seen, and the mean may be far "
-                    "larger, or infinite; read a smaller or a bounded attack",
+                    f"{100 * HEAVY:.0f} %: its tail is not seen, and the mean may be "
+                    "far larger, or infinite; read a smaller or a bounded attack",
                 )
             )
     return tuple(notes)

@@ -26,6 +26,7 @@ from torch import Tensor
 from audit.ground.errors import AuditError
 from audit.linalg.cotangents import pulled_back
 from audit.models.maps import ReverseJacobian, RowByRow, seldom_alike
+from audit.nodes.lines import watched
 from audit.verify.exact import Exact
 from audit.verify.sites import pass_rows
 
@@ -64,6 +65,29 @@ def slope_of(exact: Exact, rows: Tensor, u: Tensor) -> Slope | None:
         return Pulled(exact, _by_differences)
     in_double = exact.site.model.network.dtype == torch.float64
     return _InFeatures(exact) if u.shape[1] <= _FEATURES and in_double else None
+
+
+def cheap(exact: Exact, guide: Exact, rows: Tensor, u: Tensor) -> bool:
+    """Tell whether a gradient takes about as much as a value, or is a few sums.
+
+    Differences in φ' take 2 p values: too many where each is a quadrature, or a sum
+    over many nodes. Whether it is, a value tells.
+
+    Args:
+        exact: the divergence at a site.
+        guide: about the same, whose gradient is asked about.
+        rows: some inputs [k].
+        u: a perturbation of each [k, m].
+    """
+    slope = slope_of(guide, rows, u)
+    if not isinstance(slope, Pulled):
+        return False
+    if slope.by_autograd:
+        return True
+    resolved: list[object] = []
+    with watched(resolved):
+        exact(rows[:1], u[:1].unsqueeze(1))
+    return exact.light is None and not resolved
 
 
 def in_passes(

@@ -208,9 +208,9 @@ _WHAT = {
     "inputs out of the range the model was trained on, or not scaled as it expects)",
     "isotropic": "no direction is worse than another (the two largest eigenvalues are "
     "equal); the worst direction shown is one of many",
-    "heavy_tails": f"a single draw carries more than {HEAVY:.0%} of the sum behind the "
-    "trace: the mean and its standard error are not usable there (heavy tails); read "
-    "trace_median instead",
+    "heavy_tails": f"a single draw carries more than {100 * HEAVY:.0f} % of the sum "
+    "behind the trace: the mean and its standard error are not usable there (heavy "
+    "tails); read trace_median instead",
     "quadrature": "the grid does not resolve the density, or its score, to "
     f"{_RULE:g} (see quadrature_error)",
     "chains": f"the chains have not mixed (R-hat above {_RHAT:g})",
@@ -232,9 +232,9 @@ def _blur(name: str, values: Table) -> Notes:
     typical = summarise(values["derivative_error"]).values["p50"]
     if typical is not None and typical <= TOLERANCE:
         return []
-    off = "by an unknown amount" if typical is None else f"by {typical:.1%}"
+    off = "by an unknown amount" if typical is None else f"by {100 * typical:.1f} %"
     message = (
         f"{name}: the eigenvalues are estimated to be off {off} on half "
-        f"the inputs (finite differences; {TOLERANCE:.0%} is accepted)"
+        f"the inputs (finite differences; {100 * TOLERANCE:.0f} % is accepted)"
     )
     return [("finite_difference_error", message)]

@@ -155,6 +155,10 @@ def _predicted(
     values, errors = (part.reshape(len(rows), -1, 2) for part in both)
     values, worse = values.max(dim=2)
     errors = errors.gather(2, worse.unsqueeze(2)).squeeze(2)
+    if exact.fresh is not exact:
+        places = rows.unsqueeze(1), torch.arange(len(steps)).to(rows), worse
+        u = torch.stack(steps, dim=1)[places]
+        values, errors = exact.fresh(rows, u)
     nowhere = direction.abs().sum(dim=1) == 0
     values = values.masked_fill(nowhere.unsqueeze(1), torch.nan)
     found = []

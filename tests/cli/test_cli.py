@@ -371,6 +371,19 @@ def test_a_name_that_no_system_holds_is_a_usage_error(run, words):
     assert "longer than the system takes. Expected the path" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["empty.yaml", "pyproject.toml"])
+def test_a_named_configuration_without_settings_is_said(run, scans, tmp_path, name):
+    (tmp_path / name).write_text("# nothing yet\n")
+    for words in ({"words": ["--config", name]}, {"ROBAUDIT_CONFIG": name}):
+        result = run("scan", "m", "d", *words.pop("words", ()), **words)
+        assert result.exit_code == 2
+        said = " ".join(result.stderr.split())
+        assert f"The configuration file '{name}' holds no settings" in said
+        assert ("[tool.robaudit]" in said) == name.endswith(".toml")
+    result = run("scan", "m", "d")  # one that only lies there is no question
+    assert "holds no settings" not in result.stderr
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("x/0"), MemoryError(), OSError(5)])
 def test_a_crash_exits_3_never_1(run, scans, error, tmp_path):
     scans.result = error

@@ -8,6 +8,7 @@ sbi need sbi, which the main environment does not have.
 import importlib
 import importlib.util
 import math
+import re
 import time
 
 import numpy as np
@@ -452,7 +453,7 @@ def test_the_share_inside_the_prior_is_that_of_sbi(tmp_path):
     with pytest.warns(UserWarning, match="inside the prior's bounds") as caught:
         export_posterior(posterior, tmp_path / "q.pt", x=x[:8])
     words = next(str(w.message) for w in caught if "bounds" in str(w.message)).split()
-    told = [float(word[:-1]) / 100 for word in words if word.endswith("%")]
+    told = [float(share) / 100 for share in re.findall(r"(\d+) %", " ".join(words))]
     shares = [
         float(posterior.leakage_correction(x=one[None], num_rejection_samples=4000))
         for one in x[:8]

@@ -4,6 +4,7 @@ The class `DirectPosterior` stands for sbi's, which is known by its name.
 """
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -62,7 +63,7 @@ def test_a_density_that_leaks_is_written_with_a_warning(tmp_path):
     centre = (x @ SLOPE.mT).numpy()[:, 0]
     ends = (-1 - centre) / SIGMA, (1 - centre) / SIGMA
     shares = norm.cdf(ends[1]) - norm.cdf(ends[0])
-    told = [float(word[:-1]) / 100 for word in said.split() if word.endswith("%")]
+    told = [float(share) / 100 for share in re.findall(r"(\d+) %", said)]
     np.testing.assert_allclose(told, [shares.min(), shares.max()], atol=0.1)
     assert "truncated=True" in said
     assert "--unnormalised" in said

@@ -123,7 +123,7 @@ def test_a_limit_on_what_is_not_borne_out_names_the_number_to_limit():
 def test_model_or_data_tells_a_common_direction_from_single_ones(report, found):
     shared = report.divergences["kl"].universal.universality
     assert shared > 0.5
-    share = f"the model: one direction for all reaches {100 * shared:.0f}%"
+    share = f"the model: one direction for all reaches {100 * shared:.0f} %"
     assert found["Model or data"].startswith(share)
     digits = audited("digits_cnn", limit=60, verify=2)
     apart = digits.divergences["kl"].universal.universality

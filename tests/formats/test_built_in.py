@@ -7,6 +7,7 @@ import pytest
 
 from audit.attacks.laws import ATTACKS
 from audit.families import COMPOSED, FAMILIES, KIND_OPTIONS
+from audit.families.gates import GATES
 from audit.formats import FORMATS
 from audit.formats.built_in import FORMULAS, built_in, paragraph_of
 from audit.formats.glossary import explain, names
@@ -51,6 +52,13 @@ def test_a_composed_family_is_explained_with_its_own_options(kind):
     text = dict(explain(kind))[f"{kind} (composed family)"]
     assert (f"\nOptions: {options}, by --option" in text) == bool(options)
     assert ("Options:" in text) == bool(options)
+
+
+@pytest.mark.parametrize("kind", ["hurdle", "zero_inflated"])
+def test_a_gated_family_names_all_ways_to_write_its_gate(kind):
+    text = dict(explain(kind))[f"{kind} (composed family)"]
+    stated = text.partition("Parameters: ")[2]
+    assert all(gate in stated for gate in GATES)
 
 
 @pytest.mark.parametrize("kind", ["family", "composed family"])

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from audit.attacks.laws import build_attack
+from audit.cli import door
 from audit.config import AttackConfig, ModelConfig
 from audit.families import FAMILIES, build_family
 from audit.formats import glossary, rendered
 from audit.geometry.divergences import build_divergence
+from audit.ground import plugins
 from audit.ground.errors import BrokenPlugin, ConfigError, UnknownName
 from audit.inputs import open_inputs
 from audit.models.contract import Settings
@@ -402,6 +404,28 @@ def test_an_attack_by_name_is_refused_before_the_model_is_opened(broken):
     )
     with refusal("has no expected"):
         scan(config)
+
+
+def test_one_that_raises_in_a_command_is_named_and_no_error_of_ours(broken, capsys):
+    name = broken(
+        "formats",
+        """
+        def Broken(report):
+            return 1 / 0
+        """,
+    )
+    render = plugins.plugged("formats")[name].load()
+    assert door.guarded(lambda: render(None)) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(
+        "robaudit: The format 'broken' of the package robaudit-broken raised "
+        "ZeroDivisionError: division by zero."
+    )
+    assert "uninstall robaudit-broken" in said
+    assert "--debug for the traceback" in said
+    assert "internal error" not in said
+    assert door.guarded(lambda: 1 / 0) == 3
+    assert "internal error, ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_nothing_of_the_tests_stays_installed():

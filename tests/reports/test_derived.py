@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from audit.config import ScanConfig
-from audit.ground.errors import ConfigError
+from audit.ground.errors import ConfigError, InputError
 from audit.reports.build import build_report
 from audit.reports.checks import recheck
 from audit.reports.derived import refuse_edited
@@ -16,6 +16,7 @@ from audit.reports.listing import UNCHECKED
 from audit.reports.quantities import STATISTICS
 from audit.reports.report import Report
 from audit.reports.sampling import Sample
+from audit.reports.stored import stored
 from audit.reports.values import Values
 from reports.synthetic import CONFIG, limit, measured_of
 
@@ -141,3 +142,43 @@ def test_a_report_of_too_many_inputs_to_list_cannot_be_held_against_them():
     many = report.data.model_copy(update={"n_audited": 10_001})
     bare = report.model_copy(update={"inputs": None, "data": many})
     refuse_edited(bare, "r.json", ["kl.trace.p95", "kl.nothing.p95", "w1.trace.p95"])
+
+
+def of_a_sample():
+    """Return a report of 40 inputs, of which 12 were checked."""
+    places = np.arange(0, 36, 3)
+    strata = (places > 5).astype(int)
+    weights = np.where(strata, 3.8, 1.0)
+    values = np.linspace(1, 2, 40)
+    return report_with(values, Sample(places, weights, strata))
+
+
+def test_a_report_whose_checked_inputs_were_taken_out_decides_nothing():
+    report = of_a_sample()
+    refuse_edited(report, "r.json", keys())
+    bare = edited(report, "checked", value=None)
+    for key in ("kl.critical_radius.p50", "kl.radius.p50"):
+        with pytest.raises(ConfigError, match=r"12 checked inputs, and it lists 0"):
+            refuse_edited(bare, "r.json", [key])
+    refuse_edited(bare, "r.json", ["kl.trace.p95"])  # of all inputs
+
+
+def test_an_input_that_is_listed_twice_decides_nothing():
+    report = of_a_sample()
+    for part, index in (("inputs", 4), ("checked", 3)):
+        twice = edited(report, part, "index", 1, value=index)
+        if part == "inputs":
+            twice = edited(twice, part, "index", 4, value=index)
+        else:
+            twice = edited(twice, part, "index", 0, value=index)
+        with pytest.raises(ConfigError, match=f"lists input {index} more than once"):
+            refuse_edited(twice, "r.json", ["kl.trace.p95"])
+
+
+def test_a_rows_file_with_an_input_twice_is_refused(tmp_path):
+    report = of_a_sample()
+    index = np.arange(40)
+    index[7] = 6
+    np.savez(tmp_path / "r.npz", index=index)
+    with pytest.raises(InputError, match="has input 6 more than once"):
+        stored("r.json", report, str(tmp_path / "r.npz"))

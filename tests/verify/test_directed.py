@@ -20,6 +20,7 @@ class Cubic:
     def __init__(self, n, m):
         noise = Noise(0, np.arange(n), 2)
         self.site = SimpleNamespace(noise=noise, free=m, x=torch.zeros(n, m).double())
+        self.fresh = self  # nothing is drawn
 
     def __call__(self, rows, u):
         assert len(rows) > 0

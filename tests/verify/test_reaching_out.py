@@ -72,8 +72,24 @@ def test_small_sizes_do_not_hide_a_radius_far_beyond_them(seed):
     assert (found >= 0.99 * (grid - step)).all()
 
 
+@pytest.mark.parametrize("seed", [pytest.param(5, marks=pytest.mark.slow), 7])
+def test_another_hill_that_is_nearer_is_found(seed):
+    """Of 16 starts the two best after one step were followed, one of them to its end.
+
+    Radii were up to 1.2 times the grid's, and one was infinite where that has 6.18.
+    """
+    found, grid = scanned(seed, divergences=["kl"])
+    seen = np.isfinite(grid)
+    assert (found[seen] <= 1.02 * grid[seen]).all()
+    assert (found[seen] >= 0.99 * (grid[seen] - (RADII[1] - RADII[0]))).all()
+
+
 @pytest.mark.parametrize("seed", [1, 8, 9])
 def test_a_second_divergence_is_searched_where_no_ray_reaches_tau(seed):
-    """No ray reached it, and the radius was infinite where the grid's is 1.84."""
+    """No ray reached it, and the radius was infinite where the grid's is 1.84.
+
+    Later one ascent, from the best place on a ray, left it up to 2.2 times too large.
+    """
     found, grid = scanned(seed, divergences=["hellinger", "kl"])
-    assert np.isfinite(found[np.isfinite(grid)]).all()
+    seen = np.isfinite(grid)
+    assert (found[seen] <= 1.02 * grid[seen]).all()

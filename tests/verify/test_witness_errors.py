@@ -1,6 +1,7 @@
 """What was found by draws says how far it is off: witnesses, and values along ±v."""
 
 import numpy as np
+import pytest
 import torch
 from scipy import integrate, stats
 from torch import distributions as td
@@ -8,7 +9,7 @@ from torch import distributions as td
 from audit import scan
 from audit.formats import sides
 from audit.reports.values import Values
-from audit.verify import checks
+from audit.verify import attacks, checks
 from audit.verify.checked import Checked
 
 W = torch.tensor([[0.9], [0.4]])
@@ -67,3 +68,48 @@ def test_a_site_without_errors_joins_one_with_them():
         for name, number in expected.items():
             whole = [number, 0.0, np.nan] if last else [0.0, np.nan, number]
             np.testing.assert_array_equal(found[name].numbers, whole)
+
+
+@pytest.mark.slow
+def test_the_larger_of_two_noisy_means_is_not_what_is_printed():
+    """Of both signs one is chosen by some draws, and valued by others.
+
+    150 copies of an input, each with its own draws: their mean was 7 standard errors
+    above KL of the logistic laws, which both signs have.
+    """
+    size, many = 3.0, np.tile(X[:1], (150, 1))
+    report = scan(
+        logistic,
+        many,
+        divergences=["kl"],
+        attacks=[f"fixed_norm:norm={size:g}"],
+        verify=len(many),
+        draws_per_input=256,
+        sampling="random",
+    )
+    off = report.rows["kl.fixed_norm_realised"] - kl(size * float(W.norm()))
+    spread = off.std(ddof=1)
+    assert abs(off.mean()) < 3 * spread / len(off) ** 0.5
+    error = report.rows["kl.fixed_norm_realised_se"]
+    assert 0.75 < spread / np.sqrt((error**2).mean()) < 1.2
+
+
+class Noisy:
+    """D = |u| with an error; other draws chose nothing."""
+
+    def __init__(self, off, fresh=None):
+        self.off, self.fresh = torch.tensor(off).double(), fresh or self
+
+    def __call__(self, rows, u):
+        sign = (u[:, :, 0] < 0).long()
+        return u.norm(dim=2) + self.off[sign], torch.full(u.shape[:2], 0.5).to(u)
+
+
+def test_the_sign_is_chosen_by_some_draws_and_valued_by_others():
+    """Over ε of 1 and 3 in equal shares the mean is 2, and the noise -0.2 at −v."""
+    exact = Noisy([0.1, 0.4], Noisy([0.3, -0.2]))
+    v = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]]).double()
+    rule = torch.tensor([1.0, 3.0]).double(), torch.tensor([0.5, 0.5]).double()
+    value, error = attacks._worst_of(exact, torch.zeros(1).long(), v, *rule)
+    assert value.tolist() == pytest.approx([1.8])
+    assert error.tolist() == [0.5]

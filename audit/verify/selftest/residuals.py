@@ -256,9 +256,9 @@ def _unpaired(seen: float, expected: float, numbers: dict[str, float]) -> Findin
     return failed(
         NAME,
         "the θ of the data have nothing to do with the x of their own rows: another "
-        f"row's x explains them as well on {1 - seen:.0%} of pairs, by the law on "
-        f"{1 - expected:.0%}: rows of θ in another order than those of x, or θ of "
-        "other inputs",
+        f"row's x explains them as well on {100 * (1 - seen):.0f} % of pairs, by the "
+        f"law on {100 * (1 - expected):.0f} %: rows of θ in another order than those "
+        "of x, or θ of other inputs",
         "save x and θ in one order (shuffle both by one permutation), or name the key "
         "of θ with --target-key",
         own_share=seen,
