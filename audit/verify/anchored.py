@@ -111,6 +111,37 @@ class Anchored:
         return torch.lerp(factor.gather(1, low), factor.gather(1, high), share)
 
 
+def crossed(
+    exact: Exact,
+    rows: Tensor,
+    directions: Tensor,
+    guess: Tensor,
+    tau: float,
+    scale: Tensor,
+    most: Tensor,
+) -> Tensor:
+    """Return the radii [R] at which D reaches τ, by few nodes where these do.
+
+    Args:
+        exact: the divergence.
+        rows: which input each ray starts from [R].
+        directions: of the rays, of norm one [R, m].
+        guess: r₀ [R].
+        tau: τ > 0.
+        scale: a radius [R] that is not small.
+        most: what radii [R] are to be below, to be of interest.
+    """
+    if exact.light is not None:
+        rays = Anchored(exact, rows, directions)
+        return anchored_crossings(rays, guess, tau, scale, most)
+
+    def evaluate(at: Tensor, radii: Tensor) -> Tensor:
+        moved = directions[at].unsqueeze(1) * radii.unsqueeze(2)
+        return exact(rows[at], moved)[0].clamp_min(0)
+
+    return crossings(evaluate, guess, tau, scale)
+
+
 def anchored_crossings(
     rays: Anchored, guess: Tensor, tau: float, scale: Tensor, most: Tensor
 ) -> Tensor:

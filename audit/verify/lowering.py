@@ -13,13 +13,14 @@ far below the radius, as those of small `--sizes` do, ascents at sizes in betwee
 from them: from .3 to a radius of 12 in one step, a start where the network is saturated
 climbs nothing.
 
-The rounds end where one lowers the radius by less than half a percent. Then all starts
-climb beneath it, until they find nothing (`beneath`). Nothing ever raises a radius.
-Where no radius is known (τ is not reached along ±v), or one that is twice the local
-law's, a look around (`surveying`) comes first; where that finds none either, the ladder
-of the first round goes up to the input's own norms, and finds one or not. At the end D
-at u is τ up to a millionth, or above it where D jumps; the radius is ‖u‖. It is a
-bound, found by somebody: smaller ones may exist.
+From witnesses one climb, whose sphere shrinks as it finds (`nearing`), takes the place
+of ascents at several sizes. The rounds end where one lowers the radius by less than
+half a percent. Then all starts climb beneath it, until they find nothing (`beneath`).
+Nothing ever raises a radius. Where no radius is known (τ is not reached along ±v), or
+one that is twice the local law's, a look around (`surveying`) comes first; where that
+finds none either, the ladder of the first round goes up to the input's own norms, and
+finds one or not. At the end D at u is τ up to a millionth, or above it where D jumps;
+the radius is ‖u‖. It is a bound, found by somebody: smaller ones may exist.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ import torch
 from torch import Tensor
 
 from audit.ground import stages
-from audit.verify.anchored import Anchored, anchored_crossings
+from audit.verify.anchored import crossed
 from audit.verify.beneath import TRIES, beneath
 from audit.verify.critical import Critical
-from audit.verify.crossing import crossings
 from audit.verify.exact import Exact
 from audit.verify.local import LocalLaw
+from audit.verify.nearing import neared, nearest_of
 from audit.verify.slopes import cheap
 from audit.verify.surveying import (
     CLOSER,
@@ -75,7 +76,7 @@ def lowered(
     """
     if critical.sampled:
         return critical
-    found = lowered_radius(exact, local, tau, critical.value, known=known)
+    found = lowered_radius(exact, local, tau, critical.value, known, critical.u)
     return critical.lowered_to(*found)
 
 
@@ -90,8 +91,7 @@ def briefly_lowered(
     """
     if critical.sampled:
         return critical
-    state = _Lowering(exact, local, tau, critical.value, None)
-    state.u = critical.u.clone()
+    state = _Lowering(exact, local, tau, critical.value, None, critical.u)
     state.look_everywhere()
     state.look()
     for turn in range(ROUNDS):
@@ -109,6 +109,7 @@ def lowered_radius(
     tau: float,
     start: Tensor,
     known: Witness | None = None,
+    where: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return radii [n] that no start is below, and the perturbations u [n, m].
 
@@ -119,12 +120,13 @@ def lowered_radius(
         start: radii at which D ≥ τ is known along ±v [n]; ∞ or NaN where none is, 0
             where it is reached at once.
         known: witnesses of all inputs.
+        where: the perturbations of `start` [n, m]; None: they are not known.
 
     Returns:
-        ∞, and zeros, where τ was not reached anywhere; u is zeros, too, where the
-        radius is the start's own and no witness lowered it.
+        ∞, and zeros, where τ was not reached anywhere; u is that of the start where
+        nothing lowered the radius.
     """
-    state = _Lowering(exact, local, tau, start, known)
+    state = _Lowering(exact, local, tau, start, known, where)
     state.look_everywhere()
     for turn in range(_ROUNDS):
         with stages.part(1 / (_ROUNDS + 1)):
@@ -145,11 +147,12 @@ class _Lowering:
         tau: float,
         start: Tensor,
         known: Witness | None,
+        where: Tensor | None = None,
     ) -> None:
         self.exact, self.local, self.tau, self.known = exact, local, tau, known
         self.guide = exact.light or exact
         self.radius = torch.where(start.isnan(), torch.inf, start.double())
-        self.u = torch.zeros_like(local.worst)
+        self.u = torch.zeros_like(local.worst) if where is None else where.clone()
         if known is not None:
             self._take(torch.arange(len(self.u), device=self.u.device), known)
         self.live = self.radius > 0
@@ -162,7 +165,10 @@ class _Lowering:
         before = self.radius.clone()
         if turn == 0 and self.known is not None:
             self._reach_out(rows, self.known)
-        self._take(rows, self._ascended(rows, turn))
+        if self.known is not None:
+            rows = self._neared(rows, turn, self.known)
+        if len(rows):
+            self._take(rows, self._ascended(rows, turn))
         lower = self.radius < (1 - _ENOUGH) * before
         self.live = lower & (self.radius > 0)
         return bool(self.live.any())
@@ -177,6 +183,24 @@ class _Lowering:
             lower = (self.radius < before) & (self.radius > 0)
             if not bool(lower.any()):
                 break
+
+    def _neared(self, rows: Tensor, turn: int, known: Witness) -> Tensor:
+        """Lower the radii of some inputs by one climb; return those that it is not of.
+
+        These have no radius yet, or nothing says which way is up.
+        """
+        there = self._known[rows] & (self.u[rows].abs().amax(dim=1) > 0)
+        at = rows[there]
+        if not len(at):
+            return rows
+        along = self.u[at].unsqueeze(1)
+        if turn == 0:
+            along = torch.cat([along, known.u[at].flip(1)], dim=1)
+        found = neared(self.exact.guide, at, along, self.radius[at], self.tau)
+        if found is None:
+            return rows
+        self._cross(*found, reached=False)
+        return rows[~there]
 
     def start_anywhere(self) -> None:
         """Ascend along all starts where no radius is known."""
@@ -269,21 +293,21 @@ class _Lowering:
         if not len(rows):
             return
         length = u.norm(dim=1)
-        direction = u / length.unsqueeze(1)
+        self._cross(rows, u / length.unsqueeze(1), length, True)
 
-        def evaluate(rays: Tensor, radii: Tensor) -> Tensor:
-            moved = direction[rays].unsqueeze(1) * radii.unsqueeze(2)
-            return self.exact(rows[rays], moved)[0].clamp_min(0)
+    def _cross(
+        self, rows: Tensor, direction: Tensor, length: Tensor, reached: bool
+    ) -> None:
+        """Keep where τ is crossed first on rays [k, m], about a length [k], if nearer.
 
+        Reached: whether D ≥ τ is known at that length.
+        """
         known = self.radius[rows]  # a witness may be far beyond it
         scale = torch.where(torch.isfinite(known) & (known > 0), known, length)
-        if self.exact.light is None:
-            radius = crossings(evaluate, length, self.tau, scale)
+        radius = crossed(self.exact, rows, direction, length, self.tau, scale, known)
+        if reached and self.exact.light is None:
             radius = torch.where(radius <= length, radius, length)  # NaN, ∞: as found
-        else:
-            rays = Anchored(self.exact, rows, direction)
-            radius = anchored_crossings(rays, length, self.tau, scale, known)
-        nearer = radius < self.radius[rows]
-        self.radius[rows] = torch.where(nearer, radius, self.radius[rows])
-        moved = direction * radius.unsqueeze(1)
-        self.u[rows] = torch.where(nearer.unsqueeze(1), moved, self.u[rows])
+        at = nearest_of(rows, radius, len(self.radius))
+        at = at[radius[at] < self.radius[rows[at]]]
+        self.radius[rows[at]] = radius[at]
+        self.u[rows[at]] = direction[at] * radius[at].unsqueeze(1)
