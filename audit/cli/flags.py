@@ -17,7 +17,14 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from audit.config import ScanConfig, from_environment, override, read_config, read_scans
+from audit.config import (
+    ScanConfig,
+    from_environment,
+    has_settings,
+    override,
+    read_config,
+    read_scans,
+)
 from audit.config.options import OPTIONS, POSITIONAL, flag_names
 from audit.ground.errors import ConfigError, UnknownName
 from audit.ground.registry import unknown
@@ -96,13 +103,13 @@ def config_file(config: str | None) -> str | None:
     """Return the configuration file that was named or lies in this folder.
 
     Raises:
-        ConfigError: one was named that holds no settings; whoever names a file means
-            what it holds.
+        ConfigError: one was named that cannot be read, or holds no settings: whoever
+            names a file means what it holds.
     """
     path = config or os.environ.get("ROBAUDIT_CONFIG")
     if not path:
         return next((name for name in DEFAULT_FILES if Path(name).is_file()), None)
-    if read_config(path) == ScanConfig() and not read_scans(path):
+    if not has_settings(path):
         table = " in a table [tool.robaudit]" * path.endswith(".toml")
         raise ConfigError(
             f"The configuration file '{path}' holds no settings",

@@ -9,6 +9,7 @@ which layer set each option; the report prints it.
 from audit.config.layers import (
     from_call,
     from_environment,
+    has_settings,
     override,
     read_config,
     read_scans,
@@ -30,6 +31,7 @@ __all__ = [
     "Waiver",
     "from_call",
     "from_environment",
+    "has_settings",
     "override",
     "read_config",
     "read_scans",

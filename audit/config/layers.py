@@ -43,6 +43,16 @@ def read_config(path: str | Path) -> ScanConfig:
 
 
 @_readable
+def has_settings(path: str | Path) -> bool:
+    """Tell whether a file holds any setting, be it a default.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return bool(read_document(str(path)).values)
+
+
+@_readable
 def read_scans(path: str | Path) -> dict[str, ScanConfig]:
     """Return the scans that a file names under `scans`, on top of what they share.
 

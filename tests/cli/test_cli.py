@@ -382,6 +382,11 @@ def test_a_named_configuration_without_settings_is_said(run, scans, tmp_path, na
         assert ("[tool.robaudit]" in said) == name.endswith(".toml")
     result = run("scan", "m", "d")  # one that only lies there is no question
     assert "holds no settings" not in result.stderr
+    (tmp_path / name).write_text(
+        "[tool.robaudit]\nseed = 0\n" if "toml" in name else "seed: 0"
+    )
+    result = run("scan", "m", "d", "--config", name)  # a default, and a setting
+    assert "holds no settings" not in result.stderr
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x/0"), MemoryError(), OSError(5)])
