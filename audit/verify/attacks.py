@@ -2,11 +2,10 @@
 
 For an attack along the worst direction the exact divergence is taken at both signs,
 +εv and −εv: to second order they are equal, to third they are not, and the attacker
-takes the worse. Of means over draws the worse is chosen by some draws and valued by
-others: the larger of two noisy means is too large. Where no direction is the worst,
-because the form is zero or infinite, sampled directions are tried and the worst of them
-counts: what it costs at least. A random attack is averaged by
-`random_attacks`.
+takes the worse. Of means over draws other draws choose the worse: the larger of two
+noisy means is too large. Where no direction is the worst, because the form is zero or
+infinite, sampled directions are tried and the worst of them counts: what it costs at
+least. A random attack is averaged by `random_attacks`.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ TOLERANCE = 0.1  # predicted and realised part where they differ by more
 class Realised:
     """Realised degradations of n inputs.
 
-    Of a random attack prediction and realised value come from the same draws of θ. What
-    those are off by, both are off by, and only the rest can part them.
+    Prediction and realised value come from the same draws of θ. What those are off by,
+    both are off by, and only the rest can part them.
 
     Args:
         total: with every error. apart: with what can part the two.
@@ -69,13 +68,11 @@ def realised(
         local: its local law.
     """
     if isinstance(attack, DirectedAttack):
-        return _directed(attack, predicted, exact, local)
+        return _directed(attack, exact, local)
     return _random(attack, predicted, exact, local)
 
 
-def _directed(
-    attack: DirectedAttack, predicted: Estimate, exact: Exact, local: LocalLaw
-) -> Realised:
+def _directed(attack: DirectedAttack, exact: Exact, local: LocalLaw) -> Realised:
     sizes, weights = attack.rule(local.worst)
     value, error = (torch.zeros_like(local.size) for _ in range(2))
     along, open_ = local.directed.nonzero()[:, 0], (~local.directed).nonzero()[:, 0]
@@ -88,13 +85,10 @@ def _directed(
             value[rows], error[rows] = _worst_of(
                 exact, rows, directions, sizes, weights
             )
-    plain = Interval(value, value, value, torch.zeros_like(value))
-    total = apart = plain.widened(error).at_least_zero()
-    if exact.fresh is not exact and predicted.standard_error is not None:
-        either = torch.hypot(error, predicted.standard_error.nan_to_num(0.0))
-        apart = plain.widened(either).at_least_zero()  # by other draws than predicted
+    found = Interval(value, value, value, torch.zeros_like(value)).widened(error)
     nowhere = torch.zeros_like(local.directed)
-    return Realised(total, apart, local.directed, nowhere)
+    found = found.at_least_zero()
+    return Realised(found, found, local.directed, nowhere)
 
 
 def _worst_of(
@@ -105,16 +99,15 @@ def _worst_of(
     Shapes: rows [k], directions [k, K, m], sizes and weights [S] -> [k].
     """
     k, count, m = directions.shape
-    u = directions.unsqueeze(2) * sizes[:, None]
-    values, errors = exact(rows, u.reshape(k, count * len(sizes), m))
+    u = (directions.unsqueeze(2) * sizes[:, None]).reshape(k, count * len(sizes), m)
+    values, errors = exact(rows, u)
     shape = (k, count, len(sizes))
     means = weighted(values.reshape(shape), weights)
     noise = weighted(errors.reshape(shape), weights)
-    worst = means.argmax(dim=1, keepdim=True)
+    chosen = means
     if exact.fresh is not exact:
-        chosen = u[torch.arange(k).to(rows), worst.squeeze(1)]  # [k, S, m]
-        values, errors = exact.fresh(rows, chosen)
-        return weighted(values, weights), weighted(errors, weights)
+        chosen = weighted(exact.fresh(rows, u)[0].reshape(shape), weights)
+    worst = chosen.argmax(dim=1, keepdim=True)
     return means.gather(1, worst).squeeze(1), noise.gather(1, worst).squeeze(1)
 
 

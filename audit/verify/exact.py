@@ -52,10 +52,11 @@ class Exact:
 
     @cached_property
     def fresh(self) -> Exact:
-        """The same by draws that chose nothing; itself where nothing is drawn.
+        """The same by other draws; itself where nothing is drawn.
 
         The larger of two means is larger than it should be by the draws that made it
-        so. Other draws of the one that was chosen owe it nothing.
+        so. Of the one that other draws chose the mean owes them nothing, and has the
+        draws of its prediction.
         """
         if not self.laws.sampled or self.anew_by is None:
             return self

@@ -151,14 +151,13 @@ def _predicted(
     direction = local.worst_of(ball)
     rows = torch.arange(len(direction), device=direction.device)
     steps = [_both_ways(exact, ladder, direction, size) for size in ladder.sizes]
-    both = exact(rows, torch.cat(steps, dim=1))
-    values, errors = (part.reshape(len(rows), -1, 2) for part in both)
-    values, worse = values.max(dim=2)
-    errors = errors.gather(2, worse.unsqueeze(2)).squeeze(2)
+    u = torch.cat(steps, dim=1)
+    values, errors = (part.reshape(len(rows), -1, 2) for part in exact(rows, u))
+    chosen = values
     if exact.fresh is not exact:
-        places = rows.unsqueeze(1), torch.arange(len(steps)).to(rows), worse
-        u = torch.stack(steps, dim=1)[places]
-        values, errors = exact.fresh(rows, u)
+        chosen = exact.fresh(rows, u)[0].reshape(values.shape)
+    worse = chosen.argmax(dim=2, keepdim=True)
+    values, errors = (v.gather(2, worse).squeeze(2) for v in (values, errors))
     nowhere = direction.abs().sum(dim=1) == 0
     values = values.masked_fill(nowhere.unsqueeze(1), torch.nan)
     found = []

@@ -266,10 +266,31 @@ def test_a_graph_is_read_once_for_as_many_inputs(monkeypatch):
     assert len(reads) == 5  # for two blocks of six
 
 
-def test_an_operator_without_a_rule_is_named():
+def test_an_operator_without_a_rule_is_named(tmp_path):
+    model = {"family": "normal", "parameters": {"loc": "out", "scale": "1"}}
+    x = np.random.default_rng(1).normal(size=(3, 2))
+    config = written(tmp_path, lambda v: {"out": v.sin()}, x, model)
+    found = certify(kl(), site(config), wide(0.1), 2.0)
+    assert found.why == "no certificate: Sin"
+
+
+def test_the_recurrent_sample_is_certified_near_its_witnesses():
+    """With its location and a scale of one: KL is half the square of a move."""
     model = {"family": "normal", "parameters": {"loc": "loc", "scale": "1"}}
-    found = certify(kl(), site(sample("sunspots_gru", model=model), 3), wide(0.1), 2.0)
-    assert found.why == "no certificate: GRU"
+    place, sizes = site(sample("sunspots_gru", model=model), 3), (0.01, 0.1)
+    bound = certify(kl(), place, wide(*sizes), 2.0).bound
+    module = torch.jit.load(str(SAMPLES / "sunspots_gru.pt")).double().eval()
+
+    def law(x):
+        return td.Independent(td.Normal(module(x)["loc"], 1.0), 1)
+
+    with np.load(SAMPLES / "sunspots.npz") as found:
+        x = torch.from_numpy(found["x"][:3].astype(np.float64))
+    for k, (size, loose) in enumerate(zip(sizes, (1.1, 2.0), strict=True)):
+        best = witness(law, x, size, starts=2, steps=30)
+        ratio = bound[:, k] / best
+        assert float(ratio.min()) >= 1 - 1e-9
+        assert float(ratio.max()) <= loose
 
 
 @pytest.mark.parametrize("name", ["hellinger", "reverse_kl"])
