@@ -18,6 +18,8 @@ from audit.families.enclosures import Expansion
 from audit.importer.relaxation import Ball, Relaxed, Slopes, Tape, dot, slopes_of
 from audit.importer.relaxation.standing import standing
 
+_STILL = 2.0**-32  # of η, and of 1: how far rounding is let go before it is looked at
+
 
 @dataclass(frozen=True)
 class Enclosed:
@@ -135,9 +137,31 @@ class Centred:
         ball = Ball(self.tape.x, reach, power, self.free, self.unit)
         if power not in self.known:
             given = (self.tape, self.free, self.unit, power, self.at)
-            still = standing(self.tape, self.at)
-            self.known[power] = slopes_of(*given), still
+            self.known[power] = slopes_of(*given), self._still(power)
         slopes, still = self.known[power]
         own = None if slopes is None else slopes.anew()
         relaxed = Relaxed(self.tape, ball, slopes=own)
         return Enclosed(relaxed, self.at, self.fixed, still)
+
+    def _still(self, power: float) -> tuple[Tensor, Tensor]:
+        """Return where η(x) is in real arithmetic [B, q].
+
+        From entry to entry what is known of rounding grows with the sizes of all
+        weights: over many steps of a recurrent network beyond all bounds. A ball of
+        size 0 says it by backward passes, in which weights have their signs.
+        """
+        low, high = standing(self.tape, self.at)
+        eta = self.tape.values[self.at]
+        if bool((high - low <= _STILL * (1 + eta.abs())).all()):
+            return low, high
+        ball = Ball(
+            self.tape.x,
+            self.tape.x.new_zeros(self.tape.rows),
+            power,
+            self.free,
+            self.unit,
+        )
+        eye = torch.eye(eta.shape[1], dtype=eta.dtype, device=eta.device)
+        both = torch.cat([eye, -eye]).unsqueeze(1)
+        above, below = Relaxed(self.tape, ball).upper(self.at, both).top().chunk(2)
+        return torch.fmax(low, -below.T), torch.fmin(high, above.T)
