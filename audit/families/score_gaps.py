@@ -16,6 +16,10 @@ What was not worth nodes is taken to have the largest score of all nodes. Of mor
 `WIDE` parameters ‖s − m‖² alone is summed: the trace's own error, of which directions
 may cancel within a cell.
 
+What no rule sees is an end of the support that moves with x, where E‖s‖² may not exist:
+nodes go as near to the end as is worth anything of Z, cells agree with one another, and
+their sum is that of the last octave (`endings`).
+
 Shapes: Q nodes, N inputs, p parameters, C cells of all inputs, c axes, T entries of a
 triangle.
 """
@@ -25,6 +29,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.families.endings import Endings
 from audit.families.givers import Nodes
 from audit.nodes.nested import Nested
 
@@ -52,14 +57,16 @@ class ScoreGaps:
         self.entries = torch.triu_indices(side, side).T.tolist()
         self.side, self.center = side, torch.empty(0)
         self.sums = self.whole = self.farthest = torch.empty(0)
+        self.endings = Endings(inputs)
 
     def add(self, part: slice, rows: Tensor) -> None:
         """Take in √w [1, sᵀ] [K, N, 1 + p] of some of the nodes, zero where w is."""
         if not len(self.sums):
             self._begin(rows)
         away = (rows[..., 1:] - rows[..., :1] * self.center).norm(dim=-1)
-        farthest = (away / rows[..., 0]).nan_to_num(0.0).square().amax(0)
-        self.farthest = torch.maximum(self.farthest, farthest)
+        sizes = (away / rows[..., 0]).nan_to_num(0.0).square()
+        self.farthest = torch.maximum(self.farthest, sizes.amax(0))
+        self.endings.add(sizes, rows[..., 0].square())
         if self.wide:
             rows = torch.stack([rows[..., 0], away], dim=-1)
         columns = rows.flatten(0, 1).T.contiguous()
@@ -97,7 +104,8 @@ class ScoreGaps:
             moved = change[:, 1:, 1:] - cross - cross.mT + apart
             moved = torch.where(known[owner, None, None], moved, 0.0)
             total.index_add_(0, owner, torch.linalg.eigvalsh(moved).abs().sum(-1))
-        return torch.where(known, total / trace, 0.0)
+        found = torch.maximum(total / trace, self.endings.missing().to(trace))
+        return torch.where(known, found, 0.0)
 
     def _squares(self, triangles: Tensor) -> Tensor:
         """Return symmetric matrices [M, 1 + p, 1 + p] of their triangles [T, M]."""
